@@ -1,0 +1,1 @@
+//! The pure core: the words, the log's record, and the state machine that decides.

@@ -1,0 +1,1 @@
+//! Takes attempts and has them run by runners.

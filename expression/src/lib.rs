@@ -1,0 +1,1 @@
+//! CEL and templates: parse, analyse, evaluate within a budget, explain.

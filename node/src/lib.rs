@@ -1,0 +1,1 @@
+//! One running node: the sequencer's thread, followers, and the only wiring.

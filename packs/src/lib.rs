@@ -1,0 +1,1 @@
+//! The pack format: reading, diagnostics, and the building of catalogs.

@@ -1,0 +1,1 @@
+//! Turns the outside world into commands.

@@ -1,0 +1,1 @@
+//! The pure folds that the API reads.
