@@ -1,1 +1,28 @@
-//! The pure core: the words, the log's record, and the state machine that decides.
+//! The pure core of Ensue: a deterministic state machine in front of an append-only log.
+//!
+//! Read in this order: [`names`], [`ids`] and [`time`] are the small words; [`record`] and [`fact`] are the log's; [`catalog`] is
+//! what authors install; [`command`] is what is asked and [`effect`] what the world owes; [`engine`] decides, folds and reacts,
+//! noun by noun ([`events`], [`rules`], [`executions`], [`access`], [`health`]); [`batch`] is the sequencer's pure half;
+//! [`ports`] are the traits that the edges implement.
+//!
+//! Nothing in this crate reads a clock, draws randomness, does I/O, takes a lock or awaits.
+
+pub mod access;
+pub mod batch;
+pub mod catalog;
+pub mod command;
+pub mod effect;
+pub mod engine;
+pub mod events;
+pub mod executions;
+pub mod explain;
+pub mod fact;
+pub mod health;
+pub mod ids;
+pub mod names;
+pub mod ports;
+pub mod record;
+pub mod rules;
+pub mod spec;
+pub mod table;
+pub mod time;

@@ -1,0 +1,148 @@
+//! Actions: what can be run, with what it takes and gives, and what the engine may do when its fate is unknown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ensue_expression::{Expression, Template};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::catalog::Schema;
+use crate::names::{ActionRef, TriggerRef};
+use crate::record::Digest;
+
+/// Something that can be run.
+#[derive(Clone, Debug)]
+pub struct Action {
+    /// Its ref.
+    pub name: ActionRef,
+    /// What it does.
+    pub description: String,
+    /// What it takes; nothing beyond it.
+    pub parameters: Schema,
+    /// What it gives, where its author says so.
+    pub result: Option<Schema>,
+    /// Named values, each computed from the parameters and the ones before it.
+    pub local: Vec<(String, Expression)>,
+    /// How it is run.
+    pub run: Run,
+    /// How long an attempt may take.
+    pub timeout: Duration,
+    /// How long an attempt may go on after it was asked to stop.
+    pub grace: Duration,
+    /// Says whether it may be tried again when it is unknown whether an attempt took effect.
+    pub idempotent: bool,
+    /// What to do then, where it may not.
+    pub on_lost: OnLost,
+    /// −100 … 100; higher goes first.
+    pub priority: i8,
+    /// Its pack's configuration: an object.
+    pub config: Arc<Value>,
+    /// The digest of its pack: where its files are.
+    pub pack: Digest,
+}
+
+/// What to do when it is unknown whether an attempt of an action that is not idempotent took effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLost {
+    /// Ask a person: the execution is indeterminate until somebody settles it.
+    #[default]
+    Ask,
+    /// Fail the execution.
+    Fail,
+    /// Try again, at the author's risk.
+    Retry,
+}
+
+/// How an action is run: exactly one runner.
+#[derive(Clone, Debug)]
+pub enum Run {
+    /// Starts a program.
+    Process(ProcessCommand),
+    /// Has `sh -eu` run a script.
+    Shell(ShellScript),
+    /// Makes one HTTP request.
+    Http(Box<HttpRequest>),
+    /// Puts an event into the log.
+    Emit {
+        /// The trigger of the event.
+        trigger: TriggerRef,
+        /// Its payload.
+        payload: Template,
+    },
+    /// Is done by the node itself.
+    Builtin(Builtin),
+}
+
+impl Run {
+    /// Gives the runner's name, as packs write it.
+    pub fn runner(&self) -> &'static str {
+        match self {
+            Self::Process(_) => "process",
+            Self::Shell(_) => "shell",
+            Self::Http(_) => "http",
+            Self::Emit { .. } => "emit",
+            Self::Builtin(_) => "builtin",
+        }
+    }
+}
+
+/// A program to start.
+#[derive(Clone, Debug)]
+pub struct ProcessCommand {
+    /// The program and its arguments: `./x` is a file beside the action's, a bare name is looked up in the operator's path.
+    pub command: Vec<String>,
+    /// What it reads on its standard input; none means the parameters.
+    pub input: Option<Template>,
+    /// Its environment, beyond what each process gets: by name.
+    pub env: Vec<(String, Template)>,
+    /// Files of the attempt's own directory, each named to the program by a variable of this name.
+    pub files: Vec<(String, Template)>,
+}
+
+/// A shell script to run.
+#[derive(Clone, Debug)]
+pub struct ShellScript {
+    /// The text: a literal, or exactly one parameter that is declared as code.
+    pub script: Template,
+    /// Its environment, beyond what each process gets: either by name, or as one expression that gives an object.
+    pub env: Template,
+}
+
+/// An HTTP request to make.
+#[derive(Clone, Debug)]
+pub struct HttpRequest {
+    /// The URL: exactly one expression (then a whole URL), or a literal with percent-encoded interpolations.
+    pub url: Template,
+    /// The method; `GET` where none is given.
+    pub method: Template,
+    /// The headers: an object of texts.
+    pub headers: Template,
+    /// The query: an object of texts, appended to the URL's own.
+    pub query: Template,
+    /// What is sent.
+    pub body: HttpBody,
+}
+
+/// What an HTTP request sends.
+#[derive(Clone, Debug)]
+pub enum HttpBody {
+    /// Nothing.
+    None,
+    /// A value, as JSON; null sends nothing.
+    Json(Template),
+    /// A text; null sends nothing.
+    Text(Template),
+}
+
+/// What the node itself can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Builtin {
+    /// Holds a worker's slot for `seconds`.
+    Noop,
+    /// Gives its parameters back.
+    Echo,
+    /// Puts an event of the trigger `trigger` with the payload `payload` into the log.
+    Emit,
+}

@@ -1,0 +1,30 @@
+//! What can happen to the catalog: packs come and go.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::PackName;
+use crate::record::{CatalogRevision, Digest};
+
+/// A pack was installed or replaced. The body is its manifest: the ids of its rules and its configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackInstalled {
+    /// The pack.
+    pub name: PackName,
+    /// Its version, as its author wrote it.
+    pub version: String,
+    /// The digest over its files: the name of its immutable copy.
+    pub digest: Digest,
+    /// The catalog's revision with it.
+    pub catalog: CatalogRevision,
+}
+
+/// A pack was removed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackRemoved {
+    /// The pack.
+    pub name: PackName,
+    /// The catalog's revision without it.
+    pub catalog: CatalogRevision,
+}

@@ -1,0 +1,51 @@
+//! Rules: trigger, condition, and what to do.
+
+use std::sync::Arc;
+
+use ensue_expression::{Expression, Template};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::catalog::Action;
+use crate::ids::RuleId;
+use crate::names::{RuleRef, TriggerRef};
+
+/// A trigger, a condition, and what to do.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its id: a rule that was deleted and created again has another.
+    pub id: RuleId,
+    /// Its ref.
+    pub name: RuleRef,
+    /// What it is for.
+    pub description: String,
+    /// Whether its matches are acted on.
+    pub mode: Mode,
+    /// The kinds of event it looks at.
+    pub triggers: Vec<TriggerRef>,
+    /// What must hold; none means always.
+    pub when: Option<Expression>,
+    /// Named values, each computed from the event and the ones before it.
+    pub local: Vec<(String, Expression)>,
+    /// What to run.
+    pub action: Arc<Action>,
+    /// What to run it with: renders to an object.
+    pub with: Template,
+    /// Its pack's configuration: an object.
+    pub config: Arc<Value>,
+    /// −100 … 100; higher goes first; none means the action's.
+    pub priority: Option<i8>,
+}
+
+/// Whether a rule's matches are acted on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Judged and acted on.
+    #[default]
+    Enabled,
+    /// Not looked at.
+    Disabled,
+    /// Judged and recorded, not acted on.
+    Shadow,
+}

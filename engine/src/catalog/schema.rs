@@ -1,0 +1,320 @@
+//! Schemas: what a value must look like, and what it is completed with.
+//!
+//! The short form (`count: integer = 3`) is checked here, in place over the raw JSON. A whole JSON Schema is compiled by
+//! `ensue-packs` and comes in behind [`JsonSchema`], because its library draws in what the core must not know.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ensue_expression::{Kind, Node};
+use regex::Regex;
+use serde_json::{Map, Value};
+
+/// The most faults that one check lists.
+pub const MISFITS_MAX: usize = 20;
+
+/// What a value must look like.
+#[derive(Clone, Debug, Default)]
+pub enum Schema {
+    /// Anything.
+    #[default]
+    Any,
+    /// An object with these fields.
+    Fields(Fields),
+    /// A whole JSON Schema, draft 2020-12.
+    Whole(Arc<dyn JsonSchema>),
+}
+
+/// A compiled JSON Schema.
+pub trait JsonSchema: fmt::Debug + Send + Sync {
+    /// Lists how `value` does not fit, at most [`MISFITS_MAX`]; an empty list means it fits.
+    fn misfits(&self, value: Node<'_>) -> Vec<Misfit>;
+    /// Gives the schema as it was written.
+    fn source(&self) -> &Value;
+}
+
+/// One way in which a value does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// Where, as a JSON Pointer (RFC 6901); empty for the whole value.
+    pub pointer: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.pointer.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.pointer, self.message) }
+    }
+}
+
+/// Whether fields that the schema does not name may stand in a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extra {
+    /// They may: a payload of the outside world has more than anyone declares.
+    Allowed,
+    /// They may not: a misspelt parameter is an error.
+    Refused,
+}
+
+/// The short form of a schema: named fields.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fields(pub Vec<Field>);
+
+/// One field of the short form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// What stands in it.
+    pub kind: Type,
+    /// Whether it must be there.
+    pub presence: Presence,
+    /// Says whether it is code (`x-ensue: code`), into which nothing is ever spliced.
+    pub is_code: bool,
+}
+
+/// Whether a field must be there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Presence {
+    /// It must.
+    Required,
+    /// It need not; null counts as absent.
+    Optional,
+    /// It need not, and is then this.
+    Default(Value),
+}
+
+/// A type of the short form.
+#[derive(Clone, Debug)]
+pub enum Type {
+    /// Any value, also null.
+    Any,
+    /// A text, of this pattern where one is given.
+    String {
+        /// A regular expression that some part of the text must match, as in JSON Schema.
+        pattern: Option<Regex>,
+    },
+    /// A whole number, also one written as `3.0`.
+    Integer,
+    /// A number.
+    Number,
+    /// True or false.
+    Boolean,
+    /// An object.
+    Object,
+    /// A list.
+    List(Box<Type>),
+    /// One of these texts.
+    OneOf(Vec<String>),
+}
+
+impl PartialEq for Type {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, Self::Any)
+            | (Self::Integer, Self::Integer)
+            | (Self::Number, Self::Number)
+            | (Self::Boolean, Self::Boolean)
+            | (Self::Object, Self::Object) => true,
+            (Self::String { pattern: a }, Self::String { pattern: b }) => {
+                a.as_ref().map(Regex::as_str) == b.as_ref().map(Regex::as_str)
+            }
+            (Self::List(a), Self::List(b)) => a == b,
+            (Self::OneOf(a), Self::OneOf(b)) => a == b,
+            (
+                Self::Any
+                | Self::String { .. }
+                | Self::Integer
+                | Self::Number
+                | Self::Boolean
+                | Self::Object
+                | Self::List(_)
+                | Self::OneOf(_),
+                _,
+            ) => false,
+        }
+    }
+}
+
+impl fmt::Display for Type {
+    /// Writes the type as packs write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any"),
+            Self::String { .. } => f.write_str("string"),
+            Self::Integer => f.write_str("integer"),
+            Self::Number => f.write_str("number"),
+            Self::Boolean => f.write_str("boolean"),
+            Self::Object => f.write_str("object"),
+            Self::List(item) => write!(f, "[{item}]"),
+            Self::OneOf(texts) => f.write_str(&texts.join(" | ")),
+        }
+    }
+}
+
+impl Schema {
+    /// Lists how `value` does not fit, at most [`MISFITS_MAX`]; an empty list means it fits.
+    pub fn misfits(&self, value: Node<'_>, extra: Extra) -> Vec<Misfit> {
+        match self {
+            Self::Any => Vec::new(),
+            Self::Fields(fields) => fields.misfits(value, extra),
+            Self::Whole(schema) => schema.misfits(value),
+        }
+    }
+
+    /// Gives the short form's fields; none where the schema is of another form.
+    pub fn fields(&self) -> Option<&Fields> {
+        match self {
+            Self::Fields(fields) => Some(fields),
+            Self::Any | Self::Whole(_) => None,
+        }
+    }
+
+    /// Gives the schema as JSON Schema, for people and editors.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Any => Value::Bool(true),
+            Self::Fields(fields) => fields.to_json(),
+            Self::Whole(schema) => schema.source().clone(),
+        }
+    }
+}
+
+impl Fields {
+    /// Gives the field of that name.
+    pub fn named(&self, name: &str) -> Option<&Field> {
+        self.0.iter().find(|field| field.name == name)
+    }
+
+    /// Puts the defaults of absent fields into `values`.
+    pub fn complete(&self, values: &mut Map<String, Value>) {
+        for field in &self.0 {
+            if let Presence::Default(default) = &field.presence
+                && !values.contains_key(&field.name)
+            {
+                values.insert(field.name.clone(), default.clone());
+            }
+        }
+    }
+
+    fn misfits(&self, value: Node<'_>, extra: Extra) -> Vec<Misfit> {
+        let mut found = Vec::new();
+        if value.kind() != Kind::Object {
+            found.push(Misfit { pointer: String::new(), message: format!("should be an object, is {}", name_of(value)) });
+            return found;
+        }
+        for field in &self.0 {
+            match (value.get(&field.name), &field.presence) {
+                (None, Presence::Required) => {
+                    found.push(Misfit { pointer: format!("/{}", field.name), message: format!("is missing; it is a required {}", field.kind) });
+                }
+                (None, Presence::Optional | Presence::Default(_)) => {}
+                (Some(given), Presence::Optional) if given.is_null() => {}
+                (Some(given), Presence::Required | Presence::Optional | Presence::Default(_)) => {
+                    field.kind.misfit(given, &format!("/{}", field.name), &mut found);
+                }
+            }
+        }
+        if extra == Extra::Refused {
+            let unknown = value.entries().filter(|(name, _)| self.named(name).is_none());
+            for (name, _) in unknown.take(MISFITS_MAX) {
+                let known: Vec<&str> = self.0.iter().map(|field| field.name.as_str()).collect();
+                let message = if known.is_empty() { "is unknown; nothing is taken".to_owned() } else { format!("is unknown; known are {}", known.join(", ")) };
+                found.push(Misfit { pointer: format!("/{}", escaped(&name)), message });
+            }
+        }
+        found.truncate(MISFITS_MAX);
+        found
+    }
+
+    fn to_json(&self) -> Value {
+        let mut properties = Map::new();
+        let mut required = Vec::new();
+        for field in &self.0 {
+            let mut property = field.kind.to_json();
+            if let (Some(description), Value::Object(property)) = (&field.description, &mut property) {
+                property.insert("description".into(), Value::from(description.as_str()));
+            }
+            match &field.presence {
+                Presence::Required => required.push(Value::from(field.name.as_str())),
+                Presence::Optional => {}
+                Presence::Default(default) => {
+                    if let Value::Object(property) = &mut property {
+                        property.insert("default".into(), default.clone());
+                    }
+                }
+            }
+            properties.insert(field.name.clone(), property);
+        }
+        serde_json::json!({ "type": "object", "properties": properties, "required": required })
+    }
+}
+
+impl Type {
+    fn misfit(&self, value: Node<'_>, pointer: &str, found: &mut Vec<Misfit>) {
+        if found.len() >= MISFITS_MAX {
+            return;
+        }
+        let fits = match self {
+            Self::Any => true,
+            Self::String { pattern } => match (value.as_str(), pattern) {
+                (Some(text), Some(pattern)) if !pattern.is_match(&text) => {
+                    let message = format!("should match the pattern `{pattern}`");
+                    return found.push(Misfit { pointer: pointer.to_owned(), message });
+                }
+                (text, _) => text.is_some(),
+            },
+            Self::Integer => value.as_i64().is_some() || value.as_u64().is_some() || value.as_f64().is_some_and(|number| number.fract() == 0.0),
+            Self::Number => value.as_f64().is_some(),
+            Self::Boolean => value.as_bool().is_some(),
+            Self::Object => value.kind() == Kind::Object,
+            Self::List(item) => {
+                if value.kind() == Kind::Array {
+                    for (index, element) in value.items().enumerate() {
+                        item.misfit(element, &format!("{pointer}/{index}"), found);
+                    }
+                    return;
+                }
+                false
+            }
+            Self::OneOf(texts) => value.as_str().is_some_and(|text| texts.iter().any(|one| *one == text)),
+        };
+        if !fits {
+            let message = format!("should be {self}, is {}", name_of(value));
+            found.push(Misfit { pointer: pointer.to_owned(), message });
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Any => serde_json::json!({}),
+            Self::String { pattern: None } => serde_json::json!({ "type": "string" }),
+            Self::String { pattern: Some(pattern) } => serde_json::json!({ "type": "string", "pattern": pattern.as_str() }),
+            Self::Integer => serde_json::json!({ "type": "integer" }),
+            Self::Number => serde_json::json!({ "type": "number" }),
+            Self::Boolean => serde_json::json!({ "type": "boolean" }),
+            Self::Object => serde_json::json!({ "type": "object" }),
+            Self::List(item) => serde_json::json!({ "type": "array", "items": item.to_json() }),
+            Self::OneOf(texts) => serde_json::json!({ "enum": texts }),
+        }
+    }
+}
+
+fn name_of(value: Node<'_>) -> String {
+    match value.kind() {
+        Kind::Null => "null".to_owned(),
+        Kind::Bool => "a boolean".to_owned(),
+        Kind::Number => "a number".to_owned(),
+        // A value of the outside may be a secret in the wrong place: it is named, not shown.
+        Kind::String => "a string".to_owned(),
+        Kind::Array => "a list".to_owned(),
+        Kind::Object => "an object".to_owned(),
+    }
+}
+
+fn escaped(name: &str) -> String {
+    name.chars().take(80).collect::<String>().replace('~', "~0").replace('/', "~1")
+}

@@ -1,0 +1,104 @@
+//! Sensors: where events come from, how a delivery proves who sent it, and which events it makes.
+
+use std::sync::Arc;
+
+use ensue_expression::{Expression, Template};
+use serde_json::Value;
+
+use crate::names::{KeyRef, SensorRef, TriggerRef};
+
+/// What watches the world and emits events.
+#[derive(Clone, Debug)]
+pub struct Sensor {
+    /// Its ref.
+    pub name: SensorRef,
+    /// What it is for.
+    pub description: String,
+    /// What it watches.
+    pub source: Source,
+    /// The events it makes; each that fits makes one.
+    pub emits: Vec<Emit>,
+    /// Its pack's configuration: an object.
+    pub config: Arc<Value>,
+}
+
+/// What a sensor watches.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Deliveries at `/hooks/<pack>/<sensor>`.
+    Webhook {
+        /// How a delivery proves who sent it.
+        verify: Verify,
+    },
+}
+
+/// How a delivery proves who sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// As GitHub signs: `X-Hub-Signature-256: sha256=<hex>` over the raw body.
+    Github {
+        /// The shared secret.
+        key: KeyRef,
+    },
+    /// A MAC over the raw body in a header.
+    Hmac(HmacVerify),
+    /// Not at all: anybody may deliver.
+    None,
+}
+
+impl Verify {
+    /// Gives the key that deliveries are verified with; none where anybody may deliver.
+    pub fn key(&self) -> Option<&KeyRef> {
+        match self {
+            Self::Github { key } => Some(key),
+            Self::Hmac(hmac) => Some(&hmac.key),
+            Self::None => None,
+        }
+    }
+}
+
+/// A MAC over the raw body, in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HmacVerify {
+    /// The shared secret.
+    pub key: KeyRef,
+    /// The header that carries the signature, in lower case.
+    pub header: String,
+    /// The hash.
+    pub algorithm: HmacAlgorithm,
+    /// How the signature is written.
+    pub encoding: SignatureEncoding,
+    /// What stands before it in the header.
+    pub prefix: String,
+}
+
+/// The hash of a MAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HmacAlgorithm {
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+/// How a signature is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureEncoding {
+    /// Hexadecimal digits.
+    Hex,
+    /// Base64 with padding, RFC 4648 §4.
+    Base64,
+}
+
+/// An event that a delivery may make.
+#[derive(Clone, Debug)]
+pub struct Emit {
+    /// Its trigger.
+    pub trigger: TriggerRef,
+    /// What must hold for it; none means always.
+    pub when: Option<Expression>,
+    /// The key under which it is accepted once within 24 hours; none means each is accepted.
+    pub dedupe: Option<Expression>,
+    /// Its payload; none means the body as it came, byte for byte.
+    pub payload: Option<Template>,
+}

@@ -1,0 +1,5 @@
+//! Events: what the outside observed, as it enters the log.
+
+pub mod decide;
+pub mod facts;
+pub mod react;

@@ -1,0 +1,55 @@
+//! What can happen to an event: it is received, or its delivery is refused.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{SensorRef, TriggerRef};
+use crate::record::{CatalogRevision, Digest, Position};
+use crate::time::Timestamp;
+
+/// The most known errors that one event's record counts.
+pub const AGAIN_MAX: usize = 1_000;
+
+/// An event was received. Its body is the payload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventReceived {
+    /// Its kind.
+    pub trigger: TriggerRef,
+    /// Who observed it: a sensor's ref, `api`, or an execution.
+    pub source: String,
+    /// The sensor it came through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensor: Option<SensorRef>,
+    /// When it happened, as far as the edge knows; rules see it as `event.time`.
+    pub occurred_at: Timestamp,
+    /// The catalog by which the rules judged it.
+    pub catalog: CatalogRevision,
+    /// How many rules were enforced on it.
+    pub matched: u32,
+    /// How many rules could not be evaluated on it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub erred: u32,
+    /// Those of these errors that were known: the positions of their `rule.erred`, at most [`AGAIN_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<Position>,
+    /// The hash of the key under which it is accepted once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe: Option<Digest>,
+}
+
+/// A delivery that proved who sent it made no event, and is kept as a dead letter. Its body is the delivery's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliveryRefused {
+    /// The sensor at which it came in.
+    pub sensor: SensorRef,
+    /// The trigger that refused it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<TriggerRef>,
+    /// Why.
+    pub reason: String,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}

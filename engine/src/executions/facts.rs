@@ -1,0 +1,261 @@
+//! What can happen to an execution and its attempts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::OnLost;
+use crate::ids::{AttemptId, EnforcementId, EventId};
+use crate::names::{ActionRef, RuleRef};
+use crate::record::CatalogRevision;
+
+/// Somebody or something asked for an action. The body holds the parameters, validated and completed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionRequested {
+    /// The action.
+    pub action: ActionRef,
+    /// The catalog in which it and all it needs is looked up.
+    pub catalog: CatalogRevision,
+    /// The rule that asked, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleRef>,
+    /// The event that the rule decided on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
+    /// The decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforcement: Option<EnforcementId>,
+    /// −100 … 100; higher goes first.
+    pub priority: i8,
+    /// Says whether it may be tried again when it is unknown whether an attempt took effect.
+    pub idempotent: bool,
+    /// What to do then, where it may not.
+    pub on_lost: OnLost,
+    /// How long an attempt may take, in milliseconds.
+    pub timeout_millis: u64,
+    /// How long an attempt may go on after it was asked to stop, in milliseconds.
+    pub grace_millis: u64,
+}
+
+/// A worker may begin a try.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptStarted {
+    /// Which try, from 1.
+    pub number: u32,
+    /// The fencing token: it grows with each attempt of the log.
+    pub token: u64,
+    /// The worker.
+    pub worker: String,
+    /// How long its right lasts without being renewed, in milliseconds.
+    pub lease_millis: u64,
+}
+
+/// A try reached its end and gave a result. The body is the result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptSucceeded {
+    /// The attempt.
+    pub attempt: AttemptId,
+}
+
+/// A try reached its end without a result. The body, where there is one, is what it gave nevertheless.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptFailed {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Why.
+    pub error: Failure,
+}
+
+/// Why an attempt or an execution failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// The kind, from a closed list.
+    pub kind: FailureKind,
+    /// What happened, for people; at most [`MESSAGE_BYTES_MAX`] bytes.
+    pub message: String,
+    /// A number that belongs to the kind: the exit code, the signal, the HTTP status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<i64>,
+}
+
+/// The most bytes that a failure's message is kept with.
+pub const MESSAGE_BYTES_MAX: usize = 2048;
+
+impl Failure {
+    /// Makes a failure; a longer message is cut with a mark.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: cut(message.into(), MESSAGE_BYTES_MAX), detail: None }
+    }
+
+    /// Adds the number that belongs to the kind.
+    #[must_use]
+    pub fn with_detail(self, detail: i64) -> Self {
+        Self { detail: Some(detail), ..self }
+    }
+}
+
+/// Cuts a text to at most `bytes_max` bytes, at a character's border and with a mark.
+pub(crate) fn cut(mut text: String, bytes_max: usize) -> String {
+    const MARK: &str = " … (cut)";
+    if text.len() > bytes_max {
+        let mut end = bytes_max - MARK.len();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push_str(MARK);
+    }
+    text
+}
+
+/// The kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The parameters do not fit the action's schema.
+    ParametersInvalid,
+    /// An expression of the action's `run` or `local` erred.
+    Expression,
+    /// A key that the action reads is not set.
+    KeyMissing,
+    /// The box around the action could not be made.
+    Sandbox,
+    /// The program could not be started.
+    Spawn,
+    /// The program ended with another exit code than 0; the detail is the code.
+    ExitCode,
+    /// The program was ended by a signal; the detail is the signal.
+    Signal,
+    /// The attempt took longer than it may.
+    Timeout,
+    /// The result is not of the declared shape.
+    ResultInvalid,
+    /// The program or the answer gave more than is taken.
+    OutputLimit,
+    /// The other side could not be reached or broke off.
+    Network,
+    /// The address may not be reached from here.
+    EgressDenied,
+    /// The other side answered with an error; the detail is the HTTP status.
+    HttpStatus,
+    /// It is unknown whether the attempt took effect.
+    Lost,
+    /// The execution was cancelled.
+    Cancelled,
+}
+
+impl FailureKind {
+    /// Gives the kind's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ParametersInvalid => "parameters_invalid",
+            Self::Expression => "expression",
+            Self::KeyMissing => "key_missing",
+            Self::Sandbox => "sandbox",
+            Self::Spawn => "spawn",
+            Self::ExitCode => "exit_code",
+            Self::Signal => "signal",
+            Self::Timeout => "timeout",
+            Self::ResultInvalid => "result_invalid",
+            Self::OutputLimit => "output_limit",
+            Self::Network => "network",
+            Self::EgressDenied => "egress_denied",
+            Self::HttpStatus => "http_status",
+            Self::Lost => "lost",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// The worker of a try is gone, and no result came.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptLost {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// What is known of it.
+    pub evidence: Evidence,
+}
+
+/// What is known of a lost attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// It provably never began: nothing happened.
+    NotBegun,
+    /// It began, or that cannot be ruled out: it may have taken effect.
+    MayHaveBegun,
+}
+
+/// A worker reported on an attempt that had been given up; it changed nothing. The body is the result, where there is one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptReportedLate {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Why it failed; none where it succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+/// An execution ended with a result: that of its last attempt, or of who settled it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionSucceeded {}
+
+/// An execution failed for good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionFailed {
+    /// Why.
+    pub error: Failure,
+}
+
+/// An execution failed for good because its attempt took too long.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionTimedOut {
+    /// Why.
+    pub error: Failure,
+}
+
+/// Somebody asked that an execution end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionCancelRequested {}
+
+/// An execution ended because it was asked to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionCancelled {}
+
+/// It is unknown whether an execution took effect, and a person is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionBecameIndeterminate {}
+
+/// A person said what became of an indeterminate execution. The body is the result, where one was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionSettled {
+    /// What the person said.
+    pub outcome: Settlement,
+}
+
+/// What a person says became of an indeterminate execution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Settlement {
+    /// It took effect.
+    Succeeded,
+    /// It did not, and is not to be tried again.
+    Failed {
+        /// Why.
+        error: String,
+    },
+    /// It did not, and is to be tried again.
+    Retry,
+}

@@ -1,0 +1,42 @@
+//! Errors for people: what each says beside its message.
+//!
+//! It knows neither HTTP (the API does) nor exit codes (the command line does).
+
+/// An error that a person can meet.
+pub trait Explain: std::error::Error {
+    /// Gives the error's page: `docs/errors/<slug>.md`.
+    fn slug(&self) -> &'static str;
+    /// Says whose move it is.
+    fn fault(&self) -> Fault;
+    /// Says what to type or change next.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Whose move it is after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// What was given is malformed.
+    Malformed,
+    /// What was given does not fit.
+    Invalid,
+    /// The caller has not said who they are.
+    Unauthenticated,
+    /// The caller may not do this.
+    Forbidden,
+    /// The thing is not there.
+    Missing,
+    /// The state does not allow it now.
+    Conflict,
+    /// What was given is too large.
+    TooLarge,
+    /// Too much at once: try again later.
+    Busy,
+    /// The node cannot do it now: try again later.
+    Unavailable,
+    /// The world outside did not cooperate.
+    World,
+    /// A bug of ours.
+    Bug,
+}

@@ -1,0 +1,199 @@
+//! The registry of facts: every kind that may stand in a log, its newest schema, and how older ones are read.
+//!
+//! What a fact means is said by its noun. A released kind is for ever: it has a golden file in `tests/contract/`.
+
+use bytes::Bytes;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::access::facts as access;
+use crate::catalog::facts as catalog;
+use crate::events::facts as events;
+use crate::executions::facts as executions;
+use crate::health::facts as health;
+use crate::record::FACT_BYTES_MAX;
+use crate::rules::facts as rules;
+
+/// Why a stored fact cannot be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FactError {
+    /// The kind is not one of this release's.
+    #[error("unknown fact `{0}`; a newer release wrote it: start that release")]
+    UnknownKind(String),
+    /// The kind is known, its schema is newer than this release's.
+    #[error("fact `{kind}` has schema {found}, this release knows up to {known}: start the release that wrote it")]
+    TooNew {
+        /// The kind.
+        kind: &'static str,
+        /// The schema found.
+        found: u16,
+        /// The newest known.
+        known: u16,
+    },
+    /// The JSON is not of the kind's shape.
+    #[error("fact `{kind}` is damaged: {why}")]
+    Damaged {
+        /// The kind.
+        kind: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// A fact that is too large to be kept.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("fact `{kind}` takes {bytes} bytes, {FACT_BYTES_MAX} is the most")]
+pub struct FactTooLarge {
+    /// The kind.
+    pub kind: &'static str,
+    /// Its size as JSON.
+    pub bytes: usize,
+}
+
+macro_rules! facts {
+    ($($variant:ident($type:ty): $kind:literal, $schema:literal;)*) => {
+        /// What happened, in the past tense: the typed content of a record.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Fact {
+            $(#[doc = concat!("`", $kind, "`")] $variant($type),)*
+        }
+
+        impl Fact {
+            /// Lists every kind with its newest schema.
+            pub const KINDS: &'static [(&'static str, u16)] = &[$(($kind, $schema)),*];
+
+            /// Gives the kind, `noun.verbed`.
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $kind,)* }
+            }
+
+            /// Gives the newest schema of the kind, in which new facts are written.
+            pub fn schema(&self) -> u16 {
+                match self { $(Self::$variant(_) => $schema,)* }
+            }
+
+            /// Writes the fact as compact JSON; fails over [`FACT_BYTES_MAX`].
+            pub fn to_json(&self) -> Result<Bytes, FactTooLarge> {
+                let written = match self { $(Self::$variant(fact) => serde_json::to_vec(fact),)* };
+                let json = written.expect("facts hold only text, numbers and lists, which always have a JSON form");
+                if json.len() > FACT_BYTES_MAX {
+                    return Err(FactTooLarge { kind: self.kind(), bytes: json.len() });
+                }
+                Ok(json.into())
+            }
+
+            /// Reads a fact of any schema up to the newest; a newer one is an error, never skipped.
+            pub fn parse(kind: &str, schema: u16, json: &[u8]) -> Result<Self, FactError> {
+                match kind {
+                    $($kind => {
+                        let damaged = |why: serde_json::Error| FactError::Damaged { kind: $kind, why: why.to_string() };
+                        if schema > $schema {
+                            return Err(FactError::TooNew { kind: $kind, found: schema, known: $schema });
+                        }
+                        if schema == $schema {
+                            return serde_json::from_slice(json).map(Self::$variant).map_err(damaged);
+                        }
+                        let old: Value = serde_json::from_slice(json).map_err(damaged)?;
+                        serde_json::from_value(upcast($kind, schema, $schema, old)?).map(Self::$variant).map_err(damaged)
+                    })*
+                    _ => Err(FactError::UnknownKind(kind.to_owned())),
+                }
+            }
+        }
+
+        $(impl From<$type> for Fact {
+            fn from(fact: $type) -> Self {
+                Self::$variant(fact)
+            }
+        })*
+    };
+}
+
+facts! {
+    EventReceived(events::EventReceived): "event.received", 1;
+    DeliveryRefused(events::DeliveryRefused): "delivery.refused", 1;
+    EnforcementMade(rules::EnforcementMade): "enforcement.made", 1;
+    RuleErred(rules::RuleErred): "rule.erred", 1;
+    RuleErrorsCounted(rules::RuleErrorsCounted): "rule.errors_counted", 1;
+    RuleModeSet(rules::RuleModeSet): "rule.mode_set", 1;
+    LoopStopped(rules::LoopStopped): "loop.stopped", 1;
+    ExecutionRequested(executions::ExecutionRequested): "execution.requested", 1;
+    AttemptStarted(executions::AttemptStarted): "attempt.started", 1;
+    AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 1;
+    AttemptFailed(executions::AttemptFailed): "attempt.failed", 1;
+    AttemptLost(executions::AttemptLost): "attempt.lost", 1;
+    AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 1;
+    ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 1;
+    ExecutionFailed(executions::ExecutionFailed): "execution.failed", 1;
+    ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 1;
+    ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1;
+    ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 1;
+    ExecutionBecameIndeterminate(executions::ExecutionBecameIndeterminate): "execution.became_indeterminate", 1;
+    ExecutionSettled(executions::ExecutionSettled): "execution.settled", 1;
+    PackInstalled(catalog::PackInstalled): "pack.installed", 1;
+    PackRemoved(catalog::PackRemoved): "pack.removed", 1;
+    KeySet(access::KeySet): "key.set", 1;
+    KeyRemoved(access::KeyRemoved): "key.removed", 1;
+    TokenAdded(access::TokenAdded): "token.added", 1;
+    TokenRevoked(access::TokenRevoked): "token.revoked", 1;
+    NodeStarted(health::NodeStarted): "node.started", 1;
+    ClockStepped(health::ClockStepped): "clock.stepped", 1;
+    ReactionParked(health::ReactionParked): "reaction.parked", 1;
+    ReactionRetried(health::ReactionRetried): "reaction.retried", 1;
+    ReactionDismissed(health::ReactionDismissed): "reaction.dismissed", 1;
+}
+
+/// One step from a schema to the next: pure, from JSON to JSON.
+type Upcast = fn(Value) -> Value;
+
+/// Every step there is: `(kind, from schema, step)`. A step stays for ever, as its golden file does.
+const UPCASTS: &[(&str, u16, Upcast)] = &[];
+
+fn upcast(kind: &'static str, from: u16, to: u16, json: Value) -> Result<Value, FactError> {
+    upcast_by(UPCASTS, kind, from, to, json)
+}
+
+fn upcast_by(steps: &[(&str, u16, Upcast)], kind: &'static str, from: u16, to: u16, mut json: Value) -> Result<Value, FactError> {
+    for schema in from..to {
+        let (_, _, step) = steps
+            .iter()
+            .find(|(of, at, _)| *of == kind && *at == schema)
+            .ok_or_else(|| FactError::Damaged { kind, why: format!("there was no schema {schema} of it") })?;
+        json = step(json);
+    }
+    Ok(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_kind_stops_the_reader() {
+        let error = Fact::parse("moon.landed", 1, b"{}").unwrap_err();
+        assert!(matches!(error, FactError::UnknownKind(_)), "{error}");
+    }
+
+    #[test]
+    fn a_newer_schema_stops_the_reader() {
+        let error = Fact::parse("key.set", 2, br#"{"key":"core.k","version":1}"#).unwrap_err();
+        assert!(matches!(error, FactError::TooNew { found: 2, known: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn an_old_schema_is_read_step_by_step() {
+        let steps: &[(&str, u16, Upcast)] = &[
+            ("cat.fed", 2, |mut old| {
+                old["grams"] = json!(old["kilos"].as_u64().unwrap_or(0) * 1000);
+                old
+            }),
+            ("cat.fed", 1, |old| json!({ "kilos": old["weight"] })),
+        ];
+        let read = upcast_by(steps, "cat.fed", 1, 3, json!({ "weight": 2 })).unwrap();
+        assert_eq!(read, json!({ "kilos": 2, "grams": 2000 }));
+        assert!(upcast_by(steps, "cat.fed", 0, 3, json!({})).is_err());
+    }
+}

@@ -1,0 +1,52 @@
+//! What can happen to the log itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::Position;
+use crate::time::Timestamp;
+
+/// A node began to write to the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeStarted {
+    /// The release it runs.
+    pub release: String,
+}
+
+/// The wall clock moved away from the node's own by more than a minute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockStepped {
+    /// What the node's own clock said.
+    pub from: Timestamp,
+    /// What the wall clock said.
+    pub to: Timestamp,
+}
+
+/// What should have followed from a record could not be worked out, because of a bug of ours; everything else went on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReactionParked {
+    /// The record.
+    pub of: Position,
+    /// Which of its consequences.
+    pub next: u32,
+    /// What went wrong.
+    pub error: String,
+}
+
+/// An operator asked for a parked reaction to be tried again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReactionRetried {
+    /// The record.
+    pub of: Position,
+}
+
+/// An operator decided that a parked reaction is not to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReactionDismissed {
+    /// The record.
+    pub of: Position,
+}

@@ -1,0 +1,210 @@
+//! Ids: fresh ones for what begins a chain, derived ones for all that follows from it.
+//!
+//! A derived id is a function of the log, the cause and the role, so deciding twice gives the same id. No position
+//! ever enters an id, and nothing here draws randomness: entropy comes in with a [`Moment`](crate::command::Moment).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::time::Timestamp;
+
+/// An id of 128 bits: a UUID of version 7 (a root) or 8 (derived), RFC 9562.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(Uuid);
+
+impl Id {
+    /// Makes a root's id, a UUID of version 7, from the time and 74 random bits (the lowest of `entropy`).
+    pub fn root(time: Timestamp, entropy: u128) -> Self {
+        Self(stamped(time.unix_millis(), entropy, 7))
+    }
+
+    /// Derives the id of what follows from `cause` in `role`: a UUID of version 8 with the 48 time bits of the cause and
+    /// the first 74 bits of `BLAKE3(log ‖ 0x00 ‖ cause ‖ 0x00 ‖ role)`, ids as their 16 bytes, the role as its text.
+    pub fn derived(log: LogId, cause: Id, role: Role) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(log.0.0.as_bytes()).update(&[0]).update(cause.0.as_bytes()).update(&[0]);
+        hasher.update(role.to_string().as_bytes());
+        let mut first = [0; 16];
+        first.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        Self(stamped(cause.unix_millis(), u128::from_be_bytes(first) >> 54, 8))
+    }
+
+    /// Gives the milliseconds since the Unix epoch that the id carries.
+    pub fn unix_millis(self) -> u64 {
+        (self.0.as_u128() >> 80) as u64
+    }
+
+    /// Gives the 16 bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// Makes an id of 16 bytes that were given out by [`as_bytes`](Self::as_bytes).
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+fn stamped(millis: u64, bits: u128, version: u128) -> Uuid {
+    let high = (bits >> 62) & 0xFFF;
+    let low = bits & ((1 << 62) - 1);
+    Uuid::from_u128((u128::from(millis) & 0xFFFF_FFFF_FFFF) << 80 | version << 76 | high << 64 | 0b10 << 62 | low)
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Id({self})")
+    }
+}
+
+impl FromStr for Id {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // Only the one form we write: other spellings of a UUID would be second names of one thing.
+        match Uuid::try_parse(text) {
+            Ok(uuid) if text.len() == 36 && !text.bytes().any(|b| b.is_ascii_uppercase()) => Ok(Self(uuid)),
+            Ok(_) | Err(_) => Err(format!("`{}` is not an id", text.chars().take(80).collect::<String>())),
+        }
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut buffer = Uuid::encode_buffer();
+        serializer.serialize_str(self.0.hyphenated().encode_lower(&mut buffer))
+    }
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The place that a derived id has under its cause: a closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A rule's decision on an event: `enforcement/<rule id>`.
+    Enforcement(RuleId),
+    /// What an enforcement or a request asks for: `execution`.
+    Execution,
+    /// A try of an execution, from 1: `attempt/<n>`.
+    Attempt(u32),
+    /// An event that an execution emits, from 0: `emit/<i>`.
+    Emit(u32),
+    /// A later record of a thing, by its revision: `revision/<n>`. Under the thing's own id.
+    Revision(u64),
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Enforcement(rule) => write!(f, "enforcement/{rule}"),
+            Self::Execution => f.write_str("execution"),
+            Self::Attempt(number) => write!(f, "attempt/{number}"),
+            Self::Emit(index) => write!(f, "emit/{index}"),
+            Self::Revision(revision) => write!(f, "revision/{revision}"),
+        }
+    }
+}
+
+macro_rules! typed_ids {
+    ($($(#[$doc:meta])* $type:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $type(pub Id);
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($type), "({})"), self.0)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                text.parse().map(Self)
+            }
+        }
+    )*};
+}
+
+typed_ids! {
+    /// The id of a log, given at its creation.
+    LogId;
+    /// The id of an event.
+    EventId;
+    /// The id of an enforcement.
+    EnforcementId;
+    /// The id of an execution.
+    ExecutionId;
+    /// The id of one try of an execution.
+    AttemptId;
+    /// The id of a rule, beside its ref: delete and create again is another rule.
+    RuleId;
+    /// The id of an access token; not its secret.
+    TokenId;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+
+    fn log() -> LogId {
+        LogId(Id::root(NOON, 1))
+    }
+
+    #[test]
+    fn deriving_twice_gives_the_same_id_and_another_role_another() {
+        let event = Id::root(NOON, 7);
+        let once = Id::derived(log(), event, Role::Execution);
+        assert_eq!(once, Id::derived(log(), event, Role::Execution));
+        assert_ne!(once, Id::derived(log(), event, Role::Attempt(1)));
+        assert_ne!(once, Id::derived(LogId(Id::root(NOON, 2)), event, Role::Execution));
+    }
+
+    #[test]
+    fn a_root_is_a_version_7_and_a_derived_id_a_version_8_with_its_cause_s_time() {
+        let event = Id::root(NOON, u128::MAX);
+        let derived = Id::derived(log(), event, Role::Execution);
+        assert_eq!((event.0.get_version_num(), derived.0.get_version_num()), (7, 8));
+        assert_eq!((event.unix_millis(), derived.unix_millis()), (NOON.unix_millis(), NOON.unix_millis()));
+        assert_eq!(derived.0.get_variant(), uuid::Variant::RFC4122);
+    }
+
+    #[test]
+    fn the_derivation_is_pinned_for_ever() {
+        let derived = Id::derived(log(), Id::root(NOON, 7), Role::Execution);
+        assert_eq!(derived.to_string(), "PIN");
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let text = Id::root(NOON, 7).to_string();
+        assert!(text.parse::<Id>().is_ok());
+        for other in [text.to_uppercase(), text.replace('-', ""), format!("{{{text}}}"), format!("urn:uuid:{text}")] {
+            assert!(other.parse::<Id>().is_err(), "{other}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Names that people write, parsed once at the edge: packs and the refs of what they hold.
+//!
+//! It does not know whether the named thing exists; the catalog does.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+/// The longest a name may be, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// Why a text is not a name or a ref.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// The text has no `pack.` part.
+    #[error("`{text}` has no pack; write `<pack>.<name>`, for example `{example}`")]
+    NoPack {
+        /// What was given.
+        text: String,
+        /// A ref of the right shape.
+        example: &'static str,
+    },
+    /// A part is not of the shape of a name.
+    #[error("`{part}` is not a name; a name starts with a-z, goes on with a-z, 0-9 and `_`, and is at most 64 long")]
+    NotAName {
+        /// The offending part.
+        part: String,
+    },
+}
+
+/// Says whether `text` is of the shape `[a-z][a-z0-9_]*`, at most 64 bytes long.
+pub fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() <= NAME_BYTES_MAX
+        && bytes.next().is_some_and(|first| first.is_ascii_lowercase())
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+fn checked(part: &str) -> Result<&str, NameError> {
+    if is_name(part) { Ok(part) } else { Err(NameError::NotAName { part: part.chars().take(80).collect() }) }
+}
+
+/// The name of a pack.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PackName(String);
+
+impl PackName {
+    /// Gives the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PackName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        checked(text).map(|name| Self(name.to_owned()))
+    }
+}
+
+macro_rules! text_form {
+    ($type:ident) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($type), "({})"), self.as_str())
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+macro_rules! refs {
+    ($($(#[$doc:meta])* $type:ident, $example:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type {
+            text: String,
+            dot: usize,
+        }
+
+        impl $type {
+            /// Joins a pack and a name, both of which must be of the shape of a name.
+            pub fn new(pack: &PackName, name: &str) -> Result<Self, NameError> {
+                checked(name)?;
+                Ok(Self { text: format!("{pack}.{name}"), dot: pack.as_str().len() })
+            }
+
+            /// Gives the whole ref, `<pack>.<name>`.
+            pub fn as_str(&self) -> &str {
+                &self.text
+            }
+
+            /// Gives the pack's name.
+            pub fn pack(&self) -> PackName {
+                PackName(self.text[..self.dot].to_owned())
+            }
+
+            /// Gives the name inside the pack.
+            pub fn name(&self) -> &str {
+                &self.text[self.dot + 1..]
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let (pack, name) = text.split_once('.').ok_or_else(|| NameError::NoPack {
+                    text: text.chars().take(80).collect(),
+                    example: $example,
+                })?;
+                checked(pack)?;
+                checked(name)?;
+                Ok(Self { text: text.to_owned(), dot: pack.len() })
+            }
+        }
+
+        text_form!($type);
+    )*};
+}
+
+text_form!(PackName);
+
+refs! {
+    /// The ref of an action, `core.echo`.
+    ActionRef, "core.echo";
+    /// The ref of a trigger, `github.push`.
+    TriggerRef, "github.push";
+    /// The ref of a sensor, `github.webhook`.
+    SensorRef, "github.webhook";
+    /// The ref of a rule, `release.ship_on_tag`.
+    RuleRef, "release.ship_on_tag";
+    /// The ref of a key, `release.deploy_token`.
+    KeyRef, "release.deploy_token";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ref_is_a_pack_and_a_name() {
+        let action: ActionRef = "core.echo".parse().unwrap();
+        assert_eq!((action.pack().as_str(), action.name(), action.as_str()), ("core", "echo", "core.echo"));
+    }
+
+    #[test]
+    fn a_ref_without_a_pack_is_told_what_to_write() {
+        let refusal = "echo".parse::<ActionRef>().unwrap_err().to_string();
+        assert_eq!(refusal, "`echo` has no pack; write `<pack>.<name>`, for example `core.echo`");
+    }
+
+    #[test]
+    fn names_are_small_ascii_words() {
+        for bad in ["", "A", "1a", "a-b", "a b", "ä", "core.echo.more", "a\u{200b}", &"a".repeat(65)] {
+            assert!(bad.parse::<PackName>().is_err(), "{bad:?}");
+        }
+        assert!("a.b.c".parse::<RuleRef>().is_err());
+        assert!("a".repeat(64).parse::<PackName>().is_ok());
+    }
+}

@@ -1,0 +1,145 @@
+//! Bodies: the bytes that came from outside, or were rendered from what did.
+//!
+//! A body is what went in, byte for byte. Compressing and sealing are the store's; the digest is of the plain bytes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::record::Position;
+
+/// The BLAKE3 hash of a body's plain bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Hashes `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// Gives the 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Makes a digest of 32 bytes that were given out by [`as_bytes`](Self::as_bytes).
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+impl FromStr for Digest {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        blake3::Hash::from_hex(text).map(|hash| Self(*hash.as_bytes())).map_err(|_| "not a BLAKE3 digest of 64 hex digits".to_owned())
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// How a body's bytes are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Encoding {
+    /// Any bytes, as they came.
+    #[serde(rename = "raw")]
+    Raw,
+    /// JSON text, as it came.
+    #[serde(rename = "json")]
+    Json,
+    /// JSON text, compressed with zstd (RFC 8878).
+    #[serde(rename = "json+zstd")]
+    JsonZstd,
+}
+
+impl Encoding {
+    /// Gives the name that stands in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Json => "json",
+            Self::JsonZstd => "json+zstd",
+        }
+    }
+}
+
+impl FromStr for Encoding {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "raw" => Ok(Self::Raw),
+            "json" => Ok(Self::Json),
+            "json+zstd" => Ok(Self::JsonZstd),
+            _ => Err(format!("unknown body encoding `{text}`; a newer release wrote it")),
+        }
+    }
+}
+
+/// A body as it is kept: its content in some encoding, and what identifies it below that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// The hash of the plain bytes.
+    pub digest: Digest,
+    /// The number of plain bytes.
+    pub bytes: u64,
+    /// How `content` is encoded.
+    pub encoding: Encoding,
+    /// The data key that `content` is sealed with; none where it is not sealed.
+    pub key: Option<String>,
+    /// The encoded bytes; none where they were erased or not asked for.
+    pub content: Option<Bytes>,
+}
+
+impl Body {
+    /// Takes JSON text as a body. It is not looked into.
+    pub fn json(text: impl Into<Bytes>) -> Self {
+        Self::plain(text.into(), Encoding::Json)
+    }
+
+    /// Takes any bytes as a body.
+    pub fn raw(bytes: impl Into<Bytes>) -> Self {
+        Self::plain(bytes.into(), Encoding::Raw)
+    }
+
+    fn plain(content: Bytes, encoding: Encoding) -> Self {
+        Self { digest: Digest::of(&content), bytes: content.len() as u64, encoding, key: None, content: Some(content) }
+    }
+}
+
+/// What the state holds of a body: enough to name it and to fetch it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodyHandle {
+    /// The hash of the plain bytes.
+    pub digest: Digest,
+    /// The number of plain bytes.
+    pub bytes: u64,
+    /// The record that holds it.
+    pub at: Position,
+}

@@ -1,0 +1,93 @@
+//! Points in time as the log keeps them: microseconds of UTC.
+//!
+//! It has no clock: time enters the core with a [`Moment`](crate::command::Moment).
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A point in time: microseconds since 1970-01-01T00:00:00Z, between the years 0 and 9999.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    const MIN: i64 = -62_167_219_200_000_000;
+    const MAX: i64 = 253_402_300_799_999_999;
+
+    /// Makes a point in time from microseconds since the Unix epoch; what lies outside the years 0 to 9999 is moved to their edge.
+    pub const fn from_micros(micros: i64) -> Self {
+        if micros < Self::MIN {
+            Self(Self::MIN)
+        } else if micros > Self::MAX {
+            Self(Self::MAX)
+        } else {
+            Self(micros)
+        }
+    }
+
+    /// Gives microseconds since the Unix epoch.
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Gives milliseconds since the Unix epoch, as UUIDs of version 7 carry them; 0 before 1970.
+    pub const fn unix_millis(self) -> u64 {
+        if self.0 < 0 { 0 } else { self.0.unsigned_abs() / 1_000 }
+    }
+
+    /// Gives the point `millis` milliseconds later.
+    pub const fn plus_millis(self, millis: u64) -> Self {
+        let micros = if millis > i64::MAX as u64 / 1_000 { i64::MAX } else { millis as i64 * 1_000 };
+        Self::from_micros(self.0.saturating_add(micros))
+    }
+
+    /// Gives the microseconds from `earlier` to this point, negative where `earlier` is later.
+    pub const fn micros_since(self, earlier: Self) -> i64 {
+        self.0 - earlier.0
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// Writes RFC 3339 in UTC with microseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = DateTime::<Utc>::from_timestamp_micros(self.0).unwrap_or_default();
+        f.write_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        DateTime::parse_from_rfc3339(text)
+            .map(|time| Self::from_micros(time.timestamp_micros()))
+            .map_err(|_| format!("`{text}` is not a time; write RFC 3339, for example 2026-03-28T09:00:00Z"))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_in_utc_with_microseconds_and_read_back() {
+        let time: Timestamp = "2026-03-28T10:00:00.25+01:00".parse().unwrap();
+        assert_eq!(time.to_string(), "2026-03-28T09:00:00.250000Z");
+        assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
+    }
+}
