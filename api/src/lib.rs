@@ -1,1 +1,3 @@
 //! REST: commands in, views out.
+
+pub mod ports;

@@ -1,0 +1,391 @@
+//! What the API needs of the node, handed in by the wiring: small traits, each of which says who may call it from where.
+//!
+//! It holds no policy and knows nothing of HTTP: what a caller may do is `routes.rs`'s, what an error looks like is
+//! `problem.rs`'s. Methods marked *quick* do not block and may be called from asynchronous code; methods marked *blocking*
+//! are called on a thread where blocking is allowed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ensue_engine::catalog::{Catalog, Misfit};
+use ensue_engine::command::{Dedupe, ObservedEvent, RefusedDelivery};
+use ensue_engine::explain::Explain;
+use ensue_engine::ids::{LogId, TokenId};
+use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
+use ensue_engine::ports::{Committed, HookRequest, LogError, Outputs, ReadLimit, Secret, Submit};
+use ensue_engine::record::{Actor, CatalogRevision, Epoch, Head, Position, Record, Revision, StreamId};
+use ensue_engine::time::Timestamp;
+use ensue_packs::Diagnostic;
+use ensue_views::ViewReader;
+use tokio::sync::watch;
+
+/// All that the API needs of the node.
+#[derive(Clone)]
+pub struct Ports {
+    /// The way into the log. Quick; the reply comes on the sequencer's thread.
+    pub submit: Arc<dyn Submit>,
+    /// What is installed.
+    pub installed: Arc<dyn Installed>,
+    /// The read models. Blocking.
+    pub views: Arc<dyn ViewReader>,
+    /// The position that the read models have reached: the follower sends each new one after its commit.
+    pub views_at: watch::Receiver<Position>,
+    /// The log, to be read.
+    pub log: Arc<dyn LogAccess>,
+    /// What attempts print. Blocking.
+    pub outputs: Arc<dyn Outputs>,
+    /// What makes events of deliveries.
+    pub webhooks: Arc<dyn Webhooks>,
+    /// What makes events of what callers send.
+    pub observe: Arc<dyn Observe>,
+    /// Who a token lets in.
+    pub access: Arc<dyn Access>,
+    /// The named secrets.
+    pub keys: Arc<dyn Keys>,
+    /// The named tokens.
+    pub tokens: Arc<dyn Tokens>,
+    /// The node itself.
+    pub node: Arc<dyn Node>,
+}
+
+/// What a port says no with: an error for people, and where what was given does not fit.
+#[derive(Debug)]
+pub struct Declined {
+    /// Why, with whose move it is and what to do.
+    pub why: Box<dyn Explain + Send + Sync>,
+    /// Where what was given does not fit; empty where the error is of another kind.
+    pub misfits: Vec<Misfit>,
+}
+
+impl Declined {
+    /// Adds where what was given does not fit.
+    #[must_use]
+    pub fn with_misfits(self, misfits: Vec<Misfit>) -> Self {
+        Self { misfits, ..self }
+    }
+}
+
+impl<E: Explain + Send + Sync + 'static> From<E> for Declined {
+    fn from(why: E) -> Self {
+        Self { why: Box::new(why), misfits: Vec::new() }
+    }
+}
+
+/// On whose behalf a port acts: this stands in the record that comes of it.
+#[derive(Clone, Debug)]
+pub struct OnBehalf {
+    /// Who asks.
+    pub actor: Actor,
+    /// The W3C `traceparent` of the request.
+    pub trace: Option<String>,
+}
+
+/// The catalogs that are built.
+pub trait Installed: Send + Sync {
+    /// Gives the catalog that new events are judged by. Quick.
+    fn current(&self) -> Arc<Catalog>;
+    /// Gives the catalog of a revision; none where it is not kept any more. Quick.
+    fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>>;
+    /// Gives what is wrong, or worth knowing, about the packs as they lie in the folder, by pack; a pack without findings is
+    /// not listed. Quick.
+    fn findings(&self) -> Arc<BTreeMap<PackName, Vec<Diagnostic>>>;
+}
+
+/// Readers of the log. All of it is blocking.
+pub trait LogAccess: Send + Sync {
+    /// Gives the newest position and the chain's hash there.
+    fn head(&self) -> Result<Head, LogError>;
+    /// Gives the records after a position, in order.
+    fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
+    /// Gives the records of a stream after a revision, in order.
+    fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
+    /// Gives the plain bytes of the body of the record at a position; none where there is no such record, where it has no body,
+    /// or where the body was erased.
+    fn body(&self, at: Position) -> Result<Option<Bytes>, LogError>;
+}
+
+/// What makes events of deliveries at webhooks.
+pub trait Webhooks: Send + Sync {
+    /// Verifies a delivery over its raw body, and makes the judged events of it: none where no `emits` fits, several all or
+    /// none. Works on the calling thread and does not wait: quick, though it costs tens of microseconds.
+    fn receive(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, HookRefusal>;
+    /// Signs `body` as the sensor's sender would, and names `event` in the sender's way; `delivery` is the id of the delivery,
+    /// where the scheme knows one. Quick.
+    fn sign(&self, sensor: &SensorRef, event: &str, delivery: &str, body: Bytes) -> Result<HookRequest, Declined>;
+    /// Says how it stands with the secret that deliveries at the sensor are verified with. Quick.
+    fn secret(&self, sensor: &SensorRef) -> SecretState;
+}
+
+/// Why a delivery made no event.
+#[derive(Debug)]
+pub struct HookRefusal {
+    /// Why, and where the payload does not fit. Its fault is `Missing` for an unknown hook, `Unauthenticated` for one whose
+    /// sender is not proved, `Unavailable` where the hook's own secret is missing or damaged.
+    pub declined: Declined,
+    /// What is to be kept as a dead letter: a delivery that proved who sent it.
+    pub keep: Option<Box<RefusedDelivery>>,
+}
+
+impl<E: Into<Declined>> From<E> for HookRefusal {
+    fn from(why: E) -> Self {
+        Self { declined: why.into(), keep: None }
+    }
+}
+
+/// How it stands with the secret of a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretState {
+    /// It is set, and can be opened.
+    Set,
+    /// It is not set: no delivery is taken.
+    Missing,
+    /// It is set, and cannot be opened or is too short to be safe: no delivery is taken.
+    Unusable,
+    /// The hook takes deliveries from anybody.
+    NotNeeded,
+}
+
+/// What makes events of what callers send.
+pub trait Observe: Send + Sync {
+    /// Checks a payload against its trigger and has the rules judge it. Works on the calling thread and does not wait: quick.
+    fn observe(&self, given: GivenEvent) -> Result<ObservedEvent, Declined>;
+}
+
+/// An event as a caller sends it.
+#[derive(Clone, Debug)]
+pub struct GivenEvent {
+    /// Its kind.
+    pub trigger: TriggerRef,
+    /// Its payload: JSON text, to be kept byte for byte.
+    pub payload: Bytes,
+    /// Who says so, as the record will have it: `api`.
+    pub source: String,
+    /// The key under which it is accepted once.
+    pub dedupe: Option<Dedupe>,
+}
+
+/// Who a token lets in.
+pub trait Access: Send + Sync {
+    /// Gives the holder of a token that is in force; none for any other. Compares in constant time, and does the same work for an
+    /// id that it does not know. Quick.
+    fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Option<Arc<Holder>>;
+}
+
+/// The holder of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The token's name.
+    pub name: String,
+    /// The roles, as they were given to it.
+    pub roles: Vec<String>,
+}
+
+/// The named secrets. All of it is blocking, and what writes returns after the commit.
+pub trait Keys: Send + Sync {
+    /// Lists the keys that are set, in the order of their refs; never a value.
+    fn list(&self) -> Result<Vec<KeyEntry>, Declined>;
+    /// Seals a new value in the vault and makes it the current one.
+    fn set(&self, key: &KeyRef, value: Secret, by: &OnBehalf) -> Result<SetKey, Declined>;
+    /// Forgets a key.
+    fn remove(&self, key: &KeyRef, by: &OnBehalf) -> Result<Committed, Declined>;
+}
+
+/// A key that is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyEntry {
+    /// The key.
+    pub key: KeyRef,
+    /// The version that is current, from 1.
+    pub version: u32,
+    /// When it was set.
+    pub set_at: Timestamp,
+    /// Who set it.
+    pub set_by: Actor,
+}
+
+/// A key that was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetKey {
+    /// The version that is current now.
+    pub version: u32,
+    /// What the sequencer said.
+    pub committed: Committed,
+}
+
+/// The named tokens. All of it is blocking, and what writes returns after the commit.
+pub trait Tokens: Send + Sync {
+    /// Lists the tokens that are in force, in the order of their names; never a secret.
+    fn list(&self) -> Result<Vec<TokenEntry>, Declined>;
+    /// Makes a token; its secret is given this once.
+    fn add(&self, name: &str, roles: &[String], by: &OnBehalf) -> Result<NewToken, Declined>;
+    /// Lets the holder of a token in no more.
+    fn revoke(&self, name: &str, by: &OnBehalf) -> Result<Committed, Declined>;
+}
+
+/// A token that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenEntry {
+    /// Its id.
+    pub id: TokenId,
+    /// Its name.
+    pub name: String,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// When it was added.
+    pub added_at: Timestamp,
+    /// Who added it.
+    pub added_by: Actor,
+}
+
+/// A token that was made.
+pub struct NewToken {
+    /// What it is.
+    pub entry: TokenEntry,
+    /// The whole token, `ens_<id>_<secret>`: it is not kept, and cannot be shown again.
+    pub token: Secret,
+    /// What the sequencer said.
+    pub committed: Committed,
+}
+
+/// The node itself.
+pub trait Node: Send + Sync {
+    /// Says whether the log takes anything in from outside now; asked before a body is read. Quick.
+    fn admission(&self) -> Result<(), Declined>;
+    /// Says whether the node can serve, and how it stands with each thing it depends on. Quick.
+    fn readiness(&self) -> Readiness;
+    /// Says what the node is and does. Blocking.
+    fn status(&self) -> Result<NodeStatus, Declined>;
+    /// Looks at the machine, the data directory and the packs for what is wrong or unsafe. Blocking.
+    fn doctor(&self) -> Result<Vec<Finding>, Declined>;
+    /// Begins a job in the background, or gives the one of that kind that is under way. Blocking, but short.
+    fn begin_job(&self, kind: JobKind, by: &OnBehalf) -> Result<Job, Declined>;
+    /// Gives the newest job of a kind; none where there was none since the start. Quick.
+    fn job(&self, kind: JobKind) -> Option<Job>;
+}
+
+/// Whether a node can serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Says whether all it depends on is up, and it is not stopping.
+    pub is_ready: bool,
+    /// How it stands with each.
+    pub dependencies: Vec<Dependency>,
+}
+
+/// A thing that the node depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// Its name: `log`, `views`, `vault`, `disk`, `workers`.
+    pub name: &'static str,
+    /// How it stands with it.
+    pub state: DependencyState,
+}
+
+/// How it stands with a dependency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DependencyState {
+    /// It works.
+    Up,
+    /// It does not; the reason is for anybody to read, so it names no paths.
+    Down {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What a node is and does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// The release it runs.
+    pub release: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// The log it writes to.
+    pub log: LogId,
+    /// Under which right.
+    pub epoch: Epoch,
+    /// The log's newest position and the chain's hash there.
+    pub head: Head,
+    /// The position that the read models have reached.
+    pub views_at: Position,
+    /// The catalog's revision.
+    pub catalog: CatalogRevision,
+    /// How many executions are open.
+    pub open_executions: u64,
+    /// How many attempts may run at once here.
+    pub workers: u32,
+    /// How many run.
+    pub workers_busy: u32,
+    /// How many reactions are parked.
+    pub parked_reactions: u64,
+    /// How much of the disk under the data directory is free, in bytes; none where the machine does not say.
+    pub disk_free_bytes: Option<u64>,
+    /// How much memory the node's process holds, in bytes; none where the machine does not say.
+    pub memory_bytes: Option<u64>,
+}
+
+/// One thing that `doctor` looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: String,
+    /// What it is like.
+    pub verdict: FindingVerdict,
+    /// What was found, for people.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// What a thing is like that `doctor` looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FindingVerdict {
+    /// As it should be.
+    Good,
+    /// It works, and there is something to know.
+    Warning,
+    /// It does not work, or is not safe.
+    Bad,
+}
+
+/// What can be done in the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JobKind {
+    /// Checks the log's chain from the first record to the last.
+    LogVerify,
+    /// Builds the read models anew from the log.
+    ViewsRebuild,
+}
+
+/// Something done in the background.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// What it does.
+    pub kind: JobKind,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// The position it has reached.
+    pub position: Position,
+    /// How it stands.
+    pub state: JobState,
+}
+
+/// How it stands with a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// It goes on.
+    Running,
+    /// It ended, and all was well.
+    Succeeded {
+        /// When.
+        ended_at: Timestamp,
+    },
+    /// It ended, and found something wrong or could not go on.
+    Failed {
+        /// When.
+        ended_at: Timestamp,
+        /// What it found, where, and what to do.
+        why: String,
+    },
+}
