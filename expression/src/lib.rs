@@ -1,1 +1,50 @@
 //! CEL and templates: parse, analyse, evaluate within a budget, explain.
+//!
+//! Read in this order:
+//!
+//! | module | holds |
+//! |---|---|
+//! | `json` | documents read in place: a tape of offsets over raw bytes |
+//! | `value`, `compare` | what expressions compute with; equality and order |
+//! | `lex`, `parse`, `ast` | source → tokens → tree, with names resolved and bounds checked |
+//! | `evaluate`, `arithmetic`, `functions` | the tree's value in a scope; operators; every function by name |
+//! | `budget`, `error` | what an evaluation may cost; how it can fail |
+//! | `expression` | the compiled expression, its roots and scope |
+//! | `analyse`, `explain` | what an expression reads and demands; why it gave what it gave |
+//! | `template` | JSON trees whose strings hold `${{ … }}` |
+//!
+//! Nothing here knows of a clock, randomness, files or the network: an expression's value is a function of its source
+//! and its scope, the same on every machine and at every time.
+
+#![allow(
+    clippy::result_large_err,
+    reason = "errors are boxed inside and unboxed once, at the public border"
+)]
+
+mod analyse;
+mod arithmetic;
+mod ast;
+mod budget;
+mod compare;
+mod error;
+mod evaluate;
+mod explain;
+mod expression;
+mod functions;
+mod json;
+mod lex;
+mod parse;
+mod template;
+mod value;
+
+pub use analyse::{Access, Literal, Path, RequiredTest};
+pub use budget::{Budget, EVALUATION_BYTES_MAX, EVALUATION_STEPS_MAX};
+pub use error::{CompileError, ErrorKind, EvaluationError};
+pub use explain::{Explanation, Outcome, Part, Reading, Shape};
+pub use expression::{Expression, Roots, Scope};
+pub use json::{
+    Document, Entries, Items, JSON_BYTES_MAX, JSON_DEPTH_MAX, JsonError, Node, NodeKind, Number,
+};
+pub use parse::{SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX};
+pub use template::{Piece, Template, TemplateError, TemplateString};
+pub use value::{List, Map, RESULT_BYTES_MAX, Text, Type, VALUE_DEPTH_MAX, Value};

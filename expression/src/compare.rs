@@ -1,0 +1,280 @@
+//! Equality and order of values, as the language specification has them: numbers compare by value across their types.
+//!
+//! Arithmetic is not here.
+
+use std::cmp::Ordering;
+
+use crate::budget::Budget;
+use crate::error::{ErrorKind, Fault, fault};
+use crate::json::{Node, NodeKind};
+use crate::value::{Type, Value};
+
+/// How deep two values may nest where they are compared.
+const COMPARE_DEPTH_MAX: u32 = 320;
+
+/// Whether two values are equal; values of different kinds are not.
+pub(crate) fn equal(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget) -> Result<bool, Fault> {
+    equal_at(one, other, budget, 0)
+}
+
+fn equal_at(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget, depth: u32) -> Result<bool, Fault> {
+    Ok(match (one, other) {
+        (Value::String(one), Value::String(other)) => {
+            if one.len() != other.len() {
+                return Ok(false);
+            }
+            budget.charge_bytes(one.len())?;
+            **one == **other
+        }
+        (Value::Bytes(one), Value::Bytes(other)) => {
+            budget.charge_bytes(one.len().min(other.len()))?;
+            one == other
+        }
+        (Value::Null, Value::Null) => true,
+        (Value::Bool(one), Value::Bool(other)) => one == other,
+        (Value::Timestamp(one), Value::Timestamp(other)) => one == other,
+        (Value::Duration(one), Value::Duration(other)) => one == other,
+        (Value::Type(one), Value::Type(other)) => one == other,
+        (Value::Optional(one), Value::Optional(other)) => match (one, other) {
+            (Some(one), Some(other)) => equal_at(one, other, budget, deeper(depth)?)?,
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        },
+        (Value::Int(_) | Value::Uint(_) | Value::Double(_), _) => {
+            numeric_order(one, other) == Some(Ordering::Equal)
+        }
+        (Value::List(_) | Value::Map(_) | Value::Json(_), _) => match (one.kind(), other.kind()) {
+            (Type::List, Type::List) => lists_equal(one, other, budget, deeper(depth)?)?,
+            (Type::Map, Type::Map) => maps_equal(one, other, budget, deeper(depth)?)?,
+            _ => false,
+        },
+        (
+            Value::Null
+            | Value::Bool(_)
+            | Value::String(_)
+            | Value::Bytes(_)
+            | Value::Timestamp(_)
+            | Value::Duration(_)
+            | Value::Type(_)
+            | Value::Optional(_),
+            _,
+        ) => false,
+    })
+}
+
+fn deeper(depth: u32) -> Result<u32, Fault> {
+    if depth >= COMPARE_DEPTH_MAX {
+        return Err(fault(
+            ErrorKind::Budget,
+            format!("the values to compare nest deeper than {COMPARE_DEPTH_MAX} levels"),
+        ));
+    }
+    Ok(depth + 1)
+}
+
+fn lists_equal(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget, depth: u32) -> Result<bool, Fault> {
+    let (mut ones, mut others) = (Elements::of(one), Elements::of(other));
+    loop {
+        budget.charge(1)?;
+        match (ones.next(), others.next()) {
+            (None, None) => return Ok(true),
+            (Some(one), Some(other)) if equal_at(&one, &other, budget, depth)? => {}
+            _ => return Ok(false),
+        }
+    }
+}
+
+fn maps_equal(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget, depth: u32) -> Result<bool, Fault> {
+    let (ones, others) = (sorted_entries(one, budget)?, sorted_entries(other, budget)?);
+    if ones.len() != others.len() {
+        return Ok(false);
+    }
+    for ((key, value), (other_key, other_value)) in ones.iter().zip(&others) {
+        budget.charge(1)?;
+        if !key_order(key, other_key).is_eq() || !equal_at(value, other_value, budget, depth)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A list's elements without copying the list; nothing for any other value.
+pub(crate) enum Elements<'v, 'a> {
+    Made(std::slice::Iter<'v, Value<'a>>),
+    Json(crate::json::Items<'a>),
+    Nothing,
+}
+
+impl<'v, 'a> Elements<'v, 'a> {
+    pub(crate) fn of(value: &'v Value<'a>) -> Self {
+        match value {
+            Value::List(list) => Self::Made(list.items().iter()),
+            Value::Json(node) => Self::Json(node.items()),
+            _ => Self::Nothing,
+        }
+    }
+}
+
+impl<'a> Iterator for Elements<'_, 'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Value<'a>> {
+        match self {
+            Self::Made(items) => items.next().cloned(),
+            Self::Json(items) => items.next().map(Value::from),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// A map's entries in the order of their keys; nothing for any other value.
+pub(crate) fn sorted_entries<'a>(
+    value: &Value<'a>,
+    budget: &mut Budget,
+) -> Result<Vec<(Value<'a>, Value<'a>)>, Fault> {
+    match value {
+        Value::Map(map) => {
+            budget.charge(map.entries().len() as u64)?;
+            Ok(map.entries().to_vec())
+        }
+        Value::Json(node) if node.kind() == NodeKind::Object => {
+            let mut entries = Vec::new();
+            for (key, value) in node.entries() {
+                budget.charge(1)?;
+                budget.charge_bytes(key.len())?;
+                let key = match key {
+                    std::borrow::Cow::Borrowed(key) => Value::from(key),
+                    std::borrow::Cow::Owned(key) => Value::shared(key),
+                };
+                entries.push((key, Value::from(value)));
+            }
+            entries.sort_by(|one, other| key_order(&one.0, &other.0));
+            Ok(entries)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The order of `one` and `other`; `None` where a number is undefined.
+///
+/// # Errors
+/// Values of different kinds, and those without an order, are a type error.
+pub(crate) fn order(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget) -> Result<Option<Ordering>, Fault> {
+    Ok(match (one, other) {
+        (Value::String(one), Value::String(other)) => {
+            budget.charge_bytes(one.len().min(other.len()))?;
+            Some((**one).cmp(&**other))
+        }
+        (Value::Bytes(one), Value::Bytes(other)) => {
+            budget.charge_bytes(one.len().min(other.len()))?;
+            Some(one.cmp(other))
+        }
+        (Value::Bool(one), Value::Bool(other)) => Some(one.cmp(other)),
+        (Value::Timestamp(one), Value::Timestamp(other)) => Some(one.cmp(other)),
+        (Value::Duration(one), Value::Duration(other)) => Some(one.cmp(other)),
+        (
+            Value::Int(_) | Value::Uint(_) | Value::Double(_),
+            Value::Int(_) | Value::Uint(_) | Value::Double(_),
+        ) => numeric_order(one, other),
+        _ => {
+            return Err(fault(
+                ErrorKind::Type,
+                format!("{} and {} have no order", one.kind(), other.kind()),
+            ));
+        }
+    })
+}
+
+/// The total order of map keys: booleans, then numbers by value, then strings. A double finds its equal.
+pub(crate) fn key_order(one: &Value<'_>, other: &Value<'_>) -> Ordering {
+    fn rank(value: &Value<'_>) -> u8 {
+        match value {
+            Value::Bool(_) => 0,
+            Value::Int(_) | Value::Uint(_) | Value::Double(_) => 1,
+            Value::String(_) => 2,
+            _ => 3,
+        }
+    }
+    match (one, other) {
+        (Value::String(one), Value::String(other)) => (**one).cmp(&**other),
+        (Value::Bool(one), Value::Bool(other)) => one.cmp(other),
+        // An undefined double is no key, so where it stands does not matter: nothing is equal to it.
+        _ if rank(one) == 1 && rank(other) == 1 => {
+            numeric_order(one, other).unwrap_or(Ordering::Less)
+        }
+        _ => rank(one).cmp(&rank(other)),
+    }
+}
+
+/// The order of two numbers by value; `None` where one is undefined or no number.
+pub(crate) fn numeric_order(one: &Value<'_>, other: &Value<'_>) -> Option<Ordering> {
+    match (one, other) {
+        (Value::Double(one), Value::Double(other)) => one.partial_cmp(other),
+        (Value::Double(one), _) => whole_to_double(whole(other)?, *one).map(Ordering::reverse),
+        (_, Value::Double(other)) => whole_to_double(whole(one)?, *other),
+        _ => Some(whole(one)?.cmp(&whole(other)?)),
+    }
+}
+
+fn whole(value: &Value<'_>) -> Option<i128> {
+    match value {
+        Value::Int(value) => Some(i128::from(*value)),
+        Value::Uint(value) => Some(i128::from(*value)),
+        _ => None,
+    }
+}
+
+/// Compares exactly: a double near 2^63 is not rounded to a whole number that it is not.
+#[allow(clippy::cast_possible_truncation, reason = "the double is within the range of an i128")]
+fn whole_to_double(whole: i128, double: f64) -> Option<Ordering> {
+    const BEYOND_ALL: f64 = 1e30;
+    if double.is_nan() {
+        return None;
+    }
+    if double >= BEYOND_ALL {
+        return Some(Ordering::Less);
+    }
+    if double <= -BEYOND_ALL {
+        return Some(Ordering::Greater);
+    }
+    let truncated = double.trunc();
+    Some(
+        whole
+            .cmp(&(truncated as i128))
+            .then_with(|| 0.0.partial_cmp(&(double - truncated)).unwrap_or(Ordering::Equal)),
+    )
+}
+
+/// Whether `needle` is an element of the list, or a key of the map, `hay`.
+pub(crate) fn contains(hay: &Value<'_>, needle: &Value<'_>, budget: &mut Budget) -> Result<bool, Fault> {
+    match hay {
+        Value::Map(map) => {
+            budget.charge(1)?;
+            Ok(map.get(needle).is_some())
+        }
+        Value::Json(node) if node.kind() == NodeKind::Object => match needle {
+            Value::String(name) => Ok(look_up(*node, name, budget)?.is_some()),
+            _ => Ok(false),
+        },
+        Value::List(_) | Value::Json(_) => {
+            for element in Elements::of(hay) {
+                budget.charge(1)?;
+                if equal(&element, needle, budget)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+        other => Err(fault(
+            ErrorKind::Type,
+            format!("`in` looks into a list or a map, not into {}", other.kind()),
+        )),
+    }
+}
+
+/// The field of a JSON object, charged by the object's size: a look-up in the document is linear.
+pub(crate) fn look_up<'a>(node: Node<'a>, name: &str, budget: &mut Budget) -> Result<Option<Node<'a>>, Fault> {
+    // 4 KiB of document are about a hundred keys.
+    budget.charge(node.raw_len() as u64 >> 12)?;
+    Ok(node.get(name))
+}

@@ -1,0 +1,306 @@
+//! Chains: fields, indices, methods and macros on a value, one after the other, and what is said when a field is missing.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::Evaluation;
+use crate::ast::{Chain, Flatness, Kind, Link, LinkKind, Presence};
+use crate::compare::look_up;
+use crate::error::{ErrorKind, Fault, fault};
+use crate::functions::Arguments;
+use crate::json::NodeKind;
+use crate::value::{Type, Value};
+
+/// How much of an object's size a look-up by position costs a step.
+const POSITIONS_PER_STEP: u64 = 16;
+
+impl<'a> Evaluation<'_, 'a> {
+    #[inline(never)]
+    pub(super) fn chain(&mut self, chain: &'a Chain) -> Result<Value<'a>, Fault> {
+        self.links(chain, chain.links.len())
+    }
+
+    /// The value after the first `count` links.
+    pub(super) fn links(&mut self, chain: &'a Chain, count: usize) -> Result<Value<'a>, Fault> {
+        let mut value = self.value(&chain.base)?;
+        for (position, link) in chain.links[..count].iter().enumerate() {
+            self.budget.charge(1).map_err(|fault| fault.at(link.span.range()))?;
+            value = match &link.kind {
+                LinkKind::Field { name, presence } => self
+                    .field(&value, name, *presence)
+                    .map_err(|fault| self.with_hint(fault, chain, position)),
+                LinkKind::Index { index, presence } => {
+                    let index = self.value(index)?;
+                    self.index(&value, &index, *presence)
+                        .map_err(|fault| self.with_hint(fault, chain, position))
+                }
+                _ => self.apply(value, link),
+            }
+            .map_err(|fault| fault.at(link.span.range()))?;
+        }
+        Ok(value)
+    }
+
+    #[inline(never)]
+    fn apply(&mut self, value: Value<'a>, link: &'a Link) -> Result<Value<'a>, Fault> {
+        match &link.kind {
+            LinkKind::Field { name, presence } => self.field(&value, name, *presence),
+            LinkKind::Index { index, presence } => {
+                let index = self.value(index)?;
+                self.index(&value, &index, *presence)
+            }
+            LinkKind::Call(call) => {
+                let mut values = Vec::with_capacity(call.arguments.len() + 1);
+                values.push(value);
+                for argument in &call.arguments {
+                    values.push(self.value(argument)?);
+                }
+                Arguments {
+                    function: call.function,
+                    values: &values,
+                    budget: self.budget,
+                    pattern: call.pattern.as_ref(),
+                    patterns: &mut self.patterns,
+                }
+                .call()
+            }
+            LinkKind::Loop(turns) => self.turns(&value, turns),
+            LinkKind::Or(other) => match optional(&value, "or")? {
+                Some(_) => Ok(value),
+                None => {
+                    let other = self.value(other)?;
+                    optional(&other, "or")?;
+                    Ok(other)
+                }
+            },
+            LinkKind::OrValue(other) => match optional(&value, "orValue")? {
+                Some(present) => Ok(present),
+                None => self.value(other),
+            },
+            LinkKind::OptMap { body, flatness } => {
+                let Some(present) = optional(&value, "optMap")? else {
+                    return Ok(Value::NONE);
+                };
+                let value = self.with_locals([present], |evaluation| evaluation.value(body))?;
+                match flatness {
+                    Flatness::Wrapped => Value::some(value),
+                    Flatness::Flat => optional(&value, "optFlatMap").map(|_| value),
+                }
+            }
+        }
+    }
+
+    /// `has(chain)`
+    #[inline(never)]
+    pub(super) fn has(&mut self, chain: &'a Chain) -> Result<bool, Fault> {
+        let Some((last, before)) = chain.links.split_last() else {
+            return Ok(true);
+        };
+        let value = self.links(chain, before.len())?;
+        self.budget.charge(1)?;
+        let LinkKind::Field { name, .. } = &last.kind else {
+            return Ok(true);
+        };
+        match self.field(&value, name, Presence::Optional) {
+            Ok(Value::Optional(found)) => Ok(found.is_some()),
+            Ok(_) => Ok(true),
+            Err(fault) => Err(self.with_hint(fault, chain, before.len()).at(last.span.range())),
+        }
+    }
+
+    /// `value.name`
+    fn field(&mut self, value: &Value<'a>, name: &'a str, presence: Presence) -> Result<Value<'a>, Fault> {
+        let found = match value {
+            Value::Json(node) if node.kind() == NodeKind::Object => {
+                match look_up(*node, name, self.budget)? {
+                    Some(found) => Some(self.read(Value::from(found))?),
+                    None => None,
+                }
+            }
+            Value::Map(map) => map.get_str(name).cloned(),
+            Value::Optional(inner) => return self.through(inner.as_deref(), |this, inner| this.field(inner, name, Presence::Optional)),
+            // JSON writes what is absent as null, so what may be absent may be null.
+            Value::Null if presence == Presence::Optional => None,
+            other => return Err(no_fields(other, name)),
+        };
+        match (presence, found) {
+            (Presence::Required, Some(found)) => Ok(found),
+            (Presence::Required, None) => Err(fault(ErrorKind::Missing, format!("has no field `{name}`"))),
+            (Presence::Optional, Some(found)) => Value::some(found),
+            (Presence::Optional, None) => Ok(Value::NONE),
+        }
+    }
+
+    /// `value[index]`
+    fn index(&mut self, value: &Value<'a>, index: &Value<'a>, presence: Presence) -> Result<Value<'a>, Fault> {
+        let found = match value {
+            Value::List(list) => {
+                let position = position(index)?;
+                position.and_then(|position| list.items().get(position)).cloned()
+            }
+            Value::Json(node) if node.kind() == NodeKind::Array => match position(index)? {
+                Some(position) => {
+                    let reach = node.raw_len().min(position) as u64;
+                    self.budget.charge(reach / POSITIONS_PER_STEP)?;
+                    match node.at(position) {
+                        Some(found) => Some(self.read(Value::from(found))?),
+                        None => None,
+                    }
+                }
+                None => None,
+            },
+            Value::Map(map) => map.get(index).cloned(),
+            Value::Json(node) => match index {
+                Value::String(name) => match look_up(*node, name, self.budget)? {
+                    Some(found) => Some(self.read(Value::from(found))?),
+                    None => None,
+                },
+                _ => None,
+            },
+            Value::Optional(inner) => {
+                return self.through(inner.as_deref(), |this, inner| this.index(inner, index, Presence::Optional));
+            }
+            Value::Null if presence == Presence::Optional => None,
+            other => {
+                return Err(fault(
+                    ErrorKind::Type,
+                    format!("is {}, and has nothing at {}", other.kind(), index.brief()),
+                ));
+            }
+        };
+        match (presence, found) {
+            (Presence::Required, Some(found)) => Ok(found),
+            (Presence::Required, None) => Err(fault(
+                ErrorKind::Missing,
+                match value.kind() {
+                    Type::List => format!("has no element {}", index.brief()),
+                    _ => format!("has no key {}", index.brief()),
+                },
+            )),
+            (Presence::Optional, Some(found)) => Value::some(found),
+            (Presence::Optional, None) => Ok(Value::NONE),
+        }
+    }
+
+    /// Selects inside an optional: what is absent stays absent.
+    fn through(
+        &mut self,
+        inner: Option<&Value<'a>>,
+        select: impl FnOnce(&mut Self, &Value<'a>) -> Result<Value<'a>, Fault>,
+    ) -> Result<Value<'a>, Fault> {
+        match inner {
+            None => Ok(Value::NONE),
+            Some(inner) => select(self, inner),
+        }
+    }
+
+    /// Charges a text that was read from the document.
+    fn read(&mut self, value: Value<'a>) -> Result<Value<'a>, Fault> {
+        if let Value::String(text) = &value {
+            self.budget.charge_bytes(text.len())?;
+        }
+        Ok(value)
+    }
+
+    /// Puts the path before the message, and shows how to write the path so that a missing part is no error.
+    #[cold]
+    fn with_hint(&self, mut error: Fault, chain: &Chain, position: usize) -> Fault {
+        if error.span != (0..0) || !matches!(error.kind, ErrorKind::Missing | ErrorKind::Type) {
+            return error;
+        }
+        let from = chain.base.span.start as usize;
+        let owner = &self.source[from..chain.links[position].span.start as usize];
+        error.message = format!("`{owner}` {}", error.message);
+        let Some(mut path) = plain_path(chain, position) else {
+            return error;
+        };
+        let is_whole = chain.links.iter().all(|link| matches!(link.kind, LinkKind::Field { .. }));
+        let first = match error.kind {
+            // `null` stands where an object was hoped for: the field before it is the one that may be absent.
+            ErrorKind::Type => position.saturating_sub(1),
+            _ => position,
+        };
+        path.truncate(path_end(&path, first));
+        for link in &chain.links[first..] {
+            match &link.kind {
+                LinkKind::Field { name, .. } => {
+                    let _ = write!(path, ".?{name}");
+                }
+                LinkKind::Index { .. } => {
+                    let text = &self.source[link.span.range()];
+                    let _ = write!(path, "[?{}", text.trim_start_matches("[?").trim_start_matches('['));
+                }
+                _ => break,
+            }
+        }
+        let default = if is_whole { "\"\"" } else { "…" };
+        error.hint(format!("write `{path}.orValue({default})`"))
+    }
+}
+
+/// The names of a chain of plain fields up to `position`, or nothing where the chain is anything else.
+fn plain_path(chain: &Chain, position: usize) -> Option<String> {
+    let Kind::Root(root) = &chain.base.kind else {
+        return None;
+    };
+    let mut path = root.to_string();
+    for link in &chain.links[..position] {
+        match &link.kind {
+            LinkKind::Field { name, presence: Presence::Required } => {
+                path.push('.');
+                path.push_str(name);
+            }
+            _ => return None,
+        }
+    }
+    Some(path)
+}
+
+/// Where the first `links` fields of a path end in its text; roots may hold dots themselves.
+fn path_end(path: &str, links: usize) -> usize {
+    let fields = path.matches('.').count();
+    let drop = fields.saturating_sub(links);
+    let mut end = path.len();
+    for _ in 0..drop {
+        end = path[..end].rfind('.').unwrap_or(end);
+    }
+    end
+}
+
+fn no_fields(value: &Value<'_>, name: &str) -> Fault {
+    fault(
+        ErrorKind::Type,
+        match value {
+            Value::Null => format!("is null, and has no field `{name}`"),
+            other => format!("is {}, and has no field `{name}`", other.kind()),
+        },
+    )
+}
+
+/// A position in a list; nothing where it is before the first.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the double is a whole number in range")]
+fn position(index: &Value<'_>) -> Result<Option<usize>, Fault> {
+    match index {
+        Value::Int(index) => Ok(usize::try_from(*index).ok()),
+        Value::Uint(index) => Ok(usize::try_from(*index).ok()),
+        Value::Double(index) if index.fract() == 0.0 => {
+            Ok((0.0..1e15).contains(index).then_some(*index as usize))
+        }
+        other => Err(fault(
+            ErrorKind::Type,
+            format!("is a list, and takes a whole number as its index, not {}", other.kind()),
+        )),
+    }
+}
+
+/// What an optional holds.
+pub(crate) fn optional<'a>(value: &Value<'a>, method: &str) -> Result<Option<Value<'a>>, Fault> {
+    match value {
+        Value::Optional(inner) => Ok(inner.as_ref().map(|inner| Value::clone(Arc::as_ref(inner)))),
+        other => Err(fault(
+            ErrorKind::Type,
+            format!("`{method}` takes an optional, not {}", other.kind()),
+        )
+        .hint("an optional comes from `.?field`, `[?index]` or `optional.of(x)`")),
+    }
+}

@@ -1,0 +1,192 @@
+//! Macros over lists and maps: one turn for each element or entry, maps in the order of their keys.
+
+use super::Evaluation;
+use crate::ast::{Expr, Loop, LoopKind, Variables};
+use crate::compare::{self, sorted_entries};
+use crate::error::{ErrorKind, Fault, fault};
+use crate::json::{Items, NodeKind};
+use crate::value::{List, Type, Value};
+
+impl<'a> Evaluation<'_, 'a> {
+    #[inline(never)]
+    pub(super) fn turns(&mut self, range: &Value<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
+        let range = self.range(range)?;
+        match turns.kind {
+            LoopKind::All => self.quantified(range, turns, Decisive::False),
+            LoopKind::Exists => self.quantified(range, turns, Decisive::True),
+            LoopKind::ExistsOne => self.exists_one(range, turns),
+            LoopKind::List => self.collected(range, turns),
+            LoopKind::Filter => self.filtered(range, turns),
+            LoopKind::Map | LoopKind::Entries => self.mapped(range, turns),
+            LoopKind::SortBy => self.sorted_by(range, turns),
+        }
+    }
+
+    fn quantified(&mut self, range: Range<'a>, turns: &'a Loop, decisive: Decisive) -> Result<Value<'a>, Fault> {
+        let decisive = decisive == Decisive::True;
+        let mut absorbed = None;
+        for turn in range {
+            match self.turn_truth(turn, turns.variables, &turns.body) {
+                Ok(truth) if truth == decisive => return Ok(Value::Bool(decisive)),
+                Ok(_) => {}
+                Err(fault) if fault.is_final() => return Err(fault),
+                Err(fault) => absorbed = absorbed.or(Some(fault)),
+            }
+        }
+        absorbed.map_or(Ok(Value::Bool(!decisive)), Err)
+    }
+
+    fn exists_one(&mut self, range: Range<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
+        let mut count = 0_usize;
+        for turn in range {
+            count += usize::from(self.turn_truth(turn, turns.variables, &turns.body)?);
+        }
+        Ok(Value::Bool(count == 1))
+    }
+
+    fn collected(&mut self, range: Range<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
+        let mut items = Vec::new();
+        for turn in range {
+            if self.is_kept(&turn, turns)? {
+                items.push(self.turn(turn, turns.variables, &turns.body)?);
+            }
+        }
+        Value::made_list(items)
+    }
+
+    fn filtered(&mut self, range: Range<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
+        let mut items = Vec::new();
+        for turn in range {
+            let element = turn.element.clone();
+            if self.turn_truth(turn, turns.variables, &turns.body)? {
+                items.push(element);
+            }
+        }
+        Value::made_list(items)
+    }
+
+    fn mapped(&mut self, range: Range<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
+        let mut entries = Vec::new();
+        for turn in range {
+            if !self.is_kept(&turn, turns)? {
+                continue;
+            }
+            let key = turn.key.clone();
+            let value = self.turn(turn, turns.variables, &turns.body)?;
+            match turns.kind {
+                LoopKind::Entries if value.kind() != Type::Map => {
+                    return Err(fault(
+                        ErrorKind::Type,
+                        format!("each turn gives a map of its entries, not {}", value.kind()),
+                    )
+                    .at(turns.body.span.range()));
+                }
+                LoopKind::Entries => entries.extend(sorted_entries(&value, self.budget)?),
+                _ => entries.push((key, value)),
+            }
+        }
+        Value::made_map(entries)
+    }
+
+    fn sorted_by(&mut self, range: Range<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
+        let mut keyed = Vec::new();
+        for turn in range {
+            let element = turn.element.clone();
+            keyed.push((self.turn(turn, turns.variables, &turns.body)?, element));
+        }
+        let mut erred = None;
+        // An error ends the comparing; what order is left does not matter then.
+        keyed.sort_by(|(one, _), (other, _)| match &erred {
+            Some(_) => std::cmp::Ordering::Equal,
+            None => match self.budget.charge(1).and_then(|()| compare::order(one, other, self.budget)) {
+                Ok(order) => order.unwrap_or(std::cmp::Ordering::Equal),
+                Err(fault) => {
+                    erred = Some(fault);
+                    std::cmp::Ordering::Equal
+                }
+            },
+        });
+        match erred {
+            Some(fault) => Err(fault.at(turns.body.span.range())),
+            None => Value::made_list(keyed.into_iter().map(|(_, element)| element).collect()),
+        }
+    }
+
+    /// Whether the filter of the macro, if it has one, lets this turn be.
+    fn is_kept(&mut self, turn: &Turn<'a>, turns: &'a Loop) -> Result<bool, Fault> {
+        match &turns.filter {
+            Some(filter) => self.turn_truth(turn.clone(), turns.variables, filter),
+            None => Ok(true),
+        }
+    }
+
+    fn turn(&mut self, turn: Turn<'a>, variables: Variables, body: &'a Expr) -> Result<Value<'a>, Fault> {
+        self.budget.charge(1).map_err(|fault| fault.at(body.span.range()))?;
+        match variables {
+            Variables::One => self.with_locals([turn.element], |evaluation| evaluation.value(body)),
+            Variables::Two => self.with_locals([turn.key, turn.value], |evaluation| evaluation.value(body)),
+        }
+    }
+
+    fn turn_truth(&mut self, turn: Turn<'a>, variables: Variables, body: &'a Expr) -> Result<bool, Fault> {
+        match self.turn(turn, variables, body)? {
+            Value::Bool(truth) => Ok(truth),
+            other => Err(super::not_boolean(&other).at(body.span.range())),
+        }
+    }
+
+    /// What the macro goes over.
+    fn range(&mut self, value: &Value<'a>) -> Result<Range<'a>, Fault> {
+        match value {
+            Value::List(list) => Ok(Range::List { list: list.clone(), next: 0 }),
+            Value::Json(node) if node.kind() == NodeKind::Array => Ok(Range::Json { items: node.items(), next: 0 }),
+            Value::Map(_) | Value::Json(_) => Ok(Range::Map(sorted_entries(value, self.budget)?.into_iter())),
+            other => Err(fault(
+                ErrorKind::Type,
+                format!("a macro goes over a list or a map, not over {}", other.kind()),
+            )),
+        }
+    }
+}
+
+/// Which truth of a turn decides for all of them.
+#[derive(Clone, Copy, PartialEq)]
+enum Decisive {
+    True,
+    False,
+}
+
+/// What one turn gives to the variables.
+#[derive(Clone)]
+struct Turn<'a> {
+    /// The single variable: a list's element, a map's key.
+    element: Value<'a>,
+    /// The first of two variables: the index or the key.
+    key: Value<'a>,
+    /// The second of two variables.
+    value: Value<'a>,
+}
+
+enum Range<'a> {
+    List { list: List<'a>, next: usize },
+    Json { items: Items<'a>, next: usize },
+    Map(std::vec::IntoIter<(Value<'a>, Value<'a>)>),
+}
+
+impl<'a> Iterator for Range<'a> {
+    type Item = Turn<'a>;
+
+    fn next(&mut self) -> Option<Turn<'a>> {
+        let (value, next) = match self {
+            Self::List { list, next } => (list.items().get(*next)?.clone(), next),
+            Self::Json { items, next } => (Value::from(items.next()?), next),
+            Self::Map(entries) => {
+                let (key, value) = entries.next()?;
+                return Some(Turn { element: key.clone(), key, value });
+            }
+        };
+        let key = Value::Int(i64::try_from(*next).unwrap_or(i64::MAX));
+        *next += 1;
+        Some(Turn { element: value.clone(), key, value })
+    }
+}

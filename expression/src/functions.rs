@@ -1,0 +1,189 @@
+//! Every function by name: how it is written, how many values it takes, and what it does.
+//!
+//! Macros are not here: they evaluate their arguments themselves, and belong to the parser and the evaluator.
+
+mod convert;
+mod encode;
+mod format;
+mod lists;
+mod math;
+mod optional;
+mod pattern;
+mod strings;
+mod time;
+mod versions;
+
+use crate::budget::Budget;
+use crate::compare::Elements;
+use crate::error::{ErrorKind, Fault, fault};
+use crate::value::{Text, Type, Value};
+
+pub(crate) use pattern::{Pattern, PatternCache, Syntax};
+
+/// How a function is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `size(x)`, `math.least(1, 2)`
+    Function,
+    /// `text.trim()`
+    Method,
+    /// Both ways; the receiver is the first argument.
+    Either,
+}
+
+type Body = for<'c, 'a> fn(&mut Arguments<'c, 'a>) -> Result<Value<'a>, Fault>;
+
+/// A function of the language.
+pub(crate) struct Function {
+    pub(crate) name: &'static str,
+    /// How to write a call, for messages.
+    pub(crate) usage: &'static str,
+    form: Form,
+    /// The least and the greatest number of values, the receiver among them.
+    arity: (usize, usize),
+    /// The language of the last argument, where that is a pattern.
+    pub(crate) pattern: Option<Syntax>,
+    body: Body,
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Function {
+    const fn new(form: Form, name: &'static str, usage: &'static str, arity: (usize, usize), body: Body) -> Self {
+        Self { name, usage, form, arity, pattern: None, body }
+    }
+
+    const fn with_pattern(mut self, syntax: Syntax) -> Self {
+        self.pattern = Some(syntax);
+        self
+    }
+
+    pub(crate) fn takes(&self, values: usize) -> bool {
+        (self.arity.0..=self.arity.1).contains(&values)
+    }
+}
+
+/// A number of arguments that only the other bounds limit.
+const ANY: usize = usize::MAX;
+
+const ALL: [&[Function]; 9] = [
+    convert::FUNCTIONS,
+    strings::FUNCTIONS,
+    pattern::FUNCTIONS,
+    lists::FUNCTIONS,
+    math::FUNCTIONS,
+    time::FUNCTIONS,
+    optional::FUNCTIONS,
+    encode::FUNCTIONS,
+    versions::FUNCTIONS,
+];
+
+/// The function of that name that can be called in that form.
+pub(crate) fn find(name: &str, form: Form) -> Option<&'static Function> {
+    ALL.into_iter()
+        .flatten()
+        .find(|function| function.name == name && (function.form == form || function.form == Form::Either))
+}
+
+/// The names of all functions of a form.
+pub(crate) fn names(form: Form) -> impl Iterator<Item = &'static str> {
+    ALL.into_iter()
+        .flatten()
+        .filter(move |function| function.form == form || function.form == Form::Either)
+        .map(|function| function.name)
+}
+
+/// Whether `name` is a function's name with its namespace.
+pub(crate) fn is_namespaced(name: &str) -> bool {
+    name.contains('.') && find(name, Form::Function).is_some()
+}
+
+/// A call under way: its values, receiver first, and what it may cost.
+pub(crate) struct Arguments<'c, 'a> {
+    pub(crate) function: &'static Function,
+    pub(crate) values: &'c [Value<'a>],
+    pub(crate) budget: &'c mut Budget,
+    pub(crate) pattern: Option<&'a Pattern>,
+    pub(crate) patterns: &'c mut PatternCache,
+}
+
+impl<'a> Arguments<'_, 'a> {
+    #[inline(never)]
+    pub(crate) fn call(&mut self) -> Result<Value<'a>, Fault> {
+        (self.function.body)(self)
+    }
+
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    fn value(&self, index: usize) -> Value<'a> {
+        self.values[index].clone()
+    }
+
+    fn text(&self, index: usize) -> Result<Text<'a>, Fault> {
+        match &self.values[index] {
+            Value::String(text) => Ok(text.clone()),
+            _ => Err(self.unfit()),
+        }
+    }
+
+    /// A text, charged because it is going to be read whole.
+    fn read_text(&mut self, index: usize) -> Result<Text<'a>, Fault> {
+        let text = self.text(index)?;
+        self.budget.charge_bytes(text.len())?;
+        Ok(text)
+    }
+
+    fn int(&self, index: usize) -> Result<i64, Fault> {
+        match &self.values[index] {
+            Value::Int(value) => Ok(*value),
+            _ => Err(self.unfit()),
+        }
+    }
+
+    /// A list's elements, charged by their number.
+    fn list(&mut self, index: usize) -> Result<Vec<Value<'a>>, Fault> {
+        if self.values[index].kind() != Type::List {
+            return Err(self.unfit());
+        }
+        let mut items = Vec::new();
+        for item in Elements::of(&self.values[index]) {
+            self.budget.charge(1)?;
+            items.push(item);
+        }
+        Ok(items)
+    }
+
+    /// A text that the function made.
+    fn made(&mut self, text: String) -> Result<Value<'a>, Fault> {
+        self.budget.charge_bytes(text.len())?;
+        Ok(Value::from(text))
+    }
+
+    /// The error of values that the function does not take.
+    #[cold]
+    fn unfit(&self) -> Fault {
+        let kinds: Vec<_> = self.values.iter().map(|value| value.kind().to_string()).collect();
+        fault(
+            ErrorKind::Type,
+            format!("`{}` does not take {}", self.function.name, kinds.join(" and ")),
+        )
+        .hint(format!("write `{}`", self.function.usage))
+    }
+
+    /// The error of a value that is of the right type and yet not valid.
+    #[cold]
+    fn invalid(&self, what: impl std::fmt::Display) -> Fault {
+        fault(ErrorKind::Invalid, format!("`{}`: {what}", self.function.name))
+    }
+
+    #[cold]
+    fn out_of_range(&self, what: impl std::fmt::Display) -> Fault {
+        fault(ErrorKind::Overflow, format!("`{}`: {what}", self.function.name))
+    }
+}

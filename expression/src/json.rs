@@ -1,0 +1,433 @@
+//! JSON read in place: a tape of offsets over the raw bytes, in document order.
+//!
+//! Nothing is copied, sorted or unescaped until it is asked for, and nothing is repaired: what is not strict JSON is
+//! refused with its place.
+
+mod escape;
+mod parse;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+/// How deep objects and arrays may nest.
+pub const JSON_DEPTH_MAX: usize = 128;
+/// How many bytes a document may have.
+pub const JSON_BYTES_MAX: usize = 1 << 30;
+
+/// Why bytes are not a JSON document.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("line {line}, column {column}: {message}")]
+#[non_exhaustive]
+pub struct JsonError {
+    /// What is wrong, as a lower-case fragment.
+    pub message: String,
+    /// Where, in bytes from the start.
+    pub offset: usize,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+}
+
+/// A parsed JSON document; a clone shares it.
+#[derive(Clone)]
+pub struct Document {
+    tape: Arc<Tape>,
+}
+
+/// The bytes and where their values are.
+struct Tape {
+    bytes: Bytes,
+    slots: Vec<Slot>,
+}
+
+/// A value, or the key of an object's entry, as offsets into the bytes (quotes included).
+///
+/// A value's `next` is the slot after it and all it holds; a key's `next` is the next key of the same object, so that
+/// a look-up touches one slot for each key and the bytes only of keys that have the right length.
+#[derive(Clone, Copy)]
+struct Slot {
+    start: u32,
+    end: u32,
+    next: u32,
+}
+
+/// Marks in `Slot::next` a string that holds escapes; `JSON_BYTES_MAX` keeps real indices below it.
+const ESCAPED: u32 = 1 << 31;
+
+impl Slot {
+    fn next(self) -> usize {
+        (self.next & !ESCAPED) as usize
+    }
+
+    fn is_escaped(self) -> bool {
+        self.next & ESCAPED != 0
+    }
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are JSON's own")]
+pub enum NodeKind {
+    Null,
+    Bool,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+/// A JSON number in the first of these that holds it exactly, else the nearest double.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Number {
+    Int(i64),
+    Uint(u64),
+    Double(f64),
+}
+
+impl Document {
+    /// Parses strict JSON in UTF-8.
+    ///
+    /// # Errors
+    /// Duplicate keys, more than [`JSON_DEPTH_MAX`] levels, invalid UTF-8, a byte order mark, trailing bytes, lone
+    /// surrogates and numbers beyond a double's range are errors, as is all that the JSON grammar does not allow.
+    pub fn parse(bytes: Bytes) -> Result<Self, JsonError> {
+        let slots = parse::parse(&bytes, JSON_DEPTH_MAX)?;
+        Ok(Self {
+            tape: Arc::new(Tape { bytes, slots }),
+        })
+    }
+
+    /// The document that holds exactly `value`.
+    ///
+    /// # Panics
+    /// When the value's text is longer than [`JSON_BYTES_MAX`].
+    pub fn from_value(value: &serde_json::Value) -> Self {
+        let bytes = Bytes::from(value.to_string());
+        let slots =
+            parse::parse(&bytes, usize::MAX).expect("serde_json writes strict JSON below 1 GiB");
+        Self {
+            tape: Arc::new(Tape { bytes, slots }),
+        }
+    }
+
+    /// The value that the document is.
+    pub fn root(&self) -> Node<'_> {
+        Node {
+            tape: &self.tape,
+            index: 0,
+        }
+    }
+
+    /// The bytes as they came.
+    pub fn bytes(&self) -> &Bytes {
+        &self.tape.bytes
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Document").field(&self.root()).finish()
+    }
+}
+
+/// A value inside a [`Document`].
+#[derive(Clone, Copy)]
+pub struct Node<'a> {
+    tape: &'a Tape,
+    index: u32,
+}
+
+impl<'a> Node<'a> {
+    /// What the value is.
+    pub fn kind(self) -> NodeKind {
+        match self.tape.bytes[self.slot().start as usize] {
+            b'{' => NodeKind::Object,
+            b'[' => NodeKind::Array,
+            b'"' => NodeKind::String,
+            b't' | b'f' => NodeKind::Bool,
+            b'n' => NodeKind::Null,
+            _ => NodeKind::Number,
+        }
+    }
+
+    /// The value of an object's field; `None` when there is none, or this is no object.
+    pub fn get(self, name: &str) -> Option<Node<'a>> {
+        if self.kind() != NodeKind::Object {
+            return None;
+        }
+        let end = self.slot().next();
+        let mut at = self.index as usize + 1;
+        while at < end {
+            let key = self.tape.slots[at];
+            if self.tape.key_is(key, name) {
+                return Some(self.at_slot(at + 1));
+            }
+            at = key.next();
+        }
+        None
+    }
+
+    /// The element of an array at `position`, from 0; takes time linear in it.
+    pub fn at(self, position: usize) -> Option<Node<'a>> {
+        self.items().nth(position)
+    }
+
+    /// A string's text, borrowed unless it holds escapes.
+    pub fn as_str(self) -> Option<Cow<'a, str>> {
+        (self.kind() == NodeKind::String).then(|| self.tape.text(self.slot()))
+    }
+
+    /// A boolean's value.
+    pub fn as_bool(self) -> Option<bool> {
+        match self.tape.bytes[self.slot().start as usize] {
+            b't' => Some(true),
+            b'f' => Some(false),
+            _ => None,
+        }
+    }
+
+    /// A number that is a whole number in the range of an `i64`, and is written as one.
+    pub fn as_i64(self) -> Option<i64> {
+        match self.number()? {
+            Number::Int(value) => Some(value),
+            Number::Uint(_) | Number::Double(_) => None,
+        }
+    }
+
+    /// A number that is a whole number in the range of a `u64`, and is written as one.
+    pub fn as_u64(self) -> Option<u64> {
+        match self.number()? {
+            Number::Int(value) => u64::try_from(value).ok(),
+            Number::Uint(value) => Some(value),
+            Number::Double(_) => None,
+        }
+    }
+
+    /// A number as the nearest double.
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "the nearest double is what is asked for"
+    )]
+    pub fn as_f64(self) -> Option<f64> {
+        Some(match self.number()? {
+            Number::Int(value) => value as f64,
+            Number::Uint(value) => value as f64,
+            Number::Double(value) => value,
+        })
+    }
+
+    /// A number in its own form: `i64` first, then `u64`, then `f64`.
+    pub fn number(self) -> Option<Number> {
+        if self.kind() != NodeKind::Number {
+            return None;
+        }
+        let text = self.raw();
+        // As serde_json has it: the only whole number that no integer can tell from another.
+        if text == "-0" {
+            return Some(Number::Double(-0.0));
+        }
+        if !text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
+            if let Ok(value) = text.parse() {
+                return Some(Number::Int(value));
+            }
+            if let Ok(value) = text.parse() {
+                return Some(Number::Uint(value));
+            }
+        }
+        text.parse().ok().map(Number::Double)
+    }
+
+    /// Whether the value is `null`.
+    pub fn is_null(self) -> bool {
+        self.kind() == NodeKind::Null
+    }
+
+    /// The number of an array's elements or an object's entries, else 0; takes time linear in it.
+    #[allow(
+        clippy::len_without_is_empty,
+        reason = "emptiness of a node that may be a number says nothing"
+    )]
+    pub fn len(self) -> usize {
+        match self.kind() {
+            NodeKind::Array => self.items().count(),
+            NodeKind::Object => self.entries().count(),
+            NodeKind::Null | NodeKind::Bool | NodeKind::Number | NodeKind::String => 0,
+        }
+    }
+
+    /// An array's elements in order; nothing for any other value.
+    pub fn items(self) -> Items<'a> {
+        let end = match self.kind() {
+            NodeKind::Array => self.slot().next(),
+            NodeKind::Null
+            | NodeKind::Bool
+            | NodeKind::Number
+            | NodeKind::String
+            | NodeKind::Object => 0,
+        };
+        Items {
+            tape: self.tape,
+            at: self.index as usize + 1,
+            end,
+        }
+    }
+
+    /// An object's entries in document order; nothing for any other value.
+    pub fn entries(self) -> Entries<'a> {
+        let end = match self.kind() {
+            NodeKind::Object => self.slot().next(),
+            NodeKind::Null
+            | NodeKind::Bool
+            | NodeKind::Number
+            | NodeKind::String
+            | NodeKind::Array => 0,
+        };
+        Entries {
+            tape: self.tape,
+            at: self.index as usize + 1,
+            end,
+        }
+    }
+
+    /// The value's text as it stands in the document.
+    pub fn raw(self) -> &'a str {
+        let slot = self.slot();
+        self.tape.str_at(slot.start, slot.end)
+    }
+
+    /// The length of [`Node::raw`] in bytes, without looking at them.
+    pub fn raw_len(self) -> usize {
+        let slot = self.slot();
+        (slot.end - slot.start) as usize
+    }
+
+    /// A copy of the value and all it holds.
+    pub fn to_value(self) -> serde_json::Value {
+        use serde_json::Value;
+        match self.kind() {
+            NodeKind::Null => Value::Null,
+            NodeKind::Bool => Value::Bool(self.as_bool() == Some(true)),
+            NodeKind::Number => match self.number() {
+                Some(Number::Int(value)) => Value::from(value),
+                Some(Number::Uint(value)) => Value::from(value),
+                Some(Number::Double(value)) => Value::from(value),
+                None => Value::Null,
+            },
+            NodeKind::String => Value::String(self.tape.text(self.slot()).into_owned()),
+            NodeKind::Array => self.items().map(Node::to_value).collect(),
+            NodeKind::Object => self
+                .entries()
+                .map(|(key, value)| (key.into_owned(), value.to_value()))
+                .collect(),
+        }
+    }
+
+    fn slot(self) -> Slot {
+        self.tape.slots[self.index as usize]
+    }
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "JSON_BYTES_MAX bounds the number of slots"
+    )]
+    fn at_slot(self, index: usize) -> Node<'a> {
+        Node {
+            tape: self.tape,
+            index: index as u32,
+        }
+    }
+}
+
+impl fmt::Debug for Node<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.raw())
+    }
+}
+
+impl Tape {
+    fn str_at(&self, start: u32, end: u32) -> &str {
+        std::str::from_utf8(&self.bytes[start as usize..end as usize])
+            .expect("the document was checked to be UTF-8, and slots end on characters")
+    }
+
+    /// A string's text without its quotes, unescaped if need be.
+    fn text(&self, slot: Slot) -> Cow<'_, str> {
+        let text = self.str_at(slot.start + 1, slot.end - 1);
+        if slot.is_escaped() {
+            Cow::Owned(escape::unescape(text))
+        } else {
+            Cow::Borrowed(text)
+        }
+    }
+
+    fn key_is(&self, key: Slot, name: &str) -> bool {
+        if key.is_escaped() {
+            return self.text(key) == name;
+        }
+        (key.end - key.start) as usize == name.len() + 2
+            && &self.bytes[key.start as usize + 1..key.end as usize - 1] == name.as_bytes()
+    }
+}
+
+/// The elements of an array.
+#[derive(Clone)]
+pub struct Items<'a> {
+    tape: &'a Tape,
+    at: usize,
+    end: usize,
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Node<'a>;
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "JSON_BYTES_MAX bounds the number of slots"
+    )]
+    fn next(&mut self) -> Option<Node<'a>> {
+        if self.at >= self.end {
+            return None;
+        }
+        let node = Node {
+            tape: self.tape,
+            index: self.at as u32,
+        };
+        self.at = node.slot().next();
+        Some(node)
+    }
+}
+
+/// The entries of an object.
+#[derive(Clone)]
+pub struct Entries<'a> {
+    tape: &'a Tape,
+    at: usize,
+    end: usize,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (Cow<'a, str>, Node<'a>);
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "JSON_BYTES_MAX bounds the number of slots"
+    )]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.end {
+            return None;
+        }
+        let key = self.tape.slots[self.at];
+        let node = Node {
+            tape: self.tape,
+            index: self.at as u32 + 1,
+        };
+        self.at = key.next();
+        Some((self.tape.text(key), node))
+    }
+}

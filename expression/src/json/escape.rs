@@ -1,0 +1,62 @@
+//! The escapes of JSON strings: checked once when a document is parsed, undone when a text is asked for.
+
+/// Undoes the escapes of a string that [`escape_len`] accepted at every backslash.
+pub(super) fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let escape = rest[at + 1..].as_bytes();
+        let (character, len) = match escape[0] {
+            b'b' => ('\u{8}', 2),
+            b'f' => ('\u{c}', 2),
+            b'n' => ('\n', 2),
+            b'r' => ('\r', 2),
+            b't' => ('\t', 2),
+            b'u' => unicode(escape).expect("escapes were checked when the document was parsed"),
+            other => (char::from(other), 2),
+        };
+        out.push(character);
+        rest = &rest[at + len..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The length of the escape whose backslash stands at the start of `bytes`, or what is wrong with it.
+pub(super) fn escape_len(bytes: &[u8]) -> Result<usize, &'static str> {
+    match bytes.get(1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(2),
+        Some(b'u') => unicode(&bytes[1..]).map(|(_, len)| len),
+        Some(_) => Err("no such escape; JSON has \\\" \\\\ \\/ \\b \\f \\n \\r \\t and \\uXXXX"),
+        None => Err("the text ends inside a string"),
+    }
+}
+
+/// Reads `uXXXX`, with its second half where it is a surrogate pair; the length counts the backslash.
+fn unicode(escape: &[u8]) -> Result<(char, usize), &'static str> {
+    const LONE: &str = "a lone surrogate: \\uD800 to \\uDFFF only stand in pairs";
+    let first = hex4(&escape[1..])?;
+    if let Some(character) = char::from_u32(first) {
+        return Ok((character, 6));
+    }
+    if first >= 0xDC00 || escape.get(5..7) != Some(b"\\u") {
+        return Err(LONE);
+    }
+    let second = hex4(&escape[7..])?;
+    if !(0xDC00..0xE000).contains(&second) {
+        return Err(LONE);
+    }
+    let code = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+    char::from_u32(code).map(|character| (character, 12)).ok_or(LONE)
+}
+
+fn hex4(bytes: &[u8]) -> Result<u32, &'static str> {
+    let digits = bytes.get(..4).ok_or("the text ends inside a string")?;
+    digits.iter().try_fold(0, |code, &digit| {
+        char::from(digit)
+            .to_digit(16)
+            .map(|value| code * 16 + value)
+            .ok_or("\\u takes four hexadecimal digits")
+    })
+}

@@ -1,0 +1,440 @@
+//! The parser of JSON documents: one pass, no recursion, every error with its place.
+//!
+//! It makes the tape and nothing else; values are read from the tape when they are asked for.
+
+use super::escape::escape_len;
+use super::{ESCAPED, JSON_BYTES_MAX, JsonError, Slot, escape};
+
+/// Up to this many keys of one object are compared one by one (by fingerprint); more are sorted at the object's end.
+const LINEAR_KEYS_MAX: usize = 128;
+
+/// Parses `bytes` into a tape; `depth_max` levels of arrays and objects are allowed.
+pub(super) fn parse(bytes: &[u8], depth_max: usize) -> Result<Vec<Slot>, JsonError> {
+    if bytes.len() > JSON_BYTES_MAX {
+        return Err(error(bytes, 0, "the document is larger than 1 GiB"));
+    }
+    if bytes.starts_with(b"\xEF\xBB\xBF") {
+        return Err(error(bytes, 0, "a byte order mark; JSON starts with its value"));
+    }
+    if let Err(invalid) = std::str::from_utf8(bytes) {
+        return Err(error(bytes, invalid.valid_up_to(), "invalid UTF-8"));
+    }
+    Parser {
+        bytes,
+        at: 0,
+        depth_max,
+        slots: Vec::with_capacity(bytes.len() / 16 + 1),
+        open: Vec::new(),
+        fingerprints: Vec::new(),
+    }
+    .document()
+}
+
+struct Parser<'b> {
+    bytes: &'b [u8],
+    at: usize,
+    depth_max: usize,
+    slots: Vec<Slot>,
+    open: Vec<Open>,
+    /// Of the keys of all open objects, outermost first.
+    fingerprints: Vec<u64>,
+}
+
+/// An array or object whose end has not been seen.
+#[derive(Clone, Copy)]
+struct Open {
+    slot: usize,
+    shape: Shape,
+}
+
+#[derive(Clone, Copy)]
+enum Shape {
+    Array,
+    Object {
+        /// The slot of the latest key.
+        key: usize,
+        /// Where this object's fingerprints begin.
+        first_fingerprint: usize,
+    },
+}
+
+impl Parser<'_> {
+    fn document(mut self) -> Result<Vec<Slot>, JsonError> {
+        loop {
+            if !self.value()? {
+                continue;
+            }
+            loop {
+                self.skip_space();
+                let Some(open) = self.open.last().copied() else {
+                    if self.at < self.bytes.len() {
+                        return Err(self.error("text after the end of the value"));
+                    }
+                    return Ok(self.slots);
+                };
+                if let Shape::Object { key, .. } = open.shape {
+                    let next = index(self.slots.len());
+                    self.slots[key].next = next | (self.slots[key].next & ESCAPED);
+                }
+                match (self.peek(), open.shape) {
+                    (Some(b','), Shape::Array) => {
+                        self.at += 1;
+                        break;
+                    }
+                    (Some(b','), Shape::Object { .. }) => {
+                        self.at += 1;
+                        self.key()?;
+                        break;
+                    }
+                    (Some(b']'), Shape::Array) | (Some(b'}'), Shape::Object { .. }) => {
+                        self.close(open)?;
+                    }
+                    (None, Shape::Array) => return Err(self.error("the array is not closed")),
+                    (None, Shape::Object { .. }) => {
+                        return Err(self.error("the object is not closed"));
+                    }
+                    (Some(_), Shape::Array) => {
+                        return Err(self.error("expected `,` or `]` after an element"));
+                    }
+                    (Some(_), Shape::Object { .. }) => {
+                        return Err(self.error("expected `,` or `}` after a field"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads a value; false when it opened an array or object whose first value comes next.
+    fn value(&mut self) -> Result<bool, JsonError> {
+        self.skip_space();
+        match self.peek() {
+            Some(b'"') => self.string().map(|()| true),
+            Some(b'{') => self.open_object(),
+            Some(b'[') => self.open_array(),
+            Some(b't') => self.word("true").map(|()| true),
+            Some(b'f') => self.word("false").map(|()| true),
+            Some(b'n') => self.word("null").map(|()| true),
+            Some(b'-' | b'0'..=b'9') => self.number().map(|()| true),
+            Some(_) => Err(self.error("expected a value")),
+            None => Err(self.error("the text ends where a value is expected")),
+        }
+    }
+
+    fn open_object(&mut self) -> Result<bool, JsonError> {
+        let open = Open {
+            slot: self.slots.len(),
+            shape: Shape::Object {
+                key: self.slots.len() + 1,
+                first_fingerprint: self.fingerprints.len(),
+            },
+        };
+        self.begin(open)?;
+        if self.peek() == Some(b'}') {
+            return self.close(open).map(|()| true);
+        }
+        self.key().map(|()| false)
+    }
+
+    fn open_array(&mut self) -> Result<bool, JsonError> {
+        let open = Open {
+            slot: self.slots.len(),
+            shape: Shape::Array,
+        };
+        self.begin(open)?;
+        if self.peek() == Some(b']') {
+            return self.close(open).map(|()| true);
+        }
+        Ok(false)
+    }
+
+    fn begin(&mut self, open: Open) -> Result<(), JsonError> {
+        if self.open.len() >= self.depth_max {
+            return Err(self.error(&format!("nested deeper than {} levels", self.depth_max)));
+        }
+        self.push(self.at, self.at + 1);
+        self.open.push(open);
+        self.at += 1;
+        self.skip_space();
+        Ok(())
+    }
+
+    fn close(&mut self, open: Open) -> Result<(), JsonError> {
+        self.at += 1;
+        let next = index(self.slots.len());
+        self.slots[open.slot].end = index(self.at);
+        self.slots[open.slot].next = next;
+        self.open.pop();
+        if let Shape::Object {
+            first_fingerprint, ..
+        } = open.shape
+        {
+            if self.fingerprints.len() - first_fingerprint > LINEAR_KEYS_MAX {
+                self.refuse_duplicates(open.slot)?;
+            }
+            self.fingerprints.truncate(first_fingerprint);
+        }
+        Ok(())
+    }
+
+    /// Reads a key and its colon, and notes where it stands.
+    fn key(&mut self) -> Result<(), JsonError> {
+        self.skip_space();
+        let start = self.at;
+        match self.peek() {
+            Some(b'"') => {}
+            Some(b'}') => return Err(self.error("a comma before `}`")),
+            Some(_) => return Err(self.error("expected a key in double quotes")),
+            None => return Err(self.error("the object is not closed")),
+        }
+        let slot = self.slots.len();
+        self.string()?;
+        let Some(Open {
+            slot: object,
+            shape:
+                Shape::Object {
+                    key,
+                    first_fingerprint,
+                },
+        }) = self.open.last_mut()
+        else {
+            return Err(self.error("a key outside an object"));
+        };
+        *key = slot;
+        let (object, first_fingerprint) = (*object, *first_fingerprint);
+        let fingerprint = self.fingerprint(self.slots[slot]);
+        let earlier = &self.fingerprints[first_fingerprint..];
+        if earlier.len() < LINEAR_KEYS_MAX
+            && earlier.contains(&fingerprint)
+            && self.keys_before(object, slot).any(|other| self.same_text(other, slot))
+        {
+            return Err(error(self.bytes, start, &self.duplicate(slot)));
+        }
+        self.fingerprints.push(fingerprint);
+        self.skip_space();
+        if self.peek() != Some(b':') {
+            return Err(self.error("expected `:` after a key"));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn string(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        let mut escaped = 0;
+        self.at += 1;
+        loop {
+            self.at = special_from(self.bytes, self.at);
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = ESCAPED;
+                    match escape_len(&self.bytes[self.at..]) {
+                        Ok(len) => self.at += len,
+                        Err(message) => return Err(self.error(message)),
+                    }
+                }
+                Some(_) => {
+                    return Err(self.error("a control character in a string; write it as an escape"));
+                }
+                None => return Err(error(self.bytes, start, "the string is not closed")),
+            }
+        }
+        self.at += 1;
+        self.push(start, self.at);
+        if let Some(slot) = self.slots.last_mut() {
+            slot.next |= escaped;
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => {
+                self.at += 1;
+                if self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+                    return Err(error(self.bytes, start, "a number starts with a needless zero"));
+                }
+            }
+            Some(b'1'..=b'9') => self.skip_digits(),
+            _ => return Err(self.error("expected a digit")),
+        }
+        let mut is_float = self.at - start > 300;
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits_after("a decimal point")?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            is_float = true;
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits_after("an exponent")?;
+        }
+        if is_float {
+            let is_finite = std::str::from_utf8(&self.bytes[start..self.at])
+                .ok()
+                .and_then(|text| text.parse::<f64>().ok())
+                .is_some_and(f64::is_finite);
+            if !is_finite {
+                return Err(error(self.bytes, start, "the number is too large for a double"));
+            }
+        }
+        self.push(start, self.at);
+        Ok(())
+    }
+
+    fn digits_after(&mut self, what: &str) -> Result<(), JsonError> {
+        if !self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            return Err(self.error(&format!("expected a digit after {what}")));
+        }
+        self.skip_digits();
+        Ok(())
+    }
+
+    fn skip_digits(&mut self) {
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), JsonError> {
+        if !self.bytes[self.at..].starts_with(word.as_bytes()) {
+            return Err(self.error("expected a value"));
+        }
+        self.push(self.at, self.at + word.len());
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn push(&mut self, start: usize, end: usize) {
+        self.slots.push(Slot {
+            start: index(start),
+            end: index(end),
+            next: index(self.slots.len() + 1),
+        });
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn error(&self, message: &str) -> JsonError {
+        error(self.bytes, self.at, message)
+    }
+}
+
+/// Duplicate keys.
+impl Parser<'_> {
+    fn text(&self, key: usize) -> std::borrow::Cow<'_, str> {
+        let slot = self.slots[key];
+        let bytes = &self.bytes[slot.start as usize + 1..slot.end as usize - 1];
+        let text = std::str::from_utf8(bytes).expect("the document was checked to be UTF-8");
+        if slot.is_escaped() {
+            escape::unescape(text).into()
+        } else {
+            text.into()
+        }
+    }
+
+    fn same_text(&self, one: usize, other: usize) -> bool {
+        self.text(one) == self.text(other)
+    }
+
+    fn fingerprint(&self, key: Slot) -> u64 {
+        if key.is_escaped() {
+            return fingerprint(self.text(self.slots.len() - 1).as_bytes());
+        }
+        fingerprint(&self.bytes[key.start as usize + 1..key.end as usize - 1])
+    }
+
+    fn keys_before(&self, object: usize, end: usize) -> impl Iterator<Item = usize> {
+        let first = (object + 1 < end).then_some(object + 1);
+        std::iter::successors(first, move |&key| {
+            let next = self.slots[key].next();
+            (next < end).then_some(next)
+        })
+    }
+
+    /// For objects of many keys: sorts them, so that hostile ones cost n log n.
+    fn refuse_duplicates(&self, object: usize) -> Result<(), JsonError> {
+        let mut keys: Vec<_> = self
+            .keys_before(object, self.slots.len())
+            .map(|key| (self.text(key), key))
+            .collect();
+        keys.sort_unstable();
+        match keys.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            Some(pair) => {
+                let key = pair[1].1;
+                Err(error(self.bytes, self.slots[key].start as usize, &self.duplicate(key)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn duplicate(&self, key: usize) -> String {
+        format!("the key `{}` stands twice in one object", self.text(key))
+    }
+}
+
+/// A cheap hash of a key; equal texts have equal ones, and differing texts mostly differ.
+fn fingerprint(text: &[u8]) -> u64 {
+    let mut hash = text.len() as u64;
+    let (words, rest) = text.as_chunks::<8>();
+    for word in words {
+        hash = (hash.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    (hash.rotate_left(5) ^ u64::from_le_bytes(last)).wrapping_mul(0x517c_c1b7_2722_0a95)
+}
+
+/// The first quote, backslash or control character at or after `at`, or the end; eight bytes a turn.
+fn special_from(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let holds_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        let quotes = holds_zero(word ^ (ONES * u64::from(b'"')));
+        let backslashes = holds_zero(word ^ (ONES * u64::from(b'\\')));
+        let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let found = quotes | backslashes | controls;
+        if found != 0 {
+            // The lowest marked byte is exact; only bytes above it may be marked by a borrow.
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while at < bytes.len() && !matches!(bytes[at], b'"' | b'\\' | 0..0x20) {
+        at += 1;
+    }
+    at
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "JSON_BYTES_MAX bounds offsets and slots")]
+fn index(value: usize) -> u32 {
+    value as u32
+}
+
+#[cold]
+fn error(bytes: &[u8], offset: usize, message: &str) -> JsonError {
+    let before = &bytes[..offset.min(bytes.len())];
+    let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    JsonError {
+        message: message.to_owned(),
+        offset,
+        line: before.iter().filter(|&&byte| byte == b'\n').count() + 1,
+        column: String::from_utf8_lossy(&before[line_start..]).chars().count() + 1,
+    }
+}

@@ -1,0 +1,565 @@
+//! Tokens into the tree: the grammar, the bounds on it, and what each name means.
+//!
+//! It evaluates nothing, but it compiles the patterns of regular expressions that are literals.
+
+mod call;
+
+use crate::ast::{Chain, Choose, Element, Entry, Expr, Fold, Kind, Link, LinkKind, Literal, Operator, Presence, Span};
+use crate::error::CompileError;
+use crate::expression::Roots;
+use crate::lex::{Lexer, Token};
+use crate::value::Type;
+
+pub(crate) type Result<T> = std::result::Result<T, Box<CompileError>>;
+
+/// How long a source may be, in bytes.
+pub const SOURCE_BYTES_MAX: usize = 8 << 10;
+/// How deep brackets of all kinds may nest in a source.
+pub const SOURCE_DEPTH_MAX: usize = 64;
+/// How deep the tree may be: a level of brackets makes one to three levels of the tree in what people write.
+const TREE_DEPTH_MAX: u32 = 160;
+
+/// Names that the language keeps for itself.
+const RESERVED: [&str; 18] = [
+    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "in", "let", "loop", "package",
+    "namespace", "return", "var", "void", "while",
+];
+
+/// Parses the whole of `source`.
+pub(crate) fn parse(source: &str, roots: &Roots) -> Result<Expr> {
+    if source.len() > SOURCE_BYTES_MAX {
+        return Err(CompileError::new(
+            format!("the expression is longer than {SOURCE_BYTES_MAX} bytes"),
+            0..source.len(),
+        ));
+    }
+    let mut parser = Parser::new(source, roots)?;
+    if parser.token == Token::End {
+        return Err(CompileError::new("the expression is empty", 0..source.len()));
+    }
+    let (expr, _) = parser.expression()?;
+    if parser.token != Token::End {
+        return Err(parser.unexpected("an operator or the end"));
+    }
+    Ok(expr)
+}
+
+pub(crate) struct Parser<'s> {
+    source: &'s str,
+    roots: &'s Roots,
+    lexer: Lexer<'s>,
+    token: Token,
+    /// Of the present token.
+    span: Span,
+    /// Where the token before it ended.
+    last: Span,
+    /// The variables of the macros around this place, outermost first.
+    locals: Vec<Box<str>>,
+    depth: usize,
+}
+
+/// A tree with its depth.
+type Tree<T> = (T, u32);
+
+impl<'s> Parser<'s> {
+    fn new(source: &'s str, roots: &'s Roots) -> Result<Self> {
+        let mut lexer = Lexer::new(source, 0);
+        let (token, span) = lexer.next()?;
+        Ok(Self { source, roots, lexer, token, span, last: span, locals: Vec::new(), depth: 0 })
+    }
+
+    /// `condition ? then : otherwise`, or less.
+    fn expression(&mut self) -> Result<Tree<Expr>> {
+        self.depth += 1;
+        if self.depth > SOURCE_DEPTH_MAX {
+            return Err(CompileError::new(
+                format!("nested deeper than {SOURCE_DEPTH_MAX} levels"),
+                self.span.range(),
+            ));
+        }
+        let (mut tail, mut height) = self.binary()?;
+        let start = tail.span;
+        let mut branches = Vec::new();
+        while self.eat("?")? {
+            let (then, then_height) = self.expression()?;
+            self.expect(":", "the `:` of `condition ? then : otherwise`")?;
+            let (otherwise, otherwise_height) = self.binary()?;
+            height = height.max(then_height).max(otherwise_height);
+            branches.push((std::mem::replace(&mut tail, otherwise), then));
+        }
+        self.depth -= 1;
+        if branches.is_empty() {
+            return Ok((tail, height));
+        }
+        let span = start.to(tail.span);
+        self.node(span, Kind::Choose(Box::new(Choose { branches, otherwise: tail })), height)
+    }
+
+    /// Operands and binary operators, by precedence; operators of one precedence become one flat node.
+    fn binary(&mut self) -> Result<Tree<Expr>> {
+        let mut operands = vec![self.unary()?];
+        let mut operators: Vec<Infix> = Vec::new();
+        while let Some(infix) = self.infix() {
+            self.advance()?;
+            while operators.last().is_some_and(|top| top.precedence() > infix.precedence()) {
+                self.reduce(&mut operands, &mut operators)?;
+            }
+            operators.push(infix);
+            operands.push(self.unary()?);
+        }
+        while !operators.is_empty() {
+            self.reduce(&mut operands, &mut operators)?;
+        }
+        Ok(operands.swap_remove(0))
+    }
+
+    /// Joins the run of operators of the topmost precedence, and their operands, into one node.
+    fn reduce(&mut self, operands: &mut Vec<Tree<Expr>>, operators: &mut Vec<Infix>) -> Result<()> {
+        let Some(precedence) = operators.last().map(|infix| infix.precedence()) else {
+            return Ok(());
+        };
+        let first = operators.iter().rposition(|infix| infix.precedence() != precedence).map_or(0, |at| at + 1);
+        let run = operators.split_off(first);
+        let parts = operands.split_off(operands.len() - run.len() - 1);
+        let height = parts.iter().map(|(_, height)| *height).max().unwrap_or_default();
+        let end = parts.last().map(|(expr, _)| expr.span);
+        let mut parts = parts.into_iter().map(|(expr, _)| expr);
+        let Some(first) = parts.next() else {
+            return Ok(());
+        };
+        let span = end.map_or(first.span, |end| first.span.to(end));
+        let kind = match run[0] {
+            Infix::And => Kind::All(flat(first, parts, |kind| match kind {
+                Kind::All(operands) => Ok(operands),
+                other => Err(other),
+            })),
+            Infix::Or => Kind::Any(flat(first, parts, |kind| match kind {
+                Kind::Any(operands) => Ok(operands),
+                other => Err(other),
+            })),
+            Infix::Fold(_) => {
+                let rest = run.iter().filter_map(|infix| match infix {
+                    Infix::Fold(operator) => Some((*operator, parts.next()?)),
+                    Infix::And | Infix::Or => None,
+                });
+                Kind::Fold(Box::new(Fold { rest: rest.collect(), first }))
+            }
+        };
+        operands.push(self.node(span, kind, height)?);
+        Ok(())
+    }
+
+    /// Any number of `!` or of `-`, and a value with its links.
+    fn unary(&mut self) -> Result<Tree<Expr>> {
+        let start = self.span;
+        let mut nots = 0;
+        while self.eat("!")? {
+            nots += 1;
+        }
+        let mut minuses = 0;
+        while nots == 0 && self.eat("-")? {
+            minuses += 1;
+        }
+        // The last minus belongs to a literal: `-9223372036854775808` is one number.
+        let sign = if minuses > 0 && matches!(self.token, Token::Int(_) | Token::Double(_)) {
+            minuses -= 1;
+            Sign::Minus
+        } else {
+            Sign::None
+        };
+        let (operand, height) = self.member(sign)?;
+        let span = start.to(operand.span);
+        if nots > 0 {
+            self.node(span, Kind::Not(Box::new(operand), nots), height)
+        } else if minuses > 0 {
+            self.node(span, Kind::Negate(Box::new(operand), minuses), height)
+        } else {
+            Ok((operand, height))
+        }
+    }
+
+    /// A value and all that is selected from it or called on it.
+    fn member(&mut self, sign: Sign) -> Result<Tree<Expr>> {
+        let start = self.span;
+        let (base, mut height) = self.primary(sign)?;
+        let mut links = Vec::new();
+        loop {
+            let from = self.span;
+            if self.eat(".")? {
+                let presence = self.presence()?;
+                let name = self.field_name()?;
+                let is_call = presence == Presence::Required && self.token == Token::Mark("(");
+                let (kind, link_height) = if is_call {
+                    self.method(&name, self.last)?
+                } else {
+                    (LinkKind::Field { name, presence }, 0)
+                };
+                height = height.max(link_height);
+                links.push(Link { span: from.to(self.last), kind });
+            } else if self.eat("[")? {
+                let presence = self.presence()?;
+                let (index, index_height) = self.expression()?;
+                self.expect("]", "the `]` after an index")?;
+                height = height.max(index_height);
+                links.push(Link { span: from.to(self.last), kind: LinkKind::Index { index: Box::new(index), presence } });
+            } else if self.token == Token::Mark("{") && (!links.is_empty() || matches!(base.kind, Kind::Root(_))) {
+                return Err(CompileError::new("there are no message types here", start.to(self.span).range())
+                    .hint("write a map: `{\"field\": value}`"));
+            } else {
+                break;
+            }
+        }
+        if links.is_empty() {
+            return Ok((base, height));
+        }
+        let span = base.span.to(self.last);
+        self.node(span, Kind::Chain(Box::new(Chain { base, links })), height)
+    }
+
+    fn presence(&mut self) -> Result<Presence> {
+        Ok(if self.eat("?")? { Presence::Optional } else { Presence::Required })
+    }
+
+    fn field_name(&mut self) -> Result<Box<str>> {
+        match &self.token {
+            Token::Name(name) if !matches!(&**name, "in" | "true" | "false" | "null") => {
+                let name = name.clone();
+                self.advance()?;
+                Ok(name)
+            }
+            Token::QuotedName(name) => {
+                let name = name.clone();
+                self.advance()?;
+                Ok(name)
+            }
+            Token::Name(name) => Err(CompileError::new(format!("`{name}` is a keyword"), self.span.range())
+                .hint(format!("write `[\"{name}\"]`"))),
+            _ => Err(self.unexpected("a field's name after the dot")),
+        }
+    }
+
+    fn primary(&mut self, sign: Sign) -> Result<Tree<Expr>> {
+        let start = self.span;
+        let literal = match &self.token {
+            Token::Int(magnitude) => Literal::Int(self.signed(*magnitude, sign)?),
+            Token::Double(value) => Literal::Double(match sign {
+                Sign::Minus => -value,
+                Sign::None => *value,
+            }),
+            Token::Uint(value) => Literal::Uint(*value),
+            Token::String(text) => Literal::String(text.clone()),
+            Token::Bytes(bytes) => Literal::Bytes(bytes.as_slice().into()),
+            Token::Name(name) => match &**name {
+                "true" => Literal::Bool(true),
+                "false" => Literal::Bool(false),
+                "null" => Literal::Null,
+                _ => return self.named(),
+            },
+            Token::Mark("(") => {
+                self.advance()?;
+                let (mut inner, height) = self.expression()?;
+                self.expect(")", "the `)` of this bracket")?;
+                inner.span = start.to(self.last);
+                return Ok((inner, height));
+            }
+            Token::Mark("[") => return self.list(),
+            Token::Mark("{") => return self.map(),
+            Token::Mark(".") => {
+                self.advance()?;
+                return self.global(start);
+            }
+            Token::Mark(_) | Token::QuotedName(_) | Token::End => return Err(self.unexpected("a value")),
+        };
+        let span = match sign {
+            Sign::Minus => self.last.to(start),
+            Sign::None => start,
+        };
+        self.advance()?;
+        self.node(span, Kind::Literal(literal), 0)
+    }
+
+    fn signed(&self, magnitude: u64, sign: Sign) -> Result<i64> {
+        let value = match sign {
+            Sign::Minus => 0_i64.checked_sub_unsigned(magnitude),
+            Sign::None => i64::try_from(magnitude).ok(),
+        };
+        value.ok_or_else(|| {
+            CompileError::new("the number does not fit in an int", self.span.range())
+                .hint("a whole number up to 18446744073709551615 is written with a `u` at its end")
+        })
+    }
+
+    fn list(&mut self) -> Result<Tree<Expr>> {
+        let start = self.span;
+        self.advance()?;
+        let mut elements = Vec::new();
+        let mut height = 0;
+        while self.token != Token::Mark("]") {
+            let presence = self.presence()?;
+            let (value, value_height) = self.expression()?;
+            height = height.max(value_height);
+            elements.push(Element { value, presence });
+            if !self.eat(",")? {
+                break;
+            }
+        }
+        self.expect("]", "`,` or the `]` of this list")?;
+        self.node(start.to(self.last), Kind::List(elements), height)
+    }
+
+    fn map(&mut self) -> Result<Tree<Expr>> {
+        let start = self.span;
+        self.advance()?;
+        let mut entries = Vec::new();
+        let mut height = 0;
+        while self.token != Token::Mark("}") {
+            let presence = self.presence()?;
+            let (key, key_height) = self.expression()?;
+            self.expect(":", "the `:` between a key and its value")?;
+            let (value, value_height) = self.expression()?;
+            height = height.max(key_height).max(value_height);
+            entries.push(Entry { key, value, presence });
+            if !self.eat(",")? {
+                break;
+            }
+        }
+        self.expect("}", "`,` or the `}` of this map")?;
+        self.node(start.to(self.last), Kind::Map(entries), height)
+    }
+
+    /// A name: a variable, a root, a type, a function, or a macro.
+    fn named(&mut self) -> Result<Tree<Expr>> {
+        let start = self.span;
+        let name = self.name()?;
+        if self.token != Token::Mark("(") {
+            if let Some(local) = self.locals.iter().rposition(|local| **local == *name) {
+                return self.node(start, Kind::Local(local), 0);
+            }
+        }
+        self.root_or_function(start, name)
+    }
+
+    /// A name behind a leading dot: never a variable of a macro.
+    fn global(&mut self, start: Span) -> Result<Tree<Expr>> {
+        let name = self.name()?;
+        self.root_or_function(start, name)
+    }
+
+    fn root_or_function(&mut self, start: Span, name: Box<str>) -> Result<Tree<Expr>> {
+        if self.token == Token::Mark("(") {
+            return self.function(start, &name);
+        }
+        let roots = self.roots;
+        if roots.has_dotted(&name) || Type::named_in(&name) {
+            let is_known = |whole: &str| roots.contains(whole) || Type::named(whole).is_some();
+            if let Some(dotted) = self.dotted(&name, is_known)? {
+                return self.root(start.to(self.last), dotted);
+            }
+        }
+        if !self.roots.contains(&name) {
+            // `math.least(1, 2)`: the names before the bracket belong to the function.
+            if let Some(whole) = self.dotted(&name, |whole| crate::functions::is_namespaced(whole) || is_bind(whole))? {
+                if is_bind(&whole) {
+                    return self.bind(start);
+                }
+                return self.function(start, &whole);
+            }
+        }
+        self.root(start, name)
+    }
+
+    fn root(&mut self, span: Span, name: Box<str>) -> Result<Tree<Expr>> {
+        if self.roots.contains(&name) {
+            return self.node(span, Kind::Root(name), 0);
+        }
+        if let Some(kind) = Type::named(&name) {
+            return self.node(span, Kind::Type(kind), 0);
+        }
+        let error = CompileError::new(format!("unknown name `{name}`"), span.range());
+        let locals = self.locals.iter().map(|local| &**local);
+        Err(match nearest(&name, self.roots.names().chain(locals)) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint(format!("the names here are {}", self.roots.sentence())),
+        })
+    }
+
+    /// The longest `name.more.names` from here on that is `known`, read; nothing is read when there is none.
+    fn dotted(&mut self, name: &str, known: impl Fn(&str) -> bool) -> Result<Option<Box<str>>> {
+        if self.token != Token::Mark(".") {
+            return Ok(None);
+        }
+        let mut ahead = Lexer::new(self.source, self.span.start as usize);
+        let mut whole = name.to_owned();
+        let mut found = None;
+        let mut steps = 0;
+        while let Ok((Token::Mark("."), _)) = ahead.next() {
+            let Ok((Token::Name(part), _)) = ahead.next() else {
+                break;
+            };
+            steps += 1;
+            if steps > DOTTED_NAMES_MAX {
+                break;
+            }
+            whole = format!("{whole}.{part}");
+            if known(&whole) {
+                found = Some((whole.clone(), steps));
+            }
+        }
+        let Some((whole, steps)) = found else {
+            return Ok(None);
+        };
+        for _ in 0..2 * steps {
+            self.advance()?;
+        }
+        Ok(Some(whole.into()))
+    }
+
+    fn name(&mut self) -> Result<Box<str>> {
+        let Token::Name(name) = &self.token else {
+            return Err(self.unexpected("a name"));
+        };
+        if RESERVED.contains(&&**name) {
+            return Err(CompileError::new(format!("`{name}` is a reserved word"), self.span.range()));
+        }
+        let name = name.clone();
+        self.advance()?;
+        Ok(name)
+    }
+
+    fn infix(&self) -> Option<Infix> {
+        let symbol = match &self.token {
+            Token::Mark(mark) => mark,
+            Token::Name(name) if &**name == "in" => "in",
+            _ => return None,
+        };
+        Some(match symbol {
+            "&&" => Infix::And,
+            "||" => Infix::Or,
+            "==" => Infix::Fold(Operator::Equal),
+            "!=" => Infix::Fold(Operator::NotEqual),
+            "<" => Infix::Fold(Operator::Less),
+            "<=" => Infix::Fold(Operator::LessOrEqual),
+            ">" => Infix::Fold(Operator::Greater),
+            ">=" => Infix::Fold(Operator::GreaterOrEqual),
+            "in" => Infix::Fold(Operator::In),
+            "+" => Infix::Fold(Operator::Add),
+            "-" => Infix::Fold(Operator::Subtract),
+            "*" => Infix::Fold(Operator::Multiply),
+            "/" => Infix::Fold(Operator::Divide),
+            "%" => Infix::Fold(Operator::Remainder),
+            _ => return None,
+        })
+    }
+
+    /// A node over children of the given height, refused where the tree becomes too deep.
+    #[allow(clippy::unused_self, reason = "every node of the parser is made here")]
+    fn node(&self, span: Span, kind: Kind, height: u32) -> Result<Tree<Expr>> {
+        if height >= TREE_DEPTH_MAX {
+            return Err(CompileError::new("nested too deeply", span.range())
+                .hint("name parts of it as `local`, or write it flatter"));
+        }
+        Ok((Expr { span, kind }, height + 1))
+    }
+
+    fn eat(&mut self, mark: &str) -> Result<bool> {
+        let is_there = matches!(self.token, Token::Mark(found) if found == mark);
+        if is_there {
+            self.advance()?;
+        }
+        Ok(is_there)
+    }
+
+    fn expect(&mut self, mark: &str, what: &str) -> Result<()> {
+        if self.eat(mark)? {
+            return Ok(());
+        }
+        Err(self.unexpected(what))
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.last = self.span;
+        (self.token, self.span) = self.lexer.next()?;
+        Ok(())
+    }
+
+    fn unexpected(&self, expected: &str) -> Box<CompileError> {
+        let place = self.span.range();
+        let message = match &self.token {
+            Token::End => format!("the expression ends where {expected} is expected"),
+            _ => format!("expected {expected}, not `{}`", &self.source[place.clone()]),
+        };
+        let error = CompileError::new(message, place);
+        match &self.token {
+            Token::Name(name) if &**name == "and" => error.hint("write `&&`"),
+            Token::Name(name) if &**name == "or" => error.hint("write `||`"),
+            Token::Name(name) if &**name == "not" => error.hint("write `!`"),
+            _ => error,
+        }
+    }
+}
+
+/// How many names of a dotted one are tried.
+const DOTTED_NAMES_MAX: u32 = 8;
+
+fn is_bind(name: &str) -> bool {
+    name == "cel.bind"
+}
+
+/// The operands of a run of `&&` or `||`, with those of the same operator in brackets among them.
+fn flat(
+    first: Expr,
+    rest: impl Iterator<Item = Expr>,
+    same: impl Fn(Kind) -> std::result::Result<Vec<Expr>, Kind>,
+) -> Vec<Expr> {
+    let mut operands = Vec::new();
+    for operand in std::iter::once(first).chain(rest) {
+        match same(operand.kind) {
+            Ok(inner) => operands.extend(inner),
+            Err(kind) => operands.push(Expr { span: operand.span, kind }),
+        }
+    }
+    operands
+}
+
+/// A minus that was read before a number.
+#[derive(Clone, Copy)]
+enum Sign {
+    Minus,
+    None,
+}
+
+#[derive(Clone, Copy)]
+enum Infix {
+    And,
+    Or,
+    Fold(Operator),
+}
+
+impl Infix {
+    fn precedence(self) -> u8 {
+        match self {
+            Self::Or => 0,
+            Self::And => 1,
+            Self::Fold(operator) => match operator {
+                Operator::Equal
+                | Operator::NotEqual
+                | Operator::Less
+                | Operator::LessOrEqual
+                | Operator::Greater
+                | Operator::GreaterOrEqual
+                | Operator::In => 2,
+                Operator::Add | Operator::Subtract => 3,
+                Operator::Multiply | Operator::Divide | Operator::Remainder => 4,
+            },
+        }
+    }
+}
+
+/// The candidate that `name` was probably meant to be.
+pub(crate) fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(name.len()) / 4)
+        .min()
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,421 @@
+//! Templates: JSON trees whose strings hold `${{ … }}`, compiled once and rendered once.
+//!
+//! What an expression gives is never parsed again, and keys of objects are never templates.
+
+use std::ops::Range;
+
+use serde_json::Value as Json;
+use thiserror::Error;
+
+use crate::analyse::Path;
+use crate::budget::Budget;
+use crate::error::{CompileError, ErrorKind, EvaluationError, fault};
+use crate::expression::{Expression, Roots, Scope};
+use crate::json::JSON_DEPTH_MAX;
+use crate::lex::{Lexer, Token};
+use crate::value::{Value, scalar_text};
+
+const OPEN: &str = "${{";
+
+/// What is wrong in a template.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{pointer}: {message}")]
+#[non_exhaustive]
+pub struct TemplateError {
+    /// The JSON pointer of the string.
+    pub pointer: String,
+    /// Where in that string, in bytes.
+    pub span: Range<usize>,
+    /// What is wrong, as a lower-case fragment.
+    pub message: String,
+    /// What to write instead, if that is known.
+    pub hint: Option<String>,
+}
+
+/// A compiled template.
+#[derive(Clone, Debug)]
+pub struct Template {
+    root: Node,
+}
+
+#[derive(Clone, Debug)]
+enum Node {
+    /// A tree without any expression in it.
+    Literal(Json),
+    /// A string with at least one expression.
+    String(Vec<Piece>),
+    List(Vec<Node>),
+    Object(Vec<(String, Node)>),
+}
+
+/// A part of a string.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Piece {
+    /// Text that stands for itself.
+    Text(String),
+    /// `${{ … }}`
+    Expression {
+        /// What stands between the braces.
+        expression: Expression,
+        /// Where that begins in the string, in bytes; the expression's own spans count from here.
+        offset: usize,
+    },
+}
+
+/// A string of a template.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TemplateString<'t> {
+    /// Its JSON pointer.
+    pub pointer: String,
+    /// Its parts in order; one text for a string without expressions.
+    pub pieces: Vec<&'t Piece>,
+}
+
+impl TemplateString<'_> {
+    /// The expression, if the string is exactly one and so keeps its type.
+    pub fn sole_expression(&self) -> Option<&Expression> {
+        match self.pieces.as_slice() {
+            [Piece::Expression { expression, .. }] => Some(expression),
+            _ => None,
+        }
+    }
+}
+
+impl Template {
+    /// Compiles every `${{ … }}` in the strings of `value`.
+    ///
+    /// # Errors
+    /// All errors of all strings.
+    pub fn compile(value: &Json, roots: &Roots) -> Result<Self, Vec<TemplateError>> {
+        let mut compiler = Compiler { roots, pointer: String::new(), errors: Vec::new() };
+        let root = compiler.node(value, 0);
+        if compiler.errors.is_empty() {
+            Ok(Self { root })
+        } else {
+            Err(compiler.errors)
+        }
+    }
+
+    /// The tree with every expression's value in its place.
+    ///
+    /// A string that is exactly one `${{ … }}` becomes the value itself; in any other the values are joined as text:
+    /// strings as they are, everything else as compact JSON, `null` included.
+    ///
+    /// # Errors
+    /// The first error; its message names the string by its pointer, unless the template is one string.
+    pub fn render<'a>(&'a self, scope: &Scope<'a>, budget: &mut Budget) -> Result<Json, EvaluationError> {
+        Renderer { scope, budget, pointer: String::new() }.node(&self.root)
+    }
+
+    /// Renders a template that is one string piece by piece: `interpolate` is given what each expression gave, as text,
+    /// and answers with what goes into the string. `None` for a template that is not one string.
+    ///
+    /// # Errors
+    /// As [`Template::render`]; a string that is exactly one expression is joined as text all the same.
+    pub fn render_text<'a>(
+        &'a self,
+        scope: &Scope<'a>,
+        budget: &mut Budget,
+        mut interpolate: impl FnMut(&str) -> String,
+    ) -> Option<Result<String, EvaluationError>> {
+        match &self.root {
+            Node::Literal(Json::String(text)) => Some(Ok(text.clone())),
+            Node::String(pieces) => Some(joined(pieces, scope, budget, |text, out| out.push_str(&interpolate(text)))),
+            Node::Literal(_) | Node::List(_) | Node::Object(_) => None,
+        }
+    }
+
+    /// Whether no string holds an expression.
+    pub fn is_literal(&self) -> bool {
+        matches!(self.root, Node::Literal(_))
+    }
+
+    /// The paths that the expressions read; spans count in each expression's own source.
+    pub fn reads(&self) -> Vec<Path> {
+        self.expressions().into_iter().flat_map(Expression::reads).collect()
+    }
+
+    /// All expressions, in the order of the tree.
+    pub fn expressions(&self) -> Vec<&Expression> {
+        let strings = self.parts();
+        let pieces = strings.into_iter().flat_map(|string| string.pieces);
+        pieces
+            .filter_map(|piece| match piece {
+                Piece::Expression { expression, .. } => Some(expression),
+                Piece::Text(_) => None,
+            })
+            .collect()
+    }
+
+    /// All strings that hold an expression, with their parts, in the order of the tree.
+    pub fn parts(&self) -> Vec<TemplateString<'_>> {
+        let mut strings = Vec::new();
+        note_strings(&self.root, &mut String::new(), &mut strings);
+        strings
+    }
+}
+
+fn note_strings<'t>(node: &'t Node, pointer: &mut String, strings: &mut Vec<TemplateString<'t>>) {
+    match node {
+        Node::Literal(_) => {}
+        Node::String(pieces) => {
+            strings.push(TemplateString { pointer: pointer.clone(), pieces: pieces.iter().collect() });
+        }
+        Node::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                below(pointer, &index.to_string(), |pointer| note_strings(item, pointer, strings));
+            }
+        }
+        Node::Object(entries) => {
+            for (key, value) in entries {
+                below(pointer, key, |pointer| note_strings(value, pointer, strings));
+            }
+        }
+    }
+}
+
+/// Does something with a JSON pointer that is one part longer.
+fn below<T>(pointer: &mut String, part: &str, act: impl FnOnce(&mut String) -> T) -> T {
+    let outer = pointer.len();
+    pointer.push('/');
+    pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
+    let result = act(pointer);
+    pointer.truncate(outer);
+    result
+}
+
+struct Compiler<'r> {
+    roots: &'r Roots,
+    pointer: String,
+    errors: Vec<TemplateError>,
+}
+
+impl Compiler<'_> {
+    fn node(&mut self, value: &Json, depth: usize) -> Node {
+        if depth > JSON_DEPTH_MAX {
+            self.error(CompileError::new(format!("nested deeper than {JSON_DEPTH_MAX} levels"), 0..0));
+            return Node::Literal(Json::Null);
+        }
+        match value {
+            Json::String(text) => self.string(text),
+            Json::Array(items) => {
+                let mut nodes = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    let outer = self.enter(&index.to_string());
+                    nodes.push(self.node(item, depth + 1));
+                    self.pointer.truncate(outer);
+                }
+                if nodes.iter().all(|node| matches!(node, Node::Literal(_))) {
+                    return Node::Literal(nodes.into_iter().map(Node::into_literal).collect());
+                }
+                Node::List(nodes)
+            }
+            Json::Object(entries) => {
+                let mut nodes = Vec::with_capacity(entries.len());
+                for (key, value) in entries {
+                    let outer = self.enter(key);
+                    if key.contains(OPEN) {
+                        self.error(
+                            CompileError::new("a key takes no `${{ }}`", 0..0)
+                                .hint("make the whole object an expression: `${{ {name: value} }}`"),
+                        );
+                    }
+                    nodes.push((key.clone(), self.node(value, depth + 1)));
+                    self.pointer.truncate(outer);
+                }
+                if nodes.iter().all(|(_, node)| matches!(node, Node::Literal(_))) {
+                    return Node::Literal(nodes.into_iter().map(|(key, node)| (key, node.into_literal())).collect());
+                }
+                Node::Object(nodes)
+            }
+            Json::Null | Json::Bool(_) | Json::Number(_) => Node::Literal(value.clone()),
+        }
+    }
+
+    fn string(&mut self, text: &str) -> Node {
+        let mut pieces = Vec::new();
+        let mut plain = String::new();
+        let mut at = 0;
+        while let Some(found) = text[at..].find(OPEN) {
+            let open = at + found;
+            if text[..open].ends_with('$') {
+                // `$${{` stands for `${{`: one dollar goes.
+                plain.push_str(&text[at..open]);
+                plain.push_str(&OPEN[1..]);
+                at = open + OPEN.len();
+                continue;
+            }
+            plain.push_str(&text[at..open]);
+            let start = open + OPEN.len();
+            let end = match closing(text, start) {
+                Ok(end) => end,
+                Err(error) => {
+                    self.error(error);
+                    return Node::Literal(Json::Null);
+                }
+            };
+            match Expression::compile(&text[start..end], self.roots) {
+                Ok(expression) => {
+                    if !plain.is_empty() {
+                        pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                    }
+                    pieces.push(Piece::Expression { expression, offset: start });
+                }
+                Err(mut error) => {
+                    error.span = error.span.start + start..error.span.end + start;
+                    self.error(Box::new(error));
+                }
+            }
+            at = end + 2;
+        }
+        plain.push_str(&text[at..]);
+        if pieces.is_empty() {
+            return Node::Literal(Json::String(plain));
+        }
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(plain));
+        }
+        Node::String(pieces)
+    }
+
+    fn enter(&mut self, part: &str) -> usize {
+        let outer = self.pointer.len();
+        self.pointer.push('/');
+        self.pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
+        outer
+    }
+
+    #[allow(clippy::boxed_local, reason = "compile errors travel boxed")]
+    fn error(&mut self, error: Box<CompileError>) {
+        self.errors.push(TemplateError {
+            pointer: self.pointer.clone(),
+            span: error.span,
+            message: error.message,
+            hint: error.hint,
+        });
+    }
+}
+
+impl Node {
+    fn into_literal(self) -> Json {
+        match self {
+            Self::Literal(value) => value,
+            Self::String(_) | Self::List(_) | Self::Object(_) => Json::Null,
+        }
+    }
+}
+
+/// Where the `}}` stands that closes the expression that begins at `start`.
+///
+/// Braces of maps are counted and those in strings are none, so `${{ {"a": {"b": 1}} }}` is one expression.
+fn closing(text: &str, start: usize) -> Result<usize, Box<CompileError>> {
+    let mut lexer = Lexer::new(text, start);
+    let mut open = 0_u32;
+    loop {
+        let (token, span) = lexer.next()?;
+        let at = span.start as usize;
+        match token {
+            Token::Mark("{") => open += 1,
+            Token::Mark("}") if open > 0 => open -= 1,
+            Token::Mark("}") if text[at..].starts_with("}}") => return Ok(at),
+            Token::Mark("}") => {
+                return Err(CompileError::new("`}` without its `{`", span.range())
+                    .hint("an expression ends with `}}`"));
+            }
+            Token::End => {
+                return Err(CompileError::new("`${{` is not closed", start - OPEN.len()..start)
+                    .hint("end it with `}}`, or write `$${{` for the characters themselves"));
+            }
+            _ => {}
+        }
+    }
+}
+
+struct Renderer<'s, 'a> {
+    scope: &'s Scope<'a>,
+    budget: &'s mut Budget,
+    pointer: String,
+}
+
+impl<'a> Renderer<'_, 'a> {
+    fn node(&mut self, node: &'a Node) -> Result<Json, EvaluationError> {
+        match node {
+            Node::Literal(value) => Ok(value.clone()),
+            Node::String(pieces) => self.string(pieces).map_err(|error| self.located(error)),
+            Node::List(items) => {
+                let mut rendered = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    rendered.push(self.below(&index.to_string(), item)?);
+                }
+                Ok(Json::Array(rendered))
+            }
+            Node::Object(entries) => {
+                let mut rendered = serde_json::Map::new();
+                for (key, value) in entries {
+                    rendered.insert(key.clone(), self.below(key, value)?);
+                }
+                Ok(Json::Object(rendered))
+            }
+        }
+    }
+
+    fn below(&mut self, part: &str, node: &'a Node) -> Result<Json, EvaluationError> {
+        let outer = self.pointer.len();
+        self.pointer.push('/');
+        self.pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
+        let rendered = self.node(node);
+        self.pointer.truncate(outer);
+        rendered
+    }
+
+    fn string(&mut self, pieces: &'a [Piece]) -> Result<Json, EvaluationError> {
+        if let [Piece::Expression { expression, .. }] = pieces {
+            let value = expression.evaluate(self.scope, self.budget)?;
+            self.budget.charge_bytes(value.weight()).map_err(|fault| *fault)?;
+            return value.to_json();
+        }
+        joined(pieces, self.scope, self.budget, |text, out| out.push_str(text)).map(Json::String)
+    }
+
+    fn located(&self, mut error: EvaluationError) -> EvaluationError {
+        if !self.pointer.is_empty() {
+            error.message = format!("{}: {}", self.pointer, error.message);
+        }
+        error
+    }
+}
+
+fn joined<'a>(
+    pieces: &'a [Piece],
+    scope: &Scope<'a>,
+    budget: &mut Budget,
+    mut interpolate: impl FnMut(&str, &mut String),
+) -> Result<String, EvaluationError> {
+    let mut out = String::new();
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => out.push_str(text),
+            Piece::Expression { expression, .. } => {
+                let value = expression.evaluate(scope, budget)?;
+                budget.charge_bytes(value.weight()).map_err(|fault| *fault)?;
+                interpolate(&text_of(&value)?, &mut out);
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// A value as part of a text.
+fn text_of(value: &Value<'_>) -> Result<String, EvaluationError> {
+    match value {
+        Value::Optional(Some(value)) => text_of(value),
+        Value::Bytes(_) => Err(*fault(ErrorKind::Type, "bytes cannot be joined with text")
+            .hint("write `base64.encode(…)` or `string(…)`")),
+        other => match scalar_text(other) {
+            Some(text) => Ok(text),
+            None => other.to_json().map(|json| json.to_string()),
+        },
+    }
+}

@@ -1,0 +1,574 @@
+//! The values that expressions compute with: borrowed where they come from JSON, shared where they were made.
+//!
+//! What may be done with them stands elsewhere: operators in `compare` and `arithmetic`, functions in `functions`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::compare::key_order;
+use crate::error::{ErrorKind, EvaluationError, Fault, fault};
+use crate::json::{Node, NodeKind, Number};
+
+mod convert;
+
+pub use convert::RESULT_BYTES_MAX;
+pub(crate) use convert::scalar_text;
+
+/// How deep lists, maps and optionals that an expression makes may nest.
+pub const VALUE_DEPTH_MAX: u32 = 128;
+
+/// A value of the expression language.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A signed whole number.
+    Int(i64),
+    /// An unsigned whole number.
+    Uint(u64),
+    /// A floating-point number.
+    Double(f64),
+    /// A text.
+    String(Text<'a>),
+    /// Bytes that need not be text.
+    Bytes(Arc<[u8]>),
+    /// A list that was made.
+    List(List<'a>),
+    /// A map that was made.
+    Map(Map<'a>),
+    /// A JSON array or object, read in place. Make it with `Value::from(node)`, which gives scalars their own form.
+    Json(Node<'a>),
+    /// A moment.
+    Timestamp(DateTime<Utc>),
+    /// A length of time in nanoseconds.
+    Duration(i64),
+    /// A type, as `type(x)` gives it.
+    Type(Type),
+    /// A value that may be absent.
+    Optional(Option<Arc<Value<'a>>>),
+}
+
+/// The types of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the names are the language's own")]
+pub enum Type {
+    Null,
+    Bool,
+    Int,
+    Uint,
+    Double,
+    String,
+    Bytes,
+    List,
+    Map,
+    Timestamp,
+    Duration,
+    Type,
+    Optional,
+}
+
+impl Type {
+    const ALL: [Self; 13] = [
+        Self::Null,
+        Self::Bool,
+        Self::Int,
+        Self::Uint,
+        Self::Double,
+        Self::String,
+        Self::Bytes,
+        Self::List,
+        Self::Map,
+        Self::Timestamp,
+        Self::Duration,
+        Self::Type,
+        Self::Optional,
+    ];
+
+    /// The name that denotes the type in an expression.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null_type",
+            Self::Bool => "bool",
+            Self::Int => "int",
+            Self::Uint => "uint",
+            Self::Double => "double",
+            Self::String => "string",
+            Self::Bytes => "bytes",
+            Self::List => "list",
+            Self::Map => "map",
+            Self::Timestamp => "google.protobuf.Timestamp",
+            Self::Duration => "google.protobuf.Duration",
+            Self::Type => "type",
+            Self::Optional => "optional_type",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether a type's name begins with `namespace` and a dot.
+    pub(crate) fn named_in(namespace: &str) -> bool {
+        namespace == "google"
+    }
+}
+
+/// The type for people: `a string`, `an int`, `null`.
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Bool => "a bool",
+            Self::Int => "an int",
+            Self::Uint => "a uint",
+            Self::Double => "a double",
+            Self::String => "a string",
+            Self::Bytes => "bytes",
+            Self::List => "a list",
+            Self::Map => "a map",
+            Self::Timestamp => "a timestamp",
+            Self::Duration => "a duration",
+            Self::Type => "a type",
+            Self::Optional => "an optional",
+        })
+    }
+}
+
+/// A text, borrowed or shared.
+#[derive(Clone)]
+pub enum Text<'a> {
+    /// Part of the document or of the expression.
+    Borrowed(&'a str),
+    /// Made by the evaluation.
+    Shared(Arc<str>),
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Borrowed(text) => text,
+            Self::Shared(text) => text,
+        }
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+/// A list that was made by an expression or by its caller.
+#[derive(Clone, Debug)]
+pub struct List<'a>(Arc<Body<Value<'a>>>);
+
+/// A map that was made by an expression or by its caller; its entries stand in the order of their keys.
+#[derive(Clone, Debug)]
+pub struct Map<'a>(Arc<Body<(Value<'a>, Value<'a>)>>);
+
+#[derive(Debug)]
+struct Body<T> {
+    items: Vec<T>,
+    measure: Measure,
+}
+
+/// How deep a value nests and how many bytes its text would take, known without walking it: shared parts make walks
+/// of a small value as long as one likes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Measure {
+    pub(crate) depth: u32,
+    pub(crate) bytes: u64,
+}
+
+impl Measure {
+    fn around(children: impl Iterator<Item = Measure>) -> Measure {
+        let mut whole = Measure { depth: 0, bytes: 2 };
+        for child in children {
+            whole.depth = whole.depth.max(child.depth);
+            whole.bytes = whole.bytes.saturating_add(child.bytes).saturating_add(1);
+        }
+        whole.depth += 1;
+        whole
+    }
+
+    pub(crate) fn checked(self) -> Result<Measure, Fault> {
+        if self.depth > VALUE_DEPTH_MAX {
+            return Err(fault(
+                ErrorKind::Budget,
+                format!("the value nests deeper than {VALUE_DEPTH_MAX} levels"),
+            ));
+        }
+        Ok(self)
+    }
+}
+
+impl<'a> List<'a> {
+    /// The elements.
+    pub fn items(&self) -> &[Value<'a>] {
+        &self.0.items
+    }
+}
+
+impl<'a> Map<'a> {
+    /// The entries in the order of their keys: booleans, then numbers, then strings.
+    pub fn entries(&self) -> &[(Value<'a>, Value<'a>)] {
+        &self.0.items
+    }
+
+    /// The value of a key; a number finds its equal of another numeric type.
+    pub fn get(&self, key: &Value<'_>) -> Option<&Value<'a>> {
+        let at = self
+            .0
+            .items
+            .binary_search_by(|(other, _)| key_order(other, key))
+            .ok()?;
+        Some(&self.0.items[at].1)
+    }
+
+    /// The value of a string key.
+    pub fn get_str(&self, name: &str) -> Option<&Value<'a>> {
+        let at = self
+            .0
+            .items
+            .binary_search_by(|(key, _)| match key {
+                Value::String(text) => (**text).cmp(name),
+                _ => std::cmp::Ordering::Less,
+            })
+            .ok()?;
+        Some(&self.0.items[at].1)
+    }
+}
+
+impl<'a> Value<'a> {
+    /// A map with text keys; of equal keys the last stands.
+    pub fn map(entries: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Value<'a> {
+        let mut items: Vec<_> = entries
+            .into_iter()
+            .map(|(key, value)| (Value::from(key), value.settled()))
+            .collect();
+        items.sort_by(|one, other| key_order(&one.0, &other.0));
+        items.dedup_by(|later, earlier| {
+            let is_equal = key_order(&later.0, &earlier.0).is_eq();
+            if is_equal {
+                std::mem::swap(later, earlier);
+            }
+            is_equal
+        });
+        let measure = measure_entries(&items);
+        Value::Map(Map(Arc::new(Body { items, measure })))
+    }
+
+    /// A list.
+    pub fn list(items: impl IntoIterator<Item = Value<'a>>) -> Value<'a> {
+        let items: Vec<_> = items.into_iter().map(Value::settled).collect();
+        let measure = Measure::around(items.iter().map(Value::measure));
+        Value::List(List(Arc::new(Body { items, measure })))
+    }
+
+    /// A list that an expression makes, refused when it nests too deeply.
+    pub(crate) fn made_list(items: Vec<Value<'a>>) -> Result<Value<'a>, Fault> {
+        let measure = Measure::around(items.iter().map(Value::measure)).checked()?;
+        Ok(Value::List(List(Arc::new(Body { items, measure }))))
+    }
+
+    /// A map that an expression makes, refused when it nests too deeply or a key is no key or stands twice.
+    pub(crate) fn made_map(mut items: Vec<(Value<'a>, Value<'a>)>) -> Result<Value<'a>, Fault> {
+        for (key, _) in &items {
+            if !matches!(
+                key,
+                Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::String(_)
+            ) {
+                return Err(fault(
+                    ErrorKind::Type,
+                    format!(
+                        "{} cannot be a key; keys are strings, ints, uints and bools",
+                        key.kind()
+                    ),
+                ));
+            }
+        }
+        items.sort_by(|one, other| key_order(&one.0, &other.0));
+        if let Some(pair) = items
+            .windows(2)
+            .find(|pair| key_order(&pair[0].0, &pair[1].0).is_eq())
+        {
+            return Err(fault(
+                ErrorKind::Invalid,
+                format!("the key {} stands twice in one map", pair[0].0.brief()),
+            ));
+        }
+        let measure = measure_entries(&items).checked()?;
+        Ok(Value::Map(Map(Arc::new(Body { items, measure }))))
+    }
+
+    pub(crate) fn some(value: Value<'a>) -> Result<Value<'a>, Fault> {
+        Measure::around(std::iter::once(value.measure())).checked()?;
+        Ok(Value::Optional(Some(Arc::new(value))))
+    }
+
+    pub(crate) const NONE: Value<'static> = Value::Optional(None);
+
+    pub(crate) fn shared(text: impl Into<Arc<str>>) -> Value<'a> {
+        Value::String(Text::Shared(text.into()))
+    }
+
+    /// The value of a part of a JSON text, made whole (nothing of `node` is borrowed).
+    pub(crate) fn owned_from(node: Node<'_>) -> Value<'static> {
+        match node.kind() {
+            NodeKind::Array => Value::list(node.items().map(Value::owned_from)),
+            NodeKind::Object => {
+                let mut items: Vec<_> = node
+                    .entries()
+                    .map(|(key, value)| (Value::shared(&*key), Value::owned_from(value)))
+                    .collect();
+                items.sort_by(|one, other| key_order(&one.0, &other.0));
+                let measure = measure_entries(&items);
+                Value::Map(Map(Arc::new(Body { items, measure })))
+            }
+            NodeKind::String => Value::shared(node.as_str().unwrap_or_default()),
+            NodeKind::Null | NodeKind::Bool | NodeKind::Number => match Value::from(node) {
+                Value::Bool(value) => Value::Bool(value),
+                Value::Int(value) => Value::Int(value),
+                Value::Uint(value) => Value::Uint(value),
+                Value::Double(value) => Value::Double(value),
+                _ => Value::Null,
+            },
+        }
+    }
+
+    /// The value's type.
+    pub fn kind(&self) -> Type {
+        match self {
+            Self::Null => Type::Null,
+            Self::Bool(_) => Type::Bool,
+            Self::Int(_) => Type::Int,
+            Self::Uint(_) => Type::Uint,
+            Self::Double(_) => Type::Double,
+            Self::String(_) => Type::String,
+            Self::Bytes(_) => Type::Bytes,
+            Self::List(_) => Type::List,
+            Self::Map(_) => Type::Map,
+            Self::Json(node) => match node.kind() {
+                NodeKind::Null => Type::Null,
+                NodeKind::Bool => Type::Bool,
+                NodeKind::Number => match node.number() {
+                    Some(Number::Int(_)) => Type::Int,
+                    Some(Number::Uint(_)) => Type::Uint,
+                    Some(Number::Double(_)) | None => Type::Double,
+                },
+                NodeKind::String => Type::String,
+                NodeKind::Array => Type::List,
+                NodeKind::Object => Type::Map,
+            },
+            Self::Timestamp(_) => Type::Timestamp,
+            Self::Duration(_) => Type::Duration,
+            Self::Type(_) => Type::Type,
+            Self::Optional(_) => Type::Optional,
+        }
+    }
+
+    /// A boolean's value.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(value) => Some(*value),
+            Self::Json(node) => node.as_bool(),
+            _ => None,
+        }
+    }
+
+    /// A string's text.
+    pub fn as_str(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::String(text) => Some(Cow::Borrowed(text)),
+            Self::Json(node) => node.as_str(),
+            _ => None,
+        }
+    }
+
+    /// A whole number that fits.
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Self::Int(value) => Some(*value),
+            Self::Uint(value) => i64::try_from(*value).ok(),
+            Self::Json(node) => node.as_i64(),
+            _ => None,
+        }
+    }
+
+    /// A list's elements, or nothing for a value that is no list.
+    pub fn elements(&self) -> Option<Vec<Value<'a>>> {
+        match self {
+            Self::List(list) => Some(list.items().to_vec()),
+            Self::Json(node) if node.kind() == NodeKind::Array => {
+                Some(node.items().map(Value::from).collect())
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn measure(&self) -> Measure {
+        let (depth, bytes) = match self {
+            Self::List(list) => return list.0.measure,
+            Self::Map(map) => return map.0.measure,
+            Self::Optional(Some(value)) => {
+                return Measure::around(std::iter::once(value.measure()));
+            }
+            // What a JSON text holds is bounded by its own parser; it counts as a leaf here.
+            Self::Json(node) => (0, node.raw_len() as u64),
+            Self::String(text) => (0, text.len() as u64 + 2),
+            Self::Bytes(bytes) => (0, bytes.len() as u64 * 4 / 3 + 4),
+            Self::Null | Self::Bool(_) | Self::Optional(None) => (0, 5),
+            Self::Int(_) | Self::Uint(_) | Self::Double(_) => (0, 20),
+            Self::Timestamp(_) | Self::Duration(_) | Self::Type(_) => (0, 36),
+        };
+        Measure { depth, bytes }
+    }
+
+    /// About how many bytes its JSON text takes.
+    pub(crate) fn weight(&self) -> usize {
+        usize::try_from(self.measure().bytes).unwrap_or(usize::MAX)
+    }
+
+    /// The value, if it is no list or map.
+    pub(crate) fn clone_scalar(&self) -> Option<Value<'a>> {
+        match self.clone().settled() {
+            Value::Json(_) => None,
+            scalar => Some(scalar),
+        }
+    }
+
+    /// Gives a scalar that was wrapped as `Json` its own form.
+    pub(crate) fn settled(self) -> Value<'a> {
+        match self {
+            Self::Json(node) => Value::from(node),
+            other => other,
+        }
+    }
+
+    /// The value in a few words, for messages: JSON cut at 60 characters.
+    pub fn brief(&self) -> String {
+        const CHARACTERS_MAX: usize = 60;
+        let text = match self {
+            Self::List(list) if list.0.measure.bytes > 200 => {
+                format!("[… {} elements]", list.items().len())
+            }
+            Self::Map(map) if map.0.measure.bytes > 200 => {
+                format!("{{… {} fields}}", map.entries().len())
+            }
+            Self::Json(node) if node.raw_len() > 200 => match node.kind() {
+                NodeKind::Array => format!("[… {} elements]", node.len()),
+                NodeKind::Object => format!("{{… {} fields}}", node.len()),
+                NodeKind::Null | NodeKind::Bool | NodeKind::Number | NodeKind::String => {
+                    node.raw().to_owned()
+                }
+            },
+            Self::Optional(None) => "optional.none()".to_owned(),
+            Self::Optional(Some(value)) => format!("optional.of({})", value.brief()),
+            Self::Type(kind) => kind.name().to_owned(),
+            other => match other.to_json() {
+                Ok(json) => json.to_string(),
+                Err(_) => other.kind().to_string(),
+            },
+        };
+        if text.chars().count() <= CHARACTERS_MAX {
+            return text;
+        }
+        let cut: String = text.chars().take(CHARACTERS_MAX - 1).collect();
+        format!("{cut}…")
+    }
+
+    /// The value as JSON: timestamps and durations as their text, bytes as base64, keys as text.
+    ///
+    /// # Errors
+    /// An infinite or undefined number, a type, an absent optional, keys that become equal as text, and a value of
+    /// more than [`RESULT_BYTES_MAX`] bytes or [`crate::json::JSON_DEPTH_MAX`] levels have no JSON form.
+    pub fn to_json(&self) -> Result<serde_json::Value, EvaluationError> {
+        convert::to_json(self).map_err(|fault| *fault)
+    }
+
+    /// A copy of a JSON value.
+    pub fn from_json(value: &'a serde_json::Value) -> Value<'a> {
+        convert::from_json(value)
+    }
+}
+
+fn measure_entries(items: &[(Value<'_>, Value<'_>)]) -> Measure {
+    Measure::around(
+        items
+            .iter()
+            .flat_map(|(key, value)| [key.measure(), value.measure()]),
+    )
+}
+
+impl<'a> From<Node<'a>> for Value<'a> {
+    fn from(node: Node<'a>) -> Self {
+        match node.kind() {
+            NodeKind::Null => Self::Null,
+            NodeKind::Bool => Self::Bool(node.as_bool() == Some(true)),
+            NodeKind::Number => match node.number() {
+                Some(Number::Int(value)) => Self::Int(value),
+                Some(Number::Uint(value)) => Self::Uint(value),
+                Some(Number::Double(value)) => Self::Double(value),
+                None => Self::Null,
+            },
+            NodeKind::String => match node.as_str() {
+                Some(Cow::Borrowed(text)) => Self::String(Text::Borrowed(text)),
+                Some(Cow::Owned(text)) => Self::shared(text),
+                None => Self::Null,
+            },
+            NodeKind::Array | NodeKind::Object => Self::Json(node),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::String(Text::Borrowed(text))
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Self::shared(text)
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<u64> for Value<'_> {
+    fn from(value: u64) -> Self {
+        Self::Uint(value)
+    }
+}
+
+impl From<f64> for Value<'_> {
+    fn from(value: f64) -> Self {
+        Self::Double(value)
+    }
+}
+
+impl From<DateTime<Utc>> for Value<'_> {
+    fn from(value: DateTime<Utc>) -> Self {
+        Self::Timestamp(value)
+    }
+}

@@ -1,0 +1,205 @@
+//! Values into JSON and out of it, and the one text form of numbers, moments and lengths of time.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::Value as Json;
+
+use super::{Text, Value};
+use crate::error::{ErrorKind, Fault, fault};
+use crate::json::JSON_DEPTH_MAX;
+
+/// How large the JSON text of a result may be.
+pub const RESULT_BYTES_MAX: u64 = 4 << 20;
+
+pub(super) fn to_json(value: &Value<'_>) -> Result<Json, Fault> {
+    if value.measure().bytes > RESULT_BYTES_MAX {
+        return Err(fault(
+            ErrorKind::Budget,
+            format!("the value is larger than {RESULT_BYTES_MAX} bytes as JSON"),
+        ));
+    }
+    json_at(value, 0)
+}
+
+fn json_at(value: &Value<'_>, depth: usize) -> Result<Json, Fault> {
+    Ok(match value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => Json::Bool(*value),
+        Value::Int(value) => Json::from(*value),
+        Value::Uint(value) => Json::from(*value),
+        Value::Double(value) => match serde_json::Number::from_f64(*value) {
+            Some(number) => Json::Number(number),
+            None => return Err(no_json(&format!("the double {}", double_text(*value)))),
+        },
+        Value::String(text) => Json::from(&**text),
+        Value::Bytes(bytes) => Json::String(STANDARD.encode(bytes)),
+        Value::List(list) => {
+            let depth = deeper(depth)?;
+            let items = list.items().iter().map(|item| json_at(item, depth));
+            Json::Array(items.collect::<Result<_, _>>()?)
+        }
+        Value::Map(map) => {
+            let depth = deeper(depth)?;
+            let mut object = serde_json::Map::new();
+            for (key, value) in map.entries() {
+                let key = key_text(key);
+                if object.contains_key(&key) {
+                    return Err(fault(
+                        ErrorKind::Invalid,
+                        format!("the keys of a map become the same text `{key}` in JSON"),
+                    ));
+                }
+                object.insert(key, json_at(value, depth)?);
+            }
+            Json::Object(object)
+        }
+        Value::Json(node) => {
+            if depth + height(*node) > JSON_DEPTH_MAX {
+                return Err(too_deep());
+            }
+            node.to_value()
+        }
+        Value::Timestamp(moment) => Json::String(timestamp_text(moment)),
+        Value::Duration(nanoseconds) => Json::String(duration_text(*nanoseconds)),
+        Value::Type(kind) => return Err(no_json(&format!("the type `{}`", kind.name()))),
+        Value::Optional(Some(value)) => json_at(value, depth)?,
+        Value::Optional(None) => {
+            return Err(no_json("an absent optional").hint("say what stands for it: `.orValue(…)`"));
+        }
+    })
+}
+
+fn deeper(depth: usize) -> Result<usize, Fault> {
+    if depth >= JSON_DEPTH_MAX {
+        return Err(too_deep());
+    }
+    Ok(depth + 1)
+}
+
+fn too_deep() -> Fault {
+    fault(
+        ErrorKind::Budget,
+        format!("the value nests deeper than {JSON_DEPTH_MAX} levels as JSON"),
+    )
+}
+
+/// The levels of arrays and objects in a JSON text, counted on its brackets.
+fn height(node: crate::json::Node<'_>) -> usize {
+    let (mut open, mut highest) = (0_usize, 0);
+    let (mut in_string, mut is_escaped) = (false, false);
+    for byte in node.raw().bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                open += 1;
+                highest = highest.max(open);
+            }
+            b']' | b'}' if !in_string => open -= 1,
+            _ => {}
+        }
+    }
+    highest
+}
+
+fn no_json(what: &str) -> Fault {
+    fault(ErrorKind::Type, format!("{what} has no JSON form"))
+}
+
+fn key_text(key: &Value<'_>) -> String {
+    match key {
+        Value::String(text) => text.to_string(),
+        other => scalar_text(other).unwrap_or_default(),
+    }
+}
+
+/// The text of a scalar, as `string(x)` and joined templates have it; `None` for anything else.
+pub(crate) fn scalar_text(value: &Value<'_>) -> Option<String> {
+    Some(match value {
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Uint(value) => value.to_string(),
+        Value::Double(value) => double_text(*value),
+        Value::String(text) => text.to_string(),
+        Value::Timestamp(moment) => timestamp_text(moment),
+        Value::Duration(nanoseconds) => duration_text(*nanoseconds),
+        _ => return None,
+    })
+}
+
+/// A double's shortest text that reads back as itself: plain from 0.0001 to below 1e21, else with an exponent.
+pub(crate) fn double_text(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    let magnitude = value.abs();
+    if magnitude == 0.0 || (1e-4..1e21).contains(&magnitude) {
+        return value.to_string();
+    }
+    let text = format!("{value:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => {
+            let (sign, exponent) = match exponent.strip_prefix('-') {
+                Some(exponent) => ('-', exponent),
+                None => ('+', exponent),
+            };
+            format!("{digits}e{sign}{exponent:0>2}")
+        }
+        None => text,
+    }
+}
+
+pub(crate) fn timestamp_text(moment: &DateTime<Utc>) -> String {
+    let text = moment.to_rfc3339_opts(SecondsFormat::Nanos, true);
+    match text.split_once('.') {
+        Some((seconds, fraction)) => {
+            let digits = fraction.trim_end_matches('Z').trim_end_matches('0');
+            if digits.is_empty() {
+                format!("{seconds}Z")
+            } else {
+                format!("{seconds}.{digits}Z")
+            }
+        }
+        None => text,
+    }
+}
+
+/// Seconds with an `s`: `90s`, `0.25s`, `-1.5s`.
+pub(crate) fn duration_text(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let magnitude = nanoseconds.unsigned_abs();
+    let (seconds, rest) = (magnitude / 1_000_000_000, magnitude % 1_000_000_000);
+    if rest == 0 {
+        return format!("{sign}{seconds}s");
+    }
+    let fraction = format!("{rest:09}");
+    format!("{sign}{seconds}.{}s", fraction.trim_end_matches('0'))
+}
+
+pub(super) fn from_json(value: &Json) -> Value<'_> {
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(number) => {
+            if let Some(value) = number.as_i64() {
+                Value::Int(value)
+            } else if let Some(value) = number.as_u64() {
+                Value::Uint(value)
+            } else {
+                number.as_f64().map_or(Value::Null, Value::Double)
+            }
+        }
+        Json::String(text) => Value::String(Text::Borrowed(text)),
+        Json::Array(items) => Value::list(items.iter().map(from_json)),
+        Json::Object(entries) => Value::map(
+            entries
+                .iter()
+                .map(|(key, value)| (key.as_str(), from_json(value))),
+        ),
+    }
+}
