@@ -7,6 +7,7 @@ mod encode;
 mod format;
 mod lists;
 mod math;
+mod network;
 mod optional;
 mod pattern;
 mod strings;
@@ -70,7 +71,7 @@ impl Function {
 /// A number of arguments that only the other bounds limit.
 const ANY: usize = usize::MAX;
 
-const ALL: [&[Function]; 9] = [
+const ALL: [&[Function]; 10] = [
     convert::FUNCTIONS,
     strings::FUNCTIONS,
     pattern::FUNCTIONS,
@@ -79,6 +80,7 @@ const ALL: [&[Function]; 9] = [
     time::FUNCTIONS,
     optional::FUNCTIONS,
     encode::FUNCTIONS,
+    network::FUNCTIONS,
     versions::FUNCTIONS,
 ];
 

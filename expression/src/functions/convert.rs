@@ -1,4 +1,209 @@
-//! Placeholder while the crate is being laid out.
-use super::Function;
+//! Conversions between types, and `type` itself.
 
-pub(super) const FUNCTIONS: &[Function] = &[];
+use chrono::{DateTime, Utc};
+
+use super::{Arguments, Form, Function};
+use crate::arithmetic::in_range;
+use crate::error::Fault;
+use crate::value::{Value, scalar_text};
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new(Form::Function, "int", "int(x)", (1, 1), int),
+    Function::new(Form::Function, "uint", "uint(x)", (1, 1), uint),
+    Function::new(Form::Function, "double", "double(x)", (1, 1), double),
+    Function::new(Form::Function, "string", "string(x)", (1, 1), string),
+    Function::new(Form::Function, "bool", "bool(x)", (1, 1), bool),
+    Function::new(Form::Function, "bytes", "bytes(text)", (1, 1), bytes),
+    Function::new(Form::Function, "timestamp", "timestamp(\"2026-01-31T09:00:00Z\")", (1, 1), timestamp),
+    Function::new(Form::Function, "duration", "duration(\"1h30m\")", (1, 1), duration),
+    Function::new(Form::Function, "dyn", "dyn(x)", (1, 1), |arguments| Ok(arguments.value(0))),
+    Function::new(Form::Function, "type", "type(x)", (1, 1), |arguments| {
+        Ok(Value::Type(arguments.values[0].kind()))
+    }),
+];
+
+/// 2^63 and 2^64, the first whole numbers beyond an `int` and a `uint`.
+const BEYOND_INT: f64 = 9_223_372_036_854_775_808.0;
+const BEYOND_UINT: f64 = 18_446_744_073_709_551_616.0;
+
+#[allow(clippy::cast_possible_truncation, reason = "the range is checked before the cast")]
+fn int<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let value = match &arguments.values[0] {
+        Value::Int(value) => Some(*value),
+        Value::Uint(value) => i64::try_from(*value).ok(),
+        Value::Double(value) => (*value > -BEYOND_INT && *value < BEYOND_INT).then_some(*value as i64),
+        Value::Timestamp(moment) => Some(moment.timestamp()),
+        Value::String(text) => match text.parse() {
+            Ok(value) => Some(value),
+            Err(_) => return Err(not_a(arguments, "an int")),
+        },
+        _ => return Err(arguments.unfit()),
+    };
+    value.map(Value::Int).ok_or_else(|| out_of_range(arguments))
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the range is checked before the cast"
+)]
+fn uint<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let value = match &arguments.values[0] {
+        Value::Int(value) => u64::try_from(*value).ok(),
+        Value::Uint(value) => Some(*value),
+        Value::Double(value) => (*value >= 0.0 && *value < BEYOND_UINT).then_some(*value as u64),
+        Value::String(text) => match text.parse() {
+            Ok(value) => Some(value),
+            Err(_) => return Err(not_a(arguments, "a uint")),
+        },
+        _ => return Err(arguments.unfit()),
+    };
+    value.map(Value::Uint).ok_or_else(|| out_of_range(arguments))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "the nearest double is what `double` gives")]
+fn double<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    Ok(Value::Double(match &arguments.values[0] {
+        Value::Int(value) => *value as f64,
+        Value::Uint(value) => *value as f64,
+        Value::Double(value) => *value,
+        Value::String(text) => match text.parse() {
+            Ok(value) => value,
+            Err(_) => return Err(not_a(arguments, "a double")),
+        },
+        _ => return Err(arguments.unfit()),
+    }))
+}
+
+fn string<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let text = match &arguments.values[0] {
+        Value::String(_) => return Ok(arguments.value(0)),
+        Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => return Err(arguments.invalid("the bytes are not UTF-8")),
+        },
+        other => match scalar_text(other) {
+            Some(text) => text,
+            None => {
+                return Err(arguments.unfit().hint("for the text of a list, a map or null write `json_text(x)`"));
+            }
+        },
+    };
+    arguments.made(text)
+}
+
+fn bool<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    match &arguments.values[0] {
+        Value::Bool(value) => Ok(Value::Bool(*value)),
+        Value::String(text) => match &**text {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Value::Bool(true)),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Value::Bool(false)),
+            _ => Err(not_a(arguments, "a bool")),
+        },
+        _ => Err(arguments.unfit()),
+    }
+}
+
+fn bytes<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    match &arguments.values[0] {
+        Value::Bytes(_) => Ok(arguments.value(0)),
+        Value::String(text) => {
+            arguments.budget.charge_bytes(text.len())?;
+            Ok(Value::Bytes(text.as_bytes().into()))
+        }
+        _ => Err(arguments.unfit()),
+    }
+}
+
+fn timestamp<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let moment = match &arguments.values[0] {
+        Value::Timestamp(moment) => Some(*moment),
+        Value::Int(seconds) => DateTime::from_timestamp(*seconds, 0),
+        Value::String(text) => match DateTime::parse_from_rfc3339(text) {
+            Ok(moment) => Some(moment.with_timezone(&Utc)),
+            Err(_) => return Err(not_a(arguments, "a timestamp")),
+        },
+        _ => return Err(arguments.unfit()),
+    };
+    moment
+        .and_then(in_range)
+        .map(Value::Timestamp)
+        .ok_or_else(|| arguments.out_of_range("timestamps are in the years 1 to 9999"))
+}
+
+fn duration<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    match &arguments.values[0] {
+        Value::Duration(nanoseconds) => Ok(Value::Duration(*nanoseconds)),
+        Value::String(text) => match nanoseconds(text) {
+            Parsed::Value(nanoseconds) => Ok(Value::Duration(nanoseconds)),
+            Parsed::OutOfRange => Err(arguments.out_of_range("durations are below 292 years")),
+            Parsed::Invalid => Err(not_a(arguments, "a duration")),
+        },
+        _ => Err(arguments.unfit()),
+    }
+}
+
+enum Parsed {
+    Value(i64),
+    OutOfRange,
+    Invalid,
+}
+
+/// Reads `1h30m`, `-1.5s`, `250ms`: numbers with units, the sign before all of them.
+fn nanoseconds(text: &str) -> Parsed {
+    let (is_negative, mut rest) = match text.strip_prefix(['-', '+']) {
+        Some(rest) => (text.starts_with('-'), rest),
+        None => (false, text),
+    };
+    if rest == "0" {
+        return Parsed::Value(0);
+    }
+    if rest.is_empty() {
+        return Parsed::Invalid;
+    }
+    let mut total: i128 = 0;
+    while !rest.is_empty() {
+        let digits = rest.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(rest.len());
+        let (number, unit) = rest.split_at(digits);
+        let unit_len = unit.find(|character: char| character.is_ascii_digit() || character == '.').unwrap_or(unit.len());
+        let (unit, after) = unit.split_at(unit_len);
+        let unit: i128 = match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return Parsed::Invalid,
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+            return Parsed::Invalid;
+        }
+        if whole.len() > 20 {
+            return Parsed::OutOfRange;
+        }
+        let whole: i128 = whole.parse().unwrap_or_default();
+        total += whole * unit;
+        let mut scale = unit;
+        for digit in fraction.bytes() {
+            scale /= 10;
+            total += i128::from(digit - b'0') * scale;
+        }
+        rest = after;
+    }
+    i64::try_from(if is_negative { -total } else { total }).map_or(Parsed::OutOfRange, Parsed::Value)
+}
+
+fn not_a(arguments: &Arguments<'_, '_>, what: &str) -> Fault {
+    let error = arguments.invalid(format_args!("{} is not {what}", arguments.values[0].brief()));
+    match what {
+        "a timestamp" => error.hint("write it as `2026-01-31T09:00:00Z`"),
+        "a duration" => error.hint("write it with units: `90s`, `1h30m`, `250ms`"),
+        _ => error,
+    }
+}
+
+fn out_of_range(arguments: &Arguments<'_, '_>) -> Fault {
+    arguments.out_of_range(format_args!("{} is out of range", arguments.values[0].brief()))
+}

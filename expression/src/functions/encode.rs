@@ -1,4 +1,69 @@
-//! Placeholder while the crate is being laid out.
-use super::Function;
+//! Text forms of data: base64, JSON, SHA-256.
 
-pub(super) const FUNCTIONS: &[Function] = &[];
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::{Arguments, Form, Function};
+use crate::error::Fault;
+use crate::json::Document;
+use crate::value::Value;
+
+/// Padding is written, and read or not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new(Form::Function, "base64.encode", "base64.encode(bytes)", (1, 1), |arguments| {
+        let bytes = bytes_of(arguments)?;
+        arguments.made(BASE64.encode(bytes))
+    }),
+    Function::new(Form::Function, "base64.decode", "base64.decode(text)", (1, 1), |arguments| {
+        let text = arguments.read_text(0)?;
+        match BASE64.decode(text.as_bytes()) {
+            Ok(bytes) => Ok(Value::Bytes(bytes.into())),
+            Err(error) => Err(arguments.invalid(error)),
+        }
+    }),
+    Function::new(Form::Function, "json_parse", "json_parse(text)", (1, 1), json_parse),
+    Function::new(Form::Function, "json_text", "json_text(x)", (1, 1), |arguments| {
+        arguments.budget.charge_bytes(arguments.values[0].weight())?;
+        let json = arguments.values[0].to_json().map_err(Box::new)?;
+        arguments.made(json.to_string())
+    }),
+    Function::new(Form::Function, "sha256", "sha256(text)", (1, 1), |arguments| {
+        let digest = Sha256::digest(bytes_of(arguments)?);
+        let mut text = String::with_capacity(64);
+        for byte in digest {
+            for nibble in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+            }
+        }
+        arguments.made(text)
+    }),
+];
+
+/// The bytes of a string or of bytes.
+fn bytes_of<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Vec<u8>, Fault> {
+    let bytes = match &arguments.values[0] {
+        Value::String(text) => text.as_bytes(),
+        Value::Bytes(bytes) => bytes,
+        _ => return Err(arguments.unfit()),
+    };
+    arguments.budget.charge_bytes(bytes.len())?;
+    Ok(bytes.to_vec())
+}
+
+fn json_parse<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let text = arguments.read_text(0)?;
+    // A value of the text takes at least one byte of it, and more memory than that.
+    arguments.budget.charge(text.len() as u64 / 4)?;
+    match Document::parse(Bytes::copy_from_slice(text.as_bytes())) {
+        Ok(document) => Ok(Value::owned_from(document.root())),
+        Err(error) => Err(arguments.invalid(error)),
+    }
+}

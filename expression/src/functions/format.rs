@@ -1,1 +1,165 @@
-//! Placeholder while the crate is being laid out.
+//! `"…".format([…])`: `%s` any value, `%d` whole numbers, `%f` and `%e` with a precision, `%b` `%o` `%x` `%X` bases.
+
+use super::Arguments;
+use crate::compare::{Elements, sorted_entries};
+use crate::error::Fault;
+use crate::value::{Type, Value, scalar_text};
+
+/// How many digits a precision may ask for.
+const PRECISION_MAX: usize = 100;
+/// The digits of `%f` and `%e` without a precision.
+const PRECISION: usize = 6;
+
+pub(super) fn format<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let template = arguments.read_text(0)?;
+    let values = arguments.list(1)?;
+    let mut values = values.iter();
+    let mut out = String::new();
+    let mut rest = &*template;
+    while let Some(at) = rest.find('%') {
+        push(arguments, &mut out, &rest[..at])?;
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('%') {
+            push(arguments, &mut out, "%")?;
+            rest = after;
+            continue;
+        }
+        let precision;
+        (precision, rest) = read_precision(arguments, rest)?;
+        let Some(clause) = rest.chars().next() else {
+            return Err(arguments.invalid("the text ends in a `%`; write `%%` for the character"));
+        };
+        rest = &rest[clause.len_utf8()..];
+        let Some(value) = values.next() else {
+            return Err(arguments.invalid("there are more `%` than values"));
+        };
+        let text = clause_text(arguments, clause, precision, value)?;
+        push(arguments, &mut out, &text)?;
+    }
+    push(arguments, &mut out, rest)?;
+    Ok(Value::from(out))
+}
+
+fn push(arguments: &mut Arguments<'_, '_>, out: &mut String, text: &str) -> Result<(), Fault> {
+    arguments.budget.charge_bytes(text.len())?;
+    out.push_str(text);
+    Ok(())
+}
+
+/// `.3` before a clause's letter, and what follows it.
+fn read_precision<'t>(arguments: &Arguments<'_, '_>, text: &'t str) -> Result<(Option<usize>, &'t str), Fault> {
+    let Some(digits) = text.strip_prefix('.') else {
+        return Ok((None, text));
+    };
+    let len = digits.bytes().take_while(u8::is_ascii_digit).count();
+    match digits[..len].parse() {
+        Ok(precision) if precision <= PRECISION_MAX => Ok((Some(precision), &digits[len..])),
+        _ => Err(arguments.invalid(format_args!("a precision is a number up to {PRECISION_MAX}"))),
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "the clause asks for a decimal fraction")]
+fn clause_text(
+    arguments: &mut Arguments<'_, '_>,
+    clause: char,
+    precision: Option<usize>,
+    value: &Value<'_>,
+) -> Result<String, Fault> {
+    let digits = precision.unwrap_or(PRECISION);
+    let double = match value {
+        Value::Double(value) => Some(*value),
+        Value::Int(value) => Some(*value as f64),
+        Value::Uint(value) => Some(*value as f64),
+        _ => None,
+    };
+    let text = match (clause, value) {
+        ('s', value) => Some(text_of(arguments, value)?),
+        ('d', Value::Int(value)) => Some(value.to_string()),
+        ('d', Value::Uint(value)) => Some(value.to_string()),
+        ('d' | 'f' | 'e', Value::Double(value)) if !value.is_finite() => Some(double_text(*value)),
+        ('f', _) => double.map(|value| format!("{value:.digits$}")),
+        ('e', _) => double.map(|value| with_exponent(value, digits)),
+        ('b', Value::Bool(value)) => Some(u8::from(*value).to_string()),
+        ('b', Value::Int(value)) => Some(signed(*value, |magnitude| format!("{magnitude:b}"))),
+        ('b', Value::Uint(value)) => Some(format!("{value:b}")),
+        ('o', Value::Int(value)) => Some(signed(*value, |magnitude| format!("{magnitude:o}"))),
+        ('o', Value::Uint(value)) => Some(format!("{value:o}")),
+        ('x', Value::Int(value)) => Some(signed(*value, |magnitude| format!("{magnitude:x}"))),
+        ('x', Value::Uint(value)) => Some(format!("{value:x}")),
+        ('x', Value::String(text)) => Some(hex(arguments, text.as_bytes())?),
+        ('x', Value::Bytes(bytes)) => Some(hex(arguments, bytes)?),
+        ('X', Value::Int(value)) => Some(signed(*value, |magnitude| format!("{magnitude:X}"))),
+        ('X', Value::Uint(value)) => Some(format!("{value:X}")),
+        ('X', Value::String(text)) => Some(hex(arguments, text.as_bytes())?.to_ascii_uppercase()),
+        ('X', Value::Bytes(bytes)) => Some(hex(arguments, bytes)?.to_ascii_uppercase()),
+        ('d' | 'b' | 'o' | 'x' | 'X', _) => None,
+        (other, _) => {
+            return Err(arguments.invalid(format_args!(
+                "`%{other}` is unknown; there are %s %d %f %e %b %o %x %X"
+            )));
+        }
+    };
+    text.ok_or_else(|| arguments.invalid(format_args!("`%{clause}` does not take {}", value.kind())))
+}
+
+/// The text of any value, lists and maps with their parts unquoted.
+fn text_of(arguments: &mut Arguments<'_, '_>, value: &Value<'_>) -> Result<String, Fault> {
+    arguments.budget.charge(1)?;
+    arguments.budget.charge_bytes(value.weight())?;
+    Ok(match value {
+        Value::Null => "null".to_owned(),
+        Value::Double(value) => double_text(*value),
+        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Type(kind) => kind.name().to_owned(),
+        Value::Optional(_) => {
+            return Err(arguments.invalid("an optional has no text").hint("say what stands for it: `.orValue(…)`"));
+        }
+        other => match (scalar_text(other), other.kind()) {
+            (Some(text), _) => text,
+            (None, Type::List) => {
+                let items: Result<Vec<_>, _> = Elements::of(other).map(|item| text_of(arguments, &item)).collect();
+                format!("[{}]", items?.join(", "))
+            }
+            (None, _) => {
+                let mut parts = Vec::new();
+                for (key, value) in sorted_entries(other, arguments.budget)? {
+                    parts.push(format!("{}: {}", text_of(arguments, &key)?, text_of(arguments, &value)?));
+                }
+                parts.sort();
+                format!("{{{}}}", parts.join(", "))
+            }
+        },
+    })
+}
+
+fn double_text(value: f64) -> String {
+    if value.is_infinite() {
+        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+    }
+    scalar_text(&Value::Double(value)).unwrap_or_default()
+}
+
+/// `1.052033e+03`: two digits of exponent at least.
+fn with_exponent(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$e}");
+    match text.split_once('e') {
+        Some((mantissa, exponent)) => {
+            let (sign, exponent) = match exponent.strip_prefix('-') {
+                Some(exponent) => ('-', exponent),
+                None => ('+', exponent),
+            };
+            format!("{mantissa}e{sign}{exponent:0>2}")
+        }
+        None => text,
+    }
+}
+
+fn signed(value: i64, magnitude: impl Fn(u64) -> String) -> String {
+    let sign = if value < 0 { "-" } else { "" };
+    format!("{sign}{}", magnitude(value.unsigned_abs()))
+}
+
+fn hex(arguments: &mut Arguments<'_, '_>, bytes: &[u8]) -> Result<String, Fault> {
+    arguments.budget.charge_bytes(2 * bytes.len())?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,4 +1,135 @@
-//! Placeholder while the crate is being laid out.
-use super::Function;
+//! Functions on lists, and `size` of everything that has one.
 
-pub(super) const FUNCTIONS: &[Function] = &[];
+use std::cmp::Ordering;
+
+use super::{Arguments, Form, Function};
+use crate::compare;
+use crate::error::Fault;
+use crate::value::{Type, Value};
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new(Form::Either, "size", "size(x)", (1, 1), size),
+    Function::new(Form::Method, "slice", "list.slice(from, to)", (3, 3), slice),
+    Function::new(Form::Method, "flatten", "list.flatten(levels)", (1, 2), flatten),
+    Function::new(Form::Method, "sort", "list.sort()", (1, 1), sort),
+    Function::new(Form::Method, "distinct", "list.distinct()", (1, 1), distinct),
+    Function::new(Form::Method, "first", "list.first()", (1, 1), |arguments| {
+        let items = arguments.list(0)?;
+        items.into_iter().next().map_or(Ok(Value::NONE), Value::some)
+    }),
+    Function::new(Form::Method, "last", "list.last()", (1, 1), |arguments| {
+        let mut items = arguments.list(0)?;
+        items.pop().map_or(Ok(Value::NONE), Value::some)
+    }),
+    Function::new(Form::Function, "lists.range", "lists.range(10)", (1, 1), range),
+];
+
+fn size<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let size = match &arguments.values[0] {
+        Value::String(text) => {
+            arguments.budget.charge_bytes(text.len())?;
+            text.chars().count()
+        }
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(list) => list.items().len(),
+        Value::Map(map) => map.entries().len(),
+        Value::Json(node) => {
+            let size = node.len();
+            arguments.budget.charge(size as u64 / 16)?;
+            size
+        }
+        _ => return Err(arguments.unfit()),
+    };
+    Ok(Value::Int(i64::try_from(size).unwrap_or(i64::MAX)))
+}
+
+fn slice<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let items = arguments.list(0)?;
+    let (from, to) = (arguments.int(1)?, arguments.int(2)?);
+    let bounds = usize::try_from(from).ok().zip(usize::try_from(to).ok());
+    match bounds {
+        Some((from, to)) if from <= to && to <= items.len() => Value::made_list(items[from..to].to_vec()),
+        _ => Err(arguments.out_of_range(format_args!(
+            "{from} to {to} is no part of a list of {} elements",
+            items.len()
+        ))),
+    }
+}
+
+fn flatten<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let levels = match arguments.len() {
+        2 => arguments.int(1)?,
+        _ => 1,
+    };
+    if levels < 0 {
+        return Err(arguments.invalid("the levels cannot be negative"));
+    }
+    let mut items = arguments.list(0)?;
+    for _ in 0..levels {
+        if items.iter().all(|item| item.kind() != Type::List) {
+            break;
+        }
+        let mut flat = Vec::with_capacity(items.len());
+        for item in items {
+            arguments.budget.charge(1)?;
+            if item.kind() != Type::List {
+                flat.push(item);
+                continue;
+            }
+            for inner in compare::Elements::of(&item) {
+                arguments.budget.charge(1)?;
+                flat.push(inner);
+            }
+        }
+        items = flat;
+    }
+    Value::made_list(items)
+}
+
+fn sort<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let mut items = arguments.list(0)?;
+    let mut erred = None;
+    // An error ends the comparing; what order is left does not matter then.
+    items.sort_by(|one, other| match &erred {
+        Some(_) => Ordering::Equal,
+        None => match arguments
+            .budget
+            .charge(1)
+            .and_then(|()| compare::order(one, other, arguments.budget))
+        {
+            Ok(order) => order.unwrap_or(Ordering::Equal),
+            Err(fault) => {
+                erred = Some(fault);
+                Ordering::Equal
+            }
+        },
+    });
+    erred.map_or_else(|| Value::made_list(items), Err)
+}
+
+fn distinct<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let mut kept: Vec<Value<'a>> = Vec::new();
+    for item in arguments.list(0)? {
+        let mut is_new = true;
+        for other in &kept {
+            arguments.budget.charge(1)?;
+            if compare::equal(&item, other, arguments.budget)? {
+                is_new = false;
+                break;
+            }
+        }
+        if is_new {
+            kept.push(item);
+        }
+    }
+    Value::made_list(kept)
+}
+
+fn range<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let end = arguments.int(0)?;
+    let Ok(count) = u64::try_from(end) else {
+        return Value::made_list(Vec::new());
+    };
+    arguments.budget.charge(count)?;
+    Value::made_list((0..end).map(Value::Int).collect())
+}

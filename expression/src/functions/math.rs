@@ -1,4 +1,148 @@
-//! Placeholder while the crate is being laid out.
-use super::Function;
+//! The `math` functions.
 
-pub(super) const FUNCTIONS: &[Function] = &[];
+use std::cmp::Ordering;
+
+use super::{ANY, Arguments, Form, Function};
+use crate::compare::numeric_order;
+use crate::error::Fault;
+use crate::value::{Type, Value};
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new(Form::Function, "math.greatest", "math.greatest(a, b, …)", (1, ANY), |arguments| {
+        extreme(arguments, Ordering::Greater)
+    }),
+    Function::new(Form::Function, "math.least", "math.least(a, b, …)", (1, ANY), |arguments| {
+        extreme(arguments, Ordering::Less)
+    }),
+    Function::new(Form::Function, "math.ceil", "math.ceil(double)", (1, 1), |arguments| rounded(arguments, f64::ceil)),
+    Function::new(Form::Function, "math.floor", "math.floor(double)", (1, 1), |arguments| {
+        rounded(arguments, f64::floor)
+    }),
+    Function::new(Form::Function, "math.round", "math.round(double)", (1, 1), |arguments| {
+        rounded(arguments, f64::round)
+    }),
+    Function::new(Form::Function, "math.trunc", "math.trunc(double)", (1, 1), |arguments| {
+        rounded(arguments, f64::trunc)
+    }),
+    Function::new(Form::Function, "math.sqrt", "math.sqrt(x)", (1, 1), sqrt),
+    Function::new(Form::Function, "math.abs", "math.abs(x)", (1, 1), abs),
+    Function::new(Form::Function, "math.sign", "math.sign(x)", (1, 1), sign),
+    Function::new(Form::Function, "math.isNaN", "math.isNaN(double)", (1, 1), |arguments| {
+        asked(arguments, f64::is_nan)
+    }),
+    Function::new(Form::Function, "math.isInf", "math.isInf(double)", (1, 1), |arguments| {
+        asked(arguments, f64::is_infinite)
+    }),
+    Function::new(Form::Function, "math.isFinite", "math.isFinite(double)", (1, 1), |arguments| {
+        asked(arguments, f64::is_finite)
+    }),
+    Function::new(Form::Function, "math.bitAnd", "math.bitAnd(a, b)", (2, 2), |arguments| {
+        bits(arguments, |one, other| one & other)
+    }),
+    Function::new(Form::Function, "math.bitOr", "math.bitOr(a, b)", (2, 2), |arguments| {
+        bits(arguments, |one, other| one | other)
+    }),
+    Function::new(Form::Function, "math.bitXor", "math.bitXor(a, b)", (2, 2), |arguments| {
+        bits(arguments, |one, other| one ^ other)
+    }),
+    Function::new(Form::Function, "math.bitNot", "math.bitNot(a)", (1, 1), |arguments| match arguments.values[0] {
+        Value::Int(value) => Ok(Value::Int(!value)),
+        Value::Uint(value) => Ok(Value::Uint(!value)),
+        _ => Err(arguments.unfit()),
+    }),
+    Function::new(Form::Function, "math.bitShiftLeft", "math.bitShiftLeft(a, by)", (2, 2), |arguments| {
+        shifted(arguments, u64::checked_shl)
+    }),
+    Function::new(Form::Function, "math.bitShiftRight", "math.bitShiftRight(a, by)", (2, 2), |arguments| {
+        shifted(arguments, u64::checked_shr)
+    }),
+];
+
+/// The greatest or least of the arguments, or of the one list.
+fn extreme<'a>(arguments: &mut Arguments<'_, 'a>, side: Ordering) -> Result<Value<'a>, Fault> {
+    let values = match arguments.values {
+        [list] if list.kind() == Type::List => arguments.list(0)?,
+        values => values.to_vec(),
+    };
+    let is_number = |value: &Value<'_>| matches!(value, Value::Int(_) | Value::Uint(_) | Value::Double(_));
+    if let Some(other) = values.iter().find(|value| !is_number(value)) {
+        return Err(arguments.invalid(format_args!("{} is no number", other.kind())));
+    }
+    values
+        .into_iter()
+        .reduce(|best, value| if numeric_order(&value, &best) == Some(side) { value } else { best })
+        .ok_or_else(|| arguments.invalid("the list is empty"))
+}
+
+fn rounded<'a>(arguments: &mut Arguments<'_, 'a>, round: fn(f64) -> f64) -> Result<Value<'a>, Fault> {
+    match arguments.values[0] {
+        Value::Double(value) => Ok(Value::Double(round(value))),
+        _ => Err(arguments.unfit()),
+    }
+}
+
+fn asked<'a>(arguments: &mut Arguments<'_, 'a>, ask: fn(f64) -> bool) -> Result<Value<'a>, Fault> {
+    match arguments.values[0] {
+        Value::Double(value) => Ok(Value::Bool(ask(value))),
+        _ => Err(arguments.unfit()),
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a root is a double anyway")]
+fn sqrt<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    Ok(Value::Double(match arguments.values[0] {
+        Value::Double(value) => value.sqrt(),
+        Value::Int(value) => (value as f64).sqrt(),
+        Value::Uint(value) => (value as f64).sqrt(),
+        _ => return Err(arguments.unfit()),
+    }))
+}
+
+fn abs<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    match arguments.values[0] {
+        Value::Int(value) => value
+            .checked_abs()
+            .map(Value::Int)
+            .ok_or_else(|| arguments.out_of_range(format_args!("{value} has no positive form"))),
+        Value::Uint(value) => Ok(Value::Uint(value)),
+        Value::Double(value) => Ok(Value::Double(value.abs())),
+        _ => Err(arguments.unfit()),
+    }
+}
+
+fn sign<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    match arguments.values[0] {
+        Value::Int(value) => Ok(Value::Int(value.signum())),
+        Value::Uint(value) => Ok(Value::Uint(value.min(1))),
+        Value::Double(value) if value == 0.0 || value.is_nan() => Ok(Value::Double(value)),
+        Value::Double(value) => Ok(Value::Double(value.signum())),
+        _ => Err(arguments.unfit()),
+    }
+}
+
+fn bits<'a>(arguments: &mut Arguments<'_, 'a>, join: fn(u64, u64) -> u64) -> Result<Value<'a>, Fault> {
+    match arguments.values {
+        [Value::Int(one), Value::Int(other)] => {
+            Ok(Value::Int(join(one.cast_unsigned(), other.cast_unsigned()).cast_signed()))
+        }
+        [Value::Uint(one), Value::Uint(other)] => Ok(Value::Uint(join(*one, *other))),
+        _ => Err(arguments.unfit()),
+    }
+}
+
+/// Shifts the bits of a number, without regard to its sign; all are gone after 64 places.
+fn shifted<'a>(
+    arguments: &mut Arguments<'_, 'a>,
+    shift: fn(u64, u32) -> Option<u64>,
+) -> Result<Value<'a>, Fault> {
+    let by = arguments.int(1)?;
+    if by < 0 {
+        return Err(arguments.invalid(format_args!("cannot shift by {by} places")));
+    }
+    let by = u32::try_from(by).unwrap_or(u32::MAX);
+    match arguments.values[0] {
+        Value::Int(value) => Ok(Value::Int(shift(value.cast_unsigned(), by).unwrap_or(0).cast_signed())),
+        Value::Uint(value) => Ok(Value::Uint(shift(value, by).unwrap_or(0))),
+        _ => Err(arguments.unfit()),
+    }
+}

@@ -1,4 +1,58 @@
-//! Placeholder while the crate is being laid out.
-use super::Function;
+//! Making optionals and asking them; `or`, `orValue` and `optMap` are macros, because they may leave their argument alone.
 
-pub(super) const FUNCTIONS: &[Function] = &[];
+use super::{Arguments, Form, Function};
+use crate::error::{ErrorKind, Fault, fault};
+use crate::value::{Type, Value};
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new(Form::Function, "optional.of", "optional.of(x)", (1, 1), |arguments| Value::some(arguments.value(0))),
+    Function::new(Form::Function, "optional.none", "optional.none()", (0, 0), |_| Ok(Value::NONE)),
+    Function::new(Form::Function, "optional.ofNonZeroValue", "optional.ofNonZeroValue(x)", (1, 1), |arguments| {
+        if is_zero(&arguments.values[0]) { Ok(Value::NONE) } else { Value::some(arguments.value(0)) }
+    }),
+    Function::new(Form::Function, "optional.unwrap", "optional.unwrap(list)", (1, 1), unwrap),
+    Function::new(Form::Method, "unwrapOpt", "list.unwrapOpt()", (1, 1), unwrap),
+    Function::new(Form::Method, "hasValue", "optional.hasValue()", (1, 1), |arguments| match &arguments.values[0] {
+        Value::Optional(inner) => Ok(Value::Bool(inner.is_some())),
+        _ => Err(arguments.unfit()),
+    }),
+    Function::new(Form::Method, "value", "optional.value()", (1, 1), |arguments| match &arguments.values[0] {
+        Value::Optional(Some(inner)) => Ok(Value::clone(inner)),
+        Value::Optional(None) => {
+            Err(fault(ErrorKind::Missing, "the optional is absent").hint("say what stands for it: `.orValue(…)`"))
+        }
+        _ => Err(arguments.unfit()),
+    }),
+];
+
+/// The values of the present optionals of a list.
+fn unwrap<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let mut items = Vec::new();
+    for item in arguments.list(0)? {
+        match item {
+            Value::Optional(inner) => items.extend(inner.as_deref().cloned()),
+            other => {
+                return Err(arguments.invalid(format_args!("{} is no optional", other.kind())));
+            }
+        }
+    }
+    Value::made_list(items)
+}
+
+fn is_zero(value: &Value<'_>) -> bool {
+    match value {
+        Value::Null | Value::Optional(None) => true,
+        Value::Bool(value) => !value,
+        Value::Int(value) => *value == 0,
+        Value::Uint(value) => *value == 0,
+        Value::Double(value) => *value == 0.0,
+        Value::String(text) => text.is_empty(),
+        Value::Bytes(bytes) => bytes.is_empty(),
+        Value::List(list) => list.items().is_empty(),
+        Value::Map(map) => map.entries().is_empty(),
+        Value::Json(node) => matches!(value.kind(), Type::List | Type::Map) && node.len() == 0,
+        Value::Timestamp(moment) => moment.timestamp() == 0 && moment.timestamp_subsec_nanos() == 0,
+        Value::Duration(nanoseconds) => *nanoseconds == 0,
+        Value::Type(_) | Value::Optional(Some(_)) => false,
+    }
+}

@@ -1,4 +1,219 @@
-//! Placeholder while the crate is being laid out.
-use super::Function;
+//! Functions on text; positions count characters (code points), from 0.
 
-pub(super) const FUNCTIONS: &[Function] = &[];
+use super::{Arguments, Form, Function, format};
+use crate::error::Fault;
+use crate::value::{Type, Value};
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new(Form::Method, "startsWith", "text.startsWith(\"refs/tags/\")", (2, 2), |arguments| {
+        let (text, start) = (arguments.text(0)?, arguments.read_text(1)?);
+        Ok(Value::Bool(text.starts_with(&*start)))
+    }),
+    Function::new(Form::Method, "endsWith", "text.endsWith(\".rs\")", (2, 2), |arguments| {
+        let (text, end) = (arguments.text(0)?, arguments.read_text(1)?);
+        Ok(Value::Bool(text.ends_with(&*end)))
+    }),
+    Function::new(Form::Method, "contains", "text.contains(\"part\")", (2, 2), |arguments| {
+        let (text, part) = (arguments.read_text(0)?, arguments.read_text(1)?);
+        Ok(Value::Bool(text.contains(&*part)))
+    }),
+    Function::new(Form::Method, "charAt", "text.charAt(0)", (2, 2), char_at),
+    Function::new(Form::Method, "indexOf", "text.indexOf(\"part\", from)", (2, 3), index_of),
+    Function::new(Form::Method, "lastIndexOf", "text.lastIndexOf(\"part\", up_to)", (2, 3), last_index_of),
+    Function::new(Form::Method, "lowerAscii", "text.lowerAscii()", (1, 1), |arguments| {
+        let text = arguments.read_text(0)?.to_ascii_lowercase();
+        arguments.made(text)
+    }),
+    Function::new(Form::Method, "upperAscii", "text.upperAscii()", (1, 1), |arguments| {
+        let text = arguments.read_text(0)?.to_ascii_uppercase();
+        arguments.made(text)
+    }),
+    Function::new(Form::Method, "replace", "text.replace(\"old\", \"new\", at_most)", (3, 4), replace),
+    Function::new(Form::Method, "split", "text.split(\",\", at_most)", (2, 3), split),
+    Function::new(Form::Method, "join", "list.join(\", \")", (1, 2), join),
+    Function::new(Form::Method, "substring", "text.substring(from, to)", (2, 3), substring),
+    Function::new(Form::Method, "trim", "text.trim()", (1, 1), |arguments| {
+        let text = arguments.read_text(0)?.trim_matches(is_space).to_owned();
+        arguments.made(text)
+    }),
+    Function::new(Form::Method, "reverse", "text.reverse(), list.reverse()", (1, 1), reverse),
+    Function::new(Form::Function, "strings.quote", "strings.quote(text)", (1, 1), quote),
+    Function::new(Form::Method, "format", "\"%s has %d\".format([name, count])", (2, 2), format::format),
+];
+
+/// White space as Unicode has it, and no byte order mark.
+fn is_space(character: char) -> bool {
+    character.is_whitespace()
+}
+
+fn char_at<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let (text, position) = (arguments.read_text(0)?, arguments.int(1)?);
+    let at = bounded(arguments, position, text.chars().count())?;
+    let character = text.chars().nth(at).map(String::from).unwrap_or_default();
+    arguments.made(character)
+}
+
+fn index_of<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let (text, part) = (arguments.read_text(0)?, arguments.read_text(1)?);
+    let from = match arguments.len() {
+        3 => {
+            let from = arguments.int(2)?;
+            bounded(arguments, from, text.chars().count())?
+        }
+        _ => 0,
+    };
+    let start = byte_at(&text, from);
+    let found = text[start..].find(&*part).map(|at| from + text[start..start + at].chars().count());
+    Ok(position(found))
+}
+
+fn last_index_of<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let (text, part) = (arguments.read_text(0)?, arguments.read_text(1)?);
+    let end = match arguments.len() {
+        3 => {
+            // The last place where the part may begin.
+            let up_to = arguments.int(2)?;
+            let up_to = bounded(arguments, up_to, text.chars().count())?;
+            (byte_at(&text, up_to) + part.len()).min(text.len())
+        }
+        _ => text.len(),
+    };
+    let end = (end..=text.len()).find(|&end| text.is_char_boundary(end)).unwrap_or(text.len());
+    let found = text[..end].rfind(&*part).map(|at| text[..at].chars().count());
+    Ok(position(found))
+}
+
+fn replace<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let (text, old, new) = (arguments.read_text(0)?, arguments.read_text(1)?, arguments.read_text(2)?);
+    let at_most = match arguments.len() {
+        4 => usize::try_from(arguments.int(3)?).unwrap_or(usize::MAX),
+        _ => usize::MAX,
+    };
+    let times = text.matches(&*old).take(at_most).count();
+    let len = times.saturating_mul(new.len()).saturating_add(text.len());
+    arguments.budget.charge_bytes(len)?;
+    Ok(Value::from(text.replacen(&*old, &new, times)))
+}
+
+fn split<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let (text, separator) = (arguments.read_text(0)?, arguments.read_text(1)?);
+    let at_most = match arguments.len() {
+        3 => usize::try_from(arguments.int(2)?).unwrap_or(usize::MAX),
+        _ => usize::MAX,
+    };
+    let mut items = Vec::new();
+    let mut rest = &*text;
+    while items.len() + 1 < at_most {
+        // Without a separator every character is a part of its own.
+        let cut = match separator.is_empty() {
+            true => rest.chars().next().map(char::len_utf8).filter(|&len| len < rest.len()),
+            false => rest.find(&*separator),
+        };
+        let Some(cut) = cut else {
+            break;
+        };
+        items.push(part(arguments, &rest[..cut])?);
+        rest = &rest[cut + separator.len()..];
+    }
+    if at_most > 0 && !(separator.is_empty() && text.is_empty()) {
+        items.push(part(arguments, rest)?);
+    }
+    Value::made_list(items)
+}
+
+fn part<'a>(arguments: &mut Arguments<'_, 'a>, text: &str) -> Result<Value<'a>, Fault> {
+    arguments.budget.charge(1)?;
+    arguments.made(text.to_owned())
+}
+
+fn join<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let items = arguments.list(0)?;
+    let separator = match arguments.len() {
+        2 => arguments.text(1)?.to_string(),
+        _ => String::new(),
+    };
+    let mut out = String::new();
+    for (index, item) in items.iter().enumerate() {
+        let Value::String(text) = item else {
+            let error = arguments.invalid(format_args!("element {index} is {}, not a string", item.kind()));
+            return Err(error.hint("write `list.map(x, string(x)).join(…)`"));
+        };
+        arguments.budget.charge_bytes(text.len() + separator.len())?;
+        if index > 0 {
+            out.push_str(&separator);
+        }
+        out.push_str(text);
+    }
+    Ok(Value::from(out))
+}
+
+fn substring<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let text = arguments.read_text(0)?;
+    let characters = text.chars().count();
+    let from = arguments.int(1)?;
+    let from = bounded(arguments, from, characters)?;
+    let to = match arguments.len() {
+        3 => {
+            let to = arguments.int(2)?;
+            bounded(arguments, to, characters)?
+        }
+        _ => characters,
+    };
+    if from > to {
+        return Err(arguments.out_of_range(format_args!("{from} is beyond {to}")));
+    }
+    let text = text[byte_at(&text, from)..byte_at(&text, to)].to_owned();
+    arguments.made(text)
+}
+
+fn reverse<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    if arguments.values[0].kind() == Type::List {
+        let mut items = arguments.list(0)?;
+        items.reverse();
+        return Value::made_list(items);
+    }
+    let text = arguments.read_text(0)?.chars().rev().collect();
+    arguments.made(text)
+}
+
+fn quote<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let text = arguments.read_text(0)?;
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{b}' => out.push_str("\\v"),
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    arguments.made(out)
+}
+
+/// A position that must be in a text of so many characters, or at its end.
+fn bounded(arguments: &Arguments<'_, '_>, position: i64, characters: usize) -> Result<usize, Fault> {
+    usize::try_from(position)
+        .ok()
+        .filter(|&position| position <= characters)
+        .ok_or_else(|| {
+            arguments.out_of_range(format_args!("{position} is no position in a text of {characters} characters"))
+        })
+}
+
+/// Where the character at `position` begins, in bytes.
+fn byte_at(text: &str, position: usize) -> usize {
+    text.char_indices().nth(position).map_or(text.len(), |(at, _)| at)
+}
+
+/// A position, or -1 for none.
+fn position<'a>(found: Option<usize>) -> Value<'a> {
+    Value::Int(found.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1))
+}

@@ -1,4 +1,105 @@
-//! Placeholder while the crate is being laid out.
-use super::Function;
+//! The parts of timestamps, in UTC or in a named time zone, and of durations.
+//!
+//! There is no `now()`: time comes in as a value.
 
-pub(super) const FUNCTIONS: &[Function] = &[];
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDateTime, Timelike, Utc};
+use chrono_tz::Tz;
+
+use super::{Arguments, Form, Function};
+use crate::error::Fault;
+use crate::value::Value;
+
+const NANOSECONDS_PER_MILLISECOND: i64 = 1_000_000;
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new(Form::Method, "getFullYear", "timestamp.getFullYear(\"Europe/Berlin\")", (1, 2), |arguments| {
+        calendar(arguments, |local| i64::from(local.year()))
+    }),
+    Function::new(Form::Method, "getMonth", "timestamp.getMonth(\"Europe/Berlin\")", (1, 2), |arguments| {
+        calendar(arguments, |local| i64::from(local.month0()))
+    }),
+    Function::new(Form::Method, "getDate", "timestamp.getDate(\"Europe/Berlin\")", (1, 2), |arguments| {
+        calendar(arguments, |local| i64::from(local.day()))
+    }),
+    Function::new(Form::Method, "getDayOfMonth", "timestamp.getDayOfMonth(\"Europe/Berlin\")", (1, 2), |arguments| {
+        calendar(arguments, |local| i64::from(local.day0()))
+    }),
+    Function::new(Form::Method, "getDayOfWeek", "timestamp.getDayOfWeek(\"Europe/Berlin\")", (1, 2), |arguments| {
+        calendar(arguments, |local| i64::from(local.weekday().num_days_from_sunday()))
+    }),
+    Function::new(Form::Method, "getDayOfYear", "timestamp.getDayOfYear(\"Europe/Berlin\")", (1, 2), |arguments| {
+        calendar(arguments, |local| i64::from(local.ordinal0()))
+    }),
+    Function::new(Form::Method, "getHours", "timestamp.getHours(\"Europe/Berlin\")", (1, 2), |arguments| {
+        clock(arguments, 3_600_000 * NANOSECONDS_PER_MILLISECOND, |local| i64::from(local.hour()))
+    }),
+    Function::new(Form::Method, "getMinutes", "timestamp.getMinutes(\"Europe/Berlin\")", (1, 2), |arguments| {
+        clock(arguments, 60_000 * NANOSECONDS_PER_MILLISECOND, |local| i64::from(local.minute()))
+    }),
+    Function::new(Form::Method, "getSeconds", "timestamp.getSeconds(\"Europe/Berlin\")", (1, 2), |arguments| {
+        clock(arguments, 1_000 * NANOSECONDS_PER_MILLISECOND, |local| i64::from(local.second()))
+    }),
+    Function::new(Form::Method, "getMilliseconds", "timestamp.getMilliseconds(\"Europe/Berlin\")", (1, 2), milliseconds),
+];
+
+/// A part that only a timestamp has.
+fn calendar<'a>(arguments: &mut Arguments<'_, 'a>, part: fn(NaiveDateTime) -> i64) -> Result<Value<'a>, Fault> {
+    match &arguments.values[0] {
+        Value::Timestamp(moment) => Ok(Value::Int(part(local(arguments, moment)?))),
+        _ => Err(arguments.unfit()),
+    }
+}
+
+/// A part of a timestamp's time of day; of a duration, how often the unit fits into all of it.
+fn clock<'a>(
+    arguments: &mut Arguments<'_, 'a>,
+    unit: i64,
+    part: fn(NaiveDateTime) -> i64,
+) -> Result<Value<'a>, Fault> {
+    match arguments.values {
+        [Value::Duration(nanoseconds)] => Ok(Value::Int(nanoseconds / unit)),
+        _ => calendar(arguments, part),
+    }
+}
+
+/// The milliseconds within the second, also of a duration.
+fn milliseconds<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    match arguments.values {
+        [Value::Duration(nanoseconds)] => {
+            Ok(Value::Int(nanoseconds / NANOSECONDS_PER_MILLISECOND % 1_000))
+        }
+        _ => calendar(arguments, |local| i64::from(local.nanosecond()) / NANOSECONDS_PER_MILLISECOND),
+    }
+}
+
+/// The date and time of day in the zone that the second argument names.
+fn local(arguments: &Arguments<'_, '_>, moment: &DateTime<Utc>) -> Result<NaiveDateTime, Fault> {
+    if arguments.len() < 2 {
+        return Ok(moment.naive_utc());
+    }
+    let name = arguments.text(1)?;
+    if let Some(offset) = fixed_offset(&name) {
+        return Ok(moment.with_timezone(&offset).naive_local());
+    }
+    match name.parse::<Tz>() {
+        Ok(zone) => Ok(moment.with_timezone(&zone).naive_local()),
+        Err(_) => Err(arguments
+            .invalid(format_args!("unknown time zone `{}`", Value::from(&*name).brief().trim_matches('"')))
+            .hint("write a name such as `Europe/Berlin`, or an offset such as `+02:00`")),
+    }
+}
+
+/// `+02:00`, `-08:30`, `02:00`
+fn fixed_offset(text: &str) -> Option<FixedOffset> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (hours, minutes) = digits.split_once(':')?;
+    let number = |text: &str| match text.len() {
+        1 | 2 if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse::<i32>().ok(),
+        _ => None,
+    };
+    let (hours, minutes) = (number(hours)?, number(minutes).filter(|minutes| *minutes < 60)?);
+    FixedOffset::east_opt(sign * (hours * 3_600 + minutes * 60))
+}

@@ -1,4 +1,46 @@
-//! Placeholder while the crate is being laid out.
-use super::Function;
+//! Versions of software.
 
-pub(super) const FUNCTIONS: &[Function] = &[];
+use semver::{Version, VersionReq};
+
+use super::{Arguments, Form, Function};
+use crate::error::Fault;
+use crate::value::Value;
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new(Form::Either, "semver", "semver(version, \"^1.2\")", (1, 2), semver),
+    Function::new(Form::Function, "semver.compare", "semver.compare(one, other)", (2, 2), |arguments| {
+        let (one, other) = (version(arguments, 0)?, version(arguments, 1)?);
+        Ok(Value::Int(one.cmp_precedence(&other) as i64))
+    }),
+];
+
+/// Whether a version meets a requirement; without one, the version's parts.
+fn semver<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let version = version(arguments, 0)?;
+    if arguments.len() == 2 {
+        let requirement = arguments.read_text(1)?;
+        return match VersionReq::parse(&requirement) {
+            Ok(requirement) => Ok(Value::Bool(requirement.matches(&version))),
+            Err(error) => Err(arguments.invalid(error)),
+        };
+    }
+    Ok(Value::map([
+        ("major", whole(version.major)),
+        ("minor", whole(version.minor)),
+        ("patch", whole(version.patch)),
+        ("pre", Value::from(version.pre.to_string())),
+        ("build", Value::from(version.build.to_string())),
+    ]))
+}
+
+/// An int where it fits, as with the numbers of JSON.
+fn whole<'a>(number: u64) -> Value<'a> {
+    i64::try_from(number).map_or(Value::Uint(number), Value::Int)
+}
+
+/// A version, with or without the `v` that tags have.
+fn version(arguments: &mut Arguments<'_, '_>, index: usize) -> Result<Version, Fault> {
+    let text = arguments.read_text(index)?;
+    Version::parse(text.strip_prefix('v').unwrap_or(&text))
+        .map_err(|error| arguments.invalid(format_args!("{}: {error}", arguments.values[index].brief())))
+}
