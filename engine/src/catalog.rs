@@ -17,7 +17,7 @@ use serde_json::Value;
 
 pub use action::{Action, Builtin, HttpBody, HttpRequest, OnLost, ProcessCommand, Run, ShellScript};
 pub use rule::{Mode, Rule};
-pub use schema::{Extra, Field, Fields, JsonSchema, Misfit, Presence, Schema, Type};
+pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, Presence, Schema, Type};
 pub use sensor::{Emit, HmacAlgorithm, HmacVerify, Sensor, SignatureEncoding, Source, Verify};
 
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};

@@ -139,6 +139,8 @@ facts! {
     TokenRevoked(access::TokenRevoked): "token.revoked", 1;
     NodeStarted(health::NodeStarted): "node.started", 1;
     ClockStepped(health::ClockStepped): "clock.stepped", 1;
+    ReactionDeferred(health::ReactionDeferred): "reaction.deferred", 1;
+    ReactionResumed(health::ReactionResumed): "reaction.resumed", 1;
     ReactionParked(health::ReactionParked): "reaction.parked", 1;
     ReactionRetried(health::ReactionRetried): "reaction.retried", 1;
     ReactionDismissed(health::ReactionDismissed): "reaction.dismissed", 1;

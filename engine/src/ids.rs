@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::record::StreamId;
 use crate::time::Timestamp;
 
 /// An id of 128 bits: a UUID of version 7 (a root) or 8 (derived), RFC 9562.
@@ -23,7 +24,7 @@ impl Id {
 
     /// Derives the id of what follows from `cause` in `role`: a UUID of version 8 with the 48 time bits of the cause and
     /// the first 74 bits of `BLAKE3(log ‖ 0x00 ‖ cause ‖ 0x00 ‖ role)`, ids as their 16 bytes, the role as its text.
-    pub fn derived(log: LogId, cause: Id, role: Role) -> Self {
+    pub fn derived(log: LogId, cause: Id, role: Role<'_>) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(log.0.0.as_bytes()).update(&[0]).update(cause.0.as_bytes()).update(&[0]);
         hasher.update(role.to_string().as_bytes());
@@ -94,7 +95,7 @@ impl<'de> Deserialize<'de> for Id {
 
 /// The place that a derived id has under its cause: a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum Role<'a> {
     /// A rule's decision on an event: `enforcement/<rule id>`.
     Enforcement(RuleId),
     /// What an enforcement or a request asks for: `execution`.
@@ -103,17 +104,20 @@ pub enum Role {
     Attempt(u32),
     /// An event that an execution emits, from 0: `emit/<i>`.
     Emit(u32),
+    /// A thing that is known by name and not by an id: `stream/<stream>`. Under the log's id.
+    Stream(&'a StreamId),
     /// A later record of a thing, by its revision: `revision/<n>`. Under the thing's own id.
     Revision(u64),
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for Role<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Enforcement(rule) => write!(f, "enforcement/{rule}"),
             Self::Execution => f.write_str("execution"),
             Self::Attempt(number) => write!(f, "attempt/{number}"),
             Self::Emit(index) => write!(f, "emit/{index}"),
+            Self::Stream(stream) => write!(f, "stream/{stream}"),
             Self::Revision(revision) => write!(f, "revision/{revision}"),
         }
     }
@@ -196,7 +200,7 @@ mod tests {
     #[test]
     fn the_derivation_is_pinned_for_ever() {
         let derived = Id::derived(log(), Id::root(NOON, 7), Role::Execution);
-        assert_eq!(derived.to_string(), "PIN");
+        assert_eq!(derived.to_string(), "019d3450-be00-8003-99b9-00f151262684");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ensue_expression::{Kind, Node};
+use ensue_expression::{Node, NodeKind};
 use regex::Regex;
 use serde_json::{Map, Value};
 
@@ -119,9 +119,7 @@ impl PartialEq for Type {
             | (Self::Number, Self::Number)
             | (Self::Boolean, Self::Boolean)
             | (Self::Object, Self::Object) => true,
-            (Self::String { pattern: a }, Self::String { pattern: b }) => {
-                a.as_ref().map(Regex::as_str) == b.as_ref().map(Regex::as_str)
-            }
+            (Self::String { pattern: a }, Self::String { pattern: b }) => a.as_ref().map(Regex::as_str) == b.as_ref().map(Regex::as_str),
             (Self::List(a), Self::List(b)) => a == b,
             (Self::OneOf(a), Self::OneOf(b)) => a == b,
             (
@@ -202,14 +200,17 @@ impl Fields {
 
     fn misfits(&self, value: Node<'_>, extra: Extra) -> Vec<Misfit> {
         let mut found = Vec::new();
-        if value.kind() != Kind::Object {
+        if value.kind() != NodeKind::Object {
             found.push(Misfit { pointer: String::new(), message: format!("should be an object, is {}", name_of(value)) });
             return found;
         }
         for field in &self.0 {
             match (value.get(&field.name), &field.presence) {
                 (None, Presence::Required) => {
-                    found.push(Misfit { pointer: format!("/{}", field.name), message: format!("is missing; it is a required {}", field.kind) });
+                    found.push(Misfit {
+                        pointer: format!("/{}", field.name),
+                        message: format!("is missing; it is a required {}", field.kind),
+                    });
                 }
                 (None, Presence::Optional | Presence::Default(_)) => {}
                 (Some(given), Presence::Optional) if given.is_null() => {}
@@ -222,7 +223,11 @@ impl Fields {
             let unknown = value.entries().filter(|(name, _)| self.named(name).is_none());
             for (name, _) in unknown.take(MISFITS_MAX) {
                 let known: Vec<&str> = self.0.iter().map(|field| field.name.as_str()).collect();
-                let message = if known.is_empty() { "is unknown; nothing is taken".to_owned() } else { format!("is unknown; known are {}", known.join(", ")) };
+                let message = if known.is_empty() {
+                    "is unknown; nothing is taken".to_owned()
+                } else {
+                    format!("is unknown; known are {}", known.join(", "))
+                };
                 found.push(Misfit { pointer: format!("/{}", escaped(&name)), message });
             }
         }
@@ -267,12 +272,14 @@ impl Type {
                 }
                 (text, _) => text.is_some(),
             },
-            Self::Integer => value.as_i64().is_some() || value.as_u64().is_some() || value.as_f64().is_some_and(|number| number.fract() == 0.0),
+            Self::Integer => {
+                value.as_i64().is_some() || value.as_u64().is_some() || value.as_f64().is_some_and(|number| number.fract() == 0.0)
+            }
             Self::Number => value.as_f64().is_some(),
             Self::Boolean => value.as_bool().is_some(),
-            Self::Object => value.kind() == Kind::Object,
+            Self::Object => value.kind() == NodeKind::Object,
             Self::List(item) => {
-                if value.kind() == Kind::Array {
+                if value.kind() == NodeKind::Array {
                     for (index, element) in value.items().enumerate() {
                         item.misfit(element, &format!("{pointer}/{index}"), found);
                     }
@@ -305,13 +312,13 @@ impl Type {
 
 fn name_of(value: Node<'_>) -> String {
     match value.kind() {
-        Kind::Null => "null".to_owned(),
-        Kind::Bool => "a boolean".to_owned(),
-        Kind::Number => "a number".to_owned(),
+        NodeKind::Null => "null".to_owned(),
+        NodeKind::Bool => "a boolean".to_owned(),
+        NodeKind::Number => "a number".to_owned(),
         // A value of the outside may be a secret in the wrong place: it is named, not shown.
-        Kind::String => "a string".to_owned(),
-        Kind::Array => "a list".to_owned(),
-        Kind::Object => "an object".to_owned(),
+        NodeKind::String => "a string".to_owned(),
+        NodeKind::Array => "a list".to_owned(),
+        NodeKind::Object => "an object".to_owned(),
     }
 }
 

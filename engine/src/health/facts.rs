@@ -23,6 +23,24 @@ pub struct ClockStepped {
     pub to: Timestamp,
 }
 
+/// What follows from a record was more than one turn may do: the rest is owed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReactionDeferred {
+    /// The record.
+    pub of: Position,
+    /// The first of its consequences that is owed.
+    pub next: u32,
+}
+
+/// What was owed to a record is worked out from here on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReactionResumed {
+    /// The record.
+    pub of: Position,
+}
+
 /// What should have followed from a record could not be worked out, because of a bug of ours; everything else went on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

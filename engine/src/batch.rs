@@ -1,0 +1,443 @@
+//! The sequencer's pure half: commands in, one batch of records out.
+//!
+//! Each command is a turn: decide, fold, and work out what follows, up to a bound; what is over is owed and served between
+//! batches. The thread that owns the log, waits for the disk and answers callers is `ensue-node`'s.
+
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::catalog::Catalogs;
+use crate::command::{
+    Answer, Ask, Bodies, Command, Context, DEDUPE_MILLIS, Decision, DedupeKey, Moment, Novelty, ObservedEvent, Refusal, Seen, SeenKeys,
+    Settings,
+};
+use crate::effect::Effect;
+use crate::engine::{Engine, Reaction, Then};
+use crate::fact::Fact;
+use crate::health::facts::{ReactionDeferred, ReactionParked, ReactionResumed};
+use crate::health::state::Owed;
+use crate::ids::{EventId, Id, Role};
+use crate::ports::Batch;
+use crate::record::{Actor, Cause, Digest, Draft, Epoch, Head, Position, Record, StreamId};
+use crate::rules::judge::Judgement;
+
+/// The most drafts of one turn; what is over is owed.
+pub const TURN_DRAFTS_MAX: usize = 1_000;
+/// The most bytes of facts and bodies of one turn; what is over is owed.
+pub const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most bytes of a parked reaction's error.
+const ERROR_BYTES_MAX: usize = 2_048;
+
+/// What stands beside the batch while it is made.
+#[derive(Clone, Copy)]
+pub struct Beside<'a> {
+    /// The built catalogs.
+    pub catalogs: &'a dyn Catalogs,
+    /// The bodies at hand.
+    pub bodies: &'a dyn Bodies,
+    /// The keys that the log has seen.
+    pub seen: &'a dyn SeenKeys,
+    /// What the operator set.
+    pub settings: &'a Settings,
+}
+
+/// What became of an offered command.
+#[derive(Debug)]
+pub enum Offered {
+    /// It is in the batch, and this is the answer once the batch is in the log.
+    Taken {
+        /// The newest position it led to, or the newest there was.
+        position: Position,
+        /// What the caller is told.
+        answer: Answer,
+    },
+    /// It is not allowed; the batch is as it was.
+    Refused(Refusal),
+    /// These bodies must be at hand first; the batch is as it was.
+    Needs(Vec<Digest>),
+}
+
+/// A log's core with the batch that is being made.
+#[derive(Debug)]
+pub struct Sequencing {
+    engine: Engine,
+    /// The newest record that is in the log.
+    committed: Head,
+    /// The newest record of the batch.
+    head: Head,
+    epoch: Epoch,
+    batch: Batch,
+    effects: Vec<Effect>,
+    seen: BTreeMap<DedupeKey, Seen>,
+}
+
+/// A batch that is in the log.
+#[derive(Debug)]
+pub struct CommittedBatch {
+    /// Its records.
+    pub records: Vec<Record>,
+    /// What the world owes now.
+    pub effects: Vec<Effect>,
+}
+
+impl Sequencing {
+    /// Goes on from a state that has folded the log up to `head`.
+    pub fn new(engine: Engine, head: Head, epoch: Epoch) -> Self {
+        Self { engine, committed: head, head, epoch, batch: Batch::default(), effects: Vec::new(), seen: BTreeMap::new() }
+    }
+
+    /// Gives the state, the batch's records folded in.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Gives the batch.
+    pub fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// Gives the newest record that is in the log: the batch goes behind it.
+    pub fn committed_head(&self) -> Head {
+        self.committed
+    }
+
+    /// Gives the right under which the batch is written.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Decides a command and folds what it changes, with what follows. A panic in deciding refuses the command and changes nothing.
+    pub fn offer(&mut self, command: &Command, at: &Moment, beside: &Beside<'_>) -> Offered {
+        let events = events_of(command);
+        let judgements = events.iter().map(|event| (event.id, event.judgement.clone())).collect();
+        let offered = OfferedBodies { events, beside: beside.bodies };
+        let seen = BothSeen { batch: &self.seen, log: beside.seen };
+        let with = Context { catalogs: beside.catalogs, bodies: &offered, seen: &seen, judgements: &judgements, settings: beside.settings };
+        let decided = catch_unwind(AssertUnwindSafe(|| self.engine.decide(command, at, &with)));
+        let (drafts, mut answer) = match decided {
+            Ok(Decision::Done { drafts, answer }) => (drafts, answer),
+            Ok(Decision::Refused(refusal)) => return Offered::Refused(refusal),
+            Ok(Decision::Needs(digests)) => return Offered::Needs(digests),
+            Err(panic) => return Offered::Refused(Refusal::Bug(panic_text(&*panic))),
+        };
+        let mut facts = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            match draft.fact.to_json() {
+                Ok(json) => facts.push((draft, json)),
+                Err(too_large) => return Offered::Refused(Refusal::TooLarge(too_large.to_string())),
+            }
+        }
+        let beside = Beside { bodies: &offered, ..*beside };
+        let mut turn = Turn::default();
+        for (draft, json) in facts {
+            let position = self.append(draft, json, at, &mut turn);
+            self.note_seen(position, events, at);
+        }
+        self.follow(turn, at, &judgements, &beside);
+        if let Answer::Events(received) = &mut answer {
+            for event in received.iter_mut().filter(|event| event.novelty == Novelty::New) {
+                let stream = StreamId::Event(event.id);
+                if let Some(record) = self.batch.records.iter().rev().find(|record| record.stream == stream) {
+                    event.position = record.position;
+                }
+            }
+            settle_twins(received);
+        }
+        Offered::Taken { position: self.head.position, answer }
+    }
+
+    /// Works out a piece of what is owed to `record`: one turn's worth. The piece is told of by [`next_owed`](Self::next_owed).
+    pub fn serve(&mut self, record: &Record, owed: Owed, at: &Moment, beside: &Beside<'_>) -> Offered {
+        let judgements = BTreeMap::new();
+        let mut turn = Turn::default();
+        // What it needs is asked for before anything is recorded: a resumption without its consequences would lose them.
+        let seen = BothSeen { batch: &self.seen, log: beside.seen };
+        let with =
+            Context { catalogs: beside.catalogs, bodies: beside.bodies, seen: &seen, judgements: &judgements, settings: beside.settings };
+        let probe = catch_unwind(AssertUnwindSafe(|| self.engine.react(record, owed.next, at, &with)));
+        if let Ok(Reaction::Needs(digests)) = probe {
+            return Offered::Needs(digests);
+        }
+        self.append_own(record, ReactionResumed { of: owed.of }.into(), at, &mut turn);
+        turn.pending.clear();
+        turn.pending.push_front((record.clone(), owed.next));
+        self.follow(turn, at, &judgements, beside);
+        Offered::Taken { position: self.head.position, answer: Answer::Done }
+    }
+
+    /// Puts the reaction that is owed to `record` aside, with what went wrong.
+    pub fn park(&mut self, record: &Record, owed: Owed, error: String, at: &Moment) {
+        let mut turn = Turn::default();
+        let fact = ReactionParked { of: owed.of, next: owed.next, error: crate::executions::facts::cut(error, ERROR_BYTES_MAX) };
+        self.append_own(record, fact.into(), at, &mut turn);
+    }
+
+    /// Gives the owed piece to serve after one of the chain `last`.
+    pub fn next_owed(&self, last: Option<Id>) -> Option<Owed> {
+        self.engine.health().next_owed(last)
+    }
+
+    /// Says that the batch is in the log, and begins the next.
+    pub fn committed(&mut self) -> CommittedBatch {
+        self.engine.commit();
+        self.committed = self.head;
+        self.seen.clear();
+        let batch = std::mem::take(&mut self.batch);
+        CommittedBatch { records: batch.records, effects: std::mem::take(&mut self.effects) }
+    }
+
+    /// Takes the batch back: it is not in the log.
+    pub fn undo(&mut self) {
+        self.engine.undo();
+        self.head = self.committed;
+        self.batch = Batch::default();
+        self.effects.clear();
+        self.seen.clear();
+    }
+
+    /// Works out what follows from the turn's records: depth first, so that what is pending at the bound stays small.
+    fn follow(&mut self, mut turn: Turn, at: &Moment, judgements: &BTreeMap<EventId, Arc<Judgement>>, beside: &Beside<'_>) {
+        while let Some((record, next)) = turn.pending.pop_front() {
+            if turn.is_full() {
+                turn.pending.push_front((record, next));
+                break;
+            }
+            let seen = BothSeen { batch: &self.seen, log: beside.seen };
+            let with = Context { catalogs: beside.catalogs, bodies: beside.bodies, seen: &seen, judgements, settings: beside.settings };
+            let reaction = catch_unwind(AssertUnwindSafe(|| self.engine.react(&record, next, at, &with)));
+            let parked = match reaction {
+                Ok(Reaction::Drafts { drafts, then }) => match with_json(drafts) {
+                    Ok(facts) => {
+                        let children = VecDeque::new();
+                        let later = std::mem::replace(&mut turn.pending, children);
+                        for (draft, json) in facts {
+                            self.append(draft, json, at, &mut turn);
+                        }
+                        if then == Then::More {
+                            turn.pending.push_back((record, next + 1));
+                        }
+                        turn.pending.extend(later);
+                        continue;
+                    }
+                    Err(too_large) => too_large,
+                },
+                // The bodies are fetched between two batches.
+                Ok(Reaction::Needs(_)) => {
+                    self.append_own(&record, ReactionDeferred { of: record.position, next }.into(), at, &mut turn);
+                    continue;
+                }
+                Ok(Reaction::Impossible(why)) => why,
+                Err(panic) => panic_text(&*panic),
+            };
+            let error = crate::executions::facts::cut(parked, ERROR_BYTES_MAX);
+            self.append_own(&record, ReactionParked { of: record.position, next, error }.into(), at, &mut turn);
+        }
+        for (record, next) in std::mem::take(&mut turn.pending) {
+            if !reacts(&record.fact) {
+                continue;
+            }
+            self.append_own(&record, ReactionDeferred { of: record.position, next }.into(), at, &mut turn);
+        }
+    }
+
+    /// Records what happens to the reaction of a record: on the log's own stream, in the record's chain.
+    fn append_own(&mut self, of: &Record, fact: Fact, at: &Moment, turn: &mut Turn) {
+        let json = fact.to_json().expect("facts about reactions are bounded well below the limit");
+        let draft = Draft {
+            stream: StreamId::Log(self.engine.log()),
+            begins: None,
+            actor: Actor::Engine,
+            cause: Some(of.cause.from_parent(of.id)),
+            trace: None,
+            fact,
+            body: None,
+        };
+        self.append(draft, json, at, turn);
+    }
+
+    /// Gives a draft its place, folds it, and notes what the world will owe for it.
+    fn append(&mut self, draft: Draft, json: Bytes, at: &Moment, turn: &mut Turn) -> Position {
+        let batch = *self.batch.id.get_or_insert_with(|| Id::root(at.time, at.entropy.rotate_left(64) ^ u128::from(self.head.position.0)));
+        let revision = self.engine.next_revision(&draft.stream);
+        let id = draft.begins.unwrap_or_else(|| later_id(&self.engine, &draft.stream, revision.0));
+        let mut record = Record {
+            position: self.head.position.next(),
+            log: self.engine.log(),
+            epoch: self.epoch,
+            batch,
+            stream: draft.stream,
+            revision,
+            schema: draft.fact.schema(),
+            id,
+            time: at.time,
+            actor: draft.actor,
+            cause: draft.cause.unwrap_or_else(|| Cause::root(id, draft.trace)),
+            fact: draft.fact,
+            fact_json: json,
+            body: draft.body,
+            chain: self.head.chain,
+        };
+        record.chain = self.head.chain.over(&record);
+        self.head = Head { position: record.position, chain: record.chain };
+        self.engine.apply(&record);
+        self.effects.extend(self.engine.effects_of(&record));
+        turn.drafts += 1;
+        turn.bytes += record.fact_json.len() + record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, Bytes::len);
+        if reacts(&record.fact) {
+            turn.pending.push_back((record.clone(), 0));
+        }
+        let position = record.position;
+        self.batch.records.push(record);
+        position
+    }
+
+    fn note_seen(&mut self, position: Position, events: &[ObservedEvent], at: &Moment) {
+        let Some(record) = self.batch.records.last() else { return };
+        let StreamId::Event(id) = record.stream else { return };
+        let Some(dedupe) = events.iter().find(|event| event.id == id).and_then(|event| event.dedupe.as_ref()) else { return };
+        let seen = Seen { position, event: id, content: dedupe.content, until: at.time.plus_millis(DEDUPE_MILLIS) };
+        self.seen.insert(dedupe.key.clone(), seen);
+        self.batch.seen.push((dedupe.key.clone(), seen));
+    }
+}
+
+/// One turn: what it made, and the records whose consequences are still to be worked out.
+#[derive(Default)]
+struct Turn {
+    drafts: usize,
+    bytes: usize,
+    pending: VecDeque<(Record, u32)>,
+}
+
+impl Turn {
+    fn is_full(&self) -> bool {
+        self.drafts >= TURN_DRAFTS_MAX || self.bytes >= TURN_BYTES_MAX
+    }
+}
+
+/// Says whether a fact can have consequences, so that the others are not carried along.
+fn reacts(fact: &Fact) -> bool {
+    match fact {
+        Fact::EventReceived(event) => event.matched + event.erred > 0,
+        Fact::ExecutionRequested(_)
+        | Fact::AttemptSucceeded(_)
+        | Fact::AttemptFailed(_)
+        | Fact::AttemptLost(_)
+        | Fact::ExecutionSucceeded(_)
+        | Fact::ExecutionFailed(_)
+        | Fact::ExecutionTimedOut(_)
+        | Fact::ExecutionCancelled(_)
+        | Fact::ExecutionCancelRequested(_)
+        | Fact::ExecutionBecameIndeterminate(_)
+        | Fact::ExecutionSettled(_)
+        | Fact::NodeStarted(_) => true,
+        Fact::DeliveryRefused(_)
+        | Fact::EnforcementMade(_)
+        | Fact::RuleErred(_)
+        | Fact::RuleErrorsCounted(_)
+        | Fact::RuleModeSet(_)
+        | Fact::LoopStopped(_)
+        | Fact::AttemptStarted(_)
+        | Fact::AttemptReportedLate(_)
+        | Fact::PackInstalled(_)
+        | Fact::PackRemoved(_)
+        | Fact::KeySet(_)
+        | Fact::KeyRemoved(_)
+        | Fact::TokenAdded(_)
+        | Fact::TokenRevoked(_)
+        | Fact::ClockStepped(_)
+        | Fact::ReactionDeferred(_)
+        | Fact::ReactionResumed(_)
+        | Fact::ReactionParked(_)
+        | Fact::ReactionRetried(_)
+        | Fact::ReactionDismissed(_) => false,
+    }
+}
+
+/// Gives the id of a later record of a stream: derived from the thing's own id, or from the log's for a thing that is known by name.
+fn later_id(engine: &Engine, stream: &StreamId, revision: u64) -> Id {
+    match stream {
+        StreamId::Event(id) => Id::derived(engine.log(), id.0, Role::Revision(revision)),
+        StreamId::Enforcement(id) => Id::derived(engine.log(), id.0, Role::Revision(revision)),
+        StreamId::Execution(id) => Id::derived(engine.log(), id.0, Role::Revision(revision)),
+        StreamId::Token(id) => Id::derived(engine.log(), id.0, Role::Revision(revision)),
+        StreamId::Pack(_) | StreamId::Rule(_) | StreamId::Sensor(_) | StreamId::Key(_) | StreamId::Log(_) => {
+            let named = Id::derived(engine.log(), engine.log().0, Role::Stream(stream));
+            Id::derived(engine.log(), named, Role::Revision(revision))
+        }
+    }
+}
+
+fn with_json(drafts: Vec<Draft>) -> Result<Vec<(Draft, Bytes)>, String> {
+    drafts.into_iter().map(|draft| draft.fact.to_json().map(|json| (draft, json)).map_err(|too_large| too_large.to_string())).collect()
+}
+
+fn events_of(command: &Command) -> &[ObservedEvent] {
+    match &command.ask {
+        Ask::ReceiveEvents(events) => events,
+        Ask::ReportAttempt(report) => &report.emitted,
+        Ask::KeepDelivery(_)
+        | Ask::RequestExecution(_)
+        | Ask::LoseAttempt { .. }
+        | Ask::CancelExecution { .. }
+        | Ask::SettleExecution { .. }
+        | Ask::ChangePacks { .. }
+        | Ask::SetRuleMode { .. }
+        | Ask::SetKey { .. }
+        | Ask::RemoveKey { .. }
+        | Ask::AddToken { .. }
+        | Ask::RevokeToken { .. }
+        | Ask::NoteStart { .. }
+        | Ask::NoteClockStep { .. }
+        | Ask::RetryReaction { .. }
+        | Ask::DismissReaction { .. } => &[],
+    }
+}
+
+/// Gives a repeat within one command the place of the event it repeats.
+fn settle_twins(received: &mut [crate::command::ReceivedEvent]) {
+    for index in 0..received.len() {
+        if received[index].position == Position::default()
+            && let Some(first) = received[..index].iter().find(|event| event.id == received[index].id).map(|event| event.position)
+        {
+            received[index].position = first;
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+/// The bodies that a command brings, and those at hand.
+struct OfferedBodies<'a> {
+    events: &'a [ObservedEvent],
+    beside: &'a dyn Bodies,
+}
+
+impl Bodies for OfferedBodies<'_> {
+    fn plain(&self, digest: &Digest) -> Option<Bytes> {
+        let brought = self.events.iter().find(|event| event.body.digest == *digest);
+        brought.map(|event| event.payload.bytes().clone()).or_else(|| self.beside.plain(digest))
+    }
+}
+
+/// The keys of the batch, and those of the log.
+struct BothSeen<'a> {
+    batch: &'a BTreeMap<DedupeKey, Seen>,
+    log: &'a dyn SeenKeys,
+}
+
+impl SeenKeys for BothSeen<'_> {
+    fn seen(&self, key: &DedupeKey) -> Option<Seen> {
+        self.batch.get(key).copied().or_else(|| self.log.seen(key))
+    }
+}

@@ -1,0 +1,327 @@
+//! The core: decides, folds and reacts. It only hands on to the nouns.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::access::decide as access;
+use crate::access::state::Access;
+use crate::catalog::decide as catalog;
+use crate::catalog::state::InstalledPacks;
+use crate::command::{Ask, Command, Context, Decision, Moment, Refusal};
+use crate::effect::Effect;
+use crate::events::{decide as events, react as event_reactions};
+use crate::executions::state::Executions;
+use crate::executions::{decide as executions, react as execution_reactions};
+use crate::fact::Fact;
+use crate::health::decide as health;
+use crate::health::state::Health;
+use crate::ids::{Id, LogId};
+use crate::record::{CatalogRevision, Digest, Draft, Position, Record, Revision, StreamId};
+use crate::rules::decide as rules;
+use crate::rules::state::Rules;
+use crate::table::Table;
+use crate::time::Timestamp;
+
+/// The form that [`Engine::save`] writes; a release reads its own and the one before.
+pub const STATE_FORMAT: u32 = 1;
+
+/// The state of one log, and what it makes of commands and records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Engine {
+    log: LogId,
+    state: State,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct State {
+    /// The newest record that is folded in, under the only key 0: its place and time.
+    newest: Table<u8, (Position, Timestamp)>,
+    /// How many records each stream has that may get more.
+    streams: Table<String, Revision>,
+    packs: InstalledPacks,
+    rules: Rules,
+    executions: Executions,
+    access: Access,
+    health: Health,
+}
+
+/// A state in its versioned form: JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedState {
+    /// The form's version.
+    pub format: u32,
+    /// The state.
+    pub json: Bytes,
+}
+
+/// Why a saved state cannot be loaded.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The form is another release's.
+    #[error("the state has form {0}, this release reads {STATE_FORMAT}")]
+    Format(u32),
+    /// The form is right, the content is not.
+    #[error("the state is damaged: {0}")]
+    Damaged(String),
+}
+
+/// What follows from a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reaction {
+    /// These facts, and then perhaps more.
+    Drafts {
+        /// The facts.
+        drafts: Vec<Draft>,
+        /// Whether the record has a next consequence.
+        then: Then,
+    },
+    /// These bodies must be at hand first.
+    Needs(Vec<Digest>),
+    /// What should follow cannot be worked out; the reaction is put aside.
+    Impossible(String),
+}
+
+/// Whether a record has a next consequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// This was all.
+    Nothing,
+    /// The next one is to be asked for.
+    More,
+}
+
+impl Reaction {
+    /// Nothing follows.
+    pub(crate) fn nothing() -> Self {
+        Self::last(Vec::new())
+    }
+
+    /// This follows, and nothing more.
+    pub(crate) fn last(drafts: Vec<Draft>) -> Self {
+        Self::Drafts { drafts, then: Then::Nothing }
+    }
+
+    /// This follows, and the next consequence is to be asked for.
+    pub(crate) fn more(drafts: Vec<Draft>) -> Self {
+        Self::Drafts { drafts, then: Then::More }
+    }
+}
+
+impl Engine {
+    /// Makes the state of an empty log.
+    pub fn new(log: LogId) -> Self {
+        Self { log, state: State::default() }
+    }
+
+    /// Says what `command` changes, or why it is refused, or which bodies it must see first. Changes nothing.
+    pub fn decide(&self, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
+        let actor = &command.actor;
+        let trace = command.trace.as_deref();
+        match &command.ask {
+            Ask::ReceiveEvents(list) => events::receive_all(self, actor, trace, list, with),
+            Ask::KeepDelivery(delivery) => events::keep_delivery(actor, trace, delivery),
+            Ask::RequestExecution(ask) => executions::request(self, Id::root(at.time, at.entropy), actor, trace, ask, with),
+            Ask::ReportAttempt(report) => executions::report(self, actor, report, with),
+            Ask::LoseAttempt { execution, attempt, evidence } => executions::lose(self, actor, *execution, *attempt, *evidence),
+            Ask::CancelExecution { execution } => executions::cancel(self, actor, trace, *execution),
+            Ask::SettleExecution { execution, outcome, result } => executions::settle(self, actor, *execution, outcome, result.as_ref()),
+            Ask::ChangePacks { base, changes } => catalog::change(self, actor, *base, changes),
+            Ask::SetRuleMode { rule, rule_id, mode } => rules::set_mode(actor, rule, *rule_id, *mode),
+            Ask::SetKey { key, version } => access::set_key(self, actor, key, *version),
+            Ask::RemoveKey { key } => access::remove_key(self, actor, key),
+            Ask::AddToken { id, name, roles } => access::add_token(self, actor, *id, name, roles),
+            Ask::RevokeToken { name } => access::revoke_token(self, actor, name),
+            Ask::NoteStart { release } => health::note_start(self, actor, release),
+            Ask::NoteClockStep { from, to } => health::note_clock_step(self, actor, *from, *to),
+            Ask::RetryReaction { of } => health::retry_reaction(self, actor, *of),
+            Ask::DismissReaction { of } => health::dismiss_reaction(self, actor, *of),
+        }
+    }
+
+    /// Folds one record into the state. The only place where state changes. It never fails on a valid log.
+    pub fn apply(&mut self, record: &Record) {
+        let state = &mut self.state;
+        state.newest.insert(0, (record.position, record.time));
+        match &record.stream {
+            // These streams have one record and never get another.
+            StreamId::Event(_) | StreamId::Enforcement(_) => {}
+            stream => state.streams.insert(stream.to_string(), record.revision),
+        }
+        match &record.fact {
+            Fact::EventReceived(_) | Fact::RuleErred(_) | Fact::RuleErrorsCounted(_) | Fact::RuleModeSet(_) | Fact::LoopStopped(_) => {
+                state.rules.apply(record);
+            }
+            Fact::DeliveryRefused(_) | Fact::EnforcementMade(_) | Fact::NodeStarted(_) | Fact::ClockStepped(_) => {}
+            Fact::ExecutionRequested(_)
+            | Fact::AttemptStarted(_)
+            | Fact::AttemptSucceeded(_)
+            | Fact::AttemptFailed(_)
+            | Fact::AttemptLost(_)
+            | Fact::AttemptReportedLate(_)
+            | Fact::ExecutionCancelRequested(_)
+            | Fact::ExecutionBecameIndeterminate(_)
+            | Fact::ExecutionSettled(_) => state.executions.apply(record),
+            Fact::ExecutionSucceeded(_) | Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_) => {
+                state.executions.apply(record);
+                state.streams.remove(&record.stream.to_string());
+            }
+            Fact::PackInstalled(_) | Fact::PackRemoved(_) => state.packs.apply(record),
+            Fact::KeySet(_) | Fact::KeyRemoved(_) | Fact::TokenAdded(_) | Fact::TokenRevoked(_) => state.access.apply(record),
+            Fact::ReactionDeferred(_)
+            | Fact::ReactionResumed(_)
+            | Fact::ReactionParked(_)
+            | Fact::ReactionRetried(_)
+            | Fact::ReactionDismissed(_) => state.health.apply(record),
+        }
+    }
+
+    /// Says what follows from a record that is folded already: its `next`-th consequence.
+    pub fn react(&self, record: &Record, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
+        match &record.fact {
+            Fact::EventReceived(fact) => event_reactions::react(self, record, fact, next, at, with),
+            Fact::ExecutionRequested(_)
+            | Fact::AttemptSucceeded(_)
+            | Fact::AttemptFailed(_)
+            | Fact::AttemptLost(_)
+            | Fact::ExecutionSucceeded(_)
+            | Fact::ExecutionFailed(_)
+            | Fact::ExecutionTimedOut(_)
+            | Fact::ExecutionCancelled(_)
+            | Fact::ExecutionCancelRequested(_)
+            | Fact::ExecutionBecameIndeterminate(_)
+            | Fact::ExecutionSettled(_)
+            | Fact::NodeStarted(_) => execution_reactions::react(self, record, next, with),
+            Fact::DeliveryRefused(_)
+            | Fact::EnforcementMade(_)
+            | Fact::RuleErred(_)
+            | Fact::RuleErrorsCounted(_)
+            | Fact::RuleModeSet(_)
+            | Fact::LoopStopped(_)
+            | Fact::AttemptStarted(_)
+            | Fact::AttemptReportedLate(_)
+            | Fact::PackInstalled(_)
+            | Fact::PackRemoved(_)
+            | Fact::KeySet(_)
+            | Fact::KeyRemoved(_)
+            | Fact::TokenAdded(_)
+            | Fact::TokenRevoked(_)
+            | Fact::ClockStepped(_)
+            | Fact::ReactionDeferred(_)
+            | Fact::ReactionResumed(_)
+            | Fact::ReactionParked(_)
+            | Fact::ReactionRetried(_)
+            | Fact::ReactionDismissed(_) => Reaction::nothing(),
+        }
+    }
+
+    /// Says what the world owes after a record, the last that was folded.
+    pub fn effects_of(&self, record: &Record) -> Vec<Effect> {
+        self.state.executions.effects_of(record).into_iter().collect()
+    }
+
+    /// Says what the world owes the whole state: at a start, the sum of what was owed and not yet settled.
+    pub fn owed_effects(&self) -> Vec<Effect> {
+        self.state.executions.owed_effects()
+    }
+
+    /// Gives the state in its versioned form. `load(save(e))` folds on exactly as `e`.
+    pub fn save(&self) -> SavedState {
+        let json = serde_json::to_vec(&self.state).expect("the state holds only text, numbers and lists, which always have a JSON form");
+        SavedState { format: STATE_FORMAT, json: json.into() }
+    }
+
+    /// Takes a state back from its versioned form.
+    pub fn load(log: LogId, saved: &SavedState) -> Result<Self, LoadError> {
+        if saved.format != STATE_FORMAT {
+            return Err(LoadError::Format(saved.format));
+        }
+        let state = serde_json::from_slice(&saved.json).map_err(|why| LoadError::Damaged(why.to_string()))?;
+        Ok(Self { log, state })
+    }
+
+    /// Makes all that was folded since the last commit final.
+    pub fn commit(&mut self) {
+        let State { newest, streams, packs, rules, executions, access, health } = &mut self.state;
+        newest.commit();
+        streams.commit();
+        packs.commit();
+        rules.commit();
+        executions.commit();
+        access.commit();
+        health.commit();
+    }
+
+    /// Takes back all that was folded since the last commit.
+    pub fn undo(&mut self) {
+        let State { newest, streams, packs, rules, executions, access, health } = &mut self.state;
+        newest.undo();
+        streams.undo();
+        packs.undo();
+        rules.undo();
+        executions.undo();
+        access.undo();
+        health.undo();
+    }
+
+    /// Gives the log's id.
+    pub fn log(&self) -> LogId {
+        self.log
+    }
+
+    /// Gives the position of the newest record that is folded in.
+    pub fn position(&self) -> Position {
+        self.state.newest.get(&0).map(|(position, _)| *position).unwrap_or_default()
+    }
+
+    /// Gives the time of the newest record that is folded in.
+    pub fn time(&self) -> Timestamp {
+        self.state.newest.get(&0).map(|(_, time)| *time).unwrap_or_default()
+    }
+
+    /// Gives the revision that the next record of a stream gets.
+    pub fn next_revision(&self, stream: &StreamId) -> Revision {
+        match stream {
+            StreamId::Event(_) | StreamId::Enforcement(_) => Revision(1),
+            stream => self.state.streams.get(&stream.to_string()).map_or(Revision(1), |revision| revision.next()),
+        }
+    }
+
+    /// Gives the catalog's newest revision.
+    pub fn catalog_revision(&self) -> CatalogRevision {
+        self.state.packs.revision()
+    }
+
+    /// Gives the installed packs.
+    pub fn packs(&self) -> &InstalledPacks {
+        &self.state.packs
+    }
+
+    /// Gives what is known of rules.
+    pub fn rules(&self) -> &Rules {
+        &self.state.rules
+    }
+
+    /// Gives the open executions.
+    pub fn executions(&self) -> &Executions {
+        &self.state.executions
+    }
+
+    /// Gives the keys and tokens.
+    pub fn access(&self) -> &Access {
+        &self.state.access
+    }
+
+    /// Gives the reactions that are owed or parked.
+    pub fn health(&self) -> &Health {
+        &self.state.health
+    }
+
+    /// Says whether more work may come in from outside; what the log leads to by itself is never refused.
+    pub(crate) fn admits_work(&self, with: &Context<'_>) -> Result<(), Refusal> {
+        let open = self.executions().open_work() + self.health().owed_count() as u64;
+        let max = with.settings.open_work_max;
+        if open >= max { Err(Refusal::TooMuchOpen { open, max }) } else { Ok(()) }
+    }
+}

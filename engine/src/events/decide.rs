@@ -1,0 +1,147 @@
+//! What may be asked of events: to be taken in, all or none, each once under its key.
+
+use std::sync::Arc;
+
+use crate::catalog::{Extra, Mode};
+use crate::command::{Answer, Conflict, Context, Decision, Novelty, ObservedEvent, ReceivedEvent, Refusal, RefusedDelivery, Seen};
+use crate::engine::Engine;
+use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
+use crate::executions::facts::cut;
+use crate::record::{Actor, Cause, Digest, Draft, Position, StreamId};
+use crate::rules::judge::{EventView, Judgement, Verdict, judge};
+
+/// The most bytes that the reason of a refused delivery is kept with.
+const REASON_BYTES_MAX: usize = 4096;
+
+pub(crate) fn receive_all(engine: &Engine, actor: &Actor, trace: Option<&str>, events: &[ObservedEvent], with: &Context<'_>) -> Decision {
+    if let Err(refusal) = engine.admits_work(with) {
+        return Decision::Refused(refusal);
+    }
+    let mut drafts = Vec::with_capacity(events.len());
+    let mut received: Vec<ReceivedEvent> = Vec::with_capacity(events.len());
+    for (index, event) in events.iter().enumerate() {
+        let twin = event.dedupe.as_ref().and_then(|dedupe| {
+            let earlier = events[..index].iter().position(|other| other.dedupe.as_ref().is_some_and(|o| o.key == dedupe.key))?;
+            received.get(earlier).cloned()
+        });
+        if let Some(twin) = twin {
+            received.push(ReceivedEvent { novelty: Novelty::Repeat, ..twin });
+            continue;
+        }
+        match seen_before(engine, event, with) {
+            Err(refusal) => return Decision::Refused(refusal),
+            Ok(Some(seen)) => received.push(ReceivedEvent {
+                id: seen.event,
+                trigger: event.trigger.clone(),
+                position: seen.position,
+                novelty: Novelty::Repeat,
+            }),
+            Ok(None) => {
+                match receive(engine, event, actor, None, trace, with) {
+                    Ok(draft) => drafts.push(draft),
+                    Err(decision) => return decision,
+                }
+                received.push(ReceivedEvent {
+                    id: event.id,
+                    trigger: event.trigger.clone(),
+                    position: Position::default(),
+                    novelty: Novelty::New,
+                });
+            }
+        }
+    }
+    Decision::Done { drafts, answer: Answer::Events(received) }
+}
+
+fn seen_before(engine: &Engine, event: &ObservedEvent, with: &Context<'_>) -> Result<Option<Seen>, Refusal> {
+    let Some(dedupe) = &event.dedupe else { return Ok(None) };
+    match with.seen.seen(&dedupe.key) {
+        Some(seen) if seen.until <= engine.time() => Ok(None),
+        Some(seen) if seen.content != dedupe.content && dedupe.conflict == Conflict::IsRefused => {
+            Err(Refusal::KeyReused { position: seen.position })
+        }
+        seen => Ok(seen),
+    }
+}
+
+/// Makes the draft of one event, judged by the catalog as it is now.
+pub(crate) fn receive(
+    engine: &Engine,
+    event: &ObservedEvent,
+    actor: &Actor,
+    cause: Option<Cause>,
+    trace: Option<&str>,
+    with: &Context<'_>,
+) -> Result<Draft, Decision> {
+    let judgement = judgement_now(engine, event, with)?;
+    let mut matched = 0;
+    let mut erred = 0;
+    let mut again = Vec::new();
+    for judged in &judgement.verdicts {
+        match (engine.rules().mode(&judged.rule), &judged.verdict) {
+            (Mode::Disabled, _) => {}
+            (Mode::Enabled | Mode::Shadow, Verdict::Matched(_)) => matched += 1,
+            (Mode::Enabled | Mode::Shadow, Verdict::Erred { message }) => {
+                erred += 1;
+                let way = engine.rules().way(judged.rule.id, Digest::of(message.as_bytes()));
+                again.extend(way.map(|(first, _)| first));
+            }
+        }
+    }
+    again.truncate(AGAIN_MAX);
+    let fact = EventReceived {
+        trigger: event.trigger.clone(),
+        source: event.source.clone(),
+        sensor: event.sensor.clone(),
+        occurred_at: event.occurred_at,
+        catalog: judgement.catalog,
+        matched,
+        erred,
+        again,
+        dedupe: event.dedupe.as_ref().map(|dedupe| dedupe.key.hash),
+    };
+    Ok(Draft {
+        stream: StreamId::Event(event.id),
+        begins: Some(event.id.0),
+        actor: actor.clone(),
+        cause,
+        trace: trace.map(str::to_owned),
+        fact: fact.into(),
+        body: Some(event.body.clone()),
+    })
+}
+
+/// Takes the edge's judgement if the catalog it was made by still stands, else judges again.
+fn judgement_now(engine: &Engine, event: &ObservedEvent, with: &Context<'_>) -> Result<Arc<Judgement>, Decision> {
+    let now = engine.catalog_revision();
+    if event.judgement.catalog == now {
+        return Ok(event.judgement.clone());
+    }
+    let catalog = with.catalogs.at(now).ok_or(Decision::Refused(Refusal::NoCatalog(now)))?;
+    let trigger = catalog.triggers().get(&event.trigger).ok_or_else(|| Decision::Refused(Refusal::NoTrigger(event.trigger.clone())))?;
+    let misfits = trigger.payload.misfits(event.payload.root(), Extra::Allowed);
+    if !misfits.is_empty() {
+        let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        return Err(Decision::Refused(Refusal::PayloadMisfit { trigger: event.trigger.clone(), misfits }));
+    }
+    let view = EventView { id: event.id, trigger: &event.trigger, source: &event.source, time: event.occurred_at, payload: &event.payload };
+    Ok(Arc::new(judge(&catalog, &view)))
+}
+
+pub(crate) fn keep_delivery(actor: &Actor, trace: Option<&str>, delivery: &RefusedDelivery) -> Decision {
+    let fact = DeliveryRefused {
+        sensor: delivery.sensor.clone(),
+        trigger: delivery.trigger.clone(),
+        reason: cut(delivery.reason.clone(), REASON_BYTES_MAX),
+    };
+    let draft = Draft {
+        stream: StreamId::Sensor(delivery.sensor.clone()),
+        begins: None,
+        actor: actor.clone(),
+        cause: None,
+        trace: trace.map(str::to_owned),
+        fact: fact.into(),
+        body: Some(delivery.body.clone()),
+    };
+    Decision::Done { drafts: vec![draft], answer: Answer::Done }
+}

@@ -1,0 +1,42 @@
+//! What follows from an event: what the rules make of it.
+
+use std::sync::Arc;
+
+use ensue_expression::Document;
+
+use crate::command::{Context, Moment};
+use crate::engine::{Engine, Reaction};
+use crate::events::facts::EventReceived;
+use crate::ids::EventId;
+use crate::record::Record;
+use crate::rules::judge::{EventView, Judgement, judge};
+use crate::rules::react as rules;
+
+/// Gives the `next`-th consequence of an event. The judgement that came with it is used; where it is gone (after a restart), the
+/// same catalog judges the same payload again, and says the same.
+pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
+    if fact.matched == 0 && fact.erred == 0 {
+        return Reaction::nothing();
+    }
+    let judgement = match with.judgements.get(&EventId(record.id)) {
+        Some(judgement) if judgement.catalog == fact.catalog => judgement.clone(),
+        Some(_) | None => match judged_again(record, fact, with) {
+            Ok(judgement) => judgement,
+            Err(reaction) => return reaction,
+        },
+    };
+    rules::react(engine, record, fact, &judgement, next, at)
+}
+
+fn judged_again(record: &Record, fact: &EventReceived, with: &Context<'_>) -> Result<Arc<Judgement>, Reaction> {
+    let body = record.body.as_ref().ok_or_else(|| Reaction::Impossible("the event has no payload".to_owned()))?;
+    let plain = with.bodies.plain(&body.digest).ok_or_else(|| Reaction::Needs(vec![body.digest]))?;
+    let catalog = with
+        .catalogs
+        .at(fact.catalog)
+        .ok_or_else(|| Reaction::Impossible(format!("the catalog of revision {} cannot be built", fact.catalog)))?;
+    let payload = Document::parse(plain).map_err(|why| Reaction::Impossible(format!("the payload is not JSON any more: {why}")))?;
+    let view =
+        EventView { id: EventId(record.id), trigger: &fact.trigger, source: &fact.source, time: fact.occurred_at, payload: &payload };
+    Ok(Arc::new(judge(&catalog, &view)))
+}

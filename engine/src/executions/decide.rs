@@ -1,0 +1,190 @@
+//! What may be asked of executions: run this, it ended so, its worker is gone, stop it, this is what became of it.
+
+use crate::catalog::Extra;
+use crate::command::{Answer, Context, Decision, Refusal, Report, ReportOutcome, RequestExecution};
+use crate::engine::Engine;
+use crate::events::decide as events;
+use crate::executions::facts::{
+    AttemptFailed, AttemptLost, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionCancelRequested, ExecutionRequested,
+    ExecutionSettled, Failure, Settlement, cut,
+};
+use crate::executions::state::{Execution, Phase};
+use crate::fact::Fact;
+use crate::ids::{AttemptId, ExecutionId, Id};
+use crate::record::{Actor, Body, Draft, StreamId};
+
+/// The most bytes that a person's reason is kept with.
+const REASON_BYTES_MAX: usize = 2048;
+
+/// Asks for an execution that nothing in the log led to.
+pub(crate) fn request(
+    engine: &Engine,
+    root: Id,
+    actor: &Actor,
+    trace: Option<&str>,
+    ask: &RequestExecution,
+    with: &Context<'_>,
+) -> Decision {
+    if let Err(refusal) = engine.admits_work(with) {
+        return Decision::Refused(refusal);
+    }
+    let now = engine.catalog_revision();
+    let definition = if ask.catalog == now {
+        ask.definition.clone()
+    } else {
+        let Some(catalog) = with.catalogs.at(now) else { return Decision::Refused(Refusal::NoCatalog(now)) };
+        let Some(action) = catalog.actions().get(&ask.action) else { return Decision::Refused(Refusal::NoAction(ask.action.clone())) };
+        let misfits = action.parameters.misfits(ask.params.root(), Extra::Refused);
+        if !misfits.is_empty() {
+            let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            return Decision::Refused(Refusal::ParametersMisfit { action: ask.action.clone(), misfits });
+        }
+        action.clone()
+    };
+    let execution = ExecutionId(root);
+    let fact = ExecutionRequested {
+        action: ask.action.clone(),
+        catalog: now,
+        rule: None,
+        event: None,
+        enforcement: None,
+        priority: definition.priority,
+        idempotent: definition.idempotent,
+        on_lost: definition.on_lost,
+        timeout_millis: millis(definition.timeout),
+        grace_millis: millis(definition.grace),
+    };
+    let draft = Draft {
+        stream: StreamId::Execution(execution),
+        begins: Some(root),
+        actor: actor.clone(),
+        cause: None,
+        trace: trace.map(str::to_owned),
+        fact: fact.into(),
+        body: Some(ask.body.clone()),
+    };
+    Decision::Done { drafts: vec![draft], answer: Answer::Execution(execution) }
+}
+
+/// Takes a worker's word for how an attempt ended. A word under an old token changes nothing where a newer attempt exists; it
+/// settles an execution that is indeterminate about this very attempt.
+pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, with: &Context<'_>) -> Decision {
+    let Some(execution) = engine.executions().get(&report.execution) else {
+        return Decision::Refused(Refusal::NotOpen(report.execution));
+    };
+    let attempt = match execution.phase {
+        Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt) => Some(attempt),
+        Phase::Queued | Phase::Ending { .. } => None,
+    };
+    let draft = |fact: Fact| Draft {
+        stream: StreamId::Execution(report.execution),
+        begins: None,
+        actor: actor.clone(),
+        cause: Some(execution.cause(report.attempt.0)),
+        trace: None,
+        fact,
+        body: report.body.clone(),
+    };
+    match attempt {
+        Some(current) if current.id == report.attempt && current.token != report.token => {
+            Decision::Refused(Refusal::WrongToken { attempt: report.attempt, given: report.token })
+        }
+        Some(current) if current.id == report.attempt => {
+            let fact: Fact = match &report.outcome {
+                ReportOutcome::Succeeded => AttemptSucceeded { attempt: report.attempt }.into(),
+                ReportOutcome::Failed(error) => AttemptFailed { attempt: report.attempt, error: error.clone() }.into(),
+            };
+            let mut drafts = vec![draft(fact)];
+            for event in &report.emitted {
+                let mut cause = execution.cause(report.attempt.0);
+                cause.depth += 1;
+                match events::receive(engine, event, actor, Some(cause), None, with) {
+                    Ok(received) => drafts.push(received),
+                    Err(decision) => return decision,
+                }
+            }
+            Decision::Done { drafts, answer: Answer::Done }
+        }
+        Some(_) | None => {
+            let error = match &report.outcome {
+                ReportOutcome::Succeeded => None,
+                ReportOutcome::Failed(error) => Some(error.clone()),
+            };
+            let late = AttemptReportedLate { attempt: report.attempt, error };
+            Decision::Done { drafts: vec![draft(late.into())], answer: Answer::ReportedLate }
+        }
+    }
+}
+
+/// Notes that the worker of an attempt is gone; says nothing new where the attempt is over.
+pub(crate) fn lose(engine: &Engine, actor: &Actor, id: ExecutionId, attempt: AttemptId, evidence: Evidence) -> Decision {
+    let drafts = match engine.executions().get(&id) {
+        Some(execution @ Execution { phase: Phase::Running(current) | Phase::Cancelling(current), .. }) if current.id == attempt => {
+            vec![Draft {
+                stream: StreamId::Execution(id),
+                begins: None,
+                actor: actor.clone(),
+                cause: Some(execution.cause(attempt.0)),
+                trace: None,
+                fact: AttemptLost { attempt, evidence }.into(),
+                body: None,
+            }]
+        }
+        Some(_) | None => Vec::new(),
+    };
+    Decision::Done { drafts, answer: Answer::Done }
+}
+
+/// Asks an execution to end. Asking twice, or asking an indeterminate one, is told apart from asking none.
+pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
+    let Some(execution) = engine.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
+    let drafts = match execution.phase {
+        Phase::Queued | Phase::Running(_) | Phase::Indeterminate(_) => vec![Draft {
+            stream: StreamId::Execution(id),
+            begins: None,
+            actor: actor.clone(),
+            cause: Some(execution.cause(id.0)),
+            trace: trace.map(str::to_owned),
+            fact: ExecutionCancelRequested {}.into(),
+            body: None,
+        }],
+        Phase::Cancelling(_) | Phase::Ending { .. } => Vec::new(),
+    };
+    Decision::Done { drafts, answer: Answer::Execution(id) }
+}
+
+/// Takes a person's word for what became of an indeterminate execution.
+pub(crate) fn settle(engine: &Engine, actor: &Actor, id: ExecutionId, outcome: &Settlement, result: Option<&Body>) -> Decision {
+    match engine.executions().get(&id) {
+        None => Decision::Refused(Refusal::NotOpen(id)),
+        Some(execution @ Execution { phase: Phase::Indeterminate(attempt), .. }) => {
+            let outcome = match outcome {
+                Settlement::Failed { error } => Settlement::Failed { error: cut(error.clone(), REASON_BYTES_MAX) },
+                Settlement::Succeeded | Settlement::Retry => outcome.clone(),
+            };
+            let draft = Draft {
+                stream: StreamId::Execution(id),
+                begins: None,
+                actor: actor.clone(),
+                cause: Some(execution.cause(attempt.id.0)),
+                trace: None,
+                fact: ExecutionSettled { outcome }.into(),
+                body: result.cloned(),
+            };
+            Decision::Done { drafts: vec![draft], answer: Answer::Execution(id) }
+        }
+        Some(_) => Decision::Refused(Refusal::NotIndeterminate(id)),
+    }
+}
+
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is recorded as the failure of an execution whose attempt is lost.
+pub(crate) fn lost() -> Failure {
+    Failure::new(
+        crate::executions::facts::FailureKind::Lost,
+        "the worker is gone and it is unknown whether the attempt took effect; the action says `on_lost: fail`",
+    )
+}

@@ -1,0 +1,311 @@
+//! What executions are made into: those that are open, the queue of those that wait, and how many run.
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::OnLost;
+use crate::effect::{Dispatch, Effect};
+use crate::executions::facts::{Evidence, Settlement};
+use crate::fact::Fact;
+use crate::ids::{AttemptId, ExecutionId, Id};
+use crate::names::ActionRef;
+use crate::record::{BodyHandle, CatalogRevision, Cause, Position, Record, StreamId};
+use crate::table::Table;
+use crate::time::Timestamp;
+
+/// The open executions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Executions {
+    open: Table<ExecutionId, Execution>,
+    /// Those that wait for a worker, by priority and age.
+    queue: Table<(i16, Position), ExecutionId>,
+    /// Those that hold a worker's slot.
+    running: Table<ExecutionId, AttemptId>,
+    /// Those that wait for a person.
+    indeterminate: Table<ExecutionId, AttemptId>,
+    /// The last fencing token given out, under the only key 0.
+    token: Table<u8, u64>,
+}
+
+/// An open execution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Execution {
+    /// The action.
+    pub action: ActionRef,
+    /// The catalog it runs in.
+    pub catalog: CatalogRevision,
+    /// Its parameters.
+    pub params: BodyHandle,
+    /// Its place in the queue.
+    pub place: (i16, Position),
+    /// Whether it may be tried again when it is unknown whether an attempt took effect.
+    pub idempotent: bool,
+    /// What to do then, where it may not.
+    pub on_lost: OnLost,
+    /// How long an attempt may take, in milliseconds.
+    pub timeout_millis: u64,
+    /// How long an attempt may go on after it was asked to stop, in milliseconds.
+    pub grace_millis: u64,
+    /// Who asked for it, as the log writes actors.
+    pub actor: String,
+    /// The first record of the chain it stands in.
+    pub root: Id,
+    /// How many events stand above it in the chain.
+    pub depth: u32,
+    /// The W3C trace of the chain.
+    pub trace: Option<String>,
+    /// How many attempts were started.
+    pub attempts: u32,
+    /// Where it stands.
+    pub phase: Phase,
+}
+
+/// Where an open execution stands.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Phase {
+    /// It waits for a worker.
+    Queued,
+    /// A worker runs it.
+    Running(Attempt),
+    /// A worker was asked to stop it.
+    Cancelling(Attempt),
+    /// It is unknown whether its last attempt took effect.
+    Indeterminate(Attempt),
+    /// Its attempt has ended; what follows from that is being worked out.
+    Ending {
+        /// The attempt that has ended.
+        attempt: AttemptId,
+        /// Whether somebody had asked that it end.
+        cancelled: bool,
+    },
+}
+
+/// The latest try of an open execution.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its id.
+    pub id: AttemptId,
+    /// Which try, from 1.
+    pub number: u32,
+    /// Its fencing token.
+    pub token: u64,
+    /// When it was started.
+    pub started_at: Timestamp,
+}
+
+impl Execution {
+    /// Gives the cause of a record that `parent` led to in this execution's chain.
+    pub fn cause(&self, parent: Id) -> Cause {
+        Cause { parent: Some(parent), root: self.root, depth: self.depth, trace: self.trace.clone() }
+    }
+
+    fn dispatch(&self, id: ExecutionId, attempt: Attempt) -> Effect {
+        Effect::Dispatch(Box::new(Dispatch {
+            execution: id,
+            attempt: attempt.id,
+            number: attempt.number,
+            token: attempt.token,
+            action: self.action.clone(),
+            catalog: self.catalog,
+            params: self.params,
+            started_at: attempt.started_at,
+            timeout_millis: self.timeout_millis,
+            grace_millis: self.grace_millis,
+            actor: self.actor.clone(),
+            trace: self.trace.clone(),
+        }))
+    }
+}
+
+impl Executions {
+    /// Gives an open execution.
+    pub fn get(&self, id: &ExecutionId) -> Option<&Execution> {
+        self.open.get(id)
+    }
+
+    /// Gives the open executions in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (&ExecutionId, &Execution)> {
+        self.open.iter()
+    }
+
+    /// Gives how much work is open: what waits for a person does not count.
+    pub fn open_work(&self) -> u64 {
+        (self.open.len() - self.indeterminate.len()) as u64
+    }
+
+    /// Gives how many executions hold a worker's slot.
+    pub fn running(&self) -> u32 {
+        u32::try_from(self.running.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Gives how many executions wait for a worker.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Gives the execution that is to run next.
+    pub fn next_queued(&self) -> Option<(ExecutionId, &Execution)> {
+        let (_, id) = self.queue.first()?;
+        self.open.get(id).map(|execution| (*id, execution))
+    }
+
+    /// Gives the fencing token for the next attempt.
+    pub fn next_token(&self) -> u64 {
+        self.token.get(&0).copied().unwrap_or(0) + 1
+    }
+
+    pub(crate) fn apply(&mut self, record: &Record) {
+        let StreamId::Execution(id) = &record.stream else { return };
+        match &record.fact {
+            Fact::ExecutionRequested(fact) => {
+                let Some(params) = record.body_handle() else { return };
+                let place = (-i16::from(fact.priority), record.position);
+                let execution = Execution {
+                    action: fact.action.clone(),
+                    catalog: fact.catalog,
+                    params,
+                    place,
+                    idempotent: fact.idempotent,
+                    on_lost: fact.on_lost,
+                    timeout_millis: fact.timeout_millis,
+                    grace_millis: fact.grace_millis,
+                    actor: record.actor.to_string(),
+                    root: record.cause.root,
+                    depth: record.cause.depth,
+                    trace: record.cause.trace.clone(),
+                    attempts: 0,
+                    phase: Phase::Queued,
+                };
+                self.open.insert(*id, execution);
+                self.queue.insert(place, *id);
+            }
+            Fact::AttemptStarted(fact) => {
+                let attempt = Attempt { id: AttemptId(record.id), number: fact.number, token: fact.token, started_at: record.time };
+                if let Some(execution) = self.open.get(id) {
+                    self.queue.remove(&execution.place);
+                }
+                self.token.insert(0, fact.token);
+                self.open.change(id, |execution| {
+                    execution.attempts = fact.number;
+                    execution.phase = Phase::Running(attempt);
+                });
+                self.running.insert(*id, attempt.id);
+            }
+            Fact::AttemptSucceeded(fact) => self.end_attempt(id, fact.attempt),
+            Fact::AttemptFailed(fact) => self.end_attempt(id, fact.attempt),
+            Fact::AttemptLost(fact) => self.lose_attempt(id, fact.evidence),
+            Fact::ExecutionCancelRequested(_) => self.open.change(id, |execution| {
+                if let Phase::Running(attempt) = execution.phase {
+                    execution.phase = Phase::Cancelling(attempt);
+                }
+            }),
+            Fact::ExecutionBecameIndeterminate(_) => {
+                self.running.remove(id);
+                if let Some(Execution { phase: Phase::Running(attempt) | Phase::Cancelling(attempt), .. }) = self.open.get(id) {
+                    let attempt = *attempt;
+                    self.open.change(id, |execution| execution.phase = Phase::Indeterminate(attempt));
+                    self.indeterminate.insert(*id, attempt.id);
+                }
+            }
+            Fact::ExecutionSettled(fact) => {
+                self.indeterminate.remove(id);
+                match fact.outcome {
+                    Settlement::Retry => self.requeue(id),
+                    Settlement::Succeeded | Settlement::Failed { .. } => {}
+                }
+            }
+            Fact::ExecutionSucceeded(_) | Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_) => {
+                if let Some(execution) = self.open.get(id) {
+                    self.queue.remove(&execution.place);
+                }
+                self.running.remove(id);
+                self.indeterminate.remove(id);
+                self.open.remove(id);
+            }
+            _ => {}
+        }
+    }
+
+    fn end_attempt(&mut self, id: &ExecutionId, attempt: AttemptId) {
+        self.running.remove(id);
+        self.indeterminate.remove(id);
+        self.open.change(id, |execution| {
+            let cancelled = matches!(execution.phase, Phase::Cancelling(_));
+            execution.phase = Phase::Ending { attempt, cancelled };
+        });
+    }
+
+    /// A lost attempt keeps its slot until the reaction to its loss says what becomes of the execution; one that never began
+    /// goes back to the queue at once.
+    fn lose_attempt(&mut self, id: &ExecutionId, evidence: Evidence) {
+        let Some(execution) = self.open.get(id) else { return };
+        let may_try_again = evidence == Evidence::NotBegun || execution.idempotent || execution.on_lost == OnLost::Retry;
+        match execution.phase {
+            Phase::Running(_) if may_try_again => self.requeue(id),
+            Phase::Cancelling(attempt) if may_try_again => self.end_attempt(id, attempt.id),
+            Phase::Queued | Phase::Running(_) | Phase::Cancelling(_) | Phase::Indeterminate(_) | Phase::Ending { .. } => {}
+        }
+    }
+
+    fn requeue(&mut self, id: &ExecutionId) {
+        self.running.remove(id);
+        self.open.change(id, |execution| execution.phase = Phase::Queued);
+        if let Some(execution) = self.open.get(id) {
+            self.queue.insert(execution.place, *id);
+        }
+    }
+
+    /// What the world owes after `record`, the last that was folded.
+    pub(crate) fn effects_of(&self, record: &Record) -> Option<Effect> {
+        let StreamId::Execution(id) = record.stream else { return None };
+        match &record.fact {
+            Fact::AttemptStarted(_) => {
+                let execution = self.open.get(&id)?;
+                match execution.phase {
+                    Phase::Running(attempt) => Some(execution.dispatch(id, attempt)),
+                    Phase::Queued | Phase::Cancelling(_) | Phase::Indeterminate(_) | Phase::Ending { .. } => None,
+                }
+            }
+            Fact::ExecutionCancelRequested(_) => {
+                let attempt = self.running.get(&id)?;
+                Some(Effect::Stop { execution: id, attempt: *attempt })
+            }
+            Fact::AttemptSucceeded(fact) => Some(Effect::Release { execution: id, attempt: fact.attempt }),
+            Fact::AttemptFailed(fact) => Some(Effect::Release { execution: id, attempt: fact.attempt }),
+            Fact::AttemptLost(fact) => Some(Effect::Release { execution: id, attempt: fact.attempt }),
+            _ => None,
+        }
+    }
+
+    /// What the world owes the whole state: each attempt that runs, and each stop that was asked for.
+    pub(crate) fn owed_effects(&self) -> Vec<Effect> {
+        let mut owed = Vec::new();
+        for id in self.running.iter().map(|(id, _)| id) {
+            let Some(execution) = self.open.get(id) else { continue };
+            match execution.phase {
+                Phase::Running(attempt) => owed.push(execution.dispatch(*id, attempt)),
+                Phase::Cancelling(attempt) => {
+                    owed.push(execution.dispatch(*id, attempt));
+                    owed.push(Effect::Stop { execution: *id, attempt: attempt.id });
+                }
+                Phase::Queued | Phase::Indeterminate(_) | Phase::Ending { .. } => {}
+            }
+        }
+        owed
+    }
+
+    pub(crate) fn commit(&mut self) {
+        self.open.commit();
+        self.queue.commit();
+        self.running.commit();
+        self.indeterminate.commit();
+        self.token.commit();
+    }
+
+    pub(crate) fn undo(&mut self) {
+        self.open.undo();
+        self.queue.undo();
+        self.running.undo();
+        self.indeterminate.undo();
+        self.token.undo();
+    }
+}

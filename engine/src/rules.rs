@@ -1,0 +1,8 @@
+//! Rules: which look at an event, what they make of it, and what becomes of those that err or go round in circles.
+
+pub mod decide;
+pub mod facts;
+pub mod index;
+pub mod judge;
+pub mod react;
+pub mod state;

@@ -1,0 +1,208 @@
+//! Judging: what each rule makes of an event, a pure function of the event and the catalog.
+//!
+//! It runs on the edges' threads, and again in the core where the catalog has moved on or where the first judgement is gone.
+//! What depends on the state (a rule that somebody disabled, a chain that grew too long) is not decided here.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Expression, Scope, Value};
+use serde_json::Value as Json;
+
+use crate::catalog::{Catalog, Extra, Misfit, Rule, Schema};
+use crate::executions::facts::cut;
+use crate::ids::EventId;
+use crate::names::TriggerRef;
+use crate::record::{Body, CatalogRevision};
+use crate::time::Timestamp;
+
+/// The most steps that all rules together may take for one event.
+pub const EVENT_STEPS_MAX: u64 = 1_000_000;
+/// The most steps that one rule may take for one event.
+pub const RULE_STEPS_MAX: u64 = 100_000;
+/// The most bytes of a rule's error that are kept.
+const ERROR_BYTES_MAX: usize = 1024;
+
+/// What all rules of a catalog make of an event; those that do not match are not listed.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// The catalog that judged.
+    pub catalog: CatalogRevision,
+    /// The rules that match or err, in the order of their refs.
+    pub verdicts: Vec<RuleVerdict>,
+}
+
+/// What one rule makes of an event.
+#[derive(Clone, Debug)]
+pub struct RuleVerdict {
+    /// The rule.
+    pub rule: Arc<Rule>,
+    /// What it makes of it.
+    pub verdict: Verdict,
+}
+
+/// What a rule can make of an event, beside not matching.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It matches.
+    Matched(Plan),
+    /// Its condition could not be evaluated.
+    Erred {
+        /// Why.
+        message: String,
+    },
+}
+
+/// What a match asks for.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Run the rule's action with these parameters.
+    Run {
+        /// The parameters, complete.
+        params: Body,
+    },
+    /// The action cannot be run so.
+    Reject {
+        /// Why.
+        error: String,
+    },
+}
+
+/// An event as rules see it.
+#[derive(Clone, Copy, Debug)]
+pub struct EventView<'a> {
+    /// `event.id`
+    pub id: EventId,
+    /// `event.trigger`
+    pub trigger: &'a TriggerRef,
+    /// `event.source`
+    pub source: &'a str,
+    /// `event.time`
+    pub time: Timestamp,
+    /// `event.payload`
+    pub payload: &'a Document,
+}
+
+/// The texts of an event that its values point into.
+struct EventTexts {
+    id: String,
+    time: String,
+}
+
+/// Lets every rule of the event's trigger judge it.
+pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
+    let mut steps_left = EVENT_STEPS_MAX;
+    let candidates = catalog.index().candidates(event.trigger, event.payload.root());
+    let mut verdicts = Vec::new();
+    if !candidates.is_empty() {
+        let texts = EventTexts { id: event.id.to_string(), time: event.time.to_string() };
+        let value = event_value(event, &texts);
+        for rule in candidates {
+            if let Some(verdict) = judge_one(rule, &value, &mut steps_left) {
+                verdicts.push(RuleVerdict { rule: rule.clone(), verdict });
+            }
+        }
+    }
+    Judgement { catalog: catalog.revision(), verdicts }
+}
+
+/// Has `use_scope` look at the names that a rule's expressions see, with every local value that can be computed.
+pub fn with_rule_scope<T>(rule: &Rule, event: &EventView<'_>, use_scope: impl FnOnce(&Scope<'_>) -> T) -> T {
+    let texts = EventTexts { id: event.id.to_string(), time: event.time.to_string() };
+    let value = event_value(event, &texts);
+    let mut budget = Budget::steps(RULE_STEPS_MAX);
+    match scope_with_locals(rule, &value, &mut budget) {
+        Ok(scope) => use_scope(&scope),
+        Err(_) => use_scope(&base_scope(rule, &value)),
+    }
+}
+
+fn judge_one(rule: &Rule, event: &Value<'_>, steps_left: &mut u64) -> Option<Verdict> {
+    let mut budget = Budget::steps(RULE_STEPS_MAX.min(*steps_left));
+    // One rule's evaluation is contained: a bug that it meets is that rule's error, and the others go on.
+    let judged = catch_unwind(AssertUnwindSafe(|| verdict(rule, event, &mut budget)));
+    *steps_left = steps_left.saturating_sub(budget.spent());
+    match judged {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(error)) => Some(Verdict::Erred { message: cut(describe(&error), ERROR_BYTES_MAX) }),
+        Err(_) => Some(Verdict::Erred { message: "the evaluation stopped at a bug of ours".to_owned() }),
+    }
+}
+
+fn verdict(rule: &Rule, event: &Value<'_>, budget: &mut Budget) -> Result<Option<Verdict>, EvaluationError> {
+    if let Some(when) = &rule.when {
+        // The local values of a rule often only make sense where its condition holds: they are computed first only if it reads them.
+        let reads_local = when.reads().iter().any(|path| path.segments.first().is_some_and(|root| root == "local"));
+        let scope = if reads_local { scope_with_locals(rule, event, budget)? } else { base_scope(rule, event) };
+        if !when.holds(&scope, budget)? {
+            return Ok(None);
+        }
+    }
+    let plan = match render(rule, event, budget) {
+        Ok(plan) => plan,
+        Err(error) => Plan::Reject { error: cut(describe(&error), ERROR_BYTES_MAX) },
+    };
+    Ok(Some(Verdict::Matched(plan)))
+}
+
+fn render(rule: &Rule, event: &Value<'_>, budget: &mut Budget) -> Result<Plan, EvaluationError> {
+    let scope = scope_with_locals(rule, event, budget)?;
+    let rendered = rule.with.render(&scope, budget)?;
+    Ok(match complete(&rule.action.parameters, rendered) {
+        Ok(params) => Plan::Run { params: Body::json(params.bytes().clone()) },
+        Err(misfits) => {
+            let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            Plan::Reject { error: cut(format!("the parameters do not fit `{}`: {misfits}", rule.action.name), ERROR_BYTES_MAX) }
+        }
+    })
+}
+
+/// Completes parameters with their defaults and checks them; gives them as they are to be kept, or how they do not fit.
+pub fn complete(parameters: &Schema, mut params: Json) -> Result<Document, Vec<Misfit>> {
+    if let (Some(fields), Json::Object(values)) = (parameters.fields(), &mut params) {
+        fields.complete(values);
+    }
+    let document = Document::from_value(&params);
+    let misfits = parameters.misfits(document.root(), Extra::Refused);
+    if misfits.is_empty() { Ok(document) } else { Err(misfits) }
+}
+
+fn event_value<'a>(event: &'a EventView<'_>, texts: &'a EventTexts) -> Value<'a> {
+    Value::map([
+        ("id", Value::from(texts.id.as_str())),
+        ("payload", Value::from(event.payload.root())),
+        ("source", Value::from(event.source)),
+        ("time", Value::from(texts.time.as_str())),
+        ("trigger", Value::from(event.trigger.as_str())),
+    ])
+}
+
+fn base_scope<'a>(rule: &'a Rule, event: &Value<'a>) -> Scope<'a> {
+    let about = Value::map([("ref", Value::from(rule.name.as_str()))]);
+    Scope::new().with("event", event.clone()).with("config", Value::from_json(&rule.config)).with("rule", about)
+}
+
+fn scope_with_locals<'a>(rule: &'a Rule, event: &Value<'a>, budget: &mut Budget) -> Result<Scope<'a>, EvaluationError> {
+    locals(base_scope(rule, event), &rule.local, budget)
+}
+
+/// Adds `local` to a scope: each value computed from the scope and the ones before it.
+pub fn locals<'a>(mut scope: Scope<'a>, local: &'a [(String, Expression)], budget: &mut Budget) -> Result<Scope<'a>, EvaluationError> {
+    let mut values: Vec<(&'a str, Value<'a>)> = Vec::with_capacity(local.len());
+    for (name, expression) in local {
+        if !values.is_empty() {
+            scope.set("local", Value::map(values.iter().cloned()));
+        }
+        values.push((name.as_str(), expression.evaluate(&scope, budget)?));
+    }
+    scope.set("local", Value::map(values));
+    Ok(scope)
+}
+
+fn describe(error: &EvaluationError) -> String {
+    match (&error.hint, error.kind) {
+        (_, ErrorKind::Budget) => format!("budget: {}", error.message),
+        (Some(hint), _) => format!("{} (hint: {hint})", error.message),
+        (None, _) => error.message.clone(),
+    }
+}

@@ -1,0 +1,110 @@
+//! What follows from an event: each rule that matches decides once, each that errs is counted.
+
+use crate::catalog::Mode;
+use crate::command::Moment;
+use crate::engine::{Engine, Reaction};
+use crate::events::facts::EventReceived;
+use crate::executions::decide::millis;
+use crate::executions::facts::ExecutionRequested;
+use crate::fact::Fact;
+use crate::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
+use crate::record::{Actor, Body, Cause, Digest, Draft, Record, StreamId};
+use crate::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted};
+use crate::rules::judge::{Judgement, Plan, RuleVerdict, Verdict};
+use crate::rules::state::ERROR_SUMMARY_MILLIS;
+
+/// The most events that may stand above an event in its chain; a rule that matches one deeper is suspended.
+pub const DEPTH_MAX: u32 = 16;
+
+/// Gives the `next`-th consequence of an event: what its `next`-th verdict leads to.
+pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, judgement: &Judgement, next: u32, at: &Moment) -> Reaction {
+    let Some(judged) = judgement.verdicts.get(next as usize) else { return Reaction::nothing() };
+    let event = EventReaction { engine, record, fact, event: EventId(record.id) };
+    let drafts = match (engine.rules().mode_at(&judged.rule, record.position), &judged.verdict) {
+        (Mode::Disabled, _) => Vec::new(),
+        (Mode::Enabled | Mode::Shadow, Verdict::Erred { message }) => event.erred(judged, message, at),
+        (Mode::Enabled | Mode::Shadow, Verdict::Matched(_)) if record.cause.depth > DEPTH_MAX => event.loop_stopped(judged),
+        (Mode::Shadow, Verdict::Matched(_)) => vec![event.enforcement(judged, Outcome::Shadowed)],
+        (Mode::Enabled, Verdict::Matched(Plan::Reject { error })) => {
+            vec![event.enforcement(judged, Outcome::Rejected { error: error.clone() })]
+        }
+        (Mode::Enabled, Verdict::Matched(Plan::Run { params })) => event.executed(judged, params),
+    };
+    if next as usize + 1 == judgement.verdicts.len() { Reaction::last(drafts) } else { Reaction::more(drafts) }
+}
+
+struct EventReaction<'a> {
+    engine: &'a Engine,
+    record: &'a Record,
+    fact: &'a EventReceived,
+    event: EventId,
+}
+
+impl EventReaction<'_> {
+    fn executed(&self, judged: &RuleVerdict, params: &Body) -> Vec<Draft> {
+        let enforcement = self.enforcement_id(judged);
+        let execution = ExecutionId(Id::derived(self.engine.log(), enforcement.0, Role::Execution));
+        let action = &judged.rule.action;
+        let request = ExecutionRequested {
+            action: action.name.clone(),
+            catalog: self.fact.catalog,
+            rule: Some(judged.rule.name.clone()),
+            event: Some(self.event),
+            enforcement: Some(enforcement),
+            priority: judged.rule.priority.unwrap_or(action.priority),
+            idempotent: action.idempotent,
+            on_lost: action.on_lost,
+            timeout_millis: millis(action.timeout),
+            grace_millis: millis(action.grace),
+        };
+        let requested = Draft {
+            stream: StreamId::Execution(execution),
+            begins: Some(execution.0),
+            cause: Some(self.record.cause.from_parent(enforcement.0)),
+            body: Some(params.clone()),
+            ..self.draft(StreamId::Event(self.event), request.into())
+        };
+        vec![self.enforcement(judged, Outcome::Executed { execution }), requested]
+    }
+
+    fn enforcement(&self, judged: &RuleVerdict, outcome: Outcome) -> Draft {
+        let id = self.enforcement_id(judged);
+        let made = EnforcementMade {
+            rule: judged.rule.name.clone(),
+            rule_id: judged.rule.id,
+            catalog: self.fact.catalog,
+            event: self.event,
+            outcome,
+        };
+        Draft { begins: Some(id.0), ..self.draft(StreamId::Enforcement(id), made.into()) }
+    }
+
+    fn enforcement_id(&self, judged: &RuleVerdict) -> EnforcementId {
+        EnforcementId(Id::derived(self.engine.log(), self.event.0, Role::Enforcement(judged.rule.id)))
+    }
+
+    /// The first error of a way is a record; later ones are counted by one, at most once a minute.
+    fn erred(&self, judged: &RuleVerdict, message: &str, at: &Moment) -> Vec<Draft> {
+        let error = Digest::of(message.as_bytes());
+        let rule = judged.rule.name.clone();
+        let fact: Fact = match self.engine.rules().way(judged.rule.id, error) {
+            None => RuleErred { rule, rule_id: judged.rule.id, event: self.event, error, message: message.to_owned() }.into(),
+            Some((first, way)) if way.uncounted > 0 && at.time >= way.recorded_at.plus_millis(ERROR_SUMMARY_MILLIS) => {
+                RuleErrorsCounted { rule, rule_id: judged.rule.id, event: self.event, error: first, count: way.uncounted }.into()
+            }
+            Some(_) => return Vec::new(),
+        };
+        vec![self.draft(StreamId::Rule(judged.rule.name.clone()), fact)]
+    }
+
+    fn loop_stopped(&self, judged: &RuleVerdict) -> Vec<Draft> {
+        let rule = judged.rule.name.clone();
+        let fact = LoopStopped { rule: rule.clone(), rule_id: judged.rule.id, event: self.event, depth: self.record.cause.depth };
+        vec![self.draft(StreamId::Rule(rule), fact.into())]
+    }
+
+    fn draft(&self, stream: StreamId, fact: Fact) -> Draft {
+        let cause: Cause = self.record.cause.from_parent(self.record.id);
+        Draft { stream, begins: None, actor: Actor::Engine, cause: Some(cause), trace: None, fact, body: None }
+    }
+}

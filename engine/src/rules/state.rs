@@ -1,0 +1,118 @@
+//! What rules are made into: the modes that were set over their packs', and the ways in which they err.
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Mode, Rule};
+use crate::fact::Fact;
+use crate::ids::RuleId;
+use crate::names::RuleRef;
+use crate::record::{Digest, Position, Record};
+use crate::table::Table;
+use crate::time::Timestamp;
+
+/// The most ways of erring that are told apart; the oldest goes, and is news again when it comes back.
+pub const ERROR_WAYS_MAX: usize = 10_000;
+/// How long the errors of a known way are gathered before a record counts them, in milliseconds.
+pub const ERROR_SUMMARY_MILLIS: u64 = 60_000;
+
+/// What is known of rules beside their definitions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rules {
+    modes: Table<RuleId, ModeSince>,
+    ways: Table<Position, ErrorWay>,
+    way_of: Table<(RuleId, Digest), Position>,
+}
+
+/// A mode that was set over a pack's, and what it was before: an event that came earlier is still judged by that.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct ModeSince {
+    mode: Mode,
+    since: Position,
+    before: Option<Mode>,
+}
+
+/// A way in which a rule errs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorWay {
+    /// The rule.
+    pub rule: RuleRef,
+    /// Its id.
+    pub rule_id: RuleId,
+    /// The hash of the message.
+    pub error: Digest,
+    /// How often it erred so since the last record of it.
+    pub uncounted: u64,
+    /// When that was.
+    pub recorded_at: Timestamp,
+}
+
+impl Rules {
+    /// Gives what becomes of a rule's match on the event at a position.
+    pub fn mode_at(&self, rule: &Rule, event: Position) -> Mode {
+        match self.modes.get(&rule.id) {
+            Some(set) if set.since < event => set.mode,
+            Some(ModeSince { before: Some(before), .. }) => *before,
+            Some(_) | None => rule.mode,
+        }
+    }
+
+    /// Gives what becomes of a rule's matches from now on.
+    pub fn mode(&self, rule: &Rule) -> Mode {
+        self.mode_at(rule, Position(u64::MAX))
+    }
+
+    /// Gives the known way in which a rule errs with a message, by the position of its first record.
+    pub fn way(&self, rule: RuleId, error: Digest) -> Option<(Position, &ErrorWay)> {
+        let at = self.way_of.get(&(rule, error))?;
+        self.ways.get(at).map(|way| (*at, way))
+    }
+
+    pub(crate) fn apply(&mut self, record: &Record) {
+        match &record.fact {
+            Fact::RuleModeSet(fact) => self.set_mode(fact.rule_id, fact.mode, record.position),
+            Fact::LoopStopped(fact) => self.set_mode(fact.rule_id, Mode::Disabled, record.position),
+            Fact::RuleErred(fact) => {
+                while self.ways.len() >= ERROR_WAYS_MAX {
+                    self.forget_oldest();
+                }
+                let way =
+                    ErrorWay { rule: fact.rule.clone(), rule_id: fact.rule_id, error: fact.error, uncounted: 0, recorded_at: record.time };
+                self.ways.insert(record.position, way);
+                self.way_of.insert((fact.rule_id, fact.error), record.position);
+            }
+            Fact::RuleErrorsCounted(fact) => self.ways.change(&fact.error, |way| {
+                way.uncounted = 0;
+                way.recorded_at = record.time;
+            }),
+            Fact::EventReceived(fact) => {
+                for way in &fact.again {
+                    self.ways.change(way, |way| way.uncounted += 1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn set_mode(&mut self, rule: RuleId, mode: Mode, since: Position) {
+        let before = self.modes.get(&rule).map(|set| set.mode);
+        self.modes.insert(rule, ModeSince { mode, since, before });
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((at, key)) = self.ways.first().map(|(at, way)| (*at, (way.rule_id, way.error))) else { return };
+        self.ways.remove(&at);
+        self.way_of.remove(&key);
+    }
+
+    pub(crate) fn commit(&mut self) {
+        self.modes.commit();
+        self.ways.commit();
+        self.way_of.commit();
+    }
+
+    pub(crate) fn undo(&mut self) {
+        self.modes.undo();
+        self.ways.undo();
+        self.way_of.undo();
+    }
+}
