@@ -181,27 +181,12 @@ pub struct Holder {
     pub roles: Vec<String>,
 }
 
-/// The named secrets. All of it is blocking, and what writes returns after the commit.
+/// The named secrets. All of it is blocking, and returns after the commit. Which keys are set is in the read models.
 pub trait Keys: Send + Sync {
-    /// Lists the keys that are set, in the order of their refs; never a value.
-    fn list(&self) -> Result<Vec<KeyEntry>, Declined>;
     /// Seals a new value in the vault and makes it the current one.
     fn set(&self, key: &KeyRef, value: Secret, by: &OnBehalf) -> Result<SetKey, Declined>;
     /// Forgets a key.
     fn remove(&self, key: &KeyRef, by: &OnBehalf) -> Result<Committed, Declined>;
-}
-
-/// A key that is set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyEntry {
-    /// The key.
-    pub key: KeyRef,
-    /// The version that is current, from 1.
-    pub version: u32,
-    /// When it was set.
-    pub set_at: Timestamp,
-    /// Who set it.
-    pub set_by: Actor,
 }
 
 /// A key that was set.
@@ -213,35 +198,18 @@ pub struct SetKey {
     pub committed: Committed,
 }
 
-/// The named tokens. All of it is blocking, and what writes returns after the commit.
+/// The named tokens. All of it is blocking, and returns after the commit. Which tokens there are is in the read models.
 pub trait Tokens: Send + Sync {
-    /// Lists the tokens that are in force, in the order of their names; never a secret.
-    fn list(&self) -> Result<Vec<TokenEntry>, Declined>;
     /// Makes a token; its secret is given this once.
     fn add(&self, name: &str, roles: &[String], by: &OnBehalf) -> Result<NewToken, Declined>;
     /// Lets the holder of a token in no more.
     fn revoke(&self, name: &str, by: &OnBehalf) -> Result<Committed, Declined>;
 }
 
-/// A token that is in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenEntry {
-    /// Its id.
-    pub id: TokenId,
-    /// Its name.
-    pub name: String,
-    /// Its roles.
-    pub roles: Vec<String>,
-    /// When it was added.
-    pub added_at: Timestamp,
-    /// Who added it.
-    pub added_by: Actor,
-}
-
 /// A token that was made.
 pub struct NewToken {
-    /// What it is.
-    pub entry: TokenEntry,
+    /// Its id.
+    pub id: TokenId,
     /// The whole token, `ens_<id>_<secret>`: it is not kept, and cannot be shown again.
     pub token: Secret,
     /// What the sequencer said.
@@ -307,18 +275,12 @@ pub struct NodeStatus {
     pub epoch: Epoch,
     /// The log's newest position and the chain's hash there.
     pub head: Head,
-    /// The position that the read models have reached.
-    pub views_at: Position,
     /// The catalog's revision.
     pub catalog: CatalogRevision,
-    /// How many executions are open.
-    pub open_executions: u64,
     /// How many attempts may run at once here.
     pub workers: u32,
     /// How many run.
     pub workers_busy: u32,
-    /// How many reactions are parked.
-    pub parked_reactions: u64,
     /// How much of the disk under the data directory is free, in bytes; none where the machine does not say.
     pub disk_free_bytes: Option<u64>,
     /// How much memory the node's process holds, in bytes; none where the machine does not say.
