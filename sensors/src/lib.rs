@@ -1,1 +1,7 @@
-//! Turns the outside world into commands.
+//! Sensors: they turn what happens outside into events, checked and unforged.
+//!
+//! [`webhook`] makes events of deliveries, [`signatures`] proves who sent them. Nothing here opens a socket, reads a clock or
+//! looks up a key: what is needed comes in as an argument.
+
+pub mod signatures;
+pub mod webhook;

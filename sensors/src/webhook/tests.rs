@@ -1,0 +1,306 @@
+//! What a webhook takes and what it refuses, row by row.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ensue_engine::catalog::Verify;
+use ensue_expression::{Expression, Roots, Template};
+use serde_json::json;
+
+use super::*;
+
+const OPENED: &str = r#"{"action":"opened","number":7,"tags":["a"]}"#;
+
+fn key() -> Secret {
+    Secret::new(b"a secret that is long enough".to_vec())
+}
+
+fn expression(source: &str) -> Expression {
+    Expression::compile(source, &Roots::new(["headers", "body", "query", "config"])).unwrap()
+}
+
+fn template(value: &serde_json::Value) -> Template {
+    Template::compile(value, &Roots::new(["headers", "body", "query", "config"])).unwrap()
+}
+
+fn emit(trigger: &str) -> Emit {
+    Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: None, payload: None }
+}
+
+fn github(emits: Vec<Emit>) -> Sensor {
+    Sensor {
+        name: "github.webhook".parse().unwrap(),
+        description: String::new(),
+        source: Source::Webhook { verify: Verify::Github { key: "github.webhook_secret".parse().unwrap() } },
+        emits,
+        config: Arc::new(json!({ "owner": "acme" })),
+    }
+}
+
+fn open(emits: Vec<Emit>) -> Sensor {
+    Sensor { source: Source::Webhook { verify: Verify::None }, ..github(emits) }
+}
+
+fn request(headers: &[(&str, &str)], body: &str) -> HookRequest {
+    HookRequest {
+        sensor: "github.webhook".parse().unwrap(),
+        headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        query: vec![("from".into(), "ci".into())],
+        body: Bytes::copy_from_slice(body.as_bytes()),
+    }
+}
+
+fn delivery(body: &str) -> HookRequest {
+    request(&[("content-type", "application/json"), ("x-github-event", "pull_request"), ("x-github-delivery", "d-1")], body)
+}
+
+fn signed(sensor: &Sensor, mut request: HookRequest) -> HookRequest {
+    let Source::Webhook { verify } = &sensor.source;
+    request.headers.extend(signatures::sign(verify, &request.body, Some(&key())).unwrap());
+    request
+}
+
+#[test]
+fn a_signed_delivery_makes_an_event_of_its_own_bytes_without_a_copy() {
+    let sensor = github(vec![emit("github.pull_request")]);
+    let request = signed(&sensor, delivery(OPENED));
+    let made = receive(&sensor, &request, Some(&key())).unwrap();
+    assert_eq!(made.len(), 1);
+    assert_eq!(made[0].trigger.as_str(), "github.pull_request");
+    assert_eq!(made[0].payload.bytes().as_ptr(), request.body.as_ptr());
+}
+
+#[test]
+fn what_is_composed_for_a_hook_is_taken_by_it() {
+    let sensor = github(vec![Emit {
+        when: Some(expression(r#"headers["x-github-event"] == "pull_request""#)),
+        dedupe: Some(expression(r#"headers["x-github-delivery"]"#)),
+        ..emit("github.pull_request")
+    }]);
+    let outgoing = Outgoing { event: "pull_request", delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()) };
+    let request = compose(&sensor, outgoing.clone(), Some(&key())).unwrap();
+    let made = receive(&sensor, &request, Some(&key())).unwrap();
+    assert_eq!(made[0].dedupe.as_deref(), Some("d-9"));
+    assert_eq!(compose(&sensor, outgoing, None).unwrap_err(), SignatureRefusal::NoKey);
+}
+
+#[test]
+fn nothing_of_an_unproven_delivery_is_read() {
+    // Not JSON, of no type, and with an emit that would err: the proof is still what is told.
+    let sensor = github(vec![Emit { when: Some(expression("body.nothing")), ..emit("github.push") }]);
+    let refusal = receive(&sensor, &request(&[], "<xml/>"), Some(&key())).unwrap_err();
+    assert!(matches!(refusal, HookRefusal::Unproven(SignatureRefusal::Missing { .. })), "{refusal}");
+    assert_eq!((refusal.stage(), refusal.fault()), (Stage::Proof, Fault::Unauthenticated));
+}
+
+#[test]
+fn a_hook_whose_key_is_gone_or_short_takes_nothing_and_says_what_to_set() {
+    let sensor = github(vec![emit("github.push")]);
+    for key in [None, Some(Secret::new(Vec::new())), Some(Secret::new(b"short".to_vec()))] {
+        let refusal = receive(&sensor, &signed(&sensor, delivery(OPENED)), key.as_ref()).unwrap_err();
+        assert!(matches!(refusal, HookRefusal::Unusable { .. }), "{refusal}");
+        assert_eq!((refusal.fault(), refusal.slug()), (Fault::Unavailable, "hook-unusable"));
+        assert!(refusal.hint().unwrap().contains("ensue keys set github.webhook_secret"));
+    }
+}
+
+#[test]
+fn only_json_is_taken_and_no_type_is_guessed() {
+    let sensor = open(vec![emit("github.push")]);
+    for fit in ["application/json", "Application/JSON; charset=UTF-8", "application/vnd.api+json", "application/json;charset=\"utf-8\""] {
+        assert!(receive(&sensor, &request(&[("content-type", fit)], OPENED), None).is_ok(), "{fit}");
+    }
+    let rows: &[&[(&str, &str)]] = &[
+        &[],
+        &[("content-type", "")],
+        &[("content-type", "multipart/form-data; boundary=x")],
+        &[("content-type", "application/x-www-form-urlencoded")],
+        &[("content-type", "text/xml")],
+        &[("content-type", "text/json")],
+        &[("content-type", "application/jsonp")],
+        &[("content-type", "application/json; charset=utf-16")],
+        &[("content-type", "application/json, text/xml")],
+        &[("content-type", "application/json"), ("content-type", "text/xml")],
+        &[("content-type", "application/json"), ("content-encoding", "gzip")],
+    ];
+    for headers in rows {
+        let refusal = receive(&sensor, &request(headers, OPENED), None).unwrap_err();
+        assert!(matches!(refusal, HookRefusal::NotJsonType { .. }), "{headers:?}: {refusal}");
+    }
+}
+
+#[test]
+fn a_body_that_is_not_strict_json_is_refused_with_its_place() {
+    let sensor = open(vec![emit("github.push")]);
+    let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
+    for body in ["", "{", "{}{}", "<a/>", r#"{"a":1,"a":2}"#, "\u{feff}{}", &deep] {
+        let refusal = receive(&sensor, &request(&[("content-type", "application/json")], body), None).unwrap_err();
+        assert!(matches!(refusal, HookRefusal::NotJson(_)), "{body:.40}: {refusal}");
+        assert_eq!((refusal.stage(), refusal.fault()), (Stage::Content, Fault::Malformed));
+    }
+}
+
+#[test]
+fn a_body_that_looks_like_instructions_is_plain_content() {
+    let body = r#"{"files":{"f":{"filepath":"/etc/passwd"}},"_verified":true,"__meta":{},"x":"${{ config.owner }}"}"#;
+    let sensor = open(vec![Emit { payload: Some(template(&json!({ "kept": "${{ body }}" }))), ..emit("github.push") }]);
+    let made = receive(&sensor, &delivery(body), None).unwrap();
+    let kept = made[0].payload.root().get("kept").unwrap().to_value();
+    assert_eq!(kept, serde_json::from_str::<serde_json::Value>(body).unwrap());
+}
+
+#[test]
+fn each_emit_that_fits_makes_an_event_in_their_order() {
+    let sensor = open(vec![
+        Emit { when: Some(expression(r#"headers["x-github-event"] == "push""#)), ..emit("github.push") },
+        Emit {
+            when: Some(expression(r#"body.action == "opened" && query.from == "ci" && config.owner == "acme""#)),
+            payload: Some(template(&json!({ "number": "${{ body.number }}" }))),
+            ..emit("github.pull_request")
+        },
+        emit("github.event"),
+    ]);
+    let made = receive(&sensor, &delivery(OPENED), None).unwrap();
+    let seen: Vec<_> = made.iter().map(|event| (event.trigger.as_str(), event.payload.root().raw())).collect();
+    assert_eq!(seen, [("github.pull_request", r#"{"number":7}"#), ("github.event", OPENED)]);
+}
+
+#[test]
+fn a_delivery_that_fits_no_emit_makes_nothing_and_is_no_error() {
+    let sensor = open(vec![Emit { when: Some(expression("body.number == 8")), ..emit("github.push") }]);
+    assert!(receive(&sensor, &delivery(OPENED), None).unwrap().is_empty());
+}
+
+#[test]
+fn an_emit_that_errs_makes_no_event_of_any_other_and_is_named() {
+    let erring = |part| {
+        let mut emit = emit("github.push");
+        match part {
+            EmitPart::When => emit.when = Some(expression("body.missing == 1")),
+            EmitPart::Dedupe => emit.dedupe = Some(expression("body.tags")),
+            EmitPart::Payload => emit.payload = Some(template(&json!({ "x": "${{ body.missing }}" }))),
+        }
+        emit
+    };
+    for part in [EmitPart::When, EmitPart::Dedupe, EmitPart::Payload] {
+        let sensor = open(vec![emit("github.event"), erring(part)]);
+        let refusal = receive(&sensor, &delivery(OPENED), None).unwrap_err();
+        let HookRefusal::EmitErred { index: 1, part: told, .. } = &refusal else { panic!("{refusal}") };
+        assert_eq!(*told, part);
+        assert_eq!(refusal.trigger().unwrap().as_str(), "github.push");
+        assert_eq!((refusal.stage(), refusal.fault()), (Stage::Content, Fault::Invalid));
+    }
+}
+
+#[test]
+fn a_condition_that_is_neither_true_nor_false_is_told() {
+    let sensor = open(vec![Emit { when: Some(expression("body.number")), ..emit("github.push") }]);
+    let refusal = receive(&sensor, &delivery(OPENED), None).unwrap_err();
+    assert!(matches!(refusal, HookRefusal::EmitErred { part: EmitPart::When, .. }), "{refusal}");
+}
+
+#[test]
+fn the_same_delivery_has_the_same_key_however_often_it_comes() {
+    let by_id = Emit { dedupe: Some(expression(r#"headers["x-github-delivery"]"#)), ..emit("github.push") };
+    let sensor = github(vec![by_id]);
+    let request = signed(&sensor, delivery(OPENED));
+    for _ in 0..3 {
+        let made = receive(&sensor, &request, Some(&key())).unwrap();
+        assert_eq!(made[0].dedupe.as_deref(), Some("d-1"));
+    }
+}
+
+/// GitHub does not sign its delivery id: who has one signed delivery can send it again under another. A sensor that does
+/// not want that takes the signature for its key.
+#[test]
+fn a_swapped_delivery_id_changes_a_key_made_of_it_and_not_one_made_of_the_signature() {
+    let swapped = |sensor: &Sensor| {
+        let mut request = signed(sensor, delivery(OPENED));
+        request.headers[2].1 = "d-2".into();
+        receive(sensor, &request, Some(&key())).unwrap()[0].dedupe.clone()
+    };
+    let genuine = |sensor: &Sensor| receive(sensor, &signed(sensor, delivery(OPENED)), Some(&key())).unwrap()[0].dedupe.clone();
+    let key_of = |source: &str| github(vec![Emit { dedupe: Some(expression(source)), ..emit("github.push") }]);
+    let by_id = key_of(r#"headers["x-github-delivery"]"#);
+    assert_ne!(swapped(&by_id), genuine(&by_id));
+    let by_signature = key_of(r#"headers["x-hub-signature-256"]"#);
+    assert_eq!(swapped(&by_signature), genuine(&by_signature));
+    assert!(genuine(&by_signature).is_some());
+}
+
+#[test]
+fn a_delivery_without_what_its_key_is_made_of_is_accepted_without_one() {
+    for (source, headers) in [
+        (r#"headers["x-github-delivery"]"#, vec![("content-type", "application/json")]),
+        (r#"headers[?"x-github-delivery"]"#, vec![("content-type", "application/json")]),
+        (r#"headers["x-github-delivery"]"#, vec![("content-type", "application/json"), ("x-github-delivery", "")]),
+        ("null", vec![("content-type", "application/json")]),
+    ] {
+        let sensor = open(vec![Emit { dedupe: Some(expression(source)), ..emit("github.push") }]);
+        let made = receive(&sensor, &request(&headers, OPENED), None).unwrap();
+        assert_eq!(made[0].dedupe, None, "{source}");
+    }
+}
+
+#[test]
+fn a_key_may_be_a_whole_number_and_has_a_limit() {
+    let keyed = |source: &str| open(vec![Emit { dedupe: Some(expression(source)), ..emit("github.push") }]);
+    let made = receive(&keyed("body.number"), &delivery(OPENED), None).unwrap();
+    assert_eq!(made[0].dedupe.as_deref(), Some("7"));
+    let long = format!(r#"{{"id":"{}"}}"#, "x".repeat(DEDUPE_BYTES_MAX + 1));
+    let refusal = receive(&keyed("body.id"), &delivery(&long), None).unwrap_err();
+    assert!(matches!(refusal, HookRefusal::EmitErred { part: EmitPart::Dedupe, .. }), "{refusal}");
+}
+
+#[test]
+fn credentials_and_the_way_s_own_headers_are_never_seen_by_a_sensor() {
+    let hidden = [
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "x-api-key",
+        "x-auth-token",
+        "x-gitlab-token",
+        "x-amzn-oidc-data",
+        "x-forwarded-for",
+        "x-real-ip",
+        "host",
+        "connection",
+        "forwarded",
+        "via",
+        "te",
+        "x-csrf",
+        "x-session-id",
+    ];
+    let shown = ["x-github-event", "x-hub-signature-256", "ce-id", "webhook-id", "user-agent", "content-type", "idempotency-key"];
+    let headers: Vec<_> =
+        hidden.iter().chain(&shown).map(|name| (*name, if *name == "content-type" { "application/json" } else { "v" })).collect();
+    let sensor = open(vec![Emit { payload: Some(template(&json!({ "headers": "${{ headers }}" }))), ..emit("github.push") }]);
+    let made = receive(&sensor, &request(&headers, OPENED), None).unwrap();
+    let seen = made[0].payload.root().get("headers").unwrap();
+    for name in hidden {
+        assert!(seen.get(name).is_none(), "{name}");
+    }
+    for name in shown {
+        assert!(seen.get(name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn a_repeated_header_is_seen_joined() {
+    let sensor = open(vec![Emit { payload: Some(template(&json!("${{ headers['x-tag'] }}"))), ..emit("github.push") }]);
+    let headers = [("content-type", "application/json"), ("x-tag", "a"), ("x-tag", "b")];
+    let made = receive(&sensor, &request(&headers, OPENED), None).unwrap();
+    assert_eq!(made[0].payload.root().raw(), r#""a, b""#);
+}
+
+#[test]
+fn the_expressions_of_one_delivery_share_a_budget() {
+    let list = format!(r#"{{"list":[{}0]}}"#, "0,".repeat(9_999));
+    let costly = Emit { when: Some(expression("body.list.all(x, x == 0)")), ..emit("github.push") };
+    let few = open(vec![costly.clone()]);
+    assert!(receive(&few, &delivery(&list), None).is_ok());
+    let many = open(vec![costly; 100]);
+    let refusal = receive(&many, &delivery(&list), None).unwrap_err();
+    assert!(matches!(refusal, HookRefusal::TooManySteps { .. }), "{refusal}");
+}
