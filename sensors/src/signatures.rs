@@ -72,7 +72,7 @@ pub fn check(verify: &Verify, headers: &[(String, String)], body: &[u8], key: Op
         Some(scheme) => {
             let key = usable(key)?;
             let claimed = scheme.decode(only(headers, scheme.header)?)?;
-            if scheme.algorithm.is_mac_of(&claimed, body, key) {
+            if scheme.algorithm.verifies(&claimed, body, key) {
                 Ok(())
             } else {
                 Err(SignatureRefusal::Wrong { header: scheme.header.to_owned() })
@@ -149,7 +149,7 @@ impl<'v> Scheme<'v> {
 trait MacOf {
     fn mac_bytes(self) -> usize;
     fn mac(self, body: &[u8], key: &[u8]) -> Vec<u8>;
-    fn is_mac_of(self, claimed: &[u8], body: &[u8], key: &[u8]) -> bool;
+    fn verifies(self, claimed: &[u8], body: &[u8], key: &[u8]) -> bool;
 }
 
 impl MacOf for HmacAlgorithm {
@@ -167,7 +167,7 @@ impl MacOf for HmacAlgorithm {
         }
     }
 
-    fn is_mac_of(self, claimed: &[u8], body: &[u8], key: &[u8]) -> bool {
+    fn verifies(self, claimed: &[u8], body: &[u8], key: &[u8]) -> bool {
         match self {
             Self::Sha256 => fed::<Hmac<Sha256>>(body, key).verify_slice(claimed).is_ok(),
             Self::Sha512 => fed::<Hmac<Sha512>>(body, key).verify_slice(claimed).is_ok(),
