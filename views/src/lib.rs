@@ -1,1 +1,39 @@
-//! The pure folds that the API reads.
+//! The pure folds that the API reads: one file per view, each a struct, the key a record touches, and `project`.
+//!
+//! Read in this order: [`view`] says what a view is; [`events`], [`enforcements`] and [`executions`] are an event's life;
+//! [`rules`], [`packs`], [`keys`], [`tokens`], [`dead_letters`], [`parked_reactions`] and [`totals`] are what else is shown;
+//! [`timeline`] tells an execution's records to people; [`store`] has the ports that keep views and give them out; [`projector`]
+//! folds batches of records and keeps a store up with the log.
+//!
+//! Nothing here does I/O or reads a clock: rebuilding a view from the log gives, byte for byte, what the live one holds.
+
+mod bounds;
+pub mod dead_letters;
+pub mod enforcements;
+pub mod events;
+pub mod executions;
+pub mod keys;
+pub mod packs;
+pub mod parked_reactions;
+pub mod projector;
+pub mod rules;
+pub mod store;
+pub mod timeline;
+pub mod tokens;
+pub mod totals;
+pub mod view;
+
+pub use dead_letters::DeadLetter;
+pub use enforcements::Enforcement;
+pub use events::Event;
+pub use executions::{Attempt, Execution};
+pub use keys::Key;
+pub use packs::Pack;
+pub use parked_reactions::ParkedReaction;
+pub use projector::Projector;
+pub use rules::RuleActivity;
+pub use store::{ListQuery, Row, ViewError, ViewReader, ViewStore};
+pub use timeline::TimelineEntry;
+pub use tokens::Token;
+pub use totals::Totals;
+pub use view::{Column, Handle, Term, View, ViewName};

@@ -1,0 +1,53 @@
+//! How texts are kept within a document's bounds.
+
+/// Cuts a text so that it takes at most `bytes_max` bytes as a JSON string's content, at a character's border and with a mark.
+pub(crate) fn cut(text: &str, bytes_max: usize) -> String {
+    const MARK: &str = " … (cut)";
+    let mut escaped = 0;
+    let mut end_with_mark = 0;
+    for (at, character) in text.char_indices() {
+        if escaped + MARK.len() <= bytes_max {
+            end_with_mark = at;
+        }
+        escaped += escaped_bytes(character);
+        if escaped > bytes_max {
+            return format!("{}{MARK}", &text[..end_with_mark]);
+        }
+    }
+    text.to_owned()
+}
+
+fn escaped_bytes(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        _ => character.len_utf8(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_text_that_fits_stays_as_it_is() {
+        assert_eq!(cut("exactly ten", 11), "exactly ten");
+    }
+
+    #[test]
+    fn a_text_that_is_cut_says_so() {
+        assert_eq!(cut("a message that is too long", 20), "a message … (cut)".to_owned());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_fits_as_json(text in ".{0,200}|[\\x00-\\x1f\"\\\\]{0,200}", bytes_max in 16usize..200) {
+            let kept = cut(&text, bytes_max);
+            let json = serde_json::to_string(&kept).unwrap();
+            prop_assert!(json.len() - 2 <= bytes_max, "{json}");
+            prop_assert!(kept == text || kept.ends_with("(cut)"));
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Executions: where each run of an action stands, with its last attempts.
+//!
+//! Parameters and results are handles; the timeline is read from the log ([`timeline`](crate::timeline)), output from where it is
+//! kept.
+
+use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Settlement};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id};
+use ensue_engine::names::{ActionRef, RuleRef};
+use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
+use ensue_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::bounds::cut;
+use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
+
+/// The version of the fold and the document.
+pub const VERSION: u32 = 1;
+
+/// What executions can be filtered by.
+pub const COLUMNS: &[Column] = &[Column::Status, Column::Action, Column::Rule, Column::Correlation];
+
+/// How many attempts are shown of an execution: the last.
+pub const ATTEMPTS_MAX: usize = 20;
+
+/// The most bytes that a text of outside is shown with.
+const TEXT_BYTES_MAX: usize = 512;
+
+/// An execution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Execution {
+    /// Its id.
+    pub id: ExecutionId,
+    /// The place of the request in the log.
+    pub position: Position,
+    /// The action.
+    pub action: ActionRef,
+    /// Where it stands.
+    pub status: Status,
+    /// Its parameters, complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub params: Option<Handle>,
+    /// What it gave: that of its last attempt, or of who settled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Handle>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// How many attempts were started.
+    pub attempt: u32,
+    /// The rule that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleRef>,
+    /// The event that the rule decided on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
+    /// The decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforcement: Option<EnforcementId>,
+    /// The execution it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ExecutionId>,
+    /// −100 … 100; higher goes first.
+    pub priority: i8,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// When its first attempt was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// The first record of the chain it stands in: its own id where it begins one.
+    pub correlation: Id,
+    /// Who asked for it, as the log writes actors.
+    pub actor: String,
+    /// The catalog in which it and all it needs is looked up.
+    pub catalog: CatalogRevision,
+    /// What a person said became of it, where it was unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Settled>,
+    /// Its attempts, oldest first: the last [`ATTEMPTS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+}
+
+/// Where an execution stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It waits for a worker.
+    Queued,
+    /// A worker runs it.
+    Running,
+    /// A worker was asked to stop it.
+    Cancelling,
+    /// It is unknown whether it took effect; a person is asked.
+    Indeterminate,
+    /// It ended with a result.
+    Succeeded,
+    /// It failed for good.
+    Failed,
+    /// It took too long.
+    TimedOut,
+    /// It ended because it was asked to.
+    Cancelled,
+}
+
+impl Status {
+    /// Lists all statuses.
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Running,
+        Self::Cancelling,
+        Self::Indeterminate,
+        Self::Succeeded,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Cancelled,
+    ];
+
+    /// Gives the name as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Cancelling => "cancelling",
+            Self::Indeterminate => "indeterminate",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Says whether it is for good.
+    pub fn is_end(self) -> bool {
+        match self {
+            Self::Queued | Self::Running | Self::Cancelling | Self::Indeterminate => false,
+            Self::Succeeded | Self::Failed | Self::TimedOut | Self::Cancelled => true,
+        }
+    }
+}
+
+/// One try of an execution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its id.
+    pub id: AttemptId,
+    /// Which try, from 1.
+    pub number: u32,
+    /// Its fencing token.
+    pub token: u64,
+    /// The worker that took it.
+    pub worker: String,
+    /// Where it stands.
+    pub status: AttemptStatus,
+    /// When the worker might begin.
+    pub started_at: Timestamp,
+    /// When its end was reported, or its loss noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Why it failed; a long message is cut, that of the execution is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// What it gave although it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Handle>,
+    /// What is known of it, where it was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+    /// What its worker said after it had been given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_report: Option<LateReport>,
+}
+
+/// Where an attempt stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptStatus {
+    /// A worker has it.
+    Running,
+    /// It gave a result.
+    Succeeded,
+    /// It gave none.
+    Failed,
+    /// It took too long.
+    TimedOut,
+    /// It was stopped because somebody asked for that.
+    Cancelled,
+    /// Its worker is gone.
+    Lost,
+}
+
+/// What a worker said of an attempt that had been given up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LateReport {
+    /// When.
+    pub at: Timestamp,
+    /// Why it failed; none where it succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// What it gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Handle>,
+}
+
+/// What a person said became of an execution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settled {
+    /// What.
+    pub outcome: SettledAs,
+    /// Who, as the log writes actors.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The names of what a person may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettledAs {
+    /// It took effect.
+    Succeeded,
+    /// It did not.
+    Failed,
+    /// It did not, and is tried again.
+    Retry,
+}
+
+impl View for Execution {
+    const NAME: ViewName = ViewName::Executions;
+    type Key = ExecutionId;
+
+    fn key(record: &Record) -> Option<Touch<ExecutionId>> {
+        let StreamId::Execution(id) = &record.stream else { return None };
+        match &record.fact {
+            Fact::ExecutionRequested(_) => Some(Touch::Begins(*id)),
+            _ => Some(Touch::Changes(*id)),
+        }
+    }
+
+    fn project(before: Option<Self>, record: &Record) -> Option<Self> {
+        if let Fact::ExecutionRequested(_) = &record.fact {
+            return Self::requested(record);
+        }
+        let mut execution = before?;
+        execution.change(record);
+        Some(execution)
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn began_at(&self) -> Timestamp {
+        self.requested_at
+    }
+
+    fn columns(&self) -> Vec<Option<Term>> {
+        vec![
+            Some(self.status.as_str().into()),
+            Some(self.action.as_str().into()),
+            self.rule.as_ref().map(|rule| rule.as_str().into()),
+            Some(self.correlation.into()),
+        ]
+    }
+
+    fn life(&self) -> Life {
+        if self.status.is_end() { Life::Settled } else { Life::Alive }
+    }
+}
+
+impl Execution {
+    fn requested(record: &Record) -> Option<Self> {
+        let (Fact::ExecutionRequested(fact), StreamId::Execution(id)) = (&record.fact, &record.stream) else { return None };
+        Some(Self {
+            id: *id,
+            position: record.position,
+            action: fact.action.clone(),
+            status: Status::Queued,
+            params: record.body_handle().map(Handle::from),
+            result: None,
+            error: None,
+            attempt: 0,
+            rule: fact.rule.clone(),
+            event: fact.event,
+            enforcement: fact.enforcement,
+            parent: None,
+            priority: fact.priority,
+            requested_at: record.time,
+            started_at: None,
+            ended_at: None,
+            correlation: record.cause.root,
+            actor: cut(&record.actor.to_string(), TEXT_BYTES_MAX),
+            catalog: fact.catalog,
+            settled: None,
+            attempts: Vec::new(),
+        })
+    }
+
+    fn change(&mut self, record: &Record) {
+        let body = record.body_handle().map(Handle::from);
+        match &record.fact {
+            Fact::AttemptStarted(fact) => {
+                if self.attempts.len() == ATTEMPTS_MAX {
+                    self.attempts.remove(0);
+                }
+                self.attempts.push(Attempt {
+                    id: AttemptId(record.id),
+                    number: fact.number,
+                    token: fact.token,
+                    worker: cut(&fact.worker, TEXT_BYTES_MAX),
+                    status: AttemptStatus::Running,
+                    started_at: record.time,
+                    ended_at: None,
+                    error: None,
+                    result: None,
+                    evidence: None,
+                    late_report: None,
+                });
+                self.attempt = fact.number;
+                self.status = Status::Running;
+                self.started_at.get_or_insert(record.time);
+            }
+            Fact::AttemptSucceeded(fact) => {
+                self.end_attempt(fact.attempt, AttemptStatus::Succeeded, record.time);
+                self.result = body;
+            }
+            Fact::AttemptFailed(fact) => {
+                let status = match fact.error.kind {
+                    FailureKind::Timeout => AttemptStatus::TimedOut,
+                    FailureKind::Cancelled => AttemptStatus::Cancelled,
+                    _ => AttemptStatus::Failed,
+                };
+                if let Some(attempt) = self.end_attempt(fact.attempt, status, record.time) {
+                    attempt.error = Some(shortened(&fact.error));
+                    attempt.result = body;
+                }
+            }
+            Fact::AttemptLost(fact) => {
+                if let Some(attempt) = self.end_attempt(fact.attempt, AttemptStatus::Lost, record.time) {
+                    attempt.evidence = Some(fact.evidence);
+                }
+                // What may not be tried again leaves the queue with the next record, in the same commit.
+                if self.status == Status::Running {
+                    self.status = Status::Queued;
+                }
+            }
+            Fact::AttemptReportedLate(fact) => {
+                if let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == fact.attempt) {
+                    attempt.late_report = Some(LateReport { at: record.time, error: fact.error.as_ref().map(shortened), result: body });
+                }
+            }
+            Fact::ExecutionSucceeded(_) => self.end(Status::Succeeded, None, record.time),
+            Fact::ExecutionFailed(fact) => self.end(Status::Failed, Some(fact.error.clone()), record.time),
+            Fact::ExecutionTimedOut(fact) => self.end(Status::TimedOut, Some(fact.error.clone()), record.time),
+            Fact::ExecutionCancelled(_) => self.end(Status::Cancelled, None, record.time),
+            Fact::ExecutionCancelRequested(_) => self.status = Status::Cancelling,
+            Fact::ExecutionBecameIndeterminate(_) => self.status = Status::Indeterminate,
+            Fact::ExecutionSettled(fact) => {
+                let outcome = match &fact.outcome {
+                    Settlement::Succeeded => SettledAs::Succeeded,
+                    Settlement::Failed { .. } => SettledAs::Failed,
+                    Settlement::Retry => SettledAs::Retry,
+                };
+                match outcome {
+                    SettledAs::Succeeded => self.result = body,
+                    SettledAs::Failed => {}
+                    SettledAs::Retry => self.status = Status::Queued,
+                }
+                let by = cut(&record.actor.to_string(), TEXT_BYTES_MAX);
+                self.settled = Some(Settled { outcome, by, at: record.time });
+            }
+            _ => {}
+        }
+    }
+
+    fn end_attempt(&mut self, id: AttemptId, status: AttemptStatus, at: Timestamp) -> Option<&mut Attempt> {
+        let attempt = self.attempts.iter_mut().rev().find(|attempt| attempt.id == id)?;
+        attempt.status = status;
+        attempt.ended_at = Some(at);
+        Some(attempt)
+    }
+
+    fn end(&mut self, status: Status, error: Option<Failure>, at: Timestamp) {
+        self.status = status;
+        self.error = error;
+        self.ended_at = Some(at);
+    }
+}
+
+fn shortened(error: &Failure) -> Failure {
+    Failure { kind: error.kind, message: cut(&error.message, TEXT_BYTES_MAX), detail: error.detail }
+}

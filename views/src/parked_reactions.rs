@@ -1,0 +1,89 @@
+//! Reactions that a bug of ours stopped, and that wait for an operator to retry or dismiss them.
+//!
+//! One that was retried or dismissed is gone from here; the log tells its story.
+
+use std::fmt;
+
+use ensue_engine::fact::Fact;
+use ensue_engine::record::{Position, Record};
+use ensue_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::view::{Column, Life, Term, Touch, View, ViewName};
+
+/// The version of the fold and the document.
+pub const VERSION: u32 = 1;
+
+/// What parked reactions can be filtered by: nothing.
+pub const COLUMNS: &[Column] = &[];
+
+/// A reaction that waits for an operator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ParkedReaction {
+    /// The record that it is owed to.
+    pub of: Position,
+    /// The place in the log where it was parked.
+    pub position: Position,
+    /// Which of the record's consequences.
+    pub next: u32,
+    /// What went wrong.
+    pub error: String,
+    /// When it was parked.
+    pub parked_at: Timestamp,
+}
+
+/// The position of the record that a reaction is owed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OwedTo(pub Position);
+
+impl fmt::Display for OwedTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<OwedTo> for Term {
+    fn from(owed_to: OwedTo) -> Self {
+        Self::Text(owed_to.to_string())
+    }
+}
+
+impl View for ParkedReaction {
+    const NAME: ViewName = ViewName::ParkedReactions;
+    type Key = OwedTo;
+
+    fn key(record: &Record) -> Option<Touch<OwedTo>> {
+        match &record.fact {
+            Fact::ReactionParked(fact) => Some(Touch::Changes(OwedTo(fact.of))),
+            Fact::ReactionRetried(fact) => Some(Touch::Changes(OwedTo(fact.of))),
+            Fact::ReactionDismissed(fact) => Some(Touch::Changes(OwedTo(fact.of))),
+            _ => None,
+        }
+    }
+
+    fn project(before: Option<Self>, record: &Record) -> Option<Self> {
+        match &record.fact {
+            Fact::ReactionParked(fact) => {
+                Some(Self { of: fact.of, position: record.position, next: fact.next, error: fact.error.clone(), parked_at: record.time })
+            }
+            Fact::ReactionRetried(_) | Fact::ReactionDismissed(_) => None,
+            _ => before,
+        }
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn began_at(&self) -> Timestamp {
+        self.parked_at
+    }
+
+    fn columns(&self) -> Vec<Option<Term>> {
+        Vec::new()
+    }
+
+    fn life(&self) -> Life {
+        Life::Settled
+    }
+}

@@ -1,0 +1,191 @@
+//! Keeps a store of views up with the log: folds batches of records, and says which rows change.
+//!
+//! It reads no log and waits for nothing: the follower in the node does.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ensue_engine::record::{Position, Record};
+
+use crate::dead_letters::DeadLetter;
+use crate::enforcements::Enforcement;
+use crate::events::Event;
+use crate::executions::Execution;
+use crate::keys::Key;
+use crate::packs::Pack;
+use crate::parked_reactions::ParkedReaction;
+use crate::rules::RuleActivity;
+use crate::store::{Change, Changes, NewRow, Row, ViewError, ViewStore};
+use crate::tokens::Token;
+use crate::totals::Totals;
+use crate::view::{Life, Term, Touch, View, ViewName};
+
+/// How many rows of a view are kept at hand between batches, because they are likely to change again.
+pub const ROWS_AT_HAND_MAX: usize = 10_000;
+
+/// Folds records into views, batch by batch. A row that is likely to change again is kept at hand as what it is, and written
+/// as JSON once a batch; what is kept at hand never changes what comes out.
+#[derive(Default)]
+pub struct Projector {
+    events: Fold<Event>,
+    enforcements: Fold<Enforcement>,
+    executions: Fold<Execution>,
+    rules: Fold<RuleActivity>,
+    packs: Fold<Pack>,
+    keys: Fold<Key>,
+    tokens: Fold<Token>,
+    dead_letters: Fold<DeadLetter>,
+    parked_reactions: Fold<ParkedReaction>,
+    totals: Fold<Totals>,
+}
+
+/// Does the same with every fold.
+macro_rules! each_fold {
+    ($projector:ident, $fold:ident => $do:expr) => {{
+        each_fold!(@ $projector, $fold => $do; events enforcements executions rules packs keys tokens dead_letters parked_reactions totals);
+    }};
+    (@ $projector:ident, $fold:ident => $do:expr; $($view:ident)*) => {
+        $({ let $fold = &mut $projector.$view; $do; })*
+    };
+}
+
+impl Projector {
+    /// Makes a projector with nothing at hand.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Folds the next records of the log into the store: those that it knows already are passed over, and where one is missing
+    /// nothing changes. After an error the store is as it was, and the same records can be offered again.
+    pub fn advance(&mut self, store: &mut dyn ViewStore, records: &[Record]) -> Result<Position, ViewError> {
+        let at = store.position();
+        let known = records.partition_point(|record| record.position <= at);
+        let Some(first) = records.get(known) else { return Ok(at) };
+        if first.position != at.next() {
+            return Err(ViewError::Gap { at, next: first.position });
+        }
+        let advanced = self.project(&records[known..], &mut |view, keys| store.load(view, keys)).and_then(|changes| store.apply(&changes));
+        match advanced {
+            Ok(()) => Ok(store.position()),
+            Err(error) => {
+                *self = Self::new();
+                Err(error)
+            }
+        }
+    }
+
+    /// Says which rows change with these records; `load` gives the rows that are not at hand. If it fails, or what it says is
+    /// not kept, the projector is ahead of the store and must be made anew: [`advance`](Self::advance) does.
+    pub fn project(&mut self, records: &[Record], load: &mut Load<'_>) -> Result<Changes, ViewError> {
+        each_fold!(self, fold => fold.fetch(records, load)?);
+        for record in records {
+            each_fold!(self, fold => fold.fold(record));
+        }
+        let mut changes = Changes { through: records.last().map(|record| record.position).unwrap_or_default(), rows: Vec::new() };
+        each_fold!(self, fold => fold.finish(&mut changes));
+        Ok(changes)
+    }
+}
+
+/// Gives the rows that a store has under some keys of a view.
+pub type Load<'a> = dyn FnMut(ViewName, &[Term]) -> Result<Vec<Row>, ViewError> + 'a;
+
+/// One view's rows: those that this batch has to do with, and those that are kept for the next.
+struct Fold<V: View> {
+    touched: BTreeMap<V::Key, Slot<V>>,
+    at_hand: BTreeMap<V::Key, V>,
+}
+
+/// A row while a batch is folded.
+struct Slot<V> {
+    /// The record that began the row that the store has under this key.
+    stored: Option<Position>,
+    now: Option<V>,
+}
+
+impl<V: View> Default for Fold<V> {
+    fn default() -> Self {
+        Self { touched: BTreeMap::new(), at_hand: BTreeMap::new() }
+    }
+}
+
+impl<V: View> Fold<V> {
+    /// Has a slot made for each key that the records touch.
+    fn fetch(&mut self, records: &[Record], load: &mut Load<'_>) -> Result<(), ViewError> {
+        let mut missing = BTreeMap::new();
+        for touch in records.iter().filter_map(V::key) {
+            let key = match touch {
+                Touch::Begins(key) => {
+                    self.touched.entry(key).or_insert(Slot { stored: None, now: None });
+                    continue;
+                }
+                Touch::Changes(key) => key,
+            };
+            if self.touched.contains_key(&key) {
+                continue;
+            }
+            match self.at_hand.remove(&key) {
+                Some(row) => {
+                    self.touched.insert(key, Slot { stored: Some(row.position()), now: Some(row) });
+                }
+                None => {
+                    missing.insert(key.clone().into(), key.clone());
+                    self.touched.insert(key, Slot { stored: None, now: None });
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let terms: Vec<Term> = missing.keys().cloned().collect();
+        for row in load(V::NAME, &terms)? {
+            let term = V::NAME.key(&row.key);
+            let Some(slot) = term.and_then(|term| missing.get(&term)).and_then(|key| self.touched.get_mut(key)) else { continue };
+            *slot = Slot { stored: Some(row.position), now: Some(row.read()?) };
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self, record: &Record) {
+        let Some(Touch::Begins(key) | Touch::Changes(key)) = V::key(record) else { return };
+        if let Some(slot) = self.touched.get_mut(&key) {
+            slot.now = V::project(slot.now.take(), record);
+        }
+    }
+
+    /// Writes what changed, in the order of the log, and keeps at hand what is likely to change again.
+    fn finish(&mut self, changes: &mut Changes) {
+        let mut rows = Vec::with_capacity(self.touched.len());
+        for (key, slot) in std::mem::take(&mut self.touched) {
+            let position = slot.now.as_ref().map(V::position);
+            if let Some(stored) = slot.stored.filter(|stored| position != Some(*stored)) {
+                changes.rows.push((V::NAME, Change::Remove { position: stored }));
+            }
+            let Some(row) = slot.now else { continue };
+            let new = NewRow {
+                key: key.clone().into(),
+                position: row.position(),
+                began_at: row.began_at(),
+                columns: row.columns(),
+                document: document(&row),
+            };
+            rows.push(if slot.stored == position { Change::Update(new) } else { Change::Insert(new) });
+            if row.life() == Life::Alive {
+                self.at_hand.insert(key, row);
+            }
+        }
+        // A table that is filled in its own order is filled at its end.
+        rows.sort_by_key(|change| match change {
+            Change::Insert(row) | Change::Update(row) => row.position,
+            Change::Remove { position } => *position,
+        });
+        changes.rows.extend(rows.into_iter().map(|change| (V::NAME, change)));
+        while self.at_hand.len() > ROWS_AT_HAND_MAX {
+            self.at_hand.pop_first();
+        }
+    }
+}
+
+fn document<V: View>(row: &V) -> Bytes {
+    serde_json::to_vec(row).expect("views hold only text, numbers and lists, which always have a JSON form").into()
+}

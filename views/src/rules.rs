@@ -1,0 +1,211 @@
+//! What rules have been doing: their matches by outcome, their errors by kind, and what an operator set over their pack's word.
+//!
+//! What a rule says is the catalog's.
+
+use ensue_engine::catalog::Mode;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{EventId, RuleId};
+use ensue_engine::names::RuleRef;
+use ensue_engine::record::{Position, Record};
+use ensue_engine::rules::facts::Outcome;
+use ensue_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::bounds::cut;
+use crate::view::{Column, Life, Term, Touch, View, ViewName};
+
+/// The version of the fold and the document.
+pub const VERSION: u32 = 1;
+
+/// What rules' activities can be filtered by.
+pub const COLUMNS: &[Column] = &[Column::Rule];
+
+/// How many kinds of error are kept of a rule: those that were seen last.
+pub const ERRORS_MAX: usize = 20;
+
+/// The most bytes that an error's message is kept with.
+const MESSAGE_BYTES_MAX: usize = 2048;
+
+/// What one rule has been doing. A rule that was deleted and created again is another rule, under another id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuleActivity {
+    /// The rule's id.
+    pub id: RuleId,
+    /// Its ref.
+    pub rule: RuleRef,
+    /// The place of the first record that names it.
+    pub position: Position,
+    /// When that was.
+    pub since: Timestamp,
+    /// Its matches, by what became of them.
+    pub matched: Matches,
+    /// When it matched last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched_at: Option<Timestamp>,
+    /// How often it erred; repeats are counted when the log sums them up, at most once a minute.
+    pub erred: u64,
+    /// Its errors by kind, the one seen last first: at most [`ERRORS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<RuleError>,
+    /// What becomes of its matches, where an operator or a suspension set that over what its pack says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Why it is out of the way; none where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Suspension>,
+}
+
+/// Matches by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matches {
+    /// The action was asked for.
+    pub executed: u64,
+    /// The rule only watched.
+    pub shadowed: u64,
+    /// What the rule would have run could not be run so.
+    pub rejected: u64,
+}
+
+impl Matches {
+    /// Counts one more.
+    pub(crate) fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Executed { .. } => self.executed += 1,
+            Outcome::Shadowed => self.shadowed += 1,
+            Outcome::Rejected { .. } => self.rejected += 1,
+        }
+    }
+}
+
+/// One kind of error of a rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuleError {
+    /// The record that has the whole message.
+    pub position: Position,
+    /// The message.
+    pub message: String,
+    /// How often.
+    pub count: u64,
+    /// The first event it erred on so.
+    pub first_event: EventId,
+    /// When that was.
+    pub first_at: Timestamp,
+    /// The newest event it erred on so.
+    pub last_event: EventId,
+    /// When that was.
+    pub last_at: Timestamp,
+}
+
+/// Why a rule is out of the way: a chain of events that led to each other grew too long at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// The event at the end of the chain.
+    pub event: EventId,
+    /// How many events stand in it.
+    pub depth: u32,
+    /// When it was stopped.
+    pub at: Timestamp,
+}
+
+impl View for RuleActivity {
+    const NAME: ViewName = ViewName::Rules;
+    type Key = RuleId;
+
+    fn key(record: &Record) -> Option<Touch<RuleId>> {
+        named(record).map(|(id, _)| Touch::Changes(id))
+    }
+
+    fn project(before: Option<Self>, record: &Record) -> Option<Self> {
+        let Some((id, rule)) = named(record) else { return before };
+        let mut activity = before.unwrap_or_else(|| Self::begun(id, rule.clone(), record));
+        activity.change(record);
+        Some(activity)
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn began_at(&self) -> Timestamp {
+        self.since
+    }
+
+    fn columns(&self) -> Vec<Option<Term>> {
+        vec![Some(self.rule.as_str().into())]
+    }
+
+    fn life(&self) -> Life {
+        Life::Alive
+    }
+}
+
+/// Gives the rule that a record is about.
+fn named(record: &Record) -> Option<(RuleId, &RuleRef)> {
+    match &record.fact {
+        Fact::EnforcementMade(fact) => Some((fact.rule_id, &fact.rule)),
+        Fact::RuleErred(fact) => Some((fact.rule_id, &fact.rule)),
+        Fact::RuleErrorsCounted(fact) => Some((fact.rule_id, &fact.rule)),
+        Fact::RuleModeSet(fact) => Some((fact.rule_id, &fact.rule)),
+        Fact::LoopStopped(fact) => Some((fact.rule_id, &fact.rule)),
+        _ => None,
+    }
+}
+
+impl RuleActivity {
+    fn begun(id: RuleId, rule: RuleRef, record: &Record) -> Self {
+        Self {
+            id,
+            rule,
+            position: record.position,
+            since: record.time,
+            matched: Matches::default(),
+            matched_at: None,
+            erred: 0,
+            errors: Vec::new(),
+            mode: None,
+            suspended: None,
+        }
+    }
+
+    fn change(&mut self, record: &Record) {
+        match &record.fact {
+            Fact::EnforcementMade(fact) => {
+                self.matched.count(&fact.outcome);
+                self.matched_at = Some(record.time);
+            }
+            Fact::RuleErred(fact) => {
+                self.erred += 1;
+                self.errors.truncate(ERRORS_MAX - 1);
+                let error = RuleError {
+                    position: record.position,
+                    message: cut(&fact.message, MESSAGE_BYTES_MAX),
+                    count: 1,
+                    first_event: fact.event,
+                    first_at: record.time,
+                    last_event: fact.event,
+                    last_at: record.time,
+                };
+                self.errors.insert(0, error);
+            }
+            Fact::RuleErrorsCounted(fact) => {
+                self.erred += fact.count;
+                if let Some(at) = self.errors.iter().position(|error| error.position == fact.error) {
+                    let mut error = self.errors.remove(at);
+                    error.count += fact.count;
+                    error.last_event = fact.event;
+                    error.last_at = record.time;
+                    self.errors.insert(0, error);
+                }
+            }
+            Fact::RuleModeSet(fact) => {
+                self.mode = Some(fact.mode);
+                self.suspended = None;
+            }
+            Fact::LoopStopped(fact) => {
+                self.mode = Some(Mode::Disabled);
+                self.suspended = Some(Suspension { event: fact.event, depth: fact.depth, at: record.time });
+            }
+            _ => {}
+        }
+    }
+}

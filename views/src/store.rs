@@ -1,0 +1,221 @@
+//! The ports: who keeps views, and who gives them out.
+//!
+//! What is kept, and when it changes, is decided by the [`projector`](crate::projector).
+
+use bytes::Bytes;
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::record::Position;
+use ensue_engine::time::Timestamp;
+use thiserror::Error;
+
+use crate::view::{Column, Term, View, ViewName};
+
+/// The most rows that a list gives at once.
+pub const LIST_ROWS_MAX: usize = 1_000;
+
+/// Where views are kept, as their one follower holds it. What it holds may be lost: it is rebuilt from the log.
+pub trait ViewStore: Send {
+    /// Gives the position of the newest record that the rows know of; 0 where nothing was folded.
+    fn position(&self) -> Position;
+    /// Gives the rows that stand under these keys, in any order; what is not there is left out.
+    fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError>;
+    /// Makes the changes and moves to `changes.through`, whole or not at all.
+    fn apply(&mut self, changes: &Changes) -> Result<(), ViewError>;
+    /// Forgets all rows and goes back to position 0.
+    fn clear(&mut self) -> Result<(), ViewError>;
+}
+
+/// Where views are read. Any number of threads may ask at once; each answer is of one moment.
+pub trait ViewReader: Send + Sync {
+    /// Gives the position of the newest record that the rows know of.
+    fn position(&self) -> Result<Position, ViewError>;
+    /// Gives the row that stands under a key.
+    fn get(&self, view: ViewName, key: &str) -> Result<Option<Row>, ViewError>;
+    /// Gives the rows that a query asks for, at most [`LIST_ROWS_MAX`].
+    fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError>;
+    /// Shows every row of every view, views in the order of [`ViewName::ALL`] and rows in the order of their positions, and gives
+    /// the position they stand at: two stores that hold the same show the same, byte for byte.
+    fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError>;
+}
+
+/// A row of a view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What it is told apart by.
+    pub key: String,
+    /// The record that began it: its place in lists.
+    pub position: Position,
+    /// The view's struct as JSON; absent fields are left out.
+    pub document: Bytes,
+}
+
+impl Row {
+    /// Reads the document.
+    pub fn read<V: View>(&self) -> Result<V, ViewError> {
+        serde_json::from_slice(&self.document).map_err(|why| ViewError::Damaged {
+            view: V::NAME,
+            key: self.key.clone(),
+            why: why.to_string(),
+        })
+    }
+}
+
+/// What a batch of records makes of the rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The position after them.
+    pub through: Position,
+    /// The changes, to be made in this order.
+    pub rows: Vec<(ViewName, Change)>,
+}
+
+/// What becomes of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// There is a new one; its key was free.
+    Insert(NewRow),
+    /// It has another document and, where it has that column, another status; all else is as it was.
+    Update(NewRow),
+    /// It is gone.
+    Remove {
+        /// The record that had begun it.
+        position: Position,
+    },
+}
+
+/// A row as it is to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRow {
+    /// What it is told apart by.
+    pub key: Term,
+    /// The record that began it.
+    pub position: Position,
+    /// When that was.
+    pub began_at: Timestamp,
+    /// The values to filter by, in the order of [`ViewName::columns`].
+    pub columns: Vec<Option<Term>>,
+    /// The view's struct as JSON.
+    pub document: Bytes,
+}
+
+/// Which rows of a view are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListQuery {
+    /// The view.
+    pub view: ViewName,
+    /// What the rows must have: all of it.
+    pub filters: Vec<Filter>,
+    /// The rows began then or later.
+    pub since: Option<Timestamp>,
+    /// The rows began before then.
+    pub until: Option<Timestamp>,
+    /// Which come first.
+    pub order: Order,
+    /// The rows lie beyond this position, in the order asked for: the position of the last row that was seen.
+    pub after: Option<Position>,
+    /// The most rows; over [`LIST_ROWS_MAX`] counts as that.
+    pub limit: usize,
+}
+
+impl ListQuery {
+    /// Asks for the newest 50 rows of a view.
+    pub fn newest(view: ViewName) -> Self {
+        Self { view, filters: Vec::new(), since: None, until: None, order: Order::NewestFirst, after: None, limit: 50 }
+    }
+
+    /// Asks only for rows with this value.
+    #[must_use]
+    pub fn with(mut self, column: Column, value: impl Into<String>) -> Self {
+        self.filters.push(Filter { column, value: value.into() });
+        self
+    }
+
+    /// Says which of the query's columns the view does not have.
+    pub fn check(&self) -> Result<(), ViewError> {
+        match self.filters.iter().find(|filter| !self.view.columns().contains(&filter.column)) {
+            Some(Filter { column, .. }) => Err(ViewError::NoColumn { view: self.view, column: *column }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a row must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// The column.
+    pub column: Column,
+    /// The value.
+    pub value: String,
+}
+
+/// Which rows come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Those that began last.
+    NewestFirst,
+    /// Those that began first.
+    OldestFirst,
+}
+
+/// Why views cannot be kept or read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ViewError {
+    /// The store has failed.
+    #[error("the views cannot be used: {0}")]
+    Store(String),
+    /// A document is not what was written.
+    #[error("the {view} row `{key}` is damaged: {why}")]
+    Damaged {
+        /// The view.
+        view: ViewName,
+        /// The row's key.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The records do not follow what was folded.
+    #[error("the views are at position {at}, the records begin at {next}: they must follow")]
+    Gap {
+        /// Where the views are.
+        at: Position,
+        /// Where the records begin.
+        next: Position,
+    },
+    /// A view cannot be filtered so.
+    #[error("{view} cannot be filtered by {column}")]
+    NoColumn {
+        /// The view.
+        view: ViewName,
+        /// The column.
+        column: Column,
+    },
+}
+
+impl Explain for ViewError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Store(_) => "views-unavailable",
+            Self::Damaged { .. } | Self::Gap { .. } => "views-damaged",
+            Self::NoColumn { .. } => "filter-unknown",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Store(_) | Self::Damaged { .. } | Self::Gap { .. } => Fault::Unavailable,
+            Self::NoColumn { .. } => Fault::Malformed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(_) => Some("see the node's log and `ensue doctor`".into()),
+            Self::Damaged { .. } | Self::Gap { .. } => Some("the log is whole; `ensue views rebuild` makes the views anew from it".into()),
+            Self::NoColumn { view, .. } => {
+                let known: Vec<&str> = view.columns().iter().map(|column| column.as_str()).collect();
+                Some(if known.is_empty() { format!("{view} have no filters") } else { format!("{view} have {}", known.join(", ")) })
+            }
+        }
+    }
+}

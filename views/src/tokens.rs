@@ -1,0 +1,117 @@
+//! Access tokens: who may come in, as what, and who no longer. Never their secrets, not even hashed: those are the vault's.
+
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::TokenId;
+use ensue_engine::record::{Position, Record};
+use ensue_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::bounds::cut;
+use crate::view::{Column, Life, Term, Touch, View, ViewName};
+
+/// The version of the fold and the document.
+pub const VERSION: u32 = 1;
+
+/// What tokens can be filtered by.
+pub const COLUMNS: &[Column] = &[Column::Name, Column::Status];
+
+/// The most bytes that an actor is shown with.
+const ACTOR_BYTES_MAX: usize = 1024;
+
+/// An access token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its id.
+    pub id: TokenId,
+    /// The place in the log where it was added.
+    pub position: Position,
+    /// The holder's name.
+    pub name: String,
+    /// What the holder may do.
+    pub roles: Vec<String>,
+    /// Whether it lets its holder in.
+    pub status: TokenStatus,
+    /// When it was added.
+    pub added_at: Timestamp,
+    /// Who added it, as the log writes actors.
+    pub added_by: String,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+    /// Who revoked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_by: Option<String>,
+}
+
+/// Whether a token lets its holder in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenStatus {
+    /// It does.
+    Active,
+    /// It did.
+    Revoked,
+}
+
+impl TokenStatus {
+    /// Gives the name as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl View for Token {
+    const NAME: ViewName = ViewName::Tokens;
+    type Key = TokenId;
+
+    fn key(record: &Record) -> Option<Touch<TokenId>> {
+        match &record.fact {
+            Fact::TokenAdded(fact) => Some(Touch::Begins(fact.id)),
+            Fact::TokenRevoked(fact) => Some(Touch::Changes(fact.id)),
+            _ => None,
+        }
+    }
+
+    fn project(before: Option<Self>, record: &Record) -> Option<Self> {
+        match &record.fact {
+            // The name and the roles are at most a fact long together, so the document is within its bounds.
+            Fact::TokenAdded(fact) => Some(Self {
+                id: fact.id,
+                position: record.position,
+                name: fact.name.clone(),
+                roles: fact.roles.clone(),
+                status: TokenStatus::Active,
+                added_at: record.time,
+                added_by: cut(&record.actor.to_string(), ACTOR_BYTES_MAX),
+                revoked_at: None,
+                revoked_by: None,
+            }),
+            Fact::TokenRevoked(_) => before.map(|token| Self {
+                status: TokenStatus::Revoked,
+                revoked_at: Some(record.time),
+                revoked_by: Some(cut(&record.actor.to_string(), ACTOR_BYTES_MAX)),
+                ..token
+            }),
+            _ => before,
+        }
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn began_at(&self) -> Timestamp {
+        self.added_at
+    }
+
+    fn columns(&self) -> Vec<Option<Term>> {
+        vec![Some(self.name.as_str().into()), Some(self.status.as_str().into())]
+    }
+
+    fn life(&self) -> Life {
+        Life::Settled
+    }
+}

@@ -1,0 +1,182 @@
+//! The log in numbers: how much of each has happened since its beginning, and from that how much is under way.
+//!
+//! Only counts of records; rates, latencies and lags are the node's metrics.
+
+use std::fmt;
+
+use ensue_engine::fact::Fact;
+use ensue_engine::record::{Position, Record};
+use ensue_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::rules::Matches;
+use crate::view::{Column, Life, Term, Touch, View, ViewName};
+
+/// The version of the fold and the document.
+pub const VERSION: u32 = 1;
+
+/// What totals can be filtered by: nothing.
+pub const COLUMNS: &[Column] = &[];
+
+/// The only key.
+pub const TOTALS: &str = "log";
+
+/// What has happened since the log's beginning, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// The place of the first record that was counted.
+    pub position: Position,
+    /// When that was.
+    pub since: Timestamp,
+    /// Events.
+    pub events: u64,
+    /// Deliveries that were refused.
+    pub deliveries_refused: u64,
+    /// Enforcements, by outcome.
+    pub enforcements: Matches,
+    /// Rules that could not be evaluated on an event.
+    pub rules_erred: u64,
+    /// Executions.
+    pub executions: ExecutionCounts,
+    /// Attempts.
+    pub attempts: AttemptCounts,
+    /// Nodes that began to write.
+    pub starts: u64,
+}
+
+/// Executions in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutionCounts {
+    /// Asked for.
+    pub requested: u64,
+    /// Ended with a result.
+    pub succeeded: u64,
+    /// Failed for good.
+    pub failed: u64,
+    /// Took too long.
+    pub timed_out: u64,
+    /// Ended because they were asked to.
+    pub cancelled: u64,
+}
+
+impl ExecutionCounts {
+    /// Gives how many have not ended.
+    pub fn open(&self) -> u64 {
+        self.requested.saturating_sub(self.succeeded + self.failed + self.timed_out + self.cancelled)
+    }
+}
+
+/// Attempts in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptCounts {
+    /// Started.
+    pub started: u64,
+    /// Whose worker was gone.
+    pub lost: u64,
+    /// Reported on after they had been given up.
+    pub reported_late: u64,
+}
+
+/// The key of the only row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WholeLog;
+
+impl fmt::Display for WholeLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(TOTALS)
+    }
+}
+
+impl From<WholeLog> for Term {
+    fn from(_: WholeLog) -> Self {
+        TOTALS.into()
+    }
+}
+
+impl View for Totals {
+    const NAME: ViewName = ViewName::Totals;
+    type Key = WholeLog;
+
+    fn key(_: &Record) -> Option<Touch<WholeLog>> {
+        Some(Touch::Changes(WholeLog))
+    }
+
+    fn project(before: Option<Self>, record: &Record) -> Option<Self> {
+        let mut totals = before.unwrap_or_else(|| Self::from_the_beginning(record));
+        totals.count(record);
+        Some(totals)
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn began_at(&self) -> Timestamp {
+        self.since
+    }
+
+    fn columns(&self) -> Vec<Option<Term>> {
+        Vec::new()
+    }
+
+    fn life(&self) -> Life {
+        Life::Alive
+    }
+}
+
+impl Totals {
+    fn from_the_beginning(record: &Record) -> Self {
+        Self {
+            position: record.position,
+            since: record.time,
+            events: 0,
+            deliveries_refused: 0,
+            enforcements: Matches::default(),
+            rules_erred: 0,
+            executions: ExecutionCounts::default(),
+            attempts: AttemptCounts::default(),
+            starts: 0,
+        }
+    }
+
+    fn count(&mut self, record: &Record) {
+        match &record.fact {
+            Fact::EventReceived(fact) => {
+                self.events += 1;
+                self.rules_erred += u64::from(fact.erred);
+            }
+            Fact::DeliveryRefused(_) => self.deliveries_refused += 1,
+            Fact::EnforcementMade(fact) => self.enforcements.count(&fact.outcome),
+            Fact::ExecutionRequested(_) => self.executions.requested += 1,
+            Fact::ExecutionSucceeded(_) => self.executions.succeeded += 1,
+            Fact::ExecutionFailed(_) => self.executions.failed += 1,
+            Fact::ExecutionTimedOut(_) => self.executions.timed_out += 1,
+            Fact::ExecutionCancelled(_) => self.executions.cancelled += 1,
+            Fact::AttemptStarted(_) => self.attempts.started += 1,
+            Fact::AttemptLost(_) => self.attempts.lost += 1,
+            Fact::AttemptReportedLate(_) => self.attempts.reported_late += 1,
+            Fact::NodeStarted(_) => self.starts += 1,
+            Fact::RuleErred(_)
+            | Fact::RuleErrorsCounted(_)
+            | Fact::RuleModeSet(_)
+            | Fact::LoopStopped(_)
+            | Fact::AttemptSucceeded(_)
+            | Fact::AttemptFailed(_)
+            | Fact::ExecutionCancelRequested(_)
+            | Fact::ExecutionBecameIndeterminate(_)
+            | Fact::ExecutionSettled(_)
+            | Fact::PackInstalled(_)
+            | Fact::PackRemoved(_)
+            | Fact::KeySet(_)
+            | Fact::KeyRemoved(_)
+            | Fact::TokenAdded(_)
+            | Fact::TokenRevoked(_)
+            | Fact::ClockStepped(_)
+            | Fact::ReactionDeferred(_)
+            | Fact::ReactionResumed(_)
+            | Fact::ReactionParked(_)
+            | Fact::ReactionRetried(_)
+            | Fact::ReactionDismissed(_) => {}
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What a view is: a struct per key, folded from records, kept as one bounded JSON document with declared columns.
+//!
+//! It knows the names of the views, not what they hold.
+
+use std::fmt;
+
+use ensue_engine::ids::Id;
+use ensue_engine::record::{BodyHandle, Digest, Position, Record};
+use ensue_engine::time::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The most bytes that a document has as JSON. Views hold to it by construction: all their lists and texts are bounded.
+pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
+
+/// A view: a pure fold of the log, per key.
+///
+/// A record touches at most one key of a view, so the position of the record that began a row names the row as well as its key
+/// does: lists are ordered by it, and cursors are made of it.
+pub trait View: Serialize + DeserializeOwned {
+    /// The view's name.
+    const NAME: ViewName;
+    /// What the rows are told apart by.
+    type Key: Ord + Clone + fmt::Display + Into<Term>;
+
+    /// Gives the key that `record` touches.
+    fn key(record: &Record) -> Option<Touch<Self::Key>>;
+
+    /// Folds a record that touches the key into what stood there before; none where nothing stands there (any more).
+    #[must_use]
+    fn project(before: Option<Self>, record: &Record) -> Option<Self>;
+
+    /// Gives the position of the record that began the row.
+    fn position(&self) -> Position;
+
+    /// Gives the time of the record that began the row.
+    fn began_at(&self) -> Timestamp;
+
+    /// Gives the values to filter by, in the order of [`ViewName::columns`].
+    fn columns(&self) -> Vec<Option<Term>>;
+
+    /// Says whether more records are likely to touch the row soon, so that it is worth keeping at hand.
+    fn life(&self) -> Life;
+}
+
+/// How a record touches a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch<K> {
+    /// It begins the row: nothing stands under the key yet.
+    Begins(K),
+    /// It changes the row, where there is one.
+    Changes(K),
+}
+
+/// Whether a row is likely to change soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It is.
+    Alive,
+    /// It is final, or changes seldom.
+    Settled,
+}
+
+/// The names of the views.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ViewName {
+    /// [`Event`](crate::Event), by its id.
+    Events,
+    /// [`Enforcement`](crate::Enforcement), by its id.
+    Enforcements,
+    /// [`Execution`](crate::Execution), by its id.
+    Executions,
+    /// [`RuleActivity`](crate::RuleActivity), by the rule's id.
+    Rules,
+    /// [`Pack`](crate::Pack), by its name.
+    Packs,
+    /// [`Key`](crate::Key), by its ref.
+    Keys,
+    /// [`Token`](crate::Token), by its id.
+    Tokens,
+    /// [`DeadLetter`](crate::DeadLetter), by the id of the record.
+    DeadLetters,
+    /// [`ParkedReaction`](crate::ParkedReaction), by the position it is owed to.
+    ParkedReactions,
+    /// [`Totals`](crate::Totals), under the only key [`TOTALS`](crate::totals::TOTALS).
+    Totals,
+}
+
+impl ViewName {
+    /// Lists all views.
+    pub const ALL: [Self; 10] = [
+        Self::Events,
+        Self::Enforcements,
+        Self::Executions,
+        Self::Rules,
+        Self::Packs,
+        Self::Keys,
+        Self::Tokens,
+        Self::DeadLetters,
+        Self::ParkedReactions,
+        Self::Totals,
+    ];
+
+    /// Gives the name as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Enforcements => "enforcements",
+            Self::Executions => "executions",
+            Self::Rules => "rules",
+            Self::Packs => "packs",
+            Self::Keys => "keys",
+            Self::Tokens => "tokens",
+            Self::DeadLetters => "dead_letters",
+            Self::ParkedReactions => "parked_reactions",
+            Self::Totals => "totals",
+        }
+    }
+
+    /// Gives the version of the view's fold and document. Another one in a store means: rebuild.
+    pub fn version(self) -> u32 {
+        match self {
+            Self::Events => crate::events::VERSION,
+            Self::Enforcements => crate::enforcements::VERSION,
+            Self::Executions => crate::executions::VERSION,
+            Self::Rules => crate::rules::VERSION,
+            Self::Packs => crate::packs::VERSION,
+            Self::Keys => crate::keys::VERSION,
+            Self::Tokens => crate::tokens::VERSION,
+            Self::DeadLetters => crate::dead_letters::VERSION,
+            Self::ParkedReactions => crate::parked_reactions::VERSION,
+            Self::Totals => crate::totals::VERSION,
+        }
+    }
+
+    /// Lists the columns that the view's rows can be filtered by.
+    pub fn columns(self) -> &'static [Column] {
+        match self {
+            Self::Events => crate::events::COLUMNS,
+            Self::Enforcements => crate::enforcements::COLUMNS,
+            Self::Executions => crate::executions::COLUMNS,
+            Self::Rules => crate::rules::COLUMNS,
+            Self::Packs => crate::packs::COLUMNS,
+            Self::Keys => crate::keys::COLUMNS,
+            Self::Tokens => crate::tokens::COLUMNS,
+            Self::DeadLetters => crate::dead_letters::COLUMNS,
+            Self::ParkedReactions => crate::parked_reactions::COLUMNS,
+            Self::Totals => crate::totals::COLUMNS,
+        }
+    }
+
+    /// Reads a key of this view; none where the text cannot be one.
+    pub fn key(self, text: &str) -> Option<Term> {
+        match self {
+            Self::Events | Self::Enforcements | Self::Executions | Self::Rules | Self::Tokens | Self::DeadLetters => {
+                text.parse().map(Term::Id).ok()
+            }
+            Self::Packs | Self::Keys | Self::ParkedReactions | Self::Totals => Some(Term::Text(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for ViewName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Gives the versions of all views as one text: what a store was made by.
+pub fn versions() -> String {
+    ViewName::ALL.map(|view| format!("{view}/{}", view.version())).join(" ")
+}
+
+/// What rows can be filtered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Column {
+    /// The kind of an event: a ref.
+    Trigger,
+    /// Who observed an event.
+    Source,
+    /// The first record of the chain: an id.
+    Correlation,
+    /// A rule: a ref.
+    Rule,
+    /// An event: an id.
+    Event,
+    /// What became of a match.
+    Outcome,
+    /// Where something stands. The only column that changes while the row stays.
+    Status,
+    /// An action: a ref.
+    Action,
+    /// A sensor: a ref.
+    Sensor,
+    /// A name that a person gave.
+    Name,
+}
+
+impl Column {
+    /// Gives the column's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trigger => "trigger",
+            Self::Source => "source",
+            Self::Correlation => "correlation",
+            Self::Rule => "rule",
+            Self::Event => "event",
+            Self::Outcome => "outcome",
+            Self::Status => "status",
+            Self::Action => "action",
+            Self::Sensor => "sensor",
+            Self::Name => "name",
+        }
+    }
+
+    /// Reads a value of this column; none where the text cannot be one, and so no row has it.
+    pub fn value(self, text: &str) -> Option<Term> {
+        match self {
+            Self::Correlation | Self::Event => text.parse().map(Term::Id).ok(),
+            Self::Trigger | Self::Source | Self::Rule | Self::Outcome | Self::Status | Self::Action | Self::Sensor | Self::Name => {
+                Some(Term::Text(text.to_owned()))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A key, or a value to filter by: a store keeps an id in its 16 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Term {
+    /// An id.
+    Id(Id),
+    /// Any other text.
+    Text(String),
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl From<Id> for Term {
+    fn from(id: Id) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl From<&str> for Term {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+macro_rules! terms {
+    (ids: $($id:ident),*; names: $($name:ident),*;) => {
+        $(impl From<ensue_engine::ids::$id> for Term {
+            fn from(id: ensue_engine::ids::$id) -> Self {
+                Self::Id(id.0)
+            }
+        })*
+        $(impl From<ensue_engine::names::$name> for Term {
+            fn from(name: ensue_engine::names::$name) -> Self {
+                Self::Text(name.as_str().to_owned())
+            }
+        })*
+    };
+}
+
+terms! {
+    ids: EventId, EnforcementId, ExecutionId, RuleId, TokenId;
+    names: PackName, KeyRef;
+}
+
+/// Where a body is: views name bodies, the log holds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handle {
+    /// The record that holds it.
+    pub position: Position,
+    /// The number of its plain bytes.
+    pub bytes: u64,
+    /// The hash of its plain bytes.
+    pub digest: Digest,
+}
+
+impl From<BodyHandle> for Handle {
+    fn from(body: BodyHandle) -> Self {
+        Self { position: body.at, bytes: body.bytes, digest: body.digest }
+    }
+}
