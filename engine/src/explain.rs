@@ -2,6 +2,8 @@
 //!
 //! It knows neither HTTP (the API does) nor exit codes (the command line does).
 
+mod outcomes;
+
 /// An error that a person can meet.
 pub trait Explain: std::error::Error {
     /// Gives the error's page: `docs/errors/<slug>.md`.

@@ -1,0 +1,165 @@
+//! What people are told of the engine's own errors: refusals, commands that were not carried out, and ports that failed.
+//!
+//! The messages stand with the errors; here is whose move it is and what to do next.
+
+use crate::command::Refusal;
+use crate::explain::{Explain, Fault};
+use crate::ports::{LogError, OutputError, SubmitError, VaultError};
+
+impl Explain for Refusal {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::NoTrigger(_) => "no-trigger",
+            Self::PayloadMisfit { .. } => "payload-misfit",
+            Self::KeyReused { .. } => "dedupe-key-reused",
+            Self::NoAction(_) | Self::NoPack(_) | Self::NoRule(_) | Self::NoKey(_) | Self::NoToken(_) | Self::NotParked(_) => "not-found",
+            Self::ParametersMisfit { .. } => "parameters-misfit",
+            Self::NotOpen(_) => "execution-not-open",
+            Self::WrongToken { .. } => "fencing-token-old",
+            Self::NotIndeterminate(_) => "execution-not-indeterminate",
+            Self::CatalogMoved { .. } | Self::NoCatalog(_) => "catalog-moved",
+            Self::KeyVersion { .. } => "key-version-old",
+            Self::TokenNameTaken(_) => "token-name-taken",
+            Self::LastAdmin(_) => "last-admin",
+            Self::TooMuchOpen { .. } => "too-much-open",
+            Self::TooLarge(_) => "too-large-to-record",
+            Self::Bug(_) | Self::Unstorable(_) => "internal-error",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::NoTrigger(_) | Self::PayloadMisfit { .. } | Self::ParametersMisfit { .. } => Fault::Invalid,
+            Self::NoAction(_) | Self::NoPack(_) | Self::NoRule(_) | Self::NoKey(_) | Self::NoToken(_) | Self::NotParked(_) => Fault::Missing,
+            Self::KeyReused { .. }
+            | Self::NotOpen(_)
+            | Self::WrongToken { .. }
+            | Self::NotIndeterminate(_)
+            | Self::CatalogMoved { .. }
+            | Self::NoCatalog(_)
+            | Self::KeyVersion { .. }
+            | Self::TokenNameTaken(_)
+            | Self::LastAdmin(_) => Fault::Conflict,
+            Self::TooMuchOpen { .. } => Fault::Busy,
+            Self::TooLarge(_) => Fault::TooLarge,
+            Self::Bug(_) | Self::Unstorable(_) => Fault::Bug,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoTrigger(_) => "`ensue check` lists what the packs define; a trigger's ref is `<pack>.<name>`".into(),
+            Self::PayloadMisfit { trigger, .. } => format!("compare with the payload that `{trigger}` declares"),
+            Self::KeyReused { .. } => "give this event a key of its own, or send the first one again unchanged".into(),
+            Self::NoAction(_) => "`ensue check` lists what the packs define; an action's ref is `<pack>.<name>`".into(),
+            Self::ParametersMisfit { action, .. } => format!("compare with the parameters that `{action}` declares"),
+            Self::NotOpen(id) => format!("`ensue executions show {id}` says how it ended"),
+            Self::WrongToken { .. } => "this try was given up; its worker should stop and report no more".into(),
+            Self::NotIndeterminate(id) => format!("`ensue executions show {id}` says where it stands"),
+            Self::CatalogMoved { .. } | Self::NoCatalog(_) => "look at what is installed now, and ask again".into(),
+            Self::NoPack(_) => "`ensue doctor` says which packs are installed and which were not taken".into(),
+            Self::NoRule(_) => "a rule's ref is `<pack>.<name>`; `ensue check` lists what the packs define".into(),
+            Self::KeyVersion { key, .. } => format!("set it again: `ensue keys set {key}`"),
+            Self::NoKey(_) => "`ensue keys list` lists the keys that are set".into(),
+            Self::TokenNameTaken(name) => format!("`ensue tokens revoke {name}` ends the old one"),
+            Self::NoToken(_) => "`ensue tokens list` lists the tokens there are".into(),
+            Self::LastAdmin(_) => "`ensue tokens add <name> --role admin`".into(),
+            Self::NotParked(_) => "it was retried or dismissed already, or never parked".into(),
+            Self::TooMuchOpen { .. } => "wait until work has ended, or find out why it does not: `ensue executions list --status running`".into(),
+            Self::TooLarge(_) => "give less; what is large belongs in a file or a store that the action reads".into(),
+            Self::Bug(_) | Self::Unstorable(_) => return None,
+        })
+    }
+}
+
+impl Explain for SubmitError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.slug(),
+            Self::Busy => "busy",
+            Self::StorageFull => "storage-full",
+            Self::Stopping => "stopping",
+            Self::Unknown => "outcome-unknown",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Refused(refusal) => refusal.fault(),
+            Self::Busy => Fault::Busy,
+            Self::StorageFull | Self::Stopping | Self::Unknown => Fault::Unavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) => refusal.hint(),
+            Self::Busy => Some("send it again in a second".into()),
+            Self::StorageFull => Some("make space on the disk of the data directory; the node goes on by itself".into()),
+            Self::Stopping => Some("send it again when the node is back".into()),
+            Self::Unknown => Some("what is sent again under the same dedupe key counts once".into()),
+        }
+    }
+}
+
+impl Explain for LogError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "log-unreadable",
+            Self::Store(_) => "log-unavailable",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Unreadable { .. } | Self::Store(_) => Fault::Unavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unreadable { .. } => "`ensue log verify` finds what is damaged; restore the data directory from its last good copy".into(),
+            Self::Store(_) => "look at the disk of the data directory and at the node's own log".into(),
+        })
+    }
+}
+
+impl Explain for OutputError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Store { .. } => "output-unavailable",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Store { .. } => Fault::Unavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("look at the disk of the data directory and at the node's own log".into())
+    }
+}
+
+impl Explain for VaultError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Integrity(_) => "vault-integrity",
+            Self::Store(_) => "vault-unavailable",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Integrity(_) | Self::Store(_) => Fault::Unavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Integrity(name) => format!("set the value anew (`ensue keys set {name}`), or start the node with the master key it was sealed under"),
+            Self::Store(_) => "look at the disk of the data directory and at the node's own log".into(),
+        })
+    }
+}
