@@ -134,6 +134,13 @@ pub enum HttpBody {
     Json(Template),
     /// A text; null sends nothing.
     Text(Template),
+    /// Whichever of the two is not null; both at once are an error of that attempt.
+    Either {
+        /// A value, as JSON.
+        json: Template,
+        /// A text.
+        text: Template,
+    },
 }
 
 /// What the node itself can do.
