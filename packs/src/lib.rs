@@ -1,1 +1,29 @@
 //! The pack format: reading, diagnostics, and the building of catalogs.
+//!
+//! Read in this order: [`read`] and [`digest`] hold a pack's files; `source` and `yaml` are the text and the tree of one file,
+//! every value with its place; `fields` and `written` take what an author wrote out of it, `schema` the schemas; [`check`]
+//! resolves the refs and compiles the expressions; [`diagnostics`] is what authors are told; [`build`] makes the engine's
+//! catalog of what is installed. [`library`] ships with the binary, [`init`] is what a newcomer starts from.
+//!
+//! No pack is run here, and nothing but a pack's folder is read.
+
+pub mod build;
+pub mod check;
+pub mod diagnostics;
+pub mod digest;
+mod fields;
+pub mod init;
+pub mod library;
+pub mod read;
+mod schema;
+mod source;
+mod written;
+mod yaml;
+
+pub use build::{BuildError, Manifest, build};
+pub use check::{Checked, GoodPack, check};
+pub use diagnostics::{Code, Colour, Diagnostic, Severity};
+pub use digest::CopyError;
+pub use init::init_files;
+pub use library::library;
+pub use read::{FileMode, PackFile, PackSource, ReadError};

@@ -1,0 +1,110 @@
+//! Installed packs made into a catalog: definitions with compiled expressions and schemas, by revision.
+//!
+//! It does not decide what is installed: the log does, with `pack.installed` and its body, the manifest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ensue_engine::catalog::{Action, Catalog, Definitions, Pack, Rule};
+use ensue_engine::ids::RuleId;
+use ensue_engine::names::{ActionRef, RuleRef};
+use ensue_engine::record::CatalogRevision;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::check::{CheckedRule, check_installed};
+use crate::diagnostics::{Diagnostic, Severity};
+use crate::read::PackSource;
+
+/// With what a pack was installed, beside its files: the body of the record `pack.installed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The id of each of its rules: a rule that was deleted and created again has another.
+    pub rules: BTreeMap<RuleRef, RuleId>,
+    /// Its configuration, complete: an object.
+    pub config: Value,
+}
+
+/// Why installed packs make no catalog.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A pack that was good when it was installed has errors now.
+    #[error("{} of the installed packs' files do not pass the checks of this release; the first: {}", .0.len(), first(.0))]
+    Broken(Vec<Diagnostic>),
+    /// The manifest does not fit the pack's files.
+    #[error("the rule `{0}` has no id in the manifest of its pack; install the pack again")]
+    NoRuleId(RuleRef),
+    /// A rule's action was in none of the packs.
+    #[error("the rule `{rule}` names the action `{action}`, which no installed pack has")]
+    NoAction {
+        /// The rule.
+        rule: RuleRef,
+        /// What it names.
+        action: ActionRef,
+    },
+}
+
+fn first(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.first().map_or(String::new(), |one| format!("{}:{}: {}", one.file, one.line, one.message))
+}
+
+/// Builds the catalog of a revision from all packs that are installed at it.
+///
+/// # Errors
+/// Packs that have errors, or lack what another one needs, make no catalog: they were checked when they were installed.
+pub fn build(revision: CatalogRevision, packs: &[(PackSource, Manifest)]) -> Result<Catalog, BuildError> {
+    let sources: Vec<PackSource> = packs.iter().map(|(source, _)| source.clone()).collect();
+    let configs: Vec<Value> = packs.iter().map(|(_, manifest)| manifest.config.clone()).collect();
+    let (installed, diagnostics) = check_installed(&sources, &configs);
+    let errors: Vec<Diagnostic> = diagnostics.into_iter().filter(|one| one.severity == Severity::Error).collect();
+    if !errors.is_empty() {
+        return Err(BuildError::Broken(errors));
+    }
+    let mut definitions = Definitions::default();
+    let mut rules = Vec::new();
+    for (one, (_, manifest)) in installed.into_iter().zip(packs) {
+        // Nothing is missing where there are no errors.
+        let Some((pack, parts)) = one else { continue };
+        let pack = Pack {
+            name: pack.name,
+            version: pack.version,
+            description: pack.description,
+            digest: pack.digest,
+            config: pack.config,
+            keys: pack.keys,
+        };
+        definitions.packs.insert(pack.name.clone(), Arc::new(pack));
+        definitions.triggers.extend(parts.triggers.into_iter().map(|trigger| (trigger.name.clone(), Arc::new(trigger))));
+        definitions.sensors.extend(parts.sensors.into_iter().map(|sensor| (sensor.name.clone(), Arc::new(sensor))));
+        definitions.actions.extend(parts.actions.into_iter().map(|action| (action.name.clone(), Arc::new(action))));
+        rules.extend(parts.rules.into_iter().map(|rule| (rule, manifest)));
+    }
+    for (rule, manifest) in rules {
+        let id = *manifest.rules.get(&rule.name).ok_or_else(|| BuildError::NoRuleId(rule.name.clone()))?;
+        let rule = finished(rule, id, &definitions.actions)?;
+        definitions.rules.insert(rule.name.clone(), Arc::new(rule));
+    }
+    Ok(Catalog::new(revision, definitions))
+}
+
+fn finished(rule: CheckedRule, id: RuleId, actions: &BTreeMap<ActionRef, Arc<Action>>) -> Result<Rule, BuildError> {
+    let Some(action) = actions.get(&rule.action) else {
+        return Err(BuildError::NoAction { rule: rule.name, action: rule.action });
+    };
+    Ok(Rule {
+        id,
+        action: action.clone(),
+        name: rule.name,
+        description: rule.description,
+        mode: rule.mode,
+        triggers: rule.triggers,
+        when: rule.when,
+        local: rule.local,
+        with: rule.with,
+        config: rule.config,
+        priority: rule.priority,
+    })
+}

@@ -1,0 +1,493 @@
+//! Packs checked against each other: what each file says, what files say of each other, and what the operator set.
+//!
+//! One run tells every mistake of every pack. A pack with mistakes does not stop the others, unless they need it.
+
+mod actions;
+mod code;
+mod needs;
+mod parameters;
+mod rules;
+mod scope;
+mod sensors;
+mod url;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ensue_engine::catalog::{Action, Extra, Schema, Sensor, Trigger};
+use ensue_engine::names::{ActionRef, PackName, RuleRef, SensorRef, TriggerRef};
+use ensue_engine::record::Digest;
+use ensue_expression::Document;
+use serde_json::{Value, json};
+
+pub(crate) use rules::CheckedRule;
+
+use crate::build::Manifest;
+use crate::diagnostics::{Code, Diagnostic, Report, Severity, nearest};
+use crate::library;
+use crate::read::PackSource;
+use crate::source::SourceText;
+use crate::written;
+use crate::yaml::Spanned;
+use needs::Uses;
+
+/// What the checks call the place of what the operator set.
+const SETTINGS_FILE: &str = "ensue.yaml";
+
+/// Triggers of the engine's own that a later release brings.
+const TRIGGERS_LATER: [&str; 10] = [
+    "core.execution_ended",
+    "core.inquiry_opened",
+    "core.inquiry_reminded",
+    "core.inquiry_escalated",
+    "core.inquiry_ended",
+    "core.rule_erred",
+    "core.sensor_failed",
+    "core.attempt_indeterminate",
+    "core.backlog_high",
+    "core.schedule",
+];
+
+/// What came of checking packs.
+#[derive(Debug)]
+pub struct Checked {
+    /// All that there is to tell, in the order of the packs, their files and lines.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The packs that can be installed, in the order of their names.
+    pub good: Vec<GoodPack>,
+}
+
+impl Checked {
+    /// Says whether there is an error among the diagnostics.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|one| one.severity == Severity::Error)
+    }
+}
+
+/// A pack that can be installed.
+#[derive(Clone, Debug)]
+pub struct GoodPack {
+    /// Its name.
+    pub name: PackName,
+    /// Its version.
+    pub version: String,
+    /// The digest over its files.
+    pub digest: Digest,
+    /// Its files.
+    pub source: PackSource,
+    /// Its configuration: the operator's values, completed with the defaults.
+    pub config: Value,
+    /// Its rules: each needs an id in the pack's manifest.
+    pub rules: BTreeSet<RuleRef>,
+}
+
+impl GoodPack {
+    /// Makes the manifest with which the pack is installed, given the id of each of its rules.
+    pub fn manifest(&self, mut id_of: impl FnMut(&RuleRef) -> ensue_engine::ids::RuleId) -> Manifest {
+        Manifest { rules: self.rules.iter().map(|rule| (rule.clone(), id_of(rule))).collect(), config: self.config.clone() }
+    }
+}
+
+/// Checks packs against each other, with the operator's configuration of each; the library's are among the packs, or nothing
+/// may refer to them.
+pub fn check(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked {
+    let mut checking = CheckingAll::read(packs);
+    checking.refuse_shadows();
+    let settings = checking.complete_settings(config);
+    let outcomes = checking.check(&settings);
+    let mut good = Vec::new();
+    for (index, outcome) in outcomes.into_iter().enumerate() {
+        let Some(outcome) = outcome.filter(|outcome| outcome.is_good) else { continue };
+        let Some(pack) = &checking.packs[index].pack else { continue };
+        good.push(GoodPack {
+            name: pack.name.clone(),
+            version: pack.manifest.version.as_ref().map_or(String::new(), ToString::to_string),
+            digest: pack.digest,
+            source: packs[index].clone(),
+            config: (*settings[index]).clone(),
+            rules: outcome.parts.rules.into_iter().map(|rule| rule.name).collect(),
+        });
+    }
+    good.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut diagnostics = checking.into_diagnostics();
+    diagnostics.extend(tell_strange_settings(config, &good, &diagnostics));
+    Checked { diagnostics, good }
+}
+
+/// Checks installed packs again, each with the configuration it was installed with.
+pub(crate) fn check_installed(packs: &[PackSource], configs: &[Value]) -> (Vec<Option<(InstalledPack, Parts)>>, Vec<Diagnostic>) {
+    let mut checking = CheckingAll::read(packs);
+    let settings: Vec<Arc<Value>> = configs.iter().map(|config| Arc::new(config.clone())).collect();
+    let outcomes = checking.check(&settings);
+    let installed = outcomes
+        .into_iter()
+        .enumerate()
+        .map(|(index, outcome)| {
+            let pack = checking.packs[index].pack.as_ref()?;
+            let installed = InstalledPack {
+                name: pack.name.clone(),
+                version: pack.manifest.version.as_ref()?.to_string(),
+                description: pack.manifest.description.clone(),
+                digest: pack.digest,
+                keys: pack.manifest.keys.clone()?.into_iter().collect(),
+                config: settings[index].clone(),
+            };
+            Some((installed, outcome?.parts))
+        })
+        .collect();
+    (installed, checking.into_diagnostics())
+}
+
+/// What the catalog keeps of a pack, beside what it defines.
+pub(crate) struct InstalledPack {
+    pub(crate) name: PackName,
+    pub(crate) version: String,
+    pub(crate) description: String,
+    pub(crate) digest: Digest,
+    pub(crate) keys: BTreeSet<ensue_engine::names::KeyRef>,
+    pub(crate) config: Arc<Value>,
+}
+
+/// What a pack defines, checked and compiled.
+#[derive(Default)]
+pub(crate) struct Parts {
+    pub(crate) triggers: Vec<Trigger>,
+    pub(crate) sensors: Vec<Sensor>,
+    pub(crate) actions: Vec<Action>,
+    pub(crate) rules: Vec<CheckedRule>,
+}
+
+struct Outcome {
+    parts: Parts,
+    is_good: bool,
+}
+
+/// One pack that is being checked, and what is told of it.
+struct Candidate {
+    pack: Option<written::Pack>,
+    report: Report,
+}
+
+struct CheckingAll {
+    packs: Vec<Candidate>,
+}
+
+/// All packs by name: what a ref can lead to.
+struct World<'a> {
+    packs: BTreeMap<PackName, &'a written::Pack>,
+}
+
+/// A pack that is being checked, in the world of all of them.
+struct Checking<'a> {
+    pack: &'a written::Pack,
+    world: &'a World<'a>,
+    uses: Uses,
+}
+
+impl CheckingAll {
+    /// Reads all packs; the second of one name is told, and not looked at further.
+    fn read(sources: &[PackSource]) -> Self {
+        let mut names: BTreeMap<PackName, String> = BTreeMap::new();
+        let mut packs = Vec::new();
+        for source in sources {
+            let mut report = Report::default();
+            let mut pack = written::read(source, &mut report);
+            if let Some(second) = &pack {
+                if let Some(first) = names.get(&second.name) {
+                    let span = second.manifest.name.as_ref().map_or(0..0, |name| name.span.clone());
+                    report
+                        .error(Code::DuplicatePack, &second.manifest.file, span, format!("a pack `{}` is there already", second.name))
+                        .hint(format!("it is in {first}; rename or remove one of the two"));
+                    pack = None;
+                } else {
+                    names.insert(second.name.clone(), source.origin.clone());
+                }
+            }
+            packs.push(Candidate { pack, report });
+        }
+        Self { packs }
+    }
+
+    /// Tells of packs that take a name of the library's, and are not the library's.
+    fn refuse_shadows(&mut self) {
+        let ours = library::digests();
+        for candidate in &mut self.packs {
+            let Some(pack) = &candidate.pack else { continue };
+            if ours.get(&pack.name).is_some_and(|digest| *digest != pack.digest) {
+                let span = pack.manifest.name.as_ref().map_or(0..0, |name| name.span.clone());
+                candidate
+                    .report
+                    .error(Code::LibraryPackShadowed, &pack.manifest.file, span, format!("`{}` is a pack of the library", pack.name))
+                    .hint("give the pack another name; what ships with Ensue is not replaced");
+            }
+        }
+    }
+
+    /// Completes what the operator set with the defaults, and checks it.
+    fn complete_settings(&mut self, given: &BTreeMap<PackName, Value>) -> Vec<Arc<Value>> {
+        let mut settings = Vec::new();
+        for Candidate { pack, report } in &mut self.packs {
+            let Some(pack) = pack else {
+                settings.push(Arc::new(json!({})));
+                continue;
+            };
+            let mut value = given.get(&pack.name).cloned().unwrap_or_else(|| json!({}));
+            if let Some(schema) = &pack.manifest.config {
+                complete(&mut value, schema);
+                tell_misfits(pack, schema, &value, report);
+            }
+            settings.push(Arc::new(value));
+        }
+        settings
+    }
+
+    fn check(&mut self, settings: &[Arc<Value>]) -> Vec<Option<Outcome>> {
+        let mut reports: Vec<Report> = self.packs.iter_mut().map(|candidate| std::mem::take(&mut candidate.report)).collect();
+        let world = World {
+            packs: self.packs.iter().filter_map(|candidate| candidate.pack.as_ref()).map(|pack| (pack.name.clone(), pack)).collect(),
+        };
+        let mut outcomes = Vec::new();
+        let mut needed_by: BTreeMap<PackName, BTreeSet<PackName>> = BTreeMap::new();
+        for (index, candidate) in self.packs.iter().enumerate() {
+            let Some(pack) = &candidate.pack else {
+                outcomes.push(None);
+                continue;
+            };
+            let report = &mut reports[index];
+            let mut checking = Checking { pack, world: &world, uses: Uses::default() };
+            let parts = checking.parts(&settings[index], report);
+            needed_by.insert(pack.name.clone(), needs::check(pack, &checking.uses, &world, report));
+            outcomes.push(Some(Outcome { parts, is_good: !report.has_errors() }));
+        }
+        self.refuse_dependants(&mut outcomes, &needed_by, &mut reports);
+        for (candidate, report) in self.packs.iter_mut().zip(reports) {
+            candidate.report = report;
+        }
+        outcomes
+    }
+
+    /// A pack that needs a broken one is not taken either, until nothing changes any more.
+    fn refuse_dependants(&self, outcomes: &mut [Option<Outcome>], needs: &BTreeMap<PackName, BTreeSet<PackName>>, reports: &mut [Report]) {
+        loop {
+            let broken: BTreeSet<&PackName> = self
+                .packs
+                .iter()
+                .zip(outcomes.iter())
+                .filter(|(_, outcome)| outcome.as_ref().is_some_and(|outcome| !outcome.is_good))
+                .filter_map(|(candidate, _)| candidate.pack.as_ref().map(|pack| &pack.name))
+                .collect();
+            let mut has_changed = false;
+            for ((candidate, outcome), report) in self.packs.iter().zip(outcomes.iter_mut()).zip(reports.iter_mut()) {
+                let (Some(pack), Some(outcome)) = (&candidate.pack, outcome) else { continue };
+                let missing = needs[&pack.name].iter().find(|name| broken.contains(name));
+                if let (true, Some(missing)) = (outcome.is_good, missing) {
+                    outcome.is_good = false;
+                    has_changed = true;
+                    report.note(
+                        Code::NeedsBrokenPack,
+                        &pack.manifest.file,
+                        pack.manifest.start.clone(),
+                        format!("`{}` is not taken either, because it needs `{missing}`, which has errors", pack.name),
+                    );
+                }
+            }
+            if !has_changed {
+                return;
+            }
+        }
+    }
+
+    fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.packs.into_iter().flat_map(|candidate| candidate.report.into_sorted()).collect()
+    }
+}
+
+impl Checking<'_> {
+    fn parts(&mut self, config: &Arc<Value>, report: &mut Report) -> Parts {
+        let pack = self.pack;
+        let mut parts = Parts::default();
+        for (name, defined) in &pack.triggers {
+            let Some(written) = &defined.body else { continue };
+            parts.triggers.push(Trigger {
+                name: named(TriggerRef::new(&pack.name, name)),
+                description: written.description.clone(),
+                payload: written.payload.clone().unwrap_or_default(),
+                index: written.index.clone(),
+            });
+        }
+        for (name, defined) in &pack.sensors {
+            let Some(written) = &defined.body else { continue };
+            let name = named(SensorRef::new(&pack.name, name));
+            parts.sensors.extend(sensors::sensor(self, name, &defined.file, written, config, report));
+        }
+        for (name, defined) in &pack.actions {
+            let Some(written) = &defined.body else { continue };
+            let name = named(ActionRef::new(&pack.name, name));
+            parts.actions.extend(actions::action(self, name, &defined.file, written, config, report));
+        }
+        for (name, defined) in &pack.rules {
+            let Some(written) = &defined.body else { continue };
+            let name = named(RuleRef::new(&pack.name, name));
+            parts.rules.extend(rules::rule(self, name, &defined.file, written, config, report));
+        }
+        parts
+    }
+}
+
+fn named<T>(parsed: Result<T, ensue_engine::names::NameError>) -> T {
+    parsed.expect("a definition without a name of the right shape was not read")
+}
+
+/// Finds the trigger of a ref; gives it with its payload's schema, where that is known.
+fn trigger_named<'a>(
+    checking: &mut Checking<'a>,
+    file: &SourceText,
+    written: &Spanned<String>,
+    report: &mut Report,
+) -> Option<(TriggerRef, Option<&'a Schema>)> {
+    if TRIGGERS_LATER.contains(&written.value.as_str()) {
+        report
+            .error(
+                Code::NotYet,
+                file,
+                written.span.clone(),
+                format!("the engine's own trigger `{}` is not in this release yet", written.value),
+            )
+            .hint("docs/roadmap.md says what comes when");
+        return None;
+    }
+    let trigger: TriggerRef = parse_ref(&written.value, "trigger", checking, file, written, report)?;
+    checking.uses.note(trigger.pack(), file, &written.span);
+    let world = checking.world;
+    let found = world.packs.get(&trigger.pack()).and_then(|pack| pack.triggers.get(trigger.name()));
+    match found {
+        Some(defined) => Some((trigger, defined.body.as_ref().and_then(|trigger| trigger.payload.as_ref()))),
+        None => {
+            let known = refs(world, |pack| pack.triggers.keys());
+            tell_unknown_ref(Code::UnknownTrigger, "trigger", &trigger.pack(), &known, world, file, written, report);
+            None
+        }
+    }
+}
+
+/// Finds the action of a ref; gives it with its parameters' schema, where that is known.
+fn action_named<'a>(
+    checking: &mut Checking<'a>,
+    file: &SourceText,
+    written: &Spanned<String>,
+    report: &mut Report,
+) -> Option<(ActionRef, Option<&'a Schema>)> {
+    if written.value.contains("${{") {
+        report
+            .error(
+                Code::InvalidRef,
+                file,
+                written.span.clone(),
+                "`action` is never an expression: what a rule can do is known before it runs",
+            )
+            .hint("write a rule for each action");
+        return None;
+    }
+    let action: ActionRef = parse_ref(&written.value, "action", checking, file, written, report)?;
+    checking.uses.note(action.pack(), file, &written.span);
+    let world = checking.world;
+    let found = world.packs.get(&action.pack()).and_then(|pack| pack.actions.get(action.name()));
+    match found {
+        Some(defined) => Some((action, defined.body.as_ref().and_then(|action| action.parameters.as_ref()))),
+        None => {
+            let known = refs(world, |pack| pack.actions.keys());
+            tell_unknown_ref(Code::UnknownAction, "action", &action.pack(), &known, world, file, written, report);
+            None
+        }
+    }
+}
+
+fn refs<'a, K>(world: &World<'a>, names: impl Fn(&'a written::Pack) -> K) -> Vec<String>
+where
+    K: Iterator<Item = &'a String>,
+{
+    world.packs.values().flat_map(|pack| names(pack).map(|name| format!("{}.{name}", pack.name))).collect()
+}
+
+fn parse_ref<T: std::str::FromStr<Err = ensue_engine::names::NameError>>(
+    text: &str,
+    what: &str,
+    checking: &Checking<'_>,
+    file: &SourceText,
+    written: &Spanned<String>,
+    report: &mut Report,
+) -> Option<T> {
+    match text.parse() {
+        Ok(parsed) => Some(parsed),
+        Err(error) => {
+            let told = report.error(Code::InvalidRef, file, written.span.clone(), error.to_string());
+            let own = match what {
+                "trigger" => checking.pack.triggers.contains_key(text),
+                _ => checking.pack.actions.contains_key(text),
+            };
+            if own {
+                told.did_you_mean(Some(&format!("{}.{text}", checking.pack.name)));
+            }
+            None
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "all of it stands in the one message")]
+fn tell_unknown_ref(
+    code: Code,
+    what: &str,
+    pack: &PackName,
+    known: &[String],
+    world: &World<'_>,
+    file: &SourceText,
+    written: &Spanned<String>,
+    report: &mut Report,
+) {
+    let text = written.value.as_str();
+    // The same name in another pack is nearer than another name in the same pack.
+    let name = text.rsplit('.').next().unwrap_or(text);
+    let near = nearest(text, known.iter().map(String::as_str))
+        .or_else(|| known.iter().map(String::as_str).find(|known| known.rsplit('.').next() == Some(name)));
+    let told = report.error(code, file, written.span.clone(), format!("there is no {what} `{text}`"));
+    told.did_you_mean(near);
+    if !world.packs.contains_key(pack) {
+        told.hint(format!("the pack `{pack}` is not there"));
+    } else if near.is_none() {
+        let own: Vec<&String> = known.iter().filter(|known| known.starts_with(&format!("{pack}."))).collect();
+        told.hint(if own.is_empty() { format!("`{pack}` has none") } else { format!("`{pack}` has {}", crate::fields::listed(&own)) });
+    }
+}
+
+fn complete(value: &mut Value, schema: &Schema) {
+    if let (Value::Object(values), Some(fields)) = (value, schema.fields()) {
+        fields.complete(values);
+    }
+}
+
+fn tell_misfits(pack: &written::Pack, schema: &Schema, value: &Value, report: &mut Report) {
+    let document = Document::from_value(value);
+    let file = SourceText::new(SETTINGS_FILE, "");
+    for misfit in schema.misfits(document.root(), Extra::Refused) {
+        let path = format!("packs.{}.config{}", pack.name, misfit.pointer.replace('/', "."));
+        let hint = match misfit.pointer.strip_prefix('/') {
+            Some(name) if !name.contains('/') => format!("set it in `ensue.yaml`:\npacks:\n  {}:\n    config: {{ {name}: … }}", pack.name),
+            Some(_) | None => "mend it in `ensue.yaml`".to_owned(),
+        };
+        report.error(Code::ConfigInvalid, &file, 0..0, format!("`{path}` {}", misfit.message)).hint(hint);
+    }
+}
+
+/// Settings for a pack that is nowhere: probably its name is misspelt.
+fn tell_strange_settings(given: &BTreeMap<PackName, Value>, good: &[GoodPack], told: &[Diagnostic]) -> Vec<Diagnostic> {
+    let file = SourceText::new(SETTINGS_FILE, "");
+    let has_errors = told.iter().any(|one| one.severity == Severity::Error);
+    let mut found = Vec::new();
+    for name in given.keys().filter(|name| !has_errors && good.iter().all(|pack| pack.name != **name)) {
+        let message = format!("`packs.{name}` sets up a pack that is not there");
+        let mut one = Diagnostic::new(Severity::Warning, Code::UnknownPack, &file, 0..0, message);
+        one.did_you_mean(nearest(name.as_str(), good.iter().map(|pack| pack.name.as_str())));
+        found.push(one);
+    }
+    found
+}

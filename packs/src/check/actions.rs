@@ -1,0 +1,224 @@
+//! An action against the catalog: its expressions read what it takes, its secrets stay where they may, its programs are there.
+
+use std::sync::Arc;
+
+use ensue_engine::catalog::{self, Builtin, Extra, HttpBody, HttpRequest, ProcessCommand, Run, Schema, ShellScript};
+use ensue_engine::names::ActionRef;
+use ensue_expression::{Expression, Roots, Template};
+use serde_json::{Value, json};
+
+use super::parameters::Given;
+use super::scope::Scope;
+use super::sensors::optional;
+use super::{Checking, code, trigger_named, url};
+use crate::diagnostics::{Code, Report, nearest};
+use crate::read::FileMode;
+use crate::source::SourceText;
+use crate::written::{self, Body, Environment};
+use crate::yaml::{Content, Entry, Node, Spanned};
+
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// The fields of `execution`, as expressions of an action see it.
+const EXECUTION: [&str; 4] = ["id", "attempt", "started_at", "actor"];
+
+pub(super) fn action(
+    checking: &mut Checking<'_>,
+    name: ActionRef,
+    file: &SourceText,
+    written: &written::Action,
+    config: &Arc<Value>,
+    report: &mut Report,
+) -> Option<catalog::Action> {
+    let base = Scope::new(file, &["params", "config", "execution"])
+        .schemas(&["params"], "the parameters of this action", [written.parameters.as_ref()])
+        .schemas(&["config"], "the settings of `config`", [checking.pack.manifest.config.as_ref()])
+        .fields(&["execution"], "the fields of `execution`", EXECUTION);
+    let (local, scope) = locals(base, &written.local, report);
+    let run = self::run(checking, file, written, &scope, report);
+    Some(catalog::Action {
+        name,
+        description: written.description.clone(),
+        parameters: written.parameters.clone()?,
+        result: written.result.clone(),
+        local: local?,
+        run: run?,
+        timeout: written.timeout,
+        grace: written.grace,
+        idempotent: written.idempotent,
+        on_lost: written.on_lost,
+        priority: written.priority,
+        config: config.clone(),
+        pack: checking.pack.digest,
+    })
+}
+
+type Locals = Option<Vec<(String, Expression)>>;
+
+/// Compiles the names that are computed first, each in the scope of those before it; gives the scope with all of them.
+pub(super) fn locals<'a>(base: Scope<'a>, written: &'a [Entry], report: &mut Report) -> (Locals, Scope<'a>) {
+    let with = |names: &'a [Entry]| {
+        let names = names.iter().map(|entry| entry.key.value.as_str());
+        base.clone().root("local").fields(&["local"], "the names of `local`", names)
+    };
+    let mut compiled = Some(Vec::new());
+    for (index, entry) in written.iter().enumerate() {
+        let name = entry.key.value.as_str();
+        let expression = with(&written[..index]).expression(&entry.value, &format!("`{name}`"), report);
+        match (&mut compiled, expression) {
+            (Some(list), Some(expression)) => list.push((name.to_owned(), expression)),
+            (_, _) => compiled = None,
+        }
+    }
+    (compiled, with(written))
+}
+
+fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action, plain: &Scope<'_>, report: &mut Report) -> Option<Run> {
+    let with_keys = plain.clone().with_keys(checking.pack.manifest.keys.as_deref());
+    match &action.run {
+        written::Run::Process { command, input, env, files } => {
+            let command = self::command(checking, file, command, report);
+            let input = input.as_ref().map(|node| with_keys.template(node, report));
+            let env = variables(env, &with_keys, report).inspect(|compiled| {
+                for ((_, template), entry) in compiled.iter().zip(env) {
+                    note_keys(template, &entry.value, file, report);
+                }
+            });
+            let files = variables(files, &with_keys, report);
+            Some(Run::Process(ProcessCommand { command: command?, input: optional(input)?, env: env?, files: files? }))
+        }
+        written::Run::Shell { script, env } => {
+            let parameters = action.parameters.as_ref().and_then(Schema::fields);
+            let is_fine = code::check_script(script, parameters, plain, file, report);
+            let script = if is_fine { plain.template(script, report) } else { None };
+            let env = match env {
+                Environment::None => Some(literal(json!({}))),
+                Environment::Given(node) => with_keys.template(node, report).inspect(|env| note_keys(env, node, file, report)),
+            };
+            Some(Run::Shell(ShellScript { script: script?, env: env? }))
+        }
+        written::Run::Http { url, method, headers, query, body } => {
+            let target = plain.template(url, report);
+            if let Some(template) = &target {
+                url::check(url, template, plain, file, report);
+            }
+            check_method(method.as_ref(), file, report);
+            let method = or_literal(method.as_ref(), json!("GET"), plain, report);
+            let headers = or_literal(headers.as_ref(), json!({}), &with_keys, report);
+            let query = or_literal(query.as_ref(), json!({}), plain, report);
+            let body = match body {
+                Body::None => Some(HttpBody::None),
+                Body::Json(node) => with_keys.template(node, report).map(HttpBody::Json),
+                Body::Text(node) => with_keys.template(node, report).map(HttpBody::Text),
+                Body::Either { json, text } => {
+                    let (json, text) = (with_keys.template(json, report), with_keys.template(text, report));
+                    json.zip(text).map(|(json, text)| HttpBody::Either { json, text })
+                }
+            };
+            Some(Run::Http(Box::new(HttpRequest { url: target?, method: method?, headers: headers?, query: query?, body: body? })))
+        }
+        written::Run::Emit { trigger, payload } => emit(checking, file, trigger, payload.as_ref(), plain, report),
+        written::Run::Builtin { which, at } => builtin(checking, file, *which, at, report),
+    }
+}
+
+fn emit(
+    checking: &mut Checking<'_>,
+    file: &SourceText,
+    trigger: &Spanned<String>,
+    payload: Option<&Node>,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) -> Option<Run> {
+    let named = trigger_named(checking, file, trigger, report);
+    let template = or_literal(payload, json!({}), scope, report);
+    if let Some((name, Some(schema))) = &named
+        && payload.is_none_or(|node| matches!(node.content, Content::Map(_)))
+    {
+        let at = trigger.span.clone();
+        Given { file, node: payload, at, taker: format!("the payload of `{name}`"), called: "field" }.check(schema, Extra::Allowed, report);
+    }
+    Some(Run::Emit { trigger: named?.0, payload: template? })
+}
+
+fn builtin(checking: &Checking<'_>, file: &SourceText, which: Builtin, at: &std::ops::Range<usize>, report: &mut Report) -> Option<Run> {
+    if checking.pack.name.as_str() != "core" {
+        report
+            .error(Code::BuiltinOutsideCore, file, at.clone(), "only the library's pack `core` has actions that are built in")
+            .hint("use `core.echo`, `core.noop` or `core.emit` as the action of a rule");
+        return None;
+    }
+    Some(Run::Builtin(which))
+}
+
+fn command(checking: &Checking<'_>, file: &SourceText, written: &[Spanned<String>], report: &mut Report) -> Option<Vec<String>> {
+    for item in written {
+        code::check_argument(&item.value, &item.span, file, report);
+    }
+    let program = written.first()?;
+    if let Some(beside) = program.value.strip_prefix("./") {
+        let path = format!("actions/{beside}");
+        match checking.pack.files.get(&path).map(|file| file.mode) {
+            Some(FileMode::Executable) => {}
+            Some(FileMode::Plain) => {
+                report
+                    .error(Code::NotExecutable, file, program.span.clone(), format!("`{path}` is not executable"))
+                    .hint(format!("chmod +x {path}"));
+                return None;
+            }
+            None => {
+                let beside_it = checking.pack.files.keys().filter_map(|path| path.strip_prefix("actions/"));
+                let near = nearest(beside, beside_it).map(|near| format!("./{near}"));
+                report
+                    .error(Code::NoSuchProgram, file, program.span.clone(), format!("the pack has no file `{path}`"))
+                    .did_you_mean(near.as_deref())
+                    .hint("`./x` is a file beside the action's own; a bare name is looked up in the operator's PATH");
+                return None;
+            }
+        }
+    } else if program.value.contains('/') || program.value.is_empty() {
+        report
+            .error(Code::InvalidValue, file, program.span.clone(), format!("`{}` is not a program that a pack can name", program.value))
+            .hint("`./x` is a file beside the action's own; a bare name is looked up in the operator's PATH");
+        return None;
+    }
+    Some(written.iter().map(|item| item.value.clone()).collect())
+}
+
+fn variables(written: &[Entry], scope: &Scope<'_>, report: &mut Report) -> Option<Vec<(String, Template)>> {
+    let compiled: Vec<_> = written.iter().map(|entry| Some((entry.key.value.clone(), scope.template(&entry.value, report)?))).collect();
+    compiled.into_iter().collect()
+}
+
+/// Notes a secret in the environment, where other programs of the same user can see it.
+fn note_keys(template: &Template, node: &Node, file: &SourceText, report: &mut Report) {
+    if template.reads().iter().any(|path| path.segments[0] == "keys") {
+        let span = crate::fields::first_line(&node.span, file);
+        report
+            .note(Code::KeyInEnvironment, file, span, "a secret in the environment can be seen by other programs of the same user")
+            .hint("a process gets it more safely by `input` or `files`");
+    }
+}
+
+fn check_method(method: Option<&Node>, file: &SourceText, report: &mut Report) {
+    let Some(Node { content: Content::Text { value, .. }, span }) = method else { return };
+    if !value.contains("${{") && !METHODS.contains(&value.as_str()) {
+        let upper = value.to_ascii_uppercase();
+        report
+            .error(Code::InvalidValue, file, span.clone(), format!("`{value}` is not a method of HTTP"))
+            .did_you_mean(METHODS.contains(&upper.as_str()).then_some(upper.as_str()).or_else(|| nearest(&upper, METHODS)))
+            .hint(format!("it is one of {}", crate::fields::listed(&METHODS)));
+    }
+}
+
+fn or_literal(given: Option<&Node>, otherwise: Value, scope: &Scope<'_>, report: &mut Report) -> Option<Template> {
+    match given {
+        Some(node) => scope.template(node, report),
+        None => Some(literal(otherwise)),
+    }
+}
+
+/// A template without an expression in it.
+pub(super) fn literal(value: Value) -> Template {
+    Template::compile(&value, &Roots::default()).expect("a value of ours without `${{` has nothing to get wrong")
+}

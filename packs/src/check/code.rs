@@ -1,0 +1,142 @@
+//! Text is never code: what a program or a shell reads takes no `${{ }}`, so that no payload can become a command.
+//!
+//! It only guards; how values get in instead is `env`, `input` and `files`.
+
+use ensue_engine::catalog::Fields as SchemaFields;
+
+use super::scope::Scope;
+use crate::diagnostics::{Code, Report};
+use crate::source::SourceText;
+use crate::yaml::{Content, Node};
+
+/// Says whether a code text may stay: it is a literal, or exactly one parameter that is declared as code.
+pub(super) fn check_script(
+    node: &Node,
+    parameters: Option<&SchemaFields>,
+    scope: &Scope<'_>,
+    file: &SourceText,
+    report: &mut Report,
+) -> bool {
+    let Content::Text { value, .. } = &node.content else { return true };
+    if !is_spliced(value) {
+        return true;
+    }
+    if let Some(name) = sole_parameter(value) {
+        let Some(field) = parameters.and_then(|parameters| parameters.named(name)) else {
+            // What it reads is not there: its own error tells so.
+            return true;
+        };
+        if field.is_code {
+            return true;
+        }
+        let at = scope.locate(node, 0..value.len());
+        report
+            .error(Code::TemplateInCode, file, at, format!("`params.{name}` becomes code here, and is not declared as code"))
+            .hint(format!("declare it, so that callers know that nothing is spliced into it:\nparameters:\n  {name}: {{ type: string, x-ensue: code }}"));
+        return false;
+    }
+    tell(node, value, scope, file, report);
+    false
+}
+
+/// Says whether a text that becomes code elsewhere (a parameter declared as code) is a literal.
+pub(super) fn check_literal(node: &Node, scope: &Scope<'_>, file: &SourceText, report: &mut Report) -> bool {
+    match &node.content {
+        Content::Text { value, .. } if is_spliced(value) => {
+            tell(node, value, scope, file, report);
+            false
+        }
+        _ => true,
+    }
+}
+
+/// Tells of an item of a command with an expression in it.
+pub(super) fn check_argument(text: &str, span: &std::ops::Range<usize>, file: &SourceText, report: &mut Report) {
+    if is_spliced(text) {
+        report.error(Code::TemplateInCode, file, span.clone(), "a command is fixed; nothing is spliced into it").hint(format!(
+            "the parameters are on the program's standard input as JSON; others by `env`:\nenv: {{ VALUE: {} }}",
+            crate::yaml::quoted(text)
+        ));
+    }
+}
+
+fn tell(node: &Node, value: &str, scope: &Scope<'_>, file: &SourceText, report: &mut Report) {
+    let start = value.find("${{").unwrap_or(0);
+    let end = value[start..].find("}}").map_or(value.len(), |end| start + end + 2);
+    let at = scope.locate(node, start..end);
+    report
+        .error(Code::TemplateInCode, file, at, "code takes no `${{ }}`: a value with a quote in it would become a command")
+        .hint(rewritten(value));
+}
+
+/// Says whether a text has an expression in it; `$${{` is the characters themselves.
+fn is_spliced(text: &str) -> bool {
+    text.match_indices("${{").any(|(at, _)| !text[..at].ends_with('$'))
+}
+
+/// Gives `x` for a text that is exactly `${{ params.x }}`.
+fn sole_parameter(text: &str) -> Option<&str> {
+    let inner = text.trim().strip_prefix("${{")?.strip_suffix("}}")?.trim();
+    inner.strip_prefix("params.").filter(|name| ensue_engine::names::is_name(name))
+}
+
+/// The same script with its values in the environment, ready to paste.
+fn rewritten(script: &str) -> String {
+    let mut text = String::new();
+    let mut variables: Vec<(String, &str)> = Vec::new();
+    let mut rest = script;
+    while let Some(at) = rest.find("${{") {
+        let end = rest[at..].find("}}").map_or(rest.len(), |end| at + end + 2);
+        let expression = &rest[at..end];
+        let variable = variable_name(expression, variables.len());
+        text.push_str(rest[..at].trim_end_matches('"'));
+        text.push_str(&format!("\"${variable}\""));
+        if variables.iter().all(|(known, _)| *known != variable) {
+            variables.push((variable, expression));
+        }
+        rest = rest[end..].trim_start_matches('"');
+    }
+    text.push_str(rest);
+    let mut lines = vec!["pass the values by the environment:".to_owned()];
+    let script: Vec<&str> = text.trim_end().lines().collect();
+    match script.as_slice() {
+        [one] => lines.push(format!("script: {}", crate::yaml::quoted(one))),
+        several => {
+            lines.push("script: |".to_owned());
+            lines.extend(several.iter().take(8).map(|line| format!("  {line}")));
+            if several.len() > 8 {
+                lines.push("  …".to_owned());
+            }
+        }
+    }
+    lines.push("env:".to_owned());
+    lines.extend(variables.iter().map(|(name, expression)| format!("  {name}: {}", crate::yaml::quoted(expression))));
+    lines.join("\n")
+}
+
+fn variable_name(expression: &str, index: usize) -> String {
+    let inner = expression.trim_start_matches("${{").trim_end_matches("}}").trim();
+    let last = inner.rsplit('.').next().unwrap_or("");
+    if ensue_engine::names::is_name(last) { last.to_ascii_uppercase() } else { format!("VALUE_{}", index + 1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rewrite_quotes_each_value_once() {
+        let hint = rewritten("make VERSION=\"${{ params.version }}\" ${{ params.list[0] }}\n");
+        assert_eq!(
+            hint,
+            "pass the values by the environment:\nscript: 'make VERSION=\"$VERSION\" \"$VALUE_2\"'\nenv:\n  VERSION: '${{ params.version }}'\n  VALUE_2: '${{ params.list[0] }}'"
+        );
+    }
+
+    #[test]
+    fn an_escaped_brace_is_not_an_expression() {
+        assert!(!is_spliced("echo '$${{ x }}'") && is_spliced("echo ${{ x }}"));
+        assert_eq!(sole_parameter(" ${{ params.script }}\n"), Some("script"));
+        assert_eq!(sole_parameter("${{ params.a + params.b }}"), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! A mapping of values (`with`, a payload) against the schema that it is for, as far as it can be known before anything runs.
+//!
+//! What stands in `${{ … }}` is known only when it is computed: the engine checks that.
+
+use std::ops::Range;
+
+use ensue_engine::catalog::{Extra, Presence, Schema, Type};
+use ensue_expression::Document;
+
+use crate::diagnostics::{Code, Report, nearest};
+use crate::fields::{first_line, listed};
+use crate::schema;
+use crate::source::SourceText;
+use crate::yaml::{Content, Node};
+
+/// What is being checked, for the messages.
+pub(super) struct Given<'a> {
+    pub(super) file: &'a SourceText,
+    /// The mapping; none where nothing is given.
+    pub(super) node: Option<&'a Node>,
+    /// Where a missing field is told.
+    pub(super) at: Range<usize>,
+    /// What takes the values: "the action `core.echo`".
+    pub(super) taker: String,
+    /// What one of the values is called: "parameter".
+    pub(super) called: &'static str,
+}
+
+impl Given<'_> {
+    pub(super) fn check(&self, schema: &Schema, extra: Extra, report: &mut Report) {
+        match schema {
+            Schema::Any => {}
+            Schema::Fields(fields) => self.check_fields(fields, extra, report),
+            Schema::Whole(_) => self.check_whole(schema, report),
+        }
+    }
+
+    fn check_fields(&self, fields: &ensue_engine::catalog::Fields, extra: Extra, report: &mut Report) {
+        let entries = match self.node.map(|node| &node.content) {
+            None => &[][..],
+            Some(Content::Map(entries)) => entries,
+            // A value that is one expression is known when it is computed, and a wrong type was told.
+            Some(_) => return,
+        };
+        let names: Vec<&str> = fields.0.iter().map(|field| field.name.as_str()).collect();
+        let mut misspelt = Vec::new();
+        for entry in entries {
+            let name = entry.key.value.as_str();
+            let Some(field) = fields.named(name) else {
+                if extra == Extra::Refused {
+                    let near = nearest(name, names.iter().copied());
+                    misspelt.extend(near);
+                    let message = format!("{} has no {} `{name}`", self.taker, self.called);
+                    let told = report.error(Code::UnknownParameter, self.file, entry.key.span.clone(), message);
+                    told.did_you_mean(near);
+                    told.hint(if names.is_empty() { "it takes nothing".to_owned() } else { format!("it takes {}", listed(&names)) });
+                }
+                continue;
+            };
+            if entry.value.is_poisoned() {
+                continue;
+            }
+            if let Some(message) = self.misfit(field, &entry.value) {
+                let span = first_line(&entry.value.span, self.file);
+                report
+                    .error(Code::ParameterType, self.file, span, format!("`{name}` of {} {message}", self.taker))
+                    .hint(format!("`{name}` is {}", described(field)));
+            }
+        }
+        let is_missing = |field: &&ensue_engine::catalog::Field| {
+            field.presence == Presence::Required && entries.iter().all(|entry| entry.key.value != field.name)
+        };
+        // One that was misspelt has been told.
+        for field in fields.0.iter().filter(is_missing).filter(|field| !misspelt.contains(&field.name.as_str())) {
+            report
+                .error(
+                    Code::MissingParameter,
+                    self.file,
+                    self.at.clone(),
+                    format!("{} needs the {} `{}`", self.taker, self.called, field.name),
+                )
+                .hint(format!("`{}` is {}", field.name, described(field)));
+        }
+    }
+
+    fn check_whole(&self, schema: &Schema, report: &mut Report) {
+        let Some(node) = self.node.filter(|node| !node.is_poisoned() && !has_expression(node)) else { return };
+        let document = Document::from_value(&node.to_value());
+        for misfit in schema.misfits(document.root(), Extra::Refused) {
+            let at = node.at(&misfit.pointer).map_or(self.at.clone(), |node| first_line(&node.span, self.file));
+            report.error(Code::ParameterType, self.file, at, format!("this does not fit {}: {}", self.taker, misfit.message));
+        }
+    }
+
+    fn misfit(&self, field: &ensue_engine::catalog::Field, node: &Node) -> Option<String> {
+        if !has_expression(node) {
+            if matches!(node.content, Content::Null) && field.presence != Presence::Required {
+                return Some(format!("should be {}, is empty; leave the line out where it is not given", field.kind));
+            }
+            return schema::misfit(field, &node.to_value());
+        }
+        // Text around an expression makes a text; a list or a mapping with expressions in it is one still.
+        let fits = match (&node.content, &field.kind) {
+            (_, Type::Any) => true,
+            (Content::Text { value, .. }, kind) => is_sole_expression(value) || matches!(kind, Type::String { .. } | Type::OneOf(_)),
+            (Content::List(_), kind) => matches!(kind, Type::List(_)),
+            (Content::Map(_), kind) => matches!(kind, Type::Object),
+            (_, _) => true,
+        };
+        (!fits).then(|| format!("should be {}, is {}", field.kind, node.what()))
+    }
+}
+
+fn described(field: &ensue_engine::catalog::Field) -> String {
+    let presence = match &field.presence {
+        Presence::Required => "required".to_owned(),
+        Presence::Optional => "optional".to_owned(),
+        Presence::Default(value) => format!("{value} where it is not given"),
+    };
+    match &field.description {
+        Some(description) => format!("{} ({presence}): {description}", field.kind),
+        None => format!("{} ({presence})", field.kind),
+    }
+}
+
+pub(super) fn has_expression(node: &Node) -> bool {
+    match &node.content {
+        Content::Text { value, .. } => value.contains("${{"),
+        Content::List(items) => items.iter().any(has_expression),
+        Content::Map(entries) => entries.iter().any(|entry| has_expression(&entry.value)),
+        Content::Null | Content::Bool(_) | Content::Number(_) | Content::Poisoned => false,
+    }
+}
+
+fn is_sole_expression(text: &str) -> bool {
+    // Two expressions side by side are rare and their text is one all the same: the engine checks it when it is computed.
+    text.starts_with("${{") && text.ends_with("}}")
+}

@@ -1,0 +1,48 @@
+//! Where a request goes is fixed: the scheme and the host of a URL are literal, unless the whole URL is one expression.
+//!
+//! What is interpolated is encoded, and egress checked, when the request is made.
+
+use ensue_expression::{Piece, Template};
+
+use super::scope::Scope;
+use crate::diagnostics::{Code, Report};
+use crate::source::SourceText;
+use crate::yaml::{Content, Node};
+
+pub(super) fn check(node: &Node, template: &Template, scope: &Scope<'_>, file: &SourceText, report: &mut Report) {
+    let Content::Text { value, .. } = &node.content else {
+        crate::fields::wrong_type(node, "`url`", "a text", file, report);
+        return;
+    };
+    let parts = template.parts();
+    let literal = match parts.first() {
+        None => value.as_str(),
+        Some(part) if part.sole_expression().is_some() => return,
+        Some(part) => match part.pieces.first() {
+            Some(Piece::Text(text)) => text.as_str(),
+            Some(_) | None => "",
+        },
+    };
+    let is_open = !parts.is_empty();
+    let fault = match literal.strip_prefix("https://").or_else(|| literal.strip_prefix("http://")) {
+        None => Some("a URL begins with `https://` or `http://`, written out"),
+        Some(rest) => {
+            let host = rest.split(['/', '?', '#']).next().unwrap_or("");
+            if host.is_empty() {
+                Some("the host of a URL is written out")
+            } else if host.len() == rest.len() && is_open {
+                Some("the host of a URL is written out, up to a `/`")
+            } else if host.contains('@') {
+                Some("a URL holds no name and password; send them as a header")
+            } else {
+                None
+            }
+        }
+    };
+    if let Some(fault) = fault {
+        let code = if is_open { Code::TemplateInHost } else { Code::InvalidValue };
+        report
+            .error(code, file, scope.locate(node, 0..value.len()), fault)
+            .hint("for example `https://example.test/items/${{ params.id }}`; or one expression that is the whole URL, which is checked when it is computed");
+    }
+}

@@ -1,0 +1,174 @@
+//! What is wrong with a pack, told so that its author can mend it: a code, a place, the text under a caret, and what to write.
+//!
+//! It finds no mistakes, and it does not print: the command line and the API show what is here.
+
+mod code;
+mod render;
+
+use std::ops::Range;
+
+use serde_json::{Value, json};
+
+pub use code::Code;
+pub use render::Colour;
+
+use crate::source::SourceText;
+
+/// How much a diagnostic weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The pack cannot be taken.
+    Error,
+    /// The pack can be taken, and probably does not mean what it says.
+    Warning,
+    /// Something to know.
+    Note,
+}
+
+impl Severity {
+    /// Gives the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
+/// One thing to tell the author of a pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How much it weighs.
+    pub severity: Severity,
+    /// What sort of mistake it is.
+    pub code: Code,
+    /// The file, as its reader named it: `packs/release/rules/ship.yaml`.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// Where, in bytes of the file.
+    pub span: Range<usize>,
+    /// What is wrong, as a fragment that names the thing.
+    pub message: String,
+    /// What to do about it; may have several lines, ready to paste.
+    pub hint: Option<String>,
+    /// What to put in the place of the span, where exactly that mends it.
+    pub suggestion: Option<String>,
+    /// The line of the file; empty where the diagnostic is about a whole file.
+    pub source_line: String,
+}
+
+impl Diagnostic {
+    pub(crate) fn new(severity: Severity, code: Code, file: &SourceText, span: Range<usize>, message: impl Into<String>) -> Self {
+        let place = file.place(span.start);
+        Self {
+            severity,
+            code,
+            file: file.path().to_owned(),
+            line: place.line,
+            column: place.column,
+            source_line: file.slice(&file.line_span(span.start)).to_owned(),
+            span,
+            message: message.into(),
+            hint: None,
+            suggestion: None,
+        }
+    }
+
+    pub(crate) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Names the nearest of the known names in the message, as what to put in the place of the span.
+    pub(crate) fn did_you_mean(&mut self, nearest: Option<&str>) -> &mut Self {
+        if let Some(nearest) = nearest {
+            self.message.push_str(&format!(", did you mean `{nearest}`?"));
+            self.suggestion = Some(nearest.to_owned());
+        }
+        self
+    }
+
+    /// Gives the diagnostic as a text of several lines, the way `rustc` writes them.
+    pub fn render(&self, colour: Colour) -> String {
+        render::text(self, colour)
+    }
+
+    /// Gives the diagnostic as JSON, for editors and the API.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "severity": self.severity.as_str(),
+            "code": self.code.slug(),
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "span": { "start": self.span.start, "end": self.span.end },
+            "message": self.message,
+            "hint": self.hint,
+            "suggestion": self.suggestion,
+        })
+    }
+}
+
+/// Collects what is found in one pack.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    found: Vec<Diagnostic>,
+}
+
+impl Report {
+    pub(crate) fn error(&mut self, code: Code, file: &SourceText, span: Range<usize>, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Diagnostic::new(Severity::Error, code, file, span, message))
+    }
+
+    pub(crate) fn warning(&mut self, code: Code, file: &SourceText, span: Range<usize>, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Diagnostic::new(Severity::Warning, code, file, span, message))
+    }
+
+    pub(crate) fn note(&mut self, code: Code, file: &SourceText, span: Range<usize>, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Diagnostic::new(Severity::Note, code, file, span, message))
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.found.iter().any(|one| one.severity == Severity::Error)
+    }
+
+    /// Gives what was found, in the order of the files and their lines.
+    pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
+        self.found.sort_by(|a, b| (&a.file, a.span.start).cmp(&(&b.file, b.span.start)));
+        self.found
+    }
+
+    fn add(&mut self, diagnostic: Diagnostic) -> &mut Diagnostic {
+        self.found.push(diagnostic);
+        self.found.last_mut().expect("it was pushed just now")
+    }
+}
+
+/// Gives the known name that a misspelt one was probably meant to be.
+pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // A third of the letters may be wrong: `whem` is `when`, `foo` is nothing we know.
+    let distance_max = (given.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .filter(|(distance, _)| *distance <= distance_max)
+        .min()
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        let known = ["when", "with", "trigger"];
+        assert_eq!(nearest("whem", known), Some("when"));
+        assert_eq!(nearest("triger", known), Some("trigger"));
+        assert_eq!(nearest("color", known), None);
+    }
+}

@@ -1,0 +1,162 @@
+//! The closed list of mistakes that are told apart, each with a slug that stays.
+//!
+//! A slug is what people search for and what a page of the documentation is named after.
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $slug:literal;)*) => {
+        /// What sort of mistake a diagnostic is about.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Code {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Code {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Gives the slug, which never changes.
+            pub fn slug(self) -> &'static str {
+                match self {
+                    $(Self::$name => $slug,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    // The text of a file.
+    /// A file is not UTF-8.
+    NotUtf8 = "not_utf8";
+    /// A file is larger, deeper or wider than a pack's files may be.
+    FileTooLarge = "file_too_large";
+    /// A file holds nothing.
+    EmptyFile = "empty_file";
+    /// A file is not YAML.
+    YamlSyntax = "yaml_syntax";
+    /// A value is a YAML tag, which common readers drop in silence.
+    YamlTag = "yaml_tag";
+    /// An alias names no anchor, or there are too many.
+    YamlAlias = "yaml_alias";
+    /// A merge key (`<<`), which YAML 1.2 does not have.
+    YamlMergeKey = "yaml_merge_key";
+    /// A file holds several documents.
+    SeveralDocuments = "several_documents";
+    /// A key of a mapping is not a plain text.
+    ComplexKey = "complex_key";
+    /// The same key twice in one mapping.
+    DuplicateKey = "duplicate_key";
+    /// An expression that YAML reads as something else.
+    UnquotedExpression = "unquoted_expression";
+    /// A value that readers of YAML disagree about: `yes`, `012`, `1_000`.
+    AmbiguousValue = "ambiguous_value";
+    /// A question mark inside `{ }` or `[ ]`, which not every reader takes.
+    QuestionMarkInFlow = "question_mark_in_flow";
+    /// A plain text that ends in a comment.
+    CommentAfterText = "comment_after_text";
+
+    // The shape of a file.
+    /// A file that has no meaning where it stands.
+    UnexpectedFile = "unexpected_file";
+    /// A folder without a `pack.yaml`.
+    NoPackFile = "no_pack_file";
+    /// A field that nobody knows.
+    UnknownField = "unknown_field";
+    /// A field that this release does not have yet.
+    NotYet = "not_yet";
+    /// A field that must be there is not.
+    MissingField = "missing_field";
+    /// A field that is there, and empty.
+    EmptyField = "empty_field";
+    /// A value of the wrong type.
+    WrongType = "wrong_type";
+    /// A value of the right type that is not one of those possible.
+    InvalidValue = "invalid_value";
+    /// A text that is not a name.
+    InvalidName = "invalid_name";
+    /// A text that is not a ref.
+    InvalidRef = "invalid_ref";
+    /// A text that is not a duration.
+    InvalidDuration = "invalid_duration";
+    /// A text that is not a version, or not a range of versions.
+    InvalidVersion = "invalid_version";
+    /// A schema that is none.
+    InvalidSchema = "invalid_schema";
+    /// Not exactly one of several fields that exclude each other.
+    NotExactlyOne = "not_exactly_one";
+    /// Two definitions of one name.
+    DuplicateDefinition = "duplicate_definition";
+
+    // What files say of each other.
+    /// Two packs of one name.
+    DuplicatePack = "duplicate_pack";
+    /// A pack that takes the name of one of the library.
+    LibraryPackShadowed = "library_pack_shadowed";
+    /// A pack that is needed is not there.
+    UnknownPack = "unknown_pack";
+    /// A pack that is needed is there in another version.
+    PackVersion = "pack_version";
+    /// The pack needs another version of Ensue.
+    EnsueVersion = "ensue_version";
+    /// A pack is used and not listed in `requires`.
+    PackNotRequired = "pack_not_required";
+    /// A pack that is needed has errors.
+    NeedsBrokenPack = "needs_broken_pack";
+    /// No such trigger.
+    UnknownTrigger = "unknown_trigger";
+    /// No such action.
+    UnknownAction = "unknown_action";
+    /// A key that the pack does not list.
+    UnlistedKey = "unlisted_key";
+    /// A runner that only the library may use.
+    BuiltinOutsideCore = "builtin_outside_core";
+    /// A program that is not in the pack.
+    NoSuchProgram = "no_such_program";
+    /// A program that is not executable.
+    NotExecutable = "not_executable";
+    /// A parameter that must be given is not.
+    MissingParameter = "missing_parameter";
+    /// A parameter that the action does not take.
+    UnknownParameter = "unknown_parameter";
+    /// A parameter of the wrong type.
+    ParameterType = "parameter_type";
+    /// The operator's configuration does not fit the pack's.
+    ConfigInvalid = "config_invalid";
+
+    // Expressions.
+    /// A text that is not an expression.
+    ExpressionSyntax = "expression_syntax";
+    /// An expression that reads what the schema does not have.
+    UnknownRead = "unknown_read";
+    /// `${{ }}` inside code.
+    TemplateInCode = "template_in_code";
+    /// `${{ }}` in the scheme or host of a URL.
+    TemplateInHost = "template_in_host";
+    /// `keys[…]` where a secret would be written down.
+    KeyOutOfPlace = "key_out_of_place";
+    /// A secret in the environment of a process.
+    KeyInEnvironment = "key_in_environment";
+    /// A webhook that anybody may call.
+    VerifyNone = "verify_none";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.slug())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_codes_have_one_slug() {
+        let slugs: BTreeSet<_> = Code::ALL.iter().map(|code| code.slug()).collect();
+        assert_eq!(slugs.len(), Code::ALL.len());
+    }
+}

@@ -1,0 +1,205 @@
+//! A pack's digest, and its immutable copy under that name: nothing runs from the folder a pack was read from.
+//!
+//! It does not say which copies are still needed.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use ensue_engine::record::Digest;
+use thiserror::Error;
+
+use crate::read::{FileMode, PackFile, PackSource, ReadError};
+
+/// What the digest of a pack begins with, so that no other thing has the same.
+const DIGEST_CONTEXT: &[u8] = b"ensue pack v1\n";
+
+/// Why there is no copy of a pack.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// The file system did not cooperate.
+    #[error("cannot write the pack's copy at {}: {source}", path.display())]
+    Io {
+        /// What was written.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// The copy cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The copy is not what its name says.
+    #[error("the pack's copy at {} was changed: it is now {found}; delete that folder and install the pack again", path.display())]
+    Changed {
+        /// The folder, named after what it should hold.
+        path: PathBuf,
+        /// The digest of what it holds.
+        found: Digest,
+    },
+}
+
+impl PackSource {
+    /// Gives the BLAKE3 digest over the files, sorted by path: each path, whether it is a program, and its content.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(DIGEST_CONTEXT);
+        for (path, file) in &self.files {
+            let mode = match file.mode {
+                FileMode::Plain => 0,
+                FileMode::Executable => 1,
+            };
+            // Lengths first, so that no two sets of files give the same bytes.
+            hasher.update(&(path.len() as u64).to_le_bytes()).update(path.as_bytes());
+            hasher.update(&[mode]);
+            hasher.update(&(file.bytes.len() as u64).to_le_bytes()).update(&file.bytes);
+        }
+        Digest::from_bytes(*hasher.finalize().as_bytes())
+    }
+
+    /// Writes the copy `<packs>/<digest>/`, and gives its folder; a copy that is there already is left as it is.
+    ///
+    /// It is written beside and fsynced, then renamed: a copy is whole or absent. Plain files get the mode 0444, programs 0555.
+    ///
+    /// # Errors
+    /// What the file system refuses is an error, and leaves no half copy under the final name.
+    pub fn write_copy(&self, packs: &Path) -> Result<PathBuf, CopyError> {
+        let digest = self.digest();
+        let target = packs.join(digest.to_string());
+        if target.is_dir() {
+            return Ok(target);
+        }
+        let beside = packs.join(format!(".{digest}.new"));
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| CopyError::Io { path, source }
+        };
+        fs::create_dir_all(packs).map_err(failed(packs))?;
+        if beside.exists() {
+            // What an interrupted run left behind.
+            fs::remove_dir_all(&beside).map_err(failed(&beside))?;
+        }
+        fs::create_dir(&beside).map_err(failed(&beside))?;
+        for (inside, file) in &self.files {
+            let path = beside.join(inside);
+            let folder = path.parent().unwrap_or(&beside);
+            fs::create_dir_all(folder).map_err(failed(folder))?;
+            write_file(&path, file).map_err(failed(&path))?;
+        }
+        sync_folders(&beside).map_err(failed(&beside))?;
+        fs::rename(&beside, &target).map_err(failed(&target))?;
+        sync_folder(packs).map_err(failed(packs))?;
+        Ok(target)
+    }
+
+    /// Reads the copy of `digest` back, and checks that it is that still.
+    ///
+    /// # Errors
+    /// A copy that is not there, or is not what its name says, is an error.
+    pub fn read_copy(packs: &Path, digest: Digest) -> Result<Self, CopyError> {
+        let path = packs.join(digest.to_string());
+        let source = Self::read(&path)?;
+        let found = source.digest();
+        if found == digest { Ok(source) } else { Err(CopyError::Changed { path, found }) }
+    }
+}
+
+fn write_file(path: &Path, file: &PackFile) -> std::io::Result<()> {
+    let mut out = fs::File::create_new(path)?;
+    out.write_all(&file.bytes)?;
+    set_read_only(&out, file.mode)?;
+    out.sync_all()
+}
+
+#[cfg(unix)]
+fn set_read_only(file: &fs::File, mode: FileMode) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let bits = match mode {
+        FileMode::Plain => 0o444,
+        FileMode::Executable => 0o555,
+    };
+    file.set_permissions(fs::Permissions::from_mode(bits))
+}
+
+#[cfg(not(unix))]
+fn set_read_only(file: &fs::File, _mode: FileMode) -> std::io::Result<()> {
+    let mut permissions = file.metadata()?.permissions();
+    permissions.set_readonly(true);
+    file.set_permissions(permissions)
+}
+
+fn sync_folders(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sync_folders(&path)?;
+        }
+    }
+    sync_folder(folder)
+}
+
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pack() -> PackSource {
+        let mut source = PackSource::of("a", [("pack.yaml", "name: a\n"), ("actions/run.sh", "#!/bin/sh\n")]).unwrap();
+        source.files.get_mut("actions/run.sh").unwrap().mode = FileMode::Executable;
+        source
+    }
+
+    #[test]
+    fn the_digest_of_a_pack_is_pinned_for_ever() {
+        assert_eq!(pack().digest().to_string(), "34ebff0a8aeb724ed693b784984d50bf5af2d78d0c3bb057d33914fdc6c38caf");
+    }
+
+    #[test]
+    fn a_name_a_content_and_a_mode_each_change_the_digest() {
+        let digest = pack().digest();
+        let mut renamed = pack();
+        let file = renamed.files.remove("actions/run.sh").unwrap();
+        renamed.files.insert("actions/ran.sh".into(), file);
+        let mut edited = pack();
+        edited.files.get_mut("pack.yaml").unwrap().bytes = "name: b\n".into();
+        let mut plain = pack();
+        plain.files.get_mut("actions/run.sh").unwrap().mode = FileMode::Plain;
+        for other in [renamed, edited, plain] {
+            assert_ne!(other.digest(), digest);
+        }
+        let mut moved = pack();
+        moved.origin = "elsewhere".into();
+        assert_eq!(moved.digest(), digest);
+    }
+
+    #[test]
+    fn a_copy_is_read_back_as_it_was() {
+        let data = tempfile::tempdir().unwrap();
+        let path = pack().write_copy(data.path()).unwrap();
+        assert_eq!(pack().write_copy(data.path()).unwrap(), path, "writing twice changes nothing");
+        let back = PackSource::read_copy(data.path(), pack().digest()).unwrap();
+        assert_eq!(back.files, pack().files);
+        assert_eq!(fs::read_dir(data.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_copy_that_was_changed_is_refused() {
+        let data = tempfile::tempdir().unwrap();
+        let path = pack().write_copy(data.path()).unwrap();
+        fs::remove_file(path.join("pack.yaml")).unwrap();
+        fs::write(path.join("pack.yaml"), "name: b\n").unwrap();
+        let refusal = PackSource::read_copy(data.path(), pack().digest()).unwrap_err();
+        assert!(matches!(refusal, CopyError::Changed { .. }), "{refusal}");
+    }
+
+    #[test]
+    fn what_an_interrupted_run_left_behind_is_no_hindrance() {
+        let data = tempfile::tempdir().unwrap();
+        fs::create_dir(data.path().join(format!(".{}.new", pack().digest()))).unwrap();
+        pack().write_copy(data.path()).unwrap();
+        assert!(PackSource::read_copy(data.path(), pack().digest()).is_ok());
+    }
+}

@@ -1,0 +1,92 @@
+//! The packs that ship with the binary.
+//!
+//! They are installed as any other pack is; that nobody else takes their names is for `check`.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ensue_engine::names::PackName;
+use ensue_engine::record::Digest;
+
+use crate::read::{FileMode, PackFile, PackSource};
+
+macro_rules! files {
+    ($($path:literal,)*) => {
+        &[$(($path, include_str!(concat!("../library/", $path))),)*]
+    };
+}
+
+/// Every file of `packs/library/`; a test compares the list with the folder.
+const FILES: &[(&str, &str)] = files![
+    "core/README.md",
+    "core/actions/echo.yaml",
+    "core/actions/emit.yaml",
+    "core/actions/http.yaml",
+    "core/actions/noop.yaml",
+    "core/actions/shell.yaml",
+    "core/pack.yaml",
+    "examples/README.md",
+    "examples/pack.yaml",
+    "examples/rules/answer_hello.yaml",
+    "examples/rules/celebrate_merge.yaml",
+    "examples/rules/greet_pull_request.yaml",
+    "examples/rules/note_pull_request.yaml",
+    "examples/triggers/hello.yaml",
+    "github/README.md",
+    "github/pack.yaml",
+    "github/sensors/webhook.yaml",
+    "github/triggers/event.yaml",
+    "github/triggers/issue_comment.yaml",
+    "github/triggers/issues.yaml",
+    "github/triggers/pull_request.yaml",
+    "github/triggers/push.yaml",
+    "github/triggers/release.yaml",
+    "github/triggers/workflow_run.yaml",
+];
+
+/// Gives the packs of the library, in the order of their names.
+pub fn library() -> Vec<PackSource> {
+    let mut packs: BTreeMap<&str, PackSource> = BTreeMap::new();
+    for (path, text) in FILES {
+        let Some((pack, inside)) = path.split_once('/') else { continue };
+        let source = packs.entry(pack).or_insert_with(|| PackSource { origin: format!("library/{pack}"), files: BTreeMap::new() });
+        source.files.insert(inside.to_owned(), PackFile { bytes: Bytes::from_static(text.as_bytes()), mode: FileMode::Plain });
+    }
+    packs.into_values().collect()
+}
+
+/// Gives the digest of each pack of the library, by its name.
+pub(crate) fn digests() -> BTreeMap<PackName, Digest> {
+    let named = |source: &PackSource| source.origin.strip_prefix("library/").and_then(|name| name.parse().ok());
+    library().iter().filter_map(|source| Some((named(source)?, source.digest()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostics::Colour;
+
+    #[test]
+    fn every_file_of_the_folder_is_in_the_binary() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("library");
+        let mut found = Vec::new();
+        for pack in std::fs::read_dir(&folder).unwrap() {
+            let path = pack.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let source = PackSource::read(&path).unwrap();
+            found.extend(source.files.keys().map(|file| format!("{name}/{file}")));
+        }
+        found.sort();
+        let listed: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();
+        assert_eq!(found, listed);
+    }
+
+    #[test]
+    fn the_library_has_nothing_to_tell() {
+        let checked = crate::check(&library(), &BTreeMap::new());
+        let shown: String = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
+        assert_eq!(shown, "");
+        let names: Vec<&str> = checked.good.iter().map(|pack| pack.name.as_str()).collect();
+        assert_eq!(names, ["core", "examples", "github"]);
+    }
+}

@@ -1,0 +1,263 @@
+//! A pack as files in memory: read from a folder, or given; bounded, without links, with names that every system can hold.
+//!
+//! It does not look into the files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use thiserror::Error;
+
+/// The most bytes that a pack may have.
+pub const PACK_BYTES_MAX: u64 = 64 << 20;
+/// The most files that a pack may have.
+pub const PACK_FILES_MAX: usize = 10_000;
+/// How deep a pack's folders may nest.
+pub const PACK_DEPTH_MAX: usize = 16;
+/// The longest path of a file inside a pack, in bytes.
+pub const PATH_BYTES_MAX: usize = 512;
+
+/// The files of a pack, by their path inside it (`rules/greet.yaml`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PackSource {
+    /// What people know it by: the folder it was read from, or `library/core`. Shown before each file's path.
+    pub origin: String,
+    /// The files.
+    pub files: BTreeMap<String, PackFile>,
+}
+
+/// A file of a pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackFile {
+    /// What is in it.
+    pub bytes: Bytes,
+    /// Whether it can be run.
+    pub mode: FileMode,
+}
+
+/// Whether a file can be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileMode {
+    /// It is only read.
+    Plain,
+    /// It is a program.
+    Executable,
+}
+
+/// Why a folder is not a pack's source.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The file system did not cooperate.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// What was read.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// A link: what it names may change, or lie outside the pack.
+    #[error("{} is a link; a pack holds files only, so put a copy there", .0.display())]
+    Link(PathBuf),
+    /// A socket, pipe or device.
+    #[error("{} is neither a file nor a folder; remove it from the pack", .0.display())]
+    Special(PathBuf),
+    /// A file's path is not one that every system can hold.
+    #[error("`{0}` cannot be a path in a pack; use UTF-8 without control characters, `\\` or `..`, at most {PATH_BYTES_MAX} bytes")]
+    BadPath(String),
+    /// Too many bytes.
+    #[error("{} has more than {PACK_BYTES_MAX} bytes; keep large data elsewhere", .0.display())]
+    TooLarge(PathBuf),
+    /// Too many files.
+    #[error("{} has more than {PACK_FILES_MAX} files", .0.display())]
+    TooManyFiles(PathBuf),
+    /// Too deep.
+    #[error("{} nests deeper than {PACK_DEPTH_MAX} folders", .0.display())]
+    TooDeep(PathBuf),
+}
+
+impl PackSource {
+    /// Makes a pack's source of files that are given; none of them is a program.
+    pub fn of<P: Into<String>, B: Into<Bytes>>(
+        origin: impl Into<String>,
+        files: impl IntoIterator<Item = (P, B)>,
+    ) -> Result<Self, ReadError> {
+        let mut source = Self { origin: origin.into(), files: BTreeMap::new() };
+        for (path, bytes) in files {
+            let path = path.into();
+            check_path(&path)?;
+            source.files.insert(path, PackFile { bytes: bytes.into(), mode: FileMode::Plain });
+        }
+        Ok(source)
+    }
+
+    /// Reads the folder of a pack.
+    ///
+    /// Files and folders whose names begin with a dot are left out, and `__pycache__`: they are the author's tools'.
+    ///
+    /// # Errors
+    /// Links, special files, names that not every system can hold, and what is over a limit are errors.
+    pub fn read(folder: &Path) -> Result<Self, ReadError> {
+        let mut reading = Reading { root: folder, bytes: 0, source: Self { origin: folder.display().to_string(), files: BTreeMap::new() } };
+        reading.folder(folder, "", 0)?;
+        Ok(reading.source)
+    }
+
+    /// Reads every pack of a folder of packs, in the order of their names: each folder in it that does not begin with a dot.
+    ///
+    /// # Errors
+    /// That the folder itself cannot be listed is an error; what is wrong with one of its packs is that pack's.
+    pub fn read_all(folder: &Path) -> Result<Vec<Result<Self, ReadError>>, ReadError> {
+        let mut packs = Vec::new();
+        for path in entries(folder)? {
+            if !is_hidden(&path) && path.is_dir() {
+                packs.push(Self::read(&path));
+            }
+        }
+        Ok(packs)
+    }
+}
+
+struct Reading<'a> {
+    root: &'a Path,
+    bytes: u64,
+    source: PackSource,
+}
+
+impl Reading<'_> {
+    fn folder(&mut self, folder: &Path, inside: &str, depth: usize) -> Result<(), ReadError> {
+        if depth > PACK_DEPTH_MAX {
+            return Err(ReadError::TooDeep(folder.to_owned()));
+        }
+        for path in entries(folder)? {
+            if is_hidden(&path) {
+                continue;
+            }
+            let name = path.file_name().unwrap_or_default();
+            let name = name.to_str().ok_or_else(|| ReadError::BadPath(path.display().to_string()))?;
+            let inside = if inside.is_empty() { name.to_owned() } else { format!("{inside}/{name}") };
+            let meta = fs::symlink_metadata(&path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
+            if meta.is_symlink() {
+                return Err(ReadError::Link(path));
+            } else if meta.is_dir() {
+                self.folder(&path, &inside, depth + 1)?;
+            } else if meta.is_file() {
+                self.file(&path, inside)?;
+            } else {
+                return Err(ReadError::Special(path));
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, inside: String) -> Result<(), ReadError> {
+        check_path(&inside)?;
+        if self.source.files.len() >= PACK_FILES_MAX {
+            return Err(ReadError::TooManyFiles(self.root.to_owned()));
+        }
+        let failed = |source| ReadError::Io { path: path.to_owned(), source };
+        let file = fs::File::open(path).map_err(failed)?;
+        let mode = mode_of(&file.metadata().map_err(failed)?);
+        let mut bytes = Vec::new();
+        let left = PACK_BYTES_MAX - self.bytes;
+        // One more than is left, so that a file that grows while it is read is found too.
+        file.take(left + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > left {
+            return Err(ReadError::TooLarge(self.root.to_owned()));
+        }
+        self.bytes += bytes.len() as u64;
+        self.source.files.insert(inside, PackFile { bytes: bytes.into(), mode });
+        Ok(())
+    }
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let failed = |source| ReadError::Io { path: folder.to_owned(), source };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        paths.push(entry.map_err(failed)?.path());
+        if paths.len() > PACK_FILES_MAX {
+            return Err(ReadError::TooManyFiles(folder.to_owned()));
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn is_hidden(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.starts_with(b".") || name == b"__pycache__"
+}
+
+fn check_path(path: &str) -> Result<(), ReadError> {
+    let is_bad_part = |part: &str| part.is_empty() || part == "." || part == "..";
+    if path.len() > PATH_BYTES_MAX || path.contains('\\') || path.chars().any(char::is_control) || path.split('/').any(is_bad_part) {
+        return Err(ReadError::BadPath(path.chars().take(120).collect()));
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+pub(crate) fn mode_of(meta: &fs::Metadata) -> FileMode {
+    use std::os::unix::fs::PermissionsExt;
+    if meta.permissions().mode() & 0o111 == 0 { FileMode::Plain } else { FileMode::Executable }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn mode_of(_meta: &fs::Metadata) -> FileMode {
+    FileMode::Plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_read_with_its_programs_and_without_hidden_files() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("rules")).unwrap();
+        fs::create_dir_all(folder.path().join(".git")).unwrap();
+        fs::write(folder.path().join("pack.yaml"), "name: a\n").unwrap();
+        fs::write(folder.path().join("rules/b.yaml"), "x").unwrap();
+        fs::write(folder.path().join(".git/config"), "x").unwrap();
+        let source = PackSource::read(folder.path()).unwrap();
+        assert_eq!(source.files.keys().collect::<Vec<_>>(), ["pack.yaml", "rules/b.yaml"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_program_is_told_from_a_plain_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("run.sh");
+        fs::write(&program, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let source = PackSource::read(folder.path()).unwrap();
+        assert_eq!(source.files["run.sh"].mode, FileMode::Executable);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", folder.path().join("pack.yaml")).unwrap();
+        assert!(matches!(PackSource::read(folder.path()), Err(ReadError::Link(_))));
+    }
+
+    #[test]
+    fn a_path_that_leaves_the_pack_is_refused() {
+        for path in ["../a", "a//b", "/a", "a/./b", "a\\b", "a\nb", ""] {
+            assert!(matches!(PackSource::of("x", [(path, "")]), Err(ReadError::BadPath(_))), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_pack_over_its_limit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = fs::File::create(folder.path().join("big")).unwrap();
+        file.set_len(PACK_BYTES_MAX + 1).unwrap();
+        assert!(matches!(PackSource::read(folder.path()), Err(ReadError::TooLarge(_))));
+    }
+}

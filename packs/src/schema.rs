@@ -1,0 +1,265 @@
+//! Schemas as packs write them: the short form of named fields, or a whole JSON Schema under `schema:`.
+//!
+//! It makes the engine's schemas; checking values against them is the engine's.
+
+mod short;
+mod whole;
+
+use std::sync::Arc;
+
+use ensue_engine::catalog::{Extra, Field, Fields as SchemaFields, Presence, Schema, Type};
+use ensue_engine::names::is_name;
+use ensue_expression::Document;
+use regex::RegexBuilder;
+use serde_json::{Value, json};
+
+use crate::diagnostics::{Code, Report};
+use crate::fields::{Fields, Shape, first_line, text, wrong_type};
+use crate::source::SourceText;
+use crate::yaml::{Content, Entry, Node, quoted};
+
+/// The most bytes that a compiled pattern may take.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// Whose names the fields of a schema have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// The pack's own: parameters and configuration, which expressions read as `params.x`.
+    Ours,
+    /// Somebody else's: payloads and results.
+    Theirs,
+}
+
+const LONG_FIELD: Shape =
+    Shape { what: "a field's long form", fields: &["type", "description", "pattern", "x-ensue", "default", "optional"], later: &[] };
+
+/// Reads a schema; gives nothing where it has a mistake, so that nothing is checked against half of it.
+pub(crate) fn read(node: Node, naming: Naming, file: &SourceText, report: &mut Report) -> Option<Schema> {
+    let entries = match node.content {
+        Content::Map(entries) => entries,
+        Content::Poisoned => return None,
+        Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text { .. } | Content::List(_) => {
+            wrong_type(&node, "a schema", "a mapping of names to types, `region: string`", file, report);
+            return None;
+        }
+    };
+    if let Some(at) = entries.iter().position(|entry| entry.key.value == "schema") {
+        return read_whole(entries, at, file, report);
+    }
+    let mut fields = Vec::new();
+    let mut is_whole = true;
+    for entry in entries {
+        match read_field(entry, naming, file, report) {
+            Some(field) => fields.push(field),
+            None => is_whole = false,
+        }
+    }
+    is_whole.then_some(Schema::Fields(SchemaFields(fields)))
+}
+
+/// Says how a value does not fit a field's type.
+pub(crate) fn misfit(field: &Field, value: &Value) -> Option<String> {
+    let required = Field { presence: Presence::Required, ..field.clone() };
+    let name = field.name.clone();
+    let schema = Schema::Fields(SchemaFields(vec![required]));
+    let document = Document::from_value(&json!({ name: value }));
+    schema.misfits(document.root(), Extra::Allowed).into_iter().next().map(|misfit| {
+        let inside = misfit.pointer.split('/').skip(2).collect::<Vec<_>>().join("/");
+        if inside.is_empty() { misfit.message } else { format!("item {inside} {}", misfit.message) }
+    })
+}
+
+fn read_whole(mut entries: Vec<Entry>, at: usize, file: &SourceText, report: &mut Report) -> Option<Schema> {
+    let entry = entries.remove(at);
+    if let Some(other) = entries.first() {
+        report
+            .error(
+                Code::InvalidSchema,
+                file,
+                other.key.span.clone(),
+                format!("`{}` stands beside `schema`, which is a whole JSON Schema", other.key.value),
+            )
+            .hint("write all fields in the short form, where none may be called `schema`, or all of them under `schema:`");
+        return None;
+    }
+    if entry.value.is_poisoned() {
+        return None;
+    }
+    match whole::compile(entry.value.to_value()) {
+        Ok(schema) => Some(Schema::Whole(Arc::new(schema))),
+        Err(fault) => {
+            let at = entry.value.at(&fault.pointer).unwrap_or(&entry.value);
+            let span = first_line(&at.span, file);
+            report
+                .error(Code::InvalidSchema, file, span, format!("this is not a JSON Schema: {}", fault.message))
+                .hint("JSON Schema 2020-12 without remote references; or the short form: `region: string`, `count: integer = 3`");
+            None
+        }
+    }
+}
+
+fn read_field(entry: Entry, naming: Naming, file: &SourceText, report: &mut Report) -> Option<Field> {
+    let name = entry.key.value;
+    let is_fine = match naming {
+        Naming::Ours => is_our_name(&name),
+        Naming::Theirs => !name.is_empty(),
+    };
+    if !is_fine {
+        tell_bad_name(&name, &entry.key.span, file, report);
+        return None;
+    }
+    let span = first_line(&entry.value.span, file);
+    let field = match entry.value.content {
+        Content::Poisoned => return None,
+        Content::Text { value, .. } => match short::declaration(&value) {
+            Ok((kind, presence)) => Field { name, description: None, kind, presence, is_code: false },
+            Err(fault) => {
+                fault.tell(file, span, report);
+                return None;
+            }
+        },
+        Content::List(items) => {
+            let kind = read_list(items, &span, file, report)?;
+            Field { name, description: None, kind, presence: Presence::Required, is_code: false }
+        }
+        Content::Map(_) => read_long(name, entry.value, file, report)?,
+        Content::Null | Content::Bool(_) | Content::Number(_) => {
+            let what = entry.value.what();
+            report
+                .error(Code::InvalidSchema, file, span, format!("`{name}` needs a type; this is {what}"))
+                .hint("for example `string`, `integer?`, `boolean = true`, `dev | prod`, `[string]`");
+            return None;
+        }
+    };
+    if let Presence::Default(default) = &field.presence
+        && let Some(misfit) = misfit(&field, default)
+    {
+        report.error(Code::InvalidSchema, file, span, format!("the default of `{}` does not fit its type: it {misfit}", field.name));
+        return None;
+    }
+    Some(field)
+}
+
+/// `[string]`, which YAML reads as a list of one text.
+fn read_list(mut items: Vec<Node>, span: &std::ops::Range<usize>, file: &SourceText, report: &mut Report) -> Option<Type> {
+    let only = if items.len() == 1 { items.pop() } else { None };
+    let Some(item) = only else {
+        report
+            .error(Code::InvalidSchema, file, span.clone(), "a list has one type for all its items")
+            .hint("a list of texts is `[string]`; one of several texts is `dev | prod`; anything is `[any]`");
+        return None;
+    };
+    let item_span = first_line(&item.span, file);
+    let kind = match item.content {
+        Content::Text { value, .. } => match short::kind(&value) {
+            Ok(kind) => kind,
+            Err(fault) => {
+                fault.tell(file, item_span, report);
+                return None;
+            }
+        },
+        Content::List(items) => read_list(items, &item_span, file, report)?,
+        Content::Poisoned => return None,
+        Content::Null | Content::Bool(_) | Content::Number(_) | Content::Map(_) => {
+            wrong_type(&item, "the type of a list's items", "a type like `string`", file, report);
+            return None;
+        }
+    };
+    Some(Type::List(Box::new(kind)))
+}
+
+fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -> Option<Field> {
+    let mut fields = Fields::open(node, &LONG_FIELD, file, report)?;
+    let before = fields.start.clone();
+    let kind = fields.take_required("type", &format!("{name}: {{ type: string, description: what it is for }}"), report)?;
+    let description = fields.text("description", report).map(|text| text.value);
+    let pattern = fields.text("pattern", report);
+    let is_code = fields.choice("x-ensue", &[("code", true)], report).unwrap_or(false);
+    let default = fields.take("default");
+    let is_optional = fields.boolean("optional", report).unwrap_or(false);
+
+    let kind_span = first_line(&kind.value.span, file);
+    let mut kind = match kind.value.content {
+        Content::List(items) => read_list(items, &kind_span, file, report)?,
+        _ => {
+            let written = text(kind.value, "`type`", file, report)?;
+            match short::kind(&written.value) {
+                Ok(kind) => kind,
+                Err(fault) => {
+                    fault.tell(file, kind_span, report);
+                    return None;
+                }
+            }
+        }
+    };
+    if let Some(written) = pattern {
+        let compiled = RegexBuilder::new(&written.value).size_limit(PATTERN_BYTES_MAX).build();
+        match (&mut kind, compiled) {
+            (Type::String { pattern }, Ok(regex)) => *pattern = Some(regex),
+            (Type::String { .. }, Err(error)) => {
+                let reason = error.to_string();
+                let reason = reason.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned();
+                report
+                    .error(Code::InvalidSchema, file, written.span, format!("the pattern is not a regular expression: {reason}"))
+                    .hint("look-around and back-references are left out: every pattern takes linear time");
+                return None;
+            }
+            (_, _) => {
+                report.error(Code::InvalidSchema, file, written.span, format!("only a `string` has a pattern; `{name}` is {kind}"));
+                return None;
+            }
+        }
+    }
+    if is_code && !matches!(kind, Type::String { .. }) {
+        report.error(Code::InvalidSchema, file, before, format!("only a `string` can be code; `{name}` is {kind}"));
+        return None;
+    }
+    let presence = match (default, is_optional) {
+        (Some(default), true) => {
+            report
+                .error(Code::InvalidSchema, file, default.key.span, format!("`{name}` is optional and has a default"))
+                .hint("keep one of the two: what has a default is never absent");
+            return None;
+        }
+        (Some(default), false) if default.value.is_poisoned() => return None,
+        (Some(default), false) => Presence::Default(default.value.to_value()),
+        (None, true) => Presence::Optional,
+        (None, false) => Presence::Required,
+    };
+    Some(Field { name, description, kind, presence, is_code })
+}
+
+/// Says whether a text can be the name of a parameter, a local or a setting: what an expression may call them.
+pub(crate) fn is_our_name(name: &str) -> bool {
+    is_name(name) && !matches!(name, "in" | "true" | "false" | "null")
+}
+
+/// Tells of a name that an expression could not use.
+pub(crate) fn tell_bad_name(name: &str, span: &std::ops::Range<usize>, file: &SourceText, report: &mut Report) {
+    let mended: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    let told = report.error(Code::InvalidName, file, span.clone(), format!("`{name}` is not a name"));
+    told.hint("a name starts with a-z, goes on with a-z, 0-9 and `_`, is at most 64 long, and is none of `in`, `true`, `false`, `null`");
+    if is_our_name(&mended) {
+        told.did_you_mean(Some(&mended));
+    }
+}
+
+/// What is wrong with a type in the short form.
+struct TypeFault {
+    message: String,
+    hint: String,
+    suggestion: Option<String>,
+}
+
+impl TypeFault {
+    fn tell(self, file: &SourceText, span: std::ops::Range<usize>, report: &mut Report) {
+        let told = report.error(Code::InvalidSchema, file, span, self.message);
+        told.did_you_mean(self.suggestion.as_deref());
+        told.hint(self.hint);
+    }
+}
+
+/// Shows a text in JSON's quotes, and the whole in YAML's.
+fn default_hint(kind: &str, default: &str) -> String {
+    format!("write {}", quoted(&format!("{kind} = {}", Value::from(default))))
+}

@@ -1,0 +1,163 @@
+//! The short form of one field: `string`, `integer?`, `integer = 3`, `dev | prod`, `[string] = ["eu"]`.
+//!
+//! It reads the text; that the default fits the type is checked by its caller.
+
+use ensue_engine::catalog::{Presence, Type};
+use serde_json::Value;
+
+use super::{TypeFault, default_hint};
+use crate::diagnostics::nearest;
+
+const TYPES: [&str; 6] = ["any", "string", "integer", "number", "boolean", "object"];
+
+/// What other languages call our types.
+const OTHER_NAMES: [(&str, &str); 12] = [
+    ("str", "string"),
+    ("text", "string"),
+    ("int", "integer"),
+    ("float", "number"),
+    ("double", "number"),
+    ("bool", "boolean"),
+    ("map", "object"),
+    ("dict", "object"),
+    ("mapping", "object"),
+    ("list", "[any]"),
+    ("array", "[any]"),
+    ("json", "any"),
+];
+
+/// How deep lists of lists may nest.
+const LISTS_MAX: usize = 4;
+
+const EXAMPLES: &str = "for example `string`, `integer?` (optional), `integer = 3` (a default), `dev | prod`, `[string]`, `object`, `any`";
+
+/// Reads a whole declaration.
+pub(super) fn declaration(text: &str) -> Result<(Type, Presence), TypeFault> {
+    let (left, default) = match text.split_once('=') {
+        Some((left, default)) => (left.trim(), Some(default.trim())),
+        None => (text.trim(), None),
+    };
+    let (left, is_optional) = match left.strip_suffix('?') {
+        Some(left) => (left.trim_end(), true),
+        None => (left, false),
+    };
+    let kind = kind(left)?;
+    let presence = match (default, is_optional) {
+        (Some(_), true) => {
+            return Err(fault(
+                format!("`{text}` is optional and has a default"),
+                format!("leave out the `?`: {}", text.replacen('?', "", 1)),
+            ));
+        }
+        (Some(default), false) => match serde_json::from_str::<Value>(default) {
+            Ok(value) => Presence::Default(value),
+            Err(_) => {
+                return Err(fault(format!("the default `{default}` is not JSON"), default_hint(left, default.trim_matches(['"', '\'']))));
+            }
+        },
+        (None, true) => Presence::Optional,
+        (None, false) => Presence::Required,
+    };
+    Ok((kind, presence))
+}
+
+/// Reads a type alone.
+pub(super) fn kind(text: &str) -> Result<Type, TypeFault> {
+    kind_below(text.trim(), 0)
+}
+
+fn kind_below(text: &str, depth: usize) -> Result<Type, TypeFault> {
+    if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        if depth >= LISTS_MAX {
+            return Err(fault(format!("`{text}` nests too deep"), "use `any`, or a JSON Schema under `schema:`".to_owned()));
+        }
+        return Ok(Type::List(Box::new(kind_below(inner.trim(), depth + 1)?)));
+    }
+    if text.contains('|') {
+        return one_of(text);
+    }
+    match text {
+        "any" => Ok(Type::Any),
+        "string" => Ok(Type::String { pattern: None }),
+        "integer" => Ok(Type::Integer),
+        "number" => Ok(Type::Number),
+        "boolean" => Ok(Type::Boolean),
+        "object" => Ok(Type::Object),
+        _ => Err(unknown(text)),
+    }
+}
+
+fn one_of(text: &str) -> Result<Type, TypeFault> {
+    let mut texts: Vec<String> = Vec::new();
+    for part in text.split('|') {
+        let part = part.trim();
+        if TYPES.contains(&part) {
+            return Err(fault(
+                format!("`{text}` mixes the type `{part}` with others"),
+                "what stands between `|` are texts; for several types use `any`, or a JSON Schema under `schema:`".to_owned(),
+            ));
+        }
+        let is_word = !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/' | b'+'));
+        if !is_word {
+            return Err(fault(
+                format!("`{part}` cannot stand between `|`"),
+                "each is a word of letters, digits, `_`, `-`, `.`, `/`, `+`; for others use a JSON Schema under `schema:`".to_owned(),
+            ));
+        }
+        if texts.iter().any(|known| known == part) {
+            return Err(fault(format!("`{part}` stands twice in `{text}`"), "leave one out".to_owned()));
+        }
+        texts.push(part.to_owned());
+    }
+    Ok(Type::OneOf(texts))
+}
+
+fn unknown(text: &str) -> TypeFault {
+    let other = OTHER_NAMES.iter().find(|(theirs, _)| text.eq_ignore_ascii_case(theirs)).map(|(_, ours)| *ours);
+    TypeFault {
+        message: format!("`{text}` is not a type"),
+        hint: EXAMPLES.to_owned(),
+        suggestion: other.or_else(|| nearest(text, TYPES)).map(str::to_owned),
+    }
+}
+
+fn fault(message: String, hint: String) -> TypeFault {
+    TypeFault { message, hint, suggestion: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(text: &str) -> (String, Presence) {
+        let (kind, presence) = declaration(text).unwrap_or_else(|fault| panic!("{text}: {}", fault.message));
+        (kind.to_string(), presence)
+    }
+
+    #[test]
+    fn the_short_form_says_type_and_presence() {
+        assert_eq!(read("string"), ("string".into(), Presence::Required));
+        assert_eq!(read("integer?"), ("integer".into(), Presence::Optional));
+        assert_eq!(read("integer = 3"), ("integer".into(), Presence::Default(json!(3))));
+        assert_eq!(read("dev | prod"), ("dev | prod".into(), Presence::Required));
+        assert_eq!(read("dev | prod = \"dev\""), ("dev | prod".into(), Presence::Default(json!("dev"))));
+        assert_eq!(read("[string] = [\"eu\", \"us\"]"), ("[string]".into(), Presence::Default(json!(["eu", "us"]))));
+        assert_eq!(read("string = \"a = b?\""), ("string".into(), Presence::Default(json!("a = b?"))));
+        assert_eq!(read("object = {}"), ("object".into(), Presence::Default(json!({}))));
+        assert_eq!(read("[[any]]?"), ("[[any]]".into(), Presence::Optional));
+    }
+
+    #[test]
+    fn what_is_no_type_is_refused() {
+        for bad in ["", "strng", "String", "string?? ", "string? = 1", "a | string", "a || b", "string = abc", "[string", "[a?]", "a | a"] {
+            assert!(declaration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_type_of_another_language_is_told_as_ours() {
+        assert_eq!(kind("int").unwrap_err().suggestion.as_deref(), Some("integer"));
+        assert_eq!(kind("strng").unwrap_err().suggestion.as_deref(), Some("string"));
+    }
+}

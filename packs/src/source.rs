@@ -1,0 +1,81 @@
+//! The text of one file with the places in it: bytes to lines and columns, and back from a value to where it was written.
+//!
+//! It knows nothing of what the text means.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The text of a file, and the name people know it by. A clone shares both.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceText {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: String,
+    text: String,
+    line_starts: Vec<usize>,
+}
+
+/// A place in a text, both from 1; the column is in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LineColumn {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+impl SourceText {
+    pub(crate) fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { inner: Arc::new(Inner { path: path.into(), text, line_starts }) }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.inner.path
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.inner.text
+    }
+
+    pub(crate) fn slice(&self, span: &Range<usize>) -> &str {
+        self.inner.text.get(span.clone()).unwrap_or("")
+    }
+
+    pub(crate) fn place(&self, offset: usize) -> LineColumn {
+        let offset = self.inner.text.floor_char_boundary(offset);
+        let line = self.inner.line_starts.partition_point(|start| *start <= offset);
+        let start = self.inner.line_starts[line - 1];
+        LineColumn { line, column: self.inner.text[start..offset].chars().count() + 1 }
+    }
+
+    /// Gives where the line that holds `offset` begins and ends, without its line break.
+    pub(crate) fn line_span(&self, offset: usize) -> Range<usize> {
+        let line = self.place(offset).line;
+        let start = self.inner.line_starts[line - 1];
+        let end = self.inner.line_starts.get(line).map_or(self.inner.text.len(), |next| next - 1);
+        let text = &self.inner.text[start..end];
+        start..start + text.trim_end_matches('\r').len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_line_and_a_column_in_characters() {
+        let text = SourceText::new("a.yaml", "a: 1\nä: x\n");
+        assert_eq!(text.place(0), LineColumn { line: 1, column: 1 });
+        assert_eq!(text.place(9), LineColumn { line: 2, column: 4 });
+        assert_eq!(text.slice(&text.line_span(6)), "ä: x");
+    }
+
+    #[test]
+    fn a_place_behind_the_end_is_the_end() {
+        let text = SourceText::new("a.yaml", "a");
+        assert_eq!(text.place(99), LineColumn { line: 1, column: 2 });
+    }
+}

@@ -1,0 +1,262 @@
+//! A pack as its author wrote it: every file parsed, every field taken, every value with its place.
+//!
+//! References are names here, and expressions text: `check/` resolves the one and compiles the other.
+
+mod action;
+mod manifest;
+mod rule;
+mod sensor;
+mod trigger;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use ensue_engine::names::{PackName, is_name};
+use ensue_engine::record::Digest;
+
+pub(crate) use action::{Action, Body, Environment, Run};
+pub(crate) use manifest::Manifest;
+pub(crate) use rule::Rule;
+pub(crate) use sensor::{Emit, Sensor, Verify};
+pub(crate) use trigger::Trigger;
+
+use crate::diagnostics::{Code, Report, nearest};
+use crate::fields::first_line;
+use crate::read::{PackFile, PackSource};
+use crate::source::SourceText;
+use crate::yaml::{self, Content, Node, Spanned};
+
+/// The file that makes a folder a pack.
+const PACK_FILE: &str = "pack.yaml";
+/// The folders of a pack whose YAML files mean something.
+const FOLDERS: [&str; 5] = ["triggers", "sensors", "actions", "rules", "tests"];
+
+/// A pack with all that it defines, each by its name.
+pub(crate) struct Pack {
+    pub(crate) name: PackName,
+    pub(crate) digest: Digest,
+    pub(crate) manifest: Manifest,
+    pub(crate) triggers: BTreeMap<String, Defined<Trigger>>,
+    pub(crate) sensors: BTreeMap<String, Defined<Sensor>>,
+    pub(crate) actions: BTreeMap<String, Defined<Action>>,
+    pub(crate) rules: BTreeMap<String, Defined<Rule>>,
+    /// All its files, for the programs that actions start.
+    pub(crate) files: BTreeMap<String, PackFile>,
+}
+
+/// A definition, and where it stands.
+pub(crate) struct Defined<T> {
+    pub(crate) file: SourceText,
+    /// Where it begins: what is wrong with it as a whole is told there.
+    pub(crate) start: Range<usize>,
+    /// What is defined; nothing where it has mistakes that have been told.
+    pub(crate) body: Option<T>,
+}
+
+/// Reads all files of a pack; gives nothing where not even the pack's name is known.
+pub(crate) fn read(source: &PackSource, report: &mut Report) -> Option<Pack> {
+    let manifest = read_manifest(source, report);
+    let name = match manifest.as_ref().and_then(|manifest| manifest.name.clone()) {
+        Some(name) => name.value,
+        // The files are read all the same, so that all their mistakes are told in one run.
+        None => source.origin.rsplit('/').next()?.parse().ok()?,
+    };
+    let mut pack = Pack {
+        digest: source.digest(),
+        manifest: manifest.unwrap_or_else(|| Manifest::unknown(source)),
+        triggers: BTreeMap::new(),
+        sensors: BTreeMap::new(),
+        actions: BTreeMap::new(),
+        rules: BTreeMap::new(),
+        files: source.files.clone(),
+        name,
+    };
+    for (path, file) in &source.files {
+        let Some((folder, inside)) = path.split_once('/') else {
+            if path != PACK_FILE && is_yaml(path) {
+                tell_unexpected(source, path, "a YAML file beside `pack.yaml` means nothing", report);
+            }
+            continue;
+        };
+        match folder {
+            "triggers" => collect(source, path, inside, file, Some("triggers"), trigger::read, &mut pack.triggers, report),
+            "sensors" => collect(source, path, inside, file, None, sensor::read, &mut pack.sensors, report),
+            "actions" => collect(source, path, inside, file, Some("actions"), action::read, &mut pack.actions, report),
+            "rules" => collect(source, path, inside, file, Some("rules"), rule::read, &mut pack.rules, report),
+            "tests" => read_test(source, path, inside, file, report),
+            _ => {
+                if let Some(near) = nearest(folder, FOLDERS).filter(|_| is_yaml(path)) {
+                    let message = format!("nothing is read from the folder `{folder}`");
+                    let file = SourceText::new(shown(source, path), "");
+                    report.error(Code::UnexpectedFile, &file, 0..0, message).did_you_mean(Some(near));
+                }
+            }
+        }
+    }
+    Some(pack)
+}
+
+/// The path of a pack's file as people know it.
+pub(crate) fn shown(source: &PackSource, path: &str) -> String {
+    if source.origin.is_empty() { path.to_owned() } else { format!("{}/{path}", source.origin) }
+}
+
+fn read_manifest(source: &PackSource, report: &mut Report) -> Option<Manifest> {
+    let Some(file) = source.files.get(PACK_FILE) else {
+        let file = SourceText::new(shown(source, PACK_FILE), "");
+        report
+            .error(Code::NoPackFile, &file, 0..0, "the folder has no `pack.yaml`, so it is not a pack")
+            .hint("name: my_pack\nversion: 0.1.0\ndescription: What it is for.");
+        return None;
+    };
+    let text = decode(source, PACK_FILE, file, report)?;
+    let node = yaml::parse(&text, report)?;
+    manifest::read(node, &text, report)
+}
+
+fn decode(source: &PackSource, path: &str, file: &PackFile, report: &mut Report) -> Option<SourceText> {
+    let shown = shown(source, path);
+    match std::str::from_utf8(&file.bytes) {
+        Ok(text) => Some(SourceText::new(shown, text)),
+        Err(error) => {
+            let before = String::from_utf8_lossy(&file.bytes[..error.valid_up_to()]).into_owned();
+            let end = before.len();
+            let text = SourceText::new(shown, before);
+            report.error(Code::NotUtf8, &text, end..end, "the file is not UTF-8 from here on").hint("save it as UTF-8");
+            None
+        }
+    }
+}
+
+type ReadOne<T> = fn(Node, &SourceText, &mut Report) -> Option<T>;
+
+#[allow(clippy::too_many_arguments, reason = "one call for each kind of file, all of the same form")]
+fn collect<T>(
+    source: &PackSource,
+    path: &str,
+    inside: &str,
+    file: &PackFile,
+    several: Option<&str>,
+    read_one: ReadOne<T>,
+    into: &mut BTreeMap<String, Defined<T>>,
+    report: &mut Report,
+) {
+    let Some(name) = definition_name(source, path, inside, report) else { return };
+    let Some(text) = decode(source, path, file, report) else {
+        into.insert(name, Defined { file: SourceText::new(shown(source, path), ""), start: 0..0, body: None });
+        return;
+    };
+    let Some(node) = yaml::parse(&text, report) else {
+        into.insert(name, Defined { file: text, start: 0..0, body: None });
+        return;
+    };
+    match several.and_then(|word| take_several(&node, word)) {
+        Some(SeveralIn { entries, strangers }) => {
+            for stranger in strangers {
+                let word = several.unwrap_or_default();
+                report.error(
+                    Code::UnknownField,
+                    &text,
+                    stranger.span,
+                    format!("`{}` stands beside `{word}`, under which this file holds its definitions", stranger.value),
+                );
+            }
+            for (key, node) in entries {
+                if is_name(&key.value) {
+                    let body = read_one(node, &text, report);
+                    insert(key.value, Defined { file: text.clone(), start: key.span, body }, into, report);
+                } else {
+                    crate::schema::tell_bad_name(&key.value, &key.span, &text, report);
+                }
+            }
+        }
+        None => {
+            let start = match &node.content {
+                Content::Map(entries) => entries.first().map_or(0..1, |first| first.key.span.clone()),
+                _ => first_line(&node.span, &text),
+            };
+            let body = read_one(node, &text, report);
+            insert(name, Defined { file: text, start, body }, into, report);
+        }
+    }
+}
+
+struct SeveralIn {
+    entries: Vec<(Spanned<String>, Node)>,
+    strangers: Vec<Spanned<String>>,
+}
+
+/// Takes the definitions of a file that holds several: `rules: { a: …, b: … }`.
+fn take_several(node: &Node, word: &str) -> Option<SeveralIn> {
+    let Content::Map(fields) = &node.content else { return None };
+    let several = fields.iter().find(|entry| entry.key.value == word)?;
+    let Content::Map(entries) = &several.value.content else { return None };
+    Some(SeveralIn {
+        entries: entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect(),
+        strangers: fields.iter().filter(|entry| entry.key.value != word).map(|entry| entry.key.clone()).collect(),
+    })
+}
+
+fn insert<T>(name: String, defined: Defined<T>, into: &mut BTreeMap<String, Defined<T>>, report: &mut Report) {
+    if let Some(first) = into.get(&name) {
+        let place = first.file.place(first.start.start);
+        report
+            .error(Code::DuplicateDefinition, &defined.file, defined.start, format!("`{name}` is defined for the second time"))
+            .hint(format!("it is first at {}:{}; give one of the two another name", first.file.path(), place.line));
+        return;
+    }
+    into.insert(name, defined);
+}
+
+/// The name of the definition that a file in one of the folders holds; nothing where the file is none of ours.
+fn definition_name(source: &PackSource, path: &str, inside: &str, report: &mut Report) -> Option<String> {
+    let is_nested = inside.contains('/');
+    let folder = path.split('/').next().unwrap_or_default();
+    if !is_yaml(path) {
+        // Programs stand beside the actions that start them; the other folders hold definitions only.
+        if folder != "actions" && !path.ends_with(".md") {
+            tell_unexpected(source, path, &format!("`{folder}/` holds YAML files only"), report);
+        }
+        return None;
+    }
+    if is_nested {
+        // A program of an action may bring a folder of its own, with whatever is in it.
+        if folder != "actions" {
+            tell_unexpected(source, path, &format!("files in folders below `{folder}/` are not read"), report);
+        }
+        return None;
+    }
+    let Some(name) = inside.strip_suffix(".yaml") else {
+        tell_unexpected(source, path, "definitions are in files that end in `.yaml`", report);
+        return None;
+    };
+    if !is_name(name) {
+        let file = SourceText::new(shown(source, path), "");
+        crate::schema::tell_bad_name(name, &(0..0), &file, report);
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+/// Checks that a pack's test is YAML; what it says is for the release that runs tests.
+fn read_test(source: &PackSource, path: &str, inside: &str, file: &PackFile, report: &mut Report) {
+    if !inside.ends_with(".test.yaml") || inside.contains('/') {
+        if is_yaml(path) {
+            tell_unexpected(source, path, "tests are in `tests/<name>.test.yaml`", report);
+        }
+        return;
+    }
+    if let Some(text) = decode(source, path, file, report) {
+        yaml::parse(&text, report);
+    }
+}
+
+fn tell_unexpected(source: &PackSource, path: &str, message: &str, report: &mut Report) {
+    let file = SourceText::new(shown(source, path), "");
+    report.error(Code::UnexpectedFile, &file, 0..0, message).hint("move or rename it; what is not read is never passed over in silence");
+}
+
+fn is_yaml(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    lower.ends_with(".yaml") || lower.ends_with(".yml")
+}

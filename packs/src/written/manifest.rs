@@ -1,0 +1,158 @@
+//! `pack.yaml`: who the pack is, what it needs, how it is set up, and which keys it may read.
+
+use std::ops::Range;
+
+use ensue_engine::catalog::{Fields as SchemaFields, Schema};
+use ensue_engine::names::{KeyRef, PackName};
+use semver::{Version, VersionReq};
+
+use super::{PACK_FILE, shown};
+use crate::diagnostics::{Code, Report};
+use crate::fields::{Fields, Shape, text};
+use crate::read::PackSource;
+use crate::schema::{self, Naming};
+use crate::source::SourceText;
+use crate::yaml::{Node, Spanned};
+
+const PACK: Shape = Shape { what: "a pack", fields: &["name", "version", "description", "requires", "config", "keys"], later: &[] };
+
+const REQUIRES: Shape =
+    Shape { what: "`requires`", fields: &["ensue", "packs"], later: &[("programs", "programs that must be installed")] };
+
+pub(crate) struct Manifest {
+    pub(crate) file: SourceText,
+    pub(crate) start: Range<usize>,
+    pub(crate) name: Option<Spanned<PackName>>,
+    pub(crate) version: Option<Version>,
+    pub(crate) description: String,
+    pub(crate) ensue: Option<Spanned<VersionReq>>,
+    pub(crate) packs: Vec<(Spanned<PackName>, Spanned<VersionReq>)>,
+    /// What the operator may set; nothing where it has mistakes.
+    pub(crate) config: Option<Schema>,
+    /// The keys that the pack may read; nothing where they have mistakes.
+    pub(crate) keys: Option<Vec<KeyRef>>,
+}
+
+impl Manifest {
+    /// What is known of a pack whose `pack.yaml` cannot be read: nothing that anything could be checked against.
+    pub(super) fn unknown(source: &PackSource) -> Self {
+        Self {
+            file: SourceText::new(shown(source, PACK_FILE), ""),
+            start: 0..0,
+            name: None,
+            version: None,
+            description: String::new(),
+            ensue: None,
+            packs: Vec::new(),
+            config: None,
+            keys: None,
+        }
+    }
+}
+
+pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option<Manifest> {
+    let mut fields = Fields::open(node, &PACK, file, report)?;
+    let start = fields.start.clone();
+    let name = read_name(&mut fields, report);
+    let version = read_version(&mut fields, report);
+    let description = fields.text("description", report).map_or(String::new(), |text| text.value);
+    let (ensue, packs) = read_requires(&mut fields, report);
+    let config = match fields.take("config") {
+        Some(entry) => schema::read(entry.value, Naming::Ours, file, report),
+        None => Some(Schema::Fields(SchemaFields::default())),
+    };
+    let keys = read_keys(&mut fields, name.as_ref(), report);
+    Some(Manifest { file: file.clone(), start, name, version, description, ensue, packs, config, keys })
+}
+
+fn read_name(fields: &mut Fields<'_>, report: &mut Report) -> Option<Spanned<PackName>> {
+    let entry = fields.take_required("name", "name: release", report)?;
+    let written = text(entry.value, "`name`", fields.file, report)?;
+    match written.value.parse() {
+        Ok(value) => Some(Spanned { value, span: written.span }),
+        Err(_) => {
+            schema::tell_bad_name(&written.value, &written.span, fields.file, report);
+            None
+        }
+    }
+}
+
+fn read_version(fields: &mut Fields<'_>, report: &mut Report) -> Option<Version> {
+    let entry = fields.take_required("version", "version: 1.0.0", report)?;
+    let written = text(entry.value, "`version`", fields.file, report)?;
+    let parsed = Version::parse(&written.value);
+    if parsed.is_err() {
+        report
+            .error(Code::InvalidVersion, fields.file, written.span, format!("`{}` is not a version", written.value))
+            .hint("three numbers, as Semantic Versioning has them: `1.4.0`, `2.0.0-beta.1`");
+    }
+    parsed.ok()
+}
+
+type Needs = (Option<Spanned<VersionReq>>, Vec<(Spanned<PackName>, Spanned<VersionReq>)>);
+
+fn read_requires(fields: &mut Fields<'_>, report: &mut Report) -> Needs {
+    let file = fields.file;
+    let Some(mut requires) = fields.take("requires").and_then(|entry| Fields::open(entry.value, &REQUIRES, file, report)) else {
+        return (None, Vec::new());
+    };
+    let ensue = requires.text("ensue", report).and_then(|text| read_range(text, file, report));
+    let mut packs = Vec::new();
+    for entry in requires.mapping("packs", report).unwrap_or_default() {
+        let Ok(name) = entry.key.value.parse() else {
+            schema::tell_bad_name(&entry.key.value, &entry.key.span, file, report);
+            continue;
+        };
+        let range = text(entry.value, &format!("`{}`", entry.key.value), file, report).and_then(|text| read_range(text, file, report));
+        if let Some(range) = range {
+            packs.push((Spanned { value: name, span: entry.key.span }, range));
+        }
+    }
+    (ensue, packs)
+}
+
+fn read_range(written: Spanned<String>, file: &SourceText, report: &mut Report) -> Option<Spanned<VersionReq>> {
+    match VersionReq::parse(&written.value) {
+        Ok(value) => Some(Spanned { value, span: written.span }),
+        Err(_) => {
+            report
+                .error(Code::InvalidVersion, file, written.span, format!("`{}` is not a range of versions", written.value))
+                .hint("for example `^1`, `>=0.1`, `>=1.2, <2`");
+            None
+        }
+    }
+}
+
+fn read_keys(fields: &mut Fields<'_>, pack: Option<&Spanned<PackName>>, report: &mut Report) -> Option<Vec<KeyRef>> {
+    let was_there = fields.take("keys");
+    let Some(entry) = was_there else { return Some(Vec::new()) };
+    let file = fields.file;
+    let crate::yaml::Content::List(items) = entry.value.content else {
+        crate::fields::wrong_type(&entry.value, "`keys`", "a list of names, `[webhook_secret]`", file, report);
+        return None;
+    };
+    let pack = &pack?.value;
+    let mut keys = Vec::new();
+    let mut is_whole = true;
+    for item in items {
+        let Some(written) = text(item, "a key's name", file, report) else {
+            is_whole = false;
+            continue;
+        };
+        let name = written.value.strip_prefix(&format!("{pack}.")).unwrap_or(&written.value);
+        match KeyRef::new(pack, name) {
+            Ok(key) => keys.push(key),
+            Err(_) => {
+                is_whole = false;
+                if name.contains('.') {
+                    report
+                        .error(Code::InvalidRef, file, written.span, format!("`{name}` is a key of another pack"))
+                        .hint("a pack reads its own keys only; have the operator give it one of its own");
+                } else {
+                    schema::tell_bad_name(name, &written.span, file, report);
+                }
+            }
+        }
+    }
+    is_whole.then_some(keys)
+}

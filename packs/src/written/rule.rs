@@ -1,0 +1,98 @@
+//! `rules/*.yaml`: when an event leads to an action.
+
+use ensue_engine::catalog::Mode;
+
+use crate::diagnostics::{Code, Report};
+use crate::fields::{Fields, Shape, text, wrong_type};
+use crate::schema::{is_our_name, tell_bad_name};
+use crate::source::SourceText;
+use crate::yaml::{Content, Entry, Node, Spanned};
+
+const RULE: Shape = Shape {
+    what: "a rule",
+    fields: &["description", "mode", "trigger", "when", "local", "action", "with", "priority"],
+    later: &[
+        ("steps", "a workflow in place"),
+        ("dedupe", "events of one key once"),
+        ("throttle", "a limit in time"),
+        ("debounce", "once it is quiet"),
+        ("window", "several events together"),
+        ("missing", "an event that does not come"),
+        ("concurrency", "a limit on what runs at once"),
+        ("retry", "trying again"),
+        ("labels", "labels for search and grants"),
+        ("schedule", "events by the clock"),
+    ],
+};
+
+pub(crate) struct Rule {
+    pub(crate) description: String,
+    pub(crate) mode: Mode,
+    pub(crate) triggers: Vec<Spanned<String>>,
+    pub(crate) when: Option<Node>,
+    pub(crate) local: Vec<Entry>,
+    pub(crate) action: Spanned<String>,
+    pub(crate) with: Option<Node>,
+    pub(crate) priority: Option<i8>,
+}
+
+pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option<Rule> {
+    let is_workflow = matches!(&node.content, Content::Map(entries) if entries.iter().any(|entry| entry.key.value == "steps"));
+    let mut fields = Fields::open(node, &RULE, file, report)?;
+    let description = fields.text("description", report).map_or(String::new(), |text| text.value);
+    let modes = [("enabled", Mode::Enabled), ("disabled", Mode::Disabled), ("shadow", Mode::Shadow)];
+    let mode = fields.choice("mode", &modes, report).unwrap_or_default();
+    let triggers = read_triggers(&mut fields, report);
+    let when = fields.take("when").map(|entry| entry.value);
+    let local = read_local(&mut fields, report);
+    let action = read_action(&mut fields, is_workflow, report);
+    let with = fields.take("with").map(|entry| entry.value);
+    let priority = read_priority(&mut fields, report);
+    Some(Rule { description, mode, triggers: triggers?, when, local: local?, action: action?, with, priority })
+}
+
+/// Takes the names that are computed first, in their order; nothing where one of them is no name.
+pub(super) fn read_local(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Entry>> {
+    let mut is_whole = true;
+    let entries = fields.mapping("local", report).unwrap_or_default();
+    for entry in entries.iter().filter(|entry| !is_our_name(&entry.key.value)) {
+        tell_bad_name(&entry.key.value, &entry.key.span, fields.file, report);
+        is_whole = false;
+    }
+    is_whole.then_some(entries)
+}
+
+pub(super) fn read_priority(fields: &mut Fields<'_>, report: &mut Report) -> Option<i8> {
+    fields.integer("priority", -100..=100, report).and_then(|number| i8::try_from(number).ok())
+}
+
+fn read_action(fields: &mut Fields<'_>, is_workflow: bool, report: &mut Report) -> Option<Spanned<String>> {
+    if is_workflow {
+        // That `steps` are to come has been told; that the action is missing is the same mistake.
+        fields.take("action");
+        return None;
+    }
+    let entry = fields.take_required("action", "action: core.echo", report)?;
+    text(entry.value, "`action`", fields.file, report)
+}
+
+fn read_triggers(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanned<String>>> {
+    let file = fields.file;
+    let entry = fields.take_required("trigger", "trigger: github.push", report)?;
+    match entry.value.content {
+        Content::Text { value, .. } => Some(vec![Spanned { value, span: entry.value.span }]),
+        Content::List(items) if !items.is_empty() => {
+            items.into_iter().map(|item| text(item, "a trigger", file, report)).collect::<Vec<_>>().into_iter().collect()
+        }
+        Content::Map(entries) if entries.iter().any(|entry| entry.key.value == "schedule") => {
+            report
+                .error(Code::NotYet, file, entry.key.span, "`schedule` (events by the clock) is not in this release yet")
+                .hint("docs/roadmap.md says what comes when; until then let cron post to /api/v1/events");
+            None
+        }
+        _ => {
+            wrong_type(&entry.value, "`trigger`", "the name of a trigger or a list of them", file, report);
+            None
+        }
+    }
+}

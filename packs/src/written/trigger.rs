@@ -1,0 +1,38 @@
+//! `triggers/*.yaml`: a kind of event, and what its payload looks like.
+
+use ensue_engine::catalog::Schema;
+
+use crate::diagnostics::{Code, Report, nearest};
+use crate::fields::{Fields, Shape, listed};
+use crate::schema::{self, Naming};
+use crate::source::SourceText;
+use crate::yaml::Node;
+
+const TRIGGER: Shape = Shape { what: "a trigger", fields: &["description", "payload", "index"], later: &[] };
+
+pub(crate) struct Trigger {
+    pub(crate) description: String,
+    /// What its payload looks like; nothing where that has mistakes.
+    pub(crate) payload: Option<Schema>,
+    pub(crate) index: Vec<String>,
+}
+
+pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option<Trigger> {
+    let mut fields = Fields::open(node, &TRIGGER, file, report)?;
+    let description = fields.text("description", report).map_or(String::new(), |text| text.value);
+    let payload = match fields.take("payload") {
+        Some(entry) => schema::read(entry.value, Naming::Theirs, file, report),
+        None => Some(Schema::Any),
+    };
+    let index = fields.texts("index", report).unwrap_or_default();
+    if let Some(known) = payload.as_ref().and_then(Schema::fields) {
+        let names: Vec<&str> = known.0.iter().map(|field| field.name.as_str()).collect();
+        for one in index.iter().filter(|one| known.named(&one.value).is_none()) {
+            report
+                .error(Code::UnknownRead, file, one.span.clone(), format!("the payload has no field `{}` to filter by", one.value))
+                .did_you_mean(nearest(&one.value, names.iter().copied()))
+                .hint(format!("its fields are {}", listed(&names)));
+        }
+    }
+    Some(Trigger { description, payload, index: index.into_iter().map(|one| one.value).collect() })
+}

@@ -1,0 +1,402 @@
+//! YAML as packs may use it: one document, no tags, no value that two readers could read differently, every node with its place.
+//!
+//! It goes by the parser's events and builds its own small tree: `serde` would stop at the first mistake of a file and hide
+//! how a scalar was written. What the fields mean is `written/`.
+
+mod offsets;
+mod scalar;
+mod traps;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use serde_json::{Map, Number, Value};
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle, options};
+
+pub(crate) use offsets::Offsets;
+pub(crate) use traps::quoted;
+
+use crate::diagnostics::{Code, Report};
+use crate::source::SourceText;
+use scalar::Plain;
+
+/// The most bytes a YAML file may have.
+pub(crate) const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// The most nodes a file may have, its aliases written out.
+const NODES_MAX: usize = 50_000;
+/// How deep a file may nest.
+const DEPTH_MAX: usize = 32;
+/// The most aliases a file may have.
+const ALIASES_MAX: usize = 64;
+/// The most mistakes of syntax that are told of one file.
+const SYNTAX_ERRORS_MAX: usize = 20;
+
+/// A value, and where it was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) span: Range<usize>,
+    pub(crate) content: Content,
+}
+
+/// What a value is.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text {
+        value: String,
+        style: ScalarStyle,
+    },
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+    /// Something about which an error has been told already.
+    Poisoned,
+}
+
+/// A key with its value.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: Spanned<String>,
+    pub(crate) value: Node,
+}
+
+/// Something of a file with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spanned<T> {
+    pub(crate) value: T,
+    pub(crate) span: Range<usize>,
+}
+
+impl Node {
+    /// Gives the value as JSON; what is poisoned is null.
+    pub(crate) fn to_value(&self) -> Value {
+        match &self.content {
+            Content::Null | Content::Poisoned => Value::Null,
+            Content::Bool(value) => Value::Bool(*value),
+            Content::Number(number) => Value::Number(number.clone()),
+            Content::Text { value, .. } => Value::String(value.clone()),
+            Content::List(items) => items.iter().map(Self::to_value).collect(),
+            Content::Map(entries) => {
+                Value::Object(entries.iter().map(|entry| (entry.key.value.clone(), entry.value.to_value())).collect::<Map<_, _>>())
+            }
+        }
+    }
+
+    /// Says whether an error has been told of the node, or of anything in it.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        match &self.content {
+            Content::Poisoned => true,
+            Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text { .. } => false,
+            Content::List(items) => items.iter().any(Self::is_poisoned),
+            Content::Map(entries) => entries.iter().any(|entry| entry.value.is_poisoned()),
+        }
+    }
+
+    /// Gives the node at a JSON Pointer (RFC 6901) below this one.
+    pub(crate) fn at(&self, pointer: &str) -> Option<&Self> {
+        let mut node = self;
+        for part in pointer.split('/').skip(1) {
+            let part = part.replace("~1", "/").replace("~0", "~");
+            node = match &node.content {
+                Content::Map(entries) => &entries.iter().find(|entry| entry.key.value == part)?.value,
+                Content::List(items) => items.get(part.parse::<usize>().ok()?)?,
+                Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text { .. } | Content::Poisoned => return None,
+            };
+        }
+        Some(node)
+    }
+
+    /// Names what the node is, for people.
+    pub(crate) fn what(&self) -> &'static str {
+        match self.content {
+            Content::Null => "empty",
+            Content::Bool(_) => "a boolean",
+            Content::Number(_) => "a number",
+            Content::Text { .. } => "a text",
+            Content::List(_) => "a list",
+            Content::Map(_) => "a mapping",
+            Content::Poisoned => "not readable",
+        }
+    }
+
+    fn count(&self) -> usize {
+        1 + match &self.content {
+            Content::List(items) => items.iter().map(Self::count).sum(),
+            Content::Map(entries) => entries.iter().map(|entry| 1 + entry.value.count()).sum(),
+            Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text { .. } | Content::Poisoned => 0,
+        }
+    }
+}
+
+/// Parses a file; gives nothing where so much is wrong that its fields cannot be looked at, which has then been told.
+///
+/// A mistake of syntax in the value of a line does not end the reading: the value is set aside and the rest is read, so
+/// that all mistakes of a file are told in one run.
+pub(crate) fn parse(file: &SourceText, report: &mut Report) -> Option<Node> {
+    if file.text().len() > DOCUMENT_BYTES_MAX {
+        report
+            .error(
+                Code::FileTooLarge,
+                file,
+                0..0,
+                format!("the file has {} bytes; YAML in a pack has at most {DOCUMENT_BYTES_MAX}", file.text().len()),
+            )
+            .hint("keep data in a file of its own, which an action reads from `ENSUE_PACK_DIR`");
+        return None;
+    }
+    let mut text = file.text().to_owned();
+    let mut aside = Vec::new();
+    for _ in 0..SYNTAX_ERRORS_MAX {
+        match Builder::new(file, &aside).build(&text) {
+            Ok(built) => return built.finish(report),
+            Err(stop) => match traps::explain(file, &stop, report) {
+                Some(value) if !aside.contains(&value) => {
+                    traps::set_aside(&mut text, &value);
+                    aside.push(value);
+                }
+                Some(_) | None => return None,
+            },
+        }
+    }
+    None
+}
+
+/// Why the parser could not go on.
+pub(crate) struct Stop {
+    offset: usize,
+    message: String,
+    code: Code,
+}
+
+/// What a reading of the whole file gave, its mistakes not yet told.
+struct Built<'a> {
+    file: &'a SourceText,
+    root: Option<Node>,
+    findings: Vec<traps::Finding>,
+}
+
+impl Built<'_> {
+    fn finish(self, report: &mut Report) -> Option<Node> {
+        let mut lines_told = BTreeSet::new();
+        for finding in self.findings {
+            // One line with `!(a && b)` is a tag and an anchor, and one mistake.
+            let line = self.file.place(finding.span.start).line;
+            if !finding.shares_its_line() || lines_told.insert(line) {
+                finding.tell(self.file, report);
+            }
+        }
+        if self.root.is_none() {
+            report.error(Code::EmptyFile, self.file, 0..0, "the file is empty").hint("write its definition, or delete it");
+        }
+        self.root
+    }
+}
+
+enum Frame {
+    List { start: usize, anchor: usize, tagged: bool, items: Vec<Node> },
+    Map { start: usize, anchor: usize, tagged: bool, key: Option<Spanned<String>>, entries: Vec<Entry> },
+}
+
+struct Builder<'a> {
+    file: &'a SourceText,
+    aside: &'a [Range<usize>],
+    stack: Vec<Frame>,
+    flow_depth: usize,
+    anchors: BTreeMap<usize, Node>,
+    aliases: usize,
+    nodes: usize,
+    documents: usize,
+    root: Option<Node>,
+    findings: Vec<traps::Finding>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(file: &'a SourceText, aside: &'a [Range<usize>]) -> Self {
+        Self {
+            file,
+            aside,
+            stack: Vec::new(),
+            flow_depth: 0,
+            anchors: BTreeMap::new(),
+            aliases: 0,
+            nodes: 0,
+            documents: 0,
+            root: None,
+            findings: Vec::new(),
+        }
+    }
+
+    fn build(mut self, text: &str) -> Result<Built<'a>, Stop> {
+        let strict = options! { disallow_directives: true };
+        let mut flow_frames = Vec::new();
+        for event in Parser::new_from_str_with_options(text, strict) {
+            let (event, span) = event.map_err(|error| Stop {
+                offset: error.marker().byte_offset().unwrap_or(0),
+                message: error.info(),
+                code: Code::YamlSyntax,
+            })?;
+            let at = span.byte_range().unwrap_or(0..0);
+            match event {
+                Event::DocumentStart(..) => {
+                    self.documents += 1;
+                    if self.documents > 1 {
+                        return Err(stop(Code::SeveralDocuments, at.start, "a file holds one document; this is a second"));
+                    }
+                }
+                Event::Scalar(value, style, anchor, tag) => {
+                    let span = self.tagged(&span, tag.is_some()).unwrap_or(at);
+                    let node = if tag.is_some() {
+                        Node { span, content: Content::Poisoned }
+                    } else {
+                        self.scalar(value.into_owned(), style, span)
+                    };
+                    self.place(node, anchor)?;
+                }
+                Event::Alias(id) => {
+                    let node = self.alias(id, at)?;
+                    self.place(node, 0)?;
+                }
+                Event::SequenceStart(style, anchor, tag) => {
+                    self.tagged(&span, tag.is_some());
+                    self.open(Frame::List { start: at.start, anchor, tagged: tag.is_some(), items: Vec::new() }, &at)?;
+                    flow_frames.push(style);
+                    self.flow_depth += usize::from(style == StructureStyle::Flow);
+                }
+                Event::MappingStart(style, anchor, tag) => {
+                    self.tagged(&span, tag.is_some());
+                    let frame = Frame::Map { start: at.start, anchor, tagged: tag.is_some(), key: None, entries: Vec::new() };
+                    self.open(frame, &at)?;
+                    flow_frames.push(style);
+                    self.flow_depth += usize::from(style == StructureStyle::Flow);
+                }
+                Event::SequenceEnd | Event::MappingEnd => {
+                    let flow = flow_frames.pop() == Some(StructureStyle::Flow);
+                    self.flow_depth -= usize::from(flow);
+                    self.close(if flow { at.end } else { at.start })?;
+                }
+                // Nothing of these is data: the stream's ends, and what only readers that ask for it are given.
+                _ => {}
+            }
+        }
+        Ok(Built { file: self.file, root: self.root, findings: self.findings })
+    }
+
+    /// Notes a tag as the mistake it is, and gives its place.
+    fn tagged(&mut self, span: &Span, is_tagged: bool) -> Option<Range<usize>> {
+        let tag = span.tag_span().and_then(|tag| tag.byte_range()).filter(|_| is_tagged)?;
+        self.findings.push(traps::Finding::tag(tag.clone()));
+        Some(tag)
+    }
+
+    fn scalar(&mut self, value: String, style: ScalarStyle, span: Range<usize>) -> Node {
+        if self.aside.iter().any(|aside| aside.start == span.start) {
+            return Node { span, content: Content::Poisoned };
+        }
+        if style != ScalarStyle::Plain {
+            return Node { span, content: Content::Text { value, style } };
+        }
+        let is_key = matches!(self.stack.last(), Some(Frame::Map { key: None, .. }));
+        if is_key {
+            return Node { span, content: Content::Text { value, style } };
+        }
+        let content = match Plain::of(&value, span.is_empty()) {
+            Plain::Null => Content::Null,
+            Plain::Bool(value) => Content::Bool(value),
+            Plain::Number(number) => Content::Number(number),
+            Plain::Ambiguous(why) => {
+                self.findings.push(traps::Finding::ambiguous(span.clone(), why));
+                Content::Poisoned
+            }
+            Plain::Text if self.flow_depth > 0 && value.contains('?') => {
+                self.findings.push(traps::Finding::question_mark(span.clone()));
+                Content::Poisoned
+            }
+            Plain::Text => {
+                let line_end = self.file.line_span(span.end).end;
+                let rest = self.file.slice(&(span.end..line_end));
+                if rest.starts_with([' ', '\t']) && rest.trim_start().starts_with('#') {
+                    self.findings.push(traps::Finding::comment(span.start..line_end));
+                }
+                Content::Text { value, style }
+            }
+        };
+        Node { span, content }
+    }
+
+    fn alias(&mut self, id: usize, span: Range<usize>) -> Result<Node, Stop> {
+        self.aliases += 1;
+        if self.aliases > ALIASES_MAX {
+            return Err(stop(Code::YamlAlias, span.start, &format!("the file has more than {ALIASES_MAX} aliases")));
+        }
+        let Some(node) = self.anchors.get(&id) else {
+            return Err(stop(Code::YamlAlias, span.start, "the alias stands inside what it names"));
+        };
+        self.nodes += node.count();
+        Ok(node.clone())
+    }
+
+    fn open(&mut self, frame: Frame, at: &Range<usize>) -> Result<(), Stop> {
+        if let Some(Frame::Map { key: None, .. }) = self.stack.last() {
+            return Err(stop(Code::ComplexKey, at.start, "a key is a text, not a list or a mapping"));
+        }
+        if self.stack.len() >= DEPTH_MAX {
+            return Err(stop(Code::FileTooLarge, at.start, &format!("the file nests deeper than {DEPTH_MAX}")));
+        }
+        self.stack.push(frame);
+        Ok(())
+    }
+
+    fn close(&mut self, end: usize) -> Result<(), Stop> {
+        let Some(frame) = self.stack.pop() else { return Ok(()) };
+        let (start, anchor, tagged, content) = match frame {
+            Frame::List { start, anchor, tagged, items } => (start, anchor, tagged, Content::List(items)),
+            Frame::Map { start, anchor, tagged, entries, .. } => (start, anchor, tagged, Content::Map(entries)),
+        };
+        let content = if tagged { Content::Poisoned } else { content };
+        self.place(Node { span: start..end.max(start), content }, anchor)
+    }
+
+    /// Puts a finished node where it belongs: it is a key, a value, an item or the root.
+    fn place(&mut self, node: Node, anchor: usize) -> Result<(), Stop> {
+        self.nodes += 1;
+        if self.nodes > NODES_MAX {
+            return Err(stop(Code::FileTooLarge, node.span.start, &format!("the file has more than {NODES_MAX} values")));
+        }
+        if anchor != 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        match self.stack.last_mut() {
+            None => self.root = Some(node),
+            Some(Frame::List { items, .. }) => items.push(node),
+            Some(Frame::Map { key: key @ None, entries, .. }) => {
+                let text = match node.content {
+                    Content::Text { value, .. } => value,
+                    Content::Poisoned => String::new(),
+                    Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) | Content::Map(_) => {
+                        return Err(stop(Code::ComplexKey, node.span.start, "a key is a text"));
+                    }
+                };
+                if text == "<<" {
+                    self.findings.push(traps::Finding::merge_key(node.span.clone()));
+                } else if let Some(first) = entries.iter().find(|entry| entry.key.value == text) {
+                    let line = self.file.place(first.key.span.start).line;
+                    self.findings.push(traps::Finding::duplicate(node.span.clone(), &text, line));
+                }
+                *key = Some(Spanned { value: text, span: node.span });
+            }
+            Some(Frame::Map { key, entries, .. }) => {
+                let key = key.take().expect("the arm above is the one without a key");
+                let is_first = entries.iter().all(|entry| entry.key.value != key.value);
+                if is_first && key.value != "<<" {
+                    entries.push(Entry { key, value: node });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn stop(code: Code, offset: usize, message: &str) -> Stop {
+    Stop { offset, message: message.to_owned(), code }
+}

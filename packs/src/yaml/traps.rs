@@ -1,0 +1,255 @@
+//! The shapes in which YAML changes a meaning in silence, and what to write instead.
+//!
+//! It tells of them; finding them is the parser's events' (`yaml.rs`) and the scalars' (`scalar.rs`).
+
+use std::ops::Range;
+
+use super::Stop;
+use super::scalar::Ambiguity;
+use crate::diagnostics::{Code, Report};
+use crate::source::SourceText;
+
+/// A mistake that does not end the reading.
+pub(super) struct Finding {
+    pub(super) span: Range<usize>,
+    kind: Kind,
+}
+
+enum Kind {
+    Tag,
+    Ambiguous(Ambiguity),
+    QuestionMark,
+    Comment,
+    MergeKey,
+    Duplicate { key: String, first_line: usize },
+}
+
+impl Finding {
+    pub(super) fn tag(span: Range<usize>) -> Self {
+        Self { span, kind: Kind::Tag }
+    }
+
+    pub(super) fn ambiguous(span: Range<usize>, why: Ambiguity) -> Self {
+        Self { span, kind: Kind::Ambiguous(why) }
+    }
+
+    pub(super) fn question_mark(span: Range<usize>) -> Self {
+        Self { span, kind: Kind::QuestionMark }
+    }
+
+    pub(super) fn comment(span: Range<usize>) -> Self {
+        Self { span, kind: Kind::Comment }
+    }
+
+    pub(super) fn merge_key(span: Range<usize>) -> Self {
+        Self { span, kind: Kind::MergeKey }
+    }
+
+    pub(super) fn duplicate(span: Range<usize>, key: &str, first_line: usize) -> Self {
+        Self { span, kind: Kind::Duplicate { key: key.to_owned(), first_line } }
+    }
+
+    /// Says whether several of the kind on one line may be one mistake.
+    pub(super) fn shares_its_line(&self) -> bool {
+        matches!(self.kind, Kind::Tag)
+    }
+
+    pub(super) fn tell(self, file: &SourceText, report: &mut Report) {
+        let span = self.span;
+        let written = file.slice(&span).to_owned();
+        match self.kind {
+            Kind::Tag => {
+                let line = Line::of(file, span.start);
+                let message = format!("`{written}` is a YAML tag, and most readers drop it with what it says");
+                report.error(Code::YamlTag, file, span, message).hint(line.quoted_hint());
+            }
+            Kind::Ambiguous(why) => {
+                let (message, hint) = ambiguous(&written, why);
+                report.error(Code::AmbiguousValue, file, span, message).hint(hint);
+            }
+            Kind::QuestionMark => {
+                report
+                    .error(
+                        Code::QuestionMarkInFlow,
+                        file,
+                        span,
+                        format!("`{written}` stands unquoted between `{{ }}` or `[ ]`, where not every reader of YAML takes a `?`"),
+                    )
+                    .hint(format!("quote it: {}\nor write the mapping in lines of its own", quoted(&written)))
+                    .suggestion = Some(quoted(&written));
+            }
+            Kind::Comment => {
+                let (text, comment) = written.split_once('#').unwrap_or((&written, ""));
+                report
+                    .warning(
+                        Code::CommentAfterText,
+                        file,
+                        span,
+                        format!("the text ends before `#`; `#{}` is a comment", comment.chars().take(40).collect::<String>()),
+                    )
+                    .hint(format!("if it belongs to the text: {}\nif it is a comment: put it on a line of its own", quoted(&written)))
+                    .suggestion = Some(quoted(text.trim_end()));
+            }
+            Kind::MergeKey => {
+                report
+                    .error(Code::YamlMergeKey, file, span, "`<<` merges mappings in some readers of YAML only")
+                    .hint("write the fields out");
+            }
+            Kind::Duplicate { key, first_line } => {
+                report
+                    .error(Code::DuplicateKey, file, span, format!("`{key}` stands here for the second time"))
+                    .hint(format!("it is first on line {first_line}; keep one of the two"));
+            }
+        }
+    }
+}
+
+fn ambiguous(written: &str, why: Ambiguity) -> (String, String) {
+    let text = quoted(written);
+    match why {
+        Ambiguity::Boolean(value) => (
+            format!("`{written}` is {value} for some readers of YAML and a text for others"),
+            format!("write `{value}` if it is a boolean, {text} if it is a text"),
+        ),
+        Ambiguity::Number => {
+            let plain: String = written.chars().filter(|c| *c != '_').collect();
+            let plain = plain.trim_start_matches('+').trim_start_matches('0');
+            let number = plain.parse::<i64>().map_or(String::new(), |number| format!("`{number}` if it is a number, "));
+            (
+                format!("`{written}` is a different number to different readers of YAML, or a text"),
+                format!("write {number}{text} if it is a text"),
+            )
+        }
+        Ambiguity::NoJsonNumber => (format!("`{written}` is not a number that JSON can hold"), format!("write {text} if it is a text")),
+        Ambiguity::Date => (format!("`{written}` is a date for some readers of YAML and a text for others"), format!("write {text}")),
+    }
+}
+
+/// Tells why the parser stopped; gives the value to set aside so that the rest can be read.
+pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Option<Range<usize>> {
+    let offset = stop.offset.min(file.text().len());
+    let line = Line::of(file, offset);
+    let value = line.value.clone().filter(|value| value.contains(&offset) || value.end == offset);
+    let Some(value) = value.filter(|value| value.len() >= 2 && stop.code != Code::SeveralDocuments) else {
+        report.error(stop.code, file, offset..offset + 1, stop.message.clone());
+        return None;
+    };
+    let text = file.slice(&value).to_owned();
+    if text.starts_with(['|', '>', '*', '&']) || matches!(stop.code, Code::FileTooLarge) {
+        report.error(stop.code, file, offset..offset + 1, stop.message.clone());
+        return text.starts_with('*').then_some(value);
+    }
+    let open = open_brackets(&text[..offset.min(value.end) - value.start]);
+    if text.starts_with(['{', '[']) && open > 0 && !text.contains("{{") {
+        report.error(stop.code, file, offset..offset + 1, stop.message.clone());
+        return Some(value);
+    }
+    let message = if text.starts_with("{{") {
+        "`{{ … }}` is a mapping in YAML; an expression is `${{ … }}`, in quotes".to_owned()
+    } else {
+        "YAML ends the value here; what is meant as one text has to be quoted".to_owned()
+    };
+    report.error(Code::UnquotedExpression, file, offset..value.end.max(offset + 1), message).hint(line.quoted_hint());
+    Some(value)
+}
+
+/// Puts a quoted text of the same length in the place of a value that cannot be read.
+pub(super) fn set_aside(text: &mut String, value: &Range<usize>) {
+    let filler = format!("'{}'", "x".repeat(value.len() - 2));
+    text.replace_range(value.clone(), &filler);
+}
+
+/// Writes a text so that YAML takes it as it is, in the plainest quotes that do.
+pub(crate) fn quoted(text: &str) -> String {
+    if !text.contains('\'') {
+        format!("'{text}'")
+    } else if !text.contains(['"', '\\']) {
+        format!("\"{text}\"")
+    } else {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+}
+
+/// A line of the form `key: value` or `- value`.
+struct Line {
+    /// What stands before the value, without indentation.
+    head: String,
+    value: Option<Range<usize>>,
+    text: String,
+}
+
+impl Line {
+    fn of(file: &SourceText, offset: usize) -> Self {
+        let span = file.line_span(offset);
+        let line = file.slice(&span);
+        let indent = line.len() - line.trim_start_matches([' ', '-']).len();
+        let key = line[indent..].find(':').filter(|colon| is_key(&line[indent..indent + colon]));
+        let start = match key {
+            Some(colon) => indent + colon + 1,
+            None if line[..indent].contains('-') => indent,
+            None => return Self { head: String::new(), value: None, text: String::new() },
+        };
+        let rest = &line[start..];
+        let start = start + rest.len() - rest.trim_start().len();
+        let text = line[start..].split(" #").next().unwrap_or("").trim_end();
+        let value = span.start + start..span.start + start + text.len();
+        Self { head: line[..start].trim_start().to_owned(), value: Some(value), text: text.to_owned() }
+    }
+
+    /// The line with its value in quotes, ready to paste.
+    fn quoted_hint(&self) -> String {
+        let text = self.text.as_str();
+        if let Some(inner) = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
+            return format!("quote it:\n{}{}", self.head, quoted(&format!("${{{{{inner}}}}}")));
+        }
+        if text.starts_with(['{', '[']) && text.contains("{{") {
+            return format!("quote what is between the braces:\n{}{}", self.head, with_quoted_interpolations(text));
+        }
+        if text.contains('\'') && text.contains('"') {
+            return format!("write it as a block:\n{}|\n  {text}", self.head);
+        }
+        format!("quote it:\n{}{}", self.head, quoted(text))
+    }
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
+/// Puts each `${{ … }}` of a flow mapping that stands unquoted in quotes.
+fn with_quoted_interpolations(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("${{") {
+        let end = rest[at..].find("}}").map_or(rest.len(), |end| at + end + 2);
+        out.push_str(&rest[..at]);
+        let one = &rest[at..end];
+        let is_quoted = rest[..at].ends_with(['\'', '"']);
+        out.push_str(&if is_quoted {
+            one.to_owned()
+        } else if one.contains('"') {
+            quoted(one)
+        } else {
+            format!("\"{one}\"")
+        });
+        rest = &rest[end..];
+    }
+    out + rest
+}
+
+/// How many brackets are open at the end of a text, those in quotes left out.
+fn open_brackets(text: &str) -> usize {
+    let mut open = 0_usize;
+    let mut quote = None;
+    for c in text.chars() {
+        match (quote, c) {
+            (Some(end), c) if c == end => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '[' | '{') => open += 1,
+            (None, ']' | '}') => open = open.saturating_sub(1),
+            (None, _) => {}
+        }
+    }
+    open
+}
