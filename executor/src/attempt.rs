@@ -1,0 +1,157 @@
+//! One attempt as its runner sees it: what to run, until when, and how it may end.
+//!
+//! It does not know how anything is run, nor how its end is reported.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ensue_engine::catalog::{Action, Pack};
+use ensue_engine::command::ObservedEvent;
+use ensue_engine::effect::Dispatch;
+use ensue_engine::executions::facts::{Failure, FailureKind};
+use ensue_engine::record::Body;
+use ensue_engine::time::Timestamp;
+use ensue_expression::Document;
+
+use crate::running::{BeginError, RunningAttempt, Signal};
+use crate::worker::Worker;
+
+/// How long a program may go on after it was asked to stop because the node goes away: at most this, also where its action says more.
+pub const LEAVING_GRACE_MAX: Duration = Duration::from_secs(5);
+
+/// An attempt that runs.
+pub(crate) struct Attempt<'w> {
+    /// The worker that runs it.
+    pub(crate) worker: &'w Worker,
+    /// What the log says of it.
+    pub(crate) dispatch: &'w Dispatch,
+    /// The action.
+    pub(crate) action: Arc<Action>,
+    /// The action's pack, where it is still in the catalog.
+    pub(crate) pack: Option<Arc<Pack>>,
+    /// The parameters.
+    pub(crate) params: Document,
+    /// When its time is over, by the worker's clock.
+    pub(crate) ends_at: Duration,
+    /// Its place among those that run.
+    pub(crate) running: &'w RunningAttempt,
+}
+
+/// What an attempt gives.
+#[derive(Default)]
+pub(crate) struct Given {
+    /// The result.
+    pub(crate) body: Option<Body>,
+    /// The events it emits.
+    pub(crate) emitted: Vec<ObservedEvent>,
+}
+
+/// Why an attempt gives nothing.
+pub(crate) enum Broken {
+    /// It failed.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// What it gave nevertheless.
+        body: Option<Body>,
+    },
+    /// It was cut off.
+    Cut(Cut),
+}
+
+/// What cuts an attempt off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Its time was over.
+    TimedOut,
+    /// The execution was cancelled.
+    Cancelled,
+    /// It was over for the log.
+    Released,
+    /// The node goes away.
+    Left,
+}
+
+/// How an attempt ends.
+pub(crate) type Ending = Result<Given, Broken>;
+
+impl Given {
+    /// Gives a result.
+    pub(crate) fn result(body: Body) -> Self {
+        Self { body: Some(body), emitted: Vec::new() }
+    }
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self::Failed { failure, body: None }
+    }
+}
+
+impl From<Cut> for Broken {
+    fn from(cut: Cut) -> Self {
+        Self::Cut(cut)
+    }
+}
+
+/// Makes a failure without anything given.
+pub(crate) fn failed(kind: FailureKind, message: impl Into<String>) -> Broken {
+    Failure::new(kind, message).into()
+}
+
+impl Attempt<'_> {
+    /// Ends when the attempt is cut off.
+    pub(crate) async fn cut(&self) -> Cut {
+        let clock = &self.worker.ports.clock;
+        tokio::select! {
+            biased;
+            signal = self.running.told(Signal::Stop) => match signal {
+                Signal::GoOn | Signal::Stop => Cut::Cancelled,
+                Signal::Release => Cut::Released,
+                Signal::Leave => Cut::Left,
+            },
+            () = clock.until(self.ends_at) => Cut::TimedOut,
+        }
+    }
+
+    /// Ends when a program that was asked to stop has had its time for that.
+    pub(crate) async fn grace_ended(&self) {
+        let clock = &self.worker.ports.clock;
+        let grace = Duration::from_millis(self.dispatch.grace_millis);
+        let leaving = async {
+            self.running.told(Signal::Leave).await;
+            let grace = grace.min(LEAVING_GRACE_MAX);
+            clock.until(clock.now().saturating_add(grace)).await;
+        };
+        tokio::select! {
+            () = clock.until(clock.now().saturating_add(grace)) => {}
+            () = leaving => {}
+        }
+    }
+
+    /// Lets `work` go on until the attempt is cut off.
+    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Broken>>) -> Result<T, Broken> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            cut = self.cut() => Err(cut.into()),
+        }
+    }
+
+    /// Notes that it begins: only after this may anything outward happen.
+    pub(crate) async fn begin(&self) -> Result<(), Broken> {
+        match self.running.begin(&self.worker.ports.begun) {
+            Ok(()) => Ok(()),
+            Err(BeginError::Over) => {
+                // It was told to stop, or its lease has ended, whose release is on its way.
+                Err(self.cut().await.into())
+            }
+            Err(BeginError::Begun(error)) => Err(failed(FailureKind::Sandbox, error.to_string())),
+        }
+    }
+
+    /// Gives the wall time at which its time is over.
+    pub(crate) fn deadline(&self) -> Timestamp {
+        self.dispatch.started_at.plus_millis(self.dispatch.timeout_millis)
+    }
+}

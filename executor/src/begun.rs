@@ -1,0 +1,267 @@
+//! The `begun` file: which attempts have begun to touch the world, so that after a crash it is known which have not.
+//!
+//! An attempt is noted by one write just before anything outward happens: a program is started, a connection is used.
+//! `core.noop`, `core.echo` and the emitting of events are never noted: all they do is in their report, so an attempt of them
+//! that was not reported has, provably, done nothing. The file is never flushed. The kernel keeps what was written when the
+//! process dies; when the kernel dies itself, its boot id in the head is another, and nothing can be proved.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ensue_engine::executions::facts::Evidence;
+use ensue_engine::ids::AttemptId;
+use thiserror::Error;
+
+/// The size from which the file is written anew with what is still open.
+pub const BEGUN_BYTES_MAX: u64 = 1 << 20;
+
+const HEAD: &str = "ensue begun 1, boot ";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Why the file cannot be used.
+#[derive(Debug, Error)]
+#[error("cannot {doing} the file of begun attempts {}: {source}", path.display())]
+pub struct BegunError {
+    doing: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The file, open for writing.
+#[derive(Debug)]
+pub struct Begun {
+    path: PathBuf,
+    boot: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    file: File,
+    /// How many bytes are good.
+    bytes: u64,
+    /// The size from which it pays to write the file anew.
+    compact_at: u64,
+    /// The attempts that have begun and are not over.
+    open: BTreeSet<AttemptId>,
+}
+
+/// What the file said before it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Previous {
+    begun: Option<BTreeSet<AttemptId>>,
+}
+
+impl Previous {
+    /// Says what is known of an attempt that was open when the file was opened.
+    pub fn evidence(&self, attempt: AttemptId) -> Evidence {
+        match &self.begun {
+            Some(begun) if !begun.contains(&attempt) => Evidence::NotBegun,
+            Some(_) | None => Evidence::MayHaveBegun,
+        }
+    }
+}
+
+impl Begun {
+    /// Reads the file and begins it anew with those of the attempts still `open` that may have begun, so that a second crash
+    /// finds the same evidence. Without a file, or with one of another boot or with lines that are no attempts, each of them
+    /// may have begun. Blocks.
+    pub fn open(path: impl Into<PathBuf>, open: impl IntoIterator<Item = AttemptId>) -> Result<(Self, Previous), BegunError> {
+        Self::open_in_boot(path.into(), open, &boot_id())
+    }
+
+    fn open_in_boot(path: PathBuf, open: impl IntoIterator<Item = AttemptId>, boot: &str) -> Result<(Self, Previous), BegunError> {
+        let previous = match fs::read_to_string(&path) {
+            Ok(text) => parsed(&text, boot),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Previous { begun: None },
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Previous { begun: None },
+            Err(source) => return Err(failed("read", &path, source)),
+        };
+        let open: BTreeSet<AttemptId> = open.into_iter().filter(|attempt| previous.evidence(*attempt) == Evidence::MayHaveBegun).collect();
+        let (file, bytes) = rewrite(&path, boot, &open).map_err(|source| failed("write", &path, source))?;
+        let state = State { file, bytes, compact_at: compact_at(bytes), open };
+        let begun = Self { path, boot: boot.to_owned(), state: Mutex::new(state) };
+        Ok((begun, previous))
+    }
+
+    /// Notes that an attempt begins. Only after this may anything outward happen.
+    pub fn note(&self, attempt: AttemptId) -> Result<(), BegunError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = line(attempt);
+        if let Err(source) = state.file.write_all(line.as_bytes()) {
+            // Half a line would be read as an attempt that cannot be told, so it is taken back.
+            let bytes = state.bytes;
+            if let Err(error) = state.file.set_len(bytes) {
+                tracing::warn!(%error, "a half-written line stays in the file of begun attempts");
+            }
+            return Err(failed("write", &self.path, source));
+        }
+        state.bytes += line.len() as u64;
+        state.open.insert(attempt);
+        Ok(())
+    }
+
+    /// Says what is known of an attempt that is not over.
+    pub fn evidence(&self, attempt: AttemptId) -> Evidence {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.open.contains(&attempt) { Evidence::MayHaveBegun } else { Evidence::NotBegun }
+    }
+
+    /// Forgets an attempt whose end is in the log, and writes the file anew where it has grown large.
+    pub fn forget(&self, attempt: AttemptId) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.open.remove(&attempt);
+        if state.bytes < state.compact_at {
+            return;
+        }
+        match rewrite(&self.path, &self.boot, &state.open) {
+            Ok((file, bytes)) => {
+                state.file = file;
+                state.bytes = bytes;
+                state.compact_at = compact_at(bytes);
+            }
+            Err(error) => {
+                // The old file is whole and still in its place; the next try is due when it has doubled.
+                state.compact_at = state.bytes * 2;
+                tracing::warn!(%error, "the file of begun attempts could not be made smaller");
+            }
+        }
+    }
+}
+
+fn compact_at(bytes: u64) -> u64 {
+    BEGUN_BYTES_MAX.max(bytes * 2)
+}
+
+fn line(attempt: AttemptId) -> String {
+    format!("{attempt}\n")
+}
+
+/// Gives the id that the kernel drew when it started; a text that no head has where it cannot be told.
+fn boot_id() -> String {
+    fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |text| text.trim().to_owned())
+}
+
+fn parsed(text: &str, boot: &str) -> Previous {
+    let unknown = Previous { begun: None };
+    let Some((head, lines)) = text.split_once('\n') else {
+        return unknown;
+    };
+    if boot.is_empty() || head.strip_prefix(HEAD) != Some(boot) {
+        return unknown;
+    }
+    let begun: Result<BTreeSet<AttemptId>, String> = lines.lines().map(str::parse).collect();
+    Previous { begun: begun.ok() }
+}
+
+/// Puts a new file in the place of the old one, and gives it open for appending.
+fn rewrite(path: &Path, boot: &str, open: &BTreeSet<AttemptId>) -> io::Result<(File, u64)> {
+    let beside = path.with_extension("new");
+    let mut text = format!("{HEAD}{boot}\n");
+    text.extend(open.iter().map(|attempt| line(*attempt)));
+    match fs::remove_file(&beside) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut options = OpenOptions::new();
+    options.append(true).create_new(true).mode(0o600);
+    let mut file = options.open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&beside, path)?;
+    Ok((file, text.len() as u64))
+}
+
+fn failed(doing: &'static str, path: &Path, source: io::Error) -> BegunError {
+    BegunError { doing, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::ids::Id;
+    use ensue_engine::time::Timestamp;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const BOOT: &str = "1c3a6ed4-0000-4000-8000-000000000001";
+    const NEXT_BOOT: &str = "1c3a6ed4-0000-4000-8000-000000000002";
+
+    fn attempt(number: u128) -> AttemptId {
+        AttemptId(Id::root(Timestamp::from_micros(1_774_699_200_000_000), number))
+    }
+
+    fn open(folder: &TempDir, attempts: &[AttemptId], boot: &str) -> (Begun, Previous) {
+        let path = folder.path().join("begun");
+        Begun::open_in_boot(path, attempts.iter().copied(), boot).unwrap()
+    }
+
+    #[test]
+    fn after_a_crash_only_a_noted_attempt_may_have_begun() {
+        let folder = TempDir::new().unwrap();
+        let (begun, _) = open(&folder, &[], BOOT);
+        begun.note(attempt(1)).unwrap();
+        drop(begun);
+        let (_, previous) = open(&folder, &[attempt(1), attempt(2)], BOOT);
+        assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun);
+        assert_eq!(previous.evidence(attempt(2)), Evidence::NotBegun);
+    }
+
+    #[test]
+    fn after_another_boot_nothing_can_be_proved() {
+        let folder = TempDir::new().unwrap();
+        drop(open(&folder, &[], BOOT));
+        let (_, previous) = open(&folder, &[attempt(1)], NEXT_BOOT);
+        assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun);
+    }
+
+    #[test]
+    fn a_second_crash_finds_the_evidence_of_the_first() {
+        let folder = TempDir::new().unwrap();
+        drop(open(&folder, &[], BOOT));
+        drop(open(&folder, &[attempt(1)], NEXT_BOOT));
+        let (_, previous) = open(&folder, &[attempt(1), attempt(2)], NEXT_BOOT);
+        assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun);
+        assert_eq!(previous.evidence(attempt(2)), Evidence::NotBegun);
+    }
+
+    #[test]
+    fn without_a_readable_file_nothing_can_be_proved() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("begun");
+        for text in ["", "ensue begun 1", "ensue begun 9, boot x\n", "\u{0}\u{0}"] {
+            fs::write(&path, text).unwrap();
+            let (_, previous) = open(&folder, &[attempt(1)], BOOT);
+            assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun, "{text:?}");
+        }
+        fs::write(&path, format!("{HEAD}{BOOT}\n0199")).unwrap();
+        let (_, previous) = open(&folder, &[attempt(1)], BOOT);
+        assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun, "half a line");
+    }
+
+    #[test]
+    fn the_file_stays_small_and_keeps_what_is_open() {
+        let folder = TempDir::new().unwrap();
+        let (begun, _) = open(&folder, &[], BOOT);
+        begun.note(attempt(0)).unwrap();
+        for number in 1..40_000 {
+            begun.note(attempt(number)).unwrap();
+            begun.forget(attempt(number));
+        }
+        let bytes = fs::metadata(folder.path().join("begun")).unwrap().len();
+        assert!(bytes < BEGUN_BYTES_MAX, "{bytes}");
+        drop(begun);
+        let (_, previous) = open(&folder, &[attempt(0), attempt(9)], BOOT);
+        assert_eq!(previous.evidence(attempt(0)), Evidence::MayHaveBegun);
+        assert_eq!(previous.evidence(attempt(9)), Evidence::NotBegun);
+    }
+
+    #[test]
+    fn the_kernel_names_its_boot() {
+        assert_eq!(boot_id().len(), 36);
+    }
+}

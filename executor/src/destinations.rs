@@ -1,0 +1,284 @@
+//! Destinations: for each server a pool of connections, which can only lead to addresses that were checked.
+//!
+//! A name is resolved once, its addresses are checked, and the pool connects to these and no others, so a name that stands
+//! for something else a moment later leads nowhere new. No proxy is read from the environment, no redirect is followed.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use reqwest::Client;
+use rustls::ClientConfig;
+use rustls_platform_verifier::BuilderVerifierExt;
+use thiserror::Error;
+use url::{Host, Position, Url};
+
+use crate::clock::Clock;
+use crate::egress::EgressPolicy;
+
+/// How many servers are remembered; the one that was not used for the longest time makes room.
+pub(crate) const DESTINATIONS_MAX: usize = 256;
+/// How long the addresses of a name hold.
+pub(crate) const RESOLVED_FOR: Duration = Duration::from_secs(30);
+/// How long may be waited for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many idle connections are kept for each server.
+const IDLE_MAX: usize = 64;
+
+/// The servers that requests went to.
+pub(crate) struct Destinations {
+    policy: EgressPolicy,
+    clock: Arc<dyn Clock>,
+    names: Box<dyn Names>,
+    known: Mutex<BTreeMap<String, Known>>,
+    tls: OnceLock<ClientConfig>,
+}
+
+struct Known {
+    client: Client,
+    addresses: Vec<IpAddr>,
+    checked_at: Duration,
+    used_at: Duration,
+}
+
+/// What says which addresses a name stands for.
+pub(crate) trait Names: Send + Sync {
+    /// Gives the addresses.
+    fn resolve<'a>(&'a self, host: &'a str) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>>;
+}
+
+/// The machine's own resolver.
+pub(crate) struct SystemNames;
+
+impl Names for SystemNames {
+    fn resolve<'a>(&'a self, host: &'a str) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>> {
+        Box::pin(async move {
+            let addresses = tokio::net::lookup_host((host, 0)).await?;
+            Ok(addresses.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+/// Why there is no way to a server.
+#[derive(Debug, Error)]
+pub(crate) enum DestinationError {
+    /// It may not be reached.
+    #[error("may not be reached from here; an operator can allow it under `egress.allow`")]
+    Denied,
+    /// Its name stands for nothing.
+    #[error("has no address: {0}")]
+    NoAddress(io::Error),
+    /// The certificates that the machine trusts cannot be read.
+    #[error("cannot be trusted: {0}")]
+    NoTrust(String),
+    /// The client cannot be built.
+    #[error("cannot be connected to: {0}")]
+    NoClient(reqwest::Error),
+}
+
+impl Destinations {
+    /// Knows no server yet.
+    pub(crate) fn new(policy: EgressPolicy, clock: Arc<dyn Clock>, names: Box<dyn Names>) -> Self {
+        Self { policy, clock, names, known: Mutex::default(), tls: OnceLock::new() }
+    }
+
+    /// Gives the client for a URL's server, after its addresses were checked.
+    pub(crate) async fn client(&self, url: &Url) -> Result<Client, DestinationError> {
+        let name = &url[..Position::BeforePath];
+        let now = self.clock.now();
+        if let Some(client) = self.remembered(name, now) {
+            return Ok(client);
+        }
+        let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
+            return Err(DestinationError::Denied);
+        };
+        let (addresses, domain) = match host {
+            Host::Ipv4(address) => (vec![IpAddr::V4(address)], None),
+            Host::Ipv6(address) => (vec![IpAddr::V6(address)], None),
+            Host::Domain(domain) => {
+                let mut addresses = self.names.resolve(domain).await.map_err(DestinationError::NoAddress)?;
+                addresses.sort_unstable();
+                addresses.dedup();
+                (addresses, Some(domain))
+            }
+        };
+        let text = domain.map_or_else(|| host.to_string(), str::to_owned);
+        self.policy.check(&text, port, &addresses).map_err(|_| DestinationError::Denied)?;
+        if let Some(client) = self.confirmed(name, &addresses, now) {
+            return Ok(client);
+        }
+        let tls = self.tls(url.scheme()).await?;
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .user_agent(concat!("ensue/", env!("CARGO_PKG_VERSION")));
+        if let Some(domain) = domain {
+            let sockets: Vec<SocketAddr> = addresses.iter().map(|address| SocketAddr::new(*address, port)).collect();
+            builder = builder.resolve_to_addrs(domain, &sockets);
+        }
+        let client = builder.build().map_err(DestinationError::NoClient)?;
+        self.remember(name, Known { client: client.clone(), addresses, checked_at: now, used_at: now });
+        Ok(client)
+    }
+
+    fn remembered(&self, name: &str, now: Duration) -> Option<Client> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get_mut(name).filter(|known| now < known.checked_at + RESOLVED_FOR)?;
+        known.used_at = now;
+        Some(known.client.clone())
+    }
+
+    fn confirmed(&self, name: &str, addresses: &[IpAddr], now: Duration) -> Option<Client> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get_mut(name).filter(|known| known.addresses == addresses)?;
+        (known.checked_at, known.used_at) = (now, now);
+        Some(known.client.clone())
+    }
+
+    fn remember(&self, name: &str, server: Known) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= DESTINATIONS_MAX && !known.contains_key(name) {
+            let oldest = known.iter().min_by_key(|(_, server)| server.used_at).map(|(name, _)| name.clone());
+            if let Some(oldest) = oldest {
+                known.remove(&oldest);
+            }
+        }
+        known.insert(name.to_owned(), server);
+    }
+
+    /// Gives what connections are secured with: one for all, because reading what the machine trusts takes milliseconds.
+    async fn tls(&self, scheme: &str) -> Result<ClientConfig, DestinationError> {
+        if scheme != "https" {
+            return untrusting();
+        }
+        if let Some(tls) = self.tls.get() {
+            return Ok(tls.clone());
+        }
+        let built = tokio::task::spawn_blocking(trusting).await;
+        let built = built.unwrap_or_else(|error| Err(DestinationError::NoTrust(error.to_string())))?;
+        Ok(self.tls.get_or_init(|| built).clone())
+    }
+}
+
+fn trusting() -> Result<ClientConfig, DestinationError> {
+    let no_trust = |error: rustls::Error| DestinationError::NoTrust(error.to_string());
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(no_trust)?;
+    Ok(builder.with_platform_verifier().map_err(no_trust)?.with_no_client_auth())
+}
+
+/// For servers that are not connected to by TLS: trusts nobody.
+fn untrusting() -> Result<ClientConfig, DestinationError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(|error| DestinationError::NoTrust(error.to_string()))?;
+    Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use ensue_engine::time::Timestamp;
+
+    use super::*;
+
+    /// A resolver whose answers are written down, one for each question.
+    struct ScriptedNames(Mutex<VecDeque<Vec<IpAddr>>>);
+
+    impl Names for ScriptedNames {
+        fn resolve<'a>(&'a self, _host: &'a str) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>> {
+            let answer = self.0.lock().unwrap().pop_front();
+            Box::pin(async { answer.ok_or_else(|| io::Error::other("asked once too often")) })
+        }
+    }
+
+    /// A clock that stands still until it is set.
+    struct StandingClock(Mutex<Duration>);
+
+    impl Clock for StandingClock {
+        fn now(&self) -> Duration {
+            *self.0.lock().unwrap()
+        }
+
+        fn wall(&self) -> Timestamp {
+            Timestamp::from_micros(0)
+        }
+
+        fn until(&self, _moment: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    const PUBLIC: &str = "93.184.216.34";
+
+    fn destinations(answers: &[&[&str]]) -> (Destinations, Arc<StandingClock>) {
+        let parse = |answer: &&[&str]| answer.iter().map(|text| text.parse().unwrap()).collect();
+        let names = ScriptedNames(Mutex::new(answers.iter().map(parse).collect()));
+        let clock = Arc::new(StandingClock(Mutex::new(Duration::ZERO)));
+        (Destinations::new(EgressPolicy::default(), clock.clone(), Box::new(names)), clock)
+    }
+
+    async fn reach(destinations: &Destinations, url: &str) -> Result<Client, DestinationError> {
+        destinations.client(&Url::parse(url).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn a_name_is_asked_for_once_and_again_when_its_addresses_are_old() {
+        let (destinations, clock) = destinations(&[&[PUBLIC], &["127.0.0.1"]]);
+        reach(&destinations, "http://a.example/x").await.unwrap();
+        reach(&destinations, "http://a.example/y").await.unwrap();
+        *clock.0.lock().unwrap() = RESOLVED_FOR;
+        let error = reach(&destinations, "http://a.example/z").await.unwrap_err();
+        assert!(matches!(error, DestinationError::Denied), "a name that moved inside leads nowhere");
+    }
+
+    #[tokio::test]
+    async fn one_inner_address_among_public_ones_is_denied() {
+        let (destinations, _) = destinations(&[&[PUBLIC, "10.0.0.1"]]);
+        assert!(matches!(reach(&destinations, "http://a.example").await, Err(DestinationError::Denied)));
+    }
+
+    #[tokio::test]
+    async fn addresses_in_odd_forms_are_denied() {
+        let (destinations, _) = destinations(&[&["127.0.0.1"]]);
+        for url in [
+            "http://2852039166/",
+            "http://0xA9FEA9FE/",
+            "http://0251.0376.0251.0376/",
+            "http://127.1/",
+            "http://0/",
+            "http://[::]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://[64:ff9b::7f00:1]/",
+            "http://[2002:7f00:1::]/",
+            "http://①②⑦.0.0.1/",
+            "http://[fd00:ec2::254]/",
+            "http://169.254.169.254/",
+            "http://localhost./",
+        ] {
+            assert!(matches!(reach(&destinations, url).await, Err(DestinationError::Denied)), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_servers_are_remembered_than_the_limit() {
+        let (destinations, _) = destinations(&[]);
+        for number in 0..DESTINATIONS_MAX + 10 {
+            let url = format!("http://93.184.{}.{}/", number / 256, number % 256);
+            reach(&destinations, &url).await.unwrap();
+        }
+        assert_eq!(destinations.known.lock().unwrap().len(), DESTINATIONS_MAX);
+    }
+}

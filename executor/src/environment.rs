@@ -1,0 +1,194 @@
+//! The environment of a program: what the contract gives, what the action adds, and which names it may not touch.
+//!
+//! Nothing of the server's own environment gets in, but for the operator's `PATH`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use ensue_engine::executions::facts::FailureKind;
+
+use crate::attempt::{Attempt, Broken, failed};
+
+/// The longest that the name of a variable may be, in bytes.
+pub(crate) const VARIABLE_NAME_BYTES_MAX: usize = 128;
+/// The largest that the value of a variable may be, in bytes: Linux takes 128 KiB with the name.
+pub(crate) const VARIABLE_BYTES_MAX: usize = 120 << 10;
+/// The largest that all variables of an action may be together, in bytes.
+pub(crate) const ENVIRONMENT_BYTES_MAX: usize = 1 << 20;
+
+/// Names that would have a loader, a shell or an interpreter run other code than the action's, or that the contract sets.
+const REFUSED: &[&str] = &[
+    "BASHOPTS",
+    "BASH_ENV",
+    "CDPATH",
+    "CLASSPATH",
+    "ENV",
+    "GCONV_PATH",
+    "GLIBC_TUNABLES",
+    "GLOBIGNORE",
+    "HOME",
+    "IFS",
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "LOCPATH",
+    "NLSPATH",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "PATH",
+    "PERL5DB",
+    "PERL5LIB",
+    "PERL5OPT",
+    "PERLLIB",
+    "PROMPT_COMMAND",
+    "PS4",
+    "PYTHONHOME",
+    "PYTHONINSPECT",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "PYTHONUSERBASE",
+    "RUBYLIB",
+    "RUBYOPT",
+    "SHELLOPTS",
+    "TMPDIR",
+    "TRACEPARENT",
+    "_JAVA_OPTIONS",
+];
+
+/// The beginnings of such names.
+const REFUSED_BEGINNINGS: &[&str] = &["BASH_FUNC_", "DYLD_", "ENSUE_", "LD_"];
+
+/// What git may be told; everything else that begins with `GIT_` can name a program.
+const GIT_ALLOWED: &[&str] = &[
+    "GIT_AUTHOR_DATE",
+    "GIT_AUTHOR_EMAIL",
+    "GIT_AUTHOR_NAME",
+    "GIT_COMMITTER_DATE",
+    "GIT_COMMITTER_EMAIL",
+    "GIT_COMMITTER_NAME",
+    "GIT_TERMINAL_PROMPT",
+];
+
+/// What a program is given by name.
+pub(crate) type Variables = BTreeMap<String, OsString>;
+
+/// Gives what the contract promises each program.
+pub(crate) fn contract(attempt: &Attempt<'_>, private: &Path) -> Variables {
+    let dispatch = attempt.dispatch;
+    let settings = &attempt.worker.settings;
+    let execution = dispatch.execution.to_string();
+    let pack = attempt.worker.ports.packs.folder(&attempt.action.pack);
+    let mut variables: Variables = BTreeMap::from([
+        ("ENSUE_ATTEMPT".to_owned(), dispatch.number.to_string().into()),
+        ("ENSUE_DEADLINE".to_owned(), attempt.deadline().to_string().into()),
+        ("ENSUE_EXECUTION_ID".to_owned(), execution.clone().into()),
+        ("ENSUE_FENCING_TOKEN".to_owned(), dispatch.token.to_string().into()),
+        // The same for every attempt, so that a world that honours it does a thing once.
+        ("ENSUE_IDEMPOTENCY_KEY".to_owned(), execution.into()),
+        ("ENSUE_PACK_DIR".to_owned(), pack.into()),
+        ("HOME".to_owned(), private.into()),
+        // So that programs read and write UTF-8, on every server alike.
+        ("LANG".to_owned(), "C.UTF-8".into()),
+        ("PATH".to_owned(), settings.path.clone()),
+        ("TMPDIR".to_owned(), private.into()),
+    ]);
+    if let Some(trace) = &dispatch.trace {
+        variables.insert("TRACEPARENT".to_owned(), trace.into());
+    }
+    variables
+}
+
+/// Checks what an action adds, before anything is started.
+pub(crate) fn checked(added: &[(String, String)]) -> Result<(), Broken> {
+    let mut bytes = 0;
+    for (name, value) in added {
+        check_name(name)?;
+        if value.contains('\0') {
+            return Err(refused(format!("the variable `{name}` holds a NUL, which no variable can")));
+        }
+        if value.len() > VARIABLE_BYTES_MAX {
+            return Err(refused(format!(
+                "the variable `{name}` has {} bytes, {VARIABLE_BYTES_MAX} is the most; give it by `input` or `files`",
+                value.len()
+            )));
+        }
+        bytes += name.len() + value.len();
+    }
+    if bytes > ENVIRONMENT_BYTES_MAX {
+        return Err(refused(format!(
+            "the variables have {bytes} bytes, {ENVIRONMENT_BYTES_MAX} is the most; give them by `input` or `files`"
+        )));
+    }
+    Ok(())
+}
+
+/// Checks the name of a variable.
+pub(crate) fn check_name(name: &str) -> Result<(), Broken> {
+    let shown: String = name.chars().take(80).collect();
+    let mut bytes = name.bytes();
+    let is_shaped = name.len() <= VARIABLE_NAME_BYTES_MAX
+        && bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !is_shaped {
+        return Err(refused(format!("`{}` is not the name of a variable; use A-Z, a-z, 0-9 and `_`", shown.escape_debug())));
+    }
+    let upper = name.to_ascii_uppercase();
+    let is_refused = REFUSED.contains(&upper.as_str())
+        || REFUSED_BEGINNINGS.iter().any(|beginning| upper.starts_with(beginning))
+        || (upper.starts_with("GIT_") && !GIT_ALLOWED.contains(&upper.as_str()));
+    if is_refused {
+        return Err(refused(format!(
+            "the variable `{shown}` may not be set: it belongs to the engine, or would have other code run than the action's"
+        )));
+    }
+    Ok(())
+}
+
+fn refused(message: String) -> Broken {
+    failed(FailureKind::Sandbox, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_make_other_code_run_are_refused() {
+        for name in [
+            "LD_PRELOAD",
+            "LD_LIBRARY_PATH",
+            "PATH",
+            "BASH_ENV",
+            "ENV",
+            "PYTHONPATH",
+            "NODE_OPTIONS",
+            "GIT_SSH_COMMAND",
+            "GIT_CONFIG_COUNT",
+            "BASH_FUNC_x",
+            "ENSUE_EXECUTION_ID",
+            "ld_preload",
+            "HOME",
+            "IFS",
+        ] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_word() {
+        for name in ["", "a=b", "BASH_FUNC_x%%", "1A", "A B", "A-B", "Ä", "A\0", &"A".repeat(129)] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+        for name in ["VERSION", "_x", "http_proxy", "PGPASSFILE", "GIT_AUTHOR_NAME"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_no_program_could_be_given_is_refused() {
+        let variable = |value: String| vec![("A".to_owned(), value)];
+        assert!(checked(&variable("a\0b".into())).is_err());
+        assert!(checked(&variable("a".repeat(VARIABLE_BYTES_MAX + 1))).is_err());
+        assert!(checked(&variable("a\nb $(id)".into())).is_ok());
+    }
+}

@@ -1,0 +1,76 @@
+//! Leases: the right to an attempt, which its own task must renew, so that a task that hangs or panics is noticed.
+//!
+//! Renewing is no record; that a lease ended is. What runs beside the leases of one process is its one watcher (`worker.rs`).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A task's right to its attempt, for a while.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    period: Duration,
+    ends_at_micros: AtomicU64,
+}
+
+impl Lease {
+    /// Begins a lease.
+    pub(crate) fn begin(now: Duration, period: Duration) -> Self {
+        let lease = Self { period, ends_at_micros: AtomicU64::new(0) };
+        lease.renew(now);
+        lease
+    }
+
+    /// Lets it last a whole period from now on.
+    pub(crate) fn renew(&self, now: Duration) {
+        let ends_at = now.saturating_add(self.period);
+        self.ends_at_micros.store(micros(ends_at), Ordering::Release);
+    }
+
+    /// Ends it at once.
+    pub(crate) fn end(&self) {
+        self.ends_at_micros.store(0, Ordering::Release);
+    }
+
+    /// Says whether it has ended.
+    pub(crate) fn has_ended(&self, now: Duration) -> bool {
+        micros(now) >= self.ends_at_micros.load(Ordering::Acquire)
+    }
+
+    /// Gives how often it is renewed, and looked at.
+    pub(crate) fn beat(period: Duration) -> Duration {
+        period / 3
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_lease_lasts_a_period_from_its_last_renewal() {
+        let lease = Lease::begin(Duration::from_secs(100), PERIOD);
+        assert!(!lease.has_ended(Duration::from_secs(129)));
+        assert!(lease.has_ended(Duration::from_secs(130)));
+        lease.renew(Duration::from_secs(129));
+        assert!(!lease.has_ended(Duration::from_secs(158)));
+        assert!(lease.has_ended(Duration::from_secs(159)));
+    }
+
+    #[test]
+    fn an_ended_lease_has_ended_whatever_the_time() {
+        let lease = Lease::begin(Duration::from_secs(100), PERIOD);
+        lease.end();
+        assert!(lease.has_ended(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_lease_outlives_two_missed_beats() {
+        assert!(Lease::beat(PERIOD) * 2 < PERIOD);
+    }
+}

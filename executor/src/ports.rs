@@ -1,0 +1,134 @@
+//! What the worker needs of the node: plain traits, handed in by the wiring.
+//!
+//! It does not say who implements them. Those whose documentation says that they block are called where blocking is allowed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ensue_engine::catalog::{Catalogs, Misfit};
+use ensue_engine::command::ObservedEvent;
+use ensue_engine::ids::{AttemptId, ExecutionId};
+use ensue_engine::names::{KeyRef, TriggerRef};
+use ensue_engine::ports::{Outputs, Secret, Submit};
+use ensue_engine::record::{BodyHandle, CatalogRevision, Digest};
+use ensue_expression::Document;
+use thiserror::Error;
+
+use crate::begun::Begun;
+use crate::clock::Clock;
+
+/// All that the worker is connected to.
+pub struct ExecutorPorts {
+    /// Where reports go.
+    pub submit: Arc<dyn Submit>,
+    /// Where actions are looked up.
+    pub catalogs: Arc<dyn Catalogs + Send + Sync>,
+    /// Where parameters are fetched.
+    pub bodies: Arc<dyn Bodies>,
+    /// Where keys are opened.
+    pub keys: Arc<dyn Keys>,
+    /// Where what programs print is kept.
+    pub outputs: Arc<dyn Outputs>,
+    /// What makes events of what attempts emit.
+    pub observe: Arc<dyn Observe>,
+    /// Where the files of packs are.
+    pub packs: Arc<dyn PackFiles>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The file of the attempts that have begun.
+    pub begun: Begun,
+}
+
+/// The bodies of the log.
+pub trait Bodies: Send + Sync {
+    /// Gives the plain bytes where they are in memory; never blocks.
+    fn at_hand(&self, digest: &Digest) -> Option<Bytes>;
+    /// Reads the plain bytes from the log; blocks.
+    fn read(&self, handle: &BodyHandle) -> Result<Bytes, BodyError>;
+}
+
+/// Why a body cannot be had.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// It was erased.
+    #[error("the body {0} was erased")]
+    Erased(Digest),
+    /// The store has failed.
+    #[error("the body {digest} cannot be read: {why}")]
+    Store {
+        /// Which.
+        digest: Digest,
+        /// Why.
+        why: String,
+    },
+}
+
+/// The keys, as they are now.
+pub trait Keys: Send + Sync {
+    /// Opens a key's current value; none where it is not set. Blocks.
+    fn open(&self, key: &KeyRef) -> Result<Option<Secret>, KeyError>;
+}
+
+/// Why a key that is set cannot be opened.
+#[derive(Debug, Error)]
+#[error("the key `{key}` cannot be opened: {why}")]
+pub struct KeyError {
+    /// Which.
+    pub key: KeyRef,
+    /// Why, without the value.
+    pub why: String,
+}
+
+/// What an attempt puts into the log as an event, before it was checked and judged.
+#[derive(Clone, Debug)]
+pub struct Emission {
+    /// The execution that emits it.
+    pub execution: ExecutionId,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its place among the events of the attempt, from 0.
+    pub index: u32,
+    /// The catalog that the execution runs in.
+    pub catalog: CatalogRevision,
+    /// The trigger.
+    pub trigger: TriggerRef,
+    /// The payload.
+    pub payload: Document,
+}
+
+/// What makes an event of an emission: checks the payload, gives it its id and judges it.
+pub trait Observe: Send + Sync {
+    /// Makes the event. Computes only: the rules' budgets bound it.
+    fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError>;
+}
+
+/// Why an emission is no event.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum EmissionError {
+    /// There is no such trigger.
+    #[error("there is no trigger `{0}` to emit")]
+    NoTrigger(TriggerRef),
+    /// The payload does not fit.
+    #[error("the payload does not fit the trigger `{trigger}`: {}", listed(.misfits))]
+    Misfit {
+        /// The trigger.
+        trigger: TriggerRef,
+        /// How.
+        misfits: Vec<Misfit>,
+    },
+}
+
+/// Lists misfits in one line.
+pub(crate) fn listed(misfits: &[Misfit]) -> String {
+    let texts: Vec<String> = misfits.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
+
+/// The immutable copies of packs.
+pub trait PackFiles: Send + Sync {
+    /// Gives the folder that holds the files of the pack with that digest.
+    fn folder(&self, pack: &Digest) -> PathBuf;
+}

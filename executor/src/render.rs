@@ -1,0 +1,195 @@
+//! Rendering what an action's `run` says: its templates, over parameters, locals, configuration and keys.
+//!
+//! Keys are opened just for this and shown to nobody: an error of an expression that could have seen one says only where it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::Secret;
+use ensue_expression::{Access, Budget, EvaluationError, Expression, Path, Scope, Template, Value as Computed};
+use serde_json::Value;
+
+use crate::attempt::{Attempt, Broken, failed};
+
+/// The name under which keys stand in scope.
+const KEYS: &str = "keys";
+
+/// The keys that an attempt's templates read, opened.
+#[derive(Default)]
+pub(crate) struct OpenKeys {
+    values: BTreeMap<KeyRef, Secret>,
+}
+
+impl Attempt<'_> {
+    /// Opens the keys that these templates read; a template that reads a key by a computed name gets all of the pack's.
+    pub(crate) async fn open_keys(&self, templates: impl IntoIterator<Item = &Template>) -> Result<OpenKeys, Broken> {
+        let paths: Vec<Path> = templates.into_iter().flat_map(Template::reads).collect();
+        let wanted = self.wanted_keys(&paths)?;
+        if wanted.is_empty() {
+            return Ok(OpenKeys::default());
+        }
+        let keys = self.worker.ports.keys.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let mut values = BTreeMap::new();
+            for Wanted { key, need } in wanted {
+                match (keys.open(&key), need) {
+                    (Ok(Some(value)), Need::Required | Need::MayBeAbsent) => {
+                        values.insert(key, value);
+                    }
+                    (Ok(None), Need::MayBeAbsent) => {}
+                    (Ok(None), Need::Required) => {
+                        let message = format!("the key `{key}` is not set; set it: `ensue keys set {key}`");
+                        return Err(failed(FailureKind::KeyMissing, message));
+                    }
+                    (Err(error), Need::Required | Need::MayBeAbsent) => {
+                        return Err(failed(FailureKind::KeyMissing, error.to_string()));
+                    }
+                }
+            }
+            Ok(OpenKeys { values })
+        });
+        match opened.await {
+            Ok(opened) => opened,
+            Err(_) => Err(failed(FailureKind::KeyMissing, "the keys could not be opened")),
+        }
+    }
+
+    fn wanted_keys(&self, paths: &[Path]) -> Result<Vec<Wanted>, Broken> {
+        let none = BTreeSet::new();
+        let allowed = self.pack.as_ref().map_or(&none, |pack| &pack.keys);
+        let mut wanted: BTreeMap<KeyRef, Need> = BTreeMap::new();
+        for path in paths.iter().filter(|path| path.segments.first().is_some_and(|root| root == KEYS)) {
+            let Some(name) = path.segments.get(1) else {
+                for key in allowed {
+                    wanted.entry(key.clone()).or_insert(Need::MayBeAbsent);
+                }
+                continue;
+            };
+            let key: KeyRef = name.parse().map_err(|error| failed(FailureKind::KeyMissing, format!("`{name}` names no key: {error}")))?;
+            if !allowed.contains(&key) {
+                let message = format!("the key `{key}` is not among the `keys` of the pack `{}`", self.action.name.pack());
+                return Err(failed(FailureKind::KeyMissing, message));
+            }
+            match path.access {
+                Access::Required => wanted.insert(key, Need::Required),
+                _ => Some(*wanted.entry(key).or_insert(Need::MayBeAbsent)),
+            };
+        }
+        Ok(wanted.into_iter().map(|(key, need)| Wanted { key, need }).collect())
+    }
+
+    /// Puts together what the action's expressions can see.
+    pub(crate) fn renderer<'r>(&'r self, keys: &'r OpenKeys) -> Result<Renderer<'r>, Broken> {
+        let mut renderer = Renderer { scope: Scope::new(), budget: Budget::default(), has_keys: !keys.values.is_empty() };
+        let dispatch = self.dispatch;
+        let execution = [
+            ("id", Computed::from(dispatch.execution.to_string())),
+            ("attempt", Computed::from(i64::from(dispatch.number))),
+            ("started_at", Computed::from(dispatch.started_at.to_string())),
+            ("actor", Computed::from(dispatch.actor.as_str())),
+        ];
+        renderer.scope.set("params", self.params.root());
+        renderer.scope.set("config", Computed::from_json(&self.action.config));
+        renderer.scope.set("execution", Computed::map(execution));
+        renderer.scope.set("local", Computed::map([]));
+        let mut locals: Vec<(&str, Computed<'_>)> = Vec::new();
+        for (name, expression) in &self.action.local {
+            // No key is in scope yet, so that the message may say all.
+            let value =
+                expression.evaluate(&renderer.scope, &mut renderer.budget).map_err(|error| broken(&format!("local.{name}"), &error))?;
+            locals.push((name, value));
+            renderer.scope.set("local", Computed::map(locals.iter().cloned()));
+        }
+        let keys = keys.values.iter().map(|(key, secret)| {
+            let bytes = secret.reveal();
+            let value = match std::str::from_utf8(bytes) {
+                Ok(text) => Computed::from(text),
+                Err(_) => Computed::Bytes(bytes.into()),
+            };
+            (key.as_str(), value)
+        });
+        renderer.scope.set(KEYS, Computed::map(keys));
+        Ok(renderer)
+    }
+}
+
+struct Wanted {
+    key: KeyRef,
+    need: Need,
+}
+
+#[derive(Clone, Copy)]
+enum Need {
+    Required,
+    MayBeAbsent,
+}
+
+/// What renders the templates of one attempt, within one budget.
+pub(crate) struct Renderer<'r> {
+    scope: Scope<'r>,
+    budget: Budget,
+    has_keys: bool,
+}
+
+impl<'r> Renderer<'r> {
+    /// Renders a template; `place` names it in an error.
+    pub(crate) fn value(&mut self, place: &str, template: &'r Template) -> Result<Value, Broken> {
+        template.render(&self.scope, &mut self.budget).map_err(|error| self.broken(place, &error))
+    }
+
+    /// Renders a template that is one string; `encode` is applied to what each expression gives.
+    pub(crate) fn text(&mut self, place: &str, template: &'r Template, encode: impl FnMut(&str) -> String) -> Result<String, Broken> {
+        match template.render_text(&self.scope, &mut self.budget, encode) {
+            Some(rendered) => rendered.map_err(|error| self.broken(place, &error)),
+            None => Err(failed(FailureKind::Expression, format!("`{place}` is not a text"))),
+        }
+    }
+
+    /// Renders a template to a text that a program or a header takes: numbers and booleans are written out, null is none.
+    pub(crate) fn scalar(&mut self, place: &str, template: &'r Template) -> Result<Option<String>, Broken> {
+        scalar(place, self.value(place, template)?)
+    }
+
+    fn broken(&self, place: &str, error: &EvaluationError) -> Broken {
+        if !self.has_keys {
+            return broken(place, error);
+        }
+        let message = format!("`{place}` cannot be computed ({}); no more is said, because it reads keys", error.kind);
+        failed(FailureKind::Expression, message)
+    }
+}
+
+fn broken(place: &str, error: &EvaluationError) -> Broken {
+    let hint = error.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
+    failed(FailureKind::Expression, format!("`{place}` cannot be computed: {}{hint}", error.message))
+}
+
+/// Gives a value as a text: a text as it is, numbers and booleans written out; null is none; lists and objects have none.
+pub(crate) fn scalar(place: &str, value: Value) -> Result<Option<String>, Broken> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        Value::Bool(value) => Ok(Some(value.to_string())),
+        Value::Number(number) => Ok(Some(number.to_string())),
+        Value::Array(_) | Value::Object(_) => {
+            Err(failed(FailureKind::Expression, format!("`{place}` is not a text, a number or a boolean")))
+        }
+    }
+}
+
+/// Gives an object's entries; none for null.
+pub(crate) fn entries(place: &str, value: Value) -> Result<Vec<(String, Value)>, Broken> {
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::Object(entries) => Ok(entries.into_iter().collect()),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(failed(FailureKind::Expression, format!("`{place}` is not an object")))
+        }
+    }
+}
+
+/// Says whether a template reads any key, so that what it gives is a secret.
+pub(crate) fn reads_keys(template: &Template) -> bool {
+    template.expressions().into_iter().flat_map(Expression::reads).any(|path| path.segments.first().is_some_and(|root| root == KEYS))
+}

@@ -1,0 +1,174 @@
+//! Telling the log: reports and losses go to the sequencer, again and again while it cannot take them.
+//!
+//! Nothing is dropped in silence: what the log refuses is told in another form, and what cannot be told any more, because the
+//! node stops, is logged and found open at the next start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ensue_engine::command::{Answer, Ask, Command, Refusal, Report, ReportOutcome};
+use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
+use ensue_engine::ids::{AttemptId, ExecutionId};
+use ensue_engine::ports::{Committed, Submit, SubmitError};
+use ensue_engine::record::Actor;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+
+use crate::clock::Clock;
+
+/// The first pause before something is told again.
+const PAUSE_FIRST: Duration = Duration::from_millis(10);
+/// The longest pause before something is told again.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// The way of one worker's words into the log.
+pub(crate) struct Reporter {
+    submit: Arc<dyn Submit>,
+    clock: Arc<dyn Clock>,
+    runtime: Handle,
+    actor: Actor,
+    is_leaving: watch::Sender<bool>,
+}
+
+/// What became of something told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The log knows it, or needs it no more.
+    Settled,
+    /// The node stops; the next start finds the attempt open.
+    Left,
+}
+
+enum Heard {
+    Taken(Answer),
+    Refused(Refusal),
+    Left,
+}
+
+impl Reporter {
+    /// Makes the way of the worker named `worker`.
+    pub(crate) fn new(submit: Arc<dyn Submit>, clock: Arc<dyn Clock>, runtime: Handle, worker: String) -> Self {
+        let actor = Actor::Worker(worker);
+        let is_leaving = watch::Sender::new(false);
+        Self { submit, clock, runtime, actor, is_leaving }
+    }
+
+    /// Gives up what is still being told.
+    pub(crate) fn leave(&self) {
+        self.is_leaving.send_replace(true);
+    }
+
+    /// Reports the end of an attempt at once, on the caller's thread; goes on by itself where the log is busy.
+    pub(crate) fn report_at_once(self: &Arc<Self>, report: Report, trace: Option<String>) {
+        let command = self.command(Ask::ReportAttempt(report.clone()), trace.clone());
+        let again = Arc::clone(self);
+        let reply = move |heard: Result<Committed, SubmitError>| {
+            if heard.is_err() {
+                let runtime = again.runtime.clone();
+                runtime.spawn(async move { again.report(report, trace).await });
+            }
+        };
+        self.submit.submit(command, Box::new(reply));
+    }
+
+    /// Reports the end of an attempt. What the log refuses to keep is reported as a failure; what it cannot take at all, as lost.
+    pub(crate) async fn report(&self, report: Report, trace: Option<String>) -> Told {
+        let (execution, attempt, token) = (report.execution, report.attempt, report.token);
+        let refusal = match self.told(Ask::ReportAttempt(report), trace.clone()).await {
+            Heard::Taken(answer) => {
+                if answer == Answer::ReportedLate {
+                    tracing::info!(%attempt, "the attempt had been given up when it was reported");
+                }
+                return Told::Settled;
+            }
+            Heard::Left => return left(attempt),
+            Heard::Refused(refusal) => refusal,
+        };
+        if is_over(&refusal) {
+            tracing::debug!(%attempt, %refusal, "the attempt was over when it was reported");
+            return Told::Settled;
+        }
+        let Some(failure) = instead(&refusal) else {
+            tracing::error!(%attempt, %refusal, "the report of an attempt was refused");
+            return self.lose(execution, attempt, Evidence::MayHaveBegun, trace).await;
+        };
+        let report = Report { execution, attempt, token, outcome: ReportOutcome::Failed(failure), body: None, emitted: Vec::new() };
+        match self.told(Ask::ReportAttempt(report), trace.clone()).await {
+            Heard::Taken(_) => Told::Settled,
+            Heard::Left => left(attempt),
+            Heard::Refused(refusal) if is_over(&refusal) => Told::Settled,
+            Heard::Refused(refusal) => {
+                tracing::error!(%attempt, %refusal, "the failure of an attempt was refused");
+                self.lose(execution, attempt, Evidence::MayHaveBegun, trace).await
+            }
+        }
+    }
+
+    /// Tells that the worker of an attempt is gone.
+    pub(crate) async fn lose(&self, execution: ExecutionId, attempt: AttemptId, evidence: Evidence, trace: Option<String>) -> Told {
+        let ask = Ask::LoseAttempt { execution, attempt, evidence };
+        match self.told(ask, trace).await {
+            Heard::Taken(_) => Told::Settled,
+            Heard::Left => left(attempt),
+            Heard::Refused(refusal) => {
+                tracing::error!(%attempt, %refusal, "the loss of an attempt was refused; it stays open until the next start");
+                Told::Left
+            }
+        }
+    }
+
+    async fn told(&self, ask: Ask, trace: Option<String>) -> Heard {
+        let mut is_leaving = self.is_leaving.subscribe();
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let error = match self.heard(ask.clone(), trace.clone()).await {
+                Ok(committed) => return Heard::Taken(committed.answer),
+                Err(SubmitError::Refused(refusal)) => return Heard::Refused(refusal),
+                Err(SubmitError::Stopping) => return Heard::Left,
+                // Also where it is unknown whether it counts: the core takes the same word twice.
+                Err(error) => error,
+            };
+            tracing::debug!(%error, "a report waits");
+            tokio::select! {
+                () = self.clock.until(self.clock.now() + pause) => {}
+                _ = is_leaving.wait_for(|is_leaving| *is_leaving) => return Heard::Left,
+            }
+            pause = PAUSE_MAX.min(pause * 2);
+        }
+    }
+
+    async fn heard(&self, ask: Ask, trace: Option<String>) -> Result<Committed, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        let reply = move |heard| {
+            // Who waited may be gone with its runtime.
+            let _ = reply.send(heard);
+        };
+        self.submit.submit(self.command(ask, trace), Box::new(reply));
+        answer.await.unwrap_or(Err(SubmitError::Unknown))
+    }
+
+    fn command(&self, ask: Ask, trace: Option<String>) -> Command {
+        Command { actor: self.actor.clone(), trace, ask }
+    }
+}
+
+fn left(attempt: AttemptId) -> Told {
+    tracing::warn!(%attempt, "the end of an attempt could not be told before the stop; the next start finds it open");
+    Told::Left
+}
+
+/// Says whether nothing more is to be told of the attempt.
+fn is_over(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::NotOpen(_) | Refusal::WrongToken { .. })
+}
+
+/// Gives what is reported instead of a report that the log does not keep; none where only its loss would be honest, because
+/// the attempt did what it had to.
+fn instead(refusal: &Refusal) -> Option<Failure> {
+    let kind = match refusal {
+        Refusal::TooLarge(_) => FailureKind::OutputLimit,
+        Refusal::NoTrigger(_) | Refusal::PayloadMisfit { .. } | Refusal::KeyReused { .. } => FailureKind::ParametersInvalid,
+        _ => return None,
+    };
+    Some(Failure::new(kind, refusal.to_string()))
+}

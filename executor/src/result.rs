@@ -1,0 +1,142 @@
+//! Results: what a program printed or a server answered, as the value that the execution returns.
+//!
+//! It keeps no output; that is `output.rs`.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use ensue_engine::catalog::{Action, Extra};
+use ensue_engine::executions::facts::{Failure, FailureKind};
+use ensue_engine::record::Body;
+use ensue_expression::{Document, NodeKind};
+
+use crate::attempt::Broken;
+use crate::ports::listed;
+
+/// The most bytes of its standard output that a program's result is made of.
+pub(crate) const RESULT_BYTES_MAX: usize = 1 << 20;
+
+/// The beginning of what a program printed.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    /// The first [`RESULT_BYTES_MAX`] bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// How many bytes came in all.
+    pub(crate) total: u64,
+}
+
+impl Head {
+    /// Takes in what was printed next.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let room = RESULT_BYTES_MAX - self.bytes.len();
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.total += bytes.len() as u64;
+    }
+
+    fn is_whole(&self) -> bool {
+        self.total == self.bytes.len() as u64
+    }
+}
+
+/// Makes the result of what a program printed: JSON where the action declares a result or where it is an object, else its
+/// text without the last line break.
+pub(crate) fn printed(action: &Action, head: Head) -> Result<Body, Broken> {
+    if action.result.is_none() {
+        return Ok(undeclared(head));
+    }
+    if !head.is_whole() {
+        let message = format!("the program printed {} bytes, a declared result may have {RESULT_BYTES_MAX}", head.total);
+        return Err(Broken::Failed { failure: Failure::new(FailureKind::OutputLimit, message), body: Some(text(&head.bytes)) });
+    }
+    let bytes = Bytes::from(head.bytes);
+    match Document::parse(bytes.clone()) {
+        Ok(document) => fitting(action, &document),
+        Err(error) => {
+            let message = format!("the action declares a result, so its standard output must be JSON and nothing else: {error}");
+            Err(Broken::Failed { failure: Failure::new(FailureKind::ResultInvalid, message), body: Some(text(&bytes)) })
+        }
+    }
+}
+
+/// Makes of what a program printed what can be made of it, for the record of its failure; none where it printed nothing.
+pub(crate) fn printed_nevertheless(head: Head) -> Option<Body> {
+    (head.total > 0).then(|| undeclared(head))
+}
+
+/// Checks a result against the action's schema, where it has one.
+pub(crate) fn fitting(action: &Action, document: &Document) -> Result<Body, Broken> {
+    let body = Body::json(document.bytes().clone());
+    let Some(schema) = &action.result else {
+        return Ok(body);
+    };
+    let misfits = schema.misfits(document.root(), Extra::Allowed);
+    if misfits.is_empty() {
+        return Ok(body);
+    }
+    let message = format!("the result does not fit: {}", listed(&misfits));
+    Err(Broken::Failed { failure: Failure::new(FailureKind::ResultInvalid, message), body: Some(body) })
+}
+
+fn undeclared(head: Head) -> Body {
+    if head.is_whole() && head.bytes.trim_ascii_start().first() == Some(&b'{') {
+        let bytes = Bytes::from(head.bytes);
+        return match Document::parse(bytes.clone()) {
+            Ok(document) if document.root().kind() == NodeKind::Object => Body::json(bytes),
+            Ok(_) | Err(_) => text(&bytes),
+        };
+    }
+    text(&head.bytes)
+}
+
+/// Gives bytes as a JSON text; what is not UTF-8 becomes U+FFFD.
+fn text(bytes: &[u8]) -> Body {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    Body::json(json_text(&String::from_utf8_lossy(bytes)))
+}
+
+/// Writes a text as JSON.
+pub(crate) fn json_text(text: &str) -> String {
+    serde_json::Value::from(Cow::Borrowed(text)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(bytes: &[u8]) -> Head {
+        let mut head = Head::default();
+        head.push(bytes);
+        head
+    }
+
+    fn shown(body: &Body) -> String {
+        String::from_utf8(body.content.clone().unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn an_object_is_a_result_byte_for_byte() {
+        assert_eq!(shown(&undeclared(head(b" {\"n\": 1.0}\n"))), " {\"n\": 1.0}\n");
+    }
+
+    #[test]
+    fn anything_else_is_a_text_without_its_last_line_break() {
+        assert_eq!(shown(&undeclared(head(b"v1.2\n"))), r#""v1.2""#);
+        assert_eq!(shown(&undeclared(head(b"[1]\r\n"))), r#""[1]""#);
+        assert_eq!(shown(&undeclared(head(b"{oops}"))), r#""{oops}""#);
+        assert_eq!(shown(&undeclared(head(b""))), r#""""#);
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_replaced() {
+        assert_eq!(shown(&undeclared(head(b"a\xffb"))), "\"a\u{fffd}b\"");
+    }
+
+    #[test]
+    fn a_text_is_cut_and_its_length_is_known() {
+        let mut head = head(&vec![b'a'; RESULT_BYTES_MAX]);
+        head.push(b"more");
+        assert_eq!((head.bytes.len(), head.total), (RESULT_BYTES_MAX, RESULT_BYTES_MAX as u64 + 4));
+        assert!(!head.is_whole());
+    }
+}

@@ -1,0 +1,33 @@
+//! Runners: how each kind of action is run.
+//!
+//! The list is closed: an action's `run` names exactly one of them.
+
+mod builtin;
+mod emit;
+mod http;
+mod process;
+mod shell;
+
+use ensue_engine::catalog::Run;
+
+pub(crate) use builtin::at_once;
+pub(crate) use http::HTTP_TIMEOUT;
+
+use crate::attempt::{Attempt, Ending};
+
+/// What knows how to run one kind of action.
+pub(crate) trait Runner {
+    /// Runs an attempt to its end. It notes that the attempt begins before anything outward happens, and heeds what cuts it off.
+    async fn run(&self, attempt: &Attempt<'_>) -> Ending;
+}
+
+/// Runs an attempt by the runner that its action names.
+pub(crate) async fn run(attempt: &Attempt<'_>) -> Ending {
+    match &attempt.action.run {
+        Run::Process(command) => command.run(attempt).await,
+        Run::Shell(script) => script.run(attempt).await,
+        Run::Http(request) => request.run(attempt).await,
+        Run::Emit { trigger, payload } => emit::Emit { trigger, payload }.run(attempt).await,
+        Run::Builtin(builtin) => builtin.run(attempt).await,
+    }
+}

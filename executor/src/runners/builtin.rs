@@ -1,0 +1,76 @@
+//! The runner `builtin`: what the node does itself.
+//!
+//! Nothing of it is outward before its report is in the log, so no attempt of it is ever noted as begun.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ensue_engine::catalog::Builtin;
+use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::names::TriggerRef;
+use ensue_engine::record::Body;
+use ensue_expression::Document;
+
+use crate::attempt::{Attempt, Broken, Ending, Given, failed};
+use crate::result::fitting;
+use crate::runners::Runner;
+use crate::runners::emit::emitted;
+
+/// The most bytes of parameters that are looked at on the thread that hands an attempt over.
+const AT_ONCE_BYTES_MAX: usize = 16 << 10;
+
+impl Runner for Builtin {
+    async fn run(&self, attempt: &Attempt<'_>) -> Ending {
+        match self {
+            Self::Noop => {
+                let clock = &attempt.worker.ports.clock;
+                let until = clock.now().saturating_add(seconds(&attempt.params)?);
+                attempt
+                    .within(async {
+                        clock.until(until).await;
+                        Ok(Given::default())
+                    })
+                    .await
+            }
+            Self::Echo => fitting(&attempt.action, &attempt.params).map(Given::result),
+            Self::Emit => {
+                let params = attempt.params.root();
+                let trigger = params.get("trigger").and_then(|trigger| trigger.as_str()).unwrap_or_default();
+                let trigger: TriggerRef = trigger.parse().map_err(|error| invalid(format!("`trigger` names none: {error}")))?;
+                let payload = params.get("payload").map_or("{}", |payload| payload.raw());
+                let payload = Document::parse(Bytes::copy_from_slice(payload.as_bytes()))
+                    .map_err(|error| invalid(format!("`payload` is not JSON: {error}")))?;
+                emitted(attempt, trigger, payload)
+            }
+        }
+    }
+}
+
+/// Runs what takes no time where it is: a no-op of 0 seconds and an echo. None where it must go the long way.
+pub(crate) fn at_once(builtin: Builtin, params: &Bytes) -> Option<Given> {
+    if params.len() > AT_ONCE_BYTES_MAX {
+        return None;
+    }
+    match builtin {
+        Builtin::Noop => {
+            let params = Document::parse(params.clone()).ok()?;
+            (seconds(&params).ok()? == Duration::ZERO).then(Given::default)
+        }
+        Builtin::Echo => Some(Given::result(Body::json(params.clone()))),
+        Builtin::Emit => None,
+    }
+}
+
+fn seconds(params: &Document) -> Result<Duration, Broken> {
+    let Some(given) = params.root().get("seconds").filter(|given| !given.is_null()) else {
+        return Ok(Duration::ZERO);
+    };
+    given
+        .as_f64()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| invalid("`seconds` is not a number of seconds from 0 on".to_owned()))
+}
+
+fn invalid(message: String) -> Broken {
+    failed(FailureKind::ParametersInvalid, message)
+}

@@ -1,0 +1,48 @@
+//! The runner `emit`: puts an event of a fixed trigger into the log, with the attempt's report.
+//!
+//! Nothing outward happens before the report is in the log, so the attempt is never noted as begun.
+
+use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::names::TriggerRef;
+use ensue_engine::record::Body;
+use ensue_expression::{Document, Template};
+use serde_json::json;
+
+use crate::attempt::{Attempt, Ending, Given, failed};
+use crate::ports::Emission;
+use crate::runners::Runner;
+
+/// The trigger and payload of the event.
+pub(crate) struct Emit<'a> {
+    /// The trigger.
+    pub(crate) trigger: &'a TriggerRef,
+    /// The payload.
+    pub(crate) payload: &'a Template,
+}
+
+impl Runner for Emit<'_> {
+    async fn run(&self, attempt: &Attempt<'_>) -> Ending {
+        let payload = {
+            let keys = attempt.open_keys([]).await?;
+            let payload = attempt.renderer(&keys)?.value("payload", self.payload)?;
+            Document::from_value(&payload)
+        };
+        emitted(attempt, self.trigger.clone(), payload)
+    }
+}
+
+/// Gives one event; the result is its id.
+pub(crate) fn emitted(attempt: &Attempt<'_>, trigger: TriggerRef, payload: Document) -> Ending {
+    let emission = Emission {
+        execution: attempt.dispatch.execution,
+        attempt: attempt.dispatch.attempt,
+        index: 0,
+        catalog: attempt.dispatch.catalog,
+        trigger,
+        payload,
+    };
+    let event = attempt.worker.ports.observe.observe(emission);
+    let event = event.map_err(|error| failed(FailureKind::ParametersInvalid, error.to_string()))?;
+    let result = json!({ "event": event.id }).to_string();
+    Ok(Given { body: Some(Body::json(result)), emitted: vec![event] })
+}

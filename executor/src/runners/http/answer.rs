@@ -1,0 +1,152 @@
+//! What is answered: taken up to a limit, and made a result of.
+//!
+//! It does not follow redirects.
+
+use bytes::{Bytes, BytesMut};
+use ensue_engine::executions::facts::{Failure, FailureKind};
+use ensue_engine::record::Body;
+use ensue_expression::Document;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Response, StatusCode};
+use serde_json::{Map, Value};
+
+use super::request::Request;
+use super::{HTTP_ANSWER_BYTES_MAX, broken_off, is_failure};
+use crate::attempt::{Attempt, Broken, Ending, Given};
+use crate::result::{fitting, json_text};
+
+/// Reads an answer to its end; its result is `{ status, headers, body }`, and that of a failure is kept with it.
+pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, mut answer: Response) -> Ending {
+    let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
+    let mut body = Pieces::default();
+    while let Some(piece) = answer.chunk().await.map_err(|error| broken_off(request, error))? {
+        if body.bytes + piece.len() > HTTP_ANSWER_BYTES_MAX {
+            let message = format!("{} answered with more than {HTTP_ANSWER_BYTES_MAX} bytes", request.server());
+            return Err(Broken::Failed {
+                failure: Failure::new(FailureKind::OutputLimit, message),
+                body: Some(Body::json(written(status, &headers, "null"))),
+            });
+        }
+        body.push(piece);
+    }
+    let document = result(status, &headers, &body.joined());
+    if is_failure(status) {
+        let reason = status.canonical_reason().unwrap_or_default();
+        let message = format!("{} answered {} {reason}", request.server(), status.as_u16());
+        return Err(Broken::Failed {
+            failure: Failure::new(FailureKind::HttpStatus, message.trim_end()).with_detail(status.as_u16().into()),
+            body: Some(Body::json(document)),
+        });
+    }
+    if attempt.action.result.is_none() {
+        return Ok(Given::result(Body::json(document)));
+    }
+    match Document::parse(document) {
+        Ok(document) => fitting(&attempt.action, &document).map(Given::result),
+        Err(error) => Err(Failure::new(FailureKind::ResultInvalid, format!("the answer is no result: {error}")).into()),
+    }
+}
+
+/// The pieces of a body; the usual one of one piece is not copied.
+#[derive(Default)]
+struct Pieces {
+    first: Bytes,
+    rest: BytesMut,
+    bytes: usize,
+}
+
+impl Pieces {
+    fn push(&mut self, piece: Bytes) {
+        self.bytes += piece.len();
+        if self.first.is_empty() {
+            self.first = piece;
+        } else {
+            if self.rest.is_empty() {
+                self.rest.extend_from_slice(&self.first);
+            }
+            self.rest.extend_from_slice(&piece);
+        }
+    }
+
+    fn joined(self) -> Bytes {
+        if self.rest.is_empty() { self.first } else { self.rest.freeze() }
+    }
+}
+
+/// Puts the result together. JSON goes in byte for byte; it must be one document by itself, and no deeper than the whole may be.
+fn result(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Bytes {
+    if body.is_empty() {
+        return written(status, headers, "null");
+    }
+    if is_json(headers)
+        && let Ok(document) = Document::parse(body.clone())
+    {
+        let whole = written(status, headers, document.root().raw());
+        if opens_few(body) || Document::parse(whole.clone()).is_ok() {
+            return whole;
+        }
+    }
+    written(status, headers, &json_text(&String::from_utf8_lossy(body)))
+}
+
+fn written(status: StatusCode, headers: &HeaderMap, body: &str) -> Bytes {
+    let mut named = Map::new();
+    for name in headers.keys() {
+        let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        named.insert(name.as_str().to_owned(), Value::from(values.join(", ")));
+    }
+    let headers = Value::Object(named);
+    format!(r#"{{"status":{},"headers":{headers},"body":{body}}}"#, status.as_u16()).into()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || kind.ends_with("+json") || kind == "text/json"
+}
+
+/// Says whether a document opens so few lists and objects that it cannot be too deep with one more around it.
+fn opens_few(body: &[u8]) -> bool {
+    body.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() < ensue_expression::JSON_DEPTH_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(kind: &'static str, body: &str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, kind.parse().unwrap());
+        let result = result(StatusCode::OK, &headers, &Bytes::copy_from_slice(body.as_bytes()));
+        let document = Document::parse(result).unwrap();
+        document.root().get("body").unwrap().raw().to_owned()
+    }
+
+    #[test]
+    fn json_comes_through_byte_for_byte() {
+        assert_eq!(shown("application/json; charset=utf-8", r#" {"n": 1.0} "#), r#"{"n": 1.0}"#);
+        assert_eq!(shown("application/problem+json", "[1]"), "[1]");
+    }
+
+    #[test]
+    fn what_is_not_one_document_of_json_is_a_text() {
+        assert_eq!(shown("application/json", r#"1,"status":2"#), r#""1,\"status\":2""#);
+        assert_eq!(shown("application/json", "{oops"), r#""{oops""#);
+        assert_eq!(shown("text/plain", "[1]"), r#""[1]""#);
+        let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
+        assert_eq!(shown("application/json", &deep), format!("\"{deep}\""));
+    }
+
+    #[test]
+    fn nothing_is_null() {
+        assert_eq!(shown("application/json", ""), "null");
+    }
+
+    #[test]
+    fn headers_of_one_name_are_joined() {
+        let mut headers = HeaderMap::new();
+        headers.append("a", "1".parse().unwrap());
+        headers.append("a", "2".parse().unwrap());
+        assert_eq!(written(StatusCode::OK, &headers, "null"), r#"{"status":200,"headers":{"a":"1, 2"},"body":null}"#);
+    }
+}

@@ -1,0 +1,394 @@
+//! What is sent: rendered once, checked, and changed by redirects.
+//!
+//! It may hold secrets, so it has no `Debug`, and no message shows more of it than its server's name.
+
+use bytes::Bytes;
+use ensue_engine::catalog::{HttpBody, HttpRequest};
+use ensue_engine::executions::facts::FailureKind;
+use ensue_expression::Template;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use url::{Position, Url};
+
+use crate::attempt::{Attempt, Broken, failed};
+use crate::render::{Renderer, entries, reads_keys, scalar};
+
+/// The longest URL that is sent, in bytes.
+pub(crate) const URL_BYTES_MAX: usize = 16 << 10;
+/// The most headers that an action may declare.
+pub(crate) const HEADERS_MAX: usize = 100;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What belongs to the connection and not to the request: to set it would let one request look like two.
+const REFUSED_HEADERS: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What goes along to another server; anything else that an action declares may be a secret meant for the first.
+const HARMLESS_HEADERS: [HeaderName; 6] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT, IDEMPOTENCY_KEY, TRACEPARENT];
+
+/// In an interpolated part of a URL only these stand for themselves: a value can neither end its part nor begin another.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// A request.
+pub(super) struct Request {
+    method: Method,
+    pub(super) url: Url,
+    headers: HeaderMap,
+    body: Option<Bytes>,
+    server: Server,
+}
+
+/// Whether the server's name may be shown.
+#[derive(Clone, Copy)]
+enum Server {
+    Shown,
+    Secret,
+}
+
+impl Request {
+    /// Renders what an action says.
+    pub(super) async fn rendered(action: &HttpRequest, attempt: &Attempt<'_>) -> Result<Self, Broken> {
+        let body = match &action.body {
+            HttpBody::None => Vec::new(),
+            HttpBody::Json(template) | HttpBody::Text(template) => vec![template],
+            HttpBody::Either { json, text } => vec![json, text],
+        };
+        let templates = [&action.url, &action.method, &action.headers, &action.query].into_iter().chain(body);
+        let keys = attempt.open_keys(templates).await?;
+        let mut renderer = attempt.renderer(&keys)?;
+        let mut url = url(&mut renderer, &action.url)?;
+        append_query(&mut url, entries("query", renderer.value("query", &action.query)?)?)?;
+        let method = method(renderer.scalar("method", &action.method)?.as_deref())?;
+        let mut headers = headers(entries("headers", renderer.value("headers", &action.headers)?)?)?;
+        let body = body_of(&mut renderer, &action.body, &mut headers)?;
+        let execution = HeaderValue::from_str(&attempt.dispatch.execution.to_string()).ok();
+        let trace = attempt.dispatch.trace.as_deref().and_then(|trace| HeaderValue::from_str(trace).ok());
+        for (name, value) in [(IDEMPOTENCY_KEY, execution), (TRACEPARENT, trace)] {
+            if let Some(value) = value {
+                headers.entry(name).or_insert(value);
+            }
+        }
+        let server = if reads_keys(&action.url) { Server::Secret } else { Server::Shown };
+        Ok(Self { method, url, headers, body, server })
+    }
+
+    /// Gives the request as it is sent.
+    pub(super) fn to_send(&self) -> reqwest::Request {
+        let mut request = reqwest::Request::new(self.method.clone(), self.url.clone());
+        *request.headers_mut() = self.headers.clone();
+        *request.body_mut() = self.body.clone().map(Into::into);
+        request
+    }
+
+    /// Names the server in a message.
+    pub(super) fn server(&self) -> String {
+        match (self.server, self.url.host_str(), self.url.port_or_known_default()) {
+            (Server::Shown, Some(host), Some(port)) => format!("`{host}:{port}`"),
+            (Server::Shown | Server::Secret, _, _) => "the server".to_owned(),
+        }
+    }
+
+    /// Gives the request that an answer redirects to; none where the answer is the last.
+    pub(super) fn redirected(&self, status: StatusCode, answered: &HeaderMap) -> Result<Option<Self>, Broken> {
+        let goes_on = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+        let Some(location) = answered.get(LOCATION).filter(|_| goes_on) else { return Ok(None) };
+        let denied = |why: &str| failed(FailureKind::EgressDenied, format!("{} redirected {why}", self.server()));
+        let location = location.to_str().map_err(|_| denied("to what is no URL"))?;
+        if has_hidden(location) {
+            return Err(denied("to what is no URL"));
+        }
+        let mut url = self.url.join(location).map_err(|_| denied("to what is no URL"))?;
+        url.set_fragment(None);
+        if !is_web(&url) {
+            return Err(denied("to what is neither http nor https, or holds a user's name"));
+        }
+        if self.url.scheme() == "https" && url.scheme() == "http" {
+            return Err(denied("from https to http"));
+        }
+        let mut next =
+            Self { method: self.method.clone(), headers: self.headers.clone(), body: self.body.clone(), server: self.server, url };
+        let becomes_get = match status.as_u16() {
+            303 => next.method != Method::HEAD,
+            301 | 302 => next.method == Method::POST,
+            _ => false,
+        };
+        if becomes_get {
+            next.method = Method::GET;
+            next.body = None;
+            next.headers.remove(CONTENT_TYPE);
+        }
+        if next.url[..Position::BeforePath] != self.url[..Position::BeforePath] {
+            let declared: Vec<HeaderName> = next.headers.keys().cloned().collect();
+            for name in declared.iter().filter(|name| !HARMLESS_HEADERS.contains(name)) {
+                next.headers.remove(name);
+            }
+        }
+        Ok(Some(next))
+    }
+}
+
+fn url<'r>(renderer: &mut Renderer<'r>, template: &'r Template) -> Result<Url, Broken> {
+    let parts = template.parts();
+    let is_whole = parts.iter().all(|part| part.sole_expression().is_some());
+    if is_whole {
+        return parsed(&renderer.text("url", template, str::to_owned)?);
+    }
+    let text = renderer.text("url", template, |value| utf8_percent_encode(value, KEPT).to_string())?;
+    let literal = match parts.first().and_then(|part| part.pieces.first()) {
+        Some(ensue_expression::Piece::Text(literal)) => literal.as_str(),
+        Some(_) | None => "",
+    };
+    let host = literal.split_once("://").and_then(|(_, rest)| rest.split_once(['/', '?', '#']));
+    if host.is_none_or(|(host, _)| host.is_empty()) {
+        let message = "the scheme and the host of `url` must be written out, up to the first `/`; or make the whole URL one `${{ … }}`";
+        return Err(failed(FailureKind::Expression, message));
+    }
+    if climbs(&text) {
+        return Err(invalid("`url` has a part `.` or `..`, which would leave the path that is written out"));
+    }
+    parsed(&text)
+}
+
+fn parsed(text: &str) -> Result<Url, Broken> {
+    if text.len() > URL_BYTES_MAX {
+        return Err(invalid(&format!("`url` has {} bytes, {URL_BYTES_MAX} is the most", text.len())));
+    }
+    // Parsers disagree on these; ours drops them or takes them for another character.
+    if has_hidden(text) {
+        return Err(invalid("`url` has a space, a control character or a `\\` in it; percent-encode it"));
+    }
+    let mut url = Url::parse(text).map_err(|error| invalid(&format!("`url` is no URL: {error}")))?;
+    if !is_web(&url) {
+        let message = "`url` must be http or https and hold no user's name; give it as a header";
+        return Err(failed(FailureKind::EgressDenied, message));
+    }
+    url.set_fragment(None);
+    Ok(url)
+}
+
+fn is_web(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty() && url.password().is_none()
+}
+
+fn has_hidden(text: &str) -> bool {
+    text.contains(|character: char| character.is_control() || character.is_whitespace() || character == '\\')
+}
+
+/// Says whether a part of the path is `.` or `..`, also when written as `%2e`.
+fn climbs(text: &str) -> bool {
+    let path = text.split(['?', '#']).next().unwrap_or_default();
+    path.split('/').any(|part| {
+        let part = part.to_ascii_lowercase().replace("%2e", ".");
+        part == "." || part == ".."
+    })
+}
+
+fn append_query(url: &mut Url, query: Vec<(String, Value)>) -> Result<(), Broken> {
+    if query.is_empty() {
+        return Ok(());
+    }
+    let mut pairs = url.query_pairs_mut();
+    for (name, value) in query {
+        let values = match value {
+            Value::Array(values) => values,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => vec![value],
+        };
+        for value in values {
+            if let Some(text) = scalar(&format!("query.{name}"), value)? {
+                pairs.append_pair(&name, &text);
+            }
+        }
+    }
+    drop(pairs);
+    if url.as_str().len() > URL_BYTES_MAX {
+        return Err(invalid(&format!("`url` with its `query` has more than {URL_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
+fn method(text: Option<&str>) -> Result<Method, Broken> {
+    let text = text.unwrap_or("GET").to_ascii_uppercase();
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(method) if method != Method::CONNECT && method != Method::TRACE => Ok(method),
+        Ok(_) | Err(_) => {
+            let shown: String = text.chars().take(20).collect();
+            Err(invalid(&format!("`{}` is no method that can be sent", shown.escape_debug())))
+        }
+    }
+}
+
+fn headers(given: Vec<(String, Value)>) -> Result<HeaderMap, Broken> {
+    if given.len() > HEADERS_MAX {
+        return Err(invalid(&format!("{} headers are given, {HEADERS_MAX} is the most", given.len())));
+    }
+    let mut headers = HeaderMap::with_capacity(given.len() + 3);
+    for (name, value) in given {
+        let shown: String = name.chars().take(80).collect();
+        let shown = shown.escape_debug();
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(&format!("`{shown}` is no name of a header")))?;
+        if REFUSED_HEADERS.contains(&name.as_str()) {
+            return Err(invalid(&format!("the header `{name}` belongs to the connection and cannot be set")));
+        }
+        let Some(text) = scalar(&format!("headers.{name}"), value)? else { continue };
+        let mut value = HeaderValue::from_str(&text)
+            .or_else(|error| if text.is_ascii() { Err(error) } else { HeaderValue::from_bytes(text.as_bytes()) })
+            .map_err(|_| invalid(&format!("the header `{name}` holds a line break or another control character")))?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+fn body_of<'r>(renderer: &mut Renderer<'r>, body: &'r HttpBody, headers: &mut HeaderMap) -> Result<Option<Bytes>, Broken> {
+    let (json, text) = match body {
+        HttpBody::None => (None, None),
+        HttpBody::Json(json) => (Some(json), None),
+        HttpBody::Text(text) => (None, Some(text)),
+        HttpBody::Either { json, text } => (Some(json), Some(text)),
+    };
+    let json = json.map(|json| renderer.value("json", json)).transpose()?.filter(|value| !value.is_null());
+    let text = text.map(|text| renderer.scalar("body", text)).transpose()?.flatten();
+    let (text, kind) = match (json, text) {
+        (Some(_), Some(_)) => return Err(invalid("both `json` and `body` are given; a request sends one of them")),
+        (Some(value), None) => (Some(value.to_string()), "application/json"),
+        (None, text) => (text, "text/plain; charset=utf-8"),
+    };
+    if text.is_some() {
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
+        headers.remove(CONTENT_LENGTH);
+    }
+    Ok(text.map(Bytes::from))
+}
+
+fn invalid(message: &str) -> Broken {
+    failed(FailureKind::ParametersInvalid, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(url: &str) -> Request {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_static("Bearer t0k3n"));
+        headers.insert("x-api-key", HeaderValue::from_static("t0k3n"));
+        headers.insert(ACCEPT, HeaderValue::from_static("text/html"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        let body = Some(Bytes::from_static(b"hello"));
+        Request { method: Method::POST, url: Url::parse(url).unwrap(), headers, body, server: Server::Shown }
+    }
+
+    fn redirect(from: &str, status: u16, to: &str) -> Result<Option<Request>, String> {
+        let mut answered = HeaderMap::new();
+        answered.insert(LOCATION, HeaderValue::from_str(to).unwrap());
+        let next = request(from).redirected(StatusCode::from_u16(status).unwrap(), &answered);
+        next.map_err(|broken| match broken {
+            Broken::Failed { failure, .. } => failure.message,
+            Broken::Cut(cut) => format!("{cut:?}"),
+        })
+    }
+
+    #[test]
+    fn secrets_do_not_go_along_to_another_server() {
+        for to in ["https://b.example/", "https://a.example:8443/"] {
+            let next = redirect("https://a.example/x", 307, to).unwrap().unwrap();
+            assert!(!next.headers.contains_key("authorization") && !next.headers.contains_key("x-api-key"), "{to}");
+            assert!(next.headers.contains_key(ACCEPT));
+        }
+        let same = redirect("https://a.example/x", 307, "/y").unwrap().unwrap();
+        assert!(same.headers.contains_key("authorization"));
+        assert_eq!(same.url.as_str(), "https://a.example/y");
+    }
+
+    #[test]
+    fn a_redirect_keeps_or_loses_the_body_as_its_status_says() {
+        for (status, method, has_body) in [
+            (301, Method::GET, false),
+            (302, Method::GET, false),
+            (303, Method::GET, false),
+            (307, Method::POST, true),
+            (308, Method::POST, true),
+        ] {
+            let next = redirect("http://a.example/", status, "/y").unwrap().unwrap();
+            assert_eq!((next.method, next.body.is_some()), (method, has_body), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_out_of_the_web_is_denied() {
+        assert!(redirect("https://a.example/", 302, "http://a.example/").is_err());
+        for to in ["file:///etc/passwd", "gopher://x/", "http://user@b.example/", "http://b.example\\@c", "ftp://a/"] {
+            assert!(redirect("http://a.example/", 302, to).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_place_to_go_to_is_the_last() {
+        assert!(request("http://a.example/").redirected(StatusCode::FOUND, &HeaderMap::new()).is_ok_and(|next| next.is_none()));
+        assert!(redirect("http://a.example/", 304, "/y").unwrap().is_none());
+        assert!(redirect("http://a.example/", 201, "/y").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_url_with_two_readings_is_refused() {
+        for text in [
+            "http://ok.com@127.0.0.1/",
+            "http://ok.com\\@127.0.0.1",
+            "http://ok.com/\t",
+            "http://ok\n.com/",
+            "http://a%00b/",
+            "file:///etc/passwd",
+            "gopher://x/",
+            "ftp://x/",
+            "unix:/x",
+            "//x/",
+            "/x",
+            "",
+            "http://",
+            "javascript:1",
+        ] {
+            assert!(parsed(text).is_err(), "{text:?}");
+        }
+        assert_eq!(parsed("http://127.0.0.1#@ok.com").map(|url| url.host_str().map(str::to_owned)).ok(), Some(Some("127.0.0.1".into())));
+    }
+
+    #[test]
+    fn a_line_break_gets_into_neither_header_nor_method() {
+        let given = |name: &str, value: &str| vec![(name.to_owned(), Value::from(value))];
+        assert!(headers(given("x", "a\r\nHost: x")).is_err());
+        assert!(headers(given("x\r\ny", "a")).is_err());
+        assert!(headers(given("Host", "a")).is_err());
+        assert!(headers(given("Transfer-Encoding", "chunked")).is_err());
+        assert!(headers(given("x", "gr\u{fc}n")).is_ok());
+        for text in ["GET / HTTP/1.1\r\n", "", "G T", "CONNECT", "trace"] {
+            assert!(method(Some(text)).is_err(), "{text:?}");
+        }
+        assert_eq!(method(Some("patch")).ok(), Some(Method::PATCH));
+        assert_eq!(method(None).ok(), Some(Method::GET));
+    }
+
+    #[test]
+    fn a_path_that_climbs_is_seen_in_each_spelling() {
+        for text in ["http://a/x/../y", "http://a/.", "http://a/%2E%2e/y", "http://a/.%2e"] {
+            assert!(climbs(text), "{text}");
+        }
+        for text in ["http://a/x..y/...", "http://a/?q=../x"] {
+            assert!(!climbs(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The runner `shell`: has `sh -eu` run a script; values reach it as environment, never as text of the script.
+//!
+//! The script is a private file, not an argument: other users of the machine can read arguments.
+
+use ensue_engine::catalog::ShellScript;
+use ensue_engine::executions::facts::FailureKind;
+
+use crate::attempt::{Attempt, Ending, failed};
+use crate::render::{entries, scalar};
+use crate::runners::Runner;
+use crate::runners::process::{Argument, Job};
+use crate::sandbox::PrivateFile;
+
+/// The script's file. No variable has such a name.
+const SCRIPT: &str = "script.sh";
+
+impl Runner for ShellScript {
+    async fn run(&self, attempt: &Attempt<'_>) -> Ending {
+        let job = {
+            let keys = attempt.open_keys([&self.script, &self.env]).await?;
+            let mut renderer = attempt.renderer(&keys)?;
+            let script = renderer.scalar("script", &self.script)?.unwrap_or_default();
+            if script.contains('\0') {
+                return Err(failed(FailureKind::ParametersInvalid, "the script holds a NUL, which no shell reads"));
+            }
+            let mut env = Vec::new();
+            for (name, value) in entries("env", renderer.value("env", &self.env)?)? {
+                let value = scalar(&format!("env.{name}"), value)?;
+                env.extend(value.map(|value| (name, value)));
+            }
+            Job {
+                program: "sh".to_owned(),
+                arguments: vec![Argument::Text("-eu".to_owned()), Argument::File(SCRIPT)],
+                env,
+                files: vec![PrivateFile { name: SCRIPT.to_owned(), bytes: script.into_bytes() }],
+                input: attempt.params.bytes().to_vec(),
+            }
+        };
+        job.run(attempt).await
+    }
+}

@@ -1,0 +1,244 @@
+//! The attempts that run in this process: how each is told to stop, and whether it has begun.
+//!
+//! It starts nothing and reports nothing.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ensue_engine::executions::facts::Evidence;
+use ensue_engine::ids::{AttemptId, ExecutionId};
+use tokio::sync::{Notify, watch};
+
+use crate::begun::{Begun, BegunError};
+use crate::lease::Lease;
+
+/// The attempts that run here, each until its end was told to the log.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    attempts: Mutex<BTreeMap<AttemptId, Arc<RunningAttempt>>>,
+    emptied: Notify,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct RunningAttempt {
+    /// The execution.
+    pub(crate) execution: ExecutionId,
+    /// The attempt.
+    pub(crate) attempt: AttemptId,
+    /// The W3C trace it belongs to.
+    pub(crate) trace: Option<String>,
+    /// Its task's right to it.
+    pub(crate) lease: Lease,
+    stage: Mutex<Stage>,
+    signal: watch::Sender<Signal>,
+    is_deserted: AtomicBool,
+}
+
+/// What an attempt is told; a later one of the list outweighs the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Signal {
+    /// Go on.
+    GoOn,
+    /// The execution was cancelled: stop, and report.
+    Stop,
+    /// The attempt is over for the log: stop.
+    Release,
+    /// The node goes away: stop, and leave the rest to the next start.
+    Leave,
+}
+
+/// Whether an attempt has begun to touch the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    NotBegun,
+    Begun,
+    /// It was reported as lost: it must not begin any more.
+    GivenUp,
+}
+
+/// Why an attempt may not begin.
+#[derive(Debug)]
+pub(crate) enum BeginError {
+    /// It was told to stop, or given up.
+    Over,
+    /// It cannot be noted that it begins.
+    Begun(BegunError),
+}
+
+impl Running {
+    /// Takes an attempt in; none where it runs already.
+    pub(crate) fn take_in(&self, attempt: RunningAttempt) -> Option<Arc<RunningAttempt>> {
+        let mut attempts = self.lock();
+        if attempts.contains_key(&attempt.attempt) {
+            return None;
+        }
+        let attempt = Arc::new(attempt);
+        attempts.insert(attempt.attempt, Arc::clone(&attempt));
+        Some(attempt)
+    }
+
+    /// Gives an attempt that runs here.
+    pub(crate) fn get(&self, attempt: AttemptId) -> Option<Arc<RunningAttempt>> {
+        self.lock().get(&attempt).cloned()
+    }
+
+    /// Gives all of them.
+    pub(crate) fn all(&self) -> Vec<Arc<RunningAttempt>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Gives how many they are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Lets one go.
+    pub(crate) fn let_go(&self, attempt: AttemptId) {
+        let mut attempts = self.lock();
+        attempts.remove(&attempt);
+        if attempts.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Ends when none is left.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.count() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Arc<RunningAttempt>>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RunningAttempt {
+    /// Makes one that has not begun.
+    pub(crate) fn new(execution: ExecutionId, attempt: AttemptId, trace: Option<String>, lease: Lease) -> Self {
+        Self {
+            execution,
+            attempt,
+            trace,
+            lease,
+            stage: Mutex::new(Stage::NotBegun),
+            signal: watch::Sender::new(Signal::GoOn),
+            is_deserted: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells it something; what weighs less than what it was told is not heard.
+    pub(crate) fn tell(&self, signal: Signal) {
+        self.signal.send_if_modified(|told| {
+            let outweighs = signal > *told;
+            if outweighs {
+                *told = signal;
+            }
+            outweighs
+        });
+    }
+
+    /// Gives the first signal that is at least `signal`.
+    pub(crate) async fn told(&self, signal: Signal) -> Signal {
+        let mut signals = self.signal.subscribe();
+        let told = signals.wait_for(|told| *told >= signal).await.map(|told| *told);
+        // The sender is in `self`, so it cannot be gone.
+        told.unwrap_or(Signal::Leave)
+    }
+
+    /// Notes that it begins: only after this may anything outward happen.
+    pub(crate) fn begin(&self, begun: &Begun) -> Result<(), BeginError> {
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        match *stage {
+            Stage::Begun => return Ok(()),
+            Stage::GivenUp => return Err(BeginError::Over),
+            Stage::NotBegun if *self.signal.borrow() > Signal::GoOn => {
+                return Err(BeginError::Over);
+            }
+            Stage::NotBegun => {}
+        }
+        begun.note(self.attempt).map_err(BeginError::Begun)?;
+        *stage = Stage::Begun;
+        Ok(())
+    }
+
+    /// Notes that no task carries it any more.
+    pub(crate) fn desert(&self) {
+        self.is_deserted.store(true, Ordering::Release);
+    }
+
+    /// Says whether no task carries it any more.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.is_deserted.load(Ordering::Acquire)
+    }
+
+    /// Gives it up: says what is known of it, and keeps it from beginning later. None where it was given up before.
+    pub(crate) fn give_up(&self) -> Option<Evidence> {
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *stage, Stage::GivenUp) {
+            Stage::NotBegun => Some(Evidence::NotBegun),
+            Stage::Begun => Some(Evidence::MayHaveBegun),
+            Stage::GivenUp => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ensue_engine::ids::Id;
+    use ensue_engine::time::Timestamp;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn running() -> RunningAttempt {
+        let id = Id::root(Timestamp::from_micros(1_774_699_200_000_000), 1);
+        let lease = Lease::begin(Duration::ZERO, Duration::from_secs(30));
+        RunningAttempt::new(ExecutionId(id), AttemptId(id), None, lease)
+    }
+
+    fn begun(folder: &TempDir) -> Begun {
+        Begun::open(folder.path().join("begun"), []).unwrap().0
+    }
+
+    #[test]
+    fn an_attempt_that_was_given_up_before_it_began_never_begins() {
+        let folder = TempDir::new().unwrap();
+        let attempt = running();
+        assert_eq!(attempt.give_up(), Some(Evidence::NotBegun));
+        assert!(matches!(attempt.begin(&begun(&folder)), Err(BeginError::Over)));
+    }
+
+    #[test]
+    fn an_attempt_is_given_up_once() {
+        let folder = TempDir::new().unwrap();
+        let attempt = running();
+        attempt.begin(&begun(&folder)).unwrap();
+        assert_eq!(attempt.give_up(), Some(Evidence::MayHaveBegun));
+        assert_eq!(attempt.give_up(), None);
+    }
+
+    #[test]
+    fn an_attempt_that_was_told_to_stop_does_not_begin() {
+        let folder = TempDir::new().unwrap();
+        let attempt = running();
+        attempt.tell(Signal::Stop);
+        assert!(matches!(attempt.begin(&begun(&folder)), Err(BeginError::Over)));
+    }
+
+    #[tokio::test]
+    async fn a_weaker_signal_does_not_take_a_stronger_one_back() {
+        let attempt = running();
+        attempt.tell(Signal::Release);
+        attempt.tell(Signal::Stop);
+        assert_eq!(attempt.told(Signal::Stop).await, Signal::Release);
+    }
+}

@@ -1,0 +1,179 @@
+//! The private directory of an attempt: made fresh, for its owner alone, removed at the end whatever happened.
+//!
+//! It is no wall: a program of the same user can reach other files. What walls the machine offers comes with the supervisor.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use ensue_engine::ids::AttemptId;
+
+/// How deep a directory is looked into when it resists its removal.
+const OPENED_DEPTH_MAX: usize = 64;
+
+/// Makes the folder that holds the private directories, and removes what an earlier process left there. Blocks.
+pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if let Err(error) = remove(&path) {
+            tracing::warn!(%error, path = %path.display(), "an old private directory could not be removed");
+        }
+    }
+    Ok(())
+}
+
+/// An attempt's private directory.
+#[derive(Debug)]
+pub(crate) struct PrivateDirectory {
+    path: PathBuf,
+}
+
+impl PrivateDirectory {
+    /// Where the files made with it are, inside it.
+    pub(crate) const INNER: &str = ".ensue";
+
+    /// Makes it, with the given files inside `.ensue`. Blocks.
+    pub(crate) fn create(folder: &Path, attempt: AttemptId, files: &[PrivateFile]) -> io::Result<Self> {
+        let path = folder.join(attempt.to_string());
+        let mut builder = DirBuilder::new();
+        builder.mode(0o700);
+        builder.create(&path)?;
+        let directory = Self { path };
+        let inner = directory.path.join(Self::INNER);
+        builder.create(&inner)?;
+        for file in files {
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true).mode(0o600);
+            options.open(inner.join(&file.name))?.write_all(&file.bytes)?;
+        }
+        Ok(directory)
+    }
+
+    /// Gives its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the path of a file that was made with it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(Self::INNER).join(name)
+    }
+
+    /// Removes it with all that is in it. Blocks.
+    pub(crate) fn remove(mut self) -> io::Result<()> {
+        let path = std::mem::take(&mut self.path);
+        remove(&path)
+    }
+}
+
+impl Drop for PrivateDirectory {
+    /// Removes it where the attempt was dropped on its way.
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty()
+            && let Err(error) = remove(&self.path)
+        {
+            tracing::warn!(%error, path = %self.path.display(), "a private directory could not be removed");
+        }
+    }
+}
+
+/// A file for the program alone.
+pub(crate) struct PrivateFile {
+    /// Its name.
+    pub(crate) name: String,
+    /// What is in it: it may be secret, so it has no `Debug`.
+    pub(crate) bytes: Vec<u8>,
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let again = match removed(path) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => error,
+    };
+    if again.kind() != io::ErrorKind::PermissionDenied {
+        return Err(again);
+    }
+    // A program may have taken its own rights to a directory away.
+    let _ = open_up(path, 0);
+    removed(path)
+}
+
+fn removed(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+fn open_up(path: &Path, depth: usize) -> io::Result<()> {
+    if depth > OPENED_DEPTH_MAX || !fs::symlink_metadata(path)?.is_dir() {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(path)? {
+        open_up(&entry?.path(), depth + 1)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::ids::Id;
+    use ensue_engine::time::Timestamp;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn attempt() -> AttemptId {
+        AttemptId(Id::root(Timestamp::from_micros(1_774_699_200_000_000), 1))
+    }
+
+    fn token() -> PrivateFile {
+        PrivateFile { name: "TOKEN".into(), bytes: b"t0k3n".to_vec() }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn only_the_owner_can_look_into_it() {
+        let folder = TempDir::new().unwrap();
+        let private = PrivateDirectory::create(folder.path(), attempt(), &[token()]).unwrap();
+        assert_eq!(mode(private.path()), 0o700);
+        assert_eq!(mode(&private.file("TOKEN")), 0o600);
+        assert_eq!(fs::read(private.file("TOKEN")).unwrap(), b"t0k3n");
+    }
+
+    #[test]
+    fn it_is_removed_also_when_the_program_locked_a_part_of_it() {
+        let folder = TempDir::new().unwrap();
+        let private = PrivateDirectory::create(folder.path(), attempt(), &[]).unwrap();
+        let locked = private.path().join("a/b");
+        fs::create_dir_all(&locked).unwrap();
+        fs::write(locked.join("c"), "").unwrap();
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
+        private.remove().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_is_removed_at_the_start() {
+        let folder = TempDir::new().unwrap();
+        let private = PrivateDirectory::create(folder.path(), attempt(), &[token()]).unwrap();
+        std::mem::forget(private);
+        prepare(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_link_in_it_is_removed_and_not_followed() {
+        let folder = TempDir::new().unwrap();
+        let outside = TempDir::new().unwrap();
+        fs::write(outside.path().join("keep"), "").unwrap();
+        let private = PrivateDirectory::create(folder.path(), attempt(), &[]).unwrap();
+        std::os::unix::fs::symlink(outside.path(), private.path().join("link")).unwrap();
+        private.remove().unwrap();
+        assert!(outside.path().join("keep").exists());
+    }
+}
