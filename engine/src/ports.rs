@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::command::{Answer, Command, DedupeKey, Refusal, Seen};
 use crate::ids::{AttemptId, Id, LogId, TokenId};
 use crate::names::{KeyRef, SensorRef};
-use crate::record::{Epoch, Head, Position, Record, Revision, StreamId};
+use crate::record::{Body, Epoch, Head, Position, Record, Revision, StreamId};
 
 /// The records of one commit, whole or not at all.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +47,10 @@ pub trait LogReader: Send {
     fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
     /// Gives the records of a stream after a revision, in order.
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
+    /// Gives the record with an id; none where there is no such record.
+    fn record_by_id(&self, id: Id) -> Result<Option<Record>, LogError>;
+    /// Gives the body of the record at a position; none where there is no such record, or it has no body.
+    fn body_at(&self, position: Position) -> Result<Option<Body>, LogError>;
     /// Gives the batch that a position belongs to; none where there is no such position.
     fn batch_at(&self, position: Position) -> Result<Option<Id>, LogError>;
 }

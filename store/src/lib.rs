@@ -1,1 +1,22 @@
 //! Where things are kept: log, views, vault and outputs, in memory and on SQLite.
+//!
+//! Read in this order: [`sqlite`] and [`memory`] hold one implementation of every port each; [`encode`] compresses bodies;
+//! [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets; [`outputs`] keeps what attempts print;
+//! [`data_dir`] and [`state_folder`] are the places on disk; [`checkpoints`] are saved states.
+//!
+//! It decides nothing: what a record means, and what follows from it, is the engine's.
+
+mod batch;
+pub mod data_dir;
+pub mod encode;
+pub mod faults;
+pub mod master_key;
+pub mod memory;
+pub mod outputs;
+pub mod sqlite;
+pub mod state_folder;
+mod sync;
+pub mod vault;
+pub mod verify;
+
+pub use batch::POSITION_MAX;

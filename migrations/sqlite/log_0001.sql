@@ -1,0 +1,69 @@
+-- The log: one head row per log, one row per record, one per commit, one per key that was seen.
+
+-- `number` is the small name that the other tables know the log by.
+CREATE TABLE logs (
+  number   INTEGER PRIMARY KEY,
+  id       BLOB    NOT NULL UNIQUE,   -- 16 bytes
+  position INTEGER NOT NULL,          -- of the newest record
+  chain    BLOB    NOT NULL,          -- 32 bytes, there
+  epoch    INTEGER NOT NULL           -- the newest right to write
+) STRICT;
+
+-- `place` is the log's number in the upper 15 bits, the position in the lower 48: one integer keys and orders all logs.
+CREATE TABLE batches (
+  place INTEGER PRIMARY KEY,          -- of the first record
+  id    BLOB    NOT NULL,             -- 16 bytes
+  epoch INTEGER NOT NULL
+) STRICT;
+
+-- `sum` covers all the other columns and those of the batch, so that damage is found where it is read.
+-- `content` is last, so that reading the others never walks through it.
+CREATE TABLE records (
+  place    INTEGER PRIMARY KEY,
+  log      INTEGER NOT NULL,
+  step     INTEGER NOT NULL,          -- how many records of the batch stand before
+  stream   BLOB    NOT NULL,          -- a byte for the noun, then 16 bytes of an id, or a name
+  revision INTEGER NOT NULL,
+  kind     TEXT    NOT NULL,
+  schema   INTEGER NOT NULL,
+  id       BLOB    NOT NULL,          -- 16 bytes
+  time     INTEGER NOT NULL,          -- microseconds since 1970, UTC
+  actor    TEXT,                      -- absent: the engine
+  parent   BLOB,                      -- 16 bytes
+  root     BLOB,                      -- 16 bytes; absent: the parent, or without one the record itself
+  depth    INTEGER NOT NULL,
+  trace    TEXT,
+  fact     BLOB    NOT NULL,          -- JSON
+  digest   BLOB,                      -- 32 bytes; absent: the record has no body, and the next four are absent too
+  bytes    INTEGER,
+  encoding INTEGER,                   -- 0 raw, 1 json, 2 json+zstd
+  key      TEXT,
+  chain    BLOB    NOT NULL,          -- 32 bytes
+  sum      INTEGER NOT NULL,
+  content  BLOB                       -- absent with a digest: erased
+) STRICT;
+CREATE UNIQUE INDEX records_by_stream ON records (log, stream, revision);
+CREATE UNIQUE INDEX records_by_id ON records (log, id);
+
+CREATE TABLE scopes (
+  number INTEGER PRIMARY KEY,
+  log    INTEGER NOT NULL,
+  name   TEXT    NOT NULL,
+  keys   INTEGER NOT NULL,            -- how many rows of `seen` are its own
+  UNIQUE (log, name)
+) STRICT;
+
+-- `prefix` is the first 8 bytes of `hash`: enough to find it, and a quarter of the index.
+CREATE TABLE seen (
+  number   INTEGER PRIMARY KEY,
+  scope    INTEGER NOT NULL,
+  prefix   INTEGER NOT NULL,
+  hash     BLOB    NOT NULL,          -- 32 bytes
+  position INTEGER NOT NULL,
+  event    BLOB    NOT NULL,          -- 16 bytes
+  content  BLOB    NOT NULL,          -- 32 bytes
+  until    INTEGER NOT NULL,          -- microseconds since 1970, UTC
+  sum      INTEGER NOT NULL           -- covers the other columns
+) STRICT;
+CREATE INDEX seen_by_prefix ON seen (scope, prefix);
+CREATE INDEX seen_by_age ON seen (scope, until);

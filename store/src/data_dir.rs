@@ -1,0 +1,267 @@
+//! The data directory: one folder, one process at a time, on a local disk.
+//!
+//! It says where everything lies; what lies there is said by the stores. What must not lie beside the data — the master key and
+//! the outside head — is in the state folder.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use ensue_engine::explain::{Explain, Fault};
+use thiserror::Error;
+
+use crate::sync;
+
+/// A data directory that this process has for itself until it drops this.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DataDirError {
+    /// Another process has it.
+    #[error("the data directory {} is in use by process {holder}", .path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The other's process id; `unknown` where it has not yet written it.
+        holder: String,
+    },
+    /// It does not lie on a local disk.
+    #[error("the data directory {} is on {kind}, where neither locks nor syncs can be relied on", .path.display())]
+    NotLocal {
+        /// The directory.
+        path: PathBuf,
+        /// The kind of file system.
+        kind: &'static str,
+    },
+    /// It cannot be used for another reason.
+    #[error("the data directory {} cannot be used: {source}", .path.display())]
+    Unusable {
+        /// The directory, or what of it is unusable.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Explain for DataDirError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "data-in-use",
+            Self::NotLocal { .. } => "data-not-local",
+            Self::Unusable { .. } => "data-unusable",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::InUse { .. } | Self::NotLocal { .. } => Fault::Conflict,
+            Self::Unusable { .. } => Fault::World,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::InUse { .. } => Some("talk to the node that has it with --server URL, or stop that node first".to_owned()),
+            Self::NotLocal { .. } => Some("name a directory on a local disk with --data".to_owned()),
+            Self::Unusable { .. } => None,
+        }
+    }
+}
+
+impl DataDir {
+    /// Takes the directory, making it where there is none.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let unusable = |source: io::Error| DataDirError::Unusable { path: path.to_owned(), source };
+        if !path.exists() {
+            DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+            sync::sync_folder(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))).map_err(unusable)?;
+        }
+        let path = fs::canonicalize(path).map_err(unusable)?;
+        demand_local(&path)?;
+        let lock = lock(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Gives the directory's absolute path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The records and the keys that were seen.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log.sqlite")
+    }
+
+    /// The sealed secrets.
+    pub fn vault(&self) -> PathBuf {
+        self.path.join("vault.sqlite")
+    }
+
+    /// The read models, which may be lost and rebuilt.
+    pub fn views(&self) -> PathBuf {
+        self.path.join("views.sqlite")
+    }
+
+    /// The immutable copies of packs, a folder per digest.
+    pub fn packs(&self) -> PathBuf {
+        self.path.join("packs")
+    }
+
+    /// What attempts printed.
+    pub fn outputs(&self) -> PathBuf {
+        self.path.join("outputs")
+    }
+
+    /// Files, by their content.
+    pub fn blobs(&self) -> PathBuf {
+        self.path.join("blobs")
+    }
+
+    /// The saved states.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// The attempts that reached the outside world.
+    pub fn begun(&self) -> PathBuf {
+        self.path.join("begun")
+    }
+
+    /// What the last crash left.
+    pub fn crash(&self) -> PathBuf {
+        self.path.join("crash.json")
+    }
+
+    /// Gives how many bytes are free for this process on the directory's disk.
+    pub fn free_bytes(&self) -> Result<u64, DataDirError> {
+        match rustix::fs::statvfs(&self.path) {
+            Ok(about) => Ok(about.f_bavail.saturating_mul(about.f_frsize)),
+            Err(errno) => Err(DataDirError::Unusable { path: self.path.clone(), source: errno.into() }),
+        }
+    }
+}
+
+/// Takes the lock, which the kernel gives back when the process ends, however it ends.
+fn lock(folder: &Path) -> Result<File, DataDirError> {
+    let path = folder.join("lock");
+    let unusable = |source: io::Error| DataDirError::Unusable { path: path.clone(), source };
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = (&file).take(20).read_to_string(&mut holder);
+            let is_pid = !holder.trim().is_empty() && holder.trim().bytes().all(|byte| byte.is_ascii_digit());
+            let holder = if is_pid { holder.trim().to_owned() } else { "unknown".to_owned() };
+            return Err(DataDirError::InUse { path: folder.to_owned(), holder });
+        }
+        Err(TryLockError::Error(source)) => return Err(unusable(source)),
+    }
+    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
+    Ok(file)
+}
+
+#[cfg(target_os = "linux")]
+fn demand_local(path: &Path) -> Result<(), DataDirError> {
+    let about = rustix::fs::statfs(path).map_err(|errno| DataDirError::Unusable { path: path.to_owned(), source: errno.into() })?;
+    // The magic numbers have 32 bits; the field is signed on some machines.
+    match remote_kind(about.f_type as u32) {
+        Some(kind) => Err(DataDirError::NotLocal { path: path.to_owned(), kind }),
+        None => Ok(()),
+    }
+}
+
+/// Other systems do not say so in one number; there the operator has to know.
+#[cfg(not(target_os = "linux"))]
+fn demand_local(_: &Path) -> Result<(), DataDirError> {
+    Ok(())
+}
+
+/// Names the file system of a `statfs` magic number, where it is one that cannot be relied on.
+#[cfg(target_os = "linux")]
+fn remote_kind(magic: u32) -> Option<&'static str> {
+    match magic {
+        0x0000_6969 => Some("NFS"),
+        0x0000_517B | 0xFE53_4D42 | 0xFF53_4D42 => Some("SMB"),
+        0x0102_1997 => Some("9p"),
+        0x6573_5546 => Some("FUSE"),
+        0x5346_414F | 0x6B41_4653 => Some("AFS"),
+        0x00C3_6400 => Some("Ceph"),
+        0x7375_7245 => Some("Coda"),
+        0x0BD0_0BD0 => Some("Lustre"),
+        0x4750_4653 => Some("GPFS"),
+        0x0116_1970 => Some("GFS2"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_new_directory_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&folder.path().join("a/b/ensue-data")).unwrap();
+        assert_eq!(fs::metadata(data.path()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(data.path().is_absolute());
+    }
+
+    #[test]
+    fn a_second_opening_is_told_who_has_it_and_what_to_type() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = DataDir::open(folder.path()).unwrap();
+        let refusal = DataDir::open(folder.path()).unwrap_err();
+        assert!(refusal.to_string().contains(&format!("process {}", std::process::id())), "{refusal}");
+        assert!(refusal.hint().unwrap().contains("--server"));
+    }
+
+    #[test]
+    fn a_directory_is_free_again_when_it_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(DataDir::open(folder.path()).unwrap());
+        assert!(DataDir::open(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn a_lock_file_left_by_a_crash_locks_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("lock"), "4242424242\n").unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(data.path().join("lock")).unwrap(), format!("{}\n", std::process::id()));
+    }
+
+    #[test]
+    fn a_file_is_no_data_directory() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(matches!(DataDir::open(file.path()), Err(DataDirError::Unusable { .. })));
+    }
+
+    #[test]
+    fn free_space_is_what_the_disk_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        assert!(data.free_bytes().unwrap() > 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn file_systems_over_a_network_are_refused_and_local_ones_are_not() {
+        for (magic, kind) in [(0x6969, "NFS"), (0xFF53_4D42, "SMB"), (0x517B, "SMB"), (0x0102_1997, "9p"), (0x6573_5546, "FUSE")] {
+            assert_eq!(remote_kind(magic), Some(kind));
+        }
+        let (ext4, xfs, btrfs, tmpfs, overlay) = (0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630);
+        for local in [ext4, xfs, btrfs, tmpfs, overlay] {
+            assert_eq!(remote_kind(local), None);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Logs that fail on purpose, so that what a node does about it can be tested.
+//!
+//! Nothing here is used by a node at work.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::ids::LogId;
+use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader};
+use ensue_engine::record::{Epoch, Head, Position};
+
+/// How an append fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendFault {
+    /// The disk is full; nothing is kept.
+    Full,
+    /// The writer is not told what became of the batch.
+    Unknown(Fate),
+    /// The store fails for good, and every append after it; nothing is kept.
+    Dead,
+    /// The first record of the batch is refused; nothing is kept.
+    Refused,
+}
+
+/// What became of a batch whose writer was not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was kept.
+    Kept,
+    /// It was lost.
+    Lost,
+}
+
+/// What is to go wrong with a log; a clone speaks of the same log.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Mutex<Plan>>);
+
+#[derive(Debug, Default)]
+struct Plan {
+    appends: u64,
+    faults: BTreeMap<u64, AppendFault>,
+    delay: Duration,
+    is_dead: bool,
+}
+
+impl Faults {
+    /// Makes the `n`-th append fail, counted from 1 since the log was opened.
+    pub fn fail_append_at(&self, n: u64, fault: AppendFault) {
+        self.plan().faults.insert(n, fault);
+    }
+
+    /// Makes the next append fail.
+    pub fn fail_next_append(&self, fault: AppendFault) {
+        let mut plan = self.plan();
+        let next = plan.appends + 1;
+        plan.faults.insert(next, fault);
+    }
+
+    /// Makes every append from now on take so much longer, as on a slow disk.
+    pub fn delay_appends(&self, by: Duration) {
+        self.plan().delay = by;
+    }
+
+    /// Says how many appends were tried.
+    pub fn appends(&self) -> u64 {
+        self.plan().appends
+    }
+
+    pub(crate) fn run(&self, append: impl FnOnce() -> Result<Position, AppendError>) -> Result<Position, AppendError> {
+        let (fault, delay) = {
+            let mut plan = self.plan();
+            plan.appends += 1;
+            let number = plan.appends;
+            let fault = if plan.is_dead { Some(AppendFault::Dead) } else { plan.faults.remove(&number) };
+            plan.is_dead = fault == Some(AppendFault::Dead);
+            (fault, plan.delay)
+        };
+        if !delay.is_zero() {
+            thread::sleep(delay);
+        }
+        match fault {
+            None => append(),
+            Some(AppendFault::Full) => Err(AppendError::Full),
+            Some(AppendFault::Unknown(Fate::Kept)) => append().and(Err(AppendError::Unknown)),
+            Some(AppendFault::Unknown(Fate::Lost)) => Err(AppendError::Unknown),
+            Some(AppendFault::Dead) => Err(AppendError::Dead("a fault was injected".to_owned())),
+            Some(AppendFault::Refused) => Err(AppendError::Refused { record: 0, why: "a fault was injected".to_owned() }),
+        }
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Any log, with faults.
+pub struct FaultyLog<L> {
+    log: L,
+    faults: Faults,
+}
+
+impl<L: Log> FaultyLog<L> {
+    /// Takes a log; what goes wrong with it is said through `faults`, also while it is in use.
+    pub fn new(log: L, faults: Faults) -> Self {
+        Self { log, faults }
+    }
+}
+
+impl<L: Log> Log for FaultyLog<L> {
+    fn id(&self) -> LogId {
+        self.log.id()
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.log.epoch()
+    }
+
+    fn head(&self) -> Result<Head, LogError> {
+        self.log.head()
+    }
+
+    fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
+        let Self { log, faults } = self;
+        faults.run(|| log.append(batch, head, epoch))
+    }
+
+    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
+        self.log.seen(keys)
+    }
+
+    fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
+        self.log.reader()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::records::{LOG, Writer};
+    use crate::memory::MemoryLog;
+
+    #[test]
+    fn the_named_append_fails_and_the_others_do_not() {
+        let mut log = MemoryLog::new(LOG);
+        log.faults().fail_append_at(2, AppendFault::Full);
+        let mut writer = Writer::of(&log);
+        writer.append(&mut log, 3).unwrap();
+        assert!(matches!(writer.append(&mut log, 1), Err(AppendError::Full)));
+        assert_eq!(log.head().unwrap().position, Position(3));
+        writer.append(&mut log, 1).unwrap();
+        assert_eq!((log.head().unwrap().position, log.faults().appends()), (Position(4), 3));
+    }
+
+    #[test]
+    fn an_unknown_append_was_kept_or_lost_as_told() {
+        for (fate, position) in [(Fate::Kept, 1), (Fate::Lost, 0)] {
+            let mut log = MemoryLog::new(LOG);
+            log.faults().fail_next_append(AppendFault::Unknown(fate));
+            let mut writer = Writer::of(&log);
+            assert!(matches!(writer.append(&mut log, 1), Err(AppendError::Unknown)));
+            assert_eq!(log.head().unwrap().position, Position(position));
+        }
+    }
+
+    #[test]
+    fn a_dead_store_stays_dead() {
+        let mut log = FaultyLog::new(MemoryLog::new(LOG), Faults::default());
+        log.faults.fail_next_append(AppendFault::Dead);
+        let mut writer = Writer::of(&log);
+        for _ in 0..3 {
+            assert!(matches!(writer.append(&mut log, 1), Err(AppendError::Dead(_))));
+        }
+        assert_eq!(log.head().unwrap().position, Position(0));
+    }
+
+    #[test]
+    fn a_refused_batch_leaves_nothing() {
+        let mut log = MemoryLog::new(LOG);
+        log.faults().fail_next_append(AppendFault::Refused);
+        let mut writer = Writer::of(&log);
+        assert!(matches!(writer.append(&mut log, 2), Err(AppendError::Refused { record: 0, .. })));
+        assert_eq!(log.head().unwrap().position, Position(0));
+    }
+}

@@ -1,0 +1,239 @@
+//! The key that all of a vault's data keys are sealed with: 32 random bytes in a file outside the data directory.
+//!
+//! It is never made where there is data already: data without its key cannot be opened, and a new key would hide that.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use ensue_engine::explain::{Explain, Fault};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::sync::{self, Existing};
+
+/// The size of a key, in bytes.
+pub const KEY_BYTES: usize = 32;
+
+/// The size of its file: 64 hex digits and a newline. A file with a little white space around is read too.
+const FILE_BYTES_MAX: u64 = 256;
+
+/// A master key. It is never shown, and wiped when dropped.
+#[derive(Clone)]
+pub struct MasterKey {
+    bytes: Zeroizing<[u8; KEY_BYTES]>,
+    id: [u8; 8],
+}
+
+/// Why a master key cannot be had.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MasterKeyError {
+    /// There is no such file.
+    #[error("there is no master key at {}", .0.display())]
+    Missing(PathBuf),
+    /// There is such a file.
+    #[error("there is a master key at {} already", .0.display())]
+    Exists(PathBuf),
+    /// Others can read or write the file.
+    #[error("the master key at {} can be used by others: its mode is {mode:o}", .path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file does not hold a key.
+    #[error("the file {} is no master key: it must hold 64 hex digits", .0.display())]
+    Malformed(PathBuf),
+    /// The file cannot be used.
+    #[error("the master key at {} cannot be used: {source}", .path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Explain for MasterKeyError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "master-key-missing",
+            Self::Exists(_) => "master-key-exists",
+            Self::Exposed { .. } => "master-key-exposed",
+            Self::Malformed(_) => "master-key-malformed",
+            Self::Unusable { .. } => "master-key-unusable",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Missing(_) | Self::Exists(_) | Self::Exposed { .. } => Fault::Conflict,
+            Self::Malformed(_) => Fault::Malformed,
+            Self::Unusable { .. } => Fault::World,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing(_) => {
+                Some("restore it from a backup, or name its place with --master-key or ENSUE_MASTER_KEY_FILE".to_owned())
+            }
+            Self::Exists(_) => None,
+            Self::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
+            Self::Malformed(_) => Some("restore it from a backup".to_owned()),
+            Self::Unusable { .. } => None,
+        }
+    }
+}
+
+impl MasterKey {
+    /// Takes the bytes of a key.
+    pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+        let hash = blake3::derive_key("ensue/master-key-id/v1", &bytes);
+        let mut id = [0; 8];
+        id.copy_from_slice(&hash[..8]);
+        Self { bytes: Zeroizing::new(bytes), id }
+    }
+
+    /// Reads the key from a file that its owner alone can use.
+    pub fn load(path: &Path) -> Result<Self, MasterKeyError> {
+        let unusable = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => MasterKeyError::Missing(path.to_owned()),
+            _ => MasterKeyError::Unusable { path: path.to_owned(), source },
+        };
+        let file = File::open(path).map_err(unusable)?;
+        // Asked of the open file, so that it cannot be exchanged between the question and the reading.
+        let about = file.metadata().map_err(unusable)?;
+        if !about.is_file() {
+            return Err(MasterKeyError::Malformed(path.to_owned()));
+        }
+        let mode = about.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(MasterKeyError::Exposed { path: path.to_owned(), mode });
+        }
+        if about.size() > FILE_BYTES_MAX {
+            return Err(MasterKeyError::Malformed(path.to_owned()));
+        }
+        let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX as usize + 1));
+        file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(|source| match source.kind() {
+            io::ErrorKind::InvalidData => MasterKeyError::Malformed(path.to_owned()),
+            _ => MasterKeyError::Unusable { path: path.to_owned(), source },
+        })?;
+        parse(text.trim()).ok_or_else(|| MasterKeyError::Malformed(path.to_owned()))
+    }
+
+    /// Makes a new key and keeps it in a new file that its owner alone can use; it is on the disk before this returns.
+    pub fn create(path: &Path) -> Result<Self, MasterKeyError> {
+        let unusable = |source: io::Error| match source.kind() {
+            io::ErrorKind::AlreadyExists => MasterKeyError::Exists(path.to_owned()),
+            _ => MasterKeyError::Unusable { path: path.to_owned(), source },
+        };
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        getrandom::fill(bytes.as_mut()).map_err(|error| unusable(io::Error::other(error.to_string())))?;
+        let mut text = Zeroizing::new(String::with_capacity(2 * KEY_BYTES + 1));
+        for byte in bytes.iter() {
+            for digit in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+            }
+        }
+        text.push('\n');
+        let mut file = sync::create_private(path, Existing::Kept).map_err(unusable)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(unusable)?;
+        sync::sync_folder(path.parent().unwrap_or(Path::new("."))).map_err(unusable)?;
+        Ok(Self::from_bytes(*bytes))
+    }
+
+    /// Gives what names the key in envelopes, without telling anything of it.
+    pub(crate) fn id(&self) -> [u8; 8] {
+        self.id
+    }
+
+    pub(crate) fn reveal(&self) -> &[u8; KEY_BYTES] {
+        &self.bytes
+    }
+}
+
+fn parse(text: &str) -> Option<MasterKey> {
+    if text.len() != 2 * KEY_BYTES {
+        return None;
+    }
+    let mut bytes = Zeroizing::new([0u8; KEY_BYTES]);
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digit = |at: usize| char::from(pair[at]).to_digit(16);
+        *byte = (digit(0)? << 4 | digit(1)?) as u8;
+    }
+    Some(MasterKey::from_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_created_key_is_loaded_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        let made = MasterKey::create(&path).unwrap();
+        assert_eq!(MasterKey::load(&path).unwrap().reveal(), made.reveal());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn two_keys_are_different_and_so_are_their_ids() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (folder.path().join("1"), folder.path().join("2"));
+        let (one, other) = (MasterKey::create(&one).unwrap(), MasterKey::create(&other).unwrap());
+        assert!(one.reveal() != other.reveal() && one.id() != other.id());
+    }
+
+    #[test]
+    fn a_key_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        MasterKey::create(&path).unwrap();
+        assert!(matches!(MasterKey::create(&path), Err(MasterKeyError::Exists(_))));
+    }
+
+    #[test]
+    fn a_missing_key_is_not_made_by_loading_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        assert!(matches!(MasterKey::load(&path), Err(MasterKeyError::Missing(_))));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_key_that_others_can_use_is_refused_with_what_to_type() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        MasterKey::create(&path).unwrap();
+        for mode in [0o640, 0o604, 0o620, 0o602, 0o644, 0o666] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let Err(refusal) = MasterKey::load(&path) else { panic!("mode {mode:o} was accepted") };
+            assert!(matches!(refusal, MasterKeyError::Exposed { .. }), "{refusal}");
+            assert!(refusal.hint().unwrap().starts_with("chmod 600 "));
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        assert!(MasterKey::load(&path).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        let digits = "0123456789abcdef".repeat(4);
+        let no_keys = [String::new(), digits[1..].to_owned(), format!("{digits}0"), digits.replace('a', "g"), digits.repeat(10)];
+        for no_key in no_keys {
+            fs::write(&path, &no_key).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            assert!(matches!(MasterKey::load(&path), Err(MasterKeyError::Malformed(_))), "{no_key}");
+        }
+        fs::write(&path, format!("  {digits}\r\n")).unwrap();
+        assert!(MasterKey::load(&path).is_ok());
+    }
+}

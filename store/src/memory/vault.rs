@@ -1,0 +1,78 @@
+//! A vault in memory: the same envelopes, in a map.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ensue_engine::ids::{LogId, TokenId};
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::{Secret, Vault, VaultError};
+
+use crate::master_key::MasterKey;
+use crate::vault::{Purpose, Sealer, token_hash};
+
+/// A vault in memory.
+pub struct MemoryVault {
+    sealer: Sealer,
+    envelopes: Mutex<BTreeMap<Purpose, Vec<u8>>>,
+}
+
+impl MemoryVault {
+    /// Makes an empty vault of a log.
+    pub fn new(log: LogId, master: MasterKey) -> Self {
+        Self { sealer: Sealer::new(master, log), envelopes: Mutex::default() }
+    }
+
+    fn envelopes(&self) -> MutexGuard<'_, BTreeMap<Purpose, Vec<u8>>> {
+        self.envelopes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Vault for MemoryVault {
+    fn put_key(&self, key: &KeyRef, version: u32, value: &Secret) -> Result<(), VaultError> {
+        let purpose = Purpose::Key(key.clone(), version);
+        let envelope = self.sealer.seal(&purpose, value.reveal())?;
+        self.envelopes().insert(purpose, envelope);
+        Ok(())
+    }
+
+    fn open_key(&self, key: &KeyRef, version: u32) -> Result<Option<Secret>, VaultError> {
+        let purpose = Purpose::Key(key.clone(), version);
+        self.envelopes().get(&purpose).map(|envelope| self.sealer.open(&purpose, envelope)).transpose()
+    }
+
+    fn key_versions(&self) -> Result<Vec<(KeyRef, u32)>, VaultError> {
+        let versions = |purpose: &Purpose| match purpose {
+            Purpose::Key(key, version) => Some((key.clone(), *version)),
+            Purpose::Token(_) => None,
+        };
+        Ok(self.envelopes().keys().filter_map(versions).collect())
+    }
+
+    fn destroy_key(&self, key: &KeyRef, version: u32) -> Result<(), VaultError> {
+        self.envelopes().remove(&Purpose::Key(key.clone(), version));
+        Ok(())
+    }
+
+    fn put_token(&self, token: TokenId, hash: [u8; 32]) -> Result<(), VaultError> {
+        let purpose = Purpose::Token(token);
+        let envelope = self.sealer.seal(&purpose, &hash)?;
+        self.envelopes().insert(purpose, envelope);
+        Ok(())
+    }
+
+    fn tokens(&self) -> Result<Vec<(TokenId, [u8; 32])>, VaultError> {
+        let mut tokens = Vec::new();
+        for (purpose, envelope) in self.envelopes().iter() {
+            match purpose {
+                Purpose::Token(token) => tokens.push((*token, token_hash(&self.sealer, *token, envelope)?)),
+                Purpose::Key(..) => {}
+            }
+        }
+        Ok(tokens)
+    }
+
+    fn destroy_token(&self, token: TokenId) -> Result<(), VaultError> {
+        self.envelopes().remove(&Purpose::Token(token));
+        Ok(())
+    }
+}

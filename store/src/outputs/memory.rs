@@ -1,0 +1,73 @@
+//! Outputs in memory: for tests, and to say what the folder must do.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use ensue_engine::ids::AttemptId;
+use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Outputs};
+
+use super::{Counts, OUTPUT_BYTES_MAX, READ_BYTES_MAX, index};
+
+/// Outputs in memory.
+pub struct MemoryOutputs {
+    bytes_max: u64,
+    attempts: Mutex<BTreeMap<AttemptId, Printed>>,
+}
+
+#[derive(Default)]
+struct Printed {
+    streams: [Vec<u8>; 2],
+    counts: Counts,
+    is_finished: bool,
+}
+
+impl MemoryOutputs {
+    /// Keeps at most so many bytes of an attempt's two streams together.
+    pub fn new(bytes_max: u64) -> Self {
+        Self { bytes_max, attempts: Mutex::default() }
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Printed>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryOutputs {
+    fn default() -> Self {
+        Self::new(OUTPUT_BYTES_MAX)
+    }
+}
+
+impl Outputs for MemoryOutputs {
+    fn append(&self, attempt: AttemptId, stream: OutputStream, bytes: &[u8]) -> Result<(), OutputError> {
+        let mut attempts = self.attempts();
+        let printed = attempts.entry(attempt).or_default();
+        if printed.is_finished {
+            return Err(OutputError::Store { attempt, why: "it was finished".to_owned() });
+        }
+        let kept = printed.counts.admit(stream, bytes.len(), self.bytes_max);
+        printed.streams[index(stream)].extend_from_slice(&bytes[..kept]);
+        Ok(())
+    }
+
+    fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
+        if let Some(printed) = self.attempts().get_mut(&attempt) {
+            printed.is_finished = printed.counts != Counts::default();
+        }
+        Ok(())
+    }
+
+    fn read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> Result<OutputPart, OutputError> {
+        let attempts = self.attempts();
+        let Some(printed) = attempts.get(&attempt) else {
+            return Ok(OutputPart { bytes: Bytes::new(), next: offset, state: OutputState::Open });
+        };
+        let kept = &printed.streams[index(stream)];
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(kept.len());
+        let end = start.saturating_add(bytes_max.min(READ_BYTES_MAX)).min(kept.len());
+        let is_all = printed.is_finished && end == kept.len();
+        let state = if is_all { printed.counts.finished(stream) } else { OutputState::Open };
+        Ok(OutputPart { bytes: Bytes::copy_from_slice(&kept[start..end]), next: offset + (end - start) as u64, state })
+    }
+}

@@ -1,0 +1,376 @@
+//! SQLite files: how they are opened, brought up to date and distrusted.
+//!
+//! What stands in them is said by `log`, `vault` and `views`, one file each.
+
+pub mod log;
+mod row;
+mod seen;
+pub mod vault;
+pub mod views;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ensue_engine::explain::{Explain, Fault};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use thiserror::Error;
+
+use crate::sync;
+
+/// The oldest SQLite that is trusted: before it, a reset of the write-ahead log could lose commits.
+pub const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// How long a statement waits for another connection, before it fails.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How large the write-ahead log stays on disk after it was written back, in bytes.
+const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+
+/// What marks a file as ours: `Ensu`.
+const APPLICATION_ID: i32 = i32::from_be_bytes(*b"Ensu");
+
+/// A kind of file, and every step of its tables' history.
+pub(crate) struct Schema {
+    /// What the file is, for people.
+    pub(crate) name: &'static str,
+    /// The steps: the n-th makes version n. A released one is never edited.
+    pub(crate) migrations: &'static [&'static str],
+}
+
+impl Schema {
+    fn version(&self) -> i64 {
+        self.migrations.len() as i64
+    }
+}
+
+/// Why a file cannot be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The SQLite that this program was built with is too old.
+    #[error("SQLite {found} can lose commits; {SQLITE_VERSION_MIN} is the oldest that is used")]
+    OldSqlite {
+        /// Its version, as SQLite writes it in one number.
+        found: i32,
+    },
+    /// A newer release wrote it.
+    #[error("{path} has version {found} of its tables, this release knows up to {known}: it is data from a newer release")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version known.
+        known: i64,
+    },
+    /// It is not what this release makes.
+    #[error("{path} is not the {name} that Ensue writes: {why}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        name: &'static str,
+        /// What is different.
+        why: String,
+    },
+    /// It is not whole.
+    #[error("{path} is damaged: {why}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// It is in use.
+    #[error("{path} is being written by another process")]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It cannot be used for another reason.
+    #[error("{path} cannot be opened: {why}")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Explain for OpenError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::OldSqlite { .. } => "sqlite-too-old",
+            Self::Newer { .. } => "data-from-a-newer-release",
+            Self::Foreign { .. } => "foreign-file",
+            Self::Damaged { .. } => "damaged-file",
+            Self::InUse { .. } => "data-in-use",
+            Self::Unusable { .. } => "file-unusable",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::OldSqlite { .. } => Fault::Bug,
+            Self::Newer { .. } | Self::Foreign { .. } | Self::InUse { .. } => Fault::Conflict,
+            Self::Damaged { .. } | Self::Unusable { .. } => Fault::World,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::OldSqlite { .. } => Some("build Ensue with its bundled SQLite".into()),
+            Self::Newer { .. } => Some("start the release that wrote it, or a newer one".into()),
+            Self::Foreign { .. } => Some("move the file away, or name another data directory with --data".into()),
+            Self::Damaged { .. } => Some("keep a copy, run `ensue log verify --data DIR`, and restore a backup".into()),
+            Self::InUse { .. } => Some("stop the other process, or talk to its node with --server".into()),
+            Self::Unusable { .. } => None,
+        }
+    }
+}
+
+impl OpenError {
+    fn of(path: &Path, error: &rusqlite::Error) -> Self {
+        let (path, why) = (path.to_owned(), error.to_string());
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Damaged { path, why },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse { path },
+            Some(_) | None => Self::Unusable { path, why },
+        }
+    }
+}
+
+/// Opens a file to write it, making it where there is none, and brings its tables up to date.
+///
+/// What an unclean stop left in the write-ahead log is written back before anything new is: behind a frame that is not on the
+/// disk, new commits would be lost.
+pub(crate) fn open_to_write(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
+    demand_version()?;
+    let is_new = !path.exists();
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if is_new {
+        create(path).map_err(|error| OpenError::Unusable { path: path.to_owned(), why: error.to_string() })?;
+    }
+    let failed = |error: rusqlite::Error| OpenError::of(path, &error);
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    distrust(&connection).map_err(failed)?;
+    settle(&connection).map_err(failed)?;
+    migrate(&mut connection, path, schema)?;
+    compare(&connection, path, schema)?;
+    Ok(connection)
+}
+
+/// Opens a file to read it only.
+pub(crate) fn open_to_read(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
+    demand_version()?;
+    let failed = |error: rusqlite::Error| OpenError::of(path, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    distrust(&connection).map_err(failed)?;
+    let found = version(&connection).map_err(failed)?;
+    demand_known(found, path, schema)?;
+    if found < schema.version() {
+        let why = format!("it has version {found} of its tables, {} is read; start a node on it once", schema.version());
+        return Err(OpenError::Unusable { path: path.to_owned(), why });
+    }
+    compare(&connection, path, schema)?;
+    Ok(connection)
+}
+
+fn demand_version() -> Result<(), OpenError> {
+    let found = rusqlite::version_number();
+    if found < SQLITE_VERSION_MIN { Err(OpenError::OldSqlite { found }) } else { Ok(()) }
+}
+
+/// SQLite syncs the folder for its journals, not for the file itself.
+fn create(path: &Path) -> std::io::Result<()> {
+    sync::create_private(path, sync::Existing::Kept)?;
+    sync::sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// A file may have been made by someone else: nothing in its schema is run.
+fn distrust(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+    // Damage is to be seen at once, and a page that is read must be the page on the disk.
+    connection.execute_batch("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON;")
+}
+
+fn settle(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "page_size", 8192)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // There is no relaxed mode: what is acknowledged is on the disk.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn demand_known(found: i64, path: &Path, schema: &Schema) -> Result<(), OpenError> {
+    let known = schema.version();
+    if found > known || found < 0 {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known });
+    }
+    Ok(())
+}
+
+fn migrate(connection: &mut Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
+    let failed = |error: rusqlite::Error| OpenError::of(path, &error);
+    let found = version(connection).map_err(failed)?;
+    demand_known(found, path, schema)?;
+    if found == schema.version() {
+        return Ok(());
+    }
+    let step = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+    for migration in &schema.migrations[found as usize..] {
+        step.execute_batch(migration).map_err(failed)?;
+    }
+    step.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
+    step.pragma_update(None, "user_version", schema.version()).map_err(failed)?;
+    step.commit().map_err(failed)
+}
+
+/// Compares the tables with those that the migrations make: a trigger or view smuggled into a restored file is refused.
+fn compare(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
+    let failed = |error: rusqlite::Error| OpenError::of(path, &error);
+    let foreign = |why: String| OpenError::Foreign { path: path.to_owned(), name: schema.name, why };
+    let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
+    if id != APPLICATION_ID {
+        return Err(foreign("another program's mark stands in it".to_owned()));
+    }
+    let model = Connection::open_in_memory().map_err(failed)?;
+    for migration in schema.migrations {
+        model.execute_batch(migration).map_err(failed)?;
+    }
+    let (ours, theirs) = (definitions(&model).map_err(failed)?, definitions(connection).map_err(failed)?);
+    match theirs.iter().find(|definition| !ours.contains(definition)) {
+        Some((_, name, _)) => Err(foreign(format!("`{name}` is not defined so"))),
+        None if theirs.len() < ours.len() => Err(foreign("a table or an index is missing".to_owned())),
+        None => Ok(()),
+    }
+}
+
+type Definition = (String, String, Option<String>);
+
+fn definitions(connection: &Connection) -> rusqlite::Result<Vec<Definition>> {
+    let mut statement = connection.prepare("SELECT type, name, sql FROM sqlite_schema WHERE name <> 'sqlite_stat1'")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CATS: Schema = Schema { name: "list of cats", migrations: &["CREATE TABLE cats (name TEXT) STRICT;"] };
+    const CATS_FED: Schema = Schema {
+        name: "list of cats",
+        migrations: &["CREATE TABLE cats (name TEXT) STRICT;", "ALTER TABLE cats ADD COLUMN fed INTEGER;"],
+    };
+
+    fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> T {
+        connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_written_with_full_durability_and_without_memory_mapping() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = open_to_write(&folder.path().join("cats.sqlite"), &CATS).unwrap();
+        assert_eq!(pragma::<String>(&connection, "journal_mode"), "wal");
+        assert_eq!(pragma::<i64>(&connection, "synchronous"), 2);
+        assert_eq!(pragma::<i64>(&connection, "page_size"), 8192);
+        assert_eq!(pragma::<i64>(&connection, "trusted_schema"), 0);
+        assert_eq!(pragma::<i64>(&connection, "foreign_keys"), 1);
+        // Where memory mapping is not even possible, the pragma gives no row.
+        let mapped: Option<i64> = connection.pragma_query_value(None, "mmap_size", |row| row.get(0)).ok();
+        assert_eq!(mapped.unwrap_or(0), 0);
+    }
+
+    #[test]
+    fn the_owner_alone_can_read_a_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cats.sqlite");
+        let connection = open_to_write(&path, &CATS).unwrap();
+        connection.execute("INSERT INTO cats VALUES ('tom')", []).unwrap();
+        for name in ["cats.sqlite", "cats.sqlite-wal", "cats.sqlite-shm"] {
+            let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_older_file_is_brought_up_to_date_and_keeps_its_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cats.sqlite");
+        open_to_write(&path, &CATS).unwrap().execute("INSERT INTO cats VALUES ('tom')", []).unwrap();
+        let newer = open_to_write(&path, &CATS_FED).unwrap();
+        let fed: Option<i64> = newer.query_row("SELECT fed FROM cats WHERE name = 'tom'", [], |row| row.get(0)).unwrap();
+        assert_eq!(fed, None);
+    }
+
+    #[test]
+    fn data_from_a_newer_release_is_refused_to_readers_and_writers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cats.sqlite");
+        drop(open_to_write(&path, &CATS_FED).unwrap());
+        for refusal in [open_to_write(&path, &CATS), open_to_read(&path, &CATS)] {
+            assert!(matches!(refusal, Err(OpenError::Newer { found: 2, known: 1, .. })));
+        }
+    }
+
+    #[test]
+    fn a_file_with_a_smuggled_trigger_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cats.sqlite");
+        drop(open_to_write(&path, &CATS).unwrap());
+        let smuggler = Connection::open(&path).unwrap();
+        smuggler.execute_batch("CREATE TRIGGER eat AFTER INSERT ON cats BEGIN DELETE FROM cats; END;").unwrap();
+        drop(smuggler);
+        assert!(matches!(open_to_write(&path, &CATS), Err(OpenError::Foreign { .. })));
+    }
+
+    #[test]
+    fn another_programs_file_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cats.sqlite");
+        let theirs = Connection::open(&path).unwrap();
+        theirs.execute_batch("CREATE TABLE cats (name TEXT) STRICT; PRAGMA user_version = 1;").unwrap();
+        drop(theirs);
+        assert!(matches!(open_to_write(&path, &CATS), Err(OpenError::Foreign { .. })));
+    }
+
+    #[test]
+    fn what_is_no_database_is_called_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cats.sqlite");
+        std::fs::write(&path, "meow ".repeat(10_000)).unwrap();
+        assert!(matches!(open_to_write(&path, &CATS), Err(OpenError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_reader_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cats.sqlite");
+        drop(open_to_write(&path, &CATS).unwrap());
+        let reader = open_to_read(&path, &CATS).unwrap();
+        assert!(reader.execute("INSERT INTO cats VALUES ('tom')", []).is_err());
+    }
+
+    #[test]
+    fn reading_a_file_that_is_not_there_makes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cats.sqlite");
+        assert!(matches!(open_to_read(&path, &CATS), Err(OpenError::Unusable { .. })));
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,488 @@
+//! A log in a SQLite file: one write connection, one transaction per batch, on the disk before it is acknowledged.
+//!
+//! How a record becomes a row is said by `row`, how keys are remembered by `seen`.
+
+use std::path::{Path, PathBuf};
+
+use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::ids::{Id, LogId};
+use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, ReadLimit};
+use ensue_engine::record::{Body, Chain, Epoch, Head, Position, Record, Revision, StreamId};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Row, TransactionBehavior, params};
+
+use super::row::{self, Stored, array, count, integer, stream_bytes};
+use super::seen::{self, SeenFault};
+use super::{OpenError, Schema, open_to_read, open_to_write};
+use crate::batch::{self, POSITION_MAX, SEEN_KEYS_MAX};
+
+const SCHEMA: Schema = Schema { name: "log", migrations: &[include_str!("../../../migrations/sqlite/log_0001.sql")] };
+
+/// How many of a place's bits are the position.
+const POSITION_BITS: u32 = 48;
+
+/// The most logs that a file can hold.
+const LOGS_MAX: i64 = 1 << 15;
+
+/// The number of prepared statements that are kept ready.
+const STATEMENTS_KEPT: usize = 32;
+
+/// A log in a SQLite file, as its one writer holds it.
+pub struct SqliteLog {
+    connection: Connection,
+    path: PathBuf,
+    id: LogId,
+    number: i64,
+    epoch: Epoch,
+    seen_keys_max: u64,
+    dead: Option<String>,
+}
+
+/// A reader of a log in a SQLite file, with a connection of its own.
+pub struct SqliteLogReader {
+    connection: Connection,
+    id: LogId,
+    number: i64,
+}
+
+/// Lists the logs that a file holds, the first first; none where there is no file.
+pub fn logs(path: &Path) -> Result<Vec<LogId>, OpenError> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let connection = open_to_read(path, &SCHEMA)?;
+    let list = || -> rusqlite::Result<Vec<[u8; 16]>> {
+        connection.prepare("SELECT id FROM logs ORDER BY number")?.query_map([], |row| row.get(0))?.collect()
+    };
+    let ids = list().map_err(|error| OpenError::of(path, &error))?;
+    Ok(ids.into_iter().map(|bytes| LogId(Id::from_bytes(bytes))).collect())
+}
+
+impl SqliteLog {
+    /// Opens the log `id` in the file at `path` to write it, under the next epoch: whoever held it before writes no more. The
+    /// file and the log are made where there are none.
+    pub fn open(path: &Path, id: LogId) -> Result<Self, OpenError> {
+        let mut connection = open_to_write(path, &SCHEMA)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        let (number, epoch) = take_epoch(&mut connection, id).map_err(|error| OpenError::of(path, &error))?;
+        if number >= LOGS_MAX {
+            return Err(OpenError::Unusable { path: path.to_owned(), why: format!("it holds {LOGS_MAX} logs already") });
+        }
+        let log = Self {
+            connection,
+            path: path.to_owned(),
+            id,
+            number,
+            epoch: Epoch(epoch.unsigned_abs()),
+            seen_keys_max: SEEN_KEYS_MAX,
+            dead: None,
+        };
+        log.compare_with_head()?;
+        Ok(log)
+    }
+
+    /// Remembers at most so many keys in each scope.
+    #[cfg(test)]
+    pub(crate) fn with_seen_keys_max(self, seen_keys_max: u64) -> Self {
+        Self { seen_keys_max, ..self }
+    }
+
+    /// A log that lost its newest records must not be written to: new ones would take their places.
+    fn compare_with_head(&self) -> Result<(), OpenError> {
+        let damaged = |why: String| OpenError::Damaged { path: self.path.clone(), why };
+        let head = head(&self.connection, self.number).map_err(|error| damaged(error.to_string()))?.head;
+        let (least, most) = (place(self.number, Position(1)), place(self.number, Position(POSITION_MAX)));
+        let newest: Option<(i64, Vec<u8>)> = self
+            .connection
+            .query_row("SELECT place, chain FROM records WHERE place BETWEEN ?1 AND ?2 ORDER BY place DESC LIMIT 1", [least, most], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()
+            .map_err(|error| OpenError::of(&self.path, &error))?;
+        let (position, chain) = match newest {
+            Some((place, chain)) => (position(place), chain),
+            None => (Position(0), Chain::default().as_bytes().to_vec()),
+        };
+        if position != head.position {
+            return Err(damaged(format!("its newest record is at position {position}, its head says {}", head.position)));
+        }
+        if chain != head.chain.as_bytes() {
+            return Err(damaged(format!("the record at position {position} is not the one that its head was written with")));
+        }
+        Ok(())
+    }
+
+    /// Gives why the transaction ended without the batch. Whatever a store is trusted with again is decided here alone.
+    fn failed(&mut self, error: &rusqlite::Error, at: Stage) -> AppendError {
+        match failure(error.sqlite_error_code(), at) {
+            Failure::Full => AppendError::Full,
+            Failure::Unknown => AppendError::Unknown,
+            Failure::Dead => {
+                self.dead = Some(error.to_string());
+                AppendError::Dead(error.to_string())
+            }
+        }
+    }
+}
+
+/// Gives the log's number and the epoch that is its writer's from now on.
+fn take_epoch(connection: &mut Connection, id: LogId) -> rusqlite::Result<(i64, i64)> {
+    let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    step.execute(
+        "INSERT INTO logs (number, id, position, chain, epoch) \
+         VALUES ((SELECT coalesce(max(number) + 1, 0) FROM logs), ?1, 0, ?2, 0) ON CONFLICT (id) DO NOTHING",
+        params![id.0.as_bytes(), Chain::default().as_bytes()],
+    )?;
+    let taken = step.query_row("UPDATE logs SET epoch = epoch + 1 WHERE id = ?1 RETURNING number, epoch", [id.0.as_bytes()], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    step.commit()?;
+    Ok(taken)
+}
+
+impl Log for SqliteLog {
+    fn id(&self) -> LogId {
+        self.id
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn head(&self) -> Result<Head, LogError> {
+        Ok(head(&self.connection, self.number)?.head)
+    }
+
+    fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
+        if let Some(why) = &self.dead {
+            return Err(AppendError::Dead(why.clone()));
+        }
+        match self.write(batch, head, epoch) {
+            Ok(position) => Ok(position),
+            Err(Unwritten::Because(error)) => Err(error),
+            Err(Unwritten::Failed(error, at)) => Err(self.failed(&error, at)),
+        }
+    }
+
+    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
+        let find = |key| {
+            seen::find(&self.connection, self.number, key).map_err(|fault| match fault {
+                SeenFault::Sqlite(error) => store_failed(&error),
+                SeenFault::Damaged(why) => LogError::Store(why),
+            })
+        };
+        keys.iter().map(find).collect()
+    }
+
+    fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
+        let reader = SqliteLogReader::open(&self.path, self.id).map_err(|error| LogError::Store(error.to_string()))?;
+        Ok(Box::new(reader))
+    }
+}
+
+/// Why a batch was not written.
+enum Unwritten {
+    /// It was not to be.
+    Because(AppendError),
+    /// SQLite failed.
+    Failed(rusqlite::Error, Stage),
+}
+
+impl From<rusqlite::Error> for Unwritten {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error, Stage::Open)
+    }
+}
+
+impl SqliteLog {
+    fn write(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, Unwritten> {
+        // Leaving this function without a commit rolls back.
+        let write = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let now = self::head(&write, self.number).map_err(|error| Unwritten::Because(AppendError::Dead(error.to_string())))?;
+        if now.epoch != epoch {
+            return Err(Unwritten::Because(AppendError::Deposed(now.epoch)));
+        }
+        if now.head.position != head {
+            return Err(Unwritten::Because(AppendError::Behind(now.head)));
+        }
+        let Some(last) = batch.records.last() else { return Ok(head) };
+        let id = batch::check(batch, self.id, head, epoch).map_err(Unwritten::Because)?;
+        insert_batch(&write, self.number, batch, id)?;
+        seen::remember(&write, self.number, &batch.seen, last.time, self.seen_keys_max, last.position.0).map_err(|fault| match fault {
+            SeenFault::Sqlite(error) => error.into(),
+            SeenFault::Damaged(why) => Unwritten::Because(AppendError::Refused { record: batch.records.len() - 1, why }),
+        })?;
+        write
+            .prepare_cached("UPDATE logs SET position = ?2, chain = ?3 WHERE number = ?1")?
+            .execute(params![self.number, last.position.0.cast_signed(), last.chain.as_bytes()])?;
+        // Not `write.commit()`: whether the commit ended the transaction can only be asked before it is dropped.
+        match write.execute_batch("COMMIT") {
+            Ok(()) => Ok(last.position),
+            Err(error) => Err(Unwritten::Failed(error, if write.is_autocommit() { Stage::Ended } else { Stage::Open })),
+        }
+    }
+}
+
+fn insert_batch(write: &Connection, number: i64, batch: &Batch, id: Id) -> Result<(), Unwritten> {
+    let refused = |record: usize, why: String| Unwritten::Because(AppendError::Refused { record, why });
+    let first = place(number, batch.records[0].position);
+    let epoch = integer("epoch", batch.records[0].epoch.0).map_err(|why| refused(0, why))?;
+    write
+        .prepare_cached("INSERT INTO batches (place, id, epoch) VALUES (?1, ?2, ?3)")?
+        .execute(params![first, id.as_bytes(), epoch])?;
+    let mut insert = write.prepare_cached(row::INSERT)?;
+    for (index, record) in batch.records.iter().enumerate() {
+        let stored = Stored::of(record, number, first + index as i64, index as i64).map_err(|why| refused(index, why))?;
+        // A first revision is alone in the unique index or refused by it; a later one must stand behind its predecessor.
+        if record.revision.0 != 1 {
+            let newest = newest_revision(write, number, &record.stream)?;
+            if newest + 1 != record.revision.0 {
+                return Err(Unwritten::Because(batch::revision_refused(index, record, newest)));
+            }
+        }
+        match stored.insert(&mut insert) {
+            Ok(()) => {}
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                return Err(Unwritten::Because(constraint_refused(write, number, index, record, &error)?));
+            }
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::TooBig) => {
+                return Err(refused(index, "it is larger than SQLite can hold".to_owned()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn newest_revision(connection: &Connection, number: i64, stream: &StreamId) -> rusqlite::Result<u64> {
+    let newest: Option<i64> = connection
+        .prepare_cached("SELECT max(revision) FROM records WHERE log = ?1 AND stream = ?2")?
+        .query_row(params![number, stream_bytes(stream)], |row| row.get(0))?;
+    Ok(newest.unwrap_or(0).unsigned_abs())
+}
+
+fn constraint_refused(
+    connection: &Connection,
+    number: i64,
+    index: usize,
+    record: &Record,
+    error: &rusqlite::Error,
+) -> rusqlite::Result<AppendError> {
+    let newest = newest_revision(connection, number, &record.stream)?;
+    if newest >= record.revision.0 {
+        return Ok(batch::revision_refused(index, record, newest));
+    }
+    let twin: bool = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM records WHERE log = ?1 AND id = ?2)")?
+        .query_row(params![number, record.id.as_bytes()], |row| row.get(0))?;
+    if twin {
+        return Ok(batch::id_refused(index, record.id));
+    }
+    Ok(AppendError::Refused { record: index, why: error.to_string() })
+}
+
+/// How far a transaction came before it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Before its commit, or in a commit that left it open: it is rolled back.
+    Open,
+    /// In a commit that ended it.
+    Ended,
+}
+
+/// What a failed transaction means.
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    /// Nothing was written; there may be space later.
+    Full,
+    /// It may have been written.
+    Unknown,
+    /// Nothing was written, or nobody can tell; the store is done for.
+    Dead,
+}
+
+fn failure(code: Option<ErrorCode>, at: Stage) -> Failure {
+    match (code, at) {
+        // SQLite rolls a transaction back that finds the disk full, also in its commit.
+        (Some(ErrorCode::DiskFull), Stage::Open | Stage::Ended) => Failure::Full,
+        // After a failed sync the kernel may call pages clean that are not on the disk: nothing written later would be safe.
+        (Some(ErrorCode::SystemIoFailure), Stage::Open | Stage::Ended) => Failure::Dead,
+        (_, Stage::Open) => Failure::Dead,
+        (_, Stage::Ended) => Failure::Unknown,
+    }
+}
+
+impl SqliteLogReader {
+    /// Opens the log `id` in the file at `path` to read it only.
+    pub fn open(path: &Path, id: LogId) -> Result<Self, OpenError> {
+        let connection = open_to_read(path, &SCHEMA)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        let number = connection
+            .query_row("SELECT number FROM logs WHERE id = ?1", [id.0.as_bytes()], |row| row.get(0))
+            .optional()
+            .map_err(|error| OpenError::of(path, &error))?;
+        match number {
+            Some(number) => Ok(Self { connection, id, number }),
+            None => Err(OpenError::Unusable { path: path.to_owned(), why: format!("it has no log {id}") }),
+        }
+    }
+
+    /// Gives the records of a query that begins with [`row::SELECT`], within the limit. `at` says where damage is, while no row
+    /// can be read.
+    fn records(&self, sql: &str, by: impl Params, limit: ReadLimit, mut at: Position) -> Result<Vec<Record>, LogError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(|error| store_failed(&error))?;
+        let mut rows = statement.query(by).map_err(|error| store_failed(&error))?;
+        let mut records = Vec::new();
+        let mut bytes = 0usize;
+        while records.len() < limit.records.max(1) {
+            let Some(row) = rows.next().map_err(|error| row_failed(&error, at))? else { break };
+            at = row.get(0).map(position).map_err(|error| row_failed(&error, at))?;
+            let record = row::record(row, self.id, at).map_err(|why| LogError::Unreadable { position: at, why })?;
+            bytes = bytes.saturating_add(record.fact_json.len());
+            bytes = bytes.saturating_add(record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, bytes::Bytes::len));
+            if bytes > limit.bytes && !records.is_empty() {
+                break;
+            }
+            records.push(record);
+            at = at.next();
+        }
+        Ok(records)
+    }
+}
+
+impl LogReader for SqliteLogReader {
+    fn head(&self) -> Result<Head, LogError> {
+        Ok(head(&self.connection, self.number)?.head)
+    }
+
+    fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
+        if LogReader::head(self)?.position <= after {
+            return Ok(Vec::new());
+        }
+        let sql = by("WHERE r.place > ?1 AND r.place <= ?2 ORDER BY r.place LIMIT ?3");
+        let places = params![place(self.number, after), place(self.number, Position(POSITION_MAX)), rows_max(limit)];
+        let records = self.records(&sql, places, limit, after.next())?;
+        let missing = |position| Err(LogError::Unreadable { position, why: "it is missing".to_owned() });
+        if records.is_empty() {
+            return missing(after.next());
+        }
+        match records.iter().zip(after.0 + 1..).find(|(record, expected)| record.position.0 != *expected) {
+            Some((_, expected)) => missing(Position(expected)),
+            None => Ok(records),
+        }
+    }
+
+    fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
+        let Ok(after) = i64::try_from(after.0) else { return Ok(Vec::new()) };
+        let sql = by("WHERE r.log = ?1 AND r.stream = ?2 AND r.revision > ?3 ORDER BY r.revision LIMIT ?4");
+        self.records(&sql, params![self.number, stream_bytes(stream), after, rows_max(limit)], limit, Position(0))
+    }
+
+    fn record_by_id(&self, id: Id) -> Result<Option<Record>, LogError> {
+        let sql = by("WHERE r.log = ?1 AND r.id = ?2");
+        let found = self.records(&sql, params![self.number, id.as_bytes()], ReadLimit { records: 1, bytes: 0 }, Position(0))?;
+        Ok(found.into_iter().next())
+    }
+
+    fn body_at(&self, position: Position) -> Result<Option<Body>, LogError> {
+        if position.0 > POSITION_MAX {
+            return Ok(None);
+        }
+        let mut statement = self.connection.prepare_cached(&by("WHERE r.place = ?1")).map_err(|error| store_failed(&error))?;
+        let mut rows = statement.query([place(self.number, position)]).map_err(|error| store_failed(&error))?;
+        match rows.next().map_err(|error| row_failed(&error, position))? {
+            Some(row) => row::body(row).map_err(|why| LogError::Unreadable { position, why }),
+            None => Ok(None),
+        }
+    }
+
+    fn batch_at(&self, position: Position) -> Result<Option<Id>, LogError> {
+        if position.0 > POSITION_MAX {
+            return Ok(None);
+        }
+        let id: Option<[u8; 16]> = self
+            .connection
+            .prepare_cached("SELECT b.id FROM records r JOIN batches b ON b.place = r.place - r.step WHERE r.place = ?1")
+            .and_then(|mut statement| statement.query_row([place(self.number, position)], |row| row.get(0)).optional())
+            .map_err(|error| row_failed(&error, position))?;
+        Ok(id.map(Id::from_bytes))
+    }
+}
+
+fn by(rest: &str) -> String {
+    format!("{}{rest}", row::SELECT)
+}
+
+fn rows_max(limit: ReadLimit) -> i64 {
+    i64::try_from(limit.records.max(1)).unwrap_or(i64::MAX)
+}
+
+struct HeadRow {
+    head: Head,
+    epoch: Epoch,
+}
+
+fn head(connection: &Connection, number: i64) -> Result<HeadRow, LogError> {
+    let (position, chain, epoch): (i64, Vec<u8>, i64) = connection
+        .prepare_cached("SELECT position, chain, epoch FROM logs WHERE number = ?1")
+        .and_then(|mut statement| statement.query_row([number], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))))
+        .map_err(|error| store_failed(&error))?;
+    let read = || -> Result<HeadRow, String> {
+        let head = Head { position: Position(count(position, "position")?), chain: Chain::from_bytes(array(&chain, "chain")?) };
+        Ok(HeadRow { head, epoch: Epoch(count(epoch, "epoch")?) })
+    };
+    read().map_err(|why| LogError::Store(format!("the head of the log is damaged: {why}")))
+}
+
+fn place(number: i64, position: Position) -> i64 {
+    number << POSITION_BITS | position.0.min(POSITION_MAX).cast_signed()
+}
+
+fn position(place: i64) -> Position {
+    Position(place.cast_unsigned() & POSITION_MAX)
+}
+
+fn store_failed(error: &rusqlite::Error) -> LogError {
+    LogError::Store(error.to_string())
+}
+
+/// A damaged file is damaged at a position; a failing disk is not.
+fn row_failed(error: &rusqlite::Error, position: Position) -> LogError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => {
+            LogError::Unreadable { position, why: format!("the file is damaged: {error}") }
+        }
+        Some(_) => store_failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_as_such_and_the_store_stays_usable() {
+        assert_eq!(failure(Some(ErrorCode::DiskFull), Stage::Open), Failure::Full);
+        assert_eq!(failure(Some(ErrorCode::DiskFull), Stage::Ended), Failure::Full);
+    }
+
+    #[test]
+    fn an_io_error_ends_the_store() {
+        assert_eq!(failure(Some(ErrorCode::SystemIoFailure), Stage::Ended), Failure::Dead);
+        assert_eq!(failure(Some(ErrorCode::SystemIoFailure), Stage::Open), Failure::Dead);
+    }
+
+    #[test]
+    fn a_commit_that_ended_in_another_error_is_unknown() {
+        assert_eq!(failure(Some(ErrorCode::DatabaseCorrupt), Stage::Ended), Failure::Unknown);
+        assert_eq!(failure(Some(ErrorCode::DatabaseCorrupt), Stage::Open), Failure::Dead);
+    }
+
+    #[test]
+    fn a_place_holds_its_log_and_its_position() {
+        for (number, at) in [(0, 1), (0, POSITION_MAX), (7, 42), (LOGS_MAX - 1, POSITION_MAX)] {
+            let place = place(number, Position(at));
+            assert!(place >= 0);
+            assert_eq!((place >> POSITION_BITS, position(place)), (number, Position(at)));
+        }
+    }
+}

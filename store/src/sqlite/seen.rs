@@ -1,0 +1,180 @@
+//! The keys that were seen: looked up by a short prefix, forgotten when their time is over or a scope has too many.
+//!
+//! Rows of a scope that nothing is added to are cleaned up in turn, a few with each append.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::ids::EventId;
+use ensue_engine::record::{Digest, Position};
+use ensue_engine::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::row::{Columns, Sum, array, count, id, integer};
+use crate::batch::SWEEP_KEYS_MIN;
+
+/// Why a key's row cannot be used.
+pub(super) enum SeenFault {
+    /// SQLite failed.
+    Sqlite(rusqlite::Error),
+    /// The row is not what was written.
+    Damaged(String),
+}
+
+impl From<rusqlite::Error> for SeenFault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Says where a key was seen.
+pub(super) fn find(connection: &Connection, log: i64, key: &DedupeKey) -> Result<Option<Seen>, SeenFault> {
+    let Some((scope, _)) = scope(connection, log, &key.scope)? else { return Ok(None) };
+    find_in(connection, scope, &key.hash)
+}
+
+/// Remembers the keys, and forgets what is due in their scopes and in one other.
+pub(super) fn remember(
+    connection: &Connection,
+    log: i64,
+    keys: &[(DedupeKey, Seen)],
+    now: Timestamp,
+    keys_max: u64,
+    turn: u64,
+) -> Result<(), SeenFault> {
+    let mut by_scope: BTreeMap<&str, Vec<(&Digest, &Seen)>> = BTreeMap::new();
+    for (key, seen) in keys {
+        by_scope.entry(&key.scope).or_default().push((&key.hash, seen));
+    }
+    for (name, keys) in &by_scope {
+        let (scope, kept) = match scope(connection, log, name)? {
+            Some(found) => found,
+            None => {
+                connection.prepare_cached("INSERT INTO scopes (log, name, keys) VALUES (?1, ?2, 0)")?.execute(params![log, name])?;
+                (connection.last_insert_rowid(), 0)
+            }
+        };
+        let mut kept = kept;
+        for (hash, seen) in keys {
+            kept += put(connection, scope, hash, seen)?;
+        }
+        kept -= sweep(connection, scope, now, SWEEP_KEYS_MIN.max(2 * keys.len()))?;
+        kept -= trim(connection, scope, kept.saturating_sub(keys_max))?;
+        set_count(connection, scope, kept)?;
+    }
+    sweep_another(connection, now, turn)
+}
+
+fn scope(connection: &Connection, log: i64, name: &str) -> rusqlite::Result<Option<(i64, u64)>> {
+    connection
+        .prepare_cached("SELECT number, keys FROM scopes WHERE log = ?1 AND name = ?2")?
+        .query_row(params![log, name], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.max(0).unsigned_abs())))
+        .optional()
+}
+
+fn set_count(connection: &Connection, scope: i64, keys: u64) -> rusqlite::Result<()> {
+    connection.prepare_cached("UPDATE scopes SET keys = ?2 WHERE number = ?1")?.execute(params![scope, keys.cast_signed()])?;
+    Ok(())
+}
+
+/// Gives how many rows there are more.
+fn put(connection: &Connection, scope: i64, hash: &Digest, seen: &Seen) -> Result<u64, SeenFault> {
+    // A key whose time is over may be accepted again; the newest place counts.
+    let older = connection
+        .prepare_cached("DELETE FROM seen WHERE scope = ?1 AND prefix = ?2 AND hash = ?3")?
+        .execute(params![scope, prefix(hash), hash.as_bytes()])?;
+    let position = integer("position", seen.position.0).map_err(SeenFault::Damaged)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO seen (scope, prefix, hash, position, event, content, until, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            scope,
+            prefix(hash),
+            hash.as_bytes(),
+            position,
+            seen.event.0.as_bytes(),
+            seen.content.as_bytes(),
+            seen.until.micros(),
+            sum(scope, hash, seen),
+        ])?;
+    Ok(u64::from(older == 0))
+}
+
+fn find_in(connection: &Connection, scope: i64, hash: &Digest) -> Result<Option<Seen>, SeenFault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT hash, position, event, content, until, sum FROM seen WHERE scope = ?1 AND prefix = ?2",
+    )?;
+    let mut rows = statement.query(params![scope, prefix(hash)])?;
+    while let Some(row) = rows.next()? {
+        let column = Columns(row);
+        let read = || -> Result<_, String> {
+            if column.blob(0, "hash")? != hash.as_bytes() {
+                return Ok(None);
+            }
+            let seen = Seen {
+                position: Position(count(column.integer(1, "position")?, "position")?),
+                event: EventId(id(column.blob(2, "event")?, "event")?),
+                content: Digest::from_bytes(array(column.blob(3, "content")?, "content")?),
+                until: Timestamp::from_micros(column.integer(4, "until")?),
+            };
+            if sum(scope, hash, &seen) != column.integer(5, "sum")? {
+                return Err("the sum over it does not fit".to_owned());
+            }
+            Ok(Some(seen))
+        };
+        let damaged = |why| SeenFault::Damaged(format!("the row of a key that was seen is damaged: {why}"));
+        if let Some(found) = read().map_err(damaged)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn prefix(hash: &Digest) -> i64 {
+    let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
+    i64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+fn sum(scope: i64, hash: &Digest, seen: &Seen) -> i64 {
+    let mut sum = Sum::default();
+    sum.integer(scope).bytes(hash.as_bytes()).integer(seen.position.0.cast_signed());
+    sum.bytes(seen.event.0.as_bytes()).bytes(seen.content.as_bytes()).integer(seen.until.micros()).done()
+}
+
+/// Forgets some keys whose time is over; gives how many.
+fn sweep(connection: &Connection, scope: i64, now: Timestamp, keys_max: usize) -> rusqlite::Result<u64> {
+    let gone = connection
+        .prepare_cached(
+            "DELETE FROM seen WHERE number IN \
+             (SELECT number FROM seen WHERE scope = ?1 AND until <= ?2 ORDER BY until LIMIT ?3)",
+        )?
+        .execute(params![scope, now.micros(), keys_max as i64])?;
+    Ok(gone as u64)
+}
+
+/// Forgets the oldest keys; gives how many.
+fn trim(connection: &Connection, scope: i64, keys: u64) -> rusqlite::Result<u64> {
+    if keys == 0 {
+        return Ok(0);
+    }
+    let gone = connection
+        .prepare_cached(
+            "DELETE FROM seen WHERE number IN (SELECT number FROM seen WHERE scope = ?1 ORDER BY until, number LIMIT ?2)",
+        )?
+        .execute(params![scope, keys.cast_signed()])?;
+    Ok(gone as u64)
+}
+
+fn sweep_another(connection: &Connection, now: Timestamp, turn: u64) -> Result<(), SeenFault> {
+    let newest: Option<i64> = connection.prepare_cached("SELECT max(number) FROM scopes")?.query_row([], |row| row.get(0))?;
+    let Some(newest) = newest.filter(|newest| *newest > 0) else { return Ok(()) };
+    let scope = (turn % newest.unsigned_abs()).cast_signed() + 1;
+    let gone = sweep(connection, scope, now, SWEEP_KEYS_MIN)?;
+    if gone > 0 {
+        connection
+            .prepare_cached("UPDATE scopes SET keys = max(0, keys - ?2) WHERE number = ?1")?
+            .execute(params![scope, gone.cast_signed()])?;
+    }
+    Ok(())
+}

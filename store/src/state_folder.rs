@@ -1,0 +1,333 @@
+//! What must not lie beside the data: a log's master key, and the place where its chain was last seen.
+//!
+//! Whoever takes or changes the data directory alone can open no secret, and cannot cut the newest records off unseen.
+
+use std::env;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::LogId;
+use ensue_engine::record::{Chain, Head, Position};
+use thiserror::Error;
+
+use crate::master_key::{MasterKey, MasterKeyError};
+use crate::sync;
+
+/// The folder `$XDG_STATE_HOME/ensue/<log id>` of a log.
+#[derive(Clone, Debug)]
+pub struct StateFolder {
+    path: PathBuf,
+}
+
+/// Says whether there is data that the key must open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// There is none: the key may be made.
+    New,
+    /// There is: the key must be there.
+    Existing,
+}
+
+/// Why the state folder cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StateFolderError {
+    /// Nobody says where it is.
+    #[error("neither XDG_STATE_HOME nor HOME is set, so there is no place outside the data directory for the master key")]
+    NoPlace,
+    /// The master key cannot be had.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// It cannot be used for another reason.
+    #[error("the state folder {} cannot be used: {source}", .path.display())]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The head in it was not written by this program.
+    #[error("{} does not hold the head of a log", .0.display())]
+    HeadMalformed(PathBuf),
+}
+
+impl Explain for StateFolderError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::NoPlace => "state-folder-unset",
+            Self::MasterKey(error) => error.slug(),
+            Self::Unusable { .. } => "state-folder-unusable",
+            Self::HeadMalformed(_) => "outside-head-malformed",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::NoPlace => Fault::Conflict,
+            Self::MasterKey(error) => error.fault(),
+            Self::Unusable { .. } => Fault::World,
+            Self::HeadMalformed(_) => Fault::Malformed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoPlace => Some("set HOME or XDG_STATE_HOME, or name the key's file with --master-key".to_owned()),
+            Self::MasterKey(error) => error.hint(),
+            Self::Unusable { .. } => None,
+            Self::HeadMalformed(path) => Some(format!(
+                "check the log with `ensue log verify`; where it is whole, move {} away and start again",
+                path.display()
+            )),
+        }
+    }
+}
+
+impl StateFolder {
+    /// Gives the folder of a log under the base that the environment names.
+    pub fn of(log: LogId) -> Result<Self, StateFolderError> {
+        let set = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let base = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
+        Ok(Self::under(&base.ok_or(StateFolderError::NoPlace)?, log))
+    }
+
+    /// Gives the folder of a log under `base`.
+    pub fn under(base: &Path, log: LogId) -> Self {
+        Self { path: base.join("ensue").join(log.to_string()) }
+    }
+
+    /// Gives the folder's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the path of the master key.
+    pub fn master_key_path(&self) -> PathBuf {
+        self.path.join("master.key")
+    }
+
+    /// Loads the master key. It is made only where there is no data yet: a new key would open nothing of what there is.
+    pub fn master_key(&self, data: Data) -> Result<MasterKey, StateFolderError> {
+        match (MasterKey::load(&self.master_key_path()), data) {
+            (Err(MasterKeyError::Missing(_)), Data::New) => {
+                self.make()?;
+                Ok(MasterKey::create(&self.master_key_path())?)
+            }
+            (loaded, Data::New | Data::Existing) => Ok(loaded?),
+        }
+    }
+
+    /// Opens the file that holds the outside head, making it where there is none.
+    pub fn outside_head(&self) -> Result<OutsideHead, StateFolderError> {
+        self.make()?;
+        OutsideHead::open(&self.path.join("head"))
+    }
+
+    fn make(&self) -> Result<(), StateFolderError> {
+        let unusable = |source: io::Error| StateFolderError::Unusable { path: self.path.clone(), source };
+        if self.path.exists() {
+            return Ok(());
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(unusable)?;
+        sync::sync_folder(self.path.parent().unwrap_or(Path::new("/"))).map_err(unusable)
+    }
+}
+
+/// The newest head of a log, kept outside its data directory.
+///
+/// The file has two lines of [`LINE_BYTES`], written in turn: a write that is cut short spoils one and leaves the other.
+#[derive(Debug)]
+pub struct OutsideHead {
+    path: PathBuf,
+    file: File,
+    next_line: u64,
+}
+
+/// How a head is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It outlives the process.
+    Written,
+    /// It outlives a power cut.
+    Synced,
+}
+
+/// A line is the position in 20 digits, the chain's hash in 64, the line's own check in 8, with spaces between and a newline.
+const LINE_BYTES: usize = 20 + 1 + 64 + 1 + 8 + 1;
+
+impl OutsideHead {
+    fn open(path: &Path) -> Result<Self, StateFolderError> {
+        let unusable = |source: io::Error| StateFolderError::Unusable { path: path.to_owned(), source };
+        let options = || File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file = options().map_err(unusable)?;
+        let mut head = Self { path: path.to_owned(), file, next_line: 0 };
+        let [first, second] = head.lines()?;
+        // The line that is older or spoilt is the next to be written.
+        head.next_line = match (first, second) {
+            (Some(first), Some(second)) => u64::from(first.position > second.position),
+            (Some(_), None) => 1,
+            (None, Some(_) | None) => 0,
+        };
+        Ok(head)
+    }
+
+    /// Gives the newest head that was written; none in a new file.
+    pub fn read(&self) -> Result<Option<Head>, StateFolderError> {
+        let lines = self.lines()?;
+        match lines.into_iter().flatten().max_by_key(|head| head.position) {
+            Some(head) => Ok(Some(head)),
+            None if self.size()? == 0 => Ok(None),
+            None => Err(StateFolderError::HeadMalformed(self.path.clone())),
+        }
+    }
+
+    /// Writes the head.
+    pub fn write(&mut self, head: Head, durability: Durability) -> Result<(), StateFolderError> {
+        let at = self.next_line * LINE_BYTES as u64;
+        self.file.write_all_at(line(head).as_bytes(), at).map_err(|source| self.unusable(source))?;
+        self.next_line = 1 - self.next_line;
+        match durability {
+            Durability::Written => Ok(()),
+            Durability::Synced => self.file.sync_data().map_err(|source| self.unusable(source)),
+        }
+    }
+
+    fn lines(&self) -> Result<[Option<Head>; 2], StateFolderError> {
+        let mut lines = [None; 2];
+        for (number, slot) in lines.iter_mut().enumerate() {
+            let mut bytes = [0; LINE_BYTES];
+            match self.file.read_exact_at(&mut bytes, (number * LINE_BYTES) as u64) {
+                Ok(()) => *slot = parse(&bytes),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                Err(source) => return Err(self.unusable(source)),
+            }
+        }
+        Ok(lines)
+    }
+
+    fn size(&self) -> Result<u64, StateFolderError> {
+        self.file.metadata().map(|about| about.len()).map_err(|source| self.unusable(source))
+    }
+
+    fn unusable(&self, source: io::Error) -> StateFolderError {
+        StateFolderError::Unusable { path: self.path.clone(), source }
+    }
+}
+
+fn line(head: Head) -> String {
+    let content = format!("{:020} {}", head.position.0, head.chain);
+    let check = check(&content);
+    format!("{content} {check}\n")
+}
+
+fn check(content: &str) -> String {
+    blake3::hash(content.as_bytes()).to_hex()[..8].to_owned()
+}
+
+fn parse(bytes: &[u8]) -> Option<Head> {
+    let text = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
+    let (content, found) = text.rsplit_once(' ')?;
+    let (position, chain) = content.split_once(' ')?;
+    let chain: Chain = chain.parse().ok()?;
+    let head = Head { position: Position(position.parse().ok()?), chain };
+    (check(content) == found).then_some(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::conformance::records::LOG;
+
+    fn head(position: u64) -> Head {
+        Head { position: Position(position), chain: Chain::from_bytes([position as u8; 32]) }
+    }
+
+    #[test]
+    fn the_key_is_made_at_the_first_start_and_found_at_the_next() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = StateFolder::under(base.path(), LOG);
+        let made = folder.master_key(Data::New).unwrap();
+        assert!(folder.master_key(Data::Existing).unwrap().id() == made.id());
+        assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_first_start_that_was_cut_short_goes_on_with_its_key() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = StateFolder::under(base.path(), LOG);
+        let made = folder.master_key(Data::New).unwrap();
+        assert!(folder.master_key(Data::New).unwrap().id() == made.id());
+    }
+
+    #[test]
+    fn existing_data_without_its_key_is_refused_and_no_key_is_made() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = StateFolder::under(base.path(), LOG);
+        let Err(refusal) = folder.master_key(Data::Existing) else { panic!("a key was made up") };
+        assert!(matches!(refusal, StateFolderError::MasterKey(MasterKeyError::Missing(_))), "{refusal}");
+        assert!(refusal.hint().unwrap().contains("backup"));
+        assert!(!folder.master_key_path().exists());
+    }
+
+    #[test]
+    fn the_newest_head_is_read_back() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = StateFolder::under(base.path(), LOG);
+        let mut outside = folder.outside_head().unwrap();
+        assert_eq!(outside.read().unwrap(), None);
+        for position in [3, 7, 8] {
+            outside.write(head(position), Durability::Written).unwrap();
+            assert_eq!(outside.read().unwrap(), Some(head(position)));
+            assert_eq!(folder.outside_head().unwrap().read().unwrap(), Some(head(position)));
+        }
+    }
+
+    #[test]
+    fn a_reopened_head_goes_on_over_the_older_line() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = StateFolder::under(base.path(), LOG);
+        for position in 1..=9 {
+            let mut outside = folder.outside_head().unwrap();
+            outside.write(head(position), Durability::Synced).unwrap();
+            let kept = outside.lines().unwrap();
+            assert!(kept.contains(&Some(head(position))), "{kept:?}");
+            assert!(position == 1 || kept.contains(&Some(head(position - 1))), "{kept:?}");
+        }
+    }
+
+    #[test]
+    fn a_write_that_was_cut_short_anywhere_leaves_the_head_before_it() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = StateFolder::under(base.path(), LOG);
+        let mut outside = folder.outside_head().unwrap();
+        outside.write(head(7), Durability::Written).unwrap();
+        outside.write(head(8), Durability::Written).unwrap();
+        let before = fs::read(folder.path().join("head")).unwrap();
+        let next = line(head(9));
+        for length in 0..LINE_BYTES {
+            let mut torn = before.clone();
+            torn[..length].copy_from_slice(&next.as_bytes()[..length]);
+            fs::write(folder.path().join("head"), torn).unwrap();
+            let read = folder.outside_head().unwrap().read().unwrap();
+            assert!(read == Some(head(8)) || (length == LINE_BYTES - 1 && read == Some(head(9))), "{length}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_head_is_not_taken_for_a_new_file() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = StateFolder::under(base.path(), LOG);
+        folder.outside_head().unwrap();
+        for content in ["x", "00000000000000000007", &"x".repeat(2 * LINE_BYTES)] {
+            fs::write(folder.path().join("head"), content).unwrap();
+            let read = folder.outside_head().unwrap().read();
+            assert!(matches!(read, Err(StateFolderError::HeadMalformed(_))), "{content}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Making files last: a file that was written beside and renamed is there whole or not at all, also after a power cut.
+//!
+//! It knows nothing of what the files hold.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Makes the names in a folder last.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Puts `content` in the place of what stands at `path`, whole or not at all, readable by the owner only.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = folder.join(name);
+    let mut file = create_private(&beside, Existing::Replaced)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    sync_folder(folder)
+}
+
+/// What becomes of a file that is there.
+pub(crate) enum Existing {
+    /// It is emptied.
+    Replaced,
+    /// It is an error.
+    Kept,
+}
+
+/// Creates a file that its owner alone can read.
+pub(crate) fn create_private(path: &Path, existing: Existing) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = File::options();
+    options.write(true).mode(0o600);
+    match existing {
+        Existing::Replaced => options.create(true).truncate(true),
+        Existing::Kept => options.create_new(true),
+    };
+    options.open(path)
+}

@@ -1,0 +1,181 @@
+//! Walking a log from its beginning: is every record the one that was written, in its place, with its body?
+//!
+//! It does not fold the records and judges nothing that they mean.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ports::{LogError, LogReader, ReadLimit};
+use ensue_engine::record::{Body, ChainError, Digest, Head, Position, Record, Revision, StreamId, verify_link};
+use thiserror::Error;
+
+use crate::encode::{EncodingError, plain};
+
+/// How many streams' newest revisions are remembered; those of others are looked up.
+const STREAMS_MAX: usize = 1_000_000;
+
+/// A log that is as it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Its newest position, and the chain's hash there.
+    pub head: Head,
+    /// How many records were walked.
+    pub records: u64,
+    /// How many bodies were compared with their digests.
+    pub bodies: u64,
+}
+
+/// Where and how a log is not as it was written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// A record was changed, moved, added or removed.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// A record or the file cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A body was changed in a way that cannot even be decoded.
+    #[error("the body of the record at position {at} is not the one that was written: {why}")]
+    Body {
+        /// The position of the record.
+        at: Position,
+        /// What is wrong with it.
+        why: EncodingError,
+    },
+    /// A stream has a gap, or a revision twice.
+    #[error("the record at position {at} has revision {found} of {stream}, {expected} should follow there")]
+    Revision {
+        /// The position of the record.
+        at: Position,
+        /// Its stream.
+        stream: StreamId,
+        /// The revision that should stand there.
+        expected: Revision,
+        /// The revision that stands there.
+        found: Revision,
+    },
+    /// The records end elsewhere than the head says.
+    #[error("the records end at position {}, the head of the log says {}: records were cut off or added", .found.position, .head.position)]
+    Head {
+        /// What the head says.
+        head: Head,
+        /// Where the records end.
+        found: Head,
+    },
+    /// The log ends before the place where it was last seen from outside.
+    #[error("the log ends at position {found}, but it was seen at {}: its newest records were cut off", .seen.position)]
+    Cut {
+        /// Where it was seen.
+        seen: Head,
+        /// Where it ends.
+        found: Position,
+    },
+    /// The log is another one than was last seen from outside.
+    #[error("the record at position {at} is not the one that was seen there: the log was rewritten")]
+    Rewritten {
+        /// The position.
+        at: Position,
+    },
+}
+
+impl Explain for VerifyError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Chain(_) | Self::Log(_) | Self::Body { .. } | Self::Revision { .. } => "log-damaged",
+            Self::Head { .. } | Self::Cut { .. } => "log-cut",
+            Self::Rewritten { .. } => "log-rewritten",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::World
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("keep a copy of the data directory as it is, restore the last backup, and look for who or what changed the file".to_owned())
+    }
+}
+
+/// Walks the log from its first record to its head and tells `progress` after each stretch. `seen` is the head that was kept
+/// outside the data directory, where there is one: without it, a tail that was cut off together with the head goes unseen.
+pub fn verify(reader: &dyn LogReader, seen: Option<Head>, mut progress: impl FnMut(Position)) -> Result<Verified, VerifyError> {
+    // What is appended while this walks is the next walk's.
+    let end = reader.head()?;
+    let mut walk = Walk { head: Head::default(), bodies: 0, streams: BTreeMap::new() };
+    while walk.head.position < end.position {
+        let records = reader.read(walk.head.position, ReadLimit::default())?;
+        if records.is_empty() {
+            break;
+        }
+        for record in records.iter().take_while(|record| record.position <= end.position) {
+            walk.step(reader, record)?;
+            if seen.is_some_and(|seen| seen.position == record.position && seen.chain != record.chain) {
+                return Err(VerifyError::Rewritten { at: record.position });
+            }
+        }
+        progress(walk.head.position);
+    }
+    if walk.head != end {
+        return Err(VerifyError::Head { head: end, found: walk.head });
+    }
+    match seen {
+        Some(seen) if seen.position > walk.head.position => Err(VerifyError::Cut { seen, found: walk.head.position }),
+        Some(_) | None => Ok(Verified { head: walk.head, records: walk.head.position.0, bodies: walk.bodies }),
+    }
+}
+
+struct Walk {
+    head: Head,
+    bodies: u64,
+    streams: BTreeMap<StreamId, Revision>,
+}
+
+impl Walk {
+    fn step(&mut self, reader: &dyn LogReader, record: &Record) -> Result<(), VerifyError> {
+        self.head = verify_link(self.head, record)?;
+        if let Some(body) = &record.body {
+            self.bodies += u64::from(compare(record.position, body)?);
+        }
+        let newest = match self.streams.get(&record.stream) {
+            Some(newest) => *newest,
+            None if record.revision <= Revision(1) => Revision(0),
+            None => predecessor(reader, record)?,
+        };
+        if newest.next() != record.revision {
+            return Err(VerifyError::Revision {
+                at: record.position,
+                stream: record.stream.clone(),
+                expected: newest.next(),
+                found: record.revision,
+            });
+        }
+        if self.streams.len() >= STREAMS_MAX {
+            self.streams.clear();
+        }
+        self.streams.insert(record.stream.clone(), record.revision);
+        Ok(())
+    }
+}
+
+/// Compares a body with its digest; says whether there was content to compare.
+fn compare(at: Position, body: &Body) -> Result<bool, VerifyError> {
+    match plain(body) {
+        Ok(Some(plain)) if Digest::of(&plain) != body.digest => Err(ChainError::Body { at }.into()),
+        Ok(plain) => Ok(plain.is_some()),
+        // It can be compared where its key is.
+        Err(EncodingError::Sealed(_)) => Ok(false),
+        Err(why) => Err(VerifyError::Body { at, why }),
+    }
+}
+
+/// Looks up whether the revision before the record's own stands before it.
+fn predecessor(reader: &dyn LogReader, record: &Record) -> Result<Revision, VerifyError> {
+    let before = Revision(record.revision.0.saturating_sub(2));
+    let found = reader.read_stream(&record.stream, before, ReadLimit { records: 1, bytes: 0 })?;
+    let newest = found.first().filter(|found| found.position < record.position);
+    Ok(newest.map_or(Revision(0), |found| found.revision))
+}
+
+#[cfg(test)]
+mod tests;
