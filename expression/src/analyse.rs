@@ -75,11 +75,7 @@ impl Literal {
         }
     }
 
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the casts saturate, and only an exact result is taken"
-    )]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the casts saturate, and only an exact result is taken")]
     fn of_double(value: f64) -> Option<Self> {
         if value.is_nan() {
             return None;
@@ -144,11 +140,7 @@ pub(crate) fn reads(tree: &Expr) -> Vec<Path> {
 fn note_reads(expr: &Expr, paths: &mut Vec<Path>) {
     let (access, chain) = match &expr.kind {
         Kind::Root(name) => {
-            paths.push(Path {
-                segments: vec![name.to_string()],
-                span: expr.span.range(),
-                access: Access::Required,
-            });
+            paths.push(Path { segments: vec![name.to_string()], span: expr.span.range(), access: Access::Required });
             return;
         }
         Kind::Chain(chain) => (Access::Required, chain),
@@ -180,11 +172,7 @@ pub(crate) fn path_of(chain: &Chain) -> Option<(Path, usize)> {
     let Kind::Root(root) = &chain.base.kind else {
         return None;
     };
-    let mut path = Path {
-        segments: vec![root.to_string()],
-        span: chain.base.span.range(),
-        access: Access::Required,
-    };
+    let mut path = Path { segments: vec![root.to_string()], span: chain.base.span.range(), access: Access::Required };
     let mut links = 0;
     for link in &chain.links {
         let (name, presence) = match &link.kind {
@@ -193,11 +181,7 @@ pub(crate) fn path_of(chain: &Chain) -> Option<(Path, usize)> {
                 Kind::Literal(ast::Literal::String(name)) => (name.to_string(), presence),
                 _ => break,
             },
-            LinkKind::Call(_)
-            | LinkKind::Loop(_)
-            | LinkKind::Or(_)
-            | LinkKind::OrValue(_)
-            | LinkKind::OptMap { .. } => break,
+            LinkKind::Call(_) | LinkKind::Loop(_) | LinkKind::Or(_) | LinkKind::OrValue(_) | LinkKind::OptMap { .. } => break,
         };
         if *presence == Presence::Optional {
             path.access = Access::Optional;

@@ -12,12 +12,7 @@ use crate::value::{Type, Value};
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 /// The value of `one operator other`.
-pub(crate) fn apply<'a>(
-    operator: Operator,
-    one: &Value<'a>,
-    other: &Value<'a>,
-    budget: &mut Budget,
-) -> Result<Value<'a>, Fault> {
+pub(crate) fn apply<'a>(operator: Operator, one: &Value<'a>, other: &Value<'a>, budget: &mut Budget) -> Result<Value<'a>, Fault> {
     match (one, other) {
         (Value::Int(one), Value::Int(other)) => {
             let value = match operator {
@@ -81,15 +76,16 @@ fn add<'a>(one: &Value<'a>, other: &Value<'a>, budget: &mut Budget) -> Result<Va
         (Value::Timestamp(moment), Value::Duration(span)) | (Value::Duration(span), Value::Timestamp(moment)) => {
             shifted(moment, Some(*span))
         }
-        (Value::Duration(one), Value::Duration(other)) => one
-            .checked_add(*other)
-            .map(Value::Duration)
-            .ok_or_else(|| overflow(Operator::Add, Type::Duration)),
+        (Value::Duration(one), Value::Duration(other)) => {
+            one.checked_add(*other).map(Value::Duration).ok_or_else(|| overflow(Operator::Add, Type::Duration))
+        }
         _ if one.kind() == Type::List && other.kind() == Type::List => {
             let mut items = Vec::new();
-            for item in Elements::of(one).chain(Elements::of(other)) {
-                budget.charge(1)?;
-                items.push(item);
+            for list in [one, other] {
+                let mut elements = Elements::of(list);
+                while let Some(item) = elements.next(budget)? {
+                    items.push(item);
+                }
             }
             Value::made_list(items)
         }
@@ -105,10 +101,9 @@ fn subtract<'a>(one: &Value<'a>, other: &Value<'a>) -> Result<Value<'a>, Fault> 
             .num_nanoseconds()
             .map(Value::Duration)
             .ok_or_else(|| overflow(Operator::Subtract, Type::Duration)),
-        (Value::Duration(one), Value::Duration(other)) => one
-            .checked_sub(*other)
-            .map(Value::Duration)
-            .ok_or_else(|| overflow(Operator::Subtract, Type::Duration)),
+        (Value::Duration(one), Value::Duration(other)) => {
+            one.checked_sub(*other).map(Value::Duration).ok_or_else(|| overflow(Operator::Subtract, Type::Duration))
+        }
         _ => Err(unfit(Operator::Subtract, one.kind(), other.kind())),
     }
 }
@@ -116,15 +111,9 @@ fn subtract<'a>(one: &Value<'a>, other: &Value<'a>) -> Result<Value<'a>, Fault> 
 /// `-value`
 pub(crate) fn negate<'a>(value: &Value<'a>) -> Result<Value<'a>, Fault> {
     match value {
-        Value::Int(value) => value
-            .checked_neg()
-            .map(Value::Int)
-            .ok_or_else(|| overflow(Operator::Subtract, Type::Int)),
+        Value::Int(value) => value.checked_neg().map(Value::Int).ok_or_else(|| overflow(Operator::Subtract, Type::Int)),
         Value::Double(value) => Ok(Value::Double(-value)),
-        other => Err(fault(
-            ErrorKind::Type,
-            format!("`-` stands before an int or a double, not before {}", other.kind()),
-        )),
+        other => Err(fault(ErrorKind::Type, format!("`-` stands before an int or a double, not before {}", other.kind()))),
     }
 }
 
@@ -150,25 +139,17 @@ fn nonzero(is_nonzero: bool, what: &str) -> Result<(), Fault> {
 }
 
 fn overflow(operator: Operator, kind: Type) -> Fault {
-    fault(
-        ErrorKind::Overflow,
-        format!("the result of `{}` is out of the range of {kind}", operator.symbol()),
-    )
+    fault(ErrorKind::Overflow, format!("the result of `{}` is out of the range of {kind}", operator.symbol()))
 }
 
 fn unfit(operator: Operator, one: Type, other: Type) -> Fault {
-    let error = fault(
-        ErrorKind::Type,
-        format!("`{}` does not take {one} and {other}", operator.symbol()),
-    );
+    let error = fault(ErrorKind::Type, format!("`{}` does not take {one} and {other}", operator.symbol()));
     let is_number = |kind| matches!(kind, Type::Int | Type::Uint | Type::Double);
     if is_number(one) && is_number(other) && operator != Operator::Remainder {
         return error.hint("convert one of them: `double(x)`, `int(x)` or `uint(x)`");
     }
     match (operator, one, other) {
-        (Operator::Add, Type::String, _) | (Operator::Add, _, Type::String) => {
-            error.hint("make the other a string: `string(x)`")
-        }
+        (Operator::Add, Type::String, _) | (Operator::Add, _, Type::String) => error.hint("make the other a string: `string(x)`"),
         (Operator::Remainder, Type::Double, _) => error.hint("convert it: `int(x)`"),
         _ => error,
     }

@@ -22,10 +22,7 @@ impl Span {
     }
 
     pub(crate) fn to(self, end: Span) -> Span {
-        Span {
-            start: self.start,
-            end: end.end,
-        }
+        Span { start: self.start, end: end.end }
     }
 }
 
@@ -110,8 +107,14 @@ pub(crate) struct Link {
 
 #[derive(Debug)]
 pub(crate) enum LinkKind {
-    Field { name: Box<str>, presence: Presence },
-    Index { index: Box<Expr>, presence: Presence },
+    Field {
+        name: Box<str>,
+        presence: Presence,
+    },
+    Index {
+        index: Box<Expr>,
+        presence: Presence,
+    },
     Call(Box<Call>),
     Loop(Box<Loop>),
     /// `.or(other)`: the other optional, evaluated only if this one is absent.
@@ -119,7 +122,10 @@ pub(crate) enum LinkKind {
     /// `.orValue(other)`: the other value, evaluated only if this one is absent.
     OrValue(Box<Expr>),
     /// `.optMap(x, body)`
-    OptMap { body: Box<Expr>, flatness: Flatness },
+    OptMap {
+        body: Box<Expr>,
+        flatness: Flatness,
+    },
 }
 
 /// What becomes of a field that is not there.
@@ -247,21 +253,13 @@ impl Expr {
             Kind::Chain(chain) | Kind::Has(chain) => chain.children(),
             Kind::Call(call) => call.arguments.iter().collect(),
             Kind::List(elements) => elements.iter().map(|element| &element.value).collect(),
-            Kind::Map(entries) => entries
-                .iter()
-                .flat_map(|entry| [&entry.key, &entry.value])
-                .collect(),
+            Kind::Map(entries) => entries.iter().flat_map(|entry| [&entry.key, &entry.value]).collect(),
             Kind::All(operands) | Kind::Any(operands) => operands.iter().collect(),
             Kind::Not(operand, _) | Kind::Negate(operand, _) => vec![operand],
-            Kind::Fold(fold) => std::iter::once(&fold.first)
-                .chain(fold.rest.iter().map(|(_, operand)| operand))
-                .collect(),
-            Kind::Choose(choose) => choose
-                .branches
-                .iter()
-                .flat_map(|(condition, then)| [condition, then])
-                .chain([&choose.otherwise])
-                .collect(),
+            Kind::Fold(fold) => std::iter::once(&fold.first).chain(fold.rest.iter().map(|(_, operand)| operand)).collect(),
+            Kind::Choose(choose) => {
+                choose.branches.iter().flat_map(|(condition, then)| [condition, then]).chain([&choose.otherwise]).collect()
+            }
             Kind::Bind(parts) => vec![&parts.0, &parts.1],
         }
     }
@@ -269,9 +267,7 @@ impl Expr {
 
 impl Chain {
     pub(crate) fn children(&self) -> Vec<&Expr> {
-        std::iter::once(&self.base)
-            .chain(self.links.iter().flat_map(Link::children))
-            .collect()
+        std::iter::once(&self.base).chain(self.links.iter().flat_map(Link::children)).collect()
     }
 }
 
@@ -281,11 +277,7 @@ impl Link {
             LinkKind::Field { .. } => Vec::new(),
             LinkKind::Index { index, .. } => vec![index],
             LinkKind::Call(call) => call.arguments.iter().collect(),
-            LinkKind::Loop(turns) => turns
-                .filter
-                .iter()
-                .chain([&turns.body])
-                .collect(),
+            LinkKind::Loop(turns) => turns.filter.iter().chain([&turns.body]).collect(),
             LinkKind::Or(other) | LinkKind::OrValue(other) => vec![other],
             LinkKind::OptMap { body, .. } => vec![body],
         }

@@ -32,12 +32,7 @@ impl Default for Budget {
 impl Budget {
     /// A budget of `steps_max` steps, and [`EVALUATION_BYTES_MAX`] bytes read or made.
     pub fn steps(steps_max: u64) -> Self {
-        Self {
-            steps_spent: 0,
-            steps_max,
-            bytes_spent: 0,
-            bytes_max: EVALUATION_BYTES_MAX,
-        }
+        Self { steps_spent: 0, steps_max, bytes_spent: 0, bytes_max: EVALUATION_BYTES_MAX }
     }
 
     /// The steps used up to now.
@@ -72,19 +67,13 @@ impl Budget {
 
     #[cold]
     fn out_of_steps(&self) -> Fault {
-        fault(
-            ErrorKind::Budget,
-            format!("takes more than {} steps", self.steps_max),
-        )
-        .hint("narrow the lists it loops over, or split it into smaller expressions")
+        fault(ErrorKind::Budget, format!("takes more than {} steps", self.steps_max))
+            .hint("narrow the lists it loops over, or split it into smaller expressions")
     }
 
     #[cold]
     fn out_of_bytes(&self) -> Fault {
-        fault(
-            ErrorKind::Budget,
-            format!("reads or makes more than {} bytes", self.bytes_max),
-        )
-        .hint("read the field that is needed rather than the whole document")
+        fault(ErrorKind::Budget, format!("reads or makes more than {} bytes", self.bytes_max))
+            .hint("read the field that is needed rather than the whole document")
     }
 }

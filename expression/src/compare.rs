@@ -11,6 +11,8 @@ use crate::value::{Type, Value};
 
 /// How deep two values may nest where they are compared.
 const COMPARE_DEPTH_MAX: u32 = 320;
+/// Keys or elements of a document that are passed for one step.
+const LOOKS_PER_STEP: u64 = 16;
 
 /// Whether two values are equal; values of different kinds are not.
 pub(crate) fn equal(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget) -> Result<bool, Fault> {
@@ -40,9 +42,7 @@ fn equal_at(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget, depth: u32)
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         },
-        (Value::Int(_) | Value::Uint(_) | Value::Double(_), _) => {
-            numeric_order(one, other) == Some(Ordering::Equal)
-        }
+        (Value::Int(_) | Value::Uint(_) | Value::Double(_), _) => numeric_order(one, other) == Some(Ordering::Equal),
         (Value::List(_) | Value::Map(_) | Value::Json(_), _) => match (one.kind(), other.kind()) {
             (Type::List, Type::List) => lists_equal(one, other, budget, deeper(depth)?)?,
             (Type::Map, Type::Map) => maps_equal(one, other, budget, deeper(depth)?)?,
@@ -64,10 +64,7 @@ fn equal_at(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget, depth: u32)
 
 fn deeper(depth: u32) -> Result<u32, Fault> {
     if depth >= COMPARE_DEPTH_MAX {
-        return Err(fault(
-            ErrorKind::Budget,
-            format!("the values to compare nest deeper than {COMPARE_DEPTH_MAX} levels"),
-        ));
+        return Err(fault(ErrorKind::Budget, format!("the values to compare nest deeper than {COMPARE_DEPTH_MAX} levels")));
     }
     Ok(depth + 1)
 }
@@ -75,8 +72,7 @@ fn deeper(depth: u32) -> Result<u32, Fault> {
 fn lists_equal(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget, depth: u32) -> Result<bool, Fault> {
     let (mut ones, mut others) = (Elements::of(one), Elements::of(other));
     loop {
-        budget.charge(1)?;
-        match (ones.next(), others.next()) {
+        match (ones.next(budget)?, others.next(budget)?) {
             (None, None) => return Ok(true),
             (Some(one), Some(other)) if equal_at(&one, &other, budget, depth)? => {}
             _ => return Ok(false),
@@ -113,25 +109,20 @@ impl<'v, 'a> Elements<'v, 'a> {
             _ => Self::Nothing,
         }
     }
-}
 
-impl<'a> Iterator for Elements<'_, 'a> {
-    type Item = Value<'a>;
-
-    fn next(&mut self) -> Option<Value<'a>> {
+    /// The next element, for a step.
+    pub(crate) fn next(&mut self, budget: &mut Budget) -> Result<Option<Value<'a>>, Fault> {
+        budget.charge(1)?;
         match self {
-            Self::Made(items) => items.next().cloned(),
-            Self::Json(items) => items.next().map(Value::from),
-            Self::Nothing => None,
+            Self::Made(items) => Ok(items.next().cloned()),
+            Self::Json(items) => items.next().map(|node| read(node, budget)).transpose(),
+            Self::Nothing => Ok(None),
         }
     }
 }
 
 /// A map's entries in the order of their keys; nothing for any other value.
-pub(crate) fn sorted_entries<'a>(
-    value: &Value<'a>,
-    budget: &mut Budget,
-) -> Result<Vec<(Value<'a>, Value<'a>)>, Fault> {
+pub(crate) fn sorted_entries<'a>(value: &Value<'a>, budget: &mut Budget) -> Result<Vec<(Value<'a>, Value<'a>)>, Fault> {
     match value {
         Value::Map(map) => {
             budget.charge(map.entries().len() as u64)?;
@@ -146,7 +137,7 @@ pub(crate) fn sorted_entries<'a>(
                     std::borrow::Cow::Borrowed(key) => Value::from(key),
                     std::borrow::Cow::Owned(key) => Value::shared(key),
                 };
-                entries.push((key, Value::from(value)));
+                entries.push((key, read(value, budget)?));
             }
             entries.sort_by(|one, other| key_order(&one.0, &other.0));
             Ok(entries)
@@ -172,15 +163,13 @@ pub(crate) fn order(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget) -> 
         (Value::Bool(one), Value::Bool(other)) => Some(one.cmp(other)),
         (Value::Timestamp(one), Value::Timestamp(other)) => Some(one.cmp(other)),
         (Value::Duration(one), Value::Duration(other)) => Some(one.cmp(other)),
-        (
-            Value::Int(_) | Value::Uint(_) | Value::Double(_),
-            Value::Int(_) | Value::Uint(_) | Value::Double(_),
-        ) => numeric_order(one, other),
+        (Value::Double(one), Value::Double(other)) => one.partial_cmp(other),
+        // The specification orders across types as doubles, though it keeps equality exact.
+        (Value::Double(one), Value::Int(_) | Value::Uint(_)) => one.partial_cmp(&rounded(other)),
+        (Value::Int(_) | Value::Uint(_), Value::Double(other)) => rounded(one).partial_cmp(other),
+        (Value::Int(_) | Value::Uint(_), Value::Int(_) | Value::Uint(_)) => numeric_order(one, other),
         _ => {
-            return Err(fault(
-                ErrorKind::Type,
-                format!("{} and {} have no order", one.kind(), other.kind()),
-            ));
+            return Err(fault(ErrorKind::Type, format!("{} and {} have no order", one.kind(), other.kind())));
         }
     })
 }
@@ -199,9 +188,7 @@ pub(crate) fn key_order(one: &Value<'_>, other: &Value<'_>) -> Ordering {
         (Value::String(one), Value::String(other)) => (**one).cmp(&**other),
         (Value::Bool(one), Value::Bool(other)) => one.cmp(other),
         // An undefined double is no key, so where it stands does not matter: nothing is equal to it.
-        _ if rank(one) == 1 && rank(other) == 1 => {
-            numeric_order(one, other).unwrap_or(Ordering::Less)
-        }
+        _ if rank(one) == 1 && rank(other) == 1 => numeric_order(one, other).unwrap_or(Ordering::Less),
         _ => rank(one).cmp(&rank(other)),
     }
 }
@@ -213,6 +200,15 @@ pub(crate) fn numeric_order(one: &Value<'_>, other: &Value<'_>) -> Option<Orderi
         (Value::Double(one), _) => whole_to_double(whole(other)?, *one).map(Ordering::reverse),
         (_, Value::Double(other)) => whole_to_double(whole(one)?, *other),
         _ => Some(whole(one)?.cmp(&whole(other)?)),
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "the nearest double is what is compared")]
+fn rounded(value: &Value<'_>) -> f64 {
+    match value {
+        Value::Int(value) => *value as f64,
+        Value::Uint(value) => *value as f64,
+        _ => f64::NAN,
     }
 }
 
@@ -238,11 +234,7 @@ fn whole_to_double(whole: i128, double: f64) -> Option<Ordering> {
         return Some(Ordering::Greater);
     }
     let truncated = double.trunc();
-    Some(
-        whole
-            .cmp(&(truncated as i128))
-            .then_with(|| 0.0.partial_cmp(&(double - truncated)).unwrap_or(Ordering::Equal)),
-    )
+    Some(whole.cmp(&(truncated as i128)).then_with(|| 0.0.partial_cmp(&(double - truncated)).unwrap_or(Ordering::Equal)))
 }
 
 /// Whether `needle` is an element of the list, or a key of the map, `hay`.
@@ -257,24 +249,33 @@ pub(crate) fn contains(hay: &Value<'_>, needle: &Value<'_>, budget: &mut Budget)
             _ => Ok(false),
         },
         Value::List(_) | Value::Json(_) => {
-            for element in Elements::of(hay) {
-                budget.charge(1)?;
+            let mut elements = Elements::of(hay);
+            while let Some(element) = elements.next(budget)? {
                 if equal(&element, needle, budget)? {
                     return Ok(true);
                 }
             }
             Ok(false)
         }
-        other => Err(fault(
-            ErrorKind::Type,
-            format!("`in` looks into a list or a map, not into {}", other.kind()),
-        )),
+        other => Err(fault(ErrorKind::Type, format!("`in` looks into a list or a map, not into {}", other.kind()))),
     }
 }
 
-/// The field of a JSON object, charged by the object's size: a look-up in the document is linear.
-pub(crate) fn look_up<'a>(node: Node<'a>, name: &str, budget: &mut Budget) -> Result<Option<Node<'a>>, Fault> {
-    // 4 KiB of document are about a hundred keys.
-    budget.charge(node.raw_len() as u64 >> 12)?;
-    Ok(node.get(name))
+/// The field of a JSON object, charged by the keys that had to be looked at: a look-up in the document is linear.
+pub(crate) fn look_up<'a>(node: Node<'a>, name: &str, budget: &mut Budget) -> Result<Option<Value<'a>>, Fault> {
+    let (found, looked_at) = node.find(name);
+    budget.charge(looked_at / LOOKS_PER_STEP)?;
+    found.map(|node| read(node, budget)).transpose()
+}
+
+/// The element of a JSON array, charged by the elements before it.
+pub(crate) fn element<'a>(node: Node<'a>, position: usize, budget: &mut Budget) -> Result<Option<Value<'a>>, Fault> {
+    budget.charge(node.raw_len().min(position) as u64 / LOOKS_PER_STEP)?;
+    node.at(position).map(|node| read(node, budget)).transpose()
+}
+
+/// The value of a part of a document, charged where it must be copied.
+pub(crate) fn read<'a>(node: Node<'a>, budget: &mut Budget) -> Result<Value<'a>, Fault> {
+    budget.charge_bytes(node.copied_len())?;
+    Ok(Value::from(node))
 }

@@ -22,11 +22,7 @@ pub struct CompileError {
 
 impl CompileError {
     pub(crate) fn new(message: impl Into<String>, span: Range<usize>) -> Box<Self> {
-        Box::new(Self {
-            message: message.into(),
-            span,
-            hint: None,
-        })
+        Box::new(Self { message: message.into(), span, hint: None })
     }
 
     pub(crate) fn hint(mut self: Box<Self>, hint: impl Into<String>) -> Box<Self> {
@@ -85,12 +81,7 @@ pub struct EvaluationError {
 pub(crate) type Fault = Box<EvaluationError>;
 
 pub(crate) fn fault(kind: ErrorKind, message: impl Into<String>) -> Fault {
-    Box::new(EvaluationError {
-        kind,
-        message: message.into(),
-        span: 0..0,
-        hint: None,
-    })
+    Box::new(EvaluationError { kind, message: message.into(), span: 0..0, hint: None })
 }
 
 impl EvaluationError {

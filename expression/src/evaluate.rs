@@ -27,13 +27,7 @@ pub(crate) struct Evaluation<'s, 'a> {
 
 impl<'s, 'a> Evaluation<'s, 'a> {
     pub(crate) fn new(source: &'s str, scope: &'s Scope<'a>, budget: &'s mut Budget) -> Self {
-        Self {
-            source,
-            scope,
-            budget,
-            locals: Vec::new(),
-            patterns: PatternCache::default(),
-        }
+        Self { source, scope, budget, locals: Vec::new(), patterns: PatternCache::default() }
     }
 
     /// The value of `expr`; an error names the smallest part that erred.
@@ -80,9 +74,7 @@ impl<'s, 'a> Evaluation<'s, 'a> {
 
     #[inline(never)]
     fn root(&mut self, expr: &'a Expr, name: &str) -> Result<Value<'a>, Fault> {
-        self.scope.get(name).cloned().ok_or_else(|| {
-            fault(ErrorKind::Missing, format!("`{name}` has no value here")).at(expr.span.range())
-        })
+        self.scope.get(name).cloned().ok_or_else(|| fault(ErrorKind::Missing, format!("`{name}` has no value here")).at(expr.span.range()))
     }
 
     /// False as soon as one operand is; an error only if none is false.
@@ -123,9 +115,7 @@ impl<'s, 'a> Evaluation<'s, 'a> {
         let mut value = self.value(&fold.first)?;
         for (operator, operand) in &fold.rest {
             let other = self.value(operand)?;
-            value = self.binary(*operator, &value, &other).map_err(|fault| {
-                fault.at(fold.first.span.to(operand.span).range())
-            })?;
+            value = self.binary(*operator, &value, &other).map_err(|fault| fault.at(fold.first.span.to(operand.span).range()))?;
         }
         Ok(value)
     }
@@ -212,11 +202,7 @@ impl<'s, 'a> Evaluation<'s, 'a> {
 fn present<'a>(value: &Value<'a>, expr: &Expr) -> Result<Option<Value<'a>>, Fault> {
     match value {
         Value::Optional(value) => Ok(value.as_deref().cloned()),
-        other => Err(fault(
-            ErrorKind::Type,
-            format!("`?` takes an optional, not {}", other.kind()),
-        )
-        .at(expr.span.range())),
+        other => Err(fault(ErrorKind::Type, format!("`?` takes an optional, not {}", other.kind())).at(expr.span.range())),
     }
 }
 

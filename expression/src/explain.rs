@@ -7,12 +7,15 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::analyse::{self, Access};
-use crate::ast::{Expr, Kind};
+use crate::ast::{Choose, Expr, Kind, Times};
 use crate::budget::Budget;
 use crate::error::{EvaluationError, Fault};
 use crate::evaluate::Evaluation;
 use crate::expression::Scope;
 use crate::value::Value;
+
+/// How deep parts hang below each other; what nests deeper is shown whole.
+const PARTS_DEPTH_MAX: usize = 16;
 
 /// What an expression gave, and why.
 #[derive(Clone, Debug)]
@@ -153,8 +156,7 @@ impl fmt::Display for Part {
         if self.readings.is_empty() {
             return Ok(());
         }
-        let readings: Vec<_> =
-            self.readings.iter().map(|reading| format!("{} = {}", reading.path, reading.value)).collect();
+        let readings: Vec<_> = self.readings.iter().map(|reading| format!("{} = {}", reading.path, reading.value)).collect();
         write!(f, "   ({})", readings.join(", "))
     }
 }
@@ -167,7 +169,7 @@ impl fmt::Display for Explanation {
 
 /// Evaluates every part of the tree by itself.
 pub(crate) fn explain<'a>(source: &str, tree: &'a Expr, scope: &Scope<'a>, budget: &mut Budget) -> Explanation {
-    let mut explainer = Explainer { source, scope, budget };
+    let mut explainer = Explainer { source, scope, budget, depth: 0 };
     Explanation { root: explainer.part(tree) }
 }
 
@@ -175,52 +177,71 @@ struct Explainer<'s, 'a> {
     source: &'s str,
     scope: &'s Scope<'a>,
     budget: &'s mut Budget,
+    /// The parts around the present one.
+    depth: usize,
 }
 
 impl<'a> Explainer<'_, 'a> {
     fn part(&mut self, expr: &'a Expr) -> Part {
-        match &expr.kind {
+        if self.depth == PARTS_DEPTH_MAX {
+            return self.leaf(expr);
+        }
+        self.depth += 1;
+        let part = match &expr.kind {
             Kind::All(operands) => self.junction(expr, operands, Shape::All),
             Kind::Any(operands) => self.junction(expr, operands, Shape::Any),
-            Kind::Not(operand, times) => {
-                let inner = self.part(operand);
-                let outcome = match &inner.outcome {
-                    Outcome::Truth(truth) => Outcome::Truth(truth ^ (times % 2 == 1)),
-                    Outcome::Value(_) => self.outcome(expr),
-                    other => other.clone(),
-                };
-                self.compound(expr, Shape::Not, outcome, vec![inner])
-            }
-            Kind::Choose(choose) => {
-                let mut parts = Vec::new();
-                let mut taken = None;
-                for (condition, then) in &choose.branches {
-                    let is_open = taken.is_none();
-                    let condition = if is_open { self.part(condition) } else { self.skipped(condition) };
-                    let is_taken = is_open && condition.outcome == Outcome::Truth(true);
-                    let is_end = is_open && !matches!(condition.outcome, Outcome::Truth(_));
-                    let then = if is_taken { self.part(then) } else { self.skipped(then) };
-                    if is_taken {
-                        taken = Some(then.outcome.clone());
-                    } else if is_end {
-                        taken = Some(match &condition.outcome {
-                            Outcome::Erred(error) => Outcome::Erred(error.clone()),
-                            _ => self.outcome(expr),
-                        });
-                    }
-                    parts.extend([condition, then]);
-                }
-                let otherwise =
-                    if taken.is_none() { self.part(&choose.otherwise) } else { self.skipped(&choose.otherwise) };
-                let outcome = taken.unwrap_or_else(|| otherwise.outcome.clone());
-                parts.push(otherwise);
-                self.compound(expr, Shape::Choice, outcome, parts)
-            }
+            Kind::Not(operand, times) => self.negation(expr, operand, *times),
+            Kind::Choose(choose) => self.choice(expr, choose),
             _ => self.leaf(expr),
+        };
+        self.depth -= 1;
+        part
+    }
+
+    #[inline(never)]
+    fn negation(&mut self, expr: &'a Expr, operand: &'a Expr, times: Times) -> Part {
+        let inner = self.part(operand);
+        let outcome = match &inner.outcome {
+            Outcome::Truth(truth) => Outcome::Truth(truth ^ (times % 2 == 1)),
+            Outcome::Value(_) => self.outcome(expr),
+            other => other.clone(),
+        };
+        self.compound(expr, Shape::Not, outcome, vec![inner])
+    }
+
+    /// `? :`: the first condition that is true takes its branch, the first that errs ends it.
+    #[inline(never)]
+    fn choice(&mut self, expr: &'a Expr, choose: &'a Choose) -> Part {
+        let mut parts = Vec::new();
+        let mut outcome = None;
+        for (condition, then) in &choose.branches {
+            if outcome.is_some() {
+                parts.extend([self.skipped(condition), self.skipped(then)]);
+                continue;
+            }
+            let condition = self.condition(condition);
+            let then = match &condition.outcome {
+                Outcome::Truth(true) => self.part(then),
+                _ => self.skipped(then),
+            };
+            outcome = match &condition.outcome {
+                Outcome::Truth(true) => Some(then.outcome.clone()),
+                Outcome::Truth(false) => None,
+                other => Some(other.clone()),
+            };
+            parts.extend([condition, then]);
         }
+        let otherwise = match outcome {
+            None => self.part(&choose.otherwise),
+            Some(_) => self.skipped(&choose.otherwise),
+        };
+        let outcome = outcome.unwrap_or_else(|| otherwise.outcome.clone());
+        parts.push(otherwise);
+        self.compound(expr, Shape::Choice, outcome, parts)
     }
 
     /// `&&` and `||`: the first part that decides wins over every error.
+    #[inline(never)]
     fn junction(&mut self, expr: &'a Expr, operands: &'a [Expr], shape: Shape) -> Part {
         let parts: Vec<_> = operands.iter().map(|operand| self.condition(operand)).collect();
         let decisive = Outcome::Truth(shape == Shape::Any);
@@ -230,25 +251,22 @@ impl<'a> Explainer<'_, 'a> {
         });
         let erred = || parts.iter().map(|part| &part.outcome).find(|outcome| matches!(outcome, Outcome::Erred(_)));
         let decided = parts.iter().map(|part| &part.outcome).find(|outcome| **outcome == decisive);
-        let outcome = exhausted
-            .or(decided)
-            .or_else(erred)
-            .cloned()
-            .unwrap_or(Outcome::Truth(shape == Shape::All));
+        let outcome = exhausted.or(decided).or_else(erred).cloned().unwrap_or(Outcome::Truth(shape == Shape::All));
         self.compound(expr, shape, outcome, parts)
     }
 
     /// A part that must be true or false; any other value is the error that the evaluation would make of it.
     fn condition(&mut self, expr: &'a Expr) -> Part {
         let mut part = self.part(expr);
-        if matches!(part.outcome, Outcome::Value(_)) {
-            if let Err(fault) = self.evaluation().truth(expr) {
-                part.outcome = Outcome::Erred(*fault);
-            }
+        if matches!(part.outcome, Outcome::Value(_))
+            && let Err(fault) = self.evaluation().truth(expr)
+        {
+            part.outcome = Outcome::Erred(*fault);
         }
         part
     }
 
+    #[inline(never)]
     fn leaf(&mut self, expr: &'a Expr) -> Part {
         let outcome = self.outcome(expr);
         let readings = self.readings(expr);
@@ -301,7 +319,7 @@ impl<'a> Explainer<'_, 'a> {
         for field in fields {
             self.budget.charge(1)?;
             value = match value {
-                Some(Value::Json(node)) => crate::compare::look_up(node, field, self.budget)?.map(Value::from),
+                Some(Value::Json(node)) => crate::compare::look_up(node, field, self.budget)?,
                 Some(Value::Map(map)) => map.get_str(field).cloned(),
                 _ => return Ok(None),
             };

@@ -22,9 +22,7 @@ pub struct Roots {
 impl Roots {
     /// Declares `names`. A dotted name (`a.b`) stands for itself, not for a field of `a`.
     pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
-        Self {
-            names: names.into_iter().map(Into::into).collect(),
-        }
+        Self { names: names.into_iter().map(Into::into).collect() }
     }
 
     /// The same names and one more.
@@ -46,10 +44,7 @@ impl Roots {
 
     /// Whether a dotted name begins with `first` and a dot.
     pub(crate) fn has_dotted(&self, first: &str) -> bool {
-        self.names().any(|name| {
-            name.strip_prefix(first)
-                .is_some_and(|rest| rest.starts_with('.'))
-        })
+        self.names().any(|name| name.strip_prefix(first).is_some_and(|rest| rest.starts_with('.')))
     }
 
     pub(crate) fn sentence(&self) -> String {
@@ -87,11 +82,7 @@ impl<'a> Scope<'a> {
 
     /// The value of a name.
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
-        self.values
-            .iter()
-            .rev()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| value)
+        self.values.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 }
 
@@ -119,12 +110,7 @@ impl Expression {
             error.span = error.span.start + inner.start..error.span.end + inner.start;
             *error
         })?;
-        Ok(Self {
-            compiled: Arc::new(Compiled {
-                source: source[inner].to_owned(),
-                tree,
-            }),
-        })
+        Ok(Self { compiled: Arc::new(Compiled { source: source[inner].to_owned(), tree }) })
     }
 
     /// The text that was compiled, without a `${{ … }}` around it; all spans count in it.
@@ -136,28 +122,16 @@ impl Expression {
     ///
     /// # Errors
     /// The error's span is the smallest part of [`Expression::source`] that erred.
-    pub fn evaluate<'a>(
-        &'a self,
-        scope: &Scope<'a>,
-        budget: &mut Budget,
-    ) -> Result<Value<'a>, EvaluationError> {
-        Evaluation::new(self.source(), scope, budget)
-            .value(self.tree())
-            .map_err(|fault| *fault)
+    pub fn evaluate<'a>(&'a self, scope: &Scope<'a>, budget: &mut Budget) -> Result<Value<'a>, EvaluationError> {
+        Evaluation::new(self.source(), scope, budget).value(self.tree()).map_err(|fault| *fault)
     }
 
     /// Whether the expression is true.
     ///
     /// # Errors
     /// A value that is neither true nor false is a type error.
-    pub fn holds<'a>(
-        &'a self,
-        scope: &Scope<'a>,
-        budget: &mut Budget,
-    ) -> Result<bool, EvaluationError> {
-        Evaluation::new(self.source(), scope, budget)
-            .truth(self.tree())
-            .map_err(|fault| *fault)
+    pub fn holds<'a>(&'a self, scope: &Scope<'a>, budget: &mut Budget) -> Result<bool, EvaluationError> {
+        Evaluation::new(self.source(), scope, budget).truth(self.tree()).map_err(|fault| *fault)
     }
 
     /// The paths of fields that the expression reads, as far as they are written out, in the order of the source.
@@ -190,10 +164,7 @@ impl fmt::Debug for Expression {
 fn unwrapped(source: &str) -> Range<usize> {
     let trimmed = source.trim();
     let start = source.len() - source.trim_start().len();
-    match trimmed
-        .strip_prefix("${{")
-        .and_then(|rest| rest.strip_suffix("}}"))
-    {
+    match trimmed.strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")) {
         Some(inner) => start + 3..start + 3 + inner.len(),
         None => 0..source.len(),
     }

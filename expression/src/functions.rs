@@ -86,17 +86,12 @@ const ALL: [&[Function]; 10] = [
 
 /// The function of that name that can be called in that form.
 pub(crate) fn find(name: &str, form: Form) -> Option<&'static Function> {
-    ALL.into_iter()
-        .flatten()
-        .find(|function| function.name == name && (function.form == form || function.form == Form::Either))
+    ALL.into_iter().flatten().find(|function| function.name == name && (function.form == form || function.form == Form::Either))
 }
 
 /// The names of all functions of a form.
 pub(crate) fn names(form: Form) -> impl Iterator<Item = &'static str> {
-    ALL.into_iter()
-        .flatten()
-        .filter(move |function| function.form == form || function.form == Form::Either)
-        .map(|function| function.name)
+    ALL.into_iter().flatten().filter(move |function| function.form == form || function.form == Form::Either).map(|function| function.name)
 }
 
 /// Whether `name` is a function's name with its namespace.
@@ -154,8 +149,8 @@ impl<'a> Arguments<'_, 'a> {
             return Err(self.unfit());
         }
         let mut items = Vec::new();
-        for item in Elements::of(&self.values[index]) {
-            self.budget.charge(1)?;
+        let mut elements = Elements::of(&self.values[index]);
+        while let Some(item) = elements.next(self.budget)? {
             items.push(item);
         }
         Ok(items)
@@ -171,11 +166,8 @@ impl<'a> Arguments<'_, 'a> {
     #[cold]
     fn unfit(&self) -> Fault {
         let kinds: Vec<_> = self.values.iter().map(|value| value.kind().to_string()).collect();
-        fault(
-            ErrorKind::Type,
-            format!("`{}` does not take {}", self.function.name, kinds.join(" and ")),
-        )
-        .hint(format!("write `{}`", self.function.usage))
+        fault(ErrorKind::Type, format!("`{}` does not take {}", self.function.name, kinds.join(" and ")))
+            .hint(format!("write `{}`", self.function.usage))
     }
 
     /// The error of a value that is of the right type and yet not valid.

@@ -37,12 +37,24 @@ pub struct JsonError {
 #[derive(Clone)]
 pub struct Document {
     tape: Arc<Tape>,
+    /// The tape's text, as the rest of the world hands bytes around.
+    bytes: Bytes,
 }
 
-/// The bytes and where their values are.
+/// The text and where its values are.
+///
+/// It is kept as checked text, because slicing bytes would have to check them again at every look-up.
 struct Tape {
-    bytes: Bytes,
+    text: String,
     slots: Vec<Slot>,
+}
+
+struct TapeBytes(Arc<Tape>);
+
+impl AsRef<[u8]> for TapeBytes {
+    fn as_ref(&self) -> &[u8] {
+        self.0.text.as_bytes()
+    }
 }
 
 /// A value, or the key of an object's entry, as offsets into the bytes (quotes included).
@@ -91,16 +103,15 @@ pub enum Number {
 }
 
 impl Document {
-    /// Parses strict JSON in UTF-8.
+    /// Parses strict JSON in UTF-8. The bytes are taken over without a copy where nothing else holds them.
     ///
     /// # Errors
     /// Duplicate keys, more than [`JSON_DEPTH_MAX`] levels, invalid UTF-8, a byte order mark, trailing bytes, lone
     /// surrogates and numbers beyond a double's range are errors, as is all that the JSON grammar does not allow.
     pub fn parse(bytes: Bytes) -> Result<Self, JsonError> {
-        let slots = parse::parse(&bytes, JSON_DEPTH_MAX)?;
-        Ok(Self {
-            tape: Arc::new(Tape { bytes, slots }),
-        })
+        let text = parse::text(bytes)?;
+        let slots = parse::parse(&text, JSON_DEPTH_MAX)?;
+        Ok(Self::of(Tape { text, slots }))
     }
 
     /// The document that holds exactly `value`.
@@ -108,25 +119,25 @@ impl Document {
     /// # Panics
     /// When the value's text is longer than [`JSON_BYTES_MAX`].
     pub fn from_value(value: &serde_json::Value) -> Self {
-        let bytes = Bytes::from(value.to_string());
-        let slots =
-            parse::parse(&bytes, usize::MAX).expect("serde_json writes strict JSON below 1 GiB");
-        Self {
-            tape: Arc::new(Tape { bytes, slots }),
-        }
+        let text = value.to_string();
+        let slots = parse::parse(&text, usize::MAX).expect("serde_json writes strict JSON below 1 GiB");
+        Self::of(Tape { text, slots })
+    }
+
+    fn of(tape: Tape) -> Self {
+        let tape = Arc::new(tape);
+        let bytes = Bytes::from_owner(TapeBytes(Arc::clone(&tape)));
+        Self { tape, bytes }
     }
 
     /// The value that the document is.
     pub fn root(&self) -> Node<'_> {
-        Node {
-            tape: &self.tape,
-            index: 0,
-        }
+        Node { tape: &self.tape, index: 0 }
     }
 
     /// The bytes as they came.
     pub fn bytes(&self) -> &Bytes {
-        &self.tape.bytes
+        &self.bytes
     }
 }
 
@@ -146,7 +157,7 @@ pub struct Node<'a> {
 impl<'a> Node<'a> {
     /// What the value is.
     pub fn kind(self) -> NodeKind {
-        match self.tape.bytes[self.slot().start as usize] {
+        match self.tape.text.as_bytes()[self.slot().start as usize] {
             b'{' => NodeKind::Object,
             b'[' => NodeKind::Array,
             b'"' => NodeKind::String,
@@ -158,19 +169,31 @@ impl<'a> Node<'a> {
 
     /// The value of an object's field; `None` when there is none, or this is no object.
     pub fn get(self, name: &str) -> Option<Node<'a>> {
+        self.find(name).0
+    }
+
+    /// The value of an object's field, and how many keys were looked at.
+    pub(crate) fn find(self, name: &str) -> (Option<Node<'a>>, u64) {
+        let mut looked_at = 0;
         if self.kind() != NodeKind::Object {
-            return None;
+            return (None, looked_at);
         }
         let end = self.slot().next();
         let mut at = self.index as usize + 1;
         while at < end {
             let key = self.tape.slots[at];
+            looked_at += 1;
             if self.tape.key_is(key, name) {
-                return Some(self.at_slot(at + 1));
+                return (Some(self.at_slot(at + 1)), looked_at);
             }
             at = key.next();
         }
-        None
+        (None, looked_at)
+    }
+
+    /// How many bytes must be copied to give the value its own form: those of a string with escapes.
+    pub(crate) fn copied_len(self) -> usize {
+        if self.slot().is_escaped() && self.kind() == NodeKind::String { self.raw_len() } else { 0 }
     }
 
     /// The element of an array at `position`, from 0; takes time linear in it.
@@ -185,7 +208,7 @@ impl<'a> Node<'a> {
 
     /// A boolean's value.
     pub fn as_bool(self) -> Option<bool> {
-        match self.tape.bytes[self.slot().start as usize] {
+        match self.tape.text.as_bytes()[self.slot().start as usize] {
             b't' => Some(true),
             b'f' => Some(false),
             _ => None,
@@ -210,10 +233,7 @@ impl<'a> Node<'a> {
     }
 
     /// A number as the nearest double.
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "the nearest double is what is asked for"
-    )]
+    #[allow(clippy::cast_precision_loss, reason = "the nearest double is what is asked for")]
     pub fn as_f64(self) -> Option<f64> {
         Some(match self.number()? {
             Number::Int(value) => value as f64,
@@ -249,10 +269,7 @@ impl<'a> Node<'a> {
     }
 
     /// The number of an array's elements or an object's entries, else 0; takes time linear in it.
-    #[allow(
-        clippy::len_without_is_empty,
-        reason = "emptiness of a node that may be a number says nothing"
-    )]
+    #[allow(clippy::len_without_is_empty, reason = "emptiness of a node that may be a number says nothing")]
     pub fn len(self) -> usize {
         match self.kind() {
             NodeKind::Array => self.items().count(),
@@ -265,34 +282,18 @@ impl<'a> Node<'a> {
     pub fn items(self) -> Items<'a> {
         let end = match self.kind() {
             NodeKind::Array => self.slot().next(),
-            NodeKind::Null
-            | NodeKind::Bool
-            | NodeKind::Number
-            | NodeKind::String
-            | NodeKind::Object => 0,
+            NodeKind::Null | NodeKind::Bool | NodeKind::Number | NodeKind::String | NodeKind::Object => 0,
         };
-        Items {
-            tape: self.tape,
-            at: self.index as usize + 1,
-            end,
-        }
+        Items { tape: self.tape, at: self.index as usize + 1, end }
     }
 
     /// An object's entries in document order; nothing for any other value.
     pub fn entries(self) -> Entries<'a> {
         let end = match self.kind() {
             NodeKind::Object => self.slot().next(),
-            NodeKind::Null
-            | NodeKind::Bool
-            | NodeKind::Number
-            | NodeKind::String
-            | NodeKind::Array => 0,
+            NodeKind::Null | NodeKind::Bool | NodeKind::Number | NodeKind::String | NodeKind::Array => 0,
         };
-        Entries {
-            tape: self.tape,
-            at: self.index as usize + 1,
-            end,
-        }
+        Entries { tape: self.tape, at: self.index as usize + 1, end }
     }
 
     /// The value's text as it stands in the document.
@@ -321,10 +322,7 @@ impl<'a> Node<'a> {
             },
             NodeKind::String => Value::String(self.tape.text(self.slot()).into_owned()),
             NodeKind::Array => self.items().map(Node::to_value).collect(),
-            NodeKind::Object => self
-                .entries()
-                .map(|(key, value)| (key.into_owned(), value.to_value()))
-                .collect(),
+            NodeKind::Object => self.entries().map(|(key, value)| (key.into_owned(), value.to_value())).collect(),
         }
     }
 
@@ -332,15 +330,9 @@ impl<'a> Node<'a> {
         self.tape.slots[self.index as usize]
     }
 
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "JSON_BYTES_MAX bounds the number of slots"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "JSON_BYTES_MAX bounds the number of slots")]
     fn at_slot(self, index: usize) -> Node<'a> {
-        Node {
-            tape: self.tape,
-            index: index as u32,
-        }
+        Node { tape: self.tape, index: index as u32 }
     }
 }
 
@@ -352,26 +344,21 @@ impl fmt::Debug for Node<'_> {
 
 impl Tape {
     fn str_at(&self, start: u32, end: u32) -> &str {
-        std::str::from_utf8(&self.bytes[start as usize..end as usize])
-            .expect("the document was checked to be UTF-8, and slots end on characters")
+        &self.text[start as usize..end as usize]
     }
 
     /// A string's text without its quotes, unescaped if need be.
     fn text(&self, slot: Slot) -> Cow<'_, str> {
         let text = self.str_at(slot.start + 1, slot.end - 1);
-        if slot.is_escaped() {
-            Cow::Owned(escape::unescape(text))
-        } else {
-            Cow::Borrowed(text)
-        }
+        if slot.is_escaped() { Cow::Owned(escape::unescape(text)) } else { Cow::Borrowed(text) }
     }
 
     fn key_is(&self, key: Slot, name: &str) -> bool {
+        let raw_len = (key.end - key.start) as usize - 2;
         if key.is_escaped() {
-            return self.text(key) == name;
+            return raw_len > name.len() && escape::reads_as(self.str_at(key.start + 1, key.end - 1), name);
         }
-        (key.end - key.start) as usize == name.len() + 2
-            && &self.bytes[key.start as usize + 1..key.end as usize - 1] == name.as_bytes()
+        raw_len == name.len() && self.text.as_bytes()[key.start as usize + 1..key.end as usize - 1] == *name.as_bytes()
     }
 }
 
@@ -386,18 +373,12 @@ pub struct Items<'a> {
 impl<'a> Iterator for Items<'a> {
     type Item = Node<'a>;
 
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "JSON_BYTES_MAX bounds the number of slots"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "JSON_BYTES_MAX bounds the number of slots")]
     fn next(&mut self) -> Option<Node<'a>> {
         if self.at >= self.end {
             return None;
         }
-        let node = Node {
-            tape: self.tape,
-            index: self.at as u32,
-        };
+        let node = Node { tape: self.tape, index: self.at as u32 };
         self.at = node.slot().next();
         Some(node)
     }
@@ -414,19 +395,13 @@ pub struct Entries<'a> {
 impl<'a> Iterator for Entries<'a> {
     type Item = (Cow<'a, str>, Node<'a>);
 
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "JSON_BYTES_MAX bounds the number of slots"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "JSON_BYTES_MAX bounds the number of slots")]
     fn next(&mut self) -> Option<Self::Item> {
         if self.at >= self.end {
             return None;
         }
         let key = self.tape.slots[self.at];
-        let node = Node {
-            tape: self.tape,
-            index: self.at as u32 + 1,
-        };
+        let node = Node { tape: self.tape, index: self.at as u32 + 1 };
         self.at = key.next();
         Some((self.tape.text(key), node))
     }

@@ -28,8 +28,7 @@ pub(crate) enum Token {
 
 /// All marks, longer ones before their beginnings.
 const MARKS: [&str; 26] = [
-    "&&", "||", "==", "!=", "<=", ">=", "(", ")", "[", "]", "{", "}", ".", ",", "?", ":", "+", "-", "*", "/",
-    "%", "!", "<", ">", "=", "&",
+    "&&", "||", "==", "!=", "<=", ">=", "(", ")", "[", "]", "{", "}", ".", ",", "?", ":", "+", "-", "*", "/", "%", "!", "<", ">", "=", "&",
 ];
 
 pub(crate) struct Lexer<'s> {
@@ -76,9 +75,7 @@ impl<'s> Lexer<'s> {
         for mark in MARKS {
             if self.rest().starts_with(mark) {
                 if mark == "=" || mark == "&" {
-                    return Err(self
-                        .error(self.at..self.at + 1, format!("`{mark}` is no operator"))
-                        .hint(format!("write `{mark}{mark}`")));
+                    return Err(self.error(self.at..self.at + 1, format!("`{mark}` is no operator")).hint(format!("write `{mark}{mark}`")));
                 }
                 self.at += mark.len();
                 return Ok(Token::Mark(mark));

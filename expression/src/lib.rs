@@ -16,10 +16,7 @@
 //! Nothing here knows of a clock, randomness, files or the network: an expression's value is a function of its source
 //! and its scope, the same on every machine and at every time.
 
-#![allow(
-    clippy::result_large_err,
-    reason = "errors are boxed inside and unboxed once, at the public border"
-)]
+#![allow(clippy::result_large_err, reason = "errors are boxed inside and unboxed once, at the public border")]
 
 mod analyse;
 mod arithmetic;
@@ -42,9 +39,7 @@ pub use budget::{Budget, EVALUATION_BYTES_MAX, EVALUATION_STEPS_MAX};
 pub use error::{CompileError, ErrorKind, EvaluationError};
 pub use explain::{Explanation, Outcome, Part, Reading, Shape};
 pub use expression::{Expression, Roots, Scope};
-pub use json::{
-    Document, Entries, Items, JSON_BYTES_MAX, JSON_DEPTH_MAX, JsonError, Node, NodeKind, Number,
-};
+pub use json::{Document, Entries, Items, JSON_BYTES_MAX, JSON_DEPTH_MAX, JsonError, Node, NodeKind, Number};
 pub use parse::{SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX};
 pub use template::{Piece, Template, TemplateError, TemplateString};
 pub use value::{List, Map, RESULT_BYTES_MAX, Text, Type, VALUE_DEPTH_MAX, Value};

@@ -14,24 +14,37 @@ pub(crate) type Result<T> = std::result::Result<T, Box<CompileError>>;
 
 /// How long a source may be, in bytes.
 pub const SOURCE_BYTES_MAX: usize = 8 << 10;
-/// How deep brackets of all kinds may nest in a source.
+/// How deep brackets of all kinds, and the middles of `? :`, may nest in a source.
 pub const SOURCE_DEPTH_MAX: usize = 64;
 /// How deep the tree may be: a level of brackets makes one to three levels of the tree in what people write.
 const TREE_DEPTH_MAX: u32 = 160;
 
 /// Names that the language keeps for itself.
 const RESERVED: [&str; 18] = [
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "in", "let", "loop", "package",
-    "namespace", "return", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// Parses the whole of `source`.
 pub(crate) fn parse(source: &str, roots: &Roots) -> Result<Expr> {
     if source.len() > SOURCE_BYTES_MAX {
-        return Err(CompileError::new(
-            format!("the expression is longer than {SOURCE_BYTES_MAX} bytes"),
-            0..source.len(),
-        ));
+        return Err(CompileError::new(format!("the expression is longer than {SOURCE_BYTES_MAX} bytes"), 0..source.len()));
     }
     let mut parser = Parser::new(source, roots)?;
     if parser.token == Token::End {
@@ -72,10 +85,7 @@ impl<'s> Parser<'s> {
     fn expression(&mut self) -> Result<Tree<Expr>> {
         self.depth += 1;
         if self.depth > SOURCE_DEPTH_MAX {
-            return Err(CompileError::new(
-                format!("nested deeper than {SOURCE_DEPTH_MAX} levels"),
-                self.span.range(),
-            ));
+            return Err(CompileError::new(format!("nested deeper than {SOURCE_DEPTH_MAX} levels"), self.span.range()));
         }
         let (mut tail, mut height) = self.binary()?;
         let start = tail.span;
@@ -189,11 +199,7 @@ impl<'s> Parser<'s> {
                 let presence = self.presence()?;
                 let name = self.field_name()?;
                 let is_call = presence == Presence::Required && self.token == Token::Mark("(");
-                let (kind, link_height) = if is_call {
-                    self.method(&name, self.last)?
-                } else {
-                    (LinkKind::Field { name, presence }, 0)
-                };
+                let (kind, link_height) = if is_call { self.method(&name, self.last)? } else { (LinkKind::Field { name, presence }, 0) };
                 height = height.max(link_height);
                 links.push(Link { span: from.to(self.last), kind });
             } else if self.eat("[")? {
@@ -232,8 +238,9 @@ impl<'s> Parser<'s> {
                 self.advance()?;
                 Ok(name)
             }
-            Token::Name(name) => Err(CompileError::new(format!("`{name}` is a keyword"), self.span.range())
-                .hint(format!("write `[\"{name}\"]`"))),
+            Token::Name(name) => {
+                Err(CompileError::new(format!("`{name}` is a keyword"), self.span.range()).hint(format!("write `[\"{name}\"]`")))
+            }
             _ => Err(self.unexpected("a field's name after the dot")),
         }
     }
@@ -331,10 +338,12 @@ impl<'s> Parser<'s> {
     fn named(&mut self) -> Result<Tree<Expr>> {
         let start = self.span;
         let name = self.name()?;
-        if self.token != Token::Mark("(") {
-            if let Some(local) = self.locals.iter().rposition(|local| **local == *name) {
+        let local = self.locals.iter().rposition(|local| **local == *name);
+        match local {
+            Some(local) if self.token != Token::Mark("(") => {
                 return self.node(start, Kind::Local(local), 0);
             }
+            _ => {}
         }
         self.root_or_function(start, name)
     }
@@ -455,8 +464,7 @@ impl<'s> Parser<'s> {
     #[allow(clippy::unused_self, reason = "every node of the parser is made here")]
     fn node(&self, span: Span, kind: Kind, height: u32) -> Result<Tree<Expr>> {
         if height >= TREE_DEPTH_MAX {
-            return Err(CompileError::new("nested too deeply", span.range())
-                .hint("name parts of it as `local`, or write it flatter"));
+            return Err(CompileError::new("nested too deeply", span.range()).hint("name parts of it as `local`, or write it flatter"));
         }
         Ok((Expr { span, kind }, height + 1))
     }
@@ -506,11 +514,7 @@ fn is_bind(name: &str) -> bool {
 }
 
 /// The operands of a run of `&&` or `||`, with those of the same operator in brackets among them.
-fn flat(
-    first: Expr,
-    rest: impl Iterator<Item = Expr>,
-    same: impl Fn(Kind) -> std::result::Result<Vec<Expr>, Kind>,
-) -> Vec<Expr> {
+fn flat(first: Expr, rest: impl Iterator<Item = Expr>, same: impl Fn(Kind) -> std::result::Result<Vec<Expr>, Kind>) -> Vec<Expr> {
     let mut operands = Vec::new();
     for operand in std::iter::once(first).chain(rest) {
         match same(operand.kind) {
@@ -559,7 +563,10 @@ impl Infix {
 pub(crate) fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(name.len()) / 4)
+        .filter(|(distance, candidate)| {
+            let shorter = candidate.len().min(name.len());
+            *distance < shorter && *distance <= 1 + shorter / 4
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }

@@ -91,11 +91,7 @@ impl Template {
     pub fn compile(value: &Json, roots: &Roots) -> Result<Self, Vec<TemplateError>> {
         let mut compiler = Compiler { roots, pointer: String::new(), errors: Vec::new() };
         let root = compiler.node(value, 0);
-        if compiler.errors.is_empty() {
-            Ok(Self { root })
-        } else {
-            Err(compiler.errors)
-        }
+        if compiler.errors.is_empty() { Ok(Self { root }) } else { Err(compiler.errors) }
     }
 
     /// The tree with every expression's value in its place.
@@ -289,12 +285,7 @@ impl Compiler<'_> {
 
     #[allow(clippy::boxed_local, reason = "compile errors travel boxed")]
     fn error(&mut self, error: Box<CompileError>) {
-        self.errors.push(TemplateError {
-            pointer: self.pointer.clone(),
-            span: error.span,
-            message: error.message,
-            hint: error.hint,
-        });
+        self.errors.push(TemplateError { pointer: self.pointer.clone(), span: error.span, message: error.message, hint: error.hint });
     }
 }
 
@@ -321,8 +312,7 @@ fn closing(text: &str, start: usize) -> Result<usize, Box<CompileError>> {
             Token::Mark("}") if open > 0 => open -= 1,
             Token::Mark("}") if text[at..].starts_with("}}") => return Ok(at),
             Token::Mark("}") => {
-                return Err(CompileError::new("`}` without its `{`", span.range())
-                    .hint("an expression ends with `}}`"));
+                return Err(CompileError::new("`}` without its `{`", span.range()).hint("an expression ends with `}}`"));
             }
             Token::End => {
                 return Err(CompileError::new("`${{` is not closed", start - OPEN.len()..start)
@@ -411,8 +401,7 @@ fn joined<'a>(
 fn text_of(value: &Value<'_>) -> Result<String, EvaluationError> {
     match value {
         Value::Optional(Some(value)) => text_of(value),
-        Value::Bytes(_) => Err(*fault(ErrorKind::Type, "bytes cannot be joined with text")
-            .hint("write `base64.encode(…)` or `string(…)`")),
+        Value::Bytes(_) => Err(*fault(ErrorKind::Type, "bytes cannot be joined with text").hint("write `base64.encode(…)` or `string(…)`")),
         other => match scalar_text(other) {
             Some(text) => Ok(text),
             None => other.to_json().map(|json| json.to_string()),

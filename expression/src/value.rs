@@ -203,10 +203,7 @@ impl Measure {
 
     pub(crate) fn checked(self) -> Result<Measure, Fault> {
         if self.depth > VALUE_DEPTH_MAX {
-            return Err(fault(
-                ErrorKind::Budget,
-                format!("the value nests deeper than {VALUE_DEPTH_MAX} levels"),
-            ));
+            return Err(fault(ErrorKind::Budget, format!("the value nests deeper than {VALUE_DEPTH_MAX} levels")));
         }
         Ok(self)
     }
@@ -227,11 +224,7 @@ impl<'a> Map<'a> {
 
     /// The value of a key; a number finds its equal of another numeric type.
     pub fn get(&self, key: &Value<'_>) -> Option<&Value<'a>> {
-        let at = self
-            .0
-            .items
-            .binary_search_by(|(other, _)| key_order(other, key))
-            .ok()?;
+        let at = self.0.items.binary_search_by(|(other, _)| key_order(other, key)).ok()?;
         Some(&self.0.items[at].1)
     }
 
@@ -252,10 +245,7 @@ impl<'a> Map<'a> {
 impl<'a> Value<'a> {
     /// A map with text keys; of equal keys the last stands.
     pub fn map(entries: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Value<'a> {
-        let mut items: Vec<_> = entries
-            .into_iter()
-            .map(|(key, value)| (Value::from(key), value.settled()))
-            .collect();
+        let mut items: Vec<_> = entries.into_iter().map(|(key, value)| (Value::from(key), value.settled())).collect();
         items.sort_by(|one, other| key_order(&one.0, &other.0));
         items.dedup_by(|later, earlier| {
             let is_equal = key_order(&later.0, &earlier.0).is_eq();
@@ -284,28 +274,13 @@ impl<'a> Value<'a> {
     /// A map that an expression makes, refused when it nests too deeply or a key is no key or stands twice.
     pub(crate) fn made_map(mut items: Vec<(Value<'a>, Value<'a>)>) -> Result<Value<'a>, Fault> {
         for (key, _) in &items {
-            if !matches!(
-                key,
-                Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::String(_)
-            ) {
-                return Err(fault(
-                    ErrorKind::Type,
-                    format!(
-                        "{} cannot be a key; keys are strings, ints, uints and bools",
-                        key.kind()
-                    ),
-                ));
+            if !matches!(key, Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::String(_)) {
+                return Err(fault(ErrorKind::Type, format!("{} cannot be a key; keys are strings, ints, uints and bools", key.kind())));
             }
         }
         items.sort_by(|one, other| key_order(&one.0, &other.0));
-        if let Some(pair) = items
-            .windows(2)
-            .find(|pair| key_order(&pair[0].0, &pair[1].0).is_eq())
-        {
-            return Err(fault(
-                ErrorKind::Invalid,
-                format!("the key {} stands twice in one map", pair[0].0.brief()),
-            ));
+        if let Some(pair) = items.windows(2).find(|pair| key_order(&pair[0].0, &pair[1].0).is_eq()) {
+            return Err(fault(ErrorKind::Invalid, format!("the key {} stands twice in one map", pair[0].0.brief())));
         }
         let measure = measure_entries(&items).checked()?;
         Ok(Value::Map(Map(Arc::new(Body { items, measure }))))
@@ -327,10 +302,7 @@ impl<'a> Value<'a> {
         match node.kind() {
             NodeKind::Array => Value::list(node.items().map(Value::owned_from)),
             NodeKind::Object => {
-                let mut items: Vec<_> = node
-                    .entries()
-                    .map(|(key, value)| (Value::shared(&*key), Value::owned_from(value)))
-                    .collect();
+                let mut items: Vec<_> = node.entries().map(|(key, value)| (Value::shared(&*key), Value::owned_from(value))).collect();
                 items.sort_by(|one, other| key_order(&one.0, &other.0));
                 let measure = measure_entries(&items);
                 Value::Map(Map(Arc::new(Body { items, measure })))
@@ -409,9 +381,7 @@ impl<'a> Value<'a> {
     pub fn elements(&self) -> Option<Vec<Value<'a>>> {
         match self {
             Self::List(list) => Some(list.items().to_vec()),
-            Self::Json(node) if node.kind() == NodeKind::Array => {
-                Some(node.items().map(Value::from).collect())
-            }
+            Self::Json(node) if node.kind() == NodeKind::Array => Some(node.items().map(Value::from).collect()),
             _ => None,
         }
     }
@@ -468,10 +438,14 @@ impl<'a> Value<'a> {
             Self::Json(node) if node.raw_len() > 200 => match node.kind() {
                 NodeKind::Array => format!("[… {} elements]", node.len()),
                 NodeKind::Object => format!("{{… {} fields}}", node.len()),
-                NodeKind::Null | NodeKind::Bool | NodeKind::Number | NodeKind::String => {
-                    node.raw().to_owned()
-                }
+                NodeKind::Null | NodeKind::Bool | NodeKind::Number | NodeKind::String => node.raw().to_owned(),
             },
+            // Cut before it is escaped: a message must not cost what a long text costs.
+            Self::String(text) if text.len() > 200 => {
+                let start: String = text.chars().take(CHARACTERS_MAX).collect();
+                serde_json::Value::String(start).to_string()
+            }
+            Self::Bytes(bytes) if bytes.len() > 200 => format!("{} bytes", bytes.len()),
             Self::Optional(None) => "optional.none()".to_owned(),
             Self::Optional(Some(value)) => format!("optional.of({})", value.brief()),
             Self::Type(kind) => kind.name().to_owned(),
@@ -503,11 +477,7 @@ impl<'a> Value<'a> {
 }
 
 fn measure_entries(items: &[(Value<'_>, Value<'_>)]) -> Measure {
-    Measure::around(
-        items
-            .iter()
-            .flat_map(|(key, value)| [key.measure(), value.measure()]),
-    )
+    Measure::around(items.iter().flat_map(|(key, value)| [key.measure(), value.measure()]))
 }
 
 impl<'a> From<Node<'a>> for Value<'a> {

@@ -5,14 +5,11 @@ use std::sync::Arc;
 
 use super::Evaluation;
 use crate::ast::{Chain, Flatness, Kind, Link, LinkKind, Presence};
-use crate::compare::look_up;
+use crate::compare::{element, look_up};
 use crate::error::{ErrorKind, Fault, fault};
 use crate::functions::Arguments;
 use crate::json::NodeKind;
 use crate::value::{Type, Value};
-
-/// How much of an object's size a look-up by position costs a step.
-const POSITIONS_PER_STEP: u64 = 16;
 
 impl<'a> Evaluation<'_, 'a> {
     #[inline(never)]
@@ -26,13 +23,12 @@ impl<'a> Evaluation<'_, 'a> {
         for (position, link) in chain.links[..count].iter().enumerate() {
             self.budget.charge(1).map_err(|fault| fault.at(link.span.range()))?;
             value = match &link.kind {
-                LinkKind::Field { name, presence } => self
-                    .field(&value, name, *presence)
-                    .map_err(|fault| self.with_hint(fault, chain, position)),
+                LinkKind::Field { name, presence } => {
+                    self.field(&value, name, *presence).map_err(|fault| self.with_hint(fault, chain, position))
+                }
                 LinkKind::Index { index, presence } => {
                     let index = self.value(index)?;
-                    self.index(&value, &index, *presence)
-                        .map_err(|fault| self.with_hint(fault, chain, position))
+                    self.index(&value, &index, *presence).map_err(|fault| self.with_hint(fault, chain, position))
                 }
                 _ => self.apply(value, link),
             }
@@ -111,14 +107,14 @@ impl<'a> Evaluation<'_, 'a> {
     /// `value.name`
     fn field(&mut self, value: &Value<'a>, name: &'a str, presence: Presence) -> Result<Value<'a>, Fault> {
         let found = match value {
-            Value::Json(node) if node.kind() == NodeKind::Object => {
-                match look_up(*node, name, self.budget)? {
-                    Some(found) => Some(self.read(Value::from(found))?),
-                    None => None,
-                }
-            }
+            Value::Json(node) if node.kind() == NodeKind::Object => look_up(*node, name, self.budget)?,
             Value::Map(map) => map.get_str(name).cloned(),
-            Value::Optional(inner) => return self.through(inner.as_deref(), |this, inner| this.field(inner, name, Presence::Optional)),
+            Value::Optional(inner) => match inner.as_deref() {
+                None => return Ok(Value::NONE),
+                // `.?x` may find null on its way, as below; `.x` behind an optional may not.
+                Some(Value::Null) if presence == Presence::Required => return Err(no_fields(&Value::Null, name)),
+                Some(inner) => return self.field(inner, name, Presence::Optional),
+            },
             // JSON writes what is absent as null, so what may be absent may be null.
             Value::Null if presence == Presence::Optional => None,
             other => return Err(no_fields(other, name)),
@@ -139,34 +135,21 @@ impl<'a> Evaluation<'_, 'a> {
                 position.and_then(|position| list.items().get(position)).cloned()
             }
             Value::Json(node) if node.kind() == NodeKind::Array => match position(index)? {
-                Some(position) => {
-                    let reach = node.raw_len().min(position) as u64;
-                    self.budget.charge(reach / POSITIONS_PER_STEP)?;
-                    match node.at(position) {
-                        Some(found) => Some(self.read(Value::from(found))?),
-                        None => None,
-                    }
-                }
+                Some(position) => element(*node, position, self.budget)?,
                 None => None,
             },
             Value::Map(map) => map.get(index).cloned(),
             Value::Json(node) => match index {
-                Value::String(name) => match look_up(*node, name, self.budget)? {
-                    Some(found) => Some(self.read(Value::from(found))?),
-                    None => None,
-                },
+                Value::String(name) => look_up(*node, name, self.budget)?,
                 _ => None,
             },
-            Value::Optional(inner) => {
-                return self.through(inner.as_deref(), |this, inner| this.index(inner, index, Presence::Optional));
-            }
+            Value::Optional(inner) => match inner.as_deref() {
+                None => return Ok(Value::NONE),
+                Some(Value::Null) if presence == Presence::Required => return Err(nothing_at(&Value::Null, index)),
+                Some(inner) => return self.index(inner, index, Presence::Optional),
+            },
             Value::Null if presence == Presence::Optional => None,
-            other => {
-                return Err(fault(
-                    ErrorKind::Type,
-                    format!("is {}, and has nothing at {}", other.kind(), index.brief()),
-                ));
-            }
+            other => return Err(nothing_at(other, index)),
         };
         match (presence, found) {
             (Presence::Required, Some(found)) => Ok(found),
@@ -180,26 +163,6 @@ impl<'a> Evaluation<'_, 'a> {
             (Presence::Optional, Some(found)) => Value::some(found),
             (Presence::Optional, None) => Ok(Value::NONE),
         }
-    }
-
-    /// Selects inside an optional: what is absent stays absent.
-    fn through(
-        &mut self,
-        inner: Option<&Value<'a>>,
-        select: impl FnOnce(&mut Self, &Value<'a>) -> Result<Value<'a>, Fault>,
-    ) -> Result<Value<'a>, Fault> {
-        match inner {
-            None => Ok(Value::NONE),
-            Some(inner) => select(self, inner),
-        }
-    }
-
-    /// Charges a text that was read from the document.
-    fn read(&mut self, value: Value<'a>) -> Result<Value<'a>, Fault> {
-        if let Value::String(text) = &value {
-            self.budget.charge_bytes(text.len())?;
-        }
-        Ok(value)
     }
 
     /// Puts the path before the message, and shows how to write the path so that a missing part is no error.
@@ -268,13 +231,11 @@ fn path_end(path: &str, links: usize) -> usize {
 }
 
 fn no_fields(value: &Value<'_>, name: &str) -> Fault {
-    fault(
-        ErrorKind::Type,
-        match value {
-            Value::Null => format!("is null, and has no field `{name}`"),
-            other => format!("is {}, and has no field `{name}`", other.kind()),
-        },
-    )
+    fault(ErrorKind::Type, format!("is {}, and has no field `{name}`", value.kind()))
+}
+
+fn nothing_at(value: &Value<'_>, index: &Value<'_>) -> Fault {
+    fault(ErrorKind::Type, format!("is {}, and has nothing at {}", value.kind(), index.brief()))
 }
 
 /// A position in a list; nothing where it is before the first.
@@ -283,13 +244,8 @@ fn position(index: &Value<'_>) -> Result<Option<usize>, Fault> {
     match index {
         Value::Int(index) => Ok(usize::try_from(*index).ok()),
         Value::Uint(index) => Ok(usize::try_from(*index).ok()),
-        Value::Double(index) if index.fract() == 0.0 => {
-            Ok((0.0..1e15).contains(index).then_some(*index as usize))
-        }
-        other => Err(fault(
-            ErrorKind::Type,
-            format!("is a list, and takes a whole number as its index, not {}", other.kind()),
-        )),
+        Value::Double(index) if index.fract() == 0.0 => Ok((0.0..1e15).contains(index).then_some(*index as usize)),
+        other => Err(fault(ErrorKind::Type, format!("is a list, and takes a whole number as its index, not {}", other.kind()))),
     }
 }
 
@@ -297,10 +253,7 @@ fn position(index: &Value<'_>) -> Result<Option<usize>, Fault> {
 pub(crate) fn optional<'a>(value: &Value<'a>, method: &str) -> Result<Option<Value<'a>>, Fault> {
     match value {
         Value::Optional(inner) => Ok(inner.as_ref().map(|inner| Value::clone(Arc::as_ref(inner)))),
-        other => Err(fault(
-            ErrorKind::Type,
-            format!("`{method}` takes an optional, not {}", other.kind()),
-        )
-        .hint("an optional comes from `.?field`, `[?index]` or `optional.of(x)`")),
+        other => Err(fault(ErrorKind::Type, format!("`{method}` takes an optional, not {}", other.kind()))
+            .hint("an optional comes from `.?field`, `[?index]` or `optional.of(x)`")),
     }
 }

@@ -75,11 +75,8 @@ impl<'a> Evaluation<'_, 'a> {
             let value = self.turn(turn, turns.variables, &turns.body)?;
             match turns.kind {
                 LoopKind::Entries if value.kind() != Type::Map => {
-                    return Err(fault(
-                        ErrorKind::Type,
-                        format!("each turn gives a map of its entries, not {}", value.kind()),
-                    )
-                    .at(turns.body.span.range()));
+                    return Err(fault(ErrorKind::Type, format!("each turn gives a map of its entries, not {}", value.kind()))
+                        .at(turns.body.span.range()));
                 }
                 LoopKind::Entries => entries.extend(sorted_entries(&value, self.budget)?),
                 _ => entries.push((key, value)),
@@ -121,7 +118,7 @@ impl<'a> Evaluation<'_, 'a> {
     }
 
     fn turn(&mut self, turn: Turn<'a>, variables: Variables, body: &'a Expr) -> Result<Value<'a>, Fault> {
-        self.budget.charge(1).map_err(|fault| fault.at(body.span.range()))?;
+        self.budget.charge(1).and_then(|()| self.budget.charge_bytes(turn.copied_len)).map_err(|fault| fault.at(body.span.range()))?;
         match variables {
             Variables::One => self.with_locals([turn.element], |evaluation| evaluation.value(body)),
             Variables::Two => self.with_locals([turn.key, turn.value], |evaluation| evaluation.value(body)),
@@ -141,10 +138,7 @@ impl<'a> Evaluation<'_, 'a> {
             Value::List(list) => Ok(Range::List { list: list.clone(), next: 0 }),
             Value::Json(node) if node.kind() == NodeKind::Array => Ok(Range::Json { items: node.items(), next: 0 }),
             Value::Map(_) | Value::Json(_) => Ok(Range::Map(sorted_entries(value, self.budget)?.into_iter())),
-            other => Err(fault(
-                ErrorKind::Type,
-                format!("a macro goes over a list or a map, not over {}", other.kind()),
-            )),
+            other => Err(fault(ErrorKind::Type, format!("a macro goes over a list or a map, not over {}", other.kind()))),
         }
     }
 }
@@ -165,6 +159,8 @@ struct Turn<'a> {
     key: Value<'a>,
     /// The second of two variables.
     value: Value<'a>,
+    /// How many bytes of the document were copied for it.
+    copied_len: usize,
 }
 
 enum Range<'a> {
@@ -177,16 +173,19 @@ impl<'a> Iterator for Range<'a> {
     type Item = Turn<'a>;
 
     fn next(&mut self) -> Option<Turn<'a>> {
-        let (value, next) = match self {
-            Self::List { list, next } => (list.items().get(*next)?.clone(), next),
-            Self::Json { items, next } => (Value::from(items.next()?), next),
+        let (value, copied_len, next) = match self {
+            Self::List { list, next } => (list.items().get(*next)?.clone(), 0, next),
+            Self::Json { items, next } => {
+                let node = items.next()?;
+                (Value::from(node), node.copied_len(), next)
+            }
             Self::Map(entries) => {
                 let (key, value) = entries.next()?;
-                return Some(Turn { element: key.clone(), key, value });
+                return Some(Turn { element: key.clone(), key, value, copied_len: 0 });
             }
         };
         let key = Value::Int(i64::try_from(*next).unwrap_or(i64::MAX));
         *next += 1;
-        Some(Turn { element: value.clone(), key, value })
+        Some(Turn { element: value.clone(), key, value, copied_len })
     }
 }

@@ -17,9 +17,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(Form::Function, "timestamp", "timestamp(\"2026-01-31T09:00:00Z\")", (1, 1), timestamp),
     Function::new(Form::Function, "duration", "duration(\"1h30m\")", (1, 1), duration),
     Function::new(Form::Function, "dyn", "dyn(x)", (1, 1), |arguments| Ok(arguments.value(0))),
-    Function::new(Form::Function, "type", "type(x)", (1, 1), |arguments| {
-        Ok(Value::Type(arguments.values[0].kind()))
-    }),
+    Function::new(Form::Function, "type", "type(x)", (1, 1), |arguments| Ok(Value::Type(arguments.values[0].kind()))),
 ];
 
 /// 2^63 and 2^64, the first whole numbers beyond an `int` and a `uint`.
@@ -42,11 +40,7 @@ fn int<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     value.map(Value::Int).ok_or_else(|| out_of_range(arguments))
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the range is checked before the cast"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked before the cast")]
 fn uint<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let value = match &arguments.values[0] {
         Value::Int(value) => u64::try_from(*value).ok(),
@@ -125,10 +119,7 @@ fn timestamp<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> 
         },
         _ => return Err(arguments.unfit()),
     };
-    moment
-        .and_then(in_range)
-        .map(Value::Timestamp)
-        .ok_or_else(|| arguments.out_of_range("timestamps are in the years 1 to 9999"))
+    moment.and_then(in_range).map(Value::Timestamp).ok_or_else(|| arguments.out_of_range("timestamps are in the years 1 to 9999"))
 }
 
 fn duration<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {

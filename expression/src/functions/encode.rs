@@ -12,10 +12,8 @@ use crate::json::Document;
 use crate::value::Value;
 
 /// Padding is written, and read or not.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(Form::Function, "base64.encode", "base64.encode(bytes)", (1, 1), |arguments| {

@@ -59,12 +59,7 @@ fn read_precision<'t>(arguments: &Arguments<'_, '_>, text: &'t str) -> Result<(O
 }
 
 #[allow(clippy::cast_precision_loss, reason = "the clause asks for a decimal fraction")]
-fn clause_text(
-    arguments: &mut Arguments<'_, '_>,
-    clause: char,
-    precision: Option<usize>,
-    value: &Value<'_>,
-) -> Result<String, Fault> {
+fn clause_text(arguments: &mut Arguments<'_, '_>, clause: char, precision: Option<usize>, value: &Value<'_>) -> Result<String, Fault> {
     let digits = precision.unwrap_or(PRECISION);
     let double = match value {
         Value::Double(value) => Some(*value),
@@ -94,9 +89,7 @@ fn clause_text(
         ('X', Value::Bytes(bytes)) => Some(hex(arguments, bytes)?.to_ascii_uppercase()),
         ('d' | 'b' | 'o' | 'x' | 'X', _) => None,
         (other, _) => {
-            return Err(arguments.invalid(format_args!(
-                "`%{other}` is unknown; there are %s %d %f %e %b %o %x %X"
-            )));
+            return Err(arguments.invalid(format_args!("`%{other}` is unknown; there are %s %d %f %e %b %o %x %X")));
         }
     };
     text.ok_or_else(|| arguments.invalid(format_args!("`%{clause}` does not take {}", value.kind())))
@@ -117,8 +110,12 @@ fn text_of(arguments: &mut Arguments<'_, '_>, value: &Value<'_>) -> Result<Strin
         other => match (scalar_text(other), other.kind()) {
             (Some(text), _) => text,
             (None, Type::List) => {
-                let items: Result<Vec<_>, _> = Elements::of(other).map(|item| text_of(arguments, &item)).collect();
-                format!("[{}]", items?.join(", "))
+                let mut items = Vec::new();
+                let mut elements = Elements::of(other);
+                while let Some(item) = elements.next(arguments.budget)? {
+                    items.push(text_of(arguments, &item)?);
+                }
+                format!("[{}]", items.join(", "))
             }
             (None, _) => {
                 let mut parts = Vec::new();

@@ -49,10 +49,7 @@ fn slice<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let bounds = usize::try_from(from).ok().zip(usize::try_from(to).ok());
     match bounds {
         Some((from, to)) if from <= to && to <= items.len() => Value::made_list(items[from..to].to_vec()),
-        _ => Err(arguments.out_of_range(format_args!(
-            "{from} to {to} is no part of a list of {} elements",
-            items.len()
-        ))),
+        _ => Err(arguments.out_of_range(format_args!("{from} to {to} is no part of a list of {} elements", items.len()))),
     }
 }
 
@@ -76,8 +73,8 @@ fn flatten<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
                 flat.push(item);
                 continue;
             }
-            for inner in compare::Elements::of(&item) {
-                arguments.budget.charge(1)?;
+            let mut elements = compare::Elements::of(&item);
+            while let Some(inner) = elements.next(arguments.budget)? {
                 flat.push(inner);
             }
         }
@@ -92,11 +89,7 @@ fn sort<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     // An error ends the comparing; what order is left does not matter then.
     items.sort_by(|one, other| match &erred {
         Some(_) => Ordering::Equal,
-        None => match arguments
-            .budget
-            .charge(1)
-            .and_then(|()| compare::order(one, other, arguments.budget))
-        {
+        None => match arguments.budget.charge(1).and_then(|()| compare::order(one, other, arguments.budget)) {
             Ok(order) => order.unwrap_or(Ordering::Equal),
             Err(fault) => {
                 erred = Some(fault);

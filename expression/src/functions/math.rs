@@ -8,43 +8,21 @@ use crate::error::Fault;
 use crate::value::{Type, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Function, "math.greatest", "math.greatest(a, b, …)", (1, ANY), |arguments| {
-        extreme(arguments, Ordering::Greater)
-    }),
-    Function::new(Form::Function, "math.least", "math.least(a, b, …)", (1, ANY), |arguments| {
-        extreme(arguments, Ordering::Less)
-    }),
+    Function::new(Form::Function, "math.greatest", "math.greatest(a, b, …)", (1, ANY), |arguments| extreme(arguments, Ordering::Greater)),
+    Function::new(Form::Function, "math.least", "math.least(a, b, …)", (1, ANY), |arguments| extreme(arguments, Ordering::Less)),
     Function::new(Form::Function, "math.ceil", "math.ceil(double)", (1, 1), |arguments| rounded(arguments, f64::ceil)),
-    Function::new(Form::Function, "math.floor", "math.floor(double)", (1, 1), |arguments| {
-        rounded(arguments, f64::floor)
-    }),
-    Function::new(Form::Function, "math.round", "math.round(double)", (1, 1), |arguments| {
-        rounded(arguments, f64::round)
-    }),
-    Function::new(Form::Function, "math.trunc", "math.trunc(double)", (1, 1), |arguments| {
-        rounded(arguments, f64::trunc)
-    }),
+    Function::new(Form::Function, "math.floor", "math.floor(double)", (1, 1), |arguments| rounded(arguments, f64::floor)),
+    Function::new(Form::Function, "math.round", "math.round(double)", (1, 1), |arguments| rounded(arguments, f64::round)),
+    Function::new(Form::Function, "math.trunc", "math.trunc(double)", (1, 1), |arguments| rounded(arguments, f64::trunc)),
     Function::new(Form::Function, "math.sqrt", "math.sqrt(x)", (1, 1), sqrt),
     Function::new(Form::Function, "math.abs", "math.abs(x)", (1, 1), abs),
     Function::new(Form::Function, "math.sign", "math.sign(x)", (1, 1), sign),
-    Function::new(Form::Function, "math.isNaN", "math.isNaN(double)", (1, 1), |arguments| {
-        asked(arguments, f64::is_nan)
-    }),
-    Function::new(Form::Function, "math.isInf", "math.isInf(double)", (1, 1), |arguments| {
-        asked(arguments, f64::is_infinite)
-    }),
-    Function::new(Form::Function, "math.isFinite", "math.isFinite(double)", (1, 1), |arguments| {
-        asked(arguments, f64::is_finite)
-    }),
-    Function::new(Form::Function, "math.bitAnd", "math.bitAnd(a, b)", (2, 2), |arguments| {
-        bits(arguments, |one, other| one & other)
-    }),
-    Function::new(Form::Function, "math.bitOr", "math.bitOr(a, b)", (2, 2), |arguments| {
-        bits(arguments, |one, other| one | other)
-    }),
-    Function::new(Form::Function, "math.bitXor", "math.bitXor(a, b)", (2, 2), |arguments| {
-        bits(arguments, |one, other| one ^ other)
-    }),
+    Function::new(Form::Function, "math.isNaN", "math.isNaN(double)", (1, 1), |arguments| asked(arguments, f64::is_nan)),
+    Function::new(Form::Function, "math.isInf", "math.isInf(double)", (1, 1), |arguments| asked(arguments, f64::is_infinite)),
+    Function::new(Form::Function, "math.isFinite", "math.isFinite(double)", (1, 1), |arguments| asked(arguments, f64::is_finite)),
+    Function::new(Form::Function, "math.bitAnd", "math.bitAnd(a, b)", (2, 2), |arguments| bits(arguments, |one, other| one & other)),
+    Function::new(Form::Function, "math.bitOr", "math.bitOr(a, b)", (2, 2), |arguments| bits(arguments, |one, other| one | other)),
+    Function::new(Form::Function, "math.bitXor", "math.bitXor(a, b)", (2, 2), |arguments| bits(arguments, |one, other| one ^ other)),
     Function::new(Form::Function, "math.bitNot", "math.bitNot(a)", (1, 1), |arguments| match arguments.values[0] {
         Value::Int(value) => Ok(Value::Int(!value)),
         Value::Uint(value) => Ok(Value::Uint(!value)),
@@ -100,10 +78,9 @@ fn sqrt<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
 
 fn abs<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     match arguments.values[0] {
-        Value::Int(value) => value
-            .checked_abs()
-            .map(Value::Int)
-            .ok_or_else(|| arguments.out_of_range(format_args!("{value} has no positive form"))),
+        Value::Int(value) => {
+            value.checked_abs().map(Value::Int).ok_or_else(|| arguments.out_of_range(format_args!("{value} has no positive form")))
+        }
         Value::Uint(value) => Ok(Value::Uint(value)),
         Value::Double(value) => Ok(Value::Double(value.abs())),
         _ => Err(arguments.unfit()),
@@ -122,19 +99,14 @@ fn sign<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
 
 fn bits<'a>(arguments: &mut Arguments<'_, 'a>, join: fn(u64, u64) -> u64) -> Result<Value<'a>, Fault> {
     match arguments.values {
-        [Value::Int(one), Value::Int(other)] => {
-            Ok(Value::Int(join(one.cast_unsigned(), other.cast_unsigned()).cast_signed()))
-        }
+        [Value::Int(one), Value::Int(other)] => Ok(Value::Int(join(one.cast_unsigned(), other.cast_unsigned()).cast_signed())),
         [Value::Uint(one), Value::Uint(other)] => Ok(Value::Uint(join(*one, *other))),
         _ => Err(arguments.unfit()),
     }
 }
 
 /// Shifts the bits of a number, without regard to its sign; all are gone after 64 places.
-fn shifted<'a>(
-    arguments: &mut Arguments<'_, 'a>,
-    shift: fn(u64, u32) -> Option<u64>,
-) -> Result<Value<'a>, Fault> {
+fn shifted<'a>(arguments: &mut Arguments<'_, 'a>, shift: fn(u64, u32) -> Option<u64>) -> Result<Value<'a>, Fault> {
     let by = arguments.int(1)?;
     if by < 0 {
         return Err(arguments.invalid(format_args!("cannot shift by {by} places")));

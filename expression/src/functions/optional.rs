@@ -18,9 +18,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new(Form::Method, "value", "optional.value()", (1, 1), |arguments| match &arguments.values[0] {
         Value::Optional(Some(inner)) => Ok(Value::clone(inner)),
-        Value::Optional(None) => {
-            Err(fault(ErrorKind::Missing, "the optional is absent").hint("say what stands for it: `.orValue(…)`"))
-        }
+        Value::Optional(None) => Err(fault(ErrorKind::Missing, "the optional is absent").hint("say what stands for it: `.orValue(…)`")),
         _ => Err(arguments.unfit()),
     }),
 ];

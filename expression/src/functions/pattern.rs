@@ -14,8 +14,8 @@ const PATTERN_BYTES_MAX: usize = 1 << 18;
 const PATTERN_CACHE_BYTES_MAX: usize = 1 << 20;
 /// How deep groups may nest in a pattern.
 const PATTERN_DEPTH_MAX: u32 = 50;
-/// How long a pattern may be, in bytes.
-const PATTERN_LENGTH_MAX: usize = 4 << 10;
+/// How long a pattern may be that is not a literal, in bytes.
+const PATTERN_LENGTH_MAX: usize = 1 << 10;
 /// What compiling a pattern during an evaluation costs, in steps.
 const COMPILE_STEPS: u64 = 2_000;
 /// How many patterns one evaluation keeps.
@@ -24,8 +24,7 @@ const PATTERNS_KEPT_MAX: usize = 8;
 const WORK_PER_STEP: u64 = 512;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Either, "matches", "text.matches(regular_expression)", (2, 2), matches)
-        .with_pattern(Syntax::Regex),
+    Function::new(Form::Either, "matches", "text.matches(regular_expression)", (2, 2), matches).with_pattern(Syntax::Regex),
     Function::new(Form::Either, "glob", "text.glob(\"src/**/*.rs\")", (2, 2), matches).with_pattern(Syntax::Glob),
 ];
 
@@ -47,12 +46,6 @@ pub(crate) struct Pattern {
 
 impl Pattern {
     pub(crate) fn compile(text: &str, syntax: Syntax) -> Result<Self, Fault> {
-        if text.len() > PATTERN_LENGTH_MAX {
-            return Err(fault(
-                ErrorKind::Invalid,
-                format!("the pattern is longer than {PATTERN_LENGTH_MAX} bytes"),
-            ));
-        }
         let translated = match syntax {
             Syntax::Regex => text.to_owned(),
             Syntax::Glob => regex_of_glob(text)?,
@@ -71,10 +64,7 @@ impl Pattern {
                     // The last line says what is wrong; those before draw the pattern once more.
                     let text = other.to_string();
                     let reason = text.lines().last().unwrap_or(&text).trim();
-                    fault(
-                        ErrorKind::Invalid,
-                        format!("the pattern is not valid: {}", reason.trim_start_matches("error: ")),
-                    )
+                    fault(ErrorKind::Invalid, format!("the pattern is not valid: {}", reason.trim_start_matches("error: ")))
                 }
             })?;
         Ok(Self { regex, len: text.len() })
@@ -102,12 +92,16 @@ fn matches<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
 fn compiled(arguments: &mut Arguments<'_, '_>) -> Result<Pattern, Fault> {
     let source = arguments.read_text(1)?;
     let syntax = arguments.function.pattern.unwrap_or(Syntax::Regex);
-    let kept = &mut arguments.patterns.kept;
+    let kept = &arguments.patterns.kept;
     if let Some((.., pattern)) = kept.iter().find(|(text, of, _)| **text == *source && *of == syntax) {
         return Ok(pattern.clone());
     }
+    if source.len() > PATTERN_LENGTH_MAX {
+        return Err(arguments.invalid(format_args!("the pattern is longer than {PATTERN_LENGTH_MAX} bytes")));
+    }
     arguments.budget.charge(COMPILE_STEPS + 20 * source.len() as u64)?;
     let pattern = Pattern::compile(&source, syntax)?;
+    let kept = &mut arguments.patterns.kept;
     if kept.len() == PATTERNS_KEPT_MAX {
         kept.remove(0);
     }

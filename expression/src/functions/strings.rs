@@ -78,8 +78,7 @@ fn last_index_of<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fau
         }
         _ => text.len(),
     };
-    let end = (end..=text.len()).find(|&end| text.is_char_boundary(end)).unwrap_or(text.len());
-    let found = text[..end].rfind(&*part).map(|at| text[..at].chars().count());
+    let found = text[..text.floor_char_boundary(end)].rfind(&*part).map(|at| text[..at].chars().count());
     Ok(position(found))
 }
 
@@ -203,9 +202,7 @@ fn bounded(arguments: &Arguments<'_, '_>, position: i64, characters: usize) -> R
     usize::try_from(position)
         .ok()
         .filter(|&position| position <= characters)
-        .ok_or_else(|| {
-            arguments.out_of_range(format_args!("{position} is no position in a text of {characters} characters"))
-        })
+        .ok_or_else(|| arguments.out_of_range(format_args!("{position} is no position in a text of {characters} characters")))
 }
 
 /// Where the character at `position` begins, in bytes.

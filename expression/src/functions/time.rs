@@ -51,11 +51,7 @@ fn calendar<'a>(arguments: &mut Arguments<'_, 'a>, part: fn(NaiveDateTime) -> i6
 }
 
 /// A part of a timestamp's time of day; of a duration, how often the unit fits into all of it.
-fn clock<'a>(
-    arguments: &mut Arguments<'_, 'a>,
-    unit: i64,
-    part: fn(NaiveDateTime) -> i64,
-) -> Result<Value<'a>, Fault> {
+fn clock<'a>(arguments: &mut Arguments<'_, 'a>, unit: i64, part: fn(NaiveDateTime) -> i64) -> Result<Value<'a>, Fault> {
     match arguments.values {
         [Value::Duration(nanoseconds)] => Ok(Value::Int(nanoseconds / unit)),
         _ => calendar(arguments, part),
@@ -65,9 +61,7 @@ fn clock<'a>(
 /// The milliseconds within the second, also of a duration.
 fn milliseconds<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     match arguments.values {
-        [Value::Duration(nanoseconds)] => {
-            Ok(Value::Int(nanoseconds / NANOSECONDS_PER_MILLISECOND % 1_000))
-        }
+        [Value::Duration(nanoseconds)] => Ok(Value::Int(nanoseconds / NANOSECONDS_PER_MILLISECOND % 1_000)),
         _ => calendar(arguments, |local| i64::from(local.nanosecond()) / NANOSECONDS_PER_MILLISECOND),
     }
 }

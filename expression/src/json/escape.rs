@@ -3,24 +3,67 @@
 /// Undoes the escapes of a string that [`escape_len`] accepted at every backslash.
 pub(super) fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        let escape = rest[at + 1..].as_bytes();
-        let (character, len) = match escape[0] {
-            b'b' => ('\u{8}', 2),
-            b'f' => ('\u{c}', 2),
-            b'n' => ('\n', 2),
-            b'r' => ('\r', 2),
-            b't' => ('\t', 2),
-            b'u' => unicode(escape).expect("escapes were checked when the document was parsed"),
-            other => (char::from(other), 2),
-        };
-        out.push(character);
-        rest = &rest[at + len..];
+    for part in parts(text) {
+        match part {
+            Part::Plain(text) => out.push_str(text),
+            Part::Escaped(character) => out.push(character),
+        }
     }
-    out.push_str(rest);
     out
+}
+
+/// Whether a string with escapes reads as `plain`; looks no further than the first difference.
+pub(super) fn reads_as(text: &str, plain: &str) -> bool {
+    let mut rest = plain;
+    for part in parts(text) {
+        let after = match part {
+            Part::Plain(text) => rest.strip_prefix(text),
+            Part::Escaped(character) => rest.strip_prefix(character),
+        };
+        match after {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+/// What a string with escapes is made of.
+enum Part<'t> {
+    Plain(&'t str),
+    Escaped(char),
+}
+
+fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let len = match rest.find('\\') {
+            None if rest.is_empty() => return None,
+            None => rest.len(),
+            Some(0) => {
+                let (character, len) = escape(&rest.as_bytes()[1..]);
+                rest = &rest[len..];
+                return Some(Part::Escaped(character));
+            }
+            Some(at) => at,
+        };
+        let (plain, after) = rest.split_at(len);
+        rest = after;
+        Some(Part::Plain(plain))
+    })
+}
+
+/// The character of an escape without its backslash, and the length of both.
+fn escape(escape: &[u8]) -> (char, usize) {
+    match escape[0] {
+        b'b' => ('\u{8}', 2),
+        b'f' => ('\u{c}', 2),
+        b'n' => ('\n', 2),
+        b'r' => ('\r', 2),
+        b't' => ('\t', 2),
+        b'u' => unicode(escape).expect("escapes were checked when the document was parsed"),
+        other => (char::from(other), 2),
+    }
 }
 
 /// The length of the escape whose backslash stands at the start of `bytes`, or what is wrong with it.
@@ -47,16 +90,13 @@ fn unicode(escape: &[u8]) -> Result<(char, usize), &'static str> {
     if !(0xDC00..0xE000).contains(&second) {
         return Err(LONE);
     }
-    let code = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+    let code = 0x1_0000 + (((first - 0xD800) << 10) | (second - 0xDC00));
     char::from_u32(code).map(|character| (character, 12)).ok_or(LONE)
 }
 
 fn hex4(bytes: &[u8]) -> Result<u32, &'static str> {
     let digits = bytes.get(..4).ok_or("the text ends inside a string")?;
     digits.iter().try_fold(0, |code, &digit| {
-        char::from(digit)
-            .to_digit(16)
-            .map(|value| code * 16 + value)
-            .ok_or("\\u takes four hexadecimal digits")
+        char::from(digit).to_digit(16).map(|value| code * 16 + value).ok_or("\\u takes four hexadecimal digits")
     })
 }

@@ -2,28 +2,41 @@
 //!
 //! It makes the tape and nothing else; values are read from the tape when they are asked for.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
 use super::escape::escape_len;
 use super::{ESCAPED, JSON_BYTES_MAX, JsonError, Slot, escape};
 
 /// Up to this many keys of one object are compared one by one (by fingerprint); more are sorted at the object's end.
 const LINEAR_KEYS_MAX: usize = 128;
 
-/// Parses `bytes` into a tape; `depth_max` levels of arrays and objects are allowed.
-pub(super) fn parse(bytes: &[u8], depth_max: usize) -> Result<Vec<Slot>, JsonError> {
+/// The bytes as text.
+pub(super) fn text(bytes: Bytes) -> Result<String, JsonError> {
     if bytes.len() > JSON_BYTES_MAX {
-        return Err(error(bytes, 0, "the document is larger than 1 GiB"));
+        return Err(error(&bytes, 0, "the document is larger than 1 GiB"));
     }
     if bytes.starts_with(b"\xEF\xBB\xBF") {
-        return Err(error(bytes, 0, "a byte order mark; JSON starts with its value"));
+        return Err(error(&bytes, 0, "a byte order mark; JSON starts with its value"));
     }
-    if let Err(invalid) = std::str::from_utf8(bytes) {
-        return Err(error(bytes, invalid.valid_up_to(), "invalid UTF-8"));
+    String::from_utf8(Vec::from(bytes)).map_err(|invalid| {
+        let at = invalid.utf8_error().valid_up_to();
+        error(invalid.as_bytes(), at, "invalid UTF-8")
+    })
+}
+
+/// Parses `text` into a tape; `depth_max` levels of arrays and objects are allowed.
+pub(super) fn parse(text: &str, depth_max: usize) -> Result<Vec<Slot>, JsonError> {
+    if text.len() > JSON_BYTES_MAX {
+        return Err(error(text.as_bytes(), 0, "the document is larger than 1 GiB"));
     }
     Parser {
-        bytes,
+        text,
+        bytes: text.as_bytes(),
         at: 0,
         depth_max,
-        slots: Vec::with_capacity(bytes.len() / 16 + 1),
+        slots: Vec::with_capacity(text.len() / 16 + 1),
         open: Vec::new(),
         fingerprints: Vec::new(),
     }
@@ -31,6 +44,7 @@ pub(super) fn parse(bytes: &[u8], depth_max: usize) -> Result<Vec<Slot>, JsonErr
 }
 
 struct Parser<'b> {
+    text: &'b str,
     bytes: &'b [u8],
     at: usize,
     depth_max: usize,
@@ -121,13 +135,8 @@ impl Parser<'_> {
     }
 
     fn open_object(&mut self) -> Result<bool, JsonError> {
-        let open = Open {
-            slot: self.slots.len(),
-            shape: Shape::Object {
-                key: self.slots.len() + 1,
-                first_fingerprint: self.fingerprints.len(),
-            },
-        };
+        let open =
+            Open { slot: self.slots.len(), shape: Shape::Object { key: self.slots.len() + 1, first_fingerprint: self.fingerprints.len() } };
         self.begin(open)?;
         if self.peek() == Some(b'}') {
             return self.close(open).map(|()| true);
@@ -136,10 +145,7 @@ impl Parser<'_> {
     }
 
     fn open_array(&mut self) -> Result<bool, JsonError> {
-        let open = Open {
-            slot: self.slots.len(),
-            shape: Shape::Array,
-        };
+        let open = Open { slot: self.slots.len(), shape: Shape::Array };
         self.begin(open)?;
         if self.peek() == Some(b']') {
             return self.close(open).map(|()| true);
@@ -164,10 +170,7 @@ impl Parser<'_> {
         self.slots[open.slot].end = index(self.at);
         self.slots[open.slot].next = next;
         self.open.pop();
-        if let Shape::Object {
-            first_fingerprint, ..
-        } = open.shape
-        {
+        if let Shape::Object { first_fingerprint, .. } = open.shape {
             if self.fingerprints.len() - first_fingerprint > LINEAR_KEYS_MAX {
                 self.refuse_duplicates(open.slot)?;
             }
@@ -188,15 +191,7 @@ impl Parser<'_> {
         }
         let slot = self.slots.len();
         self.string()?;
-        let Some(Open {
-            slot: object,
-            shape:
-                Shape::Object {
-                    key,
-                    first_fingerprint,
-                },
-        }) = self.open.last_mut()
-        else {
+        let Some(Open { slot: object, shape: Shape::Object { key, first_fingerprint } }) = self.open.last_mut() else {
             return Err(self.error("a key outside an object"));
         };
         *key = slot;
@@ -276,10 +271,7 @@ impl Parser<'_> {
             self.digits_after("an exponent")?;
         }
         if is_float {
-            let is_finite = std::str::from_utf8(&self.bytes[start..self.at])
-                .ok()
-                .and_then(|text| text.parse::<f64>().ok())
-                .is_some_and(f64::is_finite);
+            let is_finite = self.text[start..self.at].parse().is_ok_and(f64::is_finite);
             if !is_finite {
                 return Err(error(self.bytes, start, "the number is too large for a double"));
             }
@@ -312,11 +304,7 @@ impl Parser<'_> {
     }
 
     fn push(&mut self, start: usize, end: usize) {
-        self.slots.push(Slot {
-            start: index(start),
-            end: index(end),
-            next: index(self.slots.len() + 1),
-        });
+        self.slots.push(Slot { start: index(start), end: index(end), next: index(self.slots.len() + 1) });
     }
 
     fn skip_space(&mut self) {
@@ -336,24 +324,19 @@ impl Parser<'_> {
 
 /// Duplicate keys.
 impl Parser<'_> {
-    fn text(&self, key: usize) -> std::borrow::Cow<'_, str> {
+    fn key_text(&self, key: usize) -> Cow<'_, str> {
         let slot = self.slots[key];
-        let bytes = &self.bytes[slot.start as usize + 1..slot.end as usize - 1];
-        let text = std::str::from_utf8(bytes).expect("the document was checked to be UTF-8");
-        if slot.is_escaped() {
-            escape::unescape(text).into()
-        } else {
-            text.into()
-        }
+        let text = &self.text[slot.start as usize + 1..slot.end as usize - 1];
+        if slot.is_escaped() { escape::unescape(text).into() } else { text.into() }
     }
 
     fn same_text(&self, one: usize, other: usize) -> bool {
-        self.text(one) == self.text(other)
+        self.key_text(one) == self.key_text(other)
     }
 
     fn fingerprint(&self, key: Slot) -> u64 {
         if key.is_escaped() {
-            return fingerprint(self.text(self.slots.len() - 1).as_bytes());
+            return fingerprint(self.key_text(self.slots.len() - 1).as_bytes());
         }
         fingerprint(&self.bytes[key.start as usize + 1..key.end as usize - 1])
     }
@@ -368,10 +351,7 @@ impl Parser<'_> {
 
     /// For objects of many keys: sorts them, so that hostile ones cost n log n.
     fn refuse_duplicates(&self, object: usize) -> Result<(), JsonError> {
-        let mut keys: Vec<_> = self
-            .keys_before(object, self.slots.len())
-            .map(|key| (self.text(key), key))
-            .collect();
+        let mut keys: Vec<_> = self.keys_before(object, self.slots.len()).map(|key| (self.key_text(key), key)).collect();
         keys.sort_unstable();
         match keys.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             Some(pair) => {
@@ -383,7 +363,9 @@ impl Parser<'_> {
     }
 
     fn duplicate(&self, key: usize) -> String {
-        format!("the key `{}` stands twice in one object", self.text(key))
+        const CHARACTERS_MAX: usize = 80;
+        let key: String = self.key_text(key).chars().take(CHARACTERS_MAX).collect();
+        format!("the key `{key}` stands twice in one object")
     }
 }
 

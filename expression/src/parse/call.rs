@@ -88,10 +88,11 @@ impl Parser<'_> {
         let (inner, height) = self.expression()?;
         self.expect(")", "the `)` of `has`")?;
         let span = start.to(self.last);
-        if let Kind::Chain(chain) = inner.kind {
-            if let Some(LinkKind::Field { presence: Presence::Required, .. }) = chain.links.last().map(|link| &link.kind) {
-                return self.node(span, Kind::Has(chain), height);
-            }
+        if let Kind::Chain(chain) = inner.kind
+            && let Some(last) = chain.links.last()
+            && let LinkKind::Field { presence: Presence::Required, .. } = last.kind
+        {
+            return self.node(span, Kind::Has(chain), height);
         }
         Err(CompileError::new("`has` takes a field", inner.span.range())
             .hint("write `has(event.payload.field)`, or `\"key\" in map` for an index"))
@@ -150,11 +151,7 @@ impl Parser<'_> {
     }
 
     fn is_variable_next(&self) -> bool {
-        matches!(self.token, Token::Name(_))
-            && matches!(
-                Lexer::new(self.source, self.lexer.offset()).next(),
-                Ok((Token::Mark(","), _))
-            )
+        matches!(self.token, Token::Name(_)) && matches!(Lexer::new(self.source, self.lexer.offset()).next(), Ok((Token::Mark(","), _)))
     }
 
     fn variable(&mut self) -> Result<Box<str>> {
@@ -176,19 +173,16 @@ impl Parser<'_> {
     fn call(&mut self, function: &'static Function, span: Span, given: usize) -> Result<Tree<Call>> {
         let (arguments, height) = self.arguments()?;
         if !function.takes(arguments.len() + given) {
-            return Err(
-                CompileError::new(
-                    format!("`{}` does not take {} arguments", function.name, arguments.len()),
-                    span.to(self.last).range(),
-                )
-                .hint(format!("write `{}`", function.usage)),
-            );
+            return Err(CompileError::new(
+                format!("`{}` does not take {} arguments", function.name, arguments.len()),
+                span.to(self.last).range(),
+            )
+            .hint(format!("write `{}`", function.usage)));
         }
         let pattern = match (function.pattern, arguments.last()) {
-            (Some(syntax), Some(Expr { kind: Kind::Literal(Literal::String(text)), span })) => Some(
-                Pattern::compile(text, syntax)
-                    .map_err(|fault| CompileError::new(fault.message, span.range()))?,
-            ),
+            (Some(syntax), Some(Expr { kind: Kind::Literal(Literal::String(text)), span })) => {
+                Some(Pattern::compile(text, syntax).map_err(|fault| CompileError::new(fault.message, span.range()))?)
+            }
             _ => None,
         };
         Ok((Call { function, arguments, pattern }, height + 1))

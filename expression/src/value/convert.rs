@@ -14,10 +14,7 @@ pub const RESULT_BYTES_MAX: u64 = 4 << 20;
 
 pub(super) fn to_json(value: &Value<'_>) -> Result<Json, Fault> {
     if value.measure().bytes > RESULT_BYTES_MAX {
-        return Err(fault(
-            ErrorKind::Budget,
-            format!("the value is larger than {RESULT_BYTES_MAX} bytes as JSON"),
-        ));
+        return Err(fault(ErrorKind::Budget, format!("the value is larger than {RESULT_BYTES_MAX} bytes as JSON")));
     }
     json_at(value, 0)
 }
@@ -45,10 +42,7 @@ fn json_at(value: &Value<'_>, depth: usize) -> Result<Json, Fault> {
             for (key, value) in map.entries() {
                 let key = key_text(key);
                 if object.contains_key(&key) {
-                    return Err(fault(
-                        ErrorKind::Invalid,
-                        format!("the keys of a map become the same text `{key}` in JSON"),
-                    ));
+                    return Err(fault(ErrorKind::Invalid, format!("the keys of a map become the same text `{key}` in JSON")));
                 }
                 object.insert(key, json_at(value, depth)?);
             }
@@ -78,10 +72,7 @@ fn deeper(depth: usize) -> Result<usize, Fault> {
 }
 
 fn too_deep() -> Fault {
-    fault(
-        ErrorKind::Budget,
-        format!("the value nests deeper than {JSON_DEPTH_MAX} levels as JSON"),
-    )
+    fault(ErrorKind::Budget, format!("the value nests deeper than {JSON_DEPTH_MAX} levels as JSON"))
 }
 
 /// The levels of arrays and objects in a JSON text, counted on its brackets.
@@ -159,11 +150,7 @@ pub(crate) fn timestamp_text(moment: &DateTime<Utc>) -> String {
     match text.split_once('.') {
         Some((seconds, fraction)) => {
             let digits = fraction.trim_end_matches('Z').trim_end_matches('0');
-            if digits.is_empty() {
-                format!("{seconds}Z")
-            } else {
-                format!("{seconds}.{digits}Z")
-            }
+            if digits.is_empty() { format!("{seconds}Z") } else { format!("{seconds}.{digits}Z") }
         }
         None => text,
     }
@@ -196,10 +183,6 @@ pub(super) fn from_json(value: &Json) -> Value<'_> {
         }
         Json::String(text) => Value::String(Text::Borrowed(text)),
         Json::Array(items) => Value::list(items.iter().map(from_json)),
-        Json::Object(entries) => Value::map(
-            entries
-                .iter()
-                .map(|(key, value)| (key.as_str(), from_json(value))),
-        ),
+        Json::Object(entries) => Value::map(entries.iter().map(|(key, value)| (key.as_str(), from_json(value)))),
     }
 }

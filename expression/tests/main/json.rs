@@ -1,0 +1,169 @@
+//! Documents: what is read, what is refused, and where.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use ensue_expression::{Document, JSON_DEPTH_MAX, Node, NodeKind, Number};
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+use super::document;
+
+#[track_caller]
+fn refused(text: impl AsRef<[u8]>, at: (usize, usize), message: &str) {
+    let error = Document::parse(Bytes::copy_from_slice(text.as_ref())).expect_err("it is not JSON");
+    assert!(error.message.contains(message), "`{}` does not say `{message}`", error.message);
+    assert_eq!((error.line, error.column), at, "{error}");
+}
+
+#[test]
+fn fields_elements_and_scalars_are_read_in_place() {
+    let document = document(r#" {"a": [1, {"b": "x"}], "c": -2.5e3, "d": true, "e": null, "f": "y"} "#);
+    let root = document.root();
+    assert_eq!(root.kind(), NodeKind::Object);
+    assert_eq!(root.len(), 5);
+    let inner = root.get("a").and_then(|a| a.at(1)).and_then(|one| one.get("b")).and_then(Node::as_str);
+    assert!(matches!(inner, Some(Cow::Borrowed("x"))));
+    assert_eq!(root.get("c").and_then(Node::as_f64), Some(-2500.0));
+    assert_eq!(root.get("d").and_then(Node::as_bool), Some(true));
+    assert!(root.get("e").is_some_and(Node::is_null));
+    assert_eq!(root.get("a").map(Node::raw), Some(r#"[1, {"b": "x"}]"#));
+    assert!(root.get("g").is_none());
+    assert!(root.get("f").and_then(|f| f.get("g")).is_none());
+    let keys: Vec<_> = root.entries().map(|(key, _)| key.into_owned()).collect();
+    assert_eq!(keys, ["a", "c", "d", "e", "f"]);
+}
+
+#[test]
+fn a_key_is_found_however_it_is_escaped() {
+    let document = document(r#"{"\u0061b": 1, "a\\u0062": 2, "\ud83d\ude00": 3}"#);
+    assert_eq!(document.root().get("ab").and_then(Node::as_i64), Some(1));
+    assert_eq!(document.root().get("a\\u0062").and_then(Node::as_i64), Some(2));
+    assert_eq!(document.root().get("😀").and_then(Node::as_i64), Some(3));
+    assert!(document.root().get("a").is_none());
+    assert!(document.root().get("abc").is_none());
+}
+
+#[test]
+fn a_whole_number_stays_whole_as_long_as_64_bits_hold_it() {
+    for (text, number) in [
+        ("0", Number::Int(0)),
+        ("-9223372036854775808", Number::Int(i64::MIN)),
+        ("9223372036854775808", Number::Uint(1 << 63)),
+        ("18446744073709551615", Number::Uint(u64::MAX)),
+        ("18446744073709551616", Number::Double(18_446_744_073_709_551_616.0)),
+        ("1.0", Number::Double(1.0)),
+        ("1.38e-23", Number::Double(1.38e-23)),
+    ] {
+        assert_eq!(document(text).root().number(), Some(number), "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_strict_json_is_refused_with_its_place() {
+    refused("", (1, 1), "ends where a value");
+    refused("{\"a\": 1,\n \"é\": 2, \"a\": 3}", (2, 10), "`a` stands twice");
+    refused(r#"{"a": 1, "\u0061": 2}"#, (1, 10), "`a` stands twice");
+    refused("[1, 2", (1, 6), "the array is not closed");
+    refused("{\"a\": 1", (1, 8), "the object is not closed");
+    refused("[1,]", (1, 4), "expected a value");
+    refused("{\"a\":1,}", (1, 8), "a comma before `}`");
+    refused("{a: 1}", (1, 2), "a key in double quotes");
+    refused("{\"a\" 1}", (1, 6), "expected `:`");
+    refused("[1 2]", (1, 4), "expected `,` or `]`");
+    refused("[1}", (1, 3), "expected `,` or `]`");
+    refused("1 2", (1, 3), "after the end");
+    refused("\u{feff}1", (1, 1), "byte order mark");
+    refused(b"\"\xff\"", (1, 2), "invalid UTF-8");
+    refused("\"a\nb\"", (1, 3), "a control character");
+    refused("\"abc", (1, 1), "the string is not closed");
+    refused(r#""\x""#, (1, 2), "no such escape");
+    refused(r#""\ud800""#, (1, 2), "a lone surrogate");
+    refused(r#""\udc00\ud800""#, (1, 2), "a lone surrogate");
+    refused(r#""\ud800\u0061""#, (1, 2), "a lone surrogate");
+    refused("01", (1, 1), "needless zero");
+    refused("-", (1, 2), "expected a digit");
+    refused("1.", (1, 3), "after a decimal point");
+    refused("1e", (1, 3), "after an exponent");
+    refused("1e400", (1, 1), "too large");
+    refused("9".repeat(400), (1, 1), "too large");
+    refused("tru", (1, 1), "expected a value");
+    refused("nul", (1, 1), "expected a value");
+    refused("NaN", (1, 1), "expected a value");
+}
+
+#[test]
+fn a_document_may_nest_as_deep_as_the_limit_and_no_deeper() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    document(&nested(JSON_DEPTH_MAX));
+    refused(nested(JSON_DEPTH_MAX + 1), (1, JSON_DEPTH_MAX + 1), "nested deeper");
+    refused("[".repeat(1_000_000), (1, JSON_DEPTH_MAX + 1), "nested deeper");
+}
+
+#[test]
+fn a_duplicate_is_found_among_many_keys() {
+    let keys = |count: usize| (0..count).map(|at| format!("\"k{at}\":0")).collect::<Vec<_>>().join(",");
+    for count in [1, 2, 127, 128, 129, 5_000] {
+        document(&format!("{{{}}}", keys(count)));
+        let twice = format!("{{{},\"k0\":1}}", keys(count));
+        let error = Document::parse(Bytes::from(twice)).unwrap_err();
+        assert!(error.message.contains("`k0` stands twice"), "{count}: {error}");
+    }
+    document(r#"{"a": {"k": 1}, "b": {"k": 1}, "k": [{"k": 1}, {"k": 1}]}"#);
+}
+
+#[test]
+fn the_bytes_are_kept_as_they_came() {
+    let text = " {\"b\" : 1.50, \"a\":\"\\u0041\"}\n";
+    assert_eq!(document(text).bytes(), text.as_bytes());
+}
+
+#[test]
+fn a_document_made_of_a_value_holds_exactly_it() {
+    let value = json!({"z": [1, 2.5, "a\n\"b\"", null, true, {}, []], "a": u64::MAX});
+    assert_eq!(Document::from_value(&value).root().to_value(), value);
+}
+
+fn any_json() -> impl Strategy<Value = Json> {
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<u64>().prop_map(Json::from),
+        any::<f64>().prop_map(Json::from),
+        "\\PC{0,12}".prop_map(Json::from),
+        any::<String>().prop_map(Json::from),
+    ];
+    leaf.prop_recursive(5, 64, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Json::from),
+            prop::collection::btree_map("[a-c\"\\\\é]{0,3}", inner, 0..8).prop_map(|entries| entries.into_iter().collect()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_tape_equals_serde_json_on_any_document(value in any_json(), is_pretty in any::<bool>()) {
+        let text = if is_pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+        let expected: Json = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(document(&text).root().to_value(), expected);
+    }
+
+    #[test]
+    fn a_damaged_document_is_refused_exactly_when_serde_json_refuses_it(
+        value in any_json(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let mut bytes = serde_json::to_vec(&value).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let ours = Document::parse(Bytes::from(bytes.clone()));
+        match (serde_json::from_slice::<Json>(&bytes), ours) {
+            (Ok(expected), Ok(document)) => prop_assert_eq!(document.root().to_value(), expected),
+            (Err(_), Err(_)) => {}
+            // The one thing that serde_json lets pass.
+            (Ok(_), Err(error)) => prop_assert!(error.message.contains("stands twice"), "{}", error),
+            (Err(error), Ok(_)) => prop_assert!(false, "serde_json: {}", error),
+        }
+    }
+}
