@@ -98,7 +98,7 @@ fn the_deepest_allowed_nest_runs_on_a_small_stack() {
         nested("1 == 1 ? ", "1", " : 0", depth),
         nested("(1 == 1 ? ", "1", " : 0)", depth / 2),
         nested("[1].map(x, ", "1", ")", depth),
-        nested("[1].all(x, x > 0 && ", "true", ")", depth),
+        nested("[1].all(x, x > 0 && ", "true", ")", depth * 3 / 4),
         nested("optional.of(1).optMap(x, ", "1", ").value()", depth),
         nested("cel.bind(x, 1, ", "1", ")", depth),
         nested("string(", "1", ")", depth),
