@@ -30,6 +30,7 @@ use crate::source::SourceText;
 use crate::written;
 use crate::yaml::Spanned;
 use needs::Uses;
+use scope::Listed;
 
 /// What the checks call the place of what the operator set.
 const SETTINGS_FILE: &str = "ensue.yaml";
@@ -91,8 +92,7 @@ impl GoodPack {
 /// Checks packs against each other, with the operator's configuration of each; the library's are among the packs, or nothing
 /// may refer to them.
 pub fn check(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked {
-    let mut checking = CheckingAll::read(packs);
-    checking.refuse_shadows();
+    let mut checking = CheckingAll::read(packs, &library::digests());
     let settings = checking.complete_settings(config);
     let outcomes = checking.check(&settings);
     let mut good = Vec::new();
@@ -116,7 +116,8 @@ pub fn check(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checke
 
 /// Checks installed packs again, each with the configuration it was installed with.
 pub(crate) fn check_installed(packs: &[PackSource], configs: &[Value]) -> (Vec<Option<(InstalledPack, Parts)>>, Vec<Diagnostic>) {
-    let mut checking = CheckingAll::read(packs);
+    // What is installed may be the library of an older release.
+    let mut checking = CheckingAll::read(packs, &BTreeMap::new());
     let settings: Vec<Arc<Value>> = configs.iter().map(|config| Arc::new(config.clone())).collect();
     let outcomes = checking.check(&settings);
     let installed = outcomes
@@ -185,42 +186,19 @@ struct Checking<'a> {
 }
 
 impl CheckingAll {
-    /// Reads all packs; the second of one name is told, and not looked at further.
-    fn read(sources: &[PackSource]) -> Self {
+    /// Reads all packs; one that takes a name of the library's, and the second of one name, are told and not looked at further.
+    fn read(sources: &[PackSource], library: &BTreeMap<PackName, Digest>) -> Self {
         let mut names: BTreeMap<PackName, String> = BTreeMap::new();
         let mut packs = Vec::new();
         for source in sources {
             let mut report = Report::default();
-            let mut pack = written::read(source, &mut report);
-            if let Some(second) = &pack {
-                if let Some(first) = names.get(&second.name) {
-                    let span = second.manifest.name.as_ref().map_or(0..0, |name| name.span.clone());
-                    report
-                        .error(Code::DuplicatePack, &second.manifest.file, span, format!("a pack `{}` is there already", second.name))
-                        .hint(format!("it is in {first}; rename or remove one of the two"));
-                    pack = None;
-                } else {
-                    names.insert(second.name.clone(), source.origin.clone());
-                }
+            let pack = written::read(source, &mut report).filter(|pack| is_first(pack, &names, library, &mut report));
+            if let Some(pack) = &pack {
+                names.insert(pack.name.clone(), source.origin.clone());
             }
             packs.push(Candidate { pack, report });
         }
         Self { packs }
-    }
-
-    /// Tells of packs that take a name of the library's, and are not the library's.
-    fn refuse_shadows(&mut self) {
-        let ours = library::digests();
-        for candidate in &mut self.packs {
-            let Some(pack) = &candidate.pack else { continue };
-            if ours.get(&pack.name).is_some_and(|digest| *digest != pack.digest) {
-                let span = pack.manifest.name.as_ref().map_or(0..0, |name| name.span.clone());
-                candidate
-                    .report
-                    .error(Code::LibraryPackShadowed, &pack.manifest.file, span, format!("`{}` is a pack of the library", pack.name))
-                    .hint("give the pack another name; what ships with Ensue is not replaced");
-            }
-        }
     }
 
     /// Completes what the operator set with the defaults, and checks it.
@@ -302,7 +280,11 @@ impl CheckingAll {
     }
 }
 
-impl Checking<'_> {
+impl<'a> Checking<'a> {
+    fn listed_keys(&self) -> Listed<'a> {
+        Listed { pack: &self.pack.name, keys: self.pack.manifest.keys.as_deref() }
+    }
+
     fn parts(&mut self, config: &Arc<Value>, report: &mut Report) -> Parts {
         let pack = self.pack;
         let mut parts = Parts::default();
@@ -332,6 +314,23 @@ impl Checking<'_> {
         }
         parts
     }
+}
+
+/// Says whether a pack's name is free; tells of it where it is not.
+fn is_first(pack: &written::Pack, names: &BTreeMap<PackName, String>, library: &BTreeMap<PackName, Digest>, report: &mut Report) -> bool {
+    let name = &pack.name;
+    let span = pack.manifest.name.as_ref().map_or(0..0, |name| name.span.clone());
+    if library.get(name).is_some_and(|digest| *digest != pack.digest) {
+        report
+            .error(Code::LibraryPackShadowed, &pack.manifest.file, span, format!("`{name}` is a pack of the library"))
+            .hint("give the pack another name; what ships with Ensue is not replaced");
+        return false;
+    }
+    let Some(first) = names.get(name) else { return true };
+    report
+        .error(Code::DuplicatePack, &pack.manifest.file, span, format!("a pack `{name}` is there already"))
+        .hint(format!("it is in {first}; rename or remove one of the two"));
+    false
 }
 
 fn named<T>(parsed: Result<T, ensue_engine::names::NameError>) -> T {
@@ -420,13 +419,15 @@ fn parse_ref<T: std::str::FromStr<Err = ensue_engine::names::NameError>>(
     match text.parse() {
         Ok(parsed) => Some(parsed),
         Err(error) => {
-            let told = report.error(Code::InvalidRef, file, written.span.clone(), error.to_string());
-            let own = match what {
+            let is_own = match what {
                 "trigger" => checking.pack.triggers.contains_key(text),
                 _ => checking.pack.actions.contains_key(text),
             };
-            if own {
-                told.did_you_mean(Some(&format!("{}.{text}", checking.pack.name)));
+            if is_own {
+                let own = format!("{}.{text}", checking.pack.name);
+                report.error(Code::InvalidRef, file, written.span.clone(), format!("`{text}` has no pack")).did_you_mean(Some(&own));
+            } else {
+                report.error(Code::InvalidRef, file, written.span.clone(), error.to_string());
             }
             None
         }
@@ -466,14 +467,30 @@ fn complete(value: &mut Value, schema: &Schema) {
 }
 
 fn tell_misfits(pack: &written::Pack, schema: &Schema, value: &Value, report: &mut Report) {
-    let document = Document::from_value(value);
     let file = SourceText::new(SETTINGS_FILE, "");
-    for misfit in schema.misfits(document.root(), Extra::Refused) {
-        let path = format!("packs.{}.config{}", pack.name, misfit.pointer.replace('/', "."));
-        let hint = match misfit.pointer.strip_prefix('/') {
-            Some(name) if !name.contains('/') => format!("set it in `ensue.yaml`:\npacks:\n  {}:\n    config: {{ {name}: … }}", pack.name),
-            Some(_) | None => "mend it in `ensue.yaml`".to_owned(),
+    let at = format!("packs.{}.config", pack.name);
+    let mut misspelt = Vec::new();
+    if let (Some(fields), Value::Object(values)) = (schema.fields(), value) {
+        let names: Vec<&str> = fields.0.iter().map(|field| field.name.as_str()).collect();
+        for name in values.keys().filter(|name| fields.named(name).is_none()) {
+            let near = nearest(name, names.iter().copied());
+            misspelt.extend(near.map(|near| format!("/{near}")));
+            let told = report.error(Code::ConfigInvalid, &file, 0..0, format!("`{at}` has no setting `{name}`"));
+            told.did_you_mean(near);
+            told.hint(if names.is_empty() { "the pack has none".to_owned() } else { format!("it has {}", crate::fields::listed(&names)) });
+        }
+    }
+    let document = Document::from_value(value);
+    for misfit in schema.misfits(document.root(), Extra::Allowed) {
+        // One that was misspelt has been told.
+        if misspelt.contains(&misfit.pointer) {
+            continue;
+        }
+        let hint = match misfit.pointer.strip_prefix('/').filter(|name| !name.contains('/')) {
+            Some(name) => format!("set it in `ensue.yaml`:\npacks:\n  {}:\n    config: {{ {name}: … }}", pack.name),
+            None => "mend it in `ensue.yaml`".to_owned(),
         };
+        let path = format!("{at}{}", misfit.pointer.replace('/', "."));
         report.error(Code::ConfigInvalid, &file, 0..0, format!("`{path}` {}", misfit.message)).hint(hint);
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Fields<'a> {
     pub(crate) start: Range<usize>,
     what: &'static str,
     entries: Vec<Entry>,
+    /// Fields about which something was told already: misspelt, or empty. They are not missing too.
+    told: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
@@ -45,25 +47,32 @@ impl<'a> Fields<'a> {
         };
         let start = entries.first().map_or(span, |first| first.key.span.clone());
         let mut kept = Vec::new();
+        let mut told = Vec::new();
         for entry in entries {
             let name = entry.key.value.as_str();
             if shape.fields.contains(&name) {
                 if matches!(entry.value.content, Content::Null) {
                     tell_empty(&entry, file, report);
+                    told.push(entry.key.value);
                 } else {
                     kept.push(entry);
                 }
             } else {
-                tell_unknown(&entry, shape, file, report);
+                told.extend(tell_unknown(&entry, shape, file, report));
             }
         }
-        Some(Self { file, start, what: shape.what, entries: kept })
+        Some(Self { file, start, what: shape.what, entries: kept, told })
     }
 
     /// Takes a field as it is.
     pub(crate) fn take(&mut self, name: &str) -> Option<Entry> {
         let at = self.entries.iter().position(|entry| entry.key.value == name)?;
         Some(self.entries.remove(at))
+    }
+
+    /// Says that what is wrong about a field has been told, so that it is not missed too.
+    pub(crate) fn was_told(&mut self, name: &str) {
+        self.told.push(name.to_owned());
     }
 
     /// Takes a field that must be there.
@@ -75,7 +84,10 @@ impl<'a> Fields<'a> {
         taken
     }
 
-    pub(crate) fn tell_missing(&self, name: &str, example: &str, report: &mut Report) {
+    fn tell_missing(&self, name: &str, example: &str, report: &mut Report) {
+        if self.told.iter().any(|told| told == name) {
+            return;
+        }
         report
             .error(Code::MissingField, self.file, self.start.clone(), format!("{} needs the field `{name}`", self.what))
             .hint(format!("for example\n{example}"));
@@ -103,10 +115,14 @@ impl<'a> Fields<'a> {
             Content::Number(number) => number.as_i64(),
             _ => None,
         };
+        let wanted = format!("a whole number from {} to {}", range.start(), range.end());
         match number {
             Some(number) if range.contains(&number) => Some(number),
-            Some(_) | None => {
-                let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+            Some(number) => {
+                report.error(Code::InvalidValue, self.file, entry.value.span, format!("`{name}` is {wanted}; this is {number}"));
+                None
+            }
+            None => {
                 wrong_type(&entry.value, &format!("`{name}`"), &wanted, self.file, report);
                 None
             }
@@ -202,17 +218,18 @@ fn tell_empty(entry: &Entry, file: &SourceText, report: &mut Report) {
     let name = &entry.key.value;
     report
         .error(Code::EmptyField, file, entry.key.span.clone(), format!("`{name}` is there, and empty"))
-        .hint(format!("give it a value, or remove the line; what `{name}` leaves out is never written as null"));
+        .hint("give it a value, or remove the line");
 }
 
-fn tell_unknown(entry: &Entry, shape: &Shape, file: &SourceText, report: &mut Report) {
+/// Tells of a field that does not belong there; gives the one that was probably meant.
+fn tell_unknown(entry: &Entry, shape: &Shape, file: &SourceText, report: &mut Report) -> Option<String> {
     let name = entry.key.value.as_str();
     let span = entry.key.span.clone();
     if let Some((_, brings)) = shape.later.iter().find(|(later, _)| *later == name) {
         report
             .error(Code::NotYet, file, span, format!("`{name}` ({brings}) is not in this release yet"))
-            .hint("docs/roadmap.md says what comes when; without it the file is taken");
-        return;
+            .hint("docs/roadmap.md says what comes when");
+        return None;
     }
     let known = shape.fields.iter().copied();
     let near = nearest(name, known.chain(shape.later.iter().map(|(later, _)| *later)));
@@ -221,6 +238,7 @@ fn tell_unknown(entry: &Entry, shape: &Shape, file: &SourceText, report: &mut Re
     if near.is_none() {
         told.hint(format!("{} has the fields {}", shape.what, listed(shape.fields)));
     }
+    near.map(str::to_owned)
 }
 
 pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde_json::{Map, Number, Value};
-use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle, options};
+use serde_saphyr::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span, StructureStyle, options};
 
 pub(crate) use offsets::Offsets;
 pub(crate) use traps::quoted;
@@ -234,7 +234,7 @@ impl<'a> Builder<'a> {
             let (event, span) = event.map_err(|error| Stop {
                 offset: error.marker().byte_offset().unwrap_or(0),
                 message: error.info(),
-                code: Code::YamlSyntax,
+                code: if matches!(error.kind(), ErrorKind::UnknownAnchor) { Code::YamlAlias } else { Code::YamlSyntax },
             })?;
             let at = span.byte_range().unwrap_or(0..0);
             match event {

@@ -74,7 +74,7 @@ pub(super) fn locals<'a>(base: Scope<'a>, written: &'a [Entry], report: &mut Rep
 }
 
 fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action, plain: &Scope<'_>, report: &mut Report) -> Option<Run> {
-    let with_keys = plain.clone().with_keys(checking.pack.manifest.keys.as_deref());
+    let with_keys = plain.clone().with_keys(checking.listed_keys());
     match &action.run {
         written::Run::Process { command, input, env, files } => {
             let command = self::command(checking, file, command, report);

@@ -1,12 +1,12 @@
 //! Compiling the expressions of a definition against the names and schemas they may read, with their mistakes in the right place.
 //!
-//! It does not know which names stand where: the table of `docs/reference/expressions.md` is in the files beside it.
+//! It does not know which names stand where: that is in `sensors.rs`, `rules.rs` and `actions.rs`.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use ensue_engine::catalog::Schema;
-use ensue_engine::names::KeyRef;
+use ensue_engine::names::{KeyRef, PackName};
 use ensue_expression::{Access, CompileError, Expression, Path, Roots, Template};
 
 use crate::diagnostics::{Code, Report, nearest};
@@ -42,8 +42,16 @@ struct Known<'a> {
 pub(super) enum Keys<'a> {
     /// Nothing: a secret would be written down there.
     Refused,
-    /// One of these; nothing is known where the list has mistakes.
-    Of(Option<&'a [KeyRef]>),
+    /// One of these.
+    Of(Listed<'a>),
+}
+
+/// The keys that a pack lists.
+#[derive(Clone, Copy)]
+pub(super) struct Listed<'a> {
+    pub(super) pack: &'a PackName,
+    /// Nothing is known where the list has mistakes.
+    pub(super) keys: Option<&'a [KeyRef]>,
 }
 
 impl<'a> Scope<'a> {
@@ -80,7 +88,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Lets `keys[…]` stand here.
-    pub(super) fn with_keys(mut self, listed: Option<&'a [KeyRef]>) -> Self {
+    pub(super) fn with_keys(mut self, listed: Listed<'a>) -> Self {
         self.roots = self.roots.with("keys");
         self.keys = Keys::Of(listed);
         self
@@ -214,7 +222,7 @@ impl<'a> Scope<'a> {
         if is_in_some {
             let optional = path.segments[known.prefix.len()..].iter().fold(prefix, |text, segment| format!("{text}.?{segment}"));
             report
-                .error(Code::UnknownRead, self.file, span, format!("`{name}` is not there for every one of {}", known.whose))
+                .error(Code::UnknownRead, self.file, span, format!("`{name}` is not in the payload of every one of the rule's triggers"))
                 .hint(format!("where it may be absent, write `{optional}.orValue(\"\")`, or `has({})`", path.segments.join(".")));
             return;
         }
@@ -227,7 +235,7 @@ impl<'a> Scope<'a> {
     }
 
     fn check_key(&self, path: &Path, locate: &impl Fn(Range<usize>) -> Range<usize>, report: &mut Report) -> bool {
-        let Keys::Of(listed_keys) = self.keys else {
+        let Keys::Of(listed) = self.keys else {
             tell_key_out_of_place(self.file, locate(path.span.clone()), report);
             return false;
         };
@@ -242,23 +250,28 @@ impl<'a> Scope<'a> {
                 .hint("for example `keys[\"release.deploy_token\"]`");
             return false;
         };
-        match listed_keys {
-            Some(known) => check_listed(name, known, self.file, locate(path.span.clone()), report),
-            None => true,
-        }
+        check_listed(name, listed, self.file, locate(path.span.clone()), report)
     }
 }
 
-/// Tells of a key that the pack does not list.
-pub(super) fn check_listed(name: &str, known: &[KeyRef], file: &SourceText, span: Range<usize>, report: &mut Report) -> bool {
+/// Says whether a key is listed, as far as that is known; tells of one that is not.
+pub(super) fn check_listed(name: &str, listed: Listed<'_>, file: &SourceText, span: Range<usize>, report: &mut Report) -> bool {
+    let Some(known) = listed.keys else { return true };
     if known.iter().any(|key| key.as_str() == name) {
         return true;
     }
-    let bare = name.split('.').next_back().unwrap_or(name);
-    report
-        .error(Code::UnlistedKey, file, span, format!("the key `{name}` is not listed in `pack.yaml`"))
-        .did_you_mean(nearest(name, known.iter().map(KeyRef::as_str)))
-        .hint(format!("a pack reads only its own keys, and those it lists:\nkeys: [{bare}]"));
+    let near = nearest(name, known.iter().map(KeyRef::as_str));
+    let told = report.error(Code::UnlistedKey, file, span, format!("the key `{name}` is not listed in `pack.yaml`"));
+    told.did_you_mean(near);
+    match name.strip_prefix(&format!("{}.", listed.pack)) {
+        Some(_) if near.is_some() => {}
+        Some(bare) => {
+            told.hint(format!("list it:\nkeys: [{bare}]"));
+        }
+        None => {
+            told.hint(format!("a pack reads its own keys only: `{}.<name>`", listed.pack));
+        }
+    }
     false
 }
 

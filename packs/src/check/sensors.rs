@@ -98,8 +98,5 @@ fn key(checking: &Checking<'_>, file: &SourceText, written: &Spanned<String>, re
         }
         return None;
     };
-    match &checking.pack.manifest.keys {
-        Some(listed) => check_listed(&written.value, listed, file, written.span.clone(), report).then_some(key),
-        None => None,
-    }
+    check_listed(&written.value, checking.listed_keys(), file, written.span.clone(), report).then_some(key)
 }

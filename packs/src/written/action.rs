@@ -6,7 +6,7 @@ use ensue_engine::catalog::{Builtin, Fields as SchemaFields, OnLost, Schema};
 
 use super::rule::{read_local, read_priority};
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, Shape, text, wrong_type};
+use crate::fields::{Fields, Shape, listed, text, wrong_type};
 use crate::schema::{self, Naming};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned};
@@ -121,34 +121,21 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
 
 fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run> {
     let key = entry.key.span;
-    let mut given = match &entry.value.content {
-        Content::Map(entries) => entries.len(),
-        _ => 1,
-    };
+    let is_empty = matches!(&entry.value.content, Content::Map(entries) if entries.is_empty());
     let mut fields = Fields::open(entry.value, &RUN, file, report)?;
     let mut runners: Vec<Entry> = RUN.fields.iter().filter_map(|name| fields.take(name)).collect();
-    if given > 1 && runners.len() == given {
-        let second = runners[1].key.clone();
-        report
-            .error(
-                Code::NotExactlyOne,
-                file,
-                second.span,
-                format!("`run` has exactly one runner; `{}` and `{}` are two", runners[0].key.value, second.value),
-            )
-            .hint("make two actions of them");
+    if let [first, second, ..] = runners.as_slice() {
+        let message = format!("`run` has exactly one runner; `{}` and `{}` are two", first.key.value, second.key.value);
+        report.error(Code::NotExactlyOne, file, second.key.span.clone(), message).hint("make two actions of them");
         return None;
     }
-    let Some(runner) = runners.pop() else {
-        if given == 0 {
-            given += 1;
-        }
-        // One that is not known, or empty, has been told.
-        if given == 1 && fields.start == (0..0) {
-            report.error(Code::NotExactlyOne, file, key, "`run` needs a runner");
-        }
-        return None;
-    };
+    if is_empty {
+        report
+            .error(Code::NotExactlyOne, file, key, "`run` needs a runner")
+            .hint(format!("it is one of {}, for example\nrun:\n  shell:\n    script: make", listed(RUN.fields)));
+    }
+    // One that is not known, or empty, has been told.
+    let runner = runners.pop()?;
     match runner.key.value.as_str() {
         "process" => read_process(runner.value, file, report),
         "shell" => read_shell(runner.value, file, report),

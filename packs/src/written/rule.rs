@@ -69,8 +69,7 @@ pub(super) fn read_priority(fields: &mut Fields<'_>, report: &mut Report) -> Opt
 fn read_action(fields: &mut Fields<'_>, is_workflow: bool, report: &mut Report) -> Option<Spanned<String>> {
     if is_workflow {
         // That `steps` are to come has been told; that the action is missing is the same mistake.
-        fields.take("action");
-        return None;
+        fields.was_told("action");
     }
     let entry = fields.take_required("action", "action: core.echo", report)?;
     text(entry.value, "`action`", fields.file, report)

@@ -69,7 +69,12 @@ pub(crate) struct Emit {
 }
 
 pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option<Sensor> {
+    let is_of_later = |name: &str| SENSOR.later.iter().any(|(later, _)| *later == name);
+    let has_later_source = matches!(&node.content, Content::Map(entries) if entries.iter().any(|entry| is_of_later(&entry.key.value)));
     let mut fields = Fields::open(node, &SENSOR, file, report)?;
+    if has_later_source {
+        fields.was_told("webhook");
+    }
     let description = fields.text("description", report).map_or(String::new(), |text| text.value);
     let example = "webhook:\n  verify: { scheme: github, key: release.webhook_secret }";
     let webhook = fields.take_required("webhook", example, report);
@@ -86,8 +91,14 @@ fn read_emits(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Emit>>
     let entry = fields.take_required("emits", "emits:\n  - trigger: release.tag_pushed", report)?;
     let items = match entry.value.content {
         Content::List(items) if !items.is_empty() => items,
+        Content::List(_) => {
+            report
+                .error(Code::MissingField, file, entry.value.span, "`emits` is empty: the sensor would make no event")
+                .hint("for example\nemits:\n  - trigger: release.tag_pushed");
+            return None;
+        }
         _ => {
-            crate::fields::wrong_type(&entry.value, "`emits`", "a list of at least one event to make", file, report);
+            crate::fields::wrong_type(&entry.value, "`emits`", "a list of the events to make", file, report);
             return None;
         }
     };

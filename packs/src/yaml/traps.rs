@@ -9,6 +9,11 @@ use super::scalar::Ambiguity;
 use crate::diagnostics::{Code, Report};
 use crate::source::SourceText;
 
+const TAG_MESSAGE: &str = "`!` begins a tag in YAML, and most readers drop it with what it says";
+
+/// How many lines above the place where the parser stopped are searched for a quote that is not closed.
+const LINES_BACK_MAX: usize = 100;
+
 /// A mistake that does not end the reading.
 pub(super) struct Finding {
     pub(super) span: Range<usize>,
@@ -60,8 +65,8 @@ impl Finding {
         match self.kind {
             Kind::Tag => {
                 let line = Line::of(file, span.start);
-                let message = format!("`{written}` is a YAML tag, and most readers drop it with what it says");
-                report.error(Code::YamlTag, file, span, message).hint(line.quoted_hint());
+                let hint = if line.has_plain_tag(&written) { "remove the tag: a pack has none".to_owned() } else { line.quoted_hint() };
+                report.error(Code::YamlTag, file, span, TAG_MESSAGE).hint(hint);
             }
             Kind::Ambiguous(why) => {
                 let (message, hint) = ambiguous(&written, why);
@@ -131,13 +136,33 @@ pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Op
     let line = Line::of(file, offset);
     let value = line.value.clone().filter(|value| value.contains(&offset) || value.end == offset);
     let Some(value) = value.filter(|value| value.len() >= 2 && stop.code != Code::SeveralDocuments) else {
-        report.error(stop.code, file, offset..offset + 1, stop.message.clone());
+        tell_plainly(file, stop, offset, report);
         return None;
     };
     let text = file.slice(&value).to_owned();
-    if text.starts_with(['|', '>', '*', '&']) || matches!(stop.code, Code::FileTooLarge) {
+    if stop.code == Code::YamlAlias {
+        report
+            .error(
+                stop.code,
+                file,
+                value.clone(),
+                format!("`{text}` is an alias in YAML, and nothing above it is marked `&{}`", &text[1..]),
+            )
+            .hint(line.quoted_hint());
+        return Some(value);
+    }
+    if text.starts_with(['|', '>', '*', '&']) || stop.code != Code::YamlSyntax {
         report.error(stop.code, file, offset..offset + 1, stop.message.clone());
-        return text.starts_with('*').then_some(value);
+        return None;
+    }
+    if text.starts_with('!') {
+        report.error(Code::YamlTag, file, value.clone(), TAG_MESSAGE).hint(line.quoted_hint());
+        return Some(value);
+    }
+    if text.starts_with(['{', '[']) && open_brackets(&text) > 0 {
+        let message = format!("the `{}` is not closed on its line", &text[..1]);
+        report.error(Code::YamlSyntax, file, value.start..value.start + 1, message).hint("close it, or write it in lines of its own");
+        return Some(value);
     }
     let open = open_brackets(&text[..offset.min(value.end) - value.start]);
     if text.starts_with(['{', '[']) && open > 0 && !text.contains("{{") {
@@ -151,6 +176,37 @@ pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Op
     };
     report.error(Code::UnquotedExpression, file, offset..value.end.max(offset + 1), message).hint(line.quoted_hint());
     Some(value)
+}
+
+/// Tells what the parser says, where no value of a line is to blame.
+fn tell_plainly(file: &SourceText, stop: &Stop, offset: usize, report: &mut Report) {
+    if let Some(quote) = unclosed_quote(file, offset).filter(|_| stop.message.contains("quoted")) {
+        report
+            .error(stop.code, file, quote.clone(), format!("the {} is not closed", file.slice(&quote)))
+            .hint("close it on its line; a text of several lines is a `|` block");
+        return;
+    }
+    let told = report.error(stop.code, file, offset..offset + 1, stop.message.clone());
+    if stop.code == Code::SeveralDocuments {
+        told.hint("make a file of each; or hold several in one, `rules: { a: {…}, b: {…} }`");
+    } else if stop.message.contains("tab") {
+        told.hint("indent with spaces");
+    }
+}
+
+/// Gives the quote that opens a value at or above a place and is not closed on its line.
+fn unclosed_quote(file: &SourceText, offset: usize) -> Option<Range<usize>> {
+    let mut at = offset;
+    for _ in 0..LINES_BACK_MAX {
+        let value = Line::of(file, at).value;
+        if let Some(value) = value.filter(|value| file.slice(value).starts_with(['"', '\''])) {
+            let text = file.slice(&value);
+            let is_open = text.len() == 1 || !text.ends_with(&text[..1]);
+            return is_open.then(|| value.start..value.start + 1);
+        }
+        at = file.line_span(at).start.checked_sub(1)?;
+    }
+    None
 }
 
 /// Puts a quoted text of the same length in the place of a value that cannot be read.
@@ -194,6 +250,12 @@ impl Line {
         let text = line[start..].split(" #").next().unwrap_or("").trim_end();
         let value = span.start + start..span.start + start + text.len();
         Self { head: line[..start].trim_start().to_owned(), value: Some(value), text: text.to_owned() }
+    }
+
+    /// Says whether a tag stands before a collection, or is one of YAML's own: then it was meant as a tag.
+    fn has_plain_tag(&self, tag: &str) -> bool {
+        let rest = self.text.strip_prefix(tag).unwrap_or("").trim_start();
+        tag.starts_with("!!") || rest.starts_with(['{', '['])
     }
 
     /// The line with its value in quotes, ready to paste.

@@ -1,0 +1,149 @@
+//! What the engine gets: a catalog whose rules judge and whose actions run.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::catalog::{Builtin, Extra, Run, Source, Verify};
+use ensue_engine::ids::{EventId, Id, RuleId};
+use ensue_engine::record::CatalogRevision;
+use ensue_engine::rules::judge::{EventView, Plan, Verdict, judge};
+use ensue_engine::time::Timestamp;
+use ensue_expression::{Budget, Document, Scope, Value};
+use ensue_packs::{BuildError, Manifest, PackSource, build, check, library};
+use serde_json::json;
+
+use crate::support::demo;
+
+const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+
+fn installed(packs: &[PackSource]) -> Vec<(PackSource, Manifest)> {
+    let checked = check(packs, &BTreeMap::new());
+    assert!(!checked.has_errors(), "{:?}", checked.diagnostics);
+    let mut next = 0;
+    let ids = |_: &_| {
+        next += 1;
+        RuleId(Id::root(NOON, next))
+    };
+    let mut ids = ids;
+    checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(&mut ids))).collect()
+}
+
+fn pull_request(action: &str) -> Document {
+    Document::from_value(&json!({
+        "action": action,
+        "number": 7,
+        "pull_request": { "title": "Say \"hi\"; $(reboot)", "draft": false, "merged": false, "user": { "login": "ada" } },
+        "repository": { "full_name": "acme/rocket" },
+        "sender": { "login": "ada" },
+    }))
+}
+
+#[test]
+fn the_library_builds_a_catalog_whose_rules_judge_a_pull_request() {
+    let catalog = build(CatalogRevision(3), &installed(&library())).unwrap();
+    assert_eq!(catalog.revision(), CatalogRevision(3));
+    let payload = pull_request("opened");
+    let trigger = "github.pull_request".parse().unwrap();
+    assert!(catalog.triggers()[&trigger].payload.misfits(payload.root(), Extra::Allowed).is_empty());
+    let event = EventView { id: EventId(Id::root(NOON, 1)), trigger: &trigger, source: "test", time: NOON, payload: &payload };
+    let verdicts: BTreeMap<String, serde_json::Value> = judge(&catalog, &event)
+        .verdicts
+        .into_iter()
+        .map(|one| match one.verdict {
+            Verdict::Matched(Plan::Run { params }) => {
+                (one.rule.name.to_string(), serde_json::from_slice(params.content.as_ref().unwrap()).unwrap())
+            }
+            other => panic!("{}: {other:?}", one.rule.name),
+        })
+        .collect();
+    insta::assert_json_snapshot!(verdicts);
+}
+
+#[test]
+fn a_merged_pull_request_is_celebrated() {
+    let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
+    let mut value = pull_request("closed").root().to_value();
+    value["pull_request"]["merged"] = json!(true);
+    let payload = Document::from_value(&value);
+    let trigger = "github.pull_request".parse().unwrap();
+    let event = EventView { id: EventId(Id::root(NOON, 1)), trigger: &trigger, source: "test", time: NOON, payload: &payload };
+    let matched: Vec<String> = judge(&catalog, &event).verdicts.into_iter().map(|one| one.rule.name.to_string()).collect();
+    assert_eq!(matched, ["examples.celebrate_merge", "examples.note_pull_request"]);
+}
+
+#[test]
+fn each_delivery_of_github_s_makes_one_event() {
+    let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
+    let sensor = &catalog.sensors()[&"github.webhook".parse().unwrap()];
+    assert!(matches!(&sensor.source, Source::Webhook { verify: Verify::Github { key } } if key.as_str() == "github.webhook_secret"));
+    let kinds = ["push", "pull_request", "issues", "issue_comment", "release", "workflow_run", "star", "ping"];
+    for kind in kinds {
+        let headers = json!({ "x-github-event": kind, "x-github-delivery": "7c1d" });
+        let body = json!({ "zen": "Keep it simple." });
+        let empty = json!({});
+        let scope = Scope::new()
+            .with("headers", Value::from_json(&headers))
+            .with("body", Value::from_json(&body))
+            .with("query", Value::from_json(&empty))
+            .with("config", Value::from_json(&empty));
+        let fitting: Vec<_> =
+            sensor.emits.iter().filter(|emit| emit.when.as_ref().unwrap().holds(&scope, &mut Budget::default()).unwrap()).collect();
+        assert_eq!(fitting.len(), 1, "{kind}");
+        if let Some(payload) = &fitting[0].payload {
+            let payload = payload.render(&scope, &mut Budget::default()).unwrap();
+            assert_eq!(payload, json!({ "name": kind, "action": null, "body": body }));
+            let schema = &catalog.triggers()[&fitting[0].trigger].payload;
+            assert!(schema.misfits(Document::from_value(&payload).root(), Extra::Allowed).is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_core_has_what_is_built_in() {
+    let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
+    let builtin = |name: &str| match catalog.actions()[&name.parse().unwrap()].run {
+        Run::Builtin(builtin) => Some(builtin),
+        Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => None,
+    };
+    assert_eq!(builtin("core.echo"), Some(Builtin::Echo));
+    assert_eq!(builtin("core.noop"), Some(Builtin::Noop));
+    assert_eq!(builtin("core.emit"), Some(Builtin::Emit));
+    assert!(builtin("core.http").is_none());
+}
+
+#[test]
+fn a_rule_without_an_id_makes_no_catalog() {
+    let mut packs = installed(&library().into_iter().chain([demo(&[])]).collect::<Vec<_>>());
+    packs.iter_mut().for_each(|(_, manifest)| manifest.rules.clear());
+    assert!(matches!(build(CatalogRevision(1), &packs), Err(BuildError::NoRuleId(_))));
+}
+
+#[test]
+fn a_pack_without_what_it_needs_makes_no_catalog() {
+    let packs = installed(&library().into_iter().chain([demo(&[])]).collect::<Vec<_>>());
+    let alone: Vec<_> = packs.into_iter().filter(|(source, _)| source.origin == "packs/demo").collect();
+    let refusal = build(CatalogRevision(1), &alone).unwrap_err();
+    assert!(refusal.to_string().contains("core.echo") || refusal.to_string().contains("github"), "{refusal}");
+}
+
+#[test]
+fn a_manifest_is_read_back_as_it_was_written() {
+    let manifest = installed(&library()).remove(1).1;
+    let text = serde_json::to_string(&manifest).unwrap();
+    assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), manifest);
+}
+
+#[test]
+fn a_copy_builds_the_same_catalog_as_what_it_was_copied_from() {
+    let data = tempfile::tempdir().unwrap();
+    let packs = installed(&library());
+    let copies: Vec<(PackSource, Manifest)> = packs
+        .iter()
+        .map(|(source, manifest)| {
+            source.write_copy(data.path()).unwrap();
+            (PackSource::read_copy(data.path(), source.digest()).unwrap(), manifest.clone())
+        })
+        .collect();
+    let catalog = build(CatalogRevision(1), &copies).unwrap();
+    assert_eq!(catalog.rules().len(), 4);
+    assert_eq!(catalog.packs()[&"core".parse().unwrap()].digest, library()[0].digest());
+}

@@ -1,0 +1,80 @@
+//! A pack with every kind of mistake tells all of them in one run, each once.
+
+use std::collections::BTreeSet;
+
+use crate::support::{checked, demo};
+use ensue_packs::{Code, PackSource};
+use serde_json::json;
+
+#[test]
+fn every_kind_of_mistake_is_told_in_one_run() {
+    let mut broken = demo(&[
+        (
+            "pack.yaml",
+            "name: demo\nversion: '1'\nrequires:\n  ensue: '>=9'\n  packs: { githab: ^1, github: ^3 }\nconfig: { owner: string }\nkeys: [token]\n",
+        ),
+        ("triggers/ambiguous.yaml", "index: [012]\n"),
+        ("triggers/alias.yaml", "description: *nowhere\n"),
+        ("triggers/bad_type.yaml", "payload: { a: strng }\n"),
+        ("triggers/complex.yaml", "? [a]\n: b\n"),
+        ("triggers/duplicate.yaml", "index: []\nindex: []\n"),
+        ("triggers/empty.yaml", "# nothing\n"),
+        ("triggers/merge.yaml", "<<: { index: [] }\n"),
+        ("triggers/null.yaml", "description:\n"),
+        ("triggers/question.yaml", "payload: { a: string? }\n"),
+        ("triggers/syntax.yaml", "a\n\tb: c\n"),
+        ("triggers/tag.yaml", "description: !x\n"),
+        ("triggers/two.yaml", "index: []\n---\nindex: []\n"),
+        ("triggers/comment.yaml", "description: Fix #12\n"),
+        ("triggers/bytes.yaml", ""),
+        ("triggers/huge.yaml", &format!("description: {}\n", "x".repeat(1 << 20))),
+        ("sensors/open.yaml", "webhook: { verify: { scheme: none } }\nemits:\n  - trigger: demo.ping\n    when: body..x\n"),
+        ("sensors/later.yaml", "timer: { every: 1m }\nemits: 7\n"),
+        ("actions/builtin.yaml", "run: { builtin: echo }\n"),
+        ("actions/code.yaml", "parameters: { a: string }\nrun: { shell: { script: 'echo ${{ params.a }}' } }\n"),
+        ("actions/env.yaml", "run: { shell: { script: x, env: { A: '${{ keys[\"demo.token\"] }}' } } }\n"),
+        ("actions/unlisted.yaml", "run: { shell: { script: x, env: { B: '${{ keys[\"demo.other\"] }}' } } }\n"),
+        ("actions/host.yaml", "parameters: { a: string }\nrun: { http: { url: 'https://${{ params.a }}/' } }\n"),
+        ("actions/plain.py", "print()\n"),
+        ("actions/plain.yaml", "run: { process: { command: [./plain.py] } }\ntimeout: soon\n"),
+        ("actions/nowhere.yaml", "run: { process: { command: [./nowhere] } }\non_lost: panic\n"),
+        ("actions/two.yaml", "run: { shell: { script: x }, builtin: echo }\n"),
+        ("actions/name.yaml", "parameters: { Name: string }\nrun: { shell: { script: x } }\n"),
+        ("rules/all.yaml", "rules:\n  greet: { trigger: demo.ping, action: core.echo }\n"),
+        ("rules/needs.yaml", "action: core.echo\n"),
+        ("rules/parameters.yaml", "trigger: demo.ping\naction: demo.ship\nwith: { count: many, colour: red }\n"),
+        ("rules/quotes.yaml", "trigger: demo.ping\nwhen: \"a\" == b\naction: core.echo\n"),
+        (
+            "rules/reads.yaml",
+            "trigger: demo.ping\nwhen: event.payload.x\naction: core.echo\nwith: { message: '${{ keys[\"demo.token\"] }}' }\n",
+        ),
+        ("rules/refs.yaml", "trigger: [demo.nothing, ping]\naction: demo.nothing\n"),
+        ("rules/unknown.yaml", "whem: true\ntrigger: github.push\naction: core.echo\n"),
+        ("rules/more/deep.yaml", "a: b\n"),
+    ]);
+    broken.files.get_mut("triggers/bytes.yaml").unwrap().bytes = b"description: \xff\n".to_vec().into();
+    let uses = PackSource::of(
+        "packs/uses",
+        [
+            ("pack.yaml", "name: uses\nversion: 1.0.0\nconfig: { size: integer }\n"),
+            ("rules/a.yaml", "trigger: github.push\naction: demo.ship\nwith: { version: v1 }\n"),
+        ],
+    )
+    .unwrap();
+    let needy =
+        PackSource::of("packs/needy", [("pack.yaml", "name: needy\nversion: 1.0.0\nrequires: { packs: { demo: '*' } }\n")]).unwrap();
+    let mut again = demo(&[]);
+    again.origin = "packs/again".into();
+    let stray = PackSource::of("packs/stray", [("README.md", "")]).unwrap();
+    let core = PackSource::of("packs/core", [("pack.yaml", "name: core\nversion: 9.0.0\n")]).unwrap();
+    let checked = checked(&[broken, uses, needy, again, stray, core], &[("demo", json!({ "owner": 7 }))]);
+
+    let told: BTreeSet<Code> = checked.diagnostics.iter().map(|one| one.code).collect();
+    let missing: Vec<&Code> = Code::ALL.iter().filter(|code| !told.contains(code)).collect();
+    assert!(missing.is_empty(), "{missing:?} were not told");
+
+    let places: Vec<_> = checked.diagnostics.iter().map(|one| (&one.file, one.span.start, one.code, &one.message)).collect();
+    let once: BTreeSet<_> = places.iter().collect();
+    assert_eq!(once.len(), places.len(), "no mistake is told twice");
+    assert!(checked.good.iter().all(|pack| ["core", "examples", "github"].contains(&pack.name.as_str())));
+}

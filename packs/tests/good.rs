@@ -1,0 +1,129 @@
+//! What is right is taken without a word.
+
+use crate::support::{checked, demo, shown, shown_with};
+use ensue_packs::{Colour, FileMode, PackSource, check, library};
+use serde_json::json;
+
+#[test]
+fn the_demo_has_nothing_to_tell() {
+    assert_eq!(shown_with(&[]), "");
+}
+
+#[test]
+fn a_rule_in_all_its_fields_is_taken() {
+    let rule = r#"
+description: Ships every version tag of a repository we own.
+mode: shadow
+trigger: [github.push]
+when: |
+  event.payload.ref.startsWith("refs/tags/v")
+    && event.payload.repository.owner.login == config.owner
+local: { version: 'event.payload.ref.split("/")[2]', tag: 'local.version + "!"' }
+action: demo.ship
+with:
+  version: ${{ local.version }}
+  count: ${{ event.payload.commits.size() }}
+priority: 10
+"#;
+    assert_eq!(shown_with(&[("rules/ship.yaml", rule)]), "");
+}
+
+#[test]
+fn an_action_in_all_its_fields_is_taken() {
+    let action = r#"
+description: Deploys one region.
+parameters:
+  region: { type: string, pattern: '^[a-z]{2}$', description: Where. }
+  env: dev | prod
+  regions: [string]
+  spec: object?
+  limit: number = 0.5
+result: { schema: { type: object, required: [ok] } }
+local: { where: params.region }
+run:
+  process:
+    command: [./deploy.sh, --fast]
+    input: { region: '${{ local.where }}', token: '${{ keys["demo.token"] }}' }
+    env: { STAGE: '${{ params.env }}' }
+    files: { PASSFILE: '${{ keys["demo.token"] }}' }
+timeout: 90s
+grace: 250ms
+idempotent: true
+on_lost: retry
+priority: -100
+"#;
+    assert_eq!(shown_with(&[("actions/deploy.yaml", action), ("actions/deploy.sh", "#!/bin/sh\n")]), "");
+}
+
+#[test]
+fn a_sensor_in_all_its_fields_is_taken() {
+    let sensor = r#"
+description: A meter.
+webhook:
+  verify:
+    scheme: hmac
+    key: demo.token
+    header: X-Signature
+    algorithm: sha512
+    encoding: base64
+    prefix: "v1="
+emits:
+  - trigger: demo.ping
+    when: |
+      !has(body.silent) && query["kind"] == "meter"
+    dedupe: 'headers["x-id"]'
+    payload: { host: '${{ body.host }}', load: 1.5 }
+"#;
+    assert_eq!(shown_with(&[("sensors/meter.yaml", sensor)]), "");
+}
+
+#[test]
+fn several_definitions_stand_in_one_file() {
+    let rules = "rules:\n  one: { trigger: demo.ping, action: core.echo }\n  two: { trigger: demo.pong, action: demo.go }\n";
+    let packs = demo(&[
+        ("rules/several.yaml", rules),
+        ("triggers/several.yaml", "triggers:\n  pong: { payload: { a: any } }\n"),
+        ("actions/several.yaml", "actions:\n  go: { run: { shell: { script: make } } }\n"),
+    ]);
+    let checked = checked(&[packs], &[]);
+    assert!(checked.diagnostics.is_empty());
+    let demo = checked.good.iter().find(|pack| pack.name.as_str() == "demo").unwrap();
+    let rules: Vec<&str> = demo.rules.iter().map(|rule| rule.as_str()).collect();
+    assert_eq!(rules, ["demo.greet", "demo.one", "demo.two"]);
+}
+
+#[test]
+fn an_anchor_may_be_repeated() {
+    let rule = "trigger: demo.ping\naction: core.echo\nwith:\n  message: [&name ada, *name]\n";
+    assert_eq!(shown_with(&[("rules/greet.yaml", rule)]), "");
+}
+
+#[test]
+fn settings_are_completed_with_defaults() {
+    let pack = demo(&[("pack.yaml", "name: demo\nversion: 1.0.0\nconfig:\n  owner: string\n  size: integer = 3\n")]);
+    let checked = checked(&[pack], &[("demo", json!({ "owner": "acme" }))]);
+    let demo = checked.good.iter().find(|pack| pack.name.as_str() == "demo").unwrap();
+    assert_eq!(demo.config, json!({ "owner": "acme", "size": 3 }));
+}
+
+#[test]
+fn the_order_of_packs_does_not_matter() {
+    let forwards: Vec<PackSource> = library().into_iter().chain([demo(&[])]).collect();
+    let backwards: Vec<PackSource> = forwards.iter().rev().cloned().collect();
+    assert_eq!(check(&forwards, &Default::default()).good.len(), check(&backwards, &Default::default()).good.len());
+}
+
+#[test]
+fn what_is_not_ours_in_a_pack_is_left_alone() {
+    let mut source = demo(&[("docs/guide.md", "# Guide"), ("actions/lib/data.yaml", "!anything [at, all"), ("LICENSE", "…")]);
+    source.files.get_mut("LICENSE").unwrap().mode = FileMode::Executable;
+    assert_eq!(shown(&[source]), "");
+}
+
+#[test]
+fn an_error_in_json_carries_the_same_as_the_text() {
+    let checked = checked(&[demo(&[("rules/greet.yaml", "trigger: demo.ping\nwhem: true\naction: core.echo\n")])], &[]);
+    let one = &checked.diagnostics[0];
+    assert_eq!(one.to_json()["suggestion"], "when");
+    assert!(one.render(Colour::Plain).contains("rules/greet.yaml:2:1"));
+}

@@ -1,0 +1,8 @@
+//! What authors of packs read, and what the engine gets: one test binary, each file a subject.
+
+mod catalog;
+mod everything;
+mod good;
+mod mistakes;
+mod support;
+mod traps;

@@ -1,0 +1,450 @@
+//! Every kind of mistake an author can make beyond YAML, as the author reads it.
+
+use crate::support::{checked, demo, shown, shown_with, told};
+use ensue_packs::PackSource;
+use serde_json::json;
+
+fn rule(text: &str) -> String {
+    shown_with(&[("rules/greet.yaml", text)])
+}
+
+fn action(text: &str) -> String {
+    shown_with(&[("actions/go.yaml", text)])
+}
+
+fn sensor(text: &str) -> String {
+    shown_with(&[("sensors/hook.yaml", text)])
+}
+
+fn pack(text: &str) -> String {
+    shown_with(&[("pack.yaml", text)])
+}
+
+mod shape {
+    use super::*;
+
+    #[test]
+    fn an_unknown_field_is_told_with_the_nearest() {
+        insta::assert_snapshot!(rule("trigger: demo.ping\nwhem: true\naction: core.echo\n"));
+    }
+
+    #[test]
+    fn an_unknown_field_far_from_all_is_told_with_all() {
+        insta::assert_snapshot!(rule("trigger: demo.ping\ncolour: red\naction: core.echo\n"));
+    }
+
+    #[test]
+    fn a_field_of_a_later_release_says_so() {
+        insta::assert_snapshot!(rule("trigger: demo.ping\nthrottle: { limit: 5, per: 1m }\nsteps:\n  one: { action: core.echo }\n"));
+    }
+
+    #[test]
+    fn a_runner_of_a_later_release_says_so() {
+        insta::assert_snapshot!(action("run:\n  workflow: { steps: {} }\nretry: { attempts: 3 }\n"));
+    }
+
+    #[test]
+    fn a_source_of_a_later_release_says_so() {
+        insta::assert_snapshot!(sensor("timer: { every: 1m }\nemits:\n  - trigger: demo.ping\n"));
+    }
+
+    #[test]
+    fn a_schedule_says_that_it_is_of_a_later_release() {
+        insta::assert_snapshot!(rule("trigger: { schedule: { cron: '0 9 * * 1-5' } }\naction: core.echo\n"));
+    }
+
+    #[test]
+    fn what_is_misspelt_or_empty_is_not_missing_too() {
+        insta::assert_snapshot!(rule("triger: demo.ping\naction:\n"));
+    }
+
+    #[test]
+    fn what_must_be_there_is_missed() {
+        insta::assert_snapshot!(rule("description: Nothing.\n"));
+    }
+
+    #[test]
+    fn a_rule_is_a_mapping() {
+        insta::assert_snapshot!(rule("- trigger: demo.ping\n"));
+    }
+
+    #[test]
+    fn values_are_of_their_type() {
+        insta::assert_snapshot!(rule("description: 12\nmode: on_hold\ntrigger: 7\nwith: hello\naction: core.echo\npriority: 101\n"));
+    }
+
+    #[test]
+    fn an_action_has_one_runner() {
+        insta::assert_snapshot!(action("run:\n  shell: { script: make }\n  http: { url: 'https://example.test/' }\n"));
+    }
+
+    #[test]
+    fn an_action_has_a_runner() {
+        insta::assert_snapshot!(action("run: {}\n"));
+    }
+
+    #[test]
+    fn a_duration_has_a_unit() {
+        insta::assert_snapshot!(action("run: { shell: { script: make } }\ntimeout: '10'\ngrace: 1 day\n"));
+    }
+
+    #[test]
+    fn names_are_what_expressions_can_say() {
+        insta::assert_snapshot!(action("parameters:\n  Region-Name: string\nlocal: { in: '1' }\nrun: { shell: { script: make } }\n"));
+    }
+
+    #[test]
+    fn files_that_mean_nothing_are_told() {
+        insta::assert_snapshot!(shown_with(&[
+            ("rule/greet.yaml", "trigger: demo.ping\n"),
+            ("rules/more/deep.yaml", "trigger: demo.ping\n"),
+            ("rules/notes.txt", ""),
+            ("rules/other.yml", "trigger: demo.ping\n"),
+            ("rules/Bad-Name.yaml", "trigger: demo.ping\n"),
+            ("extra.yaml", "a: 1\n"),
+            ("tests/greet.yaml", "- it: greets\n"),
+        ]));
+    }
+
+    #[test]
+    fn a_file_of_several_holds_nothing_else() {
+        insta::assert_snapshot!(rule(
+            "description: Two rules.\nrules:\n  one: { trigger: demo.ping, action: core.echo }\n  One: { trigger: demo.ping, action: core.echo }\n"
+        ));
+    }
+
+    #[test]
+    fn a_name_is_defined_once() {
+        insta::assert_snapshot!(shown_with(&[("rules/all.yaml", "rules:\n  greet: { trigger: demo.ping, action: core.echo }\n")]));
+    }
+
+    #[test]
+    fn a_test_is_at_least_yaml() {
+        insta::assert_snapshot!(shown_with(&[("tests/greet.test.yaml", "- it: \"a\" b\n")]));
+    }
+
+    #[test]
+    fn a_file_is_utf_8() {
+        let mut source = demo(&[]);
+        source.files.get_mut("rules/greet.yaml").unwrap().bytes = b"trigger: \xff\n".to_vec().into();
+        insta::assert_snapshot!(shown(&[source]));
+    }
+}
+
+mod schemas {
+    use super::*;
+
+    #[test]
+    fn a_type_is_one_of_ours() {
+        insta::assert_snapshot!(action(
+            "parameters:\n  a: strng\n  b: int\n  c: string | integer\n  d: 7\n  e: [string, string]\n  f: string = abc\n  g: integer = \"x\"\n  h: string? = \"x\"\nrun: { shell: { script: make } }\n"
+        ));
+    }
+
+    #[test]
+    fn a_long_form_is_consistent() {
+        insta::assert_snapshot!(action(
+            "parameters:\n  a: { type: string, pattern: '(' }\n  b: { type: integer, pattern: x }\n  c: { type: integer, x-ensue: code }\n  d: { type: string, default: x, optional: true }\n  e: { typ: string }\n  f: { type: string, pattern: '(?=a)' }\nrun: { shell: { script: make } }\n"
+        ));
+    }
+
+    #[test]
+    fn a_whole_schema_stands_alone_and_is_one() {
+        insta::assert_snapshot!(shown_with(&[
+            ("triggers/a.yaml", "payload:\n  schema: { type: object }\n  host: string\n"),
+            ("triggers/b.yaml", "payload:\n  schema:\n    type: object\n    properties:\n      a: { type: strng }\n"),
+            ("triggers/c.yaml", "payload:\n  schema: { $ref: 'https://example.test/s.json' }\n"),
+        ]));
+    }
+
+    #[test]
+    fn an_index_is_a_field_of_the_payload() {
+        insta::assert_snapshot!(shown_with(&[("triggers/ping.yaml", "payload:\n  host: string\nindex: [hots]\n")]));
+    }
+}
+
+mod refs {
+    use super::*;
+
+    #[test]
+    fn a_trigger_and_an_action_are_there() {
+        insta::assert_snapshot!(rule("trigger: [demo.pign, github.push]\naction: core.ecko\n"));
+    }
+
+    #[test]
+    fn a_ref_has_a_pack() {
+        insta::assert_snapshot!(rule("trigger: ping\naction: ship\nwith: { version: v1 }\n"));
+    }
+
+    #[test]
+    fn a_pack_that_is_not_there_is_told() {
+        insta::assert_snapshot!(rule("trigger: demo.ping\naction: chat.post\n"));
+    }
+
+    #[test]
+    fn a_trigger_of_the_engine_s_own_is_of_a_later_release() {
+        insta::assert_snapshot!(rule("trigger: core.execution_ended\naction: core.echo\n"));
+    }
+
+    #[test]
+    fn an_action_is_never_an_expression() {
+        insta::assert_snapshot!(rule("trigger: demo.ping\naction: ${{ event.payload.host }}\n"));
+    }
+
+    #[test]
+    fn a_pack_says_what_it_needs() {
+        insta::assert_snapshot!(pack(
+            "name: demo\nversion: 1.0\nrequires: { ensue: '>=9', packs: { githab: ^1, github: ^3, core: newest }, programs: { python3: '>=3' } }\nkeys: [other.key, Bad]\n"
+        ));
+    }
+
+    #[test]
+    fn a_pack_that_is_used_is_listed() {
+        let text = "name: demo\nversion: 1.0.0\n";
+        insta::assert_snapshot!(shown_with(&[("pack.yaml", text), ("rules/greet.yaml", "trigger: github.push\naction: core.echo\n"),]));
+    }
+
+    #[test]
+    fn a_folder_without_a_pack_file_is_told() {
+        let source = PackSource::of("packs/stray", [("rules/a.yaml", "trigger: b\nwhem: c\n")]).unwrap();
+        insta::assert_snapshot!(shown(&[source]));
+    }
+
+    #[test]
+    fn the_library_is_not_replaced_and_names_are_taken_once() {
+        let core = PackSource::of("packs/core", [("pack.yaml", "name: core\nversion: 9.0.0\n")]).unwrap();
+        let mut again = demo(&[]);
+        again.origin = "packs/again".into();
+        insta::assert_snapshot!(shown(&[core, demo(&[]), again]));
+    }
+
+    #[test]
+    fn a_pack_that_needs_a_broken_one_is_not_taken() {
+        let broken = demo(&[("rules/greet.yaml", "whem: true\ntrigger: demo.ping\naction: core.echo\n")]);
+        let needy = PackSource::of(
+            "packs/needy",
+            [
+                ("pack.yaml", "name: needy\nversion: 1.0.0\nrequires: { packs: { demo: ^1 } }\n"),
+                ("rules/a.yaml", "trigger: demo.ping\naction: core.echo\n"),
+            ],
+        )
+        .unwrap();
+        let free = PackSource::of("packs/free", [("pack.yaml", "name: free\nversion: 1.0.0\n")]).unwrap();
+        let checked = checked(&[broken, needy, free], &[]);
+        let good: Vec<&str> = checked.good.iter().map(|pack| pack.name.as_str()).collect();
+        assert_eq!(good, ["core", "examples", "free", "github"]);
+        insta::assert_snapshot!(told(&checked));
+    }
+
+    #[test]
+    fn what_the_operator_sets_fits() {
+        let pack = demo(&[("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: string, size: integer = 3 }\n")]);
+        insta::assert_snapshot!(told(&checked(&[pack], &[("demo", json!({ "ownr": "acme", "size": "big" }))])));
+    }
+
+    #[test]
+    fn settings_of_a_pack_that_is_nowhere_are_told() {
+        insta::assert_snapshot!(told(&checked(&[demo(&[])], &[("dmeo", json!({}))])));
+    }
+}
+
+mod parameters {
+    use super::*;
+
+    #[test]
+    fn an_action_gets_what_it_takes() {
+        insta::assert_snapshot!(rule("trigger: demo.ping\naction: demo.ship\nwith:\n  versoin: v1\n  count: many\n"));
+    }
+
+    #[test]
+    fn what_is_required_is_given() {
+        insta::assert_snapshot!(rule("trigger: demo.ping\naction: demo.ship\n"));
+    }
+
+    #[test]
+    fn text_around_an_expression_is_a_text() {
+        insta::assert_snapshot!(rule(
+            "trigger: demo.ping\naction: demo.ship\nwith:\n  version: ${{ event.payload.host }}\n  count: n${{ event.payload.load }}\n"
+        ));
+    }
+
+    #[test]
+    fn an_emitted_payload_has_what_its_trigger_needs() {
+        insta::assert_snapshot!(shown_with(&[
+            (
+                "sensors/hook.yaml",
+                "webhook: { verify: { scheme: github, key: demo.token } }\nemits:\n  - trigger: demo.ping\n    payload: { load: much }\n"
+            ),
+            ("actions/tell.yaml", "run:\n  emit: { trigger: demo.ping }\n"),
+        ]));
+    }
+}
+
+mod expressions {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_shown_in_its_place_in_every_style() {
+        insta::assert_snapshot!(shown_with(&[
+            ("rules/a.yaml", "trigger: demo.ping\nwhen: |\n  event.payload.host == \"a\"\n    && nonsense.x\naction: core.echo\n"),
+            ("rules/b.yaml", "trigger: demo.ping\nwhen: 'event.payload.host == ''a'' && nonsense.x'\naction: core.echo\n"),
+            ("rules/c.yaml", "trigger: demo.ping\nwhen: \"event.payload.host == \\\"a\\\" && nonsense.x\"\naction: core.echo\n"),
+            ("rules/d.yaml", "trigger: demo.ping\nwhen: event.payload.host == 'a' && nonsense.x\naction: core.echo\n"),
+            ("rules/e.yaml", "trigger: demo.ping\nwhen: >-\n  event.payload.host == 'a'\n  && nonsense.x\naction: core.echo\n"),
+            ("rules/f.yaml", "trigger: demo.ping\nwhen: ${{ nonsense.x }}\naction: core.echo\n"),
+            ("rules/g.yaml", "trigger: demo.ping\naction: core.echo\nwith: { message: ['ä ${{ 1 +}}', \"${{ nonsense.x }}\"] }\n"),
+        ]));
+    }
+
+    #[test]
+    fn what_a_schema_does_not_have_is_not_read() {
+        insta::assert_snapshot!(shown_with(&[
+            (
+                "rules/greet.yaml",
+                "trigger: demo.ping\nwhen: |\n  event.payload.hots == config.ownr\n    && event.tigger == rule.name\nlocal:\n  a: local.b\n  b: local.a\naction: core.echo\nwith: { message: '${{ local.c }} ${{ event.payload.laod }}' }\n"
+            ),
+            (
+                "actions/go.yaml",
+                "parameters: { region: string }\nrun:\n  shell:\n    script: make\n    env: { REGION: '${{ params.regoin }}', RUN: '${{ execution.number }}', WHO: '${{ config.owner }}' }\n"
+            ),
+        ]));
+    }
+
+    #[test]
+    fn a_field_that_not_every_trigger_has_is_asked_for() {
+        insta::assert_snapshot!(shown_with(&[
+            ("triggers/other.yaml", "payload: { name: string }\n"),
+            (
+                "rules/greet.yaml",
+                "trigger: [demo.ping, demo.other]\nwhen: event.payload.host == 'a' || event.payload.?name.orValue('') == 'b'\naction: core.echo\n"
+            ),
+        ]));
+    }
+
+    #[test]
+    fn names_of_a_later_release_say_so() {
+        insta::assert_snapshot!(shown_with(&[
+            ("rules/a.yaml", "trigger: demo.ping\nwhen: vars[\"sync.cursor\"] == ''\naction: core.echo\n"),
+            ("rules/b.yaml", "trigger: demo.ping\nwhen: events.size() > 2\naction: core.echo\n"),
+        ]));
+    }
+
+    #[test]
+    fn names_stand_where_they_belong() {
+        insta::assert_snapshot!(shown_with(&[
+            ("rules/greet.yaml", "trigger: demo.ping\nwhen: params.x\naction: core.echo\n"),
+            ("actions/go.yaml", "run:\n  shell:\n    script: make\n    env: { A: '${{ event.payload.x }}' }\n"),
+            (
+                "sensors/hook.yaml",
+                "webhook: { verify: { scheme: github, key: demo.token } }\nemits:\n  - { trigger: demo.ping, when: event.payload.host, payload: { host: '${{ body.host }}' } }\n"
+            ),
+        ]));
+    }
+
+    #[test]
+    fn an_expression_is_not_a_list() {
+        insta::assert_snapshot!(rule("trigger: demo.ping\nwhen: [true]\naction: core.echo\n"));
+    }
+}
+
+mod secrets_and_code {
+    use super::*;
+
+    #[test]
+    fn code_takes_no_expressions() {
+        insta::assert_snapshot!(shown_with(&[
+            (
+                "actions/go.yaml",
+                "parameters: { version: string }\nrun:\n  shell:\n    script: |\n      set -x\n      make release VERSION=\"${{ params.version }}\"\n"
+            ),
+            ("actions/other.yaml", "parameters: { script: string }\nrun: { shell: { script: '${{ params.script }}' } }\n"),
+            ("actions/third.yaml", "parameters: { file: string }\nrun: { process: { command: [cat, '${{ params.file }}'] } }\n"),
+            ("rules/greet.yaml", "trigger: demo.ping\naction: core.shell\nwith:\n  script: echo ${{ event.payload.host }}\n"),
+        ]));
+    }
+
+    #[test]
+    fn a_parameter_that_is_declared_as_code_may_be_the_script() {
+        let text = "parameters:\n  script: { type: string, x-ensue: code }\nrun: { shell: { script: '${{ params.script }}' } }\n";
+        assert_eq!(action(text), "");
+    }
+
+    #[test]
+    fn keys_are_listed_and_stay_in_run() {
+        insta::assert_snapshot!(shown_with(&[
+            (
+                "actions/go.yaml",
+                "run:\n  http:\n    url: https://example.test/${{ keys[\"demo.token\"] }}\n    headers:\n      a: '${{ keys[\"demo.token\"] }}'\n      b: '${{ keys[\"demo.tokn\"] }}'\n      c: '${{ keys[\"other.secret\"] }}'\n      d: '${{ keys[config.owner] }}'\n"
+            ),
+            ("actions/other.yaml", "local: { a: 'keys[\"demo.token\"]' }\nrun: { shell: { script: make } }\n"),
+            ("rules/greet.yaml", "trigger: demo.ping\naction: core.echo\nwith: { message: '${{ keys[\"demo.token\"] }}' }\n"),
+        ]));
+    }
+
+    #[test]
+    fn a_secret_in_the_environment_is_noted() {
+        insta::assert_snapshot!(action("run:\n  process:\n    command: [make]\n    env: { TOKEN: '${{ keys[\"demo.token\"] }}' }\n"));
+    }
+
+    #[test]
+    fn a_sensor_s_key_is_listed() {
+        insta::assert_snapshot!(sensor("webhook: { verify: { scheme: github, key: demo.secret } }\nemits:\n  - trigger: demo.ping\n"));
+    }
+
+    #[test]
+    fn a_webhook_that_anybody_may_call_is_a_warning() {
+        insta::assert_snapshot!(sensor("webhook:\n  verify: { scheme: none }\nemits:\n  - trigger: demo.ping\n"));
+    }
+
+    #[test]
+    fn a_scheme_has_its_own_fields() {
+        insta::assert_snapshot!(shown_with(&[
+            ("sensors/a.yaml", "webhook: { verify: { scheme: github, key: token, header: x } }\nemits:\n  - trigger: demo.ping\n"),
+            ("sensors/b.yaml", "webhook: { verify: { scheme: stripe, key: demo.token } }\nemits:\n  - trigger: demo.ping\n"),
+            ("sensors/c.yaml", "webhook: { verify: { scheme: hmca, key: demo.token } }\nemits:\n  - trigger: demo.ping\n"),
+            (
+                "sensors/d.yaml",
+                "webhook: { verify: { scheme: hmac, key: demo.token, header: 'a b', algorithm: md5 } }\nemits:\n  - trigger: demo.ping\n"
+            ),
+            ("sensors/e.yaml", "webhook: { verify: { scheme: github, key: demo.token } }\nemits: []\n"),
+        ]));
+    }
+
+    #[test]
+    fn where_a_request_goes_is_written_out() {
+        insta::assert_snapshot!(shown_with(&[
+            ("actions/a.yaml", "parameters: { host: string }\nrun: { http: { url: 'https://${{ params.host }}/x' } }\n"),
+            ("actions/b.yaml", "parameters: { x: string }\nrun: { http: { url: 'https://example.test${{ params.x }}' } }\n"),
+            ("actions/c.yaml", "run: { http: { url: 'ftp://example.test/' } }\n"),
+            ("actions/d.yaml", "run: { http: { url: 'https://ada:pw@example.test/', method: get } }\n"),
+            ("actions/e.yaml", "run: { http: { url: 'https://example.test/', json: { a: 1 }, body: x } }\n"),
+        ]));
+    }
+
+    #[test]
+    fn a_url_may_be_one_expression_or_have_a_path_of_them() {
+        let texts = [
+            "parameters: { url: string }\nrun: { http: { url: '${{ params.url }}' } }\n",
+            "parameters: { id: string }\nrun: { http: { url: 'https://example.test/items/${{ params.id }}' } }\n",
+        ];
+        assert!(texts.iter().all(|text| action(text).is_empty()));
+    }
+
+    #[test]
+    fn a_program_is_in_the_pack_and_can_be_run() {
+        insta::assert_snapshot!(shown_with(&[
+            ("actions/deploy.sh", "#!/bin/sh\n"),
+            ("actions/build.py", "print()\n"),
+            ("actions/a.yaml", "run: { process: { command: [./deploy.sh, --fast] } }\n"),
+            ("actions/b.yaml", "run: { process: { command: [./build.py] } }\n"),
+            ("actions/c.yaml", "run: { process: { command: [./deplyo.sh] } }\n"),
+            ("actions/d.yaml", "run: { process: { command: [/bin/sh] } }\n"),
+            ("actions/e.yaml", "run: { process: { command: make, env: { ENSUE_X: a, 1A: b } } }\n"),
+        ]));
+    }
+
+    #[test]
+    fn what_is_built_in_is_the_library_s() {
+        insta::assert_snapshot!(action("run: { builtin: echo }\n"));
+    }
+}

@@ -1,0 +1,182 @@
+//! The shapes in which YAML changes a meaning in silence: each is told, and the quoted form is ready to paste.
+
+use crate::support::shown_with;
+
+fn rule_with(line: &str) -> String {
+    let rule = format!("trigger: demo.ping\n{line}\naction: core.echo\n");
+    shown_with(&[("rules/greet.yaml", &rule)])
+}
+
+fn trigger_with(line: &str) -> String {
+    shown_with(&[("triggers/other.yaml", line)])
+}
+
+#[test]
+fn a_negation_is_not_a_tag() {
+    insta::assert_snapshot!(rule_with("when: !event.payload.host.startsWith(\"a\")"));
+}
+
+#[test]
+fn a_negated_parenthesis_is_not_a_tag_and_an_anchor() {
+    insta::assert_snapshot!(rule_with("when: !(event.payload.host == 'a' && true)"));
+}
+
+#[test]
+fn a_tag_on_a_mapping_is_told_once() {
+    insta::assert_snapshot!(rule_with("with: !include { message: hello }"));
+}
+
+#[test]
+fn a_tag_of_yaml_s_own_is_not_taken() {
+    insta::assert_snapshot!(rule_with("description: !!str 12"));
+}
+
+#[test]
+fn an_alias_where_a_product_was_meant_is_told() {
+    insta::assert_snapshot!(rule_with("with: { message: '' }\ndescription: *bold* words"));
+}
+
+#[test]
+fn other_mistakes_of_syntax_have_their_line() {
+    let texts = [
+        "payload:\n\ta: string\n",
+        "description: \"open\n",
+        "payload:\n  a: string\n b: string\n",
+        "payload: { a: string\n",
+        "index: [a\n",
+        "description: one: two\n",
+        "just words\n",
+    ];
+    let told: Vec<String> = texts.iter().map(|text| trigger_with(text)).collect();
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn a_conditional_is_not_a_mapping() {
+    insta::assert_snapshot!(rule_with("when: event.payload.load > 1 ? true : false"));
+}
+
+#[test]
+fn a_comparison_does_not_begin_with_a_quoted_text() {
+    insta::assert_snapshot!(rule_with("when: \"a\" == event.payload.host"));
+}
+
+#[test]
+fn a_comparison_with_both_quotes_is_shown_as_a_block() {
+    insta::assert_snapshot!(rule_with("when: \"a\" == event.payload.host || event.payload.host == 'b'"));
+}
+
+#[test]
+fn a_list_with_a_method_is_not_a_list() {
+    insta::assert_snapshot!(rule_with("when: [1].size() > 0"));
+}
+
+#[test]
+fn an_expression_in_braces_is_quoted() {
+    insta::assert_snapshot!(rule_with("with: { message: ${{ event.payload.host }} }"));
+}
+
+#[test]
+fn double_braces_alone_are_not_an_expression() {
+    insta::assert_snapshot!(rule_with("when: {{ event.payload.host }}"));
+}
+
+#[test]
+fn an_optional_type_in_braces_is_quoted() {
+    insta::assert_snapshot!(trigger_with("payload: { note: string? }\n"));
+}
+
+#[test]
+fn yes_is_not_true() {
+    insta::assert_snapshot!(shown_with(&[("actions/go.yaml", "run: { shell: { script: make } }\nidempotent: yes\n")]));
+}
+
+#[test]
+fn on_is_not_a_text() {
+    insta::assert_snapshot!(rule_with("with: { message: on }"));
+}
+
+#[test]
+fn a_number_does_not_begin_with_zero() {
+    insta::assert_snapshot!(rule_with("priority: 012"));
+}
+
+#[test]
+fn a_number_has_no_underscores() {
+    insta::assert_snapshot!(rule_with("with: { message: 1_000 }"));
+}
+
+#[test]
+fn a_date_is_a_text_in_quotes() {
+    insta::assert_snapshot!(rule_with("with: { message: 2026-03-28 }"));
+}
+
+#[test]
+fn an_empty_field_is_not_an_absent_one() {
+    insta::assert_snapshot!(rule_with("when:"));
+}
+
+#[test]
+fn a_text_that_ends_in_a_comment_is_a_warning() {
+    insta::assert_snapshot!(rule_with("description: Fix #12"));
+}
+
+#[test]
+fn a_key_stands_once() {
+    insta::assert_snapshot!(rule_with("trigger: github.push"));
+}
+
+#[test]
+fn mappings_are_not_merged() {
+    insta::assert_snapshot!(rule_with("with:\n  <<: { message: hello }"));
+}
+
+#[test]
+fn an_alias_needs_its_anchor() {
+    insta::assert_snapshot!(rule_with("when: *everything"));
+}
+
+#[test]
+fn a_list_type_with_more_is_quoted() {
+    insta::assert_snapshot!(trigger_with("payload:\n  regions: [string] = [\"eu\"]\n  notes: [string]?\n"));
+}
+
+#[test]
+fn a_file_holds_one_document() {
+    insta::assert_snapshot!(trigger_with("description: One.\n---\ndescription: Two.\n"));
+}
+
+#[test]
+fn a_file_holds_something() {
+    insta::assert_snapshot!(trigger_with("# nothing yet\n"));
+}
+
+#[test]
+fn several_mistakes_of_syntax_are_told_in_one_run() {
+    insta::assert_snapshot!(rule_with("when: a ? b : c\nwith: { message: ${{ x }} }\ndescription: \"a\" b"));
+}
+
+#[test]
+fn an_alias_bomb_is_stopped() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..10 {
+        let previous = format!("*a{}", level - 1);
+        text.push_str(&format!("a{level}: &a{level} [{}]\n", [previous.as_str(); 9].join(", ")));
+    }
+    let told = trigger_with(&text);
+    assert!(told.contains("error[file_too_large]") || told.contains("error[yaml_alias]"), "{told}");
+}
+
+#[test]
+fn a_file_that_nests_without_end_is_stopped() {
+    for text in ["[".repeat(100_000), format!("a: {}", "{a: ".repeat(200)), "- ".repeat(5_000)] {
+        let told = trigger_with(&text);
+        assert!(told.contains("error["), "{told}");
+    }
+}
+
+#[test]
+fn a_file_over_a_megabyte_is_refused() {
+    let told = trigger_with(&format!("description: {}\n", "x".repeat(1 << 20)));
+    assert!(told.contains("error[file_too_large]"), "{told}");
+}
