@@ -1,3 +1,36 @@
 //! REST: commands in, views out.
+//!
+//! Read in this order: [`ports`] is what the API needs of the node; `routes` has every path and what it demands, [`permissions`]
+//! what may be demanded, `auth` the proof of it; [`front`] is what every request goes through, `problem` how every error
+//! looks, `query`, `body` and `paging` how requests are read; `routes/<noun>` answer, `wire/<noun>` are the shapes;
+//! [`server`] accepts connections.
+//!
+//! It decides nothing about events, rules or executions: commands go to the engine, answers come from views. It opens no
+//! database and runs nothing.
 
+mod api;
+mod auth;
+mod body;
+mod call;
+mod context;
+mod deliveries;
+pub mod front;
+mod listing;
+mod pages;
+mod paging;
+pub mod permissions;
 pub mod ports;
+mod problem;
+mod query;
+mod respond;
+pub mod routes;
+pub mod server;
+pub mod settings;
+mod wire;
+
+pub use auth::TOKEN_PREFIX;
+pub use front::Front;
+pub use pages::slugs;
+pub use ports::Ports;
+pub use server::Server;
+pub use settings::{Limits, Settings};

@@ -1,0 +1,194 @@
+//! Who calls, and what they may do: the token of a request, and the proof that its holder has a permission.
+//!
+//! It keeps no tokens and compares no secrets (the node does), and it never writes one anywhere.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::TokenId;
+use ensue_engine::record::Actor;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::context::RequestContext;
+use crate::permissions::{Permission, granted};
+use crate::ports::{Access, Holder, OnBehalf};
+use crate::problem::{Missing, Problem};
+
+/// What every token begins with.
+pub const TOKEN_PREFIX: &str = "ens_";
+/// The most characters of a token's secret.
+const SECRET_CHARS_MAX: usize = 128;
+/// Names of parameters in which people put tokens; a token in a URL stands in every log on the way.
+const TOKEN_PARAMETERS: &[&str] = &["token", "access_token", "api_key", "apikey", "api-key", "key_id", "auth", "authorization"];
+
+/// Why a caller is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub(crate) enum AuthRefusal {
+    /// There is no token.
+    #[error("this path needs a token")]
+    Missing,
+    /// There is one, and it lets nobody in.
+    #[error("the token is not one that is in force")]
+    Invalid,
+    /// There are several.
+    #[error("the request has more than one `Authorization` header; it is unclear who calls")]
+    Doubled,
+    /// It stands in the URL.
+    #[error("the request has a token in its URL; consider it leaked and revoke it")]
+    InUrl,
+    /// The caller may not do this.
+    #[error("this needs the permission `{0}`, which none of the token's roles carries")]
+    Forbidden(&'static str),
+}
+
+impl Explain for AuthRefusal {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Missing => "unauthenticated",
+            Self::Invalid => "token-invalid",
+            Self::Doubled => "doubled-authorization",
+            Self::InUrl => "token-in-url",
+            Self::Forbidden(_) => "forbidden",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Missing | Self::Invalid => Fault::Unauthenticated,
+            Self::Doubled | Self::InUrl => Fault::Malformed,
+            Self::Forbidden(_) => Fault::Forbidden,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Missing => "send `Authorization: Bearer ens_…`; `ensue tokens add <name> --role <role>` makes a token".into(),
+            Self::Invalid => "compare it with what was shown when it was made; a revoked token never comes back".into(),
+            Self::Doubled => "send exactly one".into(),
+            Self::InUrl => "send it as `Authorization: Bearer ens_…`".into(),
+            Self::Forbidden(_) => "ask an administrator for a token with a role that carries it".into(),
+        })
+    }
+}
+
+/// The proof that a caller has the permission `P`. Only [`Allowed::demand`] makes one.
+pub(crate) struct Allowed<P> {
+    holder: Arc<Holder>,
+    token: Token,
+    permission: PhantomData<P>,
+}
+
+/// What names a token without being one.
+#[derive(Clone, Copy)]
+struct Token {
+    id: TokenId,
+    secret_sha256: [u8; 32],
+}
+
+/// What a caller is told who may not do a thing.
+pub(crate) enum Secrecy {
+    /// That they may not: what there is of this kind is no secret.
+    Open,
+    /// The thing of this name is not there, unless they may see such things.
+    ThingNamed(String),
+}
+
+impl<P: Permission> Allowed<P> {
+    /// Demands the permission of whoever sent the request.
+    pub(crate) fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem> {
+        let token = token_of(parts)?;
+        let holder = access.holder(token.id, &token.secret_sha256).ok_or(AuthRefusal::Invalid)?;
+        if granted(&holder.roles, P::NOUN, P::VERB) {
+            return Ok(Self { holder, token, permission: PhantomData });
+        }
+        match secrecy {
+            Secrecy::ThingNamed(name) if !granted(&holder.roles, P::NOUN, "read") => Err(Missing::new(P::THING, name).into()),
+            Secrecy::ThingNamed(_) | Secrecy::Open => Err(AuthRefusal::Forbidden(P::NAME).into()),
+        }
+    }
+
+    /// Gives the name of the token.
+    pub(crate) fn name(&self) -> &str {
+        &self.holder.name
+    }
+
+    /// Says on whose behalf what comes of the request is done.
+    pub(crate) fn on_behalf(&self, context: &RequestContext) -> OnBehalf {
+        OnBehalf { actor: Actor::Token(self.holder.name.clone()), trace: Some(context.trace().to_owned()) }
+    }
+
+    /// Says whether the caller still has the permission: what lasts long asks again.
+    pub(crate) fn still_holds(&self, access: &dyn Access) -> bool {
+        access.holder(self.token.id, &self.token.secret_sha256).is_some_and(|holder| granted(&holder.roles, P::NOUN, P::VERB))
+    }
+}
+
+fn token_of(parts: &Parts) -> Result<Token, AuthRefusal> {
+    if parts.uri.query().is_some_and(names_a_token) {
+        return Err(AuthRefusal::InUrl);
+    }
+    let mut given = parts.headers.get_all(AUTHORIZATION).iter();
+    let value = given.next().ok_or(AuthRefusal::Missing)?;
+    if given.next().is_some() {
+        return Err(AuthRefusal::Doubled);
+    }
+    let text = value.to_str().map_err(|_| AuthRefusal::Invalid)?;
+    let (scheme, token) = text.split_once(' ').ok_or(AuthRefusal::Invalid)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(AuthRefusal::Invalid);
+    }
+    parse_token(token).ok_or(AuthRefusal::Invalid)
+}
+
+fn parse_token(text: &str) -> Option<Token> {
+    let (id, secret) = text.strip_prefix(TOKEN_PREFIX)?.split_once('_')?;
+    let is_secret =
+        (1..=SECRET_CHARS_MAX).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if !is_secret {
+        return None;
+    }
+    Some(Token { id: id.parse().ok()?, secret_sha256: Sha256::digest(secret.as_bytes()).into() })
+}
+
+fn names_a_token(query: &str) -> bool {
+    query.split('&').any(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        TOKEN_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known)) || pair.contains(TOKEN_PREFIX)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "01980000-0000-7000-8000-000000000001";
+
+    #[test]
+    fn a_token_is_its_prefix_an_id_and_a_secret() {
+        let token = parse_token(&format!("ens_{ID}_s3cret_with-both")).unwrap();
+        assert_eq!(token.id.to_string(), ID);
+        assert_eq!(token.secret_sha256[..], Sha256::digest(b"s3cret_with-both")[..]);
+    }
+
+    #[test]
+    fn garbage_is_no_token() {
+        let upper = format!("ens_{}_x", ID.to_uppercase());
+        for text in ["", "nothing", "ens_", "ens_x_y", &format!("ens_{ID}"), &format!("ens_{ID}_"), &format!("ens_{ID}_a b"), &upper] {
+            assert!(parse_token(text).is_none(), "{text:?}");
+        }
+        assert!(parse_token(&format!("ens_{ID}_{}", "x".repeat(129))).is_none());
+    }
+
+    #[test]
+    fn a_token_in_the_url_is_seen() {
+        assert!(names_a_token("limit=1&api_key=x"));
+        assert!(names_a_token("Token=x"));
+        assert!(names_a_token("name=ens_1234"));
+        assert!(!names_a_token("limit=1&action=core.echo"));
+    }
+}

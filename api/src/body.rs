@@ -1,0 +1,185 @@
+//! Bodies of requests: read within limits, and parsed strictly.
+//!
+//! It does not know what a body means; who reads it does.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use ensue_engine::explain::{Explain, Fault};
+use ensue_expression::{Document, JsonError};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as HttpBody;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::problem::{FieldError, Problem, quoted};
+use crate::settings::Limits;
+
+/// Why a body is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub(crate) enum BodyRefusal {
+    /// It is too large.
+    #[error("the body is over {bytes_max} bytes")]
+    TooLarge {
+        /// The most.
+        bytes_max: usize,
+    },
+    /// It broke off, or was not framed as HTTP demands.
+    #[error("the body did not come whole")]
+    Incomplete,
+    /// It is not JSON.
+    #[error("the body is not JSON: {0}")]
+    NotJson(JsonError),
+    /// It is JSON of another shape.
+    #[error("the body does not have the shape that this path takes: {0}")]
+    OfOtherShape(String),
+}
+
+impl Explain for BodyRefusal {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "body-too-large",
+            Self::Incomplete => "body-incomplete",
+            Self::NotJson(_) => "body-not-json",
+            Self::OfOtherShape(_) => "body-invalid",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::TooLarge { .. } => Fault::TooLarge,
+            Self::Incomplete | Self::NotJson(_) => Fault::Malformed,
+            Self::OfOtherShape(_) => Fault::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::TooLarge { .. } => "send less; what is large belongs in a file or a store that the action reads".into(),
+            Self::Incomplete => "send it again, whole".into(),
+            Self::NotJson(_) => "send one JSON value in UTF-8, at most 128 levels deep, no key twice in one object".into(),
+            Self::OfOtherShape(_) => "leave out what is unknown, and compare the names with the API's description".into(),
+        })
+    }
+}
+
+/// Reads a body whole, within the limits; one that says of itself that it is too large is not read.
+pub(crate) async fn read<B>(headers: &HeaderMap, body: B, limits: &Limits) -> Result<Bytes, Problem>
+where
+    B: HttpBody<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let bytes_max = limits.body_bytes_max;
+    let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()).and_then(|length| length.parse::<u64>().ok());
+    if said.is_some_and(|bytes| bytes > bytes_max as u64) {
+        return Err(BodyRefusal::TooLarge { bytes_max }.into());
+    }
+    match within(limits.body_timeout, Limited::new(body, bytes_max).collect()).await {
+        None => Err(Problem::body_timeout(limits.body_timeout.as_secs())),
+        Some(Ok(whole)) => Ok(whole.to_bytes()),
+        Some(Err(error)) if error.is::<LengthLimitError>() => Err(BodyRefusal::TooLarge { bytes_max }.into()),
+        Some(Err(_)) => Err(BodyRefusal::Incomplete.into()),
+    }
+}
+
+async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(time, work).await.ok()
+}
+
+/// Demands that a body is said to be JSON, and not compressed.
+pub(crate) fn demand_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name: header::HeaderName| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
+    if let Some(encoding) = text(header::CONTENT_ENCODING).filter(|encoding| encoding != "identity") {
+        return Err(Problem::unsupported_media_type(&format!("compressed as `{}`", quoted(&encoding)), JSON));
+    }
+    match text(header::CONTENT_TYPE) {
+        None => Err(Problem::unsupported_media_type("of no content type", JSON)),
+        Some(given) => {
+            let essence = given.split(';').next().unwrap_or_default().trim();
+            let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
+            if is_json { Ok(()) } else { Err(Problem::unsupported_media_type(&format!("`{}`", quoted(essence)), JSON)) }
+        }
+    }
+}
+
+const JSON: &str = "`application/json`";
+
+/// Parses a body: strict JSON first, then the shape.
+pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    Document::parse(body.clone()).map_err(BodyRefusal::NotJson)?;
+    serde_json::from_slice(body).map_err(|why| {
+        let message = told(&why);
+        let errors = [FieldError { pointer: pointer_of(&message), message: message.clone() }];
+        Problem::from(BodyRefusal::OfOtherShape(message)).with_errors(errors)
+    })
+}
+
+/// What serde says, without its place in the text: the pointer says that.
+fn told(why: &serde_json::Error) -> String {
+    let text = why.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned()
+}
+
+/// The field that a message of serde's is about, where it names one.
+fn pointer_of(message: &str) -> String {
+    let named = ["unknown field `", "missing field `", "duplicate field `"].iter().find_map(|start| message.strip_prefix(start));
+    match named.and_then(|rest| rest.split_once('`')) {
+        Some((field, _)) => format!("/{}", field.replace('~', "~0").replace('/', "~1")),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only its shape matters")]
+    struct Shape {
+        name: String,
+    }
+
+    fn refused(body: &'static str) -> Problem {
+        parse::<Shape>(&Bytes::from_static(body.as_bytes())).unwrap_err()
+    }
+
+    #[test]
+    fn a_field_that_is_unknown_or_missing_is_named_by_its_pointer() {
+        assert_eq!(pointer_of("unknown field `colour`, expected `name`"), "/colour");
+        assert_eq!(pointer_of("missing field `name`"), "/name");
+        assert_eq!(pointer_of("invalid type: integer `1`, expected a string"), "");
+        assert_eq!(refused(r#"{"name":"x","colour":"red"}"#).code(), "body_invalid");
+    }
+
+    #[test]
+    fn what_serde_would_let_pass_is_still_not_json() {
+        let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
+        for body in [r#"{"name":"a","name":"b"}"#, "", "{", "\u{feff}{}", deep.leak()] {
+            assert_eq!(refused(body).code(), "body_not_json", "{body}");
+        }
+    }
+
+    #[test]
+    fn only_plain_json_is_taken() {
+        let with = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, value.parse().unwrap());
+            }
+            demand_json(&headers)
+        };
+        assert!(with(&[("content-type", "application/json")]).is_ok());
+        assert!(with(&[("content-type", "application/cloudevents+json; charset=utf-8")]).is_ok());
+        for bad in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/xml"] {
+            assert!(with(&[("content-type", bad)]).is_err(), "{bad}");
+        }
+        assert!(with(&[]).is_err());
+        assert!(with(&[("content-type", "application/json"), ("content-encoding", "gzip")]).is_err());
+    }
+}

@@ -1,0 +1,197 @@
+//! One request as its handler gets it: what was asked, and the node to ask it of.
+//!
+//! Who calls is not in it: that is the [`Allowed`](crate::auth::Allowed) beside it.
+
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::Api;
+use crate::auth::Allowed;
+use crate::body;
+use crate::context::RequestContext;
+use crate::paging::{self, Page};
+use crate::permissions::Permission;
+use crate::problem::{Missing, Outcome, Problem};
+use crate::query::Query;
+
+/// One request.
+pub(crate) struct Call {
+    api: Arc<Api>,
+    context: RequestContext,
+    parts: Parts,
+    params: Vec<(String, String)>,
+    /// A body cannot be shared between threads, what holds it must: it is never locked, only taken.
+    body: Mutex<Body>,
+}
+
+impl Call {
+    pub(crate) fn new(api: Arc<Api>, context: RequestContext, parts: Parts, params: Vec<(String, String)>, body: Body) -> Self {
+        Self { api, context, parts, params, body: Mutex::new(body) }
+    }
+
+    /// Gives the node.
+    pub(crate) fn api(&self) -> &Arc<Api> {
+        &self.api
+    }
+
+    /// Gives the request's id and trace.
+    pub(crate) fn context(&self) -> &RequestContext {
+        &self.context
+    }
+
+    /// Gives the request's head.
+    pub(crate) fn request(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Gives the request's headers.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// Gives a part of the path, decoded.
+    pub(crate) fn part(&self, name: &str) -> &str {
+        self.params.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).unwrap_or_default()
+    }
+
+    /// Gives a part of the path as what it names; what cannot name such a thing names one that is not there.
+    pub(crate) fn named<T: FromStr>(&self, part: &str, thing: &'static str) -> Result<T, Problem> {
+        let text = self.part(part);
+        text.parse().map_err(|_| Missing::new(thing, text).into())
+    }
+
+    /// Gives the parameters, which must be among the known ones.
+    pub(crate) fn query(&self, known: &'static [&'static str]) -> Result<Query, Problem> {
+        Ok(Query::parse(self.parts.uri.query(), known)?)
+    }
+
+    /// Refuses any parameter.
+    pub(crate) fn no_query(&self) -> Result<(), Problem> {
+        self.query(&[]).map(drop)
+    }
+
+    /// Gives what is asked of a list.
+    pub(crate) fn page<P: Permission>(&self, query: &Query, allowed: &Allowed<P>) -> Result<Page, Problem> {
+        Page::of(query, &self.api.cursors, self.parts.uri.path(), allowed.name())
+    }
+
+    /// Answers a page of a list; `next` is the place of the last item where there are more.
+    pub(crate) fn answer_page<T: Serialize>(&self, items: Vec<T>, next: Option<&str>, page: &Page, query: &Query) -> Outcome {
+        let url = format!("{}{}", self.api.settings.base_url, self.parts.uri.path());
+        paging::answer(items, next, page, query, &self.api.cursors, &url)
+    }
+
+    /// Waits until the read models have come as far as the caller has seen.
+    pub(crate) async fn see(&self) -> Result<(), Problem> {
+        self.api.see(&self.parts.headers).await
+    }
+
+    /// Demands that the caller accepts one of these media types, and says which it prefers among them: the first that fits.
+    pub(crate) fn accepted(&self, given: &'static [&'static str]) -> Result<&'static str, Problem> {
+        accepted(&self.parts.headers, given)
+    }
+
+    /// Reads the body.
+    pub(crate) async fn bytes(&mut self) -> Result<Bytes, Problem> {
+        let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
+        body::read(&self.parts.headers, body, &self.api.settings.limits).await
+    }
+
+    /// Reads the body as JSON of a shape.
+    pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        body::demand_json(&self.parts.headers)?;
+        body::parse(&self.bytes().await?)
+    }
+
+    /// Reads the body as JSON of a shape, or gives the default where there is none.
+    pub(crate) async fn json_or_nothing<T: DeserializeOwned + Default>(&mut self) -> Result<T, Problem> {
+        let body = self.bytes().await?;
+        if body.is_empty() {
+            return Ok(T::default());
+        }
+        body::demand_json(&self.parts.headers)?;
+        body::parse(&body)
+    }
+}
+
+/// A body that says nothing: `{}`, or no body at all.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+/// Chooses among what a path gives by `Accept` (RFC 9110 §12.5.1): the caller's order of weight, then the path's own.
+pub(crate) fn accepted(headers: &HeaderMap, given: &'static [&'static str]) -> Result<&'static str, Problem> {
+    let mut ranges: Vec<(String, u16)> = Vec::new();
+    for value in headers.get_all(header::ACCEPT) {
+        let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        ranges.extend(text.split(',').filter_map(range));
+    }
+    let first = given.first().copied().unwrap_or_default();
+    if ranges.is_empty() {
+        return Ok(first);
+    }
+    let weight = |media: &str| {
+        let fits = |range: &str| {
+            range == media || range == "*/*" || range.strip_suffix("/*").is_some_and(|kind| media.split('/').next() == Some(kind))
+        };
+        // The most specific range counts, whatever the others say.
+        ranges
+            .iter()
+            .filter(|(range, _)| fits(range))
+            .max_by_key(|(range, _)| (!range.ends_with('*'), range != "*/*"))
+            .map_or(0, |(_, weight)| *weight)
+    };
+    let best = given.iter().copied().rev().max_by_key(|media| weight(media)).filter(|media| weight(media) > 0);
+    best.ok_or_else(|| Problem::not_acceptable(&given.join(", ")))
+}
+
+/// A media range and its weight in thousandths.
+fn range(text: &str) -> Option<(String, u16)> {
+    let mut parts = text.split(';').map(str::trim);
+    let range = parts.next().filter(|range| range.contains('/'))?.to_owned();
+    let weight = parts.find_map(|part| part.strip_prefix("q=")).and_then(|weight| weight.parse::<f32>().ok()).unwrap_or(1.0);
+    // Clamped before, so the cast keeps the value.
+    Some((range, (weight.clamp(0.0, 1.0) * 1000.0) as u16))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIVEN: &[&str] = &["application/json", "text/plain", "text/event-stream"];
+
+    fn chosen(accept: &'static str) -> Option<&'static str> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        accepted(&headers, GIVEN).ok()
+    }
+
+    #[test]
+    fn who_does_not_care_gets_the_first() {
+        assert_eq!(accepted(&HeaderMap::new(), GIVEN).unwrap(), "application/json");
+        for accept in ["*/*", "application/*", "application/json, */*;q=0.1", "text/html, */*;q=0.8"] {
+            assert_eq!(chosen(accept), Some("application/json"), "{accept}");
+        }
+    }
+
+    #[test]
+    fn what_the_caller_prefers_is_given() {
+        assert_eq!(chosen("text/event-stream"), Some("text/event-stream"));
+        assert_eq!(chosen("text/plain, application/json;q=0.5"), Some("text/plain"));
+        assert_eq!(chosen("text/*;q=0.5, application/json;q=0.2"), Some("text/plain"));
+    }
+
+    #[test]
+    fn what_is_refused_or_unknown_is_not_given() {
+        assert_eq!(chosen("application/xml"), None);
+        assert_eq!(chosen("application/json;q=0"), None);
+        assert_eq!(chosen("application/json;q=0, */*"), Some("text/plain"));
+    }
+}

@@ -1,0 +1,196 @@
+//! What every request goes through before and after its route: its id, the limits, admission, panics, and the headers of answers.
+//!
+//! Deliveries at webhooks are answered from here, ahead of the router: they are the many.
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use bytes::Bytes;
+use ensue_engine::explain::{Explain, Fault};
+use hyper::body::Body as HttpBody;
+use thiserror::Error;
+use tower::Service;
+use tracing::Instrument as _;
+
+use crate::api::Api;
+use crate::context::RequestContext;
+use crate::ports::Ports;
+use crate::problem::{Outcome, Problem};
+use crate::routes::{self, Public, Route, hooks};
+use crate::settings::Settings;
+
+/// The most characters of a path that a trace shows.
+const SHOWN_PATH_CHARS_MAX: usize = 256;
+
+/// The whole API as one service: a request in, an answer out. A clone shares it.
+#[derive(Clone)]
+pub struct Front {
+    api: Arc<Api>,
+    router: Router,
+    table: Arc<[Route]>,
+}
+
+/// Too many requests are under way.
+#[derive(Debug, Error)]
+#[error("too many requests are under way")]
+struct TooManyRequests;
+
+impl Explain for TooManyRequests {
+    fn slug(&self) -> &'static str {
+        "busy"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Busy
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("send it again in a second".into())
+    }
+}
+
+impl Front {
+    /// Makes the API over a node.
+    pub fn new(ports: Ports, settings: Settings) -> Self {
+        let api = Arc::new(Api::new(ports, settings));
+        let (router, table) = routes::router(api.clone());
+        Self { api, router, table: table.into() }
+    }
+
+    /// Lists the routes.
+    pub fn routes(&self) -> &[Route] {
+        &self.table
+    }
+
+    /// Says from now on that the node stops: `/readyz` says so, and what lasts ends.
+    pub fn stop(&self) {
+        self.api.stop();
+    }
+
+    /// Gives the limits.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.api.settings
+    }
+
+    /// Answers a request.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let context = RequestContext::of(request.headers());
+        let uri = request.uri().clone();
+        let outcome = contained(self.dispatch(&context, request)).await;
+        let mut response = outcome.unwrap_or_else(|problem| problem.render(&context, uri.path()));
+        // The router hands problems on, so that they are written here, where the request is known.
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            let allow = response.headers_mut().remove(header::ALLOW);
+            response = problem.render(&context, uri.path());
+            if let Some(allow) = allow {
+                response.headers_mut().insert(header::ALLOW, allow);
+            }
+        }
+        let headers = response.headers_mut();
+        context.write_to(headers);
+        secure(headers);
+        response
+    }
+
+    async fn dispatch<B>(&self, context: &RequestContext, request: Request<B>) -> Outcome
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        self.within_limits(request.uri(), request.headers())?;
+        let _under_way = self.api.enter().ok_or(TooManyRequests)?;
+        let (mut parts, body) = request.into_parts();
+        if let Some(hook) = parts.uri.path().strip_prefix("/hooks/") {
+            let span = tracing::debug_span!("delivery", hook = shown(hook), request_id = context.request_id());
+            if parts.method != Method::POST {
+                let mut response = axum::response::IntoResponse::into_response(Problem::method_not_allowed(&parts.method));
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(hook_methods()));
+                return Ok(response);
+            }
+            return hooks::receive(&self.api, context, &parts, hook, body).instrument(span).await;
+        }
+        let span =
+            tracing::info_span!("request", method = %parts.method, path = shown(parts.uri.path()), request_id = context.request_id());
+        parts.extensions.insert(context.clone());
+        let request = Request::from_parts(parts, Body::new(body));
+        let Ok(response) = self.router.clone().call(request).instrument(span).await;
+        Ok(response)
+    }
+
+    fn within_limits(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        let limits = &self.api.settings.limits;
+        let target_bytes = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
+        if target_bytes > limits.target_bytes_max {
+            return Err(Problem::target_too_long(limits.target_bytes_max));
+        }
+        let header_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if header_bytes > limits.header_bytes_max {
+            return Err(Problem::headers_too_large(limits.header_bytes_max));
+        }
+        Ok(())
+    }
+}
+
+fn hook_methods() -> &'static str {
+    debug_assert_eq!(Public::Hook.method(), Method::POST);
+    "POST"
+}
+
+fn shown(path: &str) -> &str {
+    path.char_indices().nth(SHOWN_PATH_CHARS_MAX).map_or(path, |(end, _)| &path[..end])
+}
+
+/// Answers of this node are for one caller, and are no pages to be put into others.
+fn secure(headers: &mut HeaderMap) {
+    const FIXED: [(HeaderName, HeaderValue); 4] = [
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    for (name, value) in FIXED {
+        headers.insert(name, value);
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+/// Runs a handler so that a bug in it is that request's, and nobody else's.
+async fn contained(work: impl Future<Output = Outcome>) -> Outcome {
+    let mut work = pin!(work);
+    std::future::poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        Ok(poll) => poll,
+        Err(panic) => {
+            let told = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let told = told.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned());
+            Poll::Ready(Err(Problem::bug(&told)))
+        }
+    })
+    .await
+}
+
+/// For tests and for whoever puts the API behind a server of their own.
+impl Service<Request<Body>> for Front {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let front = self.clone();
+        Box::pin(async move { Ok(front.answer(request).await) })
+    }
+}

@@ -1,0 +1,47 @@
+//! The pages of `docs/errors`, embedded: what happened, why, and what to do.
+//!
+//! It does not say which error has which page: an error's slug does.
+
+include!(concat!(env!("OUT_DIR"), "/error_pages.rs"));
+
+/// The path under which the pages stand.
+pub(crate) const PREFIX: &str = "/docs/errors";
+
+/// Gives the page of a slug.
+pub(crate) fn page(slug: &str) -> Option<&'static str> {
+    PAGES.binary_search_by(|(known, _)| (*known).cmp(slug)).ok().map(|at| PAGES[at].1)
+}
+
+/// Gives the title of a slug's page: its first line.
+pub(crate) fn title(slug: &'static str) -> &'static str {
+    page(slug).and_then(|page| page.lines().next()).and_then(|line| line.strip_prefix("# ")).unwrap_or(slug)
+}
+
+/// Lists the slugs that have a page.
+pub fn slugs() -> impl Iterator<Item = &'static str> {
+    PAGES.iter().map(|(slug, _)| *slug)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_has_a_title_and_says_what_happened_why_and_what_to_do() {
+        assert!(!PAGES.is_empty());
+        for (slug, page) in PAGES {
+            assert!(page.starts_with("# "), "{slug} begins with its title");
+            for part in ["## What happened", "## Why", "## What to do"] {
+                assert!(page.contains(part), "{slug} has a part `{part}`");
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_is_found_by_its_slug() {
+        for slug in slugs() {
+            assert!(page(slug).is_some(), "{slug}");
+        }
+        assert!(page("no-such-slug").is_none());
+    }
+}

@@ -1,0 +1,182 @@
+//! Pages of lists: how many, from where, and the signed cursors that say so.
+//!
+//! It does not know what is listed, nor what a position in a list is made of: read models give that as text.
+
+use axum::http::HeaderValue;
+use axum::http::header::LINK;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ensue_engine::explain::{Explain, Fault};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::Serialize;
+use sha2::Sha256;
+use thiserror::Error;
+
+use crate::problem::{Outcome, Problem};
+use crate::query::{Query, bad, encoded};
+use crate::respond;
+
+/// How many items a page has where the caller does not say.
+pub(crate) const LIMIT_DEFAULT: usize = 50;
+/// The most items of a page.
+pub(crate) const LIMIT_MAX: usize = 200;
+/// The bytes of a cursor's signature.
+const MAC_BYTES: usize = 16;
+/// The most characters of a cursor.
+const CURSOR_CHARS_MAX: usize = 1024;
+
+/// What is asked of a list.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// The most items.
+    pub(crate) limit: usize,
+    /// The place after which it goes on; none at the beginning.
+    pub(crate) after: Option<String>,
+    /// What the cursors of this list are bound to.
+    bound: String,
+}
+
+/// A cursor that was not given out for this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the cursor is not one that was given out for this list, these filters and this caller")]
+pub(crate) struct CursorInvalid;
+
+impl Explain for CursorInvalid {
+    fn slug(&self) -> &'static str {
+        "cursor-invalid"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Malformed
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("begin again without `cursor`, and take `next` as it comes, with the same filters".into())
+    }
+}
+
+/// The key that cursors are signed with.
+#[derive(Clone)]
+pub(crate) struct CursorKey([u8; 32]);
+
+impl CursorKey {
+    pub(crate) fn new(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
+    fn mac(&self, bound: &str, place: &[u8]) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        mac.update(&(bound.len() as u64).to_le_bytes());
+        mac.update(bound.as_bytes());
+        mac.update(place);
+        mac
+    }
+
+    fn seal(&self, bound: &str, place: &str) -> String {
+        let mut bytes = self.mac(bound, place.as_bytes()).finalize().into_bytes()[..MAC_BYTES].to_vec();
+        bytes.extend_from_slice(place.as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn open(&self, bound: &str, cursor: &str) -> Result<String, CursorInvalid> {
+        if cursor.len() > CURSOR_CHARS_MAX {
+            return Err(CursorInvalid);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| CursorInvalid)?;
+        let (mac, place) = bytes.split_at_checked(MAC_BYTES).ok_or(CursorInvalid)?;
+        self.mac(bound, place).verify_truncated_left(mac).map_err(|_| CursorInvalid)?;
+        String::from_utf8(place.to_vec()).map_err(|_| CursorInvalid)
+    }
+}
+
+impl Page {
+    /// Reads `limit` and `cursor`; the cursor must have been given out for this path, these filters and this caller.
+    pub(crate) fn of(query: &Query, key: &CursorKey, path: &str, caller: &str) -> Result<Self, Problem> {
+        let limit = match query.text("limit") {
+            None => LIMIT_DEFAULT,
+            Some(text) => match text.parse() {
+                Ok(limit @ 1..=LIMIT_MAX) => limit,
+                Ok(_) | Err(_) => return Err(bad("limit", format!("must be a whole number from 1 to {LIMIT_MAX}")).into()),
+            },
+        };
+        let bound = format!("{path}\n{caller}\n{}", query.canonical(&["limit", "cursor"]));
+        let after = query.text("cursor").map(|cursor| key.open(&bound, cursor)).transpose()?;
+        Ok(Self { limit, after, bound })
+    }
+}
+
+/// The body of a list.
+#[derive(Serialize)]
+struct WireList<T> {
+    items: Vec<T>,
+    next: Option<String>,
+}
+
+/// Answers a page: its items, and the cursor of the next one where there is more after `next`.
+pub(crate) fn answer<T: Serialize>(items: Vec<T>, next: Option<&str>, page: &Page, query: &Query, key: &CursorKey, url: &str) -> Outcome {
+    let next = next.map(|place| key.seal(&page.bound, place));
+    let link = next.as_ref().map(|cursor| {
+        let filters = query.encoded(&["cursor"]);
+        let and = if filters.is_empty() { "" } else { "&" };
+        format!("<{url}?{filters}{and}cursor={}>; rel=\"next\"", encoded(cursor))
+    });
+    let mut response = respond::json(&WireList { items, next })?;
+    if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: &[&str] = &["limit", "cursor", "trigger"];
+
+    fn key() -> CursorKey {
+        CursorKey::new([7; 32])
+    }
+
+    fn page(query: &str, path: &str, caller: &str) -> Result<Page, Problem> {
+        Page::of(&Query::parse(Some(query), KNOWN).unwrap(), &key(), path, caller)
+    }
+
+    #[test]
+    fn a_cursor_leads_back_to_its_place() {
+        let first = page("trigger=a.b", "/events", "ana").unwrap();
+        let cursor = key().seal(&first.bound, "17");
+        let second = page(&format!("trigger=a.b&limit=3&cursor={cursor}"), "/events", "ana").unwrap();
+        assert_eq!((second.after.as_deref(), second.limit), (Some("17"), 3));
+    }
+
+    #[test]
+    fn a_cursor_is_bound_to_its_list_its_filters_and_its_caller() {
+        let cursor = key().seal(&page("trigger=a.b", "/events", "ana").unwrap().bound, "17");
+        assert!(page(&format!("trigger=a.c&cursor={cursor}"), "/events", "ana").is_err());
+        assert!(page(&format!("cursor={cursor}"), "/events", "ana").is_err());
+        assert!(page(&format!("trigger=a.b&cursor={cursor}"), "/executions", "ana").is_err());
+        assert!(page(&format!("trigger=a.b&cursor={cursor}"), "/events", "bo").is_err());
+    }
+
+    #[test]
+    fn a_changed_or_cut_cursor_is_refused() {
+        let cursor = key().seal(&page("", "/events", "ana").unwrap().bound, "17");
+        for at in 0..cursor.len() {
+            let mut bytes = cursor.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(bytes).unwrap();
+            assert!(page(&format!("cursor={changed}"), "/events", "ana").is_err(), "byte {at}");
+            assert!(page(&format!("cursor={}", &cursor[..at]), "/events", "ana").is_err(), "cut at {at}");
+        }
+        let of_another_node = CursorKey::new([8; 32]).seal(&page("", "/events", "ana").unwrap().bound, "17");
+        assert!(page(&format!("cursor={of_another_node}"), "/events", "ana").is_err());
+    }
+
+    #[test]
+    fn a_limit_is_a_whole_number_from_1_to_200() {
+        assert_eq!(page("limit=200", "/events", "ana").unwrap().limit, 200);
+        for bad in ["0", "-1", "201", "1e9", "9223372036854775808", "", "ten"] {
+            assert!(page(&format!("limit={bad}"), "/events", "ana").is_err(), "{bad:?}");
+        }
+    }
+}

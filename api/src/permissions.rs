@@ -1,0 +1,161 @@
+//! What callers may do: each permission a type of its own, and the roles that carry them.
+//!
+//! It does not know which route demands what: that stands in each route's declaration.
+
+/// What a route demands of its caller: a type, so that the demand is part of the handler's own signature.
+pub trait Permission: Send + Sync + 'static {
+    /// What it is about.
+    const NOUN: &'static str;
+    /// What may be done with it.
+    const VERB: &'static str;
+    /// Both: `<noun>:<verb>`.
+    const NAME: &'static str;
+    /// What one of them is called, where it is not there.
+    const THING: &'static str;
+}
+
+macro_rules! permissions {
+    ($($(#[$doc:meta])* $type:ident = $noun:literal : $verb:literal, $thing:literal;)*) => {
+        $(
+            $(#[$doc])*
+            pub struct $type;
+
+            impl Permission for $type {
+                const NOUN: &'static str = $noun;
+                const VERB: &'static str = $verb;
+                const NAME: &'static str = concat!($noun, ":", $verb);
+                const THING: &'static str = $thing;
+            }
+        )*
+    };
+}
+
+permissions! {
+    /// See what is installed in packs.
+    PacksRead = "packs":"read", "pack";
+    /// See actions.
+    ActionsRead = "actions":"read", "action";
+    /// Run an action by hand.
+    ActionsExecute = "actions":"execute", "action";
+    /// See triggers.
+    TriggersRead = "triggers":"read", "trigger";
+    /// See sensors.
+    SensorsRead = "sensors":"read", "sensor";
+    /// See rules.
+    RulesRead = "rules":"read", "rule";
+    /// Enable, disable and shadow rules.
+    RulesWrite = "rules":"write", "rule";
+    /// See webhooks and their last deliveries.
+    HooksRead = "hooks":"read", "hook";
+    /// Have the node sign a delivery and send it to itself.
+    HooksSend = "hooks":"send", "hook";
+    /// See events.
+    EventsRead = "events":"read", "event";
+    /// Send events.
+    EventsWrite = "events":"write", "event";
+    /// See enforcements.
+    EnforcementsRead = "enforcements":"read", "enforcement";
+    /// See executions and what they print.
+    ExecutionsRead = "executions":"read", "execution";
+    /// Cancel executions.
+    ExecutionsCancel = "executions":"cancel", "execution";
+    /// Say what became of indeterminate executions.
+    ExecutionsSettle = "executions":"settle", "execution";
+    /// See the causal tree around a thing.
+    TracesRead = "traces":"read", "event, enforcement or execution";
+    /// Read the log's records.
+    LogRead = "log":"read", "record";
+    /// Check the log's chain.
+    LogVerify = "log":"verify", "record";
+    /// See how it stands with the read models.
+    ViewsRead = "views":"read", "view";
+    /// Build the read models anew.
+    ViewsRebuild = "views":"rebuild", "view";
+    /// See which keys are set; never their values.
+    KeysRead = "keys":"read", "key";
+    /// Set and remove keys.
+    KeysWrite = "keys":"write", "key";
+    /// See which tokens there are; never their secrets.
+    TokensRead = "tokens":"read", "token";
+    /// Make and revoke tokens.
+    TokensWrite = "tokens":"write", "token";
+    /// See what the node is and does, and what is wrong with it.
+    NodeRead = "node":"read", "node";
+}
+
+/// A role: a name that carries permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// May do everything.
+    Admin,
+    /// May do everything but reveal keys and make tokens.
+    Operator,
+    /// May work on packs and rules, send events, and run what there is.
+    Author,
+    /// May see everything but keys.
+    Viewer,
+    /// Any other name: it carries what it is asked to answer, and nothing else.
+    Named,
+}
+
+impl Role {
+    /// Every role with the name that stands for it; [`Role::Named`] by an example.
+    pub const ALL: [(&'static str, Role); 5] = [
+        ("admin", Role::Admin),
+        ("operator", Role::Operator),
+        ("author", Role::Author),
+        ("viewer", Role::Viewer),
+        ("release_managers", Role::Named),
+    ];
+
+    /// Gives the role of a name.
+    pub fn of(name: &str) -> Self {
+        match name {
+            "admin" => Self::Admin,
+            "operator" => Self::Operator,
+            "author" => Self::Author,
+            "viewer" => Self::Viewer,
+            _ => Self::Named,
+        }
+    }
+
+    /// Says whether the role carries the permission `<noun>:<verb>`.
+    pub fn grants(self, noun: &str, verb: &str) -> bool {
+        match self {
+            Self::Admin => true,
+            Self::Operator => !matches!((noun, verb), ("keys", "reveal") | ("tokens", "write")),
+            Self::Author => Self::Viewer.grants(noun, verb) || AUTHORED.contains(&noun),
+            Self::Viewer => verb == "read" && noun != "keys",
+            Self::Named => false,
+        }
+    }
+}
+
+/// What authors work on.
+const AUTHORED: &[&str] = &["packs", "actions", "triggers", "sensors", "rules", "hooks", "events", "executions"];
+
+/// Says whether one of these roles carries the permission `<noun>:<verb>`.
+pub(crate) fn granted(roles: &[String], noun: &str, verb: &str) -> bool {
+    roles.iter().any(|role| Role::of(role).grants(noun, verb))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_exact_name_of_a_role_carries_its_permissions() {
+        for trick in ["Admin", "admin ", "ADMIN", "аdmin", "admin\u{200b}", ""] {
+            assert_eq!(Role::of(trick), Role::Named, "{trick:?}");
+        }
+    }
+
+    #[test]
+    fn an_operator_makes_no_tokens_and_a_viewer_sees_no_keys() {
+        assert!(!Role::Operator.grants("tokens", "write"));
+        assert!(Role::Operator.grants("keys", "write"));
+        assert!(!Role::Viewer.grants("keys", "read"));
+        assert!(!Role::Author.grants("keys", "read"));
+        assert!(!Role::Named.grants("events", "read"));
+    }
+}

@@ -1,0 +1,322 @@
+//! Problems (RFC 9457): how every error looks to a caller. The only file that knows HTTP status.
+//!
+//! It raises no errors: what went wrong, whose move it is and what to do next is said where it went wrong.
+
+use std::fmt;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use ensue_engine::catalog::Misfit;
+use ensue_engine::explain::{Explain, Fault};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::context::RequestContext;
+use crate::pages;
+use crate::ports::Declined;
+
+/// What a handler gives.
+pub(crate) type Outcome = Result<Response<Body>, Problem>;
+
+/// How long a caller is asked to wait where too much is under way, in seconds.
+const RETRY_BUSY_SECONDS: u32 = 1;
+/// How long a caller is asked to wait where the node cannot do what it should, in seconds.
+const RETRY_UNAVAILABLE_SECONDS: u32 = 5;
+/// The most characters that an error repeats of what it was given.
+const QUOTED_CHARS_MAX: usize = 80;
+
+/// Errors of the stores: their messages name files and statements, so they go to the node's log and not to a caller.
+const OF_THE_STORES: &[&str] =
+    &["log-unavailable", "log-unreadable", "views-unavailable", "views-damaged", "output-unavailable", "vault-unavailable"];
+
+/// An error on its way to a caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    slug: &'static str,
+    status: StatusCode,
+    detail: Option<String>,
+    hint: Option<String>,
+    errors: Vec<FieldError>,
+    retry_after_seconds: Option<u32>,
+}
+
+/// One way in which what was given does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct FieldError {
+    /// Where, as a JSON Pointer; empty for the whole.
+    pub(crate) pointer: String,
+    /// What is wrong there.
+    pub(crate) message: String,
+}
+
+impl From<Misfit> for FieldError {
+    fn from(misfit: Misfit) -> Self {
+        Self { pointer: misfit.pointer, message: misfit.message }
+    }
+}
+
+/// The body of a problem.
+#[derive(Serialize)]
+struct WireProblem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
+    code: String,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+    request_id: &'a str,
+}
+
+impl Problem {
+    /// Makes a problem of an error for people; of a bug, only that there is one, and the log has the rest.
+    pub(crate) fn of(why: &(impl Explain + ?Sized)) -> Self {
+        let fault = why.fault();
+        if fault == Fault::Bug {
+            return Self::bug(&why);
+        }
+        let is_ours = OF_THE_STORES.contains(&why.slug());
+        if is_ours {
+            tracing::error!(error = %why, "a store failed");
+        }
+        Self {
+            slug: why.slug(),
+            status: status_of(fault, why.slug()),
+            detail: (!is_ours).then(|| why.to_string()),
+            hint: why.hint(),
+            errors: Vec::new(),
+            retry_after_seconds: retry_after_seconds(fault),
+        }
+    }
+
+    /// A mistake of ours, or a store that failed: the caller is told the request's id, the log has the rest.
+    pub(crate) fn bug(why: &(impl fmt::Display + ?Sized)) -> Self {
+        tracing::error!(error = %why, "a request failed for a reason inside the node");
+        Self::bare("internal-error", StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The method is not one of the path's; the router adds `Allow`.
+    pub(crate) fn method_not_allowed(method: &axum::http::Method) -> Self {
+        Self::bare("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED)
+            .with_detail(format!("this path does not know the method `{}`", quoted(method.as_str())))
+            .with_hint("the header `Allow` lists the methods it knows")
+    }
+
+    /// The caller accepts nothing that the path gives.
+    pub(crate) fn not_acceptable(given: &str) -> Self {
+        Self::bare("not-acceptable", StatusCode::NOT_ACCEPTABLE)
+            .with_detail(format!("`Accept` asks for something else than this path gives, which is {given}"))
+            .with_hint("leave `Accept` out, or add what the path gives")
+    }
+
+    /// The body is not of a kind that the path takes.
+    pub(crate) fn unsupported_media_type(given: &str, wanted: &str) -> Self {
+        Self::bare(UNSUPPORTED_MEDIA_TYPE, StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            .with_detail(format!("the body is {given}; this path takes {wanted}"))
+            .with_hint(format!("send {wanted}, and no compression"))
+    }
+
+    /// Path and query are too long.
+    pub(crate) fn target_too_long(bytes_max: usize) -> Self {
+        Self::bare("target-too-long", StatusCode::URI_TOO_LONG)
+            .with_detail(format!("path and query together are over {bytes_max} bytes"))
+            .with_hint("narrow the filters, or give what is long in a body")
+    }
+
+    /// The headers are too large.
+    pub(crate) fn headers_too_large(bytes_max: usize) -> Self {
+        Self::bare("headers-too-large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+            .with_detail(format!("the headers together are over {bytes_max} bytes"))
+            .with_hint("leave out cookies and whatever else this node does not read")
+    }
+
+    /// The body did not come in time.
+    pub(crate) fn body_timeout(seconds: u64) -> Self {
+        Self::bare("body-timeout", StatusCode::REQUEST_TIMEOUT)
+            .with_detail(format!("the body did not come within {seconds} seconds"))
+            .with_hint("send it again, at once and whole")
+    }
+
+    /// The read models have not come as far as the caller has seen.
+    pub(crate) fn view_behind(wanted: u64, reached: u64) -> Self {
+        let mut problem = Self::bare("view-behind", StatusCode::SERVICE_UNAVAILABLE)
+            .with_detail(format!("position {wanted} is asked for, the read models are at {reached}"))
+            .with_hint("ask again in a second; if it stays so, `ensue doctor` says what holds them up");
+        problem.retry_after_seconds = Some(RETRY_BUSY_SECONDS);
+        problem
+    }
+
+    fn bare(slug: &'static str, status: StatusCode) -> Self {
+        Self { slug, status, detail: None, hint: None, errors: Vec::new(), retry_after_seconds: None }
+    }
+
+    fn with_detail(self, detail: String) -> Self {
+        Self { detail: Some(detail), ..self }
+    }
+
+    fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Adds where what was given does not fit.
+    pub(crate) fn with_errors(self, errors: impl IntoIterator<Item = impl Into<FieldError>>) -> Self {
+        Self { errors: errors.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Gives the stable name of the problem, in `snake_case`.
+    pub(crate) fn code(&self) -> String {
+        self.slug.replace('-', "_")
+    }
+
+    /// Gives what went wrong, for people.
+    pub(crate) fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
+    /// Writes the answer: the body, and the headers that belong to the problem itself.
+    pub(crate) fn render(&self, context: &RequestContext, instance: &str) -> Response<Body> {
+        let body = WireProblem {
+            r#type: format!("{}/{}", pages::PREFIX, self.slug),
+            title: pages::title(self.slug),
+            status: self.status.as_u16(),
+            detail: self.detail.as_deref(),
+            // A bug answers with its request id and nothing else.
+            instance: (self.status != StatusCode::INTERNAL_SERVER_ERROR).then_some(instance),
+            code: self.code(),
+            errors: &self.errors,
+            hint: self.hint.as_deref(),
+            request_id: context.request_id(),
+        };
+        let body = serde_json::to_vec(&body).expect("texts, numbers and lists always have a JSON form");
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"ensue\""));
+        }
+        response
+    }
+}
+
+impl<E: Explain> From<E> for Problem {
+    fn from(why: E) -> Self {
+        Self::of(&why)
+    }
+}
+
+impl From<Declined> for Problem {
+    fn from(declined: Declined) -> Self {
+        Self::of(&*declined.why).with_errors(declined.misfits)
+    }
+}
+
+/// Inside the router a problem travels as an extension: what stands before the router knows the request and writes it.
+impl IntoResponse for Problem {
+    fn into_response(self) -> axum::response::Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status;
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported-media-type";
+
+fn status_of(fault: Fault, slug: &str) -> StatusCode {
+    match fault {
+        // HTTP has a status of its own for this one way of being malformed.
+        Fault::Malformed if slug == UNSUPPORTED_MEDIA_TYPE => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Fault::Malformed => StatusCode::BAD_REQUEST,
+        Fault::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        Fault::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Fault::Forbidden => StatusCode::FORBIDDEN,
+        Fault::Missing => StatusCode::NOT_FOUND,
+        Fault::Conflict => StatusCode::CONFLICT,
+        Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Fault::Busy | Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Fault::World => StatusCode::BAD_GATEWAY,
+        Fault::Bug => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn retry_after_seconds(fault: Fault) -> Option<u32> {
+    match fault {
+        Fault::Busy => Some(RETRY_BUSY_SECONDS),
+        Fault::Unavailable => Some(RETRY_UNAVAILABLE_SECONDS),
+        Fault::Malformed
+        | Fault::Invalid
+        | Fault::Unauthenticated
+        | Fault::Forbidden
+        | Fault::Missing
+        | Fault::Conflict
+        | Fault::TooLarge
+        | Fault::World
+        | Fault::Bug => None,
+    }
+}
+
+/// A thing that is not there, or that the caller may not know to be there.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("there is no {noun} `{name}`")]
+pub(crate) struct Missing {
+    noun: &'static str,
+    name: String,
+}
+
+impl Missing {
+    /// Names the thing as the caller did.
+    pub(crate) fn new(noun: &'static str, name: &str) -> Self {
+        Self { noun, name: quoted(name) }
+    }
+}
+
+impl Explain for Missing {
+    fn slug(&self) -> &'static str {
+        "not-found"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Missing
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!(
+            "compare the spelling with the list of what there is; what is new may take a moment to be seen, unless the request names its `{}`",
+            crate::context::ENSUE_POSITION
+        ))
+    }
+}
+
+/// A path that is not one of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("there is nothing at this path")]
+pub(crate) struct NoSuchPath;
+
+impl Explain for NoSuchPath {
+    fn slug(&self) -> &'static str {
+        "no-such-path"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Missing
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("paths begin with `/api/v1/`, are in lower case, and do not end with a slash".into())
+    }
+}
+
+/// Cuts what a caller gave to what an error may repeat of it.
+pub(crate) fn quoted(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(QUOTED_CHARS_MAX).collect()
+}

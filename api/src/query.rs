@@ -1,0 +1,186 @@
+//! Parameters of a request: closed lists of names, each at most once.
+//!
+//! It does not know what a parameter means; who reads it parses it.
+
+use std::str::FromStr;
+
+use ensue_engine::explain::{Explain, Fault};
+use percent_encoding::percent_decode_str;
+use thiserror::Error;
+
+use crate::problem::{Problem, quoted};
+
+/// Why a request's parameters are not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub(crate) enum ParameterRefusal {
+    /// The path does not know it.
+    #[error("there is no parameter `{name}` here; {}", known_ones(.known))]
+    Unknown {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: &'static [&'static str],
+    },
+    /// It is given twice.
+    #[error("the parameter `{0}` is given more than once")]
+    Doubled(String),
+    /// Its value is not one.
+    #[error("the parameter `{name}` {why}")]
+    Bad {
+        /// The name.
+        name: &'static str,
+        /// What is wrong, as the rest of the sentence.
+        why: String,
+    },
+}
+
+fn known_ones(known: &[&str]) -> String {
+    match known {
+        [] => "this path takes none".to_owned(),
+        [one] => format!("the only one is `{one}`"),
+        [_, _, ..] => format!("there are `{}`", known.join("`, `")),
+    }
+}
+
+impl Explain for ParameterRefusal {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "unknown-parameter",
+            Self::Doubled(_) => "doubled-parameter",
+            Self::Bad { .. } => "bad-parameter",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Malformed
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { .. } => None,
+            Self::Doubled(_) => Some("give it once".into()),
+            Self::Bad { .. } => None,
+        }
+    }
+}
+
+/// The parameters of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Query {
+    values: Vec<(&'static str, String)>,
+}
+
+impl Query {
+    /// Reads a query; every name must be a known one.
+    pub(crate) fn parse(raw: Option<&str>, known: &'static [&'static str]) -> Result<Self, ParameterRefusal> {
+        let mut query = Self::default();
+        for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decoded(name).unwrap_or_else(|| name.to_owned());
+            let Some(known_name) = known.iter().copied().find(|known| *known == name) else {
+                return Err(ParameterRefusal::Unknown { name: quoted(&name), known });
+            };
+            if query.text(known_name).is_some() {
+                return Err(ParameterRefusal::Doubled(quoted(&name)));
+            }
+            let value = decoded(value).filter(|value| !value.contains('\0'));
+            let value = value.ok_or_else(|| bad(known_name, "is not UTF-8 text"))?;
+            query.values.push((known_name, value));
+        }
+        Ok(query)
+    }
+
+    /// Gives a parameter's text.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Gives a parameter as what it should be; `what` ends the sentence "the parameter is not …".
+    pub(crate) fn parsed<T: FromStr>(&self, name: &'static str, what: &str) -> Result<Option<T>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        match text.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(bad(name, format!("is `{}`, which is not {what}", quoted(text))).into()),
+        }
+    }
+
+    /// Gives a parameter that must be one of a closed list.
+    pub(crate) fn one_of<T: Copy>(&self, name: &'static str, values: &[(&'static str, T)]) -> Result<Option<T>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        match values.iter().find(|(known, _)| *known == text) {
+            Some((_, value)) => Ok(Some(*value)),
+            None => {
+                let known: Vec<&str> = values.iter().map(|(known, _)| *known).collect();
+                Err(bad(name, format!("is `{}`; it may be `{}`", quoted(text), known.join("`, `"))).into())
+            }
+        }
+    }
+
+    /// Gives all parameters in the order of the known names, but the ones left out: what a cursor is bound to.
+    pub(crate) fn canonical(&self, without: &[&str]) -> String {
+        let mut values: Vec<_> = self.values.iter().filter(|(name, _)| !without.contains(name)).collect();
+        values.sort();
+        values.iter().map(|(name, value)| format!("{name}={}:{value}\n", value.len())).collect()
+    }
+
+    /// Gives all parameters as they are written in a URL, but the ones left out.
+    pub(crate) fn encoded(&self, without: &[&str]) -> String {
+        let pairs = self.values.iter().filter(|(name, _)| !without.contains(name));
+        pairs.map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
+    }
+}
+
+/// Says that a parameter's value is not one; `why` goes on after "the parameter `x`".
+pub(crate) fn bad(name: &'static str, why: impl Into<String>) -> ParameterRefusal {
+    ParameterRefusal::Bad { name, why: why.into() }
+}
+
+/// Writes a value so that it can stand in a URL's query.
+pub(crate) fn encoded(value: &str) -> String {
+    percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// Reads a name or value of a query; none where it is not UTF-8.
+pub(crate) fn decoded(text: &str) -> Option<String> {
+    percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: &[&str] = &["limit", "trigger"];
+
+    #[test]
+    fn an_unknown_parameter_is_told_the_known_ones() {
+        let refusal = Query::parse(Some("limit=1&colour=red"), KNOWN).unwrap_err();
+        assert_eq!(refusal.to_string(), "there is no parameter `colour` here; there are `limit`, `trigger`");
+        assert_eq!(Query::parse(Some("a"), &[]).unwrap_err().to_string(), "there is no parameter `a` here; this path takes none");
+    }
+
+    #[test]
+    fn a_parameter_is_given_once() {
+        for twice in ["limit=10&limit=1000", "limit=1&%6cimit=1"] {
+            assert!(matches!(Query::parse(Some(twice), KNOWN), Err(ParameterRefusal::Doubled(_))), "{twice}");
+        }
+    }
+
+    #[test]
+    fn values_are_decoded_and_must_be_text() {
+        let query = Query::parse(Some("trigger=a%2Eb+c&limit="), KNOWN).unwrap();
+        assert_eq!((query.text("trigger"), query.text("limit")), (Some("a.b c"), Some("")));
+        for bytes in ["limit=%ff", "limit=%00"] {
+            assert!(matches!(Query::parse(Some(bytes), KNOWN), Err(ParameterRefusal::Bad { .. })), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn the_canonical_form_does_not_depend_on_the_order_and_cannot_be_confused() {
+        let one = Query::parse(Some("trigger=a&limit=1"), KNOWN).unwrap();
+        let other = Query::parse(Some("limit=1&trigger=a"), KNOWN).unwrap();
+        assert_eq!(one.canonical(&[]), other.canonical(&[]));
+        let forged = Query::parse(Some("limit=1%0Atrigger%3D1%3Aa"), KNOWN).unwrap();
+        assert_ne!(one.canonical(&[]), forged.canonical(&[]));
+    }
+}

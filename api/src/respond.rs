@@ -1,0 +1,84 @@
+//! Answers that went well: JSON, and the headers that belong to a write.
+//!
+//! Errors are `problem.rs`'s.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use ensue_engine::record::Position;
+use serde::Serialize;
+
+use crate::context::ENSUE_POSITION;
+use crate::problem::Problem;
+
+/// What a write comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It is done.
+    Done,
+    /// Something was made.
+    Created,
+    /// It was taken, and goes on.
+    Accepted,
+}
+
+/// Answers with a value.
+pub(crate) fn json(value: &impl Serialize) -> Result<Response<Body>, Problem> {
+    let body = serde_json::to_vec(value).map_err(|why| Problem::bug(&why))?;
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// Answers a write with a value, and with the position that the caller must see to see what it wrote.
+pub(crate) fn written(how: Written, position: Position, value: &impl Serialize) -> Result<Response<Body>, Problem> {
+    let mut response = json(value)?;
+    *response.status_mut() = match how {
+        Written::Done => StatusCode::OK,
+        Written::Created => StatusCode::CREATED,
+        Written::Accepted => StatusCode::ACCEPTED,
+    };
+    response.headers_mut().insert(ENSUE_POSITION, HeaderValue::from(position.0));
+    Ok(response)
+}
+
+/// Answers a write that leaves nothing to show.
+pub(crate) fn gone(position: Position) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ENSUE_POSITION, HeaderValue::from(position.0));
+    response
+}
+
+/// Says where a thing that was made, or is under way, can be watched.
+pub(crate) fn located(mut response: Response<Body>, path: &str) -> Response<Body> {
+    if let Ok(value) = HeaderValue::from_str(path) {
+        response.headers_mut().insert(header::LOCATION, value);
+    }
+    response
+}
+
+/// Answers that something goes on in the background.
+pub(crate) fn under_way(value: &impl Serialize) -> Result<Response<Body>, Problem> {
+    let mut response = json(value)?;
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
+}
+
+/// What a probe is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reachable {
+    /// Send requests here.
+    Yes,
+    /// Send them elsewhere.
+    NotNow,
+}
+
+/// Answers a probe: what stands before the node looks at the status alone.
+pub(crate) fn probe(reachable: Reachable, value: &impl Serialize) -> Result<Response<Body>, Problem> {
+    let mut response = json(value)?;
+    if reachable == Reachable::NotNow {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Ok(response)
+}

@@ -1,0 +1,168 @@
+//! Actions: list, look at one, and run one by hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use ensue_engine::command::{Answer, Ask, RequestExecution};
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::names::ActionRef;
+use ensue_engine::record::{Body, Position};
+use ensue_engine::rules::judge::complete;
+use ensue_views::Execution;
+use serde_json::Value;
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::api::Api;
+use crate::auth::Allowed;
+use crate::call::Call;
+use crate::listing;
+use crate::permissions::{ActionsExecute, ActionsRead, ExecutionsRead, Permission as _};
+use crate::problem::{Missing, Outcome, Problem};
+use crate::respond::{self, Written};
+use crate::routes::executions::whole;
+use crate::wire::actions::{WireAction, WireExecute};
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// The longest that a caller can have an answer wait for an execution's end.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How often a view is looked at for an execution's end while records come in faster.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Parameters that do not fit.
+#[derive(Debug, Error)]
+#[error("the parameters do not fit the action `{0}`")]
+struct ParametersMisfit(ActionRef);
+
+impl Explain for ParametersMisfit {
+    fn slug(&self) -> &'static str {
+        "parameters-misfit"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Invalid
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!("`GET {}/actions/{}` shows what it takes", super::BASE, self.0))
+    }
+}
+
+/// Lists actions.
+pub(super) async fn list(allowed: Allowed<ActionsRead>, call: Call) -> Outcome {
+    let query = call.query(&["pack", "limit", "cursor"])?;
+    let catalog = call.api().ports.installed.current();
+    let pack = query.text("pack").map(str::to_owned);
+    let of_pack = catalog.actions().values().filter(|action| pack.as_ref().is_none_or(|pack| action.name.pack().as_str() == pack));
+    let listed = listing::of_catalog(&call, &allowed, query, of_pack, |action| action.name.to_string())?;
+    let items = listed.items.iter().map(|action| WireAction::from(&***action)).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+}
+
+/// Shows an action.
+pub(super) async fn get(_: Allowed<ActionsRead>, call: Call) -> Outcome {
+    call.no_query()?;
+    let name: ActionRef = call.named("ref", ActionsRead::THING)?;
+    let catalog = call.api().ports.installed.current();
+    let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
+    respond::json(&WireAction::from(&**action))
+}
+
+/// Runs an action: 202 with the execution, or, where the caller prefers to wait and it ends in time, 200 with its end.
+pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) -> Outcome {
+    call.no_query()?;
+    let name: ActionRef = call.named("ref", ActionsRead::THING)?;
+    let api = call.api().clone();
+    let catalog = api.ports.installed.current();
+    let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
+    api.ports.node.admission()?;
+    let WireExecute { params } = call.json_or_nothing().await?;
+    let params = match params {
+        None => Value::Object(serde_json::Map::new()),
+        Some(params) => serde_json::from_str(params.get()).map_err(|why| Problem::bug(&why))?,
+    };
+    let params =
+        complete(&action.parameters, params).map_err(|misfits| Problem::from(ParametersMisfit(name.clone())).with_errors(misfits))?;
+    let request = RequestExecution {
+        action: name,
+        definition: action.clone(),
+        catalog: catalog.revision(),
+        body: Body::json(params.bytes().clone()),
+        params,
+    };
+    let committed = api.submit(allowed.on_behalf(call.context()), Ask::RequestExecution(request)).await?;
+    match committed.answer {
+        Answer::Execution(execution) => answer(&api, execution, committed.position, preferred_wait(call.headers())).await,
+        other => Err(Problem::bug(&format!("a request for an execution was answered with {other:?}"))),
+    }
+}
+
+/// How long a caller prefers to wait: `Prefer: wait=30` (RFC 7240 §4.3). What is malformed is no preference.
+fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    let preferences = headers.get_all(&PREFER).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split([',', ';']));
+    let seconds =
+        preferences.filter_map(|preference| preference.trim().strip_prefix("wait=")).find_map(|seconds| seconds.trim().parse().ok())?;
+    Some(Duration::from_secs(seconds).min(WAIT_MAX))
+}
+
+async fn answer(api: &Arc<Api>, id: ExecutionId, position: Position, wait: Option<Duration>) -> Outcome {
+    api.see_position(position).await?;
+    let (execution, how) = match wait {
+        None => (api.row::<Execution>(id.to_string(), ExecutionsRead::THING).await?, Written::Accepted),
+        Some(wait) => {
+            let execution = at_its_end(api, id, wait).await?;
+            let how = if execution.status.is_end() { Written::Done } else { Written::Accepted };
+            (execution, how)
+        }
+    };
+    let wire = api.blocking(move |ports| whole(ports, execution)).await??;
+    let mut response = respond::written(how, position, &wire)?;
+    if let Some(wait) = wait {
+        let applied = HeaderValue::from_str(&format!("wait={}", wait.as_secs())).map_err(|why| Problem::bug(&why))?;
+        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+    }
+    Ok(respond::located(response, &format!("{}/executions/{id}", super::BASE)))
+}
+
+/// Gives the execution at its end, or as it is when the time is over or the node stops.
+async fn at_its_end(api: &Arc<Api>, id: ExecutionId, wait: Duration) -> Result<Execution, Problem> {
+    let deadline = Instant::now() + wait;
+    let mut views_at = api.ports.views_at.clone();
+    loop {
+        views_at.borrow_and_update();
+        let execution: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
+        if execution.status.is_end() {
+            return Ok(execution);
+        }
+        tokio::select! {
+            moved = views_at.changed() => if moved.is_err() { return Ok(execution) },
+            () = tokio::time::sleep_until(deadline) => return Ok(execution),
+            () = api.stopped() => return Ok(execution),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preferred(text: &'static str) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        headers.insert(PREFER, HeaderValue::from_static(text));
+        preferred_wait(&headers).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn a_preference_to_wait_is_understood_and_bounded() {
+        assert_eq!(preferred("wait=30"), Some(30));
+        assert_eq!(preferred("respond-async, wait=5"), Some(5));
+        assert_eq!(preferred("wait=99999"), Some(60));
+        for none in ["wait=-1", "wait=soon", "respond-async", ""] {
+            assert_eq!(preferred(none), None, "{none}");
+        }
+    }
+}

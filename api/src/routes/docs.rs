@@ -1,0 +1,51 @@
+//! The pages about errors: what every problem's `type` leads to.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, header};
+
+use crate::call::Call;
+use crate::pages;
+use crate::problem::{NoSuchPath, Outcome};
+
+const MARKDOWN: &str = "text/markdown";
+const HTML: &str = "text/html";
+
+/// Lists the pages.
+pub(super) async fn index(call: Call) -> Outcome {
+    call.no_query()?;
+    let mut text = String::from("# Errors\n\n");
+    for slug in pages::slugs() {
+        text.push_str(&format!("- {}: {}/{slug}\n", pages::title(slug), pages::PREFIX));
+    }
+    shown(&call, "Errors", &text)
+}
+
+/// Shows a page.
+pub(super) async fn page(call: Call) -> Outcome {
+    call.no_query()?;
+    let slug = pages::slugs().find(|slug| *slug == call.part("slug")).ok_or(NoSuchPath)?;
+    let text = pages::page(slug).ok_or(NoSuchPath)?;
+    shown(&call, pages::title(slug), text)
+}
+
+/// Markdown as it is, or, for a browser, the same as text on a page.
+fn shown(call: &Call, title: &str, text: &str) -> Outcome {
+    let media = call.accepted(&[MARKDOWN, HTML])?;
+    let (content_type, body) = if media == HTML {
+        let page = format!(
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{}</title><pre>{}</pre></html>",
+            escaped(title),
+            escaped(text)
+        );
+        ("text/html; charset=utf-8", page)
+    } else {
+        ("text/markdown; charset=utf-8", text.to_owned())
+    };
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    Ok(response)
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

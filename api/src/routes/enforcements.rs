@@ -1,0 +1,46 @@
+//! Enforcements: list, and look at one.
+
+use ensue_engine::ids::EnforcementId;
+use ensue_views::enforcements::OutcomeName;
+use ensue_views::{Column, Enforcement, Execution};
+
+use crate::api::read_row;
+use crate::auth::Allowed;
+use crate::call::Call;
+use crate::listing;
+use crate::permissions::{EnforcementsRead, Permission as _};
+use crate::problem::{Outcome, Problem};
+use crate::respond;
+use crate::wire::embedded;
+use crate::wire::enforcements::WireEnforcement;
+
+/// Lists enforcements, newest first.
+pub(super) async fn list(allowed: Allowed<EnforcementsRead>, call: Call) -> Outcome {
+    const KNOWN: &[&str] = &["rule", "event", "outcome", "since", "until", "limit", "cursor"];
+    let query = call.query(KNOWN)?;
+    query.one_of("outcome", &OutcomeName::ALL.map(|outcome| (outcome.as_str(), outcome)))?;
+    let columns = [Column::Rule, Column::Event, Column::Outcome];
+    let listed = listing::rows_where::<Enforcement, _>(&call, &allowed, query, &columns, Vec::new()).await?;
+    let items = listed.items.into_iter().map(WireEnforcement::listed).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+}
+
+/// Shows an enforcement with what it asked to be run with.
+pub(super) async fn get(_: Allowed<EnforcementsRead>, call: Call) -> Outcome {
+    call.no_query()?;
+    let id: EnforcementId = call.named("id", EnforcementsRead::THING)?;
+    call.see().await?;
+    let enforcement: Enforcement = call.api().row(id.to_string(), EnforcementsRead::THING).await?;
+    let execution = enforcement.execution;
+    let inputs = call
+        .api()
+        .blocking(move |ports| {
+            // The parameters stand with the execution that they were rendered for.
+            let Some(execution) = execution else { return Ok(None) };
+            let Some(execution) = read_row::<Execution>(ports, &execution.to_string())? else { return Ok(None) };
+            let Some(params) = execution.params else { return Ok(None) };
+            Ok::<_, Problem>(ports.log.body(params.position)?)
+        })
+        .await??;
+    respond::json(&WireEnforcement::whole(enforcement, inputs.as_ref().map(embedded)))
+}

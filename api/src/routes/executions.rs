@@ -1,0 +1,180 @@
+//! Executions: list, look at one and its attempts, cancel it, and say what became of it.
+//!
+//! What it printed is `logs.rs`'s; running an action by hand is `actions.rs`'s.
+
+use ensue_engine::command::Ask;
+use ensue_engine::executions::facts::Settlement;
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::ports::ReadLimit;
+use ensue_engine::record::{Body, Revision, StreamId};
+use ensue_views::executions::Status;
+use ensue_views::{Column, Execution, TimelineEntry};
+use thiserror::Error;
+
+use crate::auth::Allowed;
+use crate::call::{Call, Nothing};
+use crate::listing;
+use crate::permissions::{ExecutionsCancel, ExecutionsRead, ExecutionsSettle, Permission as _};
+use crate::ports::Ports;
+use crate::problem::{Outcome, Problem};
+use crate::respond::{self, Written};
+use crate::wire::embedded;
+use crate::wire::executions::{Bodies, WireAttempt, WireExecution, WireSettlement, WireSettlementOutcome};
+
+/// The most bytes of records that a page of a timeline is read from.
+const TIMELINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A settlement whose parts do not go together.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+enum SettlementInvalid {
+    /// Only a success has a result.
+    #[error("only the outcome `succeeded` has a `result`")]
+    ResultOfNoSuccess,
+    /// Only a failure has an error.
+    #[error("only the outcome `failed` has an `error`")]
+    ErrorOfNoFailure,
+    /// A failure says why.
+    #[error("the outcome `failed` needs an `error` that says why")]
+    FailureWithoutError,
+}
+
+impl Explain for SettlementInvalid {
+    fn slug(&self) -> &'static str {
+        "body-invalid"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Invalid
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            r#"for example `{"outcome": "succeeded", "result": {}}`, `{"outcome": "failed", "error": "…"}` or `{"outcome": "retry"}`"#
+                .into(),
+        )
+    }
+}
+
+/// Lists executions, newest first.
+pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
+    const KNOWN: &[&str] = &["status", "action", "rule", "correlation", "since", "until", "limit", "cursor"];
+    let query = call.query(KNOWN)?;
+    query.one_of("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
+    let columns = [Column::Status, Column::Action, Column::Rule, Column::Correlation];
+    let listed = listing::rows_where::<Execution, _>(&call, &allowed, query, &columns, Vec::new()).await?;
+    let items = listed.items.into_iter().map(WireExecution::listed).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+}
+
+/// Shows an execution with its parameters and result.
+pub(super) async fn get(_: Allowed<ExecutionsRead>, call: Call) -> Outcome {
+    call.no_query()?;
+    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    call.see().await?;
+    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    respond::json(&call.api().blocking(move |ports| whole(ports, execution)).await??)
+}
+
+/// Shows an execution with its bodies. Blocking.
+pub(super) fn whole(ports: &Ports, execution: Execution) -> Result<WireExecution, Problem> {
+    let params = execution.params.map(|params| ports.log.body(params.position)).transpose()?.flatten();
+    let result = execution.result.map(|result| ports.log.body(result.position)).transpose()?.flatten();
+    let bodies = Bodies { params: params.as_ref().map(embedded), result: result.as_ref().map(embedded) };
+    Ok(WireExecution::whole(execution, bodies))
+}
+
+/// Lists an execution's attempts, oldest first: the last there were.
+pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
+    let query = call.query(&["limit", "cursor"])?;
+    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    call.see().await?;
+    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    // The names of a list over the catalog are compared as texts; these are numbers, written so that this is the same.
+    let number = |number: u32| format!("{number:010}");
+    let listed = listing::of_catalog(&call, &allowed, query, execution.attempts.into_iter(), |attempt| number(attempt.number))?;
+    let items = listed.items.into_iter().map(WireAttempt::from).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+}
+
+/// Tells an execution's records, oldest first.
+pub(super) async fn timeline(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
+    let query = call.query(&["limit", "cursor"])?;
+    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    let page = call.page(&query, &allowed)?;
+    let after = page.after.as_deref().map(listing::place).transpose()?.map_or(Revision(0), |place| Revision(place.0));
+    call.see().await?;
+    let _: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    let limit = ReadLimit { records: page.limit + 1, bytes: TIMELINE_BYTES_MAX };
+    let mut records = call.api().blocking(move |ports| ports.log.read_stream(&StreamId::Execution(id), after, limit)).await??;
+    let has_more = records.len() > page.limit;
+    records.truncate(page.limit);
+    let next = if has_more { records.last().map(|record| record.revision.to_string()) } else { None };
+    let items = records.iter().filter_map(TimelineEntry::of).collect();
+    call.answer_page(items, next.as_deref(), &page, &query)
+}
+
+/// Asks that an execution end.
+pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -> Outcome {
+    call.no_query()?;
+    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    let Nothing {} = call.json_or_nothing().await?;
+    let by = allowed.on_behalf(call.context());
+    change(&call, execution, by, Ask::CancelExecution { execution }, Written::Accepted).await
+}
+
+/// Says what became of an indeterminate execution.
+pub(super) async fn settle(allowed: Allowed<ExecutionsSettle>, mut call: Call) -> Outcome {
+    call.no_query()?;
+    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    let (outcome, result) = settlement(call.json().await?)?;
+    let by = allowed.on_behalf(call.context());
+    change(&call, execution, by, Ask::SettleExecution { execution, outcome, result }, Written::Done).await
+}
+
+fn settlement(given: WireSettlement) -> Result<(Settlement, Option<Body>), SettlementInvalid> {
+    let result = given.result.map(|result| Body::json(String::from(Box::<str>::from(result))));
+    match (given.outcome, result, given.error) {
+        (WireSettlementOutcome::Succeeded, result, None) => Ok((Settlement::Succeeded, result)),
+        (WireSettlementOutcome::Failed, None, Some(error)) => Ok((Settlement::Failed { error }, None)),
+        (WireSettlementOutcome::Failed, None, None) => Err(SettlementInvalid::FailureWithoutError),
+        (WireSettlementOutcome::Retry, None, None) => Ok((Settlement::Retry, None)),
+        (WireSettlementOutcome::Failed | WireSettlementOutcome::Retry, Some(_), _) => Err(SettlementInvalid::ResultOfNoSuccess),
+        (WireSettlementOutcome::Succeeded | WireSettlementOutcome::Retry, _, Some(_)) => Err(SettlementInvalid::ErrorOfNoFailure),
+    }
+}
+
+/// Changes an execution that is there, and shows it as it is then.
+async fn change(call: &Call, id: ExecutionId, by: crate::ports::OnBehalf, ask: Ask, how: Written) -> Outcome {
+    let api = call.api();
+    call.see().await?;
+    // One that is not there is told apart from one that has ended.
+    let before: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
+    let committed = api.submit(by, ask).await?;
+    // It is done; a view that lags must not make it look otherwise.
+    let after = match api.see_position(committed.position).await {
+        Ok(()) => api.row(id.to_string(), ExecutionsRead::THING).await?,
+        Err(_) => before,
+    };
+    respond::written(how, committed.position, &WireExecution::listed(after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(text: &str) -> Result<(Settlement, Option<Body>), SettlementInvalid> {
+        settlement(serde_json::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn only_a_success_has_a_result_and_only_a_failure_says_why() {
+        assert!(matches!(given(r#"{"outcome":"succeeded","result":{"a":1}}"#), Ok((Settlement::Succeeded, Some(_)))));
+        assert!(matches!(given(r#"{"outcome":"failed","error":"no"}"#), Ok((Settlement::Failed { .. }, None))));
+        assert!(matches!(given(r#"{"outcome":"retry"}"#), Ok((Settlement::Retry, None))));
+        assert!(matches!(given(r#"{"outcome":"failed"}"#), Err(SettlementInvalid::FailureWithoutError)));
+        assert!(matches!(given(r#"{"outcome":"retry","result":1}"#), Err(SettlementInvalid::ResultOfNoSuccess)));
+        assert!(matches!(given(r#"{"outcome":"succeeded","error":"x"}"#), Err(SettlementInvalid::ErrorOfNoFailure)));
+    }
+}

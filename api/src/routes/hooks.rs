@@ -1,0 +1,214 @@
+//! Webhooks: the door itself, what there is to know of each, and deliveries that the node signs.
+//!
+//! Whether a delivery is what it says is decided behind [`Webhooks`](crate::ports::Webhooks).
+
+use std::error::Error as StdError;
+use std::time::Instant;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use ensue_engine::catalog::Sensor;
+use ensue_engine::command::{Answer, Ask, Novelty, ReceivedEvent};
+use ensue_engine::ids::Id;
+use ensue_engine::names::{PackName, SensorRef};
+use ensue_engine::ports::{Committed, HookRequest};
+use ensue_engine::record::{Actor, Position};
+use hyper::body::Body as HttpBody;
+
+use crate::api::Api;
+use crate::auth::Allowed;
+use crate::body;
+use crate::call::Call;
+use crate::context::RequestContext;
+use crate::deliveries::{self, Delivery, DeliveryEnd};
+use crate::listing;
+use crate::permissions::{HooksRead, HooksSend, Permission as _};
+use crate::ports::{HookRefusal, OnBehalf};
+use crate::problem::{Missing, Outcome, Problem};
+use crate::query;
+use crate::respond::{self, Written};
+use crate::wire::hooks::{WireHook, WireSend, WireTaken, WireTakenEvent};
+
+/// How many deliveries are shown of each hook in a list.
+const LISTED_DELIVERIES: usize = 5;
+/// Headers that belong to the connection and not to the delivery (RFC 9110 §7.6.1), or to a browser.
+const NOT_OF_THE_DELIVERY: [header::HeaderName; 8] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHORIZATION,
+    header::HOST,
+    header::COOKIE,
+];
+
+/// What became of a delivery that was taken.
+struct Taken {
+    /// Its events; none where it concerns nobody.
+    events: Vec<ReceivedEvent>,
+    /// The position that shows them; none where nothing was written.
+    position: Option<Position>,
+}
+
+impl Taken {
+    fn is_repeat(&self) -> bool {
+        !self.events.is_empty() && self.events.iter().all(|event| event.novelty == Novelty::Repeat)
+    }
+}
+
+/// Takes a delivery at `/hooks/<pack>/<sensor>`: 202 once its events are on the disk, 200 for a repeat or where it concerns nobody.
+pub(crate) async fn receive<B>(api: &Api, context: &RequestContext, parts: &Parts, hook: &str, body: B) -> Outcome
+where
+    B: HttpBody<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let came = Instant::now();
+    let sensor = sensor_at(api, hook)?;
+    let mut bytes = None;
+    let outcome = match request(api, parts, &sensor, body).await {
+        Err(problem) => Err(problem),
+        Ok(request) => {
+            bytes = Some(request.body.len());
+            let by = OnBehalf { actor: Actor::Sensor(sensor.clone()), trace: Some(context.trace().to_owned()) };
+            take(api, by, request).await
+        }
+    };
+    note(api, context, &sensor, came, bytes, &outcome);
+    answer(&outcome?)
+}
+
+/// Finds the sensor of a hook; anything else is a hook that is not there.
+fn sensor_at(api: &Api, hook: &str) -> Result<SensorRef, Problem> {
+    let missing = || Problem::from(Missing::new(HooksRead::THING, hook));
+    let (pack, name) = hook.split_once('/').ok_or_else(missing)?;
+    let pack: PackName = pack.parse().map_err(|_| missing())?;
+    let sensor = SensorRef::new(&pack, name).map_err(|_| missing())?;
+    if api.ports.installed.current().sensors().contains_key(&sensor) { Ok(sensor) } else { Err(missing()) }
+}
+
+async fn request<B>(api: &Api, parts: &Parts, sensor: &SensorRef, body: B) -> Result<HookRequest, Problem>
+where
+    B: HttpBody<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    // Nothing of a delivery is read that would not be taken.
+    api.ports.node.admission()?;
+    let body = body::read(&parts.headers, body, &api.settings.limits).await?;
+    Ok(HookRequest { sensor: sensor.clone(), headers: headers_of(&parts.headers), query: query_of(parts.uri.query()), body })
+}
+
+fn headers_of(headers: &HeaderMap) -> Vec<(String, String)> {
+    let of_the_delivery = headers.iter().filter(|(name, _)| !NOT_OF_THE_DELIVERY.contains(name));
+    of_the_delivery.map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect()
+}
+
+fn query_of(query: Option<&str>) -> Vec<(String, String)> {
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .filter_map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((query::decoded(name)?, query::decoded(value)?))
+        })
+        .collect()
+}
+
+async fn take(api: &Api, by: OnBehalf, request: HookRequest) -> Result<Taken, Problem> {
+    match api.ports.webhooks.receive(request) {
+        Ok(events) if events.is_empty() => Ok(Taken { events: Vec::new(), position: None }),
+        Ok(events) => {
+            let Committed { position, answer } = api.submit(by, Ask::ReceiveEvents(events)).await?;
+            match answer {
+                Answer::Events(events) => Ok(Taken { events, position: Some(position) }),
+                other => Err(Problem::bug(&format!("events were answered with {other:?}"))),
+            }
+        }
+        Err(HookRefusal { declined, keep }) => {
+            if let Some(letter) = keep {
+                // The sender is told of the refusal only once the delivery is safe; if it is not, it should send it again.
+                api.submit(by, Ask::KeepDelivery(*letter)).await?;
+            }
+            Err(declined.into())
+        }
+    }
+}
+
+fn note(api: &Api, context: &RequestContext, sensor: &SensorRef, came: Instant, bytes: Option<usize>, outcome: &Result<Taken, Problem>) {
+    let end = match outcome {
+        Ok(taken) => {
+            let events = taken.events.iter().map(|event| event.id).collect();
+            if taken.is_repeat() { DeliveryEnd::Repeated(events) } else { DeliveryEnd::Accepted(events) }
+        }
+        Err(problem) => {
+            tracing::warn!(%sensor, code = problem.code(), "a delivery was refused");
+            DeliveryEnd::Refused { code: problem.code(), why: problem.detail().map(str::to_owned) }
+        }
+    };
+    let took = came.elapsed();
+    api.deliveries.note(sensor, Delivery { at: deliveries::now(), took, bytes, request_id: context.request_id().to_owned(), end });
+}
+
+fn answer(taken: &Taken) -> Outcome {
+    let body = WireTaken { events: taken.events.iter().map(WireTakenEvent::from).collect() };
+    match taken.position {
+        None => respond::json(&body),
+        Some(position) if taken.is_repeat() => respond::written(Written::Done, position, &body),
+        Some(position) => respond::written(Written::Accepted, position, &body),
+    }
+}
+
+/// Lists the webhooks, each with how it stands with its secret and its newest deliveries.
+pub(super) async fn list(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
+    let query = call.query(&["limit", "cursor"])?;
+    let catalog = call.api().ports.installed.current();
+    let listed = listing::of_catalog(&call, &allowed, query, catalog.sensors().values(), |sensor| sensor.name.to_string())?;
+    let items = listed.items.iter().map(|sensor| shown(call.api(), sensor, LISTED_DELIVERIES)).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+}
+
+/// Shows a webhook with its last deliveries.
+pub(super) async fn get(_: Allowed<HooksRead>, call: Call) -> Outcome {
+    call.no_query()?;
+    let sensor = sensor_at(call.api(), &hook_of(&call))?;
+    let catalog = call.api().ports.installed.current();
+    match catalog.sensors().get(&sensor) {
+        Some(sensor) => respond::json(&shown(call.api(), sensor, deliveries::DELIVERIES_MAX)),
+        None => Err(Missing::new(HooksRead::THING, &hook_of(&call)).into()),
+    }
+}
+
+fn hook_of(call: &Call) -> String {
+    format!("{}/{}", call.part("pack"), call.part("sensor"))
+}
+
+fn shown(api: &Api, sensor: &Sensor, deliveries_max: usize) -> WireHook {
+    let mut last = api.deliveries.last(&sensor.name);
+    last.truncate(deliveries_max);
+    WireHook::new(sensor, url(api, &sensor.name), api.ports.webhooks.secret(&sensor.name), last)
+}
+
+/// The address at which a sensor takes deliveries.
+pub(super) fn url(api: &Api, sensor: &SensorRef) -> String {
+    format!("{}/hooks/{}/{}", api.settings.base_url, sensor.pack(), sensor.name())
+}
+
+/// Signs a delivery as the sensor's sender would, and takes it.
+pub(super) async fn send(allowed: Allowed<HooksSend>, mut call: Call) -> Outcome {
+    call.no_query()?;
+    let sensor = sensor_at(call.api(), &hook_of(&call))?;
+    let WireSend { event, body } = call.json().await?;
+    let (api, came) = (call.api(), Instant::now());
+    let delivery = fresh_id()?;
+    let request = api.ports.webhooks.sign(&sensor, &event, &delivery.to_string(), Bytes::from(String::from(Box::<str>::from(body))))?;
+    let bytes = Some(request.body.len());
+    let outcome = take(api, allowed.on_behalf(call.context()), request).await;
+    note(api, call.context(), &sensor, came, bytes, &outcome);
+    answer(&outcome?)
+}
+
+fn fresh_id() -> Result<Id, Problem> {
+    let mut entropy = [0; 16];
+    getrandom::fill(&mut entropy).map_err(|why| Problem::bug(&why))?;
+    Ok(Id::root(deliveries::now(), u128::from_le_bytes(entropy)))
+}

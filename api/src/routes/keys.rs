@@ -1,0 +1,106 @@
+//! Keys: which are set, and setting and removing them. No answer ever holds a value.
+
+use axum::http::header;
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::Secret;
+use ensue_views::Key;
+use thiserror::Error;
+
+use crate::auth::Allowed;
+use crate::body;
+use crate::call::Call;
+use crate::listing;
+use crate::permissions::{KeysRead, KeysWrite, Permission as _};
+use crate::problem::{Outcome, Problem};
+use crate::respond::{self, Written};
+use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
+
+/// The most bytes of a key's value.
+const VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// A value that cannot be a key's.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+enum ValueInvalid {
+    /// There is none.
+    #[error("the value is empty")]
+    Empty,
+    /// It is too large.
+    #[error("the value is over {VALUE_BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+impl Explain for ValueInvalid {
+    fn slug(&self) -> &'static str {
+        "key-value-invalid"
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Empty => Fault::Invalid,
+            Self::TooLarge => Fault::TooLarge,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            r#"send the value as it is with `Content-Type: application/octet-stream`, or as `{"value": "…"}` with `application/json`"#
+                .into(),
+        )
+    }
+}
+
+/// Lists the keys that are set, the newest first.
+pub(super) async fn list(allowed: Allowed<KeysRead>, call: Call) -> Outcome {
+    let listed = listing::rows::<Key, _>(&call, &allowed, &["limit", "cursor"], &[]).await?;
+    let items = listed.items.into_iter().map(WireKey::from).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+}
+
+/// Shows that a key is set, since when and by whom.
+pub(super) async fn get(_: Allowed<KeysRead>, call: Call) -> Outcome {
+    call.no_query()?;
+    let key: KeyRef = call.named("ref", KeysRead::THING)?;
+    call.see().await?;
+    let key: Key = call.api().row(key.to_string(), KeysRead::THING).await?;
+    respond::json(&WireKey::from(key))
+}
+
+/// Sets a key: the value as it is, or as JSON.
+pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome {
+    call.no_query()?;
+    let key: KeyRef = call.named("ref", KeysWrite::THING)?;
+    let value = value(&mut call).await?;
+    let by = allowed.on_behalf(call.context());
+    let named = key.clone();
+    let set = call.api().blocking(move |ports| ports.keys.set(&key, value, &by)).await??;
+    let how = if set.version == 1 { Written::Created } else { Written::Done };
+    let wire = WireSetKey { r#ref: named.clone(), version: set.version };
+    Ok(respond::located(respond::written(how, set.committed.position, &wire)?, &format!("{}/keys/{named}", super::BASE)))
+}
+
+async fn value(call: &mut Call) -> Result<Secret, Problem> {
+    const RAW: [&str; 2] = ["application/octet-stream", "text/plain"];
+    let given = call.headers().get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
+    let is_raw = given.as_deref().is_some_and(|given| RAW.contains(&given.split(';').next().unwrap_or_default().trim()));
+    if !is_raw {
+        body::demand_json(call.headers())?;
+    }
+    let body = call.bytes().await?;
+    let value = if is_raw { body.to_vec() } else { body::parse::<WireKeyValue>(&body)?.value.into_bytes() };
+    match value.len() {
+        0 => Err(ValueInvalid::Empty.into()),
+        bytes if bytes > VALUE_BYTES_MAX => Err(ValueInvalid::TooLarge.into()),
+        _ => Ok(Secret::new(value)),
+    }
+}
+
+/// Forgets a key.
+pub(super) async fn remove(allowed: Allowed<KeysWrite>, call: Call) -> Outcome {
+    call.no_query()?;
+    let key: KeyRef = call.named("ref", KeysWrite::THING)?;
+    let by = allowed.on_behalf(call.context());
+    let committed = call.api().blocking(move |ports| ports.keys.remove(&key, &by)).await??;
+    Ok(respond::gone(committed.position))
+}

@@ -1,0 +1,85 @@
+//! The node: whether it lives and can serve, what it is and does, what is wrong with it, and building its views anew.
+
+use ensue_views::store::{LIST_ROWS_MAX, ListQuery};
+use ensue_views::totals::TOTALS;
+use ensue_views::{Totals, ViewName};
+
+use crate::api::read_row;
+use crate::auth::Allowed;
+use crate::call::{Call, Nothing};
+use crate::permissions::{NodeRead, ViewsRead, ViewsRebuild};
+use crate::ports::{JobKind, OnBehalf, Readiness};
+use crate::problem::{Missing, Outcome, Problem};
+use crate::respond::{self, Reachable};
+use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireReadiness, WireStatus};
+
+/// Says that the process lives; it depends on nothing.
+pub(super) async fn livez(_: Call) -> Outcome {
+    respond::json(&WireAlive { status: "ok" })
+}
+
+/// Says whether the node can serve, with each thing that it depends on.
+pub(super) async fn readyz(call: Call) -> Outcome {
+    let readiness = call.api().ports.node.readiness();
+    let readiness = Readiness { is_ready: readiness.is_ready && !call.api().is_stopping(), ..readiness };
+    let reachable = if readiness.is_ready { Reachable::Yes } else { Reachable::NotNow };
+    respond::probe(reachable, &WireReadiness::from(readiness))
+}
+
+/// Says what anybody may know.
+pub(super) async fn public_status(call: Call) -> Outcome {
+    call.no_query()?;
+    respond::json(&WirePublicStatus { name: "ensue", release: &call.api().settings.release, api: "v1" })
+}
+
+/// Says what the node is and does.
+pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
+    call.no_query()?;
+    let wire = call
+        .api()
+        .blocking(|ports| {
+            let totals = read_row::<Totals>(ports, TOTALS)?;
+            let parked = ports.views.list(&ListQuery { limit: LIST_ROWS_MAX, ..ListQuery::newest(ViewName::ParkedReactions) })?.len();
+            Ok::<_, Problem>(WireStatus::new(ports.node.status()?, ports.views.position()?, parked, totals))
+        })
+        .await??;
+    respond::json(&wire)
+}
+
+/// Looks for what is wrong or unsafe.
+pub(super) async fn doctor(_: Allowed<NodeRead>, call: Call) -> Outcome {
+    call.no_query()?;
+    respond::json(&WireDoctor::from(call.api().blocking(|ports| ports.node.doctor()).await??))
+}
+
+/// Begins to build the views anew.
+pub(super) async fn rebuild(allowed: Allowed<ViewsRebuild>, mut call: Call) -> Outcome {
+    call.no_query()?;
+    let Nothing {} = call.json_or_nothing().await?;
+    begin(&call, JobKind::ViewsRebuild, allowed.on_behalf(call.context())).await
+}
+
+/// Shows how the last building of the views stands.
+pub(super) async fn rebuild_state(_: Allowed<ViewsRead>, call: Call) -> Outcome {
+    call.no_query()?;
+    job_state(&call, JobKind::ViewsRebuild)
+}
+
+/// Begins a job, and says where to watch it.
+pub(super) async fn begin(call: &Call, kind: JobKind, by: OnBehalf) -> Outcome {
+    let job = call.api().blocking(move |ports| ports.node.begin_job(kind, &by)).await??;
+    Ok(respond::located(respond::under_way(&WireJob::from(job))?, &format!("{}{}", super::BASE, path(kind))))
+}
+
+/// Shows the newest job of a kind.
+pub(super) fn job_state(call: &Call, kind: JobKind) -> Outcome {
+    let job = call.api().ports.node.job(kind).ok_or_else(|| Missing::new("job since the node started", path(kind)))?;
+    respond::json(&WireJob::from(job))
+}
+
+fn path(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::LogVerify => "/log/verify",
+        JobKind::ViewsRebuild => "/views/rebuild",
+    }
+}

@@ -1,0 +1,44 @@
+//! Tokens: which there are, making them and revoking them. A secret is shown once, when it is made.
+
+use ensue_views::store::Filter;
+use ensue_views::tokens::TokenStatus;
+use ensue_views::{Column, Token};
+
+use crate::auth::Allowed;
+use crate::call::Call;
+use crate::listing;
+use crate::permissions::{Permission as _, TokensRead, TokensWrite};
+use crate::problem::{Outcome, Problem};
+use crate::respond::{self, Written};
+use crate::wire::tokens::{TokenName, WireAskedToken, WireNewToken, WireToken};
+
+/// Lists the tokens that let their holder in, the newest first.
+pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {
+    let query = call.query(&["name", "limit", "cursor"])?;
+    let active = vec![Filter { column: Column::Status, value: TokenStatus::Active.as_str().to_owned() }];
+    let listed = listing::rows_where::<Token, _>(&call, &allowed, query, &[Column::Name], active).await?;
+    let items = listed.items.into_iter().map(WireToken::from).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+}
+
+/// Makes a token.
+pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcome {
+    call.no_query()?;
+    let WireAskedToken { name, roles } = call.json().await?;
+    let by = allowed.on_behalf(call.context());
+    let (asked_name, asked_roles) = (name.clone(), roles.0.clone());
+    let made = call.api().blocking(move |ports| ports.tokens.add(asked_name.as_str(), &asked_roles, &by)).await??;
+    let token = std::str::from_utf8(made.token.reveal()).map_err(|why| Problem::bug(&why))?;
+    let wire = WireNewToken { id: made.id, name: name.as_str(), roles: &roles.0, token };
+    let response = respond::written(Written::Created, made.committed.position, &wire)?;
+    Ok(respond::located(response, &format!("{}/tokens/{}", super::BASE, name.as_str())))
+}
+
+/// Lets the holder of a token in no more.
+pub(super) async fn revoke(allowed: Allowed<TokensWrite>, call: Call) -> Outcome {
+    call.no_query()?;
+    let name: TokenName = call.named("name", TokensWrite::THING)?;
+    let by = allowed.on_behalf(call.context());
+    let committed = call.api().blocking(move |ports| ports.tokens.revoke(name.as_str(), &by)).await??;
+    Ok(respond::gone(committed.position))
+}

@@ -1,0 +1,130 @@
+//! Traces: the causal graph around an event, an enforcement or an execution.
+//!
+//! All of it is in the views already; here it is put together.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::ids::{ExecutionId, Id};
+use ensue_engine::record::Position;
+use ensue_engine::time::Timestamp;
+use ensue_views::store::{Filter, LIST_ROWS_MAX, ListQuery, Order};
+use ensue_views::{Column, Enforcement, Event, Execution, Row, View};
+
+use crate::api::read_row;
+use crate::auth::Allowed;
+use crate::call::Call;
+use crate::permissions::{Permission as _, TracesRead};
+use crate::ports::Ports;
+use crate::problem::{Missing, Outcome, Problem};
+use crate::respond;
+use crate::routes::events::{enforcements_of, verdicts};
+use crate::wire::rules::WireVerdict;
+use crate::wire::traces::{WireTrace, WireTraceError, WireTraceNode, WireTraced};
+
+/// The most things of a kind that a trace shows.
+const THINGS_MAX: usize = 500;
+/// The most events of a trace whose rules are asked again why they did not match.
+const EXPLAINED_EVENTS_MAX: usize = 20;
+
+/// Shows the graph.
+pub(super) async fn get(_: Allowed<TracesRead>, call: Call) -> Outcome {
+    call.no_query()?;
+    let id: Id = call.named("id", TracesRead::THING)?;
+    call.see().await?;
+    let missing = Missing::new(TracesRead::THING, call.part("id"));
+    let trace = call.api().blocking(move |ports| trace(ports, id)).await??;
+    respond::json(&trace.ok_or(missing)?)
+}
+
+/// Puts the graph around a thing together; none where there is no such thing. Blocking.
+fn trace(ports: &Ports, asked: Id) -> Result<Option<WireTrace>, Problem> {
+    let Some(root) = root_of(ports, asked)? else { return Ok(None) };
+    let (events, more_events) = of_chain::<Event>(ports, root)?;
+    let (executions, more_executions) = of_chain::<Execution>(ports, root)?;
+    let began_at = events.iter().map(View::began_at).chain(executions.iter().map(View::began_at)).min().unwrap_or_default();
+    let attempts = attempts_of(&executions);
+    let mut nodes = Vec::new();
+    for (index, event) in events.into_iter().enumerate() {
+        let enforcements = enforcements_of(ports, event.id)?;
+        let not_matched = if index < EXPLAINED_EVENTS_MAX { not_matched(ports, &event, &enforcements) } else { None };
+        nodes.push(event_node(event, not_matched, &attempts, began_at));
+        nodes.extend(enforcements.into_iter().take(THINGS_MAX).map(|enforcement| enforcement_node(enforcement, began_at)));
+    }
+    nodes.extend(executions.into_iter().map(|execution| execution_node(execution, began_at)));
+    // A cause stands in the log before what it led to.
+    nodes.sort_by_key(|node| node.position);
+    Ok(Some(WireTrace { root, began_at, asked, nodes, truncated: more_events || more_executions }))
+}
+
+/// Finds the first record of the chain that a thing stands in.
+fn root_of(ports: &Ports, id: Id) -> Result<Option<Id>, Problem> {
+    let key = id.to_string();
+    if let Some(event) = read_row::<Event>(ports, &key)? {
+        return Ok(Some(event.correlation));
+    }
+    if let Some(execution) = read_row::<Execution>(ports, &key)? {
+        return Ok(Some(execution.correlation));
+    }
+    Ok(read_row::<Enforcement>(ports, &key)?.map(|enforcement| enforcement.correlation))
+}
+
+/// Reads what stands in a chain, oldest first, and says whether there is more than is shown.
+fn of_chain<V: View>(ports: &Ports, root: Id) -> Result<(Vec<V>, bool), Problem> {
+    const { assert!(THINGS_MAX < LIST_ROWS_MAX) };
+    let filters = vec![Filter { column: Column::Correlation, value: root.to_string() }];
+    let query = ListQuery { filters, order: Order::OldestFirst, limit: THINGS_MAX + 1, ..ListQuery::newest(V::NAME) };
+    let mut things: Vec<V> = ports.views.list(&query)?.iter().map(Row::read).collect::<Result<_, _>>()?;
+    let has_more = things.len() > THINGS_MAX;
+    things.truncate(THINGS_MAX);
+    Ok((things, has_more))
+}
+
+/// An event that an execution emits is led to by an attempt; the graph shows executions.
+fn attempts_of(executions: &[Execution]) -> BTreeMap<Id, ExecutionId> {
+    let attempts = executions.iter().flat_map(|execution| execution.attempts.iter().map(|attempt| (attempt.id.0, execution.id)));
+    attempts.collect()
+}
+
+/// What did not match, and why; none where that cannot be worked out any more.
+fn not_matched(ports: &Ports, event: &Event, enforcements: &[Enforcement]) -> Option<Vec<WireVerdict>> {
+    let verdicts = verdicts(ports, event, enforcements).ok()?;
+    Some(verdicts.into_iter().filter(|verdict| !verdict.is_match()).map(WireVerdict::without_explanation).collect())
+}
+
+fn event_node(
+    event: Event,
+    not_matched: Option<Vec<WireVerdict>>,
+    attempts: &BTreeMap<Id, ExecutionId>,
+    began_at: Timestamp,
+) -> WireTraceNode {
+    let parent = event.parent.map(|parent| attempts.get(&parent).map_or(parent, |execution| execution.0));
+    let what = WireTraced::Event { trigger: event.trigger, source: event.source, matched: event.matched, erred: event.erred, not_matched };
+    node(event.id.0, parent, event.position, event.received_at, began_at, what)
+}
+
+fn enforcement_node(enforcement: Enforcement, began_at: Timestamp) -> WireTraceNode {
+    let what = WireTraced::Enforcement {
+        rule: enforcement.rule,
+        rule_id: enforcement.rule_id,
+        outcome: enforcement.outcome,
+        error: enforcement.error,
+    };
+    node(enforcement.id.0, Some(enforcement.event.0), enforcement.position, enforcement.time, began_at, what)
+}
+
+fn execution_node(execution: Execution, began_at: Timestamp) -> WireTraceNode {
+    let what = WireTraced::Execution {
+        action: execution.action,
+        status: execution.status,
+        attempt: execution.attempt,
+        started_micros: execution.started_at.map(|started| started.micros_since(began_at)),
+        ended_micros: execution.ended_at.map(|ended| ended.micros_since(began_at)),
+        error: execution.error.map(|error| WireTraceError { kind: error.kind, message: error.message }),
+    };
+    let parent = execution.enforcement.map(|enforcement| enforcement.0);
+    node(execution.id.0, parent, execution.position, execution.requested_at, began_at, what)
+}
+
+fn node(id: Id, parent: Option<Id>, position: Position, time: Timestamp, began_at: Timestamp, what: WireTraced) -> WireTraceNode {
+    WireTraceNode { id, parent, position, time, micros: time.micros_since(began_at), what }
+}

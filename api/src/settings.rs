@@ -1,0 +1,60 @@
+//! What the operator sets for the API, and the limits within which it takes anything.
+//!
+//! It reads no configuration: the wiring fills it in.
+
+use std::time::Duration;
+
+/// What the operator sets.
+#[derive(Clone)]
+pub struct Settings {
+    /// The address under which the node is known, for links: `https://ensue.example.test`, without a slash at its end.
+    pub base_url: String,
+    /// The release that the node runs.
+    pub release: String,
+    /// The key that cursors are signed with: random, the node's own, and the same after a restart.
+    pub cursor_key: [u8; 32],
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// The limits within which requests are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes of a body.
+    pub body_bytes_max: usize,
+    /// The most bytes of a request's target: path and query.
+    pub target_bytes_max: usize,
+    /// The most bytes of all headers of a request together.
+    pub header_bytes_max: usize,
+    /// How long a request's head may take to come, also on a connection that is kept.
+    pub head_timeout: Duration,
+    /// How long a body may take to come.
+    pub body_timeout: Duration,
+    /// How long an answer may stand still because the caller does not read it.
+    pub write_timeout: Duration,
+    /// The most connections.
+    pub connections_max: usize,
+    /// The most requests under way.
+    pub requests_max: usize,
+    /// The most outputs followed live at once.
+    pub followers_max: usize,
+    /// How long a stop waits for requests under way.
+    pub stop_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 4 * 1024 * 1024,
+            target_bytes_max: 8 * 1024,
+            header_bytes_max: 16 * 1024,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            connections_max: 8_192,
+            requests_max: 2_048,
+            followers_max: 256,
+            stop_timeout: Duration::from_secs(10),
+        }
+    }
+}

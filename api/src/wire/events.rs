@@ -1,0 +1,87 @@
+//! Events.
+
+use ensue_engine::ids::{EventId, Id};
+use ensue_engine::names::{SensorRef, TriggerRef};
+use ensue_engine::record::{CatalogRevision, Position};
+use ensue_engine::time::Timestamp;
+use ensue_views::Event;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::wire::rules::WireVerdict;
+
+/// An event.
+#[derive(Serialize)]
+pub(crate) struct WireEvent {
+    id: EventId,
+    position: Position,
+    trigger: TriggerRef,
+    source: String,
+    sensor: Option<SensorRef>,
+    time: Timestamp,
+    received_at: Timestamp,
+    correlation: Id,
+    parent: Option<Id>,
+    actor: String,
+    catalog: CatalogRevision,
+    matched: u32,
+    erred: u32,
+    payload_bytes: Option<u64>,
+    /// Only of a single event: a list names its size alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Option<Box<RawValue>>>,
+}
+
+impl WireEvent {
+    /// Shows an event in a list.
+    pub(crate) fn listed(event: Event) -> Self {
+        Self {
+            id: event.id,
+            position: event.position,
+            trigger: event.trigger,
+            source: event.source,
+            sensor: event.sensor,
+            time: event.time,
+            received_at: event.received_at,
+            correlation: event.correlation,
+            parent: event.parent,
+            actor: event.actor,
+            catalog: event.catalog,
+            matched: event.matched,
+            erred: event.erred,
+            payload_bytes: event.payload.map(|payload| payload.bytes),
+            payload: None,
+        }
+    }
+
+    /// Shows an event alone; its payload is null where it was erased.
+    pub(crate) fn whole(event: Event, payload: Option<Box<RawValue>>) -> Self {
+        Self { payload: Some(payload), ..Self::listed(event) }
+    }
+}
+
+/// An event that a caller sends.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireGivenEvent {
+    pub(crate) trigger: TriggerRef,
+    pub(crate) payload: Box<RawValue>,
+    #[serde(default)]
+    pub(crate) dedupe: Option<String>,
+}
+
+/// An event that was taken.
+#[derive(Serialize)]
+pub(crate) struct WireTakenEvent {
+    pub(crate) id: EventId,
+    pub(crate) position: Position,
+}
+
+/// What the rules of its trigger made of an event.
+#[derive(Serialize)]
+pub(crate) struct WireEventRules {
+    pub(crate) event: EventId,
+    pub(crate) trigger: TriggerRef,
+    pub(crate) catalog: CatalogRevision,
+    pub(crate) items: Vec<WireVerdict>,
+}

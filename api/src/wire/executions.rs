@@ -1,0 +1,203 @@
+//! Executions and their attempts.
+
+use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
+use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id};
+use ensue_engine::names::{ActionRef, RuleRef};
+use ensue_engine::record::{CatalogRevision, Position};
+use ensue_engine::time::Timestamp;
+use ensue_views::executions::{AttemptStatus, Settled, SettledAs, Status};
+use ensue_views::{Attempt, Execution};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// An execution.
+#[derive(Serialize)]
+pub(crate) struct WireExecution {
+    id: ExecutionId,
+    position: Position,
+    action: ActionRef,
+    status: Status,
+    error: Option<WireFailure>,
+    attempt: u32,
+    rule: Option<RuleRef>,
+    event: Option<EventId>,
+    enforcement: Option<EnforcementId>,
+    parent: Option<ExecutionId>,
+    priority: i8,
+    requested_at: Timestamp,
+    started_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    correlation: Id,
+    actor: String,
+    catalog: CatalogRevision,
+    settled: Option<WireSettled>,
+    params_bytes: Option<u64>,
+    result_bytes: Option<u64>,
+    /// Only of a single execution: a list names its size alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<Option<Box<RawValue>>>,
+    /// Only of a single execution: a list names its size alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Option<Box<RawValue>>>,
+}
+
+/// What an execution took and gave; none where there is nothing, or it was erased.
+pub(crate) struct Bodies {
+    pub(crate) params: Option<Box<RawValue>>,
+    pub(crate) result: Option<Box<RawValue>>,
+}
+
+impl WireExecution {
+    /// Shows an execution in a list.
+    pub(crate) fn listed(execution: Execution) -> Self {
+        Self {
+            id: execution.id,
+            position: execution.position,
+            action: execution.action,
+            status: execution.status,
+            error: execution.error.map(WireFailure::from),
+            attempt: execution.attempt,
+            rule: execution.rule,
+            event: execution.event,
+            enforcement: execution.enforcement,
+            parent: execution.parent,
+            priority: execution.priority,
+            requested_at: execution.requested_at,
+            started_at: execution.started_at,
+            ended_at: execution.ended_at,
+            correlation: execution.correlation,
+            actor: execution.actor,
+            catalog: execution.catalog,
+            settled: execution.settled.map(WireSettled::from),
+            params_bytes: execution.params.map(|params| params.bytes),
+            result_bytes: execution.result.map(|result| result.bytes),
+            params: None,
+            result: None,
+        }
+    }
+
+    /// Shows an execution alone.
+    pub(crate) fn whole(execution: Execution, bodies: Bodies) -> Self {
+        Self { params: Some(bodies.params), result: Some(bodies.result), ..Self::listed(execution) }
+    }
+}
+
+/// Why something failed.
+#[derive(Serialize)]
+pub(crate) struct WireFailure {
+    kind: FailureKind,
+    message: String,
+    detail: Option<i64>,
+}
+
+impl From<Failure> for WireFailure {
+    fn from(failure: Failure) -> Self {
+        Self { kind: failure.kind, message: failure.message, detail: failure.detail }
+    }
+}
+
+/// What a person said became of an execution.
+#[derive(Serialize)]
+pub(crate) struct WireSettled {
+    outcome: SettledAs,
+    by: String,
+    at: Timestamp,
+}
+
+impl From<Settled> for WireSettled {
+    fn from(settled: Settled) -> Self {
+        Self { outcome: settled.outcome, by: settled.by, at: settled.at }
+    }
+}
+
+/// One try of an execution.
+#[derive(Serialize)]
+pub(crate) struct WireAttempt {
+    id: AttemptId,
+    number: u32,
+    worker: String,
+    status: AttemptStatus,
+    started_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    error: Option<WireFailure>,
+    result_bytes: Option<u64>,
+    evidence: Option<Evidence>,
+    late_report: Option<WireLateReport>,
+}
+
+/// What a worker said of an attempt that had been given up.
+#[derive(Serialize)]
+struct WireLateReport {
+    at: Timestamp,
+    error: Option<WireFailure>,
+    result_bytes: Option<u64>,
+}
+
+impl From<Attempt> for WireAttempt {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            id: attempt.id,
+            number: attempt.number,
+            worker: attempt.worker,
+            status: attempt.status,
+            started_at: attempt.started_at,
+            ended_at: attempt.ended_at,
+            error: attempt.error.map(WireFailure::from),
+            result_bytes: attempt.result.map(|result| result.bytes),
+            evidence: attempt.evidence,
+            late_report: attempt.late_report.map(|report| WireLateReport {
+                at: report.at,
+                error: report.error.map(WireFailure::from),
+                result_bytes: report.result.map(|result| result.bytes),
+            }),
+        }
+    }
+}
+
+/// What a caller says became of an indeterminate execution.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireSettlement {
+    pub(crate) outcome: WireSettlementOutcome,
+    #[serde(default)]
+    pub(crate) result: Option<Box<RawValue>>,
+    #[serde(default)]
+    pub(crate) error: Option<String>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WireSettlementOutcome {
+    /// It took effect.
+    Succeeded,
+    /// It did not, and is not to be tried again.
+    Failed,
+    /// It did not, and is to be tried again.
+    Retry,
+}
+
+/// A part of what an attempt printed.
+#[derive(Serialize)]
+pub(crate) struct WireOutput {
+    pub(crate) attempt: u32,
+    pub(crate) stream: &'static str,
+    pub(crate) offset: u64,
+    pub(crate) next: u64,
+    pub(crate) state: &'static str,
+    pub(crate) bytes_dropped: u64,
+    pub(crate) text: String,
+}
+
+/// Parts of what an attempt printed.
+#[derive(Serialize)]
+pub(crate) struct WireOutputs {
+    pub(crate) items: Vec<WireOutput>,
+    pub(crate) next: Option<String>,
+}
+
+/// The end of what an execution printed.
+#[derive(Serialize)]
+pub(crate) struct WireOutputEnd {
+    pub(crate) status: Status,
+}

@@ -1,0 +1,45 @@
+//! Packs.
+
+use std::sync::Arc;
+
+use ensue_engine::catalog::Pack;
+use ensue_engine::names::{KeyRef, PackName};
+use ensue_engine::record::Digest;
+use ensue_engine::time::Timestamp;
+use ensue_packs::Diagnostic;
+use serde::Serialize;
+use serde_json::Value;
+
+/// A pack: as it is installed, as it lies in the folder, or both.
+#[derive(Serialize)]
+pub(crate) struct WirePack {
+    name: PackName,
+    status: &'static str,
+    version: Option<String>,
+    description: Option<String>,
+    digest: Option<Digest>,
+    config: Option<Arc<Value>>,
+    keys: Vec<KeyRef>,
+    installed_at: Option<Timestamp>,
+    installed_by: Option<String>,
+    /// What is wrong with it, or worth knowing, as it lies in the folder. With errors, the last good version stays.
+    findings: Vec<Value>,
+}
+
+impl WirePack {
+    /// Shows a pack. Not installed means that its files have errors, and no version before had none.
+    pub(crate) fn new(name: &PackName, pack: Option<&Pack>, installed: Option<ensue_views::Pack>, findings: &[Diagnostic]) -> Self {
+        Self {
+            name: name.clone(),
+            status: if pack.is_some() { "installed" } else { "not_taken" },
+            version: pack.map(|pack| pack.version.clone()),
+            description: pack.map(|pack| pack.description.clone()),
+            digest: pack.map(|pack| pack.digest),
+            config: pack.map(|pack| pack.config.clone()),
+            keys: pack.map(|pack| pack.keys.iter().cloned().collect()).unwrap_or_default(),
+            installed_at: installed.as_ref().map(|installed| installed.installed_at),
+            installed_by: installed.map(|installed| installed.installed_by),
+            findings: findings.iter().map(Diagnostic::to_json).collect(),
+        }
+    }
+}
