@@ -5,3 +5,6 @@
 
 pub mod signatures;
 pub mod webhook;
+
+pub use signatures::{KEY_BYTES_MIN, SignatureRefusal};
+pub use webhook::{Emitted, HookRefusal, Outgoing, Stage, compose, receive};
