@@ -17,6 +17,7 @@ pub mod packs;
 pub mod parked_reactions;
 pub mod projector;
 pub mod rules;
+pub mod spec;
 pub mod store;
 pub mod timeline;
 pub mod tokens;

@@ -174,6 +174,17 @@ pub enum ViewError {
         /// What is wrong.
         why: String,
     },
+    /// What is kept is not whole.
+    #[error("the views are damaged: {0}")]
+    NotWhole(String),
+    /// A change does not fit what is kept.
+    #[error("the change of the {view} row of position {position} does not fit what is kept")]
+    Misfit {
+        /// The view.
+        view: ViewName,
+        /// The row's position.
+        position: Position,
+    },
     /// The records do not follow what was folded.
     #[error("the views are at position {at}, the records begin at {next}: they must follow")]
     Gap {
@@ -196,14 +207,14 @@ impl Explain for ViewError {
     fn slug(&self) -> &'static str {
         match self {
             Self::Store(_) => "views-unavailable",
-            Self::Damaged { .. } | Self::Gap { .. } => "views-damaged",
+            Self::Damaged { .. } | Self::NotWhole(_) | Self::Misfit { .. } | Self::Gap { .. } => "views-damaged",
             Self::NoColumn { .. } => "filter-unknown",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Self::Store(_) | Self::Damaged { .. } | Self::Gap { .. } => Fault::Unavailable,
+            Self::Store(_) | Self::Damaged { .. } | Self::NotWhole(_) | Self::Misfit { .. } | Self::Gap { .. } => Fault::Unavailable,
             Self::NoColumn { .. } => Fault::Malformed,
         }
     }
@@ -211,7 +222,9 @@ impl Explain for ViewError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Store(_) => Some("see the node's log and `ensue doctor`".into()),
-            Self::Damaged { .. } | Self::Gap { .. } => Some("the log is whole; `ensue views rebuild` makes the views anew from it".into()),
+            Self::Damaged { .. } | Self::NotWhole(_) | Self::Misfit { .. } | Self::Gap { .. } => {
+                Some("the log is whole; `ensue views rebuild` makes the views anew from it".into())
+            }
             Self::NoColumn { view, .. } => {
                 let known: Vec<&str> = view.columns().iter().map(|column| column.as_str()).collect();
                 Some(if known.is_empty() { format!("{view} have no filters") } else { format!("{view} have {}", known.join(", ")) })

@@ -1,0 +1,196 @@
+//! Views in memory: ordered maps, looked through from end to end. Slow where there are many rows, and easy to believe.
+//!
+//! It keeps nothing on disk; `sqlite::views` does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use ensue_engine::record::Position;
+use ensue_views::store::{Change, Changes, LIST_ROWS_MAX, NewRow, Order};
+use ensue_views::{Column, ListQuery, Row, Term, ViewError, ViewName, ViewReader, ViewStore};
+
+/// Views in memory.
+#[derive(Default)]
+pub struct MemoryViews {
+    kept: Arc<RwLock<Kept>>,
+}
+
+/// A reader of [`MemoryViews`].
+pub struct MemoryViewReader {
+    kept: Arc<RwLock<Kept>>,
+}
+
+#[derive(Default)]
+struct Kept {
+    position: Position,
+    rows: BTreeMap<(ViewName, Position), NewRow>,
+    positions: BTreeMap<(ViewName, Term), Position>,
+}
+
+impl MemoryViews {
+    /// Makes empty views.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives a reader of them.
+    pub fn reader(&self) -> MemoryViewReader {
+        MemoryViewReader { kept: self.kept.clone() }
+    }
+
+    fn kept(&self) -> RwLockReadGuard<'_, Kept> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ViewStore for MemoryViews {
+    fn position(&self) -> Position {
+        self.kept().position
+    }
+
+    fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError> {
+        let kept = self.kept();
+        Ok(keys.iter().filter_map(|key| kept.get(view, key)).map(shown).collect())
+    }
+
+    fn apply(&mut self, changes: &Changes) -> Result<(), ViewError> {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        if changes.through <= kept.position {
+            return Err(ViewError::Gap { at: kept.position, next: changes.through });
+        }
+        let mut undo = Vec::with_capacity(changes.rows.len());
+        for (view, change) in &changes.rows {
+            match kept.change(*view, change) {
+                Ok(before) => undo.push(before),
+                Err(error) => {
+                    kept.take_back(undo);
+                    return Err(error);
+                }
+            }
+        }
+        kept.position = changes.through;
+        Ok(())
+    }
+
+    fn clear(&mut self) -> Result<(), ViewError> {
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Kept::default();
+        Ok(())
+    }
+}
+
+/// A place, and the row that was there.
+type Before = ((ViewName, Position), Option<NewRow>);
+
+impl Kept {
+    fn of(&self, view: ViewName) -> impl DoubleEndedIterator<Item = &NewRow> {
+        self.rows.range((view, Position(0))..=(view, Position(u64::MAX))).map(|(_, row)| row)
+    }
+
+    fn get(&self, view: ViewName, key: &Term) -> Option<&NewRow> {
+        let position = self.positions.get(&(view, key.clone()))?;
+        self.rows.get(&(view, *position))
+    }
+
+    fn put(&mut self, view: ViewName, row: NewRow) -> Option<NewRow> {
+        self.positions.insert((view, row.key.clone()), row.position);
+        self.rows.insert((view, row.position), row)
+    }
+
+    fn take(&mut self, view: ViewName, position: Position) -> Option<NewRow> {
+        let row = self.rows.remove(&(view, position))?;
+        self.positions.remove(&(view, row.key.clone()));
+        Some(row)
+    }
+
+    fn change(&mut self, view: ViewName, change: &Change) -> Result<Before, ViewError> {
+        let position = match change {
+            Change::Insert(row) | Change::Update(row) => row.position,
+            Change::Remove { position } => *position,
+        };
+        let before = self.rows.get(&(view, position)).cloned();
+        match (change, &before) {
+            (Change::Insert(new), None) if self.get(view, &new.key).is_none() => {
+                self.put(view, new.clone());
+            }
+            (Change::Update(new), Some(row)) if row.key == new.key => {
+                self.put(view, updated(view, row, new));
+            }
+            (Change::Remove { .. }, Some(_)) => {
+                self.take(view, position);
+            }
+            (Change::Insert(_) | Change::Update(_) | Change::Remove { .. }, _) => return Err(ViewError::Misfit { view, position }),
+        }
+        Ok(((view, position), before))
+    }
+
+    fn take_back(&mut self, undo: Vec<Before>) {
+        for ((view, position), before) in undo.into_iter().rev() {
+            self.take(view, position);
+            if let Some(row) = before {
+                self.put(view, row);
+            }
+        }
+    }
+}
+
+/// An update changes the document and the status, and nothing else.
+fn updated(view: ViewName, row: &NewRow, new: &NewRow) -> NewRow {
+    let mut updated = NewRow { document: new.document.clone(), ..row.clone() };
+    if let Some(status) = view.columns().iter().position(|column| *column == Column::Status) {
+        updated.columns[status].clone_from(&new.columns[status]);
+    }
+    updated
+}
+
+impl MemoryViewReader {
+    fn kept(&self) -> RwLockReadGuard<'_, Kept> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ViewReader for MemoryViewReader {
+    fn position(&self) -> Result<Position, ViewError> {
+        Ok(self.kept().position)
+    }
+
+    fn get(&self, view: ViewName, key: &str) -> Result<Option<Row>, ViewError> {
+        let Some(key) = view.key(key) else { return Ok(None) };
+        Ok(self.kept().get(view, &key).map(shown))
+    }
+
+    fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError> {
+        query.check()?;
+        let kept = self.kept();
+        let fits = kept.of(query.view).filter(|row| fits(row, query));
+        let limit = query.limit.min(LIST_ROWS_MAX);
+        Ok(match query.order {
+            Order::OldestFirst => fits.take(limit).map(shown).collect(),
+            Order::NewestFirst => fits.rev().take(limit).map(shown).collect(),
+        })
+    }
+
+    fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError> {
+        let kept = self.kept();
+        for view in ViewName::ALL {
+            kept.of(view).for_each(|row| show(view, &shown(row)));
+        }
+        Ok(kept.position)
+    }
+}
+
+fn fits(row: &NewRow, query: &ListQuery) -> bool {
+    let has_values = query.filters.iter().all(|filter| {
+        let wanted = filter.column.value(&filter.value);
+        let columns = query.view.columns().iter().zip(&row.columns);
+        wanted.is_some() && columns.filter(|(column, _)| **column == filter.column).all(|(_, value)| *value == wanted)
+    });
+    let is_beyond = query.after.is_none_or(|after| match query.order {
+        Order::OldestFirst => row.position > after,
+        Order::NewestFirst => row.position < after,
+    });
+    has_values && is_beyond && query.since.is_none_or(|since| row.began_at >= since) && query.until.is_none_or(|until| row.began_at < until)
+}
+
+fn shown(row: &NewRow) -> Row {
+    Row { key: row.key.to_string(), position: row.position, document: row.document.clone() }
+}

@@ -1,0 +1,354 @@
+//! Views on SQLite: a file that may be lost, with a table for each view.
+//!
+//! A commit survives the end of the process, and the newest ones need not survive a power cut: what is missing is folded again.
+//! What the rows mean is said by `ensue-views`.
+
+mod pack;
+mod read;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ensue_engine::ids::LogId;
+use ensue_engine::record::Position;
+use ensue_views::store::{Change, Changes, NewRow};
+use ensue_views::{Column, Row, Term, ViewError, ViewName, ViewStore, view};
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
+
+pub use read::SqliteViewReader;
+
+use super::{OpenError, Schema, open_to_write};
+use crate::sync::sync_folder;
+use read::Readers;
+
+/// The file of views.
+pub(crate) const VIEWS: Schema = Schema { name: "views", migrations: &[include_str!("../../../migrations/sqlite/views_0001.sql")] };
+
+/// How many names are kept at hand with their numbers.
+const NAMES_AT_HAND_MAX: usize = 10_000;
+
+/// How many statements are kept prepared: three or four for each view, and one for each way of asking.
+const STATEMENTS_PREPARED: usize = 128;
+
+/// How many positions have a row in `spans` together.
+const SPAN: u64 = 1024;
+
+/// Views in a file, as their one follower holds them.
+pub struct SqliteViews {
+    connection: Connection,
+    log: LogId,
+    position: Position,
+    names: BTreeMap<String, i64>,
+    readers: Arc<Readers>,
+}
+
+impl SqliteViews {
+    /// Opens the views of a log, making them where there are none. Views of another log, by other folds or of another release,
+    /// and views that are not whole, are removed and begun anew: they are made from the log.
+    pub fn open(path: &Path, log: LogId) -> Result<Self, OpenError> {
+        match Self::open_as_it_is(path, log) {
+            Ok(Some(views)) => return Ok(views),
+            Ok(None) | Err(OpenError::Damaged { .. } | OpenError::Newer { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        remove_files(path).map_err(|why| OpenError::Unusable { path: path.to_owned(), why })?;
+        let begun_anew = Self::open_as_it_is(path, log)?;
+        begun_anew.ok_or_else(|| OpenError::Unusable { path: path.to_owned(), why: "another process is making it".to_owned() })
+    }
+
+    /// Gives a reader with connections of its own.
+    pub fn reader(&self) -> SqliteViewReader {
+        SqliteViewReader::new(self.readers.clone())
+    }
+
+    /// Takes the place of these views by ones that were made beside them, which must have come as far. Readers go over to them;
+    /// what they are asked meanwhile waits. After an error the views are to be opened anew.
+    pub fn adopt(&mut self, beside: Self) -> Result<(), ViewError> {
+        if beside.position < self.position {
+            return Err(ViewError::Gap { at: self.position, next: beside.position });
+        }
+        let path = self.readers.path().to_owned();
+        let source = beside.close()?;
+        let _closed = self.readers.close_all();
+        // What has no file any more is written back and closed.
+        self.connection = Connection::open_in_memory().map_err(failed)?;
+        let in_files = |why: String| ViewError::Store(why);
+        remove_files(&path).map_err(in_files)?;
+        fs::rename(&source, &path).map_err(|why| in_files(format!("{} cannot be renamed: {why}", source.display())))?;
+        sync_folder(path.parent().unwrap_or(Path::new("."))).map_err(|why| in_files(why.to_string()))?;
+        let opened = Self::open_as_it_is(&path, self.log).map_err(|why| in_files(why.to_string()))?;
+        let opened = opened.ok_or_else(|| in_files(format!("{} is not what was made", path.display())))?;
+        let Self { connection, position, .. } = opened;
+        (self.connection, self.position) = (connection, position);
+        self.names.clear();
+        Ok(())
+    }
+
+    /// Gives none where the file holds something else.
+    fn open_as_it_is(path: &Path, log: LogId) -> Result<Option<Self>, OpenError> {
+        let connection = open_to_write(path, &VIEWS)?;
+        let position = begin(&connection, log).map_err(|error| OpenError::of(path, &error))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_PREPARED);
+        let readers = Arc::new(Readers::of(path.to_owned()));
+        Ok(position.map(|position| Self { connection, log, position, names: BTreeMap::new(), readers }))
+    }
+
+    /// Closes the file so that it stands alone, and gives its path.
+    fn close(self) -> Result<PathBuf, ViewError> {
+        let _closed = self.readers.close_all();
+        self.connection.flush_prepared_statement_cache();
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
+        self.connection.close().map_err(|(_, error)| failed(error))?;
+        Ok(self.readers.path().to_owned())
+    }
+}
+
+/// Gives the position of the views in a file, marking an empty file as this log's; none where they are not this log's by these
+/// folds.
+fn begin(connection: &Connection, log: LogId) -> rusqlite::Result<Option<Position>> {
+    // The log has what a power cut takes from here.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    let made = connection.query_row("SELECT log, versions, position FROM made", [], |row| {
+        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+    });
+    match made.optional()? {
+        Some((of, versions, position)) if of == log.0.as_bytes() && versions == made_by() => Ok(Some(Position(position.cast_unsigned()))),
+        Some(_) => Ok(None),
+        None => {
+            let sql = "INSERT INTO made (only, log, versions, position) VALUES (0, ?1, ?2, 0)";
+            connection.execute(sql, params![log.0.as_bytes(), made_by()])?;
+            Ok(Some(Position(0)))
+        }
+    }
+}
+
+/// Names what the rows depend on beside the log.
+fn made_by() -> String {
+    format!("{} pack/{}", view::versions(), pack::VERSION)
+}
+
+fn remove_files(path: &Path) -> Result<(), String> {
+    for suffix in ["-wal", "-shm", ""] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match fs::remove_file(&name) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(format!("{} cannot be removed: {error}", name.display())),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+impl ViewStore for SqliteViews {
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError> {
+        let sql = format!("SELECT position, key, document FROM {view} WHERE key = ?1");
+        let mut statement = self.connection.prepare_cached(&sql).map_err(failed)?;
+        let mut rows = Vec::with_capacity(keys.len());
+        for key in keys {
+            rows.extend(statement.query_row([Kept(key)], read::row).optional().map_err(failed)?);
+        }
+        Ok(rows)
+    }
+
+    fn apply(&mut self, changes: &Changes) -> Result<(), ViewError> {
+        if changes.through <= self.position {
+            return Err(ViewError::Gap { at: self.position, next: changes.through });
+        }
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let written = write(&transaction, &mut self.names, changes).and_then(|()| transaction.commit().map_err(failed));
+        match written {
+            Ok(()) => {
+                self.position = changes.through;
+                Ok(())
+            }
+            Err(error) => {
+                // A name may have been given a number that was not kept.
+                self.names.clear();
+                Err(error)
+            }
+        }
+    }
+
+    fn clear(&mut self) -> Result<(), ViewError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain(["names", "spans"]) {
+            transaction.execute(&format!("DELETE FROM {table}"), []).map_err(failed)?;
+        }
+        transaction.execute("UPDATE made SET position = 0", []).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        self.names.clear();
+        self.position = Position(0);
+        Ok(())
+    }
+}
+
+fn write(transaction: &Transaction<'_>, names: &mut BTreeMap<String, i64>, changes: &Changes) -> Result<(), ViewError> {
+    let mut spans = BTreeMap::new();
+    // Changes come view by view, so a statement serves a run of them.
+    for run in changes.rows.chunk_by(|(one, _), (other, _)| one == other) {
+        let Some(&(view, _)) = run.first() else { continue };
+        let mut table = Table::of(transaction, view).map_err(failed)?;
+        for (_, change) in run {
+            let (position, written) = match change {
+                Change::Insert(row) => {
+                    let span = spans.entry(row.position.0 / SPAN).or_insert((row.began_at, row.began_at));
+                    *span = (span.0.min(row.began_at), span.1.max(row.began_at));
+                    (row.position, table.insert(row, transaction, names))
+                }
+                Change::Update(row) => (row.position, table.update(row)),
+                Change::Remove { position } => (*position, table.remove(*position)),
+            };
+            match written {
+                Ok(1) => {}
+                Ok(_) => return Err(ViewError::Misfit { view, position }),
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                    return Err(ViewError::Misfit { view, position });
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+    let mut span = transaction
+        .prepare_cached(
+            "INSERT INTO spans (span, earliest, latest) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (span) DO UPDATE SET earliest = min(earliest, excluded.earliest), latest = max(latest, excluded.latest)",
+        )
+        .map_err(failed)?;
+    for (number, (earliest, latest)) in spans {
+        span.execute(params![number.cast_signed(), earliest.micros(), latest.micros()]).map_err(failed)?;
+    }
+    let mut made = transaction.prepare_cached("UPDATE made SET position = ?1").map_err(failed)?;
+    made.execute([place(changes.through)]).map_err(failed)?;
+    Ok(())
+}
+
+/// The statements that change one view's table.
+struct Table<'a> {
+    view: ViewName,
+    insert: CachedStatement<'a>,
+    update: CachedStatement<'a>,
+    remove: CachedStatement<'a>,
+}
+
+impl<'a> Table<'a> {
+    fn of(connection: &'a Connection, view: ViewName) -> rusqlite::Result<Self> {
+        let columns: String = view.columns().iter().map(|column| format!("\"{column}\", ")).collect();
+        let values = vec!["?"; view.columns().len() + 4].join(", ");
+        let status = if view.columns().contains(&Column::Status) { ", status = ?4" } else { "" };
+        Ok(Self {
+            view,
+            insert: connection
+                .prepare_cached(&format!("INSERT INTO {view} (position, key, began_at, {columns}document) VALUES ({values})"))?,
+            update: connection.prepare_cached(&format!("UPDATE {view} SET document = ?3{status} WHERE position = ?1 AND key = ?2"))?,
+            remove: connection.prepare_cached(&format!("DELETE FROM {view} WHERE position = ?1"))?,
+        })
+    }
+
+    fn insert(&mut self, row: &NewRow, connection: &Connection, names: &mut BTreeMap<String, i64>) -> rusqlite::Result<usize> {
+        self.insert.raw_bind_parameter(1, place(row.position))?;
+        self.insert.raw_bind_parameter(2, Kept(&row.key))?;
+        self.insert.raw_bind_parameter(3, row.began_at.micros())?;
+        let mut next = 4;
+        for (column, value) in self.view.columns().iter().zip(&row.columns) {
+            match (value, form(*column)) {
+                (Some(Term::Text(name)), Form::Number) => self.insert.raw_bind_parameter(next, number(connection, names, name)?)?,
+                (Some(value), Form::Number | Form::AsItIs) => self.insert.raw_bind_parameter(next, Kept(value))?,
+                (None, _) => self.insert.raw_bind_parameter(next, rusqlite::types::Null)?,
+            }
+            next += 1;
+        }
+        self.insert.raw_bind_parameter(next, packed(row))?;
+        self.insert.raw_execute()
+    }
+
+    fn update(&mut self, row: &NewRow) -> rusqlite::Result<usize> {
+        self.update.raw_bind_parameter(1, place(row.position))?;
+        self.update.raw_bind_parameter(2, Kept(&row.key))?;
+        self.update.raw_bind_parameter(3, packed(row))?;
+        for (column, value) in self.view.columns().iter().zip(&row.columns) {
+            if *column == Column::Status {
+                self.update.raw_bind_parameter(4, value.as_ref().map(Kept))?;
+            }
+        }
+        self.update.raw_execute()
+    }
+
+    fn remove(&mut self, position: Position) -> rusqlite::Result<usize> {
+        self.remove.execute([place(position)])
+    }
+}
+
+fn packed(row: &NewRow) -> Vec<u8> {
+    match row.key {
+        Term::Id(id) => pack::pack(&row.document, Some(id)),
+        Term::Text(_) => pack::pack(&row.document, None),
+    }
+}
+
+/// How a column's texts are kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// By their number in `names`.
+    Number,
+    /// As they are, ids as their 16 bytes.
+    AsItIs,
+}
+
+fn form(column: Column) -> Form {
+    match column {
+        Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name => Form::Number,
+        Column::Correlation | Column::Event | Column::Outcome | Column::Status => Form::AsItIs,
+    }
+}
+
+/// Gives the number of a name; a new one gets one.
+fn number(connection: &Connection, names: &mut BTreeMap<String, i64>, name: &str) -> rusqlite::Result<i64> {
+    if let Some(number) = names.get(name) {
+        return Ok(*number);
+    }
+    let known = connection.prepare_cached("SELECT number FROM names WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()?;
+    let number = match known {
+        Some(number) => number,
+        None => {
+            connection.prepare_cached("INSERT INTO names (name) VALUES (?1)")?.execute([name])?;
+            connection.last_insert_rowid()
+        }
+    };
+    if names.len() >= NAMES_AT_HAND_MAX {
+        names.clear();
+    }
+    names.insert(name.to_owned(), number);
+    Ok(number)
+}
+
+/// A term as a column has it.
+struct Kept<'a>(&'a Term);
+
+impl ToSql for Kept<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self.0 {
+            Term::Id(id) => id.as_bytes().to_sql(),
+            Term::Text(text) => text.to_sql(),
+        }
+    }
+}
+
+/// A position as SQLite has it. A log never reaches the ones that it cannot have; somebody may ask for them.
+fn place(position: Position) -> i64 {
+    i64::try_from(position.0).unwrap_or(i64::MAX)
+}
+
+fn failed(error: rusqlite::Error) -> ViewError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ViewError::NotWhole(error.to_string()),
+        Some(_) | None => ViewError::Store(error.to_string()),
+    }
+}

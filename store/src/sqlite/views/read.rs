@@ -1,0 +1,215 @@
+//! Reading views on SQLite: a few connections, shared by all who ask.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use bytes::Bytes;
+use ensue_engine::ids::Id;
+use ensue_engine::record::Position;
+use ensue_views::store::{LIST_ROWS_MAX, Order};
+use ensue_views::{Column, ListQuery, Row, Term, ViewError, ViewName, ViewReader};
+use rusqlite::types::{FromSqlError, Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::pack::unpack;
+use super::{Form, Kept, SPAN, STATEMENTS_PREPARED, VIEWS, failed, form, place};
+use crate::sqlite::open_to_read;
+
+/// How many can read at once; others wait.
+const READERS: usize = 4;
+
+/// A reader of [`SqliteViews`](super::SqliteViews).
+#[derive(Clone)]
+pub struct SqliteViewReader {
+    readers: Arc<Readers>,
+}
+
+impl SqliteViewReader {
+    pub(super) fn new(readers: Arc<Readers>) -> Self {
+        Self { readers }
+    }
+}
+
+impl ViewReader for SqliteViewReader {
+    fn position(&self) -> Result<Position, ViewError> {
+        self.readers.ask(position)
+    }
+
+    fn get(&self, view: ViewName, key: &str) -> Result<Option<Row>, ViewError> {
+        let Some(key) = view.key(key) else { return Ok(None) };
+        let sql = format!("SELECT position, key, document FROM {view} WHERE key = ?1");
+        self.readers.ask(|connection| connection.prepare_cached(&sql)?.query_row([Kept(&key)], row).optional())
+    }
+
+    fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError> {
+        query.check()?;
+        let Some(asked) = Asked::of(query) else { return Ok(Vec::new()) };
+        self.readers.ask(|connection| {
+            let mut statement = connection.prepare_cached(&asked.sql)?;
+            let rows = statement.query_map(rusqlite::params_from_iter(&asked.values), row)?;
+            rows.collect()
+        })
+    }
+
+    fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError> {
+        self.readers.ask(|connection| {
+            let moment = connection.unchecked_transaction()?;
+            let position = position(&moment)?;
+            for view in ViewName::ALL {
+                let mut statement = moment.prepare(&format!("SELECT position, key, document FROM {view} ORDER BY position"))?;
+                for row in statement.query_map([], row)? {
+                    show(view, &row?);
+                }
+            }
+            Ok(position)
+        })
+    }
+}
+
+/// A query in SQL: text from closed lists of names, and values to bind.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) sql: String,
+    pub(super) values: Vec<Value>,
+}
+
+impl Asked {
+    /// Gives none where a value cannot be one of its column's, so that no row has it.
+    pub(super) fn of(query: &ListQuery) -> Option<Self> {
+        let mut asked = Self { sql: format!("SELECT position, key, document FROM {} WHERE ", query.view), values: Vec::new() };
+        for filter in &query.filters {
+            let value = filter.column.value(&filter.value)?;
+            asked.demand_value(filter.column, &value);
+        }
+        if let Some(since) = query.since {
+            // The span of the first row that can be meant, then the rows themselves.
+            asked.demand(&format!("position >= (SELECT min(span) * {SPAN} FROM spans WHERE latest >= ?) AND "), since.micros());
+            asked.demand("began_at >= ? AND ", since.micros());
+        }
+        if let Some(until) = query.until {
+            asked.demand(&format!("position < (SELECT (max(span) + 1) * {SPAN} FROM spans WHERE earliest < ?) AND "), until.micros());
+            asked.demand("began_at < ? AND ", until.micros());
+        }
+        let (beyond, start, order) = match query.order {
+            Order::OldestFirst => ("position > ?", 0, "ASC"),
+            Order::NewestFirst => ("position < ?", i64::MAX, "DESC"),
+        };
+        asked.demand(beyond, query.after.map_or(start, place));
+        asked.demand(&format!(" ORDER BY position {order} LIMIT ?"), query.limit.min(LIST_ROWS_MAX) as i64);
+        Some(asked)
+    }
+
+    fn demand_value(&mut self, column: Column, value: &Term) {
+        let value = match value {
+            Term::Id(id) => Value::Blob(id.as_bytes().to_vec()),
+            Term::Text(text) => Value::Text(text.clone()),
+        };
+        match form(column) {
+            Form::Number => self.demand(&format!("\"{column}\" = (SELECT number FROM names WHERE name = ?) AND "), value),
+            Form::AsItIs => {
+                // Without being told that it is another value, SQLite cannot use the index of the rare ones.
+                match common(column) {
+                    Some(common) if value != Value::Text(common.to_owned()) => {
+                        self.demand(&format!("\"{column}\" <> '{common}' AND \"{column}\" = ? AND "), value);
+                    }
+                    Some(_) | None => self.demand(&format!("\"{column}\" = ? AND "), value),
+                }
+            }
+        }
+    }
+
+    fn demand(&mut self, sql: &str, value: impl Into<Value>) {
+        self.sql.push_str(sql);
+        self.values.push(value.into());
+    }
+}
+
+/// The value that nearly all rows have, and that the column's index leaves out.
+fn common(column: Column) -> Option<&'static str> {
+    match column {
+        Column::Status => Some("succeeded"),
+        Column::Outcome => Some("executed"),
+        Column::Trigger
+        | Column::Source
+        | Column::Correlation
+        | Column::Rule
+        | Column::Event
+        | Column::Action
+        | Column::Sensor
+        | Column::Name => None,
+    }
+}
+
+fn position(connection: &Connection) -> rusqlite::Result<Position> {
+    let position: i64 = connection.prepare_cached("SELECT position FROM made")?.query_row([], |row| row.get(0))?;
+    Ok(Position(position.cast_unsigned()))
+}
+
+/// Reads a row of `position, key, document`.
+pub(super) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let position: i64 = row.get(0)?;
+    let (key, id) = match row.get_ref(1)? {
+        ValueRef::Blob(bytes) => {
+            let bytes =
+                <[u8; 16]>::try_from(bytes).map_err(|_| FromSqlError::InvalidBlobSize { expected_size: 16, blob_size: bytes.len() })?;
+            let id = Id::from_bytes(bytes);
+            (id.to_string(), Some(id))
+        }
+        text => (text.as_str()?.to_owned(), None),
+    };
+    let document = unpack(row.get_ref(2)?.as_blob()?, id).ok_or(FromSqlError::InvalidType)?;
+    Ok(Row { key, position: Position(position.cast_unsigned()), document: Bytes::from(document) })
+}
+
+/// The connections that read one file. Each is opened when it is first needed.
+pub(super) struct Readers {
+    path: PathBuf,
+    connections: [Mutex<Option<Connection>>; READERS],
+    turn: AtomicUsize,
+}
+
+impl Readers {
+    pub(super) fn of(path: PathBuf) -> Self {
+        Self { path, connections: Default::default(), turn: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Closes all connections, and has who asks wait until what is given is dropped.
+    pub(super) fn close_all(&self) -> Vec<MutexGuard<'_, Option<Connection>>> {
+        let mut all: Vec<_> = self.connections.iter().map(|one| one.lock().unwrap_or_else(PoisonError::into_inner)).collect();
+        for one in &mut all {
+            **one = None;
+        }
+        all
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, ViewError> {
+        let mut one = self.free();
+        let connection = match &mut *one {
+            Some(connection) => connection,
+            none => {
+                let opened = open_to_read(&self.path, &VIEWS).map_err(|error| ViewError::Store(error.to_string()))?;
+                opened.set_prepared_statement_cache_capacity(STATEMENTS_PREPARED);
+                none.insert(opened)
+            }
+        };
+        question(connection).map_err(failed)
+    }
+
+    /// Gives a connection that nobody uses, else the next in turn when it is free.
+    fn free(&self) -> MutexGuard<'_, Option<Connection>> {
+        for one in &self.connections {
+            match one.try_lock() {
+                Ok(free) => return free,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % READERS;
+        self.connections[turn].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

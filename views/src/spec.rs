@@ -1,0 +1,377 @@
+//! Logs told by hand: for tests of views, and of what keeps them, without a core, a store or a clock.
+//!
+//! A story follows the core's order of records, but nothing here decides: whoever tells it does. Nothing of a running node uses it.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::catalog::{Mode, OnLost};
+use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
+use ensue_engine::executions::facts::{
+    AttemptFailed, AttemptLost, AttemptReportedLate, AttemptStarted, AttemptSucceeded, Evidence, ExecutionBecameIndeterminate,
+    ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested, ExecutionSettled, ExecutionSucceeded,
+    ExecutionTimedOut, Failure, FailureKind, Settlement,
+};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, LogId, Role, RuleId};
+use ensue_engine::names::{ActionRef, RuleRef, SensorRef, TriggerRef};
+use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
+use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
+use ensue_engine::time::Timestamp;
+
+/// 28 March 2026, noon in UTC: when stories begin.
+pub const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+
+/// How much later each record is than the one before, in milliseconds.
+const PACE_MILLIS: u64 = 250;
+
+/// A log that is being told.
+#[derive(Clone, Debug)]
+pub struct Story {
+    log: LogId,
+    now: Timestamp,
+    records: Vec<Record>,
+    revisions: BTreeMap<StreamId, u64>,
+    causes: BTreeMap<StreamId, Cause>,
+    open: Vec<Open>,
+    ways: Vec<(RuleRef, Position)>,
+    last_event: Option<EventId>,
+}
+
+/// An execution of the story that has not ended.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    id: ExecutionId,
+    attempts: u32,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    Queued,
+    Running(AttemptId),
+    Cancelling(AttemptId),
+    Indeterminate(AttemptId),
+}
+
+impl Default for Story {
+    fn default() -> Self {
+        Self {
+            log: LogId(Id::root(NOON, 1)),
+            now: NOON,
+            records: Vec::new(),
+            revisions: BTreeMap::new(),
+            causes: BTreeMap::new(),
+            open: Vec::new(),
+            ways: Vec::new(),
+            last_event: None,
+        }
+    }
+}
+
+impl Story {
+    /// Begins a story with an empty log.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells a log of any shape that the core could make: each byte is one thing that happens.
+    pub fn walk(choices: &[u8]) -> Self {
+        let mut story = Self::new();
+        for choice in choices {
+            story.step(*choice);
+        }
+        story
+    }
+
+    /// Gives the log's id.
+    pub fn log(&self) -> LogId {
+        self.log
+    }
+
+    /// Gives the log's records.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Tells of an event that came from outside, and gives its id.
+    pub fn event(&mut self, trigger: &str, payload: &str) -> EventId {
+        let id = EventId(self.fresh());
+        let sensor: SensorRef = name("garden.gauge");
+        let fact = EventReceived {
+            trigger: name(trigger),
+            source: sensor.to_string(),
+            sensor: Some(sensor.clone()),
+            occurred_at: self.now,
+            catalog: CatalogRevision(1),
+            matched: 1,
+            erred: 0,
+            again: Vec::new(),
+            dedupe: None,
+        };
+        let body = Body::json(payload.to_owned());
+        self.tell(StreamId::Event(id), Some(id.0), Actor::Sensor(sensor), None, fact.into(), Some(body));
+        self.last_event = Some(id);
+        id
+    }
+
+    /// Tells that a rule had an action run for an event, and gives the execution.
+    pub fn executed(&mut self, rule: &str, event: EventId, action: &str) -> ExecutionId {
+        let rule: RuleRef = name(rule);
+        let enforcement = self.enforcement_id(&rule, event);
+        let execution = ExecutionId(Id::derived(self.log, enforcement.0, Role::Execution));
+        self.enforced(&rule, event, Outcome::Executed { execution });
+        let action: ActionRef = name(action);
+        let fact = ExecutionRequested {
+            action,
+            catalog: CatalogRevision(1),
+            rule: Some(rule),
+            event: Some(event),
+            enforcement: Some(enforcement),
+            priority: 0,
+            idempotent: false,
+            on_lost: OnLost::Ask,
+            timeout_millis: 600_000,
+            grace_millis: 10_000,
+        };
+        let cause = self.causes.get(&StreamId::Enforcement(enforcement)).map(|cause| cause.from_parent(enforcement.0));
+        let body = Some(Body::json(r#"{"gate":"north"}"#));
+        self.tell(StreamId::Execution(execution), Some(execution.0), Actor::Engine, cause, fact.into(), body);
+        self.open.push(Open { id: execution, attempts: 0, phase: Phase::Queued });
+        execution
+    }
+
+    /// Tells that a worker took an execution, and gives the attempt.
+    pub fn started(&mut self, execution: ExecutionId) -> AttemptId {
+        let number = self.open.iter().find(|open| open.id == execution).map_or(1, |open| open.attempts + 1);
+        let attempt = AttemptId(Id::derived(self.log, execution.0, Role::Attempt(number)));
+        let token = self.records.len() as u64;
+        let fact = AttemptStarted { number, token, worker: "local".into(), lease_millis: 30_000 };
+        self.tell_execution(execution, Some(attempt.0), fact.into(), None);
+        self.set(execution, |open| (open.attempts, open.phase) = (number, Phase::Running(attempt)));
+        attempt
+    }
+
+    /// Tells that an attempt gave a result, and its execution ended with it.
+    pub fn succeeded(&mut self, execution: ExecutionId, attempt: AttemptId) {
+        let body = Some(Body::json(r#"{"open":true}"#));
+        self.tell_execution(execution, None, AttemptSucceeded { attempt }.into(), body);
+        self.end(execution, ExecutionSucceeded {}.into());
+    }
+
+    /// Tells that an attempt failed, and its execution with it.
+    pub fn failed(&mut self, execution: ExecutionId, attempt: AttemptId, error: Failure) {
+        self.tell_execution(execution, None, AttemptFailed { attempt, error: error.clone() }.into(), None);
+        let ended: Fact =
+            if error.kind == FailureKind::Timeout { ExecutionTimedOut { error }.into() } else { ExecutionFailed { error }.into() };
+        self.end(execution, ended);
+    }
+
+    /// Tells what a rule's match on an event came to.
+    pub fn enforced(&mut self, rule: &RuleRef, event: EventId, outcome: Outcome) -> EnforcementId {
+        let id = self.enforcement_id(rule, event);
+        let fact = EnforcementMade { rule: rule.clone(), rule_id: self.rule_id(rule), catalog: CatalogRevision(1), event, outcome };
+        let cause = self.causes.get(&StreamId::Event(event)).map(|cause| cause.from_parent(event.0));
+        self.tell(StreamId::Enforcement(id), Some(id.0), Actor::Engine, cause, fact.into(), None);
+        id
+    }
+
+    /// Tells anything: the next record of a stream.
+    pub fn tell(
+        &mut self,
+        stream: StreamId,
+        begins: Option<Id>,
+        actor: Actor,
+        cause: Option<Cause>,
+        fact: Fact,
+        body: Option<Body>,
+    ) -> Position {
+        let revision = self.revisions.entry(stream.clone()).or_insert(0);
+        *revision += 1;
+        let position = Position(self.records.len() as u64 + 1);
+        let id = begins.unwrap_or_else(|| Id::derived(self.log, self.log.0, Role::Revision(position.0)));
+        let cause = cause.unwrap_or_else(|| Cause::root(id, None));
+        self.causes.entry(stream.clone()).or_insert_with(|| cause.clone());
+        self.records.push(Record {
+            position,
+            log: self.log,
+            epoch: Epoch(1),
+            batch: id,
+            stream,
+            revision: Revision(*revision),
+            schema: fact.schema(),
+            id,
+            time: self.now,
+            actor,
+            cause,
+            fact_json: fact.to_json().expect("a story's facts are small"),
+            fact,
+            body,
+            chain: Chain::default(),
+        });
+        self.now = self.now.plus_millis(PACE_MILLIS);
+        position
+    }
+
+    /// Gives the id of a rule of the story.
+    pub fn rule_id(&self, rule: &RuleRef) -> RuleId {
+        RuleId(Id::derived(self.log, self.log.0, Role::Stream(&StreamId::Rule(rule.clone()))))
+    }
+
+    fn enforcement_id(&self, rule: &RuleRef, event: EventId) -> EnforcementId {
+        EnforcementId(Id::derived(self.log, event.0, Role::Enforcement(self.rule_id(rule))))
+    }
+
+    fn fresh(&self) -> Id {
+        Id::root(self.now, self.records.len() as u128 + 2)
+    }
+
+    fn tell_execution(&mut self, execution: ExecutionId, begins: Option<Id>, fact: Fact, body: Option<Body>) {
+        let stream = StreamId::Execution(execution);
+        let cause = self.causes.get(&stream).map(|cause| cause.from_parent(execution.0));
+        self.tell(stream, begins, Actor::Engine, cause, fact, body);
+    }
+
+    fn end(&mut self, execution: ExecutionId, fact: Fact) {
+        self.tell_execution(execution, None, fact, None);
+        self.open.retain(|open| open.id != execution);
+    }
+
+    fn set(&mut self, execution: ExecutionId, change: impl FnOnce(&mut Open)) {
+        if let Some(open) = self.open.iter_mut().find(|open| open.id == execution) {
+            change(open);
+        }
+    }
+
+    fn step(&mut self, choice: u8) {
+        const TRIGGERS: [&str; 2] = ["garden.rained", "garden.knocked"];
+        let variant = usize::from(choice / 16);
+        match choice % 16 {
+            0 | 1 => {
+                self.event(TRIGGERS[variant % TRIGGERS.len()], r#"{"litres":3}"#);
+            }
+            2..=4 => self.step_rule(variant),
+            5 => self.step_rule_error(variant),
+            6 => self.step_operator(variant),
+            _ => self.step_execution(variant, choice % 16),
+        }
+    }
+
+    fn step_rule(&mut self, variant: usize) {
+        const RULES: [&str; 3] = ["garden.open_gate", "garden.greet", "garden.watch"];
+        let Some(event) = self.last_event else { return };
+        let rule = RULES[variant % RULES.len()];
+        let name: RuleRef = name(rule);
+        if self.revisions.contains_key(&StreamId::Enforcement(self.enforcement_id(&name, event))) {
+            return;
+        }
+        match variant % 5 {
+            0 => self.enforced(&name, event, Outcome::Rejected { error: "`gate` is missing".into() }),
+            1 => self.enforced(&name, event, Outcome::Shadowed),
+            _ => {
+                self.executed(rule, event, ["garden.open", "garden.speak"][variant % 2]);
+                return;
+            }
+        };
+    }
+
+    fn step_rule_error(&mut self, variant: usize) {
+        let Some(event) = self.last_event else { return };
+        let known = self.ways.get(variant).cloned();
+        let rule: RuleRef = known.as_ref().map_or_else(|| name("garden.watch"), |(rule, _)| rule.clone());
+        let rule_id = self.rule_id(&rule);
+        let fact: Fact = match &known {
+            Some((rule, error)) => RuleErrorsCounted { rule: rule.clone(), rule_id, event, error: *error, count: 7 }.into(),
+            None => {
+                let message = format!("way {} of erring", self.ways.len());
+                RuleErred { rule: rule.clone(), rule_id, event, error: Digest::of(message.as_bytes()), message }.into()
+            }
+        };
+        let position = self.tell(StreamId::Rule(rule.clone()), None, Actor::Engine, None, fact, None);
+        if known.is_none() {
+            self.ways.push((rule, position));
+        }
+    }
+
+    fn step_operator(&mut self, variant: usize) {
+        let rule: RuleRef = name("garden.greet");
+        let rule_id = self.rule_id(&rule);
+        let sensor: SensorRef = name("garden.gauge");
+        let operator = Actor::Token("ana".into());
+        match (variant % 3, self.last_event) {
+            (0, _) => {
+                let fact = RuleModeSet { rule: rule.clone(), rule_id, mode: Mode::Shadow };
+                self.tell(StreamId::Rule(rule), None, operator, None, fact.into(), None);
+            }
+            (1, Some(event)) => {
+                let fact = LoopStopped { rule: rule.clone(), rule_id, event, depth: 17 };
+                self.tell(StreamId::Rule(rule), None, Actor::Engine, None, fact.into(), None);
+            }
+            (_, _) => {
+                let trigger: TriggerRef = name("garden.rained");
+                let fact = DeliveryRefused { sensor: sensor.clone(), trigger: Some(trigger), reason: "`litres` is missing".into() };
+                let body = Some(Body::json("{}"));
+                self.tell(StreamId::Sensor(sensor.clone()), None, Actor::Sensor(sensor), None, fact.into(), body);
+            }
+        }
+    }
+
+    fn step_execution(&mut self, variant: usize, what: u8) {
+        if self.open.is_empty() {
+            return;
+        }
+        let Open { id, phase, .. } = self.open[variant % self.open.len()];
+        match (phase, what) {
+            (Phase::Queued, 7) => {
+                self.tell_execution(id, None, ExecutionCancelRequested {}.into(), None);
+                self.end(id, ExecutionCancelled {}.into());
+            }
+            (Phase::Queued, _) => {
+                self.started(id);
+            }
+            (Phase::Running(attempt), 7) => {
+                self.tell_execution(id, None, ExecutionCancelRequested {}.into(), None);
+                self.set(id, |open| open.phase = Phase::Cancelling(attempt));
+            }
+            (Phase::Running(attempt), 8) => self.failed(id, attempt, Failure::new(FailureKind::ExitCode, "it stuck").with_detail(1)),
+            (Phase::Running(attempt), 9) => self.failed(id, attempt, Failure::new(FailureKind::Timeout, "it took too long")),
+            (Phase::Running(attempt), 10) => {
+                self.tell_execution(id, None, AttemptLost { attempt, evidence: Evidence::NotBegun }.into(), None);
+                self.set(id, |open| open.phase = Phase::Queued);
+            }
+            (Phase::Running(attempt), 11) => {
+                self.tell_execution(id, None, AttemptLost { attempt, evidence: Evidence::MayHaveBegun }.into(), None);
+                self.tell_execution(id, None, ExecutionBecameIndeterminate {}.into(), None);
+                self.set(id, |open| open.phase = Phase::Indeterminate(attempt));
+            }
+            (Phase::Running(attempt), 12) => {
+                let late = AttemptReportedLate { attempt, error: Some(Failure::new(FailureKind::Network, "no route")) };
+                self.tell_execution(id, None, late.into(), None);
+            }
+            (Phase::Running(attempt) | Phase::Indeterminate(attempt), 13..) => self.succeeded(id, attempt),
+            (Phase::Running(_), _) => {}
+            (Phase::Cancelling(attempt), _) => {
+                let error = Failure::new(FailureKind::Cancelled, "it was stopped");
+                self.tell_execution(id, None, AttemptFailed { attempt, error }.into(), None);
+                self.end(id, ExecutionCancelled {}.into());
+            }
+            (Phase::Indeterminate(_), 7 | 8) => {
+                self.tell_execution(id, None, ExecutionSettled { outcome: Settlement::Retry }.into(), None);
+                self.set(id, |open| open.phase = Phase::Queued);
+            }
+            (Phase::Indeterminate(_), 9 | 10) => {
+                let body = Some(Body::json(r#"{"open":"seen"}"#));
+                self.tell_execution(id, None, ExecutionSettled { outcome: Settlement::Succeeded }.into(), body);
+                self.end(id, ExecutionSucceeded {}.into());
+            }
+            (Phase::Indeterminate(_), _) => {
+                let error = "the gate is shut".to_owned();
+                self.tell_execution(id, None, ExecutionSettled { outcome: Settlement::Failed { error: error.clone() } }.into(), None);
+                self.end(id, ExecutionFailed { error: Failure::new(FailureKind::Lost, error) }.into());
+            }
+        }
+    }
+}
+
+fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("a story's names are names")
+}
