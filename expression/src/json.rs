@@ -109,8 +109,8 @@ impl Document {
     /// Duplicate keys, more than [`JSON_DEPTH_MAX`] levels, invalid UTF-8, a byte order mark, trailing bytes, lone
     /// surrogates and numbers beyond a double's range are errors, as is all that the JSON grammar does not allow.
     pub fn parse(bytes: Bytes) -> Result<Self, JsonError> {
-        let text = parse::text(bytes)?;
-        let slots = parse::parse(&text, JSON_DEPTH_MAX)?;
+        let text = parse::text(bytes).map_err(|error| *error)?;
+        let slots = parse::parse(&text, JSON_DEPTH_MAX).map_err(|error| *error)?;
         Ok(Self::of(Tape { text, slots }))
     }
 
