@@ -12,11 +12,13 @@ use bytes::Bytes;
 
 use crate::catalog::Catalogs;
 use crate::command::{
-    Answer, Ask, Bodies, Command, Context, DEDUPE_MILLIS, Decision, DedupeKey, Moment, Novelty, ObservedEvent, Refusal, Seen, SeenKeys,
-    Settings,
+    Answer, Ask, Bodies, Command, Context, DEDUPE_MILLIS, Decision, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal,
+    Seen, SeenKeys, Settings,
 };
 use crate::effect::Effect;
 use crate::engine::{Engine, Reaction, Then};
+use crate::events::react::judgement;
+use crate::executions::facts::cut;
 use crate::fact::Fact;
 use crate::health::facts::{ReactionDeferred, ReactionParked, ReactionResumed};
 use crate::health::state::Owed;
@@ -32,6 +34,9 @@ pub const TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most bytes of a parked reaction's error.
 const ERROR_BYTES_MAX: usize = 2_048;
 
+/// What the rules make of the events of a turn.
+type Judgements = BTreeMap<EventId, Arc<Judgement>>;
+
 /// What stands beside the batch while it is made.
 #[derive(Clone, Copy)]
 pub struct Beside<'a> {
@@ -43,6 +48,12 @@ pub struct Beside<'a> {
     pub seen: &'a dyn SeenKeys,
     /// What the operator set.
     pub settings: &'a Settings,
+}
+
+impl<'a> Beside<'a> {
+    fn context(&self, seen: &'a dyn SeenKeys, judgements: &'a Judgements) -> Context<'a> {
+        Context { catalogs: self.catalogs, bodies: self.bodies, seen, judgements, settings: self.settings }
+    }
 }
 
 /// What became of an offered command.
@@ -113,7 +124,7 @@ impl Sequencing {
     /// Decides a command and folds what it changes, with what follows. A panic in deciding refuses the command and changes nothing.
     pub fn offer(&mut self, command: &Command, at: &Moment, beside: &Beside<'_>) -> Offered {
         let events = events_of(command);
-        let judgements = events.iter().map(|event| (event.id, event.judgement.clone())).collect();
+        let mut judgements = events.iter().map(|event| (event.id, event.judgement.clone())).collect();
         let offered = OfferedBodies { events, beside: beside.bodies };
         let seen = BothSeen { batch: &self.seen, log: beside.seen };
         let with = Context { catalogs: beside.catalogs, bodies: &offered, seen: &seen, judgements: &judgements, settings: beside.settings };
@@ -133,46 +144,37 @@ impl Sequencing {
         }
         let beside = Beside { bodies: &offered, ..*beside };
         let mut turn = Turn::default();
+        let mut positions = Vec::with_capacity(facts.len());
         for (draft, json) in facts {
             let position = self.append(draft, json, at, &mut turn);
             self.note_seen(position, events, at);
+            positions.push(position);
         }
-        self.follow(turn, at, &judgements, &beside);
+        self.follow(turn, at, &mut judgements, &beside);
         if let Answer::Events(received) = &mut answer {
-            for event in received.iter_mut().filter(|event| event.novelty == Novelty::New) {
-                let stream = StreamId::Event(event.id);
-                if let Some(record) = self.batch.records.iter().rev().find(|record| record.stream == stream) {
-                    event.position = record.position;
-                }
-            }
-            settle_twins(received);
+            place(received, &positions);
         }
         Offered::Taken { position: self.head.position, answer }
     }
 
     /// Works out a piece of what is owed to `record`: one turn's worth. The piece is told of by [`next_owed`](Self::next_owed).
     pub fn serve(&mut self, record: &Record, owed: Owed, at: &Moment, beside: &Beside<'_>) -> Offered {
-        let judgements = BTreeMap::new();
-        let mut turn = Turn::default();
+        let mut judgements = BTreeMap::new();
         // What it needs is asked for before anything is recorded: a resumption without its consequences would lose them.
-        let seen = BothSeen { batch: &self.seen, log: beside.seen };
-        let with =
-            Context { catalogs: beside.catalogs, bodies: beside.bodies, seen: &seen, judgements: &judgements, settings: beside.settings };
-        let probe = catch_unwind(AssertUnwindSafe(|| self.engine.react(record, owed.next, at, &with)));
-        if let Ok(Reaction::Needs(digests)) = probe {
+        if let Ok(Reaction::Needs(digests)) = self.reaction(record, owed.next, at, &mut judgements, beside) {
             return Offered::Needs(digests);
         }
+        let mut turn = Turn::default();
         self.append_own(record, ReactionResumed { of: owed.of }.into(), at, &mut turn);
-        turn.pending.clear();
         turn.pending.push_front((record.clone(), owed.next));
-        self.follow(turn, at, &judgements, beside);
+        self.follow(turn, at, &mut judgements, beside);
         Offered::Taken { position: self.head.position, answer: Answer::Done }
     }
 
     /// Puts the reaction that is owed to `record` aside, with what went wrong.
     pub fn park(&mut self, record: &Record, owed: Owed, error: String, at: &Moment) {
         let mut turn = Turn::default();
-        let fact = ReactionParked { of: owed.of, next: owed.next, error: crate::executions::facts::cut(error, ERROR_BYTES_MAX) };
+        let fact = ReactionParked { of: owed.of, next: owed.next, error: cut(error, ERROR_BYTES_MAX) };
         self.append_own(record, fact.into(), at, &mut turn);
     }
 
@@ -200,20 +202,14 @@ impl Sequencing {
     }
 
     /// Works out what follows from the turn's records: depth first, so that what is pending at the bound stays small.
-    fn follow(&mut self, mut turn: Turn, at: &Moment, judgements: &BTreeMap<EventId, Arc<Judgement>>, beside: &Beside<'_>) {
-        while let Some((record, next)) = turn.pending.pop_front() {
-            if turn.is_full() {
-                turn.pending.push_front((record, next));
-                break;
-            }
-            let seen = BothSeen { batch: &self.seen, log: beside.seen };
-            let with = Context { catalogs: beside.catalogs, bodies: beside.bodies, seen: &seen, judgements, settings: beside.settings };
-            let reaction = catch_unwind(AssertUnwindSafe(|| self.engine.react(&record, next, at, &with)));
-            let parked = match reaction {
+    fn follow(&mut self, mut turn: Turn, at: &Moment, judgements: &mut Judgements, beside: &Beside<'_>) {
+        while !turn.is_full()
+            && let Some((record, next)) = turn.pending.pop_front()
+        {
+            let parked = match self.reaction(&record, next, at, judgements, beside) {
                 Ok(Reaction::Drafts { drafts, then }) => match with_json(drafts) {
                     Ok(facts) => {
-                        let children = VecDeque::new();
-                        let later = std::mem::replace(&mut turn.pending, children);
+                        let later = std::mem::take(&mut turn.pending);
                         for (draft, json) in facts {
                             self.append(draft, json, at, &mut turn);
                         }
@@ -231,17 +227,37 @@ impl Sequencing {
                     continue;
                 }
                 Ok(Reaction::Impossible(why)) => why,
-                Err(panic) => panic_text(&*panic),
+                Err(panic) => panic,
             };
-            let error = crate::executions::facts::cut(parked, ERROR_BYTES_MAX);
+            let error = cut(parked, ERROR_BYTES_MAX);
             self.append_own(&record, ReactionParked { of: record.position, next, error }.into(), at, &mut turn);
         }
         for (record, next) in std::mem::take(&mut turn.pending) {
-            if !reacts(&record.fact) {
-                continue;
-            }
             self.append_own(&record, ReactionDeferred { of: record.position, next }.into(), at, &mut turn);
         }
+    }
+
+    /// Asks the core what follows from a record. A panic there is contained, and its text is given.
+    fn reaction(
+        &self,
+        record: &Record,
+        next: u32,
+        at: &Moment,
+        judgements: &mut Judgements,
+        beside: &Beside<'_>,
+    ) -> Result<Reaction, String> {
+        let seen = BothSeen { batch: &self.seen, log: beside.seen };
+        let reaction = catch_unwind(AssertUnwindSafe(|| {
+            if let Fact::EventReceived(fact) = &record.fact {
+                // One judgement serves all the consequences of an event.
+                match judgement(record, fact, &beside.context(&seen, judgements)) {
+                    Ok(judgement) => judgements.insert(EventId(record.id), judgement),
+                    Err(reaction) => return reaction,
+                };
+            }
+            self.engine.react(record, next, at, &beside.context(&seen, judgements))
+        }));
+        reaction.map_err(|panic| panic_text(&*panic))
     }
 
     /// Records what happens to the reaction of a record: on the log's own stream, in the record's chain.
@@ -398,8 +414,12 @@ fn events_of(command: &Command) -> &[ObservedEvent] {
     }
 }
 
-/// Gives a repeat within one command the place of the event it repeats.
-fn settle_twins(received: &mut [crate::command::ReceivedEvent]) {
+/// Gives the new events of a command their places, in order, and each repeat of one of them the place of what it repeats.
+fn place(received: &mut [ReceivedEvent], positions: &[Position]) {
+    let new = received.iter_mut().filter(|event| event.novelty == Novelty::New);
+    for (event, position) in new.zip(positions) {
+        event.position = *position;
+    }
     for index in 0..received.len() {
         if received[index].position == Position::default()
             && let Some(first) = received[..index].iter().find(|event| event.id == received[index].id).map(|event| event.position)

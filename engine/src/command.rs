@@ -353,7 +353,7 @@ pub enum Answer {
     Execution(ExecutionId),
     /// The catalog has this revision.
     Catalog(CatalogRevision),
-    /// The report settled nothing: a newer attempt exists, or the execution has ended.
+    /// The report changed nothing: the attempt had been given up, and perhaps a newer one exists.
     ReportedLate,
 }
 
@@ -395,9 +395,9 @@ pub enum Refusal {
         misfits: String,
     },
     /// Another event was accepted under the same key.
-    #[error("the dedupe key was used at position {position} for another event; a key belongs to one event")]
+    #[error("the dedupe key was used {} for another event; a key belongs to one event", place(*position))]
     KeyReused {
-        /// Where.
+        /// Where; 0 for an event of the same command.
         position: Position,
     },
     /// The action is not in the catalog any more.
@@ -484,4 +484,8 @@ pub enum Refusal {
     /// The store did not take what the command would record; nothing was changed.
     #[error("the store refused the command's records: {0}")]
     Unstorable(String),
+}
+
+fn place(position: Position) -> String {
+    if position == Position::default() { "in the same request".to_owned() } else { format!("at position {position}") }
 }

@@ -13,7 +13,7 @@ use crate::effect::Effect;
 use crate::events::{decide as events, react as event_reactions};
 use crate::executions::state::Executions;
 use crate::executions::{decide as executions, react as execution_reactions};
-use crate::fact::Fact;
+use crate::fact::{ByNoun, EventFact, HealthFact};
 use crate::health::decide as health;
 use crate::health::state::Health;
 use crate::ids::{Id, LogId};
@@ -120,10 +120,10 @@ impl Engine {
         let actor = &command.actor;
         let trace = command.trace.as_deref();
         match &command.ask {
-            Ask::ReceiveEvents(list) => events::receive_all(self, actor, trace, list, with),
+            Ask::ReceiveEvents(list) => events::receive_all(self, actor, trace, list, at, with),
             Ask::KeepDelivery(delivery) => events::keep_delivery(actor, trace, delivery),
             Ask::RequestExecution(ask) => executions::request(self, Id::root(at.time, at.entropy), actor, trace, ask, with),
-            Ask::ReportAttempt(report) => executions::report(self, actor, report, with),
+            Ask::ReportAttempt(report) => executions::report(self, actor, report, at, with),
             Ask::LoseAttempt { execution, attempt, evidence } => executions::lose(self, actor, *execution, *attempt, *evidence),
             Ask::CancelExecution { execution } => executions::cancel(self, actor, trace, *execution),
             Ask::SettleExecution { execution, outcome, result } => executions::settle(self, actor, *execution, outcome, result.as_ref()),
@@ -140,7 +140,8 @@ impl Engine {
         }
     }
 
-    /// Folds one record into the state. The only place where state changes. It never fails on a valid log.
+    /// Folds one record into the state. The only place where state changes. It never fails on a valid log, and can be taken back
+    /// until [`commit`](Self::commit): who folds many records commits now and then.
     pub fn apply(&mut self, record: &Record) {
         let state = &mut self.state;
         state.newest.insert(0, (record.position, record.time));
@@ -149,76 +150,51 @@ impl Engine {
             StreamId::Event(_) | StreamId::Enforcement(_) => {}
             stream => state.streams.insert(stream.to_string(), record.revision),
         }
-        match &record.fact {
-            Fact::EventReceived(_) | Fact::RuleErred(_) | Fact::RuleErrorsCounted(_) | Fact::RuleModeSet(_) | Fact::LoopStopped(_) => {
-                state.rules.apply(record);
+        match record.fact.by_noun() {
+            ByNoun::EventFact(fact) => state.rules.apply_event(fact),
+            ByNoun::RuleFact(fact) => state.rules.apply(record, fact),
+            ByNoun::ExecutionFact(fact) => {
+                state.executions.apply(record, fact);
+                if fact.is_end() {
+                    state.streams.remove(&record.stream.to_string());
+                }
             }
-            Fact::DeliveryRefused(_) | Fact::EnforcementMade(_) | Fact::NodeStarted(_) | Fact::ClockStepped(_) => {}
-            Fact::ExecutionRequested(_)
-            | Fact::AttemptStarted(_)
-            | Fact::AttemptSucceeded(_)
-            | Fact::AttemptFailed(_)
-            | Fact::AttemptLost(_)
-            | Fact::AttemptReportedLate(_)
-            | Fact::ExecutionCancelRequested(_)
-            | Fact::ExecutionBecameIndeterminate(_)
-            | Fact::ExecutionSettled(_) => state.executions.apply(record),
-            Fact::ExecutionSucceeded(_) | Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_) => {
-                state.executions.apply(record);
-                state.streams.remove(&record.stream.to_string());
-            }
-            Fact::PackInstalled(_) | Fact::PackRemoved(_) => state.packs.apply(record),
-            Fact::KeySet(_) | Fact::KeyRemoved(_) | Fact::TokenAdded(_) | Fact::TokenRevoked(_) => state.access.apply(record),
-            Fact::ReactionDeferred(_)
-            | Fact::ReactionResumed(_)
-            | Fact::ReactionParked(_)
-            | Fact::ReactionRetried(_)
-            | Fact::ReactionDismissed(_) => state.health.apply(record),
+            ByNoun::CatalogFact(fact) => state.packs.apply(record, fact),
+            ByNoun::AccessFact(fact) => state.access.apply(fact),
+            ByNoun::HealthFact(fact) => state.health.apply(record, fact),
         }
     }
 
     /// Says what follows from a record that is folded already: its `next`-th consequence.
     pub fn react(&self, record: &Record, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
-        match &record.fact {
-            Fact::EventReceived(fact) => event_reactions::react(self, record, fact, next, at, with),
-            Fact::ExecutionRequested(_)
-            | Fact::AttemptSucceeded(_)
-            | Fact::AttemptFailed(_)
-            | Fact::AttemptLost(_)
-            | Fact::ExecutionSucceeded(_)
-            | Fact::ExecutionFailed(_)
-            | Fact::ExecutionTimedOut(_)
-            | Fact::ExecutionCancelled(_)
-            | Fact::ExecutionCancelRequested(_)
-            | Fact::ExecutionBecameIndeterminate(_)
-            | Fact::ExecutionSettled(_)
-            | Fact::NodeStarted(_) => execution_reactions::react(self, record, next, with),
-            Fact::DeliveryRefused(_)
-            | Fact::EnforcementMade(_)
-            | Fact::RuleErred(_)
-            | Fact::RuleErrorsCounted(_)
-            | Fact::RuleModeSet(_)
-            | Fact::LoopStopped(_)
-            | Fact::AttemptStarted(_)
-            | Fact::AttemptReportedLate(_)
-            | Fact::PackInstalled(_)
-            | Fact::PackRemoved(_)
-            | Fact::KeySet(_)
-            | Fact::KeyRemoved(_)
-            | Fact::TokenAdded(_)
-            | Fact::TokenRevoked(_)
-            | Fact::ClockStepped(_)
-            | Fact::ReactionDeferred(_)
-            | Fact::ReactionResumed(_)
-            | Fact::ReactionParked(_)
-            | Fact::ReactionRetried(_)
-            | Fact::ReactionDismissed(_) => Reaction::nothing(),
+        match record.fact.by_noun() {
+            ByNoun::EventFact(EventFact::EventReceived(fact)) => event_reactions::react(self, record, fact, next, at, with),
+            ByNoun::ExecutionFact(fact) => execution_reactions::react(self, record, fact, next, with),
+            // More workers than before may stand ready.
+            ByNoun::HealthFact(HealthFact::NodeStarted(_)) => execution_reactions::start_waiting(self, record.id, with),
+            ByNoun::EventFact(EventFact::DeliveryRefused(_))
+            | ByNoun::RuleFact(_)
+            | ByNoun::CatalogFact(_)
+            | ByNoun::AccessFact(_)
+            | ByNoun::HealthFact(
+                HealthFact::ClockStepped(_)
+                | HealthFact::ReactionDeferred(_)
+                | HealthFact::ReactionResumed(_)
+                | HealthFact::ReactionParked(_)
+                | HealthFact::ReactionRetried(_)
+                | HealthFact::ReactionDismissed(_),
+            ) => Reaction::nothing(),
         }
     }
 
     /// Says what the world owes after a record, the last that was folded.
     pub fn effects_of(&self, record: &Record) -> Vec<Effect> {
-        self.state.executions.effects_of(record).into_iter().collect()
+        match record.fact.by_noun() {
+            ByNoun::ExecutionFact(fact) => self.state.executions.effects_of(record, fact).into_iter().collect(),
+            ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::CatalogFact(_) | ByNoun::AccessFact(_) | ByNoun::HealthFact(_) => {
+                Vec::new()
+            }
+        }
     }
 
     /// Says what the world owes the whole state: at a start, the sum of what was owed and not yet settled.
@@ -226,7 +202,7 @@ impl Engine {
         self.state.executions.owed_effects()
     }
 
-    /// Gives the state in its versioned form. `load(save(e))` folds on exactly as `e`.
+    /// Gives the state in its versioned form, what is not committed included. `load(save(e))` folds on exactly as `e`.
     pub fn save(&self) -> SavedState {
         let json = serde_json::to_vec(&self.state).expect("the state holds only text, numbers and lists, which always have a JSON form");
         SavedState { format: STATE_FORMAT, json: json.into() }

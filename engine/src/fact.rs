@@ -52,30 +52,46 @@ pub struct FactTooLarge {
 }
 
 macro_rules! facts {
-    ($($variant:ident($type:ty): $kind:literal, $schema:literal;)*) => {
+    ($($(#[$doc:meta])* $noun:ident { $($variant:ident($type:ty): $kind:literal, $schema:literal;)* })*) => {
         /// What happened, in the past tense: the typed content of a record.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Fact {
-            $(#[doc = concat!("`", $kind, "`")] $variant($type),)*
+            $($(#[doc = concat!("`", $kind, "`")] $variant($type),)*)*
+        }
+
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug)]
+            #[allow(dead_code, reason = "some facts say all by having happened")]
+            pub(crate) enum $noun<'a> {
+                $($variant(&'a $type),)*
+            }
+        )*
+
+        /// A fact, told apart by its noun first: each noun folds its own, and the compiler sees that it folds all of them.
+        #[derive(Clone, Copy, Debug)]
+        #[allow(clippy::enum_variant_names, reason = "each variant is named after the facts it holds")]
+        pub(crate) enum ByNoun<'a> {
+            $($noun($noun<'a>),)*
         }
 
         impl Fact {
             /// Lists every kind with its newest schema.
-            pub const KINDS: &'static [(&'static str, u16)] = &[$(($kind, $schema)),*];
+            pub const KINDS: &'static [(&'static str, u16)] = &[$($(($kind, $schema)),*),*];
 
             /// Gives the kind, `noun.verbed`.
             pub fn kind(&self) -> &'static str {
-                match self { $(Self::$variant(_) => $kind,)* }
+                match self { $($(Self::$variant(_) => $kind,)*)* }
             }
 
             /// Gives the newest schema of the kind, in which new facts are written.
             pub fn schema(&self) -> u16 {
-                match self { $(Self::$variant(_) => $schema,)* }
+                match self { $($(Self::$variant(_) => $schema,)*)* }
             }
 
             /// Writes the fact as compact JSON; fails over [`FACT_BYTES_MAX`].
             pub fn to_json(&self) -> Result<Bytes, FactTooLarge> {
-                let written = match self { $(Self::$variant(fact) => serde_json::to_vec(fact),)* };
+                let written = match self { $($(Self::$variant(fact) => serde_json::to_vec(fact),)*)* };
                 let json = written.expect("facts hold only text, numbers and lists, which always have a JSON form");
                 if json.len() > FACT_BYTES_MAX {
                     return Err(FactTooLarge { kind: self.kind(), bytes: json.len() });
@@ -86,7 +102,7 @@ macro_rules! facts {
             /// Reads a fact of any schema up to the newest; a newer one is an error, never skipped.
             pub fn parse(kind: &str, schema: u16, json: &[u8]) -> Result<Self, FactError> {
                 match kind {
-                    $($kind => {
+                    $($($kind => {
                         let damaged = |why: serde_json::Error| FactError::Damaged { kind: $kind, why: why.to_string() };
                         if schema > $schema {
                             return Err(FactError::TooNew { kind: $kind, found: schema, known: $schema });
@@ -96,54 +112,76 @@ macro_rules! facts {
                         }
                         let old: Value = serde_json::from_slice(json).map_err(damaged)?;
                         serde_json::from_value(upcast($kind, schema, $schema, old)?).map(Self::$variant).map_err(damaged)
-                    })*
+                    })*)*
                     _ => Err(FactError::UnknownKind(kind.to_owned())),
                 }
             }
+
+            pub(crate) fn by_noun(&self) -> ByNoun<'_> {
+                match self { $($(Self::$variant(fact) => ByNoun::$noun($noun::$variant(fact)),)*)* }
+            }
         }
 
-        $(impl From<$type> for Fact {
+        $($(impl From<$type> for Fact {
             fn from(fact: $type) -> Self {
                 Self::$variant(fact)
             }
-        })*
+        })*)*
     };
 }
 
 facts! {
-    EventReceived(events::EventReceived): "event.received", 1;
-    DeliveryRefused(events::DeliveryRefused): "delivery.refused", 1;
-    EnforcementMade(rules::EnforcementMade): "enforcement.made", 1;
-    RuleErred(rules::RuleErred): "rule.erred", 1;
-    RuleErrorsCounted(rules::RuleErrorsCounted): "rule.errors_counted", 1;
-    RuleModeSet(rules::RuleModeSet): "rule.mode_set", 1;
-    LoopStopped(rules::LoopStopped): "loop.stopped", 1;
-    ExecutionRequested(executions::ExecutionRequested): "execution.requested", 1;
-    AttemptStarted(executions::AttemptStarted): "attempt.started", 1;
-    AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 1;
-    AttemptFailed(executions::AttemptFailed): "attempt.failed", 1;
-    AttemptLost(executions::AttemptLost): "attempt.lost", 1;
-    AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 1;
-    ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 1;
-    ExecutionFailed(executions::ExecutionFailed): "execution.failed", 1;
-    ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 1;
-    ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1;
-    ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 1;
-    ExecutionBecameIndeterminate(executions::ExecutionBecameIndeterminate): "execution.became_indeterminate", 1;
-    ExecutionSettled(executions::ExecutionSettled): "execution.settled", 1;
-    PackInstalled(catalog::PackInstalled): "pack.installed", 1;
-    PackRemoved(catalog::PackRemoved): "pack.removed", 1;
-    KeySet(access::KeySet): "key.set", 1;
-    KeyRemoved(access::KeyRemoved): "key.removed", 1;
-    TokenAdded(access::TokenAdded): "token.added", 1;
-    TokenRevoked(access::TokenRevoked): "token.revoked", 1;
-    NodeStarted(health::NodeStarted): "node.started", 1;
-    ClockStepped(health::ClockStepped): "clock.stepped", 1;
-    ReactionDeferred(health::ReactionDeferred): "reaction.deferred", 1;
-    ReactionResumed(health::ReactionResumed): "reaction.resumed", 1;
-    ReactionParked(health::ReactionParked): "reaction.parked", 1;
-    ReactionRetried(health::ReactionRetried): "reaction.retried", 1;
-    ReactionDismissed(health::ReactionDismissed): "reaction.dismissed", 1;
+    /// What happens to events.
+    EventFact {
+        EventReceived(events::EventReceived): "event.received", 1;
+        DeliveryRefused(events::DeliveryRefused): "delivery.refused", 1;
+    }
+    /// What happens to rules.
+    RuleFact {
+        EnforcementMade(rules::EnforcementMade): "enforcement.made", 1;
+        RuleErred(rules::RuleErred): "rule.erred", 1;
+        RuleErrorsCounted(rules::RuleErrorsCounted): "rule.errors_counted", 1;
+        RuleModeSet(rules::RuleModeSet): "rule.mode_set", 1;
+        LoopStopped(rules::LoopStopped): "loop.stopped", 1;
+    }
+    /// What happens to executions and their attempts.
+    ExecutionFact {
+        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 1;
+        AttemptStarted(executions::AttemptStarted): "attempt.started", 1;
+        AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 1;
+        AttemptFailed(executions::AttemptFailed): "attempt.failed", 1;
+        AttemptLost(executions::AttemptLost): "attempt.lost", 1;
+        AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 1;
+        ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 1;
+        ExecutionFailed(executions::ExecutionFailed): "execution.failed", 1;
+        ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 1;
+        ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1;
+        ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 1;
+        ExecutionBecameIndeterminate(executions::ExecutionBecameIndeterminate): "execution.became_indeterminate", 1;
+        ExecutionSettled(executions::ExecutionSettled): "execution.settled", 1;
+    }
+    /// What happens to the catalog.
+    CatalogFact {
+        PackInstalled(catalog::PackInstalled): "pack.installed", 1;
+        PackRemoved(catalog::PackRemoved): "pack.removed", 1;
+    }
+    /// What happens to keys and tokens.
+    AccessFact {
+        KeySet(access::KeySet): "key.set", 1;
+        KeyRemoved(access::KeyRemoved): "key.removed", 1;
+        TokenAdded(access::TokenAdded): "token.added", 1;
+        TokenRevoked(access::TokenRevoked): "token.revoked", 1;
+    }
+    /// What happens to the log itself.
+    HealthFact {
+        NodeStarted(health::NodeStarted): "node.started", 1;
+        ClockStepped(health::ClockStepped): "clock.stepped", 1;
+        ReactionDeferred(health::ReactionDeferred): "reaction.deferred", 1;
+        ReactionResumed(health::ReactionResumed): "reaction.resumed", 1;
+        ReactionParked(health::ReactionParked): "reaction.parked", 1;
+        ReactionRetried(health::ReactionRetried): "reaction.retried", 1;
+        ReactionDismissed(health::ReactionDismissed): "reaction.dismissed", 1;
+    }
 }
 
 /// One step from a schema to the next: pure, from JSON to JSON.

@@ -44,7 +44,7 @@ impl Id {
     }
 
     /// Makes an id of 16 bytes that were given out by [`as_bytes`](Self::as_bytes).
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 }

@@ -13,8 +13,9 @@ use crate::command::{Answer, Bodies, Command, DedupeKey, Moment, Refusal, Seen, 
 use crate::effect::Effect;
 use crate::engine::Engine;
 use crate::fact::Fact;
+use crate::health::state::Owed;
 use crate::ids::{Id, LogId};
-use crate::record::{CatalogRevision, Digest, Epoch, Head, Record};
+use crate::record::{CatalogRevision, Digest, Epoch, Head, Position, Record};
 use crate::time::Timestamp;
 
 /// 28 March 2026, noon in UTC: when scenarios begin.
@@ -28,20 +29,34 @@ pub struct Spec {
     records: Vec<Record>,
     effects: Vec<Effect>,
     now: Timestamp,
-    commands: u128,
+    moments: u128,
+    /// The chain that was served last: the others come before it.
+    served: Option<Id>,
 }
 
 /// What stands beside the core in a scenario.
 #[derive(Clone, Debug, Default)]
 struct World {
     catalogs: BTreeMap<CatalogRevision, Arc<Catalog>>,
+    health: CatalogsHealth,
     seen: BTreeMap<DedupeKey, Seen>,
     bodies: BTreeMap<Digest, Bytes>,
     settings: Settings,
 }
 
+/// Whether the scenario's catalogs can be looked into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CatalogsHealth {
+    /// They can.
+    #[default]
+    Whole,
+    /// Looking into them meets a bug: a panic.
+    Broken,
+}
+
 impl Catalogs for World {
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
+        assert_eq!(self.health, CatalogsHealth::Whole, "the scenario broke its catalogs");
         self.catalogs.get(&revision).cloned()
     }
 }
@@ -75,7 +90,8 @@ impl Default for Spec {
             records: Vec::new(),
             effects: Vec::new(),
             now: NOON,
-            commands: 0,
+            moments: 0,
+            served: None,
         }
     }
 }
@@ -84,14 +100,14 @@ impl Spec {
     /// Gives the world a catalog; the newest revision is not installed by that, [`given`](Self::given) does.
     #[must_use]
     pub fn with_catalog(mut self, catalog: Catalog) -> Self {
-        self.world.catalogs.insert(catalog.revision(), Arc::new(catalog));
+        self.build(catalog);
         self
     }
 
     /// Sets what the operator sets.
     #[must_use]
     pub fn with_settings(mut self, settings: Settings) -> Self {
-        self.world.settings = settings;
+        self.set(settings);
         self
     }
 
@@ -106,32 +122,99 @@ impl Spec {
         self
     }
 
+    /// Gives the world another catalog, as [`with_catalog`](Self::with_catalog) does.
+    pub fn build(&mut self, catalog: Catalog) {
+        self.world.catalogs.insert(catalog.revision(), Arc::new(catalog));
+    }
+
+    /// Sets anew what the operator sets.
+    pub fn set(&mut self, settings: Settings) {
+        self.world.settings = settings;
+    }
+
+    /// Breaks the catalogs, or mends them.
+    pub fn set_catalogs(&mut self, health: CatalogsHealth) {
+        self.world.health = health;
+    }
+
     /// Lets time pass.
     pub fn later(&mut self, millis: u64) {
         self.now = self.now.plus_millis(millis);
     }
 
+    /// Gives the time.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// Offers a command, and commits what it leads to, what is owed included.
     pub fn when(&mut self, command: Command) -> Outcome {
-        let at = self.moment();
-        let told = match self.sequencing.offer(&command, &at, &self.world.beside()) {
-            Offered::Taken { answer, .. } => Ok(answer),
-            Offered::Refused(refusal) => Err(refusal),
-            Offered::Needs(digests) => panic!("a scenario has no bodies to fetch: {digests:?}"),
-        };
-        let (mut records, mut effects) = self.commit();
-        while let Some(owed) = self.sequencing.next_owed(None) {
-            let record = self.record_at(owed.of.0);
+        let mut outcome = self.turn(command);
+        while let Some(piece) = self.serve() {
+            outcome.records.extend(piece.records);
+            outcome.effects.extend(piece.effects);
+        }
+        outcome
+    }
+
+    /// Offers a command, and commits its own turn; what is owed stays owed.
+    #[allow(clippy::needless_pass_by_value, reason = "a scenario makes each command for one use")]
+    pub fn turn(&mut self, command: Command) -> Outcome {
+        let told = self.offer(&command);
+        Outcome { told, ..self.commit() }
+    }
+
+    /// Works out one owed piece, the next chain's after the one before, and commits it; none where nothing is owed.
+    pub fn serve(&mut self) -> Option<Outcome> {
+        let owed = self.sequencing.next_owed(self.served)?;
+        self.served = Some(owed.root);
+        let record = self.record_at(owed.of);
+        loop {
             let at = self.moment();
             match self.sequencing.serve(&record, owed, &at, &self.world.beside()) {
-                Offered::Taken { .. } => {}
-                other => panic!("an owed reaction was not served: {other:?}"),
+                Offered::Taken { .. } => return Some(self.commit()),
+                Offered::Needs(digests) => self.fetch(&digests),
+                Offered::Refused(refusal) => panic!("an owed reaction was refused: {refusal}"),
             }
-            let (more_records, more_effects) = self.commit();
-            records.extend(more_records);
-            effects.extend(more_effects);
         }
-        Outcome { told, records, effects }
+    }
+
+    /// Puts the next owed piece aside, as a node does that cannot fetch what it needs, and commits that.
+    #[track_caller]
+    pub fn park(&mut self, error: &str) -> Outcome {
+        let owed: Owed = self.sequencing.next_owed(self.served).expect("something is owed");
+        let record = self.record_at(owed.of);
+        let at = self.moment();
+        self.sequencing.park(&record, owed, error.to_owned(), &at);
+        self.commit()
+    }
+
+    /// Offers a command to the batch that is being made, and commits nothing.
+    pub fn offer(&mut self, command: &Command) -> Result<Answer, Refusal> {
+        loop {
+            let at = self.moment();
+            match self.sequencing.offer(command, &at, &self.world.beside()) {
+                Offered::Taken { answer, .. } => return Ok(answer),
+                Offered::Refused(refusal) => return Err(refusal),
+                Offered::Needs(digests) => self.fetch(&digests),
+            }
+        }
+    }
+
+    /// Commits the batch that is being made.
+    pub fn commit(&mut self) -> Outcome {
+        for (key, seen) in &self.sequencing.batch().seen {
+            self.world.seen.insert(key.clone(), *seen);
+        }
+        let committed = self.sequencing.committed();
+        self.records.extend(committed.records.iter().cloned());
+        self.effects.extend(committed.effects.iter().cloned());
+        Outcome { told: Ok(Answer::Done), records: committed.records, effects: committed.effects }
+    }
+
+    /// Takes the batch that is being made back, as when the store refused it.
+    pub fn undo(&mut self) {
+        self.sequencing.undo();
     }
 
     /// Gives all records so far.
@@ -149,39 +232,40 @@ impl Spec {
         self.sequencing.engine()
     }
 
-    /// Replaces the state by one that was saved, as a restart does.
+    /// Gives the newest position and the chain's hash there.
+    pub fn head(&self) -> Head {
+        self.sequencing.committed_head()
+    }
+
+    /// Replaces the state by one that was saved, as a restart does; what was not committed and what was at hand is gone.
     #[track_caller]
     pub fn restart(&mut self) {
+        self.sequencing.undo();
         let engine = self.engine();
         let loaded = Engine::load(engine.log(), &engine.save()).expect("a state that was just saved loads");
-        let head = self.sequencing.committed_head();
-        self.sequencing = Sequencing::new(loaded, head, self.sequencing.epoch().next());
+        self.sequencing = Sequencing::new(loaded, self.head(), self.sequencing.epoch().next());
+        self.world.bodies.clear();
     }
 
-    fn commit(&mut self) -> (Vec<Record>, Vec<Effect>) {
-        for (key, seen) in &self.sequencing.batch().seen {
-            self.world.seen.insert(key.clone(), *seen);
+    /// Fetches bodies out of the log, as a node does between two batches.
+    #[track_caller]
+    fn fetch(&mut self, digests: &[Digest]) {
+        for digest in digests {
+            let body = self.records.iter().filter_map(|record| record.body.as_ref()).find(|body| body.digest == *digest);
+            let content = body.and_then(|body| body.content.clone()).expect("a body that is needed is in the log");
+            self.world.bodies.insert(*digest, content);
         }
-        let committed = self.sequencing.committed();
-        for body in committed.records.iter().filter_map(|record| record.body.as_ref()) {
-            if let Some(content) = &body.content {
-                self.world.bodies.insert(body.digest, content.clone());
-            }
-        }
-        self.records.extend(committed.records.iter().cloned());
-        self.effects.extend(committed.effects.iter().cloned());
-        (committed.records, committed.effects)
     }
 
     #[track_caller]
-    fn record_at(&self, position: u64) -> Record {
-        let index = usize::try_from(position).ok().and_then(|position| position.checked_sub(1));
-        index.and_then(|index| self.records.get(index)).cloned().expect("what is owed is owed to a record of the log")
+    fn record_at(&self, position: Position) -> Record {
+        let found = self.records.iter().find(|record| record.position == position);
+        found.cloned().expect("what is owed is owed to a record of the log")
     }
 
     fn moment(&mut self) -> Moment {
-        self.commands += 1;
-        Moment { time: self.now, entropy: self.commands }
+        self.moments += 1;
+        Moment { time: self.now, entropy: self.moments }
     }
 }
 
@@ -195,9 +279,8 @@ impl Outcome {
     /// Demands that these kinds of fact were recorded, in this order, and nothing else.
     #[track_caller]
     pub fn then(self, kinds: &[&str]) -> Self {
-        let recorded: Vec<&str> = self.records.iter().map(Record::kind).collect();
         assert_eq!(self.told.as_ref().err(), None, "the command was refused");
-        assert_eq!(recorded, kinds);
+        assert_eq!(self.kinds(), kinds);
         self
     }
 
@@ -209,10 +292,20 @@ impl Outcome {
         self
     }
 
+    /// Gives what the caller is told, or why not.
+    pub fn told(&self) -> &Result<Answer, Refusal> {
+        &self.told
+    }
+
     /// Gives what the caller is told.
     #[track_caller]
     pub fn answer(&self) -> Answer {
         self.told.clone().expect("the command was taken")
+    }
+
+    /// Gives the kinds of the facts that were recorded.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        self.records.iter().map(Record::kind).collect()
     }
 
     /// Gives the facts that were recorded.

@@ -1,1 +1,31 @@
-//! One running node: the sequencer's thread, followers, and the only wiring.
+//! One running node: the sequencer's thread, followers, the clock, and the only wiring.
+//!
+//! Read in this order: [`config`] is what the operator sets; [`opening`] opens a data directory and folds its log;
+//! `wiring` puts a node together; `sequencer` owns the core and the log; `followers` keep `views` and `snapshots` up;
+//! `edge` is where events come in, `keys` and `tokens` who may; `catalogs` what is installed; `about` what the node says of
+//! itself; [`offline`] works on a directory on which no node runs.
+//!
+//! It holds no domain logic and no HTTP route.
+
+mod about;
+mod bodies;
+mod catalogs;
+mod clock;
+pub mod config;
+mod edge;
+mod followers;
+mod jobs;
+mod keys;
+mod log_access;
+pub mod offline;
+pub mod opening;
+mod outside;
+mod sequencer;
+mod snapshots;
+mod tokens;
+mod views;
+mod wiring;
+
+pub use config::Config;
+pub use opening::StartError;
+pub use wiring::{Node, NodeFailure};

@@ -7,28 +7,28 @@ use crate::engine::Engine;
 use crate::fact::Fact;
 use crate::ids::TokenId;
 use crate::names::KeyRef;
-use crate::record::{Actor, Body, Draft, StreamId};
+use crate::record::{Actor, Draft, StreamId};
 
 pub(crate) fn set_key(engine: &Engine, actor: &Actor, key: &KeyRef, version: u32) -> Decision {
     let now = engine.access().key(key).map_or(0, |versions| versions.newest);
     if version <= now {
         return Decision::Refused(Refusal::KeyVersion { key: key.clone(), now, given: version });
     }
-    done(StreamId::Key(key.clone()), actor, KeySet { key: key.clone(), version }.into(), None)
+    done(StreamId::Key(key.clone()), actor, KeySet { key: key.clone(), version }.into())
 }
 
 pub(crate) fn remove_key(engine: &Engine, actor: &Actor, key: &KeyRef) -> Decision {
     if engine.access().key(key).and_then(|versions| versions.current).is_none() {
         return Decision::Refused(Refusal::NoKey(key.clone()));
     }
-    done(StreamId::Key(key.clone()), actor, KeyRemoved { key: key.clone() }.into(), None)
+    done(StreamId::Key(key.clone()), actor, KeyRemoved { key: key.clone() }.into())
 }
 
 pub(crate) fn add_token(engine: &Engine, actor: &Actor, id: TokenId, name: &str, roles: &[String]) -> Decision {
     if engine.access().tokens().any(|(_, token)| token.name == name) {
         return Decision::Refused(Refusal::TokenNameTaken(name.to_owned()));
     }
-    done(StreamId::Token(id), actor, TokenAdded { id, name: name.to_owned(), roles: roles.to_vec() }.into(), None)
+    done(StreamId::Token(id), actor, TokenAdded { id, name: name.to_owned(), roles: roles.to_vec() }.into())
 }
 
 pub(crate) fn revoke_token(engine: &Engine, actor: &Actor, name: &str) -> Decision {
@@ -39,10 +39,10 @@ pub(crate) fn revoke_token(engine: &Engine, actor: &Actor, name: &str) -> Decisi
     if is_admin(token) && engine.access().tokens().filter(|(_, token)| is_admin(token)).count() == 1 {
         return Decision::Refused(Refusal::LastAdmin(name.to_owned()));
     }
-    done(StreamId::Token(*id), actor, TokenRevoked { id: *id }.into(), None)
+    done(StreamId::Token(*id), actor, TokenRevoked { id: *id }.into())
 }
 
-fn done(stream: StreamId, actor: &Actor, fact: Fact, body: Option<Body>) -> Decision {
-    let draft = Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body };
+fn done(stream: StreamId, actor: &Actor, fact: Fact) -> Decision {
+    let draft = Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body: None };
     Decision::Done { drafts: vec![draft], answer: Answer::Done }
 }

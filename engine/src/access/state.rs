@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fact::Fact;
+use crate::fact::AccessFact;
 use crate::ids::TokenId;
 use crate::names::KeyRef;
-use crate::record::Record;
 use crate::table::Table;
 
 /// The role that may do everything, also make tokens.
@@ -52,17 +51,16 @@ impl Access {
         self.tokens.iter()
     }
 
-    pub(crate) fn apply(&mut self, record: &Record) {
-        match &record.fact {
-            Fact::KeySet(fact) => {
+    pub(crate) fn apply(&mut self, fact: AccessFact<'_>) {
+        match fact {
+            AccessFact::KeySet(fact) => {
                 self.keys.insert(fact.key.clone(), KeyVersions { current: Some(fact.version), newest: fact.version });
             }
-            Fact::KeyRemoved(fact) => self.keys.change(&fact.key, |versions| versions.current = None),
-            Fact::TokenAdded(fact) => {
+            AccessFact::KeyRemoved(fact) => self.keys.change(&fact.key, |versions| versions.current = None),
+            AccessFact::TokenAdded(fact) => {
                 self.tokens.insert(fact.id, Token { name: fact.name.clone(), roles: fact.roles.clone() });
             }
-            Fact::TokenRevoked(fact) => self.tokens.remove(&fact.id),
-            _ => {}
+            AccessFact::TokenRevoked(fact) => self.tokens.remove(&fact.id),
         }
     }
 

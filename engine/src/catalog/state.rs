@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fact::Fact;
+use crate::fact::{ByNoun, CatalogFact};
 use crate::names::PackName;
 use crate::record::{BodyHandle, CatalogRevision, Digest, Record};
 use crate::table::Table;
@@ -57,18 +57,26 @@ impl InstalledPacks {
         self.history.range(first..=last).next_back().and_then(|(_, pack)| pack.as_ref())
     }
 
-    pub(crate) fn apply(&mut self, record: &Record) {
-        match (&record.fact, record.body_handle()) {
-            (Fact::PackInstalled(fact), Some(manifest)) => {
+    /// Takes note of a committed record, for whoever keeps the installed packs beside the core.
+    pub fn note(&mut self, record: &Record) {
+        if let ByNoun::CatalogFact(fact) = record.fact.by_noun() {
+            self.apply(record, fact);
+            self.commit();
+        }
+    }
+
+    pub(crate) fn apply(&mut self, record: &Record, fact: CatalogFact<'_>) {
+        match fact {
+            CatalogFact::PackInstalled(fact) => {
+                let Some(manifest) = record.body_handle() else { return };
                 let pack = InstalledPack { version: fact.version.clone(), digest: fact.digest, manifest };
                 self.history.insert((fact.name.clone(), fact.catalog), Some(pack));
                 self.revision.insert(0, fact.catalog);
             }
-            (Fact::PackRemoved(fact), _) => {
+            CatalogFact::PackRemoved(fact) => {
                 self.history.insert((fact.name.clone(), fact.catalog), None);
                 self.revision.insert(0, fact.catalog);
             }
-            _ => {}
         }
     }
 

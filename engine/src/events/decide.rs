@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::catalog::{Extra, Mode};
-use crate::command::{Answer, Conflict, Context, Decision, Novelty, ObservedEvent, ReceivedEvent, Refusal, RefusedDelivery, Seen};
+use crate::command::{Answer, Conflict, Context, Decision, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal, RefusedDelivery, Seen};
 use crate::engine::Engine;
 use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
 use crate::executions::facts::cut;
@@ -13,50 +13,80 @@ use crate::rules::judge::{EventView, Judgement, Verdict, judge};
 /// The most bytes that the reason of a refused delivery is kept with.
 const REASON_BYTES_MAX: usize = 4096;
 
-pub(crate) fn receive_all(engine: &Engine, actor: &Actor, trace: Option<&str>, events: &[ObservedEvent], with: &Context<'_>) -> Decision {
+/// Where events come from, as their records say it.
+pub(crate) struct Source<'a> {
+    /// Who brings them.
+    pub(crate) actor: &'a Actor,
+    /// What in the log led to them; none where they come from outside.
+    pub(crate) cause: Option<Cause>,
+    /// The trace of the request that brought them.
+    pub(crate) trace: Option<&'a str>,
+}
+
+pub(crate) fn receive_all(
+    engine: &Engine,
+    actor: &Actor,
+    trace: Option<&str>,
+    events: &[ObservedEvent],
+    at: &Moment,
+    with: &Context<'_>,
+) -> Decision {
     if let Err(refusal) = engine.admits_work(with) {
         return Decision::Refused(refusal);
     }
+    match receive_each(engine, &Source { actor, cause: None, trace }, events, at, with) {
+        Ok((drafts, received)) => Decision::Done { drafts, answer: Answer::Events(received) },
+        Err(refusal) => Decision::Refused(refusal),
+    }
+}
+
+/// Makes a draft of each event that is new, and tells of all of them, in their order.
+pub(crate) fn receive_each(
+    engine: &Engine,
+    from: &Source<'_>,
+    events: &[ObservedEvent],
+    at: &Moment,
+    with: &Context<'_>,
+) -> Result<(Vec<Draft>, Vec<ReceivedEvent>), Refusal> {
     let mut drafts = Vec::with_capacity(events.len());
     let mut received: Vec<ReceivedEvent> = Vec::with_capacity(events.len());
     for (index, event) in events.iter().enumerate() {
-        let twin = event.dedupe.as_ref().and_then(|dedupe| {
-            let earlier = events[..index].iter().position(|other| other.dedupe.as_ref().is_some_and(|o| o.key == dedupe.key))?;
-            received.get(earlier).cloned()
-        });
-        if let Some(twin) = twin {
-            received.push(ReceivedEvent { novelty: Novelty::Repeat, ..twin });
-            continue;
-        }
-        match seen_before(engine, event, with) {
-            Err(refusal) => return Decision::Refused(refusal),
-            Ok(Some(seen)) => received.push(ReceivedEvent {
-                id: seen.event,
-                trigger: event.trigger.clone(),
-                position: seen.position,
-                novelty: Novelty::Repeat,
-            }),
-            Ok(None) => {
-                match receive(engine, event, actor, None, trace, with) {
-                    Ok(draft) => drafts.push(draft),
-                    Err(decision) => return decision,
-                }
-                received.push(ReceivedEvent {
-                    id: event.id,
-                    trigger: event.trigger.clone(),
-                    position: Position::default(),
-                    novelty: Novelty::New,
-                });
+        let first = match twin(&events[..index], event)? {
+            Some(twin) => received.get(twin).map(|twin| (twin.id, twin.position)),
+            None => seen_before(event, at, with)?.map(|seen| (seen.event, seen.position)),
+        };
+        let (id, position, novelty) = match first {
+            Some((id, position)) => (id, position, Novelty::Repeat),
+            None => {
+                drafts.push(receive(engine, event, from, with)?);
+                (event.id, Position::default(), Novelty::New)
             }
-        }
+        };
+        received.push(ReceivedEvent { id, trigger: event.trigger.clone(), position, novelty });
     }
-    Decision::Done { drafts, answer: Answer::Events(received) }
+    Ok((drafts, received))
 }
 
-fn seen_before(engine: &Engine, event: &ObservedEvent, with: &Context<'_>) -> Result<Option<Seen>, Refusal> {
+/// Finds the event of the same command that has the key already.
+fn twin(earlier: &[ObservedEvent], event: &ObservedEvent) -> Result<Option<usize>, Refusal> {
+    let Some(dedupe) = &event.dedupe else { return Ok(None) };
+    let twin = earlier.iter().enumerate().find_map(|(index, other)| {
+        let first = other.dedupe.as_ref().filter(|first| first.key == dedupe.key)?;
+        Some((index, first.content))
+    });
+    match twin {
+        Some((_, content)) if content != dedupe.content && dedupe.conflict == Conflict::IsRefused => {
+            Err(Refusal::KeyReused { position: Position::default() })
+        }
+        Some((index, _)) => Ok(Some(index)),
+        None => Ok(None),
+    }
+}
+
+fn seen_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Result<Option<Seen>, Refusal> {
     let Some(dedupe) = &event.dedupe else { return Ok(None) };
     match with.seen.seen(&dedupe.key) {
-        Some(seen) if seen.until <= engine.time() => Ok(None),
+        Some(seen) if seen.until <= at.time => Ok(None),
         Some(seen) if seen.content != dedupe.content && dedupe.conflict == Conflict::IsRefused => {
             Err(Refusal::KeyReused { position: seen.position })
         }
@@ -65,14 +95,7 @@ fn seen_before(engine: &Engine, event: &ObservedEvent, with: &Context<'_>) -> Re
 }
 
 /// Makes the draft of one event, judged by the catalog as it is now.
-pub(crate) fn receive(
-    engine: &Engine,
-    event: &ObservedEvent,
-    actor: &Actor,
-    cause: Option<Cause>,
-    trace: Option<&str>,
-    with: &Context<'_>,
-) -> Result<Draft, Decision> {
+fn receive(engine: &Engine, event: &ObservedEvent, from: &Source<'_>, with: &Context<'_>) -> Result<Draft, Refusal> {
     let judgement = judgement_now(engine, event, with)?;
     let mut matched = 0;
     let mut erred = 0;
@@ -103,26 +126,26 @@ pub(crate) fn receive(
     Ok(Draft {
         stream: StreamId::Event(event.id),
         begins: Some(event.id.0),
-        actor: actor.clone(),
-        cause,
-        trace: trace.map(str::to_owned),
+        actor: from.actor.clone(),
+        cause: from.cause.clone(),
+        trace: from.trace.map(str::to_owned),
         fact: fact.into(),
         body: Some(event.body.clone()),
     })
 }
 
 /// Takes the edge's judgement if the catalog it was made by still stands, else judges again.
-fn judgement_now(engine: &Engine, event: &ObservedEvent, with: &Context<'_>) -> Result<Arc<Judgement>, Decision> {
+fn judgement_now(engine: &Engine, event: &ObservedEvent, with: &Context<'_>) -> Result<Arc<Judgement>, Refusal> {
     let now = engine.catalog_revision();
     if event.judgement.catalog == now {
         return Ok(event.judgement.clone());
     }
-    let catalog = with.catalogs.at(now).ok_or(Decision::Refused(Refusal::NoCatalog(now)))?;
-    let trigger = catalog.triggers().get(&event.trigger).ok_or_else(|| Decision::Refused(Refusal::NoTrigger(event.trigger.clone())))?;
+    let catalog = with.catalogs.at(now).ok_or(Refusal::NoCatalog(now))?;
+    let trigger = catalog.triggers().get(&event.trigger).ok_or_else(|| Refusal::NoTrigger(event.trigger.clone()))?;
     let misfits = trigger.payload.misfits(event.payload.root(), Extra::Allowed);
     if !misfits.is_empty() {
         let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        return Err(Decision::Refused(Refusal::PayloadMisfit { trigger: event.trigger.clone(), misfits }));
+        return Err(Refusal::PayloadMisfit { trigger: event.trigger.clone(), misfits });
     }
     let view = EventView { id: event.id, trigger: &event.trigger, source: &event.source, time: event.occurred_at, payload: &event.payload };
     Ok(Arc::new(judge(&catalog, &view)))

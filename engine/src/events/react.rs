@@ -12,20 +12,24 @@ use crate::record::Record;
 use crate::rules::judge::{EventView, Judgement, judge};
 use crate::rules::react as rules;
 
-/// Gives the `next`-th consequence of an event. The judgement that came with it is used; where it is gone (after a restart), the
-/// same catalog judges the same payload again, and says the same.
+/// Gives the `next`-th consequence of an event.
 pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
     if fact.matched == 0 && fact.erred == 0 {
         return Reaction::nothing();
     }
-    let judgement = match with.judgements.get(&EventId(record.id)) {
-        Some(judgement) if judgement.catalog == fact.catalog => judgement.clone(),
-        Some(_) | None => match judged_again(record, fact, with) {
-            Ok(judgement) => judgement,
-            Err(reaction) => return reaction,
-        },
-    };
-    rules::react(engine, record, fact, &judgement, next, at)
+    match judgement(record, fact, with) {
+        Ok(judgement) => rules::react(engine, record, fact, &judgement, next, at),
+        Err(reaction) => reaction,
+    }
+}
+
+/// Gives the judgement that came with an event, or, where that is gone (after a restart) or another catalog's, judges again: the
+/// same catalog says the same of the same payload.
+pub(crate) fn judgement(record: &Record, fact: &EventReceived, with: &Context<'_>) -> Result<Arc<Judgement>, Reaction> {
+    match with.judgements.get(&EventId(record.id)) {
+        Some(judgement) if judgement.catalog == fact.catalog => Ok(judgement.clone()),
+        Some(_) | None => judged_again(record, fact, with),
+    }
 }
 
 fn judged_again(record: &Record, fact: &EventReceived, with: &Context<'_>) -> Result<Arc<Judgement>, Reaction> {

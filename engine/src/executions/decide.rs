@@ -1,9 +1,9 @@
 //! What may be asked of executions: run this, it ended so, its worker is gone, stop it, this is what became of it.
 
 use crate::catalog::Extra;
-use crate::command::{Answer, Context, Decision, Refusal, Report, ReportOutcome, RequestExecution};
+use crate::command::{Answer, Context, Decision, Moment, Refusal, Report, ReportOutcome, RequestExecution};
 use crate::engine::Engine;
-use crate::events::decide as events;
+use crate::events::decide::{self as events, Source};
 use crate::executions::facts::{
     AttemptFailed, AttemptLost, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionCancelRequested, ExecutionRequested,
     ExecutionSettled, Failure, Settlement, cut,
@@ -11,7 +11,7 @@ use crate::executions::facts::{
 use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{AttemptId, ExecutionId, Id};
-use crate::record::{Actor, Body, Draft, StreamId};
+use crate::record::{Actor, Body, Cause, Draft, StreamId};
 
 /// The most bytes that a person's reason is kept with.
 const REASON_BYTES_MAX: usize = 2048;
@@ -66,9 +66,9 @@ pub(crate) fn request(
     Decision::Done { drafts: vec![draft], answer: Answer::Execution(execution) }
 }
 
-/// Takes a worker's word for how an attempt ended. A word under an old token changes nothing where a newer attempt exists; it
-/// settles an execution that is indeterminate about this very attempt.
-pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, with: &Context<'_>) -> Decision {
+/// Takes a worker's word for how an attempt ended. A word on an attempt that was given up is recorded and changes nothing, but where
+/// the execution is indeterminate about this very attempt, it settles it.
+pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Moment, with: &Context<'_>) -> Decision {
     let Some(execution) = engine.executions().get(&report.execution) else {
         return Decision::Refused(Refusal::NotOpen(report.execution));
     };
@@ -94,16 +94,14 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, with: &Con
                 ReportOutcome::Succeeded => AttemptSucceeded { attempt: report.attempt }.into(),
                 ReportOutcome::Failed(error) => AttemptFailed { attempt: report.attempt, error: error.clone() }.into(),
             };
-            let mut drafts = vec![draft(fact)];
-            for event in &report.emitted {
-                let mut cause = execution.cause(report.attempt.0);
-                cause.depth += 1;
-                match events::receive(engine, event, actor, Some(cause), None, with) {
-                    Ok(received) => drafts.push(received),
-                    Err(decision) => return decision,
+            let emits = execution.cause(report.attempt.0);
+            let cause = Some(Cause { depth: emits.depth + 1, ..emits });
+            match events::receive_each(engine, &Source { actor, cause, trace: None }, &report.emitted, at, with) {
+                Ok((received, _)) => {
+                    Decision::Done { drafts: std::iter::once(draft(fact)).chain(received).collect(), answer: Answer::Done }
                 }
+                Err(refusal) => Decision::Refused(refusal),
             }
-            Decision::Done { drafts, answer: Answer::Done }
         }
         Some(_) | None => {
             let error = match &report.outcome {
@@ -135,7 +133,7 @@ pub(crate) fn lose(engine: &Engine, actor: &Actor, id: ExecutionId, attempt: Att
     Decision::Done { drafts, answer: Answer::Done }
 }
 
-/// Asks an execution to end. Asking twice, or asking an indeterminate one, is told apart from asking none.
+/// Asks an execution to end: at once where nothing of it runs, else once its attempt was stopped. Asking again changes nothing.
 pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
     let Some(execution) = engine.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
     let drafts = match execution.phase {

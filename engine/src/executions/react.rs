@@ -9,75 +9,74 @@ use crate::executions::facts::{
     FailureKind, Settlement,
 };
 use crate::executions::state::{Execution, Phase};
-use crate::fact::Fact;
+use crate::fact::{ExecutionFact, Fact};
 use crate::ids::{ExecutionId, Id, Role};
 use crate::record::{Actor, Draft, Record, StreamId};
 
 /// The most attempts that one execution gets before it is given up: a worker that dies each time would take it for ever.
-const ATTEMPTS_MAX: u32 = 100;
+pub const ATTEMPTS_MAX: u32 = 100;
 
 /// Gives the `next`-th consequence of a record of an execution: first what it means for the execution, then who may run now.
-pub(crate) fn react(engine: &Engine, record: &Record, next: u32, with: &Context<'_>) -> Reaction {
-    if next == 0 {
-        let StreamId::Execution(id) = record.stream else { return Reaction::nothing() };
-        let end = engine.executions().get(&id).and_then(|execution| {
-            let fact = end_of(execution, &record.fact)?;
-            Some(Draft {
-                stream: record.stream.clone(),
-                begins: None,
-                actor: Actor::Engine,
-                cause: Some(execution.cause(record.id)),
-                trace: None,
-                fact,
-                body: None,
-            })
-        });
-        if let Some(draft) = end {
-            // The end is a record with a reaction of its own: it starts who waits.
-            return Reaction::last(vec![draft]);
-        }
+pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
+    if next == 0
+        && let StreamId::Execution(id) = record.stream
+        && let Some(execution) = engine.executions().get(&id)
+        && let Some(end) = end_of(execution, fact)
+    {
+        let draft = Draft {
+            stream: record.stream.clone(),
+            begins: None,
+            actor: Actor::Engine,
+            cause: Some(execution.cause(record.id)),
+            trace: None,
+            fact: end,
+            body: None,
+        };
+        // The end is a record with a reaction of its own: it starts who waits.
+        return Reaction::last(vec![draft]);
     }
-    match start_next(engine, record.id, with) {
-        Some(draft) => Reaction::more(vec![draft]),
+    start_waiting(engine, record.id, with)
+}
+
+/// Starts the first in the queue where a slot is free, and asks to be called again.
+pub(crate) fn start_waiting(engine: &Engine, parent: Id, with: &Context<'_>) -> Reaction {
+    if engine.executions().running() >= with.settings.workers {
+        return Reaction::nothing();
+    }
+    match engine.executions().next_queued() {
+        Some((id, execution)) => Reaction::more(vec![start(engine, id, execution, parent, with)]),
         None => Reaction::nothing(),
     }
 }
 
 /// Says what a record means for the execution, which has folded it already.
-fn end_of(execution: &Execution, fact: &Fact) -> Option<Fact> {
+fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
     match (fact, execution.phase) {
-        (Fact::AttemptSucceeded(_), Phase::Ending { .. }) => Some(ExecutionSucceeded {}.into()),
-        (Fact::AttemptFailed(_), Phase::Ending { cancelled: true, .. }) => Some(ExecutionCancelled {}.into()),
-        (Fact::AttemptFailed(failed), Phase::Ending { cancelled: false, .. }) => {
+        (ExecutionFact::AttemptSucceeded(_), Phase::Ending { .. }) => Some(ExecutionSucceeded {}.into()),
+        (ExecutionFact::AttemptFailed(_), Phase::Ending { cancelled: true, .. }) => Some(ExecutionCancelled {}.into()),
+        (ExecutionFact::AttemptFailed(failed), Phase::Ending { cancelled: false, .. }) => {
             let error = failed.error.clone();
             Some(if error.kind == FailureKind::Timeout { ExecutionTimedOut { error }.into() } else { ExecutionFailed { error }.into() })
         }
-        (Fact::AttemptLost(_), Phase::Ending { .. }) => Some(ExecutionCancelled {}.into()),
-        (Fact::AttemptLost(_), Phase::Running(_) | Phase::Cancelling(_)) => Some(match execution.on_lost {
+        // It was asked to end, and nothing of it runs: it has ended.
+        (ExecutionFact::AttemptLost(_), Phase::Ending { .. }) => Some(ExecutionCancelled {}.into()),
+        (ExecutionFact::AttemptLost(loss), Phase::Indeterminate(attempt)) if loss.attempt == attempt.id => Some(match execution.on_lost {
             OnLost::Ask => ExecutionBecameIndeterminate {}.into(),
             OnLost::Fail | OnLost::Retry => ExecutionFailed { error: lost() }.into(),
         }),
-        (Fact::AttemptLost(_), Phase::Queued) if execution.attempts >= ATTEMPTS_MAX => {
-            let message = format!("{ATTEMPTS_MAX} attempts were lost, each with its worker");
+        (ExecutionFact::AttemptLost(_), Phase::Queued) if execution.attempts >= ATTEMPTS_MAX => {
+            let message = format!("{ATTEMPTS_MAX} attempts were made, and the last was lost with its worker");
             Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, message) }.into())
         }
-        (Fact::ExecutionCancelRequested(_), Phase::Queued | Phase::Indeterminate(_)) => Some(ExecutionCancelled {}.into()),
-        (Fact::ExecutionSettled(settled), Phase::Indeterminate(_)) => match &settled.outcome {
+        (ExecutionFact::ExecutionCancelRequested(_), Phase::Queued | Phase::Indeterminate(_)) => Some(ExecutionCancelled {}.into()),
+        (ExecutionFact::ExecutionSettled(settled), Phase::Indeterminate(_)) => match &settled.outcome {
             Settlement::Succeeded => Some(ExecutionSucceeded {}.into()),
             Settlement::Failed { error } => Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, error.clone()) }.into()),
             Settlement::Retry => None,
         },
+        // Whatever else happens to an execution does not end it; listing every pair would say no more.
         _ => None,
     }
-}
-
-/// Starts the first in the queue where a slot is free.
-fn start_next(engine: &Engine, parent: Id, with: &Context<'_>) -> Option<Draft> {
-    if engine.executions().running() >= with.settings.workers {
-        return None;
-    }
-    let (id, execution) = engine.executions().next_queued()?;
-    Some(start(engine, id, execution, parent, with))
 }
 
 fn start(engine: &Engine, id: ExecutionId, execution: &Execution, parent: Id, with: &Context<'_>) -> Draft {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::OnLost;
 use crate::effect::{Dispatch, Effect};
-use crate::executions::facts::{Evidence, Settlement};
-use crate::fact::Fact;
+use crate::executions::facts::{AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, Settlement};
+use crate::fact::ExecutionFact;
 use crate::ids::{AttemptId, ExecutionId, Id};
 use crate::names::ActionRef;
 use crate::record::{BodyHandle, CatalogRevision, Cause, Position, Record, StreamId};
@@ -116,6 +116,24 @@ impl Execution {
     }
 }
 
+impl ExecutionFact<'_> {
+    /// Says whether it is the last of its execution.
+    pub(crate) fn is_end(self) -> bool {
+        match self {
+            Self::ExecutionSucceeded(_) | Self::ExecutionFailed(_) | Self::ExecutionTimedOut(_) | Self::ExecutionCancelled(_) => true,
+            Self::ExecutionRequested(_)
+            | Self::AttemptStarted(_)
+            | Self::AttemptSucceeded(_)
+            | Self::AttemptFailed(_)
+            | Self::AttemptLost(_)
+            | Self::AttemptReportedLate(_)
+            | Self::ExecutionCancelRequested(_)
+            | Self::ExecutionBecameIndeterminate(_)
+            | Self::ExecutionSettled(_) => false,
+        }
+    }
+}
+
 impl Executions {
     /// Gives an open execution.
     pub fn get(&self, id: &ExecutionId) -> Option<&Execution> {
@@ -153,10 +171,10 @@ impl Executions {
         self.token.get(&0).copied().unwrap_or(0) + 1
     }
 
-    pub(crate) fn apply(&mut self, record: &Record) {
+    pub(crate) fn apply(&mut self, record: &Record, fact: ExecutionFact<'_>) {
         let StreamId::Execution(id) = &record.stream else { return };
-        match &record.fact {
-            Fact::ExecutionRequested(fact) => {
+        match fact {
+            ExecutionFact::ExecutionRequested(fact) => {
                 let Some(params) = record.body_handle() else { return };
                 let place = (-i16::from(fact.priority), record.position);
                 let execution = Execution {
@@ -178,7 +196,7 @@ impl Executions {
                 self.open.insert(*id, execution);
                 self.queue.insert(place, *id);
             }
-            Fact::AttemptStarted(fact) => {
+            ExecutionFact::AttemptStarted(fact) => {
                 let attempt = Attempt { id: AttemptId(record.id), number: fact.number, token: fact.token, started_at: record.time };
                 if let Some(execution) = self.open.get(id) {
                     self.queue.remove(&execution.place);
@@ -190,30 +208,25 @@ impl Executions {
                 });
                 self.running.insert(*id, attempt.id);
             }
-            Fact::AttemptSucceeded(fact) => self.end_attempt(id, fact.attempt),
-            Fact::AttemptFailed(fact) => self.end_attempt(id, fact.attempt),
-            Fact::AttemptLost(fact) => self.lose_attempt(id, fact.evidence),
-            Fact::ExecutionCancelRequested(_) => self.open.change(id, |execution| {
+            ExecutionFact::AttemptSucceeded(fact) => self.end_attempt(id, fact.attempt),
+            ExecutionFact::AttemptFailed(fact) => self.end_attempt(id, fact.attempt),
+            ExecutionFact::AttemptLost(fact) => self.lose_attempt(id, fact.evidence),
+            ExecutionFact::ExecutionCancelRequested(_) => self.open.change(id, |execution| {
                 if let Phase::Running(attempt) = execution.phase {
                     execution.phase = Phase::Cancelling(attempt);
                 }
             }),
-            Fact::ExecutionBecameIndeterminate(_) => {
-                self.running.remove(id);
-                if let Some(Execution { phase: Phase::Running(attempt) | Phase::Cancelling(attempt), .. }) = self.open.get(id) {
-                    let attempt = *attempt;
-                    self.open.change(id, |execution| execution.phase = Phase::Indeterminate(attempt));
-                    self.indeterminate.insert(*id, attempt.id);
-                }
-            }
-            Fact::ExecutionSettled(fact) => {
+            ExecutionFact::ExecutionSettled(fact) => {
                 self.indeterminate.remove(id);
-                match fact.outcome {
+                match &fact.outcome {
                     Settlement::Retry => self.requeue(id),
                     Settlement::Succeeded | Settlement::Failed { .. } => {}
                 }
             }
-            Fact::ExecutionSucceeded(_) | Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_) => {
+            ExecutionFact::ExecutionSucceeded(_)
+            | ExecutionFact::ExecutionFailed(_)
+            | ExecutionFact::ExecutionTimedOut(_)
+            | ExecutionFact::ExecutionCancelled(_) => {
                 if let Some(execution) = self.open.get(id) {
                     self.queue.remove(&execution.place);
                 }
@@ -221,7 +234,8 @@ impl Executions {
                 self.indeterminate.remove(id);
                 self.open.remove(id);
             }
-            _ => {}
+            // That it is unknown whether the attempt took effect is folded with its loss.
+            ExecutionFact::ExecutionBecameIndeterminate(_) | ExecutionFact::AttemptReportedLate(_) => {}
         }
     }
 
@@ -234,15 +248,20 @@ impl Executions {
         });
     }
 
-    /// A lost attempt keeps its slot until the reaction to its loss says what becomes of the execution; one that never began
-    /// goes back to the queue at once.
+    /// A lost attempt gives its slot back at once, and is never dispatched again. What becomes of the execution where nobody knows
+    /// whether the attempt took effect is said by the reaction to its loss.
     fn lose_attempt(&mut self, id: &ExecutionId, evidence: Evidence) {
         let Some(execution) = self.open.get(id) else { return };
         let may_try_again = evidence == Evidence::NotBegun || execution.idempotent || execution.on_lost == OnLost::Retry;
         match execution.phase {
             Phase::Running(_) if may_try_again => self.requeue(id),
             Phase::Cancelling(attempt) if may_try_again => self.end_attempt(id, attempt.id),
-            Phase::Queued | Phase::Running(_) | Phase::Cancelling(_) | Phase::Indeterminate(_) | Phase::Ending { .. } => {}
+            Phase::Running(attempt) | Phase::Cancelling(attempt) => {
+                self.running.remove(id);
+                self.indeterminate.insert(*id, attempt.id);
+                self.open.change(id, |execution| execution.phase = Phase::Indeterminate(attempt));
+            }
+            Phase::Queued | Phase::Indeterminate(_) | Phase::Ending { .. } => {}
         }
     }
 
@@ -255,24 +274,31 @@ impl Executions {
     }
 
     /// What the world owes after `record`, the last that was folded.
-    pub(crate) fn effects_of(&self, record: &Record) -> Option<Effect> {
+    pub(crate) fn effects_of(&self, record: &Record, fact: ExecutionFact<'_>) -> Option<Effect> {
         let StreamId::Execution(id) = record.stream else { return None };
-        match &record.fact {
-            Fact::AttemptStarted(_) => {
+        match fact {
+            ExecutionFact::AttemptStarted(_) => {
                 let execution = self.open.get(&id)?;
                 match execution.phase {
                     Phase::Running(attempt) => Some(execution.dispatch(id, attempt)),
                     Phase::Queued | Phase::Cancelling(_) | Phase::Indeterminate(_) | Phase::Ending { .. } => None,
                 }
             }
-            Fact::ExecutionCancelRequested(_) => {
+            ExecutionFact::ExecutionCancelRequested(_) => {
                 let attempt = self.running.get(&id)?;
                 Some(Effect::Stop { execution: id, attempt: *attempt })
             }
-            Fact::AttemptSucceeded(fact) => Some(Effect::Release { execution: id, attempt: fact.attempt }),
-            Fact::AttemptFailed(fact) => Some(Effect::Release { execution: id, attempt: fact.attempt }),
-            Fact::AttemptLost(fact) => Some(Effect::Release { execution: id, attempt: fact.attempt }),
-            _ => None,
+            ExecutionFact::AttemptSucceeded(AttemptSucceeded { attempt })
+            | ExecutionFact::AttemptFailed(AttemptFailed { attempt, .. })
+            | ExecutionFact::AttemptLost(AttemptLost { attempt, .. }) => Some(Effect::Release { execution: id, attempt: *attempt }),
+            ExecutionFact::ExecutionRequested(_)
+            | ExecutionFact::AttemptReportedLate(_)
+            | ExecutionFact::ExecutionSucceeded(_)
+            | ExecutionFact::ExecutionFailed(_)
+            | ExecutionFact::ExecutionTimedOut(_)
+            | ExecutionFact::ExecutionCancelled(_)
+            | ExecutionFact::ExecutionBecameIndeterminate(_)
+            | ExecutionFact::ExecutionSettled(_) => None,
         }
     }
 

@@ -30,7 +30,9 @@ impl Explain for Refusal {
     fn fault(&self) -> Fault {
         match self {
             Self::NoTrigger(_) | Self::PayloadMisfit { .. } | Self::ParametersMisfit { .. } => Fault::Invalid,
-            Self::NoAction(_) | Self::NoPack(_) | Self::NoRule(_) | Self::NoKey(_) | Self::NoToken(_) | Self::NotParked(_) => Fault::Missing,
+            Self::NoAction(_) | Self::NoPack(_) | Self::NoRule(_) | Self::NoKey(_) | Self::NoToken(_) | Self::NotParked(_) => {
+                Fault::Missing
+            }
             Self::KeyReused { .. }
             | Self::NotOpen(_)
             | Self::WrongToken { .. }
@@ -65,7 +67,9 @@ impl Explain for Refusal {
             Self::NoToken(_) => "`ensue tokens list` lists the tokens there are".into(),
             Self::LastAdmin(_) => "`ensue tokens add <name> --role admin`".into(),
             Self::NotParked(_) => "it was retried or dismissed already, or never parked".into(),
-            Self::TooMuchOpen { .. } => "wait until work has ended, or find out why it does not: `ensue executions list --status running`".into(),
+            Self::TooMuchOpen { .. } => {
+                "wait until work has ended, or find out why it does not: `ensue executions list --status running`".into()
+            }
             Self::TooLarge(_) => "give less; what is large belongs in a file or a store that the action reads".into(),
             Self::Bug(_) | Self::Unstorable(_) => return None,
         })
@@ -118,7 +122,9 @@ impl Explain for LogError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unreadable { .. } => "`ensue log verify` finds what is damaged; restore the data directory from its last good copy".into(),
+            Self::Unreadable { .. } => {
+                "`ensue log verify` finds what is damaged; restore the data directory from its last good copy".into()
+            }
             Self::Store(_) => "look at the disk of the data directory and at the node's own log".into(),
         })
     }
@@ -158,7 +164,9 @@ impl Explain for VaultError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Integrity(name) => format!("set the value anew (`ensue keys set {name}`), or start the node with the master key it was sealed under"),
+            Self::Integrity(name) => {
+                format!("set the value anew (`ensue keys set {name}`), or start the node with the master key it was sealed under")
+            }
             Self::Store(_) => "look at the disk of the data directory and at the node's own log".into(),
         })
     }

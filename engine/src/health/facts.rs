@@ -47,7 +47,7 @@ pub struct ReactionResumed {
 pub struct ReactionParked {
     /// The record.
     pub of: Position,
-    /// Which of its consequences.
+    /// The first of its consequences that did not come about; those after it wait with it.
     pub next: u32,
     /// What went wrong.
     pub error: String,
@@ -61,7 +61,7 @@ pub struct ReactionRetried {
     pub of: Position,
 }
 
-/// An operator decided that a parked reaction is not to be.
+/// An operator decided that a parked reaction is not to be, with all that it held up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReactionDismissed {

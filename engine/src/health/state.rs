@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fact::Fact;
+use crate::fact::HealthFact;
 use crate::ids::Id;
 use crate::record::{Position, Record};
 use crate::table::Table;
@@ -28,10 +28,12 @@ pub struct Owed {
 /// A reaction that was put aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parked {
-    /// Which of the record's consequences.
+    /// The first of the record's consequences that did not come about; those after it wait with it.
     pub next: u32,
     /// What went wrong.
     pub error: String,
+    /// The root of the chain.
+    pub root: Id,
 }
 
 impl Health {
@@ -63,22 +65,22 @@ impl Health {
         self.parked.get(&of)
     }
 
-    pub(crate) fn apply(&mut self, record: &Record) {
-        match &record.fact {
-            Fact::ReactionDeferred(fact) => self.owe(fact.of, fact.next, record.cause.root),
-            Fact::ReactionResumed(fact) => self.owed.remove(&fact.of),
-            Fact::ReactionParked(fact) => {
+    pub(crate) fn apply(&mut self, record: &Record, fact: HealthFact<'_>) {
+        match fact {
+            HealthFact::ReactionDeferred(fact) => self.owe(fact.of, fact.next, record.cause.root),
+            HealthFact::ReactionResumed(fact) => self.owed.remove(&fact.of),
+            HealthFact::ReactionParked(fact) => {
                 self.owed.remove(&fact.of);
-                self.parked.insert(fact.of, Parked { next: fact.next, error: fact.error.clone() });
+                self.parked.insert(fact.of, Parked { next: fact.next, error: fact.error.clone(), root: record.cause.root });
             }
-            Fact::ReactionRetried(fact) => {
-                if let Some(next) = self.parked.get(&fact.of).map(|parked| parked.next) {
+            HealthFact::ReactionRetried(fact) => {
+                if let Some((next, root)) = self.parked.get(&fact.of).map(|parked| (parked.next, parked.root)) {
                     self.parked.remove(&fact.of);
-                    self.owe(fact.of, next, record.cause.root);
+                    self.owe(fact.of, next, root);
                 }
             }
-            Fact::ReactionDismissed(fact) => self.parked.remove(&fact.of),
-            _ => {}
+            HealthFact::ReactionDismissed(fact) => self.parked.remove(&fact.of),
+            HealthFact::NodeStarted(_) | HealthFact::ClockStepped(_) => {}
         }
     }
 

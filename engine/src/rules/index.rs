@@ -3,10 +3,10 @@
 //!
 //! It only leaves rules out that neither match nor err; what a candidate makes of the event is `judge.rs`'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ensue_expression::{Access, Literal, Node, Path, Value};
+use ensue_expression::{Access, Literal, Node, NodeKind, Path, Value};
 
 use crate::catalog::Rule;
 use crate::names::TriggerRef;
@@ -32,7 +32,8 @@ impl RuleIndex {
     pub fn over<'a>(rules: impl Iterator<Item = &'a Arc<Rule>>) -> Self {
         let mut index = Self::default();
         for rule in rules {
-            for trigger in &rule.triggers {
+            // A trigger that is listed twice is still one: a rule judges an event once.
+            for trigger in rule.triggers.iter().collect::<BTreeSet<_>>() {
                 index.by_trigger.entry(trigger.clone()).or_default().add(rule);
             }
         }
@@ -44,13 +45,18 @@ impl RuleIndex {
         let Some(bucket) = self.by_trigger.get(trigger) else { return Vec::new() };
         let mut found = bucket.open.clone();
         for (path, by_value) in &bucket.tested {
-            match path.iter().try_fold(payload, |node, name| node.get(name)) {
-                Some(node) => {
-                    let rules = Literal::of(&Value::from(node)).and_then(|value| by_value.get(&value));
-                    found.extend(rules.into_iter().flatten());
-                }
+            let Some(node) = path.iter().try_fold(payload, |node, name| node.get(name)) else {
                 // Reading a field that is not there is an error, and an error is a verdict of its own.
-                None => found.extend(by_value.values().flatten()),
+                found.extend(by_value.values().flatten());
+                continue;
+            };
+            if let Some(value) = Literal::of(&Value::from(node)) {
+                found.extend(by_value.get(&value).into_iter().flatten());
+            }
+            if node.kind() != NodeKind::Bool {
+                // A condition that takes the field itself for true or false (`event.payload.draft`) errs on anything else.
+                let truths = [true, false].into_iter().filter_map(|truth| by_value.get(&Literal::Bool(truth)));
+                found.extend(truths.flatten());
             }
         }
         found.sort_unstable();

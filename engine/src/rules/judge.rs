@@ -118,12 +118,17 @@ pub fn with_rule_scope<T>(rule: &Rule, event: &EventView<'_>, use_scope: impl Fn
 }
 
 fn judge_one(rule: &Rule, event: &Value<'_>, steps_left: &mut u64) -> Option<Verdict> {
-    let mut budget = Budget::steps(RULE_STEPS_MAX.min(*steps_left));
+    let steps_max = RULE_STEPS_MAX.min(*steps_left);
+    let mut budget = Budget::steps(steps_max);
     // One rule's evaluation is contained: a bug that it meets is that rule's error, and the others go on.
     let judged = catch_unwind(AssertUnwindSafe(|| verdict(rule, event, &mut budget)));
     *steps_left = steps_left.saturating_sub(budget.spent());
     match judged {
         Ok(Ok(verdict)) => verdict,
+        // What the rules before it left over differs from event to event: a message that named it would be a new one each time.
+        Ok(Err(error)) if error.kind == ErrorKind::Budget && steps_max < RULE_STEPS_MAX => {
+            Some(Verdict::Erred { message: format!("budget: all rules together take more than {EVENT_STEPS_MAX} steps for this event") })
+        }
         Ok(Err(error)) => Some(Verdict::Erred { message: cut(describe(&error), ERROR_BYTES_MAX) }),
         Err(_) => Some(Verdict::Erred { message: "the evaluation stopped at a bug of ours".to_owned() }),
     }

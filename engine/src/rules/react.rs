@@ -3,7 +3,7 @@
 use crate::catalog::Mode;
 use crate::command::Moment;
 use crate::engine::{Engine, Reaction};
-use crate::events::facts::EventReceived;
+use crate::events::facts::{AGAIN_MAX, EventReceived};
 use crate::executions::decide::millis;
 use crate::executions::facts::ExecutionRequested;
 use crate::fact::Fact;
@@ -89,10 +89,17 @@ impl EventReaction<'_> {
         let rule = judged.rule.name.clone();
         let fact: Fact = match self.engine.rules().way(judged.rule.id, error) {
             None => RuleErred { rule, rule_id: judged.rule.id, event: self.event, error, message: message.to_owned() }.into(),
-            Some((first, way)) if way.uncounted > 0 && at.time >= way.recorded_at.plus_millis(ERROR_SUMMARY_MILLIS) => {
-                RuleErrorsCounted { rule, rule_id: judged.rule.id, event: self.event, error: first, count: way.uncounted }.into()
+            Some((first, way)) => {
+                // Where the way became known only after the event was received, by another event of the same command or while this
+                // one waited, the event's record could not count it: it is counted here, so that none is missing.
+                let is_listed = self.fact.again.contains(&first) || self.fact.again.len() >= AGAIN_MAX;
+                let count = way.uncounted + u64::from(!is_listed);
+                let is_due = !is_listed || at.time >= way.recorded_at.plus_millis(ERROR_SUMMARY_MILLIS);
+                if count == 0 || !is_due {
+                    return Vec::new();
+                }
+                RuleErrorsCounted { rule, rule_id: judged.rule.id, event: self.event, error: first, count }.into()
             }
-            Some(_) => return Vec::new(),
         };
         vec![self.draft(StreamId::Rule(judged.rule.name.clone()), fact)]
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Mode, Rule};
-use crate::fact::Fact;
+use crate::fact::{EventFact, RuleFact};
 use crate::ids::RuleId;
 use crate::names::RuleRef;
 use crate::record::{Digest, Position, Record};
@@ -12,23 +12,18 @@ use crate::time::Timestamp;
 
 /// The most ways of erring that are told apart; the oldest goes, and is news again when it comes back.
 pub const ERROR_WAYS_MAX: usize = 10_000;
+/// The most changes of a rule's mode that are kept, for the sake of events that came before them and are still worked on.
+pub const MODE_CHANGES_MAX: usize = 16;
 /// How long the errors of a known way are gathered before a record counts them, in milliseconds.
 pub const ERROR_SUMMARY_MILLIS: u64 = 60_000;
 
 /// What is known of rules beside their definitions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
-    modes: Table<RuleId, ModeSince>,
+    /// The modes that were set over the packs', from which position on: an event that came earlier is still judged by the one before.
+    modes: Table<(RuleId, Position), Mode>,
     ways: Table<Position, ErrorWay>,
     way_of: Table<(RuleId, Digest), Position>,
-}
-
-/// A mode that was set over a pack's, and what it was before: an event that came earlier is still judged by that.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct ModeSince {
-    mode: Mode,
-    since: Position,
-    before: Option<Mode>,
 }
 
 /// A way in which a rule errs.
@@ -49,11 +44,7 @@ pub struct ErrorWay {
 impl Rules {
     /// Gives what becomes of a rule's match on the event at a position.
     pub fn mode_at(&self, rule: &Rule, event: Position) -> Mode {
-        match self.modes.get(&rule.id) {
-            Some(set) if set.since < event => set.mode,
-            Some(ModeSince { before: Some(before), .. }) => *before,
-            Some(_) | None => rule.mode,
-        }
+        self.set_before(rule.id, event).unwrap_or(rule.mode)
     }
 
     /// Gives what becomes of a rule's matches from now on.
@@ -67,11 +58,27 @@ impl Rules {
         self.ways.get(at).map(|way| (*at, way))
     }
 
-    pub(crate) fn apply(&mut self, record: &Record) {
-        match &record.fact {
-            Fact::RuleModeSet(fact) => self.set_mode(fact.rule_id, fact.mode, record.position),
-            Fact::LoopStopped(fact) => self.set_mode(fact.rule_id, Mode::Disabled, record.position),
-            Fact::RuleErred(fact) => {
+    /// Gives the mode that was last set over a rule's own before a position; none where none was.
+    fn set_before(&self, rule: RuleId, position: Position) -> Option<Mode> {
+        self.modes.range((rule, Position(0))..(rule, position)).next_back().map(|(_, mode)| *mode)
+    }
+
+    pub(crate) fn apply_event(&mut self, fact: EventFact<'_>) {
+        match fact {
+            EventFact::EventReceived(fact) => {
+                for way in &fact.again {
+                    self.ways.change(way, |way| way.uncounted += 1);
+                }
+            }
+            EventFact::DeliveryRefused(_) => {}
+        }
+    }
+
+    pub(crate) fn apply(&mut self, record: &Record, fact: RuleFact<'_>) {
+        match fact {
+            RuleFact::RuleModeSet(fact) => self.set_mode(fact.rule_id, fact.mode, record.position),
+            RuleFact::LoopStopped(fact) => self.set_mode(fact.rule_id, Mode::Disabled, record.position),
+            RuleFact::RuleErred(fact) => {
                 while self.ways.len() >= ERROR_WAYS_MAX {
                     self.forget_oldest();
                 }
@@ -80,22 +87,26 @@ impl Rules {
                 self.ways.insert(record.position, way);
                 self.way_of.insert((fact.rule_id, fact.error), record.position);
             }
-            Fact::RuleErrorsCounted(fact) => self.ways.change(&fact.error, |way| {
+            RuleFact::RuleErrorsCounted(fact) => self.ways.change(&fact.error, |way| {
                 way.uncounted = 0;
                 way.recorded_at = record.time;
             }),
-            Fact::EventReceived(fact) => {
-                for way in &fact.again {
-                    self.ways.change(way, |way| way.uncounted += 1);
-                }
-            }
-            _ => {}
+            RuleFact::EnforcementMade(_) => {}
         }
     }
 
     fn set_mode(&mut self, rule: RuleId, mode: Mode, since: Position) {
-        let before = self.modes.get(&rule).map(|set| set.mode);
-        self.modes.insert(rule, ModeSince { mode, since, before });
+        if self.set_before(rule, since) == Some(mode) {
+            return;
+        }
+        self.modes.insert((rule, since), mode);
+        let mut of_rule = self.modes.range((rule, Position(0))..=(rule, since)).map(|(key, _)| *key);
+        let oldest = of_rule.next();
+        if of_rule.count() >= MODE_CHANGES_MAX
+            && let Some(oldest) = oldest
+        {
+            self.modes.remove(&oldest);
+        }
     }
 
     fn forget_oldest(&mut self) {

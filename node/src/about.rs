@@ -1,0 +1,233 @@
+//! What the node says of itself: whether it can serve, what it is, and what is wrong or unsafe about where it runs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ensue_api::ports::{
+    Declined, Dependency, DependencyState, Finding, FindingVerdict, Job, JobKind, LogAccess, Node, NodeStatus, OnBehalf, Readiness,
+    SecretState, Webhooks,
+};
+use ensue_engine::catalog::{Source, Verify};
+use ensue_engine::ids::LogId;
+use ensue_engine::ports::SubmitError;
+use ensue_engine::record::{Epoch, Head};
+use ensue_engine::time::Timestamp;
+use ensue_packs::Severity;
+
+use crate::catalogs::NodeCatalogs;
+use crate::edge::Edge;
+use crate::jobs::Jobs;
+use crate::log_access::LogReaders;
+use crate::opening::machine;
+use crate::outside::OutsideWriter;
+use crate::sequencer::SequencerHandle;
+
+/// What knows the node.
+pub struct AboutNode {
+    /// The release it runs.
+    pub release: &'static str,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// The log it writes to.
+    pub log: LogId,
+    /// Under which right.
+    pub epoch: Epoch,
+    /// How many attempts may run at once.
+    pub workers: u32,
+    /// The way to the log.
+    pub sequencer: SequencerHandle,
+    /// The log, to be read.
+    pub readers: Arc<LogReaders>,
+    /// The catalogs.
+    pub catalogs: Arc<NodeCatalogs>,
+    /// Where events come in.
+    pub edge: Arc<Edge>,
+    /// What is done in the background.
+    pub jobs: Arc<Jobs>,
+    /// The head that is kept outside.
+    pub outside: OutsideWriter,
+    /// The data directory.
+    pub data: PathBuf,
+    /// How much space must be free, in bytes.
+    pub min_free_bytes: u64,
+    /// Set once the node stops.
+    pub is_stopping: Arc<AtomicBool>,
+    /// Set once the log has failed.
+    pub is_failed: Arc<AtomicBool>,
+}
+
+impl AboutNode {
+    fn is_full(&self) -> bool {
+        self.sequencer.gauges().is_full.load(Ordering::Relaxed)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        rustix::fs::statvfs(&self.data).ok().map(|about| about.f_bavail.saturating_mul(about.f_frsize))
+    }
+
+    fn outside_head(&self) -> Option<Head> {
+        self.outside.last()
+    }
+}
+
+impl Node for AboutNode {
+    fn admission(&self) -> Result<(), Declined> {
+        if self.is_stopping.load(Ordering::Relaxed) || self.is_failed.load(Ordering::Relaxed) {
+            return Err(SubmitError::Stopping.into());
+        }
+        if self.is_full() {
+            return Err(SubmitError::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    fn readiness(&self) -> Readiness {
+        let state = |is_down: bool, why: &str| {
+            if is_down { DependencyState::Down { why: why.to_owned() } } else { DependencyState::Up }
+        };
+        let is_failed = self.is_failed.load(Ordering::Relaxed);
+        let is_stopping = self.is_stopping.load(Ordering::Relaxed);
+        let dependencies = vec![
+            Dependency { name: "log", state: state(is_failed, "the log failed; the node must be started again") },
+            Dependency { name: "disk", state: state(self.is_full(), "too little space is free: nothing is taken in") },
+            Dependency { name: "node", state: state(is_stopping, "the node is stopping") },
+        ];
+        // A full disk stops what comes in; reads go on, so the node stays ready for them.
+        Readiness { is_ready: !is_failed && !is_stopping, dependencies }
+    }
+
+    fn status(&self) -> Result<NodeStatus, Declined> {
+        Ok(NodeStatus {
+            release: self.release.to_owned(),
+            started_at: self.started_at,
+            log: self.log,
+            epoch: self.epoch,
+            head: self.readers.head()?,
+            catalog: self.catalogs.current().revision(),
+            workers: self.workers,
+            workers_busy: u32::try_from(self.sequencer.gauges().running.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
+            disk_free_bytes: self.free_bytes(),
+            memory_bytes: memory_bytes(),
+        })
+    }
+
+    fn doctor(&self) -> Result<Vec<Finding>, Declined> {
+        let mut findings = vec![space(self.free_bytes(), self.min_free_bytes), self.log_finding()];
+        findings.extend(self.pack_findings());
+        findings.extend(self.hook_findings());
+        findings.extend(machine_findings());
+        Ok(findings)
+    }
+
+    fn begin_job(&self, kind: JobKind, _: &OnBehalf) -> Result<Job, Declined> {
+        self.jobs.begin(kind, self.outside_head()).map_err(|error| machine("a background job cannot be started", &error).into())
+    }
+
+    fn job(&self, kind: JobKind) -> Option<Job> {
+        self.jobs.job(kind)
+    }
+}
+
+impl AboutNode {
+    fn log_finding(&self) -> Finding {
+        let parked = self.sequencer.gauges().parked.load(Ordering::Relaxed);
+        if parked == 0 {
+            good("log", "every reaction was worked out; `ensue log verify` walks the whole chain")
+        } else {
+            Finding {
+                check: "log".into(),
+                verdict: FindingVerdict::Bad,
+                message: format!("{parked} reactions were put aside because of a bug of ours"),
+                hint: Some("see what they are in `ensue log tail`, and report them".into()),
+            }
+        }
+    }
+
+    fn pack_findings(&self) -> Vec<Finding> {
+        let findings = self.catalogs.findings();
+        let errors = |list: &[ensue_packs::Diagnostic]| list.iter().filter(|one| one.severity == Severity::Error).count();
+        let broken: Vec<Finding> = findings
+            .iter()
+            .filter(|(_, list)| errors(list) > 0)
+            .map(|(name, list)| Finding {
+                check: format!("pack {name}"),
+                verdict: FindingVerdict::Bad,
+                message: format!("{} errors; what was installed before, if anything, stays in force", errors(list)),
+                hint: Some("see them with `ensue check`".into()),
+            })
+            .collect();
+        if broken.is_empty() { vec![good("packs", "all packs of the folder are installed")] } else { broken }
+    }
+
+    fn hook_findings(&self) -> Vec<Finding> {
+        let catalog = self.catalogs.current();
+        let mut findings = Vec::new();
+        for sensor in catalog.sensors().values() {
+            let Source::Webhook { verify } = &sensor.source;
+            let key = verify.key().map(ToString::to_string).unwrap_or_default();
+            let (message, hint) = match self.edge.secret(&sensor.name) {
+                SecretState::Set => continue,
+                SecretState::NotNeeded if *verify == Verify::None => {
+                    ("anybody may deliver: it verifies nothing".to_owned(), "name a scheme and a key in its `verify`".to_owned())
+                }
+                SecretState::NotNeeded => continue,
+                SecretState::Missing => (format!("`{key}` is not set: every delivery is refused"), format!("ensue keys set {key}")),
+                SecretState::Unusable => {
+                    (format!("`{key}` cannot be used: every delivery is refused"), format!("ensue keys set {key}   # 16 bytes or more"))
+                }
+            };
+            findings.push(Finding {
+                check: format!("hook {}", sensor.name),
+                verdict: FindingVerdict::Warning,
+                message,
+                hint: Some(hint),
+            });
+        }
+        if findings.is_empty() {
+            findings.push(good("hooks", "each hook can verify its deliveries"));
+        }
+        findings
+    }
+}
+
+fn good(check: &str, message: &str) -> Finding {
+    Finding { check: check.to_owned(), verdict: FindingVerdict::Good, message: message.to_owned(), hint: None }
+}
+
+fn space(free: Option<u64>, min: u64) -> Finding {
+    let mib = |bytes: u64| bytes / (1024 * 1024);
+    match free {
+        Some(free) if free < min => Finding {
+            check: "disk".into(),
+            verdict: FindingVerdict::Bad,
+            message: format!("{} MiB are free, {} MiB must be: nothing is taken in", mib(free), mib(min)),
+            hint: Some("free some space; the node goes on by itself".into()),
+        },
+        Some(free) => good("disk", &format!("{} MiB are free", mib(free))),
+        None => Finding {
+            check: "disk".into(),
+            verdict: FindingVerdict::Warning,
+            message: "the machine does not say how much space is free".into(),
+            hint: None,
+        },
+    }
+}
+
+/// What of an action's box this release cannot give on any machine, said where the operator looks.
+fn machine_findings() -> Vec<Finding> {
+    vec![Finding {
+        check: "actions".into(),
+        verdict: FindingVerdict::Warning,
+        message: "programs run as the node's own user, in a process group and a private directory of their own; their memory, \
+                  processes and network are not limited, a child that leaves the group is not caught, and a restart of the node ends them"
+            .into(),
+        hint: Some("run packs that you trust; docs/roadmap.md says what comes".into()),
+    }]
+}
+
+fn memory_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}

@@ -1,0 +1,69 @@
+//! Bodies at hand: what was just committed and is about to be read again, bounded in bytes.
+//!
+//! It is a cache beside the log, which has every body; losing it loses nothing.
+
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use ensue_engine::record::Digest;
+use lru::LruCache;
+
+/// The plain bytes of bodies, the least recently used of which go first.
+#[derive(Debug)]
+pub struct BodyCache {
+    state: Mutex<State>,
+    bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    bodies: LruCache<Digest, Bytes>,
+    bytes: usize,
+}
+
+impl BodyCache {
+    /// Makes a cache of at most `bytes_max` bytes.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { state: Mutex::new(State { bodies: LruCache::unbounded(), bytes: 0 }), bytes_max }
+    }
+
+    /// Keeps a body for a while.
+    pub fn put(&self, digest: Digest, plain: Bytes) {
+        if plain.len() > self.bytes_max {
+            return;
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.bytes += plain.len();
+        if let Some(old) = state.bodies.put(digest, plain) {
+            state.bytes -= old.len();
+        }
+        while state.bytes > self.bytes_max {
+            match state.bodies.pop_lru() {
+                Some((_, body)) => state.bytes -= body.len(),
+                None => break,
+            }
+        }
+    }
+
+    /// Gives a body; none where it is not at hand.
+    pub fn get(&self, digest: &Digest) -> Option<Bytes> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).bodies.get(digest).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_never_holds_more_bytes_than_it_may() {
+        let cache = BodyCache::new(100);
+        for n in 0..50_u8 {
+            cache.put(Digest::of(&[n]), Bytes::from(vec![n; 30]));
+        }
+        let held = (0..50_u8).filter(|n| cache.get(&Digest::of(&[*n])).is_some()).count();
+        assert_eq!(held, 3);
+        cache.put(Digest::of(b"large"), Bytes::from(vec![0; 101]));
+        assert!(cache.get(&Digest::of(b"large")).is_none());
+    }
+}

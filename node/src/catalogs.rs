@@ -1,0 +1,303 @@
+//! The built catalogs, by revision, and how the packs folder becomes the next one.
+//!
+//! Nothing runs from the folder that a pack was read from: its files are copied under their digest first, and a catalog is
+//! built from the copies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use ensue_engine::catalog::state::InstalledPacks;
+use ensue_engine::catalog::{Catalog, Catalogs};
+use ensue_engine::command::PackChange;
+use ensue_engine::ids::{Id, RuleId};
+use ensue_engine::names::{PackName, RuleRef};
+use ensue_engine::ports::{LogError, LogReader, ReadLimit};
+use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest, Position, Record};
+use ensue_packs::{Checked, Diagnostic, Manifest, PackSource};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::clock::Clock;
+
+/// The most catalogs that are kept built.
+const BUILT_MAX: usize = 32;
+
+/// Why a catalog cannot be built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CatalogError {
+    /// The copy of a pack is not what was installed.
+    #[error("the copy of pack `{pack}` cannot be used: {why}; put the data directory's `packs` folder back from a backup")]
+    Copy {
+        /// The pack.
+        pack: PackName,
+        /// Why.
+        why: String,
+    },
+    /// The manifest of a pack is not in the log.
+    #[error("the manifest of pack `{pack}` cannot be read: {why}")]
+    Manifest {
+        /// The pack.
+        pack: PackName,
+        /// Why.
+        why: String,
+    },
+    /// The packs do not fit together.
+    #[error("the catalog cannot be built: {0}")]
+    Build(String),
+}
+
+/// The catalogs of a node.
+pub struct NodeCatalogs {
+    /// The data directory's folder of copies.
+    copies: PathBuf,
+    current: ArcSwap<Catalog>,
+    built: RwLock<BTreeMap<CatalogRevision, Arc<Catalog>>>,
+    installed: Mutex<InstalledPacks>,
+    reader: Mutex<Box<dyn LogReader>>,
+    findings: ArcSwap<BTreeMap<PackName, Vec<Diagnostic>>>,
+}
+
+/// What the packs folder and the library make of the catalog.
+pub struct Proposal {
+    /// The revision that the changes were made for.
+    pub base: CatalogRevision,
+    /// The changes; nothing where the folder is what is installed.
+    pub changes: Vec<PackChange>,
+}
+
+impl NodeCatalogs {
+    /// Begins with what the state says is installed, and builds the catalog of now.
+    pub fn open(copies: PathBuf, installed: InstalledPacks, reader: Box<dyn LogReader>) -> Result<Self, CatalogError> {
+        let revision = installed.revision();
+        let catalogs = Self {
+            copies,
+            current: ArcSwap::default(),
+            built: RwLock::default(),
+            installed: Mutex::new(installed),
+            reader: Mutex::new(reader),
+            findings: ArcSwap::default(),
+        };
+        let current = catalogs.build(revision)?;
+        catalogs.keep(current.clone());
+        catalogs.current.store(current);
+        Ok(catalogs)
+    }
+
+    /// Gives the catalog that new events are judged by.
+    pub fn current(&self) -> Arc<Catalog> {
+        self.current.load_full()
+    }
+
+    /// Gives what is wrong, or worth knowing, about the packs of the folder.
+    pub fn findings(&self) -> Arc<BTreeMap<PackName, Vec<Diagnostic>>> {
+        self.findings.load_full()
+    }
+
+    /// Gives the folder that holds the files of a pack.
+    pub fn folder(&self, digest: &Digest) -> PathBuf {
+        self.copies.join(digest.to_string())
+    }
+
+    /// Takes note of a committed record: a pack that came or went.
+    pub fn note(&self, records: &[Record]) {
+        let mut revision = None;
+        let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in records {
+            if matches!(record.fact, ensue_engine::fact::Fact::PackInstalled(_) | ensue_engine::fact::Fact::PackRemoved(_)) {
+                installed.note(record);
+                revision = Some(installed.revision());
+            }
+        }
+        drop(installed);
+        if let Some(catalog) = revision.and_then(|revision| self.at(revision)) {
+            self.current.store(catalog);
+        }
+    }
+
+    /// Makes the changes that bring the catalog to what the library and the folder hold, copies what is new, and builds the
+    /// catalog that results, ready for the moment of the commit. A pack with errors is not taken: its last good version stays.
+    pub fn propose(&self, checked: Checked, broken: &BTreeSet<PackName>, clock: &dyn Clock) -> Result<Proposal, CatalogError> {
+        let now = self.current();
+        let base = now.revision();
+        let mut next: BTreeMap<PackName, (PackSource, Manifest)> = BTreeMap::new();
+        let mut changes = Vec::new();
+        for pack in checked.good {
+            let manifest = pack.manifest(|rule| rule_id(&now, rule, clock));
+            let installed = now.packs().get(&pack.name);
+            let is_same = installed.is_some_and(|installed| installed.digest == pack.digest && *installed.config == manifest.config);
+            if !is_same {
+                pack.source.write_copy(&self.copies).map_err(|error| CatalogError::Copy { pack: pack.name.clone(), why: error.to_string() })?;
+                changes.push(PackChange::Install {
+                    name: pack.name.clone(),
+                    version: pack.version,
+                    digest: pack.digest,
+                    manifest: Body::json(manifest_json(&manifest)),
+                });
+            }
+            next.insert(pack.name, (pack.source, manifest));
+        }
+        for (name, pack) in now.packs() {
+            if next.contains_key(name) {
+                continue;
+            }
+            if broken.contains(name) {
+                let source = self.copy_of(name, &pack.digest)?;
+                let rules = now.rules().values().filter(|rule| rule.name.pack() == *name).map(|rule| (rule.name.clone(), rule.id)).collect();
+                next.insert(name.clone(), (source, Manifest { rules, config: (*pack.config).clone() }));
+            } else {
+                changes.push(PackChange::Remove { name: name.clone() });
+            }
+        }
+        if !changes.is_empty() {
+            let packs: Vec<(PackSource, Manifest)> = next.into_values().collect();
+            let catalog = ensue_packs::build(base.next(), &packs).map_err(|error| CatalogError::Build(error.to_string()))?;
+            self.keep(Arc::new(catalog));
+        }
+        Ok(Proposal { base, changes })
+    }
+
+    /// Keeps what was found in the packs folder.
+    pub fn set_findings(&self, findings: BTreeMap<PackName, Vec<Diagnostic>>) {
+        self.findings.store(Arc::new(findings));
+    }
+
+    fn keep(&self, catalog: Arc<Catalog>) {
+        let mut built = self.built.write().unwrap_or_else(PoisonError::into_inner);
+        built.insert(catalog.revision(), catalog);
+        while built.len() > BUILT_MAX {
+            built.pop_first();
+        }
+    }
+
+    fn build(&self, revision: CatalogRevision) -> Result<Arc<Catalog>, CatalogError> {
+        let packs: Vec<(PackName, Digest, BodyHandle)> = {
+            let installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
+            installed.at(revision).into_iter().map(|(name, pack)| (name.clone(), pack.digest, pack.manifest)).collect()
+        };
+        let mut sources = Vec::with_capacity(packs.len());
+        for (name, digest, manifest) in packs {
+            let manifest = self.manifest(&name, manifest)?;
+            sources.push((self.copy_of(&name, &digest)?, manifest));
+        }
+        let catalog = ensue_packs::build(revision, &sources).map_err(|error| CatalogError::Build(error.to_string()))?;
+        Ok(Arc::new(catalog))
+    }
+
+    fn copy_of(&self, pack: &PackName, digest: &Digest) -> Result<PackSource, CatalogError> {
+        PackSource::read_copy(&self.copies, *digest).map_err(|error| CatalogError::Copy { pack: pack.clone(), why: error.to_string() })
+    }
+
+    fn manifest(&self, pack: &PackName, handle: BodyHandle) -> Result<Manifest, CatalogError> {
+        let failed = |why: String| CatalogError::Manifest { pack: pack.clone(), why };
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let plain = body_at(&**reader, handle.at).map_err(|error| failed(error.to_string()))?;
+        let plain = plain.ok_or_else(|| failed("it was erased".to_owned()))?;
+        serde_json::from_slice(&plain).map_err(|error| failed(error.to_string()))
+    }
+}
+
+impl Catalogs for NodeCatalogs {
+    /// Gives a catalog, built again where it is not at hand: the definitions are kept as long as events they judged.
+    fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
+        if let Some(catalog) = self.built.read().unwrap_or_else(PoisonError::into_inner).get(&revision) {
+            return Some(catalog.clone());
+        }
+        match self.build(revision) {
+            Ok(catalog) => {
+                self.keep(catalog.clone());
+                Some(catalog)
+            }
+            Err(error) => {
+                tracing::error!(%revision, %error, "an older catalog cannot be built");
+                None
+            }
+        }
+    }
+}
+
+/// A rule keeps its id as long as it is there; a new one, also one that was deleted and comes again, gets another.
+fn rule_id(now: &Catalog, name: &RuleRef, clock: &dyn Clock) -> RuleId {
+    now.rules().get(name).map_or_else(
+        || {
+            let moment = clock.moment();
+            RuleId(Id::root(moment.time, moment.entropy))
+        },
+        |rule| rule.id,
+    )
+}
+
+fn manifest_json(manifest: &Manifest) -> Vec<u8> {
+    serde_json::to_vec(manifest).expect("a manifest holds only names, ids and JSON, which always have a JSON form")
+}
+
+/// Reads the plain bytes of the body of the record at a position; none where there is none.
+pub fn body_at(reader: &dyn LogReader, at: Position) -> Result<Option<Bytes>, LogError> {
+    let before = Position(at.0.saturating_sub(1));
+    let record = reader.read(before, ReadLimit { records: 1, ..ReadLimit::default() })?.into_iter().next();
+    match record.filter(|record| record.position == at).and_then(|record| record.body) {
+        Some(body) => plain(&body),
+        None => Ok(None),
+    }
+}
+
+/// Gives the plain bytes of a body as it is kept; none where they were erased.
+pub fn plain(body: &Body) -> Result<Option<Bytes>, LogError> {
+    ensue_store::encode::plain(body).map_err(|error| LogError::Store(error.to_string()))
+}
+
+/// What the library and the packs folder hold.
+pub struct FoundPacks {
+    /// The packs that can be installed, and what there is to tell.
+    pub checked: Checked,
+    /// The packs that stand there and cannot be installed as they are.
+    pub broken: BTreeSet<PackName>,
+    /// What is wrong, or worth knowing, by pack.
+    pub findings: BTreeMap<PackName, Vec<Diagnostic>>,
+    /// What cannot even be read, for people.
+    pub unreadable: Vec<String>,
+}
+
+/// Reads and checks the library and the packs folder together.
+pub fn find_packs(folder: &Path, config: &BTreeMap<PackName, Value>) -> FoundPacks {
+    let mut sources = ensue_packs::library();
+    let mut unreadable = Vec::new();
+    if folder.exists() {
+        match PackSource::read_all(folder) {
+            Ok(read) => {
+                for source in read {
+                    match source {
+                        Ok(source) => sources.push(source),
+                        Err(error) => unreadable.push(error.to_string()),
+                    }
+                }
+            }
+            Err(error) => unreadable.push(error.to_string()),
+        }
+    }
+    let checked = ensue_packs::check(&sources, config);
+    let mut findings: BTreeMap<PackName, Vec<Diagnostic>> = BTreeMap::new();
+    let mut broken: BTreeSet<PackName> = folder_names(folder);
+    for source in &sources {
+        let Some(name) = Path::new(&source.origin).file_name().and_then(|name| name.to_str()?.parse::<PackName>().ok()) else { continue };
+        let of_pack = checked.diagnostics.iter().filter(|one| Path::new(&one.file).starts_with(&source.origin));
+        let list: Vec<Diagnostic> = of_pack.cloned().collect();
+        if !list.is_empty() {
+            findings.entry(name.clone()).or_default().extend(list);
+        }
+        broken.insert(name);
+    }
+    for good in &checked.good {
+        broken.remove(&good.name);
+    }
+    FoundPacks { checked, broken, findings, unreadable }
+}
+
+/// The names of the folder's folders: a pack that cannot be read today is broken, not gone.
+fn folder_names(folder: &Path) -> BTreeSet<PackName> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}

@@ -1,0 +1,121 @@
+//! The node's clock: the wall time at the start plus the monotonic clock, slewed towards the wall clock.
+//!
+//! It decides nothing by time. Order is the position; time is what a record says and what a person reads.
+
+use std::sync::Mutex;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use ensue_engine::command::Moment;
+use ensue_engine::time::Timestamp;
+
+/// How far the wall clock may be off before it counts as a step, in microseconds.
+pub const STEP_MICROS: i64 = 60_000_000;
+/// The most that one tick slews the clock, in microseconds: 500 in a second is what NTP daemons do.
+const SLEW_MICROS: i64 = 500;
+
+/// What tells the time, and draws the random bits of ids.
+pub trait Clock: Send + Sync {
+    /// Gives the node's time.
+    fn now(&self) -> Timestamp;
+    /// Brings the node's time nearer to the wall clock; called about once a second. Gives the step where the wall clock has moved
+    /// away by more than [`STEP_MICROS`]: the node's time is the wall clock's from then on.
+    fn tick(&self) -> Option<ClockStep>;
+    /// Gives random bits.
+    fn entropy(&self) -> u128;
+
+    /// Gives what enters the core with a command.
+    fn moment(&self) -> Moment {
+        Moment { time: self.now(), entropy: self.entropy() }
+    }
+}
+
+/// A step of the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStep {
+    /// What the node's clock said.
+    pub from: Timestamp,
+    /// What the wall clock said.
+    pub to: Timestamp,
+}
+
+/// The machine's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    started: Instant,
+    /// The wall time at `started`, in microseconds, as slewed so far.
+    origin: Mutex<i64>,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self { started: Instant::now(), origin: Mutex::new(wall_micros()) }
+    }
+}
+
+impl SystemClock {
+    fn elapsed_micros(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let origin = *self.origin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Timestamp::from_micros(origin.saturating_add(self.elapsed_micros()))
+    }
+
+    fn tick(&self) -> Option<ClockStep> {
+        let wall = wall_micros();
+        let mut origin = self.origin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        slew(&mut origin, self.elapsed_micros(), wall)
+    }
+
+    fn entropy(&self) -> u128 {
+        let mut bytes = [0; 16];
+        // Without randomness no id would be safe to give: there is nothing better than to stop.
+        getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+        u128::from_le_bytes(bytes)
+    }
+}
+
+fn wall_micros() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn slew(origin: &mut i64, elapsed: i64, wall: i64) -> Option<ClockStep> {
+    let now = origin.saturating_add(elapsed);
+    let off = wall.saturating_sub(now);
+    if off.abs() > STEP_MICROS {
+        *origin = wall.saturating_sub(elapsed);
+        return Some(ClockStep { from: Timestamp::from_micros(now), to: Timestamp::from_micros(wall) });
+    }
+    *origin = origin.saturating_add(off.clamp(-SLEW_MICROS, SLEW_MICROS));
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: i64 = 1_774_699_200_000_000;
+
+    #[test]
+    fn a_clock_that_is_a_little_off_is_slewed_and_not_stepped() {
+        let mut origin = START;
+        assert_eq!(slew(&mut origin, 1_000_000, START + 1_000_000 + 30_000_000), None);
+        assert_eq!(origin, START + SLEW_MICROS);
+        assert_eq!(slew(&mut origin, 2_000_000, START), None);
+        assert_eq!(origin, START);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_by_more_than_a_minute_is_a_step_and_is_followed() {
+        let mut origin = START;
+        let wall = START + 1_000_000 + STEP_MICROS + 1;
+        let step = slew(&mut origin, 1_000_000, wall).expect("a step");
+        assert_eq!((step.from.micros(), step.to.micros()), (START + 1_000_000, wall));
+        assert_eq!(slew(&mut origin, 2_000_000, wall + 1_000_000), None);
+        assert_eq!(origin + 2_000_000, wall + 1_000_000);
+    }
+}

@@ -1,0 +1,258 @@
+//! What the operator sets: `ensue.yaml`, then `ENSUE_…`, then flags, the later over the earlier.
+//!
+//! It reads the file and the environment it is given; what the values do is the wiring's.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::names::PackName;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+/// The most bytes of the file.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// How much space must be free before anything more is taken in, where the operator says nothing: 256 MiB.
+const MIN_FREE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// The address under which the node is known, for links; none means the one it listens on.
+    pub url: Option<String>,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The folder of packs.
+    pub packs: PathBuf,
+    /// The file of the master key; none means the state folder's.
+    pub master_key: Option<PathBuf>,
+    /// The base of the state folder; none means what `XDG_STATE_HOME` and `HOME` say.
+    pub state_base: Option<PathBuf>,
+    /// How many attempts run at once; none means four a core.
+    pub workers: Option<u32>,
+    /// How much space must be free before anything more is taken in, in bytes.
+    pub min_free_bytes: u64,
+    /// Where the `http` runner may connect beyond the public internet.
+    pub egress_allow: Vec<String>,
+    /// What the operator sets for packs.
+    pub pack_settings: BTreeMap<PackName, PackSettings>,
+    /// The token that lets an admin in from the very first start on, where it is given from outside.
+    pub admin_token: AdminToken,
+    /// The environment's `ENSUE_KEY_<PACK>_<NAME>_FILE`, by variable.
+    pub key_files: BTreeMap<String, PathBuf>,
+}
+
+/// Where the first admin's token comes from.
+#[derive(Clone, Default)]
+pub enum AdminToken {
+    /// It is made, and shown once.
+    #[default]
+    Made,
+    /// It is given.
+    Given(ensue_engine::ports::Secret),
+}
+
+impl std::fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Made => "Made",
+            Self::Given(_) => "Given",
+        })
+    }
+}
+
+/// What the operator sets for a pack.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackSettings {
+    /// Its configuration, over the defaults of its author.
+    #[serde(default)]
+    pub config: Map<String, Value>,
+    /// Its keys, by name.
+    #[serde(default)]
+    pub keys: BTreeMap<String, KeySource>,
+}
+
+/// Where a key's value is read from at the start.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySource {
+    /// A file that holds the value; one newline at its end does not count.
+    pub file: PathBuf,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{} cannot be read: {why}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The file is not what it should be.
+    #[error("{}: {why}", .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        why: String,
+    },
+    /// A variable is not what it should be.
+    #[error("{name} is `{value}`, which is not {expected}")]
+    Variable {
+        /// The variable.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+impl Explain for ConfigError {
+    fn slug(&self) -> &'static str {
+        "config-invalid"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Malformed
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unreadable { .. } => Some("name the file with --config, or leave it out for the defaults".into()),
+            Self::Malformed { .. } => Some("the settings are listed in docs/reference/ensue-yaml.md".into()),
+            Self::Variable { .. } => None,
+        }
+    }
+}
+
+/// `ensue.yaml`, as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    listen: Option<SocketAddr>,
+    url: Option<String>,
+    data: Option<PathBuf>,
+    packs_dir: Option<PathBuf>,
+    workers: Option<u32>,
+    min_free: Option<u64>,
+    egress: Option<Egress>,
+    #[serde(default)]
+    packs: BTreeMap<PackName, PackSettings>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Egress {
+    #[serde(default)]
+    allow: Vec<String>,
+}
+
+impl Config {
+    /// The settings where nobody says anything, with the data in `data`.
+    pub fn new(data: PathBuf) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 3678)),
+            url: None,
+            data,
+            packs: PathBuf::from("packs"),
+            master_key: None,
+            state_base: None,
+            workers: None,
+            min_free_bytes: MIN_FREE_BYTES,
+            egress_allow: Vec::new(),
+            pack_settings: BTreeMap::new(),
+            admin_token: AdminToken::Made,
+            key_files: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the settings: the file, where there is one, then the variables over it. Paths in the file are meant from its folder.
+    pub fn read(file: Option<&Path>, variables: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut config = Self::new(PathBuf::from("ensue-data"));
+        if let Some(path) = file {
+            config.take_file(path)?;
+        }
+        for (name, value) in variables {
+            config.take_variable(&name, &value)?;
+        }
+        Ok(config)
+    }
+
+    fn take_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let unreadable = |why: String| ConfigError::Unreadable { path: path.to_owned(), why };
+        let size = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
+        if size > FILE_BYTES_MAX {
+            return Err(unreadable(format!("it has {size} bytes, {FILE_BYTES_MAX} is the most")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+        let written: Written = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            Written::default()
+        } else {
+            let options = serde_saphyr::options! { strict_booleans: true };
+            serde_saphyr::from_str_with_options(&text, options)
+                .map_err(|error| ConfigError::Malformed { path: path.to_owned(), why: error.to_string() })?
+        };
+        let base = path.parent().unwrap_or(Path::new(""));
+        self.listen = written.listen.unwrap_or(self.listen);
+        self.url = written.url.or(self.url.take());
+        self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
+        self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
+        self.workers = written.workers.or(self.workers);
+        self.min_free_bytes = written.min_free.unwrap_or(self.min_free_bytes);
+        self.egress_allow = written.egress.unwrap_or_default().allow;
+        self.pack_settings = written.packs;
+        for source in self.pack_settings.values_mut().flat_map(|settings| settings.keys.values_mut()) {
+            source.file = base.join(&source.file);
+        }
+        Ok(())
+    }
+
+    fn take_variable(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        let wrong = |expected: &'static str| ConfigError::Variable { name: name.to_owned(), value: value.to_owned(), expected };
+        match name {
+            "ENSUE_LISTEN" => self.listen = value.parse().map_err(|_| wrong("an address like 127.0.0.1:3678"))?,
+            "ENSUE_URL" => self.url = Some(value.to_owned()),
+            "ENSUE_DATA" => self.data = PathBuf::from(value),
+            "ENSUE_PACKS_DIR" => self.packs = PathBuf::from(value),
+            "ENSUE_WORKERS" => self.workers = Some(value.parse().map_err(|_| wrong("a whole number"))?),
+            "ENSUE_MIN_FREE" => self.min_free_bytes = value.parse().map_err(|_| wrong("a number of bytes"))?,
+            "ENSUE_EGRESS_ALLOW" => self.egress_allow = value.split(',').map(|one| one.trim().to_owned()).collect(),
+            "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(PathBuf::from(value)),
+            "ENSUE_ADMIN_TOKEN" => self.admin_token = AdminToken::Given(ensue_engine::ports::Secret::new(value.as_bytes().to_vec())),
+            "ENSUE_ADMIN_TOKEN_FILE" => {
+                let path = PathBuf::from(value);
+                let secret = read_secret(&path)?;
+                self.admin_token = AdminToken::Given(secret);
+            }
+            _ if name.starts_with("ENSUE_KEY_") && name.ends_with("_FILE") => {
+                self.key_files.insert(name.to_owned(), PathBuf::from(value));
+            }
+            // The others are the command line's own (ENSUE_SERVER, ENSUE_TOKEN) or nobody's.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Reads a secret from a file; one newline at its end does not count.
+pub fn read_secret(path: &Path) -> Result<ensue_engine::ports::Secret, ConfigError> {
+    let mut bytes =
+        std::fs::read(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), why: error.to_string() })?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    Ok(ensue_engine::ports::Secret::new(bytes))
+}

@@ -1,0 +1,265 @@
+//! The edge where events come in: deliveries, callers' events and what executions emit are checked against their trigger and
+//! judged by the rules, on the thread they come in on.
+//!
+//! Whether they are recorded is the sequencer's; here is only what can be said without the state.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ensue_api::ports::{Declined, GivenEvent, HookRefusal, Observe, SecretState, Webhooks};
+use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Source, Verify};
+use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery};
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::{EventId, Id, LogId, Role};
+use ensue_engine::names::{SensorRef, TriggerRef};
+use ensue_engine::ports::{HookRequest, Secret};
+use ensue_engine::record::{Body, Digest};
+use ensue_engine::rules::judge::{EventView, judge};
+use ensue_engine::time::Timestamp;
+use ensue_executor::ports::{self as executor, Emission, EmissionError};
+use ensue_expression::{Document, JsonError};
+use ensue_sensors::signatures::{KEY_BYTES_MIN, SignatureRefusal};
+use ensue_sensors::webhook::{self, Emitted, Outgoing, Stage};
+use thiserror::Error;
+
+use crate::catalogs::NodeCatalogs;
+use crate::clock::Clock;
+use crate::keys::KeyRing;
+
+/// Why something that came in is no event.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EdgeRefusal {
+    /// There is no such hook.
+    #[error("there is no hook `{0}`")]
+    NoHook(SensorRef),
+    /// The payload is not JSON.
+    #[error("the payload is not JSON: {0}")]
+    NotJson(JsonError),
+    /// There is no such trigger, or the payload does not fit it.
+    #[error(transparent)]
+    NoEvent(#[from] EmissionError),
+    /// The hook's key cannot be opened.
+    #[error("the hook `{sensor}` takes nothing: {why}")]
+    KeyUnusable {
+        /// The sensor.
+        sensor: SensorRef,
+        /// Why.
+        why: String,
+    },
+    /// The hook cannot sign.
+    #[error("a delivery at `{sensor}` cannot be signed: {why}")]
+    CannotSign {
+        /// The sensor.
+        sensor: SensorRef,
+        /// Why.
+        why: SignatureRefusal,
+    },
+}
+
+impl Explain for EdgeRefusal {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::NoHook(_) => "hook-not-found",
+            Self::NotJson(_) => "body-not-json",
+            Self::NoEvent(EmissionError::NoTrigger(_)) => "trigger-not-found",
+            Self::NoEvent(_) => "payload-invalid",
+            Self::KeyUnusable { .. } | Self::CannotSign { .. } => "hook-unusable",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::NoHook(_) => Fault::Missing,
+            Self::NoEvent(_) => Fault::Invalid,
+            Self::NotJson(_) => Fault::Malformed,
+            Self::KeyUnusable { .. } | Self::CannotSign { .. } => Fault::Unavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoHook(_) => "list the hooks with `ensue hooks`".into(),
+            Self::NotJson(_) => "send one JSON value in UTF-8, at most 128 levels deep, no key twice in one object".into(),
+            Self::NoEvent(EmissionError::Misfit { trigger, .. }) => format!("see what it takes with `ensue triggers show {trigger}`"),
+            Self::NoEvent(_) => "list the triggers with `ensue triggers list`".into(),
+            Self::KeyUnusable { .. } | Self::CannotSign { .. } => {
+                format!("set the hook's key, {KEY_BYTES_MIN} bytes or more, with `ensue keys set`; `ensue hooks` names it")
+            }
+        })
+    }
+}
+
+/// What makes events of what comes in.
+pub struct Edge {
+    /// The log the events are for.
+    pub log: LogId,
+    /// The catalogs they are judged by.
+    pub catalogs: Arc<NodeCatalogs>,
+    /// The keys that deliveries are verified with.
+    pub keys: Arc<KeyRing>,
+    /// The time they are received at.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// An event before it is judged.
+struct Observed {
+    id: EventId,
+    trigger: TriggerRef,
+    source: String,
+    sensor: Option<SensorRef>,
+    occurred_at: Timestamp,
+    payload: Document,
+    dedupe: Option<Dedupe>,
+}
+
+impl Edge {
+    fn fresh(&self) -> (EventId, Timestamp) {
+        let moment = self.clock.moment();
+        (EventId(Id::root(moment.time, moment.entropy)), moment.time)
+    }
+
+    fn key_of(&self, sensor: &Sensor, verify: &Verify) -> Result<Option<Arc<Secret>>, EdgeRefusal> {
+        let Some(key) = verify.key() else { return Ok(None) };
+        self.keys.open(key).map_err(|error| EdgeRefusal::KeyUnusable { sensor: sensor.name.clone(), why: error.to_string() })
+    }
+
+    fn delivered(&self, catalog: &Catalog, sensor: &Sensor, request: &HookRequest, emitted: Emitted) -> Result<ObservedEvent, EdgeRefusal> {
+        let (id, now) = self.fresh();
+        let dedupe = emitted.dedupe.map(|key| Dedupe {
+            key: DedupeKey { scope: format!("sensor/{}/{}", sensor.name, emitted.trigger), hash: Digest::of(key.as_bytes()) },
+            content: Digest::of(&request.body),
+            conflict: Conflict::IsRepeat,
+        });
+        let observed = Observed {
+            id,
+            trigger: emitted.trigger,
+            source: sensor.name.to_string(),
+            sensor: Some(sensor.name.clone()),
+            occurred_at: now,
+            payload: emitted.payload,
+            dedupe,
+        };
+        Ok(judged(catalog, observed)?)
+    }
+}
+
+/// Checks a payload against its trigger and lets the rules judge it.
+fn judged(catalog: &Catalog, observed: Observed) -> Result<ObservedEvent, EmissionError> {
+    let Some(trigger) = catalog.triggers().get(&observed.trigger) else { return Err(EmissionError::NoTrigger(observed.trigger)) };
+    let misfits = trigger.payload.misfits(observed.payload.root(), Extra::Allowed);
+    if !misfits.is_empty() {
+        return Err(EmissionError::Misfit { trigger: observed.trigger, misfits });
+    }
+    let view = EventView {
+        id: observed.id,
+        trigger: &observed.trigger,
+        source: &observed.source,
+        time: observed.occurred_at,
+        payload: &observed.payload,
+    };
+    let judgement = Arc::new(judge(catalog, &view));
+    Ok(ObservedEvent {
+        id: observed.id,
+        trigger: observed.trigger,
+        source: observed.source,
+        sensor: observed.sensor,
+        occurred_at: observed.occurred_at,
+        body: Body::json(observed.payload.bytes().clone()),
+        payload: observed.payload,
+        dedupe: observed.dedupe,
+        judgement,
+    })
+}
+
+fn declined(refusal: EdgeRefusal) -> Declined {
+    let misfits: Vec<Misfit> =
+        if let EdgeRefusal::NoEvent(EmissionError::Misfit { misfits, .. }) = &refusal { misfits.clone() } else { Vec::new() };
+    Declined::from(refusal).with_misfits(misfits)
+}
+
+impl Webhooks for Edge {
+    fn receive(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, HookRefusal> {
+        let catalog = self.catalogs.current();
+        let Some(sensor) = catalog.sensors().get(&request.sensor) else {
+            return Err(declined(EdgeRefusal::NoHook(request.sensor)).into());
+        };
+        let Source::Webhook { verify } = &sensor.source;
+        let key = self.key_of(sensor, verify).map_err(declined)?;
+        // Only who proved who they are may have something kept: else anybody could fill the log.
+        let kept = |trigger: Option<TriggerRef>, reason: String| {
+            (*verify != Verify::None).then(|| {
+                let body = Body::raw(request.body.clone());
+                Box::new(RefusedDelivery { sensor: sensor.name.clone(), trigger, reason, body })
+            })
+        };
+        let emitted = webhook::receive(sensor, &request, key.as_deref()).map_err(|refusal| {
+            let keep = match refusal.stage() {
+                Stage::Content => kept(refusal.trigger().cloned(), refusal.to_string()),
+                Stage::Proof => None,
+            };
+            HookRefusal { declined: refusal.into(), keep }
+        })?;
+        let mut events = Vec::with_capacity(emitted.len());
+        for one in emitted {
+            let trigger = one.trigger.clone();
+            match self.delivered(&catalog, sensor, &request, one) {
+                Ok(event) => events.push(event),
+                Err(refusal) => {
+                    let keep = kept(Some(trigger), refusal.to_string());
+                    return Err(HookRefusal { declined: declined(refusal), keep });
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    fn sign(&self, sensor: &SensorRef, event: &str, delivery: &str, body: Bytes) -> Result<HookRequest, Declined> {
+        let catalog = self.catalogs.current();
+        let sensor = catalog.sensors().get(sensor).ok_or_else(|| declined(EdgeRefusal::NoHook(sensor.clone())))?;
+        let Source::Webhook { verify } = &sensor.source;
+        let key = self.key_of(sensor, verify).map_err(declined)?;
+        webhook::compose(sensor, Outgoing { event, delivery, body }, key.as_deref())
+            .map_err(|why| declined(EdgeRefusal::CannotSign { sensor: sensor.name.clone(), why }))
+    }
+
+    fn secret(&self, sensor: &SensorRef) -> SecretState {
+        let catalog = self.catalogs.current();
+        let Some(sensor) = catalog.sensors().get(sensor) else { return SecretState::Missing };
+        let Source::Webhook { verify } = &sensor.source;
+        match self.key_of(sensor, verify) {
+            Ok(None) if *verify == Verify::None => SecretState::NotNeeded,
+            Ok(None) => SecretState::Missing,
+            Ok(Some(key)) if key.reveal().len() < KEY_BYTES_MIN => SecretState::Unusable,
+            Ok(Some(_)) => SecretState::Set,
+            Err(_) => SecretState::Unusable,
+        }
+    }
+}
+
+impl Observe for Edge {
+    fn observe(&self, given: GivenEvent) -> Result<ObservedEvent, Declined> {
+        let payload = Document::parse(given.payload).map_err(|why| declined(EdgeRefusal::NotJson(why)))?;
+        let (id, now) = self.fresh();
+        let observed =
+            Observed { id, trigger: given.trigger, source: given.source, sensor: None, occurred_at: now, payload, dedupe: given.dedupe };
+        judged(&self.catalogs.current(), observed).map_err(|refusal| declined(refusal.into()))
+    }
+}
+
+impl executor::Observe for Edge {
+    /// Emits by the catalog of now: the rules in force decide, whatever catalog the execution began with.
+    fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
+        let id = Id::derived(self.log, emission.execution.0, Role::Emit(emission.index));
+        let observed = Observed {
+            id: EventId(id),
+            trigger: emission.trigger,
+            source: format!("execution/{}", emission.execution),
+            sensor: None,
+            occurred_at: self.clock.now(),
+            payload: emission.payload,
+            dedupe: None,
+        };
+        judged(&self.catalogs.current(), observed)
+    }
+}

@@ -1,0 +1,117 @@
+//! What is done in the background because it reads the whole log: verifying it, and building the read models anew.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ensue_api::ports::{Job, JobKind, JobState, LogAccess};
+use ensue_engine::ids::LogId;
+use ensue_engine::record::{Head, Position};
+use ensue_store::sqlite::views::SqliteViews;
+use ensue_store::verify::verify;
+
+use crate::clock::Clock;
+use crate::log_access::LogReaders;
+use crate::views::{Rebuilt, build};
+
+/// The newest job of each kind.
+pub struct Jobs {
+    log: LogId,
+    readers: Arc<LogReaders>,
+    clock: Arc<dyn Clock>,
+    views: PathBuf,
+    rebuilt: Rebuilt,
+    newest: Mutex<BTreeMap<JobKind, Job>>,
+}
+
+impl Jobs {
+    /// Makes the place for jobs; nothing is begun. `views` is the file of the live read models.
+    pub fn new(log: LogId, readers: Arc<LogReaders>, clock: Arc<dyn Clock>, views: PathBuf, rebuilt: Rebuilt) -> Arc<Self> {
+        Arc::new(Self { log, readers, clock, views, rebuilt, newest: Mutex::default() })
+    }
+
+    /// Gives the newest job of a kind.
+    pub fn job(&self, kind: JobKind) -> Option<Job> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned()
+    }
+
+    /// Begins a job, or gives the one of its kind that is under way. `seen` is the head as it was last seen outside the data
+    /// directory.
+    pub fn begin(self: &Arc<Self>, kind: JobKind, seen: Option<Head>) -> std::io::Result<Job> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(job) = newest.get(&kind).filter(|job| job.state == JobState::Running) {
+            return Ok(job.clone());
+        }
+        let job = Job { kind, began_at: self.clock.now(), position: Position(0), state: JobState::Running };
+        newest.insert(kind, job.clone());
+        drop(newest);
+        let jobs = self.clone();
+        std::thread::Builder::new().name(name_of(kind).to_owned()).spawn(move || match kind {
+            JobKind::LogVerify => jobs.run_verify(seen),
+            JobKind::ViewsRebuild => jobs.run_rebuild(),
+        })?;
+        Ok(job)
+    }
+
+    fn run_verify(&self, seen: Option<Head>) {
+        let verified = self.readers.verified(seen, &mut |position| self.reached(JobKind::LogVerify, position));
+        self.ended(JobKind::LogVerify, verified.map(|head| head.position));
+    }
+
+    fn run_rebuild(self: &Arc<Self>) {
+        match self.rebuild() {
+            Ok(views) => {
+                let jobs = self.clone();
+                self.rebuilt.hand_over(views, Box::new(move |adopted| jobs.ended(JobKind::ViewsRebuild, adopted)));
+            }
+            Err(why) => self.ended(JobKind::ViewsRebuild, Err(why)),
+        }
+    }
+
+    fn rebuild(&self) -> Result<SqliteViews, String> {
+        let beside = self.views.with_extension("rebuilt.sqlite");
+        let mut views = SqliteViews::open(&beside, self.log).map_err(|error| error.to_string())?;
+        ensue_views::ViewStore::clear(&mut views).map_err(|error| error.to_string())?;
+        let head = self.readers.head().map_err(|error| error.to_string())?;
+        build(&mut views, &self.readers, head.position, &mut |position| self.reached(JobKind::ViewsRebuild, position))?;
+        Ok(views)
+    }
+
+    fn reached(&self, kind: JobKind, position: Position) {
+        if let Some(job) = self.newest.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&kind) {
+            job.position = position;
+        }
+    }
+
+    fn ended(&self, kind: JobKind, outcome: Result<Position, String>) {
+        let ended_at = self.clock.now();
+        if let Some(job) = self.newest.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&kind) {
+            job.state = match outcome {
+                Ok(position) => {
+                    job.position = position;
+                    JobState::Succeeded { ended_at }
+                }
+                Err(why) => JobState::Failed { ended_at, why },
+            };
+        }
+    }
+}
+
+fn name_of(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::LogVerify => "log-verify",
+        JobKind::ViewsRebuild => "views-rebuild",
+    }
+}
+
+impl LogReaders {
+    /// Walks the log from its beginning; gives its head, or where and how it is not what was written.
+    pub fn verified(&self, seen: Option<Head>, step: &mut dyn FnMut(Position)) -> Result<Head, String> {
+        let verified = self.with_reader(|reader| Ok(verify(reader, seen, step)));
+        match verified {
+            Ok(Ok(verified)) => Ok(verified.head),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The named secrets of a node: which version counts is the log's, the value is the vault's.
+//!
+//! A value is sealed in the vault first, under the next version; the record makes it the current one. What the vault holds
+//! beyond the log is an orphan of a set that was cut off, and is destroyed at the start.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use ensue_api::ports::{Declined, Keys, OnBehalf, SetKey};
+use ensue_engine::access::state::Access;
+use ensue_engine::command::{Ask, Command};
+use ensue_engine::fact::Fact;
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::{Committed, Secret, Vault, VaultError};
+use ensue_engine::record::Record;
+use ensue_executor::ports::KeyError;
+
+use crate::sequencer::SequencerHandle;
+
+/// The keys that count, and their values while they are in use.
+pub struct KeyRing {
+    vault: Arc<dyn Vault>,
+    versions: RwLock<BTreeMap<KeyRef, Versions>>,
+    /// Values that were opened: deliveries are verified thousands of times a second.
+    opened: RwLock<BTreeMap<(KeyRef, u32), Arc<Secret>>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Versions {
+    current: Option<u32>,
+    newest: u32,
+}
+
+impl KeyRing {
+    /// Begins with what the state says, and destroys the orphans of the vault.
+    pub fn open_vault(vault: Arc<dyn Vault>, access: &Access) -> Result<Self, VaultError> {
+        let versions: BTreeMap<KeyRef, Versions> = access
+            .keys()
+            .map(|(key, versions)| (key.clone(), Versions { current: versions.current, newest: versions.newest }))
+            .collect();
+        for (key, version) in vault.key_versions()? {
+            let is_current = versions.get(&key).is_some_and(|versions| versions.current == Some(version));
+            if !is_current {
+                vault.destroy_key(&key, version)?;
+            }
+        }
+        Ok(Self { vault, versions: RwLock::new(versions), opened: RwLock::default() })
+    }
+
+    /// Gives a key's current value; none where it is not set.
+    pub fn open(&self, key: &KeyRef) -> Result<Option<Arc<Secret>>, VaultError> {
+        let Some(version) = self.versions(key).current else { return Ok(None) };
+        let name = (key.clone(), version);
+        if let Some(secret) = self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&name) {
+            return Ok(Some(secret.clone()));
+        }
+        let Some(secret) = self.vault.open_key(key, version)? else {
+            return Err(VaultError::Integrity(key.to_string()));
+        };
+        let secret = Arc::new(secret);
+        self.opened.write().unwrap_or_else(PoisonError::into_inner).insert(name, secret.clone());
+        Ok(Some(secret))
+    }
+
+    /// Takes note of committed records: a key that was set or removed.
+    pub fn note(&self, records: &[Record]) {
+        for record in records {
+            match &record.fact {
+                Fact::KeySet(fact) => self.change(&fact.key, Versions { current: Some(fact.version), newest: fact.version }),
+                Fact::KeyRemoved(fact) => self.change(&fact.key, Versions { current: None, ..self.versions(&fact.key) }),
+                _ => {}
+            }
+        }
+    }
+
+    fn change(&self, key: &KeyRef, versions: Versions) {
+        self.versions.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), versions);
+        self.opened.write().unwrap_or_else(PoisonError::into_inner).retain(|(opened, _), _| opened != key);
+    }
+
+    fn versions(&self, key: &KeyRef) -> Versions {
+        self.versions.read().unwrap_or_else(PoisonError::into_inner).get(key).copied().unwrap_or_default()
+    }
+}
+
+impl ensue_executor::ports::Keys for KeyRing {
+    fn open(&self, key: &KeyRef) -> Result<Option<Secret>, KeyError> {
+        match self.open(key) {
+            Ok(secret) => Ok(secret.map(|secret| (*secret).clone())),
+            Err(error) => Err(KeyError { key: key.clone(), why: error.to_string() }),
+        }
+    }
+}
+
+/// What sets and removes keys.
+pub struct NodeKeys {
+    /// The keys.
+    pub ring: Arc<KeyRing>,
+    /// The way to the log.
+    pub sequencer: SequencerHandle,
+    /// One at a time: the next version is the one after the newest that is kept.
+    pub setting: Mutex<()>,
+}
+
+impl Keys for NodeKeys {
+    fn set(&self, key: &KeyRef, value: Secret, by: &OnBehalf) -> Result<SetKey, Declined> {
+        let _one_at_a_time = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.ring.versions(key);
+        let version = before.newest + 1;
+        self.ring.vault.put_key(key, version, &value)?;
+        let command =
+            Command { actor: by.actor.clone(), trace: by.trace.clone(), ask: Ask::SetKey { key: key.clone(), version } };
+        let committed = self.sequencer.ask(command)?;
+        if let Some(old) = before.current
+            && let Err(error) = self.ring.vault.destroy_key(key, old)
+        {
+            tracing::warn!(%key, %error, "the key's older value stays in the vault until the next start");
+        }
+        Ok(SetKey { version, committed })
+    }
+
+    fn remove(&self, key: &KeyRef, by: &OnBehalf) -> Result<Committed, Declined> {
+        let _one_at_a_time = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.ring.versions(key);
+        let command = Command { actor: by.actor.clone(), trace: by.trace.clone(), ask: Ask::RemoveKey { key: key.clone() } };
+        let committed = self.sequencer.ask(command)?;
+        if let Some(old) = before.current {
+            self.ring.vault.destroy_key(key, old)?;
+        }
+        Ok(committed)
+    }
+}

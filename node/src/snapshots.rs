@@ -1,0 +1,59 @@
+//! The shadow fold: a second state, folded beside the sequencer's, from which snapshots are saved.
+//!
+//! The sequencer never stops for it. That the shadow and the live state are equal is looked at when the node stops.
+
+use ensue_engine::engine::Engine;
+use ensue_engine::record::{Head, Position, Record};
+use crate::opening::Checkpoints;
+
+use crate::followers::Follow;
+use crate::opening::fold_in;
+
+/// After how many records a snapshot is saved.
+pub const SNAPSHOT_EVERY_RECORDS: u64 = 50_000;
+
+/// Folds the log beside the sequencer and saves its state from time to time.
+pub struct ShadowFold {
+    engine: Engine,
+    head: Head,
+    saved_at: Position,
+    checkpoints: Checkpoints,
+}
+
+impl ShadowFold {
+    /// Begins with the state that was folded at the start.
+    pub fn new(engine: Engine, head: Head, saved_at: Position, checkpoints: Checkpoints) -> Self {
+        Self { engine, head, saved_at, checkpoints }
+    }
+
+    /// Gives the state.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Saves the state where it is newer than the last that was saved.
+    pub fn save(&mut self) {
+        if self.head.position == self.saved_at {
+            return;
+        }
+        // A snapshot only makes the next start quicker: without it the log is folded from further back.
+        match self.checkpoints.save(self.head, &self.engine.save()) {
+            Ok(()) => self.saved_at = self.head.position,
+            Err(error) => tracing::warn!(%error, "a snapshot cannot be saved"),
+        }
+    }
+}
+
+impl Follow for ShadowFold {
+    fn position(&self) -> Position {
+        self.head.position
+    }
+
+    fn follow(&mut self, records: &[Record]) -> Result<(), String> {
+        self.head = fold_in(&mut self.engine, self.head, records).map_err(|error| error.to_string())?;
+        if self.head.position.0 - self.saved_at.0 >= SNAPSHOT_EVERY_RECORDS {
+            self.save();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! The named tokens of a node: that one counts is the log's, the hash of its secret is the vault's.
+//!
+//! What a holder may do is decided by the API's routes; here is only who holds what.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock, PoisonError};
+
+use ensue_api::ports::{Access, Declined, Holder, NewToken, OnBehalf, Tokens};
+use ensue_engine::access::state;
+use ensue_engine::command::{Ask, Command};
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{Id, TokenId};
+use ensue_engine::ports::{Committed, Secret, Vault, VaultError};
+use ensue_engine::record::Record;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+
+use crate::clock::Clock;
+use crate::sequencer::SequencerHandle;
+
+/// The random bytes of a token's secret.
+const SECRET_BYTES: usize = 32;
+/// The most bytes of a holder's name.
+const NAME_BYTES_MAX: usize = 64;
+/// The most roles of a token.
+const ROLES_MAX: usize = 16;
+
+/// Why a token is not made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TokenRefusal {
+    /// The name is not of the shape of one.
+    #[error("`{0}` is no name for a token: write 1 to {NAME_BYTES_MAX} of a-z, 0-9, `_`, `-` and `.`")]
+    Name(String),
+    /// There is no role, or too many, or one is not of the shape of one.
+    #[error("`{0}` are no roles for a token: give 1 to {ROLES_MAX}, each a name of a-z, 0-9 and `_`")]
+    Roles(String),
+}
+
+impl Explain for TokenRefusal {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Name(_) => "token-name-invalid",
+            Self::Roles(_) => "token-roles-invalid",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Name(_) | Self::Roles(_) => Fault::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Name(_) => Some("name the token after who holds it, for example `ana` or `ci.release`".to_owned()),
+            Self::Roles(_) => Some("the built-in roles are admin, operator, author and viewer".to_owned()),
+        }
+    }
+}
+
+/// The tokens that count.
+pub struct TokenTable {
+    vault: Arc<dyn Vault>,
+    tokens: RwLock<BTreeMap<TokenId, Entry>>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    hash: [u8; 32],
+    holder: Arc<Holder>,
+}
+
+impl TokenTable {
+    /// Begins with what the state says, and destroys the orphans of the vault.
+    pub fn open_vault(vault: Arc<dyn Vault>, access: &state::Access) -> Result<Self, VaultError> {
+        let mut hashes: BTreeMap<TokenId, [u8; 32]> = vault.tokens()?.into_iter().collect();
+        let mut tokens = BTreeMap::new();
+        for (id, token) in access.tokens() {
+            if let Some(hash) = hashes.remove(id) {
+                let holder = Arc::new(Holder { name: token.name.clone(), roles: token.roles.clone() });
+                tokens.insert(*id, Entry { hash, holder });
+            }
+        }
+        for orphan in hashes.into_keys() {
+            vault.destroy_token(orphan)?;
+        }
+        Ok(Self { vault, tokens: RwLock::new(tokens) })
+    }
+
+    /// Says whether there is no token at all: the very first start.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Takes note of committed records: a token that was added or revoked.
+    pub fn note(&self, records: &[Record]) {
+        for record in records {
+            match &record.fact {
+                Fact::TokenAdded(fact) => {
+                    let holder = Arc::new(Holder { name: fact.name.clone(), roles: fact.roles.clone() });
+                    match self.hash_of(fact.id) {
+                        Some(hash) => {
+                            self.tokens.write().unwrap_or_else(PoisonError::into_inner).insert(fact.id, Entry { hash, holder });
+                        }
+                        None => tracing::error!(token = %fact.name, "the vault has no secret of a token that was added: it lets nobody in"),
+                    }
+                }
+                Fact::TokenRevoked(fact) => {
+                    self.tokens.write().unwrap_or_else(PoisonError::into_inner).remove(&fact.id);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn hash_of(&self, id: TokenId) -> Option<[u8; 32]> {
+        let kept = self.vault.tokens().ok()?;
+        kept.into_iter().find(|(kept, _)| *kept == id).map(|(_, hash)| hash)
+    }
+}
+
+impl Access for TokenTable {
+    fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Option<Arc<Holder>> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let entry = tokens.get(&id);
+        // An id that is not known costs the same comparison.
+        let hash = entry.map_or([0; 32], |entry| entry.hash);
+        let is_equal: bool = hash.ct_eq(secret_sha256).into();
+        entry.filter(|_| is_equal).map(|entry| entry.holder.clone())
+    }
+}
+
+/// What makes and revokes tokens.
+pub struct NodeTokens {
+    /// The tokens.
+    pub table: Arc<TokenTable>,
+    /// The way to the log.
+    pub sequencer: SequencerHandle,
+    /// What ids are made of.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl NodeTokens {
+    /// Lets in who holds a token that was chosen elsewhere, `ens_<id>_<secret>` or any text of at least 32 bytes.
+    pub fn add_given(&self, name: &str, roles: &[String], token: &Secret, by: &OnBehalf) -> Result<Committed, Declined> {
+        let (id, secret) = given_parts(token).unwrap_or_else(|| (self.fresh_id(), token.reveal().to_vec()));
+        self.add_hashed(id, sha256(&secret), name, roles, by)
+    }
+
+    fn fresh_id(&self) -> TokenId {
+        let moment = self.clock.moment();
+        TokenId(Id::root(moment.time, moment.entropy))
+    }
+
+    fn add_hashed(&self, id: TokenId, hash: [u8; 32], name: &str, roles: &[String], by: &OnBehalf) -> Result<Committed, Declined> {
+        check_token(name, roles)?;
+        self.table.vault.put_token(id, hash)?;
+        let ask = Ask::AddToken { id, name: name.to_owned(), roles: roles.to_vec() };
+        let added = self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask });
+        if added.is_err()
+            && let Err(error) = self.table.vault.destroy_token(id)
+        {
+            tracing::warn!(%error, "the secret of a token that was not added stays in the vault until the next start");
+        }
+        Ok(added?)
+    }
+}
+
+impl Tokens for NodeTokens {
+    fn add(&self, name: &str, roles: &[String], by: &OnBehalf) -> Result<NewToken, Declined> {
+        let made = new_token(self.fresh_id());
+        let committed = self.add_hashed(made.id, made.hash, name, roles, by)?;
+        Ok(NewToken { id: made.id, token: made.token, committed })
+    }
+
+    fn revoke(&self, name: &str, by: &OnBehalf) -> Result<Committed, Declined> {
+        let ask = Ask::RevokeToken { name: name.to_owned() };
+        Ok(self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask })?)
+    }
+}
+
+/// A token that was made and is not yet known to anybody.
+pub(crate) struct MadeToken {
+    /// Its id.
+    pub(crate) id: TokenId,
+    /// The whole token, `ens_<id>_<secret>`.
+    pub(crate) token: Secret,
+    /// The SHA-256 of its secret.
+    pub(crate) hash: [u8; 32],
+}
+
+/// Makes a token with a random secret.
+pub(crate) fn new_token(id: TokenId) -> MadeToken {
+    let mut bytes = [0; SECRET_BYTES];
+    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+    let secret = hex::encode(bytes);
+    MadeToken { id, token: Secret::new(format!("ens_{id}_{secret}").into_bytes()), hash: sha256(secret.as_bytes()) }
+}
+
+/// Says whether a name and roles are of the shape of such.
+pub(crate) fn check_token(name: &str, roles: &[String]) -> Result<(), TokenRefusal> {
+    let is_fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'.');
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_fine) {
+        return Err(TokenRefusal::Name(name.chars().take(NAME_BYTES_MAX).collect()));
+    }
+    if roles.is_empty() || roles.len() > ROLES_MAX || !roles.iter().all(|role| ensue_engine::names::is_name(role)) {
+        return Err(TokenRefusal::Roles(roles.join(", ").chars().take(200).collect()));
+    }
+    Ok(())
+}
+
+fn sha256(secret: &[u8]) -> [u8; 32] {
+    Sha256::digest(secret).into()
+}
+
+fn given_parts(token: &Secret) -> Option<(TokenId, Vec<u8>)> {
+    let text = std::str::from_utf8(token.reveal()).ok()?;
+    let (id, secret) = text.strip_prefix("ens_")?.split_once('_')?;
+    Some((id.parse().ok()?, secret.as_bytes().to_vec()))
+}

@@ -1,0 +1,557 @@
+//! THE wiring: the only file that knows every concrete type, in the order in which a node comes up and goes down.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ensue_api::ports::{OnBehalf, Tokens};
+use ensue_api::server::Ended;
+use ensue_api::{Front, Limits, Ports, Server, Settings as ApiSettings};
+use ensue_engine::batch::CommittedBatch;
+use ensue_engine::command::{Ask, Command, Settings};
+use ensue_engine::effect::Effect;
+use ensue_engine::engine::Engine;
+use ensue_engine::explain::Explain;
+use ensue_engine::fact::Fact;
+use ensue_engine::names::{KeyRef, PackName};
+use ensue_engine::ports::{Log, LogError, LogReader, Outputs, Secret, SubmitError, Vault};
+use ensue_engine::record::{Actor, Digest, Head};
+use ensue_executor::begun::Begun;
+use ensue_executor::{Allowance, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
+use ensue_store::outputs::FolderOutputs;
+use ensue_store::sqlite::log::SqliteLogReader;
+use ensue_store::sqlite::views::SqliteViews;
+use ensue_views::ViewReader;
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::{oneshot, watch};
+
+use crate::about::AboutNode;
+use crate::bodies::BodyCache;
+use crate::catalogs::{NodeCatalogs, find_packs, plain};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{AdminToken, Config, read_secret};
+use crate::edge::Edge;
+use crate::followers::{self, FollowerHandle};
+use crate::jobs::Jobs;
+use crate::keys::{KeyRing, NodeKeys};
+use crate::log_access::{LogReaders, NodeBodies};
+use crate::opening::{Opened, StartError, machine, open};
+use crate::outside::OutsideWriter;
+use crate::sequencer::{Heard, SequencerError, SequencerHandle, SequencerParts, Space, sequencer};
+use crate::snapshots::ShadowFold;
+use crate::tokens::{NodeTokens, TokenTable};
+use crate::views::{Rebuilt, ViewFollower};
+
+/// The release that this program is.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
+/// The most bytes of bodies that are kept at hand between their commit and their use.
+const BODIES_AT_HAND_BYTES: usize = 32 * 1024 * 1024;
+/// The most bytes that an attempt's output is kept with.
+const OUTPUT_BYTES_MAX: u64 = 10 * 1024 * 1024;
+/// The most attempts at once for each core, where the operator says nothing.
+const WORKERS_PER_CORE: u32 = 4;
+/// How long attempts that run may go on while the node stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// The name of the first token.
+const ADMIN: &str = "admin";
+
+/// Why a node ended other than by being asked to.
+#[derive(Clone, Debug, Error)]
+#[error(transparent)]
+pub struct NodeFailure(#[from] SequencerError);
+
+/// A node that runs.
+pub struct Node {
+    address: SocketAddr,
+    first_admin_token: Option<Secret>,
+    warnings: Vec<String>,
+    server: (oneshot::Sender<()>, tokio::task::JoinHandle<Ended>),
+    sequencer: SequencerHandle,
+    sequencer_thread: JoinHandle<Result<Engine, SequencerError>>,
+    failed: watch::Receiver<Option<SequencerError>>,
+    executor: Executor,
+    view_follower: (FollowerHandle, JoinHandle<ViewFollower>),
+    shadow: (FollowerHandle, JoinHandle<ShadowFold>),
+    outside: OutsideWriter,
+    is_stopping: Arc<AtomicBool>,
+    ticker: tokio::task::JoinHandle<()>,
+    _data: ensue_store::data_dir::DataDir,
+}
+
+impl Node {
+    /// Starts a node with these settings; it serves when this returns.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        // Another start in the same process has installed it already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        start(config).await
+    }
+
+    /// Gives the address that the node listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gives the admin token that was made at the very first start; it is not kept, and cannot be shown again.
+    pub fn first_admin_token(&self) -> Option<&Secret> {
+        self.first_admin_token.as_ref()
+    }
+
+    /// Gives what the operator should know about this start: packs that were not taken, and the like.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Ends when the log has failed: nothing is taken in any more, and the node must be started again.
+    pub async fn failed(&self) -> NodeFailure {
+        let mut failed = self.failed.clone();
+        loop {
+            if let Some(error) = failed.borrow_and_update().clone() {
+                return error.into();
+            }
+            if failed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Stops: not ready at once, requests under way end, attempts get a while to end, what waits is written.
+    pub async fn stop(self) -> Result<(), NodeFailure> {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        // A server that ended by itself needs no asking.
+        let _ = self.server.0.send(());
+        match self.server.1.await {
+            Ok(ended) if ended.connections_cut > 0 => {
+                tracing::warn!(connections = ended.connections_cut, "connections were cut: their requests did not end in time");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "the server panicked"),
+        }
+        let left = self.executor.stop(STOP_PATIENCE).await;
+        if !left.ended.is_empty() {
+            tracing::warn!(attempts = left.ended.len(), "attempts were ended with the node; the next start says what became of them");
+        }
+        self.ticker.abort();
+        tokio::task::block_in_place(move || {
+            self.sequencer.stop();
+            let ended = self.sequencer_thread.join();
+            self.view_follower.0.stop();
+            self.shadow.0.stop();
+            if self.view_follower.1.join().is_err() {
+                tracing::error!("the read models' follower panicked; they are rebuilt if they are not whole");
+            }
+            if let Ok(mut shadow) = self.shadow.1.join() {
+                if let Ok(Ok(engine)) = &ended
+                    && engine.position() == shadow.engine().position()
+                    && engine != shadow.engine()
+                {
+                    tracing::error!(position = %engine.position(), "the shadow state differs from the live one: report this as a bug");
+                } else {
+                    shadow.save();
+                }
+            }
+            self.outside.flush();
+            match ended {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(error.into()),
+                Err(_) => Err(SequencerError::Log("the sequencer's thread panicked".to_owned()).into()),
+            }
+        })
+    }
+}
+
+/// What is told of each commit, on the sequencer's thread.
+struct NodeHeard {
+    catalogs: Arc<NodeCatalogs>,
+    keys: Arc<KeyRing>,
+    tokens: Arc<TokenTable>,
+    bodies: Arc<BodyCache>,
+    outside: OutsideWriter,
+    executor: Executor,
+    followers: [FollowerHandle; 2],
+}
+
+impl Heard for NodeHeard {
+    fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head) {
+        self.outside.note(head);
+        let (mut about_packs, mut about_access) = (false, false);
+        for record in &batch.records {
+            match &record.fact {
+                Fact::PackInstalled(_) | Fact::PackRemoved(_) => about_packs = true,
+                Fact::KeySet(_) | Fact::KeyRemoved(_) | Fact::TokenAdded(_) | Fact::TokenRevoked(_) => about_access = true,
+                Fact::ExecutionRequested(_) => {
+                    if let Some(body) = &record.body
+                        && let Ok(Some(plain)) = plain(body)
+                    {
+                        self.bodies.put(body.digest, plain);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if about_packs {
+            self.catalogs.note(&batch.records);
+        }
+        if about_access {
+            self.keys.note(&batch.records);
+            self.tokens.note(&batch.records);
+        }
+    }
+
+    fn answered(&mut self, batch: &Arc<CommittedBatch>) {
+        for effect in &batch.effects {
+            self.executor.carry_out(effect.clone());
+        }
+        for follower in &self.followers {
+            follower.tell(batch);
+        }
+    }
+}
+
+/// The space on the disk of the data directory.
+struct DiskSpace {
+    folder: PathBuf,
+    min_free_bytes: u64,
+}
+
+impl Space for DiskSpace {
+    fn has_room(&mut self) -> bool {
+        // A machine that does not say how much is free is told by the store when it is full.
+        rustix::fs::statvfs(&self.folder).map_or(true, |about| about.f_bavail.saturating_mul(about.f_frsize) >= self.min_free_bytes)
+    }
+}
+
+/// Where the files of packs are.
+struct Copies(Arc<NodeCatalogs>);
+
+impl ensue_executor::ports::PackFiles for Copies {
+    fn folder(&self, pack: &Digest) -> PathBuf {
+        self.0.folder(pack)
+    }
+}
+
+impl ensue_api::ports::Installed for NodeCatalogs {
+    fn current(&self) -> Arc<ensue_engine::catalog::Catalog> {
+        self.current()
+    }
+
+    fn at(&self, revision: ensue_engine::record::CatalogRevision) -> Option<Arc<ensue_engine::catalog::Catalog>> {
+        ensue_engine::catalog::Catalogs::at(self, revision)
+    }
+
+    fn findings(&self) -> Arc<BTreeMap<PackName, Vec<ensue_packs::Diagnostic>>> {
+        self.findings()
+    }
+}
+
+async fn start(config: Config) -> Result<Node, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let opened = open(&config, &*clock)?;
+    let log_id = opened.engine.log();
+    let readers = Arc::new(LogReaders::new(open_readers(&opened)));
+
+    let vault: Arc<dyn Vault> = opened.vault.clone();
+    let keys = Arc::new(KeyRing::open_vault(vault.clone(), opened.engine.access())?);
+    let tokens = Arc::new(TokenTable::open_vault(vault, opened.engine.access())?);
+    let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
+    let edge = Arc::new(Edge { log: log_id, catalogs: catalogs.clone(), keys: keys.clone(), clock: clock.clone() });
+    let bodies = Arc::new(BodyCache::new(BODIES_AT_HAND_BYTES));
+    let outputs: Arc<dyn Outputs> =
+        Arc::new(FolderOutputs::open(&opened.data.outputs()).map_err(|why| machine("opening the outputs", &why))?.with_bytes_max(OUTPUT_BYTES_MAX));
+    let outside = OutsideWriter::new(opened.outside);
+
+    let rebuilt = Rebuilt::default();
+    let views = SqliteViews::open(&opened.data.views(), log_id)?;
+    let view_reader: Arc<dyn ViewReader> = Arc::new(views.reader());
+    let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
+    let view_follower = ViewFollower::new(views, reached, rebuilt.clone(), readers.clone());
+    let view_follower =
+        followers::start("views", view_follower, opened.log.reader()?).map_err(|why| machine("starting the views' follower", &why))?;
+    let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
+    let shadow = followers::start("shadow", shadow, opened.log.reader()?).map_err(|why| machine("starting the shadow fold", &why))?;
+
+    let owed: Vec<Effect> = opened.engine.owed_effects();
+    let running = owed.iter().filter_map(|effect| match effect {
+        Effect::Dispatch(dispatch) => Some(dispatch.attempt),
+        Effect::Stop { .. } | Effect::Release { .. } => None,
+    });
+    let (begun, previous) = Begun::open(opened.data.begun(), running).map_err(|why| machine("reading what had begun", &why))?;
+    let (handle, unstarted) = sequencer();
+    let settings = Settings { workers: config.workers.unwrap_or_else(default_workers), ..Settings::default() };
+    let mut executor_settings = ExecutorSettings::new(opened.data.path().join("attempts"), std::env::var_os("PATH").unwrap_or_default());
+    executor_settings.egress = egress(&config.egress_allow)?;
+    executor_settings.lease = Duration::from_millis(settings.lease_millis);
+    let executor = Executor::start(
+        ExecutorPorts {
+            submit: Arc::new(handle.clone()),
+            catalogs: catalogs.clone(),
+            bodies: Arc::new(NodeBodies { cache: bodies.clone(), log: readers.clone() }),
+            keys: keys.clone(),
+            outputs: outputs.clone(),
+            observe: edge.clone(),
+            packs: Arc::new(Copies(catalogs.clone())),
+            clock: Arc::new(ensue_executor::SystemClock::new()),
+            begun,
+        },
+        executor_settings,
+    )
+    .map_err(|why| machine("starting the worker", &why))?;
+
+    let heard = NodeHeard {
+        catalogs: catalogs.clone(),
+        keys: keys.clone(),
+        tokens: tokens.clone(),
+        bodies,
+        outside: outside.clone(),
+        executor: executor.clone(),
+        followers: [view_follower.0.clone(), shadow.0.clone()],
+    };
+    let epoch = opened.log.epoch();
+    let is_first_start = opened.head.position.0 == 0;
+    let sequencer_thread = unstarted
+        .start(SequencerParts {
+            log: Box::new(opened.log),
+            engine: opened.engine,
+            head: opened.head,
+            clock: clock.clone(),
+            catalogs: catalogs.clone(),
+            settings: settings.clone(),
+            heard: Box::new(heard),
+            space: Box::new(DiskSpace { folder: opened.data.path().to_owned(), min_free_bytes: config.min_free_bytes }),
+            plain,
+            crash_file: opened.data.crash(),
+        })
+        .map_err(|why| machine("starting the sequencer", &why))?;
+    let (sequencer_thread, failed, is_failed) = watched(sequencer_thread)?;
+
+    executor.take_over(owed, &previous);
+    note(&handle, "noting the start", Ask::NoteStart { release: RELEASE.to_owned() })?;
+    let mut warnings = install_packs(&config, &catalogs, &handle, &*clock)?;
+    let node_keys = NodeKeys { ring: keys.clone(), sequencer: handle.clone(), setting: Mutex::new(()) };
+    warnings.extend(set_keys(&config, &catalogs, &node_keys)?);
+    let node_tokens = NodeTokens { table: tokens.clone(), sequencer: handle.clone(), clock: clock.clone() };
+    let first_admin_token = first_token(&config, is_first_start, &node_tokens)?;
+
+    let is_stopping = Arc::new(AtomicBool::new(false));
+    let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
+    let address = listener.local_addr().map_err(|why| machine("listening", &why))?;
+    let about = AboutNode {
+        release: RELEASE,
+        started_at: clock.now(),
+        log: log_id,
+        epoch,
+        workers: settings.workers,
+        sequencer: handle.clone(),
+        readers: readers.clone(),
+        catalogs: catalogs.clone(),
+        edge: edge.clone(),
+        jobs: Jobs::new(log_id, readers.clone(), clock.clone(), opened.data.views(), rebuilt),
+        outside: outside.clone(),
+        data: opened.data.path().to_owned(),
+        min_free_bytes: config.min_free_bytes,
+        is_stopping: is_stopping.clone(),
+        is_failed,
+    };
+    let ports = Ports {
+        submit: Arc::new(handle.clone()),
+        installed: catalogs,
+        views: view_reader,
+        views_at,
+        log: readers,
+        outputs,
+        webhooks: edge.clone(),
+        observe: edge,
+        access: tokens,
+        keys: Arc::new(node_keys),
+        tokens: Arc::new(node_tokens),
+        node: Arc::new(about),
+    };
+    let api_settings = ApiSettings {
+        base_url: config.url.clone().unwrap_or_else(|| format!("http://{address}")),
+        release: RELEASE.to_owned(),
+        cursor_key: cursor_key(&opened.data.path().join("cursor.key"))?,
+        limits: Limits::default(),
+    };
+    let front = Front::new(ports, api_settings);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(Server::new(front).serve(listener, async move { drop(stopped.await) }));
+    let ticker = tokio::spawn(tick(clock, handle.clone(), outside.clone()));
+    Ok(Node {
+        address,
+        first_admin_token,
+        warnings,
+        server: (stop, server),
+        sequencer: handle,
+        sequencer_thread,
+        failed,
+        executor,
+        view_follower,
+        shadow,
+        outside,
+        is_stopping,
+        ticker,
+        _data: opened.data,
+    })
+}
+
+fn open_readers(opened: &Opened) -> Box<crate::log_access::OpenReader> {
+    let (path, id) = (opened.data.log(), opened.engine.log());
+    Box::new(move || match SqliteLogReader::open(&path, id) {
+        Ok(reader) => Ok(Box::new(reader) as Box<dyn LogReader>),
+        Err(error) => Err(LogError::Store(error.to_string())),
+    })
+}
+
+fn default_workers() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cores).unwrap_or(1).saturating_mul(WORKERS_PER_CORE)
+}
+
+fn egress(allow: &[String]) -> Result<EgressPolicy, StartError> {
+    let allowed: Result<Vec<Allowance>, _> = allow.iter().map(|text| text.parse::<Allowance>()).collect();
+    allowed.map(EgressPolicy::allowing).map_err(|why| machine("reading `egress.allow`", &why))
+}
+
+/// The sequencer's thread, what it failed with once it has, and whether it has.
+type Watched = (JoinHandle<Result<Engine, SequencerError>>, watch::Receiver<Option<SequencerError>>, Arc<AtomicBool>);
+
+/// Has somebody wait for the sequencer's end, who tells of a failure.
+fn watched(thread: JoinHandle<Result<Engine, SequencerError>>) -> Result<Watched, StartError> {
+    let (tell, failed) = watch::channel(None);
+    let is_failed = Arc::new(AtomicBool::new(false));
+    let noted = is_failed.clone();
+    let watcher = std::thread::Builder::new()
+        .name("sequencer-watch".into())
+        .spawn(move || {
+            let ended = thread.join().unwrap_or_else(|_| Err(SequencerError::Log("the sequencer's thread panicked".to_owned())));
+            if let Err(error) = &ended {
+                noted.store(true, Ordering::Relaxed);
+                tell.send_replace(Some(error.clone()));
+            }
+            ended
+        })
+        .map_err(|why| machine("watching the sequencer", &why))?;
+    Ok((watcher, failed, is_failed))
+}
+
+fn note(handle: &SequencerHandle, doing: &'static str, ask: Ask) -> Result<(), StartError> {
+    let command = Command { actor: Actor::Engine, trace: None, ask };
+    handle.ask(command).map(|_| ()).map_err(|error| refused(doing, &error))
+}
+
+fn refused(doing: &'static str, error: &SubmitError) -> StartError {
+    StartError::Refused { doing, why: error.to_string(), hint: error.hint() }
+}
+
+/// Brings the catalog to what the library and the packs folder hold. What is wrong with a pack is told and does not stop the start.
+fn install_packs(config: &Config, catalogs: &NodeCatalogs, handle: &SequencerHandle, clock: &dyn Clock) -> Result<Vec<String>, StartError> {
+    let values: BTreeMap<PackName, Value> =
+        config.pack_settings.iter().map(|(name, settings)| (name.clone(), Value::Object(settings.config.clone()))).collect();
+    let found = find_packs(&config.packs, &values);
+    let mut warnings = found.unreadable;
+    warnings.extend(found.checked.diagnostics.iter().map(|one| one.render(ensue_packs::Colour::Plain)));
+    catalogs.set_findings(found.findings);
+    let proposal = catalogs.propose(found.checked, &found.broken, clock)?;
+    if !proposal.changes.is_empty() {
+        note(handle, "installing the packs", Ask::ChangePacks { base: proposal.base, changes: proposal.changes })?;
+    }
+    Ok(warnings)
+}
+
+/// Sets the keys whose values the operator keeps in files, where they differ from what is set.
+fn set_keys(config: &Config, catalogs: &NodeCatalogs, keys: &NodeKeys) -> Result<Vec<String>, StartError> {
+    let mut files: BTreeMap<KeyRef, PathBuf> = BTreeMap::new();
+    let mut warnings = Vec::new();
+    for (pack, settings) in &config.pack_settings {
+        for (name, source) in &settings.keys {
+            match KeyRef::new(pack, name) {
+                Ok(key) => {
+                    files.insert(key, source.file.clone());
+                }
+                Err(error) => warnings.push(format!("a key of pack `{pack}` in the settings is not set: {error}")),
+            }
+        }
+    }
+    let declared: Vec<KeyRef> = catalogs.current().packs().values().flat_map(|pack| pack.keys.iter().cloned()).collect();
+    for (variable, path) in &config.key_files {
+        match declared.iter().find(|key| variable_of(key) == *variable) {
+            Some(key) => {
+                files.insert(key.clone(), path.clone());
+            }
+            None => warnings.push(format!("{variable} names no key that an installed pack declares; it is not used")),
+        }
+    }
+    let by = OnBehalf { actor: Actor::Operator, trace: None };
+    for (key, path) in files {
+        let value = read_secret(&path)?;
+        let is_same = keys.ring.open(&key)?.is_some_and(|set| set.reveal() == value.reveal());
+        if !is_same {
+            ensue_api::ports::Keys::set(keys, &key, value, &by).map_err(|declined| declined_start("setting a key from its file", &declined))?;
+        }
+    }
+    Ok(warnings)
+}
+
+fn variable_of(key: &KeyRef) -> String {
+    format!("ENSUE_KEY_{}_{}_FILE", key.pack().as_str().to_ascii_uppercase(), key.name().to_ascii_uppercase())
+}
+
+/// Lets the first admin in, at the very first start only.
+fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTokens) -> Result<Option<Secret>, StartError> {
+    if !is_first_start && !tokens.table.is_empty() {
+        return Ok(None);
+    }
+    let by = OnBehalf { actor: Actor::Operator, trace: None };
+    let roles = [ADMIN.to_owned()];
+    let doing = "adding the first admin token";
+    match &config.admin_token {
+        AdminToken::Given(token) => {
+            tokens.add_given(ADMIN, &roles, token, &by).map_err(|declined| declined_start(doing, &declined))?;
+            Ok(None)
+        }
+        AdminToken::Made => {
+            let made = tokens.add(ADMIN, &roles, &by).map_err(|declined| declined_start(doing, &declined))?;
+            Ok(Some(made.token))
+        }
+    }
+}
+
+fn declined_start(doing: &'static str, declined: &ensue_api::ports::Declined) -> StartError {
+    StartError::Refused { doing, why: declined.why.to_string(), hint: declined.why.hint() }
+}
+
+/// The key that cursors are signed with: made once, and the same after a restart.
+fn cursor_key(path: &Path) -> Result<[u8; 32], StartError> {
+    let doing = "keeping the key of cursors";
+    if let Ok(bytes) = std::fs::read(path)
+        && let Ok(key) = <[u8; 32]>::try_from(bytes)
+    {
+        return Ok(key);
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|why| machine(doing, &why))?;
+    std::fs::write(path, key).map_err(|why| machine(doing, &why))?;
+    Ok(key)
+}
+
+/// Once a second: the clock is brought nearer to the wall's, and the outside head is flushed.
+async fn tick(clock: Arc<dyn Clock>, handle: SequencerHandle, outside: OutsideWriter) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        if let Some(step) = clock.tick() {
+            tracing::warn!(from = %step.from, to = %step.to, "the wall clock stepped");
+            let command = Command { actor: Actor::Engine, trace: None, ask: Ask::NoteClockStep { from: step.from, to: step.to } };
+            ensue_engine::ports::Submit::submit(&handle, command, Box::new(|_| {}));
+        }
+        let outside = outside.clone();
+        // A flush may wait for the disk.
+        let _ = tokio::task::spawn_blocking(move || outside.flush()).await;
+    }
+}

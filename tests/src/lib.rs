@@ -1,1 +1,0 @@
-//! The house's rules as tests, and scenarios over the whole.
