@@ -39,7 +39,7 @@ struct ParametersMisfit(ActionRef);
 
 impl Explain for ParametersMisfit {
     fn slug(&self) -> &'static str {
-        "parameters-misfit"
+        "parameters-invalid"
     }
 
     fn fault(&self) -> Fault {

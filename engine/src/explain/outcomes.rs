@@ -9,11 +9,11 @@ use crate::ports::{LogError, OutputError, SubmitError, VaultError};
 impl Explain for Refusal {
     fn slug(&self) -> &'static str {
         match self {
-            Self::NoTrigger(_) => "no-trigger",
-            Self::PayloadMisfit { .. } => "payload-misfit",
+            Self::NoTrigger(_) => "trigger-not-found",
+            Self::PayloadMisfit { .. } => "payload-invalid",
             Self::KeyReused { .. } => "dedupe-key-reused",
             Self::NoAction(_) | Self::NoPack(_) | Self::NoRule(_) | Self::NoKey(_) | Self::NoToken(_) | Self::NotParked(_) => "not-found",
-            Self::ParametersMisfit { .. } => "parameters-misfit",
+            Self::ParametersMisfit { .. } => "parameters-invalid",
             Self::NotOpen(_) => "execution-not-open",
             Self::WrongToken { .. } => "fencing-token-old",
             Self::NotIndeterminate(_) => "execution-not-indeterminate",
