@@ -3,12 +3,13 @@
 //! It evaluates nothing, but it compiles the patterns of regular expressions that are literals.
 
 mod call;
+mod names;
+mod operators;
 
-use crate::ast::{Chain, Choose, Element, Entry, Expr, Fold, Kind, Link, LinkKind, Literal, Operator, Presence, Span};
+use crate::ast::{Chain, Choose, Element, Entry, Expr, Kind, Link, LinkKind, Literal, Presence, Span};
 use crate::error::CompileError;
 use crate::expression::Roots;
 use crate::lex::{Lexer, Token};
-use crate::value::Type;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<CompileError>>;
 
@@ -18,29 +19,6 @@ pub const SOURCE_BYTES_MAX: usize = 8 << 10;
 pub const SOURCE_DEPTH_MAX: usize = 64;
 /// How deep the tree may be: a level of brackets makes one to three levels of the tree in what people write.
 const TREE_DEPTH_MAX: u32 = 160;
-
-/// Names that the language keeps for itself.
-const RESERVED: [&str; 18] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "in",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 /// Parses the whole of `source`.
 pub(crate) fn parse(source: &str, roots: &Roots) -> Result<Expr> {
     if source.len() > SOURCE_BYTES_MAX {
@@ -103,60 +81,6 @@ impl<'s> Parser<'s> {
         }
         let span = start.to(tail.span);
         self.node(span, Kind::Choose(Box::new(Choose { branches, otherwise: tail })), height)
-    }
-
-    /// Operands and binary operators, by precedence; operators of one precedence become one flat node.
-    fn binary(&mut self) -> Result<Tree<Expr>> {
-        let mut operands = vec![self.unary()?];
-        let mut operators: Vec<Infix> = Vec::new();
-        while let Some(infix) = self.infix() {
-            self.advance()?;
-            while operators.last().is_some_and(|top| top.precedence() > infix.precedence()) {
-                self.reduce(&mut operands, &mut operators)?;
-            }
-            operators.push(infix);
-            operands.push(self.unary()?);
-        }
-        while !operators.is_empty() {
-            self.reduce(&mut operands, &mut operators)?;
-        }
-        Ok(operands.swap_remove(0))
-    }
-
-    /// Joins the run of operators of the topmost precedence, and their operands, into one node.
-    fn reduce(&mut self, operands: &mut Vec<Tree<Expr>>, operators: &mut Vec<Infix>) -> Result<()> {
-        let Some(precedence) = operators.last().map(|infix| infix.precedence()) else {
-            return Ok(());
-        };
-        let first = operators.iter().rposition(|infix| infix.precedence() != precedence).map_or(0, |at| at + 1);
-        let run = operators.split_off(first);
-        let parts = operands.split_off(operands.len() - run.len() - 1);
-        let height = parts.iter().map(|(_, height)| *height).max().unwrap_or_default();
-        let end = parts.last().map(|(expr, _)| expr.span);
-        let mut parts = parts.into_iter().map(|(expr, _)| expr);
-        let Some(first) = parts.next() else {
-            return Ok(());
-        };
-        let span = end.map_or(first.span, |end| first.span.to(end));
-        let kind = match run[0] {
-            Infix::And => Kind::All(flat(first, parts, |kind| match kind {
-                Kind::All(operands) => Ok(operands),
-                other => Err(other),
-            })),
-            Infix::Or => Kind::Any(flat(first, parts, |kind| match kind {
-                Kind::Any(operands) => Ok(operands),
-                other => Err(other),
-            })),
-            Infix::Fold(_) => {
-                let rest = run.iter().filter_map(|infix| match infix {
-                    Infix::Fold(operator) => Some((*operator, parts.next()?)),
-                    Infix::And | Infix::Or => None,
-                });
-                Kind::Fold(Box::new(Fold { rest: rest.collect(), first }))
-            }
-        };
-        operands.push(self.node(span, kind, height)?);
-        Ok(())
     }
 
     /// Any number of `!` or of `-`, and a value with its links.
@@ -334,132 +258,6 @@ impl<'s> Parser<'s> {
         self.node(start.to(self.last), Kind::Map(entries), height)
     }
 
-    /// A name: a variable, a root, a type, a function, or a macro.
-    fn named(&mut self) -> Result<Tree<Expr>> {
-        let start = self.span;
-        let name = self.name()?;
-        let local = self.locals.iter().rposition(|local| **local == *name);
-        match local {
-            Some(local) if self.token != Token::Mark("(") => {
-                return self.node(start, Kind::Local(local), 0);
-            }
-            _ => {}
-        }
-        self.root_or_function(start, name)
-    }
-
-    /// A name behind a leading dot: never a variable of a macro.
-    fn global(&mut self, start: Span) -> Result<Tree<Expr>> {
-        let name = self.name()?;
-        self.root_or_function(start, name)
-    }
-
-    fn root_or_function(&mut self, start: Span, name: Box<str>) -> Result<Tree<Expr>> {
-        if self.token == Token::Mark("(") {
-            return self.function(start, &name);
-        }
-        let roots = self.roots;
-        if roots.has_dotted(&name) || Type::named_in(&name) {
-            let is_known = |whole: &str| roots.contains(whole) || Type::named(whole).is_some();
-            if let Some(dotted) = self.dotted(&name, is_known)? {
-                return self.root(start.to(self.last), dotted);
-            }
-        }
-        if !self.roots.contains(&name) {
-            // `math.least(1, 2)`: the names before the bracket belong to the function.
-            if let Some(whole) = self.dotted(&name, |whole| crate::functions::is_namespaced(whole) || is_bind(whole))? {
-                if is_bind(&whole) {
-                    return self.bind(start);
-                }
-                return self.function(start, &whole);
-            }
-        }
-        self.root(start, name)
-    }
-
-    fn root(&mut self, span: Span, name: Box<str>) -> Result<Tree<Expr>> {
-        if self.roots.contains(&name) {
-            return self.node(span, Kind::Root(name), 0);
-        }
-        if let Some(kind) = Type::named(&name) {
-            return self.node(span, Kind::Type(kind), 0);
-        }
-        let error = CompileError::new(format!("unknown name `{name}`"), span.range());
-        let locals = self.locals.iter().map(|local| &**local);
-        Err(match nearest(&name, self.roots.names().chain(locals)) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint(format!("the names here are {}", self.roots.sentence())),
-        })
-    }
-
-    /// The longest `name.more.names` from here on that is `known`, read; nothing is read when there is none.
-    fn dotted(&mut self, name: &str, known: impl Fn(&str) -> bool) -> Result<Option<Box<str>>> {
-        if self.token != Token::Mark(".") {
-            return Ok(None);
-        }
-        let mut ahead = Lexer::new(self.source, self.span.start as usize);
-        let mut whole = name.to_owned();
-        let mut found = None;
-        let mut steps = 0;
-        while let Ok((Token::Mark("."), _)) = ahead.next() {
-            let Ok((Token::Name(part), _)) = ahead.next() else {
-                break;
-            };
-            steps += 1;
-            if steps > DOTTED_NAMES_MAX {
-                break;
-            }
-            whole = format!("{whole}.{part}");
-            if known(&whole) {
-                found = Some((whole.clone(), steps));
-            }
-        }
-        let Some((whole, steps)) = found else {
-            return Ok(None);
-        };
-        for _ in 0..2 * steps {
-            self.advance()?;
-        }
-        Ok(Some(whole.into()))
-    }
-
-    fn name(&mut self) -> Result<Box<str>> {
-        let Token::Name(name) = &self.token else {
-            return Err(self.unexpected("a name"));
-        };
-        if RESERVED.contains(&&**name) {
-            return Err(CompileError::new(format!("`{name}` is a reserved word"), self.span.range()));
-        }
-        let name = name.clone();
-        self.advance()?;
-        Ok(name)
-    }
-
-    fn infix(&self) -> Option<Infix> {
-        let symbol = match &self.token {
-            Token::Mark(mark) => mark,
-            Token::Name(name) if &**name == "in" => "in",
-            _ => return None,
-        };
-        Some(match symbol {
-            "&&" => Infix::And,
-            "||" => Infix::Or,
-            "==" => Infix::Fold(Operator::Equal),
-            "!=" => Infix::Fold(Operator::NotEqual),
-            "<" => Infix::Fold(Operator::Less),
-            "<=" => Infix::Fold(Operator::LessOrEqual),
-            ">" => Infix::Fold(Operator::Greater),
-            ">=" => Infix::Fold(Operator::GreaterOrEqual),
-            "in" => Infix::Fold(Operator::In),
-            "+" => Infix::Fold(Operator::Add),
-            "-" => Infix::Fold(Operator::Subtract),
-            "*" => Infix::Fold(Operator::Multiply),
-            "/" => Infix::Fold(Operator::Divide),
-            "%" => Infix::Fold(Operator::Remainder),
-            _ => return None,
-        })
-    }
-
     /// A node over children of the given height, refused where the tree becomes too deep.
     #[allow(clippy::unused_self, reason = "every node of the parser is made here")]
     fn node(&self, span: Span, kind: Kind, height: u32) -> Result<Tree<Expr>> {
@@ -506,67 +304,9 @@ impl<'s> Parser<'s> {
     }
 }
 
-/// How many names of a dotted one are tried.
-const DOTTED_NAMES_MAX: u32 = 8;
-
-fn is_bind(name: &str) -> bool {
-    name == "cel.bind"
-}
-
-/// The operands of a run of `&&` or `||`, with those of the same operator in brackets among them.
-fn flat(first: Expr, rest: impl Iterator<Item = Expr>, same: impl Fn(Kind) -> std::result::Result<Vec<Expr>, Kind>) -> Vec<Expr> {
-    let mut operands = Vec::new();
-    for operand in std::iter::once(first).chain(rest) {
-        match same(operand.kind) {
-            Ok(inner) => operands.extend(inner),
-            Err(kind) => operands.push(Expr { span: operand.span, kind }),
-        }
-    }
-    operands
-}
-
 /// A minus that was read before a number.
 #[derive(Clone, Copy)]
 enum Sign {
     Minus,
     None,
-}
-
-#[derive(Clone, Copy)]
-enum Infix {
-    And,
-    Or,
-    Fold(Operator),
-}
-
-impl Infix {
-    fn precedence(self) -> u8 {
-        match self {
-            Self::Or => 0,
-            Self::And => 1,
-            Self::Fold(operator) => match operator {
-                Operator::Equal
-                | Operator::NotEqual
-                | Operator::Less
-                | Operator::LessOrEqual
-                | Operator::Greater
-                | Operator::GreaterOrEqual
-                | Operator::In => 2,
-                Operator::Add | Operator::Subtract => 3,
-                Operator::Multiply | Operator::Divide | Operator::Remainder => 4,
-            },
-        }
-    }
-}
-
-/// The candidate that `name` was probably meant to be.
-pub(crate) fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    candidates
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| {
-            let shorter = candidate.len().min(name.len());
-            *distance < shorter && *distance <= 1 + shorter / 4
-        })
-        .min()
-        .map(|(_, candidate)| candidate)
 }

@@ -13,10 +13,15 @@ use crate::compare::key_order;
 use crate::error::{ErrorKind, EvaluationError, Fault, fault};
 use crate::json::{Node, NodeKind, Number};
 
+mod collection;
 mod convert;
+mod kind;
 
+pub(crate) use collection::Measure;
+pub use collection::{List, Map};
 pub use convert::RESULT_BYTES_MAX;
 pub(crate) use convert::scalar_text;
+pub use kind::Type;
 
 /// How deep lists, maps and optionals that an expression makes may nest.
 pub const VALUE_DEPTH_MAX: u32 = 128;
@@ -55,93 +60,6 @@ pub enum Value<'a> {
     Optional(Option<Arc<Value<'a>>>),
 }
 
-/// The types of values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "the names are the language's own")]
-pub enum Type {
-    Null,
-    Bool,
-    Int,
-    Uint,
-    Double,
-    String,
-    Bytes,
-    List,
-    Map,
-    Timestamp,
-    Duration,
-    Type,
-    Optional,
-}
-
-impl Type {
-    const ALL: [Self; 13] = [
-        Self::Null,
-        Self::Bool,
-        Self::Int,
-        Self::Uint,
-        Self::Double,
-        Self::String,
-        Self::Bytes,
-        Self::List,
-        Self::Map,
-        Self::Timestamp,
-        Self::Duration,
-        Self::Type,
-        Self::Optional,
-    ];
-
-    /// The name that denotes the type in an expression.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Null => "null_type",
-            Self::Bool => "bool",
-            Self::Int => "int",
-            Self::Uint => "uint",
-            Self::Double => "double",
-            Self::String => "string",
-            Self::Bytes => "bytes",
-            Self::List => "list",
-            Self::Map => "map",
-            Self::Timestamp => "google.protobuf.Timestamp",
-            Self::Duration => "google.protobuf.Duration",
-            Self::Type => "type",
-            Self::Optional => "optional_type",
-        }
-    }
-
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
-    /// Whether a type's name begins with `namespace` and a dot.
-    pub(crate) fn named_in(namespace: &str) -> bool {
-        namespace == "google"
-    }
-}
-
-/// The type for people: `a string`, `an int`, `null`.
-impl fmt::Display for Type {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Null => "null",
-            Self::Bool => "a bool",
-            Self::Int => "an int",
-            Self::Uint => "a uint",
-            Self::Double => "a double",
-            Self::String => "a string",
-            Self::Bytes => "bytes",
-            Self::List => "a list",
-            Self::Map => "a map",
-            Self::Timestamp => "a timestamp",
-            Self::Duration => "a duration",
-            Self::Type => "a type",
-            Self::Optional => "an optional",
-        })
-    }
-}
-
 /// A text, borrowed or shared.
 #[derive(Clone)]
 pub enum Text<'a> {
@@ -168,80 +86,6 @@ impl fmt::Debug for Text<'_> {
     }
 }
 
-/// A list that was made by an expression or by its caller.
-#[derive(Clone, Debug)]
-pub struct List<'a>(Arc<Body<Value<'a>>>);
-
-/// A map that was made by an expression or by its caller; its entries stand in the order of their keys.
-#[derive(Clone, Debug)]
-pub struct Map<'a>(Arc<Body<(Value<'a>, Value<'a>)>>);
-
-#[derive(Debug)]
-struct Body<T> {
-    items: Vec<T>,
-    measure: Measure,
-}
-
-/// How deep a value nests and how many bytes its text would take, known without walking it: shared parts make walks
-/// of a small value as long as one likes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Measure {
-    pub(crate) depth: u32,
-    pub(crate) bytes: u64,
-}
-
-impl Measure {
-    fn around(children: impl Iterator<Item = Measure>) -> Measure {
-        let mut whole = Measure { depth: 0, bytes: 2 };
-        for child in children {
-            whole.depth = whole.depth.max(child.depth);
-            whole.bytes = whole.bytes.saturating_add(child.bytes).saturating_add(1);
-        }
-        whole.depth += 1;
-        whole
-    }
-
-    pub(crate) fn checked(self) -> Result<Measure, Fault> {
-        if self.depth > VALUE_DEPTH_MAX {
-            return Err(fault(ErrorKind::Budget, format!("the value nests deeper than {VALUE_DEPTH_MAX} levels")));
-        }
-        Ok(self)
-    }
-}
-
-impl<'a> List<'a> {
-    /// The elements.
-    pub fn items(&self) -> &[Value<'a>] {
-        &self.0.items
-    }
-}
-
-impl<'a> Map<'a> {
-    /// The entries in the order of their keys: booleans, then numbers, then strings.
-    pub fn entries(&self) -> &[(Value<'a>, Value<'a>)] {
-        &self.0.items
-    }
-
-    /// The value of a key; a number finds its equal of another numeric type.
-    pub fn get(&self, key: &Value<'_>) -> Option<&Value<'a>> {
-        let at = self.0.items.binary_search_by(|(other, _)| key_order(other, key)).ok()?;
-        Some(&self.0.items[at].1)
-    }
-
-    /// The value of a string key.
-    pub fn get_str(&self, name: &str) -> Option<&Value<'a>> {
-        let at = self
-            .0
-            .items
-            .binary_search_by(|(key, _)| match key {
-                Value::String(text) => (**text).cmp(name),
-                _ => std::cmp::Ordering::Less,
-            })
-            .ok()?;
-        Some(&self.0.items[at].1)
-    }
-}
-
 impl<'a> Value<'a> {
     /// A map with text keys; of equal keys the last stands.
     pub fn map(entries: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Value<'a> {
@@ -254,21 +98,19 @@ impl<'a> Value<'a> {
             }
             is_equal
         });
-        let measure = measure_entries(&items);
-        Value::Map(Map(Arc::new(Body { items, measure })))
+        Value::Map(Map::new(items))
     }
 
     /// A list.
     pub fn list(items: impl IntoIterator<Item = Value<'a>>) -> Value<'a> {
-        let items: Vec<_> = items.into_iter().map(Value::settled).collect();
-        let measure = Measure::around(items.iter().map(Value::measure));
-        Value::List(List(Arc::new(Body { items, measure })))
+        Value::List(List::new(items.into_iter().map(Value::settled).collect()))
     }
 
     /// A list that an expression makes, refused when it nests too deeply.
     pub(crate) fn made_list(items: Vec<Value<'a>>) -> Result<Value<'a>, Fault> {
-        let measure = Measure::around(items.iter().map(Value::measure)).checked()?;
-        Ok(Value::List(List(Arc::new(Body { items, measure }))))
+        let list = List::new(items);
+        list.measure().checked()?;
+        Ok(Value::List(list))
     }
 
     /// A map that an expression makes, refused when it nests too deeply or a key is no key or stands twice.
@@ -282,8 +124,9 @@ impl<'a> Value<'a> {
         if let Some(pair) = items.windows(2).find(|pair| key_order(&pair[0].0, &pair[1].0).is_eq()) {
             return Err(fault(ErrorKind::Invalid, format!("the key {} stands twice in one map", pair[0].0.brief())));
         }
-        let measure = measure_entries(&items).checked()?;
-        Ok(Value::Map(Map(Arc::new(Body { items, measure }))))
+        let map = Map::new(items);
+        map.measure().checked()?;
+        Ok(Value::Map(map))
     }
 
     pub(crate) fn some(value: Value<'a>) -> Result<Value<'a>, Fault> {
@@ -304,8 +147,7 @@ impl<'a> Value<'a> {
             NodeKind::Object => {
                 let mut items: Vec<_> = node.entries().map(|(key, value)| (Value::shared(&*key), Value::owned_from(value))).collect();
                 items.sort_by(|one, other| key_order(&one.0, &other.0));
-                let measure = measure_entries(&items);
-                Value::Map(Map(Arc::new(Body { items, measure })))
+                Value::Map(Map::new(items))
             }
             NodeKind::String => Value::shared(node.as_str().unwrap_or_default()),
             NodeKind::Null | NodeKind::Bool | NodeKind::Number => match Value::from(node) {
@@ -388,8 +230,8 @@ impl<'a> Value<'a> {
 
     pub(crate) fn measure(&self) -> Measure {
         let (depth, bytes) = match self {
-            Self::List(list) => return list.0.measure,
-            Self::Map(map) => return map.0.measure,
+            Self::List(list) => return list.measure(),
+            Self::Map(map) => return map.measure(),
             Self::Optional(Some(value)) => {
                 return Measure::around(std::iter::once(value.measure()));
             }
@@ -429,10 +271,10 @@ impl<'a> Value<'a> {
     pub fn brief(&self) -> String {
         const CHARACTERS_MAX: usize = 60;
         let text = match self {
-            Self::List(list) if list.0.measure.bytes > 200 => {
+            Self::List(list) if list.measure().bytes > 200 => {
                 format!("[… {} elements]", list.items().len())
             }
-            Self::Map(map) if map.0.measure.bytes > 200 => {
+            Self::Map(map) if map.measure().bytes > 200 => {
                 format!("{{… {} fields}}", map.entries().len())
             }
             Self::Json(node) if node.raw_len() > 200 => match node.kind() {
@@ -474,10 +316,6 @@ impl<'a> Value<'a> {
     pub fn from_json(value: &'a serde_json::Value) -> Value<'a> {
         convert::from_json(value)
     }
-}
-
-fn measure_entries(items: &[(Value<'_>, Value<'_>)]) -> Measure {
-    Measure::around(items.iter().flat_map(|(key, value)| [key.measure(), value.measure()]))
 }
 
 impl<'a> From<Node<'a>> for Value<'a> {

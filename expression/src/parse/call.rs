@@ -1,6 +1,7 @@
 //! Calls: functions with their arguments counted, macros with their variables, patterns compiled.
 
-use super::{Parser, Result, Tree, nearest};
+use super::names::nearest;
+use super::{Parser, Result, Tree};
 use crate::ast::{Call, Expr, Flatness, Kind, LinkKind, Literal, Loop, LoopKind, Presence, Span, Variables};
 use crate::error::CompileError;
 use crate::functions::{self, Form, Function, Pattern};
@@ -10,7 +11,7 @@ use crate::lex::{Lexer, Token};
 const MACRO_FUNCTIONS: [(&str, &str); 1] = [("has", "has(event.payload.field)")];
 
 /// The macros that are written as methods, with how they are written.
-const MACRO_METHODS: [(&str, &str); 16] = [
+const MACRO_METHODS: [(&str, &str); 15] = [
     ("all", "list.all(x, condition)"),
     ("exists", "list.exists(x, condition)"),
     ("exists_one", "list.exists_one(x, condition)"),
@@ -25,7 +26,6 @@ const MACRO_METHODS: [(&str, &str); 16] = [
     ("optFlatMap", "optional.optFlatMap(x, optional)"),
     ("or", "optional.or(optional)"),
     ("orValue", "optional.orValue(value)"),
-    ("cel", "cel.bind(x, value, body)"),
     ("bind", "cel.bind(x, value, body)"),
 ];
 

@@ -1,0 +1,152 @@
+//! What a name is: a variable of a macro, a root, a type, a function, or a macro; and which one was probably meant.
+
+use super::{Parser, Result, Tree};
+use crate::ast::{Expr, Kind, Span};
+use crate::error::CompileError;
+use crate::functions;
+use crate::lex::{Lexer, Token};
+use crate::value::Type;
+
+/// Names that the language keeps for itself.
+const RESERVED: [&str; 18] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+/// How many names of a dotted one are tried.
+const DOTTED_NAMES_MAX: u32 = 8;
+
+impl Parser<'_> {
+    /// A name: a variable, a root, a type, a function, or a macro.
+    pub(super) fn named(&mut self) -> Result<Tree<Expr>> {
+        let start = self.span;
+        let name = self.name()?;
+        let local = self.locals.iter().rposition(|local| **local == *name);
+        match local {
+            Some(local) if self.token != Token::Mark("(") => {
+                return self.node(start, Kind::Local(local), 0);
+            }
+            _ => {}
+        }
+        self.root_or_function(start, name)
+    }
+
+    /// A name behind a leading dot: never a variable of a macro.
+    pub(super) fn global(&mut self, start: Span) -> Result<Tree<Expr>> {
+        let name = self.name()?;
+        self.root_or_function(start, name)
+    }
+
+    fn root_or_function(&mut self, start: Span, name: Box<str>) -> Result<Tree<Expr>> {
+        if self.token == Token::Mark("(") {
+            return self.function(start, &name);
+        }
+        let roots = self.roots;
+        if roots.has_dotted(&name) || Type::named_in(&name) {
+            let is_known = |whole: &str| roots.contains(whole) || Type::named(whole).is_some();
+            if let Some(dotted) = self.dotted(&name, is_known)? {
+                return self.root(start.to(self.last), dotted);
+            }
+        }
+        if !self.roots.contains(&name) {
+            // `math.least(1, 2)`: the names before the bracket belong to the function.
+            if let Some(whole) = self.dotted(&name, |whole| functions::is_namespaced(whole) || is_bind(whole))? {
+                if is_bind(&whole) {
+                    return self.bind(start);
+                }
+                return self.function(start, &whole);
+            }
+        }
+        self.root(start, name)
+    }
+
+    fn root(&mut self, span: Span, name: Box<str>) -> Result<Tree<Expr>> {
+        if self.roots.contains(&name) {
+            return self.node(span, Kind::Root(name), 0);
+        }
+        if let Some(kind) = Type::named(&name) {
+            return self.node(span, Kind::Type(kind), 0);
+        }
+        let error = CompileError::new(format!("unknown name `{name}`"), span.range());
+        let locals = self.locals.iter().map(|local| &**local);
+        Err(match nearest(&name, self.roots.names().chain(locals)) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint(format!("the names here are {}", self.roots.sentence())),
+        })
+    }
+
+    /// The longest `name.more.names` from here on that is `known`, read; nothing is read when there is none.
+    fn dotted(&mut self, name: &str, known: impl Fn(&str) -> bool) -> Result<Option<Box<str>>> {
+        if self.token != Token::Mark(".") {
+            return Ok(None);
+        }
+        let mut ahead = Lexer::new(self.source, self.span.start as usize);
+        let mut whole = name.to_owned();
+        let mut found = None;
+        let mut steps = 0;
+        while let Ok((Token::Mark("."), _)) = ahead.next() {
+            let Ok((Token::Name(part), _)) = ahead.next() else {
+                break;
+            };
+            steps += 1;
+            if steps > DOTTED_NAMES_MAX {
+                break;
+            }
+            whole = format!("{whole}.{part}");
+            if known(&whole) {
+                found = Some((whole.clone(), steps));
+            }
+        }
+        let Some((whole, steps)) = found else {
+            return Ok(None);
+        };
+        for _ in 0..2 * steps {
+            self.advance()?;
+        }
+        Ok(Some(whole.into()))
+    }
+
+    pub(super) fn name(&mut self) -> Result<Box<str>> {
+        let Token::Name(name) = &self.token else {
+            return Err(self.unexpected("a name"));
+        };
+        if RESERVED.contains(&&**name) {
+            return Err(CompileError::new(format!("`{name}` is a reserved word"), self.span.range()));
+        }
+        let name = name.clone();
+        self.advance()?;
+        Ok(name)
+    }
+}
+
+fn is_bind(name: &str) -> bool {
+    name == "cel.bind"
+}
+
+/// The candidate that `name` was probably meant to be.
+pub(super) fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| {
+            let shorter = candidate.len().min(name.len());
+            *distance < shorter && *distance <= 1 + shorter / 4
+        })
+        .min()
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,102 @@
+//! Lists and maps that were made, shared and measured.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::{VALUE_DEPTH_MAX, Value};
+use crate::compare::key_order;
+use crate::error::{ErrorKind, Fault, fault};
+
+/// A list that was made by an expression or by its caller.
+#[derive(Clone, Debug)]
+pub struct List<'a>(Arc<Body<Value<'a>>>);
+
+/// A map that was made by an expression or by its caller; its entries stand in the order of their keys.
+#[derive(Clone, Debug)]
+pub struct Map<'a>(Arc<Body<(Value<'a>, Value<'a>)>>);
+
+#[derive(Debug)]
+struct Body<T> {
+    items: Vec<T>,
+    measure: Measure,
+}
+
+/// How deep a value nests and how many bytes its text would take, known without walking it: shared parts make walks
+/// of a small value as long as one likes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Measure {
+    pub(crate) depth: u32,
+    pub(crate) bytes: u64,
+}
+
+impl Measure {
+    pub(super) fn around(children: impl Iterator<Item = Measure>) -> Measure {
+        let mut whole = Measure { depth: 0, bytes: 2 };
+        for child in children {
+            whole.depth = whole.depth.max(child.depth);
+            whole.bytes = whole.bytes.saturating_add(child.bytes).saturating_add(1);
+        }
+        whole.depth += 1;
+        whole
+    }
+
+    pub(crate) fn checked(self) -> Result<Measure, Fault> {
+        if self.depth > VALUE_DEPTH_MAX {
+            return Err(fault(ErrorKind::Budget, format!("the value nests deeper than {VALUE_DEPTH_MAX} levels")));
+        }
+        Ok(self)
+    }
+}
+
+impl<'a> List<'a> {
+    pub(super) fn new(items: Vec<Value<'a>>) -> Self {
+        let measure = Measure::around(items.iter().map(Value::measure));
+        Self(Arc::new(Body { items, measure }))
+    }
+
+    pub(super) fn measure(&self) -> Measure {
+        self.0.measure
+    }
+
+    /// The elements.
+    pub fn items(&self) -> &[Value<'a>] {
+        &self.0.items
+    }
+}
+
+impl<'a> Map<'a> {
+    /// A map of entries that stand in the order of their keys, each once.
+    pub(super) fn new(items: Vec<(Value<'a>, Value<'a>)>) -> Self {
+        let measures = items.iter().flat_map(|(key, value)| [key.measure(), value.measure()]);
+        let measure = Measure::around(measures);
+        Self(Arc::new(Body { items, measure }))
+    }
+
+    pub(super) fn measure(&self) -> Measure {
+        self.0.measure
+    }
+
+    /// The entries in the order of their keys: booleans, then numbers, then strings.
+    pub fn entries(&self) -> &[(Value<'a>, Value<'a>)] {
+        &self.0.items
+    }
+
+    /// The value of a key; a number finds its equal of another numeric type.
+    pub fn get(&self, key: &Value<'_>) -> Option<&Value<'a>> {
+        let at = self.0.items.binary_search_by(|(other, _)| key_order(other, key)).ok()?;
+        Some(&self.0.items[at].1)
+    }
+
+    /// The value of a string key.
+    pub fn get_str(&self, name: &str) -> Option<&Value<'a>> {
+        let at = self
+            .0
+            .items
+            .binary_search_by(|(key, _)| match key {
+                Value::String(text) => (**text).cmp(name),
+                _ => Ordering::Less,
+            })
+            .ok()?;
+        Some(&self.0.items[at].1)
+    }
+}
