@@ -49,14 +49,17 @@ pub(crate) struct Given {
 /// Why an attempt gives nothing.
 pub(crate) enum Broken {
     /// It failed.
-    Failed {
-        /// Why.
-        failure: Failure,
-        /// What it gave nevertheless.
-        body: Option<Body>,
-    },
+    Failed(Box<Failed>),
     /// It was cut off.
     Cut(Cut),
+}
+
+/// A failure, and what was given nevertheless.
+pub(crate) struct Failed {
+    /// Why.
+    pub(crate) failure: Failure,
+    /// What was given.
+    pub(crate) body: Option<Body>,
 }
 
 /// What cuts an attempt off.
@@ -82,9 +85,16 @@ impl Given {
     }
 }
 
+impl Broken {
+    /// Fails, and keeps what was given nevertheless.
+    pub(crate) fn with_body(failure: Failure, body: Option<Body>) -> Self {
+        Self::Failed(Box::new(Failed { failure, body }))
+    }
+}
+
 impl From<Failure> for Broken {
     fn from(failure: Failure) -> Self {
-        Self::Failed { failure, body: None }
+        Self::with_body(failure, None)
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it in a process group of its own, with three pipes and nothing else open.
     pub(crate) fn start(mut command: Command) -> std::io::Result<Self> {
+        // What this process itself was started with may not be marked to stay here.
+        close_fds::set_fds_cloexec_threadsafe(3, &[]);
         let child = command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         Ok(Self { child, group: Group(leader) })
@@ -89,7 +91,7 @@ impl Program {
             status = self.child.wait() => status.ok(),
             () = clock.until(clock.now() + KILLED_PATIENCE) => None,
         };
-        self.group.is_over();
+        self.group.disarm();
         Ended { cut, status, stdout: stdout_head }
     }
 }
@@ -149,7 +151,7 @@ impl Group {
         }
     }
 
-    fn is_over(&mut self) {
+    fn disarm(&mut self) {
         self.0 = None;
     }
 }

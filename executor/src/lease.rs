@@ -26,11 +26,6 @@ impl Lease {
         self.ends_at_micros.store(micros(ends_at), Ordering::Release);
     }
 
-    /// Ends it at once.
-    pub(crate) fn end(&self) {
-        self.ends_at_micros.store(0, Ordering::Release);
-    }
-
     /// Says whether it has ended.
     pub(crate) fn has_ended(&self, now: Duration) -> bool {
         micros(now) >= self.ends_at_micros.load(Ordering::Acquire)
@@ -60,13 +55,6 @@ mod tests {
         lease.renew(Duration::from_secs(129));
         assert!(!lease.has_ended(Duration::from_secs(158)));
         assert!(lease.has_ended(Duration::from_secs(159)));
-    }
-
-    #[test]
-    fn an_ended_lease_has_ended_whatever_the_time() {
-        let lease = Lease::begin(Duration::from_secs(100), PERIOD);
-        lease.end();
-        assert!(lease.has_ended(Duration::ZERO));
     }
 
     #[test]

@@ -46,14 +46,14 @@ pub(crate) fn printed(action: &Action, head: Head) -> Result<Body, Broken> {
     }
     if !head.is_whole() {
         let message = format!("the program printed {} bytes, a declared result may have {RESULT_BYTES_MAX}", head.total);
-        return Err(Broken::Failed { failure: Failure::new(FailureKind::OutputLimit, message), body: Some(text(&head.bytes)) });
+        return Err(Broken::with_body(Failure::new(FailureKind::OutputLimit, message), Some(text(&head.bytes))));
     }
     let bytes = Bytes::from(head.bytes);
     match Document::parse(bytes.clone()) {
         Ok(document) => fitting(action, &document),
         Err(error) => {
             let message = format!("the action declares a result, so its standard output must be JSON and nothing else: {error}");
-            Err(Broken::Failed { failure: Failure::new(FailureKind::ResultInvalid, message), body: Some(text(&bytes)) })
+            Err(Broken::with_body(Failure::new(FailureKind::ResultInvalid, message), Some(text(&bytes))))
         }
     }
 }
@@ -74,7 +74,7 @@ pub(crate) fn fitting(action: &Action, document: &Document) -> Result<Body, Brok
         return Ok(body);
     }
     let message = format!("the result does not fit: {}", listed(&misfits));
-    Err(Broken::Failed { failure: Failure::new(FailureKind::ResultInvalid, message), body: Some(body) })
+    Err(Broken::with_body(Failure::new(FailureKind::ResultInvalid, message), Some(body)))
 }
 
 fn undeclared(head: Head) -> Body {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ensue_engine::catalog::{Action, Pack, Run};
 use ensue_engine::command::{Report, ReportOutcome};
 use ensue_engine::effect::{Dispatch, Effect};
-use ensue_engine::executions::facts::{Failure, FailureKind};
+use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_expression::Document;
 use thiserror::Error;
@@ -100,7 +100,7 @@ pub(crate) struct Worker {
     reporter: Arc<Reporter>,
     runtime: Handle,
     is_draining: AtomicBool,
-    lease_ended: Notify,
+    task_deserted: Notify,
 }
 
 impl Executor {
@@ -120,7 +120,7 @@ impl Executor {
             reporter: Arc::new(reporter),
             runtime,
             is_draining: AtomicBool::new(false),
-            lease_ended: Notify::new(),
+            task_deserted: Notify::new(),
         });
         worker.runtime.spawn(watch_leases(Arc::downgrade(&worker)));
         Ok(Self { worker })
@@ -252,14 +252,14 @@ impl Worker {
                 () = clock.until(clock.now() + beat) => running.lease.renew(clock.now()),
             }
         }
-        task.is_over();
+        task.end();
     }
 
     async fn run_and_report(&self, dispatch: &Dispatch, running: &RunningAttempt) {
         let ending = self.run(dispatch, running).await;
         let (outcome, given) = match ending {
             Ok(given) => (ReportOutcome::Succeeded, given),
-            Err(Broken::Failed { failure, body }) => (ReportOutcome::Failed(failure), Given { body, emitted: Vec::new() }),
+            Err(Broken::Failed(failed)) => (ReportOutcome::Failed(failed.failure), Given { body: failed.body, emitted: Vec::new() }),
             Err(Broken::Cut(cut)) => match failure_of(cut, dispatch) {
                 Some(failure) => (ReportOutcome::Failed(failure), Given::default()),
                 None => {
@@ -310,6 +310,15 @@ impl Worker {
         Document::parse(bytes).map_err(|error| invalid(error.to_string()))
     }
 
+    async fn tell_loss(self: Arc<Self>, running: Arc<RunningAttempt>, evidence: Evidence) {
+        let attempt = running.attempt;
+        let told = self.reporter.lose(running.execution, attempt, evidence, running.trace.clone()).await;
+        self.forget(attempt, &told);
+        if running.is_deserted() {
+            self.running.let_go(attempt);
+        }
+    }
+
     fn forget(&self, attempt: AttemptId, told: &Told) {
         match told {
             Told::Settled => self.ports.begun.forget(attempt),
@@ -343,14 +352,14 @@ fn failure_of(cut: Cut, dispatch: &Dispatch) -> Option<Failure> {
     }
 }
 
-/// An attempt's task: dropped before it is over, by a panic or with its runtime, it gives its lease up.
+/// An attempt's task: dropped before it is over, by a panic or with its runtime, it leaves its attempt deserted.
 struct Task<'w> {
     worker: &'w Worker,
     running: &'w RunningAttempt,
 }
 
 impl Task<'_> {
-    fn is_over(self) {
+    fn end(self) {
         self.worker.running.let_go(self.running.attempt);
         std::mem::forget(self);
     }
@@ -359,37 +368,38 @@ impl Task<'_> {
 impl Drop for Task<'_> {
     fn drop(&mut self) {
         self.running.desert();
-        self.running.lease.end();
-        self.worker.lease_ended.notify_one();
+        self.worker.task_deserted.notify_one();
     }
 }
 
 /// Reports attempts whose lease has ended as lost, each once, for as long as the worker is there.
 async fn watch_leases(worker: Weak<Worker>) {
+    let mut due = Duration::ZERO;
     loop {
         let Some(worker) = worker.upgrade() else { return };
         let clock = Arc::clone(&worker.ports.clock);
+        let beat = Lease::beat(worker.settings.lease);
         let now = clock.now();
+        // Where the watcher itself comes late, the whole process stood still: its tasks get a beat to renew what they hold.
+        let stood_still = due > Duration::ZERO && now > due + beat;
         for running in worker.running.all() {
-            if running.lease.has_ended(now)
-                && let Some(evidence) = running.give_up()
-            {
-                tracing::error!(attempt = %running.attempt, ?evidence, "the task of an attempt is gone or hangs");
-                let worker = Arc::clone(&worker);
-                worker.runtime.clone().spawn(async move {
-                    let RunningAttempt { execution, attempt, trace, .. } = &*running;
-                    let told = worker.reporter.lose(*execution, *attempt, evidence, trace.clone()).await;
-                    worker.forget(*attempt, &told);
-                    if running.is_deserted() {
-                        worker.running.let_go(*attempt);
-                    }
-                });
+            let is_lost = running.is_deserted() || (running.lease.has_ended(now) && !stood_still);
+            if !is_lost {
+                continue;
+            }
+            match running.give_up() {
+                Some(evidence) => {
+                    tracing::error!(attempt = %running.attempt, ?evidence, "the task of an attempt is gone or hangs");
+                    worker.runtime.spawn(Arc::clone(&worker).tell_loss(running, evidence));
+                }
+                None if running.is_deserted() => worker.running.let_go(running.attempt),
+                None => {}
             }
         }
-        let beat = Lease::beat(worker.settings.lease);
+        due = now + beat;
         tokio::select! {
-            () = clock.until(now + beat) => {}
-            () = worker.lease_ended.notified() => {}
+            () = clock.until(due) => {}
+            () = worker.task_deserted.notified() => {}
         }
     }
 }

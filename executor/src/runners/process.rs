@@ -159,7 +159,7 @@ fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
         },
         None => Failure::new(FailureKind::Signal, "the program was killed and still hangs in the kernel"),
     };
-    Err(Broken::Failed { failure, body: result::printed_nevertheless(stdout) })
+    Err(Broken::with_body(failure, result::printed_nevertheless(stdout)))
 }
 
 fn name_of(signal: i32) -> &'static str {

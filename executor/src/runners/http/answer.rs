@@ -22,10 +22,10 @@ pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, mut answer: 
     while let Some(piece) = answer.chunk().await.map_err(|error| broken_off(request, error))? {
         if body.bytes + piece.len() > HTTP_ANSWER_BYTES_MAX {
             let message = format!("{} answered with more than {HTTP_ANSWER_BYTES_MAX} bytes", request.server());
-            return Err(Broken::Failed {
-                failure: Failure::new(FailureKind::OutputLimit, message),
-                body: Some(Body::json(written(status, &headers, "null"))),
-            });
+            return Err(Broken::with_body(
+                Failure::new(FailureKind::OutputLimit, message),
+                Some(Body::json(written(status, &headers, "null"))),
+            ));
         }
         body.push(piece);
     }
@@ -33,10 +33,10 @@ pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, mut answer: 
     if is_failure(status) {
         let reason = status.canonical_reason().unwrap_or_default();
         let message = format!("{} answered {} {reason}", request.server(), status.as_u16());
-        return Err(Broken::Failed {
-            failure: Failure::new(FailureKind::HttpStatus, message.trim_end()).with_detail(status.as_u16().into()),
-            body: Some(Body::json(document)),
-        });
+        return Err(Broken::with_body(
+            Failure::new(FailureKind::HttpStatus, message.trim_end()).with_detail(status.as_u16().into()),
+            Some(Body::json(document)),
+        ));
     }
     if attempt.action.result.is_none() {
         return Ok(Given::result(Body::json(document)));

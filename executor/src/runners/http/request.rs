@@ -298,7 +298,7 @@ mod tests {
         answered.insert(LOCATION, HeaderValue::from_str(to).unwrap());
         let next = request(from).redirected(StatusCode::from_u16(status).unwrap(), &answered);
         next.map_err(|broken| match broken {
-            Broken::Failed { failure, .. } => failure.message,
+            Broken::Failed(failed) => failed.failure.message,
             Broken::Cut(cut) => format!("{cut:?}"),
         })
     }

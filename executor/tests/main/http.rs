@@ -1,0 +1,306 @@
+//! Requests: what is sent, where it may go, and what becomes of the answer.
+
+use std::sync::Arc;
+
+use ensue_engine::catalog::{HttpBody, HttpRequest, Run};
+use ensue_engine::command::Report;
+use ensue_engine::executions::facts::FailureKind;
+use ensue_executor::EgressPolicy;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+use crate::server::{Server, answer, json_answer};
+use crate::world::{Plan, SECRET, TRACE, attempt, body, execution, failure, result, template};
+
+fn get(url: &str) -> HttpRequest {
+    HttpRequest {
+        url: template(json!(url)),
+        method: template(json!(null)),
+        headers: template(json!({})),
+        query: template(json!({})),
+        body: HttpBody::None,
+    }
+}
+
+fn run(request: HttpRequest) -> Run {
+    Run::Http(Box::new(request))
+}
+
+async fn ok_server() -> Server {
+    Server::start(|_| json_answer("200 OK", r#"{"n": 1.0}"#)).await
+}
+
+/// Makes one request where the server may be reached.
+async fn report_of(server: &Server, request: HttpRequest, params: Value) -> Report {
+    Plan::new(run(request)).allow(server.address).begin().report_of(params).await
+}
+
+#[tokio::test]
+async fn an_answer_is_status_headers_and_body() {
+    let server = ok_server().await;
+    let report = report_of(&server, get(&server.url("/x")), json!({})).await;
+    let expected =
+        json!({ "status": 200, "headers": { "content-length": "10", "content-type": "application/json" }, "body": { "n": 1.0 } });
+    assert_eq!(result(&report), expected);
+    assert_eq!(server.asked()[0].line(), "GET /x HTTP/1.1");
+}
+
+#[tokio::test]
+async fn a_request_carries_the_execution_s_key_and_trace_unless_they_are_declared() {
+    let server = ok_server().await;
+    report_of(&server, get(&server.url("/")), json!({})).await;
+    let headers = template(json!({ "Idempotency-Key": "mine", "X-Number": 3, "X-None": null }));
+    report_of(&server, HttpRequest { headers, ..get(&server.url("/")) }, json!({})).await;
+    let asked = server.asked();
+    assert_eq!(asked[0].header("idempotency-key"), Some(execution(1).to_string().as_str()));
+    assert_eq!(asked[0].header("traceparent"), Some(TRACE));
+    assert!(asked[0].header("user-agent").is_some_and(|agent| agent.starts_with("ensue/")));
+    assert_eq!(
+        (asked[1].header("idempotency-key"), asked[1].header("x-number"), asked[1].header("x-none")),
+        (Some("mine"), Some("3"), None)
+    );
+}
+
+#[tokio::test]
+async fn json_or_a_text_is_sent_and_never_both() {
+    let server = ok_server().await;
+    let post = |json: Value, text: Value| HttpRequest {
+        method: template(json!("post")),
+        body: HttpBody::Either { json: template(json), text: template(text) },
+        ..get(&server.url("/"))
+    };
+    report_of(&server, post(json!({ "region": "${{ params.region }}" }), json!(null)), json!({ "region": "eu" })).await;
+    report_of(&server, post(json!(null), json!("hi ${{ params.region }}")), json!({ "region": "eu" })).await;
+    report_of(&server, post(json!(null), json!(null)), json!({})).await;
+    let both = report_of(&server, post(json!(1), json!("1")), json!({})).await;
+    failure(&both, FailureKind::ParametersInvalid);
+    let asked = server.asked();
+    assert_eq!(asked.len(), 3);
+    assert_eq!((asked[0].body.as_str(), asked[0].header("content-type")), (r#"{"region":"eu"}"#, Some("application/json")));
+    assert_eq!((asked[1].body.as_str(), asked[1].header("content-type")), ("hi eu", Some("text/plain; charset=utf-8")));
+    assert_eq!((asked[2].line(), asked[2].body.as_str()), ("POST / HTTP/1.1", ""));
+}
+
+#[tokio::test]
+async fn a_value_in_a_url_stays_in_its_part() {
+    let server = ok_server().await;
+    let url = server.url("/repos/${{ params.repo }}/tags?name=${{ params.tag }}");
+    let query = template(json!({ "page": 2, "labels": ["a b", "c&d"], "none": null }));
+    let params = json!({ "repo": "acme/site?x=1#y z", "tag": "a&admin=1" });
+    report_of(&server, HttpRequest { query, ..get(&url) }, params).await;
+    let expected = "GET /repos/acme/site%3Fx%3D1%23y%20z/tags?name=a%26admin%3D1&labels=a+b&labels=c%26d&page=2 HTTP/1.1";
+    assert_eq!(server.asked()[0].line(), expected);
+}
+
+#[tokio::test]
+async fn a_url_that_leaves_its_path_or_its_host_is_refused() {
+    let server = ok_server().await;
+    let report = report_of(&server, get(&server.url("/repos/${{ params.repo }}")), json!({ "repo": "../admin" })).await;
+    failure(&report, FailureKind::ParametersInvalid);
+    let report = report_of(&server, get("http://${{ params.host }}/"), json!({ "host": server.address.to_string() })).await;
+    failure(&report, FailureKind::Expression);
+    let report = report_of(&server, get("http://${{ params.user }}@x/"), json!({ "user": "a" })).await;
+    failure(&report, FailureKind::Expression);
+    assert!(server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_whole_url_may_be_one_expression() {
+    let server = ok_server().await;
+    let report = report_of(&server, get("${{ params.url }}"), json!({ "url": server.url("/a/../b?q=1#f") })).await;
+    assert_eq!(result(&report)["status"], 200);
+    assert_eq!(server.asked()[0].line(), "GET /b?q=1 HTTP/1.1");
+}
+
+#[tokio::test]
+async fn an_error_of_the_server_is_a_failure_that_keeps_the_answer() {
+    for (line, status) in [("404 Not Found", 404), ("503 Service Unavailable", 503)] {
+        let server = Server::start(move |_| json_answer(line, r#"{"why":"x"}"#)).await;
+        let report = report_of(&server, get(&server.url("/")), json!({})).await;
+        let failure = failure(&report, FailureKind::HttpStatus);
+        assert_eq!(failure.detail, Some(status));
+        assert!(failure.message.ends_with(&format!("answered {line}")), "{}", failure.message);
+        assert_eq!(body(&report)["body"], json!({ "why": "x" }));
+    }
+}
+
+#[tokio::test]
+async fn connections_are_used_again() {
+    let server = ok_server().await;
+    let mut world = Plan::new(run(get(&server.url("/")))).allow(server.address).begin();
+    for number in 1..=5 {
+        world.dispatch(number, json!({}));
+        world.report().await;
+    }
+    assert!(server.asked().iter().all(|asked| asked.connection == 0));
+    assert_eq!(server.asked().len(), 5);
+}
+
+#[tokio::test]
+async fn a_request_is_noted_as_begun_before_it_is_sent() {
+    let folder = Arc::new(std::sync::Mutex::new(None::<std::path::PathBuf>));
+    let begun = folder.clone();
+    let server = Server::start(move |_| {
+        let path = begun.lock().unwrap().clone().unwrap();
+        json_answer("200 OK", &json!(std::fs::read_to_string(path).unwrap()).to_string())
+    })
+    .await;
+    let mut world = Plan::new(run(get(&server.url("/")))).allow(server.address).begin();
+    *folder.lock().unwrap() = Some(world.folder.path().join("begun"));
+    let report = world.report_of(json!({})).await;
+    assert!(result(&report)["body"].as_str().unwrap().contains(&attempt(1).to_string()));
+}
+
+#[tokio::test]
+async fn what_is_not_allowed_is_not_reached_and_all_denials_read_alike() {
+    let server = ok_server().await;
+    let closed = "http://127.0.0.1:9/";
+    for url in [
+        server.url("/").as_str(),
+        closed,
+        "http://[::1]:80/",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://2852039166/",
+        "http://127.1:80/",
+    ] {
+        let mut world = Plan::new(run(get(url))).begin();
+        let report = world.report_of(json!({})).await;
+        let failure = failure(&report, FailureKind::EgressDenied);
+        assert!(
+            failure.message.ends_with("may not be reached from here; an operator can allow it under `egress.allow`"),
+            "{}",
+            failure.message
+        );
+        assert!(!world.begun().contains(&attempt(1).to_string()), "nothing began");
+    }
+    for url in ["file:///etc/passwd", "gopher://127.0.0.1/", "http://user:pw@example.com/"] {
+        let mut world = Plan::new(run(get("${{ params.url }}"))).begin();
+        failure(&world.report_of(json!({ "url": url })).await, FailureKind::EgressDenied);
+    }
+    assert!(server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_name_is_allowed_by_the_addresses_it_stands_for() {
+    let server = ok_server().await;
+    let port = server.address.port();
+    let allow = vec![format!("127.0.0.1:{port}").parse().unwrap(), format!("[::1]:{port}").parse().unwrap()];
+    let settings = move |settings: &mut ensue_executor::ExecutorSettings| settings.egress = EgressPolicy::allowing(allow);
+    let mut world = Plan::new(run(get(&format!("http://localhost:{port}/")))).settings(settings).begin();
+    assert_eq!(result(&world.report_of(json!({})).await)["status"], 200);
+}
+
+#[tokio::test]
+async fn redirects_are_followed_and_each_is_checked() {
+    let inner = ok_server().await;
+    let elsewhere = inner.url("/secret");
+    let server = Server::start(move |asked| match asked.line().split(' ').nth(1) {
+        Some("/a") => answer("302 Found", &[("location", "/b")], ""),
+        Some("/b") => json_answer("200 OK", "{}"),
+        Some("/in") => answer("307 Temporary Redirect", &[("location", &elsewhere)], ""),
+        Some("/file") => answer("302 Found", &[("location", "file:///etc/passwd")], ""),
+        _ => answer("302 Found", &[("location", "/round")], ""),
+    })
+    .await;
+    assert_eq!(result(&report_of(&server, get(&server.url("/a")), json!({})).await)["status"], 200);
+    for path in ["/in", "/file", "/round"] {
+        failure(&report_of(&server, get(&server.url(path)), json!({})).await, FailureKind::EgressDenied);
+    }
+    assert_eq!(server.asked().iter().filter(|asked| asked.line().contains("/round")).count(), 6, "five redirects are followed");
+    assert!(inner.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_or_breaks_off_is_a_failure_of_the_network() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let mut world = Plan::new(run(get(&format!("http://{address}/?token=t0k3n")))).allow(address).begin();
+    let report = world.report_of(json!({})).await;
+    let failed = failure(&report, FailureKind::Network);
+    assert!(failed.message.contains(&address.to_string()) && !failed.message.contains("t0k3n"), "{}", failed.message);
+
+    let server = Server::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\nconnection: close\r\n\r\nhalf".to_vec()).await;
+    failure(&report_of(&server, get(&server.url("/")), json!({})).await, FailureKind::Network);
+}
+
+#[tokio::test]
+async fn a_request_is_cut_off_by_a_cancel() {
+    let server = Server::start(|_| Vec::new()).await;
+    let mut world = Plan::new(run(get(&server.url("/")))).allow(server.address).begin();
+    world.dispatch(1, json!({}));
+    while server.asked().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    world.stop(1);
+    failure(&world.report().await, FailureKind::Cancelled);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_cut_off() {
+    let large = "x".repeat(11 << 20);
+    let server = Server::start(move |_| answer("200 OK", &[("content-type", "text/plain")], &large)).await;
+    let report = report_of(&server, get(&server.url("/")), json!({})).await;
+    failure(&report, FailureKind::OutputLimit);
+    assert_eq!(body(&report)["status"], 200);
+}
+
+#[tokio::test]
+async fn headers_without_an_end_are_cut_off() {
+    let server = Server::start(|_| {
+        let mut text = "HTTP/1.1 200 OK\r\n".to_owned();
+        text.extend((0..100_000).map(|number| format!("x-{number}: {number}\r\n")));
+        text.into_bytes()
+    })
+    .await;
+    failure(&report_of(&server, get(&server.url("/")), json!({})).await, FailureKind::Network);
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_is_waited_for_so_long_and_no_longer() {
+    let server = Server::start(|_| Vec::new()).await;
+    let mut world = Plan::new(run(get(&server.url("/")))).allow(server.address).time_in_hand().begin();
+    world.dispatch(1, json!({}));
+    while server.asked().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(Duration::from_secs(60));
+    let report = world.report().await;
+    assert!(failure(&report, FailureKind::Timeout).message.contains("60 seconds"));
+}
+
+#[tokio::test]
+async fn a_key_reaches_the_server_and_no_record() {
+    let server = Server::start(|_| answer("401 Unauthorized", &[], "")).await;
+    let request = HttpRequest {
+        headers: template(json!({ "Authorization": "Bearer ${{ keys['test.token'] }}" })),
+        ..get(&format!("{}${{{{ keys['test.token'] }}}}", server.url("/")))
+    };
+    let report = report_of(&server, request, json!({})).await;
+    let failure = failure(&report, FailureKind::HttpStatus);
+    assert_eq!(failure.message, "the server answered 401 Unauthorized");
+    assert!(!format!("{report:?}").contains(SECRET));
+    let asked = server.asked();
+    assert_eq!(asked[0].header("authorization"), Some(format!("Bearer {SECRET}").as_str()));
+    assert_eq!(asked[0].line(), format!("GET /{SECRET} HTTP/1.1"));
+}
+
+#[tokio::test]
+async fn a_line_break_in_a_header_is_refused() {
+    let server = ok_server().await;
+    let request = HttpRequest { headers: template(json!({ "X-Name": "${{ params.name }}" })), ..get(&server.url("/")) };
+    let report = report_of(&server, request, json!({ "name": "a\r\nHost: x" })).await;
+    failure(&report, FailureKind::ParametersInvalid);
+    let request = HttpRequest { method: template(json!("${{ params.method }}")), ..get(&server.url("/")) };
+    let report = report_of(&server, request, json!({ "method": "GET / HTTP/1.1\r\n" })).await;
+    failure(&report, FailureKind::ParametersInvalid);
+    assert!(server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_binary_or_compressed_answer_is_no_bomb() {
+    let server =
+        Server::start(|_| answer("200 OK", &[("content-encoding", "gzip"), ("content-type", "application/json")], "\u{1f}packed")).await;
+    let report = report_of(&server, get(&server.url("/")), json!({})).await;
+    assert_eq!(result(&report)["body"], json!("\u{1f}packed"));
+}

@@ -1,0 +1,14 @@
+//! The worker as the node sees it: effects in, reports out, with real processes and a real server on loopback.
+//!
+//! What one module can show by itself is tested beside it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::needless_pass_by_value, reason = "values are written in place")]
+
+mod http;
+mod leases;
+mod process;
+mod reports;
+mod server;
+mod shell;
+mod world;

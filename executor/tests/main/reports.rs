@@ -1,0 +1,235 @@
+//! Reports: that the log learns each end, whatever it answers, and what a stop leaves to the next start.
+
+use std::time::Duration;
+
+use ensue_engine::catalog::{Builtin, ProcessCommand, Run};
+use ensue_engine::command::{Answer, Ask, ObservedEvent, Refusal, ReportOutcome};
+use ensue_engine::effect::Effect;
+use ensue_engine::executions::facts::{Evidence, FailureKind};
+use ensue_engine::ids::EventId;
+use ensue_engine::ports::OutputStream::Stdout;
+use ensue_engine::ports::SubmitError;
+use ensue_engine::record::{Body, CatalogRevision};
+use ensue_engine::rules::judge::Judgement;
+use ensue_executor::begun::Begun;
+use ensue_executor::ports::{Emission, EmissionError, Observe};
+use serde_json::json;
+
+use crate::world::{NOON, Plan, attempt, execution, failure, refused, result, template};
+
+fn echo() -> Run {
+    Run::Builtin(Builtin::Echo)
+}
+
+fn sh(script: &str) -> Run {
+    let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+    Run::Process(ProcessCommand { command, input: None, env: Vec::new(), files: Vec::new() })
+}
+
+/// Makes an event of anything.
+struct AnyTrigger;
+
+impl Observe for AnyTrigger {
+    fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
+        Ok(ObservedEvent {
+            id: EventId(emission.execution.0),
+            trigger: emission.trigger,
+            source: format!("execution/{}", emission.execution),
+            sensor: None,
+            occurred_at: NOON,
+            body: Body::json(emission.payload.bytes().clone()),
+            payload: emission.payload,
+            dedupe: None,
+            judgement: std::sync::Arc::new(Judgement { catalog: CatalogRevision(1), verdicts: Vec::new() }),
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_takes_no_time_is_reported_before_the_call_returns() {
+    for (builtin, params, given) in
+        [(Builtin::Echo, json!({ "message": 1 }), json!({ "message": 1 })), (Builtin::Noop, json!({ "seconds": 0 }), json!(null))]
+    {
+        let mut world = Plan::new(Run::Builtin(builtin)).begin();
+        world.dispatch(1, params);
+        let Ok(Ask::ReportAttempt(report)) = world.asked.try_recv() else { panic!("nothing was reported yet") };
+        assert_eq!(result(&report), given);
+        assert_eq!(world.executor.running(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_takes_no_time_is_reported_also_when_its_parameters_are_in_the_log() {
+    let mut world = Plan::new(echo()).bodies_in_the_log().begin();
+    assert_eq!(result(&world.report_of(json!({ "a": 1 })).await), json!({ "a": 1 }));
+}
+
+#[tokio::test]
+async fn a_no_op_holds_its_slot_for_as_long_as_it_says() {
+    let mut world = Plan::new(Run::Builtin(Builtin::Noop)).time_in_hand().begin();
+    world.dispatch(1, json!({ "seconds": 1.5 }));
+    assert_eq!(world.executor.running(), 1);
+    tokio::task::yield_now().await;
+    world.clock.advance(Duration::from_millis(1500));
+    assert_eq!(result(&world.report().await), json!(null));
+    failure(&world.report_of(json!({ "seconds": -1 })).await, FailureKind::ParametersInvalid);
+}
+
+#[tokio::test]
+async fn an_emitted_event_is_in_the_report_and_its_id_is_the_result() {
+    let emit = Run::Emit { trigger: "test.done".parse().unwrap(), payload: template(json!({ "n": "${{ params.n }}" })) };
+    let builtin = json!({ "trigger": "test.done", "payload": { "n": 1 }, "n": 1 });
+    for run in [emit, Run::Builtin(Builtin::Emit)] {
+        let mut world = Plan::new(run).observe(AnyTrigger).begin();
+        let report = world.report_of(builtin.clone()).await;
+        assert_eq!(result(&report), json!({ "event": execution(1) }));
+        let [event] = report.emitted.as_slice() else { panic!("one event") };
+        assert_eq!((event.trigger.as_str(), event.payload.root().raw()), ("test.done", r#"{"n":1}"#));
+        assert!(!world.begun().contains(&attempt(1).to_string()), "nothing outward happened");
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_no_trigger_is_a_failure() {
+    let mut world = Plan::new(Run::Builtin(Builtin::Emit)).begin();
+    failure(&world.report_of(json!({ "trigger": "test.nothing", "payload": {} })).await, FailureKind::ParametersInvalid);
+    failure(&world.report_of(json!({ "trigger": "nothing", "payload": {} })).await, FailureKind::ParametersInvalid);
+}
+
+#[tokio::test]
+async fn an_event_never_carries_a_key() {
+    let payload = template(json!({ "token": "${{ keys['test.token'] }}" }));
+    let mut world = Plan::new(Run::Emit { trigger: "test.done".parse().unwrap(), payload }).observe(AnyTrigger).begin();
+    failure(&world.report_of(json!({})).await, FailureKind::Expression);
+}
+
+#[tokio::test]
+async fn a_report_is_repeated_until_the_log_takes_it() {
+    let busy = || vec![Err(SubmitError::Busy), Err(SubmitError::StorageFull), Err(SubmitError::Unknown), Err(SubmitError::Busy)];
+    let mut world = Plan::new(echo()).answers(busy()).begin();
+    assert_eq!(result(&world.report_of(json!({ "a": 1 })).await), json!({ "a": 1 }));
+    let mut world = Plan::new(sh("echo 1")).answers(busy()).begin();
+    assert_eq!(result(&world.report_of(json!({})).await), json!("1"));
+}
+
+#[tokio::test]
+async fn a_result_that_the_log_does_not_keep_is_reported_as_a_failure() {
+    let mut world = Plan::new(sh("echo 1")).answers([refused(Refusal::TooLarge("it is too large".into()))]).begin();
+    world.report_of(json!({})).await;
+    let report = world.report().await;
+    assert_eq!(failure(&report, FailureKind::OutputLimit).message, "it is too large");
+    assert_eq!(report.body, None);
+}
+
+#[tokio::test]
+async fn an_end_that_the_log_cannot_take_is_told_as_a_loss() {
+    let mut world = Plan::new(sh("echo 1")).answers([refused(Refusal::Bug("index out of bounds".into()))]).begin();
+    world.report_of(json!({})).await;
+    let Some(Ask::LoseAttempt { attempt: lost, evidence, .. }) = world.asked.recv().await else { panic!("no loss") };
+    assert_eq!((lost, evidence), (attempt(1), Evidence::MayHaveBegun));
+}
+
+#[tokio::test]
+async fn a_report_that_comes_too_late_is_told_once() {
+    for answer in [refused(Refusal::NotOpen(execution(1))), Ok(Answer::ReportedLate)] {
+        let mut world = Plan::new(sh("echo 1")).answers([answer]).begin();
+        world.report_of(json!({})).await;
+        world.executor.stop(Duration::from_secs(60)).await;
+        assert!(world.asked.try_recv().is_err());
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_is_noted_before_it_begins_and_forgotten_when_the_log_knows_its_end() {
+    let mut world = Plan::new(sh("echo ready; cat")).begin();
+    world.dispatch(1, json!({}));
+    world.outputs.says(1, Stdout, "ready").await;
+    assert!(world.begun().contains(&attempt(1).to_string()));
+    world.report().await;
+}
+
+#[tokio::test]
+async fn at_the_start_each_attempt_that_ran_is_told_as_lost_with_what_is_known() {
+    let mut world = Plan::new(echo()).begin();
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("begun");
+    let (begun, _) = Begun::open(&path, []).unwrap();
+    begun.note(attempt(1)).unwrap();
+    drop(begun);
+    let (_, previous) = Begun::open(&path, [attempt(1), attempt(2)]).unwrap();
+    let owed: Vec<Effect> = [1, 2].map(|number| Effect::Dispatch(Box::new(world.dispatch(number, json!({}))))).into();
+    for _ in 0..2 {
+        world.report().await;
+    }
+    world.executor.take_over(owed, &previous);
+    let mut lost = Vec::new();
+    for _ in 0..2 {
+        let Some(Ask::LoseAttempt { attempt, evidence, .. }) = world.asked.recv().await else { panic!("no loss") };
+        lost.push((attempt, evidence));
+    }
+    lost.sort_by_key(|(attempt, _)| *attempt);
+    assert_eq!(lost, [(attempt(1), Evidence::MayHaveBegun), (attempt(2), Evidence::NotBegun)]);
+}
+
+#[tokio::test]
+async fn a_stop_of_an_attempt_that_never_came_here_is_answered_with_its_loss() {
+    let mut world = Plan::new(echo()).begin();
+    world.stop(5);
+    let Some(Ask::LoseAttempt { attempt: lost, evidence, .. }) = world.asked.recv().await else { panic!("no loss") };
+    assert_eq!((lost, evidence), (attempt(5), Evidence::NotBegun));
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_over_for_the_log_is_ended_and_not_reported() {
+    let mut world = Plan::new(sh("echo ready; sleep 1000")).begin();
+    world.dispatch(1, json!({}));
+    world.outputs.says(1, Stdout, "ready").await;
+    world.release(1);
+    let stopped = world.executor.stop(Duration::from_secs(60)).await;
+    assert!(stopped.ended.is_empty());
+    assert!(world.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_stop_lets_attempts_end_while_its_patience_lasts() {
+    let mut world = Plan::new(sh("echo ready; while [ ! -e go ]; do sleep 0.01; done; echo done")).begin();
+    world.dispatch(1, json!({}));
+    world.outputs.says(1, Stdout, "ready").await;
+    let executor = world.executor.clone();
+    let stopping = tokio::spawn(async move { executor.stop(Duration::from_secs(60)).await });
+    tokio::task::yield_now().await;
+    world.dispatch(2, json!({}));
+    std::fs::write(world.folder.path().join("private").join(attempt(1).to_string()).join("go"), "").unwrap();
+    assert_eq!(result(&world.report().await), json!("ready\ndone"));
+    assert!(stopping.await.unwrap().ended.is_empty());
+    assert!(world.asked.try_recv().is_err(), "what came after the stop was not begun");
+}
+
+#[tokio::test]
+async fn what_runs_on_when_the_patience_is_over_is_ended_and_left_to_the_next_start() {
+    let mut world = Plan::new(sh("echo ready; sleep 1000")).begin();
+    world.dispatch(1, json!({}));
+    world.outputs.says(1, Stdout, "ready").await;
+    let stopped = world.executor.stop(Duration::ZERO).await;
+    assert_eq!(stopped.ended, [attempt(1)]);
+    assert!(world.asked.try_recv().is_err());
+    assert!(!world.has_private_directories());
+    let (_, previous) = Begun::open(world.folder.path().join("begun"), [attempt(1)]).unwrap();
+    assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun);
+}
+
+#[tokio::test]
+async fn an_attempt_without_an_action_or_its_parameters_fails() {
+    let mut world = Plan::new(sh("echo 1")).begin();
+    let mut dispatch = world.dispatch(1, json!({}));
+    world.report().await;
+    dispatch.attempt = attempt(2);
+    dispatch.action = "test.gone".parse().unwrap();
+    world.executor.carry_out(Effect::Dispatch(Box::new(dispatch.clone())));
+    assert!(matches!(world.report().await.outcome, ReportOutcome::Failed(failure) if failure.message.contains("`test.gone`")));
+    dispatch.attempt = attempt(3);
+    dispatch.action = "test.act".parse().unwrap();
+    dispatch.params.digest = ensue_engine::record::Digest::of(b"gone");
+    world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
+    failure(&world.report().await, FailureKind::ParametersInvalid);
+}
