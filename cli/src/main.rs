@@ -1,2 +1,26 @@
-//! The command line.
-fn main() {}
+//! The command line of Ensue: it talks to a node over its API, or starts one.
+//!
+//! Read `commands` for what can be asked; `client` talks to the node, `report` and `table` to people.
+
+mod bench;
+mod client;
+mod commands;
+mod github;
+mod live;
+mod report;
+mod style;
+mod table;
+mod trace;
+mod tree;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Requests and records are many small pieces made on one thread and dropped on another: this allocator is made for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    report::finish(commands::run(commands::CommandLine::parse()))
+}

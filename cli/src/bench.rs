@@ -1,0 +1,200 @@
+//! Measurements of a node: what a webhook costs, how fast it is answered, and how fast its work is done.
+//!
+//! The node is a process of its own in a directory of its own; the load, the server that is called and the reading of the log are
+//! this one's. Nothing here is part of a running node.
+
+mod child;
+mod delivery;
+mod ends;
+mod figures;
+mod load;
+mod packs;
+mod target;
+mod wire;
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use child::{Node, Start};
+use delivery::Delivery;
+use ends::Ends;
+use figures::{Figures, Latencies};
+use load::{Load, Loaded};
+use packs::Scenario;
+use target::{Calls, Target};
+use wire::Connection;
+
+pub(crate) use plan::{Plan, Run, Tempo};
+
+mod plan {
+    //! What is to be measured.
+
+    use std::time::Duration;
+
+    /// The measurements of one call of `ensue bench`.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Plan {
+        /// What is measured, one after the other, each on a node of its own.
+        pub(crate) runs: Vec<Run>,
+        /// How deliveries are sent.
+        pub(crate) tempo: Tempo,
+        /// Over how many connections.
+        pub(crate) connections: usize,
+        /// For how long.
+        pub(crate) duration: Duration,
+    }
+
+    /// One measurement.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Run {
+        /// Events are stored; no rule is true.
+        Ingest,
+        /// One rule is true, and a no-op finished.
+        Rule,
+        /// One rule is true, and makes one HTTP call.
+        Http,
+        /// So many rules on one trigger, of which ten are true.
+        Rules(usize),
+    }
+
+    /// How deliveries are sent.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    pub(crate) enum Tempo {
+        /// As fast as answers come.
+        Closed,
+        /// So many a second.
+        PerSecond(f64),
+    }
+}
+
+/// Measures one scenario on a fresh node in `folder`; gives its figures as JSON.
+pub(crate) async fn measure(run: Run, plan: &Plan, folder: &Path) -> io::Result<Value> {
+    let scenario = match run {
+        Run::Ingest => Scenario::Ingest,
+        Run::Rule => Scenario::Rule,
+        Run::Http => Scenario::Http,
+        Run::Rules(count) => Scenario::Rules(count),
+    };
+    let target = match scenario {
+        Scenario::Http => Some(Target::start().await?),
+        Scenario::Ingest | Scenario::Rule | Scenario::Rules(_) => None,
+    };
+    let secret = hex::encode(child::entropy()?);
+    let secret_file = folder.join("secret");
+    std::fs::write(&secret_file, &secret)?;
+    packs::write(&folder.join("packs"), scenario, target.as_ref().map(|target| target.address))?;
+    let mut variables = vec![(packs::KEY_VARIABLE, secret_file.display().to_string())];
+    variables.extend(target.as_ref().map(|target| ("ENSUE_EGRESS_ALLOW", target.address.to_string())));
+    let node = Node::start(Start { folder, variables }).await?;
+    let load = Load {
+        node: node.address,
+        delivery: Delivery::new(node.address, packs::HOOK, secret.as_bytes()),
+        pace: match plan.tempo {
+            Tempo::Closed => load::Pace::Closed,
+            Tempo::PerSecond(rate) => load::Pace::Open { rate },
+        },
+        connections: plan.connections,
+        duration: plan.duration,
+        first: 0,
+    };
+    let mut connection = Connection::open(node.address).await?;
+    warm_up(&load, &node, &mut connection).await?;
+    if let Some(target) = &target {
+        clear(&target.calls);
+    }
+    let before = Before {
+        position: ends::head(&node, &mut connection).await?,
+        disk_bytes: node.disk_bytes(),
+        memory_bytes: node.memory_bytes(),
+        begin: Instant::now(),
+    };
+    let loaded = Load { first: 1 << 32, ..load }.run().await?;
+    ends::settle(&node, &mut connection).await?;
+    let ends = Ends::read(&node, &mut connection, before.position).await?;
+    let pace = match plan.tempo {
+        Tempo::Closed => format!("{} connections", plan.connections),
+        Tempo::PerSecond(rate) => format!("{rate}/s"),
+    };
+    let memory_peak_bytes = node.memory_peak_bytes();
+    let ready = node.ready;
+    let disk_bytes = node.stop().await?;
+    if let Some(refusal) = loaded.first_refusal.as_ref().filter(|_| loaded.sent.is_empty()) {
+        return Err(io::Error::other(format!("the node took no delivery: {refusal}")));
+    }
+    let calls = target.as_ref().map(|target| &target.calls);
+    Ok(before.figures(scenario, pace, &loaded, &ends, calls, (disk_bytes, memory_peak_bytes, ready)).to_json())
+}
+
+/// Lets the node grow its caches and the allocator its arenas before anything counts.
+async fn warm_up(load: &Load, node: &Node, connection: &mut Connection) -> io::Result<()> {
+    const DURATION: Duration = Duration::from_millis(500);
+    let warm = Load { pace: load::Pace::Open { rate: 200.0 }, connections: 4, duration: DURATION, first: 1, ..load.clone() };
+    let loaded = warm.run().await?;
+    if loaded.sent.is_empty() {
+        let why = loaded.first_refusal.unwrap_or_default();
+        return Err(io::Error::other(format!("the node took no delivery: {why}")));
+    }
+    ends::settle(node, connection).await
+}
+
+fn clear(calls: &Calls) {
+    calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+}
+
+/// How things stood before the load.
+struct Before {
+    position: u64,
+    disk_bytes: u64,
+    memory_bytes: u64,
+    begin: Instant,
+}
+
+impl Before {
+    fn figures(
+        &self,
+        scenario: Scenario,
+        pace: String,
+        loaded: &Loaded,
+        ends: &Ends,
+        calls: Option<&Calls>,
+        (disk_bytes, memory_peak_bytes, ready): (u64, u64, Duration),
+    ) -> Figures {
+        let finished: Vec<(Instant, Instant)> = loaded
+            .sent
+            .iter()
+            .filter_map(|sent| {
+                let (end, executions) = ends.by_event.get(&sent.event?)?;
+                (*executions == scenario.executions_per_event()).then_some((sent.intended, *end))
+            })
+            .collect();
+        let called: Vec<Duration> = calls.map_or_else(Vec::new, |calls| {
+            let calls = calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            loaded.sent.iter().filter_map(|sent| Some(calls.get(&sent.event?)?.saturating_duration_since(sent.intended))).collect()
+        });
+        let last = |moments: &mut dyn Iterator<Item = Instant>| moments.max().map_or(Duration::ZERO, |last| last - self.begin);
+        Figures {
+            scenario: scenario.name(),
+            pace,
+            answered: Latencies::of(loaded.sent.iter().map(|sent| sent.answered - sent.intended)),
+            finished: Latencies::of(finished.iter().map(|(intended, end)| end.saturating_duration_since(*intended))),
+            called: Latencies::of(called.into_iter()),
+            refused: loaded.refused,
+            answering: last(&mut loaded.sent.iter().map(|sent| sent.answered)),
+            finishing: last(&mut finished.iter().map(|(_, end)| *end)),
+            records: ends.records,
+            commits: ends.commits,
+            disk_bytes: disk_bytes.saturating_sub(self.disk_bytes),
+            memory_idle_bytes: self.memory_bytes,
+            memory_peak_bytes,
+            ready,
+        }
+    }
+}
+
+/// The figures of several runs for people.
+pub(crate) fn tables(runs: &[Value]) -> String {
+    figures::tables(runs)
+}

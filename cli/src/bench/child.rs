@@ -1,0 +1,165 @@
+//! A node of the same binary as a process of its own, in a directory of its own, and what it costs.
+//!
+//! It knows the process and its directory, not what is measured.
+
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::wire::{self, Connection};
+
+/// How long a node may take to be ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a node may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running node.
+pub(super) struct Node {
+    process: Child,
+    folder: PathBuf,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    /// The token that it takes.
+    pub(super) token: String,
+    /// From its start to its being ready.
+    pub(super) ready: Duration,
+}
+
+/// What a node is started with.
+pub(super) struct Start<'a> {
+    /// Its directory; `packs` is in it already.
+    pub(super) folder: &'a Path,
+    /// Variables of its environment.
+    pub(super) variables: Vec<(&'static str, String)>,
+}
+
+impl Node {
+    /// Starts a node and waits until it is ready.
+    pub(super) async fn start(start: Start<'_>) -> io::Result<Self> {
+        let token = format!("ens_00000000-0000-7000-8000-000000000001_{}", hex::encode(entropy()?));
+        let begin = Instant::now();
+        let mut process = Command::new(std::env::current_exe()?)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--packs", "packs"])
+            .current_dir(start.folder)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", start.folder)
+            .env("XDG_STATE_HOME", start.folder.join("state"))
+            .env("ENSUE_ADMIN_TOKEN", &token)
+            .envs(start.variables)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stderr = process.stderr.take().ok_or_else(|| io::Error::other("the node's messages cannot be read"))?;
+        let address = match listening(stderr) {
+            Ok(address) => address,
+            Err(error) => {
+                let _ = process.kill();
+                let _ = process.wait();
+                return Err(error);
+            }
+        };
+        let mut node = Self { process, folder: start.folder.to_owned(), address, token, ready: Duration::ZERO };
+        node.wait_until_ready(begin).await?;
+        Ok(node)
+    }
+
+    async fn wait_until_ready(&mut self, begin: Instant) -> io::Result<()> {
+        loop {
+            if let Ok(mut connection) = Connection::open(self.address).await
+                && let Ok(reply) = connection.exchange(&wire::get(self.address, "/readyz", &self.token)).await
+                && reply.status == 200
+            {
+                self.ready = begin.elapsed();
+                return Ok(());
+            }
+            if begin.elapsed() > READY_TIMEOUT {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the node was not ready within a minute"));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// The memory that the node holds now, in bytes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.status_kib("VmRSS:") * 1024
+    }
+
+    /// The most memory that the node has held, in bytes.
+    pub(super) fn memory_peak_bytes(&self) -> u64 {
+        self.status_kib("VmHWM:") * 1024
+    }
+
+    /// A figure of `/proc/<pid>/status`; 0 where the machine has none.
+    fn status_kib(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
+    }
+
+    /// The bytes of all files of the data directory, as they lie on the disk.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        used_bytes(&self.folder.join("data"))
+    }
+
+    /// Asks the node to stop, and waits until it has.
+    pub(super) async fn stop(mut self) -> io::Result<u64> {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.process.id().cast_signed()) {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        }
+        let begin = Instant::now();
+        while self.process.try_wait()?.is_none() {
+            if begin.elapsed() > STOP_TIMEOUT {
+                self.process.kill()?;
+                self.process.wait()?;
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the node did not stop within a minute"));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(self.disk_bytes())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // A node that was stopped is gone already; one that was left behind by an error must not stay.
+        if matches!(self.process.try_wait(), Ok(None)) {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
+}
+
+/// Reads where the node listens off its messages, and keeps reading them so that it never waits for us.
+fn listening(stderr: std::process::ChildStderr) -> io::Result<SocketAddr> {
+    let mut lines = BufReader::new(stderr).lines();
+    let mut said = Vec::new();
+    for line in lines.by_ref() {
+        let line = line?;
+        if let Some(address) = crate::commands::serve::listening_address(&line) {
+            std::thread::spawn(move || lines.for_each(drop));
+            return Ok(address);
+        }
+        said.push(line);
+    }
+    Err(io::Error::other(format!("the node ended before it listened: {}", said.join(" "))))
+}
+
+fn used_bytes(path: &Path) -> u64 {
+    let Ok(meta) = std::fs::symlink_metadata(path) else { return 0 };
+    if !meta.is_dir() {
+        return meta.len();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| used_bytes(&entry.path())).sum()
+}
+
+/// Random bytes of the system, for tokens and secrets of a measurement.
+pub(super) fn entropy() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}

@@ -1,0 +1,123 @@
+//! When the work that deliveries began was finished: read off the node's log, after the load, so that reading costs the load nothing.
+//!
+//! An end is the time that the record of it carries: what its decision saw, up to one commit before it was on the disk.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::time::{Duration, Instant, SystemTime};
+
+use ensue_engine::time::Timestamp;
+use serde::Deserialize;
+
+use super::child::Node;
+use super::wire::{self, Connection};
+
+/// The records that are asked for at once.
+const RECORDS_MAX: usize = 200;
+
+/// What the log says of a run.
+#[derive(Default)]
+pub(super) struct Ends {
+    /// How many records were written.
+    pub(super) records: u64,
+    /// In how many commits.
+    pub(super) commits: u64,
+    /// When the last execution of each event ended, and how many of its executions did.
+    pub(super) by_event: HashMap<[u8; 36], (Instant, usize)>,
+}
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    items: Vec<Written<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Written<'a> {
+    position: u64,
+    #[serde(borrow)]
+    kind: &'a str,
+    #[serde(borrow)]
+    batch: &'a str,
+    #[serde(borrow)]
+    time: &'a str,
+    #[serde(borrow)]
+    cause: Cause<'a>,
+}
+
+#[derive(Deserialize)]
+struct Cause<'a> {
+    #[serde(borrow)]
+    root: &'a str,
+}
+
+/// Gives the newest position of the log.
+pub(super) async fn head(node: &Node, connection: &mut Connection) -> io::Result<u64> {
+    #[derive(Deserialize)]
+    struct Head {
+        position: u64,
+    }
+    let reply = connection.exchange(&wire::get(node.address, "/api/v1/log/head", &node.token)).await?;
+    let head: Head = serde_json::from_slice(reply.body).map_err(io::Error::other)?;
+    Ok(head.position)
+}
+
+/// Waits until the log has stood still for a while: all that was begun has ended.
+pub(super) async fn settle(node: &Node, connection: &mut Connection) -> io::Result<()> {
+    /// How long the log must stand still.
+    const STILL: Duration = Duration::from_millis(500);
+    /// How long it may take to.
+    const TIMEOUT: Duration = Duration::from_secs(120);
+    let begin = Instant::now();
+    let (mut at, mut since) = (head(node, connection).await?, Instant::now());
+    while since.elapsed() < STILL {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let now = head(node, connection).await?;
+        if now != at {
+            (at, since) = (now, Instant::now());
+        }
+        if begin.elapsed() > TIMEOUT {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the node still works two minutes after the load"));
+        }
+    }
+    Ok(())
+}
+
+impl Ends {
+    /// Reads the log from behind a position to its end.
+    pub(super) async fn read(node: &Node, connection: &mut Connection, mut after: u64) -> io::Result<Self> {
+        // The node's clock and ours are one machine's: what its records say becomes a moment of ours.
+        let (wall, mono) = (SystemTime::now(), Instant::now());
+        let wall_micros = wall.duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)?.as_micros();
+        let moment = |time: Timestamp| {
+            let ago = i128::try_from(wall_micros).unwrap_or(i128::MAX) - i128::from(time.micros());
+            let ago = Duration::from_micros(u64::try_from(ago.max(0)).unwrap_or_default());
+            mono.checked_sub(ago).unwrap_or(mono)
+        };
+        let mut ends = Self::default();
+        let mut batches = BTreeSet::new();
+        loop {
+            let path = format!("/api/v1/log?after={after}&limit={RECORDS_MAX}");
+            let reply = connection.exchange(&wire::get(node.address, &path, &node.token)).await?;
+            if reply.status != 200 {
+                return Err(io::Error::other(format!("{}: {}", reply.status, String::from_utf8_lossy(reply.body))));
+            }
+            let page: Page<'_> = serde_json::from_slice(reply.body).map_err(io::Error::other)?;
+            let Some(last) = page.items.last() else { break };
+            after = last.position;
+            for record in &page.items {
+                ends.records += 1;
+                if !batches.contains(record.batch) {
+                    batches.insert(record.batch.to_owned());
+                }
+                if let ("execution.succeeded", Ok(root)) = (record.kind, record.cause.root.as_bytes().try_into()) {
+                    let at = moment(record.time.parse().map_err(io::Error::other)?);
+                    let end = ends.by_event.entry(root).or_insert((at, 0));
+                    *end = (end.0.max(at), end.1 + 1);
+                }
+            }
+        }
+        ends.commits = batches.len() as u64;
+        Ok(ends)
+    }
+}

@@ -1,0 +1,197 @@
+//! What was measured, as figures: latencies, rates, and what an event costs.
+//!
+//! It measures nothing itself.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+/// The longest latency that is told apart: two minutes, in microseconds.
+const LATENCY_MICROS_MAX: u64 = 120_000_000;
+
+/// Latencies of many things.
+pub(super) struct Latencies {
+    micros: Histogram<u64>,
+}
+
+impl Latencies {
+    /// Gathers latencies, with three digits each.
+    pub(super) fn of(latencies: impl Iterator<Item = Duration>) -> Self {
+        let mut micros = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).expect("the bounds are right, they are constants");
+        for latency in latencies {
+            micros.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MICROS_MAX));
+        }
+        Self { micros }
+    }
+
+    /// Says how many there are.
+    pub(super) fn count(&self) -> u64 {
+        self.micros.len()
+    }
+
+    fn millis(&self, quantile: f64) -> f64 {
+        rounded(micros_to_millis(self.micros.value_at_quantile(quantile)))
+    }
+
+    fn to_json(&self) -> Value {
+        if self.count() == 0 {
+            return Value::Null;
+        }
+        json!({ "count": self.count(), "p50_ms": self.millis(0.5), "p99_ms": self.millis(0.99), "max_ms": rounded(micros_to_millis(self.micros.max())) })
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "figures for people")]
+fn micros_to_millis(micros: u64) -> f64 {
+    micros as f64 / 1000.0
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+/// What a run of a scenario gave.
+pub(super) struct Figures {
+    /// Its name.
+    pub(super) scenario: String,
+    /// How deliveries were sent.
+    pub(super) pace: String,
+    /// From the intended sending to the answer.
+    pub(super) answered: Latencies,
+    /// From the intended sending to the end of the event's work: the record of the last execution's end.
+    pub(super) finished: Latencies,
+    /// From the intended sending to the HTTP call's arrival.
+    pub(super) called: Latencies,
+    /// How many deliveries were refused or lost.
+    pub(super) refused: u64,
+    /// From the first intended sending to the last answer.
+    pub(super) answering: Duration,
+    /// From the first intended sending to the last end.
+    pub(super) finishing: Duration,
+    /// The records that were written.
+    pub(super) records: u64,
+    /// The commits they were written in.
+    pub(super) commits: u64,
+    /// The bytes that the data directory grew by.
+    pub(super) disk_bytes: u64,
+    /// The node's memory before the load, in bytes.
+    pub(super) memory_idle_bytes: u64,
+    /// The most memory the node held, in bytes.
+    pub(super) memory_peak_bytes: u64,
+    /// From the node's start to its being ready.
+    pub(super) ready: Duration,
+}
+
+impl Figures {
+    /// As JSON, for programs.
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "scenario": self.scenario,
+            "pace": self.pace,
+            "events": self.answered.count(),
+            "refused": self.refused,
+            "answered_per_second": rounded(self.rate(self.answered.count(), self.answering)),
+            "finished_per_second": rounded(self.rate(self.finished.count(), self.finishing)),
+            "answered": self.answered.to_json(),
+            "finished": self.finished.to_json(),
+            "called": self.called.to_json(),
+            "records": self.records,
+            "records_per_event": rounded(self.per_event(self.records)),
+            "commits": self.commits,
+            "events_per_commit": rounded(if self.commits == 0 { 0.0 } else { self.rate(self.answered.count(), Duration::from_secs(self.commits)) }),
+            "disk_bytes_per_event": self.per_event(self.disk_bytes).round(),
+            "memory_idle_bytes": self.memory_idle_bytes,
+            "memory_peak_bytes": self.memory_peak_bytes,
+            "ready_ms": rounded(self.ready.as_secs_f64() * 1000.0),
+        })
+    }
+
+    #[allow(clippy::cast_precision_loss, clippy::unused_self, reason = "figures for people")]
+    fn rate(&self, count: u64, over: Duration) -> f64 {
+        if over.is_zero() { 0.0 } else { count as f64 / over.as_secs_f64() }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+    fn per_event(&self, total: u64) -> f64 {
+        total as f64 / self.answered.count().max(1) as f64
+    }
+}
+
+/// The figures of several runs as two tables: how fast, and what it cost.
+pub(super) fn tables(all: &[Value]) -> String {
+    let number = |value: &Value| match value.as_f64() {
+        None => "-".to_owned(),
+        Some(number) if number >= 1000.0 => format!("{number:.0}"),
+        Some(number) => format!("{number}"),
+    };
+    let latency = |value: &Value| match value.is_null() {
+        true => "-".to_owned(),
+        false => format!("{} / {} / {}", number(&value["p50_ms"]), number(&value["p99_ms"]), number(&value["max_ms"])),
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let memory = |value: &Value| crate::table::bytes(value.as_u64().unwrap_or_default());
+    let speed = crate::table::laid_out(
+        ["SCENARIO", "PACE", "EVENTS/S", "ANSWER ms", "FINISH ms", "CALL ms"].map(str::to_owned).to_vec(),
+        all.iter().map(|run| {
+            let per_second = match run["finished_per_second"].as_f64() {
+                Some(finished) if finished > 0.0 => &run["finished_per_second"],
+                Some(_) | None => &run["answered_per_second"],
+            };
+            vec![
+                text(&run["scenario"]),
+                text(&run["pace"]),
+                number(per_second),
+                latency(&run["answered"]),
+                latency(&run["finished"]),
+                latency(&run["called"]),
+            ]
+        }),
+    );
+    let cost = crate::table::laid_out(
+        ["SCENARIO", "EVENTS", "REFUSED", "RECORDS/EVENT", "COMMITS", "BYTES/EVENT", "IDLE", "PEAK", "READY ms"]
+            .map(str::to_owned)
+            .to_vec(),
+        all.iter().map(|run| {
+            vec![
+                text(&run["scenario"]),
+                number(&run["events"]),
+                number(&run["refused"]),
+                number(&run["records_per_event"]),
+                number(&run["commits"]),
+                number(&run["disk_bytes_per_event"]),
+                memory(&run["memory_idle_bytes"]),
+                memory(&run["memory_peak_bytes"]),
+                number(&run["ready_ms"]),
+            ]
+        }),
+    );
+    format!("{speed}\n\nLatencies are p50 / p99 / max, from the moment a delivery was meant to be sent.\n\n{cost}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_stand_in_two_tables() {
+        let millis = |list: &[u64]| Latencies::of(list.iter().map(|millis| Duration::from_millis(*millis)));
+        let figures = Figures {
+            scenario: "rule".into(),
+            pace: "64 connections".into(),
+            answered: millis(&[4, 4, 4, 11]),
+            finished: millis(&[5, 5, 5, 14]),
+            called: millis(&[]),
+            refused: 0,
+            answering: Duration::from_secs(2),
+            finishing: Duration::from_secs(4),
+            records: 24,
+            commits: 2,
+            disk_bytes: 16_384,
+            memory_idle_bytes: 20 << 20,
+            memory_peak_bytes: 64 << 20,
+            ready: Duration::from_millis(41),
+        };
+        insta::assert_snapshot!(tables(&[figures.to_json()]), @"");
+    }
+}

@@ -1,0 +1,137 @@
+//! Packs made for a measurement: one webhook, one trigger, and as many rules as the scenario wants.
+//!
+//! They need only `core` of the library.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// The key that deliveries are signed with.
+pub(super) const KEY_VARIABLE: &str = "ENSUE_KEY_BENCH_WEBHOOK_SECRET_FILE";
+/// Where deliveries go.
+pub(super) const HOOK: &str = "/hooks/bench/github";
+/// Rules in one file: a file has at most 1 MiB.
+const RULES_PER_FILE: usize = 500;
+/// How many rules match where there are many.
+pub(super) const MATCHING: usize = 10;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scenario {
+    /// Events are stored; no rule is true.
+    Ingest,
+    /// One rule is true, and a no-op finished.
+    Rule,
+    /// One rule is true, and makes one HTTP call.
+    Http,
+    /// So many rules on one trigger, of which ten are true, each with a no-op.
+    Rules(usize),
+}
+
+impl Scenario {
+    /// Gives the scenario's name.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Ingest => "ingest".to_owned(),
+            Self::Rule => "rule".to_owned(),
+            Self::Http => "http".to_owned(),
+            Self::Rules(count) => format!("rules {count}"),
+        }
+    }
+
+    /// Says how many executions follow from one event.
+    pub(super) fn executions_per_event(self) -> usize {
+        match self {
+            Self::Ingest => 0,
+            Self::Rule | Self::Http => 1,
+            Self::Rules(count) => count.min(MATCHING),
+        }
+    }
+}
+
+/// Writes the pack of a scenario into a folder of packs; `target` is what the HTTP call goes to.
+pub(super) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>) -> std::io::Result<()> {
+    let pack = packs.join("bench");
+    let file = |path: &str, text: &str| {
+        let path = pack.join(path);
+        std::fs::create_dir_all(path.parent().unwrap_or(&pack))?;
+        std::fs::write(path, text)
+    };
+    file("pack.yaml", "name: bench\nversion: 0.1.0\ndescription: Made for a measurement.\nkeys: [webhook_secret]\n")?;
+    file("triggers/pull_request.yaml", TRIGGER)?;
+    file("sensors/github.yaml", SENSOR)?;
+    match scenario {
+        Scenario::Ingest => file("rules/none.yaml", &rule("event.payload.action == \"closed\"", NOOP)),
+        Scenario::Rule => file("rules/one.yaml", &rule(MATCH, NOOP)),
+        Scenario::Http => {
+            let target = target.map(|target| target.to_string()).unwrap_or_default();
+            let call = format!("action: core.http\nwith:\n  url: http://{target}/calls/${{{{ event.id }}}}\n");
+            file("rules/call.yaml", &rule(MATCH, &call))
+        }
+        Scenario::Rules(count) => {
+            for first in (0..count).step_by(RULES_PER_FILE) {
+                let until = count.min(first + RULES_PER_FILE);
+                file(&format!("rules/from_{first}.yaml"), &many(first, until))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// What holds of the delivery that is sent.
+const MATCH: &str = "event.payload.action == \"opened\" && event.payload.pull_request.base.ref == \"main\"";
+const NOOP: &str = "action: core.noop\n";
+const TRIGGER: &str = "\
+description: A pull request, as GitHub tells of it.
+payload:
+  action: string
+  number: integer
+  pull_request: object
+  repository: object
+";
+const SENSOR: &str = "\
+description: GitHub's webhook.
+webhook:
+  verify: { scheme: github, key: bench.webhook_secret }
+emits:
+  - trigger: bench.pull_request
+    when: 'headers[\"x-github-event\"] == \"pull_request\"'
+    dedupe: 'headers[\"x-github-delivery\"]'
+";
+
+fn rule(when: &str, then: &str) -> String {
+    format!("description: Made for a measurement.\ntrigger: bench.pull_request\nwhen: |\n  {when}\n{then}")
+}
+
+/// Rules `first` to `until`, of which the very first ten are true and each other asks for another repository.
+fn many(first: usize, until: usize) -> String {
+    let mut file = String::from("rules:\n");
+    for number in first..until {
+        let when = match number < MATCHING {
+            true => MATCH.to_owned(),
+            false => format!("event.payload.action == \"opened\" && event.payload.repository.name == \"repository_{number}\""),
+        };
+        let _ = write!(file, "  rule_{number}:\n    trigger: bench.pull_request\n    when: |\n      {when}\n    action: core.noop\n");
+    }
+    file
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_packs::{Colour, PackSource};
+
+    use super::*;
+
+    #[test]
+    fn the_packs_of_every_scenario_have_no_mistake() {
+        for scenario in [Scenario::Ingest, Scenario::Rule, Scenario::Http, Scenario::Rules(10), Scenario::Rules(1_200)] {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path(), scenario, Some("127.0.0.1:9".parse().unwrap())).unwrap();
+            let mut packs = ensue_packs::library();
+            packs.push(PackSource::read(&folder.path().join("bench")).unwrap());
+            let checked = ensue_packs::check(&packs, &std::collections::BTreeMap::new());
+            let shown: String = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
+            assert_eq!(shown, "", "{scenario:?}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The node's API, as commands use it: requests with a token, answers as JSON, problems as failures.
+//!
+//! It knows no routes; each command does.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
+use serde_json::Value;
+
+use crate::report::{Exit, Failure};
+
+/// Where a node listens unless it is told otherwise.
+pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:3678";
+/// The variable that holds the token.
+pub(crate) const TOKEN_VARIABLE: &str = "ENSUE_TOKEN";
+/// The base path of the API.
+const BASE: &str = "/api/v1";
+/// The header that names the position a caller has seen.
+const POSITION: &str = "ensue-position";
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer may take; what takes longer is asked for with a wait of its own.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
+/// The most bytes of an answer that is read whole.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A node to talk to.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    server: String,
+    token: Option<String>,
+    /// The newest position that an answer named: later reads ask for what is at least as new, so that one sees what one wrote.
+    seen: Cell<u64>,
+}
+
+/// An answer that is not a problem.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The HTTP status.
+    pub(crate) status: StatusCode,
+    /// The body; null where there is none.
+    pub(crate) body: Value,
+}
+
+/// The answer to a delivery at a webhook.
+#[derive(Debug)]
+pub(crate) struct Delivered {
+    /// The HTTP status.
+    pub(crate) status: StatusCode,
+    /// The body.
+    pub(crate) body: Value,
+}
+
+impl Client {
+    /// Prepares to talk to the node at `server`, with the token of the environment.
+    pub(crate) fn new(server: &str) -> Result<Self, Failure> {
+        Self::with_token(server, std::env::var(TOKEN_VARIABLE).ok().map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()))
+    }
+
+    /// Prepares to talk to the node at `server` with this token.
+    pub(crate) fn with_token(server: &str, token: Option<String>) -> Result<Self, Failure> {
+        let url: reqwest::Url = server.parse().map_err(|_| not_a_server(server))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(not_a_server(server));
+        }
+        // Fails only where a provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("ensue/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none());
+        if matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
+            // A proxy could not reach this machine's own loopback.
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| Failure::new(format!("no HTTP client can be made: {error}")))?;
+        Ok(Self { http, server: server.trim_end_matches('/').to_owned(), token, seen: Cell::new(0) })
+    }
+
+    /// Gives the node's address.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Reads what stands at a path of the API.
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
+        let request = self.request(Method::GET, &with_query(path, query));
+        Ok(self.answer(request).await?.body)
+    }
+
+    /// Sends a document to a path of the API.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        self.answer(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Sends a document to a path of the API, and waits for the end of what it begins for so long at most.
+    pub(crate) async fn post_and_wait(&self, path: &str, body: &Value, seconds: u64) -> Result<Answer, Failure> {
+        let request = self.request(Method::POST, path).json(body).header("prefer", format!("wait={seconds}"));
+        self.answer(request.timeout(ANSWER_TIMEOUT + Duration::from_secs(seconds))).await
+    }
+
+    /// Puts a document in the place of what stands at a path of the API.
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        self.answer(self.request(Method::PUT, path).json(body)).await
+    }
+
+    /// Removes what stands at a path of the API.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        self.answer(self.request(Method::DELETE, path)).await
+    }
+
+    /// Opens a stream of bytes at a path of the API; it ends when the node ends it.
+    pub(crate) async fn stream(&self, path: &str, query: &[(&str, String)], accept: &'static str) -> Result<Response, Failure> {
+        let request = self.request_without_limit(Method::GET, &with_query(path, query)).header(header::ACCEPT, accept);
+        let response = self.send(request).await?;
+        if response.status().is_success() { Ok(response) } else { Err(self.problem(response).await) }
+    }
+
+    /// Reads what stands at a path outside the API, without a token.
+    pub(crate) async fn get_public(&self, path: &str) -> Result<Answer, Failure> {
+        let response = self.send(self.http.get(format!("{}{path}", self.server)).timeout(ANSWER_TIMEOUT)).await?;
+        let status = response.status();
+        Ok(Answer { status, body: self.body(response).await? })
+    }
+
+    /// Delivers a body at a webhook, without a token: its signature speaks for it.
+    pub(crate) async fn deliver(&self, path: &str, headers: &[(&'static str, String)], body: &'static [u8]) -> Result<Delivered, Failure> {
+        let mut request = self.http.post(format!("{}{path}", self.server)).timeout(ANSWER_TIMEOUT).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let response = self.send(request).await?;
+        Ok(Delivered { status: response.status(), body: self.body(response).await? })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request_without_limit(method, path).timeout(ANSWER_TIMEOUT)
+    }
+
+    fn request_without_limit(&self, method: Method, path: &str) -> RequestBuilder {
+        let is_read = method == Method::GET;
+        let mut request = self.http.request(method, format!("{}{BASE}{path}", self.server));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if is_read && self.seen.get() > 0 {
+            request = request.header(POSITION, self.seen.get());
+        }
+        request
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+        let response = self.send(request).await?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.problem(response).await);
+        }
+        let position = response.headers().get(POSITION).and_then(|value| value.to_str().ok()?.parse().ok());
+        self.seen.set(self.seen.get().max(position.unwrap_or_default()));
+        Ok(Answer { status, body: self.body(response).await? })
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        request.send().await.map_err(|error| {
+            let message = format!("no node answers at {}: {}", self.server, innermost(&error));
+            Failure::with(Exit::Unreachable, message).hint("start one with `ensue serve`, or name another with --server or ENSUE_SERVER")
+        })
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Value, Failure> {
+        let mut bytes = Vec::new();
+        let broken = |why: String| Failure::with(Exit::Unreachable, format!("the answer of {} cannot be read: {why}", self.server));
+        while let Some(chunk) = response.chunk().await.map_err(|error| broken(innermost(&error)))? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > ANSWER_BYTES_MAX {
+                return Err(broken(format!("it is over {ANSWER_BYTES_MAX} bytes")));
+            }
+        }
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes)
+            .map_err(|_| broken("it is not JSON".into()).hint("is this a node of Ensue? `ensue status` says what answers there"))
+    }
+
+    /// Makes a failure of an answer that says no.
+    async fn problem(&self, response: Response) -> Failure {
+        let status = response.status();
+        let problem = self.body(response).await.unwrap_or_default();
+        let text = |name: &str| problem[name].as_str().map(str::to_owned);
+        let message = text("detail").or_else(|| text("title")).unwrap_or_else(|| format!("{} answers {status}", self.server));
+        let errors = problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut notes: Vec<String> = errors
+            .iter()
+            .map(|error| match (error["pointer"].as_str().unwrap_or_default(), error["message"].as_str().unwrap_or_default()) {
+                ("", message) => message.to_owned(),
+                (pointer, message) => format!("{pointer}: {message}"),
+            })
+            .collect();
+        if let (true, Some(id)) = (status.is_server_error(), text("request_id")) {
+            notes.push(format!("request {id}: the node's own log says more under this id"));
+        }
+        let failure = Failure::with(exit_of(status), message).notes(notes);
+        match text("hint") {
+            Some(_) | None if status == StatusCode::UNAUTHORIZED => failure.hint(self.hint_for_token()),
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+
+    fn hint_for_token(&self) -> String {
+        match &self.token {
+            None => format!("name a token: `export {TOKEN_VARIABLE}=…`; the node printed the first one at its very first start"),
+            Some(_) => format!("the token in {TOKEN_VARIABLE} is not in force at {}; `ensue tokens add` makes another", self.server),
+        }
+    }
+}
+
+fn exit_of(status: StatusCode) -> Exit {
+    match status.as_u16() {
+        401 | 403 => Exit::NotAllowed,
+        404 | 410 => Exit::Missing,
+        429 | 503 => Exit::TryLater,
+        500 => Exit::Bug,
+        400..=499 => Exit::Refused,
+        _ => Exit::Failed,
+    }
+}
+
+fn not_a_server(server: &str) -> Failure {
+    Failure::with(Exit::Usage, format!("`{server}` is not a node's address"))
+        .hint(format!("write a URL, for example --server {DEFAULT_SERVER}"))
+}
+
+/// What lies under an error of the HTTP client: that the request failed is known already.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// A path with its query, where there is one.
+fn with_query(path: &str, query: &[(&str, String)]) -> String {
+    let pairs: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", segment(value))).collect();
+    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+}
+
+/// Writes a text as one segment of a path, or as a value of a query.
+pub(crate) fn segment(text: &str) -> String {
+    let mut segment = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => segment.push(char::from(byte)),
+            other => segment.push_str(&format!("%{other:02X}")),
+        }
+    }
+    segment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_type_stays_one_segment_of_a_path() {
+        assert_eq!(segment("core.echo"), "core.echo");
+        assert_eq!(segment("../keys?x=1#y"), "..%2Fkeys%3Fx%3D1%23y");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_a_mistake_of_usage() {
+        for server in ["", "localhost", "127.0.0.1:3678", "ftp://x", "http://"] {
+            let failure = Client::with_token(server, None).err().expect(server);
+            assert_eq!(failure.exit(), Exit::Usage, "{server}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What can be asked on the command line, one file each.
+//!
+//! Here are only the names, and what all commands have in common.
+
+mod actions;
+mod at_rest;
+mod bench;
+mod check;
+mod demo;
+mod doctor;
+mod enforcements;
+mod events;
+mod executions;
+mod hooks;
+mod init;
+mod keys;
+mod log;
+mod packs;
+mod rules;
+mod run;
+pub(crate) mod serve;
+mod status;
+mod tokens;
+mod triggers;
+mod views;
+mod why;
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
+
+use crate::client::{Client, DEFAULT_SERVER};
+use crate::report::{Exit, Failure, Outcome};
+use crate::table::Output;
+
+/// Event-driven automation on an event-sourced engine: what happens leads to what should be done, and one can always see why.
+#[derive(Debug, Parser)]
+#[command(name = "ensue", version, max_term_width = 100, arg_required_else_help = true, after_help = FIRST_STEPS)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    asking: Asking,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  ensue demo                               see it work, in seconds and without any set-up
+  ensue init my-automation                 a pack of one's own: one rule, one test
+  ensue check packs/                       every error of every pack, with its place
+  ensue serve                              start a node on ./ensue-data and ./packs
+
+Exit codes: 0 done, 1 it did not work out, 2 usage, 3 no node answers, 4 not allowed, 5 not there,
+6 refused, 7 try again later, 70 a bug of ours.";
+
+/// What every command takes that asks a node.
+#[derive(Debug, Args)]
+pub(crate) struct Asking {
+    /// The node's address.
+    #[arg(long, global = true, env = "ENSUE_SERVER", default_value = DEFAULT_SERVER, value_name = "URL")]
+    server: String,
+    /// How answers are printed.
+    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
+
+impl Asking {
+    /// Prepares to talk to the node.
+    fn client(&self) -> Result<Client, Failure> {
+        Client::new(&self.server)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Init(init::Init),
+    Check(check::Check),
+    Serve(serve::Serve),
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    #[command(subcommand)]
+    Tokens(tokens::Tokens),
+    Hooks(hooks::Hooks),
+    #[command(subcommand)]
+    Events(events::Events),
+    #[command(subcommand)]
+    Enforcements(enforcements::Enforcements),
+    #[command(subcommand)]
+    Executions(executions::Executions),
+    Run(run::Run),
+    Why(why::Why),
+    #[command(subcommand)]
+    Packs(packs::Packs),
+    #[command(subcommand)]
+    Actions(actions::Actions),
+    #[command(subcommand)]
+    Triggers(triggers::Triggers),
+    #[command(subcommand)]
+    Rules(rules::Rules),
+    #[command(subcommand)]
+    Log(log::Log),
+    #[command(subcommand)]
+    Views(views::Views),
+    Doctor(doctor::Doctor),
+    Status(status::Status),
+    Bench(bench::Bench),
+    /// Print the release.
+    Version,
+}
+
+/// Does what was asked.
+pub(crate) fn run(line: CommandLine) -> Outcome {
+    let CommandLine { asking, command } = line;
+    match command {
+        Command::Demo(demo) => demo.run(),
+        Command::Init(init) => init.run(),
+        Command::Check(check) => check.run(&asking),
+        Command::Serve(serve) => serve.run(),
+        Command::Keys(keys) => keys.run(&asking),
+        Command::Tokens(tokens) => tokens.run(&asking),
+        Command::Hooks(hooks) => wait_for(hooks.run(&asking)),
+        Command::Events(events) => wait_for(events.run(&asking)),
+        Command::Enforcements(enforcements) => wait_for(enforcements.run(&asking)),
+        Command::Executions(executions) => wait_for(executions.run(&asking)),
+        Command::Run(run) => wait_for(run.run(&asking)),
+        Command::Why(why) => wait_for(why.run(&asking)),
+        Command::Packs(packs) => wait_for(packs.run(&asking)),
+        Command::Actions(actions) => wait_for(actions.run(&asking)),
+        Command::Triggers(triggers) => wait_for(triggers.run(&asking)),
+        Command::Rules(rules) => wait_for(rules.run(&asking)),
+        Command::Log(log) => log.run(&asking),
+        Command::Views(views) => views.run(&asking),
+        Command::Doctor(doctor) => doctor.run(&asking),
+        Command::Status(status) => wait_for(status.run(&asking)),
+        Command::Bench(bench) => bench.run(&asking),
+        Command::Version => {
+            crate::report::say(format!("ensue {}", env!("CARGO_PKG_VERSION")));
+            Ok(())
+        }
+    }
+}
+
+/// Waits for what is asked of a node, on this thread: one request at a time needs no more.
+fn wait_for(asked: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(format!("nothing can be awaited here: {error}")))?.block_on(asked)
+}
+
+/// How much of a list is asked for.
+#[derive(Debug, Args)]
+pub(crate) struct Page {
+    /// How many to show, the newest first.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=200))]
+    limit: u16,
+    /// Where to go on: the `next` of the list before.
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+}
+
+impl Page {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query = vec![("limit", self.limit.to_string())];
+        query.extend(self.cursor.clone().map(|cursor| ("cursor", cursor)));
+        query
+    }
+}
+
+/// Says on standard error how to go on where a list is longer than what was shown.
+fn tell_next(answer: &Value) {
+    if let Some(next) = answer["next"].as_str() {
+        crate::report::tell(format!("there is more: --cursor {next}"));
+    }
+}
+
+/// Begins a job of the node, and waits for its end; gives the job.
+async fn job(client: &Client, path: &str) -> Result<Value, Failure> {
+    const PAUSE: Duration = Duration::from_millis(200);
+    client.post(path, &json!({})).await?;
+    loop {
+        let job = client.get(path, &[]).await?;
+        if job["status"] != "running" {
+            return Ok(job);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Makes a failure of a job that did not end well.
+fn ended_well(job: &Value) -> Outcome {
+    match job["status"].as_str() {
+        Some("succeeded") => Ok(()),
+        Some(_) | None => Err(Failure::new(crate::table::text(job, "why"))),
+    }
+}
+
+/// Reads a file, or standard input where the name is `-`, up to a limit.
+fn read_input(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
+    use std::io::Read;
+    let unreadable = |error: std::io::Error| Failure::with(Exit::Refused, format!("`{}` cannot be read: {error}", path.display()));
+    let mut bytes = Vec::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().lock().take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    } else {
+        std::fs::File::open(path).map_err(unreadable)?.take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    }
+    if bytes.len() as u64 > bytes_max {
+        return Err(Failure::with(Exit::Refused, format!("`{}` is over {bytes_max} bytes", path.display())));
+    }
+    Ok(bytes)
+}
+
+/// Reads a JSON document from a file, or from standard input where the name is `-`.
+fn read_json(path: &Path) -> Result<Value, Failure> {
+    /// As much as a node takes.
+    const BYTES_MAX: u64 = 4 * 1024 * 1024;
+    let bytes = read_input(path, BYTES_MAX)?;
+    serde_json::from_slice(&bytes).map_err(|error| Failure::with(Exit::Refused, format!("`{}` is not JSON: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_misspelt_command_is_answered_with_the_nearest_one() {
+        let error = CommandLine::try_parse_from(["ensue", "exections", "list"]).unwrap_err().to_string();
+        assert!(error.contains("executions"), "{error}");
+    }
+}

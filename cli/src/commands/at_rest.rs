@@ -1,0 +1,112 @@
+//! `--data`: work on a data directory on which no node runs.
+//!
+//! What may be done to it is `ensue_node::offline`'s; here it is only asked and told, in the shapes in which the API tells it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::Secret;
+use ensue_node::Config;
+use ensue_node::offline::{Offline, OfflineError};
+use serde_json::{Value, json};
+
+use crate::report::{Exit, Failure, Outcome};
+use crate::table::bytes;
+
+/// Work on a data directory itself instead of asking a node.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AtRest {
+    /// Work on this data directory itself, on which no node may run, instead of asking a node.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The master key's file, where it is not in its usual place.
+    #[arg(long, value_name = "FILE", requires = "data", env = "ENSUE_MASTER_KEY_FILE")]
+    master_key: Option<PathBuf>,
+}
+
+impl AtRest {
+    /// Opens the data directory; none where a node is to be asked.
+    pub(super) fn open(&self) -> Result<Option<Directory>, Failure> {
+        let Some(data) = &self.data else { return Ok(None) };
+        if !data.is_dir() {
+            return Err(Failure::with(Exit::Missing, format!("there is no data directory at `{}`", data.display()))
+                .hint("`ensue serve` makes one; its place is ./ensue-data unless it was told otherwise"));
+        }
+        let mut config = Config::new(data.clone());
+        config.master_key = self.master_key.clone();
+        let offline = Offline::open(&config).map_err(|error| told(&error))?;
+        Ok(Some(Directory { offline }))
+    }
+}
+
+fn told(error: &OfflineError) -> Failure {
+    Failure::explained(error)
+}
+
+/// An opened data directory.
+pub(super) struct Directory {
+    offline: Offline,
+}
+
+impl Directory {
+    pub(super) fn keys(&self) -> Vec<Value> {
+        let keys = self.offline.keys();
+        keys.into_iter().map(|key| json!({ "ref": key.key, "version": key.version })).collect()
+    }
+
+    pub(super) fn set_key(&mut self, key: &KeyRef, value: Vec<u8>) -> Outcome {
+        self.offline.set_key(key, &Secret::new(value)).map_err(|error| told(&error))?;
+        Ok(())
+    }
+
+    pub(super) fn remove_key(&mut self, key: &KeyRef) -> Outcome {
+        self.offline.remove_key(key).map_err(|error| told(&error))
+    }
+
+    pub(super) fn tokens(&self) -> Vec<Value> {
+        let tokens = self.offline.tokens();
+        tokens.into_iter().map(|token| json!({ "id": token.id, "name": token.name, "roles": token.roles })).collect()
+    }
+
+    /// Gives the whole token, this once.
+    pub(super) fn add_token(&mut self, name: &str, roles: &[String]) -> Result<String, Failure> {
+        let token = self.offline.add_token(name, roles).map_err(|error| told(&error))?;
+        Ok(String::from_utf8_lossy(token.reveal()).into_owned())
+    }
+
+    pub(super) fn revoke_token(&mut self, name: &str) -> Outcome {
+        self.offline.revoke_token(name).map_err(|error| told(&error))
+    }
+
+    pub(super) fn head(&self) -> Value {
+        let head = self.offline.head();
+        json!({ "position": head.position, "chain": head.chain })
+    }
+
+    pub(super) fn verify_log(&self) -> Result<Value, Failure> {
+        self.offline.verify(|_| {}).map_err(|error| told(&error))?;
+        Ok(json!({ "job": "log_verify", "status": "succeeded", "position": self.offline.head().position }))
+    }
+
+    pub(super) fn rebuild_views(&self) -> Result<Value, Failure> {
+        let position = self.offline.rebuild_views(|_| {}).map_err(|error| told(&error))?;
+        Ok(json!({ "job": "views_rebuild", "status": "succeeded", "position": position }))
+    }
+
+    /// Looks at the directory as `doctor` does: that it opened says that its lock, master key and newest head are right.
+    pub(super) fn doctor(&self) -> Value {
+        let good = |check: &str, message: String| json!({ "check": check, "verdict": "good", "message": message, "hint": null });
+        let bad = |check: &str, failure: &Failure| json!({ "check": check, "verdict": "bad", "message": failure.to_string(), "hint": failure.hint_text() });
+        let mut findings = vec![good("directory", "no node runs on it, and its master key opens it".to_owned())];
+        findings.push(match self.verify_log() {
+            Ok(verified) => good("log", format!("the chain is whole up to position {}", verified["position"])),
+            Err(failure) => bad("log", &failure),
+        });
+        findings.push(match self.offline.free_bytes() {
+            Ok(free) => good("disk", format!("{} free", bytes(free))),
+            Err(error) => bad("disk", &told(&error)),
+        });
+        json!({ "findings": findings })
+    }
+}

@@ -1,0 +1,105 @@
+//! `ensue bench`: how fast this machine and this build are.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{Asking, wait_for};
+use crate::bench::{Plan, Run, Tempo, measure, tables};
+use crate::report::{Failure, Outcome, say, tell};
+use crate::table::{Output, print_json};
+
+/// Measure a node of this binary: webhooks in, actions finished.
+///
+/// Each scenario gets a fresh node, a process of its own in a temporary directory, and 22 KB pull requests of GitHub's shape, signed.
+/// Latencies count from the moment a delivery was meant to be sent to its answer, and to the end of its work.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Scenarios:
+  ingest   events are stored; no rule is true
+  rule     one rule is true, and a no-op finished
+  http     one rule is true, and makes one HTTP call to a server that is started for it
+  rules    10 against 10,000 rules on one trigger, of which 10 are true
+
+Examples:
+  ensue bench                            all of them, 64 connections
+  ensue bench http --rate 20             at 20 a second, whatever the node does
+  ensue bench rule --connections 16 --seconds 30 -o json")]
+pub(crate) struct Bench {
+    /// What is measured; otherwise all of it.
+    #[arg(value_enum)]
+    scenarios: Vec<Scenario>,
+    /// Over how many connections.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
+    connections: u16,
+    /// Send so many a second, whatever the node does; otherwise each connection sends the next when it has its answer.
+    #[arg(long, value_name = "R", value_parser = rate)]
+    rate: Option<f64>,
+    /// For how long each is measured.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "S")]
+    seconds: u64,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// Events are stored; no rule is true.
+    Ingest,
+    /// One rule is true, and a no-op finished.
+    Rule,
+    /// One rule is true, and makes one HTTP call.
+    Http,
+    /// 10 against 10,000 rules on one trigger, of which 10 are true.
+    Rules,
+}
+
+impl Scenario {
+    fn runs(self) -> Vec<Run> {
+        match self {
+            Self::Ingest => vec![Run::Ingest],
+            Self::Rule => vec![Run::Rule],
+            Self::Http => vec![Run::Http],
+            Self::Rules => vec![Run::Rules(10), Run::Rules(10_000)],
+        }
+    }
+}
+
+impl Bench {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        let scenarios = if self.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { self.scenarios };
+        let plan = Plan {
+            runs: scenarios.into_iter().flat_map(Scenario::runs).collect(),
+            tempo: self.rate.map_or(Tempo::Closed, Tempo::PerSecond),
+            connections: usize::from(self.connections),
+            duration: Duration::from_secs(self.seconds),
+        };
+        if cfg!(debug_assertions) {
+            tell("note: this is a debug build; figures that mean something come from `cargo build --release`");
+        }
+        wait_for(measured(plan, asking.output))
+    }
+}
+
+async fn measured(plan: Plan, output: Output) -> Outcome {
+    let mut figures = Vec::new();
+    for run in &plan.runs {
+        let folder = tempfile::Builder::new().prefix("ensue-bench-").tempdir();
+        let folder = folder.map_err(|error| Failure::new(format!("no temporary directory can be made: {error}")))?;
+        tell(format!("measuring {run:?} …"));
+        let measured = measure(*run, &plan, folder.path()).await;
+        figures.push(measured.map_err(|error| Failure::new(format!("the scenario {run:?} could not be measured: {error}")))?);
+    }
+    match output {
+        Output::Json => print_json(&json!({ "release": env!("CARGO_PKG_VERSION"), "runs": figures })),
+        Output::Table => say(tables(&figures)),
+    }
+    Ok(())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.1..=100_000.0).contains(&rate) => Ok(rate),
+        Ok(_) | Err(_) => Err("write a number from 0.1 to 100000".into()),
+    }
+}

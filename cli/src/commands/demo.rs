@@ -1,0 +1,264 @@
+//! `ensue demo`: a real webhook, from its arrival to a finished action, on a node that is started for it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use ensue_engine::ports::Secret;
+use ensue_engine::time::Timestamp;
+use ensue_node::{Config, Node};
+use serde_json::{Value, json};
+
+use super::run::has_ended;
+use crate::client::{Client, Delivered};
+use crate::github;
+use crate::report::{Failure, Outcome, say, tell};
+use crate::style::Style;
+use crate::table::text;
+use crate::trace::{self, Ids};
+use crate::tree;
+
+/// How long the work of the one event may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often is looked for more.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// See it work: a signed GitHub webhook, the rules that judge it, the actions that run, and why.
+///
+/// Starts a node on an embedded SQLite in a fresh temporary directory with the packs that ship with Ensue, sends it a pull request as
+/// GitHub would, and shows what came of it. Nothing of it stays.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ensue demo
+  ensue demo --keep        leaves the node running until Ctrl-C, to try what is printed")]
+pub(crate) struct Demo {
+    /// Leave the node running until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+}
+
+impl Demo {
+    pub(super) fn run(self) -> Outcome {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        runtime.map_err(|error| Failure::new(format!("no threads can be had: {error}")))?.block_on(self.play())
+    }
+
+    async fn play(self) -> Outcome {
+        let begin = Instant::now();
+        let failed = |error: std::io::Error| Failure::new(format!("the demonstration needs a temporary directory: {error}"));
+        let folder = tempfile::Builder::new().prefix("ensue-demo-").tempdir().map_err(failed)?;
+        let secret = hex::encode(entropy()?);
+        let node = start(folder.path()).await?;
+        let stage = Stage { folder: folder.path(), secret, style: Style::of_stdout(), server: format!("http://{}", node.address()) };
+        let token = node.first_admin_token().map(Secret::reveal).map(String::from_utf8_lossy).unwrap_or_default().into_owned();
+        let played = stage.play(&token, begin).await;
+        if let (Ok(()), true) = (&played, self.keep) {
+            tell("\nThe node runs until Ctrl-C.");
+            let _ = tokio::signal::ctrl_c().await;
+        }
+        let stopped = node.stop().await.map_err(|failure| Failure::new(failure.to_string()));
+        played.and(stopped)?;
+        if !self.keep {
+            say("\nThe node is stopped and its directory removed. To try these: ensue demo --keep");
+        }
+        Ok(())
+    }
+}
+
+async fn start(folder: &Path) -> Result<Node, Failure> {
+    let packs = folder.join("packs");
+    std::fs::create_dir(&packs).map_err(|error| Failure::new(format!("`{}` cannot be made: {error}", packs.display())))?;
+    let mut config = Config::new(folder.join("data"));
+    config.listen = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+    config.packs = packs;
+    config.state_base = Some(folder.join("state"));
+    config.min_free_bytes = 0;
+    Node::start(config).await.map_err(|error| Failure::explained(&error))
+}
+
+fn entropy() -> Result<[u8; 32], Failure> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::new(format!("the system gives no random bytes: {error}")))?;
+    Ok(bytes)
+}
+
+/// Where the demonstration plays.
+struct Stage<'a> {
+    folder: &'a Path,
+    secret: String,
+    style: Style,
+    server: String,
+}
+
+impl Stage<'_> {
+    async fn play(&self, token: &str, begin: Instant) -> Outcome {
+        let client = Client::with_token(&self.server, Some(token.to_owned()))?;
+        self.introduce(&client, begin).await?;
+        let headers = self.headers();
+        let position = client.get("/log/head", &[]).await?["position"].as_u64().unwrap_or_default();
+        let sent = Instant::now();
+        let delivered = client.deliver(HOOK, &headers, github::PULL_REQUEST).await?;
+        let took = micros(sent.elapsed());
+        say(format!("→ POST {HOOK}   {} bytes, signed, X-GitHub-Event: pull_request", thousands(github::PULL_REQUEST.len())));
+        say(format!("← {} in {}: what is answered is on the disk\n", delivered.status, trace::duration(took)));
+        let event = event_of(&delivered)?;
+        self.follow(&client, position, &event).await?;
+        say("\nAnd why, rule by rule; times count from the webhook's arrival:\n");
+        let graph = self.ended(&client, &event).await?;
+        let drawn = trace::tree(&client, &graph, Ids::Hidden).await?;
+        say(tree::draw(&drawn, self.style));
+        self.invite(token, &event)
+    }
+
+    async fn introduce(&self, client: &Client, begin: Instant) -> Outcome {
+        let packs = client.get("/packs", &[]).await?;
+        let packs = packs["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let packs: Vec<String> = packs.iter().map(|pack| format!("{} {}", text(pack, "name"), text(pack, "version"))).collect();
+        client.put(&format!("/keys/{KEY}"), &json!({ "value": self.secret })).await?;
+        say(self.style.strong("A webhook, from its arrival to a finished action"));
+        say(format!(
+            "\n  node    {}, up in {}\n  data    an embedded SQLite in {}\n  packs   {}\n  secret  {KEY} is set; without it the hook takes nothing\n",
+            self.server,
+            trace::duration(micros(begin.elapsed())),
+            self.folder.display(),
+            packs.join(", "),
+        ));
+        Ok(())
+    }
+
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("Content-Type", "application/json".to_owned()),
+            ("User-Agent", "GitHub-Hookshot/demo".to_owned()),
+            ("X-GitHub-Event", "pull_request".to_owned()),
+            ("X-Hub-Signature-256", github::signature(self.secret.as_bytes(), github::PULL_REQUEST)),
+            ("X-GitHub-Delivery", "5a8c0b6e-0001-4000-8000-000000000001".to_owned()),
+        ]
+    }
+
+    /// Prints the records that the event led to as they come into the log, until all its work has ended.
+    async fn follow(&self, client: &Client, mut position: u64, event: &str) -> Outcome {
+        let begin = Instant::now();
+        let mut arrived = None;
+        let mut open = 0_i64;
+        loop {
+            let page = client.get("/log", &[("after", position.to_string()), ("limit", "200".to_owned())]).await?;
+            for record in page["items"].as_array().map(Vec::as_slice).unwrap_or_default() {
+                position = record["position"].as_u64().unwrap_or(position);
+                if text(record, "cause.root") != event {
+                    continue;
+                }
+                let kind = text(record, "kind");
+                let at: Option<Timestamp> = text(record, "time").parse().ok();
+                if kind == "event.received" {
+                    arrived = text(record, "fact.occurred_at").parse().ok().or(at);
+                }
+                let since = match (at, arrived) {
+                    (Some(at), Some(arrived)) => format!("+{}", trace::duration(at.micros_since(arrived).max(0))),
+                    (_, _) => String::new(),
+                };
+                say(format!("{}  {since:>9}  {kind:<22} {}", self.style.faint(&format!("{position:>6}")), about(record)));
+                open += change_of_open(&kind);
+            }
+            if arrived.is_some() && open <= 0 {
+                return Ok(());
+            }
+            if begin.elapsed() > PATIENCE {
+                return Err(Failure::new(format!("the work of the event {event} did not end within {} seconds", PATIENCE.as_secs())));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until the read models show what the log has, and gives the causal graph.
+    async fn ended(&self, client: &Client, event: &str) -> Result<Value, Failure> {
+        let begin = Instant::now();
+        loop {
+            let graph = client.get(&format!("/trace/{event}"), &[]).await?;
+            let nodes = graph["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let mut executions = nodes.iter().filter(|node| node["kind"] == "execution").peekable();
+            if executions.peek().is_some() && executions.all(has_ended) {
+                return Ok(graph);
+            }
+            if begin.elapsed() > PATIENCE {
+                return Err(Failure::new("the read models do not show the end of the work"));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Says how to do the same by hand, and how to go on.
+    fn invite(&self, token: &str, event: &str) -> Outcome {
+        let headers: Vec<String> = self
+            .headers()
+            .into_iter()
+            .filter(|(name, _)| *name != "X-GitHub-Delivery")
+            .map(|(name, value)| format!("{name}: {value}\n"))
+            .collect();
+        let write = |name: &str, bytes: &[u8]| {
+            std::fs::write(self.folder.join(name), bytes).map_err(|error| Failure::new(format!("`{name}` cannot be written: {error}")))
+        };
+        write("webhook.headers", headers.concat().as_bytes())?;
+        write("webhook.json", github::PULL_REQUEST)?;
+        say(self.style.strong("The same by hand"));
+        say(format!(
+            "\n\
+             \x20 cd {folder}\n\
+             \x20 export ENSUE_SERVER={server}\n\
+             \x20 export ENSUE_TOKEN={token}\n\
+             \n\
+             \x20 curl -i $ENSUE_SERVER{HOOK} -H @webhook.headers \\\n\
+             \x20   -H \"X-GitHub-Delivery: $(date +%s%N)\" --data-binary @webhook.json\n\
+             \x20 curl $ENSUE_SERVER/api/v1/executions -H \"Authorization: Bearer $ENSUE_TOKEN\"\n\
+             \x20 curl $ENSUE_SERVER/api/v1/events -H \"Authorization: Bearer $ENSUE_TOKEN\" \\\n\
+             \x20   -H 'Content-Type: application/json' \\\n\
+             \x20   -d '{{\"trigger\":\"examples.hello\",\"payload\":{{\"name\":\"Ada\"}}}}'\n\
+             \x20 ensue why {event}\n",
+            folder = self.folder.display(),
+            server = self.server,
+        ));
+        say(self.style.strong("Your own"));
+        say("\n  ensue init my-automation && cd my-automation\n  ensue check packs/\n  ensue serve");
+        Ok(())
+    }
+}
+
+const HOOK: &str = "/hooks/github/webhook";
+const KEY: &str = "github.webhook_secret";
+
+fn event_of(delivered: &Delivered) -> Result<String, Failure> {
+    match delivered.body["events"][0]["id"].as_str() {
+        Some(id) if delivered.status.as_u16() == 202 => Ok(id.to_owned()),
+        Some(_) | None => Err(Failure::new(format!("the webhook was answered with {}: {}", delivered.status, delivered.body))),
+    }
+}
+
+/// What a record is about, in a few words.
+fn about(record: &Value) -> String {
+    let fact = &record["fact"];
+    let named = ["trigger", "rule", "action", "worker"].into_iter().map(|name| text(fact, name)).find(|text| !text.is_empty());
+    match text(fact, "error.message") {
+        empty if empty.is_empty() => named.unwrap_or_default(),
+        message => message,
+    }
+}
+
+/// How many more executions are open after a record of this kind.
+fn change_of_open(kind: &str) -> i64 {
+    match kind {
+        "execution.requested" => 1,
+        "execution.succeeded" | "execution.failed" | "execution.timed_out" | "execution.cancelled" | "execution.became_indeterminate" => -1,
+        _ => 0,
+    }
+}
+
+fn micros(length: Duration) -> i64 {
+    i64::try_from(length.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn thousands(count: usize) -> String {
+    let digits = count.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}

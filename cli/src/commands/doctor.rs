@@ -1,0 +1,97 @@
+//! `ensue doctor`: what is wrong or unsafe with the machine, the data directory and the packs.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::at_rest::AtRest;
+use super::{Asking, wait_for};
+use crate::report::{Failure, Outcome};
+use crate::style::Style;
+use crate::table::{print_one, text};
+use crate::tree::wrapped;
+
+/// Look for what is wrong or unsafe, and say what to do; exit code 1 if something does not work.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ensue doctor                          asks the running node
+  ensue doctor --data ./ensue-data      without one")]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    at_rest: AtRest,
+}
+
+impl Doctor {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        let findings = match self.at_rest.open()? {
+            Some(data) => data.doctor(),
+            None => {
+                let mut findings = Value::Null;
+                wait_for(async {
+                    findings = asking.client()?.get("/doctor", &[]).await?;
+                    Ok(())
+                })?;
+                findings
+            }
+        };
+        print_one(asking.output, &findings, |findings| shown(items(findings), Style::of_stdout()));
+        match items(&findings).iter().filter(|finding| finding["verdict"] == "bad").count() {
+            0 => Ok(()),
+            1 => Err(Failure::new("one thing does not work")),
+            bad => Err(Failure::new(format!("{bad} things do not work"))),
+        }
+    }
+}
+
+fn items(findings: &Value) -> &[Value] {
+    findings["findings"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn shown(findings: &[Value], style: Style) -> String {
+    const WIDTH: usize = 80;
+    let width = findings.iter().map(|finding| text(finding, "check").chars().count()).max().unwrap_or_default();
+    let mut shown = String::new();
+    for finding in findings {
+        let mark = match text(finding, "verdict").as_str() {
+            "good" => style.good("ok  "),
+            "warning" => style.strong("note"),
+            _ => style.bad("bad "),
+        };
+        let mut lines = wrapped(&text(finding, "message"), WIDTH - width - 8);
+        let hint = text(finding, "hint");
+        if !hint.is_empty() {
+            lines.extend(wrapped(&format!("→ {hint}"), WIDTH - width - 8));
+        }
+        for (index, line) in lines.iter().enumerate() {
+            let line = match index {
+                0 => format!("{mark}  {:width$}  {line}", text(finding, "check")),
+                _ => format!("{:width$}{line}", "", width = width + 8),
+            };
+            shown.push_str(line.trim_end());
+            shown.push('\n');
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn findings_are_read_at_80_columns() {
+        let findings = [
+            json!({ "check": "disk", "verdict": "good", "message": "41.2 GiB free", "hint": null }),
+            json!({
+                "check": "packs",
+                "verdict": "warning",
+                "message": "the sensor `demo.open` takes deliveries from anybody, because its `verify` has the scheme none",
+                "hint": "give it a key: verify: { scheme: hmac, key: demo.secret, header: x-signature, algorithm: sha256, encoding: hex }",
+            }),
+            json!({ "check": "master key", "verdict": "bad", "message": "others can read it", "hint": "chmod 600 master.key" }),
+        ];
+        insta::assert_snapshot!(shown(&findings, Style::PLAIN), @"");
+    }
+}

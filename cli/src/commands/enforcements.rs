@@ -1,0 +1,77 @@
+//! `ensue enforcements`: each rule's decision on each event that it matches.
+
+use clap::Subcommand;
+
+use super::{Asking, Page, tell_next};
+use crate::client::segment;
+use crate::report::Outcome;
+use crate::table::{Column, cell, pairs, print_list, print_one, text, time};
+
+/// List and show enforcements.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue enforcements list --rule release.ship_on_tag
+  ensue enforcements list --outcome rejected")]
+pub(crate) enum Enforcements {
+    /// List enforcements, the newest first.
+    List {
+        /// Only those of this rule.
+        #[arg(long, value_name = "REF")]
+        rule: Option<String>,
+        /// Only those on this event.
+        #[arg(long, value_name = "ID")]
+        event: Option<String>,
+        /// Only those with this outcome: executed, shadowed, rejected.
+        #[arg(long, value_name = "OUTCOME")]
+        outcome: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show an enforcement.
+    Show {
+        /// The enforcement.
+        id: String,
+    },
+}
+
+const COLUMNS: &[Column] = &[
+    Column { title: "ID", cell: |made| cell(made, "id") },
+    Column { title: "RULE", cell: |made| cell(made, "rule") },
+    Column { title: "OUTCOME", cell: |made| cell(made, "outcome") },
+    Column { title: "MADE", cell: |made| time(made, "time") },
+];
+
+impl Enforcements {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        let client = asking.client()?;
+        match self {
+            Self::List { rule, event, outcome, page } => {
+                let mut query = page.query();
+                query.extend(rule.map(|rule| ("rule", rule)));
+                query.extend(event.map(|event| ("event", event)));
+                query.extend(outcome.map(|outcome| ("outcome", outcome)));
+                let answer = client.get("/enforcements", &query).await?;
+                print_list(asking.output, &answer, COLUMNS);
+                tell_next(&answer);
+            }
+            Self::Show { id } => {
+                let made = client.get(&format!("/enforcements/{}", segment(&id)), &[]).await?;
+                print_one(asking.output, &made, |made| {
+                    pairs(&[
+                        ("id", text(made, "id")),
+                        ("rule", text(made, "rule")),
+                        ("event", text(made, "event")),
+                        ("outcome", text(made, "outcome")),
+                        ("error", text(made, "error")),
+                        ("execution", text(made, "execution")),
+                        ("inputs", text(made, "inputs")),
+                        ("time", text(made, "time")),
+                        ("position", text(made, "position")),
+                    ])
+                });
+            }
+        }
+        Ok(())
+    }
+}

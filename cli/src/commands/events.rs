@@ -1,0 +1,118 @@
+//! `ensue events`: what was observed; also to send one by hand.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{Asking, Page, read_json, tell_next};
+use crate::client::segment;
+use crate::report::Outcome;
+use crate::table::{Column, cell, pairs, print_list, print_one, text, time};
+
+/// List, show and send events.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue events list --trigger github.push
+  ensue events show 019c…
+  ensue events send my_automation.hello --data hello.json
+  echo '{\"name\":\"Ana\"}' | ensue events send my_automation.hello --data -")]
+pub(crate) enum Events {
+    /// List events, the newest first.
+    List {
+        /// Only those of this trigger.
+        #[arg(long, value_name = "REF")]
+        trigger: Option<String>,
+        /// Only those that this one observed.
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show an event with its payload.
+    Show {
+        /// The event.
+        id: String,
+    },
+    /// Send an event of a trigger.
+    Send {
+        /// The trigger.
+        #[arg(value_name = "TRIGGER")]
+        trigger: String,
+        /// The file with the payload, JSON; `-` is standard input; none is an empty object.
+        #[arg(long, value_name = "FILE")]
+        data: Option<PathBuf>,
+        /// The key under which it is accepted once within 24 hours.
+        #[arg(long, value_name = "KEY")]
+        dedupe: Option<String>,
+    },
+}
+
+const COLUMNS: &[Column] = &[
+    Column { title: "ID", cell: |event| cell(event, "id") },
+    Column { title: "TRIGGER", cell: |event| cell(event, "trigger") },
+    Column { title: "MATCHED", cell: |event| cell(event, "matched") },
+    Column { title: "RECEIVED", cell: |event| time(event, "received_at") },
+];
+
+impl Events {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        let client = asking.client()?;
+        match self {
+            Self::List { trigger, source, page } => {
+                let mut query = page.query();
+                query.extend(trigger.map(|trigger| ("trigger", trigger)));
+                query.extend(source.map(|source| ("source", source)));
+                let answer = client.get("/events", &query).await?;
+                print_list(asking.output, &answer, COLUMNS);
+                tell_next(&answer);
+            }
+            Self::Show { id } => {
+                let event = client.get(&format!("/events/{}", segment(&id)), &[]).await?;
+                print_one(asking.output, &event, shown);
+            }
+            Self::Send { trigger, data, dedupe } => {
+                let payload = match data {
+                    Some(path) => read_json(&path)?,
+                    None => json!({}),
+                };
+                let mut body = json!({ "trigger": trigger, "payload": payload });
+                if let Some(key) = dedupe {
+                    body["dedupe"] = Value::from(key);
+                }
+                let answer = client.post("/events", &body).await?.body;
+                print_one(asking.output, &answer, |answer| {
+                    let id = text(answer, "id");
+                    format!("{id}\n")
+                });
+                if asking.output == crate::table::Output::Table {
+                    crate::report::tell(format!(
+                        "accepted at position {}; see what came of it: ensue why {}",
+                        text(&answer, "position"),
+                        text(&answer, "id")
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn shown(event: &Value) -> String {
+    let mut shown = pairs(&[
+        ("id", text(event, "id")),
+        ("trigger", text(event, "trigger")),
+        ("source", text(event, "source")),
+        ("sensor", text(event, "sensor")),
+        ("time", text(event, "time")),
+        ("received", text(event, "received_at")),
+        ("position", text(event, "position")),
+        ("matched", text(event, "matched")),
+        ("erred", text(event, "erred")),
+        ("actor", text(event, "actor")),
+        ("correlation", text(event, "correlation")),
+    ]);
+    shown.push_str(&format!("\npayload\n{:#}\n", event["payload"]));
+    shown
+}

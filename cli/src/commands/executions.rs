@@ -1,0 +1,256 @@
+//! `ensue executions`: the runs of actions, what they print, and how to end or settle them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{Asking, Page, read_json, tell_next};
+use crate::client::{Client, segment};
+use crate::live;
+use crate::report::{Outcome, say_bytes, tell};
+use crate::table::{Column, cell, pairs, print_list, print_one, text, time};
+
+/// List, show, follow, cancel and settle executions.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue executions list --status failed
+  ensue executions logs 019c… --follow
+  ensue executions settle 019c… succeeded")]
+pub(crate) enum Executions {
+    /// List executions, the newest first.
+    List(List),
+    /// Show an execution with its parameters, its result and its attempts.
+    Show {
+        /// The execution.
+        id: String,
+    },
+    /// Print what an execution printed.
+    Logs(Logs),
+    /// End an execution.
+    Cancel {
+        /// The execution.
+        id: String,
+    },
+    /// Say what became of an indeterminate execution.
+    Settle(Settle),
+}
+
+/// Which executions are listed.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only those with this status: queued, running, cancelling, indeterminate, succeeded, failed, timed_out, cancelled.
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+    /// Only those of this action.
+    #[arg(long, value_name = "REF")]
+    action: Option<String>,
+    /// Only those that this rule asked for.
+    #[arg(long, value_name = "REF")]
+    rule: Option<String>,
+    #[command(flatten)]
+    page: Page,
+}
+
+/// Which output is printed.
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// The execution.
+    id: String,
+    /// Go on as it prints more, until it ends.
+    #[arg(long, short)]
+    follow: bool,
+    /// Only this stream.
+    #[arg(long, value_enum, value_name = "STREAM")]
+    stream: Option<Stream>,
+}
+
+/// A stream of an attempt's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error: the log, for people.
+    Stderr,
+}
+
+impl Stream {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// What became of an indeterminate execution.
+#[derive(Debug, Args)]
+pub(crate) struct Settle {
+    /// The execution.
+    id: String,
+    /// What became of it: it took effect, it did not, or it did not and is to be tried again.
+    #[arg(value_enum)]
+    outcome: SettledAs,
+    /// The file with its result, JSON, where it succeeded with one; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    result: Option<PathBuf>,
+    /// Why it failed.
+    #[arg(long, value_name = "TEXT", required_if_eq("outcome", "failed"))]
+    error: Option<String>,
+}
+
+/// What a person says became of an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SettledAs {
+    /// It took effect.
+    Succeeded,
+    /// It did not, and is not to be tried again.
+    Failed,
+    /// It did not, and is to be tried again.
+    Retry,
+}
+
+impl SettledAs {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+const COLUMNS: &[Column] = &[
+    Column { title: "ID", cell: |execution| cell(execution, "id") },
+    Column { title: "ACTION", cell: |execution| cell(execution, "action") },
+    Column { title: "STATUS", cell: |execution| cell(execution, "status") },
+    Column { title: "REQUESTED", cell: |execution| time(execution, "requested_at") },
+];
+
+impl Executions {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        let client = asking.client()?;
+        match self {
+            Self::List(List { status, action, rule, page }) => {
+                let mut query = page.query();
+                query.extend(status.map(|status| ("status", status)));
+                query.extend(action.map(|action| ("action", action)));
+                query.extend(rule.map(|rule| ("rule", rule)));
+                let answer = client.get("/executions", &query).await?;
+                print_list(asking.output, &answer, COLUMNS);
+                tell_next(&answer);
+                Ok(())
+            }
+            Self::Show { id } => {
+                let mut execution = client.get(&path(&id, ""), &[]).await?;
+                execution["attempts"] = client.get(&path(&id, "/attempts"), &[]).await?["items"].take();
+                print_one(asking.output, &execution, shown);
+                Ok(())
+            }
+            Self::Logs(logs) => print_logs(&client, &logs).await,
+            Self::Cancel { id } => {
+                let answer = client.post(&path(&id, "/cancel"), &json!({})).await?.body;
+                print_one(asking.output, &answer, |execution| text(execution, "status"));
+                Ok(())
+            }
+            Self::Settle(settle) => {
+                let mut body = json!({ "outcome": settle.outcome.as_str() });
+                if let Some(result) = &settle.result {
+                    body["result"] = read_json(result)?;
+                }
+                if let Some(error) = settle.error {
+                    body["error"] = Value::from(error);
+                }
+                let answer = client.post(&path(&settle.id, "/settle"), &body).await?.body;
+                print_one(asking.output, &answer, |execution| text(execution, "status"));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn path(id: &str, rest: &str) -> String {
+    format!("/executions/{}{rest}", segment(id))
+}
+
+/// An execution for people.
+pub(super) fn shown(execution: &Value) -> String {
+    let mut shown = pairs(&[
+        ("id", text(execution, "id")),
+        ("action", text(execution, "action")),
+        ("status", text(execution, "status")),
+        ("error", failure(&execution["error"])),
+        ("rule", text(execution, "rule")),
+        ("event", text(execution, "event")),
+        ("requested", text(execution, "requested_at")),
+        ("started", text(execution, "started_at")),
+        ("ended", text(execution, "ended_at")),
+        ("actor", text(execution, "actor")),
+        ("position", text(execution, "position")),
+    ]);
+    for name in ["params", "result"] {
+        if !execution[name].is_null() {
+            shown.push_str(&format!("\n{name}\n{:#}\n", execution[name]));
+        }
+    }
+    let attempts = execution["attempts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !attempts.is_empty() {
+        shown.push_str("\nattempts\n");
+        for attempt in attempts {
+            let why = failure(&attempt["error"]);
+            let why = if why.is_empty() { why } else { format!(": {why}") };
+            shown.push_str(&format!(
+                "{}. {} on {}, {} to {}{why}\n",
+                text(attempt, "number"),
+                text(attempt, "status"),
+                text(attempt, "worker"),
+                time(attempt, "started_at"),
+                time(attempt, "ended_at"),
+            ));
+        }
+    }
+    shown
+}
+
+/// A failure for people: its kind, its number, its message; empty for none.
+pub(super) fn failure(error: &Value) -> String {
+    if error.is_null() {
+        return String::new();
+    }
+    match text(error, "detail") {
+        empty if empty.is_empty() => format!("{}: {}", text(error, "kind"), text(error, "message")),
+        detail => format!("{} {detail}: {}", text(error, "kind"), text(error, "message")),
+    }
+}
+
+async fn print_logs(client: &Client, logs: &Logs) -> Outcome {
+    let mut query = Vec::new();
+    query.extend(logs.stream.map(|stream| ("stream", stream.as_str().to_owned())));
+    if logs.follow {
+        query.push(("follow", "true".to_owned()));
+        let response = client.stream(&path(&logs.id, "/logs"), &query, "text/event-stream").await?;
+        return live::follow(response, |told| if told.name == "output" { print_part(&told.data) } else { Ok(()) }).await;
+    }
+    let answer = client.get(&path(&logs.id, "/logs"), &query).await?;
+    for part in answer["items"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        print_part(part)?;
+    }
+    Ok(())
+}
+
+/// What it printed goes out as it came: standard output to ours, standard error to ours.
+fn print_part(part: &Value) -> Outcome {
+    let bytes = text(part, "text").into_bytes();
+    if text(part, "stream") == "stderr" {
+        use std::io::Write;
+        // There is no third place to complain at.
+        let _ = std::io::stderr().lock().write_all(&bytes);
+    } else {
+        say_bytes(&bytes);
+    }
+    if let Some(dropped) = part["bytes_dropped"].as_u64().filter(|dropped| *dropped > 0) {
+        tell(format!("… {dropped} bytes more were printed than are kept"));
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! `ensue hooks`: the webhook doors, what came to them, and deliveries to try them with.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{Asking, Page, read_json, tell_next};
+use crate::client::segment;
+use crate::report::{Exit, Failure, Outcome, tell};
+use crate::table::{Output, one_line, print_json, print_one, text, time};
+
+/// List webhooks with their last deliveries, and send one to try.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ensue hooks
+  ensue hooks send my_automation/github --event push --data push.json")]
+pub(crate) struct Hooks {
+    #[command(subcommand)]
+    asked: Option<Asked>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Asked {
+    /// List webhooks: the URL, the secret's state, the last deliveries and why any was refused.
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Have the node sign a delivery with the stored key, and deliver it to itself.
+    Send {
+        /// The webhook.
+        #[arg(value_name = "PACK/SENSOR")]
+        hook: String,
+        /// What happened, in the sender's word: `push`.
+        #[arg(long)]
+        event: String,
+        /// The file with the body, JSON; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        data: PathBuf,
+    },
+}
+
+impl Hooks {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        let client = asking.client()?;
+        match self.asked {
+            None => {
+                let answer = client.get("/hooks", &[]).await?;
+                print_hooks(asking.output, &answer);
+            }
+            Some(Asked::List { page }) => {
+                let answer = client.get("/hooks", &page.query()).await?;
+                print_hooks(asking.output, &answer);
+                tell_next(&answer);
+            }
+            Some(Asked::Send { hook, event, data }) => {
+                let path = path_of(&hook)?;
+                let body = json!({ "event": event, "body": read_json(&data)? });
+                let answer = client.post(&format!("{path}/send"), &body).await?.body;
+                print_one(asking.output, &answer, |answer| {
+                    let events = answer["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+                    events.iter().map(|event| format!("{}  {}\n", text(event, "id"), text(event, "trigger"))).collect()
+                });
+                if answer["events"].as_array().is_some_and(Vec::is_empty) {
+                    tell("the delivery was taken, and no `emits` of the sensor fits it: it made no event");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn path_of(hook: &str) -> Result<String, Failure> {
+    match hook.split_once(['/', '.']) {
+        Some((pack, sensor)) if !sensor.contains('/') => Ok(format!("/hooks/{}/{}", segment(pack), segment(sensor))),
+        Some(_) | None => Err(Failure::with(Exit::Usage, format!("`{hook}` is not a webhook's name"))
+            .hint("write `<pack>/<sensor>`, for example `github/webhook`; `ensue hooks` lists them")),
+    }
+}
+
+fn print_hooks(output: Output, answer: &Value) {
+    if output == Output::Json {
+        return print_json(answer);
+    }
+    let hooks = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let shown: Vec<String> = hooks.iter().map(shown).collect();
+    crate::report::say(shown.join("\n").trim_end());
+}
+
+fn shown(hook: &Value) -> String {
+    let secret = match (text(hook, "secret").as_str(), text(hook, "key")) {
+        ("set", _) => "its secret is set".to_owned(),
+        ("missing", key) => format!("takes nothing: its secret is missing, set it with `ensue keys set {key}`"),
+        ("unusable", key) => format!("takes nothing: its secret is unusable, set it anew with `ensue keys set {key}`"),
+        ("not_needed", _) => "takes deliveries from anybody".to_owned(),
+        (other, _) => other.to_owned(),
+    };
+    let mut shown = format!("{}\n  {}\n  {secret}\n", text(hook, "ref"), text(hook, "url"));
+    let deliveries = hook["deliveries"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if deliveries.is_empty() {
+        shown.push_str("  no deliveries since the start\n");
+    }
+    for delivery in deliveries.iter().take(10) {
+        let why = text(delivery, "why");
+        let why = if why.is_empty() { String::new() } else { format!(": {}", one_line(&why)) };
+        shown.push_str(&format!("  {}  {}{why}\n", time(delivery, "at"), text(delivery, "outcome")));
+    }
+    shown
+}

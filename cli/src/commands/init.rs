@@ -1,0 +1,94 @@
+//! `ensue init`: a folder to begin with.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ensue_engine::names::PackName;
+use ensue_packs::{init::pack_name_of, init_files};
+
+use crate::report::{Exit, Failure, Outcome, say, tell};
+
+/// Make a folder with a node's settings and one pack: one rule, one test.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ensue init my-automation
+  ensue init . --pack release")]
+pub(crate) struct Init {
+    /// The folder; it is made where it is not there, and nothing in it is written over.
+    folder: PathBuf,
+    /// The name of the pack; otherwise made of the folder's.
+    #[arg(long, value_name = "NAME")]
+    pack: Option<PackName>,
+}
+
+impl Init {
+    pub(super) fn run(self) -> Outcome {
+        let pack = match self.pack {
+            Some(pack) => pack,
+            None => pack_of(&self.folder)?,
+        };
+        let files = init_files(&pack);
+        // What is in the way is told before anything is written.
+        if let Some((path, _)) = files.iter().find(|(path, _)| self.folder.join(path).exists()) {
+            let path = self.folder.join(path);
+            return Err(Failure::with(Exit::Refused, format!("`{}` is there already; nothing was written", path.display()))
+                .hint("choose another folder, or move that file away"));
+        }
+        for (path, text) in &files {
+            write_new(&self.folder.join(path), text)?;
+            say(self.folder.join(path).display().to_string());
+        }
+        tell(closing(&self.folder, &pack));
+        Ok(())
+    }
+}
+
+fn pack_of(folder: &Path) -> Result<PackName, Failure> {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let name = absolute.file_name().and_then(|name| name.to_str()).and_then(pack_name_of);
+    name.ok_or_else(|| {
+        Failure::with(Exit::Usage, format!("no pack's name can be made of `{}`", folder.display())).hint("name it: --pack my_automation")
+    })
+}
+
+fn write_new(path: &Path, text: &str) -> Outcome {
+    let failed = |error: std::io::Error| Failure::new(format!("`{}` cannot be written: {error}", path.display()));
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut file = std::fs::File::options().write(true).create_new(true).open(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)
+}
+
+fn closing(folder: &Path, pack: &PackName) -> String {
+    let enter = if folder == Path::new(".") { String::new() } else { format!("  cd {}\n", folder.display()) };
+    format!(
+        "\n\
+         Next:\n\
+         {enter}  ensue check packs/\n\
+         \x20 ensue serve                               # prints a token at its very first start\n\
+         \n\
+         and in another terminal:\n\
+         \x20 export ENSUE_TOKEN=…                      # that token\n\
+         \x20 ensue events send {pack}.hello --data hello.json\n\
+         \x20 ensue keys set {pack}.webhook_secret      # for webhooks; then see `ensue hooks`"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_folder_holds_a_pack_without_a_mistake_and_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("my-automation");
+        let init = || Init { folder: folder.clone(), pack: None };
+        init().run().unwrap();
+        assert!(folder.join("ensue.yaml").is_file());
+        assert!(folder.join("packs/my_automation/pack.yaml").is_file());
+        assert_eq!(init().run().unwrap_err().exit(), Exit::Refused);
+    }
+}

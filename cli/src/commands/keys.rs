@@ -1,0 +1,126 @@
+//! `ensue keys`: the named secrets. A value comes from a prompt, standard input or a file; never from the command line, where
+//! every process of the machine could read it.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use ensue_engine::names::KeyRef;
+use serde_json::json;
+
+use super::at_rest::AtRest;
+use super::{Asking, read_input, wait_for};
+use crate::client::segment;
+use crate::report::{Exit, Failure, Outcome, is_interactive, tell};
+use crate::table::{Column, cell, print_list, time};
+
+/// The most bytes of a key's value.
+const VALUE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Set, list and remove keys.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue keys set github.webhook_secret                       asks for the value
+  openssl rand -hex 32 | ensue keys set github.webhook_secret
+  ensue keys set release.deploy_token --file token.txt
+  ensue keys list --data ./ensue-data                        without a running node")]
+pub(crate) enum Keys {
+    /// Set a key's value, from a prompt, standard input or a file.
+    Set {
+        /// The key.
+        key: KeyRef,
+        /// The file with the value; one line break at its end does not count.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        at_rest: AtRest,
+    },
+    /// List keys; never a value.
+    List {
+        #[command(flatten)]
+        at_rest: AtRest,
+    },
+    /// Forget a key.
+    Remove {
+        /// The key.
+        key: KeyRef,
+        #[command(flatten)]
+        at_rest: AtRest,
+    },
+}
+
+const COLUMNS: &[Column] = &[
+    Column { title: "KEY", cell: |key| cell(key, "ref") },
+    Column { title: "VERSION", cell: |key| cell(key, "version") },
+    Column { title: "SET", cell: |key| time(key, "set_at") },
+    Column { title: "BY", cell: |key| cell(key, "set_by") },
+];
+
+impl Keys {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        match self {
+            Self::Set { key, file, at_rest } => {
+                let value = value(&key, file.as_deref())?;
+                match at_rest.open()? {
+                    Some(mut data) => data.set_key(&key, value)?,
+                    None => wait_for(set(asking, &key, &value))?,
+                }
+                tell(format!("`{key}` is set"));
+                Ok(())
+            }
+            Self::List { at_rest } => match at_rest.open()? {
+                Some(data) => {
+                    print_list(asking.output, &json!({ "items": data.keys(), "next": null }), COLUMNS);
+                    Ok(())
+                }
+                None => wait_for(async {
+                    let answer = asking.client()?.get("/keys", &[]).await?;
+                    print_list(asking.output, &answer, COLUMNS);
+                    Ok(())
+                }),
+            },
+            Self::Remove { key, at_rest } => {
+                match at_rest.open()? {
+                    Some(mut data) => data.remove_key(&key)?,
+                    None => wait_for(async {
+                        asking.client()?.delete(&format!("/keys/{}", segment(key.as_str()))).await?;
+                        Ok(())
+                    })?,
+                }
+                tell(format!("`{key}` is removed"));
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn set(asking: &Asking, key: &KeyRef, value: &[u8]) -> Outcome {
+    let text = std::str::from_utf8(value).map_err(|_| {
+        Failure::with(Exit::Refused, format!("the value of `{key}` is not text in UTF-8")).hint("encode it, for example with `base64`")
+    })?;
+    asking.client()?.put(&format!("/keys/{}", segment(key.as_str())), &json!({ "value": text })).await?;
+    Ok(())
+}
+
+/// Reads the value of a key from where nobody else sees it. One line break at its end does not count: editors and `echo` add it.
+fn value(key: &KeyRef, file: Option<&Path>) -> Result<Vec<u8>, Failure> {
+    let mut value = match file {
+        Some(path) => read_input(path, VALUE_BYTES_MAX)?,
+        None if is_interactive() => {
+            let asked = rpassword::prompt_password(format!("value of {key} (not shown): "));
+            asked.map_err(|error| Failure::new(format!("the value cannot be read: {error}")))?.into_bytes()
+        }
+        None => read_input(Path::new("-"), VALUE_BYTES_MAX)?,
+    };
+    if value.last() == Some(&b'\n') {
+        value.pop();
+        if value.last() == Some(&b'\r') {
+            value.pop();
+        }
+    }
+    if value.is_empty() {
+        return Err(Failure::with(Exit::Refused, format!("the value of `{key}` is empty; nothing was changed"))
+            .hint(format!("type it at the prompt, or: ensue keys set {key} --file FILE")));
+    }
+    Ok(value)
+}

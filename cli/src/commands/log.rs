@@ -1,0 +1,163 @@
+//! `ensue log`: the records themselves, and whether nobody has changed them.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::at_rest::AtRest;
+use super::{Asking, wait_for};
+use crate::client::Client;
+use crate::report::{Failure, Outcome, say, tell};
+use crate::table::{Output, one_line, pairs, print_json, print_one, text, time};
+
+/// How long a follower waits before it looks again.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(300);
+/// The most records that are read at once.
+const RECORDS_MAX: u64 = 200;
+
+/// Read and verify the log.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue log tail                       the last records, and then as they come
+  ensue log tail --after 0 --once -o json
+  ensue log verify
+  ensue log verify --data ./ensue-data     without a running node")]
+pub(crate) enum Log {
+    /// Print records as they come.
+    Tail {
+        /// Begin after this position; otherwise with the last 20 records.
+        #[arg(long, value_name = "POSITION")]
+        after: Option<u64>,
+        /// Print what there is and end.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Check the chain of the whole log: an edit, insertion, deletion, reordering or cut is found and located.
+    Verify {
+        #[command(flatten)]
+        at_rest: AtRest,
+    },
+    /// Print the newest position and the chain's hash there.
+    Head {
+        #[command(flatten)]
+        at_rest: AtRest,
+    },
+}
+
+impl Log {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        match self {
+            Self::Tail { after, once } => wait_for(tail(asking, after, if once { After::End } else { After::Follow })),
+            Self::Verify { at_rest } => match at_rest.open()? {
+                Some(data) => print_verified(asking.output, &data.verify_log()?),
+                None => wait_for(async {
+                    let client = asking.client()?;
+                    let job = super::job(&client, "/log/verify").await?;
+                    super::ended_well(&job)?;
+                    print_verified(asking.output, &job)
+                }),
+            },
+            Self::Head { at_rest } => {
+                let head = match at_rest.open()? {
+                    Some(data) => data.head(),
+                    None => {
+                        let mut head = Value::Null;
+                        wait_for(async {
+                            head = asking.client()?.get("/log/head", &[]).await?;
+                            Ok(())
+                        })?;
+                        head
+                    }
+                };
+                print_one(asking.output, &head, |head| pairs(&[("position", text(head, "position")), ("chain", text(head, "chain"))]));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What a tail does at the end of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    /// It ends.
+    End,
+    /// It waits for more.
+    Follow,
+}
+
+async fn tail(asking: &Asking, after: Option<u64>, at_end: After) -> Outcome {
+    const SHOWN_AT_FIRST: u64 = 20;
+    let client = asking.client()?;
+    let mut position = match after {
+        Some(position) => position,
+        None => client.get("/log/head", &[]).await?["position"].as_u64().unwrap_or_default().saturating_sub(SHOWN_AT_FIRST),
+    };
+    loop {
+        let records = read(&client, position).await?;
+        for record in &records {
+            match asking.output {
+                Output::Json => say(record.to_string()),
+                Output::Table => say(line(record)),
+            }
+            position = record["position"].as_u64().unwrap_or(position);
+        }
+        match (records.is_empty(), at_end) {
+            (false, _) => {}
+            (true, After::End) => return Ok(()),
+            (true, After::Follow) => tokio::time::sleep(FOLLOW_PAUSE).await,
+        }
+    }
+}
+
+async fn read(client: &Client, after: u64) -> Result<Vec<Value>, Failure> {
+    let query = [("after", after.to_string()), ("limit", RECORDS_MAX.to_string())];
+    let mut answer = client.get("/log", &query).await?;
+    match answer["items"].take() {
+        Value::Array(records) => Ok(records),
+        _ => Err(Failure::new(format!("{} gives no list of records", client.server()))),
+    }
+}
+
+/// A record in a line: where, when, what, of what.
+fn line(record: &Value) -> String {
+    let fact = match &record["fact"] {
+        Value::Object(fields) => fields.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    };
+    format!("{:>8}  {}  {:<28} {}", text(record, "position"), time(record, "time"), text(record, "kind"), one_line(&fact))
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn print_verified(output: Output, verified: &Value) -> Outcome {
+    match output {
+        Output::Json => print_json(verified),
+        Output::Table => tell(format!("the log is whole up to position {}", text(verified, "position"))),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_line() {
+        let record = json!({
+            "position": 17,
+            "time": "2026-03-28T09:00:00.250000Z",
+            "kind": "key.set",
+            "fact": { "key": "github.webhook_secret", "version": 1 },
+        });
+        insta::assert_snapshot!(line(&record), @"      17  2026-03-28 09:00:00Z  key.set                      key=github.webhook_secret version=1");
+    }
+}

@@ -1,0 +1,132 @@
+//! `ensue rules`: trigger, condition, and what to do.
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{Asking, Page, tell_next};
+use crate::client::segment;
+use crate::report::Outcome;
+use crate::table::{Column, cell, pairs, print_list, print_one, text};
+
+/// List and show rules, and say what becomes of their matches.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue rules list
+  ensue rules set release.ship_on_tag shadow     judged and recorded, not acted on")]
+pub(crate) enum Rules {
+    /// List rules.
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show a rule.
+    Show {
+        /// The rule.
+        rule: String,
+    },
+    /// Say what becomes of a rule's matches.
+    Set {
+        /// The rule.
+        rule: String,
+        /// What becomes of them.
+        #[arg(value_enum)]
+        mode: Mode,
+    },
+}
+
+/// What becomes of a rule's matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// They are acted on.
+    Enabled,
+    /// The rule is not looked at.
+    Disabled,
+    /// They are recorded, not acted on.
+    Shadow,
+}
+
+impl Mode {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Enabled => "enable",
+            Self::Disabled => "disable",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+const COLUMNS: &[Column] = &[
+    Column { title: "RULE", cell: |rule| cell(rule, "ref") },
+    Column { title: "MODE", cell: |rule| cell(rule, "mode") },
+    Column { title: "TRIGGERS", cell: |rule| names(&rule["triggers"]) },
+    Column { title: "ACTION", cell: |rule| cell(rule, "action") },
+    Column { title: "MATCHED", cell: |rule| matched(rule) },
+    Column { title: "ERRED", cell: |rule| cell(rule, "erred") },
+];
+
+impl Rules {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        let client = asking.client()?;
+        match self {
+            Self::List { page } => {
+                let answer = client.get("/rules", &page.query()).await?;
+                print_list(asking.output, &answer, COLUMNS);
+                tell_next(&answer);
+            }
+            Self::Show { rule } => {
+                let rule = client.get(&format!("/rules/{}", segment(&rule)), &[]).await?;
+                print_one(asking.output, &rule, |rule| {
+                    pairs(&[
+                        ("rule", text(rule, "ref")),
+                        ("description", text(rule, "description")),
+                        ("mode", text(rule, "mode")),
+                        ("triggers", names(&rule["triggers"])),
+                        ("when", text(rule, "when")),
+                        ("action", text(rule, "action")),
+                        ("suspended", suspended(rule)),
+                        ("matched", matched(rule)),
+                        ("errors", errors(rule)),
+                        ("erred", text(rule, "erred")),
+                    ])
+                });
+            }
+            Self::Set { rule, mode } => {
+                let answer = client.post(&format!("/rules/{}/{}", segment(&rule), mode.verb()), &json!({})).await?.body;
+                print_one(asking.output, &answer, |rule| text(rule, "mode"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How often a rule matched, whatever became of it.
+fn matched(rule: &Value) -> String {
+    let counts = ["executed", "shadowed", "rejected"].map(|outcome| rule["matched"][outcome].as_u64().unwrap_or_default());
+    counts.iter().sum::<u64>().to_string()
+}
+
+fn errors(rule: &Value) -> String {
+    let errors = rule["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let told = errors
+        .iter()
+        .map(|error| format!("{} times, last on {}: {}", text(error, "count"), text(error, "last_event"), text(error, "message")));
+    told.collect::<Vec<_>>().join("\n")
+}
+
+fn suspended(rule: &Value) -> String {
+    match &rule["suspended"] {
+        Value::Null => String::new(),
+        loop_ => format!(
+            "since {}: its events led to each other, {} deep; enable it again once that is mended",
+            text(loop_, "at"),
+            text(loop_, "depth")
+        ),
+    }
+}
+
+/// A list of names in one line.
+fn names(list: &Value) -> String {
+    let names = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+}

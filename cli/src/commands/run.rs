@@ -1,0 +1,133 @@
+//! `ensue run`: an action, by hand.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::{Asking, executions, read_json};
+use crate::client::{Client, segment};
+use crate::report::{Exit, Failure, Outcome, tell};
+use crate::table::{Output, print_one, text};
+
+/// How long one request waits for an execution's end, in seconds; it is sent again until the end.
+const WAIT_SECONDS: u64 = 30;
+
+/// Run an action.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ensue run core.echo --param message=hello --wait
+  ensue run core.http --param url=https://example.com --param headers:='{\"accept\":\"text/html\"}' --wait
+  ensue run release.ship --params release.json")]
+pub(crate) struct Run {
+    /// The action.
+    action: String,
+    /// A parameter: `name=text`, or `name:=json` for anything but text.
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    param: Vec<String>,
+    /// The file with the parameters, a JSON object; `-` is standard input. A --param goes over it.
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
+    /// Wait for its end and print its result; an execution that does not succeed is exit code 1.
+    #[arg(long)]
+    wait: bool,
+}
+
+impl Run {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        let params = self.parameters()?;
+        let client = asking.client()?;
+        let path = format!("/actions/{}/execute", segment(&self.action));
+        let body = json!({ "params": params });
+        if !self.wait {
+            let execution = client.post(&path, &body).await?.body;
+            let id = text(&execution, "id");
+            print_one(asking.output, &execution, |_| id.clone());
+            if asking.output == Output::Table {
+                tell(format!("requested; follow it with: ensue executions logs {id} --follow"));
+            }
+            return Ok(());
+        }
+        let mut execution = client.post_and_wait(&path, &body, WAIT_SECONDS).await?.body;
+        while !has_ended(&execution) {
+            execution = wait_more(&client, &execution).await?;
+        }
+        print_one(asking.output, &execution, result);
+        match text(&execution, "status").as_str() {
+            "succeeded" => Ok(()),
+            status => {
+                let why = executions::failure(&execution["error"]);
+                let why = if why.is_empty() { why } else { format!(": {why}") };
+                let id = text(&execution, "id");
+                Err(Failure::new(format!("the execution ended as {status}{why}"))
+                    .hint(format!("`ensue executions logs {id}` shows what it printed, `ensue why {id}` what led to it")))
+            }
+        }
+    }
+
+    fn parameters(&self) -> Result<Value, Failure> {
+        let mut params = match &self.params {
+            None => Map::new(),
+            Some(path) => match read_json(path)? {
+                Value::Object(params) => params,
+                _ => return Err(Failure::with(Exit::Refused, format!("`{}` does not hold an object", path.display()))),
+            },
+        };
+        for param in &self.param {
+            let (name, value) = parameter(param)?;
+            params.insert(name, value);
+        }
+        Ok(Value::Object(params))
+    }
+}
+
+/// Reads `name=text` or `name:=json`.
+fn parameter(param: &str) -> Result<(String, Value), Failure> {
+    let usage =
+        |why: String| Failure::with(Exit::Usage, why).hint("write name=text, or name:=json for anything but text: --param count:=3");
+    let (name, value) = param.split_once('=').ok_or_else(|| usage(format!("`{param}` is not a parameter")))?;
+    match name.strip_suffix(':') {
+        None => Ok((name.to_owned(), Value::from(value))),
+        Some(name) => {
+            let value = serde_json::from_str(value).map_err(|error| usage(format!("the value of `{name}` is not JSON: {error}")))?;
+            Ok((name.to_owned(), value))
+        }
+    }
+}
+
+async fn wait_more(client: &Client, execution: &Value) -> Result<Value, Failure> {
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
+    tokio::time::sleep(PAUSE).await;
+    client.get(&format!("/executions/{}", segment(&text(execution, "id"))), &[]).await
+}
+
+/// Says whether an execution has ended, or waits for a person.
+pub(super) fn has_ended(execution: &Value) -> bool {
+    matches!(text(execution, "status").as_str(), "succeeded" | "failed" | "timed_out" | "cancelled" | "indeterminate")
+}
+
+/// What an execution gave: a text as it is, all else as JSON.
+fn result(execution: &Value) -> String {
+    match &execution["result"] {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => format!("{other:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_text_unless_it_is_said_to_be_json() {
+        assert_eq!(parameter("url=http://a/?b=c").unwrap(), ("url".into(), json!("http://a/?b=c")));
+        assert_eq!(parameter("count=3").unwrap(), ("count".into(), json!("3")));
+        assert_eq!(parameter("count:=3").unwrap(), ("count".into(), json!(3)));
+        assert_eq!(parameter("empty=").unwrap(), ("empty".into(), json!("")));
+        for bad in ["count", "count:=three"] {
+            assert_eq!(parameter(bad).unwrap_err().exit(), Exit::Usage, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `ensue serve`: a node, until it is asked to stop.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use ensue_node::{Config, Node};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::report::{Failure, Outcome, say, tell};
+
+/// Start a node.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Settings come from ensue.yaml, then from ENSUE_… variables, then from these flags, the later over the earlier. At the very first
+start an admin token is printed, unless ENSUE_ADMIN_TOKEN or ENSUE_ADMIN_TOKEN_FILE gives one.
+
+Examples:
+  ensue serve
+  ensue serve --listen 0.0.0.0:3678 --data /var/lib/ensue --packs /etc/ensue/packs
+  ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE=/run/secrets/github ensue serve")]
+pub(crate) struct Serve {
+    /// The address to listen on [default: 127.0.0.1:3678]; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// The data directory; it is made where it is not there [default: ./ensue-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The folder of packs [default: ./packs].
+    #[arg(long, value_name = "DIR")]
+    packs: Option<PathBuf>,
+    /// The node's own file; otherwise `ensue.yaml` where it is there.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The master key's file, where it is not to be in its usual place.
+    #[arg(long, value_name = "FILE")]
+    master_key: Option<PathBuf>,
+    /// Take nothing in when less than this is free on the disk: bytes, or 500MiB, 2GiB.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    min_free: Option<u64>,
+    /// How the node's own messages are written.
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    log_format: LogFormat,
+}
+
+/// How the node's own messages are written, all to standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// What stands before the address in the line that says where a node listens.
+const LISTENS_ON: &str = "listens on http://";
+
+impl Serve {
+    pub(super) fn run(self) -> Outcome {
+        subscribe(self.log_format);
+        let config = self.settings()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        runtime.map_err(|error| Failure::new(format!("no threads can be had: {error}")))?.block_on(serve(config))
+    }
+
+    fn settings(self) -> Result<Config, Failure> {
+        let mut config = settings(self.config.as_deref())?;
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.data = self.data.unwrap_or(config.data);
+        config.packs = self.packs.unwrap_or(config.packs);
+        config.master_key = self.master_key.or(config.master_key);
+        config.min_free_bytes = self.min_free.unwrap_or(config.min_free_bytes);
+        Ok(config)
+    }
+}
+
+/// Reads the settings of the node's own file, of `ensue.yaml` where none is named and it is there, and of the environment.
+pub(super) fn settings(file: Option<&Path>) -> Result<Config, Failure> {
+    const USUAL: &str = "ensue.yaml";
+    let file = file.or_else(|| Some(Path::new(USUAL)).filter(|path| path.is_file()));
+    // A variable that is not text is none of ours.
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Config::read(file, variables).map_err(|error| Failure::explained(&error))
+}
+
+/// Reads the address off the line with which a node says where it listens.
+pub(crate) fn listening_address(line: &str) -> Option<SocketAddr> {
+    let after = line.split(LISTENS_ON).nth(1)?;
+    after.split(|character: char| character == ',' || character.is_whitespace()).next()?.parse().ok()
+}
+
+async fn serve(config: Config) -> Outcome {
+    let (data, packs) = (config.data.clone(), config.packs.clone());
+    let stopped = |what: &str, error: std::io::Error| Failure::new(format!("{what} cannot be waited for: {error}"));
+    // Asked for before the node starts, so that no signal is lost.
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| stopped("Ctrl-C", error))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| stopped("SIGTERM", error))?;
+    let node = Node::start(config).await.map_err(|error| Failure::explained(&error))?;
+    for warning in node.warnings() {
+        tell(format!("warning: {warning}"));
+    }
+    tell(format!(
+        "ensue {} {LISTENS_ON}{}, data in {}, packs in {}",
+        env!("CARGO_PKG_VERSION"),
+        node.address(),
+        data.display(),
+        packs.display()
+    ));
+    if let Some(token) = node.first_admin_token() {
+        tell("this is the very first start: this token lets an admin in, and is shown this once");
+        say(format!("export ENSUE_TOKEN={}", String::from_utf8_lossy(token.reveal())));
+    }
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        failure = node.failed() => {
+            return Err(Failure::new(failure.to_string()).hint("start the node again; if it fails in the same way, `ensue log verify --data DIR` says what is there"));
+        }
+    }
+    tell("stopping; a second signal ends the node at once, and what then ran is found at the next start");
+    tokio::select! {
+        stopped = node.stop() => stopped.map_err(|failure| Failure::new(failure.to_string())),
+        _ = interrupt.recv() => std::process::exit(INTERRUPTED),
+        _ = terminate.recv() => std::process::exit(INTERRUPTED),
+    }
+}
+
+/// The exit code of a program that was ended by Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
+/// Has the node's own messages written to standard error: `ENSUE_LOG` says how many, for example `debug` or `ensue_node=trace`.
+fn subscribe(format: LogFormat) {
+    use tracing_subscriber::EnvFilter;
+    let filter = std::env::var("ENSUE_LOG").ok().and_then(|text| text.parse::<EnvFilter>().ok()).unwrap_or_else(|| EnvFilter::new("warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let is_coloured = crate::style::Style::of_stderr() != crate::style::Style::PLAIN;
+    // A subscriber that is there already is a test's; it is as good.
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(is_coloured).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+/// Reads a number of bytes: `1048576`, `500MiB`, `2GiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return Err("write bytes, or a number with KiB, MiB, GiB or TiB".into()),
+    };
+    let count = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
+    count.ok_or_else(|| "write bytes, or a number with KiB, MiB, GiB or TiB".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_node_listens_is_read_off_its_line() {
+        let line = "ensue 0.1.0 listens on http://127.0.0.1:41873, data in ./ensue-data, packs in ./packs";
+        assert_eq!(listening_address(line), Some("127.0.0.1:41873".parse().unwrap()));
+        assert_eq!(listening_address("ensue 0.1.0 listens on http://[::1]:80, data in x"), Some("[::1]:80".parse().unwrap()));
+        assert_eq!(listening_address("warning: nothing"), None);
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_have_a_unit() {
+        assert_eq!([size("0"), size("512MiB"), size("2GiB")], [Ok(0), Ok(512 << 20), Ok(2 << 30)]);
+        for bad in ["", "MiB", "1.5GiB", "2GB", "-1", "99999999999TiB"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `ensue status`: what answers at the address, and how it is.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::Asking;
+use crate::report::{Exit, Failure, Outcome};
+use crate::table::{Output, bytes, pairs, print_json, print_one, text};
+
+/// Show how the node is; without a token, whether it is ready.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Only say whether the node can serve, which needs no token: exit code 0 or 7.
+    #[arg(long)]
+    ready: bool,
+}
+
+impl Status {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        let client = asking.client()?;
+        if self.ready {
+            let answer = client.get_public("/readyz").await?;
+            match asking.output {
+                Output::Json => print_json(&answer.body),
+                Output::Table => crate::report::say(if answer.status.is_success() { "ready" } else { "not ready" }),
+            }
+            return if answer.status.is_success() {
+                Ok(())
+            } else {
+                Err(Failure::with(Exit::TryLater, format!("{} is not ready", client.server())).hint("`ensue doctor` says what is wrong"))
+            };
+        }
+        let status = client.get("/status", &[]).await?;
+        print_one(asking.output, &status, shown);
+        Ok(())
+    }
+}
+
+fn shown(status: &Value) -> String {
+    let size = |name: &str| status[name].as_u64().map(bytes).unwrap_or_default();
+    pairs(&[
+        ("release", text(status, "release")),
+        ("started", text(status, "started_at")),
+        ("log", text(status, "log")),
+        ("position", text(status, "position")),
+        ("views at", text(status, "views_position")),
+        ("catalog", text(status, "catalog")),
+        ("events", text(status, "totals.events")),
+        ("executions", format!("{} open of {}", text(status, "totals.executions_open"), text(status, "totals.executions_requested"))),
+        ("workers", format!("{} of {} busy", text(status, "workers_busy"), text(status, "workers"))),
+        ("parked reactions", text(status, "parked_reactions")),
+        ("disk free", size("disk_free_bytes")),
+        ("memory", size("memory_bytes")),
+    ])
+}

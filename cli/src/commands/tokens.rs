@@ -1,0 +1,108 @@
+//! `ensue tokens`: who may do what, by named tokens. A token is shown once, and kept only as a hash.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::at_rest::AtRest;
+use super::{Asking, wait_for};
+use crate::client::segment;
+use crate::report::{Outcome, say, tell};
+use crate::table::{Column, Output, cell, print_json, print_list, text, time};
+
+/// Add, list and revoke tokens.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Built-in roles: admin (everything), operator (everything but tokens), author (packs, rules, events,
+executions), viewer (reading, but no keys). Any other name is a role that inquiries can be asked of.
+
+Examples:
+  ensue tokens add ana --role release_managers --role viewer
+  ensue tokens add ci --role author > ci.token
+  ensue tokens add rescue --role admin --data ./ensue-data      when every token is lost")]
+pub(crate) enum Tokens {
+    /// Add a token and print it, this once.
+    Add {
+        /// Who holds it: a-z, 0-9, `_`, `-` and `.`.
+        name: String,
+        /// What its holder may do.
+        #[arg(long = "role", value_name = "ROLE", required = true)]
+        roles: Vec<String>,
+        #[command(flatten)]
+        at_rest: AtRest,
+    },
+    /// List tokens; never a secret.
+    List {
+        #[command(flatten)]
+        at_rest: AtRest,
+    },
+    /// Let the holder of a token in no more.
+    Revoke {
+        /// The token's name.
+        name: String,
+        #[command(flatten)]
+        at_rest: AtRest,
+    },
+}
+
+const COLUMNS: &[Column] = &[
+    Column { title: "NAME", cell: |token| cell(token, "name") },
+    Column {
+        title: "ROLES",
+        cell: |token| {
+            let roles = token["roles"].as_array().map(Vec::as_slice).unwrap_or_default();
+            roles.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join(", ")
+        },
+    },
+    Column { title: "ADDED", cell: |token| time(token, "added_at") },
+    Column { title: "BY", cell: |token| cell(token, "added_by") },
+];
+
+impl Tokens {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        match self {
+            Self::Add { name, roles, at_rest } => {
+                let added = match at_rest.open()? {
+                    Some(mut data) => json!({ "name": name, "roles": roles, "token": data.add_token(&name, &roles)? }),
+                    None => {
+                        let mut added = serde_json::Value::Null;
+                        wait_for(async {
+                            added = asking.client()?.post("/tokens", &json!({ "name": name, "roles": roles })).await?.body;
+                            Ok(())
+                        })?;
+                        added
+                    }
+                };
+                match asking.output {
+                    Output::Json => print_json(&added),
+                    Output::Table => {
+                        say(text(&added, "token"));
+                        tell(format!("this is the only time that the token of `{name}` is shown; its holder sets ENSUE_TOKEN to it"));
+                    }
+                }
+                Ok(())
+            }
+            Self::List { at_rest } => match at_rest.open()? {
+                Some(data) => {
+                    print_list(asking.output, &json!({ "items": data.tokens(), "next": null }), COLUMNS);
+                    Ok(())
+                }
+                None => wait_for(async {
+                    let answer = asking.client()?.get("/tokens", &[]).await?;
+                    print_list(asking.output, &answer, COLUMNS);
+                    Ok(())
+                }),
+            },
+            Self::Revoke { name, at_rest } => {
+                match at_rest.open()? {
+                    Some(mut data) => data.revoke_token(&name)?,
+                    None => wait_for(async {
+                        asking.client()?.delete(&format!("/tokens/{}", segment(&name))).await?;
+                        Ok(())
+                    })?,
+                }
+                tell(format!("`{name}` is let in no more"));
+                Ok(())
+            }
+        }
+    }
+}

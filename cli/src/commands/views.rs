@@ -1,0 +1,41 @@
+//! `ensue views`: the read models, which may be lost and built anew.
+
+use clap::Subcommand;
+
+use super::at_rest::AtRest;
+use super::{Asking, wait_for};
+use crate::report::{Outcome, tell};
+use crate::table::{Output, print_json, text};
+
+/// Work on the read models.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Views {
+    /// Build the read models anew from the log, and put them in the place of the old ones.
+    Rebuild {
+        #[command(flatten)]
+        at_rest: AtRest,
+    },
+}
+
+impl Views {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        let Self::Rebuild { at_rest } = self;
+        let rebuilt = match at_rest.open()? {
+            Some(data) => data.rebuild_views()?,
+            None => {
+                let mut job = serde_json::Value::Null;
+                wait_for(async {
+                    let client = asking.client()?;
+                    job = super::job(&client, "/views/rebuild").await?;
+                    super::ended_well(&job)
+                })?;
+                job
+            }
+        };
+        match asking.output {
+            Output::Json => print_json(&rebuilt),
+            Output::Table => tell(format!("the read models are rebuilt up to position {}", text(&rebuilt, "position"))),
+        }
+        Ok(())
+    }
+}

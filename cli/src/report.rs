@@ -1,0 +1,209 @@
+//! What people are told when something does not work, and with which code the program ends.
+//!
+//! The only file that knows exit codes and how errors look. What was asked for goes to standard output, all else to standard error.
+
+use std::fmt::{self, Write as _};
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use ensue_engine::explain::{Explain, Fault};
+
+use crate::style::Style;
+
+/// How the program ends. `docs/reference/exit-codes.md` says the same for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// What was asked for did not work out: a check found errors, an execution failed, the log is damaged.
+    Failed = 1,
+    /// The command line cannot be understood. Clap ends the program with this one.
+    Usage = 2,
+    /// No node answers.
+    Unreachable = 3,
+    /// The node does not let this caller do it.
+    NotAllowed = 4,
+    /// The thing is not there.
+    Missing = 5,
+    /// What was given does not fit, or the state does not allow it now.
+    Refused = 6,
+    /// The node cannot do it now; trying again later may work.
+    TryLater = 7,
+    /// A bug of ours.
+    Bug = 70,
+}
+
+impl From<Fault> for Exit {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Malformed | Fault::Invalid | Fault::Conflict | Fault::TooLarge => Self::Refused,
+            Fault::Unauthenticated | Fault::Forbidden => Self::NotAllowed,
+            Fault::Missing => Self::Missing,
+            Fault::Busy | Fault::Unavailable => Self::TryLater,
+            Fault::World => Self::Failed,
+            Fault::Bug => Self::Bug,
+        }
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    message: String,
+    notes: Vec<String>,
+    hint: Option<String>,
+}
+
+/// What a command gives.
+pub(crate) type Outcome = Result<(), Failure>;
+
+impl Failure {
+    /// Says that what was asked for did not work out.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self::with(Exit::Failed, message)
+    }
+
+    /// Says why, and how the program ends.
+    pub(crate) fn with(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), notes: Vec::new(), hint: None }
+    }
+
+    /// Takes over an error that explains itself.
+    pub(crate) fn explained(error: &dyn Explain) -> Self {
+        Self { hint: error.hint(), ..Self::with(error.fault().into(), chain(error)) }
+    }
+
+    /// Adds what to type next.
+    #[must_use]
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Adds lines between the message and the hint.
+    #[must_use]
+    pub(crate) fn notes(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
+    }
+
+    /// Gives what to type next, where that is known.
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Gives the code that the program ends with.
+    #[cfg(test)]
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    fn show(&self, style: Style) -> String {
+        let mut text = format!("{} {}\n", style.bad("error:"), printable(&self.message));
+        for note in &self.notes {
+            let _ = writeln!(text, "  {}", printable(note));
+        }
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(text, "{} {}", style.good("hint:"), printable(hint));
+        }
+        text
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// The message of an error and of what caused it, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            let _ = write!(text, ": {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// Tells a failure, if there is one, and gives the code to end with.
+pub(crate) fn finish(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell(failure.show(Style::of_stderr()).trim_end());
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+/// Writes a line of what was asked for to standard output.
+pub(crate) fn say(text: impl AsRef<str>) {
+    say_bytes(format!("{}\n", text.as_ref()).as_bytes());
+}
+
+/// Writes bytes of what was asked for to standard output, as they are. A reader that went away (`| head`) ends the program in
+/// peace: nothing is left to do for it.
+pub(crate) fn say_bytes(bytes: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        let is_gone = error.kind() == std::io::ErrorKind::BrokenPipe;
+        if !is_gone {
+            tell(format!("error: standard output cannot be written: {error}"));
+        }
+        std::process::exit(if is_gone { 0 } else { Exit::Failed as i32 });
+    }
+}
+
+/// Writes a line for people to standard error.
+pub(crate) fn tell(text: impl AsRef<str>) {
+    let mut stderr = std::io::stderr().lock();
+    // There is no third place to complain at.
+    let _ = writeln!(stderr, "{}", text.as_ref());
+}
+
+/// Says whether a person sits at both ends: one who can be asked.
+pub(crate) fn is_interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// The text without what could steer a terminal: control characters but line breaks and tabs are shown, not sent.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            '\n' | '\t' => character,
+            control if control.is_control() => '\u{fffd}',
+            other => other,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_is_wrong_where_and_what_to_type_next() {
+        let failure = Failure::with(Exit::Refused, "the parameters do not fit the action `core.http`")
+            .notes(vec!["/url: is missing; it is a required string".into()])
+            .hint("see `ensue actions show core.http`");
+        insta::assert_snapshot!(failure.show(Style::PLAIN), @r"
+        error: the parameters do not fit the action `core.http`
+          /url: is missing; it is a required string
+        hint: see `ensue actions show core.http`
+        ");
+    }
+
+    #[test]
+    fn what_a_node_or_a_sender_says_cannot_steer_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\r\n\tc\u{9b}"), "a\u{fffd}[2Jb\u{fffd}\n\tc\u{fffd}");
+    }
+
+    #[test]
+    fn every_fault_has_an_exit_code_that_is_not_success() {
+        for fault in [Fault::Malformed, Fault::Unauthenticated, Fault::Missing, Fault::Busy, Fault::World, Fault::Bug] {
+            assert_ne!(Exit::from(fault) as u8, 0, "{fault:?}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The command line: what it prints where, and how it ends.
+
+use crate::support::{ADMIN_TOKEN, Place, Printed};
+
+#[test]
+fn a_new_folder_is_checked_without_a_mistake() {
+    let place = Place::new();
+    let made = Printed::by(&mut place.ensue(&["init", "my-automation"]));
+    assert_eq!(made.code, Some(0), "{made:?}");
+    assert!(made.stderr.contains("ensue serve"), "{made:?}");
+    let checked = Printed::by(place.ensue(&["check", "packs/"]).current_dir(place.path().join("my-automation")));
+    assert_eq!((checked.code, checked.stdout.as_str()), (Some(0), ""), "{checked:?}");
+}
+
+#[test]
+fn every_mistake_of_a_pack_is_told_with_its_place_and_the_exit_code_is_1() {
+    let place = Place::new();
+    place.write_pack_file("broken/pack.yaml", "name: broken\nversion: 1.0.0\n");
+    place.write_pack_file("broken/rules/one.yaml", "trigger: github.push\nwhem: 'true'\naction: core.echo\n");
+    place.write_pack_file("broken/rules/two.yaml", "trigger: github.pushed\naction: core.ecko\n");
+    let checked = Printed::by(&mut place.ensue(&["check", "packs"]));
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    for told in ["rules/one.yaml:2:1", "did you mean `when`?", "github.push", "core.echo"] {
+        assert!(checked.stdout.contains(told), "`{told}` in:\n{}", checked.stdout);
+    }
+    assert!(!checked.stdout.contains('\u{1b}'), "no colour in a pipe");
+    let json = Printed::by(&mut place.ensue(&["check", "packs", "--output", "json"]));
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert!(json["diagnostics"].as_array().unwrap().len() >= 3, "{json:#}");
+}
+
+#[test]
+fn a_command_that_finds_no_node_says_so_and_what_to_type() {
+    let place = Place::new();
+    let listed = Printed::by(&mut place.ensue(&["events", "list", "--server", "http://127.0.0.1:1"]));
+    assert_eq!((listed.code, listed.stdout.as_str()), (Some(3), ""));
+    assert!(listed.stderr.starts_with("error: no node answers at http://127.0.0.1:1"), "{}", listed.stderr);
+    assert!(listed.stderr.contains("hint: start one with `ensue serve`"), "{}", listed.stderr);
+}
+
+#[test]
+fn a_misspelt_command_is_a_mistake_of_usage_and_answered_with_the_nearest() {
+    let place = Place::new();
+    let misspelt = Printed::by(&mut place.ensue(&["evnts", "list"]));
+    assert_eq!(misspelt.code, Some(2));
+    assert!(misspelt.stderr.contains("'events'"), "{}", misspelt.stderr);
+}
+
+#[test]
+fn the_demonstration_tells_the_whole_story_and_ends_well() {
+    let place = Place::new();
+    let demo = Printed::by(&mut place.ensue(&["demo"]));
+    assert_eq!(demo.code, Some(0), "{demo:?}");
+    let told = [
+        "202 Accepted",
+        "event github.pull_request from github.webhook",
+        "rule examples.greet_pull_request matched",
+        "Hello octomona, thank you for pull request #42",
+        "rule examples.celebrate_merge did not match",
+        "event.payload.action",
+        "curl",
+        "ensue init",
+    ];
+    for told in told {
+        assert!(demo.stdout.contains(told), "`{told}` in:\n{}", demo.stdout);
+    }
+    let too_wide: Vec<&str> = demo.stdout.lines().filter(|line| line.chars().count() > 80 && !line.contains("ENSUE_TOKEN=")).collect();
+    assert_eq!(too_wide, Vec::<&str>::new());
+}
+
+#[test]
+fn keys_and_tokens_can_be_worked_on_while_no_node_runs_and_not_while_one_does() {
+    let place = Place::new();
+    place.start().stop();
+    let at_rest = |arguments: &[&str]| {
+        let mut command = place.ensue(arguments);
+        command.args(["--data", "data"]);
+        command
+    };
+    let set = Printed::by_feeding(&mut at_rest(&["keys", "set", "github.webhook_secret"]), b"another secret, long enough\n");
+    assert_eq!(set.code, Some(0), "{set:?}");
+    let listed = Printed::by(&mut at_rest(&["keys", "list"]));
+    assert!(listed.stdout.contains("github.webhook_secret  2"), "{listed:?}");
+    let added = Printed::by(&mut at_rest(&["tokens", "add", "rescue", "--role", "admin"]));
+    assert!(added.stdout.starts_with("ens_"), "{added:?}");
+
+    let node = place.start();
+    let refused = Printed::by(&mut at_rest(&["keys", "list"]));
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(6), ""), "{refused:?}");
+    assert!(refused.stderr.contains("--server"), "{refused:?}");
+    let rescue = added.stdout.trim();
+    let listed = Printed::by(place.ensue(&["tokens", "list", "--server", &node.url()]).env("ENSUE_TOKEN", rescue));
+    assert!(listed.stdout.contains("rescue"), "{listed:?}");
+}
+
+#[test]
+fn every_list_is_a_table_for_people_and_json_for_programs() {
+    let place = Place::new();
+    let node = place.start();
+    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    for list in ["events", "enforcements", "executions", "rules", "packs", "actions", "triggers", "keys", "tokens", "hooks"] {
+        let table = asked(&[list, "list"]);
+        assert_eq!((table.code, table.stderr.as_str()), (Some(0), ""), "{list}: {table:?}");
+        let json = asked(&[list, "list", "--output", "json"]);
+        let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+        assert!(json["items"].is_array(), "{list}: {json:#}");
+    }
+    for one in [&["status"][..], &["doctor"], &["log", "head"], &["log", "verify"], &["views", "rebuild"], &["log", "tail", "--once"]] {
+        let printed = asked(one);
+        assert_eq!(printed.code, Some(0), "{one:?}: {printed:?}");
+    }
+}
+
+#[test]
+fn an_action_is_run_by_hand_and_its_end_is_the_command_s() {
+    let place = Place::new();
+    let node = place.start();
+    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let echoed = asked(&["run", "core.echo", "--param", "message=hello", "--wait"]);
+    assert_eq!(echoed.code, Some(0), "{echoed:?}");
+    assert!(echoed.stdout.contains("hello"), "{echoed:?}");
+    let failed = asked(&["run", "core.shell", "--param", "script=exit 3", "--wait"]);
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    assert!(failed.stderr.contains("exit_code 3"), "{failed:?}");
+    let misfit = asked(&["run", "core.echo", "--param", "mesage=hello", "--wait"]);
+    assert_eq!((misfit.code, misfit.stdout.as_str()), (Some(6), ""), "{misfit:?}");
+    assert!(misfit.stderr.contains("/mesage"), "{misfit:?}");
+}
+
+#[test]
+fn without_a_token_the_hint_says_how_to_name_one() {
+    let place = Place::new();
+    let node = place.start();
+    let refused = Printed::by(&mut place.ensue(&["events", "list", "--server", &node.url()]));
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(4), ""));
+    assert!(refused.stderr.contains("export ENSUE_TOKEN="), "{refused:?}");
+}

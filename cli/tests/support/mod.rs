@@ -1,0 +1,391 @@
+//! The built binary as people and senders meet it: a node on a fresh directory, its API, its webhooks, kills and restarts.
+//!
+//! It asserts nothing of its own but that what every test needs works.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use sha2::Sha256;
+
+/// The body of a GitHub `pull_request` delivery, action `opened`.
+pub const PULL_REQUEST: &[u8] = include_bytes!("../../fixtures/pull_request.json");
+/// The secret that test deliveries are signed with.
+pub const SECRET: &str = "a secret for tests, long enough";
+/// The token that a test's node lets an admin in with.
+pub const ADMIN_TOKEN: &str = "ens_00000000-0000-7000-8000-000000000001_3f1c7d2e9b8a4f60b1c2d3e4f5a60718";
+
+/// How long a node may take to be ready, to stop, and to do what a test waits for.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory for one node: data, packs, and its state outside of the data.
+pub struct Place {
+    folder: tempfile::TempDir,
+    variables: Vec<(String, String)>,
+    arguments: Vec<String>,
+}
+
+impl Place {
+    /// Makes a fresh directory in which the GitHub hook's secret is [`SECRET`].
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("ensue-test-").tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("packs")).unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, SECRET).unwrap();
+        let variables = vec![("ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE".to_owned(), secret.display().to_string())];
+        Self { folder, variables, arguments: Vec::new() }
+    }
+
+    /// Adds a variable to the environment of its nodes.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Takes a variable out of the environment of its nodes.
+    #[must_use]
+    pub fn without_variable(mut self, name: &str) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// Adds arguments to `ensue serve`.
+    #[must_use]
+    pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// Writes a file of a pack: `release/rules/ship.yaml`.
+    pub fn write_pack_file(&self, path: &str, text: &str) {
+        let path = self.folder.path().join("packs").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Gives the whole directory.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Gives the data directory.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Makes the binary, ready to be run in this directory with nothing of the tester's own environment.
+    pub fn ensue(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ensue"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.folder.path())
+            .env("XDG_STATE_HOME", self.folder.path().join("state"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts a node and waits until it is ready.
+    pub fn start(&self) -> Node {
+        self.try_start().unwrap_or_else(|said| panic!("the node ended before it was ready: {said}"))
+    }
+
+    /// Starts a node and waits until it is ready, or gives what it said when it ended.
+    pub fn try_start(&self) -> Result<Node, String> {
+        let mut process = self
+            .ensue(&["serve", "--listen", "127.0.0.1:0", "--data", "data", "--packs", "packs"])
+            .args(&self.arguments)
+            .env("ENSUE_ADMIN_TOKEN", ADMIN_TOKEN)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let said = Said::default();
+        for line in lines.by_ref() {
+            let line = line.unwrap();
+            said.push(&line);
+            if let Some(address) = line.split("listens on http://").nth(1) {
+                let address: SocketAddr = address.split(',').next().unwrap().parse().unwrap();
+                let hears = said.clone();
+                std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| hears.push(&line)));
+                return Ok(Node { process, address, said });
+            }
+        }
+        process.wait().unwrap();
+        Err(said.text())
+    }
+}
+
+/// What a node said on standard error.
+#[derive(Clone, Default)]
+pub struct Said(Arc<Mutex<String>>);
+
+impl Said {
+    fn push(&self, line: &str) {
+        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        text.push_str(line);
+        text.push('\n');
+    }
+
+    /// Gives all of it.
+    pub fn text(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A running node.
+pub struct Node {
+    process: Child,
+    address: SocketAddr,
+    said: Said,
+}
+
+impl Node {
+    /// Gives its address as a URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Gives its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Gives what it said on standard error.
+    pub fn said(&self) -> String {
+        self.said.text()
+    }
+
+    /// Prepares to talk to it as an admin.
+    pub fn client(&self) -> Client {
+        Client::new(self.url())
+    }
+
+    /// Ends it at once, as a power cut would (SIGKILL), and waits until it is gone.
+    pub fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Asks it to stop (SIGTERM), and gives its exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_raw(self.process.id().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begin.elapsed() < PATIENCE, "the node did not stop: {}", self.said());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
+}
+
+/// A caller of a node's API.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+}
+
+impl Client {
+    /// Prepares to talk to a node as an admin.
+    pub fn new(url: String) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        Self { http, url }
+    }
+
+    /// Begins a request at a path, as an admin.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.anonymous(method, path).bearer_auth(ADMIN_TOKEN)
+    }
+
+    /// Begins a request at a path, as nobody.
+    pub fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Reads what stands at a path of the API, which must be there.
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = Answer::of(self.request(Method::GET, &format!("/api/v1{path}")).send().await.unwrap()).await;
+        assert_eq!(answer.status, StatusCode::OK, "GET {path}: {}", answer.body);
+        answer.body
+    }
+
+    /// Sends a document to a path of the API.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.request(Method::POST, &format!("/api/v1{path}")).json(body).send().await.unwrap()).await
+    }
+
+    /// Sends a delivery; fails where no answer comes.
+    pub async fn deliver(&self, delivery: &Delivery) -> Result<Answer, reqwest::Error> {
+        let mut request = self.anonymous(Method::POST, &delivery.path).body(delivery.body.clone());
+        for (name, value) in &delivery.headers {
+            request = request.header(name, value);
+        }
+        let response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.bytes().await?;
+        Ok(Answer { status, headers, body: serde_json::from_slice(&bytes).unwrap_or_default() })
+    }
+
+    /// Reads a path of the API again and again until what stands there is as it should be.
+    pub async fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let begin = Instant::now();
+        loop {
+            let answer = Answer::of(self.request(Method::GET, &format!("/api/v1{path}")).send().await.unwrap()).await;
+            if answer.status == StatusCode::OK && is_so(&answer.body) {
+                return answer.body;
+            }
+            assert!(begin.elapsed() < PATIENCE, "GET {path} never became what it should: {:#}", answer.body);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Reads all records of the log.
+    pub async fn records(&self) -> Vec<Value> {
+        let (mut records, mut after) = (Vec::new(), 0);
+        loop {
+            let page = self.get(&format!("/log?after={after}&limit=200")).await;
+            let items = page["items"].as_array().unwrap();
+            let Some(last) = items.last() else { return records };
+            after = last["position"].as_u64().unwrap();
+            records.extend(items.iter().cloned());
+        }
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// The body as JSON; null where it is none.
+    pub body: Value,
+}
+
+impl Answer {
+    /// Reads the whole of an answer.
+    pub async fn of(response: Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.bytes().await.unwrap();
+        Self { status, headers, body: serde_json::from_slice(&bytes).unwrap_or_default() }
+    }
+}
+
+/// A delivery at a webhook, on its way.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The path of the hook.
+    pub path: String,
+    /// The headers.
+    pub headers: Vec<(String, String)>,
+    /// The raw body.
+    pub body: Vec<u8>,
+}
+
+impl Delivery {
+    /// Makes a delivery as GitHub would, signed with [`SECRET`].
+    pub fn github(event: &str, id: &str, body: &[u8]) -> Self {
+        let headers = [
+            ("content-type", "application/json".to_owned()),
+            ("user-agent", "GitHub-Hookshot/test".to_owned()),
+            ("x-github-event", event.to_owned()),
+            ("x-github-delivery", id.to_owned()),
+            ("x-hub-signature-256", signature(SECRET.as_bytes(), body)),
+        ];
+        let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { path: "/hooks/github/webhook".to_owned(), headers, body: body.to_vec() }
+    }
+
+    /// The opened pull request of the fixtures.
+    pub fn pull_request(id: &str) -> Self {
+        Self::github("pull_request", id, PULL_REQUEST)
+    }
+
+    /// Puts another value into a header, or takes it out.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: Option<&str>) -> Self {
+        self.headers.retain(|(known, _)| known != name);
+        self.headers.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        self
+    }
+
+    /// Sends it to another hook.
+    #[must_use]
+    pub fn at(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+}
+
+/// Signs a body as GitHub does.
+pub fn signature(secret: &[u8], body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
+    mac.update(body);
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+/// What a command printed.
+#[derive(Debug)]
+pub struct Printed {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Printed {
+    /// Runs a command to its end.
+    pub fn by(command: &mut Command) -> Self {
+        Self::of(command.output().unwrap())
+    }
+
+    /// Runs a command to its end with something on its standard input.
+    pub fn by_feeding(command: &mut Command, input: &[u8]) -> Self {
+        use std::io::Write;
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        process.stdin.take().unwrap().write_all(input).unwrap();
+        Self::of(process.wait_with_output().unwrap())
+    }
+
+    fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+/// Reads all of a stream, for what was piped.
+pub fn read_all(mut stream: impl Read) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
