@@ -54,9 +54,7 @@ pub fn compress(body: Body) -> Body {
     }
     // A context that cannot be had is no reason to lose a body: it is kept as it came.
     match with_contexts(|compressor, _| compressor.compress(plain)) {
-        Ok(small) if small.len() < plain.len() => {
-            Body { encoding: Encoding::JsonZstd, content: Some(Bytes::from(small)), ..body }
-        }
+        Ok(small) if small.len() < plain.len() => Body { encoding: Encoding::JsonZstd, content: Some(Bytes::from(small)), ..body },
         Ok(_) | Err(_) => body,
     }
 }
@@ -82,9 +80,7 @@ pub fn plain(body: &Body) -> Result<Option<Bytes>, EncodingError> {
     Ok(Some(plain))
 }
 
-fn with_contexts<T>(
-    job: impl FnOnce(&mut Compressor<'static>, &mut Decompressor<'static>) -> std::io::Result<T>,
-) -> std::io::Result<T> {
+fn with_contexts<T>(job: impl FnOnce(&mut Compressor<'static>, &mut Decompressor<'static>) -> std::io::Result<T>) -> std::io::Result<T> {
     CONTEXTS.with_borrow_mut(|slot| {
         let contexts = match slot {
             Some(contexts) => contexts,

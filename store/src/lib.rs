@@ -7,6 +7,9 @@
 //! It decides nothing: what a record means, and what follows from it, is the engine's.
 
 mod batch;
+pub mod checkpoints;
+#[cfg(test)]
+mod conformance;
 pub mod data_dir;
 pub mod encode;
 pub mod faults;

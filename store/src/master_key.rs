@@ -78,9 +78,7 @@ impl Explain for MasterKeyError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing(_) => {
-                Some("restore it from a backup, or name its place with --master-key or ENSUE_MASTER_KEY_FILE".to_owned())
-            }
+            Self::Missing(_) => Some("restore it from a backup, or name its place with --master-key or ENSUE_MASTER_KEY_FILE".to_owned()),
             Self::Exists(_) => None,
             Self::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
             Self::Malformed(_) => Some("restore it from a backup".to_owned()),

@@ -2,6 +2,8 @@
 //!
 //! What stands in them is said by `log`, `vault` and `views`, one file each.
 
+#[cfg(test)]
+pub(crate) mod forge;
 pub mod log;
 mod row;
 mod seen;
@@ -272,10 +274,8 @@ mod tests {
     use super::*;
 
     const CATS: Schema = Schema { name: "list of cats", migrations: &["CREATE TABLE cats (name TEXT) STRICT;"] };
-    const CATS_FED: Schema = Schema {
-        name: "list of cats",
-        migrations: &["CREATE TABLE cats (name TEXT) STRICT;", "ALTER TABLE cats ADD COLUMN fed INTEGER;"],
-    };
+    const CATS_FED: Schema =
+        Schema { name: "list of cats", migrations: &["CREATE TABLE cats (name TEXT) STRICT;", "ALTER TABLE cats ADD COLUMN fed INTEGER;"] };
 
     fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> T {
         connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()

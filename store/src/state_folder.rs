@@ -78,10 +78,9 @@ impl Explain for StateFolderError {
             Self::NoPlace => Some("set HOME or XDG_STATE_HOME, or name the key's file with --master-key".to_owned()),
             Self::MasterKey(error) => error.hint(),
             Self::Unusable { .. } => None,
-            Self::HeadMalformed(path) => Some(format!(
-                "check the log with `ensue log verify`; where it is whole, move {} away and start again",
-                path.display()
-            )),
+            Self::HeadMalformed(path) => {
+                Some(format!("check the log with `ensue log verify`; where it is whole, move {} away and start again", path.display()))
+            }
         }
     }
 }

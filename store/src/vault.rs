@@ -136,16 +136,8 @@ impl Sealer {
 
     fn bound_to(&self, part: &[u8], purpose: &Purpose) -> Vec<u8> {
         let (name, version) = (purpose.name(), purpose.version().to_le_bytes());
-        let fields: [&[u8]; 8] = [
-            CONTEXT,
-            &[FORMAT],
-            &self.master.id(),
-            part,
-            self.log.0.as_bytes(),
-            purpose.as_str().as_bytes(),
-            name.as_bytes(),
-            &version,
-        ];
+        let fields: [&[u8]; 8] =
+            [CONTEXT, &[FORMAT], &self.master.id(), part, self.log.0.as_bytes(), purpose.as_str().as_bytes(), name.as_bytes(), &version];
         let mut bound = Vec::with_capacity(160);
         for field in fields {
             bound.extend_from_slice(&(field.len() as u32).to_le_bytes());

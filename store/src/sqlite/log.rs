@@ -8,7 +8,7 @@ use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Body, Chain, Epoch, Head, Position, Record, Revision, StreamId};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Row, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, TransactionBehavior, params};
 
 use super::row::{self, Stored, array, count, integer, stream_bytes};
 use super::seen::{self, SeenFault};
@@ -76,7 +76,7 @@ impl SqliteLog {
             seen_keys_max: SEEN_KEYS_MAX,
             dead: None,
         };
-        log.compare_with_head()?;
+        compare_with_head(&log.connection, path, number)?;
         Ok(log)
     }
 
@@ -84,31 +84,6 @@ impl SqliteLog {
     #[cfg(test)]
     pub(crate) fn with_seen_keys_max(self, seen_keys_max: u64) -> Self {
         Self { seen_keys_max, ..self }
-    }
-
-    /// A log that lost its newest records must not be written to: new ones would take their places.
-    fn compare_with_head(&self) -> Result<(), OpenError> {
-        let damaged = |why: String| OpenError::Damaged { path: self.path.clone(), why };
-        let head = head(&self.connection, self.number).map_err(|error| damaged(error.to_string()))?.head;
-        let (least, most) = (place(self.number, Position(1)), place(self.number, Position(POSITION_MAX)));
-        let newest: Option<(i64, Vec<u8>)> = self
-            .connection
-            .query_row("SELECT place, chain FROM records WHERE place BETWEEN ?1 AND ?2 ORDER BY place DESC LIMIT 1", [least, most], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .optional()
-            .map_err(|error| OpenError::of(&self.path, &error))?;
-        let (position, chain) = match newest {
-            Some((place, chain)) => (position(place), chain),
-            None => (Position(0), Chain::default().as_bytes().to_vec()),
-        };
-        if position != head.position {
-            return Err(damaged(format!("its newest record is at position {position}, its head says {}", head.position)));
-        }
-        if chain != head.chain.as_bytes() {
-            return Err(damaged(format!("the record at position {position} is not the one that its head was written with")));
-        }
-        Ok(())
     }
 
     /// Gives why the transaction ended without the batch. Whatever a store is trusted with again is decided here alone.
@@ -122,6 +97,33 @@ impl SqliteLog {
             }
         }
     }
+}
+
+/// A log that lost its newest records must not be written to: new ones would take their places.
+fn compare_with_head(connection: &Connection, path: &Path, number: i64) -> Result<(), OpenError> {
+    let failed = |error: rusqlite::Error| OpenError::of(path, &error);
+    let damaged = |why: String| OpenError::Damaged { path: path.to_owned(), why };
+    // One transaction, so that what another connection appends meanwhile is seen in both or in none.
+    let now = connection.unchecked_transaction().map_err(failed)?;
+    let head = head(&now, number).map_err(|error| damaged(error.to_string()))?.head;
+    let (least, most) = (place(number, Position(1)), place(number, Position(POSITION_MAX)));
+    let newest: Option<(i64, Vec<u8>)> = now
+        .query_row("SELECT place, chain FROM records WHERE place BETWEEN ?1 AND ?2 ORDER BY place DESC LIMIT 1", [least, most], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()
+        .map_err(failed)?;
+    let (position, chain) = match newest {
+        Some((place, chain)) => (position(place), chain),
+        None => (Position(0), Chain::default().as_bytes().to_vec()),
+    };
+    if position != head.position {
+        return Err(damaged(format!("its newest record is at position {position}, its head says {}", head.position)));
+    }
+    if chain != head.chain.as_bytes() {
+        return Err(damaged(format!("the record at position {position} is not the one that its head was written with")));
+    }
+    Ok(())
 }
 
 /// Gives the log's number and the epoch that is its writer's from now on.
@@ -211,9 +213,11 @@ impl SqliteLog {
             SeenFault::Sqlite(error) => error.into(),
             SeenFault::Damaged(why) => Unwritten::Because(AppendError::Refused { record: batch.records.len() - 1, why }),
         })?;
-        write
-            .prepare_cached("UPDATE logs SET position = ?2, chain = ?3 WHERE number = ?1")?
-            .execute(params![self.number, last.position.0.cast_signed(), last.chain.as_bytes()])?;
+        write.prepare_cached("UPDATE logs SET position = ?2, chain = ?3 WHERE number = ?1")?.execute(params![
+            self.number,
+            last.position.0.cast_signed(),
+            last.chain.as_bytes()
+        ])?;
         // Not `write.commit()`: whether the commit ended the transaction can only be asked before it is dropped.
         match write.execute_batch("COMMIT") {
             Ok(()) => Ok(last.position),
@@ -226,9 +230,7 @@ fn insert_batch(write: &Connection, number: i64, batch: &Batch, id: Id) -> Resul
     let refused = |record: usize, why: String| Unwritten::Because(AppendError::Refused { record, why });
     let first = place(number, batch.records[0].position);
     let epoch = integer("epoch", batch.records[0].epoch.0).map_err(|why| refused(0, why))?;
-    write
-        .prepare_cached("INSERT INTO batches (place, id, epoch) VALUES (?1, ?2, ?3)")?
-        .execute(params![first, id.as_bytes(), epoch])?;
+    write.prepare_cached("INSERT INTO batches (place, id, epoch) VALUES (?1, ?2, ?3)")?.execute(params![first, id.as_bytes(), epoch])?;
     let mut insert = write.prepare_cached(row::INSERT)?;
     for (index, record) in batch.records.iter().enumerate() {
         let stored = Stored::of(record, number, first + index as i64, index as i64).map_err(|why| refused(index, why))?;
@@ -314,6 +316,13 @@ fn failure(code: Option<ErrorCode>, at: Stage) -> Failure {
 impl SqliteLogReader {
     /// Opens the log `id` in the file at `path` to read it only.
     pub fn open(path: &Path, id: LogId) -> Result<Self, OpenError> {
+        let reader = Self::open_unchecked(path, id)?;
+        compare_with_head(&reader.connection, path, reader.number)?;
+        Ok(reader)
+    }
+
+    /// Opens the log without comparing its newest record with its head.
+    pub(crate) fn open_unchecked(path: &Path, id: LogId) -> Result<Self, OpenError> {
         let connection = open_to_read(path, &SCHEMA)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         let number = connection

@@ -80,9 +80,11 @@ fn set_count(connection: &Connection, scope: i64, keys: u64) -> rusqlite::Result
 /// Gives how many rows there are more.
 fn put(connection: &Connection, scope: i64, hash: &Digest, seen: &Seen) -> Result<u64, SeenFault> {
     // A key whose time is over may be accepted again; the newest place counts.
-    let older = connection
-        .prepare_cached("DELETE FROM seen WHERE scope = ?1 AND prefix = ?2 AND hash = ?3")?
-        .execute(params![scope, prefix(hash), hash.as_bytes()])?;
+    let older = connection.prepare_cached("DELETE FROM seen WHERE scope = ?1 AND prefix = ?2 AND hash = ?3")?.execute(params![
+        scope,
+        prefix(hash),
+        hash.as_bytes()
+    ])?;
     let position = integer("position", seen.position.0).map_err(SeenFault::Damaged)?;
     connection
         .prepare_cached(
@@ -102,9 +104,8 @@ fn put(connection: &Connection, scope: i64, hash: &Digest, seen: &Seen) -> Resul
 }
 
 fn find_in(connection: &Connection, scope: i64, hash: &Digest) -> Result<Option<Seen>, SeenFault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT hash, position, event, content, until, sum FROM seen WHERE scope = ?1 AND prefix = ?2",
-    )?;
+    let mut statement =
+        connection.prepare_cached("SELECT hash, position, event, content, until, sum FROM seen WHERE scope = ?1 AND prefix = ?2")?;
     let mut rows = statement.query(params![scope, prefix(hash)])?;
     while let Some(row) = rows.next()? {
         let column = Columns(row);
@@ -159,9 +160,7 @@ fn trim(connection: &Connection, scope: i64, keys: u64) -> rusqlite::Result<u64>
         return Ok(0);
     }
     let gone = connection
-        .prepare_cached(
-            "DELETE FROM seen WHERE number IN (SELECT number FROM seen WHERE scope = ?1 ORDER BY until, number LIMIT ?2)",
-        )?
+        .prepare_cached("DELETE FROM seen WHERE number IN (SELECT number FROM seen WHERE scope = ?1 ORDER BY until, number LIMIT ?2)")?
         .execute(params![scope, keys.cast_signed()])?;
     Ok(gone as u64)
 }

@@ -28,9 +28,7 @@ impl SqliteVault {
     pub fn open(path: &Path, log: LogId, master: MasterKey) -> Result<Self, OpenError> {
         let connection = open_to_write(path, &SCHEMA)?;
         // What was destroyed is not to be found in the file's free pages.
-        connection
-            .pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))
-            .map_err(|error| OpenError::of(path, &error))?;
+        connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(())).map_err(|error| OpenError::of(path, &error))?;
         Ok(Self { sealer: Sealer::new(master, log), path: path.to_owned(), connection: Mutex::new(connection) })
     }
 

@@ -1,0 +1,390 @@
+//! Checkpoints: the state at a position, saved in a file of its own, so that a start need not fold the whole log.
+//!
+//! What the saved bytes mean is the engine's. A checkpoint may always be lost: the log has everything that is in it.
+//!
+//! A file is a line of JSON — what it is, of which log, where, with which digest — and the state behind it, compressed.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use ensue_engine::ids::LogId;
+use ensue_engine::ports::{LogError, LogReader, ReadLimit};
+use ensue_engine::record::{Chain, Digest, Head, Position};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::sync;
+
+/// How many checkpoints of a log are kept.
+pub const CHECKPOINTS_KEPT: usize = 2;
+
+/// The largest state that is read, in bytes: 2 GiB.
+pub const STATE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+
+const FORMAT: u32 = 1;
+const HEAD_BYTES_MAX: u64 = 4096;
+const LEVEL: i32 = 3;
+const SUFFIX: &str = "ckpt";
+
+/// The folder that holds a log's checkpoints.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+    log: LogId,
+}
+
+/// A state that was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Where in the log it was saved.
+    pub at: Head,
+    /// The release that saved it.
+    pub release: String,
+    /// The saved bytes.
+    pub state: Vec<u8>,
+}
+
+/// What was found in the folder.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The newest checkpoint that can be used.
+    pub checkpoint: Option<Checkpoint>,
+    /// The newer ones that cannot.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A checkpoint that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+/// Why checkpoints cannot be written or looked for.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The folder or a file in it cannot be used.
+    #[error("{} cannot be used: {source}", .path.display())]
+    Unusable {
+        /// The folder or the file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The log that they are compared with cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeadLine {
+    format: u32,
+    release: String,
+    log: LogId,
+    position: Position,
+    chain: Chain,
+    digest: Digest,
+}
+
+/// All that is read of a head line before its format is known.
+#[derive(Deserialize)]
+struct AnyHeadLine {
+    format: u32,
+    #[serde(default)]
+    release: Option<String>,
+}
+
+impl Checkpoints {
+    /// Opens the folder, making it where there is none.
+    pub fn open(folder: &Path, log: LogId) -> Result<Self, CheckpointError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|source| CheckpointError::Unusable { path: folder.to_owned(), source })?;
+        Ok(Self { folder: folder.to_owned(), log })
+    }
+
+    /// Saves a state; it is on the disk before this returns. All but the newest [`CHECKPOINTS_KEPT`] are removed.
+    pub fn write(&self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
+        let path = self.folder.join(format!("{}.{SUFFIX}", checkpoint.at.position));
+        self.try_write(&path, checkpoint).map_err(|source| CheckpointError::Unusable { path: path.clone(), source })?;
+        for (_, old) in self.files()?.into_iter().skip(CHECKPOINTS_KEPT) {
+            fs::remove_file(&old).map_err(|source| CheckpointError::Unusable { path: old, source })?;
+        }
+        Ok(path)
+    }
+
+    fn try_write(&self, path: &Path, checkpoint: &Checkpoint) -> io::Result<()> {
+        let head = HeadLine {
+            format: FORMAT,
+            release: checkpoint.release.clone(),
+            log: self.log,
+            position: checkpoint.at.position,
+            chain: checkpoint.at.chain,
+            digest: Digest::of(&checkpoint.state),
+        };
+        let mut content = serde_json::to_vec(&head)?;
+        content.push(b'\n');
+        content.extend_from_slice(&zstd::bulk::compress(&checkpoint.state, LEVEL)?);
+        sync::replace(path, &content)
+    }
+
+    /// Finds the newest checkpoint that is whole, of this release's form, and saved from the log that `reader` reads. One that is
+    /// not is skipped with the reason: there is an older one, or the log itself.
+    pub fn newest(&self, reader: &dyn LogReader) -> Result<Found, CheckpointError> {
+        let mut found = Found::default();
+        for (_, path) in self.files()? {
+            match self.read(&path) {
+                Ok(checkpoint) => match stranger(reader, checkpoint.at)? {
+                    None => {
+                        found.checkpoint = Some(checkpoint);
+                        break;
+                    }
+                    Some(why) => found.skipped.push(Skipped { path, why }),
+                },
+                Err(why) => found.skipped.push(Skipped { path, why }),
+            }
+        }
+        Ok(found)
+    }
+
+    fn read(&self, path: &Path) -> Result<Checkpoint, String> {
+        let damaged = |error: io::Error| format!("it is damaged: {error}");
+        let mut file = BufReader::new(File::open(path).map_err(damaged)?);
+        let mut line = Vec::new();
+        file.by_ref().take(HEAD_BYTES_MAX).read_until(b'\n', &mut line).map_err(damaged)?;
+        let any: AnyHeadLine = serde_json::from_slice(&line).map_err(|error| format!("its head is damaged: {error}"))?;
+        if any.format > FORMAT {
+            let release = any.release.unwrap_or_else(|| "a newer release".to_owned());
+            return Err(format!("it has format {}, this release knows up to {FORMAT}: {release} wrote it", any.format));
+        }
+        let head: HeadLine = serde_json::from_slice(&line).map_err(|error| format!("its head is damaged: {error}"))?;
+        if head.log != self.log {
+            return Err(format!("it is of log {}, this is {}", head.log, self.log));
+        }
+        let mut state = Vec::new();
+        let decoder = zstd::Decoder::with_buffer(file).map_err(damaged)?;
+        decoder.take(STATE_BYTES_MAX).read_to_end(&mut state).map_err(damaged)?;
+        if Digest::of(&state) != head.digest {
+            return Err("it is damaged: its state is not the one that was saved".to_owned());
+        }
+        Ok(Checkpoint { at: Head { position: head.position, chain: head.chain }, release: head.release, state })
+    }
+
+    /// Lists the files, the newest first. What is called otherwise was not written by this, or not to its end.
+    fn files(&self) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
+        let unusable = |source: io::Error| CheckpointError::Unusable { path: self.folder.clone(), source };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(unusable)? {
+            let path = entry.map_err(unusable)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(SUFFIX)?.strip_suffix('.'));
+            if let Some(position) = name.and_then(|name| name.parse().ok()) {
+                files.push((position, path));
+            }
+        }
+        files.sort_by(|one, other| other.cmp(one));
+        Ok(files)
+    }
+}
+
+/// Says why a place is not one of the log's.
+fn stranger(reader: &dyn LogReader, at: Head) -> Result<Option<String>, LogError> {
+    let Some(before) = at.position.0.checked_sub(1) else {
+        return Ok((at.chain != Chain::default()).then(|| "it was saved from another log".to_owned()));
+    };
+    let there = reader.read(Position(before), ReadLimit { records: 1, bytes: 0 })?;
+    Ok(match there.first() {
+        None => Some(format!("it was saved at position {}, the log ends at {}", at.position, reader.head()?.position)),
+        Some(record) if record.chain != at.chain => {
+            Some(format!("the record at position {} is not the one that it was saved at", at.position))
+        }
+        Some(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::ports::Log;
+
+    use super::*;
+    use crate::conformance::records::{LOG, OTHER_LOG, Writer};
+    use crate::memory::MemoryLog;
+
+    struct Fixture {
+        folder: tempfile::TempDir,
+        log: MemoryLog,
+        writer: Writer,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let log = MemoryLog::new(LOG);
+            let writer = Writer::of(&log);
+            Self { folder: tempfile::tempdir().unwrap(), log, writer }
+        }
+
+        fn checkpoints(&self) -> Checkpoints {
+            Checkpoints::open(self.folder.path(), LOG).unwrap()
+        }
+
+        /// Appends a record and saves a state there.
+        fn save(&mut self, state: &str) -> PathBuf {
+            self.writer.append(&mut self.log, 1).unwrap();
+            self.checkpoints().write(&self.checkpoint(state)).unwrap()
+        }
+
+        fn checkpoint(&self, state: &str) -> Checkpoint {
+            Checkpoint { at: self.writer.head(), release: "0.1.0".to_owned(), state: state.as_bytes().to_vec() }
+        }
+
+        fn found(&self) -> (Option<String>, Vec<String>) {
+            let found = self.checkpoints().newest(&*self.log.reader().unwrap()).unwrap();
+            let state = found.checkpoint.map(|checkpoint| String::from_utf8(checkpoint.state).unwrap());
+            (state, found.skipped.into_iter().map(|skipped| skipped.why).collect())
+        }
+    }
+
+    #[test]
+    fn an_empty_folder_has_no_checkpoint() {
+        assert_eq!(Fixture::new().found(), (None, Vec::new()));
+    }
+
+    #[test]
+    fn the_newest_checkpoint_is_found_as_it_was_saved() {
+        let mut fixture = Fixture::new();
+        for state in ["one", "two", "three"] {
+            fixture.save(state);
+        }
+        let found = fixture.checkpoints().newest(&*fixture.log.reader().unwrap()).unwrap();
+        assert_eq!(found.checkpoint.unwrap(), fixture.checkpoint("three"));
+        assert_eq!(found.skipped, []);
+    }
+
+    #[test]
+    fn positions_are_ordered_as_numbers_and_not_as_text() {
+        let mut fixture = Fixture::new();
+        for state in 1..=10 {
+            fixture.save(&state.to_string());
+        }
+        assert_eq!(fixture.found().0.unwrap(), "10");
+    }
+
+    #[test]
+    fn two_checkpoints_are_kept() {
+        let mut fixture = Fixture::new();
+        for state in ["one", "two", "three", "four"] {
+            fixture.save(state);
+        }
+        let mut names: Vec<_> = fs::read_dir(fixture.folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["3.ckpt", "4.ckpt"]);
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_skipped_for_the_one_before_it() {
+        let mut fixture = Fixture::new();
+        fixture.save("one");
+        let path = fixture.save("two");
+        let whole = fs::read(&path).unwrap();
+        for bit in (0..whole.len() * 8).step_by(5) {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, flipped).unwrap();
+            let (state, skipped) = fixture.found();
+            // A release may be called anything, and zstd has a bit or two that mean nothing.
+            let state = state.unwrap();
+            assert!(state == "two" && skipped.is_empty() || state == "one" && skipped.len() == 1, "bit {bit}: {state} {skipped:?}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_that_was_cut_anywhere_is_skipped() {
+        let mut fixture = Fixture::new();
+        fixture.save("one");
+        let path = fixture.save("two");
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert_eq!(fixture.found().0.unwrap(), "one", "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_a_newer_release_is_skipped_with_its_name() {
+        let mut fixture = Fixture::new();
+        fixture.save("one");
+        let path = fixture.save("two");
+        fs::write(&path, b"{\"format\":2,\"release\":\"9.0.0\",\"more\":true}\nwhatever").unwrap();
+        let (state, skipped) = fixture.found();
+        assert_eq!((state.unwrap().as_str(), skipped[0].as_str()), ("one", "it has format 2, this release knows up to 1: 9.0.0 wrote it"));
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_log_is_skipped() {
+        let mut fixture = Fixture::new();
+        fixture.save("one");
+        fixture.writer.append(&mut fixture.log, 1).unwrap();
+        Checkpoints::open(fixture.folder.path(), OTHER_LOG).unwrap().write(&fixture.checkpoint("other")).unwrap();
+        let (state, skipped) = fixture.found();
+        assert_eq!((state.unwrap().as_str(), skipped.len()), ("one", 1));
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_history_of_the_log_is_skipped() {
+        let mut fixture = Fixture::new();
+        fixture.save("one");
+        fixture.writer.append(&mut fixture.log, 1).unwrap();
+        let stranger = Checkpoint { at: Head { chain: Chain::from_bytes([9; 32]), ..fixture.writer.head() }, ..fixture.checkpoint("two") };
+        fixture.checkpoints().write(&stranger).unwrap();
+        let (state, skipped) = fixture.found();
+        assert_eq!((state.unwrap().as_str(), skipped.len()), ("one", 1));
+    }
+
+    #[test]
+    fn a_checkpoint_beyond_the_end_of_the_log_is_skipped() {
+        let mut fixture = Fixture::new();
+        fixture.save("one");
+        let ahead = Checkpoint { at: Head { position: Position(99), ..fixture.writer.head() }, ..fixture.checkpoint("ahead") };
+        fixture.checkpoints().write(&ahead).unwrap();
+        let (state, skipped) = fixture.found();
+        assert_eq!((state.unwrap().as_str(), skipped[0].as_str()), ("one", "it was saved at position 99, the log ends at 1"));
+    }
+
+    #[test]
+    fn a_file_that_was_not_written_to_its_end_is_no_checkpoint() {
+        let mut fixture = Fixture::new();
+        fixture.save("one");
+        fs::write(fixture.folder.path().join("2.ckpt.new"), "half").unwrap();
+        assert_eq!(fixture.found(), (Some("one".to_owned()), Vec::new()));
+    }
+
+    #[test]
+    fn a_checkpoint_of_an_empty_log_is_one() {
+        let fixture = Fixture::new();
+        fixture.checkpoints().write(&fixture.checkpoint("empty")).unwrap();
+        assert_eq!(fixture.found().0.unwrap(), "empty");
+    }
+
+    const GOLDEN: &[u8] = include_bytes!("../tests/golden/checkpoint.v1.ckpt");
+    const GOLDEN_STATE: &str = r#"{"cats":["tom"]}"#;
+
+    #[test]
+    fn a_checkpoint_of_the_first_release_is_read_for_ever() {
+        let fixture = Fixture::new();
+        fs::write(fixture.folder.path().join("0.ckpt"), GOLDEN).unwrap();
+        assert_eq!(fixture.found(), (Some(GOLDEN_STATE.to_owned()), Vec::new()));
+    }
+
+    #[test]
+    fn the_form_of_a_checkpoint_has_not_changed() {
+        let fixture = Fixture::new();
+        let path = fixture.checkpoints().write(&fixture.checkpoint(GOLDEN_STATE)).unwrap();
+        // The state behind the line may be compressed otherwise by another release of zstd.
+        let line = |content: &[u8]| content.split(|byte| *byte == b'\n').next().map(|line| String::from_utf8_lossy(line).into_owned());
+        assert_eq!(line(&fs::read(path).unwrap()), line(GOLDEN));
+    }
+}

@@ -1,0 +1,62 @@
+//! What every log must do.
+
+use ensue_engine::ids::LogId;
+use ensue_engine::ports::Log;
+
+use crate::memory::MemoryLogs;
+use crate::sqlite::log::SqliteLog;
+
+/// Runs each case on a fresh place of every kind.
+macro_rules! on_every_log {
+    ($($case:ident)*) => {
+        mod in_memory {
+            $(#[test] fn $case() { super::$case(&crate::memory::MemoryLogs::default()); })*
+        }
+        mod on_sqlite {
+            $(#[test] fn $case() { super::$case(&crate::conformance::log::SqliteLogs::new()); })*
+        }
+    };
+}
+
+mod appending;
+mod lasting;
+mod reading;
+mod remembering;
+
+/// A place that holds logs, and keeps them while none is open.
+trait Logs {
+    fn open(&self, id: LogId) -> Box<dyn Log>;
+    fn open_with_seen_keys_max(&self, id: LogId, keys_max: u64) -> Box<dyn Log>;
+}
+
+impl Logs for MemoryLogs {
+    fn open(&self, id: LogId) -> Box<dyn Log> {
+        Box::new(Self::open(self, id))
+    }
+
+    fn open_with_seen_keys_max(&self, id: LogId, keys_max: u64) -> Box<dyn Log> {
+        Box::new(Self::open(self, id).with_seen_keys_max(keys_max))
+    }
+}
+
+struct SqliteLogs(tempfile::TempDir);
+
+impl SqliteLogs {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn open(&self, id: LogId) -> SqliteLog {
+        SqliteLog::open(&self.0.path().join("log.sqlite"), id).unwrap()
+    }
+}
+
+impl Logs for SqliteLogs {
+    fn open(&self, id: LogId) -> Box<dyn Log> {
+        Box::new(Self::open(self, id))
+    }
+
+    fn open_with_seen_keys_max(&self, id: LogId, keys_max: u64) -> Box<dyn Log> {
+        Box::new(Self::open(self, id).with_seen_keys_max(keys_max))
+    }
+}

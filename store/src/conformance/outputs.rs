@@ -1,0 +1,233 @@
+//! What every output store must do.
+
+use ensue_engine::ids::{AttemptId, Id};
+use ensue_engine::ports::{OutputPart, OutputState, OutputStream, Outputs};
+
+use super::records::NOON;
+use crate::outputs::{FolderOutputs, MemoryOutputs};
+
+use OutputStream::{Stderr, Stdout};
+
+/// The cap of these tests.
+const BYTES_MAX: u64 = 1_000;
+
+macro_rules! on_every_output_store {
+    ($($case:ident)*) => {
+        mod in_memory {
+            $(#[test] fn $case() { super::$case(&super::MemoryOutputs::new(super::BYTES_MAX)); })*
+        }
+        mod in_a_folder {
+            $(#[test] fn $case() {
+                let folder = tempfile::tempdir().unwrap();
+                let outputs = super::FolderOutputs::open(&folder.path().join("outputs")).unwrap();
+                super::$case(&outputs.with_bytes_max(super::BYTES_MAX));
+            })*
+        }
+    };
+}
+
+on_every_output_store! {
+    what_was_never_printed_is_open_and_empty
+    what_was_printed_is_read_while_it_is_written
+    streams_do_not_meet
+    attempts_do_not_meet
+    any_bytes_come_out_the_same
+    a_finished_stream_is_complete
+    both_streams_are_finished_at_once
+    an_attempt_that_printed_nothing_keeps_nothing
+    a_part_before_the_end_is_not_the_end
+    reading_goes_on_at_an_offset
+    reading_in_small_parts_gives_everything_once
+    an_offset_beyond_the_end_gives_nothing
+    the_highest_offset_does_not_overflow
+    no_bytes_asked_for_are_none_given
+    what_is_over_the_cap_is_counted_and_not_kept
+    the_cap_is_over_both_streams_together
+    a_stream_has_no_gap_before_its_mark
+    a_stream_that_fits_is_complete_beside_one_that_does_not
+    a_truncated_stream_is_open_until_it_is_finished
+    exactly_the_cap_is_complete
+    nothing_is_added_to_a_finished_attempt
+    finishing_twice_is_finishing_once
+}
+
+fn attempt(number: u128) -> AttemptId {
+    AttemptId(Id::root(NOON, number))
+}
+
+fn ada() -> AttemptId {
+    attempt(1)
+}
+
+fn all(outputs: &dyn Outputs, attempt: AttemptId, stream: OutputStream) -> (Vec<u8>, OutputState) {
+    let OutputPart { bytes, next, state } = outputs.read(attempt, stream, 0, usize::MAX).unwrap();
+    assert_eq!(next, bytes.len() as u64);
+    (bytes.to_vec(), state)
+}
+
+fn what_was_never_printed_is_open_and_empty(outputs: &dyn Outputs) {
+    assert_eq!(all(outputs, ada(), Stdout), (Vec::new(), OutputState::Open));
+}
+
+fn what_was_printed_is_read_while_it_is_written(outputs: &dyn Outputs) {
+    for (printed, whole) in [("one ", "one "), ("two ", "one two "), ("three", "one two three")] {
+        outputs.append(ada(), Stdout, printed.as_bytes()).unwrap();
+        assert_eq!(all(outputs, ada(), Stdout), (whole.as_bytes().to_vec(), OutputState::Open));
+    }
+}
+
+fn streams_do_not_meet(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, b"out").unwrap();
+    outputs.append(ada(), Stderr, b"err").unwrap();
+    assert_eq!((all(outputs, ada(), Stdout).0, all(outputs, ada(), Stderr).0), (b"out".to_vec(), b"err".to_vec()));
+}
+
+fn attempts_do_not_meet(outputs: &dyn Outputs) {
+    outputs.append(attempt(1), Stdout, b"one").unwrap();
+    outputs.append(attempt(2), Stdout, b"two").unwrap();
+    outputs.finish(attempt(1)).unwrap();
+    assert_eq!(all(outputs, attempt(1), Stdout), (b"one".to_vec(), OutputState::Complete));
+    assert_eq!(all(outputs, attempt(2), Stdout), (b"two".to_vec(), OutputState::Open));
+}
+
+fn any_bytes_come_out_the_same(outputs: &dyn Outputs) {
+    let bytes: Vec<u8> = (0..=255).chain([0, 255, 0xC3, 0x28]).collect();
+    outputs.append(ada(), Stdout, &bytes).unwrap();
+    assert_eq!(all(outputs, ada(), Stdout).0, bytes);
+}
+
+fn a_finished_stream_is_complete(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, b"done").unwrap();
+    outputs.finish(ada()).unwrap();
+    assert_eq!(all(outputs, ada(), Stdout), (b"done".to_vec(), OutputState::Complete));
+}
+
+fn both_streams_are_finished_at_once(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, b"done").unwrap();
+    outputs.finish(ada()).unwrap();
+    assert_eq!(all(outputs, ada(), Stderr), (Vec::new(), OutputState::Complete));
+}
+
+fn an_attempt_that_printed_nothing_keeps_nothing(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, b"").unwrap();
+    outputs.finish(ada()).unwrap();
+    outputs.finish(attempt(2)).unwrap();
+    for attempt in [ada(), attempt(2)] {
+        assert_eq!(all(outputs, attempt, Stdout), (Vec::new(), OutputState::Open));
+    }
+}
+
+fn a_part_before_the_end_is_not_the_end(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, b"123456").unwrap();
+    outputs.finish(ada()).unwrap();
+    let part = outputs.read(ada(), Stdout, 0, 4).unwrap();
+    assert_eq!((part.bytes.as_ref(), part.next, part.state), (b"1234".as_slice(), 4, OutputState::Open));
+    let part = outputs.read(ada(), Stdout, 4, 4).unwrap();
+    assert_eq!((part.bytes.as_ref(), part.next, part.state), (b"56".as_slice(), 6, OutputState::Complete));
+}
+
+fn reading_goes_on_at_an_offset(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, b"123456").unwrap();
+    let part = outputs.read(ada(), Stdout, 2, 3).unwrap();
+    assert_eq!((part.bytes.as_ref(), part.next), (b"345".as_slice(), 5));
+}
+
+fn reading_in_small_parts_gives_everything_once(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, b"the quick brown fox").unwrap();
+    outputs.finish(ada()).unwrap();
+    let (mut read, mut offset) = (Vec::new(), 0);
+    loop {
+        let part = outputs.read(ada(), Stdout, offset, 3).unwrap();
+        read.extend_from_slice(&part.bytes);
+        offset = part.next;
+        if part.state == OutputState::Complete {
+            break;
+        }
+    }
+    assert_eq!(read, b"the quick brown fox");
+}
+
+fn an_offset_beyond_the_end_gives_nothing(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, b"123").unwrap();
+    let part = outputs.read(ada(), Stdout, 10, 10).unwrap();
+    assert_eq!((part.bytes.len(), part.next, part.state), (0, 10, OutputState::Open));
+    outputs.finish(ada()).unwrap();
+    assert_eq!(outputs.read(ada(), Stdout, 10, 10).unwrap().state, OutputState::Complete);
+}
+
+fn the_highest_offset_does_not_overflow(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, b"123").unwrap();
+    let part = outputs.read(ada(), Stdout, u64::MAX, usize::MAX).unwrap();
+    assert_eq!((part.bytes.len(), part.next), (0, u64::MAX));
+}
+
+fn no_bytes_asked_for_are_none_given(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, b"123").unwrap();
+    outputs.finish(ada()).unwrap();
+    let part = outputs.read(ada(), Stdout, 0, 0).unwrap();
+    assert_eq!((part.bytes.len(), part.next, part.state), (0, 0, OutputState::Open));
+}
+
+fn what_is_over_the_cap_is_counted_and_not_kept(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, &[1; 990]).unwrap();
+    outputs.append(ada(), Stdout, &[2; 30]).unwrap();
+    outputs.append(ada(), Stdout, &[3; 500]).unwrap();
+    outputs.finish(ada()).unwrap();
+    let (kept, state) = all(outputs, ada(), Stdout);
+    assert_eq!(kept, [vec![1; 990], vec![2; 10]].concat());
+    assert_eq!(state, OutputState::Truncated { bytes_dropped: 520 });
+}
+
+fn the_cap_is_over_both_streams_together(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, &[1; 600]).unwrap();
+    outputs.append(ada(), Stderr, &[2; 600]).unwrap();
+    outputs.finish(ada()).unwrap();
+    assert_eq!(all(outputs, ada(), Stdout), (vec![1; 600], OutputState::Complete));
+    assert_eq!(all(outputs, ada(), Stderr), (vec![2; 400], OutputState::Truncated { bytes_dropped: 200 }));
+}
+
+fn a_stream_has_no_gap_before_its_mark(outputs: &dyn Outputs) {
+    // The second piece does not fit; the third would, in the room that the second left.
+    outputs.append(ada(), Stdout, &[1; 999]).unwrap();
+    outputs.append(ada(), Stdout, &[2; 2]).unwrap();
+    outputs.append(ada(), Stdout, &[3; 1]).unwrap();
+    outputs.finish(ada()).unwrap();
+    let (kept, state) = all(outputs, ada(), Stdout);
+    assert_eq!((kept[998], kept[999], state), (1, 2, OutputState::Truncated { bytes_dropped: 2 }));
+}
+
+fn a_stream_that_fits_is_complete_beside_one_that_does_not(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stderr, b"a line").unwrap();
+    outputs.append(ada(), Stdout, &[1; 5_000]).unwrap();
+    outputs.finish(ada()).unwrap();
+    assert_eq!(all(outputs, ada(), Stderr).1, OutputState::Complete);
+    assert_eq!(all(outputs, ada(), Stdout).1, OutputState::Truncated { bytes_dropped: 4_006 });
+}
+
+fn a_truncated_stream_is_open_until_it_is_finished(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, &[1; 5_000]).unwrap();
+    assert_eq!(all(outputs, ada(), Stdout).1, OutputState::Open);
+    outputs.finish(ada()).unwrap();
+    assert_eq!(all(outputs, ada(), Stdout).1, OutputState::Truncated { bytes_dropped: 4_000 });
+}
+
+fn exactly_the_cap_is_complete(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, &[1; 1_000]).unwrap();
+    outputs.append(ada(), Stdout, b"").unwrap();
+    outputs.finish(ada()).unwrap();
+    assert_eq!(all(outputs, ada(), Stdout), (vec![1; 1_000], OutputState::Complete));
+}
+
+fn nothing_is_added_to_a_finished_attempt(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, b"in time").unwrap();
+    outputs.finish(ada()).unwrap();
+    assert!(outputs.append(ada(), Stdout, b" late").is_err());
+    assert_eq!(all(outputs, ada(), Stdout), (b"in time".to_vec(), OutputState::Complete));
+}
+
+fn finishing_twice_is_finishing_once(outputs: &dyn Outputs) {
+    outputs.append(ada(), Stdout, &[1; 1_001]).unwrap();
+    outputs.finish(ada()).unwrap();
+    outputs.finish(ada()).unwrap();
+    assert_eq!(all(outputs, ada(), Stdout).1, OutputState::Truncated { bytes_dropped: 1 });
+}

@@ -1,0 +1,255 @@
+//! What every vault must do. What an envelope withstands is tested beside it.
+
+use ensue_engine::ids::{Id, LogId, TokenId};
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::{Secret, Vault};
+
+use super::records::{LOG, NOON};
+use crate::master_key::{KEY_BYTES, MasterKey};
+use crate::memory::MemoryVault;
+use crate::sqlite::vault::SqliteVault;
+
+macro_rules! on_every_vault {
+    ($($case:ident)*) => {
+        mod in_memory {
+            $(#[test] fn $case() { super::$case(&super::MemoryVault::new(super::LOG, super::master())); })*
+        }
+        mod on_sqlite {
+            $(#[test] fn $case() {
+                let folder = tempfile::tempdir().unwrap();
+                super::$case(&super::vault_in(&folder, super::LOG, super::master()));
+            })*
+        }
+    };
+}
+
+on_every_vault! {
+    an_unknown_key_opens_nothing
+    a_key_opens_to_what_was_put
+    versions_of_a_key_are_values_of_their_own
+    keys_are_values_of_their_own
+    putting_a_version_again_replaces_it
+    an_empty_value_is_a_value
+    a_value_of_any_bytes_comes_out_the_same
+    the_highest_version_is_a_version
+    key_versions_are_listed_in_order
+    a_destroyed_key_is_gone_and_the_others_stay
+    destroying_what_is_not_there_is_no_error
+    tokens_are_listed_with_their_hashes
+    a_destroyed_token_is_gone_and_the_others_stay
+    keys_and_tokens_do_not_meet
+    a_value_that_is_too_large_is_refused_and_nothing_kept
+}
+
+fn master() -> MasterKey {
+    MasterKey::from_bytes([7; KEY_BYTES])
+}
+
+fn vault_in(folder: &tempfile::TempDir, log: LogId, master: MasterKey) -> SqliteVault {
+    SqliteVault::open(&folder.path().join("vault.sqlite"), log, master).unwrap()
+}
+
+fn key(name: &str) -> KeyRef {
+    name.parse().unwrap()
+}
+
+fn token(number: u128) -> TokenId {
+    TokenId(Id::root(NOON, number))
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.as_bytes().to_vec())
+}
+
+fn opened(vault: &dyn Vault, name: &str, version: u32) -> Option<Vec<u8>> {
+    vault.open_key(&key(name), version).unwrap().map(|secret| secret.reveal().to_vec())
+}
+
+fn an_unknown_key_opens_nothing(vault: &dyn Vault) {
+    assert_eq!(opened(vault, "core.k", 1), None);
+    assert_eq!((vault.key_versions().unwrap().len(), vault.tokens().unwrap().len()), (0, 0));
+}
+
+fn a_key_opens_to_what_was_put(vault: &dyn Vault) {
+    vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
+    assert_eq!(opened(vault, "core.k", 1).unwrap(), b"one");
+}
+
+fn versions_of_a_key_are_values_of_their_own(vault: &dyn Vault) {
+    vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
+    vault.put_key(&key("core.k"), 2, &secret("two")).unwrap();
+    assert_eq!((opened(vault, "core.k", 1).unwrap(), opened(vault, "core.k", 2).unwrap()), (b"one".to_vec(), b"two".to_vec()));
+    assert_eq!(opened(vault, "core.k", 3), None);
+}
+
+fn keys_are_values_of_their_own(vault: &dyn Vault) {
+    vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
+    vault.put_key(&key("core.kk"), 1, &secret("other")).unwrap();
+    assert_eq!((opened(vault, "core.k", 1).unwrap(), opened(vault, "core.kk", 1).unwrap()), (b"one".to_vec(), b"other".to_vec()));
+}
+
+fn putting_a_version_again_replaces_it(vault: &dyn Vault) {
+    vault.put_key(&key("core.k"), 1, &secret("orphan")).unwrap();
+    vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
+    assert_eq!(opened(vault, "core.k", 1).unwrap(), b"one");
+    assert_eq!(vault.key_versions().unwrap().len(), 1);
+}
+
+fn an_empty_value_is_a_value(vault: &dyn Vault) {
+    vault.put_key(&key("core.k"), 1, &secret("")).unwrap();
+    assert_eq!(opened(vault, "core.k", 1).unwrap(), b"");
+}
+
+fn a_value_of_any_bytes_comes_out_the_same(vault: &dyn Vault) {
+    let bytes: Vec<u8> = (0..=255).collect();
+    vault.put_key(&key("core.k"), 1, &Secret::new(bytes.clone())).unwrap();
+    assert_eq!(opened(vault, "core.k", 1).unwrap(), bytes);
+}
+
+fn the_highest_version_is_a_version(vault: &dyn Vault) {
+    vault.put_key(&key("core.k"), u32::MAX, &secret("last")).unwrap();
+    assert_eq!(opened(vault, "core.k", u32::MAX).unwrap(), b"last");
+}
+
+fn key_versions_are_listed_in_order(vault: &dyn Vault) {
+    for (name, version) in [("b.k", 1), ("a.k", 2), ("a.k", 10), ("a.k", 1)] {
+        vault.put_key(&key(name), version, &secret("x")).unwrap();
+    }
+    assert_eq!(vault.key_versions().unwrap(), [(key("a.k"), 1), (key("a.k"), 2), (key("a.k"), 10), (key("b.k"), 1)]);
+}
+
+fn a_destroyed_key_is_gone_and_the_others_stay(vault: &dyn Vault) {
+    for version in 1..=3 {
+        vault.put_key(&key("core.k"), version, &secret("x")).unwrap();
+    }
+    vault.destroy_key(&key("core.k"), 2).unwrap();
+    assert_eq!(vault.key_versions().unwrap(), [(key("core.k"), 1), (key("core.k"), 3)]);
+    assert_eq!(opened(vault, "core.k", 2), None);
+}
+
+fn destroying_what_is_not_there_is_no_error(vault: &dyn Vault) {
+    vault.destroy_key(&key("core.k"), 1).unwrap();
+    vault.destroy_token(token(1)).unwrap();
+}
+
+fn tokens_are_listed_with_their_hashes(vault: &dyn Vault) {
+    vault.put_token(token(2), [2; 32]).unwrap();
+    vault.put_token(token(1), [1; 32]).unwrap();
+    assert_eq!(vault.tokens().unwrap(), [(token(1), [1; 32]), (token(2), [2; 32])]);
+}
+
+fn a_destroyed_token_is_gone_and_the_others_stay(vault: &dyn Vault) {
+    vault.put_token(token(1), [1; 32]).unwrap();
+    vault.put_token(token(2), [2; 32]).unwrap();
+    vault.destroy_token(token(1)).unwrap();
+    assert_eq!(vault.tokens().unwrap(), [(token(2), [2; 32])]);
+}
+
+fn keys_and_tokens_do_not_meet(vault: &dyn Vault) {
+    vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
+    vault.put_token(token(1), [1; 32]).unwrap();
+    assert_eq!((vault.key_versions().unwrap().len(), vault.tokens().unwrap().len()), (1, 1));
+}
+
+fn a_value_that_is_too_large_is_refused_and_nothing_kept(vault: &dyn Vault) {
+    let large = Secret::new(vec![0; crate::vault::SECRET_BYTES_MAX + 1]);
+    assert!(vault.put_key(&key("core.k"), 1, &large).is_err());
+    assert_eq!(vault.key_versions().unwrap(), []);
+}
+
+mod only_on_sqlite {
+    use ensue_engine::ports::VaultError;
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::conformance::records::OTHER_LOG;
+
+    fn edit(folder: &tempfile::TempDir, sql: &str) {
+        Connection::open(folder.path().join("vault.sqlite")).unwrap().execute_batch(sql).unwrap();
+    }
+
+    #[test]
+    fn values_outlive_the_vault() {
+        let folder = tempfile::tempdir().unwrap();
+        vault_in(&folder, LOG, master()).put_key(&key("core.k"), 1, &secret("one")).unwrap();
+        assert_eq!(opened(&vault_in(&folder, LOG, master()), "core.k", 1).unwrap(), b"one");
+    }
+
+    #[test]
+    fn no_value_stands_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = vault_in(&folder, LOG, master());
+        vault.put_key(&key("core.k"), 1, &secret("correct horse battery staple")).unwrap();
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let content = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(!content.windows(13).any(|window| window == b"correct horse"));
+        }
+    }
+
+    #[test]
+    fn swapped_rows_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = vault_in(&folder, LOG, master());
+        vault.put_key(&key("core.a"), 1, &secret("a")).unwrap();
+        vault.put_key(&key("core.b"), 1, &secret("b")).unwrap();
+        edit(
+            &folder,
+            "CREATE TEMP TABLE kept AS SELECT name, sealed FROM secrets;
+             UPDATE secrets SET sealed = (SELECT kept.sealed FROM kept WHERE kept.name <> secrets.name);",
+        );
+        for name in ["core.a", "core.b"] {
+            assert!(matches!(vault.open_key(&key(name), 1), Err(VaultError::Integrity(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_renamed_and_a_renumbered_row_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = vault_in(&folder, LOG, master());
+        vault.put_key(&key("core.a"), 1, &secret("a")).unwrap();
+        edit(&folder, "UPDATE secrets SET name = 'core.b'");
+        assert!(matches!(vault.open_key(&key("core.b"), 1), Err(VaultError::Integrity(_))));
+        edit(&folder, "UPDATE secrets SET name = 'core.a', version = 2");
+        assert!(matches!(vault.open_key(&key("core.a"), 2), Err(VaultError::Integrity(_))));
+    }
+
+    #[test]
+    fn another_logs_rows_are_not_seen_and_do_not_open_when_moved() {
+        let folder = tempfile::tempdir().unwrap();
+        let (vault, other) = (vault_in(&folder, LOG, master()), vault_in(&folder, OTHER_LOG, master()));
+        vault.put_key(&key("core.a"), 1, &secret("a")).unwrap();
+        assert_eq!((opened(&other, "core.a", 1), other.key_versions().unwrap().len()), (None, 0));
+        let id: String = OTHER_LOG.0.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        edit(&folder, &format!("UPDATE secrets SET log = x'{id}'"));
+        assert!(matches!(other.open_key(&key("core.a"), 1), Err(VaultError::Integrity(_))));
+    }
+
+    #[test]
+    fn a_wrong_master_key_opens_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = vault_in(&folder, LOG, master());
+        vault.put_key(&key("core.a"), 1, &secret("a")).unwrap();
+        vault.put_token(token(1), [1; 32]).unwrap();
+        let other = vault_in(&folder, LOG, MasterKey::from_bytes([8; KEY_BYTES]));
+        assert!(matches!(other.open_key(&key("core.a"), 1), Err(VaultError::Integrity(_))));
+        assert!(matches!(other.tokens(), Err(VaultError::Integrity(_))));
+    }
+
+    #[test]
+    fn an_exchanged_token_hash_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = vault_in(&folder, LOG, master());
+        vault.put_token(token(1), [1; 32]).unwrap();
+        edit(&folder, "UPDATE secrets SET sealed = zeroblob(128)");
+        assert!(matches!(vault.tokens(), Err(VaultError::Integrity(_))));
+    }
+
+    #[test]
+    fn a_row_that_no_release_writes_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = vault_in(&folder, LOG, master());
+        vault.put_key(&key("core.a"), 1, &secret("a")).unwrap();
+        edit(&folder, "UPDATE secrets SET name = 'Not A Ref'");
+        assert!(matches!(vault.key_versions(), Err(VaultError::Integrity(_))));
+    }
+}

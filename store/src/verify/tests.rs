@@ -1,0 +1,492 @@
+//! What is done to a log's file is found, whoever does it and however carefully.
+
+use std::fs;
+use std::path::PathBuf;
+
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::Id;
+use ensue_engine::record::{Actor, Chain, Position};
+use ensue_engine::time::Timestamp;
+use rusqlite::Connection;
+
+use super::*;
+use crate::conformance::records::{LOG, NOON, Writer, event, key_set, long_json, read_all};
+use crate::encode::compress;
+use crate::memory::MemoryLog;
+use crate::sqlite::forge::replace_records;
+use crate::sqlite::log::{SqliteLog, SqliteLogReader};
+use ensue_engine::ports::Log;
+
+/// A log of twelve records in a file that nobody has open.
+struct Fixture {
+    folder: tempfile::TempDir,
+    records: Vec<Record>,
+    head: Head,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = SqliteLog::open(&folder.path().join("log.sqlite"), LOG).unwrap();
+        let head = fill(&mut log);
+        let records = read_all(&*log.reader().unwrap());
+        drop(log);
+        Self { folder, records, head }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("log.sqlite")
+    }
+
+    /// Replaces the records and leaves the head.
+    fn forge(&self, records: &[Record]) {
+        replace_records(&self.path(), records, self.head);
+    }
+
+    fn verify(&self, seen: Option<Head>) -> Result<Verified, VerifyError> {
+        // Not through `SqliteLogReader::open`'s own comparison with the head: that has tests of its own.
+        verify(&SqliteLogReader::open_unchecked(&self.path(), LOG).unwrap(), seen, |_| ())
+    }
+}
+
+/// Appends six batches of an event with a body and a key's next version.
+fn fill(log: &mut dyn Log) -> Head {
+    let mut writer = Writer::of(log);
+    for number in 1..=6 {
+        let body = compress(Body::json(long_json(400 * number as usize)));
+        let batch = writer.batch([event(number).with_body(body), key_set("core.k", number as u32)]);
+        writer.write(log, &batch).unwrap();
+    }
+    writer.head()
+}
+
+fn renumber(records: &mut [Record]) {
+    for (index, record) in records.iter_mut().enumerate() {
+        record.position = Position(index as u64 + 1);
+    }
+}
+
+/// Makes the chain right again from the beginning, and gives the head.
+fn rechain(records: &mut [Record]) -> Head {
+    let mut head = Head::default();
+    for record in records {
+        record.chain = head.chain.over(record);
+        head = Head { position: record.position, chain: record.chain };
+    }
+    head
+}
+
+fn broken_at(outcome: Result<Verified, VerifyError>) -> u64 {
+    match outcome {
+        Err(VerifyError::Chain(ChainError::Broken { at })) => at.0,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_log_that_nobody_touched_verifies() {
+    let fixture = Fixture::new();
+    let verified = fixture.verify(Some(fixture.head)).unwrap();
+    assert_eq!(verified, Verified { head: fixture.head, records: 12, bodies: 6 });
+}
+
+#[test]
+fn an_empty_log_verifies() {
+    let log = MemoryLog::new(LOG);
+    let verified = verify(&*log.reader().unwrap(), None, |_| ()).unwrap();
+    assert_eq!(verified, Verified { head: Head::default(), records: 0, bodies: 0 });
+}
+
+#[test]
+fn an_outside_head_that_lags_behind_is_no_fault() {
+    let fixture = Fixture::new();
+    let older = Head { position: Position(5), chain: fixture.records[4].chain };
+    assert!(fixture.verify(Some(older)).is_ok());
+    assert!(fixture.verify(Some(Head::default())).is_ok());
+}
+
+#[test]
+fn progress_is_told_up_to_the_head() {
+    let mut log = MemoryLog::new(LOG);
+    let mut writer = Writer::of(&log);
+    writer.append(&mut log, 2_500).unwrap();
+    let mut told = Vec::new();
+    verify(&*log.reader().unwrap(), None, |position| told.push(position.0)).unwrap();
+    assert_eq!(told, [1_000, 2_000, 2_500]);
+}
+
+#[test]
+fn an_edit_of_any_part_of_a_record_is_found_where_it_is() {
+    let edits: [(&str, fn(&mut Record)); 12] = [
+        ("epoch", |record| record.epoch = record.epoch.next()),
+        ("batch", |record| record.batch = Id::root(NOON, 99)),
+        ("stream", |record| record.stream = event(99).stream),
+        ("schema", |record| record.schema = 0),
+        ("id", |record| record.id = Id::root(NOON, 99)),
+        ("time", |record| record.time = Timestamp::from_micros(record.time.micros() + 1)),
+        ("actor", |record| record.actor = Actor::Operator),
+        ("parent", |record| record.cause.parent = Some(Id::root(NOON, 99))),
+        ("root", |record| record.cause.root = Id::root(NOON, 99)),
+        ("depth", |record| record.cause.depth += 1),
+        ("trace", |record| record.cause.trace = Some(String::new())),
+        ("body", |record| record.body = None),
+    ];
+    for (part, edit) in edits {
+        let mut log = MemoryLog::new(LOG);
+        fill(&mut log);
+        let records = read_all(&*log.reader().unwrap());
+        let mut head = Head { position: Position(6), chain: records[5].chain };
+        let mut edited = records[6].clone();
+        edit(&mut edited);
+        assert_eq!(verify_link(head, &edited), Err(ChainError::Broken { at: Position(7) }), "{part}");
+        head = verify_link(head, &records[6]).unwrap();
+        assert_eq!(head.position, Position(7));
+    }
+}
+
+#[test]
+fn an_edited_fact_is_found_where_it_is() {
+    let fixture = Fixture::new();
+    let mut records = fixture.records.clone();
+    let Fact::KeySet(fact) = &mut records[7].fact else { panic!("the eighth record sets a key") };
+    fact.version += 100;
+    records[7].fact_json = records[7].fact.to_json().unwrap();
+    fixture.forge(&records);
+    assert_eq!(broken_at(fixture.verify(None)), 8);
+}
+
+#[test]
+fn an_edited_time_is_found_where_it_is() {
+    let fixture = Fixture::new();
+    let mut records = fixture.records.clone();
+    records[4].time = records[4].time.plus_millis(1);
+    fixture.forge(&records);
+    assert_eq!(broken_at(fixture.verify(None)), 5);
+}
+
+#[test]
+fn an_edited_body_is_found_where_it_is() {
+    let fixture = Fixture::new();
+    let mut records = fixture.records.clone();
+    let original = records[2].body.clone().unwrap();
+    let other = compress(Body::json(long_json(2_000)));
+    records[2].body = Some(Body { digest: original.digest, ..other });
+    fixture.forge(&records);
+    assert!(matches!(fixture.verify(None), Err(VerifyError::Chain(ChainError::Body { at: Position(3) }))));
+}
+
+#[test]
+fn a_body_that_cannot_be_decoded_is_found_where_it_is() {
+    let fixture = Fixture::new();
+    let mut records = fixture.records.clone();
+    let body = records[2].body.as_mut().unwrap();
+    body.content = body.content.as_ref().map(|content| content.slice(..content.len() / 2));
+    fixture.forge(&records);
+    assert!(matches!(fixture.verify(None), Err(VerifyError::Body { at: Position(3), .. })));
+}
+
+#[test]
+fn an_erased_body_is_no_fault() {
+    let fixture = Fixture::new();
+    let mut records = fixture.records.clone();
+    records[2].body.as_mut().unwrap().content = None;
+    fixture.forge(&records);
+    assert_eq!(fixture.verify(Some(fixture.head)).unwrap().bodies, 5);
+}
+
+#[test]
+fn an_inserted_record_is_found_where_it_is() {
+    let fixture = Fixture::new();
+    let mut records = fixture.records.clone();
+    let mut inserted = records[3].clone();
+    inserted.stream = event(99).stream;
+    inserted.revision = Revision(1);
+    inserted.id = Id::root(NOON, 99);
+    records.insert(5, inserted);
+    renumber(&mut records);
+    fixture.forge(&records);
+    assert_eq!(broken_at(fixture.verify(None)), 6);
+}
+
+#[test]
+fn a_deleted_record_is_found_where_it_was() {
+    let fixture = Fixture::new();
+    let mut records = fixture.records.clone();
+    records.remove(5);
+    fixture.forge(&records);
+    match fixture.verify(None) {
+        Err(VerifyError::Log(LogError::Unreadable { position, .. })) => assert_eq!(position, Position(6)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_deleted_record_is_found_also_where_the_others_were_moved_up() {
+    let fixture = Fixture::new();
+    let mut records = fixture.records.clone();
+    records.remove(4);
+    renumber(&mut records);
+    fixture.forge(&records);
+    assert_eq!(broken_at(fixture.verify(None)), 5);
+}
+
+#[test]
+fn two_records_that_changed_places_are_found() {
+    let fixture = Fixture::new();
+    let mut records = fixture.records.clone();
+    records.swap(3, 6);
+    renumber(&mut records);
+    fixture.forge(&records);
+    assert_eq!(broken_at(fixture.verify(None)), 4);
+}
+
+#[test]
+fn a_cut_tail_is_found_by_the_head_row() {
+    let fixture = Fixture::new();
+    fixture.forge(&fixture.records[..9]);
+    match fixture.verify(None) {
+        Err(VerifyError::Log(LogError::Unreadable { position, .. })) => assert_eq!(position, Position(10)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_tail_that_was_cut_together_with_the_head_row_is_found_from_outside() {
+    let fixture = Fixture::new();
+    let shorter = Head { position: Position(9), chain: fixture.records[8].chain };
+    replace_records(&fixture.path(), &fixture.records[..9], shorter);
+    assert!(fixture.verify(None).is_ok(), "nothing in the file itself can tell");
+    match fixture.verify(Some(fixture.head)) {
+        Err(VerifyError::Cut { seen, found }) => assert_eq!((seen, found), (fixture.head, Position(9))),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_log_that_was_rewritten_with_a_right_chain_is_found_from_outside() {
+    let fixture = Fixture::new();
+    let mut records = fixture.records.clone();
+    records[4].time = records[4].time.plus_millis(1);
+    let head = rechain(&mut records);
+    replace_records(&fixture.path(), &records, head);
+    assert!(fixture.verify(None).is_ok(), "nothing in the file itself can tell");
+    assert!(matches!(fixture.verify(Some(fixture.head)), Err(VerifyError::Rewritten { at: Position(12) })));
+}
+
+#[test]
+fn a_head_row_with_another_hash_is_found() {
+    let fixture = Fixture::new();
+    let head = Head { chain: Chain::from_bytes([7; 32]), ..fixture.head };
+    replace_records(&fixture.path(), &fixture.records, head);
+    assert!(matches!(fixture.verify(None), Err(VerifyError::Head { .. })));
+}
+
+#[test]
+fn a_stream_with_a_gap_is_found_also_under_a_right_chain() {
+    let fixture = Fixture::new();
+    let mut records = fixture.records.clone();
+    for record in records.iter_mut().skip(6).filter(|record| record.stream == key_set("core.k", 1).stream) {
+        record.revision = record.revision.next();
+    }
+    let head = rechain(&mut records);
+    replace_records(&fixture.path(), &records, head);
+    match fixture.verify(None) {
+        Err(VerifyError::Revision { at, expected, found, .. }) => {
+            assert_eq!((at, expected, found), (Position(8), Revision(4), Revision(5)))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_stream_that_is_not_remembered_is_looked_up() {
+    let fixture = Fixture::new();
+    let reader = SqliteLogReader::open(&fixture.path(), LOG).unwrap();
+    for (record, expected) in [(&fixture.records[3], 1), (&fixture.records[11], 5)] {
+        assert_eq!(predecessor(&reader, record).unwrap(), Revision(expected));
+    }
+    let first_twice = Record { revision: Revision(9), ..fixture.records[3].clone() };
+    assert_eq!(predecessor(&reader, &first_twice).unwrap(), Revision(0));
+}
+
+#[test]
+fn a_cut_or_lengthened_log_is_not_opened() {
+    let fixture = Fixture::new();
+    fixture.forge(&fixture.records[..9]);
+    assert!(SqliteLog::open(&fixture.path(), LOG).is_err() && SqliteLogReader::open(&fixture.path(), LOG).is_err());
+    let shorter = Head { position: Position(9), chain: fixture.records[8].chain };
+    replace_records(&fixture.path(), &fixture.records, shorter);
+    assert!(SqliteLog::open(&fixture.path(), LOG).is_err() && SqliteLogReader::open(&fixture.path(), LOG).is_err());
+    fixture.forge(&fixture.records);
+    assert!(SqliteLog::open(&fixture.path(), LOG).is_ok());
+}
+
+#[test]
+fn an_edit_in_sql_is_found_already_where_it_is_read() {
+    let edits = [
+        "UPDATE records SET actor = 'operator' WHERE place = 5",
+        "UPDATE records SET encoding = 0 WHERE place = 5",
+        "UPDATE records SET bytes = bytes + 1 WHERE place = 5",
+        "UPDATE records SET key = 'k' WHERE place = 5",
+        "UPDATE records SET content = x'00' WHERE place = 5",
+        "UPDATE records SET digest = NULL WHERE place = 5",
+        "UPDATE records SET digest = x'00' WHERE place = 5",
+        "UPDATE records SET fact = x'7B7D' WHERE place = 5",
+        "UPDATE records SET fact = x'FF' WHERE place = 5",
+        "UPDATE records SET kind = 'moon.landed' WHERE place = 5",
+        "UPDATE records SET schema = 9 WHERE place = 5",
+        "UPDATE records SET schema = -1 WHERE place = 5",
+        "UPDATE records SET id = x'00' WHERE place = 5",
+        "UPDATE records SET parent = x'00' WHERE place = 5",
+        "UPDATE records SET root = zeroblob(16) WHERE place = 5",
+        "UPDATE records SET stream = x'' WHERE place = 5",
+        "UPDATE records SET stream = x'63' WHERE place = 5",
+        "UPDATE records SET revision = 7 WHERE place = 5",
+        "UPDATE records SET depth = 1 WHERE place = 5",
+        "UPDATE records SET trace = '' WHERE place = 5",
+        "UPDATE records SET time = time + 1 WHERE place = 5",
+        "UPDATE records SET chain = zeroblob(32) WHERE place = 5",
+        "UPDATE records SET chain = x'' WHERE place = 5",
+        "UPDATE records SET sum = sum + 1 WHERE place = 5",
+        "UPDATE records SET log = 1 WHERE place = 5",
+        "UPDATE batches SET id = zeroblob(16) WHERE place = 5",
+        "UPDATE batches SET epoch = 9 WHERE place = 5",
+        "DELETE FROM batches WHERE place = 5",
+        "DELETE FROM records WHERE place = 5",
+    ];
+    let fixture = Fixture::new();
+    let whole = fs::read(fixture.path()).unwrap();
+    for edit in edits {
+        fs::write(fixture.path(), &whole).unwrap();
+        Connection::open(fixture.path()).unwrap().execute_batch(edit).unwrap();
+        match fixture.verify(None) {
+            Err(VerifyError::Log(LogError::Unreadable { position: Position(5), .. })) => {}
+            other => panic!("{edit}: {other:?}"),
+        }
+    }
+}
+
+/// Opens the file as a node would, and gives what it holds: all of it, or an error that says what is wrong.
+fn whole_or_error(fixture: &Fixture) -> Result<Vec<Record>, String> {
+    let mut log = SqliteLog::open(&fixture.path(), LOG).map_err(|error| error.to_string())?;
+    let reader = log.reader().map_err(|error| error.to_string())?;
+    verify(&*reader, Some(fixture.head), |_| ()).map_err(|error| error.to_string())?;
+    let records = reader.read(Position(0), crate::conformance::records::EVERYTHING).map_err(|error| error.to_string())?;
+    // What is damaged and not yet read must not bring a panic either.
+    let batch = Writer::of(&log).batch([event(99)]);
+    let _ = log.append(&batch, fixture.head.position, log.epoch());
+    Ok(records)
+}
+
+fn assert_identical_or_refused(fixture: &Fixture, damage: &str) -> bool {
+    match whole_or_error(fixture) {
+        Ok(records) => {
+            assert_eq!(records, fixture.records, "{damage}");
+            false
+        }
+        Err(why) => {
+            assert!(!why.is_empty(), "{damage}");
+            true
+        }
+    }
+}
+
+/// Writes the files of a stopped log, and no others.
+fn put_back(fixture: &Fixture, main: &[u8], wal: Option<&[u8]>) {
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(fixture.folder.path().join(format!("log.sqlite{suffix}")));
+    }
+    fs::write(fixture.path(), main).unwrap();
+    if let Some(wal) = wal {
+        fs::write(fixture.folder.path().join("log.sqlite-wal"), wal).unwrap();
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_leaves_the_same_data_or_an_error() {
+    let fixture = Fixture::new();
+    let whole = fs::read(fixture.path()).unwrap();
+    let mut refused = 0;
+    // Every byte is as likely as any other; a prime step meets every kind of place.
+    for (turn, at) in (0..whole.len()).step_by(311).enumerate() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (turn % 8);
+        put_back(&fixture, &damaged, None);
+        refused += u32::from(assert_identical_or_refused(&fixture, &format!("byte {at}")));
+    }
+    assert!(refused > 30, "only {refused} flips were found");
+}
+
+#[test]
+fn a_zeroed_page_leaves_the_same_data_or_an_error() {
+    let fixture = Fixture::new();
+    let whole = fs::read(fixture.path()).unwrap();
+    for at in (0..whole.len()).step_by(4096) {
+        let mut damaged = whole.clone();
+        damaged[at..at + 4096].fill(0);
+        put_back(&fixture, &damaged, None);
+        assert_identical_or_refused(&fixture, &format!("zeros from {at}"));
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_leaves_the_same_data_or_an_error() {
+    let fixture = Fixture::new();
+    let whole = fs::read(fixture.path()).unwrap();
+    for length in (1..whole.len()).step_by(4099) {
+        put_back(&fixture, &whole[..length], None);
+        assert_identical_or_refused(&fixture, &format!("{length} bytes"));
+    }
+}
+
+/// A log that was killed: its newest batches stand in the write-ahead log only.
+fn killed() -> (Fixture, Vec<u8>, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.sqlite");
+    let mut log = SqliteLog::open(&path, LOG).unwrap();
+    let head = fill(&mut log);
+    let records = read_all(&*log.reader().unwrap());
+    let (main, wal) = (fs::read(&path).unwrap(), fs::read(folder.path().join("log.sqlite-wal")).unwrap());
+    drop(log);
+    (Fixture { folder, records, head }, main, wal)
+}
+
+#[test]
+fn a_killed_log_has_everything_when_it_is_opened_again() {
+    let (fixture, main, wal) = killed();
+    put_back(&fixture, &main, Some(&wal));
+    assert_eq!(whole_or_error(&fixture).unwrap(), fixture.records);
+}
+
+#[test]
+fn opening_a_killed_log_writes_its_tail_back_before_anything_else() {
+    let (fixture, main, wal) = killed();
+    put_back(&fixture, &main, Some(&wal));
+    let log = SqliteLog::open(&fixture.path(), LOG).unwrap();
+    // Beside the transaction that took the epoch, nothing is left in the write-ahead log.
+    let left = fs::metadata(fixture.folder.path().join("log.sqlite-wal")).unwrap().len();
+    assert!(left < wal.len() as u64 / 2, "{left} bytes are left");
+    assert_eq!(log.head().unwrap(), fixture.head);
+}
+
+#[test]
+fn a_flipped_bit_in_the_write_ahead_log_leaves_the_same_data_or_an_error() {
+    let (fixture, main, wal) = killed();
+    let mut refused = 0;
+    for (turn, at) in (0..wal.len()).step_by(997).enumerate() {
+        let mut damaged = wal.clone();
+        damaged[at] ^= 1 << (turn % 8);
+        put_back(&fixture, &main, Some(&damaged));
+        refused += u32::from(assert_identical_or_refused(&fixture, &format!("byte {at} of the write-ahead log")));
+    }
+    assert!(refused > 30, "only {refused} flips were found");
+}
+
+#[test]
+fn a_write_ahead_log_cut_anywhere_leaves_the_same_data_or_an_error() {
+    let (fixture, main, wal) = killed();
+    for length in (0..wal.len()).step_by(8191) {
+        put_back(&fixture, &main, Some(&wal[..length]));
+        assert!(assert_identical_or_refused(&fixture, &format!("{length} bytes of the write-ahead log")), "{length} bytes are not all");
+    }
+}
