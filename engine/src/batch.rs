@@ -233,6 +233,11 @@ impl Sequencing {
             self.append_own(&record, ReactionParked { of: record.position, next, error }.into(), at, &mut turn);
         }
         for (record, next) in std::mem::take(&mut turn.pending) {
+            match self.reaction(&record, next, at, judgements, beside) {
+                // Most often what is left is the start of an execution, and no worker is free: nothing is owed for that.
+                Ok(Reaction::Drafts { drafts, then: Then::Nothing }) if drafts.is_empty() => continue,
+                Ok(Reaction::Drafts { .. } | Reaction::Needs(_) | Reaction::Impossible(_)) | Err(_) => {}
+            }
             self.append_own(&record, ReactionDeferred { of: record.position, next }.into(), at, &mut turn);
         }
     }

@@ -1,0 +1,58 @@
+//! How much work is let in from outside.
+
+use ensue_engine::command::{Refusal, Settings};
+use ensue_engine::executions::facts::FailureKind;
+use serde_json::json;
+
+use crate::support::site::received;
+use crate::support::{Pieces, Site, cancel};
+
+const OPEN_MAX: u64 = 2;
+
+/// A site with as much open work as it may have: one execution runs, one waits.
+fn full() -> (Site, [ensue_engine::ids::ExecutionId; 2]) {
+    let pieces = Pieces::default().trigger("demo.ping").action("demo.say").rule("demo.on_ping", "demo.ping", "", "demo.say");
+    let mut site = Site::with(&pieces);
+    site.set(Settings { workers: 1, open_work_max: OPEN_MAX, ..Settings::default() });
+    let open = [site.run("demo.say"), site.run("demo.say")];
+    (site, open)
+}
+
+fn too_much() -> Refusal {
+    Refusal::TooMuchOpen { open: OPEN_MAX, max: OPEN_MAX }
+}
+
+#[test]
+fn no_more_is_taken_in_than_may_be_open() {
+    let (mut site, _) = full();
+    site.ask("demo.say").then_refused(&too_much());
+    let event = site.event("demo.ping", &json!({}));
+    site.when(received(vec![event])).then_refused(&too_much());
+}
+
+#[test]
+fn there_is_room_again_once_work_has_ended() {
+    let (mut site, [running, _]) = full();
+    site.succeed(running);
+    site.ask("demo.say").then(&["execution.requested"]);
+}
+
+#[test]
+fn reports_are_never_refused_for_what_is_open_nor_what_follows_from_them() {
+    let (mut site, [running, _]) = full();
+    site.emit(running, "demo.ping", &json!({})).then(&[
+        "attempt.succeeded",
+        "event.received",
+        "execution.succeeded",
+        "attempt.started",
+        "enforcement.made",
+        "execution.requested",
+    ]);
+}
+
+#[test]
+fn cancelling_and_failing_are_never_refused_for_what_is_open() {
+    let (mut site, [running, waits]) = full();
+    site.when(cancel(waits)).then(&["execution.cancel_requested", "execution.cancelled"]);
+    site.fail(running, FailureKind::Network).then(&["attempt.failed", "execution.failed"]);
+}

@@ -1,0 +1,86 @@
+//! Packs come and go: the catalog's revisions and its history.
+
+use ensue_engine::command::{Answer, Ask, Command, PackChange, Refusal};
+use ensue_engine::record::{Body, CatalogRevision, Digest};
+use ensue_engine::spec::Spec;
+
+use crate::support::{ana, asked_by};
+
+fn install(name: &str, version: &str) -> PackChange {
+    PackChange::Install {
+        name: name.parse().unwrap(),
+        version: version.to_owned(),
+        digest: Digest::of(format!("{name} {version}").as_bytes()),
+        manifest: Body::json(&b"{}"[..]),
+    }
+}
+
+fn remove(name: &str) -> PackChange {
+    PackChange::Remove { name: name.parse().unwrap() }
+}
+
+fn change(base: u64, changes: Vec<PackChange>) -> Command {
+    asked_by(ana(), Ask::ChangePacks { base: CatalogRevision(base), changes })
+}
+
+fn versions_at(spec: &Spec, revision: u64) -> Vec<String> {
+    let packs = spec.engine().packs().at(CatalogRevision(revision));
+    packs.into_iter().map(|(name, pack)| format!("{name} {}", pack.version)).collect()
+}
+
+#[test]
+fn changes_together_are_one_revision() {
+    let mut spec = Spec::default();
+    let outcome = spec.when(change(0, vec![install("a", "1"), install("b", "1")])).then(&["pack.installed", "pack.installed"]);
+    assert_eq!(outcome.answer(), Answer::Catalog(CatalogRevision(1)));
+    assert_eq!(versions_at(&spec, 1), ["a 1", "b 1"]);
+}
+
+#[test]
+fn a_change_made_for_an_older_revision_is_refused() {
+    let mut spec = Spec::default().given([change(0, vec![install("a", "1")])]);
+    for base in [0, 2] {
+        let refusal = Refusal::CatalogMoved { now: CatalogRevision(1), base: CatalogRevision(base) };
+        spec.when(change(base, vec![install("a", "2")])).then_refused(&refusal);
+    }
+}
+
+#[test]
+fn every_earlier_revision_can_be_looked_up_also_after_a_restart() {
+    let mut spec = Spec::default().given([
+        change(0, vec![install("a", "1"), install("b", "1")]),
+        change(1, vec![install("a", "2")]),
+        change(2, vec![remove("b")]),
+        change(3, vec![install("b", "2"), remove("a")]),
+    ]);
+    spec.restart();
+    let history: Vec<Vec<String>> = (0..=5).map(|revision| versions_at(&spec, revision)).collect();
+    assert_eq!(history[0], Vec::<String>::new());
+    assert_eq!(history[1], ["a 1", "b 1"]);
+    assert_eq!(history[2], ["a 2", "b 1"]);
+    assert_eq!(history[3], ["a 2"]);
+    assert_eq!(history[4], ["b 2"]);
+    assert_eq!(history[5], history[4]);
+    assert_eq!(spec.engine().catalog_revision(), CatalogRevision(4));
+    assert!(spec.engine().packs().get(&"a".parse().unwrap()).is_none());
+    assert_eq!(spec.engine().packs().get(&"b".parse().unwrap()).map(|pack| pack.version.as_str()), Some("2"));
+}
+
+#[test]
+fn a_pack_that_is_not_installed_cannot_be_removed_and_nothing_else_of_the_change_counts() {
+    let mut spec = Spec::default();
+    spec.when(change(0, vec![install("a", "1"), remove("b")])).then_refused(&Refusal::NoPack("b".parse().unwrap()));
+    assert_eq!(spec.engine().catalog_revision(), CatalogRevision(0));
+}
+
+#[test]
+fn no_changes_make_no_revision() {
+    let outcome = Spec::default().when(change(0, Vec::new())).then(&[]);
+    assert_eq!(outcome.answer(), Answer::Catalog(CatalogRevision(0)));
+}
+
+#[test]
+fn a_pack_whose_name_begins_another_s_is_another() {
+    let spec = Spec::default().given([change(0, vec![install("a", "1"), install("ab", "1")]), change(1, vec![remove("a")])]);
+    assert_eq!(versions_at(&spec, 2), ["ab 1"]);
+}

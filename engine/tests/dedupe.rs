@@ -1,0 +1,127 @@
+//! One event under one key: within 24 hours, within a batch, within a command.
+
+use ensue_engine::command::{Answer, Conflict, DEDUPE_MILLIS, Novelty, ReceivedEvent, Refusal};
+use ensue_engine::record::Position;
+use serde_json::json;
+
+use crate::support::site::{received, report_emitting, told_of_one};
+use crate::support::{Pieces, Site};
+
+fn site() -> Site {
+    Site::with(&Pieces::default().trigger("demo.ping").action("demo.say").rule("demo.one", "demo.ping", "", "demo.say"))
+}
+
+fn send(site: &mut Site, key: &str, n: u32, conflict: Conflict) -> ReceivedEvent {
+    let event = site.keyed("demo.ping", &json!({ "n": n }), key, conflict);
+    told_of_one(&site.when(received(vec![event])))
+}
+
+#[test]
+fn a_key_is_accepted_once_and_a_repeat_is_told_the_first_s_id_and_position() {
+    let mut site = site();
+    let first = send(&mut site, "a", 1, Conflict::IsRefused);
+    let records = site.records().len();
+    let again = send(&mut site, "a", 1, Conflict::IsRefused);
+    assert_eq!(again, ReceivedEvent { novelty: Novelty::Repeat, ..first.clone() });
+    assert_eq!(site.records().len(), records);
+    assert_ne!(send(&mut site, "b", 1, Conflict::IsRefused).id, first.id);
+}
+
+#[test]
+fn a_key_is_accepted_once_across_a_restart() {
+    let mut site = site();
+    let first = send(&mut site, "a", 1, Conflict::IsRefused);
+    site.restart();
+    assert_eq!(send(&mut site, "a", 1, Conflict::IsRefused), ReceivedEvent { novelty: Novelty::Repeat, ..first });
+}
+
+#[test]
+fn a_key_is_accepted_again_after_24_hours_on_a_log_where_nothing_else_happened() {
+    let mut site = site();
+    let first = send(&mut site, "a", 1, Conflict::IsRefused);
+    site.later(DEDUPE_MILLIS - 1);
+    assert_eq!(send(&mut site, "a", 1, Conflict::IsRefused).novelty, Novelty::Repeat);
+    site.later(1);
+    let second = send(&mut site, "a", 1, Conflict::IsRefused);
+    assert_eq!(second.novelty, Novelty::New);
+    assert_ne!(second.id, first.id);
+    assert_eq!(send(&mut site, "a", 1, Conflict::IsRefused), ReceivedEvent { novelty: Novelty::Repeat, ..second });
+}
+
+#[test]
+fn another_event_under_the_key_is_refused_where_bytes_count() {
+    let mut site = site();
+    let first = send(&mut site, "a", 1, Conflict::IsRefused);
+    let other = site.keyed("demo.ping", &json!({ "n": 2 }), "a", Conflict::IsRefused);
+    site.when(received(vec![other])).then_refused(&Refusal::KeyReused { position: first.position });
+}
+
+#[test]
+fn another_event_under_the_key_is_a_repeat_where_the_sender_s_id_counts() {
+    let mut site = site();
+    let first = send(&mut site, "a", 1, Conflict::IsRepeat);
+    assert_eq!(send(&mut site, "a", 2, Conflict::IsRepeat), ReceivedEvent { novelty: Novelty::Repeat, ..first });
+}
+
+#[test]
+fn a_key_is_accepted_once_in_one_batch() {
+    let mut site = site();
+    let events = [1, 1].map(|n| site.keyed("demo.ping", &json!({ "n": n }), "a", Conflict::IsRefused));
+    let told = events.map(|event| site.offer(&received(vec![event])));
+    let [Ok(Answer::Events(first)), Ok(Answer::Events(second))] = told else { panic!("both are taken: {told:?}") };
+    assert_eq!(second[0], ReceivedEvent { novelty: Novelty::Repeat, ..first[0].clone() });
+    let outcome = site.commit();
+    assert_eq!(outcome.kinds().iter().filter(|kind| **kind == "event.received").count(), 1);
+}
+
+#[test]
+fn a_key_of_a_batch_that_was_undone_is_free() {
+    let mut site = site();
+    let event = site.keyed("demo.ping", &json!({}), "a", Conflict::IsRefused);
+    site.offer(&received(vec![event.clone()])).unwrap();
+    site.undo();
+    assert_eq!(told_of_one(&site.when(received(vec![event]))).novelty, Novelty::New);
+}
+
+#[test]
+fn two_events_of_one_command_under_one_key_are_one() {
+    let mut site = site();
+    let first = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
+    let between = site.event("demo.ping", &json!({ "n": 3 }));
+    let second = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
+    let outcome = site.when(received(vec![first.clone(), between.clone(), second]));
+    let Answer::Events(told) = outcome.answer() else { panic!("events were sent in") };
+    let told: Vec<_> = told.iter().map(|event| (event.id, event.position.0, event.novelty)).collect();
+    let at = outcome.records()[0].position.0;
+    assert_eq!(told, [(first.id, at, Novelty::New), (between.id, at + 1, Novelty::New), (first.id, at, Novelty::Repeat)]);
+}
+
+#[test]
+fn two_different_events_of_one_command_under_one_key_are_refused_or_one() {
+    let mut site = site();
+    for conflict in [Conflict::IsRefused, Conflict::IsRepeat] {
+        let events = [1, 2].map(|n| site.keyed("demo.ping", &json!({ "n": n }), "a", conflict));
+        let outcome = site.when(received(events.to_vec()));
+        match conflict {
+            Conflict::IsRefused => drop(outcome.then_refused(&Refusal::KeyReused { position: Position(0) })),
+            Conflict::IsRepeat => {
+                let Answer::Events(told) = outcome.answer() else { panic!("events were sent in") };
+                assert_eq!((told[1].id, told[1].novelty), (told[0].id, Novelty::Repeat));
+            }
+        }
+    }
+    let said = Refusal::KeyReused { position: Position(0) }.to_string();
+    assert_eq!(said, "the dedupe key was used in the same request for another event; a key belongs to one event");
+}
+
+#[test]
+fn an_emitted_event_whose_key_was_seen_is_not_taken_in_again() {
+    let mut site = site();
+    let execution = site.run("demo.say");
+    let attempt = site.attempt(execution);
+    let keyed = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
+    let emitted =
+        ensue_engine::command::ObservedEvent { dedupe: keyed.dedupe.clone(), ..site.emitted(attempt.id, "demo.ping", &json!({ "n": 1 })) };
+    site.when(received(vec![keyed]));
+    site.when(report_emitting(execution, attempt, vec![emitted])).then(&["attempt.succeeded", "execution.succeeded"]);
+}

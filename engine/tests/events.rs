@@ -1,0 +1,235 @@
+//! Events and what rules make of them: exactly one decision per rule and matching event.
+
+use ensue_engine::catalog::{Extra, Mode, OnLost, Schema, Type};
+use ensue_engine::command::{Answer, Novelty, Refusal};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
+use ensue_engine::rules::facts::{EnforcementMade, Outcome as Enforced};
+use ensue_engine::spec::Outcome;
+use serde_json::json;
+
+use crate::support::definitions::template;
+use crate::support::site::{received, told_of_one};
+use crate::support::{Pieces, Site, fields, rule_id};
+
+fn pieces() -> Pieces {
+    Pieces::default()
+        .trigger("demo.ping")
+        .trigger("demo.pong")
+        .action("demo.say")
+        .rule("demo.large", "demo.ping", "event.payload.n > 10", "demo.say")
+        .rule("demo.one", "demo.ping", "event.payload.n == 1", "demo.say")
+        .rule("demo.other", "demo.pong", "", "demo.say")
+}
+
+fn enforcements(outcome: &Outcome) -> Vec<&EnforcementMade> {
+    let made = |fact| match fact {
+        &Fact::EnforcementMade(ref made) => Some(made),
+        _ => None,
+    };
+    outcome.facts().filter_map(made).collect()
+}
+
+#[test]
+fn an_event_that_no_rule_matches_is_one_record() {
+    let mut site = Site::with(&pieces());
+    let outcome = site.receive("demo.ping", &json!({ "n": 2 })).then(&["event.received"]);
+    let told = told_of_one(&outcome);
+    assert_eq!((told.position, told.novelty), (outcome.records()[0].position, Novelty::New));
+}
+
+#[test]
+fn each_rule_that_matches_decides_once_and_its_action_starts() {
+    let mut site = Site::with(&pieces().rule("demo.always", "demo.ping", "", "demo.say"));
+    let each = ["enforcement.made", "execution.requested", "attempt.started"];
+    let kinds = [&["event.received"][..], &each, &each].concat();
+    let outcome = site.receive("demo.ping", &json!({ "n": 1 })).then(&kinds);
+    let rules: Vec<&str> = enforcements(&outcome).iter().map(|made| made.rule.as_str()).collect();
+    assert_eq!(rules, ["demo.always", "demo.one"]);
+}
+
+#[test]
+fn what_follows_from_an_event_has_derived_ids_and_stands_in_its_chain() {
+    let mut site = Site::with(&pieces());
+    let outcome = site.receive("demo.ping", &json!({ "n": 1 }));
+    let [event, enforcement, execution, attempt] = outcome.records() else { panic!("{:?}", outcome.kinds()) };
+    let log = site.engine().log();
+    assert_eq!(enforcement.id, Id::derived(log, event.id, Role::Enforcement(rule_id("demo.one"))));
+    assert_eq!(execution.id, Id::derived(log, enforcement.id, Role::Execution));
+    assert_eq!(attempt.id, Id::derived(log, execution.id, Role::Attempt(1)));
+    let parents = [event, enforcement, execution, attempt].map(|record| record.cause.parent);
+    assert_eq!(parents, [None, Some(event.id), Some(enforcement.id), Some(execution.id)]);
+    assert!(outcome.records().iter().all(|record| record.cause.root == event.id && record.cause.depth == 0));
+}
+
+#[test]
+fn a_decision_says_what_was_asked_for() {
+    let mut site = Site::with(&pieces());
+    let outcome = site.receive("demo.ping", &json!({ "n": 1 }));
+    let [event, enforcement, execution, _] = outcome.records() else { panic!("{:?}", outcome.kinds()) };
+    let made = EnforcementMade {
+        rule: "demo.one".parse().unwrap(),
+        rule_id: rule_id("demo.one"),
+        catalog: site.engine().catalog_revision(),
+        event: EventId(event.id),
+        outcome: Enforced::Executed { execution: ExecutionId(execution.id) },
+    };
+    assert_eq!(enforcement.fact, Fact::EnforcementMade(made));
+    let Fact::ExecutionRequested(asked) = &execution.fact else { panic!("an execution is asked for") };
+    assert_eq!((asked.event, asked.enforcement), (Some(EventId(event.id)), Some(EnforcementId(enforcement.id))));
+    let params = execution.body.as_ref().and_then(|body| body.content.clone()).unwrap();
+    assert_eq!(params, format!(r#"{{"of":"{}"}}"#, event.id));
+}
+
+#[test]
+fn a_rule_that_only_watches_decides_and_runs_nothing() {
+    let pieces = pieces().rule_with("demo.one", "demo.ping", "event.payload.n == 1", "demo.say", |rule| rule.mode = Mode::Shadow);
+    let outcome = Site::with(&pieces).receive("demo.ping", &json!({ "n": 1 })).then(&["event.received", "enforcement.made"]);
+    assert_eq!(enforcements(&outcome)[0].outcome, Enforced::Shadowed);
+}
+
+#[test]
+fn a_rule_whose_parameters_do_not_fit_is_rejected_with_the_misfit() {
+    let pieces = Pieces::default()
+        .trigger("demo.ping")
+        .action_with("demo.say", |action| action.parameters = fields([("count", Type::Integer)]))
+        .rule_with("demo.one", "demo.ping", "", "demo.say", |rule| rule.with = template(&json!({ "count": "${{ event.payload.n }}" })));
+    let mut site = Site::with(&pieces);
+    let outcome = site.receive("demo.ping", &json!({ "n": "two" })).then(&["event.received", "enforcement.made"]);
+    let Enforced::Rejected { error } = &enforcements(&outcome)[0].outcome else { panic!("it is rejected") };
+    assert_eq!(error, "the parameters do not fit `demo.say`: /count: should be integer, is a string");
+    site.receive("demo.ping", &json!({ "n": 2 })).then(&["event.received", "enforcement.made", "execution.requested", "attempt.started"]);
+}
+
+#[test]
+fn a_rule_whose_parameters_cannot_be_rendered_is_rejected() {
+    let pieces =
+        pieces().rule_with("demo.one", "demo.ping", "", "demo.say", |rule| rule.with = template(&json!({ "a": "${{ event.payload.b }}" })));
+    let outcome = Site::with(&pieces).receive("demo.ping", &json!({ "n": 0 })).then(&["event.received", "enforcement.made"]);
+    assert!(matches!(enforcements(&outcome)[0].outcome, Enforced::Rejected { .. }));
+}
+
+#[test]
+fn a_rule_s_priority_goes_over_its_action_s_and_the_rest_is_the_action_s() {
+    let pieces = Pieces::default()
+        .trigger("demo.ping")
+        .action_with("demo.say", |action| {
+            action.priority = 5;
+            action.on_lost = OnLost::Fail;
+        })
+        .rule("demo.calm", "demo.ping", "", "demo.say")
+        .rule_with("demo.urgent", "demo.ping", "", "demo.say", |rule| rule.priority = Some(9));
+    let outcome = Site::with(&pieces).receive("demo.ping", &json!({}));
+    let asked = outcome.facts().filter_map(|fact| match fact {
+        Fact::ExecutionRequested(asked) => Some((asked.priority, asked.on_lost)),
+        _ => None,
+    });
+    assert_eq!(asked.collect::<Vec<_>>(), [(5, OnLost::Fail), (9, OnLost::Fail)]);
+}
+
+#[test]
+fn a_rule_that_lists_a_trigger_twice_decides_once() {
+    let twice = |rule: &mut ensue_engine::catalog::Rule| rule.triggers = vec!["demo.ping".parse().unwrap(), "demo.ping".parse().unwrap()];
+    let pieces = Pieces::default().trigger("demo.ping").action("demo.say").rule_with("demo.one", "demo.ping", "", "demo.say", twice);
+    let outcome = Site::with(&pieces).receive("demo.ping", &json!({}));
+    assert_eq!(enforcements(&outcome).len(), 1);
+}
+
+#[test]
+fn events_of_one_command_are_taken_in_all_or_none() {
+    let pieces = pieces().trigger_taking("demo.strict", fields([("n", Type::Integer)]));
+    let mut site = Site::with(&pieces);
+    let fits = site.event("demo.strict", &json!({ "n": 1 }));
+    let misfits = site.event("demo.strict", &json!({}));
+    // The edges check against the catalog they see; only one that has moved on is checked again here.
+    site.install_unseen(&pieces);
+    let refusal =
+        Refusal::PayloadMisfit { trigger: "demo.strict".parse().unwrap(), misfits: "/n: is missing; it is a required integer".into() };
+    site.when(received(vec![fits.clone(), misfits])).then_refused(&refusal);
+    let also_fits = site.event("demo.strict", &json!({ "n": 2 }));
+    site.when(received(vec![fits, also_fits])).then(&["event.received", "event.received"]);
+}
+
+#[test]
+fn events_of_one_command_are_told_of_in_their_order_with_their_positions() {
+    let mut site = Site::with(&pieces());
+    let events: Vec<_> = [1, 2, 1].iter().map(|n| site.event("demo.ping", &json!({ "n": n }))).collect();
+    let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+    let outcome = site.when(received(events));
+    let Answer::Events(told) = outcome.answer() else { panic!("events were sent in") };
+    assert_eq!(told.iter().map(|event| event.id).collect::<Vec<_>>(), ids);
+    for event in told {
+        let record = &site.records()[usize::try_from(event.position.0).unwrap() - 1];
+        assert_eq!(record.id, event.id.0);
+    }
+}
+
+#[test]
+fn an_event_judged_by_an_older_catalog_is_judged_by_the_newest() {
+    let mut site = Site::with(&pieces());
+    let event = site.event("demo.ping", &json!({ "n": 1 }));
+    let changed = pieces().rule("demo.one", "demo.ping", "event.payload.n == 2", "demo.say").rule(
+        "demo.small",
+        "demo.ping",
+        "event.payload.n < 10",
+        "demo.say",
+    );
+    site.install_unseen(&changed);
+    let outcome = site.when(received(vec![event]));
+    let rules: Vec<&str> = enforcements(&outcome).iter().map(|made| made.rule.as_str()).collect();
+    assert_eq!(rules, ["demo.small"]);
+    let Some(Fact::EventReceived(event)) = outcome.facts().next() else { panic!("the event comes first") };
+    assert_eq!((event.matched, event.catalog), (1, site.engine().catalog_revision()));
+}
+
+#[test]
+fn an_event_whose_trigger_is_gone_is_refused() {
+    let mut site = Site::with(&pieces());
+    let event = site.event("demo.pong", &json!({}));
+    site.install_unseen(&pieces().without_trigger("demo.pong"));
+    site.when(received(vec![event])).then_refused(&Refusal::NoTrigger("demo.pong".parse().unwrap()));
+}
+
+#[test]
+fn an_event_that_no_longer_fits_its_trigger_is_refused() {
+    let mut site = Site::with(&pieces());
+    let event = site.event("demo.pong", &json!({ "n": 1 }));
+    let strict = fields([("name", Type::String { pattern: None })]);
+    site.install_unseen(&pieces().trigger_taking("demo.pong", strict));
+    let misfits = "/name: is missing; it is a required string".to_owned();
+    site.when(received(vec![event])).then_refused(&Refusal::PayloadMisfit { trigger: "demo.pong".parse().unwrap(), misfits });
+}
+
+#[test]
+fn a_payload_may_have_more_than_its_trigger_declares_and_parameters_may_not() {
+    let schema = fields([("n", Type::Integer)]);
+    let document = ensue_expression::Document::from_value(&json!({ "n": 1, "m": 2 }));
+    assert!(schema.misfits(document.root(), Extra::Allowed).is_empty());
+    assert_eq!(schema.misfits(document.root(), Extra::Refused)[0].to_string(), "/m: is unknown; known are n");
+    assert!(Schema::Any.misfits(document.root(), Extra::Refused).is_empty());
+}
+
+#[test]
+fn an_emitted_event_stands_one_deeper_in_the_chain_of_what_emitted_it() {
+    let mut site = Site::with(&pieces());
+    let root = site.receive("demo.ping", &json!({ "n": 1 })).records()[0].clone();
+    let (execution, _) = site.engine().executions().iter().next().map(|(id, open)| (*id, open.clone())).unwrap();
+    let attempt = site.attempt(execution).id;
+    let outcome = site.emit(execution, "demo.pong", &json!({}));
+    let event = outcome.records().iter().find(|record| record.kind() == "event.received").unwrap();
+    assert_eq!((event.cause.parent, event.cause.root, event.cause.depth), (Some(attempt.0), root.id, 1));
+    assert_eq!(event.id, Id::derived(site.engine().log(), attempt.0, Role::Emit(0)));
+}
+
+#[test]
+fn a_report_whose_event_cannot_be_taken_in_is_refused_whole() {
+    let mut site = Site::with(&pieces());
+    let execution = site.run("demo.say");
+    let before = site.phase(execution);
+    let attempt = site.attempt(execution);
+    let event = site.emitted(attempt.id, "demo.pong", &json!({}));
+    site.install_unseen(&pieces().without_trigger("demo.pong"));
+    let refusal = Refusal::NoTrigger("demo.pong".parse().unwrap());
+    site.when(crate::support::site::report_emitting(execution, attempt, vec![event])).then_refused(&refusal);
+    assert_eq!(site.phase(execution), before);
+}

@@ -1,0 +1,68 @@
+//! Chains of events that lead to each other: they end.
+
+use ensue_engine::catalog::Mode;
+use ensue_engine::fact::Fact;
+use ensue_engine::rules::react::DEPTH_MAX;
+use ensue_engine::spec::Outcome;
+use serde_json::json;
+
+use crate::modes::set_mode;
+use crate::support::{Pieces, Site};
+
+const GOES_ON: &[&str] =
+    &["attempt.succeeded", "event.received", "execution.succeeded", "enforcement.made", "execution.requested", "attempt.started"];
+const STOPS: &[&str] = &["attempt.succeeded", "event.received", "execution.succeeded", "loop.stopped"];
+
+fn site() -> Site {
+    Site::with(&Pieces::default().trigger("demo.ping").action("demo.emit").rule("demo.again", "demo.ping", "", "demo.emit"))
+}
+
+/// Has the one execution that runs emit the next event.
+fn emit(site: &mut Site) -> Outcome {
+    let execution = site.engine().executions().iter().next().map(|(id, _)| *id).expect("one runs");
+    site.emit(execution, "demo.ping", &json!({}))
+}
+
+fn go_round(site: &mut Site) {
+    site.receive("demo.ping", &json!({}));
+    for _ in 0..DEPTH_MAX {
+        emit(site).then(GOES_ON);
+    }
+}
+
+#[test]
+fn a_rule_that_goes_round_in_circles_is_stopped_and_suspended() {
+    let mut site = site();
+    go_round(&mut site);
+    let outcome = emit(&mut site).then(STOPS);
+    let Some(Fact::LoopStopped(stopped)) = outcome.facts().last() else { panic!("the loop is stopped") };
+    assert_eq!((stopped.rule.as_str(), stopped.depth), ("demo.again", DEPTH_MAX + 1));
+    assert_eq!(site.engine().executions().iter().count(), 0);
+    site.receive("demo.ping", &json!({})).then(&["event.received"]);
+    site.restart();
+    site.receive("demo.ping", &json!({})).then(&["event.received"]);
+}
+
+#[test]
+fn a_person_lifts_the_suspension_by_enabling_the_rule() {
+    let mut site = site();
+    go_round(&mut site);
+    emit(&mut site).then(STOPS);
+    site.when(set_mode("demo.again", Mode::Enabled));
+    site.receive("demo.ping", &json!({})).then(&["event.received", "enforcement.made", "execution.requested", "attempt.started"]);
+}
+
+#[test]
+fn a_rule_that_stands_beside_the_loop_is_suspended_only_if_it_matches_as_deep() {
+    let pieces = Pieces::default()
+        .trigger("demo.ping")
+        .action("demo.emit")
+        .action("demo.say")
+        .rule("demo.again", "demo.ping", "", "demo.emit")
+        .rule("demo.bystander", "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.say");
+    let mut site = Site::with(&pieces);
+    go_round(&mut site);
+    emit(&mut site).then(STOPS);
+    let outcome = site.receive("demo.ping", &json!({ "n": 1 }));
+    outcome.then(&["event.received", "enforcement.made", "execution.requested", "attempt.started"]);
+}

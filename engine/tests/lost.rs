@@ -1,0 +1,234 @@
+//! Attempts whose worker is gone: what is tried again, what a person is asked, and what late reports still mean.
+
+use ensue_engine::catalog::OnLost;
+use ensue_engine::command::{Answer, Refusal, ReportOutcome};
+use ensue_engine::effect::Effect;
+use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
+use ensue_engine::executions::react::ATTEMPTS_MAX;
+use ensue_engine::executions::state::Phase;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::ExecutionId;
+
+use crate::support::site::{failed, report};
+use crate::support::{Pieces, Site, cancel, lose, settle, workers};
+
+fn site() -> Site {
+    let pieces = Pieces::default()
+        .action("demo.ask")
+        .action_with("demo.fail", |action| action.on_lost = OnLost::Fail)
+        .action_with("demo.retry", |action| action.on_lost = OnLost::Retry)
+        .action_with("demo.idempotent", |action| action.idempotent = true);
+    let mut site = Site::with(&pieces);
+    site.set(workers(1));
+    site
+}
+
+/// A site with an execution of `demo.ask` that became indeterminate.
+fn indeterminate() -> (Site, ExecutionId) {
+    let mut site = site();
+    let execution = site.run("demo.ask");
+    site.lose(execution, Evidence::MayHaveBegun).then(&["attempt.lost", "execution.became_indeterminate"]);
+    (site, execution)
+}
+
+#[test]
+fn what_never_began_is_tried_again_with_the_next_number_and_a_larger_token() {
+    for action in ["demo.ask", "demo.fail", "demo.retry", "demo.idempotent"] {
+        let mut site = site();
+        let execution = site.run(action);
+        let first = site.attempt(execution);
+        let outcome = site.lose(execution, Evidence::NotBegun).then(&["attempt.lost", "attempt.started"]);
+        let second = site.attempt(execution);
+        assert_eq!((second.number, second.token), (2, 2), "{action}");
+        let [Effect::Release { attempt, .. }, Effect::Dispatch(dispatch)] = outcome.effects() else { panic!("{:?}", outcome.effects()) };
+        assert_eq!((*attempt, dispatch.attempt), (first.id, second.id));
+    }
+}
+
+#[test]
+fn what_may_have_begun_is_tried_again_only_where_the_action_allows_it() {
+    for (action, kinds) in [
+        ("demo.ask", ["attempt.lost", "execution.became_indeterminate"]),
+        ("demo.fail", ["attempt.lost", "execution.failed"]),
+        ("demo.retry", ["attempt.lost", "attempt.started"]),
+        ("demo.idempotent", ["attempt.lost", "attempt.started"]),
+    ] {
+        let mut site = site();
+        let execution = site.run(action);
+        site.lose(execution, Evidence::MayHaveBegun).then(&kinds);
+    }
+}
+
+#[test]
+fn what_goes_back_to_the_queue_keeps_its_place_there() {
+    let mut site = site();
+    let first = site.run("demo.ask");
+    site.run("demo.ask");
+    let outcome = site.lose(first, Evidence::NotBegun).then(&["attempt.lost", "attempt.started"]);
+    assert_eq!(outcome.records()[1].stream.to_string(), format!("execution/{first}"));
+}
+
+#[test]
+fn a_lost_attempt_is_never_dispatched_again_and_gives_its_slot_to_the_next() {
+    let (mut site, execution) = indeterminate();
+    assert!(site.engine().owed_effects().is_empty());
+    assert_eq!(site.engine().executions().running(), 0);
+    site.ask("demo.ask").then(&["execution.requested", "attempt.started"]);
+    assert!(matches!(site.phase(execution), Some(Phase::Indeterminate(_))));
+}
+
+#[test]
+fn an_indeterminate_execution_does_not_count_as_open_work() {
+    let (site, _) = indeterminate();
+    assert_eq!(site.engine().executions().open_work(), 0);
+}
+
+#[test]
+fn losing_an_attempt_again_or_an_older_one_says_nothing_new() {
+    let mut site = site();
+    let execution = site.run("demo.retry");
+    let first = site.running(execution);
+    site.when(lose(first, Evidence::MayHaveBegun));
+    site.when(lose(first, Evidence::MayHaveBegun)).then(&[]);
+    assert_eq!(site.attempt(execution).number, 2);
+    site.succeed(execution);
+    site.when(lose(first, Evidence::MayHaveBegun)).then(&[]);
+}
+
+#[test]
+fn a_late_report_is_recorded_and_changes_nothing_where_a_newer_attempt_exists() {
+    let mut site = site();
+    let execution = site.run("demo.retry");
+    let first = site.attempt(execution);
+    site.lose(execution, Evidence::MayHaveBegun);
+    let before = site.phase(execution);
+    for (outcome, error) in [(ReportOutcome::Succeeded, None), (failed(FailureKind::Signal), Some(FailureKind::Signal))] {
+        let outcome = site.when(report(execution, first, outcome)).then(&["attempt.reported_late"]);
+        assert_eq!(outcome.answer(), Answer::ReportedLate);
+        let Some(Fact::AttemptReportedLate(late)) = outcome.facts().next() else { panic!("it is kept") };
+        assert_eq!((late.attempt, late.error.as_ref().map(|error| error.kind)), (first.id, error));
+        assert!(outcome.effects().is_empty());
+    }
+    assert_eq!(site.phase(execution), before);
+}
+
+#[test]
+fn a_late_report_changes_nothing_where_the_execution_waits_for_its_next_attempt() {
+    let mut site = site();
+    let execution = site.run("demo.ask");
+    let first = site.attempt(execution);
+    site.set(workers(0));
+    site.lose(execution, Evidence::NotBegun).then(&["attempt.lost"]);
+    site.when(report(execution, first, ReportOutcome::Succeeded)).then(&["attempt.reported_late"]);
+    assert_eq!(site.phase(execution), Some(Phase::Queued));
+}
+
+#[test]
+fn a_late_success_settles_an_indeterminate_execution() {
+    let (mut site, execution) = indeterminate();
+    site.succeed(execution).then(&["attempt.succeeded", "execution.succeeded"]);
+}
+
+#[test]
+fn a_late_failure_settles_an_indeterminate_execution() {
+    let (mut site, execution) = indeterminate();
+    site.fail(execution, FailureKind::HttpStatus).then(&["attempt.failed", "execution.failed"]);
+}
+
+#[test]
+fn a_late_report_with_another_token_settles_nothing() {
+    let (mut site, execution) = indeterminate();
+    let mut attempt = site.attempt(execution);
+    attempt.token += 1;
+    let refusal = Refusal::WrongToken { attempt: attempt.id, given: attempt.token };
+    site.when(report(execution, attempt, ReportOutcome::Succeeded)).then_refused(&refusal);
+}
+
+#[test]
+fn a_person_settles_an_indeterminate_execution_as_succeeded() {
+    let (mut site, execution) = indeterminate();
+    site.when(settle(execution, Settlement::Succeeded)).then(&["execution.settled", "execution.succeeded"]);
+}
+
+#[test]
+fn a_person_settles_an_indeterminate_execution_as_failed_and_says_why() {
+    let (mut site, execution) = indeterminate();
+    let outcome = site.when(settle(execution, Settlement::Failed { error: "the page is not there".into() }));
+    let outcome = outcome.then(&["execution.settled", "execution.failed"]);
+    let Some(Fact::ExecutionFailed(end)) = outcome.facts().last() else { panic!("it failed") };
+    assert_eq!((end.error.kind, end.error.message.as_str()), (FailureKind::Lost, "the page is not there"));
+}
+
+#[test]
+fn a_person_has_an_indeterminate_execution_tried_again() {
+    let (mut site, execution) = indeterminate();
+    site.when(settle(execution, Settlement::Retry)).then(&["execution.settled", "attempt.started"]);
+    assert_eq!(site.attempt(execution).number, 2);
+    assert_eq!(site.engine().executions().open_work(), 1);
+}
+
+#[test]
+fn a_reason_of_any_length_is_cut_to_what_a_fact_may_hold() {
+    let (mut site, execution) = indeterminate();
+    let outcome = site.when(settle(execution, Settlement::Failed { error: "\u{1}".repeat(100_000) }));
+    outcome.then(&["execution.settled", "execution.failed"]);
+}
+
+#[test]
+fn only_an_indeterminate_execution_can_be_settled() {
+    let mut site = site();
+    let execution = site.run("demo.ask");
+    let waits = site.run("demo.ask");
+    for open in [execution, waits] {
+        site.when(settle(open, Settlement::Succeeded)).then_refused(&Refusal::NotIndeterminate(open));
+    }
+    site.succeed(execution);
+    site.when(settle(execution, Settlement::Succeeded)).then_refused(&Refusal::NotOpen(execution));
+}
+
+#[test]
+fn an_indeterminate_execution_that_is_cancelled_ends_at_once() {
+    let (mut site, execution) = indeterminate();
+    site.when(cancel(execution)).then(&["execution.cancel_requested", "execution.cancelled"]);
+}
+
+#[test]
+fn a_cancelled_execution_whose_worker_is_lost_is_not_tried_again() {
+    for (action, evidence, end) in [
+        ("demo.ask", Evidence::NotBegun, "execution.cancelled"),
+        ("demo.retry", Evidence::MayHaveBegun, "execution.cancelled"),
+        ("demo.idempotent", Evidence::MayHaveBegun, "execution.cancelled"),
+        ("demo.ask", Evidence::MayHaveBegun, "execution.became_indeterminate"),
+        ("demo.fail", Evidence::MayHaveBegun, "execution.failed"),
+    ] {
+        let mut site = site();
+        let execution = site.run(action);
+        site.when(cancel(execution));
+        site.lose(execution, evidence).then(&["attempt.lost", end]);
+    }
+}
+
+#[test]
+fn an_execution_is_given_up_after_so_many_lost_attempts() {
+    let mut site = site();
+    let execution = site.run("demo.ask");
+    for number in 1..ATTEMPTS_MAX {
+        assert_eq!(site.attempt(execution).number, number);
+        site.lose(execution, Evidence::NotBegun).then(&["attempt.lost", "attempt.started"]);
+    }
+    site.lose(execution, Evidence::NotBegun).then(&["attempt.lost", "execution.failed"]);
+    assert_eq!(site.engine().executions().queued(), 0);
+}
+
+#[test]
+fn an_attempt_that_is_lost_while_its_reaction_is_owed_is_not_dispatched_after_a_restart() {
+    // The loss is folded, what follows from it is not: as after a turn that was full.
+    let mut site = site();
+    let execution = site.run("demo.ask");
+    let lost = lose(site.running(execution), Evidence::MayHaveBegun);
+    let outcome = site.when(lost);
+    let mut folded = ensue_engine::engine::Engine::new(site.engine().log());
+    let until = outcome.records()[0].position;
+    site.records().iter().filter(|record| record.position <= until).for_each(|record| folded.apply(record));
+    assert!(folded.owed_effects().is_empty());
+}

@@ -1,0 +1,20 @@
+//! What the core promises, as scenarios and properties. The small words are tested beside their code.
+
+mod access;
+mod admission;
+mod catalog;
+mod contract;
+mod dedupe;
+mod errors;
+mod events;
+mod executions;
+mod index;
+mod loops;
+mod lost;
+mod modes;
+mod panics;
+mod properties;
+mod state;
+mod support;
+mod turns;
+mod vectors;

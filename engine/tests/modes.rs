@@ -1,0 +1,85 @@
+//! Modes: rules that are taken out of the way, that only watch, and what that means for events that came before.
+
+use ensue_engine::catalog::Mode;
+use ensue_engine::command::{Ask, Command};
+use ensue_engine::fact::Fact;
+use ensue_engine::rules::facts::Outcome as Enforced;
+use serde_json::json;
+
+use crate::support::{Pieces, Site, ana, asked_by, rule_id};
+
+const EXECUTED: &[&str] = &["event.received", "enforcement.made", "execution.requested", "attempt.started"];
+const SHADOWED: &[&str] = &["event.received", "enforcement.made"];
+const NOTHING: &[&str] = &["event.received"];
+
+fn pieces() -> Pieces {
+    Pieces::default().trigger("demo.ping").action("demo.say").rule("demo.one", "demo.ping", "", "demo.say")
+}
+
+pub(crate) fn set_mode(rule: &str, mode: Mode) -> Command {
+    asked_by(ana(), Ask::SetRuleMode { rule: rule.parse().unwrap(), rule_id: rule_id(rule), mode })
+}
+
+#[test]
+fn a_mode_that_is_set_goes_over_the_pack_s_until_it_is_set_again() {
+    let mut site = Site::with(&pieces());
+    for (mode, kinds) in [(Mode::Disabled, NOTHING), (Mode::Shadow, SHADOWED), (Mode::Enabled, EXECUTED)] {
+        site.when(set_mode("demo.one", mode)).then(&["rule.mode_set"]);
+        site.restart();
+        site.receive("demo.ping", &json!({})).then(kinds);
+    }
+}
+
+#[test]
+fn a_pack_s_mode_counts_where_none_was_set() {
+    for (mode, kinds) in [(Mode::Disabled, NOTHING), (Mode::Shadow, SHADOWED), (Mode::Enabled, EXECUTED)] {
+        let pieces = pieces().rule_with("demo.one", "demo.ping", "", "demo.say", |rule| rule.mode = mode);
+        Site::with(&pieces).receive("demo.ping", &json!({})).then(kinds);
+    }
+}
+
+#[test]
+fn a_disabled_rule_that_would_err_does_not() {
+    let pieces = pieces().rule("demo.one", "demo.ping", "event.payload.n > 0", "demo.say");
+    let mut site = Site::with(&pieces);
+    site.when(set_mode("demo.one", Mode::Disabled));
+    let outcome = site.receive("demo.ping", &json!({})).then(NOTHING);
+    let Some(Fact::EventReceived(event)) = outcome.facts().next() else { panic!("the event comes first") };
+    assert_eq!((event.matched, event.erred), (0, 0));
+}
+
+#[test]
+fn modes_that_are_set_later_do_not_change_what_is_owed_to_an_earlier_event() {
+    let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
+    for rule in 0..700 {
+        pieces = pieces.rule(&format!("demo.r{rule:03}"), "demo.ping", "", "demo.say");
+    }
+    let mut site = Site::with(&pieces);
+    site.when(set_mode("demo.r697", Mode::Shadow));
+    let event = site.event("demo.ping", &json!({}));
+    site.turn(crate::support::site::received(vec![event]));
+    assert_eq!(site.engine().health().owed_count(), 1);
+    // Each of these changes something for later events, and nothing for this one.
+    for (rule, mode) in [
+        ("demo.r699", Mode::Disabled),
+        ("demo.r699", Mode::Shadow),
+        ("demo.r698", Mode::Disabled),
+        ("demo.r698", Mode::Enabled),
+        ("demo.r697", Mode::Disabled),
+        ("demo.r697", Mode::Enabled),
+    ] {
+        site.turn(set_mode(rule, mode));
+    }
+    site.restart();
+    while site.serve().is_some() {}
+    let outcome_of = |rule: &str| {
+        let made = site.records().iter().filter_map(|record| match &record.fact {
+            Fact::EnforcementMade(made) if made.rule.as_str() == rule => Some(made.outcome.as_str()),
+            _ => None,
+        });
+        made.collect::<Vec<_>>()
+    };
+    assert_eq!(outcome_of("demo.r699"), ["executed"]);
+    assert_eq!(outcome_of("demo.r698"), ["executed"]);
+    assert_eq!(outcome_of("demo.r697"), [Enforced::Shadowed.as_str()]);
+}

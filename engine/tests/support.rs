@@ -1,0 +1,46 @@
+//! What scenarios are made of: catalogs in short calls, and a site that has one installed.
+
+pub(crate) mod definitions;
+pub(crate) mod site;
+
+pub(crate) use definitions::{Pieces, fields, rule_id};
+pub(crate) use site::Site;
+
+use ensue_engine::command::{Ask, Command, Settings};
+use ensue_engine::executions::facts::{Evidence, Settlement};
+use ensue_engine::ids::{AttemptId, ExecutionId};
+use ensue_engine::record::Actor;
+
+/// The person who asks.
+pub(crate) fn ana() -> Actor {
+    Actor::Token("ana".into())
+}
+
+/// The worker that reports.
+pub(crate) fn worker() -> Actor {
+    Actor::Worker("local".into())
+}
+
+pub(crate) fn asked_by(actor: Actor, ask: Ask) -> Command {
+    Command { actor, trace: None, ask }
+}
+
+pub(crate) fn workers(workers: u32) -> Settings {
+    Settings { workers, ..Settings::default() }
+}
+
+pub(crate) fn cancel(execution: ExecutionId) -> Command {
+    asked_by(ana(), Ask::CancelExecution { execution })
+}
+
+pub(crate) fn lose((execution, attempt): (ExecutionId, AttemptId), evidence: Evidence) -> Command {
+    asked_by(worker(), Ask::LoseAttempt { execution, attempt, evidence })
+}
+
+pub(crate) fn settle(execution: ExecutionId, outcome: Settlement) -> Command {
+    asked_by(ana(), Ask::SettleExecution { execution, outcome, result: None })
+}
+
+pub(crate) fn note_start() -> Command {
+    asked_by(Actor::Engine, Ask::NoteStart { release: "0.1.0".into() })
+}

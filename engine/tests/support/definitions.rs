@@ -1,0 +1,130 @@
+//! Catalogs in short calls: names and expression texts in, compiled definitions out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ensue_engine::catalog::{
+    Action, Builtin, Catalog, Definitions, Field, Fields, Mode, OnLost, Presence, Rule, Run, Schema, Trigger, Type,
+};
+use ensue_engine::ids::{Id, RuleId};
+use ensue_engine::record::{CatalogRevision, Digest};
+use ensue_engine::spec::NOON;
+use ensue_expression::{Expression, Roots, Template};
+use serde_json::{Value, json};
+
+/// The pieces of a catalog, all in the pack `demo`.
+#[derive(Clone, Default)]
+pub(crate) struct Pieces {
+    actions: BTreeMap<String, Action>,
+    triggers: BTreeMap<String, Trigger>,
+    rules: BTreeMap<String, Rule>,
+}
+
+impl Pieces {
+    /// An action that takes anything.
+    pub(crate) fn action(self, name: &str) -> Self {
+        self.action_with(name, |_| {})
+    }
+
+    /// An action that takes anything, changed.
+    pub(crate) fn action_with(mut self, name: &str, change: impl FnOnce(&mut Action)) -> Self {
+        let mut action = Action {
+            name: name.parse().unwrap(),
+            description: String::new(),
+            parameters: Schema::Any,
+            result: None,
+            local: Vec::new(),
+            run: Run::Builtin(Builtin::Echo),
+            timeout: Duration::from_secs(60),
+            grace: Duration::from_secs(10),
+            idempotent: false,
+            on_lost: OnLost::Ask,
+            priority: 0,
+            config: Arc::new(json!({})),
+            pack: Digest::of(b"demo"),
+        };
+        change(&mut action);
+        self.actions.insert(name.to_owned(), action);
+        self
+    }
+
+    /// A trigger that takes any payload.
+    pub(crate) fn trigger(self, name: &str) -> Self {
+        self.trigger_taking(name, Schema::Any)
+    }
+
+    pub(crate) fn trigger_taking(mut self, name: &str, payload: Schema) -> Self {
+        let trigger = Trigger { name: name.parse().unwrap(), description: String::new(), payload, index: Vec::new() };
+        self.triggers.insert(name.to_owned(), trigger);
+        self
+    }
+
+    /// A rule on `trigger` that runs `action`, which must be among the pieces, with the event's payload as `of`.
+    pub(crate) fn rule(self, name: &str, trigger: &str, when: &str, action: &str) -> Self {
+        self.rule_with(name, trigger, when, action, |_| {})
+    }
+
+    /// The same, changed. An empty `when` means always.
+    pub(crate) fn rule_with(mut self, name: &str, trigger: &str, when: &str, action: &str, change: impl FnOnce(&mut Rule)) -> Self {
+        let mut rule = Rule {
+            id: rule_id(name),
+            name: name.parse().unwrap(),
+            description: String::new(),
+            mode: Mode::Enabled,
+            triggers: vec![trigger.parse().unwrap()],
+            when: (!when.is_empty()).then(|| expression(when)),
+            local: Vec::new(),
+            action: Arc::new(self.actions[action].clone()),
+            with: template(&json!({ "of": "${{ event.id }}" })),
+            config: Arc::new(json!({})),
+            priority: None,
+        };
+        change(&mut rule);
+        self.rules.insert(name.to_owned(), rule);
+        self
+    }
+
+    pub(crate) fn without_trigger(mut self, name: &str) -> Self {
+        self.triggers.remove(name);
+        self
+    }
+
+    pub(crate) fn build(&self, revision: CatalogRevision) -> Catalog {
+        let definitions = Definitions {
+            packs: BTreeMap::new(),
+            actions: self.actions.values().map(|action| (action.name.clone(), Arc::new(action.clone()))).collect(),
+            triggers: self.triggers.values().map(|trigger| (trigger.name.clone(), Arc::new(trigger.clone()))).collect(),
+            sensors: BTreeMap::new(),
+            rules: self.rules.values().map(|rule| (rule.name.clone(), Arc::new(rule.clone()))).collect(),
+        };
+        Catalog::new(revision, definitions)
+    }
+}
+
+/// Gives the id that the pieces give to a rule of this name.
+pub(crate) fn rule_id(name: &str) -> RuleId {
+    let hash = Digest::of(name.as_bytes());
+    let mut bits = [0; 16];
+    bits.copy_from_slice(&hash.as_bytes()[..16]);
+    RuleId(Id::root(NOON, u128::from_be_bytes(bits)))
+}
+
+/// Required fields.
+pub(crate) fn fields<const N: usize>(fields: [(&str, Type); N]) -> Schema {
+    let field =
+        |(name, kind): (&str, Type)| Field { name: name.to_owned(), description: None, kind, presence: Presence::Required, is_code: false };
+    Schema::Fields(Fields(fields.into_iter().map(field).collect()))
+}
+
+pub(crate) fn expression(source: &str) -> Expression {
+    Expression::compile(source, &roots()).unwrap()
+}
+
+pub(crate) fn template(value: &Value) -> Template {
+    Template::compile(value, &roots()).unwrap()
+}
+
+fn roots() -> Roots {
+    Roots::new(["event", "config", "rule", "local"])
+}

@@ -1,0 +1,233 @@
+//! A site: a scenario with a catalog installed, and the edges' part of the work in short calls.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use ensue_engine::catalog::Catalog;
+use ensue_engine::command::{
+    Answer, Ask, Command, Conflict, Dedupe, DedupeKey, ObservedEvent, PackChange, ReceivedEvent, Report, ReportOutcome, RequestExecution,
+};
+use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
+use ensue_engine::executions::state::{Attempt, Phase};
+use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, Role};
+use ensue_engine::record::{Body, CatalogRevision, Digest};
+use ensue_engine::rules::judge::{EventView, judge};
+use ensue_engine::spec::{Outcome, Spec};
+use ensue_expression::Document;
+use serde_json::{Value, json};
+
+use super::{Pieces, ana, asked_by, lose, worker};
+
+/// A scenario with the pack `demo` installed.
+pub(crate) struct Site {
+    spec: Spec,
+    catalog: Arc<Catalog>,
+    drawn: u128,
+}
+
+impl Deref for Site {
+    type Target = Spec;
+
+    fn deref(&self) -> &Spec {
+        &self.spec
+    }
+}
+
+impl DerefMut for Site {
+    fn deref_mut(&mut self) -> &mut Spec {
+        &mut self.spec
+    }
+}
+
+impl Site {
+    /// A log whose catalog of revision 1 is made of these pieces.
+    pub(crate) fn with(pieces: &Pieces) -> Self {
+        let mut site = Self { spec: Spec::default(), catalog: Arc::default(), drawn: 1_000 };
+        site.install(pieces);
+        site
+    }
+
+    /// Puts the pack `demo` with these pieces in the place of the one before.
+    pub(crate) fn install(&mut self, pieces: &Pieces) -> Outcome {
+        let outcome = self.install_unseen(pieces);
+        self.look_at_the_catalog(pieces);
+        outcome
+    }
+
+    /// The same, but the edges go on judging by the catalog before.
+    pub(crate) fn install_unseen(&mut self, pieces: &Pieces) -> Outcome {
+        let base = self.engine().catalog_revision();
+        self.build(pieces.build(base.next()));
+        let outcome = self.when(install_demo(base));
+        assert_eq!(outcome.answer(), Answer::Catalog(base.next()));
+        outcome
+    }
+
+    /// The edges judge by these pieces from now on.
+    pub(crate) fn look_at_the_catalog(&mut self, pieces: &Pieces) {
+        self.catalog = Arc::new(pieces.build(self.engine().catalog_revision()));
+    }
+
+    /// An event as an edge observes and judges it.
+    pub(crate) fn event(&mut self, trigger: &str, payload: &Value) -> ObservedEvent {
+        self.drawn += 1;
+        let id = EventId(Id::root(self.now(), self.drawn));
+        self.observed(id, trigger, payload)
+    }
+
+    /// An event of a key that is accepted once.
+    pub(crate) fn keyed(&mut self, trigger: &str, payload: &Value, key: &str, conflict: Conflict) -> ObservedEvent {
+        let mut event = self.event(trigger, payload);
+        let key = DedupeKey { scope: "demo".into(), hash: Digest::of(key.as_bytes()) };
+        event.dedupe = Some(Dedupe { key, content: event.body.digest, conflict });
+        event
+    }
+
+    /// An event that an attempt emits.
+    pub(crate) fn emitted(&self, attempt: AttemptId, trigger: &str, payload: &Value) -> ObservedEvent {
+        let id = EventId(Id::derived(self.engine().log(), attempt.0, Role::Emit(0)));
+        self.observed(id, trigger, payload)
+    }
+
+    /// An event of this id.
+    pub(crate) fn observed(&self, id: EventId, trigger: &str, payload: &Value) -> ObservedEvent {
+        let trigger = trigger.parse().unwrap();
+        let payload = Document::from_value(payload);
+        let view = EventView { id, trigger: &trigger, source: "api", time: self.now(), payload: &payload };
+        let judgement = Arc::new(judge(&self.catalog, &view));
+        ObservedEvent {
+            id,
+            trigger,
+            source: "api".into(),
+            sensor: None,
+            occurred_at: self.now(),
+            body: Body::json(payload.bytes().clone()),
+            payload,
+            dedupe: None,
+            judgement,
+        }
+    }
+
+    /// Sends one event in.
+    pub(crate) fn receive(&mut self, trigger: &str, payload: &Value) -> Outcome {
+        let event = self.event(trigger, payload);
+        self.when(received(vec![event]))
+    }
+
+    /// The command that asks for an action.
+    pub(crate) fn request(&self, action: &str) -> Command {
+        let name = action.parse().unwrap();
+        let params = Document::from_value(&json!({ "text": "hello" }));
+        asked_by(
+            ana(),
+            Ask::RequestExecution(RequestExecution {
+                definition: self.catalog.actions()[&name].clone(),
+                action: name,
+                catalog: self.catalog.revision(),
+                body: Body::json(params.bytes().clone()),
+                params,
+            }),
+        )
+    }
+
+    /// Asks for an action.
+    pub(crate) fn ask(&mut self, action: &str) -> Outcome {
+        let request = self.request(action);
+        self.when(request)
+    }
+
+    /// Asks for an action, and gives the execution.
+    #[track_caller]
+    pub(crate) fn run(&mut self, action: &str) -> ExecutionId {
+        let outcome = self.ask(action);
+        match outcome.answer() {
+            Answer::Execution(execution) => execution,
+            other => panic!("an execution was asked for: {other:?}"),
+        }
+    }
+
+    /// The latest attempt of an open execution.
+    #[track_caller]
+    pub(crate) fn attempt(&self, execution: ExecutionId) -> Attempt {
+        match self.phase(execution) {
+            Some(Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt)) => attempt,
+            other => panic!("the execution has no attempt: {other:?}"),
+        }
+    }
+
+    /// An execution with the id of its latest attempt.
+    #[track_caller]
+    pub(crate) fn running(&self, execution: ExecutionId) -> (ExecutionId, AttemptId) {
+        (execution, self.attempt(execution).id)
+    }
+
+    /// Where an execution stands; none where it has ended.
+    pub(crate) fn phase(&self, execution: ExecutionId) -> Option<Phase> {
+        self.engine().executions().get(&execution).map(|open| open.phase)
+    }
+
+    #[track_caller]
+    pub(crate) fn succeed(&mut self, execution: ExecutionId) -> Outcome {
+        let report = report(execution, self.attempt(execution), ReportOutcome::Succeeded);
+        self.when(report)
+    }
+
+    #[track_caller]
+    pub(crate) fn fail(&mut self, execution: ExecutionId, kind: FailureKind) -> Outcome {
+        let report = report(execution, self.attempt(execution), failed(kind));
+        self.when(report)
+    }
+
+    /// The worker of the latest attempt is gone.
+    #[track_caller]
+    pub(crate) fn lose(&mut self, execution: ExecutionId, evidence: Evidence) -> Outcome {
+        let lost = lose(self.running(execution), evidence);
+        self.when(lost)
+    }
+
+    /// The worker says that the attempt succeeded and emitted an event.
+    #[track_caller]
+    pub(crate) fn emit(&mut self, execution: ExecutionId, trigger: &str, payload: &Value) -> Outcome {
+        let attempt = self.attempt(execution);
+        let event = self.emitted(attempt.id, trigger, payload);
+        self.when(report_emitting(execution, attempt, vec![event]))
+    }
+}
+
+pub(crate) fn install_demo(base: CatalogRevision) -> Command {
+    let digest = Digest::of(format!("demo {base}").as_bytes());
+    let manifest = Body::json(&b"{}"[..]);
+    let change = PackChange::Install { name: "demo".parse().unwrap(), version: format!("1.{base}.0"), digest, manifest };
+    asked_by(ana(), Ask::ChangePacks { base, changes: vec![change] })
+}
+
+pub(crate) fn received(events: Vec<ObservedEvent>) -> Command {
+    asked_by(ana(), Ask::ReceiveEvents(events))
+}
+
+pub(crate) fn report(execution: ExecutionId, attempt: Attempt, outcome: ReportOutcome) -> Command {
+    let body = (outcome == ReportOutcome::Succeeded).then(|| Body::json(&b"{\"done\":true}"[..]));
+    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new() })
+}
+
+pub(crate) fn report_emitting(execution: ExecutionId, attempt: Attempt, emitted: Vec<ObservedEvent>) -> Command {
+    let outcome = ReportOutcome::Succeeded;
+    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body: None, emitted })
+}
+
+pub(crate) fn reported(report: Report) -> Command {
+    asked_by(worker(), Ask::ReportAttempt(report))
+}
+
+pub(crate) fn failed(kind: FailureKind) -> ReportOutcome {
+    ReportOutcome::Failed(Failure::new(kind, "it did not work"))
+}
+
+/// What the caller was told of one event.
+#[track_caller]
+pub(crate) fn told_of_one(outcome: &Outcome) -> ReceivedEvent {
+    match outcome.answer() {
+        Answer::Events(mut events) if events.len() == 1 => events.remove(0),
+        other => panic!("one event was sent in: {other:?}"),
+    }
+}

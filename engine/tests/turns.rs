@@ -1,0 +1,138 @@
+//! Turns are bounded: what is over is owed, survives a restart, and comes to the same in the end.
+
+use std::collections::BTreeSet;
+
+use ensue_engine::batch::TURN_DRAFTS_MAX;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{Id, Role};
+use ensue_engine::record::Record;
+use ensue_engine::spec::Outcome;
+use serde_json::json;
+
+use crate::support::site::received;
+use crate::support::{Pieces, Site, rule_id, workers};
+
+/// A few drafts may follow the bound: those of the reaction that reached it, and what says that the rest is owed.
+const OVER_THE_BOUND: usize = 10;
+
+fn site(rules: usize) -> Site {
+    let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
+    for rule in 0..rules {
+        pieces = pieces.rule(&rule_name(rule), "demo.ping", "", "demo.say");
+    }
+    let mut site = Site::with(&pieces);
+    site.set(workers(4));
+    site
+}
+
+fn rule_name(rule: usize) -> String {
+    format!("demo.r{rule:04}")
+}
+
+fn turn(site: &mut Site) -> Outcome {
+    let event = site.event("demo.ping", &json!({}));
+    site.turn(received(vec![event]))
+}
+
+fn of_kind<'a>(records: &'a [Record], kind: &str) -> Vec<&'a Record> {
+    records.iter().filter(|record| record.kind() == kind).collect()
+}
+
+#[test]
+fn one_turn_makes_about_a_thousand_drafts_and_owes_the_rest() {
+    let mut site = site(700);
+    let first = turn(&mut site);
+    assert!((TURN_DRAFTS_MAX..=TURN_DRAFTS_MAX + OVER_THE_BOUND).contains(&first.records().len()), "{}", first.records().len());
+    assert_eq!(site.engine().health().owed_count(), 1);
+    let second = site.serve().expect("the rest is owed");
+    assert_eq!(second.records()[0].kind(), "reaction.resumed");
+    assert!(site.serve().is_none());
+}
+
+#[test]
+fn a_turn_that_goes_over_a_restart_makes_the_same_ids_as_one_that_does_not_and_doubles_nothing() {
+    let mut site = site(700);
+    let event = turn(&mut site).records()[0].id;
+    site.restart();
+    while site.serve().is_some() {
+        site.restart();
+    }
+    let log = site.engine().log();
+    let expected: BTreeSet<Id> = (0..700).map(|rule| Id::derived(log, event, Role::Enforcement(rule_id(&rule_name(rule))))).collect();
+    let made = of_kind(site.records(), "enforcement.made");
+    assert_eq!(made.len(), 700);
+    assert_eq!(made.iter().map(|record| record.id).collect::<BTreeSet<_>>(), expected);
+    let asked: BTreeSet<Id> = of_kind(site.records(), "execution.requested").iter().map(|record| record.id).collect();
+    assert_eq!(asked, expected.iter().map(|enforcement| Id::derived(log, *enforcement, Role::Execution)).collect());
+    assert_eq!(of_kind(site.records(), "attempt.started").len(), 4);
+}
+
+#[test]
+fn a_turn_of_large_bodies_is_bounded_in_bytes() {
+    let mut pieces = Pieces::default().trigger("demo.ping").action("demo.say");
+    for rule in 0..12 {
+        let copy = |rule: &mut ensue_engine::catalog::Rule| {
+            rule.with = crate::support::definitions::template(&json!({ "copy": "${{ event.payload.text }}" }));
+        };
+        pieces = pieces.rule_with(&rule_name(rule), "demo.ping", "", "demo.say", copy);
+    }
+    let mut site = Site::with(&pieces);
+    site.set(workers(4));
+    let event = site.event("demo.ping", &json!({ "text": "a".repeat(600_000) }));
+    let first = site.turn(received(vec![event]));
+    assert_eq!(of_kind(first.records(), "enforcement.made").len(), 6);
+    assert_eq!(site.engine().health().owed_count(), 1);
+    while site.serve().is_some() {}
+    assert_eq!(of_kind(site.records(), "enforcement.made").len(), 12);
+}
+
+#[test]
+fn what_is_owed_is_served_by_turns_between_the_chains() {
+    let mut site = site(2_100);
+    let roots = [turn(&mut site).records()[0].id, turn(&mut site).records()[0].id, turn(&mut site).records()[0].id];
+    let mut served = Vec::new();
+    while let Some(piece) = site.serve() {
+        served.push(piece.records()[0].cause.root);
+    }
+    assert_eq!(served, [roots, roots, roots, roots].concat());
+}
+
+#[test]
+fn what_is_owed_counts_as_open_work() {
+    let mut site = site(700);
+    turn(&mut site);
+    let open = site.engine().executions().open_work() + site.engine().health().owed_count() as u64;
+    site.set(ensue_engine::command::Settings { open_work_max: open, ..workers(4) });
+    let event = site.event("demo.ping", &json!({}));
+    let refusal = ensue_engine::command::Refusal::TooMuchOpen { open, max: open };
+    site.turn(received(vec![event])).then_refused(&refusal);
+}
+
+#[test]
+fn a_reaction_without_its_body_is_put_aside_and_taken_up_again() {
+    let mut site = site(700);
+    turn(&mut site);
+    let of = site.engine().health().next_owed(None).expect("the rest is owed").of;
+    site.park("the payload cannot be read").then(&["reaction.parked"]);
+    assert_eq!(site.engine().health().parked_at(of).map(|parked| parked.error.as_str()), Some("the payload cannot be read"));
+    assert!(site.serve().is_none());
+    site.when(crate::panics::retry(of));
+    assert_eq!(of_kind(site.records(), "enforcement.made").len(), 700);
+    assert!(site.engine().health().parked_at(of).is_none());
+}
+
+#[test]
+fn a_command_of_many_events_owes_what_does_not_fit_into_its_turn() {
+    let mut site = site(20);
+    let events: Vec<_> = (0..100).map(|_| site.event("demo.ping", &json!({}))).collect();
+    let outcome = site.turn(received(events));
+    assert!(outcome.records().len() <= TURN_DRAFTS_MAX + 100 + OVER_THE_BOUND);
+    while site.serve().is_some() {}
+    assert_eq!(of_kind(site.records(), "enforcement.made").len(), 2_000);
+    let mut asked = BTreeSet::new();
+    for record in of_kind(site.records(), "execution.requested") {
+        assert!(asked.insert(record.id), "an execution was asked for twice");
+        let Fact::ExecutionRequested(fact) = &record.fact else { panic!("its kind says so") };
+        assert_eq!(fact.event.map(|event| event.0), Some(record.cause.root));
+    }
+}
