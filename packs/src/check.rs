@@ -6,48 +6,30 @@ mod actions;
 mod code;
 mod needs;
 mod parameters;
+mod refs;
 mod rules;
 mod scope;
 mod sensors;
+mod settings;
 mod url;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Action, Extra, Schema, Sensor, Trigger};
+use ensue_engine::catalog::{Action, Sensor, Trigger};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::Digest;
-use ensue_expression::Document;
 use serde_json::{Value, json};
 
 pub(crate) use rules::CheckedRule;
 
 use crate::build::Manifest;
-use crate::diagnostics::{Code, Diagnostic, Report, Severity, nearest};
+use crate::diagnostics::{Code, Diagnostic, Report, Severity};
 use crate::library;
 use crate::read::PackSource;
-use crate::source::SourceText;
 use crate::written;
-use crate::yaml::Spanned;
 use needs::Uses;
 use scope::Listed;
-
-/// What the checks call the place of what the operator set.
-const SETTINGS_FILE: &str = "ensue.yaml";
-
-/// Triggers of the engine's own that a later release brings.
-const TRIGGERS_LATER: [&str; 10] = [
-    "core.execution_ended",
-    "core.inquiry_opened",
-    "core.inquiry_reminded",
-    "core.inquiry_escalated",
-    "core.inquiry_ended",
-    "core.rule_erred",
-    "core.sensor_failed",
-    "core.attempt_indeterminate",
-    "core.backlog_high",
-    "core.schedule",
-];
 
 /// What came of checking packs.
 #[derive(Debug)]
@@ -110,7 +92,7 @@ pub fn check(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checke
     }
     good.sort_by(|a, b| a.name.cmp(&b.name));
     let mut diagnostics = checking.into_diagnostics();
-    diagnostics.extend(tell_strange_settings(config, &good, &diagnostics));
+    diagnostics.extend(settings::tell_strange_settings(config, &good, &diagnostics));
     Checked { diagnostics, good }
 }
 
@@ -203,20 +185,20 @@ impl CheckingAll {
 
     /// Completes what the operator set with the defaults, and checks it.
     fn complete_settings(&mut self, given: &BTreeMap<PackName, Value>) -> Vec<Arc<Value>> {
-        let mut settings = Vec::new();
+        let mut complete = Vec::new();
         for Candidate { pack, report } in &mut self.packs {
             let Some(pack) = pack else {
-                settings.push(Arc::new(json!({})));
+                complete.push(Arc::new(json!({})));
                 continue;
             };
             let mut value = given.get(&pack.name).cloned().unwrap_or_else(|| json!({}));
             if let Some(schema) = &pack.manifest.config {
-                complete(&mut value, schema);
-                tell_misfits(pack, schema, &value, report);
+                settings::complete(&mut value, schema);
+                settings::tell_misfits(pack, schema, &value, report);
             }
-            settings.push(Arc::new(value));
+            complete.push(Arc::new(value));
         }
-        settings
+        complete
     }
 
     fn check(&mut self, settings: &[Arc<Value>]) -> Vec<Option<Outcome>> {
@@ -335,176 +317,4 @@ fn is_first(pack: &written::Pack, names: &BTreeMap<PackName, String>, library: &
 
 fn named<T>(parsed: Result<T, ensue_engine::names::NameError>) -> T {
     parsed.expect("a definition without a name of the right shape was not read")
-}
-
-/// Finds the trigger of a ref; gives it with its payload's schema, where that is known.
-fn trigger_named<'a>(
-    checking: &mut Checking<'a>,
-    file: &SourceText,
-    written: &Spanned<String>,
-    report: &mut Report,
-) -> Option<(TriggerRef, Option<&'a Schema>)> {
-    if TRIGGERS_LATER.contains(&written.value.as_str()) {
-        report
-            .error(
-                Code::NotYet,
-                file,
-                written.span.clone(),
-                format!("the engine's own trigger `{}` is not in this release yet", written.value),
-            )
-            .hint("docs/roadmap.md says what comes when");
-        return None;
-    }
-    let trigger: TriggerRef = parse_ref(&written.value, "trigger", checking, file, written, report)?;
-    checking.uses.note(trigger.pack(), file, &written.span);
-    let world = checking.world;
-    let found = world.packs.get(&trigger.pack()).and_then(|pack| pack.triggers.get(trigger.name()));
-    match found {
-        Some(defined) => Some((trigger, defined.body.as_ref().and_then(|trigger| trigger.payload.as_ref()))),
-        None => {
-            let known = refs(world, |pack| pack.triggers.keys());
-            tell_unknown_ref(Code::UnknownTrigger, "trigger", &trigger.pack(), &known, world, file, written, report);
-            None
-        }
-    }
-}
-
-/// Finds the action of a ref; gives it with its parameters' schema, where that is known.
-fn action_named<'a>(
-    checking: &mut Checking<'a>,
-    file: &SourceText,
-    written: &Spanned<String>,
-    report: &mut Report,
-) -> Option<(ActionRef, Option<&'a Schema>)> {
-    if written.value.contains("${{") {
-        report
-            .error(
-                Code::InvalidRef,
-                file,
-                written.span.clone(),
-                "`action` is never an expression: what a rule can do is known before it runs",
-            )
-            .hint("write a rule for each action");
-        return None;
-    }
-    let action: ActionRef = parse_ref(&written.value, "action", checking, file, written, report)?;
-    checking.uses.note(action.pack(), file, &written.span);
-    let world = checking.world;
-    let found = world.packs.get(&action.pack()).and_then(|pack| pack.actions.get(action.name()));
-    match found {
-        Some(defined) => Some((action, defined.body.as_ref().and_then(|action| action.parameters.as_ref()))),
-        None => {
-            let known = refs(world, |pack| pack.actions.keys());
-            tell_unknown_ref(Code::UnknownAction, "action", &action.pack(), &known, world, file, written, report);
-            None
-        }
-    }
-}
-
-fn refs<'a, K>(world: &World<'a>, names: impl Fn(&'a written::Pack) -> K) -> Vec<String>
-where
-    K: Iterator<Item = &'a String>,
-{
-    world.packs.values().flat_map(|pack| names(pack).map(|name| format!("{}.{name}", pack.name))).collect()
-}
-
-fn parse_ref<T: std::str::FromStr<Err = ensue_engine::names::NameError>>(
-    text: &str,
-    what: &str,
-    checking: &Checking<'_>,
-    file: &SourceText,
-    written: &Spanned<String>,
-    report: &mut Report,
-) -> Option<T> {
-    match text.parse() {
-        Ok(parsed) => Some(parsed),
-        Err(error) => {
-            let is_own = match what {
-                "trigger" => checking.pack.triggers.contains_key(text),
-                _ => checking.pack.actions.contains_key(text),
-            };
-            if is_own {
-                let own = format!("{}.{text}", checking.pack.name);
-                report.error(Code::InvalidRef, file, written.span.clone(), format!("`{text}` has no pack")).did_you_mean(Some(&own));
-            } else {
-                report.error(Code::InvalidRef, file, written.span.clone(), error.to_string());
-            }
-            None
-        }
-    }
-}
-
-#[allow(clippy::too_many_arguments, reason = "all of it stands in the one message")]
-fn tell_unknown_ref(
-    code: Code,
-    what: &str,
-    pack: &PackName,
-    known: &[String],
-    world: &World<'_>,
-    file: &SourceText,
-    written: &Spanned<String>,
-    report: &mut Report,
-) {
-    let text = written.value.as_str();
-    // The same name in another pack is nearer than another name in the same pack.
-    let name = text.rsplit('.').next().unwrap_or(text);
-    let near = nearest(text, known.iter().map(String::as_str))
-        .or_else(|| known.iter().map(String::as_str).find(|known| known.rsplit('.').next() == Some(name)));
-    let told = report.error(code, file, written.span.clone(), format!("there is no {what} `{text}`"));
-    told.did_you_mean(near);
-    if !world.packs.contains_key(pack) {
-        told.hint(format!("the pack `{pack}` is not there"));
-    } else if near.is_none() {
-        let own: Vec<&String> = known.iter().filter(|known| known.starts_with(&format!("{pack}."))).collect();
-        told.hint(if own.is_empty() { format!("`{pack}` has none") } else { format!("`{pack}` has {}", crate::fields::listed(&own)) });
-    }
-}
-
-fn complete(value: &mut Value, schema: &Schema) {
-    if let (Value::Object(values), Some(fields)) = (value, schema.fields()) {
-        fields.complete(values);
-    }
-}
-
-fn tell_misfits(pack: &written::Pack, schema: &Schema, value: &Value, report: &mut Report) {
-    let file = SourceText::new(SETTINGS_FILE, "");
-    let at = format!("packs.{}.config", pack.name);
-    let mut misspelt = Vec::new();
-    if let (Some(fields), Value::Object(values)) = (schema.fields(), value) {
-        let names: Vec<&str> = fields.0.iter().map(|field| field.name.as_str()).collect();
-        for name in values.keys().filter(|name| fields.named(name).is_none()) {
-            let near = nearest(name, names.iter().copied());
-            misspelt.extend(near.map(|near| format!("/{near}")));
-            let told = report.error(Code::ConfigInvalid, &file, 0..0, format!("`{at}` has no setting `{name}`"));
-            told.did_you_mean(near);
-            told.hint(if names.is_empty() { "the pack has none".to_owned() } else { format!("it has {}", crate::fields::listed(&names)) });
-        }
-    }
-    let document = Document::from_value(value);
-    for misfit in schema.misfits(document.root(), Extra::Allowed) {
-        // One that was misspelt has been told.
-        if misspelt.contains(&misfit.pointer) {
-            continue;
-        }
-        let hint = match misfit.pointer.strip_prefix('/').filter(|name| !name.contains('/')) {
-            Some(name) => format!("set it in `ensue.yaml`:\npacks:\n  {}:\n    config: {{ {name}: … }}", pack.name),
-            None => "mend it in `ensue.yaml`".to_owned(),
-        };
-        let path = format!("{at}{}", misfit.pointer.replace('/', "."));
-        report.error(Code::ConfigInvalid, &file, 0..0, format!("`{path}` {}", misfit.message)).hint(hint);
-    }
-}
-
-/// Settings for a pack that is nowhere: probably its name is misspelt.
-fn tell_strange_settings(given: &BTreeMap<PackName, Value>, good: &[GoodPack], told: &[Diagnostic]) -> Vec<Diagnostic> {
-    let file = SourceText::new(SETTINGS_FILE, "");
-    let has_errors = told.iter().any(|one| one.severity == Severity::Error);
-    let mut found = Vec::new();
-    for name in given.keys().filter(|name| !has_errors && good.iter().all(|pack| pack.name != **name)) {
-        let message = format!("`packs.{name}` sets up a pack that is not there");
-        let mut one = Diagnostic::new(Severity::Warning, Code::UnknownPack, &file, 0..0, message);
-        one.did_you_mean(nearest(name.as_str(), good.iter().map(|pack| pack.name.as_str())));
-        found.push(one);
-    }
-    found
 }

@@ -75,6 +75,12 @@ impl<'a> Fields<'a> {
         self.told.push(name.to_owned());
     }
 
+    /// Gives where a field's value stands, or where the mapping begins.
+    pub(crate) fn span_of(&self, name: &str) -> Range<usize> {
+        let entry = self.entries.iter().find(|entry| entry.key.value == name);
+        entry.map_or(self.start.clone(), |entry| entry.value.span.clone())
+    }
+
     /// Takes a field that must be there.
     pub(crate) fn take_required(&mut self, name: &str, example: &str, report: &mut Report) -> Option<Entry> {
         let taken = self.take(name);

@@ -13,7 +13,7 @@ use thiserror::Error;
 /// The most bytes that a pack may have.
 pub const PACK_BYTES_MAX: u64 = 64 << 20;
 /// The most files that a pack may have.
-pub const PACK_FILES_MAX: usize = 10_000;
+pub const PACK_FILES_MAX: usize = 50_000;
 /// How deep a pack's folders may nest.
 pub const PACK_DEPTH_MAX: usize = 16;
 /// The longest path of a file inside a pack, in bytes.

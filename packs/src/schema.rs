@@ -69,6 +69,15 @@ pub(crate) fn misfit(field: &Field, value: &Value) -> Option<String> {
     })
 }
 
+/// Says whether a parameter is declared as code; gives nothing where there is no such parameter.
+pub(crate) fn is_code(parameters: &Schema, name: &str) -> Option<bool> {
+    match parameters {
+        Schema::Any => Some(false),
+        Schema::Fields(fields) => fields.named(name).map(|field| field.is_code),
+        Schema::Whole(schema) => Some(schema.source()["properties"][name]["x-ensue"] == "code"),
+    }
+}
+
 fn read_whole(mut entries: Vec<Entry>, at: usize, file: &SourceText, report: &mut Report) -> Option<Schema> {
     let entry = entries.remove(at);
     if let Some(other) = entries.first() {

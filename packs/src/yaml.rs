@@ -23,13 +23,16 @@ use scalar::Plain;
 /// The most bytes a YAML file may have.
 pub(crate) const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 /// The most nodes a file may have, its aliases written out.
-const NODES_MAX: usize = 50_000;
+const NODES_MAX: usize = 200_000;
 /// How deep a file may nest.
 const DEPTH_MAX: usize = 32;
 /// The most aliases a file may have.
 const ALIASES_MAX: usize = 64;
 /// The most mistakes of syntax that are told of one file.
 const SYNTAX_ERRORS_MAX: usize = 20;
+
+/// The key that merges mappings in YAML 1.1.
+const MERGE_KEY: &str = "<<";
 
 /// A value, and where it was written.
 #[derive(Clone, Debug)]
@@ -195,7 +198,7 @@ impl Built<'_> {
 
 enum Frame {
     List { start: usize, anchor: usize, tagged: bool, items: Vec<Node> },
-    Map { start: usize, anchor: usize, tagged: bool, key: Option<Spanned<String>>, entries: Vec<Entry> },
+    Map { start: usize, anchor: usize, tagged: bool, key: Option<Spanned<String>>, entries: Vec<Entry>, seen: BTreeMap<String, usize> },
 }
 
 struct Builder<'a> {
@@ -265,7 +268,14 @@ impl<'a> Builder<'a> {
                 }
                 Event::MappingStart(style, anchor, tag) => {
                     self.tagged(&span, tag.is_some());
-                    let frame = Frame::Map { start: at.start, anchor, tagged: tag.is_some(), key: None, entries: Vec::new() };
+                    let frame = Frame::Map {
+                        start: at.start,
+                        anchor,
+                        tagged: tag.is_some(),
+                        key: None,
+                        entries: Vec::new(),
+                        seen: BTreeMap::new(),
+                    };
                     self.open(frame, &at)?;
                     flow_frames.push(style);
                     self.flow_depth += usize::from(style == StructureStyle::Flow);
@@ -369,7 +379,7 @@ impl<'a> Builder<'a> {
         match self.stack.last_mut() {
             None => self.root = Some(node),
             Some(Frame::List { items, .. }) => items.push(node),
-            Some(Frame::Map { key: key @ None, entries, .. }) => {
+            Some(Frame::Map { key: key @ None, seen, .. }) => {
                 let text = match node.content {
                     Content::Text { value, .. } => value,
                     Content::Poisoned => String::new(),
@@ -377,18 +387,18 @@ impl<'a> Builder<'a> {
                         return Err(stop(Code::ComplexKey, node.span.start, "a key is a text"));
                     }
                 };
-                if text == "<<" {
+                if text == MERGE_KEY {
                     self.findings.push(traps::Finding::merge_key(node.span.clone()));
-                } else if let Some(first) = entries.iter().find(|entry| entry.key.value == text) {
-                    let line = self.file.place(first.key.span.start).line;
+                } else if let Some(first) = seen.get(&text) {
+                    let line = self.file.place(*first).line;
                     self.findings.push(traps::Finding::duplicate(node.span.clone(), &text, line));
                 }
                 *key = Some(Spanned { value: text, span: node.span });
             }
-            Some(Frame::Map { key, entries, .. }) => {
+            Some(Frame::Map { key, entries, seen, .. }) => {
                 let key = key.take().expect("the arm above is the one without a key");
-                let is_first = entries.iter().all(|entry| entry.key.value != key.value);
-                if is_first && key.value != "<<" {
+                if key.value != MERGE_KEY && !seen.contains_key(&key.value) {
+                    seen.insert(key.value.clone(), key.span.start);
                     entries.push(Entry { key, value: node });
                 }
             }

@@ -127,3 +127,42 @@ fn an_error_in_json_carries_the_same_as_the_text() {
     assert_eq!(one.to_json()["suggestion"], "when");
     assert!(one.render(Colour::Plain).contains("rules/greet.yaml:2:1"));
 }
+
+#[test]
+fn a_literal_is_an_expression_too() {
+    let rule = "trigger: demo.ping\nwhen: true\nlocal: { n: 7 }\naction: core.echo\nwith: { message: '${{ local.n }}' }\n";
+    assert_eq!(shown_with(&[("rules/greet.yaml", rule)]), "");
+}
+
+#[test]
+fn no_edit_of_a_file_makes_a_panic() {
+    const EDITS: u64 = 3_000;
+    const PIECES: [&str; 20] =
+        ["!", "'", "\"", "{", "}", "[", "]", ":", " #", "- ", "\n", "  ", "|", "*a", "&a ", "${{", "}}", "? ", "\u{feff}", "ä"];
+    let mut files: Vec<(PackSource, String)> = Vec::new();
+    for pack in library() {
+        files.extend(pack.files.keys().map(|path| (pack.clone(), path.clone())));
+    }
+    // A small generator of our own (Knuth's MMIX): the same edits in every run.
+    let mut seed = 1_u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % below
+    };
+    for _ in 0..EDITS {
+        let (mut pack, path) = files[random(files.len())].clone();
+        let mut text = String::from_utf8(pack.files[&path].bytes.to_vec()).unwrap();
+        for _ in 0..=random(3) {
+            let at = text.floor_char_boundary(random(text.len() + 1));
+            match random(3) {
+                0 => text.truncate(at),
+                1 => text.insert_str(at, PIECES[random(PIECES.len())]),
+                _ => text.replace_range(at..text.floor_char_boundary((at + random(9)).min(text.len())).max(at), ""),
+            }
+        }
+        pack.files.get_mut(&path).unwrap().bytes = text.into();
+        for one in check(&[pack], &Default::default()).diagnostics {
+            assert!(one.line >= 1 && one.column >= 1 && !one.render(Colour::Plain).is_empty());
+        }
+    }
+}

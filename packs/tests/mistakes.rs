@@ -89,6 +89,16 @@ mod shape {
     }
 
     #[test]
+    fn a_timeout_leaves_some_time() {
+        insta::assert_snapshot!(action("run: { shell: { script: make } }\ntimeout: 0s\n"));
+    }
+
+    #[test]
+    fn a_trigger_stands_once_in_a_list() {
+        insta::assert_snapshot!(rule("trigger: [demo.ping, demo.ping]\naction: core.echo\n"));
+    }
+
+    #[test]
     fn names_are_what_expressions_can_say() {
         insta::assert_snapshot!(action("parameters:\n  Region-Name: string\nlocal: { in: '1' }\nrun: { shell: { script: make } }\n"));
     }
@@ -358,6 +368,11 @@ mod secrets_and_code {
                 "parameters: { version: string }\nrun:\n  shell:\n    script: |\n      set -x\n      make release VERSION=\"${{ params.version }}\"\n"
             ),
             ("actions/other.yaml", "parameters: { script: string }\nrun: { shell: { script: '${{ params.script }}' } }\n"),
+            (
+                "actions/whole.yaml",
+                "parameters: { schema: { type: object, properties: { a: { type: string }, b: { type: string, x-ensue: code } } } }\nrun: { shell: { script: '${{ params.a }}' } }\n",
+            ),
+            ("rules/whole.yaml", "trigger: demo.ping\naction: demo.whole\nwith: { b: 'echo ${{ event.payload.host }}' }\n"),
             ("actions/third.yaml", "parameters: { file: string }\nrun: { process: { command: [cat, '${{ params.file }}'] } }\n"),
             ("rules/greet.yaml", "trigger: demo.ping\naction: core.shell\nwith:\n  script: echo ${{ event.payload.host }}\n"),
         ]));

@@ -18,7 +18,8 @@ pub(crate) fn demo(changes: &[(&str, &str)]) -> PackSource {
         ("rules/greet.yaml", "trigger: demo.ping\naction: core.echo\n"),
     ]);
     files.extend(changes.iter().copied());
-    let mut source = PackSource::of("packs/demo", files.into_iter().map(|(path, text)| (path, text.to_owned()))).unwrap();
+    let mut source =
+        PackSource::of("packs/demo", files.into_iter().map(|(path, text)| (path, text.to_owned()))).expect("the paths are fine");
     for (path, file) in &mut source.files {
         if path.ends_with(".sh") {
             file.mode = FileMode::Executable;
@@ -30,7 +31,7 @@ pub(crate) fn demo(changes: &[(&str, &str)]) -> PackSource {
 /// Checks a pack together with the library.
 pub(crate) fn checked(packs: &[PackSource], config: &[(&str, Value)]) -> Checked {
     let packs: Vec<PackSource> = library().into_iter().chain(packs.iter().cloned()).collect();
-    let config: BTreeMap<PackName, Value> = config.iter().map(|(name, value)| (name.parse().unwrap(), value.clone())).collect();
+    let config: BTreeMap<PackName, Value> = config.iter().map(|(name, value)| (name.parse().expect("a name"), value.clone())).collect();
     check(&packs, &config)
 }
 

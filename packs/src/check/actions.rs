@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{self, Builtin, Extra, HttpBody, HttpRequest, ProcessCommand, Run, Schema, ShellScript};
+use ensue_engine::catalog::{self, Builtin, Extra, HttpBody, HttpRequest, ProcessCommand, Run, ShellScript};
 use ensue_engine::names::ActionRef;
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::{Value, json};
 
 use super::parameters::Given;
+use super::refs::trigger_named;
 use super::scope::Scope;
 use super::sensors::optional;
-use super::{Checking, code, trigger_named, url};
+use super::{Checking, code, url};
 use crate::diagnostics::{Code, Report, nearest};
 use crate::read::FileMode;
 use crate::source::SourceText;
@@ -34,7 +35,7 @@ pub(super) fn action(
         .schemas(&["params"], "the parameters of this action", [written.parameters.as_ref()])
         .schemas(&["config"], "the settings of `config`", [checking.pack.manifest.config.as_ref()])
         .fields(&["execution"], "the fields of `execution`", EXECUTION);
-    let (local, scope) = locals(base, &written.local, report);
+    let (local, scope) = locals(&base, &written.local, report);
     let run = self::run(checking, file, written, &scope, report);
     Some(catalog::Action {
         name,
@@ -56,7 +57,7 @@ pub(super) fn action(
 type Locals = Option<Vec<(String, Expression)>>;
 
 /// Compiles the names that are computed first, each in the scope of those before it; gives the scope with all of them.
-pub(super) fn locals<'a>(base: Scope<'a>, written: &'a [Entry], report: &mut Report) -> (Locals, Scope<'a>) {
+pub(super) fn locals<'a>(base: &Scope<'a>, written: &'a [Entry], report: &mut Report) -> (Locals, Scope<'a>) {
     let with = |names: &'a [Entry]| {
         let names = names.iter().map(|entry| entry.key.value.as_str());
         base.clone().root("local").fields(&["local"], "the names of `local`", names)
@@ -88,11 +89,10 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             Some(Run::Process(ProcessCommand { command: command?, input: optional(input)?, env: env?, files: files? }))
         }
         written::Run::Shell { script, env } => {
-            let parameters = action.parameters.as_ref().and_then(Schema::fields);
-            let is_fine = code::check_script(script, parameters, plain, file, report);
+            let is_fine = code::check_script(script, action.parameters.as_ref(), plain, file, report);
             let script = if is_fine { plain.template(script, report) } else { None };
             let env = match env {
-                Environment::None => Some(literal(json!({}))),
+                Environment::None => Some(literal(&json!({}))),
                 Environment::Given(node) => with_keys.template(node, report).inspect(|env| note_keys(env, node, file, report)),
             };
             Some(Run::Shell(ShellScript { script: script?, env: env? }))
@@ -103,9 +103,9 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
                 url::check(url, template, plain, file, report);
             }
             check_method(method.as_ref(), file, report);
-            let method = or_literal(method.as_ref(), json!("GET"), plain, report);
-            let headers = or_literal(headers.as_ref(), json!({}), &with_keys, report);
-            let query = or_literal(query.as_ref(), json!({}), plain, report);
+            let method = or_literal(method.as_ref(), &json!("GET"), plain, report);
+            let headers = or_literal(headers.as_ref(), &json!({}), &with_keys, report);
+            let query = or_literal(query.as_ref(), &json!({}), plain, report);
             let body = match body {
                 Body::None => Some(HttpBody::None),
                 Body::Json(node) => with_keys.template(node, report).map(HttpBody::Json),
@@ -131,7 +131,7 @@ fn emit(
     report: &mut Report,
 ) -> Option<Run> {
     let named = trigger_named(checking, file, trigger, report);
-    let template = or_literal(payload, json!({}), scope, report);
+    let template = or_literal(payload, &json!({}), scope, report);
     if let Some((name, Some(schema))) = &named
         && payload.is_none_or(|node| matches!(node.content, Content::Map(_)))
     {
@@ -211,7 +211,7 @@ fn check_method(method: Option<&Node>, file: &SourceText, report: &mut Report) {
     }
 }
 
-fn or_literal(given: Option<&Node>, otherwise: Value, scope: &Scope<'_>, report: &mut Report) -> Option<Template> {
+fn or_literal(given: Option<&Node>, otherwise: &Value, scope: &Scope<'_>, report: &mut Report) -> Option<Template> {
     match given {
         Some(node) => scope.template(node, report),
         None => Some(literal(otherwise)),
@@ -219,6 +219,6 @@ fn or_literal(given: Option<&Node>, otherwise: Value, scope: &Scope<'_>, report:
 }
 
 /// A template without an expression in it.
-pub(super) fn literal(value: Value) -> Template {
-    Template::compile(&value, &Roots::default()).expect("a value of ours without `${{` has nothing to get wrong")
+pub(super) fn literal(value: &Value) -> Template {
+    Template::compile(value, &Roots::default()).expect("a value of ours without `${{` has nothing to get wrong")
 }

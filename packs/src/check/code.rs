@@ -2,31 +2,23 @@
 //!
 //! It only guards; how values get in instead is `env`, `input` and `files`.
 
-use ensue_engine::catalog::Fields as SchemaFields;
+use ensue_engine::catalog::Schema;
 
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
+use crate::schema;
 use crate::source::SourceText;
 use crate::yaml::{Content, Node};
 
 /// Says whether a code text may stay: it is a literal, or exactly one parameter that is declared as code.
-pub(super) fn check_script(
-    node: &Node,
-    parameters: Option<&SchemaFields>,
-    scope: &Scope<'_>,
-    file: &SourceText,
-    report: &mut Report,
-) -> bool {
+pub(super) fn check_script(node: &Node, parameters: Option<&Schema>, scope: &Scope<'_>, file: &SourceText, report: &mut Report) -> bool {
     let Content::Text { value, .. } = &node.content else { return true };
     if !is_spliced(value) {
         return true;
     }
     if let Some(name) = sole_parameter(value) {
-        let Some(field) = parameters.and_then(|parameters| parameters.named(name)) else {
-            // What it reads is not there: its own error tells so.
-            return true;
-        };
-        if field.is_code {
+        // Where what it reads is not there, or the parameters are not known, that has its own error.
+        if parameters.and_then(|parameters| schema::is_code(parameters, name)).unwrap_or(true) {
             return true;
         }
         let at = scope.locate(node, 0..value.len());

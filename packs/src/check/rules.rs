@@ -9,11 +9,13 @@ use serde_json::{Value, json};
 
 use super::actions::{literal, locals};
 use super::parameters::Given;
+use super::refs::{action_named, trigger_named};
 use super::scope::Scope;
 use super::sensors::optional;
-use super::{Checking, action_named, code, trigger_named};
+use super::{Checking, code};
 use crate::diagnostics::Report;
 use crate::fields::wrong_type;
+use crate::schema;
 use crate::source::SourceText;
 use crate::written;
 use crate::yaml::{Content, Node};
@@ -52,7 +54,7 @@ pub(super) fn rule(
         .fields(&["event"], "the fields of `event`", EVENT)
         .fields(&["rule"], "the fields of `rule`", RULE)
         .schemas(&["config"], "the settings of `config`", [checking.pack.manifest.config.as_ref()]);
-    let (local, scope) = locals(base, &written.local, report);
+    let (local, scope) = locals(&base, &written.local, report);
     let when = written.when.as_ref().map(|node| scope.expression(node, "`when`", report));
     let action = action_named(checking, file, &written.action, report);
     let with = with(file, written, action.as_ref().and_then(|(_, parameters)| *parameters), &scope, report);
@@ -100,14 +102,17 @@ fn with(
     }
     match node {
         Some(node) => scope.template(node, report),
-        None => Some(literal(json!({}))),
+        None => Some(literal(&json!({}))),
     }
 }
 
 /// Checks that nothing is spliced into a parameter that is code.
 fn check_code(file: &SourceText, node: Option<&Node>, parameters: &Schema, scope: &Scope<'_>, report: &mut Report) -> bool {
-    let (Some(Node { content: Content::Map(entries), .. }), Some(fields)) = (node, parameters.fields()) else { return true };
-    let is_code = |name: &str| fields.named(name).is_some_and(|field| field.is_code);
-    let code = entries.iter().filter(|entry| is_code(&entry.key.value));
-    code.map(|entry| code::check_literal(&entry.value, scope, file, report)).fold(true, |all, one| all && one)
+    let Some(Node { content: Content::Map(entries), .. }) = node else { return true };
+    let is_code = |name: &str| schema::is_code(parameters, name) == Some(true);
+    let mut is_fine = true;
+    for entry in entries.iter().filter(|entry| is_code(&entry.key.value)) {
+        is_fine &= code::check_literal(&entry.value, scope, file, report);
+    }
+    is_fine
 }

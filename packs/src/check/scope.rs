@@ -168,7 +168,7 @@ impl<'a> Scope<'a> {
     fn tell_error(&self, message: &str, hint: Option<String>, span: Range<usize>, node: &Node, source: &str, report: &mut Report) {
         let written = source.get(span.clone()).unwrap_or("");
         let root = written.split(['.', '[']).next().unwrap_or("");
-        let place = self.locate(node, span.clone());
+        let place = self.locate(node, span);
         if root == "keys" && !self.roots.contains("keys") {
             return tell_key_out_of_place(self.file, place, report);
         }

@@ -6,9 +6,10 @@ use ensue_engine::catalog::{self, Emit, Extra, HmacVerify, Source};
 use ensue_engine::names::{KeyRef, SensorRef};
 use serde_json::Value;
 
+use super::Checking;
 use super::parameters::Given;
+use super::refs::trigger_named;
 use super::scope::{Scope, check_listed};
-use super::{Checking, trigger_named};
 use crate::diagnostics::{Code, Report};
 use crate::source::SourceText;
 use crate::written::{self, Verify};

@@ -105,7 +105,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let local = read_local(&mut fields, report);
     let run = fields.take_required("run", "run:\n  shell:\n    script: make", report);
     let run = run.and_then(|entry| read_run(entry, file, report));
-    let timeout = fields.duration("timeout", report);
+    let timeout = read_timeout(&mut fields, report);
     let grace = fields.duration("grace", report).unwrap_or(GRACE_DEFAULT);
     let idempotent = fields.boolean("idempotent", report).unwrap_or(false);
     let choices = [("ask", OnLost::Ask), ("fail", OnLost::Fail), ("retry", OnLost::Retry)];
@@ -117,6 +117,15 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         Run::Process { .. } | Run::Shell { .. } | Run::Emit { .. } | Run::Builtin { .. } => TIMEOUT_DEFAULT,
     });
     Some(Action { description, parameters, result, local: local?, run, timeout, grace, idempotent, on_lost, priority })
+}
+
+fn read_timeout(fields: &mut Fields<'_>, report: &mut Report) -> Option<Duration> {
+    let at = fields.span_of("timeout");
+    let timeout = fields.duration("timeout", report)?;
+    if timeout.is_zero() {
+        report.error(Code::InvalidDuration, fields.file, at, "`timeout` leaves no time at all").hint("for example `10m`");
+    }
+    Some(timeout)
 }
 
 fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run> {

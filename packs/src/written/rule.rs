@@ -81,7 +81,16 @@ fn read_triggers(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spa
     match entry.value.content {
         Content::Text { value, .. } => Some(vec![Spanned { value, span: entry.value.span }]),
         Content::List(items) if !items.is_empty() => {
-            items.into_iter().map(|item| text(item, "a trigger", file, report)).collect::<Vec<_>>().into_iter().collect()
+            let triggers: Vec<_> = items.into_iter().map(|item| text(item, "a trigger", file, report)).collect();
+            let triggers: Vec<Spanned<String>> = triggers.into_iter().collect::<Option<_>>()?;
+            for (index, trigger) in triggers.iter().enumerate() {
+                if triggers[..index].iter().any(|first| first.value == trigger.value) {
+                    report
+                        .error(Code::InvalidValue, file, trigger.span.clone(), format!("`{}` stands twice in the list", trigger.value))
+                        .hint("an event of it would be judged once all the same; leave one out");
+                }
+            }
+            Some(triggers)
         }
         Content::Map(entries) if entries.iter().any(|entry| entry.key.value == "schedule") => {
             report

@@ -159,8 +159,8 @@ pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Op
         report.error(Code::YamlTag, file, value.clone(), TAG_MESSAGE).hint(line.quoted_hint());
         return Some(value);
     }
-    if text.starts_with(['{', '[']) && open_brackets(&text) > 0 {
-        let message = format!("the `{}` is not closed on its line", &text[..1]);
+    if text.starts_with(['{', '[']) && offset == value.start {
+        let message = format!("the `{}` is not closed", &text[..1]);
         report.error(Code::YamlSyntax, file, value.start..value.start + 1, message).hint("close it, or write it in lines of its own");
         return Some(value);
     }

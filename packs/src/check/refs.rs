@@ -1,0 +1,150 @@
+//! Refs to triggers and actions, resolved across packs; one that leads nowhere is told with the nearest that leads somewhere.
+//!
+//! What a definition says is not looked at here, only that it is there.
+
+use ensue_engine::catalog::Schema;
+use ensue_engine::names::{ActionRef, NameError, PackName, TriggerRef};
+
+use super::{Checking, World};
+use crate::diagnostics::{Code, Report, nearest};
+use crate::fields::listed;
+use crate::source::SourceText;
+use crate::written;
+use crate::yaml::Spanned;
+
+/// Triggers of the engine's own that a later release brings.
+const TRIGGERS_LATER: [&str; 10] = [
+    "core.execution_ended",
+    "core.inquiry_opened",
+    "core.inquiry_reminded",
+    "core.inquiry_escalated",
+    "core.inquiry_ended",
+    "core.rule_erred",
+    "core.sensor_failed",
+    "core.attempt_indeterminate",
+    "core.backlog_high",
+    "core.schedule",
+];
+
+/// Finds the trigger of a ref; gives it with its payload's schema, where that is known.
+pub(super) fn trigger_named<'a>(
+    checking: &mut Checking<'a>,
+    file: &SourceText,
+    written: &Spanned<String>,
+    report: &mut Report,
+) -> Option<(TriggerRef, Option<&'a Schema>)> {
+    if TRIGGERS_LATER.contains(&written.value.as_str()) {
+        report
+            .error(
+                Code::NotYet,
+                file,
+                written.span.clone(),
+                format!("the engine's own trigger `{}` is not in this release yet", written.value),
+            )
+            .hint("docs/roadmap.md says what comes when");
+        return None;
+    }
+    let trigger: TriggerRef = parse_ref(&written.value, "trigger", checking, file, written, report)?;
+    checking.uses.note(trigger.pack(), file, &written.span);
+    let world = checking.world;
+    let found = world.packs.get(&trigger.pack()).and_then(|pack| pack.triggers.get(trigger.name()));
+    match found {
+        Some(defined) => Some((trigger, defined.body.as_ref().and_then(|trigger| trigger.payload.as_ref()))),
+        None => {
+            let known = refs(world, |pack| pack.triggers.keys());
+            tell_unknown_ref(Code::UnknownTrigger, "trigger", &trigger.pack(), &known, world, file, written, report);
+            None
+        }
+    }
+}
+
+/// Finds the action of a ref; gives it with its parameters' schema, where that is known.
+pub(super) fn action_named<'a>(
+    checking: &mut Checking<'a>,
+    file: &SourceText,
+    written: &Spanned<String>,
+    report: &mut Report,
+) -> Option<(ActionRef, Option<&'a Schema>)> {
+    if written.value.contains("${{") {
+        report
+            .error(
+                Code::InvalidRef,
+                file,
+                written.span.clone(),
+                "`action` is never an expression: what a rule can do is known before it runs",
+            )
+            .hint("write a rule for each action");
+        return None;
+    }
+    let action: ActionRef = parse_ref(&written.value, "action", checking, file, written, report)?;
+    checking.uses.note(action.pack(), file, &written.span);
+    let world = checking.world;
+    let found = world.packs.get(&action.pack()).and_then(|pack| pack.actions.get(action.name()));
+    match found {
+        Some(defined) => Some((action, defined.body.as_ref().and_then(|action| action.parameters.as_ref()))),
+        None => {
+            let known = refs(world, |pack| pack.actions.keys());
+            tell_unknown_ref(Code::UnknownAction, "action", &action.pack(), &known, world, file, written, report);
+            None
+        }
+    }
+}
+
+fn refs<'a, K>(world: &World<'a>, names: impl Fn(&'a written::Pack) -> K) -> Vec<String>
+where
+    K: Iterator<Item = &'a String>,
+{
+    world.packs.values().flat_map(|pack| names(pack).map(|name| format!("{}.{name}", pack.name))).collect()
+}
+
+fn parse_ref<T: std::str::FromStr<Err = NameError>>(
+    text: &str,
+    what: &str,
+    checking: &Checking<'_>,
+    file: &SourceText,
+    written: &Spanned<String>,
+    report: &mut Report,
+) -> Option<T> {
+    match text.parse() {
+        Ok(parsed) => Some(parsed),
+        Err(error) => {
+            let is_own = match what {
+                "trigger" => checking.pack.triggers.contains_key(text),
+                _ => checking.pack.actions.contains_key(text),
+            };
+            if is_own {
+                let own = format!("{}.{text}", checking.pack.name);
+                report.error(Code::InvalidRef, file, written.span.clone(), format!("`{text}` has no pack")).did_you_mean(Some(&own));
+            } else {
+                report.error(Code::InvalidRef, file, written.span.clone(), error.to_string());
+            }
+            None
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "all of it stands in the one message")]
+fn tell_unknown_ref(
+    code: Code,
+    what: &str,
+    pack: &PackName,
+    known: &[String],
+    world: &World<'_>,
+    file: &SourceText,
+    written: &Spanned<String>,
+    report: &mut Report,
+) {
+    let text = written.value.as_str();
+    // The same name in another pack is nearer than another name in the same pack.
+    let name = text.rsplit('.').next().unwrap_or(text);
+    let near = nearest(text, known.iter().map(String::as_str))
+        .or_else(|| known.iter().map(String::as_str).find(|known| known.rsplit('.').next() == Some(name)));
+    let told = report.error(code, file, written.span.clone(), format!("there is no {what} `{text}`"));
+    told.did_you_mean(near);
+    if !world.packs.contains_key(pack) {
+        told.hint(format!("the pack `{pack}` is not there"));
+    } else if near.is_none() {
+        let own: Vec<&String> = known.iter().filter(|known| known.starts_with(&format!("{pack}."))).collect();
+        told.hint(if own.is_empty() { format!("`{pack}` has none") } else { format!("`{pack}` has {}", listed(&own)) });
+    }
+}

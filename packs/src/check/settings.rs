@@ -1,0 +1,68 @@
+//! What the operator set for each pack: completed with the defaults, and checked against the pack's `config`.
+//!
+//! It does not read `ensue.yaml`: the values come in parsed.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::catalog::{Extra, Schema};
+use ensue_engine::names::PackName;
+use ensue_expression::Document;
+use serde_json::Value;
+
+use super::GoodPack;
+use crate::diagnostics::{Code, Diagnostic, Report, Severity, nearest};
+use crate::fields::listed;
+use crate::source::SourceText;
+use crate::written;
+
+/// What the checks call the place of what the operator set.
+const SETTINGS_FILE: &str = "ensue.yaml";
+
+pub(super) fn complete(value: &mut Value, schema: &Schema) {
+    if let (Value::Object(values), Some(fields)) = (value, schema.fields()) {
+        fields.complete(values);
+    }
+}
+
+pub(super) fn tell_misfits(pack: &written::Pack, schema: &Schema, value: &Value, report: &mut Report) {
+    let file = SourceText::new(SETTINGS_FILE, "");
+    let at = format!("packs.{}.config", pack.name);
+    let mut misspelt = Vec::new();
+    if let (Some(fields), Value::Object(values)) = (schema.fields(), value) {
+        let names: Vec<&str> = fields.0.iter().map(|field| field.name.as_str()).collect();
+        for name in values.keys().filter(|name| fields.named(name).is_none()) {
+            let near = nearest(name, names.iter().copied());
+            misspelt.extend(near.map(|near| format!("/{near}")));
+            let told = report.error(Code::ConfigInvalid, &file, 0..0, format!("`{at}` has no setting `{name}`"));
+            told.did_you_mean(near);
+            told.hint(if names.is_empty() { "the pack has none".to_owned() } else { format!("it has {}", listed(&names)) });
+        }
+    }
+    let document = Document::from_value(value);
+    for misfit in schema.misfits(document.root(), Extra::Allowed) {
+        // One that was misspelt has been told.
+        if misspelt.contains(&misfit.pointer) {
+            continue;
+        }
+        let hint = match misfit.pointer.strip_prefix('/').filter(|name| !name.contains('/')) {
+            Some(name) => format!("set it in `ensue.yaml`:\npacks:\n  {}:\n    config: {{ {name}: … }}", pack.name),
+            None => "mend it in `ensue.yaml`".to_owned(),
+        };
+        let path = format!("{at}{}", misfit.pointer.replace('/', "."));
+        report.error(Code::ConfigInvalid, &file, 0..0, format!("`{path}` {}", misfit.message)).hint(hint);
+    }
+}
+
+/// Settings for a pack that is nowhere: probably its name is misspelt.
+pub(super) fn tell_strange_settings(given: &BTreeMap<PackName, Value>, good: &[GoodPack], told: &[Diagnostic]) -> Vec<Diagnostic> {
+    let file = SourceText::new(SETTINGS_FILE, "");
+    let has_errors = told.iter().any(|one| one.severity == Severity::Error);
+    let mut found = Vec::new();
+    for name in given.keys().filter(|name| !has_errors && good.iter().all(|pack| pack.name != **name)) {
+        let message = format!("`packs.{name}` sets up a pack that is not there");
+        let mut one = Diagnostic::new(Severity::Warning, Code::UnknownPack, &file, 0..0, message);
+        one.did_you_mean(nearest(name.as_str(), good.iter().map(|pack| pack.name.as_str())));
+        found.push(one);
+    }
+    found
+}
