@@ -10,6 +10,7 @@ use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{Log, LogError, LogReader, ReadLimit, Vault, VaultError};
 use ensue_engine::record::{Head, Position, Record, verify_link};
+use ensue_store::checkpoints::Checkpoints;
 use ensue_store::data_dir::{DataDir, DataDirError};
 use ensue_store::master_key::{MasterKey, MasterKeyError};
 use ensue_store::sqlite::OpenError;
@@ -21,6 +22,7 @@ use thiserror::Error;
 use crate::catalogs::CatalogError;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
+use crate::snapshots;
 
 /// Why a node does not start, or a directory cannot be worked on.
 #[derive(Debug, Error)]
@@ -207,16 +209,18 @@ pub fn compare_with_outside(reader: &dyn LogReader, head: Head, outside: Option<
 
 /// Folds the log up to its head, from the newest saved state that belongs to it.
 fn fold(id: LogId, reader: &dyn LogReader, head: Head, checkpoints: &Checkpoints) -> Result<(Engine, Position), StartError> {
-    let (mut engine, mut at) = match checkpoints.newest(reader) {
-        Some(found) => match Engine::load(id, &found.state) {
-            Ok(engine) => (engine, found.head),
-            Err(error) => {
-                tracing::warn!(position = %found.head.position, %error, "a saved state is not used; the log is folded from its beginning");
-                (Engine::new(id), Head::default())
-            }
-        },
-        None => (Engine::new(id), Head::default()),
-    };
+    let found = checkpoints.newest(reader).map_err(|error| machine("looking for a saved state", &error))?;
+    for skipped in found.skipped {
+        tracing::warn!(file = %skipped.path.display(), why = %skipped.why, "a saved state is not used");
+    }
+    let loaded = found.checkpoint.and_then(|checkpoint| match snapshots::loaded(id, &checkpoint) {
+        Ok(engine) => Some((engine, checkpoint.at)),
+        Err(error) => {
+            tracing::warn!(position = %checkpoint.at.position, %error, "a saved state is not used: the log is folded from its beginning");
+            None
+        }
+    });
+    let (mut engine, mut at) = loaded.unwrap_or_else(|| (Engine::new(id), Head::default()));
     let saved_at = at.position;
     while at.position < head.position {
         let records = reader.read(at.position, ReadLimit::default())?;
@@ -236,12 +240,4 @@ pub fn fold_in(engine: &mut Engine, mut at: Head, records: &[Record]) -> Result<
     }
     engine.commit();
     Ok(at)
-}
-
-pub struct Checkpoints;
-pub struct Found { pub head: Head, pub state: ensue_engine::engine::SavedState }
-impl Checkpoints {
-    pub fn open(_: &std::path::Path, _: LogId) -> Result<Self, String> { Ok(Self) }
-    pub fn newest(&self, _: &dyn LogReader) -> Option<Found> { None }
-    pub fn save(&self, _: Head, _: &ensue_engine::engine::SavedState) -> Result<(), String> { Ok(()) }
 }

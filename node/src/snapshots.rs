@@ -2,12 +2,14 @@
 //!
 //! The sequencer never stops for it. That the shadow and the live state are equal is looked at when the node stops.
 
-use ensue_engine::engine::Engine;
+use ensue_engine::engine::{Engine, LoadError, SavedState};
+use ensue_engine::ids::LogId;
 use ensue_engine::record::{Head, Position, Record};
-use crate::opening::Checkpoints;
+use ensue_store::checkpoints::{Checkpoint, Checkpoints};
 
 use crate::followers::Follow;
 use crate::opening::fold_in;
+use crate::wiring::RELEASE;
 
 /// After how many records a snapshot is saved.
 pub const SNAPSHOT_EVERY_RECORDS: u64 = 50_000;
@@ -37,11 +39,30 @@ impl ShadowFold {
             return;
         }
         // A snapshot only makes the next start quicker: without it the log is folded from further back.
-        match self.checkpoints.save(self.head, &self.engine.save()) {
-            Ok(()) => self.saved_at = self.head.position,
+        let checkpoint = Checkpoint { at: self.head, release: RELEASE.to_owned(), state: saved(&self.engine) };
+        match self.checkpoints.write(&checkpoint) {
+            Ok(_) => self.saved_at = self.head.position,
             Err(error) => tracing::warn!(%error, "a snapshot cannot be saved"),
         }
     }
+}
+
+/// Gives a state's bytes: the form's version, u32 little-endian, and the state.
+fn saved(engine: &Engine) -> Vec<u8> {
+    let SavedState { format, json } = engine.save();
+    let mut bytes = Vec::with_capacity(json.len() + 4);
+    bytes.extend_from_slice(&format.to_le_bytes());
+    bytes.extend_from_slice(&json);
+    bytes
+}
+
+/// Takes a state back from a saved one's bytes.
+pub(crate) fn loaded(log: LogId, checkpoint: &Checkpoint) -> Result<Engine, LoadError> {
+    let Some((format, json)) = checkpoint.state.split_first_chunk::<4>() else {
+        return Err(LoadError::Damaged("it is empty".to_owned()));
+    };
+    let json = bytes::Bytes::copy_from_slice(json);
+    Engine::load(log, &SavedState { format: u32::from_le_bytes(*format), json })
 }
 
 impl Follow for ShadowFold {
