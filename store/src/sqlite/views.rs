@@ -5,6 +5,8 @@
 
 mod pack;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -346,9 +348,15 @@ fn place(position: Position) -> i64 {
     i64::try_from(position.0).unwrap_or(i64::MAX)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is given where the error is owned")]
 fn failed(error: rusqlite::Error) -> ViewError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ViewError::NotWhole(error.to_string()),
-        Some(_) | None => ViewError::Store(error.to_string()),
+        Some(_) => ViewError::Store(error.to_string()),
+        // What was read is not what was written.
+        None if matches!(error, rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..)) => {
+            ViewError::NotWhole(error.to_string())
+        }
+        None => ViewError::Store(error.to_string()),
     }
 }

@@ -1,0 +1,113 @@
+//! Folding a log into a store: in whatever batches it comes, and whenever the follower starts anew, the rows are the same.
+
+use ensue_engine::record::{Position, Record};
+use ensue_views::spec::Story;
+use ensue_views::store::Changes;
+use ensue_views::{Projector, Row, Term, ViewError, ViewName, ViewStore};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::{Subject, on_every_view_store};
+
+on_every_view_store! {
+    records_that_are_known_are_passed_over
+    records_that_do_not_follow_are_refused
+    after_a_failure_the_same_records_can_be_offered_again
+    a_rebuild_gives_what_the_live_views_hold
+}
+
+fn story() -> Story {
+    Story::walk(&(0..=255).cycle().map(|choice: u8| choice.wrapping_mul(37)).take(600).collect::<Vec<_>>())
+}
+
+/// Folds all records at once into a store that nothing else was ever in.
+fn rebuilt(records: &[Record]) -> Vec<(ViewName, Row)> {
+    let mut subject = Subject::in_memory();
+    if !records.is_empty() {
+        Projector::new().advance(&mut *subject.store, records).unwrap();
+    }
+    subject.dump()
+}
+
+fn records_that_are_known_are_passed_over(subject: &mut Subject) {
+    let story = story();
+    let records = story.records();
+    let mut projector = Projector::new();
+    projector.advance(&mut *subject.store, &records[..100]).unwrap();
+    assert_eq!(projector.advance(&mut *subject.store, &records[..50]).unwrap(), Position(100));
+    assert_eq!(projector.advance(&mut *subject.store, &records[..150]).unwrap(), Position(150));
+    assert_eq!(projector.advance(&mut *subject.store, &[]).unwrap(), Position(150));
+    assert_eq!(subject.dump(), rebuilt(&records[..150]));
+}
+
+fn records_that_do_not_follow_are_refused(subject: &mut Subject) {
+    let story = story();
+    let refused = Projector::new().advance(&mut *subject.store, &story.records()[1..]);
+    assert!(matches!(refused, Err(ViewError::Gap { at: Position(0), next: Position(2) })), "{refused:?}");
+    assert_eq!(subject.dump(), []);
+}
+
+/// A store that fails when it is told to.
+struct Failing<'a> {
+    store: &'a mut dyn ViewStore,
+    fails: bool,
+}
+
+impl ViewStore for Failing<'_> {
+    fn position(&self) -> Position {
+        self.store.position()
+    }
+
+    fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError> {
+        self.store.load(view, keys)
+    }
+
+    fn apply(&mut self, changes: &Changes) -> Result<(), ViewError> {
+        if self.fails { Err(ViewError::Store("the disk is full".into())) } else { self.store.apply(changes) }
+    }
+
+    fn clear(&mut self) -> Result<(), ViewError> {
+        self.store.clear()
+    }
+}
+
+fn after_a_failure_the_same_records_can_be_offered_again(subject: &mut Subject) {
+    let story = story();
+    let mut projector = Projector::new();
+    for batch in story.records().chunks(7) {
+        for fails in [true, false] {
+            let advanced = projector.advance(&mut Failing { store: &mut *subject.store, fails }, batch);
+            assert_eq!(advanced.is_err(), fails);
+        }
+    }
+    assert_eq!(subject.dump(), rebuilt(story.records()));
+}
+
+fn a_rebuild_gives_what_the_live_views_hold(subject: &mut Subject) {
+    let mut runner = TestRunner::new(Config { cases: 32, failure_persistence: None, ..Config::default() });
+    let walk = proptest::collection::vec(any::<u8>(), 0..400);
+    let batches = proptest::collection::vec((1..40usize, any::<bool>()), 1..60);
+    let subject = std::cell::RefCell::new(subject);
+    runner
+        .run(&(walk, batches), |(choices, batches)| {
+            let subject = &mut *subject.borrow_mut();
+            subject.store.clear().unwrap();
+            let story = Story::walk(&choices);
+            let mut projector = Projector::new();
+            let mut rest = story.records();
+            for (size, starts_anew) in batches.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                if *starts_anew {
+                    projector = Projector::new();
+                }
+                let (batch, after) = rest.split_at(rest.len().min(*size));
+                projector.advance(&mut *subject.store, batch).unwrap();
+                rest = after;
+            }
+            prop_assert_eq!(subject.dump(), rebuilt(story.records()));
+            Ok(())
+        })
+        .unwrap();
+}

@@ -1,0 +1,230 @@
+//! Lists: every way of asking gives what a look at each row would.
+
+use ensue_engine::record::Position;
+use ensue_views::store::{Filter, LIST_ROWS_MAX, NewRow, Order};
+use ensue_views::{Column, ListQuery, Term, ViewError, ViewName};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::{Subject, id, letter, letters, on_every_view_store, time};
+
+on_every_view_store! {
+    the_newest_rows_come_first_unless_asked_otherwise
+    a_list_has_a_limit_and_a_longest_limit
+    a_list_goes_on_beyond_a_position
+    paging_while_rows_are_added_never_skips_or_repeats
+    a_filter_that_the_view_does_not_have_is_refused
+    a_value_that_cannot_be_one_finds_nothing
+    a_value_is_only_ever_a_value
+    times_select_from_a_moment_on_and_before_another
+    a_clock_that_went_back_hides_no_row
+    every_way_of_asking_gives_what_a_look_at_each_row_would
+}
+
+/// The positions of no rows.
+const NOTHING: [u64; 0] = [];
+
+fn the_newest_rows_come_first_unless_asked_otherwise(subject: &mut Subject) {
+    subject.insert(ViewName::DeadLetters, [2, 3, 1].map(|number| letter(number, "garden.gauge")));
+    assert_eq!(subject.positions(&letters()), [3, 2, 1]);
+    assert_eq!(subject.positions(&ListQuery { order: Order::OldestFirst, ..letters() }), [1, 2, 3]);
+}
+
+fn a_list_has_a_limit_and_a_longest_limit(subject: &mut Subject) {
+    subject.insert(ViewName::DeadLetters, (1..=LIST_ROWS_MAX as u64 + 1).map(|number| letter(number, "garden.gauge")));
+    assert_eq!(subject.positions(&letters()).len(), 50);
+    assert_eq!(subject.positions(&ListQuery { limit: 0, ..letters() }), NOTHING);
+    assert_eq!(subject.positions(&ListQuery { limit: usize::MAX, ..letters() }).len(), LIST_ROWS_MAX);
+}
+
+fn a_list_goes_on_beyond_a_position(subject: &mut Subject) {
+    subject.insert(ViewName::DeadLetters, [2, 4, 6].map(|number| letter(number, "garden.gauge")));
+    let newest = |after: u64| ListQuery { after: Some(Position(after)), ..letters() };
+    let oldest = |after: u64| ListQuery { order: Order::OldestFirst, ..newest(after) };
+    assert_eq!(subject.positions(&newest(4)), [2]);
+    assert_eq!(subject.positions(&newest(5)), [4, 2], "the position need not be a row's");
+    assert_eq!(subject.positions(&oldest(4)), [6]);
+    assert_eq!(subject.positions(&newest(u64::MAX)), [6, 4, 2]);
+    assert_eq!(subject.positions(&oldest(u64::MAX)), NOTHING);
+    assert_eq!(subject.positions(&newest(0)), NOTHING);
+}
+
+fn paging_while_rows_are_added_never_skips_or_repeats(subject: &mut Subject) {
+    subject.insert(ViewName::DeadLetters, (1..=20).map(|number| letter(number, ["garden.gauge", "garden.bell"][number as usize % 2])));
+    for order in [Order::NewestFirst, Order::OldestFirst] {
+        let before = subject.positions(&ListQuery { order, limit: 1_000, ..letters().with(Column::Sensor, "garden.bell") });
+        let mut query = ListQuery { order, limit: 3, ..letters().with(Column::Sensor, "garden.bell") };
+        let mut seen = Vec::new();
+        loop {
+            let page = subject.positions(&query);
+            let Some(last) = page.last() else { break };
+            query.after = Some(Position(*last));
+            seen.extend(page);
+            if seen.len() < 20 {
+                let next = subject.store.position().0 + 100;
+                subject.insert(ViewName::DeadLetters, [letter(next * 2 + 1, "garden.bell"), letter(next * 2, "garden.gauge")]);
+            }
+        }
+        let mut distinct = seen.clone();
+        distinct.dedup();
+        assert_eq!(distinct, seen);
+        assert!(seen.starts_with(&before), "{order:?}: {seen:?} is not {before:?} and what was added");
+    }
+}
+
+fn a_filter_that_the_view_does_not_have_is_refused(subject: &mut Subject) {
+    let refused = subject.reader.list(&letters().with(Column::Status, "failed"));
+    assert!(matches!(refused, Err(ViewError::NoColumn { view: ViewName::DeadLetters, column: Column::Status })), "{refused:?}");
+}
+
+fn a_value_that_cannot_be_one_finds_nothing(subject: &mut Subject) {
+    subject.insert(ViewName::Events, [event(1, "garden.rained", "api", 1)]);
+    let events = || ListQuery::newest(ViewName::Events);
+    assert_eq!(subject.positions(&events().with(Column::Correlation, "yesterday")), NOTHING);
+    assert_eq!(subject.positions(&events().with(Column::Trigger, "garden.snowed")), NOTHING);
+    assert_eq!(subject.positions(&events().with(Column::Trigger, "")), NOTHING);
+}
+
+fn a_value_is_only_ever_a_value(subject: &mut Subject) {
+    let name = "'; DROP TABLE dead_letters; --\0\u{1F327}";
+    subject.insert(ViewName::DeadLetters, [letter(1, name), letter(2, "garden.gauge")]);
+    assert_eq!(subject.positions(&letters().with(Column::Sensor, name)), [1]);
+    assert_eq!(subject.positions(&letters().with(Column::Sensor, "garden.%")), NOTHING);
+    assert_eq!(subject.positions(&letters()), [2, 1]);
+}
+
+fn times_select_from_a_moment_on_and_before_another(subject: &mut Subject) {
+    subject.insert(ViewName::DeadLetters, (1..=5).map(|number| letter(number, "garden.gauge")));
+    let between = |since: u64, until: u64| ListQuery { since: Some(time(since)), until: Some(time(until)), ..letters() };
+    assert_eq!(subject.positions(&between(2, 4)), [3, 2]);
+    assert_eq!(subject.positions(&between(4, 4)), NOTHING);
+    assert_eq!(subject.positions(&between(6, 9)), NOTHING);
+    assert_eq!(subject.positions(&between(0, 1)), NOTHING);
+}
+
+fn a_clock_that_went_back_hides_no_row(subject: &mut Subject) {
+    // Far enough apart to be told apart by where they stand.
+    let at = |position: u64, seconds: u64| NewRow { began_at: time(seconds), ..letter(position, "garden.gauge") };
+    subject.insert(ViewName::DeadLetters, [at(1, 100), at(5_000, 10), at(10_000, 50), at(15_000, 20), at(15_001, 500)]);
+    let between = |since: u64, until: u64| ListQuery { since: Some(time(since)), until: Some(time(until)), ..letters() };
+    assert_eq!(subject.positions(&between(10, 21)), [15_000, 5_000]);
+    assert_eq!(subject.positions(&between(50, 101)), [10_000, 1]);
+    assert_eq!(subject.positions(&between(20, 1_000)), [15_001, 15_000, 10_000, 1]);
+}
+
+fn event(number: u64, trigger: &str, source: &str, correlation: u64) -> NewRow {
+    NewRow { columns: vec![Some(trigger.into()), Some(source.into()), Some(Term::Id(id(correlation)))], ..letter(number, "") }
+}
+
+const VALUES: u64 = 3;
+
+/// A value that a column could have; the first is the one that most rows have.
+fn value(column: Column, choice: u64) -> Term {
+    match column {
+        Column::Correlation | Column::Event => Term::Id(id(1_000 + choice)),
+        Column::Status => ["succeeded", "failed", "queued"][choice as usize % 3].into(),
+        Column::Outcome => ["executed", "rejected", "shadowed"][choice as usize % 3].into(),
+        Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name => {
+            ["garden.a", "garden.b", "garden.c"][choice as usize % 3].into()
+        }
+    }
+}
+
+/// The only column that a row may lack.
+fn may_lack(view: ViewName, column: Column) -> bool {
+    view == ViewName::Executions && column == Column::Rule
+}
+
+fn row_of(view: ViewName, number: u64, choice: u64, seconds: u64) -> NewRow {
+    let columns = view.columns().iter().enumerate().map(|(at, column)| {
+        let choice = choice / VALUES.pow(at as u32) % VALUES;
+        if choice == 2 && may_lack(view, *column) { None } else { Some(value(*column, choice)) }
+    });
+    let key = match view.key(&id(number).to_string()) {
+        Some(key @ Term::Id(_)) => key,
+        Some(Term::Text(_)) | None => format!("key_{number}").as_str().into(),
+    };
+    NewRow { key, columns: columns.collect(), began_at: time(seconds), ..letter(number, "") }
+}
+
+fn fits(row: &NewRow, query: &ListQuery) -> bool {
+    let wanted = |filter: &Filter| {
+        let at = query.view.columns().iter().position(|column| *column == filter.column);
+        at.and_then(|at| row.columns[at].as_ref()).is_some_and(|value| value.to_string() == filter.value)
+    };
+    let beyond = match (query.after, query.order) {
+        (None, _) => true,
+        (Some(after), Order::NewestFirst) => row.position < after,
+        (Some(after), Order::OldestFirst) => row.position > after,
+    };
+    query.filters.iter().all(wanted)
+        && beyond
+        && query.since.is_none_or(|since| since <= row.began_at)
+        && query.until.is_none_or(|until| row.began_at < until)
+}
+
+/// Which rows there are, each by its gap to the one before, its values and its time; and how they are asked for.
+type Case = (Vec<(u64, u64, u64)>, Vec<(u8, u64, u8, Option<u64>, Option<u64>, Option<u64>, usize)>);
+
+fn cases() -> impl Strategy<Value = Case> {
+    let row = (1..900u64, 0..81u64, 0..40u64);
+    let query = (
+        any::<u8>(),
+        0..81u64,
+        any::<u8>(),
+        proptest::option::of(0..45u64),
+        proptest::option::of(0..45u64),
+        proptest::option::of(0..20_000u64),
+        0..12usize,
+    );
+    (proptest::collection::vec(row, 0..40), proptest::collection::vec(query, 1..20))
+}
+
+fn every_way_of_asking_gives_what_a_look_at_each_row_would(subject: &mut Subject) {
+    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let subject = std::cell::RefCell::new(subject);
+    runner
+        .run(&cases(), |(rows, queries)| {
+            let subject = &mut *subject.borrow_mut();
+            subject.store.clear().unwrap();
+            let mut position = 0;
+            let rows: Vec<NewRow> = rows
+                .iter()
+                .map(|(gap, choice, seconds)| {
+                    position += gap;
+                    (position, *choice, *seconds)
+                })
+                .flat_map(|(position, choice, seconds)| ViewName::ALL.map(|view| (view, row_of(view, position, choice, seconds))))
+                .map(|(view, row)| {
+                    subject.insert(view, [row.clone()]);
+                    row
+                })
+                .collect();
+            for (which, choice, order, since, until, after, limit) in queries {
+                for (at, view) in ViewName::ALL.into_iter().enumerate() {
+                    let filters = view.columns().iter().enumerate().filter(|(at, _)| which >> at & 1 == 1).map(|(at, column)| Filter {
+                        column: *column,
+                        value: value(*column, choice / VALUES.pow(at as u32) % VALUES).to_string(),
+                    });
+                    let query = ListQuery {
+                        view,
+                        filters: filters.collect(),
+                        since: since.map(time),
+                        until: until.map(time),
+                        order: if order % 2 == 0 { Order::NewestFirst } else { Order::OldestFirst },
+                        after: after.map(Position),
+                        limit,
+                    };
+                    let of_view = rows.iter().skip(at).step_by(ViewName::ALL.len());
+                    let mut expected: Vec<u64> = of_view.filter(|row| fits(row, &query)).map(|row| row.position.0).collect();
+                    if query.order == Order::NewestFirst {
+                        expected.reverse();
+                    }
+                    expected.truncate(limit);
+                    prop_assert_eq!(subject.positions(&query), expected, "{:?}", query);
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+}

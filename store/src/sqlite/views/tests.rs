@@ -1,0 +1,166 @@
+//! What only views in a file can do: last, be thrown away, and be replaced.
+
+use ensue_engine::record::Position;
+use ensue_views::spec::Story;
+use ensue_views::store::Order;
+use ensue_views::{ListQuery, Projector, Row, ViewError, ViewName, ViewReader, ViewStore};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::SqliteViews;
+use super::read::Asked;
+
+fn story() -> Story {
+    Story::walk(&(0..=255).cycle().map(|choice: u8| choice.wrapping_mul(37)).take(600).collect::<Vec<_>>())
+}
+
+fn views_in(folder: &TempDir, story: &Story) -> SqliteViews {
+    SqliteViews::open(&folder.path().join("views.sqlite"), story.log()).unwrap()
+}
+
+fn folded(folder: &TempDir, story: &Story) -> SqliteViews {
+    let mut views = views_in(folder, story);
+    Projector::new().advance(&mut views, story.records()).unwrap();
+    views
+}
+
+fn dump(reader: &dyn ViewReader) -> Vec<(ViewName, Row)> {
+    let mut shown = Vec::new();
+    reader.dump(&mut |view, row| shown.push((view, row.clone()))).unwrap();
+    shown
+}
+
+#[test]
+fn a_file_that_is_opened_again_holds_what_it_held() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let before = dump(&folded(&folder, &story).reader());
+    let again = views_in(&folder, &story);
+    assert_eq!(again.position().0, story.records().len() as u64);
+    assert_eq!(dump(&again.reader()), before);
+}
+
+#[test]
+fn views_of_another_log_are_begun_anew() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    drop(folded(&folder, &story));
+    let other = ensue_engine::ids::LogId(ensue_engine::ids::Id::root(ensue_views::spec::NOON, 99));
+    let anew = SqliteViews::open(&folder.path().join("views.sqlite"), other).unwrap();
+    assert_eq!((anew.position(), dump(&anew.reader()).len()), (Position(0), 0));
+}
+
+#[test]
+fn views_by_other_folds_are_begun_anew() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    drop(folded(&folder, &story));
+    let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
+    file.execute("UPDATE made SET versions = 'events/0'", []).unwrap();
+    drop(file);
+    assert_eq!(views_in(&folder, &story).position(), Position(0));
+}
+
+#[test]
+fn views_of_a_newer_release_are_begun_anew() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    drop(folded(&folder, &story));
+    let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
+    file.pragma_update(None, "user_version", 99).unwrap();
+    drop(file);
+    assert_eq!(views_in(&folder, &story).position(), Position(0));
+}
+
+#[test]
+fn a_file_that_is_no_database_is_begun_anew() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    std::fs::write(folder.path().join("views.sqlite"), "rain ".repeat(10_000)).unwrap();
+    assert_eq!(views_in(&folder, &story).position(), Position(0));
+}
+
+#[test]
+fn a_damaged_page_is_an_error_that_says_to_rebuild() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let path = folder.path().join("views.sqlite");
+    folded(&folder, &story).close().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[8192..].fill(0xA5);
+    std::fs::write(&path, bytes).unwrap();
+    let reader = super::SqliteViewReader::new(std::sync::Arc::new(super::Readers::of(path)));
+    let damaged = reader.list(&ListQuery::newest(ViewName::Events));
+    assert!(matches!(damaged, Err(ViewError::NotWhole(_))), "{damaged:?}");
+}
+
+#[test]
+fn a_document_that_cannot_be_read_is_an_error_and_no_panic() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let views = folded(&folder, &story);
+    let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
+    file.execute("UPDATE events SET document = x'0203'", []).unwrap();
+    let damaged = views.reader().list(&ListQuery::newest(ViewName::Events));
+    assert!(matches!(damaged, Err(ViewError::NotWhole(_))), "{damaged:?}");
+}
+
+#[test]
+fn views_that_were_made_beside_take_the_place_of_the_live_ones() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let (early, late) = story.records().split_at(100);
+    let mut live = views_in(&folder, &story);
+    let reader = live.reader();
+    let mut projector = Projector::new();
+    projector.advance(&mut live, early).unwrap();
+    assert_eq!(reader.position().unwrap(), Position(100));
+
+    let mut beside = SqliteViews::open(&folder.path().join("views.rebuilt.sqlite"), story.log()).unwrap();
+    Projector::new().advance(&mut beside, early).unwrap();
+    live.adopt(beside).unwrap();
+
+    assert_eq!(reader.position().unwrap(), Position(100), "a reader goes over to them");
+    projector.advance(&mut live, late).unwrap();
+    let straight = tempfile::tempdir().unwrap();
+    assert_eq!(dump(&reader), dump(&folded(&straight, &story).reader()));
+    let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["views.sqlite", "views.sqlite-shm", "views.sqlite-wal"]);
+}
+
+#[test]
+fn views_that_are_behind_take_no_place() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let mut live = folded(&folder, &story);
+    let beside = SqliteViews::open(&folder.path().join("views.rebuilt.sqlite"), story.log()).unwrap();
+    assert!(matches!(live.adopt(beside), Err(ViewError::Gap { .. })));
+    assert_eq!(live.reader().position().unwrap(), live.position());
+}
+
+/// Every column that the API filters a growing view by is found by an index, and in the order of positions.
+#[test]
+fn no_filter_looks_through_a_whole_view_or_sorts_it() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let views = folded(&folder, &story);
+    for view in [ViewName::Events, ViewName::Enforcements, ViewName::Executions, ViewName::Rules, ViewName::DeadLetters] {
+        for column in view.columns() {
+            for order in [Order::NewestFirst, Order::OldestFirst] {
+                let value = story.log().to_string();
+                let query = ListQuery { order, after: Some(Position(9)), ..ListQuery::newest(view).with(*column, value) };
+                let plan = plan(&views.connection, &Asked::of(&query).unwrap());
+                assert!(plan.contains(&format!("USING INDEX {view}_by_{column}")), "{view} by {column}: {plan}");
+                assert!(!plan.contains("TEMP B-TREE") && !plan.contains(&format!("SCAN {view}")), "{view} by {column}: {plan}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_without_filters_is_read_in_the_order_it_stands() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let views = folded(&folder, &story);
+    for view in ViewName::ALL {
+        let query = ListQuery { after: Some(Position(9)), since: Some(ensue_views::spec::NOON), ..ListQuery::newest(view) };
+        let plan = plan(&views.connection, &Asked::of(&query).unwrap());
+        assert!(plan.contains(&format!("SEARCH {view} USING INTEGER PRIMARY KEY")) && !plan.contains("TEMP B-TREE"), "{view}: {plan}");
+    }
+}
+
+fn plan(connection: &Connection, asked: &Asked) -> String {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", asked.sql)).unwrap();
+    let steps = statement.query_map(rusqlite::params_from_iter(&asked.values), |row| row.get::<_, String>(3)).unwrap();
+    steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+}
