@@ -2,6 +2,7 @@
 //!
 //! It does not know how anything is run, nor how its end is reported.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -160,7 +161,13 @@ impl Attempt<'_> {
         }
     }
 
-    /// Gives the wall time at which its time is over.
+    /// Gives the absolute path of the folder that holds the files of its action's pack.
+    pub(crate) fn pack_folder(&self) -> PathBuf {
+        let folder = self.worker.ports.packs.folder(&self.action.pack);
+        std::path::absolute(&folder).unwrap_or(folder)
+    }
+
+    /// Gives the log's time at which its time is over.
     pub(crate) fn deadline(&self) -> Timestamp {
         self.dispatch.started_at.plus_millis(self.dispatch.timeout_millis)
     }

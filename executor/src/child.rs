@@ -16,7 +16,7 @@ use crate::output::Output;
 use crate::result::Head;
 
 /// How long is waited for a program that was sent SIGKILL; only one that hangs in the kernel takes longer.
-const KILLED_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const KILLED_PATIENCE: Duration = Duration::from_secs(5);
 /// How long output is read on after the program has ended, where something outside its group still holds its pipes.
 pub(crate) const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 

@@ -1,25 +1,22 @@
-//! The worker's time: a steady clock for leases and limits, the wall clock for what programs are told.
+//! The worker's time: a steady clock, by which leases, timeouts and pauses last.
 //!
-//! It does not know what the time is needed for.
+//! It has no wall clock: what programs are told of the time comes from the log, and a wall clock that jumps ends nothing.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use ensue_engine::time::Timestamp;
 use tokio::time::Instant;
 
 /// What gives the time, so that tests can hold it in their hand.
 pub trait Clock: Send + Sync {
     /// Gives the time since some fixed moment; it never goes back.
     fn now(&self) -> Duration;
-    /// Gives the wall time.
-    fn wall(&self) -> Timestamp;
     /// Ends when [`now`](Self::now) has reached `moment`.
     fn until(&self, moment: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// The machine's own clocks, as the tokio runtime sees them.
+/// The machine's own steady clock, as the tokio runtime sees it.
 #[derive(Debug)]
 pub struct SystemClock {
     begin: Instant,
@@ -41,12 +38,6 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Duration {
         self.begin.elapsed()
-    }
-
-    fn wall(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let micros = since.map_or(0, |since| since.as_micros());
-        Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
     }
 
     fn until(&self, moment: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -190,8 +190,6 @@ fn untrusting() -> Result<ClientConfig, DestinationError> {
 mod tests {
     use std::collections::VecDeque;
 
-    use ensue_engine::time::Timestamp;
-
     use super::*;
 
     /// A resolver whose answers are written down, one for each question.
@@ -210,10 +208,6 @@ mod tests {
     impl Clock for StandingClock {
         fn now(&self) -> Duration {
             *self.0.lock().unwrap()
-        }
-
-        fn wall(&self) -> Timestamp {
-            Timestamp::from_micros(0)
         }
 
         fn until(&self, _moment: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

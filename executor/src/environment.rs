@@ -77,7 +77,7 @@ pub(crate) fn contract(attempt: &Attempt<'_>, private: &Path) -> Variables {
     let dispatch = attempt.dispatch;
     let settings = &attempt.worker.settings;
     let execution = dispatch.execution.to_string();
-    let pack = attempt.worker.ports.packs.folder(&attempt.action.pack);
+    let pack = attempt.pack_folder();
     let mut variables: Variables = BTreeMap::from([
         ("ENSUE_ATTEMPT".to_owned(), dispatch.number.to_string().into()),
         ("ENSUE_DEADLINE".to_owned(), attempt.deadline().to_string().into()),

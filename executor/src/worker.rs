@@ -105,9 +105,12 @@ pub(crate) struct Worker {
 
 impl Executor {
     /// Starts on the current tokio runtime, whose timers and I/O must be on. Blocks while old private directories are removed.
-    pub fn start(ports: ExecutorPorts, settings: ExecutorSettings) -> Result<Self, StartError> {
-        sandbox::prepare(&settings.private_dir)
-            .map_err(|source| StartError::PrivateDirectories { path: settings.private_dir.clone(), source })?;
+    pub fn start(ports: ExecutorPorts, mut settings: ExecutorSettings) -> Result<Self, StartError> {
+        let unusable = |source| StartError::PrivateDirectories { path: settings.private_dir.clone(), source };
+        // Programs work elsewhere: there a relative path would name something else.
+        let private_dir = std::path::absolute(&settings.private_dir).map_err(unusable)?;
+        sandbox::prepare(&private_dir).map_err(unusable)?;
+        settings.private_dir = private_dir;
         let runtime = Handle::current();
         let clock = Arc::clone(&ports.clock);
         let reporter = Reporter::new(Arc::clone(&ports.submit), Arc::clone(&clock), runtime.clone(), settings.worker.clone());
@@ -178,8 +181,8 @@ impl Executor {
             running.tell(Signal::Leave);
         }
         worker.reporter.leave();
-        // SIGTERM, the grace, SIGKILL, and the end of reading.
-        let most = LEAVING_GRACE_MAX * 2 + worker.settings.drain_patience;
+        // SIGTERM and the grace, SIGKILL, the end of reading, and the reaping.
+        let most = LEAVING_GRACE_MAX + child::KILLED_PATIENCE * 2 + worker.settings.drain_patience;
         tokio::select! {
             () = worker.running.emptied() => {}
             () = clock.until(clock.now() + most) => {
@@ -275,12 +278,10 @@ impl Worker {
     }
 
     async fn run(&self, dispatch: &Dispatch, running: &RunningAttempt) -> Ending {
+        // An attempt comes here as soon as it is started, so its time counts from now, by a clock that does not jump.
+        let ends_at = self.ports.clock.now().saturating_add(Duration::from_millis(dispatch.timeout_millis));
         let (action, pack) = self.definition(dispatch)?;
         let params = self.params(dispatch).await?;
-        let lasted = self.ports.clock.wall().micros_since(dispatch.started_at);
-        let lasted = Duration::from_micros(u64::try_from(lasted).unwrap_or(0));
-        let left = Duration::from_millis(dispatch.timeout_millis).saturating_sub(lasted);
-        let ends_at = self.ports.clock.now().saturating_add(left);
         let attempt = Attempt { worker: self, dispatch, action, pack, params, ends_at, running };
         runners::run(&attempt).await
     }

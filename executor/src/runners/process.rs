@@ -185,8 +185,7 @@ fn name_of(signal: i32) -> &'static str {
 /// Finds a program: `./x` beside the action in its pack's immutable copy, a bare name in the operator's path.
 fn resolved(attempt: &Attempt<'_>, program: &str) -> Result<PathBuf, Broken> {
     if let Some(inside) = program.strip_prefix("./") {
-        let folder = attempt.worker.ports.packs.folder(&attempt.action.pack);
-        return beside(&folder.join(ACTIONS), inside);
+        return beside(&attempt.pack_folder().join(ACTIONS), inside);
     }
     if program.is_empty() || program.contains(['/', '\0']) {
         let message = format!("`{program}` is no program; write `./file` for a file of the pack, or a bare name");

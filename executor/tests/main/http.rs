@@ -1,13 +1,15 @@
 //! Requests: what is sent, where it may go, and what becomes of the answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ensue_engine::catalog::{HttpBody, HttpRequest, Run};
 use ensue_engine::command::Report;
 use ensue_engine::executions::facts::FailureKind;
 use ensue_executor::EgressPolicy;
 use serde_json::{Value, json};
-use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
 use crate::server::{Server, answer, json_answer};
 use crate::world::{Plan, SECRET, TRACE, attempt, body, execution, failure, result, template};
@@ -222,6 +224,30 @@ async fn a_server_that_is_not_there_or_breaks_off_is_a_failure_of_the_network() 
 
     let server = Server::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\nconnection: close\r\n\r\nhalf".to_vec()).await;
     failure(&report_of(&server, get(&server.url("/")), json!({})).await, FailureKind::Network);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_a_failure_of_the_network() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    });
+    let mut world = Plan::new(run(get(&format!("https://{address}/")))).allow(address).begin();
+    failure(&world.report_of(json!({})).await, FailureKind::Network);
+}
+
+/// Asks the test that makes a plain request again, in a process whose environment names a proxy that does not exist.
+#[test]
+fn a_proxy_in_the_environment_is_not_used() {
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", "http::an_answer_is_status_headers_and_body"]);
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        again.env(name, "http://127.0.0.1:9/");
+    }
+    let ended = again.output().unwrap();
+    assert!(ended.status.success() && String::from_utf8_lossy(&ended.stdout).contains("1 passed"));
 }
 
 #[tokio::test]

@@ -187,6 +187,17 @@ async fn a_program_works_in_a_private_directory_that_is_gone_afterwards() {
 }
 
 #[tokio::test]
+async fn a_data_directory_that_is_named_from_where_the_node_runs_is_found_by_programs() {
+    let data = tempfile::TempDir::new().unwrap();
+    let up = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect::<std::path::PathBuf>();
+    let named = up.join(data.path().strip_prefix("/").unwrap());
+    let mut world =
+        Plan::new(sh("cd /; cd \"$HOME\"; cd /; cd \"$TMPDIR\"; pwd")).settings(|settings| settings.private_dir = named).begin();
+    let report = world.report_of(json!({})).await;
+    assert!(result(&report).as_str().unwrap().starts_with(data.path().to_str().unwrap()));
+}
+
+#[tokio::test]
 async fn a_key_goes_by_a_private_file_and_stands_nowhere_else() {
     let files = vec![("PGPASSFILE".into(), template(json!("${{ keys['test.file'] }}")))];
     let run = Run::Process(ProcessCommand {

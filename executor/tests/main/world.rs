@@ -152,7 +152,7 @@ impl Plan {
             observe: self.observe,
             packs: Arc::new(PackFolder(folder.path().join("pack"))),
             clock: match self.time {
-                Time::Real => Arc::new(FromNoon(SystemClock::new())),
+                Time::Real => Arc::new(SystemClock::new()),
                 Time::InHand => clock.clone(),
             },
             begun: Begun::open(folder.path().join("begun"), []).unwrap().0,
@@ -399,23 +399,6 @@ impl Outputs for KeptOutputs {
     }
 }
 
-/// The real clock, but at noon of the test's day.
-struct FromNoon(SystemClock);
-
-impl Clock for FromNoon {
-    fn now(&self) -> Duration {
-        self.0.now()
-    }
-
-    fn wall(&self) -> Timestamp {
-        NOON.plus_millis(self.0.now().as_millis() as u64)
-    }
-
-    fn until(&self, moment: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        self.0.until(moment)
-    }
-}
-
 /// A clock that the test moves.
 pub(crate) struct HandClock {
     now: watch::Sender<Duration>,
@@ -436,10 +419,6 @@ impl HandClock {
 impl Clock for HandClock {
     fn now(&self) -> Duration {
         *self.now.borrow()
-    }
-
-    fn wall(&self) -> Timestamp {
-        NOON.plus_millis(self.now().as_millis() as u64)
     }
 
     fn until(&self, moment: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
