@@ -62,17 +62,16 @@ macro_rules! facts {
         $(
             $(#[$doc])*
             #[derive(Clone, Copy, Debug)]
-            #[allow(dead_code, reason = "some facts say all by having happened")]
-            pub(crate) enum $noun<'a> {
-                $($variant(&'a $type),)*
+            pub enum $noun<'a> {
+                $(#[doc = concat!("`", $kind, "`")] $variant(&'a $type),)*
             }
         )*
 
         /// A fact, told apart by its noun first: each noun folds its own, and the compiler sees that it folds all of them.
         #[derive(Clone, Copy, Debug)]
         #[allow(clippy::enum_variant_names, reason = "each variant is named after the facts it holds")]
-        pub(crate) enum ByNoun<'a> {
-            $($noun($noun<'a>),)*
+        pub enum ByNoun<'a> {
+            $($(#[$doc])* $noun($noun<'a>),)*
         }
 
         impl Fact {
@@ -117,7 +116,8 @@ macro_rules! facts {
                 }
             }
 
-            pub(crate) fn by_noun(&self) -> ByNoun<'_> {
+            /// Tells the fact apart by its noun first.
+            pub fn by_noun(&self) -> ByNoun<'_> {
                 match self { $($(Self::$variant(fact) => ByNoun::$noun($noun::$variant(fact)),)*)* }
             }
         }
