@@ -32,8 +32,9 @@ pub(crate) struct Ended {
 
 /// A program that runs.
 pub(crate) struct Program {
-    child: Child,
+    // Before the child: where the attempt is dropped on its way, its group is killed while the leader still holds its number.
     group: Group,
+    child: Child,
 }
 
 impl Program {
@@ -50,17 +51,17 @@ impl Program {
     pub(crate) async fn conduct(mut self, attempt: &Attempt<'_>, input: &[u8], output: &Output) -> Ended {
         let clock = &attempt.worker.ports.clock;
         let (stdin, stdout, stderr) = (self.child.stdin.take(), self.child.stdout.take(), self.child.stderr.take());
-        let (mut stdout_head, mut stderr_head) = (Head::default(), Head::default());
+        let mut head = Head::default();
         let cut = {
             let streams = async {
                 let stdout = async {
                     if let Some(stdout) = stdout {
-                        output.drain(OutputStream::Stdout, stdout, &mut stdout_head).await;
+                        output.drain(OutputStream::Stdout, stdout, Some(&mut head)).await;
                     }
                 };
                 let stderr = async {
                     if let Some(stderr) = stderr {
-                        output.drain(OutputStream::Stderr, stderr, &mut stderr_head).await;
+                        output.drain(OutputStream::Stderr, stderr, None).await;
                     }
                 };
                 tokio::join!(feed(stdin, input), stdout, stderr)
@@ -92,7 +93,7 @@ impl Program {
             () = clock.until(clock.now() + KILLED_PATIENCE) => None,
         };
         self.group.disarm();
-        Ended { cut, status, stdout: stdout_head }
+        Ended { cut, status, stdout: head }
     }
 }
 

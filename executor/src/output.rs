@@ -35,8 +35,8 @@ impl Output {
         Self { outputs, attempt, state: Arc::new(Mutex::new(State::Kept)) }
     }
 
-    /// Reads a stream to its end and hands all on; its beginning is left in `head`.
-    pub(crate) async fn drain(&self, stream: OutputStream, mut source: impl AsyncRead + Unpin, head: &mut Head) {
+    /// Reads a stream to its end and hands all on; its beginning is left in `head`, where one is given.
+    pub(crate) async fn drain(&self, stream: OutputStream, mut source: impl AsyncRead + Unpin, mut head: Option<&mut Head>) {
         let mut chunk = Vec::with_capacity(CHUNK_BYTES_MAX);
         loop {
             chunk.clear();
@@ -48,7 +48,7 @@ impl Output {
                     return;
                 }
             }
-            if stream == OutputStream::Stdout {
+            if let Some(head) = &mut head {
                 head.push(&chunk);
             }
             chunk = self.append(stream, chunk).await;

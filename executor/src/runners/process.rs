@@ -26,7 +26,7 @@ const ACTIONS: &str = "actions";
 
 impl Runner for ProcessCommand {
     async fn run(&self, attempt: &Attempt<'_>) -> Ending {
-        let job = {
+        let launch = {
             let env = self.env.iter().map(|(_, template)| template);
             let files = self.files.iter().map(|(_, template)| template);
             let keys = attempt.open_keys(env.chain(files).chain(&self.input)).await?;
@@ -55,14 +55,14 @@ impl Runner for ProcessCommand {
             let (program, arguments) =
                 self.command.split_first().ok_or_else(|| failed(FailureKind::Spawn, "the action's `command` is empty; name a program"))?;
             let arguments = arguments.iter().map(|argument| Argument::Text(argument.clone())).collect();
-            Job { program: program.clone(), arguments, env, files, input }
+            Launch { program: program.clone(), arguments, env, files, input }
         };
-        job.run(attempt).await
+        launch.run(attempt).await
     }
 }
 
 /// A program to run, with all that is rendered. It holds secrets, so it has no `Debug`.
-pub(crate) struct Job {
+pub(crate) struct Launch {
     /// What is started: `./x`, or a name to be looked up.
     pub(crate) program: String,
     /// Its arguments.
@@ -83,7 +83,7 @@ pub(crate) enum Argument {
     File(&'static str),
 }
 
-impl Job {
+impl Launch {
     /// Runs the program in a fresh private directory, which is removed at the end whatever happened.
     pub(crate) async fn run(mut self, attempt: &Attempt<'_>) -> Ending {
         environment::checked(&self.env)?;

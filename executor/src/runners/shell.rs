@@ -8,7 +8,7 @@ use ensue_engine::executions::facts::FailureKind;
 use crate::attempt::{Attempt, Ending, failed};
 use crate::render::{entries, scalar};
 use crate::runners::Runner;
-use crate::runners::process::{Argument, Job};
+use crate::runners::process::{Argument, Launch};
 use crate::sandbox::PrivateFile;
 
 /// The script's file. No variable has such a name.
@@ -16,7 +16,7 @@ const SCRIPT: &str = "script.sh";
 
 impl Runner for ShellScript {
     async fn run(&self, attempt: &Attempt<'_>) -> Ending {
-        let job = {
+        let launch = {
             let keys = attempt.open_keys([&self.script, &self.env]).await?;
             let mut renderer = attempt.renderer(&keys)?;
             let script = renderer.scalar("script", &self.script)?.unwrap_or_default();
@@ -28,7 +28,7 @@ impl Runner for ShellScript {
                 let value = scalar(&format!("env.{name}"), value)?;
                 env.extend(value.map(|value| (name, value)));
             }
-            Job {
+            Launch {
                 program: "sh".to_owned(),
                 arguments: vec![Argument::Text("-eu".to_owned()), Argument::File(SCRIPT)],
                 env,
@@ -36,6 +36,6 @@ impl Runner for ShellScript {
                 input: attempt.params.bytes().to_vec(),
             }
         };
-        job.run(attempt).await
+        launch.run(attempt).await
     }
 }
