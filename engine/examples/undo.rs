@@ -1,0 +1,215 @@
+//! Measures three ways of taking back what a batch changed: the undo log of [`Table`], a copy of the map for each batch, and a
+//! persistent map whose old root is kept. `docs/decisions/undo.md` has the figures and what was made of them.
+//!
+//!     cargo run --release -p ensue-engine --example undo
+
+#![allow(clippy::disallowed_types, reason = "an example may measure time; the core may not")]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use ensue_engine::table::Table;
+use rpds::RedBlackTreeMap;
+
+/// How many executions live through a batch from their request to their end.
+const LIVES: u64 = 64;
+/// After how many batches one is taken back: far more often than a disk refuses one.
+const UNDO_EVERY: u64 = 100;
+/// How long each way is measured.
+const MEASURED_FOR: Duration = Duration::from_secs(2);
+
+/// A row of about the size of an open execution.
+#[derive(Clone)]
+struct Row {
+    action: String,
+    actor: String,
+    trace: String,
+    numbers: [u64; 12],
+}
+
+impl Row {
+    fn of(key: u64) -> Self {
+        Self {
+            action: "examples.greet_pull_request".to_owned(),
+            actor: "sensor/github.webhook".to_owned(),
+            trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+            numbers: [key; 12],
+        }
+    }
+
+    fn touch(&mut self) {
+        self.numbers[0] += 1;
+        black_box((&self.action, &self.actor, &self.trace));
+    }
+}
+
+/// A map that can take back what a batch changed.
+trait Undoable {
+    const NAME: &'static str;
+    fn insert(&mut self, key: u64, row: Row);
+    fn change(&mut self, key: u64);
+    fn remove(&mut self, key: u64);
+    fn commit(&mut self);
+    fn undo(&mut self);
+    fn rows(&self) -> usize;
+}
+
+/// What the core uses: the rows as they were before the batch's changes are remembered.
+#[derive(Default)]
+struct UndoLog(Table<u64, Row>);
+
+impl Undoable for UndoLog {
+    const NAME: &'static str = "undo log (Table)";
+
+    fn insert(&mut self, key: u64, row: Row) {
+        self.0.insert(key, row);
+    }
+
+    fn change(&mut self, key: u64) {
+        self.0.change(&key, Row::touch);
+    }
+
+    fn remove(&mut self, key: u64) {
+        self.0.remove(&key);
+    }
+
+    fn commit(&mut self) {
+        self.0.commit();
+    }
+
+    fn undo(&mut self) {
+        self.0.undo();
+    }
+
+    fn rows(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The whole map is copied before each batch.
+#[derive(Default)]
+struct Copied {
+    now: BTreeMap<u64, Row>,
+    before: BTreeMap<u64, Row>,
+}
+
+impl Undoable for Copied {
+    const NAME: &'static str = "copy for each batch (BTreeMap)";
+
+    fn insert(&mut self, key: u64, row: Row) {
+        self.now.insert(key, row);
+    }
+
+    fn change(&mut self, key: u64) {
+        if let Some(row) = self.now.get_mut(&key) {
+            row.touch();
+        }
+    }
+
+    fn remove(&mut self, key: u64) {
+        self.now.remove(&key);
+    }
+
+    fn commit(&mut self) {
+        self.before = self.now.clone();
+    }
+
+    fn undo(&mut self) {
+        self.now = self.before.clone();
+    }
+
+    fn rows(&self) -> usize {
+        self.now.len()
+    }
+}
+
+/// The old root is kept: what a batch changes is copied along the way to it.
+struct Persistent {
+    now: RedBlackTreeMap<u64, Row>,
+    before: RedBlackTreeMap<u64, Row>,
+}
+
+impl Default for Persistent {
+    fn default() -> Self {
+        Self { now: RedBlackTreeMap::new(), before: RedBlackTreeMap::new() }
+    }
+}
+
+impl Undoable for Persistent {
+    const NAME: &'static str = "persistent map (rpds)";
+
+    fn insert(&mut self, key: u64, row: Row) {
+        self.now.insert_mut(key, row);
+    }
+
+    fn change(&mut self, key: u64) {
+        if let Some(row) = self.now.get_mut(&key) {
+            row.touch();
+        }
+    }
+
+    fn remove(&mut self, key: u64) {
+        self.now.remove_mut(&key);
+    }
+
+    fn commit(&mut self) {
+        self.before = self.now.clone();
+    }
+
+    fn undo(&mut self) {
+        self.now = self.before.clone();
+    }
+
+    fn rows(&self) -> usize {
+        self.now.size()
+    }
+}
+
+/// Lets batches of executions come and go over `standing` open ones; gives the time of a batch.
+fn measure<M: Undoable + Default>(standing: u64) -> Duration {
+    let mut map = M::default();
+    for key in 0..standing {
+        map.insert(spread(key), Row::of(key));
+    }
+    map.commit();
+    let mut next = standing;
+    let mut batches = 0;
+    let begin = Instant::now();
+    while begin.elapsed() < MEASURED_FOR {
+        let first = next;
+        for life in 0..LIVES {
+            let key = spread(next);
+            map.insert(key, Row::of(next));
+            map.change(key);
+            map.change(spread((batches * LIVES + life) % standing));
+            next += 1;
+        }
+        for key in first..next {
+            map.change(spread(key));
+            map.remove(spread(key));
+        }
+        batches += 1;
+        if batches % UNDO_EVERY == 0 { map.undo() } else { map.commit() }
+    }
+    let took = begin.elapsed();
+    assert_eq!(map.rows() as u64, standing, "what came has gone, in every way of counting it");
+    took / u32::try_from(batches).unwrap_or(u32::MAX)
+}
+
+/// Spreads keys as ids do that come from many senders: neighbours in time are not neighbours in the map.
+fn spread(key: u64) -> u64 {
+    key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+fn told<M: Undoable + Default>(standing: u64) {
+    println!("{standing:>8} open   {:<32} {:>10.1} µs a batch of {LIVES}", M::NAME, measure::<M>(standing).as_secs_f64() * 1e6);
+}
+
+fn main() {
+    for standing in [100, 10_000, 100_000] {
+        told::<UndoLog>(standing);
+        told::<Persistent>(standing);
+        told::<Copied>(standing);
+    }
+}
