@@ -1,4 +1,8 @@
--- The log: one head row per log, one row per record, one per commit, one per key that was seen.
+-- The log: one head row per log, one row per commit, one per record, one per key that was seen.
+--
+-- A record is in two rows. Its own has what it is found by, and what is large or may be erased. All else it says — kind, schema,
+-- time, actor, cause, fact — is in its batch's `contents`, which are compressed together: facts are small and much alike, so that
+-- makes a quarter of them, or an eighth where commits are large.
 
 -- `number` is the small name that the other tables know the log by.
 CREATE TABLE logs (
@@ -10,13 +14,15 @@ CREATE TABLE logs (
 ) STRICT;
 
 -- `place` is the log's number in the upper 15 bits, the position in the lower 48: one integer keys and orders all logs.
+-- `sum` covers the other columns, here and below, so that damage is found where it is read.
 CREATE TABLE batches (
-  place INTEGER PRIMARY KEY,          -- of the first record
-  id    BLOB    NOT NULL,             -- 16 bytes
-  epoch INTEGER NOT NULL
+  place    INTEGER PRIMARY KEY,       -- of the first record
+  id       BLOB    NOT NULL,          -- 16 bytes
+  epoch    INTEGER NOT NULL,
+  sum      INTEGER NOT NULL,
+  contents BLOB    NOT NULL           -- zstd
 ) STRICT;
 
--- `sum` covers all the other columns and those of the batch, so that damage is found where it is read.
 -- `content` is last, so that reading the others never walks through it.
 CREATE TABLE records (
   place    INTEGER PRIMARY KEY,
@@ -24,23 +30,14 @@ CREATE TABLE records (
   step     INTEGER NOT NULL,          -- how many records of the batch stand before
   stream   BLOB    NOT NULL,          -- a byte for the noun, then 16 bytes of an id, or a name
   revision INTEGER NOT NULL,
-  kind     TEXT    NOT NULL,
-  schema   INTEGER NOT NULL,
   id       BLOB    NOT NULL,          -- 16 bytes
-  time     INTEGER NOT NULL,          -- microseconds since 1970, UTC
-  actor    TEXT,                      -- absent: the engine
-  parent   BLOB,                      -- 16 bytes
-  root     BLOB,                      -- 16 bytes; absent: the parent, or without one the record itself
-  depth    INTEGER NOT NULL,
-  trace    TEXT,
-  fact     BLOB    NOT NULL,          -- JSON
-  digest   BLOB,                      -- 32 bytes; absent: the record has no body, and the next four are absent too
+  digest   BLOB,                      -- 32 bytes; absent: the record has no body, and bytes to content are absent too
   bytes    INTEGER,
   encoding INTEGER,                   -- 0 raw, 1 json, 2 json+zstd
-  key      TEXT,
+  key      TEXT,                      -- absent: the content is not sealed
   chain    BLOB    NOT NULL,          -- 32 bytes
   sum      INTEGER NOT NULL,
-  content  BLOB                       -- absent with a digest: erased
+  content  BLOB                       -- absent beside a digest: erased
 ) STRICT;
 CREATE UNIQUE INDEX records_by_stream ON records (log, stream, revision);
 CREATE UNIQUE INDEX records_by_id ON records (log, id);
@@ -63,7 +60,7 @@ CREATE TABLE seen (
   event    BLOB    NOT NULL,          -- 16 bytes
   content  BLOB    NOT NULL,          -- 32 bytes
   until    INTEGER NOT NULL,          -- microseconds since 1970, UTC
-  sum      INTEGER NOT NULL           -- covers the other columns
+  sum      INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX seen_by_prefix ON seen (scope, prefix);
 CREATE INDEX seen_by_age ON seen (scope, until);

@@ -53,7 +53,7 @@ pub fn compress(body: Body) -> Body {
         return body;
     }
     // A context that cannot be had is no reason to lose a body: it is kept as it came.
-    match with_contexts(|compressor, _| compressor.compress(plain)) {
+    match squeeze(plain) {
         Ok(small) if small.len() < plain.len() => Body { encoding: Encoding::JsonZstd, content: Some(Bytes::from(small)), ..body },
         Ok(_) | Err(_) => body,
     }
@@ -78,6 +78,16 @@ pub fn plain(body: &Body) -> Result<Option<Bytes>, EncodingError> {
         return Err(EncodingError::Size { declared: body.bytes, found: plain.len() as u64 });
     }
     Ok(Some(plain))
+}
+
+/// Compresses any bytes, larger or not.
+pub(crate) fn squeeze(plain: &[u8]) -> std::io::Result<Vec<u8>> {
+    with_contexts(|compressor, _| compressor.compress(plain))
+}
+
+/// Gives back what [`squeeze`] was given, up to [`PLAIN_BYTES_MAX`].
+pub(crate) fn expand(compressed: &[u8]) -> std::io::Result<Vec<u8>> {
+    with_contexts(|_, decompressor| decompressor.decompress(compressed, PLAIN_BYTES_MAX as usize))
 }
 
 fn with_contexts<T>(job: impl FnOnce(&mut Compressor<'static>, &mut Decompressor<'static>) -> std::io::Result<T>) -> std::io::Result<T> {

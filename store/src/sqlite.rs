@@ -2,6 +2,7 @@
 //!
 //! What stands in them is said by `log`, `vault` and `views`, one file each.
 
+mod contents;
 #[cfg(test)]
 pub(crate) mod forge;
 pub mod log;

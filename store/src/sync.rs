@@ -25,6 +25,7 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// What becomes of a file that is there.
+#[derive(Clone, Copy)]
 pub(crate) enum Existing {
     /// It is emptied.
     Replaced,

@@ -188,7 +188,7 @@ mod tests {
         Purpose::Key("release.deploy_token".parse().unwrap(), version)
     }
 
-    fn assert_broken(opened: Result<Secret, VaultError>, how: &str) {
+    fn assert_broken(opened: &Result<Secret, VaultError>, how: &str) {
         assert!(matches!(opened, Err(VaultError::Integrity(_))), "{how}");
     }
 
@@ -227,7 +227,7 @@ mod tests {
         for bit in 0..envelope.len() * 8 {
             let mut flipped = envelope.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_broken(sealer().open(&deploy_key(1), &flipped), &format!("bit {bit}"));
+            assert_broken(&sealer().open(&deploy_key(1), &flipped), &format!("bit {bit}"));
         }
     }
 
@@ -235,34 +235,34 @@ mod tests {
     fn a_cut_anywhere_is_found() {
         let envelope = sealer().seal(&deploy_key(1), VALUE).unwrap();
         for length in 0..envelope.len() {
-            assert_broken(sealer().open(&deploy_key(1), &envelope[..length]), &format!("{length} bytes"));
+            assert_broken(&sealer().open(&deploy_key(1), &envelope[..length]), &format!("{length} bytes"));
         }
-        assert_broken(sealer().open(&deploy_key(1), &[envelope, vec![0]].concat()), "a byte more");
+        assert_broken(&sealer().open(&deploy_key(1), &[envelope, vec![0]].concat()), "a byte more");
     }
 
     #[test]
     fn an_envelope_opens_only_where_it_belongs() {
         let envelope = sealer().seal(&deploy_key(1), VALUE).unwrap();
-        assert_broken(sealer().open(&deploy_key(2), &envelope), "another version");
+        assert_broken(&sealer().open(&deploy_key(2), &envelope), "another version");
         let other = Purpose::Key("release.other".parse().unwrap(), 1);
-        assert_broken(sealer().open(&other, &envelope), "another name");
-        assert_broken(Sealer::new(master(1), log(2)).open(&deploy_key(1), &envelope), "another log");
-        assert_broken(Sealer::new(master(2), log(1)).open(&deploy_key(1), &envelope), "another master key");
+        assert_broken(&sealer().open(&other, &envelope), "another name");
+        assert_broken(&Sealer::new(master(1), log(2)).open(&deploy_key(1), &envelope), "another log");
+        assert_broken(&Sealer::new(master(2), log(1)).open(&deploy_key(1), &envelope), "another master key");
         let token = Purpose::Token(TokenId(Id::root(NOON, 1)));
-        assert_broken(sealer().open(&token, &envelope), "another purpose");
+        assert_broken(&sealer().open(&token, &envelope), "another purpose");
     }
 
     #[test]
     fn a_data_key_does_not_open_another_envelopes_value() {
         let (one, other) = (sealer().seal(&deploy_key(1), VALUE).unwrap(), sealer().seal(&deploy_key(1), b"another").unwrap());
-        assert_broken(sealer().open(&deploy_key(1), &[&one[..69], &other[69..]].concat()), "halves of two");
+        assert_broken(&sealer().open(&deploy_key(1), &[&one[..69], &other[69..]].concat()), "halves of two");
     }
 
     #[test]
     fn an_unknown_format_is_refused() {
         let mut envelope = sealer().seal(&deploy_key(1), VALUE).unwrap();
         envelope[0] = 2;
-        assert_broken(sealer().open(&deploy_key(1), &envelope), "format 2");
+        assert_broken(&sealer().open(&deploy_key(1), &envelope), "format 2");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Names are made of ids only, so nothing that a program prints or is called can choose a path.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
@@ -78,13 +79,11 @@ impl FolderOutputs {
     fn try_append(&self, attempt: AttemptId, stream: OutputStream, bytes: &[u8]) -> io::Result<()> {
         let mut writing = self.writing();
         let Writing { attempts, files } = &mut *writing;
-        if !attempts.contains_key(&attempt) {
-            if self.end(attempt)?.is_some() {
-                return Err(io::Error::other("it was finished"));
-            }
-            attempts.insert(attempt, self.counts(attempt)?);
-        }
-        let Some(counts) = attempts.get_mut(&attempt) else { return Ok(()) };
+        let counts = match attempts.entry(attempt) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if self.end(attempt)?.is_some() => return Err(io::Error::other("it was finished")),
+            Entry::Vacant(unknown) => unknown.insert(self.counts(attempt)?),
+        };
         let mut after = *counts;
         let kept = after.admit(stream, bytes.len(), self.bytes_max);
         if kept > 0 {

@@ -1,19 +1,24 @@
 //! A log in a SQLite file: one write connection, one transaction per batch, on the disk before it is acknowledged.
 //!
-//! How a record becomes a row is said by `row`, how keys are remembered by `seen`.
+//! How a record becomes rows is said by `row` and `contents`, how keys are remembered by `seen`.
+
+mod reader;
 
 use std::path::{Path, PathBuf};
 
 use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ids::{Id, LogId};
-use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, ReadLimit};
-use ensue_engine::record::{Body, Chain, Epoch, Head, Position, Record, Revision, StreamId};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, TransactionBehavior, params};
+use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader};
+use ensue_engine::record::{Chain, Epoch, Head, Position, Record, StreamId};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
-use super::row::{self, Stored, array, count, integer, stream_bytes};
+use super::contents;
+use super::row::{self, Stored, StoredBatch, array, count, integer, stream_bytes};
 use super::seen::{self, SeenFault};
 use super::{OpenError, Schema, open_to_read, open_to_write};
 use crate::batch::{self, POSITION_MAX, SEEN_KEYS_MAX};
+
+pub use reader::SqliteLogReader;
 
 const SCHEMA: Schema = Schema { name: "log", migrations: &[include_str!("../../../migrations/sqlite/log_0001.sql")] };
 
@@ -35,13 +40,6 @@ pub struct SqliteLog {
     epoch: Epoch,
     seen_keys_max: u64,
     dead: Option<String>,
-}
-
-/// A reader of a log in a SQLite file, with a connection of its own.
-pub struct SqliteLogReader {
-    connection: Connection,
-    id: LogId,
-    number: i64,
 }
 
 /// Lists the logs that a file holds, the first first; none where there is no file.
@@ -230,7 +228,9 @@ fn insert_batch(write: &Connection, number: i64, batch: &Batch, id: Id) -> Resul
     let refused = |record: usize, why: String| Unwritten::Because(AppendError::Refused { record, why });
     let first = place(number, batch.records[0].position);
     let epoch = integer("epoch", batch.records[0].epoch.0).map_err(|why| refused(0, why))?;
-    write.prepare_cached("INSERT INTO batches (place, id, epoch) VALUES (?1, ?2, ?3)")?.execute(params![first, id.as_bytes(), epoch])?;
+    let contents = contents::write(&batch.records).map_err(|why| refused(0, why))?;
+    let mut insert = write.prepare_cached(StoredBatch::INSERT)?;
+    StoredBatch::insert(&mut insert, first, id, epoch, &contents)?;
     let mut insert = write.prepare_cached(row::INSERT)?;
     for (index, record) in batch.records.iter().enumerate() {
         let stored = Stored::of(record, number, first + index as i64, index as i64).map_err(|why| refused(index, why))?;
@@ -313,118 +313,6 @@ fn failure(code: Option<ErrorCode>, at: Stage) -> Failure {
     }
 }
 
-impl SqliteLogReader {
-    /// Opens the log `id` in the file at `path` to read it only.
-    pub fn open(path: &Path, id: LogId) -> Result<Self, OpenError> {
-        let reader = Self::open_unchecked(path, id)?;
-        compare_with_head(&reader.connection, path, reader.number)?;
-        Ok(reader)
-    }
-
-    /// Opens the log without comparing its newest record with its head.
-    pub(crate) fn open_unchecked(path: &Path, id: LogId) -> Result<Self, OpenError> {
-        let connection = open_to_read(path, &SCHEMA)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        let number = connection
-            .query_row("SELECT number FROM logs WHERE id = ?1", [id.0.as_bytes()], |row| row.get(0))
-            .optional()
-            .map_err(|error| OpenError::of(path, &error))?;
-        match number {
-            Some(number) => Ok(Self { connection, id, number }),
-            None => Err(OpenError::Unusable { path: path.to_owned(), why: format!("it has no log {id}") }),
-        }
-    }
-
-    /// Gives the records of a query that begins with [`row::SELECT`], within the limit. `at` says where damage is, while no row
-    /// can be read.
-    fn records(&self, sql: &str, by: impl Params, limit: ReadLimit, mut at: Position) -> Result<Vec<Record>, LogError> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(|error| store_failed(&error))?;
-        let mut rows = statement.query(by).map_err(|error| store_failed(&error))?;
-        let mut records = Vec::new();
-        let mut bytes = 0usize;
-        while records.len() < limit.records.max(1) {
-            let Some(row) = rows.next().map_err(|error| row_failed(&error, at))? else { break };
-            at = row.get(0).map(position).map_err(|error| row_failed(&error, at))?;
-            let record = row::record(row, self.id, at).map_err(|why| LogError::Unreadable { position: at, why })?;
-            bytes = bytes.saturating_add(record.fact_json.len());
-            bytes = bytes.saturating_add(record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, bytes::Bytes::len));
-            if bytes > limit.bytes && !records.is_empty() {
-                break;
-            }
-            records.push(record);
-            at = at.next();
-        }
-        Ok(records)
-    }
-}
-
-impl LogReader for SqliteLogReader {
-    fn head(&self) -> Result<Head, LogError> {
-        Ok(head(&self.connection, self.number)?.head)
-    }
-
-    fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
-        if LogReader::head(self)?.position <= after {
-            return Ok(Vec::new());
-        }
-        let sql = by("WHERE r.place > ?1 AND r.place <= ?2 ORDER BY r.place LIMIT ?3");
-        let places = params![place(self.number, after), place(self.number, Position(POSITION_MAX)), rows_max(limit)];
-        let records = self.records(&sql, places, limit, after.next())?;
-        let missing = |position| Err(LogError::Unreadable { position, why: "it is missing".to_owned() });
-        if records.is_empty() {
-            return missing(after.next());
-        }
-        match records.iter().zip(after.0 + 1..).find(|(record, expected)| record.position.0 != *expected) {
-            Some((_, expected)) => missing(Position(expected)),
-            None => Ok(records),
-        }
-    }
-
-    fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
-        let Ok(after) = i64::try_from(after.0) else { return Ok(Vec::new()) };
-        let sql = by("WHERE r.log = ?1 AND r.stream = ?2 AND r.revision > ?3 ORDER BY r.revision LIMIT ?4");
-        self.records(&sql, params![self.number, stream_bytes(stream), after, rows_max(limit)], limit, Position(0))
-    }
-
-    fn record_by_id(&self, id: Id) -> Result<Option<Record>, LogError> {
-        let sql = by("WHERE r.log = ?1 AND r.id = ?2");
-        let found = self.records(&sql, params![self.number, id.as_bytes()], ReadLimit { records: 1, bytes: 0 }, Position(0))?;
-        Ok(found.into_iter().next())
-    }
-
-    fn body_at(&self, position: Position) -> Result<Option<Body>, LogError> {
-        if position.0 > POSITION_MAX {
-            return Ok(None);
-        }
-        let mut statement = self.connection.prepare_cached(&by("WHERE r.place = ?1")).map_err(|error| store_failed(&error))?;
-        let mut rows = statement.query([place(self.number, position)]).map_err(|error| store_failed(&error))?;
-        match rows.next().map_err(|error| row_failed(&error, position))? {
-            Some(row) => row::body(row).map_err(|why| LogError::Unreadable { position, why }),
-            None => Ok(None),
-        }
-    }
-
-    fn batch_at(&self, position: Position) -> Result<Option<Id>, LogError> {
-        if position.0 > POSITION_MAX {
-            return Ok(None);
-        }
-        let id: Option<[u8; 16]> = self
-            .connection
-            .prepare_cached("SELECT b.id FROM records r JOIN batches b ON b.place = r.place - r.step WHERE r.place = ?1")
-            .and_then(|mut statement| statement.query_row([place(self.number, position)], |row| row.get(0)).optional())
-            .map_err(|error| row_failed(&error, position))?;
-        Ok(id.map(Id::from_bytes))
-    }
-}
-
-fn by(rest: &str) -> String {
-    format!("{}{rest}", row::SELECT)
-}
-
-fn rows_max(limit: ReadLimit) -> i64 {
-    i64::try_from(limit.records.max(1)).unwrap_or(i64::MAX)
-}
-
 struct HeadRow {
     head: Head,
     epoch: Epoch,
@@ -454,44 +342,5 @@ fn store_failed(error: &rusqlite::Error) -> LogError {
     LogError::Store(error.to_string())
 }
 
-/// A damaged file is damaged at a position; a failing disk is not.
-fn row_failed(error: &rusqlite::Error, position: Position) -> LogError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => {
-            LogError::Unreadable { position, why: format!("the file is damaged: {error}") }
-        }
-        Some(_) => store_failed(error),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_is_told_as_such_and_the_store_stays_usable() {
-        assert_eq!(failure(Some(ErrorCode::DiskFull), Stage::Open), Failure::Full);
-        assert_eq!(failure(Some(ErrorCode::DiskFull), Stage::Ended), Failure::Full);
-    }
-
-    #[test]
-    fn an_io_error_ends_the_store() {
-        assert_eq!(failure(Some(ErrorCode::SystemIoFailure), Stage::Ended), Failure::Dead);
-        assert_eq!(failure(Some(ErrorCode::SystemIoFailure), Stage::Open), Failure::Dead);
-    }
-
-    #[test]
-    fn a_commit_that_ended_in_another_error_is_unknown() {
-        assert_eq!(failure(Some(ErrorCode::DatabaseCorrupt), Stage::Ended), Failure::Unknown);
-        assert_eq!(failure(Some(ErrorCode::DatabaseCorrupt), Stage::Open), Failure::Dead);
-    }
-
-    #[test]
-    fn a_place_holds_its_log_and_its_position() {
-        for (number, at) in [(0, 1), (0, POSITION_MAX), (7, 42), (LOGS_MAX - 1, POSITION_MAX)] {
-            let place = place(number, Position(at));
-            assert!(place >= 0);
-            assert_eq!((place >> POSITION_BITS, position(place)), (number, Position(at)));
-        }
-    }
-}
+mod tests;

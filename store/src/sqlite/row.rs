@@ -1,29 +1,26 @@
-//! A record as a row of the table `records`: written without copying it, read without trusting it.
+//! A record's own row: what it is found by, its body, and its place in the chain.
 //!
-//! The row's `sum` covers every column, so a flipped bit is found where it is read; whether somebody rewrote the row, sum and
-//! all, is found by the chain.
+//! All else that a record says is in its batch's contents (`contents`). The row's `sum` covers every column, so a flipped bit is
+//! found where it is read; whether somebody rewrote the row, sum and all, is found by the chain.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, Id, LogId, TokenId};
-use ensue_engine::record::{Actor, Body, Cause, Chain, Digest, Encoding, Epoch, Position, Record, Revision, StreamId};
-use ensue_engine::time::Timestamp;
+use ensue_engine::record::{Body, Chain, Digest, Encoding, Epoch, Position, Record, Revision, StreamId};
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement, params};
 
-/// Writes a row; the parameters are in the order of [`Stored`].
-pub(super) const INSERT: &str = "INSERT INTO records \
-    (place, log, step, stream, revision, kind, schema, id, time, actor, parent, root, depth, trace, fact, \
-     digest, bytes, encoding, key, chain, sum, content) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
+use super::contents::Contents;
 
-/// Begins every query that gives rows; the columns are in the order of [`Stored`].
-pub(super) const SELECT: &str = "SELECT \
-    r.place, r.log, r.step, r.stream, r.revision, r.kind, r.schema, r.id, r.time, r.actor, r.parent, r.root, r.depth, r.trace, \
-    r.fact, r.digest, r.bytes, r.encoding, r.key, r.chain, r.sum, r.content, b.id, b.epoch \
-    FROM records r LEFT JOIN batches b ON b.place = r.place - r.step ";
+/// Writes a row; the parameters are in the order of the table's columns.
+pub(super) const INSERT: &str = "INSERT INTO records \
+    (place, log, step, stream, revision, id, digest, bytes, encoding, key, chain, sum, content) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+
+/// Begins every query that gives rows.
+pub(super) const SELECT: &str =
+    "SELECT place, log, step, stream, revision, id, digest, bytes, encoding, key, chain, sum, content FROM records ";
 
 /// A row, borrowed from a record or from SQLite.
 pub(super) struct Stored<'a> {
@@ -32,20 +29,9 @@ pub(super) struct Stored<'a> {
     step: i64,
     stream: Cow<'a, [u8]>,
     revision: i64,
-    kind: &'a str,
-    schema: i64,
     id: &'a [u8],
-    time: i64,
-    actor: Option<Cow<'a, str>>,
-    parent: Option<&'a [u8]>,
-    root: Option<&'a [u8]>,
-    depth: i64,
-    trace: Option<&'a str>,
-    fact: &'a [u8],
     body: Option<StoredBody<'a>>,
     chain: &'a [u8],
-    batch: &'a [u8],
-    epoch: i64,
 }
 
 struct StoredBody<'a> {
@@ -59,31 +45,15 @@ struct StoredBody<'a> {
 impl<'a> Stored<'a> {
     /// Takes a record as the row at `place`, the `step`-th of its batch. An integer that SQLite cannot hold is an error.
     pub(super) fn of(record: &'a Record, log: i64, place: i64, step: i64) -> Result<Self, String> {
-        let actor = match &record.actor {
-            Actor::Engine => None,
-            Actor::Token(_) | Actor::Sensor(_) | Actor::Worker(_) | Actor::Operator => Some(Cow::Owned(record.actor.to_string())),
-        };
-        let implied_root = record.cause.parent.unwrap_or(record.id);
         Ok(Self {
             place,
             log,
             step,
             stream: Cow::Owned(stream_bytes(&record.stream)),
             revision: integer("revision", record.revision.0)?,
-            kind: record.kind(),
-            schema: i64::from(record.schema),
             id: record.id.as_bytes(),
-            time: record.time.micros(),
-            actor,
-            parent: record.cause.parent.as_ref().map(|id| id.as_bytes().as_slice()),
-            root: (record.cause.root != implied_root).then_some(record.cause.root.as_bytes().as_slice()),
-            depth: i64::from(record.cause.depth),
-            trace: record.cause.trace.as_deref(),
-            fact: &record.fact_json,
             body: record.body.as_ref().map(StoredBody::of).transpose()?,
             chain: record.chain.as_bytes(),
-            batch: record.batch.as_bytes(),
-            epoch: integer("epoch", record.epoch.0)?,
         })
     }
 
@@ -96,16 +66,7 @@ impl<'a> Stored<'a> {
             self.step,
             &*self.stream,
             self.revision,
-            self.kind,
-            self.schema,
             self.id,
-            self.time,
-            self.actor.as_deref(),
-            self.parent,
-            self.root,
-            self.depth,
-            self.trace,
-            self.fact,
             body.map(|body| body.digest),
             body.map(|body| body.bytes),
             body.map(|body| body.encoding),
@@ -117,16 +78,16 @@ impl<'a> Stored<'a> {
         Ok(())
     }
 
-    /// Reads the row that a query beginning with [`SELECT`] stands at, and gives it with the sum that stands in it.
-    fn from_row(row: &'a Row<'_>) -> Result<(Self, i64), String> {
+    /// Reads the row that a query beginning with [`SELECT`] stands at.
+    pub(super) fn read(row: &'a Row<'_>) -> Result<Self, String> {
         let column = Columns(row);
-        let body = match column.blob_or_none(15, "digest")? {
+        let body = match column.blob_or_none(6, "digest")? {
             Some(digest) => Some(StoredBody {
                 digest,
-                bytes: column.integer(16, "bytes")?,
-                encoding: column.integer(17, "encoding")?,
-                key: column.text_or_none(18, "key")?,
-                content: column.blob_or_none(21, "content")?,
+                bytes: column.integer(7, "bytes")?,
+                encoding: column.integer(8, "encoding")?,
+                key: column.text_or_none(9, "key")?,
+                content: column.blob_or_none(12, "content")?,
             }),
             None => None,
         };
@@ -136,37 +97,95 @@ impl<'a> Stored<'a> {
             step: column.integer(2, "step")?,
             stream: Cow::Borrowed(column.blob(3, "stream")?),
             revision: column.integer(4, "revision")?,
-            kind: column.text(5, "kind")?,
-            schema: column.integer(6, "schema")?,
-            id: column.blob(7, "id")?,
-            time: column.integer(8, "time")?,
-            actor: column.text_or_none(9, "actor")?.map(Cow::Borrowed),
-            parent: column.blob_or_none(10, "parent")?,
-            root: column.blob_or_none(11, "root")?,
-            depth: column.integer(12, "depth")?,
-            trace: column.text_or_none(13, "trace")?,
-            fact: column.blob(14, "fact")?,
+            id: column.blob(5, "id")?,
             body,
-            chain: column.blob(19, "chain")?,
-            batch: column.blob(22, "batch")?,
-            epoch: column.integer(23, "epoch")?,
+            chain: column.blob(10, "chain")?,
         };
-        Ok((stored, column.integer(20, "sum")?))
+        if stored.sum() != column.integer(11, "sum")? {
+            return Err("its row is damaged: the sum over it does not fit".to_owned());
+        }
+        Ok(stored)
+    }
+
+    /// Gives the place of the batch's first record, by which its contents are found.
+    pub(super) fn batch_place(&self) -> i64 {
+        self.place - self.step
+    }
+
+    /// Makes the body.
+    pub(super) fn body(&self) -> Result<Option<Body>, String> {
+        self.body.as_ref().map(StoredBody::body).transpose()
+    }
+
+    /// Makes the record, with what its batch says of it.
+    pub(super) fn record(&self, log: LogId, position: Position, batch: &StoredBatch) -> Result<Record, String> {
+        let id = id(self.id, "id")?;
+        let step = usize::try_from(self.step).map_err(|_| "its step is negative".to_owned())?;
+        let entry = batch.contents.entry(step, id)?;
+        Ok(Record {
+            position,
+            log,
+            epoch: batch.epoch,
+            batch: batch.id,
+            stream: stream_of(&self.stream)?,
+            revision: Revision(count(self.revision, "revision")?),
+            schema: entry.schema,
+            id,
+            time: entry.time,
+            actor: entry.actor,
+            cause: entry.cause,
+            fact: entry.fact,
+            fact_json: entry.fact_json,
+            body: self.body()?,
+            chain: Chain::from_bytes(array(self.chain, "chain")?),
+        })
     }
 
     fn sum(&self) -> i64 {
         let mut sum = Sum::default();
-        sum.integer(self.place).integer(self.log).integer(self.step).bytes(&self.stream).integer(self.revision);
-        sum.bytes(self.kind.as_bytes()).integer(self.schema).bytes(self.id).integer(self.time);
-        sum.optional(self.actor.as_deref().map(str::as_bytes)).optional(self.parent).optional(self.root);
-        sum.integer(self.depth).optional(self.trace.map(str::as_bytes)).bytes(self.fact);
+        sum.integer(self.place).integer(self.log).integer(self.step).bytes(&self.stream).integer(self.revision).bytes(self.id);
         if let Some(body) = &self.body {
             sum.bytes(body.digest).integer(body.bytes).integer(body.encoding);
             sum.optional(body.key.map(str::as_bytes)).optional(body.content);
         }
-        sum.bytes(self.chain).bytes(self.batch).integer(self.epoch);
-        sum.done()
+        sum.bytes(self.chain).done()
     }
+}
+
+/// A row of the table `batches`.
+pub(super) struct StoredBatch {
+    pub(super) id: Id,
+    pub(super) epoch: Epoch,
+    contents: Contents,
+}
+
+impl StoredBatch {
+    /// Writes a row.
+    pub(super) const INSERT: &'static str = "INSERT INTO batches (place, id, epoch, contents, sum) VALUES (?1, ?2, ?3, ?4, ?5)";
+
+    /// Gives the row at a place.
+    pub(super) const SELECT: &'static str = "SELECT place, id, epoch, contents, sum FROM batches WHERE place = ?1";
+
+    /// Inserts the row of a batch at `place` with a statement made of [`INSERT`](Self::INSERT).
+    pub(super) fn insert(statement: &mut Statement<'_>, place: i64, id: Id, epoch: i64, contents: &[u8]) -> rusqlite::Result<()> {
+        statement.execute(params![place, id.as_bytes(), epoch, contents, batch_sum(place, id.as_bytes(), epoch, contents)])?;
+        Ok(())
+    }
+
+    /// Reads the row that a query made of [`SELECT`](Self::SELECT) stands at.
+    pub(super) fn read(row: &Row<'_>) -> Result<Self, String> {
+        let column = Columns(row);
+        let (place, epoch) = (column.integer(0, "place")?, column.integer(2, "epoch")?);
+        let (id, contents) = (column.blob(1, "batch")?, column.blob(3, "contents")?);
+        if batch_sum(place, id, epoch, contents) != column.integer(4, "sum")? {
+            return Err("its batch is damaged: the sum over it does not fit".to_owned());
+        }
+        Ok(Self { id: self::id(id, "batch")?, epoch: Epoch(count(epoch, "epoch")?), contents: Contents::open(contents)? })
+    }
+}
+
+fn batch_sum(place: i64, id: &[u8], epoch: i64, contents: &[u8]) -> i64 {
+    Sum::default().integer(place).bytes(id).integer(epoch).bytes(contents).done()
 }
 
 impl<'a> StoredBody<'a> {
@@ -198,56 +217,6 @@ impl<'a> StoredBody<'a> {
             content: self.content.map(Bytes::copy_from_slice),
         })
     }
-}
-
-/// Makes the record of the row that a query beginning with [`SELECT`] stands at; says why it is not one.
-pub(super) fn record(row: &Row<'_>, log: LogId, position: Position) -> Result<Record, String> {
-    let (stored, sum) = Stored::from_row(row)?;
-    if stored.sum() != sum {
-        return Err("its row is damaged: the sum over it does not fit".to_owned());
-    }
-    let schema = u16::try_from(stored.schema).map_err(|_| format!("{} is not a schema", stored.schema))?;
-    let fact = Fact::parse(stored.kind, schema, stored.fact).map_err(|error| error.to_string())?;
-    let id = id(stored.id, "id")?;
-    let parent = stored.parent.map(|bytes| self::id(bytes, "parent")).transpose()?;
-    let root = match stored.root {
-        Some(bytes) => self::id(bytes, "root")?,
-        None => parent.unwrap_or(id),
-    };
-    Ok(Record {
-        position,
-        log,
-        epoch: Epoch(count(stored.epoch, "epoch")?),
-        batch: self::id(stored.batch, "batch")?,
-        stream: stream_of(&stored.stream)?,
-        revision: Revision(count(stored.revision, "revision")?),
-        schema,
-        id,
-        time: Timestamp::from_micros(stored.time),
-        actor: match &stored.actor {
-            Some(text) => text.parse()?,
-            None => Actor::Engine,
-        },
-        cause: Cause {
-            parent,
-            root,
-            depth: u32::try_from(stored.depth).map_err(|_| format!("{} is not a depth", stored.depth))?,
-            trace: stored.trace.map(str::to_owned),
-        },
-        fact,
-        fact_json: Bytes::copy_from_slice(stored.fact),
-        body: stored.body.as_ref().map(StoredBody::body).transpose()?,
-        chain: Chain::from_bytes(array(stored.chain, "chain")?),
-    })
-}
-
-/// Makes the body of the row that a query beginning with [`SELECT`] stands at.
-pub(super) fn body(row: &Row<'_>) -> Result<Option<Body>, String> {
-    let (stored, sum) = Stored::from_row(row)?;
-    if stored.sum() != sum {
-        return Err("its row is damaged: the sum over it does not fit".to_owned());
-    }
-    stored.body.as_ref().map(StoredBody::body).transpose()
 }
 
 /// Gives the bytes that a stream is kept as.
@@ -340,10 +309,6 @@ impl<'a> Columns<'a, '_> {
             ValueRef::Null => Ok(None),
             ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Text(_) => Err(format!("its {name} is no blob")),
         }
-    }
-
-    fn text(&self, index: usize, name: &str) -> Result<&'a str, String> {
-        self.text_or_none(index, name)?.ok_or_else(|| format!("its {name} is missing"))
     }
 
     fn text_or_none(&self, index: usize, name: &str) -> Result<Option<&'a str>, String> {

@@ -1,0 +1,189 @@
+//! What the records of a batch say, compressed together: kind, schema, time, actor, cause and fact of each.
+//!
+//! What a record is found by, its body and its place in the chain are in a row of its own (`row`).
+//!
+//! Plain contents are fields in that order, record behind record. A field is its length as u32 little-endian and its bytes; a
+//! field that is absent has the length 0xFFFFFFFF and no bytes. Integers and times are 8 bytes little-endian, ids are text, as
+//! they stand in facts too, so that each is there once.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::Id;
+use ensue_engine::record::{Actor, Cause, Record};
+use ensue_engine::time::Timestamp;
+
+use crate::encode;
+
+const ABSENT: u32 = u32::MAX;
+
+/// What is known of a record beside its row.
+pub(super) struct Entry {
+    pub(super) schema: u16,
+    pub(super) time: Timestamp,
+    pub(super) actor: Actor,
+    pub(super) cause: Cause,
+    pub(super) fact: Fact,
+    pub(super) fact_json: Bytes,
+}
+
+/// Compresses what the records of one batch say.
+pub(super) fn write(records: &[Record]) -> Result<Vec<u8>, String> {
+    let mut fields = Fields(Vec::with_capacity(512 * records.len()));
+    for record in records {
+        fields.bytes(record.kind().as_bytes());
+        fields.bytes(&u64::from(record.schema).to_le_bytes());
+        fields.bytes(&record.time.micros().to_le_bytes());
+        fields.text_or_none((record.actor != Actor::Engine).then_some(&record.actor));
+        fields.text_or_none(record.cause.parent.as_ref());
+        // The root is nearly always the parent, or the record itself.
+        fields.text_or_none((record.cause.root != implied_root(record.cause.parent, record.id)).then_some(&record.cause.root));
+        fields.bytes(&u64::from(record.cause.depth).to_le_bytes());
+        fields.text_or_none(record.cause.trace.as_ref());
+        fields.bytes(&record.fact_json);
+    }
+    if fields.0.len() as u64 > encode::PLAIN_BYTES_MAX {
+        return Err(format!("its batch says {} bytes, {} is the most", fields.0.len(), encode::PLAIN_BYTES_MAX));
+    }
+    encode::squeeze(&fields.0).map_err(|error| format!("its batch cannot be compressed: {error}"))
+}
+
+fn implied_root(parent: Option<Id>, id: Id) -> Id {
+    parent.unwrap_or(id)
+}
+
+struct Fields(Vec<u8>);
+
+impl Fields {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn text_or_none(&mut self, text: Option<&impl ToString>) {
+        match text {
+            Some(text) => self.bytes(text.to_string().as_bytes()),
+            None => self.0.extend_from_slice(&ABSENT.to_le_bytes()),
+        }
+    }
+}
+
+const FIELDS: usize = 9;
+
+/// What the records of one batch say, ready to be read.
+pub(super) struct Contents {
+    plain: Vec<u8>,
+    entries: Vec<[Option<Range<usize>>; FIELDS]>,
+}
+
+impl Contents {
+    /// Opens what [`write`] gave.
+    pub(super) fn open(compressed: &[u8]) -> Result<Self, String> {
+        let plain = encode::expand(compressed).map_err(|error| format!("the contents of its batch are damaged: {error}"))?;
+        let mut entries = Vec::new();
+        let mut at = 0;
+        while at < plain.len() {
+            let mut entry = [const { None }; FIELDS];
+            for field in &mut entry {
+                *field = next_field(&plain, &mut at).ok_or("the contents of its batch end too early")?;
+            }
+            entries.push(entry);
+        }
+        Ok(Self { plain, entries })
+    }
+
+    /// Reads what the `step`-th record says, whose id is `id`.
+    pub(super) fn entry(&self, step: usize, id: Id) -> Result<Entry, String> {
+        let entry = self.entries.get(step).ok_or("the contents of its batch do not have it")?;
+        let [kind, schema, time, actor, parent, root, depth, trace, fact] = entry.each_ref().map(|field| self.bytes(field));
+        let schema = u16::try_from(integer(schema)?).map_err(|_| "its schema is too large".to_owned())?;
+        let fact_json = fact.ok_or("it has no fact")?;
+        let parent = parent.map(parse).transpose()?;
+        Ok(Entry {
+            schema,
+            time: Timestamp::from_micros(integer(time)?.cast_signed()),
+            actor: actor.map(parse).transpose()?.unwrap_or(Actor::Engine),
+            cause: Cause {
+                parent,
+                root: root.map(parse).transpose()?.unwrap_or(implied_root(parent, id)),
+                depth: u32::try_from(integer(depth)?).map_err(|_| "its depth is too large".to_owned())?,
+                trace: trace.map(text).transpose()?.map(str::to_owned),
+            },
+            fact: Fact::parse(text(kind.ok_or("it has no kind")?)?, schema, fact_json).map_err(|error| error.to_string())?,
+            fact_json: Bytes::copy_from_slice(fact_json),
+        })
+    }
+
+    fn bytes(&self, field: &Option<Range<usize>>) -> Option<&[u8]> {
+        field.clone().map(|range| &self.plain[range])
+    }
+}
+
+/// Gives the field at `at` and moves behind it; the outer none where there is no whole field.
+fn next_field(plain: &[u8], at: &mut usize) -> Option<Option<Range<usize>>> {
+    let start = at.checked_add(4)?;
+    let length = u32::from_le_bytes(plain.get(*at..start)?.try_into().ok()?);
+    if length == ABSENT {
+        *at = start;
+        return Some(None);
+    }
+    let end = start.checked_add(length as usize).filter(|end| *end <= plain.len())?;
+    *at = end;
+    Some(Some(start..end))
+}
+
+fn integer(bytes: Option<&[u8]>) -> Result<u64, String> {
+    let bytes = bytes.and_then(|bytes| bytes.try_into().ok()).ok_or("an integer of it is damaged")?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+fn text(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|_| "a text of it is not UTF-8".to_owned())
+}
+
+fn parse<T: std::str::FromStr<Err = String>>(bytes: &[u8]) -> Result<T, String> {
+    text(bytes)?.parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::conformance::records::{LOG, Writer, event, key_set};
+    use crate::memory::MemoryLog;
+
+    fn records() -> Vec<Record> {
+        Writer::of(&MemoryLog::new(LOG)).batch([event(1), key_set("core.k", 1), event(2)]).records
+    }
+
+    #[test]
+    fn every_entry_comes_out_as_it_went_in() {
+        let contents = Contents::open(&write(&records()).unwrap()).unwrap();
+        for (step, record) in records().into_iter().enumerate() {
+            let entry = contents.entry(step, record.id).unwrap();
+            assert_eq!((entry.fact, entry.fact_json, entry.schema), (record.fact, record.fact_json, record.schema));
+            assert_eq!((entry.time, entry.actor, entry.cause), (record.time, record.actor, record.cause));
+        }
+        assert!(contents.entry(3, records()[0].id).is_err());
+    }
+
+    #[test]
+    fn a_fact_of_a_newer_release_names_what_to_do() {
+        let mut plain = encode::expand(&write(&records()[1..2]).unwrap()).unwrap();
+        plain[4..11].copy_from_slice(b"key.sat");
+        let contents = Contents::open(&encode::squeeze(&plain).unwrap()).unwrap();
+        let Err(why) = contents.entry(0, records()[1].id) else { panic!("an unknown fact was read") };
+        assert!(why.contains("key.sat") && why.contains("newer release"), "{why}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_at_all_bring_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), step in 0usize..4) {
+            let id = records()[0].id;
+            let _ = Contents::open(&bytes).map(|contents| contents.entry(step, id).map(|_| ()));
+            let _ = Contents::open(&encode::squeeze(&bytes).unwrap()).map(|contents| contents.entry(step, id).map(|_| ()));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Reading a log in a SQLite file, on a connection that cannot write.
+//!
+//! Nothing that stands in the file is believed: what cannot be read is an error with its position.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use ensue_engine::ids::{Id, LogId};
+use ensue_engine::ports::{LogError, LogReader, ReadLimit};
+use ensue_engine::record::{Body, Head, Position, Record, Revision, StreamId};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Row, params};
+
+use super::{SCHEMA, STATEMENTS_KEPT, compare_with_head, head, place, position, store_failed};
+use crate::batch::POSITION_MAX;
+use crate::sqlite::row::{self, Stored, StoredBatch, stream_bytes};
+use crate::sqlite::{OpenError, open_to_read};
+
+/// A reader of a log in a SQLite file, with a connection of its own.
+pub struct SqliteLogReader {
+    connection: Connection,
+    id: LogId,
+    number: i64,
+    /// The batch that was read last, with its place: records are mostly read one behind the other.
+    batch: RefCell<Option<(i64, StoredBatch)>>,
+}
+
+impl SqliteLogReader {
+    /// Opens the log `id` in the file at `path` to read it only.
+    pub fn open(path: &Path, id: LogId) -> Result<Self, OpenError> {
+        let reader = Self::open_unchecked(path, id)?;
+        compare_with_head(&reader.connection, path, reader.number)?;
+        Ok(reader)
+    }
+
+    /// Opens the log without comparing its newest record with its head.
+    pub(crate) fn open_unchecked(path: &Path, id: LogId) -> Result<Self, OpenError> {
+        let connection = open_to_read(path, &SCHEMA)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        let number = connection
+            .query_row("SELECT number FROM logs WHERE id = ?1", [id.0.as_bytes()], |row| row.get(0))
+            .optional()
+            .map_err(|error| OpenError::of(path, &error))?;
+        match number {
+            Some(number) => Ok(Self { connection, id, number, batch: RefCell::new(None) }),
+            None => Err(OpenError::Unusable { path: path.to_owned(), why: format!("it has no log {id}") }),
+        }
+    }
+
+    /// Gives the records of a query that begins with [`row::SELECT`], within the limit. `at` says where damage is, while no row
+    /// can be read.
+    fn records(&self, sql: &str, by: impl Params, limit: ReadLimit, mut at: Position) -> Result<Vec<Record>, LogError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(|error| store_failed(&error))?;
+        let mut rows = statement.query(by).map_err(|error| store_failed(&error))?;
+        let mut records = Vec::new();
+        let mut bytes = 0usize;
+        while records.len() < limit.records.max(1) {
+            let Some(row) = rows.next().map_err(|error| row_failed(&error, at))? else { break };
+            at = row.get(0).map(position).map_err(|error| row_failed(&error, at))?;
+            let record = self.record(row, at)?;
+            bytes = bytes.saturating_add(record.fact_json.len());
+            bytes = bytes.saturating_add(record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, bytes::Bytes::len));
+            if bytes > limit.bytes && !records.is_empty() {
+                break;
+            }
+            records.push(record);
+            at = at.next();
+        }
+        Ok(records)
+    }
+
+    fn record(&self, row: &Row<'_>, at: Position) -> Result<Record, LogError> {
+        let unreadable = |why| LogError::Unreadable { position: at, why };
+        let stored = Stored::read(row).map_err(unreadable)?;
+        let place = stored.batch_place();
+        let mut batch = self.batch.borrow_mut();
+        let batch = match &mut *batch {
+            Some((kept, batch)) if *kept == place => batch,
+            other => &mut other.insert((place, self.batch(place, at)?)).1,
+        };
+        stored.record(self.id, at, batch).map_err(unreadable)
+    }
+
+    fn batch(&self, place: i64, at: Position) -> Result<StoredBatch, LogError> {
+        let mut statement = self.connection.prepare_cached(StoredBatch::SELECT).map_err(|error| store_failed(&error))?;
+        let mut rows = statement.query([place]).map_err(|error| store_failed(&error))?;
+        let row = rows.next().map_err(|error| row_failed(&error, at))?;
+        let read = row.ok_or_else(|| "its batch is missing".to_owned()).and_then(StoredBatch::read);
+        read.map_err(|why| LogError::Unreadable { position: at, why })
+    }
+
+    /// Gives what `read` makes of the row at a position; none where there is none.
+    fn at<T>(&self, position: Position, read: impl FnOnce(&Stored<'_>) -> Result<T, LogError>) -> Result<Option<T>, LogError> {
+        if position.0 > POSITION_MAX {
+            return Ok(None);
+        }
+        let mut statement = self.connection.prepare_cached(&by("WHERE place = ?1")).map_err(|error| store_failed(&error))?;
+        let mut rows = statement.query([place(self.number, position)]).map_err(|error| store_failed(&error))?;
+        let Some(row) = rows.next().map_err(|error| row_failed(&error, position))? else { return Ok(None) };
+        let stored = Stored::read(row).map_err(|why| LogError::Unreadable { position, why })?;
+        read(&stored).map(Some)
+    }
+}
+
+impl LogReader for SqliteLogReader {
+    fn head(&self) -> Result<Head, LogError> {
+        Ok(head(&self.connection, self.number)?.head)
+    }
+
+    fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
+        if LogReader::head(self)?.position <= after {
+            return Ok(Vec::new());
+        }
+        let sql = by("WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?3");
+        let places = params![place(self.number, after), place(self.number, Position(POSITION_MAX)), rows_max(limit)];
+        let records = self.records(&sql, places, limit, after.next())?;
+        let missing = |position| Err(LogError::Unreadable { position, why: "it is missing".to_owned() });
+        if records.is_empty() {
+            return missing(after.next());
+        }
+        match records.iter().zip(after.0 + 1..).find(|(record, expected)| record.position.0 != *expected) {
+            Some((_, expected)) => missing(Position(expected)),
+            None => Ok(records),
+        }
+    }
+
+    fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
+        let Ok(after) = i64::try_from(after.0) else { return Ok(Vec::new()) };
+        let sql = by("WHERE log = ?1 AND stream = ?2 AND revision > ?3 ORDER BY revision LIMIT ?4");
+        self.records(&sql, params![self.number, stream_bytes(stream), after, rows_max(limit)], limit, Position(0))
+    }
+
+    fn record_by_id(&self, id: Id) -> Result<Option<Record>, LogError> {
+        let sql = by("WHERE log = ?1 AND id = ?2");
+        let found = self.records(&sql, params![self.number, id.as_bytes()], ReadLimit { records: 1, bytes: 0 }, Position(0))?;
+        Ok(found.into_iter().next())
+    }
+
+    fn body_at(&self, position: Position) -> Result<Option<Body>, LogError> {
+        let body = self.at(position, |stored| stored.body().map_err(|why| LogError::Unreadable { position, why }))?;
+        Ok(body.flatten())
+    }
+
+    fn batch_at(&self, position: Position) -> Result<Option<Id>, LogError> {
+        self.at(position, |stored| Ok(self.batch(stored.batch_place(), position)?.id))
+    }
+}
+
+fn by(rest: &str) -> String {
+    format!("{}{rest}", row::SELECT)
+}
+
+fn rows_max(limit: ReadLimit) -> i64 {
+    i64::try_from(limit.records.max(1)).unwrap_or(i64::MAX)
+}
+
+/// A damaged file is damaged at a position; a failing disk is not.
+fn row_failed(error: &rusqlite::Error, position: Position) -> LogError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => {
+            LogError::Unreadable { position, why: format!("the file is damaged: {error}") }
+        }
+        Some(_) => store_failed(error),
+    }
+}
