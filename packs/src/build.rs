@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ensue_engine::catalog::{Action, Catalog, Definitions, Pack, Rule};
+use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::RuleId;
 use ensue_engine::names::{ActionRef, RuleRef};
 use ensue_engine::record::CatalogRevision;
@@ -45,6 +46,18 @@ pub enum BuildError {
         /// What it names.
         action: ActionRef,
     },
+}
+
+impl Explain for BuildError {
+    fn slug(&self) -> &'static str {
+        "catalog-unbuildable"
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Broken(_) | Self::NoRuleId(_) | Self::NoAction { .. } => Fault::World,
+        }
+    }
 }
 
 fn first(diagnostics: &[Diagnostic]) -> String {

@@ -147,6 +147,8 @@ struct Outcome {
 
 /// One pack that is being checked, and what is told of it.
 struct Candidate {
+    /// What the pack says its name is, also where it is not looked at further.
+    name: Option<PackName>,
     pack: Option<written::Pack>,
     report: Report,
 }
@@ -174,11 +176,13 @@ impl CheckingAll {
         let mut packs = Vec::new();
         for source in sources {
             let mut report = Report::default();
-            let pack = written::read(source, &mut report).filter(|pack| is_first(pack, &names, library, &mut report));
+            let read = written::read(source, &mut report);
+            let name = read.as_ref().map(|pack| pack.name.clone());
+            let pack = read.filter(|pack| is_first(pack, &names, library, &mut report));
             if let Some(pack) = &pack {
                 names.insert(pack.name.clone(), source.origin.clone());
             }
-            packs.push(Candidate { pack, report });
+            packs.push(Candidate { name, pack, report });
         }
         Self { packs }
     }
@@ -186,7 +190,7 @@ impl CheckingAll {
     /// Completes what the operator set with the defaults, and checks it.
     fn complete_settings(&mut self, given: &BTreeMap<PackName, Value>) -> Vec<Arc<Value>> {
         let mut complete = Vec::new();
-        for Candidate { pack, report } in &mut self.packs {
+        for Candidate { pack, report, .. } in &mut self.packs {
             let Some(pack) = pack else {
                 complete.push(Arc::new(json!({})));
                 continue;
@@ -258,7 +262,7 @@ impl CheckingAll {
     }
 
     fn into_diagnostics(self) -> Vec<Diagnostic> {
-        self.packs.into_iter().flat_map(|candidate| candidate.report.into_sorted()).collect()
+        self.packs.into_iter().flat_map(|candidate| candidate.report.into_sorted(candidate.name.as_ref())).collect()
     }
 }
 

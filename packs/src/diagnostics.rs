@@ -7,12 +7,16 @@ mod render;
 
 use std::ops::Range;
 
+use ensue_engine::names::PackName;
 use serde_json::{Value, json};
 
 pub use code::Code;
 pub use render::Colour;
 
 use crate::source::SourceText;
+
+/// The most diagnostics that are kept of one pack.
+pub const DIAGNOSTICS_MAX: usize = 1_000;
 
 /// How much a diagnostic weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +47,8 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// What sort of mistake it is.
     pub code: Code,
+    /// The pack it is about; none where not even its name is known.
+    pub pack: Option<PackName>,
     /// The file, as its reader named it: `packs/release/rules/ship.yaml`.
     pub file: String,
     /// The line, from 1.
@@ -67,6 +73,7 @@ impl Diagnostic {
         Self {
             severity,
             code,
+            pack: None,
             file: file.path().to_owned(),
             line: place.line,
             column: place.column,
@@ -102,6 +109,7 @@ impl Diagnostic {
         json!({
             "severity": self.severity.as_str(),
             "code": self.code.slug(),
+            "pack": self.pack,
             "file": self.file,
             "line": self.line,
             "column": self.column,
@@ -136,9 +144,20 @@ impl Report {
         self.found.iter().any(|one| one.severity == Severity::Error)
     }
 
-    /// Gives what was found, in the order of the files and their lines.
-    pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
+    /// Gives what was found, in the order of the files and their lines; of more than [`DIAGNOSTICS_MAX`] the weightiest, and how
+    /// many are left out.
+    pub(crate) fn into_sorted(mut self, pack: Option<&PackName>) -> Vec<Diagnostic> {
+        let left_out = self.found.len().saturating_sub(DIAGNOSTICS_MAX);
+        self.found.sort_by_key(|one| one.severity);
+        self.found.truncate(DIAGNOSTICS_MAX);
         self.found.sort_by(|a, b| (&a.file, a.span.start).cmp(&(&b.file, b.span.start)));
+        if let (1.., Some(last)) = (left_out, self.found.last()) {
+            let file = SourceText::new(last.file.as_str(), "");
+            self.found.push(Diagnostic::new(Severity::Note, Code::MoreLeftOut, &file, 0..0, format!("{left_out} more are not shown")));
+        }
+        for one in &mut self.found {
+            one.pack = pack.cloned();
+        }
         self.found
     }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::record::Digest;
 use thiserror::Error;
 
@@ -37,6 +38,18 @@ pub enum CopyError {
         /// The digest of what it holds.
         found: Digest,
     },
+}
+
+impl Explain for CopyError {
+    fn slug(&self) -> &'static str {
+        "pack-copy-unusable"
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Io { .. } | Self::Read(_) | Self::Changed { .. } => Fault::World,
+        }
+    }
 }
 
 impl PackSource {

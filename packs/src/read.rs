@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use ensue_engine::explain::{Explain, Fault};
 use thiserror::Error;
 
 /// The most bytes that a pack may have.
@@ -76,6 +77,20 @@ pub enum ReadError {
     /// Too deep.
     #[error("{} nests deeper than {PACK_DEPTH_MAX} folders", .0.display())]
     TooDeep(PathBuf),
+}
+
+impl Explain for ReadError {
+    fn slug(&self) -> &'static str {
+        "pack-unreadable"
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Io { .. } => Fault::World,
+            Self::Link(_) | Self::Special(_) | Self::BadPath(_) => Fault::Invalid,
+            Self::TooLarge(_) | Self::TooManyFiles(_) | Self::TooDeep(_) => Fault::TooLarge,
+        }
+    }
 }
 
 impl PackSource {

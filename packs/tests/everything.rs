@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::support::{checked, demo};
-use ensue_packs::{Code, PackSource};
+use ensue_packs::diagnostics::DIAGNOSTICS_MAX;
+use ensue_packs::{Code, PackSource, Severity};
 use serde_json::json;
 
 #[test]
@@ -70,11 +71,24 @@ fn every_kind_of_mistake_is_told_in_one_run() {
     let checked = checked(&[broken, uses, needy, again, stray, core], &[("demo", json!({ "owner": 7 }))]);
 
     let told: BTreeSet<Code> = checked.diagnostics.iter().map(|one| one.code).collect();
-    let missing: Vec<&Code> = Code::ALL.iter().filter(|code| !told.contains(code)).collect();
+    // That there are too many to show has a test of its own, below.
+    let missing: Vec<&Code> = Code::ALL.iter().filter(|code| !told.contains(code) && **code != Code::MoreLeftOut).collect();
     assert!(missing.is_empty(), "{missing:?} were not told");
 
     let places: Vec<_> = checked.diagnostics.iter().map(|one| (&one.file, one.span.start, one.code, &one.message)).collect();
     let once: BTreeSet<_> = places.iter().collect();
     assert_eq!(once.len(), places.len(), "no mistake is told twice");
     assert!(checked.good.iter().all(|pack| ["core", "examples", "github"].contains(&pack.name.as_str())));
+}
+
+#[test]
+fn more_mistakes_than_anybody_reads_are_counted() {
+    let fields: String = (0..DIAGNOSTICS_MAX + 7).map(|number| format!("field_{number}: 1\n")).collect();
+    let checked =
+        checked(&[demo(&[("rules/a.yaml", "trigger: demo.ping\naction: core.echo # a warning\n"), ("triggers/many.yaml", &fields)])], &[]);
+    assert_eq!(checked.diagnostics.len(), DIAGNOSTICS_MAX + 1);
+    let last = &checked.diagnostics[DIAGNOSTICS_MAX];
+    assert_eq!((last.code, last.message.as_str()), (Code::MoreLeftOut, "8 more are not shown"));
+    assert!(checked.has_errors() && checked.diagnostics[..DIAGNOSTICS_MAX].iter().all(|one| one.severity == Severity::Error));
+    assert!(checked.diagnostics.iter().all(|one| one.pack.as_ref().is_some_and(|pack| pack.as_str() == "demo")));
 }

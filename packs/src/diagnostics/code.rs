@@ -126,6 +126,10 @@ codes! {
     /// The operator's configuration does not fit the pack's.
     ConfigInvalid = "config_invalid";
 
+    // The diagnostics themselves.
+    /// There are more than are shown.
+    MoreLeftOut = "more_left_out";
+
     // Expressions.
     /// A text that is not an expression.
     ExpressionSyntax = "expression_syntax";

@@ -144,7 +144,7 @@ mod tests {
             .error(Code::UnknownField, &file, span, "unknown field `whem`")
             .did_you_mean(Some("when"))
             .hint("a rule has `trigger`,\n`when` and `action`");
-        report.into_sorted().remove(0)
+        report.into_sorted(None).remove(0)
     }
 
     #[test]
