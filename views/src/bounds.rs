@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_text_that_is_cut_says_so() {
-        assert_eq!(cut("a message that is too long", 20), "a message … (cut)".to_owned());
+        assert_eq!(cut("a message that is too long", 19), "a message … (cut)".to_owned());
     }
 
     proptest! {

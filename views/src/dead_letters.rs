@@ -43,10 +43,8 @@ impl View for DeadLetter {
     type Key = Id;
 
     fn key(record: &Record) -> Option<Touch<Id>> {
-        match &record.fact {
-            Fact::DeliveryRefused(_) => Some(Touch::Begins(record.id)),
-            _ => None,
-        }
+        let Fact::DeliveryRefused(_) = &record.fact else { return None };
+        Some(Touch::Begins(record.id))
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {

@@ -88,10 +88,8 @@ impl View for Enforcement {
     type Key = EnforcementId;
 
     fn key(record: &Record) -> Option<Touch<EnforcementId>> {
-        match (&record.fact, &record.stream) {
-            (Fact::EnforcementMade(_), StreamId::Enforcement(id)) => Some(Touch::Begins(*id)),
-            _ => None,
-        }
+        let (Fact::EnforcementMade(_), StreamId::Enforcement(id)) = (&record.fact, &record.stream) else { return None };
+        Some(Touch::Begins(*id))
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {

@@ -62,10 +62,8 @@ impl View for Event {
     type Key = EventId;
 
     fn key(record: &Record) -> Option<Touch<EventId>> {
-        match (&record.fact, &record.stream) {
-            (Fact::EventReceived(_), StreamId::Event(id)) => Some(Touch::Begins(*id)),
-            _ => None,
-        }
+        let (Fact::EventReceived(_), StreamId::Event(id)) = (&record.fact, &record.stream) else { return None };
+        Some(Touch::Begins(*id))
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {

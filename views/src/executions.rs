@@ -3,8 +3,8 @@
 //! Parameters and results are handles; the timeline is read from the log ([`timeline`](crate::timeline)), output from where it is
 //! kept.
 
-use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Settlement};
-use ensue_engine::fact::Fact;
+use ensue_engine::executions::facts::{Evidence, ExecutionRequested, Failure, FailureKind, Settlement};
+use ensue_engine::fact::{ByNoun, ExecutionFact, Fact};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id};
 use ensue_engine::names::{ActionRef, RuleRef};
 use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
@@ -192,6 +192,28 @@ pub enum AttemptStatus {
     Lost,
 }
 
+impl AttemptStatus {
+    fn after(failure: FailureKind) -> Self {
+        match failure {
+            FailureKind::Timeout => Self::TimedOut,
+            FailureKind::Cancelled => Self::Cancelled,
+            FailureKind::ParametersInvalid
+            | FailureKind::Expression
+            | FailureKind::KeyMissing
+            | FailureKind::Sandbox
+            | FailureKind::Spawn
+            | FailureKind::ExitCode
+            | FailureKind::Signal
+            | FailureKind::ResultInvalid
+            | FailureKind::OutputLimit
+            | FailureKind::Network
+            | FailureKind::EgressDenied
+            | FailureKind::HttpStatus
+            | FailureKind::Lost => Self::Failed,
+        }
+    }
+}
+
 /// What a worker said of an attempt that had been given up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LateReport {
@@ -234,18 +256,17 @@ impl View for Execution {
 
     fn key(record: &Record) -> Option<Touch<ExecutionId>> {
         let StreamId::Execution(id) = &record.stream else { return None };
-        match &record.fact {
-            Fact::ExecutionRequested(_) => Some(Touch::Begins(*id)),
-            _ => Some(Touch::Changes(*id)),
-        }
+        let begins = matches!(record.fact, Fact::ExecutionRequested(_));
+        Some(if begins { Touch::Begins(*id) } else { Touch::Changes(*id) })
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
-        if let Fact::ExecutionRequested(_) = &record.fact {
-            return Self::requested(record);
+        let (ByNoun::ExecutionFact(fact), StreamId::Execution(id)) = (record.fact.by_noun(), &record.stream) else { return before };
+        if let ExecutionFact::ExecutionRequested(fact) = fact {
+            return Some(Self::requested(*id, fact, record));
         }
         let mut execution = before?;
-        execution.change(record);
+        execution.change(record, fact);
         Some(execution)
     }
 
@@ -272,10 +293,9 @@ impl View for Execution {
 }
 
 impl Execution {
-    fn requested(record: &Record) -> Option<Self> {
-        let (Fact::ExecutionRequested(fact), StreamId::Execution(id)) = (&record.fact, &record.stream) else { return None };
-        Some(Self {
-            id: *id,
+    fn requested(id: ExecutionId, fact: &ExecutionRequested, record: &Record) -> Self {
+        Self {
+            id,
             position: record.position,
             action: fact.action.clone(),
             status: Status::Queued,
@@ -296,13 +316,13 @@ impl Execution {
             catalog: fact.catalog,
             settled: None,
             attempts: Vec::new(),
-        })
+        }
     }
 
-    fn change(&mut self, record: &Record) {
+    fn change(&mut self, record: &Record, fact: ExecutionFact<'_>) {
         let body = record.body_handle().map(Handle::from);
-        match &record.fact {
-            Fact::AttemptStarted(fact) => {
+        match fact {
+            ExecutionFact::AttemptStarted(fact) => {
                 if self.attempts.len() == ATTEMPTS_MAX {
                     self.attempts.remove(0);
                 }
@@ -323,22 +343,17 @@ impl Execution {
                 self.status = Status::Running;
                 self.started_at.get_or_insert(record.time);
             }
-            Fact::AttemptSucceeded(fact) => {
+            ExecutionFact::AttemptSucceeded(fact) => {
                 self.end_attempt(fact.attempt, AttemptStatus::Succeeded, record.time);
                 self.result = body;
             }
-            Fact::AttemptFailed(fact) => {
-                let status = match fact.error.kind {
-                    FailureKind::Timeout => AttemptStatus::TimedOut,
-                    FailureKind::Cancelled => AttemptStatus::Cancelled,
-                    _ => AttemptStatus::Failed,
-                };
-                if let Some(attempt) = self.end_attempt(fact.attempt, status, record.time) {
+            ExecutionFact::AttemptFailed(fact) => {
+                if let Some(attempt) = self.end_attempt(fact.attempt, AttemptStatus::after(fact.error.kind), record.time) {
                     attempt.error = Some(shortened(&fact.error));
                     attempt.result = body;
                 }
             }
-            Fact::AttemptLost(fact) => {
+            ExecutionFact::AttemptLost(fact) => {
                 if let Some(attempt) = self.end_attempt(fact.attempt, AttemptStatus::Lost, record.time) {
                     attempt.evidence = Some(fact.evidence);
                 }
@@ -347,18 +362,18 @@ impl Execution {
                     self.status = Status::Queued;
                 }
             }
-            Fact::AttemptReportedLate(fact) => {
+            ExecutionFact::AttemptReportedLate(fact) => {
                 if let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == fact.attempt) {
                     attempt.late_report = Some(LateReport { at: record.time, error: fact.error.as_ref().map(shortened), result: body });
                 }
             }
-            Fact::ExecutionSucceeded(_) => self.end(Status::Succeeded, None, record.time),
-            Fact::ExecutionFailed(fact) => self.end(Status::Failed, Some(fact.error.clone()), record.time),
-            Fact::ExecutionTimedOut(fact) => self.end(Status::TimedOut, Some(fact.error.clone()), record.time),
-            Fact::ExecutionCancelled(_) => self.end(Status::Cancelled, None, record.time),
-            Fact::ExecutionCancelRequested(_) => self.status = Status::Cancelling,
-            Fact::ExecutionBecameIndeterminate(_) => self.status = Status::Indeterminate,
-            Fact::ExecutionSettled(fact) => {
+            ExecutionFact::ExecutionSucceeded(_) => self.end(Status::Succeeded, None, record.time),
+            ExecutionFact::ExecutionFailed(fact) => self.end(Status::Failed, Some(fact.error.clone()), record.time),
+            ExecutionFact::ExecutionTimedOut(fact) => self.end(Status::TimedOut, Some(fact.error.clone()), record.time),
+            ExecutionFact::ExecutionCancelled(_) => self.end(Status::Cancelled, None, record.time),
+            ExecutionFact::ExecutionCancelRequested(_) => self.status = Status::Cancelling,
+            ExecutionFact::ExecutionBecameIndeterminate(_) => self.status = Status::Indeterminate,
+            ExecutionFact::ExecutionSettled(fact) => {
                 let outcome = match &fact.outcome {
                     Settlement::Succeeded => SettledAs::Succeeded,
                     Settlement::Failed { .. } => SettledAs::Failed,
@@ -372,7 +387,8 @@ impl Execution {
                 let by = cut(&record.actor.to_string(), TEXT_BYTES_MAX);
                 self.settled = Some(Settled { outcome, by, at: record.time });
             }
-            _ => {}
+            // It makes the execution, and so never comes to one.
+            ExecutionFact::ExecutionRequested(_) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! Keys: that they are set, since when and by whom. Never their values: those are the vault's.
 
-use ensue_engine::fact::Fact;
+use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::names::KeyRef;
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
@@ -39,24 +39,26 @@ impl View for Key {
     type Key = KeyRef;
 
     fn key(record: &Record) -> Option<Touch<KeyRef>> {
-        match &record.fact {
-            Fact::KeySet(fact) => Some(Touch::Changes(fact.key.clone())),
-            Fact::KeyRemoved(fact) => Some(Touch::Changes(fact.key.clone())),
-            _ => None,
+        let ByNoun::AccessFact(fact) = record.fact.by_noun() else { return None };
+        match fact {
+            AccessFact::KeySet(fact) => Some(Touch::Changes(fact.key.clone())),
+            AccessFact::KeyRemoved(fact) => Some(Touch::Changes(fact.key.clone())),
+            AccessFact::TokenAdded(_) | AccessFact::TokenRevoked(_) => None,
         }
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
-        match &record.fact {
-            Fact::KeySet(fact) => Some(Self {
+        let ByNoun::AccessFact(fact) = record.fact.by_noun() else { return before };
+        match fact {
+            AccessFact::KeySet(fact) => Some(Self {
                 name: fact.key.clone(),
                 position: record.position,
                 version: fact.version,
                 set_at: record.time,
                 set_by: cut(&record.actor.to_string(), ACTOR_BYTES_MAX),
             }),
-            Fact::KeyRemoved(_) => None,
-            _ => before,
+            AccessFact::KeyRemoved(_) => None,
+            AccessFact::TokenAdded(_) | AccessFact::TokenRevoked(_) => before,
         }
     }
 

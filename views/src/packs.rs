@@ -2,7 +2,7 @@
 //!
 //! What they hold is the catalog's.
 
-use ensue_engine::fact::Fact;
+use ensue_engine::fact::{ByNoun, CatalogFact};
 use ensue_engine::names::PackName;
 use ensue_engine::record::{CatalogRevision, Digest, Position, Record};
 use ensue_engine::time::Timestamp;
@@ -72,16 +72,17 @@ impl View for Pack {
     type Key = PackName;
 
     fn key(record: &Record) -> Option<Touch<PackName>> {
-        match &record.fact {
-            Fact::PackInstalled(fact) => Some(Touch::Changes(fact.name.clone())),
-            Fact::PackRemoved(fact) => Some(Touch::Changes(fact.name.clone())),
-            _ => None,
-        }
+        let ByNoun::CatalogFact(fact) = record.fact.by_noun() else { return None };
+        Some(Touch::Changes(match fact {
+            CatalogFact::PackInstalled(fact) => fact.name.clone(),
+            CatalogFact::PackRemoved(fact) => fact.name.clone(),
+        }))
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
-        match &record.fact {
-            Fact::PackInstalled(fact) => Some(Self {
+        let ByNoun::CatalogFact(fact) = record.fact.by_noun() else { return before };
+        match fact {
+            CatalogFact::PackInstalled(fact) => Some(Self {
                 name: fact.name.clone(),
                 position: record.position,
                 version: cut(&fact.version, TEXT_BYTES_MAX),
@@ -93,13 +94,12 @@ impl View for Pack {
                 removed_at: None,
                 removed_by: None,
             }),
-            Fact::PackRemoved(_) => before.map(|pack| Self {
+            CatalogFact::PackRemoved(_) => before.map(|pack| Self {
                 status: PackStatus::Removed,
                 removed_at: Some(record.time),
                 removed_by: Some(cut(&record.actor.to_string(), TEXT_BYTES_MAX)),
                 ..pack
             }),
-            _ => before,
         }
     }
 

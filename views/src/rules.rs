@@ -3,7 +3,7 @@
 //! What a rule says is the catalog's.
 
 use ensue_engine::catalog::Mode;
-use ensue_engine::fact::Fact;
+use ensue_engine::fact::{ByNoun, RuleFact};
 use ensue_engine::ids::{EventId, RuleId};
 use ensue_engine::names::RuleRef;
 use ensue_engine::record::{Position, Record};
@@ -112,13 +112,17 @@ impl View for RuleActivity {
     type Key = RuleId;
 
     fn key(record: &Record) -> Option<Touch<RuleId>> {
-        named(record).map(|(id, _)| Touch::Changes(id))
+        let ByNoun::RuleFact(fact) = record.fact.by_noun() else { return None };
+        Some(Touch::Changes(named(fact).0))
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
-        let Some((id, rule)) = named(record) else { return before };
-        let mut activity = before.unwrap_or_else(|| Self::begun(id, rule.clone(), record));
-        activity.change(record);
+        let ByNoun::RuleFact(fact) = record.fact.by_noun() else { return before };
+        let mut activity = before.unwrap_or_else(|| {
+            let (id, rule) = named(fact);
+            Self::begun(id, rule.clone(), record)
+        });
+        activity.change(record, fact);
         Some(activity)
     }
 
@@ -139,15 +143,14 @@ impl View for RuleActivity {
     }
 }
 
-/// Gives the rule that a record is about.
-fn named(record: &Record) -> Option<(RuleId, &RuleRef)> {
-    match &record.fact {
-        Fact::EnforcementMade(fact) => Some((fact.rule_id, &fact.rule)),
-        Fact::RuleErred(fact) => Some((fact.rule_id, &fact.rule)),
-        Fact::RuleErrorsCounted(fact) => Some((fact.rule_id, &fact.rule)),
-        Fact::RuleModeSet(fact) => Some((fact.rule_id, &fact.rule)),
-        Fact::LoopStopped(fact) => Some((fact.rule_id, &fact.rule)),
-        _ => None,
+/// Gives the rule that a fact is about.
+fn named(fact: RuleFact<'_>) -> (RuleId, &RuleRef) {
+    match fact {
+        RuleFact::EnforcementMade(fact) => (fact.rule_id, &fact.rule),
+        RuleFact::RuleErred(fact) => (fact.rule_id, &fact.rule),
+        RuleFact::RuleErrorsCounted(fact) => (fact.rule_id, &fact.rule),
+        RuleFact::RuleModeSet(fact) => (fact.rule_id, &fact.rule),
+        RuleFact::LoopStopped(fact) => (fact.rule_id, &fact.rule),
     }
 }
 
@@ -167,13 +170,13 @@ impl RuleActivity {
         }
     }
 
-    fn change(&mut self, record: &Record) {
-        match &record.fact {
-            Fact::EnforcementMade(fact) => {
+    fn change(&mut self, record: &Record, fact: RuleFact<'_>) {
+        match fact {
+            RuleFact::EnforcementMade(fact) => {
                 self.matched.count(&fact.outcome);
                 self.matched_at = Some(record.time);
             }
-            Fact::RuleErred(fact) => {
+            RuleFact::RuleErred(fact) => {
                 self.erred += 1;
                 self.errors.truncate(ERRORS_MAX - 1);
                 let error = RuleError {
@@ -187,7 +190,7 @@ impl RuleActivity {
                 };
                 self.errors.insert(0, error);
             }
-            Fact::RuleErrorsCounted(fact) => {
+            RuleFact::RuleErrorsCounted(fact) => {
                 self.erred += fact.count;
                 if let Some(at) = self.errors.iter().position(|error| error.position == fact.error) {
                     let mut error = self.errors.remove(at);
@@ -197,15 +200,14 @@ impl RuleActivity {
                     self.errors.insert(0, error);
                 }
             }
-            Fact::RuleModeSet(fact) => {
+            RuleFact::RuleModeSet(fact) => {
                 self.mode = Some(fact.mode);
                 self.suspended = None;
             }
-            Fact::LoopStopped(fact) => {
+            RuleFact::LoopStopped(fact) => {
                 self.mode = Some(Mode::Disabled);
                 self.suspended = Some(Suspension { event: fact.event, depth: fact.depth, at: record.time });
             }
-            _ => {}
         }
     }
 }

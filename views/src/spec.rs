@@ -83,6 +83,13 @@ impl Story {
         story
     }
 
+    /// Tells a log in which everything happens that a walk can tell, several times.
+    pub fn of_everything() -> Self {
+        // Steps of the golden ratio reach all bytes in no order.
+        let choices: Vec<u8> = (0..800u32).map(|step| (step.wrapping_mul(2_654_435_769) >> 24) as u8).collect();
+        Self::walk(&choices)
+    }
+
     /// Gives the log's id.
     pub fn log(&self) -> LogId {
         self.log
@@ -264,14 +271,15 @@ impl Story {
         if self.revisions.contains_key(&StreamId::Enforcement(self.enforcement_id(&name, event))) {
             return;
         }
-        match variant % 5 {
-            0 => self.enforced(&name, event, Outcome::Rejected { error: "`gate` is missing".into() }),
-            1 => self.enforced(&name, event, Outcome::Shadowed),
+        let outcome = match variant % 5 {
+            0 => Outcome::Rejected { error: "`gate` is missing".into() },
+            1 => Outcome::Shadowed,
             _ => {
                 self.executed(rule, event, ["garden.open", "garden.speak"][variant % 2]);
                 return;
             }
         };
+        self.enforced(&name, event, outcome);
     }
 
     fn step_rule_error(&mut self, variant: usize) {

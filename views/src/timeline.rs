@@ -3,7 +3,7 @@
 //! Nothing of it is kept: it is made from the execution's stream in the log, a page at a time.
 
 use ensue_engine::executions::facts::{Evidence, Failure, Settlement};
-use ensue_engine::fact::Fact;
+use ensue_engine::fact::{ByNoun, ExecutionFact};
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
 use serde::Serialize;
@@ -26,43 +26,43 @@ pub struct TimelineEntry {
 impl TimelineEntry {
     /// Tells a record of an execution's stream; none for a record that is no part of an execution's story.
     pub fn of(record: &Record) -> Option<Self> {
-        let what = tell(&record.fact)?;
-        Some(Self { position: record.position, time: record.time, kind: record.kind(), what, actor: record.actor.to_string() })
+        let ByNoun::ExecutionFact(fact) = record.fact.by_noun() else { return None };
+        let (position, time, kind) = (record.position, record.time, record.kind());
+        Some(Self { position, time, kind, what: tell(fact), actor: record.actor.to_string() })
     }
 }
 
-fn tell(fact: &Fact) -> Option<String> {
-    Some(match fact {
-        Fact::ExecutionRequested(fact) => match &fact.rule {
+fn tell(fact: ExecutionFact<'_>) -> String {
+    match fact {
+        ExecutionFact::ExecutionRequested(fact) => match &fact.rule {
             Some(rule) => format!("rule {rule} asked for {}", fact.action),
             None => format!("{} was asked for", fact.action),
         },
-        Fact::AttemptStarted(fact) => format!("attempt {} was given to worker {}", fact.number, fact.worker),
-        Fact::AttemptSucceeded(_) => "the attempt succeeded".to_owned(),
-        Fact::AttemptFailed(fact) => format!("the attempt failed: {}", why(&fact.error)),
-        Fact::AttemptLost(fact) => match fact.evidence {
+        ExecutionFact::AttemptStarted(fact) => format!("attempt {} was given to worker {}", fact.number, fact.worker),
+        ExecutionFact::AttemptSucceeded(_) => "the attempt succeeded".to_owned(),
+        ExecutionFact::AttemptFailed(fact) => format!("the attempt failed: {}", why(&fact.error)),
+        ExecutionFact::AttemptLost(fact) => match fact.evidence {
             Evidence::NotBegun => "the worker is gone; the attempt had not begun, nothing happened".to_owned(),
             Evidence::MayHaveBegun => "the worker is gone; the attempt may have taken effect".to_owned(),
         },
-        Fact::AttemptReportedLate(fact) => match &fact.error {
+        ExecutionFact::AttemptReportedLate(fact) => match &fact.error {
             None => "an attempt that had been given up reported success; it changed nothing".to_owned(),
             Some(error) => format!("an attempt that had been given up reported a failure; it changed nothing: {}", why(error)),
         },
-        Fact::ExecutionSucceeded(_) => "succeeded".to_owned(),
-        Fact::ExecutionFailed(fact) => format!("failed: {}", why(&fact.error)),
-        Fact::ExecutionTimedOut(fact) => format!("timed out: {}", why(&fact.error)),
-        Fact::ExecutionCancelRequested(_) => "somebody asked that it end".to_owned(),
-        Fact::ExecutionCancelled(_) => "cancelled".to_owned(),
-        Fact::ExecutionBecameIndeterminate(_) => {
+        ExecutionFact::ExecutionSucceeded(_) => "succeeded".to_owned(),
+        ExecutionFact::ExecutionFailed(fact) => format!("failed: {}", why(&fact.error)),
+        ExecutionFact::ExecutionTimedOut(fact) => format!("timed out: {}", why(&fact.error)),
+        ExecutionFact::ExecutionCancelRequested(_) => "somebody asked that it end".to_owned(),
+        ExecutionFact::ExecutionCancelled(_) => "cancelled".to_owned(),
+        ExecutionFact::ExecutionBecameIndeterminate(_) => {
             "it is unknown whether it took effect; `ensue executions settle` says what became of it".to_owned()
         }
-        Fact::ExecutionSettled(fact) => match &fact.outcome {
+        ExecutionFact::ExecutionSettled(fact) => match &fact.outcome {
             Settlement::Succeeded => "settled: it took effect".to_owned(),
             Settlement::Failed { error } => format!("settled: it did not take effect: {error}"),
             Settlement::Retry => "settled: it did not take effect and is tried again".to_owned(),
         },
-        _ => return None,
-    })
+    }
 }
 
 fn why(error: &Failure) -> String {

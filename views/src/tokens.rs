@@ -1,6 +1,6 @@
 //! Access tokens: who may come in, as what, and who no longer. Never their secrets, not even hashed: those are the vault's.
 
-use ensue_engine::fact::Fact;
+use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::TokenId;
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
@@ -68,17 +68,19 @@ impl View for Token {
     type Key = TokenId;
 
     fn key(record: &Record) -> Option<Touch<TokenId>> {
-        match &record.fact {
-            Fact::TokenAdded(fact) => Some(Touch::Begins(fact.id)),
-            Fact::TokenRevoked(fact) => Some(Touch::Changes(fact.id)),
-            _ => None,
+        let ByNoun::AccessFact(fact) = record.fact.by_noun() else { return None };
+        match fact {
+            AccessFact::TokenAdded(fact) => Some(Touch::Begins(fact.id)),
+            AccessFact::TokenRevoked(fact) => Some(Touch::Changes(fact.id)),
+            AccessFact::KeySet(_) | AccessFact::KeyRemoved(_) => None,
         }
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
-        match &record.fact {
+        let ByNoun::AccessFact(fact) = record.fact.by_noun() else { return before };
+        match fact {
             // The name and the roles are at most a fact long together, so the document is within its bounds.
-            Fact::TokenAdded(fact) => Some(Self {
+            AccessFact::TokenAdded(fact) => Some(Self {
                 id: fact.id,
                 position: record.position,
                 name: fact.name.clone(),
@@ -89,13 +91,13 @@ impl View for Token {
                 revoked_at: None,
                 revoked_by: None,
             }),
-            Fact::TokenRevoked(_) => before.map(|token| Self {
+            AccessFact::TokenRevoked(_) => before.map(|token| Self {
                 status: TokenStatus::Revoked,
                 revoked_at: Some(record.time),
                 revoked_by: Some(cut(&record.actor.to_string(), ACTOR_BYTES_MAX)),
                 ..token
             }),
-            _ => before,
+            AccessFact::KeySet(_) | AccessFact::KeyRemoved(_) => before,
         }
     }
 

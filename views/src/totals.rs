@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use ensue_engine::fact::Fact;
+use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, HealthFact, RuleFact};
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -140,43 +140,46 @@ impl Totals {
     }
 
     fn count(&mut self, record: &Record) {
-        match &record.fact {
-            Fact::EventReceived(fact) => {
+        match record.fact.by_noun() {
+            ByNoun::EventFact(EventFact::EventReceived(fact)) => {
                 self.events += 1;
                 self.rules_erred += u64::from(fact.erred);
             }
-            Fact::DeliveryRefused(_) => self.deliveries_refused += 1,
-            Fact::EnforcementMade(fact) => self.enforcements.count(&fact.outcome),
-            Fact::ExecutionRequested(_) => self.executions.requested += 1,
-            Fact::ExecutionSucceeded(_) => self.executions.succeeded += 1,
-            Fact::ExecutionFailed(_) => self.executions.failed += 1,
-            Fact::ExecutionTimedOut(_) => self.executions.timed_out += 1,
-            Fact::ExecutionCancelled(_) => self.executions.cancelled += 1,
-            Fact::AttemptStarted(_) => self.attempts.started += 1,
-            Fact::AttemptLost(_) => self.attempts.lost += 1,
-            Fact::AttemptReportedLate(_) => self.attempts.reported_late += 1,
-            Fact::NodeStarted(_) => self.starts += 1,
-            Fact::RuleErred(_)
-            | Fact::RuleErrorsCounted(_)
-            | Fact::RuleModeSet(_)
-            | Fact::LoopStopped(_)
-            | Fact::AttemptSucceeded(_)
-            | Fact::AttemptFailed(_)
-            | Fact::ExecutionCancelRequested(_)
-            | Fact::ExecutionBecameIndeterminate(_)
-            | Fact::ExecutionSettled(_)
-            | Fact::PackInstalled(_)
-            | Fact::PackRemoved(_)
-            | Fact::KeySet(_)
-            | Fact::KeyRemoved(_)
-            | Fact::TokenAdded(_)
-            | Fact::TokenRevoked(_)
-            | Fact::ClockStepped(_)
-            | Fact::ReactionDeferred(_)
-            | Fact::ReactionResumed(_)
-            | Fact::ReactionParked(_)
-            | Fact::ReactionRetried(_)
-            | Fact::ReactionDismissed(_) => {}
+            ByNoun::EventFact(EventFact::DeliveryRefused(_)) => self.deliveries_refused += 1,
+            ByNoun::RuleFact(RuleFact::EnforcementMade(fact)) => self.enforcements.count(&fact.outcome),
+            ByNoun::RuleFact(
+                RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
+            )
+            | ByNoun::CatalogFact(_)
+            | ByNoun::AccessFact(_) => {}
+            ByNoun::ExecutionFact(fact) => self.count_execution(fact),
+            ByNoun::HealthFact(HealthFact::NodeStarted(_)) => self.starts += 1,
+            ByNoun::HealthFact(
+                HealthFact::ClockStepped(_)
+                | HealthFact::ReactionDeferred(_)
+                | HealthFact::ReactionResumed(_)
+                | HealthFact::ReactionParked(_)
+                | HealthFact::ReactionRetried(_)
+                | HealthFact::ReactionDismissed(_),
+            ) => {}
+        }
+    }
+
+    fn count_execution(&mut self, fact: ExecutionFact<'_>) {
+        match fact {
+            ExecutionFact::ExecutionRequested(_) => self.executions.requested += 1,
+            ExecutionFact::ExecutionSucceeded(_) => self.executions.succeeded += 1,
+            ExecutionFact::ExecutionFailed(_) => self.executions.failed += 1,
+            ExecutionFact::ExecutionTimedOut(_) => self.executions.timed_out += 1,
+            ExecutionFact::ExecutionCancelled(_) => self.executions.cancelled += 1,
+            ExecutionFact::AttemptStarted(_) => self.attempts.started += 1,
+            ExecutionFact::AttemptLost(_) => self.attempts.lost += 1,
+            ExecutionFact::AttemptReportedLate(_) => self.attempts.reported_late += 1,
+            ExecutionFact::AttemptSucceeded(_)
+            | ExecutionFact::AttemptFailed(_)
+            | ExecutionFact::ExecutionCancelRequested(_)
+            | ExecutionFact::ExecutionBecameIndeterminate(_)
+            | ExecutionFact::ExecutionSettled(_) => {}
         }
     }
 }

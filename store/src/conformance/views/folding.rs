@@ -17,7 +17,7 @@ on_every_view_store! {
 }
 
 fn story() -> Story {
-    Story::walk(&(0..=255).cycle().map(|choice: u8| choice.wrapping_mul(37)).take(600).collect::<Vec<_>>())
+    Story::of_everything()
 }
 
 /// Folds all records at once into a store that nothing else was ever in.

@@ -1,0 +1,102 @@
+//! Documents are bounded whatever the log holds, and say what they are filtered by.
+
+use ensue_engine::executions::facts::{
+    AttemptFailed, AttemptReportedLate, AttemptStarted, ExecutionFailed, Failure, FailureKind, MESSAGE_BYTES_MAX,
+};
+use ensue_engine::ids::{AttemptId, Id, Role};
+use ensue_engine::names::{NAME_BYTES_MAX, RuleRef};
+use ensue_engine::record::{Actor, Body, Digest, Record, StreamId};
+use ensue_engine::rules::facts::RuleErred;
+use ensue_views::executions::ATTEMPTS_MAX;
+use ensue_views::rules::ERRORS_MAX;
+use ensue_views::spec::Story;
+use ensue_views::view::DOCUMENT_BYTES_MAX;
+use ensue_views::{DeadLetter, Enforcement, Event, Execution, Key, Pack, ParkedReaction, RuleActivity, Token, Totals, View};
+use proptest::prelude::*;
+
+use crate::{fold, only};
+
+/// A text that takes six times its bytes as JSON.
+fn worst(bytes: usize) -> String {
+    "\u{1}".repeat(bytes)
+}
+
+fn longest_ref() -> String {
+    format!("{}.{}", "p".repeat(NAME_BYTES_MAX), "n".repeat(NAME_BYTES_MAX))
+}
+
+#[test]
+fn the_longest_execution_fits() {
+    let mut story = Story::new();
+    let event = story.event(&longest_ref(), "{}");
+    let execution = story.executed(&longest_ref(), event, &longest_ref());
+    let stream = StreamId::Execution(execution);
+    let error = Failure::new(FailureKind::ParametersInvalid, worst(MESSAGE_BYTES_MAX)).with_detail(i64::MIN);
+    let actor = || Actor::Token(worst(10_000));
+    let body = || Some(Body::json("{}"));
+    for number in 1..=ATTEMPTS_MAX as u32 + 1 {
+        let attempt = AttemptId(Id::derived(story.log(), execution.0, Role::Attempt(number)));
+        let started = AttemptStarted { number: u32::MAX, token: u64::MAX, worker: worst(2_000), lease_millis: u64::MAX };
+        story.tell(stream.clone(), Some(attempt.0), actor(), None, started.into(), None);
+        story.tell(stream.clone(), None, actor(), None, AttemptFailed { attempt, error: error.clone() }.into(), body());
+        let late = AttemptReportedLate { attempt, error: Some(error.clone()) };
+        story.tell(stream.clone(), None, actor(), None, late.into(), body());
+    }
+    story.tell(stream, None, actor(), None, ExecutionFailed { error }.into(), None);
+    assert_fits(&only::<Execution>(story.records()));
+}
+
+#[test]
+fn the_longest_activity_of_a_rule_fits() {
+    let mut story = Story::new();
+    let event = story.event("garden.rained", "{}");
+    let rule: RuleRef = longest_ref().parse().unwrap();
+    for number in 0..=ERRORS_MAX {
+        let message = format!("{number}{}", worst(2_500));
+        let error = Digest::of(message.as_bytes());
+        let fact = RuleErred { rule: rule.clone(), rule_id: story.rule_id(&rule), event, error, message };
+        story.tell(StreamId::Rule(rule.clone()), None, Actor::Engine, None, fact.into(), None);
+    }
+    assert_fits(&only::<RuleActivity>(story.records()));
+}
+
+#[track_caller]
+fn assert_fits<V: View>(row: &V) {
+    let bytes = serde_json::to_vec(row).unwrap().len();
+    assert!(bytes <= DOCUMENT_BYTES_MAX, "{} takes {bytes} bytes", V::NAME);
+}
+
+/// What must hold of every row of every view.
+fn check<V: View + PartialEq + std::fmt::Debug>(records: &[Record]) {
+    for (key, row) in fold::<V>(records) {
+        let document = serde_json::to_vec(&row).unwrap();
+        assert!(document.len() <= DOCUMENT_BYTES_MAX);
+        assert_eq!(serde_json::from_slice::<V>(&document).unwrap(), row, "a document is read back as what it was");
+        assert_eq!(row.columns().len(), V::NAME.columns().len(), "{}", V::NAME);
+        let values = V::NAME.columns().iter().zip(row.columns());
+        for (column, value) in values.filter_map(|(column, value)| Some((column, value?))) {
+            assert_eq!(column.value(&value.to_string()), Some(value), "{column} is asked for as it is kept");
+        }
+        assert_eq!(V::NAME.key(&key).map(|term| term.to_string()), Some(key));
+        let began = records.iter().find(|record| record.position == row.position()).unwrap();
+        assert_eq!(row.began_at(), began.time, "a row begins when the record at its position was taken");
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_row_is_read_back_and_found_as_it_is_kept(choices in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let story = Story::walk(&choices);
+        let records = story.records();
+        check::<Event>(records);
+        check::<Enforcement>(records);
+        check::<Execution>(records);
+        check::<RuleActivity>(records);
+        check::<Pack>(records);
+        check::<Key>(records);
+        check::<Token>(records);
+        check::<DeadLetter>(records);
+        check::<ParkedReaction>(records);
+        check::<Totals>(records);
+    }
+}

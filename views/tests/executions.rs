@@ -1,0 +1,175 @@
+//! Where an execution stands after each thing that can happen to it.
+
+use ensue_engine::executions::facts::{
+    AttemptFailed, AttemptLost, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested,
+    ExecutionCancelled, ExecutionSettled, ExecutionSucceeded, Failure, FailureKind, Settlement,
+};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{AttemptId, ExecutionId};
+use ensue_engine::record::{Actor, Body, StreamId};
+use ensue_views::Execution;
+use ensue_views::executions::{ATTEMPTS_MAX, AttemptStatus, SettledAs, Status};
+use ensue_views::spec::Story;
+
+use crate::{fold, only};
+
+fn requested() -> (Story, ExecutionId) {
+    let mut story = Story::new();
+    let event = story.event("garden.rained", r#"{"litres":3}"#);
+    let execution = story.executed("garden.drain", event, "garden.open_gate");
+    (story, execution)
+}
+
+fn running() -> (Story, ExecutionId, AttemptId) {
+    let (mut story, execution) = requested();
+    let attempt = story.started(execution);
+    (story, execution, attempt)
+}
+
+fn tell(story: &mut Story, execution: ExecutionId, fact: impl Into<Fact>, body: Option<Body>) {
+    story.tell(StreamId::Execution(execution), None, Actor::Token("ana".into()), None, fact.into(), body);
+}
+
+fn now(story: &Story) -> Execution {
+    only(story.records())
+}
+
+#[test]
+fn an_execution_waits_until_a_worker_takes_it() {
+    let (mut story, execution) = requested();
+    assert_eq!((now(&story).status, now(&story).attempt, now(&story).started_at), (Status::Queued, 0, None));
+    story.started(execution);
+    let taken = now(&story);
+    assert_eq!((taken.status, taken.attempt, taken.attempts.len()), (Status::Running, 1, 1));
+    assert_eq!(taken.started_at, Some(taken.attempts[0].started_at));
+    assert_eq!(taken.attempts[0].status, AttemptStatus::Running);
+}
+
+#[test]
+fn the_result_is_that_of_the_attempt_that_succeeded() {
+    let (mut story, execution, attempt) = running();
+    story.succeeded(execution, attempt);
+    let ended = now(&story);
+    assert_eq!((ended.status, ended.attempts[0].status, ended.error), (Status::Succeeded, AttemptStatus::Succeeded, None));
+    let reported = story.records().iter().find(|record| record.kind() == "attempt.succeeded").unwrap();
+    assert_eq!(ended.result.map(|result| result.position), Some(reported.position));
+    assert_eq!(ended.ended_at, story.records().last().map(|record| record.time));
+}
+
+#[test]
+fn a_failure_has_the_reason_and_an_attempt_what_it_gave_nevertheless() {
+    let (mut story, execution, attempt) = running();
+    let error = Failure::new(FailureKind::ExitCode, "it stuck").with_detail(3);
+    tell(&mut story, execution, AttemptFailed { attempt, error: error.clone() }, Some(Body::json("{}")));
+    tell(&mut story, execution, ensue_engine::executions::facts::ExecutionFailed { error: error.clone() }, None);
+    let ended = now(&story);
+    assert_eq!((ended.status, ended.error, ended.result), (Status::Failed, Some(error.clone()), None));
+    assert_eq!((ended.attempts[0].status, ended.attempts[0].error.clone()), (AttemptStatus::Failed, Some(error)));
+    assert!(ended.attempts[0].result.is_some());
+}
+
+#[test]
+fn an_attempt_that_took_too_long_timed_out() {
+    let (mut story, execution, attempt) = running();
+    story.failed(execution, attempt, Failure::new(FailureKind::Timeout, "it took longer than 60 s"));
+    assert_eq!((now(&story).status, now(&story).attempts[0].status), (Status::TimedOut, AttemptStatus::TimedOut));
+}
+
+#[test]
+fn an_execution_is_being_cancelled_until_its_worker_has_stopped() {
+    let (mut story, execution, attempt) = running();
+    tell(&mut story, execution, ExecutionCancelRequested {}, None);
+    assert_eq!(now(&story).status, Status::Cancelling);
+    tell(&mut story, execution, AttemptFailed { attempt, error: Failure::new(FailureKind::Cancelled, "stopped") }, None);
+    assert_eq!(now(&story).status, Status::Cancelling);
+    tell(&mut story, execution, ExecutionCancelled {}, None);
+    assert_eq!((now(&story).status, now(&story).attempts[0].status), (Status::Cancelled, AttemptStatus::Cancelled));
+}
+
+#[test]
+fn a_lost_attempt_has_its_execution_wait_again() {
+    let (mut story, execution, attempt) = running();
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+    let waiting = now(&story);
+    assert_eq!((waiting.status, waiting.attempts[0].status), (Status::Queued, AttemptStatus::Lost));
+    assert_eq!(waiting.attempts[0].evidence, Some(Evidence::NotBegun));
+    let first_start = waiting.started_at;
+    story.started(execution);
+    assert_eq!((now(&story).status, now(&story).attempt, now(&story).started_at), (Status::Running, 2, first_start));
+}
+
+#[test]
+fn a_lost_attempt_of_a_cancelled_execution_does_not_have_it_wait_again() {
+    let (mut story, execution, attempt) = running();
+    tell(&mut story, execution, ExecutionCancelRequested {}, None);
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+    assert_eq!(now(&story).status, Status::Cancelling);
+}
+
+fn indeterminate() -> (Story, ExecutionId, AttemptId) {
+    let (mut story, execution, attempt) = running();
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::MayHaveBegun }, None);
+    tell(&mut story, execution, ExecutionBecameIndeterminate {}, None);
+    (story, execution, attempt)
+}
+
+#[test]
+fn a_person_settles_an_indeterminate_execution_with_a_result() {
+    let (mut story, execution, _) = indeterminate();
+    assert_eq!(now(&story).status, Status::Indeterminate);
+    tell(&mut story, execution, ExecutionSettled { outcome: Settlement::Succeeded }, Some(Body::json("{}")));
+    tell(&mut story, execution, ExecutionSucceeded {}, None);
+    let settled = now(&story);
+    assert_eq!((settled.status, settled.attempts[0].status), (Status::Succeeded, AttemptStatus::Lost));
+    assert!(settled.result.is_some());
+    assert_eq!(settled.settled.map(|settled| (settled.outcome, settled.by)), Some((SettledAs::Succeeded, "token/ana".into())));
+}
+
+#[test]
+fn a_person_has_an_indeterminate_execution_tried_again() {
+    let (mut story, execution, _) = indeterminate();
+    tell(&mut story, execution, ExecutionSettled { outcome: Settlement::Retry }, None);
+    assert_eq!((now(&story).status, now(&story).ended_at), (Status::Queued, None));
+}
+
+#[test]
+fn a_worker_s_word_settles_an_indeterminate_execution() {
+    let (mut story, execution, attempt) = indeterminate();
+    tell(&mut story, execution, AttemptSucceeded { attempt }, Some(Body::json("{}")));
+    tell(&mut story, execution, ExecutionSucceeded {}, None);
+    let settled = now(&story);
+    assert_eq!((settled.status, settled.attempts[0].status), (Status::Succeeded, AttemptStatus::Succeeded));
+    assert_eq!(settled.attempts[0].evidence, Some(Evidence::MayHaveBegun));
+}
+
+#[test]
+fn a_late_report_is_noted_at_its_attempt_and_changes_nothing_else() {
+    let (mut story, execution, attempt) = running();
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+    story.started(execution);
+    let before = now(&story);
+    tell(&mut story, execution, AttemptReportedLate { attempt, error: None }, Some(Body::json("{}")));
+    let mut after = now(&story);
+    let late = after.attempts[0].late_report.take().unwrap();
+    assert!(late.error.is_none() && late.result.is_some());
+    assert_eq!(after, before);
+}
+
+#[test]
+fn the_last_attempts_are_shown_and_all_are_counted() {
+    let (mut story, execution) = requested();
+    for _ in 0..=ATTEMPTS_MAX {
+        let attempt = story.started(execution);
+        tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+    }
+    let shown = now(&story);
+    assert_eq!((shown.attempt as usize, shown.attempts.len()), (ATTEMPTS_MAX + 1, ATTEMPTS_MAX));
+    assert_eq!((shown.attempts[0].number, shown.attempts[ATTEMPTS_MAX - 1].number as usize), (2, ATTEMPTS_MAX + 1));
+}
+
+#[test]
+fn a_record_of_an_execution_that_nobody_asked_for_makes_no_row() {
+    let (story, _, _) = running();
+    let started = story.records().last().cloned().unwrap();
+    assert!(fold::<Execution>(&[started]).is_empty());
+}

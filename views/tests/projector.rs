@@ -1,0 +1,98 @@
+//! What the projector asks a store for, and what it tells it.
+
+use std::collections::BTreeSet;
+
+use ensue_engine::record::Record;
+use ensue_views::spec::Story;
+use ensue_views::store::Change;
+use ensue_views::{Projector, Row, Term, ViewError, ViewName};
+
+/// What a projector asked for.
+type AskedFor = Vec<(ViewName, Vec<Term>)>;
+
+/// Loads nothing, and tells what was asked for and what changes.
+fn loads(projector: &mut Projector, records: &[Record]) -> (AskedFor, Vec<(ViewName, Change)>) {
+    let mut asked = Vec::new();
+    let changes = projector.project(records, &mut |view, keys| {
+        asked.push((view, keys.to_vec()));
+        Ok(Vec::new())
+    });
+    (asked, changes.unwrap().rows)
+}
+
+#[test]
+fn a_row_changes_once_a_batch_however_many_records_touch_it() {
+    let mut story = Story::new();
+    let event = story.event("garden.rained", "{}");
+    let execution = story.executed("garden.drain", event, "garden.open_gate");
+    let attempt = story.started(execution);
+    story.succeeded(execution, attempt);
+    let (_, rows) = loads(&mut Projector::new(), story.records());
+    let views: Vec<ViewName> = rows.iter().map(|(view, _)| *view).collect();
+    let once = [ViewName::Events, ViewName::Enforcements, ViewName::Executions, ViewName::Rules, ViewName::Totals];
+    assert_eq!(views, once);
+    assert!(rows.iter().all(|(_, change)| matches!(change, Change::Insert(_))));
+}
+
+#[test]
+fn what_begins_is_not_asked_for_and_what_is_alive_only_once() {
+    let mut story = Story::new();
+    let event = story.event("garden.rained", "{}");
+    let execution = story.executed("garden.drain", event, "garden.open_gate");
+    let mut projector = Projector::new();
+    let (asked, _) = loads(&mut projector, story.records());
+    let views: BTreeSet<ViewName> = asked.iter().map(|(view, _)| *view).collect();
+    assert_eq!(views, BTreeSet::from([ViewName::Rules, ViewName::Totals]));
+
+    let before = story.records().len();
+    story.started(execution);
+    let (asked, rows) = loads(&mut projector, &story.records()[before..]);
+    assert_eq!(asked, []);
+    assert!(rows.iter().all(|(_, change)| matches!(change, Change::Update(_))), "{rows:?}");
+}
+
+#[test]
+fn a_damaged_row_is_an_error_that_names_it() {
+    let mut story = Story::new();
+    let event = story.event("garden.rained", "{}");
+    let execution = story.executed("garden.drain", event, "garden.open_gate");
+    let before = story.records().len();
+    story.started(execution);
+    let folded = Projector::new().project(&story.records()[before..], &mut |view, keys| {
+        let damaged = |key: &Term| Row { key: key.to_string(), position: story.records()[0].position, document: "{".into() };
+        Ok(if view == ViewName::Executions { keys.iter().map(damaged).collect() } else { Vec::new() })
+    });
+    match folded {
+        Err(ViewError::Damaged { view: ViewName::Executions, key, .. }) => assert_eq!(key, execution.to_string()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_story_tells_every_kind_of_thing_that_stores_are_tried_with() {
+    let story = Story::of_everything();
+    let told: BTreeSet<&str> = story.records().iter().map(Record::kind).collect();
+    let expected = [
+        "attempt.failed",
+        "attempt.lost",
+        "attempt.reported_late",
+        "attempt.started",
+        "attempt.succeeded",
+        "delivery.refused",
+        "enforcement.made",
+        "event.received",
+        "execution.became_indeterminate",
+        "execution.cancel_requested",
+        "execution.cancelled",
+        "execution.failed",
+        "execution.requested",
+        "execution.settled",
+        "execution.succeeded",
+        "execution.timed_out",
+        "loop.stopped",
+        "rule.erred",
+        "rule.errors_counted",
+        "rule.mode_set",
+    ];
+    assert_eq!(told, BTreeSet::from(expected));
+}

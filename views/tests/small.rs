@@ -1,0 +1,88 @@
+//! The views with few rows: packs, keys, tokens, dead letters, parked reactions.
+
+use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
+use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
+use ensue_engine::fact::Fact;
+use ensue_engine::health::facts::{ReactionDismissed, ReactionParked, ReactionRetried};
+use ensue_engine::ids::{Id, TokenId};
+use ensue_engine::record::{Actor, CatalogRevision, Digest, Position, StreamId};
+use ensue_views::packs::PackStatus;
+use ensue_views::spec::{NOON, Story};
+use ensue_views::tokens::TokenStatus;
+use ensue_views::{Key, Pack, ParkedReaction, Token};
+
+use crate::{fold, only};
+
+fn tell(story: &mut Story, stream: StreamId, fact: impl Into<Fact>) -> Position {
+    story.tell(stream, None, Actor::Token("ana".into()), None, fact.into(), None)
+}
+
+fn install(story: &mut Story, version: &str, catalog: u64) -> Position {
+    let name: ensue_engine::names::PackName = "garden".parse().unwrap();
+    let fact = PackInstalled { name: name.clone(), version: version.into(), digest: Digest::of(b"x"), catalog: CatalogRevision(catalog) };
+    tell(story, StreamId::Pack(name), fact)
+}
+
+#[test]
+fn a_pack_is_what_was_installed_last() {
+    let mut story = Story::new();
+    install(&mut story, "1.0.0", 1);
+    let upgraded = install(&mut story, "1.1.0", 2);
+    let pack: Pack = only(story.records());
+    assert_eq!((pack.version.as_str(), pack.catalog, pack.position), ("1.1.0", CatalogRevision(2), upgraded));
+    assert_eq!((pack.status, pack.installed_by.as_str()), (PackStatus::Installed, "token/ana"));
+}
+
+#[test]
+fn a_removed_pack_stays_known_as_removed_until_it_comes_back() {
+    let mut story = Story::new();
+    install(&mut story, "1.0.0", 1);
+    let removed = PackRemoved { name: "garden".parse().unwrap(), catalog: CatalogRevision(2) };
+    tell(&mut story, StreamId::Pack("garden".parse().unwrap()), removed);
+    let pack: Pack = only(story.records());
+    assert_eq!((pack.status, pack.removed_by.as_deref()), (PackStatus::Removed, Some("token/ana")));
+    install(&mut story, "1.0.0", 3);
+    let pack: Pack = only(story.records());
+    assert_eq!((pack.status, pack.removed_at), (PackStatus::Installed, None));
+}
+
+#[test]
+fn a_key_is_there_from_its_setting_to_its_removal() {
+    let mut story = Story::new();
+    let key: ensue_engine::names::KeyRef = "garden.code".parse().unwrap();
+    let stream = || StreamId::Key(key.clone());
+    tell(&mut story, stream(), KeySet { key: key.clone(), version: 1 });
+    let again = tell(&mut story, stream(), KeySet { key: key.clone(), version: 2 });
+    let set: Key = only(story.records());
+    assert_eq!((set.version, set.position, set.set_by.as_str()), (2, again, "token/ana"));
+    tell(&mut story, stream(), KeyRemoved { key: key.clone() });
+    assert!(fold::<Key>(story.records()).is_empty());
+}
+
+#[test]
+fn a_revoked_token_stays_known_as_revoked() {
+    let mut story = Story::new();
+    let id = TokenId(Id::root(NOON, 7));
+    tell(&mut story, StreamId::Token(id), TokenAdded { id, name: "bo".into(), roles: vec!["viewer".into()] });
+    let added: Token = only(story.records());
+    assert_eq!((added.status, added.revoked_at, added.added_by.as_str()), (TokenStatus::Active, None, "token/ana"));
+    tell(&mut story, StreamId::Token(id), TokenRevoked { id });
+    let revoked: Token = only(story.records());
+    assert_eq!((revoked.status, revoked.name.as_str(), revoked.roles), (TokenStatus::Revoked, "bo", vec!["viewer".to_owned()]));
+    assert!(revoked.revoked_at.is_some());
+}
+
+#[test]
+fn a_parked_reaction_is_there_until_an_operator_retries_or_dismisses_it() {
+    let mut story = Story::new();
+    let of = Position(1);
+    let stream = StreamId::Log(story.log());
+    let ends: [Fact; 2] = [ReactionRetried { of }.into(), ReactionDismissed { of }.into()];
+    for end in ends {
+        let parked_at = tell(&mut story, stream.clone(), ReactionParked { of, next: 2, error: "index out of bounds".into() });
+        let parked: ParkedReaction = only(story.records());
+        assert_eq!((parked.of, parked.position, parked.next), (of, parked_at, 2));
+        tell(&mut story, stream.clone(), end);
+        assert!(fold::<ParkedReaction>(story.records()).is_empty());
+    }
+}
