@@ -166,7 +166,7 @@ fn names_a_token(query: &str) -> bool {
 mod tests {
     use super::*;
 
-    const ID: &str = "01980000-0000-7000-8000-000000000001";
+    const ID: &str = "01980000-0000-7000-8000-00000000000a";
 
     #[test]
     fn a_token_is_its_prefix_an_id_and_a_secret() {

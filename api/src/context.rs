@@ -101,7 +101,7 @@ mod tests {
     fn with(pairs: &[(&'static str, &'static str)]) -> RequestContext {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
-            headers.append(*name, HeaderValue::from_static(value));
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         RequestContext::of(&headers)
     }

@@ -97,7 +97,6 @@ async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut st
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(READ_BYTES_MAX)
-        .pipeline_flush(true)
         .serve_connection(io, service);
     let mut served = pin!(served);
     let stopped = async move { drop(stopping.wait_for(|stopping| *stopping).await) };

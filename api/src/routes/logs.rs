@@ -89,7 +89,7 @@ pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome
         (JSON, _) => part(&call, &execution, stream, place).await,
         (TEXT, Some(stream)) => text(&call, &execution, stream, place),
         (TEXT, None) => Err(needs_stream("`text/plain`").into()),
-        (_, Some(stream)) => follow(allowed, &call, execution, stream, place),
+        (_, Some(stream)) => follow(allowed, &call, &execution, stream, place),
         (_, None) => Err(needs_stream("`follow`").into()),
     }
 }
@@ -193,9 +193,9 @@ fn streamed<E: Into<axum::BoxError> + Send + 'static>(
 }
 
 /// Gives a stream as it is printed, from one attempt to the next, until the execution has ended.
-fn follow(allowed: Allowed<ExecutionsRead>, call: &Call, execution: Execution, stream: OutputStream, place: Place) -> Outcome {
+fn follow(allowed: Allowed<ExecutionsRead>, call: &Call, execution: &Execution, stream: OutputStream, place: Place) -> Outcome {
     let place = resumed(call.headers(), stream)?.unwrap_or(place);
-    attempt_at(&execution, place.attempt)?;
+    attempt_at(execution, place.attempt)?;
     let permit = call.api().followers.clone().try_acquire_owned().map_err(|_| TooManyFollowers)?;
     let (send, receive) = mpsc::channel::<Result<Bytes, Infallible>>(CHUNKS_WAITING_MAX);
     let follower = Follower {

@@ -1,0 +1,194 @@
+//! Who may do what.
+
+use axum::http::Method;
+use ensue_api::permissions::Role;
+use ensue_api::routes::{Demand, Public};
+
+use crate::support::TestApi;
+
+/// An id of nothing.
+const NOTHING: &str = "01980000-0000-7000-8000-0000000000ff";
+
+/// A path of the table with names in it of things that there are, where there are any.
+fn filled(path: &str) -> String {
+    let reference = match path.split('/').nth(3) {
+        Some("actions") => "core.echo",
+        Some("triggers") => "demo.hello",
+        Some("sensors") => "demo.door",
+        Some("rules") => "demo.greet",
+        Some("keys") => "demo.secret",
+        _ => "nothing.here",
+    };
+    path.replace("{ref}", reference)
+        .replace("{pack}", "demo")
+        .replace("{sensor}", "door")
+        .replace("{id}", NOTHING)
+        .replace("{name}", "nobody")
+        .replace("{position}", "1")
+        .replace("{slug}", "forbidden")
+}
+
+#[tokio::test]
+async fn each_route_lets_in_whom_the_table_says() {
+    let mut matrix = String::from("route: nobody, garbage");
+    for (role, _) in Role::ALL {
+        matrix.push_str(&format!(", {role}"));
+    }
+    matrix.push('\n');
+    for route in TestApi::new().front.routes() {
+        let path = filled(&route.path);
+        // A node of its own: what one caller may change, the next must not see changed.
+        let api = TestApi::new();
+        let ask = || api.ask(route.method.clone(), &path).json(&serde_json::json!({}));
+        let mut statuses = vec![ask().answer().await.status.as_u16(), ask().bearing("nothing").answer().await.status.as_u16()];
+        for (role, _) in Role::ALL {
+            let api = TestApi::new();
+            statuses.push(api.ask(route.method.clone(), &path).json(&serde_json::json!({})).by(role).answer().await.status.as_u16());
+        }
+        let demand = match route.demands {
+            Demand::Nothing => "public".to_owned(),
+            Demand::Permission { noun, verb } => format!("{noun}:{verb}"),
+        };
+        let statuses: Vec<String> = statuses.iter().map(ToString::to_string).collect();
+        matrix.push_str(&format!("{} {} [{demand}]: {}\n", route.method, route.path, statuses.join(", ")));
+    }
+    insta::assert_snapshot!(matrix);
+}
+
+#[test]
+fn what_is_public_is_a_closed_list() {
+    let api = TestApi::new();
+    let public: Vec<String> = api
+        .front
+        .routes()
+        .iter()
+        .filter(|route| route.demands == Demand::Nothing)
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
+    let mut listed: Vec<String> = Public::ALL.iter().map(|public| format!("{} {}", public.method(), public.path())).collect();
+    let mut known = vec![
+        "GET /livez",
+        "GET /health",
+        "GET /readyz",
+        "GET /ready",
+        "POST /hooks/{pack}/{sensor}",
+        "GET /api/v1/public/status",
+        "GET /docs/errors",
+        "GET /docs/errors/{slug}",
+    ];
+    listed.sort();
+    known.sort_unstable();
+    let mut public = public;
+    public.sort();
+    assert_eq!(public, known);
+    assert_eq!(listed, known);
+}
+
+#[tokio::test]
+async fn games_with_a_path_never_open_a_door() {
+    let api = TestApi::new();
+    let games = [
+        "/api/v1/keys/health",
+        "/api/v1/keys/x-configs",
+        "/api/v1/keys/configs",
+        "/api/v1/keys/ready",
+        "/api/v1/keys/metrics",
+        "/api/v1/keys/docs",
+        "/api/v1//keys",
+        "/%61pi/v1/keys",
+        "/api/v1/keys;/health",
+        "/api/v1/health/../keys",
+        "/livez/../api/v1/keys",
+        "/docs/../api/v1/keys",
+        "/api/v1/public/../keys",
+        "/api/v1/public/keys",
+        "/api/v1/keys/%2e%2e%2fhealth",
+        "/API/V1/KEYS",
+        "/api/v1/keys/",
+        "/api/v1/keys.json",
+        "/api/v1/keys%00",
+        "/api/v1/keys%2f",
+        "//api/v1/keys",
+        "/hooks/../api/v1/keys",
+        "/docs/errors/../../api/v1/keys",
+        "/.git/config",
+        "/.env",
+        "/metrics",
+        "/debug/pprof",
+    ];
+    for path in games {
+        let answer = api.get(path).answer().await;
+        assert!(matches!(answer.status.as_u16(), 401 | 404 | 405), "{path}: {} {}", answer.status, answer.text);
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn games_with_a_method_change_nothing() {
+    let api = TestApi::new();
+    let path = "/api/v1/rules/demo.greet";
+    let overridden = api.get(path).by("admin").with("x-http-method-override", "DELETE").answer().await.expect(200);
+    assert_eq!(overridden.json()["ref"], "demo.greet");
+    for name in ["get", "Get", "TRACE", "CONNECT", "PROPFIND"] {
+        let method = Method::from_bytes(name.as_bytes()).unwrap();
+        let answer = api.ask(method, path).by("admin").answer().await;
+        assert_eq!(answer.header("allow"), Some("GET,HEAD"), "{name}");
+        answer.expect_problem(405, "method_not_allowed");
+    }
+    // HEAD is GET without a body, also for who may do it.
+    api.ask(Method::HEAD, path).answer().await.expect(401);
+    assert_eq!(api.ask(Method::HEAD, path).by("viewer").answer().await.expect(200).text, "");
+}
+
+#[tokio::test]
+async fn it_must_be_clear_who_calls() {
+    let api = TestApi::new();
+    let token = api.node.token_of("admin");
+    api.get("/api/v1/events").answer().await.expect_problem(401, "unauthenticated");
+    let garbage = ["nothing", "ens_", "ens_x_y", &token[..token.len() - 1], &token.to_uppercase(), &format!("{token}x"), ""];
+    for garbage in garbage {
+        let answer = api.get("/api/v1/events").bearing(garbage).answer().await;
+        assert!(answer.header("www-authenticate").is_some_and(|scheme| scheme.starts_with("Bearer")));
+        answer.expect_problem(401, "token_invalid");
+    }
+    api.get("/api/v1/events").with("authorization", &format!("Basic {token}")).answer().await.expect_problem(401, "token_invalid");
+    api.get("/api/v1/events").bearing(&token).bearing(&token).answer().await.expect_problem(400, "doubled_authorization");
+    for query in ["token=x", "api_key=x", "access_token=x", &format!("trigger={token}")] {
+        let path = format!("/api/v1/events?{query}");
+        api.get(&path).bearing(&token).answer().await.expect_problem(400, "token_in_url");
+    }
+    // A cookie is not looked at, whatever it says.
+    api.get("/api/v1/events").with("cookie", &format!("token={token}")).answer().await.expect_problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_revoked_token_lets_nobody_in() {
+    let api = TestApi::new();
+    api.get("/api/v1/events").by("viewer").answer().await.expect(200);
+    api.node.revoke("viewer");
+    api.get("/api/v1/events").by("viewer").answer().await.expect_problem(401, "token_invalid");
+}
+
+#[tokio::test]
+async fn what_one_may_not_see_is_not_there() {
+    let api = TestApi::new();
+    api.ask(Method::PUT, "/api/v1/keys/demo.secret").by("admin").json(&serde_json::json!({ "value": "x" })).answer().await.expect(201);
+    let there = api.get("/api/v1/keys/demo.secret").by("viewer").answer().await.expect_problem(404, "not_found");
+    let not_there = api.get("/api/v1/keys/demo.nothing").by("viewer").answer().await.expect_problem(404, "not_found");
+    assert_eq!(there["detail"].as_str().unwrap().replace("secret", "nothing"), not_there["detail"].as_str().unwrap());
+    assert_eq!(there["hint"], not_there["hint"]);
+    // The list itself is no secret, and neither is that one may not see it.
+    api.get("/api/v1/keys").by("viewer").answer().await.expect_problem(403, "forbidden");
+    // Who may see a thing is told that they may not change it.
+    api.post("/api/v1/rules/demo.greet/disable").by("viewer").answer().await.expect_problem(403, "forbidden");
+    api.post("/api/v1/rules/demo.greet/disable").by("release_managers").answer().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn who_did_something_stands_in_its_record() {
+    let api = TestApi::new();
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    api.post("/api/v1/rules/demo.greet/disable").by("author").with("traceparent", trace).answer().await.expect(200);
+    let record = api.node.newest();
+    assert_eq!((record.kind(), record.actor.to_string()), ("rule.mode_set", "token/ana.author".to_owned()));
+}

@@ -1,0 +1,246 @@
+//! What holds on every path.
+
+use axum::http::Method;
+use ensue_api::Limits;
+use ensue_engine::command::Refusal;
+use ensue_engine::ports::SubmitError;
+use serde_json::json;
+
+use crate::support::TestApi;
+
+#[tokio::test]
+async fn whatever_is_wrong_with_a_request_is_a_problem() {
+    let api = TestApi::new();
+    api.get("/api/v1/nothing").answer().await.expect_problem(404, "no_such_path");
+    api.get("/nothing").answer().await.expect_problem(404, "no_such_path");
+    let put = api.ask(Method::PUT, "/api/v1/events").answer().await;
+    assert_eq!(put.header("allow"), Some("POST,GET,HEAD"));
+    put.expect_problem(405, "method_not_allowed");
+    let post = |body: &'static str| api.post("/api/v1/events").by("admin").body(body);
+    post("{}").answer().await.expect_problem(415, "unsupported_media_type");
+    post("{}").with("content-type", "text/plain").answer().await.expect_problem(415, "unsupported_media_type");
+    let json = |body: &'static str| post(body).with("content-type", "application/json");
+    json("{}").with("content-encoding", "gzip").answer().await.expect_problem(415, "unsupported_media_type");
+    json("{").answer().await.expect_problem(400, "body_not_json");
+    json(r#"{"a":1,"a":2}"#).answer().await.expect_problem(400, "body_not_json");
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    post("").with("content-type", "application/json").body(deep).answer().await.expect_problem(400, "body_not_json");
+    let unknown =
+        json(r#"{"trigger":"demo.hello","payload":{},"principal":{"id":"admin"}}"#).answer().await.expect_problem(422, "body_invalid");
+    assert_eq!(unknown["errors"][0]["pointer"], "/principal");
+    api.get("/api/v1/executions?limit=0").by("admin").answer().await.expect_problem(400, "bad_parameter");
+    api.get(&format!("/api/v1/events?trigger={}", "a".repeat(9_000))).by("admin").answer().await.expect_problem(414, "target_too_long");
+    api.get("/api/v1/events").with("x-long", &"a".repeat(17_000)).answer().await.expect_problem(431, "headers_too_large");
+}
+
+#[tokio::test]
+async fn what_a_path_gives_must_be_accepted() {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    let logs = format!("/api/v1/executions/{id}/logs");
+    api.get(&logs).by("viewer").with("accept", "image/png").answer().await.expect_problem(406, "not_acceptable");
+    api.get("/docs/errors/forbidden").with("accept", "application/xml").answer().await.expect_problem(406, "not_acceptable");
+}
+
+#[tokio::test]
+async fn parameters_come_from_a_closed_list_and_once() {
+    let api = TestApi::new();
+    let ask = |query: &str| api.get(&format!("/api/v1/executions?{query}")).by("admin");
+    let unknown = ask("colour=red").answer().await.expect_problem(400, "unknown_parameter");
+    assert!(unknown["detail"].as_str().unwrap().contains("`status`, `action`"), "{unknown}");
+    ask("sort=name;DROP%20TABLE%20log--").answer().await.expect_problem(400, "unknown_parameter");
+    ask("limit=10&limit=1000").answer().await.expect_problem(400, "doubled_parameter");
+    ask("status=finished").answer().await.expect_problem(400, "bad_parameter");
+    ask("since=yesterday").answer().await.expect_problem(400, "bad_parameter");
+    for limit in ["-1", "1e9", "9223372036854775808", "201"] {
+        ask(&format!("limit={limit}")).answer().await.expect_problem(400, "bad_parameter");
+    }
+    // A value that looks like a statement is a value.
+    let none = ask("action=%27%20OR%201%3D1--").answer().await.expect(200).json();
+    assert_eq!(none["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_list_is_read_page_by_page_without_a_gap_or_a_repeat() {
+    let api = TestApi::new();
+    let mut sent = Vec::new();
+    for _ in 0..5 {
+        sent.push(api.event("cy").await);
+    }
+    let mut read = Vec::new();
+    let mut path = "/api/v1/events?limit=2&trigger=demo.hello".to_owned();
+    loop {
+        let page = api.get(&path).by("viewer").answer().await.expect(200);
+        let body = page.json();
+        read.extend(body["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        // What comes in meanwhile is newer than the place, and is not seen.
+        api.event("cy").await;
+        match body["next"].as_str() {
+            None => {
+                assert!(page.header("link").is_none());
+                break;
+            }
+            Some(cursor) => {
+                let link = page.header("link").unwrap();
+                assert!(link.starts_with("<https://ensue.example.test/api/v1/events?") && link.ends_with("; rel=\"next\""), "{link}");
+                assert!(link.contains(&format!("cursor={cursor}")) || link.contains("cursor="), "{link}");
+                path = format!("/api/v1/events?limit=2&trigger=demo.hello&cursor={cursor}");
+            }
+        }
+    }
+    sent.reverse();
+    assert_eq!(read, sent);
+}
+
+#[tokio::test]
+async fn a_cursor_is_the_caller_s_and_the_list_s_own() {
+    let api = TestApi::new();
+    for _ in 0..3 {
+        api.event("cy").await;
+    }
+    let page = api.get("/api/v1/events?limit=1").by("viewer").answer().await.expect(200).json();
+    let cursor = page["next"].as_str().unwrap();
+    let ask = |path: String, role: &'static str| api.get(&path).by(role).answer();
+    ask(format!("/api/v1/events?cursor={cursor}"), "viewer").await.expect(200);
+    ask(format!("/api/v1/events?cursor={cursor}"), "admin").await.expect_problem(400, "cursor_invalid");
+    ask(format!("/api/v1/executions?cursor={cursor}"), "viewer").await.expect_problem(400, "cursor_invalid");
+    ask(format!("/api/v1/events?trigger=demo.hello&cursor={cursor}"), "viewer").await.expect_problem(400, "cursor_invalid");
+    ask(format!("/api/v1/events?cursor={}", &cursor[1..]), "viewer").await.expect_problem(400, "cursor_invalid");
+    ask("/api/v1/events?cursor=".to_owned(), "viewer").await.expect_problem(400, "cursor_invalid");
+}
+
+#[tokio::test]
+async fn a_read_waits_for_what_its_caller_wrote() {
+    let api = TestApi::new();
+    let sent =
+        api.post("/api/v1/events").by("admin").json(&json!({ "trigger": "demo.hello", "payload": { "name": "ana" } })).answer().await;
+    let position = sent.header("ensue-position").unwrap().to_owned();
+    assert!(position.parse::<u64>().unwrap() >= sent.json()["position"].as_u64().unwrap());
+    let path = format!("/api/v1/events/{}", sent.json()["id"].as_str().unwrap());
+    api.get(&path).by("viewer").with("ensue-position", &position).answer().await.expect(200);
+    for bad in ["-1", "soon", "1.5"] {
+        api.get(&path).by("viewer").with("ensue-position", bad).answer().await.expect_problem(400, "bad_parameter");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_cannot_see_what_it_must_is_told_to_come_again() {
+    let api = TestApi::new();
+    api.node.hold_views();
+    let sent =
+        api.post("/api/v1/events").by("admin").json(&json!({ "trigger": "demo.hello", "payload": { "name": "ana" } })).answer().await;
+    let position = sent.header("ensue-position").unwrap().to_owned();
+    api.get("/api/v1/events").by("viewer").with("ensue-position", &position).answer().await.expect_problem(503, "view_behind");
+    api.get("/api/v1/events").by("viewer").answer().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_request_s_id_and_trace_are_taken_and_returned() {
+    let api = TestApi::new();
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let kept = api.get("/livez").with("x-request-id", "ana-7").with("traceparent", trace).answer().await.expect(200);
+    assert_eq!((kept.header("x-request-id"), kept.header("traceparent")), (Some("ana-7"), Some(trace)));
+    let begun = api.get("/nothing").with("x-request-id", "a b\"c").with("traceparent", "00-zz").answer().await;
+    assert_ne!(begun.header("x-request-id"), Some("a b\"c"));
+    assert_eq!(begun.header("traceparent").map(str::len), Some(55));
+    let given = json!({ "trigger": "demo.hello", "payload": { "name": "cy" } });
+    api.post("/api/v1/events").by("admin").with("traceparent", trace).json(&given).answer().await.expect(202);
+    assert_eq!(api.node.newest().cause.trace.as_deref(), Some(trace));
+}
+
+#[tokio::test]
+async fn every_answer_says_what_it_is_not() {
+    let api = TestApi::new();
+    for path in ["/livez", "/api/v1/events", "/nothing", "/docs/errors/forbidden", "/hooks/demo/nothing"] {
+        let answer = api.get(path).answer().await;
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+        assert_eq!(answer.header("content-security-policy"), Some("default-src 'none'; frame-ancestors 'none'"), "{path}");
+        assert!(answer.headers.keys().all(|name| !name.as_str().starts_with("access-control-")), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_bug_answers_with_its_request_s_id_and_nothing_else() {
+    let api = TestApi::new();
+    api.node.panic_in_doctor();
+    let problem = api.get("/api/v1/doctor").by("admin").with("x-request-id", "ana-7").answer().await.expect_problem(500, "internal_error");
+    assert_eq!(problem["request_id"], "ana-7");
+    assert!(!problem.to_string().contains("secret detail"), "{problem}");
+    // The next request is none the worse.
+    api.get("/api/v1/events").by("admin").answer().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_refused_command_that_was_a_bug_tells_nothing_of_it() {
+    let api = TestApi::new();
+    api.node.fail_submit(SubmitError::Refused(Refusal::Bug("index out of bounds at /src/engine.rs:7".into())));
+    let given = json!({ "trigger": "demo.hello", "payload": { "name": "cy" } });
+    api.post("/api/v1/events").by("admin").json(&given).answer().await.expect_problem(500, "internal_error");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_does_not_tell_its_files() {
+    let api = TestApi::new();
+    api.node.break_log("cannot open /var/lib/ensue/log.sqlite: disk I/O error");
+    let problem = api.get("/api/v1/log").by("admin").answer().await.expect_problem(503, "log_unavailable");
+    assert!(!problem.to_string().contains("sqlite"), "{problem}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_now_says_when_to_come_again() {
+    let given = json!({ "trigger": "demo.hello", "payload": { "name": "cy" } });
+    let cases = [
+        (SubmitError::Busy, "busy"),
+        (SubmitError::StorageFull, "storage_full"),
+        (SubmitError::Stopping, "stopping"),
+        (SubmitError::Unknown, "outcome_unknown"),
+        (SubmitError::Refused(Refusal::TooMuchOpen { open: 100_000, max: 100_000 }), "too_much_open"),
+    ];
+    for (error, code) in cases {
+        let api = TestApi::new();
+        api.node.fail_submit(error.clone());
+        api.post("/api/v1/events").by("admin").json(&given).answer().await.expect_problem(503, code);
+        let api = TestApi::new();
+        api.node.close_admission(error);
+        api.post("/api/v1/events").by("admin").json(&given).answer().await.expect_problem(503, code);
+        api.post("/hooks/demo/door").json(&json!({ "kind": "hello", "name": "cy" })).answer().await.expect_problem(503, code);
+    }
+    let full = TestApi::within(Limits { requests_max: 0, ..Limits::default() });
+    full.get("/livez").answer().await.expect_problem(503, "busy");
+}
+
+#[tokio::test]
+async fn every_problem_leads_to_its_page() {
+    let api = TestApi::new();
+    for slug in ensue_api::slugs() {
+        let page = api.get(&format!("/docs/errors/{slug}")).answer().await.expect(200);
+        assert!(page.text.starts_with("# "), "{slug}");
+    }
+    let html = api.get("/docs/errors/forbidden").with("accept", "text/html,*/*;q=0.8").answer().await.expect(200);
+    assert!(html.text.starts_with("<!doctype html>") && html.header("content-type").unwrap().starts_with("text/html"), "{}", html.text);
+    api.get("/docs/errors/..%2f..%2fCargo").answer().await.expect_problem(404, "no_such_path");
+    assert!(api.get("/docs/errors").answer().await.expect(200).text.contains("/docs/errors/forbidden"));
+}
+
+#[tokio::test]
+async fn probes_say_whether_the_node_lives_and_can_serve() {
+    let api = TestApi::new();
+    for path in ["/livez", "/health"] {
+        assert_eq!(api.get(path).answer().await.expect(200).json()["status"], "ok");
+    }
+    for path in ["/readyz", "/ready"] {
+        let ready = api.get(path).answer().await.expect(200).json();
+        assert_eq!((&ready["status"], &ready["dependencies"][0]["name"]), (&json!("ready"), &json!("log")));
+    }
+    api.node.be_not_ready();
+    let not_ready = api.get("/readyz").answer().await.expect(503);
+    assert_eq!(not_ready.json()["dependencies"][0]["why"], "the disk is full");
+    assert!(not_ready.header("retry-after").is_some());
+    api.get("/livez").answer().await.expect(200);
+
+    let stopping = TestApi::new();
+    stopping.front.stop();
+    stopping.get("/readyz").answer().await.expect(503);
+    assert_eq!(stopping.get("/api/v1/public/status").answer().await.expect(200).json()["release"], "0.1.0-test");
+}

@@ -1,0 +1,167 @@
+//! Executions: run, watched, settled.
+
+use std::time::Duration;
+
+use ensue_engine::ports::OutputStream;
+use serde_json::json;
+
+use crate::support::TestApi;
+
+#[tokio::test]
+async fn an_action_is_run_by_hand_with_its_parameters_checked() {
+    let api = TestApi::new();
+    let run = |action: &str| api.post(&format!("/api/v1/actions/{action}/execute")).by("author");
+    let started = run("core.echo").json(&json!({ "params": { "message": "hi" } })).answer().await.expect(202);
+    let execution = started.json();
+    assert_eq!((&execution["status"], &execution["actor"]), (&json!("running"), &json!("token/ana.author")));
+    assert_eq!(execution["params"], json!({ "message": "hi" }));
+    let id = execution["id"].as_str().unwrap();
+    assert_eq!(started.header("location"), Some(format!("/api/v1/executions/{id}").as_str()));
+    let misfit = run("core.noop").json(&json!({ "params": { "seconds": "many", "colour": "red" } })).answer().await;
+    let misfit = misfit.expect_problem(422, "parameters_invalid");
+    let pointers: Vec<_> = misfit["errors"].as_array().unwrap().iter().map(|error| error["pointer"].clone()).collect();
+    assert_eq!(pointers, ["/seconds", "/colour"]);
+    run("core.nothing").answer().await.expect_problem(404, "not_found");
+    run("core.noop").answer().await.expect(202);
+}
+
+#[tokio::test]
+async fn a_caller_that_prefers_to_wait_gets_the_end() {
+    let api = TestApi::new();
+    let waiting = api.post("/api/v1/actions/core.echo/execute").by("author").with("prefer", "wait=30");
+    let waiting = waiting.json(&json!({ "params": { "message": "hi" } })).answer();
+    let ending = async {
+        let execution = loop {
+            let list = api.get("/api/v1/executions?status=running").by("viewer").answer().await.json();
+            if let Some(id) = list["items"][0]["id"].as_str() {
+                break id.to_owned();
+            }
+            tokio::task::yield_now().await;
+        };
+        api.node.succeed(&execution, r#"{"message":"hi"}"#);
+    };
+    let (answer, ()) = tokio::join!(waiting, ending);
+    let answer = answer.expect(200);
+    assert_eq!(answer.header("preference-applied"), Some("wait=30"));
+    assert_eq!((&answer.json()["status"], &answer.json()["result"]), (&json!("succeeded"), &json!({ "message": "hi" })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_over_answers_with_where_it_stands() {
+    let api = TestApi::new();
+    let waiting = api.post("/api/v1/actions/core.echo/execute").by("author").with("prefer", "wait=3").answer().await.expect(202);
+    assert_eq!(waiting.json()["status"], "running");
+}
+
+#[tokio::test]
+async fn an_execution_is_shown_with_its_attempts_and_its_timeline() {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    api.node.succeed(&id, r#"{"big":12345678901234567890.5}"#);
+    let path = format!("/api/v1/executions/{id}");
+    let shown = api.get(&path).by("viewer").answer().await.expect(200);
+    assert!(shown.text.contains(r#""result":{"big":12345678901234567890.5}"#), "numbers come out as they went in: {}", shown.text);
+    let attempts = api.get(&format!("{path}/attempts")).by("viewer").answer().await.expect(200).json();
+    assert_eq!((&attempts["items"][0]["number"], &attempts["items"][0]["status"]), (&json!(1), &json!("succeeded")));
+    let first = api.get(&format!("{path}/timeline?limit=2")).by("viewer").answer().await.expect(200).json();
+    let next = first["next"].as_str().unwrap();
+    let rest = api.get(&format!("{path}/timeline?cursor={next}")).by("viewer").answer().await.expect(200).json();
+    let kinds: Vec<_> =
+        [&first, &rest].iter().flat_map(|page| page["items"].as_array().unwrap()).map(|entry| entry["kind"].clone()).collect();
+    assert_eq!(kinds, ["execution.requested", "attempt.started", "attempt.succeeded", "execution.succeeded"]);
+    for part in ["", "/attempts", "/timeline", "/logs"] {
+        let path = format!("/api/v1/executions/01980000-0000-7000-8000-0000000000ff{part}");
+        api.get(&path).by("viewer").answer().await.expect_problem(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn an_execution_is_cancelled_once() {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    let path = format!("/api/v1/executions/{id}/cancel");
+    let cancelled = api.post(&path).by("operator").answer().await.expect(202);
+    assert_eq!(cancelled.json()["status"], "cancelling");
+    api.post(&path).by("operator").json(&json!({ "undo": "skip" })).answer().await.expect_problem(422, "body_invalid");
+    api.node.succeed(&id, "{}");
+    api.post(&path).by("operator").answer().await.expect_problem(409, "execution_not_open");
+    let nothing = "/api/v1/executions/01980000-0000-7000-8000-0000000000ff/cancel";
+    api.post(nothing).by("operator").answer().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_person_says_what_became_of_an_indeterminate_execution() {
+    let api = TestApi::new();
+    let run = api.post("/api/v1/actions/core.shell/execute").by("admin").json(&json!({ "params": { "script": "true" } }));
+    let id = run.answer().await.expect(202).json()["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/executions/{id}/settle");
+    let settle = |body: serde_json::Value| api.post(&path).by("operator").json(&body).answer();
+    settle(json!({ "outcome": "succeeded" })).await.expect_problem(409, "execution_not_indeterminate");
+    api.node.lose(&id);
+    settle(json!({ "outcome": "maybe" })).await.expect_problem(422, "body_invalid");
+    settle(json!({ "outcome": "failed" })).await.expect_problem(422, "body_invalid");
+    let settled = settle(json!({ "outcome": "succeeded", "result": { "done": true } })).await.expect(200).json();
+    assert_eq!((&settled["status"], &settled["settled"]["by"]), (&json!("succeeded"), &json!("token/ana.operator")));
+}
+
+#[tokio::test]
+async fn what_an_execution_printed_is_given_in_parts_and_as_it_is() {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    api.node.print(&id, OutputStream::Stdout, "one\ntwo\n");
+    api.node.print(&id, OutputStream::Stderr, "warn\n");
+    let path = format!("/api/v1/executions/{id}/logs");
+    let both = api.get(&path).by("viewer").answer().await.expect(200).json();
+    let streams: Vec<_> = both["items"].as_array().unwrap().iter().map(|part| (part["stream"].clone(), part["text"].clone())).collect();
+    assert_eq!(streams, [(json!("stdout"), json!("one\ntwo\n")), (json!("stderr"), json!("warn\n"))]);
+    let rest = api.get(&format!("{path}?stream=stdout&offset=4")).by("viewer").answer().await.expect(200).json();
+    assert_eq!(
+        (&rest["items"][0]["text"], &rest["items"][0]["next"], &rest["items"][0]["state"]),
+        (&json!("two\n"), &json!(8), &json!("open"))
+    );
+    let text = api.get(&format!("{path}?stream=stdout")).by("viewer").with("accept", "text/plain").answer().await.expect(200);
+    assert_eq!((text.text.as_str(), text.header("content-type")), ("one\ntwo\n", Some("text/plain; charset=utf-8")));
+    api.get(&path).by("viewer").with("accept", "text/plain").answer().await.expect_problem(400, "bad_parameter");
+    api.get(&format!("{path}?offset=4")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+    api.get(&format!("{path}?attempt=7")).by("viewer").answer().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_execution_prints_is_followed_to_its_end_and_goes_on_where_it_was_cut_off() {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    api.node.print(&id, OutputStream::Stdout, "one\n");
+    let path = format!("/api/v1/executions/{id}/logs?stream=stdout&follow=true");
+    let printing = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        api.node.print(&id, OutputStream::Stdout, "two\n");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        api.node.succeed(&id, "{}");
+    };
+    let (followed, ()) = tokio::join!(api.get(&path).by("viewer").answer(), printing);
+    let followed = followed.expect(200);
+    assert_eq!(followed.header("content-type"), Some("text/event-stream"));
+    let ids: Vec<_> = followed.text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    assert_eq!(ids, ["1.stdout.4", "1.stdout.8"]);
+    assert!(followed.text.ends_with("event: end\ndata: {\"status\":\"succeeded\"}\n\n"), "{}", followed.text);
+    let resumed = api.get(&path).by("viewer").with("last-event-id", "1.stdout.4").answer().await.expect(200);
+    let texts: Vec<_> = resumed.text.lines().filter(|line| line.contains("\"text\"")).collect();
+    assert!(texts.len() == 1 && texts[0].contains("two"), "{}", resumed.text);
+    api.get(&path).by("viewer").with("last-event-id", "1.stderr.4").answer().await.expect_problem(400, "bad_parameter");
+    api.get(&format!("/api/v1/executions/{id}/logs?follow=true")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_let_in_no_more_follows_no_more() {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    let path = format!("/api/v1/executions/{id}/logs?stream=stdout&follow=true");
+    let began = tokio::time::Instant::now();
+    let revoking = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        api.node.revoke("viewer");
+    };
+    let (followed, ()) = tokio::join!(api.get(&path).by("viewer").answer(), revoking);
+    assert!(!followed.expect(200).text.contains("event: end"));
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+}

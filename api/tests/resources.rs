@@ -1,0 +1,221 @@
+//! Events, rules, traces, keys, tokens, the log and the node.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::support::TestApi;
+
+#[tokio::test]
+async fn an_event_counts_once_under_its_caller_s_key() {
+    let api = TestApi::new();
+    let send = |role: &'static str, name: &'static str| {
+        let given = json!({ "trigger": "demo.hello", "payload": { "name": name }, "dedupe": "k-1" });
+        api.post("/api/v1/events").by(role).json(&given).answer()
+    };
+    let first = send("admin", "cy").await.expect(202);
+    assert_eq!(first.header("location"), Some(format!("/api/v1/events/{}", first.json()["id"].as_str().unwrap()).as_str()));
+    assert_eq!(send("admin", "cy").await.expect(200).json(), first.json());
+    send("admin", "di").await.expect_problem(409, "dedupe_key_reused");
+    // Another caller's key of the same name is another key.
+    assert_ne!(send("author", "cy").await.expect(202).json()["id"], first.json()["id"]);
+}
+
+#[tokio::test]
+async fn an_event_that_does_not_fit_is_told_where() {
+    let api = TestApi::new();
+    let send = |given: Value| api.post("/api/v1/events").by("admin").json(&given).answer();
+    let misfit = send(json!({ "trigger": "demo.hello", "payload": { "name": 1 } })).await.expect_problem(422, "payload_invalid");
+    assert_eq!(misfit["errors"][0]["pointer"], "/name");
+    send(json!({ "trigger": "demo.nothing", "payload": {} })).await.expect_problem(422, "trigger_not_found");
+    send(json!({ "trigger": "Demo", "payload": {} })).await.expect_problem(422, "body_invalid");
+    send(json!({ "trigger": "demo.hello", "payload": { "name": "x" }, "dedupe": "" })).await.expect_problem(422, "body_invalid");
+    send(json!({ "trigger": "demo.hello" })).await.expect_problem(422, "body_invalid");
+}
+
+#[tokio::test]
+async fn an_event_says_which_of_its_rules_matched_and_why_the_others_did_not() {
+    let api = TestApi::new();
+    let id = api.event("ana").await;
+    let rules = api.get(&format!("/api/v1/events/{id}/rules")).by("viewer").answer().await.expect(200).json();
+    let of = |name: &str| rules["items"].as_array().unwrap().iter().find(|rule| rule["rule"] == name).unwrap().clone();
+    assert_eq!((&of("demo.greet")["verdict"], &of("demo.greet")["outcome"]), (&json!("matched"), &json!("executed")));
+    assert!(of("demo.greet")["execution"].is_string());
+    assert_eq!((&of("demo.part")["verdict"], &of("demo.part")["enforcement"]), (&json!("not_matched"), &json!(null)));
+    let why = of("demo.part")["why"][0].as_str().unwrap().to_owned();
+    assert!(why.contains("event.payload.name == \"bo\"") && why.contains("ana"), "{why}");
+}
+
+#[tokio::test]
+async fn a_trace_is_the_same_from_wherever_in_it_one_asks() {
+    let api = TestApi::new();
+    let event = api.event("ana").await;
+    let enforcements = api.get(&format!("/api/v1/enforcements?event={event}")).by("viewer").answer().await.expect(200).json();
+    let enforcement = enforcements["items"][0]["id"].as_str().unwrap();
+    let execution = enforcements["items"][0]["execution"].as_str().unwrap();
+    api.node.succeed(execution, "{}");
+    let mut seen = Vec::new();
+    for id in [event.as_str(), enforcement, execution] {
+        let mut trace = api.get(&format!("/api/v1/trace/{id}")).by("viewer").answer().await.expect(200).json();
+        assert_eq!(trace["asked"].as_str(), Some(id));
+        trace["asked"] = Value::Null;
+        seen.push(trace);
+    }
+    assert!(seen[0] == seen[1] && seen[1] == seen[2]);
+    let nodes = seen[0]["nodes"].as_array().unwrap();
+    let kinds: Vec<_> = nodes.iter().map(|node| node["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["event", "enforcement", "execution"]);
+    assert_eq!((&nodes[0]["parent"], &nodes[1]["parent"], &nodes[2]["parent"]), (&json!(null), &json!(event), &json!(enforcement)));
+    assert_eq!(nodes[0]["micros"], 0);
+    assert!(nodes[2]["ended_micros"].as_i64().unwrap() > 0);
+    assert_eq!(nodes[0]["not_matched"][0]["rule"], "demo.part");
+    api.get("/api/v1/trace/01980000-0000-7000-8000-0000000000ff").by("viewer").answer().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn an_enforcement_shows_what_it_asked_to_be_run_with() {
+    let api = TestApi::new();
+    let event = api.event("ana").await;
+    let list = api.get(&format!("/api/v1/enforcements?event={event}&outcome=executed")).by("viewer").answer().await.expect(200).json();
+    let id = list["items"][0]["id"].as_str().unwrap();
+    let shown = api.get(&format!("/api/v1/enforcements/{id}")).by("viewer").answer().await.expect(200).json();
+    assert_eq!((&shown["rule"], &shown["inputs"]), (&json!("demo.greet"), &json!({ "message": "Hello ana" })));
+}
+
+#[tokio::test]
+async fn a_rule_is_shown_with_what_it_did_and_obeys_its_mode() {
+    let api = TestApi::new();
+    api.event("ana").await;
+    let rule = || async { api.get("/api/v1/rules/demo.greet").by("viewer").answer().await.expect(200).json() };
+    assert_eq!(rule().await["matched"], json!({ "executed": 1, "shadowed": 0, "rejected": 0 }));
+    let set = |mode: &'static str| api.post(&format!("/api/v1/rules/demo.greet/{mode}")).by("author").answer();
+    assert_eq!(set("shadow").await.expect(200).json(), json!({ "ref": "demo.greet", "mode": "shadow" }));
+    api.event("ana").await;
+    assert_eq!(
+        (&rule().await["matched"]["shadowed"], &rule().await["mode"], &rule().await["declared_mode"]),
+        (&json!(1), &json!("shadow"), &json!("enabled"))
+    );
+    set("disable").await.expect(200);
+    api.event("ana").await;
+    assert_eq!(rule().await["matched"], json!({ "executed": 1, "shadowed": 1, "rejected": 0 }));
+    set("enable").await.expect(200);
+    api.post("/api/v1/rules/demo.nothing/enable").by("author").answer().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn what_is_installed_is_listed_in_order_and_filtered() {
+    let api = TestApi::new();
+    let list = |path: &'static str| async move { (path, TestApi::new().get(path).by("viewer").answer().await.expect(200).json()) };
+    let names = |value: &Value, field: &str| {
+        value["items"].as_array().unwrap().iter().map(|item| item[field].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (_, rules) = list("/api/v1/rules?pack=demo").await;
+    assert_eq!(names(&rules, "ref"), ["demo.greet", "demo.part"]);
+    let (_, rules) = list("/api/v1/rules?pack=demo&action=core.echo").await;
+    assert_eq!(names(&rules, "ref"), ["demo.greet"]);
+    let (_, sensors) = list("/api/v1/sensors?pack=demo").await;
+    assert_eq!(names(&sensors, "ref"), ["demo.door", "demo.gate"]);
+    let (_, packs) = list("/api/v1/packs").await;
+    assert!(names(&packs, "name").contains(&"demo".to_owned()), "{packs}");
+    let trigger = api.get("/api/v1/triggers/demo.hello").by("viewer").answer().await.expect(200).json();
+    assert_eq!((&trigger["payload"]["required"], &trigger["rules"]), (&json!(["name"]), &json!(["demo.greet", "demo.part"])));
+    let action = api.get("/api/v1/actions/core.noop").by("viewer").answer().await.expect(200).json();
+    assert_eq!(action["parameters"]["properties"]["seconds"]["default"], 0);
+    let pack = api.get("/api/v1/packs/demo").by("viewer").answer().await.expect(200).json();
+    assert_eq!((&pack["version"], &pack["status"], &pack["keys"]), (&json!("1.0.0"), &json!("installed"), &json!(["demo.secret"])));
+    let first = api.get("/api/v1/actions?pack=core&limit=2").by("viewer").answer().await.expect(200).json();
+    let next = first["next"].as_str().unwrap();
+    let second = api.get(&format!("/api/v1/actions?pack=core&limit=2&cursor={next}")).by("viewer").answer().await.expect(200).json();
+    assert!(names(&first, "ref")[1] < names(&second, "ref")[0]);
+}
+
+#[tokio::test]
+async fn a_key_is_set_and_never_shown() {
+    let api = TestApi::new();
+    let put = || api.ask(Method::PUT, "/api/v1/keys/demo.secret").by("operator");
+    let raw = put().with("content-type", "application/octet-stream").body(" s3cret\n").answer().await.expect(201);
+    assert_eq!(raw.json(), json!({ "ref": "demo.secret", "version": 1 }));
+    assert_eq!(put().json(&json!({ "value": "s3cret" })).answer().await.expect(200).json()["version"], 2);
+    put().json(&json!({ "value": "" })).answer().await.expect_problem(422, "key_value_invalid");
+    put().with("content-type", "text/plain").body("x".repeat(70_000)).answer().await.expect_problem(413, "key_value_invalid");
+    put().body("s3cret").answer().await.expect_problem(415, "unsupported_media_type");
+    let refused = put().json(&json!({ "value": "s3cret", "extra": 1 })).answer().await.expect_problem(422, "body_invalid");
+    assert!(!refused.to_string().contains("s3cret"), "{refused}");
+    for path in ["/api/v1/keys", "/api/v1/keys/demo.secret"] {
+        let shown = api.get(path).by("operator").answer().await.expect(200);
+        assert!(shown.text.contains("demo.secret") && !shown.text.contains("s3cret"), "{}", shown.text);
+    }
+    let remove = || api.ask(Method::DELETE, "/api/v1/keys/demo.secret").by("operator").answer();
+    assert!(remove().await.expect(204).header("ensue-position").is_some());
+    remove().await.expect_problem(404, "not_found");
+    api.get("/api/v1/keys/demo.secret").by("operator").answer().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_token_is_shown_once() {
+    let api = TestApi::new();
+    let add = |body: Value| api.post("/api/v1/tokens").by("admin").json(&body).answer();
+    let made = add(json!({ "name": "bo", "roles": ["viewer", "release_managers"] })).await.expect(201);
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    assert!(token.starts_with("ens_"));
+    let listed = api.get("/api/v1/tokens?name=bo").by("viewer").answer().await.expect(200);
+    assert_eq!(listed.json()["items"][0]["roles"], json!(["release_managers", "viewer"]));
+    assert!(!listed.text.contains(token.rsplit('_').next().unwrap()));
+    add(json!({ "name": "bo", "roles": ["viewer"] })).await.expect_problem(409, "token_name_taken");
+    for bad in
+        [json!({ "name": "b o", "roles": ["viewer"] }), json!({ "name": "cy", "roles": [] }), json!({ "name": "cy", "roles": ["Admin "] })]
+    {
+        add(bad).await.expect_problem(422, "body_invalid");
+    }
+    api.post("/api/v1/tokens")
+        .by("operator")
+        .json(&json!({ "name": "cy", "roles": ["admin"] }))
+        .answer()
+        .await
+        .expect_problem(403, "forbidden");
+    let revoke = |name: &str| api.ask(Method::DELETE, &format!("/api/v1/tokens/{name}")).by("admin").answer();
+    revoke("bo").await.expect(204);
+    revoke("bo").await.expect_problem(404, "not_found");
+    revoke("ana.admin").await.expect_problem(409, "last_admin");
+    let left = api.get("/api/v1/tokens?name=bo").by("viewer").answer().await.expect(200).json();
+    assert_eq!(left["items"], json!([]));
+}
+
+#[tokio::test]
+async fn the_log_is_read_as_it_is() {
+    let api = TestApi::new();
+    api.event("ana").await;
+    let head = api.get("/api/v1/log/head").by("viewer").answer().await.expect(200).json();
+    assert_eq!(head["position"], api.node.head_position());
+    let mut positions = Vec::new();
+    let mut path = "/api/v1/log?after=3&limit=4".to_owned();
+    loop {
+        let page = api.get(&path).by("viewer").answer().await.expect(200).json();
+        positions.extend(page["items"].as_array().unwrap().iter().map(|record| record["position"].as_u64().unwrap()));
+        match page["next"].as_str() {
+            None => break,
+            Some(cursor) => path = format!("/api/v1/log?after=3&limit=4&cursor={cursor}"),
+        }
+    }
+    assert_eq!(positions, (4..=api.node.head_position()).collect::<Vec<_>>());
+    let record = api.get("/api/v1/log/1").by("viewer").answer().await.expect(200).json();
+    assert_eq!((&record["kind"], &record["position"]), (&json!("pack.installed"), &json!(1)));
+    for nothing in ["0", "99999", "-1", "x", "18446744073709551616"] {
+        api.get(&format!("/api/v1/log/{nothing}")).by("viewer").answer().await.expect_problem(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn the_node_is_looked_at_and_put_to_work() {
+    let api = TestApi::new();
+    api.event("ana").await;
+    let status = api.get("/api/v1/status").by("viewer").answer().await.expect(200).json();
+    assert_eq!((&status["position"], &status["views_position"]), (&json!(api.node.head_position()), &json!(api.node.head_position())));
+    assert_eq!((&status["totals"]["events"], &status["totals"]["executions_open"]), (&json!(1), &json!(1)));
+    let doctor = api.get("/api/v1/doctor").by("viewer").answer().await.expect(200).json();
+    assert_eq!((&doctor["verdict"], &doctor["findings"][0]["check"]), (&json!("warning"), &json!("hooks")));
+    let begun = api.post("/api/v1/log/verify").by("operator").answer().await.expect(202);
+    assert_eq!((begun.header("location"), &begun.json()["status"]), (Some("/api/v1/log/verify"), &json!("running")));
+    assert_eq!(api.get("/api/v1/log/verify").by("viewer").answer().await.expect(200).json()["status"], "succeeded");
+    api.post("/api/v1/views/rebuild").by("viewer").answer().await.expect_problem(403, "forbidden");
+    api.get("/api/v1/views/rebuild").by("viewer").answer().await.expect_problem(404, "not_found");
+}

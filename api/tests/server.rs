@@ -1,0 +1,126 @@
+//! Connections, over real sockets.
+
+use std::time::Duration;
+
+use ensue_api::server::Ended;
+use ensue_api::{Limits, Server};
+use ensue_engine::ports::OutputStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::support::TestApi;
+
+/// Short enough not to be waited for, long enough to tell apart.
+const SOON: Duration = Duration::from_millis(100);
+
+struct Served {
+    api: TestApi,
+    address: std::net::SocketAddr,
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<Ended>,
+}
+
+async fn served(limits: Limits) -> Served {
+    let api = TestApi::within(limits);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let server = Server::new(api.front.clone());
+    let ended = tokio::spawn(server.serve(listener, async { drop(stopped.await) }));
+    Served { api, address, stop, ended }
+}
+
+impl Served {
+    /// Sends what it is given, and reads until the other side closes.
+    async fn say(&self, text: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut heard = Vec::new();
+        // A connection that is reset has said what it said.
+        drop(stream.read_to_end(&mut heard).await);
+        String::from_utf8_lossy(&heard).into_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_answered_over_a_socket() {
+    let served = served(Limits::default()).await;
+    let heard = served.say("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(heard.starts_with("HTTP/1.1 200 OK\r\n") && heard.ends_with("{\"status\":\"ok\"}"), "{heard}");
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let served = served(Limits { head_timeout: SOON, ..Limits::default() }).await;
+    assert_eq!(served.say("").await, "");
+    assert!(!served.say("GET /livez HT").await.contains("200"));
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_refused_and_the_connection_closed() {
+    let served = served(Limits::default()).await;
+    let refused = [
+        "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+        "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-length: +5\r\n\r\nhello",
+        "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+        "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ntransfer-encoding: xchunked\r\n\r\n",
+        "GET  /livez HTTP/1.1\r\nhost: x\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost : x\r\n\r\n",
+    ];
+    for request in refused {
+        let heard = served.say(request).await;
+        assert!(heard.starts_with("HTTP/1.1 400"), "{request:?}: {heard}");
+    }
+    let announcing = |bytes: &str| {
+        format!("POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {bytes}\r\n\r\n")
+    };
+    assert!(served.say(&announcing("1073741824")).await.starts_with("HTTP/1.1 413"));
+    // This one number is more than the parser counts to.
+    assert!(served.say(&announcing("18446744073709551615")).await.starts_with("HTTP/1.1 431"));
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let served = served(Limits::default()).await;
+    let long = format!("GET /livez?{} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "a".repeat(9_000));
+    assert!(served.say(&long).await.starts_with("HTTP/1.1 414"));
+    let many: String = (0..1_000).map(|at| format!("x-{at}: y\r\n")).collect();
+    assert!(served.say(&format!("GET /livez HTTP/1.1\r\nhost: x\r\n{many}\r\n")).await.starts_with("HTTP/1.1 431"));
+}
+
+#[tokio::test]
+async fn a_stop_lets_requests_end_and_takes_no_more() {
+    let served = served(Limits::default()).await;
+    let id = served.api.execution().await;
+    served.api.node.print(&id, OutputStream::Stdout, "one\n");
+    let token = served.api.node.token_of("viewer");
+    let follow =
+        format!("GET /api/v1/executions/{id}/logs?stream=stdout&follow=true HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
+    let mut following = TcpStream::connect(served.address).await.unwrap();
+    following.write_all(follow.as_bytes()).await.unwrap();
+    let mut first = [0; 15];
+    following.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    served.stop.send(()).unwrap();
+    // What lasts ends by itself, so nothing has to be cut.
+    assert_eq!(served.ended.await.unwrap(), Ended { connections_cut: 0 });
+    let mut rest = Vec::new();
+    following.read_to_end(&mut rest).await.unwrap();
+    assert!(String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+    assert!(TcpStream::connect(served.address).await.is_err());
+    served.api.get("/readyz").answer().await.expect(503);
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_ever() {
+    let served = served(Limits { stop_timeout: SOON, ..Limits::default() }).await;
+    let mut hanging = TcpStream::connect(served.address).await.unwrap();
+    let announced = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    hanging.write_all(announced.as_bytes()).await.unwrap();
+    // The request is under way once the node has looked at its head; a second connection that is answered comes after it.
+    served.say("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    served.stop.send(()).unwrap();
+    assert!(served.ended.await.unwrap().connections_cut <= 1);
+}

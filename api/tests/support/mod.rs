@@ -1,0 +1,180 @@
+//! A node small enough to stand beside a test: the real core, real views and real signatures, all in memory; no worker runs anything.
+
+mod node;
+mod packs;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use ensue_api::ports::Holder;
+use ensue_api::{Front, Limits, Ports, Settings};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+pub(crate) use node::{NOON, TestNode};
+
+/// The key that the hook `demo.gate` is signed with.
+pub(crate) const GATE_SECRET: &str = "a-secret-of-thirty-two-characters";
+
+/// The API over a small node.
+pub(crate) struct TestApi {
+    pub(crate) node: Arc<TestNode>,
+    pub(crate) front: Front,
+}
+
+/// An answer, read whole.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|why| panic!("{why}: {}", self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self
+    }
+
+    /// Demands a well-formed problem of this code.
+    #[track_caller]
+    pub(crate) fn expect_problem(self, status: u16, code: &str) -> Value {
+        let problem = self.json();
+        assert_eq!((self.status.as_u16(), problem["code"].as_str()), (status, Some(code)), "{problem:#}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["type"], format!("/docs/errors/{}", code.replace('_', "-")));
+        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"));
+        assert!(problem["title"].as_str().is_some_and(|title| !title.is_empty() && title != code), "{problem:#}");
+        let known = ["type", "title", "status", "detail", "instance", "code", "errors", "hint", "request_id"];
+        let fields = problem.as_object().unwrap();
+        assert!(fields.keys().all(|field| known.contains(&field.as_str())), "{problem:#}");
+        if status == 500 {
+            assert!(["detail", "instance", "hint", "errors"].iter().all(|field| !fields.contains_key(*field)), "{problem:#}");
+        } else {
+            assert!(problem["instance"].as_str().is_some_and(|instance| instance.starts_with('/')), "{problem:#}");
+        }
+        if status == 503 || status == 429 {
+            assert!(self.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()), "Retry-After is missing");
+        }
+        problem
+    }
+}
+
+/// A request on its way.
+pub(crate) struct Asked<'a> {
+    api: &'a TestApi,
+    request: axum::http::request::Builder,
+    body: Body,
+}
+
+impl Asked<'_> {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    pub(crate) fn bearing(self, token: &str) -> Self {
+        self.with("authorization", &format!("Bearer {token}"))
+    }
+
+    pub(crate) fn by(self, role: &str) -> Self {
+        let token = self.api.node.token_of(role);
+        self.bearing(&token)
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        Self { body: Body::from(body.to_string()), ..self.with("content-type", "application/json") }
+    }
+
+    pub(crate) fn body(self, body: impl Into<Body>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
+    pub(crate) async fn answer(self) -> Answer {
+        let request = self.request.body(self.body).unwrap();
+        let response = self.api.front.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+}
+
+impl TestApi {
+    pub(crate) fn new() -> Self {
+        Self::within(Limits::default())
+    }
+
+    pub(crate) fn within(limits: Limits) -> Self {
+        let node = Arc::new(TestNode::new());
+        let settings =
+            Settings { base_url: "https://ensue.example.test".to_owned(), release: "0.1.0-test".to_owned(), cursor_key: [7; 32], limits };
+        let front = Front::new(Self::ports(&node), settings);
+        Self { node, front }
+    }
+
+    fn ports(node: &Arc<TestNode>) -> Ports {
+        Ports {
+            submit: node.clone(),
+            installed: node.clone(),
+            views: Arc::new(node.views()),
+            views_at: node.views_at(),
+            log: node.clone(),
+            outputs: node.clone(),
+            webhooks: node.clone(),
+            observe: node.clone(),
+            access: node.clone(),
+            keys: node.clone(),
+            tokens: node.clone(),
+            node: node.clone(),
+        }
+    }
+
+    pub(crate) fn ask(&self, method: Method, path: &str) -> Asked<'_> {
+        Asked { api: self, request: Request::builder().method(method).uri(path), body: Body::empty() }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Asked<'_> {
+        self.ask(Method::GET, path)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> Asked<'_> {
+        self.ask(Method::POST, path)
+    }
+
+    /// Sends an event, and gives its id.
+    pub(crate) async fn event(&self, name: &str) -> String {
+        let given = serde_json::json!({ "trigger": "demo.hello", "payload": { "name": name } });
+        let sent = self.post("/api/v1/events").by("admin").json(&given).answer().await.expect(202);
+        sent.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Runs an action, and gives the execution's id.
+    pub(crate) async fn execution(&self) -> String {
+        let started =
+            self.post("/api/v1/actions/core.echo/execute").by("admin").json(&serde_json::json!({ "params": { "message": "hi" } }));
+        started.answer().await.expect(202).json()["id"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The holder of a token with one role.
+pub(crate) fn holder(role: &str) -> Holder {
+    Holder { name: format!("ana.{role}"), roles: vec![role.to_owned()] }
+}
+
+/// The bits of an id that stands for a name.
+fn entropy(name: &str) -> u128 {
+    let digest = ensue_engine::record::Digest::of(name.as_bytes());
+    u128::from_le_bytes(digest.as_bytes()[..16].try_into().unwrap())
+}

@@ -1,0 +1,55 @@
+//! The packs that are installed on the small node: the library's, and one to try things with.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ensue_engine::catalog::Catalog;
+use ensue_engine::command::PackChange;
+use ensue_engine::ids::{Id, RuleId};
+use ensue_engine::names::RuleRef;
+use ensue_engine::record::{Body, CatalogRevision};
+use ensue_packs::{Colour, PackSource, build, check, library};
+
+use super::{NOON, entropy};
+
+const FILES: &[(&str, &str)] = &[
+    ("pack.yaml", "name: demo\nversion: 1.0.0\ndescription: To try things with.\nkeys: [secret]\n"),
+    ("triggers/hello.yaml", "description: Somebody said hello.\npayload:\n  name: string\n"),
+    (
+        "sensors/door.yaml",
+        "description: Anybody may knock.\nwebhook:\n  verify: { scheme: none }\nemits:\n  - trigger: demo.hello\n    when: body.kind == \"hello\"\n    dedupe: headers[\"x-id\"]\n    payload: { name: \"${{ body.name }}\" }\n",
+    ),
+    (
+        "sensors/gate.yaml",
+        "description: Who knows the secret may knock.\nwebhook:\n  verify: { scheme: github, key: demo.secret }\nemits:\n  - trigger: demo.hello\n    when: headers[\"x-github-event\"] == \"hello\"\n    dedupe: headers[\"x-github-delivery\"]\n",
+    ),
+    (
+        "rules/greet.yaml",
+        "description: Greet Ana.\ntrigger: demo.hello\nwhen: event.payload.name == \"ana\"\naction: core.echo\nwith: { message: \"Hello ${{ event.payload.name }}\" }\n",
+    ),
+    ("rules/part.yaml", "description: Part with Bo.\ntrigger: demo.hello\nwhen: event.payload.name == \"bo\"\naction: core.noop\n"),
+];
+
+/// Builds the catalog of revision 1, and the changes that lead to it.
+pub(crate) fn catalog() -> (Catalog, Vec<PackChange>) {
+    let files = FILES.iter().map(|(path, text)| (*path, Bytes::from_static(text.as_bytes())));
+    let mut sources = library();
+    sources.push(PackSource::of("demo", files).unwrap());
+    let checked = check(&sources, &BTreeMap::new());
+    let told: String = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
+    assert!(!checked.has_errors(), "{told}");
+    let manifests: BTreeMap<_, _> = checked.good.iter().map(|pack| (pack.name.clone(), pack.manifest(rule_id))).collect();
+    let changes = checked.good.iter().map(|pack| PackChange::Install {
+        name: pack.name.clone(),
+        version: pack.version.clone(),
+        digest: pack.digest,
+        manifest: Body::json(serde_json::to_vec(&manifests[&pack.name]).unwrap()),
+    });
+    let changes: Vec<PackChange> = changes.collect();
+    let with_manifests: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), manifests[&pack.name].clone())).collect();
+    (build(CatalogRevision(1), &with_manifests).unwrap(), changes)
+}
+
+fn rule_id(rule: &RuleRef) -> RuleId {
+    RuleId(Id::root(NOON, entropy(rule.as_str())))
+}
