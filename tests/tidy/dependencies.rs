@@ -1,91 +1,121 @@
-//! Who may know whom: the table of ARCHITECTURE.md against what cargo says.
+//! The crates from outside: each with its reason, each used, and none where it may not be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::OnceLock;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
-use crate::{demand_none, read, root};
+use crate::{CRATES, PURE_CRATES, demand_none, demand_same, files, read, root, rows, ticked};
 
-/// What no pure crate may draw in, however far away.
+/// What no pure crate may draw in, however far away: runtimes, drivers, networks, randomness, unordered maps.
 const IMPURE: &[&str] = &[
-    "ahash", "async-std", "axum", "fastrand", "getrandom", "hyper", "mio", "rand", "reqwest", "rusqlite", "rustls", "socket2", "sqlx",
+    "ahash",
+    "async-std",
+    "axum",
+    "crossbeam",
+    "dashmap",
+    "fastrand",
+    "getrandom",
+    "hyper",
+    "libsqlite3-sys",
+    "mio",
+    "parking_lot",
+    "rand",
+    "rand_core",
+    "rayon",
+    "reqwest",
+    "rusqlite",
+    "rustls",
+    "smol",
+    "socket2",
+    "sqlx",
+    "tempfile",
     "tokio",
+    "ureq",
 ];
 
-fn metadata() -> Metadata {
-    let mut command = MetadataCommand::new();
-    command.manifest_path(root().join("Cargo.toml")).other_options(vec!["--locked".to_owned(), "--offline".to_owned()]);
-    command.exec().expect("cargo metadata reads the workspace")
+/// What cargo knows of the workspace on this machine. It is asked offline: whoever runs tests has fetched what they need.
+pub(crate) fn metadata() -> &'static Metadata {
+    static METADATA: OnceLock<Metadata> = OnceLock::new();
+    METADATA.get_or_init(|| {
+        let options = ["--locked", "--offline", "--filter-platform", &host()].map(str::to_owned).to_vec();
+        let mut command = MetadataCommand::new();
+        command.manifest_path(root().join("Cargo.toml")).other_options(options);
+        command.exec().expect("cargo metadata reads the workspace")
+    })
 }
 
-/// The table under "Who may know whom": crate → the workspace crates it may depend on.
-fn allowed() -> BTreeMap<String, BTreeSet<String>> {
-    let text = read("ARCHITECTURE.md");
-    let section = text.split("## Who may know whom").nth(1).expect("ARCHITECTURE.md has the section");
-    let section = section.split("\n## ").next().unwrap_or(section);
-    let mut table = BTreeMap::new();
-    for line in section.lines().filter(|line| line.starts_with("| `")) {
-        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let name = cells[2].trim_matches('`').to_owned();
-        let may = cells[4].split([',', ' ']).map(|cell| cell.trim().trim_matches('`')).filter(|cell| !cell.is_empty() && *cell != "—");
-        table.insert(name, may.map(|folder| format!("ensue-{folder}")).collect());
-    }
-    assert!(table.len() >= 10, "the table of ARCHITECTURE.md has {} rows; its shape has changed", table.len());
-    table
+fn host() -> String {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let about = Command::new(rustc).arg("-vV").output().expect("rustc says what it is");
+    let about = String::from_utf8_lossy(&about.stdout).into_owned();
+    let host = about.lines().find_map(|line| line.strip_prefix("host: "));
+    host.expect("rustc names its host").to_owned()
 }
 
-#[test]
-fn each_crate_depends_on_exactly_what_the_table_says() {
-    let metadata = metadata();
-    let allowed = allowed();
-    let mut findings = Vec::new();
-    for package in metadata.workspace_packages() {
-        let name = package.name.to_string();
-        let Some(may) = allowed.get(&name) else {
-            if name != "ensue-tests" {
-                findings.push(format!("{name} has no row"));
-            }
-            continue;
-        };
-        let real: BTreeSet<String> = package
-            .dependencies
-            .iter()
-            .filter(|dependency| dependency.kind == DependencyKind::Normal && dependency.name.starts_with("ensue"))
-            .map(|dependency| dependency.name.clone())
-            .collect();
-        findings.extend(real.difference(may).map(|other| format!("{name} depends on {other}, which the table does not allow")));
-        findings.extend(may.difference(&real).map(|other| format!("the table allows {name} to depend on {other}, which it does not")));
+/// The crates of the table `[workspace.dependencies]` that are not ours.
+fn table() -> BTreeSet<String> {
+    let manifest = read("Cargo.toml");
+    let section = manifest.split("[workspace.dependencies]").nth(1).expect("the manifest has the section");
+    let section = section.split("\n[").next().unwrap_or(section);
+    let named = section.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim().to_owned());
+    named.filter(|name| !name.starts_with("ensue-")).collect()
+}
+
+/// A line of a crate's manifest that names a dependency.
+struct Named {
+    name: String,
+    is_for_tests: bool,
+}
+
+fn named_by(folder: &str) -> Vec<Named> {
+    let mut named = Vec::new();
+    let mut section = String::new();
+    for line in read(&format!("{folder}/Cargo.toml")).lines() {
+        if line.starts_with('[') {
+            section = line.to_owned();
+        } else if section.ends_with("dependencies]")
+            && let Some((name, _)) = line.split_once(" = ")
+        {
+            named.push(Named { name: name.trim().to_owned(), is_for_tests: section == "[dev-dependencies]" });
+        }
     }
-    demand_none(&findings, "the table \"Who may know whom\" of ARCHITECTURE.md and the crates must agree:");
+    named
+}
+
+/// Says whether a Rust text names the crate in a path.
+fn names(text: &str, name: &str) -> bool {
+    let path = name.replace('-', "_");
+    text.match_indices(&path).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = &text[at + path.len()..];
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.') && (after.starts_with("::") || after.starts_with(" as "))
+    })
 }
 
 #[test]
 fn the_pure_crates_draw_in_no_runtime_no_driver_no_network_and_no_randomness() {
     let metadata = metadata();
     let resolve = metadata.resolve.as_ref().expect("cargo metadata resolves");
-    let name_of = |id: &PackageId| metadata[id].name.to_string();
     let mut findings = Vec::new();
-    for pure in crate::PURE_CRATES {
+    for pure in PURE_CRATES {
         let start = metadata.workspace_packages().into_iter().find(|package| package.name == format!("ensue-{pure}"));
         let mut pending = vec![start.expect("the crate is there").id.clone()];
-        let mut seen = BTreeSet::new();
+        let mut seen: BTreeSet<PackageId> = BTreeSet::new();
         while let Some(id) = pending.pop() {
             if !seen.insert(id.clone()) {
                 continue;
             }
-            if IMPURE.contains(&name_of(&id).as_str()) {
-                findings.push(format!("ensue-{pure} draws in {}", name_of(&id)));
+            let name = metadata[&id].name.to_string();
+            if IMPURE.contains(&name.as_str()) {
+                findings.push(format!("ensue-{pure} draws in {name}"));
             }
             let node = resolve.nodes.iter().find(|node| node.id == id).expect("each package is resolved");
-            for dependency in &node.deps {
-                let is_normal = dependency.dep_kinds.iter().any(|kind| {
-                    kind.kind == DependencyKind::Normal && kind.target.as_ref().is_none_or(|target| !target.to_string().contains("wasm"))
-                });
-                if is_normal {
-                    pending.push(dependency.pkg.clone());
-                }
-            }
+            let real = node.deps.iter().filter(|dependency| dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal));
+            pending.extend(real.map(|dependency| dependency.pkg.clone()));
         }
+        assert!(seen.len() > 3, "ensue-{pure} seems to depend on nothing; what cargo says has changed its shape");
     }
     demand_none(&findings, "the pure crates decide and touch nothing:");
 }
@@ -94,16 +124,17 @@ fn the_pure_crates_draw_in_no_runtime_no_driver_no_network_and_no_randomness() {
 fn no_crate_switches_on_json_features_that_change_what_is_read() {
     let metadata = metadata();
     let resolve = metadata.resolve.as_ref().expect("cargo metadata resolves");
-    let json = resolve.nodes.iter().filter(|node| metadata[&node.id].name == "serde_json");
+    let json: Vec<_> = resolve.nodes.iter().filter(|node| metadata[&node.id].name == "serde_json").collect();
+    assert!(!json.is_empty(), "serde_json is not among the crates; what cargo says has changed its shape");
     let mut findings = Vec::new();
     for node in json {
-        for feature in &node.features {
-            if ["preserve_order", "arbitrary_precision"].contains(&feature.to_string().as_str()) {
+        let features: BTreeSet<String> = node.features.iter().map(ToString::to_string).collect();
+        for feature in ["preserve_order", "arbitrary_precision"] {
+            if features.contains(feature) {
                 findings.push(format!("serde_json/{feature} is on"));
             }
         }
-        let has_round_trip = node.features.iter().any(|feature| feature.to_string() == "float_roundtrip");
-        if !has_round_trip {
+        if !features.contains("float_roundtrip") {
             findings.push("serde_json/float_roundtrip is off: 1.38e-23 would be read wrongly".to_owned());
         }
     }
@@ -112,33 +143,49 @@ fn no_crate_switches_on_json_features_that_change_what_is_read() {
 
 #[test]
 fn each_outside_crate_has_its_reason_and_each_reason_its_crate() {
-    let manifest = read("Cargo.toml");
-    let section = manifest.split("[workspace.dependencies]").nth(1).expect("the manifest has the section");
-    let section = section.split("\n[").next().unwrap_or(section);
-    let named = section.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim()).filter(|name| !name.starts_with("ensue-"));
-    let crates: BTreeSet<&str> = named.collect();
     let document = read("docs/dependencies.md");
-    let taken = document.split("## Not taken").next().unwrap_or(&document);
-    let reasons: BTreeSet<&str> =
-        taken.lines().filter_map(|line| line.strip_prefix("| `")).filter_map(|line| line.split('`').next()).collect();
-    let mut findings: Vec<String> = crates.difference(&reasons).map(|name| format!("{name} has no reason")).collect();
-    findings.extend(reasons.difference(&crates).map(|name| format!("{name} has a reason and is not used")));
-    demand_none(&findings, "docs/dependencies.md says why each crate is there:");
+    let (taken, not_taken) = document.split_once("\n## Not taken\n").expect("docs/dependencies.md has the part `Not taken`");
+    let first = |row: &Vec<String>| ticked(&row[0]).first().map(|name| (*name).to_owned()).unwrap_or_default();
+    let reasons: BTreeSet<String> = rows(taken).iter().map(first).collect();
+    demand_same("docs/dependencies.md says why each crate is there:", ("Cargo.toml", &table()), ("docs/dependencies.md", &reasons));
+    let refused: BTreeSet<String> = rows(not_taken).iter().flat_map(|row| ticked(&row[0])).map(str::to_owned).collect();
+    assert!(refused.len() >= 4, "the crates that were not taken are missing from docs/dependencies.md");
+    let findings: Vec<String> = refused.intersection(&table()).map(|name| format!("`{name}` is not taken, and taken")).collect();
+    demand_none(&findings, "a crate is taken or not:");
+}
+
+#[test]
+fn each_crate_of_the_table_is_named_by_a_crate_of_ours() {
+    let used: BTreeSet<String> = CRATES.iter().flat_map(|folder| named_by(folder)).map(|named| named.name).collect();
+    let unused: Vec<String> = table().difference(&used).cloned().collect();
+    demand_none(&unused, "[workspace.dependencies] names only what is used:");
 }
 
 #[test]
 fn each_crate_uses_what_its_manifest_names() {
     let mut findings = Vec::new();
-    for folder in crate::CRATES {
-        let manifest = read(&format!("{folder}/Cargo.toml"));
-        let sources: String = crate::files(folder, ".rs").into_iter().map(|(_, text)| text).collect();
-        let entries = manifest.lines().filter_map(|line| line.split_once(" = {")).map(|(name, _)| name.trim());
-        for name in entries {
-            let path = name.replace('-', "_");
-            if !sources.contains(&path) {
-                findings.push(format!("{folder} names {name} and does not use it"));
+    for folder in CRATES {
+        let sources = files(folder, ".rs");
+        let inside = format!("{folder}/src/");
+        for Named { name, is_for_tests } in named_by(folder) {
+            let is_used = sources.iter().filter(|(path, _)| is_for_tests || path.starts_with(&inside)).any(|(_, text)| names(text, &name));
+            if !is_used {
+                let part = if is_for_tests { "its tests" } else { "its sources" };
+                findings.push(format!("{folder} names {name} and does not use it in {part}"));
             }
         }
     }
-    demand_none(&findings, "a manifest names what its crate uses:");
+    demand_none(&findings, "a manifest names what its crate uses, and for tests what only they use:");
+}
+
+#[test]
+fn each_crate_takes_its_versions_from_the_one_table() {
+    let mut findings = Vec::new();
+    for folder in CRATES {
+        let manifest = read(&format!("{folder}/Cargo.toml"));
+        let lines =
+            manifest.lines().filter(|line| line.contains("version = \"") || line.contains("git = ") || line.contains("path = \".."));
+        findings.extend(lines.map(|line| format!("{folder}: {line}")));
+    }
+    demand_none(&findings, "versions stand in the root's [workspace.dependencies]; a crate writes `{ workspace = true }`:");
 }

@@ -1,69 +1,148 @@
-//! The documents: error pages and slugs are the same list, links lead somewhere, the readers' first commands are there.
+//! The documents: links lead somewhere, the files and commands they name are there, the first screen is what a newcomer types.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::{demand_none, files, read, root, rust_sources};
+use crate::{CRATES, code_of, demand_none, documents, files, read, root, running_sources};
 
-/// Every slug that an `Explain` of the house gives: the string literals of the bodies of `fn slug`.
-fn slugs() -> BTreeSet<String> {
-    let mut slugs = BTreeSet::new();
-    for (path, text) in rust_sources() {
-        if path.starts_with("tests/") || path.contains("/tests") {
-            continue;
-        }
-        let code = text.split("#[cfg(test)]").next().unwrap_or(&text);
-        for body in code.split("fn slug(&self) -> &'static str {").skip(1) {
-            let end = body.find("\n    }").unwrap_or(body.len());
-            let literals = body[..end].split('"').skip(1).step_by(2);
-            slugs.extend(literals.map(str::to_owned));
-        }
-    }
-    slugs
-}
+/// What may name commands that are not there yet.
+const OF_THE_FUTURE: &[&str] = &["docs/roadmap.md"];
 
-#[test]
-fn each_slug_has_a_page_and_each_page_a_slug() {
-    let pages: BTreeSet<String> = files("docs/errors", ".md")
-        .into_iter()
-        .filter_map(|(path, _)| Path::new(&path).file_stem().map(|stem| stem.to_string_lossy().into_owned()))
-        .filter(|name| name != "README")
-        .collect();
-    let slugs = slugs();
-    let known_to_api: BTreeSet<String> = read("api/src/pages.rs").split('"').skip(1).step_by(2).map(str::to_owned).collect();
-    let mut findings: Vec<String> = slugs.difference(&pages).map(|slug| format!("docs/errors/{slug}.md is missing")).collect();
-    let unused = pages.difference(&slugs).filter(|slug| !code_names(slug) && !known_to_api.contains(*slug));
-    findings.extend(unused.map(|slug| format!("docs/errors/{slug}.md is for no error")));
-    demand_none(&findings, "every error that a person can meet has a page, and every page an error:");
-}
-
-/// Says whether the API's own problems use the slug, which are not an `Explain` each.
-fn code_names(slug: &str) -> bool {
-    let quoted = format!("\"{slug}\"");
-    files("api/src", ".rs").iter().any(|(_, text)| text.contains(&quoted))
+/// Where a word that looks like a path of the house begins: other paths in documents are those of readers.
+fn beginnings() -> Vec<String> {
+    let crates =
+        CRATES.iter().flat_map(|folder| ["src", "tests", "examples", "tidy", "library"].map(|inside| format!("{folder}/{inside}/")));
+    crates.chain(["docs/", "migrations/", ".ci/", ".cargo/"].map(str::to_owned)).collect()
 }
 
 #[test]
 fn links_between_documents_lead_somewhere() {
     let mut findings = Vec::new();
-    let mut documents = files("docs", ".md");
-    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
-        documents.push((name.to_owned(), read(name)));
-    }
-    for (path, text) in documents {
+    let mut all = documents();
+    all.extend(files("packs/library", ".md"));
+    for (path, text) in all {
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let target = link.split('#').next().unwrap_or(link);
-            if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
+            if link.contains("://") || link.starts_with("mailto:") {
                 continue;
             }
-            let from = root().join(&path);
-            let folder = from.parent().unwrap_or(Path::new("."));
-            if !folder.join(target).exists() {
+            let (target, anchor) = link.split_once('#').map_or((link, None), |(target, anchor)| (target, Some(anchor)));
+            let folder = root().join(&path).parent().map(Path::to_owned).unwrap_or_default();
+            let file = if target.is_empty() { root().join(&path) } else { folder.join(target) };
+            if !file.exists() {
                 findings.push(format!("{path}: {target}"));
+            } else if let Some(anchor) = anchor
+                && !std::fs::read_to_string(&file).unwrap_or_default().lines().any(|line| anchor_of(line).as_deref() == Some(anchor))
+            {
+                findings.push(format!("{path}: {target} has no heading #{anchor}"));
             }
         }
     }
     demand_none(&findings, "a link leads to a file that is there:");
+}
+
+/// The name under which a heading can be linked to.
+fn anchor_of(line: &str) -> Option<String> {
+    let heading = line.strip_prefix('#')?.trim_start_matches('#').trim().to_lowercase();
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    Some(kept.map(|c| if c == ' ' { '-' } else { c }).collect())
+}
+
+#[test]
+fn the_files_that_are_named_are_there() {
+    let beginnings = beginnings();
+    let mut named: Vec<(String, String)> = Vec::new();
+    for (path, text) in documents() {
+        let code = code_of(&text).join(" ");
+        named.extend(words(&code).map(|word| (path.clone(), word.to_owned())));
+    }
+    for (path, text) in running_sources() {
+        named.extend(words(&text).filter(|word| word.starts_with("docs/")).map(|word| (path.clone(), word.to_owned())));
+    }
+    let mut findings = BTreeSet::new();
+    for (path, word) in named {
+        let word = word.trim_end_matches(['.', ':', '/']);
+        let is_ours = beginnings.iter().any(|beginning| word.starts_with(beginning.as_str()) && word.len() > beginning.len());
+        // `docs/errors/…` of a running node is an address and has no ending.
+        let is_address = word.starts_with("docs/errors/") && !word.ends_with(".md");
+        if is_ours && !is_address && !root().join(word).exists() {
+            findings.insert(format!("{path}: {word}"));
+        }
+    }
+    demand_none(&findings.into_iter().collect::<Vec<_>>(), "a document names files that are there:");
+}
+
+/// The words of a text that could be paths; what has a place-holder in it is none.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '<' | '*' | '{' | '…' | '$');
+    text.split(move |c: char| !is_part(c))
+        .filter(|word| word.contains('/') && !word.contains(['<', '*', '{', '…', '$']) && !word.contains("//"))
+}
+
+/// A command of the command line: what may follow it, and the text in which its flags stand.
+struct Command {
+    verbs: Vec<String>,
+    text: String,
+}
+
+/// The commands by name, read off the sources of the command line: one file each.
+fn commands() -> BTreeMap<String, Command> {
+    let common: String = ["cli/src/commands.rs", "cli/src/commands/at_rest.rs"].map(read).concat();
+    let mut commands = BTreeMap::new();
+    for (path, text) in files("cli/src/commands", ".rs") {
+        let name = Path::new(&path).file_stem().map(|stem| stem.to_string_lossy().replace('_', "-")).unwrap_or_default();
+        let verbs = text.split("Subcommand)]").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap_or_default();
+        let verbs = verbs.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| line.starts_with(|c: char| c.is_uppercase()));
+        let verbs = verbs.map(|line| line.chars().take_while(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()).collect();
+        commands.insert(name, Command { verbs, text: format!("{text}{common}") });
+    }
+    commands.remove("at-rest");
+    for name in ["help", "version"] {
+        commands.insert(name.to_owned(), Command { verbs: Vec::new(), text: common.clone() });
+    }
+    assert!(commands.contains_key("serve") && commands["log"].verbs.contains(&"verify".to_owned()), "the commands are written otherwise");
+    commands
+}
+
+#[test]
+fn the_commands_that_are_named_are_there() {
+    let commands = commands();
+    let mut findings = BTreeSet::new();
+    for (path, text) in documents().into_iter().filter(|(path, _)| !OF_THE_FUTURE.contains(&path.as_str())) {
+        for line in code_of(&text) {
+            let line = line.split(" #").next().unwrap_or_default();
+            let begins = line.match_indices("ensue ").filter(|(at, _)| is_word_begin(line, *at));
+            for rest in begins.map(|(at, found)| &line[at + found.len()..]) {
+                let rest = rest.split([';', '|', '&']).next().unwrap_or_default();
+                findings.extend(wrong(&commands, rest).map(|wrong| format!("{path}: ensue {}: {wrong}", rest.trim())));
+            }
+        }
+    }
+    demand_none(&findings.into_iter().collect::<Vec<_>>(), "a document names commands that are there (others stand in docs/roadmap.md):");
+}
+
+/// Says what of a command line is not there; what does not begin with a word of a command is none.
+fn wrong(commands: &BTreeMap<String, Command>, line: &str) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let name = words.next().filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-'))?;
+    let Some(command) = commands.get(name) else { return Some(format!("there is no command `{name}`")) };
+    let verb = words.next().filter(|word| word.chars().all(|c| c.is_ascii_lowercase()));
+    if let Some(verb) = verb
+        && !command.verbs.is_empty()
+        && !command.verbs.iter().any(|known| known == verb)
+    {
+        return Some(format!("there is no `{verb}`"));
+    }
+    let flags = line.split_whitespace().filter_map(|word| word.strip_prefix("--")).map(|flag| flag.split('=').next().unwrap_or_default());
+    let is_known = |flag: &str| {
+        let field = format!(" {}:", flag.replace('-', "_"));
+        matches!(flag, "" | "help" | "version") || command.text.contains(&field) || command.text.contains(&format!("\"{flag}\""))
+    };
+    let missing = { flags }.find(|flag| !is_known(flag));
+    missing.map(|flag| format!("there is no flag `--{flag}`"))
+}
+
+fn is_word_begin(line: &str, at: usize) -> bool {
+    !line[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
 }
 
 #[test]
@@ -72,30 +151,20 @@ fn the_readme_opens_with_what_a_newcomer_types() {
     let head: String = readme.lines().take(40).collect::<Vec<_>>().join("\n");
     assert!(head.contains("cargo run --release -- demo"), "README.md's first screen shows the demo");
     assert!(head.contains("cargo test --workspace"), "README.md's first screen shows the tests");
+    let rule = read("packs/library/examples/rules/celebrate_merge.yaml");
+    assert!(head.contains(rule.trim_end()), "README.md shows the library's rule `examples.celebrate_merge` as it is");
 }
 
 #[test]
-fn the_architecture_names_a_test_for_each_invariant() {
-    let text = read("ARCHITECTURE.md");
-    let section = text.split("## Invariants").nth(1).expect("ARCHITECTURE.md has the section");
-    let section = section.split("\n## ").next().unwrap_or(section);
-    let sources: String = rust_sources().into_iter().map(|(_, text)| text).collect();
+fn each_document_is_in_the_list_of_documents() {
+    let list = read("docs/README.md");
     let mut findings = Vec::new();
-    let mut rows = 0;
-    for line in section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Invariant") && !line.starts_with("| ---")) {
-        rows += 1;
-        let last = line.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
-        let tests: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
-        if tests.is_empty() {
-            findings.push(format!("no test is named: {line}"));
-        }
-        for test in tests {
-            let name = test.rsplit("::").next().unwrap_or(test);
-            if !sources.contains(&format!("fn {name}(")) && !sources.contains(&format!("{name}:")) {
-                findings.push(format!("there is no test `{test}`"));
-            }
+    for (path, _) in files("docs", ".md") {
+        let inside = path.trim_start_matches("docs/");
+        // The pages about errors are found by their slugs.
+        if inside != "README.md" && !inside.starts_with("errors/") && !list.contains(&format!("]({inside})")) {
+            findings.push(path);
         }
     }
-    assert!(rows >= 8, "the table of invariants has {rows} rows; its shape has changed");
-    demand_none(&findings, "an invariant has a test:");
+    demand_none(&findings, "docs/README.md leads to each document:");
 }

@@ -1,10 +1,15 @@
 //! The house's rules as tests. Each rule says in its failure what to do.
+//!
+//! Nothing is built here and no node is started: the files are read as they lie there, and cargo is asked who depends on whom.
 
+mod architecture;
 mod dependencies;
 mod documents;
+mod reference;
 mod sources;
 mod words;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,11 +19,14 @@ const CRATES: &[&str] = &["expression", "engine", "views", "packs", "store", "se
 /// The crates that decide and touch nothing.
 const PURE_CRATES: &[&str] = &["expression", "engine", "views"];
 
+/// Folders that are made by running things, or belong to git.
+const NOT_OURS: &[&str] = &["target", ".git", "ensue-data", "proptest-regressions"];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
 }
 
-/// Gives the files below a folder of the workspace whose names end so, as path from the root and text.
+/// Gives the texts below a folder of the workspace whose names end so, as path from the root and text.
 fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     collect(&root().join(folder), ending, &mut found);
@@ -31,7 +39,7 @@ fn collect(folder: &Path, ending: &str, found: &mut Vec<(String, String)>) {
     for entry in entries.flatten() {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') || name == "target" || name == "node_modules" {
+        if NOT_OURS.contains(&name.as_str()) {
             continue;
         }
         if path.is_dir() {
@@ -50,12 +58,109 @@ fn rust_sources() -> Vec<(String, String)> {
     CRATES.iter().flat_map(|folder| files(folder, ".rs")).collect()
 }
 
+/// Gives the Rust sources that are part of what runs: no tests, and of each file what stands before its tests.
+fn running_sources() -> Vec<(String, String)> {
+    let is_test = |path: &str| path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs");
+    let before_tests = |text: String| text.split("#[cfg(test)]\nmod ").next().map(str::to_owned).unwrap_or_default();
+    rust_sources().into_iter().filter(|(path, _)| !is_test(path)).map(|(path, text)| (path, before_tests(text))).collect()
+}
+
+/// Gives the documents: those of `docs`, and those that lie in the root.
+fn documents() -> Vec<(String, String)> {
+    let mut documents = files("docs", ".md");
+    for name in ["ARCHITECTURE.md", "CHANGELOG.md", "README.md"] {
+        documents.push((name.to_owned(), read(name)));
+    }
+    documents
+}
+
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path} cannot be read: {error}"))
+}
+
+/// Gives the part of a document under a heading, up to the next heading of the same depth.
+fn section<'a>(document: &'a str, heading: &str) -> &'a str {
+    let depth = heading.chars().take_while(|c| *c == '#').count();
+    let next = format!("\n{} ", "#".repeat(depth));
+    let begun = format!("\n{heading}\n");
+    let (_, rest) = document.split_once(&begun).unwrap_or_else(|| panic!("there is no heading `{heading}`"));
+    rest.split(&next).next().unwrap_or(rest)
+}
+
+/// Gives the rows of the tables in a text, each as its cells; heads and rulers are left out.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_ruler = |line: &str| line.starts_with('|') && line.contains("---") && line.chars().all(|c| matches!(c, '|' | '-' | ' ' | ':'));
+    let mut rows = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let is_head = lines.get(at + 1).is_some_and(|next| is_ruler(next));
+        if line.starts_with('|') && !is_head && !is_ruler(line) {
+            // A bar inside a cell is written `\|`.
+            let inner = line.trim().trim_start_matches('|').trim_end_matches('|').replace("\\|", "\u{1}");
+            rows.push(inner.split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect());
+        }
+    }
+    rows
+}
+
+/// Gives what stands in backticks.
+fn ticked(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// Gives what a document shows as code: what stands in backticks, and the lines of its code blocks.
+fn code_of(document: &str) -> Vec<String> {
+    let mut code = Vec::new();
+    let mut is_fenced = false;
+    for line in document.lines() {
+        if line.trim_start().starts_with("```") {
+            is_fenced = !is_fenced;
+        } else if is_fenced || line.starts_with("    ") {
+            code.push(line.trim().to_owned());
+        } else {
+            code.extend(ticked(line).into_iter().map(str::to_owned));
+        }
+    }
+    code
+}
+
+/// Gives the string literals of a Rust text.
+fn literals(text: &str) -> Vec<&str> {
+    text.split('"').skip(1).step_by(2).collect()
+}
+
+/// Gives the names of all tests of the house: what bears the attribute, and the cases of the lists that make tests of them.
+fn test_names() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (_, text) in rust_sources() {
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for (at, line) in lines.iter().enumerate() {
+            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                let function = lines[at + 1..].iter().take(6).find_map(|line| line.split_once("fn ").map(|(_, rest)| rest));
+                names.extend(function.and_then(|rest| rest.split('(').next()).map(str::to_owned));
+            }
+            if line.starts_with("on_every_") && line.ends_with("! {") {
+                let cases = lines[at + 1..].iter().take_while(|line| **line != "}");
+                names.extend(cases.map(|case| case.trim_end_matches(',').to_owned()));
+            }
+        }
+    }
+    names
 }
 
 /// Fails with all findings at once.
 #[track_caller]
 fn demand_none(findings: &[String], rule: &str) {
     assert!(findings.is_empty(), "{rule}\n  {}", findings.join("\n  "));
+}
+
+/// Fails where two lists that must be the same are not.
+#[track_caller]
+fn demand_same(rule: &str, left: (&str, &BTreeSet<String>), right: (&str, &BTreeSet<String>)) {
+    let beyond = |one: (&str, &BTreeSet<String>), other: (&str, &BTreeSet<String>)| -> Vec<String> {
+        one.1.difference(other.1).map(|name| format!("`{name}`: {} has it, {} does not", one.0, other.0)).collect()
+    };
+    let mut findings = beyond(left, right);
+    findings.extend(beyond(right, left));
+    demand_none(&findings, rule);
 }

@@ -1,51 +1,76 @@
-//! What stands in the sources: module docs, purity, no buckets, nothing of anybody's machine.
+//! What stands in the sources: module docs, purity, no buckets, nothing left to be done, nothing of anybody's machine.
 
-use crate::{PURE_CRATES, demand_none, files, rust_sources};
+use crate::{CRATES, PURE_CRATES, demand_none, files, read, root, running_sources, rust_sources};
 
 /// Names of folders and files that say nothing of what is in them.
-const BUCKETS: &[&str] = &["common", "util", "utils", "helper", "helpers", "misc", "manager", "types_common"];
+const BUCKETS: &[&str] = &["common", "util", "utils", "helper", "helpers", "misc", "manager", "models", "shared"];
 
 /// What the pure crates' own code may not name: a path and what to do instead.
 const IMPURE_PATHS: &[(&str, &str)] = &[
-    ("std::time::Instant", "time enters as a Moment"),
-    ("std::time::SystemTime", "time enters as a Moment"),
+    ("Instant", "time enters as a Moment"),
+    ("SystemTime", "time enters as a Moment"),
     ("Utc::now", "time enters as a Moment"),
+    ("Local::now", "time enters as a Moment"),
     ("std::fs", "the edges touch files"),
     ("std::net", "the edges touch the network"),
     ("std::env", "the edges read the environment"),
     ("std::thread", "the edges start threads"),
     ("std::process", "the edges start processes"),
-    ("std::sync::Mutex", "the core takes no lock"),
-    ("std::sync::RwLock", "the core takes no lock"),
+    ("std::{", "name each thing of std by its whole path, so that this test sees it"),
+    ("Mutex", "the core takes no lock"),
+    ("RwLock", "the core takes no lock"),
+    ("static mut", "the state is in the Engine"),
+    ("thread_local!", "the state is in the Engine"),
+    ("println!", "the edges talk to people"),
     ("HashMap", "its order differs between runs; use BTreeMap"),
     ("HashSet", "its order differs between runs; use BTreeSet"),
     ("async fn", "async only where there is I/O"),
+    (".await", "async only where there is I/O"),
     ("Uuid::now_v7", "ids enter with a Moment or are derived"),
     ("Uuid::new_v4", "ids enter with a Moment or are derived"),
 ];
 
-/// Endings of variable parts of names that name nothing.
-const EMPTY_NAMES: &[&str] = &["Manager", "Helper", "Util", "Utils"];
+/// What a pure crate names nevertheless: the file, what it names, and why that is pure. An entry that is not needed fails too.
+const PURE_ALL_THE_SAME: &[(&str, &str, &str)] =
+    &[("expression/src/functions/network.rs", "std::net", "an address is parsed and compared; nothing is connected to")];
+
+/// The types that hold secrets, and where they are declared.
+const SECRETS: &[(&str, &str)] = &[("engine/src/ports.rs", "Secret"), ("store/src/master_key.rs", "MasterKey")];
+
+/// Endings of names of types that name nothing.
+const EMPTY_NAMES: &[&str] = &["Manager", "Helper", "Helpers", "Util", "Utils", "Service", "Info", "Common"];
 
 #[test]
 fn each_source_says_what_it_holds() {
-    let findings: Vec<String> =
-        rust_sources().into_iter().filter(|(_, text)| !text.trim_start().starts_with("//!")).map(|(path, _)| path).collect();
-    demand_none(&findings, "each file begins with a module doc (`//! …`):");
+    let mut findings = Vec::new();
+    for (path, text) in rust_sources() {
+        let first = text.lines().next().unwrap_or_default();
+        if !first.starts_with("//! ") || first.trim_end().len() < "//! Words.".len() {
+            findings.push(path);
+        }
+    }
+    demand_none(&findings, "each file begins with a sentence on what it holds (`//! …`):");
 }
 
 #[test]
 fn the_pure_crates_name_no_clock_no_disk_and_no_lock() {
     let mut findings = Vec::new();
-    for folder in PURE_CRATES {
-        for (path, text) in files(&format!("{folder}/src"), ".rs") {
-            let code = text.split("#[cfg(test)]").next().unwrap_or(&text);
-            for (number, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
-                for (banned, instead) in IMPURE_PATHS.iter().filter(|(banned, _)| line.contains(banned)) {
-                    findings.push(format!("{path}:{}: `{banned}`: {instead}", number + 1));
+    let mut excused: Vec<bool> = PURE_ALL_THE_SAME.iter().map(|_| false).collect();
+    let pure = |path: &str| PURE_CRATES.iter().any(|folder| path.starts_with(&format!("{folder}/src/")));
+    let sources: Vec<_> = running_sources().into_iter().filter(|(path, _)| pure(path)).collect();
+    assert!(sources.len() > 30, "{} pure sources were found", sources.len());
+    for (path, text) in sources {
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            for (banned, instead) in IMPURE_PATHS.iter().filter(|(banned, _)| line.contains(banned)) {
+                match PURE_ALL_THE_SAME.iter().position(|(file, named, _)| *file == path && named == banned) {
+                    Some(at) => excused[at] = true,
+                    None => findings.push(format!("{path}:{}: `{banned}`: {instead}", number + 1)),
                 }
             }
         }
+    }
+    for ((file, named, _), _) in PURE_ALL_THE_SAME.iter().zip(excused).filter(|(_, is_needed)| !is_needed) {
+        findings.push(format!("{file} does not name `{named}` any more: take its exemption out"));
     }
     demand_none(&findings, "the pure crates touch nothing:");
 }
@@ -61,20 +86,51 @@ fn no_file_is_a_bucket() {
 }
 
 #[test]
-fn no_type_is_named_after_nothing() {
+fn no_type_has_an_empty_name() {
     let mut findings = Vec::new();
-    for (path, text) in rust_sources().into_iter().filter(|(path, _)| !path.starts_with("tests/")) {
-        for (number, line) in text.lines().enumerate() {
-            let Some((_, rest)) = line.split_once("struct ").or_else(|| line.split_once("trait ")).or_else(|| line.split_once("enum ")) else {
-                continue;
-            };
-            let name: String = rest.chars().take_while(|c| c.is_alphanumeric()).collect();
-            if EMPTY_NAMES.iter().any(|empty| name.ends_with(empty)) && !line.trim_start().starts_with("//") {
+    for (path, text) in rust_sources() {
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            let declared = ["struct ", "trait ", "enum ", "type "].iter().find_map(|word| line.split_once(word));
+            let name: String = declared.map(|(_, rest)| rest.chars().take_while(|c| c.is_alphanumeric()).collect()).unwrap_or_default();
+            if EMPTY_NAMES.iter().any(|empty| name.ends_with(empty)) {
                 findings.push(format!("{path}:{}: `{name}`", number + 1));
             }
         }
     }
-    demand_none(&findings, "no Manager, Helper or Util: say what it does:");
+    demand_none(&findings, "no Manager, Helper, Service or Util: say what it does:");
+}
+
+#[test]
+fn each_crate_has_the_lints_of_the_house() {
+    let table = read("Cargo.toml");
+    assert!(table.contains("unsafe_code = \"forbid\""), "no unsafe code, in any crate");
+    let without = CRATES.iter().filter(|folder| !read(&format!("{folder}/Cargo.toml")).contains("[lints]\nworkspace = true"));
+    demand_none(&without.map(|folder| (*folder).to_owned()).collect::<Vec<_>>(), "each manifest has `[lints] workspace = true`:");
+}
+
+#[test]
+fn what_is_secret_can_be_neither_printed_nor_serialized() {
+    let mut findings = Vec::new();
+    for (path, name) in SECRETS {
+        let text = read(path);
+        let declared = format!("pub struct {name}");
+        let (before, _) = text.split_once(&declared).unwrap_or_else(|| panic!("{path} has no {name}"));
+        let attributes = before.rsplit("\n\n").next().unwrap_or_default();
+        findings.extend(
+            ["Debug", "Display", "Serialize"]
+                .iter()
+                .filter(|word| attributes.contains(**word))
+                .map(|word| format!("{name} derives {word}")),
+        );
+    }
+    for (path, text) in running_sources() {
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with("impl")) {
+            let shows = ["Debug for ", "Display for ", "Serialize for "].iter().find_map(|word| line.split_once(word));
+            let shown = shows.map(|(_, rest)| rest.trim_end_matches([' ', '{'])).unwrap_or_default();
+            findings.extend(SECRETS.iter().filter(|(_, name)| *name == shown).map(|_| format!("{path}:{}: {line}", number + 1)));
+        }
+    }
+    demand_none(&findings, "a secret has no form that could end up in a message:");
 }
 
 #[test]
@@ -91,13 +147,13 @@ fn nothing_is_left_to_be_done_in_the_sources() {
 
 #[test]
 fn nothing_names_the_machine_it_was_written_on() {
-    let marks = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/home/", "user")];
+    // The folder that this very copy lies in is another on each machine; the others are where people's copies mostly lie.
+    let here = format!("{}/", root().display());
+    let marks = [here.as_str(), concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
     let mut findings = Vec::new();
-    for ending in [".rs", ".md", ".toml", ".yaml", ".yml", ".json", ".sh", ".lock"] {
-        for (path, text) in files("", ending) {
-            if marks.iter().any(|mark| text.contains(mark)) {
-                findings.push(path);
-            }
+    for (path, text) in files("", "") {
+        for (number, line) in text.lines().enumerate() {
+            findings.extend(marks.iter().filter(|mark| line.contains(**mark)).map(|mark| format!("{path}:{}: {mark}", number + 1)));
         }
     }
     demand_none(&findings, "no path of anybody's machine stands in the project:");

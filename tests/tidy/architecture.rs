@@ -1,0 +1,109 @@
+//! ARCHITECTURE.md: what it says of the walls between the crates is what cargo says, and each invariant has its tests.
+
+use std::collections::BTreeSet;
+
+use cargo_metadata::DependencyKind;
+
+use crate::dependencies::metadata;
+use crate::{demand_none, read, rows, section, test_names, ticked};
+
+/// The fewest invariants that the table must have: fewer means that its shape has changed.
+const INVARIANTS_MIN: usize = 12;
+
+/// What the column "must not use" may say, and the crates that it means. What means none is held by another test or by a reader.
+const MUST_NOT_USE: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("databases", &["rusqlite", "libsqlite3-sys", "sqlx", "tokio-postgres"]),
+    ("domain logic", &[]),
+    ("environment", &[]),
+    ("files", &["tempfile", "rustix"]),
+    ("HTTP", &["axum", "hyper", "hyper-util", "reqwest", "tower"]),
+    ("HTTP routes", &["axum", "hyper", "hyper-util", "tower"]),
+    ("HTTP server", &["axum", "hyper", "hyper-util", "tower"]),
+    ("I/O", &["rustix", "tempfile", "tokio"]),
+    ("network", &["axum", "hyper", "reqwest", "rustls"]),
+    ("randomness", &["getrandom", "rand"]),
+    ("runners", &["ensue-executor"]),
+    ("runtime", &["tokio"]),
+    ("unordered maps", &["ahash", "hashbrown"]),
+];
+
+/// A row of the table "Who may know whom".
+struct Wall {
+    folder: String,
+    name: String,
+    may: BTreeSet<String>,
+    must_not: Vec<String>,
+}
+
+fn walls() -> Vec<Wall> {
+    let text = read("ARCHITECTURE.md");
+    let cell = |cell: &str| cell.trim_matches('`').to_owned();
+    let list = |cell: &str| -> Vec<String> { cell.split(',').map(|word| word.trim().to_owned()).filter(|word| word != "—").collect() };
+    let walls: Vec<Wall> = rows(section(&text, "## Who may know whom"))
+        .into_iter()
+        .map(|row| Wall {
+            folder: cell(&row[0]),
+            name: cell(&row[1]),
+            may: list(&row[3]).iter().map(|folder| format!("ensue-{}", folder.trim_matches('`'))).collect(),
+            must_not: list(&row[4]),
+        })
+        .collect();
+    assert!(walls.len() >= 10, "the table of ARCHITECTURE.md has {} rows; its shape has changed", walls.len());
+    walls
+}
+
+#[test]
+fn each_crate_depends_on_exactly_what_the_table_says() {
+    let walls = walls();
+    let mut findings = Vec::new();
+    let mut named = BTreeSet::new();
+    for package in metadata().workspace_packages() {
+        let name = package.name.to_string();
+        let folder = package.manifest_path.parent().and_then(|folder| folder.file_name()).unwrap_or_default().to_owned();
+        named.insert(name.clone());
+        let Some(wall) = walls.iter().find(|wall| wall.name == name) else {
+            if name != "ensue-tests" {
+                findings.push(format!("{name} has no row"));
+            }
+            continue;
+        };
+        if wall.folder != folder {
+            findings.push(format!("{name} lies in `{folder}`, the table says `{}`", wall.folder));
+        }
+        let is_real = |dependency: &&cargo_metadata::Dependency| dependency.kind == DependencyKind::Normal;
+        let all: BTreeSet<String> = package.dependencies.iter().filter(is_real).map(|dependency| dependency.name.clone()).collect();
+        let real: BTreeSet<String> = all.iter().filter(|dependency| dependency.starts_with("ensue")).cloned().collect();
+        findings.extend(real.difference(&wall.may).map(|other| format!("{name} depends on {other}, which the table does not allow")));
+        findings.extend(wall.may.difference(&real).map(|other| format!("the table allows {name} to depend on {other}, which it does not")));
+        for word in &wall.must_not {
+            let Some((_, banned)) = MUST_NOT_USE.iter().find(|(known, _)| known == word) else {
+                findings.push(format!("{name}: nobody knows what `{word}` forbids; add it to MUST_NOT_USE"));
+                continue;
+            };
+            findings.extend(banned.iter().filter(|banned| all.contains(**banned)).map(|banned| format!("{name} uses {banned} ({word})")));
+        }
+    }
+    findings.extend(walls.iter().filter(|wall| !named.contains(&wall.name)).map(|wall| format!("there is no crate {}", wall.name)));
+    let said: BTreeSet<&str> = walls.iter().flat_map(|wall| &wall.must_not).map(String::as_str).collect();
+    let unsaid = MUST_NOT_USE.iter().filter(|(word, _)| !said.contains(word));
+    findings.extend(unsaid.map(|(word, _)| format!("MUST_NOT_USE knows `{word}`, which no row says")));
+    demand_none(&findings, "the table \"Who may know whom\" of ARCHITECTURE.md and the crates must agree:");
+}
+
+#[test]
+fn each_invariant_names_tests_that_are_there() {
+    let text = read("ARCHITECTURE.md");
+    let tests = test_names();
+    let invariants = rows(section(&text, "## Invariants"));
+    let mut findings = Vec::new();
+    for row in &invariants {
+        let named = row.last().map(|cell| ticked(cell)).unwrap_or_default();
+        if named.is_empty() {
+            findings.push(format!("no test is named: {}", row[0]));
+        }
+        findings.extend(named.into_iter().filter(|name| !tests.contains(*name)).map(|name| format!("there is no test `{name}`")));
+    }
+    assert!(invariants.len() >= INVARIANTS_MIN, "the table of invariants has {} rows; its shape has changed", invariants.len());
+    demand_none(&findings, "an invariant has a test that fails when it is broken:");
+}

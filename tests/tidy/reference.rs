@@ -1,0 +1,204 @@
+//! The reference pages against the code they tell of: errors, settings, variables, fields, routes and the log's contract.
+//!
+//! What a person wrote there is compared by name only; whether it is well told is for readers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::{demand_none, demand_same, files, literals, read, rows, running_sources, section, ticked};
+
+/// Every slug that a person can meet: what each `Explain` of the house gives, and the API's own problems.
+fn slugs() -> BTreeSet<String> {
+    let mut slugs = BTreeSet::new();
+    for (path, text) in running_sources() {
+        for body in text.split("fn slug(&self) -> &'static str {").skip(1) {
+            let end = body.find("\n    }").unwrap_or(body.len());
+            slugs.extend(literals(&body[..end]).into_iter().map(str::to_owned));
+        }
+        if path != "api/src/problem.rs" {
+            continue;
+        }
+        for given in text.split("Self::bare(").skip(1) {
+            let given = given.split([',', ')']).next().unwrap_or_default().trim();
+            let constant = format!("const {given}: &str = ");
+            let value = text.split_once(&constant).map_or(given, |(_, rest)| rest.split(';').next().unwrap_or_default());
+            slugs.insert(value.trim_matches('"').to_owned());
+        }
+    }
+    slugs
+}
+
+#[test]
+fn each_slug_has_a_page_and_each_page_a_slug() {
+    let pages: BTreeSet<String> = files("docs/errors", ".md").into_iter().filter_map(|(path, _)| stem(&path)).collect();
+    let slugs = slugs();
+    assert!(slugs.len() > 30, "{} slugs were found; how they are written has changed", slugs.len());
+    let rule = "every error that a person can meet has a page docs/errors/<slug>.md, and every page an error:";
+    demand_same(rule, ("the code", &slugs), ("docs/errors", &pages));
+}
+
+fn stem(path: &str) -> Option<String> {
+    Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned())
+}
+
+/// The quoted names of variables in the sources of a folder.
+fn variables(folders: &[&str]) -> BTreeSet<String> {
+    let sources = running_sources().into_iter().filter(|(path, _)| folders.iter().any(|folder| path.starts_with(folder)));
+    let mut names = BTreeSet::new();
+    for (_, text) in sources {
+        let quoted = text.match_indices("\"ENSUE_").map(|(at, _)| text[at + 1..].split('"').next().unwrap_or_default());
+        let whole = quoted.filter(|name| !name.ends_with('_') && name.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
+        names.extend(whole.map(str::to_owned));
+    }
+    names
+}
+
+/// The names that a page gives to variables.
+fn told_variables(page: &str) -> BTreeSet<String> {
+    let is_name = |word: &&str| word.starts_with("ENSUE_") && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    ticked(&read(page)).into_iter().filter(is_name).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_setting_stands_in_the_reference() {
+    const PAGE: &str = "docs/reference/ensue-yaml.md";
+    // The variables of keys have the names of packs in them: they are told of as one, and named as examples.
+    let without_keys =
+        |names: BTreeSet<String>| -> BTreeSet<String> { names.into_iter().filter(|name| !name.starts_with("ENSUE_KEY_")).collect() };
+    let known = without_keys(variables(&["node/src/", "cli/src/"]));
+    assert!(known.len() > 8, "{} variables were found; how they are written has changed", known.len());
+    demand_same("each variable is told of:", ("the code", &known), (PAGE, &without_keys(told_variables(PAGE))));
+
+    let source = read("node/src/config.rs");
+    let mut settings = BTreeSet::new();
+    for name in ["struct Written {", "struct Egress {", "pub struct PackSettings {", "pub struct KeySource {"] {
+        let body = source.split(name).nth(1).and_then(|rest| rest.split("\n}").next()).expect("node/src/config.rs has the struct");
+        let fields = body.lines().map(|line| line.trim().trim_start_matches("pub ")).filter(|line| !line.starts_with(['#', '/']));
+        settings.extend(fields.filter_map(|line| line.split_once(": ").map(|(name, _)| name.to_owned())));
+    }
+    let page = read(PAGE);
+    let told: BTreeSet<String> = rows(section(&page, "## Settings"))
+        .iter()
+        .flat_map(|row| ticked(&row[0]).join(".").split('.').map(str::to_owned).collect::<Vec<_>>())
+        .filter(|part| !part.starts_with('<'))
+        .collect();
+    demand_same("each setting is told of:", ("node/src/config.rs", &settings), (PAGE, &told));
+}
+
+#[test]
+fn what_a_program_is_given_stands_in_the_reference() {
+    const PAGE: &str = "docs/reference/pack-language.md";
+    let given = variables(&["executor/src/environment.rs"]);
+    assert!(given.len() > 4, "{} variables were found; how they are written has changed", given.len());
+    demand_same("the contract's variables are told of:", ("the executor", &given), (PAGE, &told_variables(PAGE)));
+}
+
+#[test]
+fn every_field_of_a_pack_stands_in_the_reference_and_every_later_one_in_the_roadmap() {
+    let (language, roadmap) = (read("docs/reference/pack-language.md"), read("docs/roadmap.md"));
+    let known: BTreeSet<&str> = ticked(&language).into_iter().collect();
+    let promised: BTreeSet<&str> = ticked(&roadmap).into_iter().collect();
+    let mut fields = BTreeSet::new();
+    let mut later = BTreeSet::new();
+    for (_, text) in running_sources().into_iter().filter(|(path, _)| path.starts_with("packs/src/")) {
+        for list in text.split("fields: &[").skip(1) {
+            fields.extend(literals(list.split(']').next().unwrap_or_default()).into_iter().map(str::to_owned));
+        }
+        for list in text.split("later: &[").skip(1) {
+            let list = list.split("\n    ]").next().and_then(|list| list.split("] }").next()).unwrap_or_default();
+            later.extend(list.split("(\"").skip(1).filter_map(|item| item.split('"').next()).map(str::to_owned));
+        }
+    }
+    assert!(fields.len() > 30 && later.len() > 20, "{} fields, {} later ones; how they are written has changed", fields.len(), later.len());
+    let mut findings: Vec<String> = fields
+        .iter()
+        .filter(|field| !known.contains(field.as_str()))
+        .map(|field| format!("`{field}` is not in pack-language.md"))
+        .collect();
+    findings.extend(later.iter().filter(|field| !promised.contains(field.as_str())).map(|field| format!("`{field}` is not in roadmap.md")));
+    demand_none(&findings, "what `ensue check` takes or calls later can be looked up:");
+}
+
+#[test]
+fn every_function_of_expressions_stands_in_the_reference() {
+    let page = read("docs/reference/expressions.md");
+    let told: BTreeSet<&str> = ticked(&page).into_iter().collect();
+    let mut names = BTreeSet::new();
+    for (path, text) in files("expression/src", ".rs") {
+        if path.starts_with("expression/src/functions/") {
+            for call in text.split("Function::new(").skip(1) {
+                names.extend(literals(call).first().map(|name| (*name).to_owned()));
+            }
+        }
+        if path == "expression/src/parse/call.rs" {
+            let lists = text.split("const MACRO_").skip(1).filter_map(|list| list.split("];").next());
+            let macros = lists.flat_map(|list| list.split("(\"").skip(1)).filter_map(|item| item.split('"').next());
+            names.extend(macros.map(str::to_owned));
+        }
+    }
+    assert!(names.len() > 60, "{} functions were found; how they are written has changed", names.len());
+    let missing: Vec<String> = names.into_iter().filter(|name| !told.contains(name.as_str())).collect();
+    demand_none(&missing, "docs/reference/expressions.md lists every function and macro:");
+}
+
+#[test]
+fn every_route_stands_in_the_reference_with_what_it_demands() {
+    let (routes, permissions) = (read("api/src/routes.rs"), read("api/src/permissions.rs"));
+    let mut demanded: BTreeMap<&str, String> = BTreeMap::new();
+    for line in permissions.lines().map(str::trim) {
+        if let (Some((name, rest)), [noun, verb, _]) = (line.split_once(" = \""), literals(line).as_slice())
+            && rest.contains("\":\"")
+        {
+            demanded.insert(name, format!("{noun}:{verb}"));
+        }
+    }
+    let mut real = BTreeSet::new();
+    for line in routes.lines().filter_map(|line| line.trim().strip_prefix("routes.")) {
+        if let Some((method, rest)) = line.split_once("::<") {
+            let permission = rest.split('>').next().and_then(|name| demanded.get(name)).expect("the permission of a route is declared");
+            real.insert(format!("{} {} {permission}", method.to_uppercase(), literals(rest)[0]));
+        }
+    }
+    let paths = routes.split("pub fn path(self)").nth(1).and_then(|rest| rest.split("\n    }").next()).unwrap_or_default();
+    for path in literals(paths) {
+        real.insert(format!("{} {path} —", if path.starts_with("/hooks") { "POST" } else { "GET" }));
+    }
+    assert!(real.len() > 40, "{} routes were found; how they are written has changed", real.len());
+    let page = read("docs/reference/rest-api.md");
+    let told: BTreeSet<String> = rows(section(&page, "## Routes"))
+        .iter()
+        .map(|row| row[..3].iter().map(|cell| cell.trim_matches('`').to_owned()).collect::<Vec<_>>().join(" "))
+        .collect();
+    demand_same("each route is told of, with its permission:", ("api/src/routes.rs", &real), ("docs/reference/rest-api.md", &told));
+
+    let text: String =
+        ["api/src/routes", "api/src/listing.rs"].iter().flat_map(|folder| files(folder, ".rs")).map(|(_, text)| text).collect();
+    let mut known: BTreeSet<&str> =
+        text.split(".query(&[").skip(1).flat_map(|rest| literals(rest.split(']').next().unwrap_or_default())).collect();
+    known.extend(text.split("KNOWN: &[&str] = &[").skip(1).flat_map(|rest| literals(rest.split(']').next().unwrap_or_default())));
+    let told: BTreeSet<&str> = ticked(&page).into_iter().collect();
+    let missing: Vec<String> = known.difference(&told).map(|name| (*name).to_owned()).collect();
+    demand_none(&missing, "each parameter of a query is told of in docs/reference/rest-api.md:");
+}
+
+#[test]
+fn each_kind_of_fact_has_its_golden_files_and_its_line_in_the_reference() {
+    let registry = read("engine/src/fact.rs");
+    let registry = registry.split("\nfacts! {").nth(1).and_then(|rest| rest.split("\n}").next()).expect("engine/src/fact.rs has the list");
+    let mut expected = BTreeSet::new();
+    let mut kinds = BTreeSet::new();
+    for line in registry.lines().filter(|line| line.contains("): \"")) {
+        let kind = literals(line)[0].to_owned();
+        let schema: u32 =
+            line.rsplit(',').next().and_then(|end| end.trim().trim_end_matches(';').parse().ok()).expect("a schema is a number");
+        expected.extend((1..=schema).map(|schema| format!("{kind}.v{schema}")));
+        kinds.insert(kind);
+    }
+    assert!(kinds.len() > 25, "{} kinds were found; how they are written has changed", kinds.len());
+    let golden: BTreeSet<String> = files("engine/tests/contract", ".json").iter().filter_map(|(path, _)| stem(path)).collect();
+    demand_same("a released fact is for ever:", ("the registry", &expected), ("engine/tests/contract", &golden));
+    let page = read("docs/concepts/the-log.md");
+    let told: BTreeSet<String> =
+        rows(section(&page, "## The kinds of fact")).iter().flat_map(|row| ticked(&row[0])).map(str::to_owned).collect();
+    demand_same("each kind is told of:", ("the registry", &kinds), ("docs/concepts/the-log.md", &told));
+}
