@@ -50,17 +50,17 @@ impl Explain for Refusal {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoTrigger(_) => "`ensue check` lists what the packs define; a trigger's ref is `<pack>.<name>`".into(),
+            Self::NoTrigger(_) => "`ensue triggers list` lists the triggers there are; a trigger's ref is `<pack>.<name>`".into(),
             Self::PayloadMisfit { trigger, .. } => format!("compare with the payload that `{trigger}` declares"),
             Self::KeyReused { .. } => "give this event a key of its own, or send the first one again unchanged".into(),
-            Self::NoAction(_) => "`ensue check` lists what the packs define; an action's ref is `<pack>.<name>`".into(),
+            Self::NoAction(_) => "`ensue actions list` lists the actions there are; an action's ref is `<pack>.<name>`".into(),
             Self::ParametersMisfit { action, .. } => format!("compare with the parameters that `{action}` declares"),
             Self::NotOpen(id) => format!("`ensue executions show {id}` says how it ended"),
             Self::WrongToken { .. } => "this try was given up; its worker should stop and report no more".into(),
             Self::NotIndeterminate(id) => format!("`ensue executions show {id}` says where it stands"),
             Self::CatalogMoved { .. } | Self::NoCatalog(_) => "look at what is installed now, and ask again".into(),
-            Self::NoPack(_) => "`ensue doctor` says which packs are installed and which were not taken".into(),
-            Self::NoRule(_) => "a rule's ref is `<pack>.<name>`; `ensue check` lists what the packs define".into(),
+            Self::NoPack(_) => "`ensue packs list` says which packs are installed and which were not taken".into(),
+            Self::NoRule(_) => "`ensue rules list` lists the rules there are; a rule's ref is `<pack>.<name>`".into(),
             Self::KeyVersion { key, .. } => format!("set it again: `ensue keys set {key}`"),
             Self::NoKey(_) => "`ensue keys list` lists the keys that are set".into(),
             Self::TokenNameTaken(name) => format!("`ensue tokens revoke {name}` ends the old one"),
