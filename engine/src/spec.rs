@@ -56,7 +56,7 @@ pub enum CatalogsHealth {
 
 impl Catalogs for World {
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
-        assert_eq!(self.health, CatalogsHealth::Whole, "the scenario broke its catalogs");
+        assert!(self.health == CatalogsHealth::Whole, "the scenario broke its catalogs");
         self.catalogs.get(&revision).cloned()
     }
 }
@@ -169,8 +169,8 @@ impl Spec {
         let owed = self.sequencing.next_owed(self.served)?;
         self.served = Some(owed.root);
         let record = self.record_at(owed.of);
+        let at = self.moment();
         loop {
-            let at = self.moment();
             match self.sequencing.serve(&record, owed, &at, &self.world.beside()) {
                 Offered::Taken { .. } => return Some(self.commit()),
                 Offered::Needs(digests) => self.fetch(&digests),
@@ -191,8 +191,8 @@ impl Spec {
 
     /// Offers a command to the batch that is being made, and commits nothing.
     pub fn offer(&mut self, command: &Command) -> Result<Answer, Refusal> {
+        let at = self.moment();
         loop {
-            let at = self.moment();
             match self.sequencing.offer(command, &at, &self.world.beside()) {
                 Offered::Taken { answer, .. } => return Ok(answer),
                 Offered::Refused(refusal) => return Err(refusal),

@@ -1,1 +1,249 @@
+//! The contract of the log: every kind of fact that was ever released, as it stands in logs.
+//!
+//! `contract/<kind>.v<n>.json` holds one fact, byte for byte as it is written, and the chain's hash of a fixed record around it.
+//! A file is never edited: a new schema of a kind is a new file, and the old one must be readable for ever. For a new kind or schema
+//! add its sample here and run `cargo test -p ensue-engine -- --ignored write_missing_contract_files`.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
+use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
+use ensue_engine::catalog::{Mode, OnLost};
+use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
+use ensue_engine::executions::facts::{
+    AttemptFailed, AttemptLost, AttemptReportedLate, AttemptStarted, AttemptSucceeded, Evidence, ExecutionBecameIndeterminate,
+    ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested, Pace, ExecutionSettled, ExecutionSucceeded,
+    ExecutionTimedOut, Failure, FailureKind, Settlement,
+};
+use ensue_engine::fact::Fact;
+use ensue_engine::health::facts::{
+    ClockStepped, NodeStarted, ReactionDeferred, ReactionDismissed, ReactionParked, ReactionResumed, ReactionRetried,
+};
+use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, LogId, RuleId, TokenId};
+use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
+use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
+use ensue_engine::spec::NOON;
+use ensue_engine::time::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ContractFile {
+    fact: Box<RawValue>,
+    chain: Chain,
+}
+
+fn id(number: u128) -> Id {
+    Id::root(NOON, number)
+}
+
+/// One fact of every kind, each field filled.
+fn samples() -> Vec<Fact> {
+    let rule: ensue_engine::names::RuleRef = "release.ship_on_tag".parse().unwrap();
+    let (rule_id, event, execution, attempt) = (RuleId(id(1)), EventId(id(2)), ExecutionId(id(3)), AttemptId(id(4)));
+    let (enforcement, token, catalog) = (EnforcementId(id(5)), TokenId(id(6)), CatalogRevision(12));
+    let error = Failure::new(FailureKind::ExitCode, "the program ended with 3 — \"no such file\"").with_detail(3);
+    vec![
+        EventReceived {
+            trigger: "github.push".parse().unwrap(),
+            source: "github.webhook".into(),
+            sensor: Some("github.webhook".parse().unwrap()),
+            occurred_at: NOON,
+            catalog,
+            matched: 2,
+            erred: 1,
+            again: vec![Position(40)],
+            dedupe: Some(Digest::of(b"delivery")),
+        }
+        .into(),
+        DeliveryRefused {
+            sensor: "github.webhook".parse().unwrap(),
+            trigger: Some("github.push".parse().unwrap()),
+            reason: "/ref: is missing; it is a required string".into(),
+        }
+        .into(),
+        EnforcementMade { rule: rule.clone(), rule_id, catalog, event, outcome: Outcome::Executed { execution } }.into(),
+        RuleErred { rule: rule.clone(), rule_id, event, error: Digest::of(b"no such field"), message: "no such field".into() }.into(),
+        RuleErrorsCounted { rule: rule.clone(), rule_id, event, error: Position(40), count: 17 }.into(),
+        RuleModeSet { rule: rule.clone(), rule_id, mode: Mode::Shadow }.into(),
+        LoopStopped { rule: rule.clone(), rule_id, event, depth: 17 }.into(),
+        ExecutionRequested {
+            action: "core.http".parse().unwrap(),
+            catalog,
+            rule: Some(rule),
+            event: Some(event),
+            enforcement: Some(enforcement),
+            priority: -20,
+            idempotent: true,
+            on_lost: OnLost::Ask,
+            timeout_millis: 60_000,
+            grace_millis: 10_000,
+            pace: Pace::Worked,
+        }
+        .into(),
+        AttemptStarted { number: 2, token: 9, worker: "local".into(), lease_millis: 30_000 }.into(),
+        AttemptSucceeded { attempt }.into(),
+        AttemptFailed { attempt, error: error.clone() }.into(),
+        AttemptLost { attempt, evidence: Evidence::MayHaveBegun }.into(),
+        AttemptReportedLate { attempt, error: Some(error.clone()) }.into(),
+        ExecutionSucceeded {}.into(),
+        ExecutionFailed { error: error.clone() }.into(),
+        ExecutionTimedOut { error }.into(),
+        ExecutionCancelRequested {}.into(),
+        ExecutionCancelled {}.into(),
+        ExecutionBecameIndeterminate {}.into(),
+        ExecutionSettled { outcome: Settlement::Failed { error: "the page is not there".into() } }.into(),
+        PackInstalled { name: "release".parse().unwrap(), version: "1.4.0".into(), digest: Digest::of(b"release"), catalog }.into(),
+        PackRemoved { name: "release".parse().unwrap(), catalog }.into(),
+        KeySet { key: "release.deploy_token".parse().unwrap(), version: 3 }.into(),
+        KeyRemoved { key: "release.deploy_token".parse().unwrap() }.into(),
+        TokenAdded { id: token, name: "ana".into(), roles: vec!["admin".into(), "release_managers".into()] }.into(),
+        TokenRevoked { id: token }.into(),
+        NodeStarted { release: "0.1.0".into() }.into(),
+        ClockStepped { from: NOON, to: Timestamp::from_micros(NOON.micros() + 90_000_001) }.into(),
+        ReactionDeferred { of: Position(40), next: 499 }.into(),
+        ReactionResumed { of: Position(40) }.into(),
+        ReactionParked { of: Position(40), next: 499, error: "index out of bounds".into() }.into(),
+        ReactionRetried { of: Position(40) }.into(),
+        ReactionDismissed { of: Position(40) }.into(),
+    ]
+}
+
+/// The chain's hash of the fixed record that holds a fact in some schema.
+fn chain_of(fact: &Fact, schema: u16, fact_json: Bytes) -> Chain {
+    let record = Record {
+        position: Position(7),
+        log: LogId(id(1)),
+        epoch: Epoch(3),
+        batch: id(8),
+        stream: StreamId::Log(LogId(id(1))),
+        revision: Revision(5),
+        schema,
+        id: id(9),
+        time: NOON,
+        actor: Actor::Token("ana".into()),
+        cause: Cause {
+            parent: Some(id(10)),
+            root: id(11),
+            depth: 1,
+            trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        },
+        fact: fact.clone(),
+        fact_json,
+        body: Some(Body::json(&br#"{"ref":"refs/tags/v1.4.0"}"#[..])),
+        chain: Chain::default(),
+    };
+    Chain::default().over(&record)
+}
+
+fn directory() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "contract"].iter().collect()
+}
+
+fn file_name(kind: &str, schema: u16) -> String {
+    format!("{kind}.v{schema}.json")
+}
+
+/// Every file of the contract: its name, its kind and schema, its text.
+fn files() -> Vec<(String, String, u16, String)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let (kind, schema) = name.strip_suffix(".json").and_then(|stem| stem.rsplit_once(".v")).expect("a file is `<kind>.v<n>.json`");
+        files.push((name.clone(), kind.to_owned(), schema.parse().unwrap(), fs::read_to_string(path).unwrap()));
+    }
+    files.sort();
+    files
+}
+
+fn written(fact: &Fact) -> String {
+    let json = fact.to_json().unwrap();
+    let chain = chain_of(fact, fact.schema(), json.clone());
+    format!("{{\"fact\":{},\"chain\":\"{chain}\"}}\n", std::str::from_utf8(&json).unwrap())
+}
+
+#[test]
+fn every_kind_has_a_sample() {
+    let sampled: Vec<(&str, u16)> = samples().iter().map(|fact| (fact.kind(), fact.schema())).collect();
+    assert_eq!(sampled, Fact::KINDS);
+}
+
+#[test]
+fn every_kind_has_a_file_for_each_of_its_schemas_and_every_file_a_kind() {
+    let expected = Fact::KINDS.iter().flat_map(|(kind, newest)| (1..=*newest).map(move |schema| file_name(kind, schema)));
+    let mut expected: Vec<String> = expected.collect();
+    expected.sort();
+    assert_eq!(files().into_iter().map(|(name, ..)| name).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_was_released_is_still_read() {
+    for (name, kind, schema, text) in files() {
+        let file: ContractFile = serde_json::from_str(&text).unwrap();
+        let json = file.fact.get().as_bytes().to_vec();
+        let fact = Fact::parse(&kind, schema, &json).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(fact.kind(), kind, "{name}");
+        assert_eq!(chain_of(&fact, schema, json.into()), file.chain, "{name}");
+    }
+}
+
+#[test]
+fn what_is_written_is_the_contract_byte_for_byte() {
+    let files: BTreeMap<String, String> = files().into_iter().map(|(name, _, _, text)| (name, text)).collect();
+    for sample in samples() {
+        let name = file_name(sample.kind(), sample.schema());
+        assert_eq!(files.get(&name), Some(&written(&sample)), "{name}");
+    }
+}
+
+#[test]
+fn a_fact_with_a_field_that_this_release_does_not_know_is_not_read() {
+    for sample in samples() {
+        let mut json: serde_json::Value = serde_json::from_slice(&sample.to_json().unwrap()).unwrap();
+        json["surprise"] = true.into();
+        assert!(Fact::parse(sample.kind(), sample.schema(), json.to_string().as_bytes()).is_err(), "{}", sample.kind());
+    }
+}
+
+#[test]
+fn a_failure_s_kind_is_named_alike_in_the_log_and_to_people() {
+    let mut kinds = 0;
+    for text in [
+        "parameters_invalid",
+        "expression",
+        "key_missing",
+        "sandbox",
+        "spawn",
+        "exit_code",
+        "signal",
+        "timeout",
+        "result_invalid",
+        "output_limit",
+        "network",
+        "egress_denied",
+        "http_status",
+        "lost",
+        "cancelled",
+    ] {
+        let kind: FailureKind = serde_json::from_value(text.into()).unwrap();
+        assert_eq!(kind.as_str(), text);
+        kinds += 1;
+    }
+    assert_eq!(kinds, FailureKind::Cancelled as usize + 1);
+}
+
+#[test]
+#[ignore = "adds the files of new kinds and schemas to the contract; it never changes one"]
+fn write_missing_contract_files() {
+    for sample in samples() {
+        let path = directory().join(file_name(sample.kind(), sample.schema()));
+        if !path.exists() {
+            fs::write(path, written(&sample)).unwrap();
+        }
+    }
+}

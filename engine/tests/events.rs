@@ -23,11 +23,13 @@ fn pieces() -> Pieces {
 }
 
 fn enforcements(outcome: &Outcome) -> Vec<&EnforcementMade> {
-    let made = |fact| match fact {
-        &Fact::EnforcementMade(ref made) => Some(made),
-        _ => None,
-    };
-    outcome.facts().filter_map(made).collect()
+    outcome
+        .facts()
+        .filter_map(|fact| match fact {
+            Fact::EnforcementMade(made) => Some(made),
+            _ => None,
+        })
+        .collect()
 }
 
 #[test]

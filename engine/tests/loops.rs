@@ -6,8 +6,7 @@ use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_engine::spec::Outcome;
 use serde_json::json;
 
-use crate::modes::set_mode;
-use crate::support::{Pieces, Site};
+use crate::support::{Pieces, Site, set_mode};
 
 const GOES_ON: &[&str] =
     &["attempt.succeeded", "event.received", "execution.succeeded", "enforcement.made", "execution.requested", "attempt.started"];

@@ -1,5 +1,7 @@
 //! What the core promises, as scenarios and properties. The small words are tested beside their code.
 
+#![allow(clippy::unwrap_used, reason = "a scenario that cannot be set up is a failed test")]
+
 mod access;
 mod admission;
 mod catalog;

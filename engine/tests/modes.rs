@@ -1,12 +1,12 @@
 //! Modes: rules that are taken out of the way, that only watch, and what that means for events that came before.
 
 use ensue_engine::catalog::Mode;
-use ensue_engine::command::{Ask, Command};
 use ensue_engine::fact::Fact;
 use ensue_engine::rules::facts::Outcome as Enforced;
 use serde_json::json;
 
-use crate::support::{Pieces, Site, ana, asked_by, rule_id};
+use crate::support::site::received;
+use crate::support::{Pieces, Site, set_mode};
 
 const EXECUTED: &[&str] = &["event.received", "enforcement.made", "execution.requested", "attempt.started"];
 const SHADOWED: &[&str] = &["event.received", "enforcement.made"];
@@ -14,10 +14,6 @@ const NOTHING: &[&str] = &["event.received"];
 
 fn pieces() -> Pieces {
     Pieces::default().trigger("demo.ping").action("demo.say").rule("demo.one", "demo.ping", "", "demo.say")
-}
-
-pub(crate) fn set_mode(rule: &str, mode: Mode) -> Command {
-    asked_by(ana(), Ask::SetRuleMode { rule: rule.parse().unwrap(), rule_id: rule_id(rule), mode })
 }
 
 #[test]
@@ -57,7 +53,7 @@ fn modes_that_are_set_later_do_not_change_what_is_owed_to_an_earlier_event() {
     let mut site = Site::with(&pieces);
     site.when(set_mode("demo.r697", Mode::Shadow));
     let event = site.event("demo.ping", &json!({}));
-    site.turn(crate::support::site::received(vec![event]));
+    site.turn(received(vec![event]));
     assert_eq!(site.engine().health().owed_count(), 1);
     // Each of these changes something for later events, and nothing for this one.
     for (rule, mode) in [

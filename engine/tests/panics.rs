@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ensue_engine::catalog::{JsonSchema, Misfit, Schema};
-use ensue_engine::command::{Ask, Command, Refusal};
+use ensue_engine::command::Refusal;
 use ensue_engine::fact::Fact;
 use ensue_engine::record::Position;
 use ensue_engine::spec::CatalogsHealth;
@@ -11,7 +11,7 @@ use ensue_expression::Node;
 use serde_json::{Value, json};
 
 use crate::support::site::received;
-use crate::support::{Pieces, Site, ana, asked_by};
+use crate::support::{Pieces, Site, dismiss, retry};
 
 /// A schema whose check meets a bug.
 #[derive(Debug)]
@@ -25,14 +25,6 @@ impl JsonSchema for Buggy {
     fn source(&self) -> &Value {
         &self.0
     }
-}
-
-pub(crate) fn retry(of: Position) -> Command {
-    asked_by(ana(), Ask::RetryReaction { of })
-}
-
-fn dismiss(of: Position) -> Command {
-    asked_by(ana(), Ask::DismissReaction { of })
 }
 
 fn many_rules() -> Pieces {

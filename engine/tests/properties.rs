@@ -1,1 +1,203 @@
+//! What holds whatever is asked, in whatever order: random commands, and then the books are checked.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use ensue_engine::effect::Effect;
+use ensue_engine::engine::Engine;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{AttemptId, Id};
+use ensue_engine::record::{Head, Record, verify_link};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use crate::support::note_start;
+use crate::support::random::{World, step, steps};
+
+fn fold(records: &[Record]) -> Engine {
+    let mut engine = Engine::new(records[0].log);
+    records.iter().for_each(|record| engine.apply(record));
+    engine.commit();
+    engine
+}
+
+/// What the world owes as the sum of effects: each attempt that runs, and whether it is to stop.
+fn sum(effects: &[Effect]) -> BTreeMap<AttemptId, (Effect, bool)> {
+    let mut owed: BTreeMap<AttemptId, (Effect, bool)> = BTreeMap::new();
+    for effect in effects {
+        match effect {
+            Effect::Dispatch(dispatch) => {
+                assert!(owed.insert(dispatch.attempt, (effect.clone(), false)).is_none(), "an attempt was dispatched twice");
+            }
+            Effect::Stop { attempt, .. } => owed.get_mut(attempt).expect("what is stopped was dispatched").1 = true,
+            Effect::Release { attempt, .. } => drop(owed.remove(attempt)),
+        }
+    }
+    owed
+}
+
+fn check_places(records: &[Record]) -> Result<(), TestCaseError> {
+    let mut head = Head::default();
+    let mut revisions: BTreeMap<String, u64> = BTreeMap::new();
+    let mut ids = BTreeSet::new();
+    for record in records {
+        head = verify_link(head, record).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let last = revisions.entry(record.stream.to_string()).or_default();
+        prop_assert_eq!(record.revision.0, *last + 1, "revision in {}", record.stream);
+        *last += 1;
+        prop_assert!(ids.insert(record.id), "the id {} was given twice", record.id);
+        let parent = record.cause.parent;
+        prop_assert!(parent.is_none_or(|parent| ids.contains(&parent)), "{record:?} comes before its cause");
+    }
+    Ok(())
+}
+
+/// Each rule that matched decided, once: an enforcement, or a loop that was stopped.
+fn check_decisions(records: &[Record], parked: bool) -> Result<(), TestCaseError> {
+    let mut decisions = BTreeSet::new();
+    let mut by_event: BTreeMap<Id, u32> = BTreeMap::new();
+    for record in records {
+        let (rule, event) = match &record.fact {
+            Fact::EnforcementMade(made) => (made.rule_id, made.event),
+            Fact::LoopStopped(stopped) => (stopped.rule_id, stopped.event),
+            _ => continue,
+        };
+        prop_assert!(decisions.insert((rule, event)), "a rule decided twice on one event");
+        *by_event.entry(event.0).or_default() += 1;
+    }
+    for record in records {
+        if let Fact::EventReceived(event) = &record.fact {
+            let decided = by_event.get(&record.id).copied().unwrap_or(0);
+            prop_assert!(decided == event.matched || parked && decided < event.matched, "{} of {} decided", decided, event.matched);
+        }
+    }
+    Ok(())
+}
+
+/// Each error is a record of its own, in a summary, or waits for the next summary.
+fn check_errors(records: &[Record], engine: &Engine, parked: bool) -> Result<(), TestCaseError> {
+    let mut erred = 0;
+    let mut told = 0;
+    let mut waiting = 0;
+    for record in records {
+        match &record.fact {
+            Fact::EventReceived(event) => erred += u64::from(event.erred),
+            Fact::RuleErred(first) => {
+                told += 1;
+                waiting += engine.rules().way(first.rule_id, first.error).map_or(0, |(_, way)| way.uncounted);
+            }
+            Fact::RuleErrorsCounted(counted) => told += counted.count,
+            _ => {}
+        }
+    }
+    prop_assert!(told + waiting == erred || parked && told + waiting < erred, "{told} told, {waiting} waiting, {erred} erred");
+    Ok(())
+}
+
+fn check_ends(records: &[Record]) -> Result<(), TestCaseError> {
+    let mut ended = BTreeSet::new();
+    let mut tokens = BTreeSet::new();
+    for record in records {
+        prop_assert!(!ended.contains(&record.stream), "{} went on after its end", record.stream);
+        match &record.fact {
+            Fact::ExecutionSucceeded(_) | Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_) => {
+                ended.insert(record.stream.clone());
+            }
+            Fact::AttemptStarted(started) => {
+                prop_assert!(tokens.last().is_none_or(|last| *last < started.token), "a token that is not larger than all before");
+                tokens.insert(started.token);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Random commands are only worth what they reach.
+#[test]
+fn the_random_commands_lead_to_every_kind_of_fact() {
+    const RUNS: usize = 200;
+    let mut runner = TestRunner::deterministic();
+    let mut reached: BTreeMap<&str, usize> = BTreeMap::new();
+    for _ in 0..RUNS {
+        let mut world = World::new();
+        for step in steps().new_tree(&mut runner).unwrap().current() {
+            world.take(&step);
+        }
+        world.rest();
+        let kinds: BTreeSet<&str> = world.site.records().iter().map(Record::kind).collect();
+        kinds.into_iter().for_each(|kind| *reached.entry(kind).or_default() += 1);
+    }
+    let rare: Vec<_> =
+        Fact::KINDS.iter().map(|(kind, _)| (*kind, reached.get(kind).copied().unwrap_or(0))).filter(|(_, runs)| *runs < 5).collect();
+    assert_eq!(rare, Vec::new(), "kinds in fewer than 5 of {RUNS} runs");
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_books_balance_after_any_commands(steps in steps()) {
+        let mut world = World::new();
+        let mut was_parked = false;
+        for step in &steps {
+            world.take(step);
+            was_parked |= world.site.engine().health().parked().next().is_some();
+            prop_assert_eq!(sum(world.site.effects()), sum(&world.site.engine().owed_effects()));
+        }
+        world.rest();
+        was_parked |= world.site.engine().health().parked().next().is_some();
+        let (records, engine) = (world.site.records(), world.site.engine());
+        prop_assert_eq!(&fold(records), engine);
+        check_places(records)?;
+        check_decisions(records, was_parked)?;
+        check_errors(records, engine, was_parked)?;
+        check_ends(records)?;
+        prop_assert_eq!(sum(world.site.effects()), sum(&engine.owed_effects()));
+    }
+
+    #[test]
+    fn a_restart_anywhere_changes_nothing_that_follows(steps in steps(), at in any::<Index>()) {
+        let [mut straight, mut restarted] = [World::new(), World::new()];
+        let at = at.index(steps.len());
+        for (number, step) in steps.iter().enumerate() {
+            if number == at {
+                restarted.site.restart();
+            }
+            straight.take(step);
+            restarted.take(step);
+        }
+        straight.rest();
+        restarted.rest();
+        prop_assert_eq!(straight.site.engine(), restarted.site.engine());
+        let told = |world: &World| world.site.records().iter().map(|record| (record.id, record.fact.clone())).collect::<Vec<_>>();
+        prop_assert_eq!(told(&straight), told(&restarted));
+    }
+
+    #[test]
+    fn a_batch_that_is_undone_leaves_the_committed_state(steps in steps(), undone in proptest::collection::vec(step(), 1..6)) {
+        let mut world = World::new();
+        for step in &steps {
+            world.take(step);
+        }
+        let (before, head) = (world.site.engine().clone(), world.site.head());
+        for step in &undone {
+            // Commands are made from the state of the batch: what the one changes, the next is about.
+            if let Some(command) = world.command(step) {
+                let _ = world.site.offer(&command);
+            }
+        }
+        world.site.undo();
+        prop_assert_eq!(world.site.engine(), &before);
+        prop_assert_eq!(world.site.engine().save(), before.save());
+        world.site.when(note_start());
+        prop_assert_eq!(&fold(world.site.records()), world.site.engine());
+        prop_assert_eq!(world.site.records().iter().find(|record| record.position > head.position).map(|record| record.position), Some(head.position.next()));
+        check_places(world.site.records())?;
+    }
+}

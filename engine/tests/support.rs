@@ -1,15 +1,17 @@
 //! What scenarios are made of: catalogs in short calls, and a site that has one installed.
 
 pub(crate) mod definitions;
+pub(crate) mod random;
 pub(crate) mod site;
 
 pub(crate) use definitions::{Pieces, fields, rule_id};
 pub(crate) use site::Site;
 
+use ensue_engine::catalog::Mode;
 use ensue_engine::command::{Ask, Command, Settings};
 use ensue_engine::executions::facts::{Evidence, Settlement};
 use ensue_engine::ids::{AttemptId, ExecutionId};
-use ensue_engine::record::Actor;
+use ensue_engine::record::{Actor, Position};
 
 /// The person who asks.
 pub(crate) fn ana() -> Actor {
@@ -43,4 +45,16 @@ pub(crate) fn settle(execution: ExecutionId, outcome: Settlement) -> Command {
 
 pub(crate) fn note_start() -> Command {
     asked_by(Actor::Engine, Ask::NoteStart { release: "0.1.0".into() })
+}
+
+pub(crate) fn set_mode(rule: &str, mode: Mode) -> Command {
+    asked_by(ana(), Ask::SetRuleMode { rule: rule.parse().unwrap(), rule_id: rule_id(rule), mode })
+}
+
+pub(crate) fn retry(of: Position) -> Command {
+    asked_by(ana(), Ask::RetryReaction { of })
+}
+
+pub(crate) fn dismiss(of: Position) -> Command {
+    asked_by(ana(), Ask::DismissReaction { of })
 }

@@ -10,7 +10,7 @@ use ensue_engine::spec::Outcome;
 use serde_json::json;
 
 use crate::support::site::received;
-use crate::support::{Pieces, Site, rule_id, workers};
+use crate::support::{Pieces, Site, retry, rule_id, workers};
 
 /// A few drafts may follow the bound: those of the reaction that reached it, and what says that the rest is owed.
 const OVER_THE_BOUND: usize = 10;
@@ -116,7 +116,7 @@ fn a_reaction_without_its_body_is_put_aside_and_taken_up_again() {
     site.park("the payload cannot be read").then(&["reaction.parked"]);
     assert_eq!(site.engine().health().parked_at(of).map(|parked| parked.error.as_str()), Some("the payload cannot be read"));
     assert!(site.serve().is_none());
-    site.when(crate::panics::retry(of));
+    site.when(retry(of));
     assert_eq!(of_kind(site.records(), "enforcement.made").len(), 700);
     assert!(site.engine().health().parked_at(of).is_none());
 }

@@ -1,7 +1,8 @@
 //! The index over rules: by trigger, then by an equality test that every match must pass, so that ten thousand rules cost an
 //! event about what ten do.
 //!
-//! It only leaves rules out that neither match nor err; what a candidate makes of the event is `judge.rs`'s.
+//! It only leaves rules out that neither match nor err; what a candidate makes of the event is `judge.rs`'s. (One part of such a rule
+//! is false. That it might have spent its budget on another part first is no reason to look at it.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use ensue_expression::{Access, Literal, Node, NodeKind, Path, Value};
 
 use crate::catalog::Rule;
 use crate::names::TriggerRef;
+use crate::rules::judge::reads_local;
 
 /// The rules of a catalog, ready to be looked up by an event.
 #[derive(Clone, Debug, Default)]
@@ -30,14 +32,14 @@ struct Bucket {
 impl RuleIndex {
     /// Builds the index.
     pub fn over<'a>(rules: impl Iterator<Item = &'a Arc<Rule>>) -> Self {
-        let mut index = Self::default();
+        let mut of_trigger: BTreeMap<TriggerRef, Vec<Arc<Rule>>> = BTreeMap::new();
         for rule in rules {
             // A trigger that is listed twice is still one: a rule judges an event once.
             for trigger in rule.triggers.iter().collect::<BTreeSet<_>>() {
-                index.by_trigger.entry(trigger.clone()).or_default().add(rule);
+                of_trigger.entry(trigger.clone()).or_default().push(rule.clone());
             }
         }
-        index
+        Self { by_trigger: of_trigger.into_iter().map(|(trigger, rules)| (trigger, Bucket::of(rules))).collect() }
     }
 
     /// Gives the rules that an event of this trigger and payload may match, or may err on, in the order of their refs.
@@ -71,29 +73,50 @@ impl RuleIndex {
 }
 
 impl Bucket {
-    fn add(&mut self, rule: &Arc<Rule>) {
-        let at = self.rules.len();
-        self.rules.push(rule.clone());
-        match tested_field(rule) {
-            None => self.open.push(at),
-            Some((path, values)) => {
-                let by_value = self.tested.entry(path).or_default();
-                for value in values {
-                    by_value.entry(value).or_default().push(at);
+    /// Puts each rule under the test that the fewest rules share: what all rules of a trigger ask (`action == "opened"`) tells
+    /// them apart no better than the trigger does.
+    fn of(rules: Vec<Arc<Rule>>) -> Self {
+        let tests: Vec<Vec<FieldTest>> = rules.iter().map(|rule| field_tests(rule)).collect();
+        let mut shared: BTreeMap<(&[String], &Literal), usize> = BTreeMap::new();
+        for test in tests.iter().flatten() {
+            for value in &test.any_of {
+                *shared.entry((&test.path, value)).or_default() += 1;
+            }
+        }
+        let sharers = |test: &FieldTest| -> usize { test.any_of.iter().filter_map(|value| shared.get(&(test.path.as_slice(), value))).sum() };
+        let mut open = Vec::new();
+        let mut tested: BTreeMap<Vec<String>, BTreeMap<Literal, Vec<usize>>> = BTreeMap::new();
+        for (at, tests) in tests.iter().enumerate() {
+            match tests.iter().min_by_key(|test| sharers(test)) {
+                None => open.push(at),
+                Some(test) => {
+                    let by_value = tested.entry(test.path.clone()).or_default();
+                    for value in &test.any_of {
+                        by_value.entry(value.clone()).or_default().push(at);
+                    }
                 }
             }
         }
+        Self { rules, open, tested }
     }
 }
 
-/// Gives a field below `event.payload` that must be one of some values for the rule to match. A rule whose condition reads its
-/// local values has none: these are computed first, and may err whatever the field is.
-fn tested_field(rule: &Rule) -> Option<(Vec<String>, Vec<Literal>)> {
-    let when = rule.when.as_ref()?;
-    if when.reads().iter().any(|path| path.segments.first().is_some_and(|root| root == "local")) {
-        return None;
+/// A field below `event.payload` that must be one of some values for a rule to match.
+struct FieldTest {
+    path: Vec<String>,
+    any_of: Vec<Literal>,
+}
+
+/// Gives the tests of a rule. One whose condition reads its local values has none: these are computed first, and may err
+/// whatever the field is.
+fn field_tests(rule: &Rule) -> Vec<FieldTest> {
+    let Some(when) = &rule.when else { return Vec::new() };
+    if reads_local(when) {
+        return Vec::new();
     }
-    when.required().into_iter().find_map(|test| Some((payload_path(&test.path)?, test.any_of)))
+    // A test that nothing passes (`event.payload.n in []`) is no key to be found under, and the rule may still err.
+    let tests = when.required().into_iter().filter(|test| !test.any_of.is_empty());
+    tests.filter_map(|test| Some(FieldTest { path: payload_path(&test.path)?, any_of: test.any_of })).collect()
 }
 
 fn payload_path(path: &Path) -> Option<Vec<String>> {

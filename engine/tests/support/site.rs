@@ -65,7 +65,12 @@ impl Site {
 
     /// The edges judge by these pieces from now on.
     pub(crate) fn look_at_the_catalog(&mut self, pieces: &Pieces) {
-        self.catalog = Arc::new(pieces.build(self.engine().catalog_revision()));
+        self.judge_by(pieces, self.engine().catalog_revision());
+    }
+
+    /// The edges judge by these pieces as the catalog of a revision.
+    pub(crate) fn judge_by(&mut self, pieces: &Pieces, revision: CatalogRevision) {
+        self.catalog = Arc::new(pieces.build(revision));
     }
 
     /// An event as an edge observes and judges it.
@@ -153,6 +158,11 @@ impl Site {
             Some(Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt)) => attempt,
             other => panic!("the execution has no attempt: {other:?}"),
         }
+    }
+
+    /// Says whether an execution has an attempt that may still be reported on.
+    pub(crate) fn has_attempt(&self, execution: ExecutionId) -> bool {
+        matches!(self.phase(execution), Some(Phase::Running(_) | Phase::Cancelling(_) | Phase::Indeterminate(_)))
     }
 
     /// An execution with the id of its latest attempt.

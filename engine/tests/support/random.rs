@@ -1,0 +1,319 @@
+//! Random commands: what may happen to a log, in any order, with every refusal on the way.
+
+use std::sync::LazyLock;
+
+use ensue_engine::catalog::{Mode, OnLost};
+use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, Settings};
+use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
+use ensue_engine::executions::state::{Attempt, Phase};
+use ensue_engine::ids::{ExecutionId, Id, TokenId};
+use ensue_engine::record::{Actor, Body, Digest, Position};
+use ensue_engine::rules::react::DEPTH_MAX;
+use ensue_engine::rules::state::ERROR_SUMMARY_MILLIS;
+use ensue_engine::spec::{CatalogsHealth, NOON};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::{Value, json};
+
+use crate::support::site::{failed, install_demo, received, report, report_emitting};
+use crate::support::{Pieces, Site, ana, asked_by, cancel, dismiss, lose, note_start, retry, set_mode, settle};
+
+const ACTIONS: [&str; 4] = ["demo.ask", "demo.fail", "demo.retry", "demo.urgent"];
+const RULES: [&str; 4] = ["demo.again", "demo.errs", "demo.one", "demo.wide"];
+
+/// One thing that happens to a log.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Receive(Vec<(Payload, Option<u8>)>),
+    Request(usize),
+    Succeed(Index),
+    Emit(Index, Payload),
+    Fail(Index, FailureKind),
+    /// A report on any attempt there ever was, perhaps under another token.
+    ReportAny(Index, Token),
+    Lose(Index, Evidence),
+    Cancel(Index),
+    Settle(Index, Settlement),
+    SetMode(usize, Mode),
+    /// The pack is installed anew; the edges may go on judging by the one before.
+    Install(Edges),
+    /// Another pack, which nothing needs, comes or goes.
+    Extra(Presence),
+    /// A sensor could not make an event of a delivery.
+    Refuse,
+    /// The wall clock moved.
+    MoveClock,
+    /// What runs emits the event that led to it, again and again.
+    GoRound,
+    SetKey(u32),
+    RemoveKey,
+    AddToken(u8, Vec<String>),
+    RevokeToken(u8),
+    Start(u32),
+    Wait(u64),
+    /// The catalogs cannot be looked into, or can again.
+    Catalogs(CatalogsHealth),
+    Retry(Index),
+    Dismiss(Index),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Payload {
+    Nothing,
+    One,
+    Text,
+    /// Very many rules match it.
+    Wide,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Token {
+    Right,
+    Wrong,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Presence {
+    Installed,
+    Removed,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Edges {
+    Follow,
+    StayBehind,
+}
+
+impl Payload {
+    fn json(self) -> Value {
+        match self {
+            Self::Nothing => json!({}),
+            Self::One => json!({ "n": 1 }),
+            Self::Text => json!({ "n": "one" }),
+            Self::Wide => json!({ "n": 2 }),
+        }
+    }
+}
+
+fn pieces() -> &'static Pieces {
+    static PIECES: LazyLock<Pieces> = LazyLock::new(many_pieces);
+    &PIECES
+}
+
+fn many_pieces() -> Pieces {
+    let mut pieces = Pieces::default()
+        .trigger("demo.ping")
+        .action("demo.ask")
+        .action_with("demo.fail", |action| action.on_lost = OnLost::Fail)
+        .action_with("demo.retry", |action| action.on_lost = OnLost::Retry)
+        .action_with("demo.urgent", |action| {
+            action.priority = 10;
+            action.idempotent = true;
+        })
+        .rule("demo.again", "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.ask")
+        .rule("demo.errs", "demo.ping", "event.payload.n > 100", "demo.ask")
+        .rule_with("demo.one", "demo.ping", "event.payload.n == 1", "demo.urgent", |rule| rule.mode = Mode::Shadow);
+    // A few of these events are more than one turn: their reactions are owed.
+    for rule in 0..160 {
+        let name = if rule == 0 { RULES[3].to_owned() } else { format!("demo.wide{rule:03}") };
+        pieces = pieces.rule_with(&name, "demo.ping", "event.payload.n == 2", "demo.fail", |rule| rule.mode = Mode::Shadow);
+    }
+    pieces
+}
+
+pub(crate) fn step() -> impl Strategy<Value = Step> {
+    let payload = || prop_oneof![2 => Just(Payload::Nothing), 6 => Just(Payload::One), 2 => Just(Payload::Text), 1 => Just(Payload::Wide)];
+    let event = (payload(), proptest::option::weighted(0.4, 0..4u8));
+    let kind = proptest::sample::select(&[FailureKind::ExitCode, FailureKind::Timeout, FailureKind::Cancelled][..]);
+    let evidence = || proptest::sample::select(&[Evidence::NotBegun, Evidence::MayHaveBegun][..]);
+    let settlement = prop_oneof![Just(Settlement::Succeeded), Just(Settlement::Failed { error: "no".to_owned() }), Just(Settlement::Retry)];
+    let roles = proptest::collection::vec(proptest::sample::select(&["admin", "viewer"][..]).prop_map(str::to_owned), 0..2);
+    prop_oneof![
+        6 => proptest::collection::vec(event, 1..8).prop_map(Step::Receive),
+        2 => Just(Step::Receive(vec![(Payload::Wide, None); 8])),
+        3 => (0..ACTIONS.len()).prop_map(Step::Request),
+        5 => any::<Index>().prop_map(Step::Succeed),
+        4 => (any::<Index>(), payload()).prop_map(|(which, payload)| Step::Emit(which, payload)),
+        2 => (any::<Index>(), kind).prop_map(|(which, kind)| Step::Fail(which, kind)),
+        2 => (any::<Index>(), proptest::sample::select(&[Token::Right, Token::Wrong][..])).prop_map(|(which, token)| Step::ReportAny(which, token)),
+        6 => (any::<Index>(), evidence()).prop_map(|(which, evidence)| Step::Lose(which, evidence)),
+        3 => any::<Index>().prop_map(Step::Cancel),
+        4 => (any::<Index>(), settlement).prop_map(|(which, outcome)| Step::Settle(which, outcome)),
+        2 => (0..RULES.len(), proptest::sample::select(&[Mode::Enabled, Mode::Disabled, Mode::Shadow][..])).prop_map(|(rule, mode)| Step::SetMode(rule, mode)),
+        1 => proptest::sample::select(&[Edges::Follow, Edges::StayBehind][..]).prop_map(Step::Install),
+        2 => proptest::sample::select(&[Presence::Installed, Presence::Removed][..]).prop_map(Step::Extra),
+        1 => Just(Step::Refuse),
+        1 => Just(Step::MoveClock),
+        2 => Just(Step::GoRound),
+        1 => (1..4u32).prop_map(Step::SetKey),
+        1 => Just(Step::RemoveKey),
+        2 => (0..3u8, roles).prop_map(|(name, roles)| Step::AddToken(name, roles)),
+        2 => (0..3u8).prop_map(Step::RevokeToken),
+        1 => (0..4u32).prop_map(Step::Start),
+        1 => proptest::sample::select(&[1, ERROR_SUMMARY_MILLIS, 24 * 60 * 60 * 1000][..]).prop_map(Step::Wait),
+        2 => proptest::sample::select(&[CatalogsHealth::Whole, CatalogsHealth::Whole, CatalogsHealth::Broken][..]).prop_map(Step::Catalogs),
+        3 => any::<Index>().prop_map(Step::Retry),
+        2 => any::<Index>().prop_map(Step::Dismiss),
+    ]
+}
+
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    proptest::collection::vec(step(), 1..60)
+}
+
+/// A site, and the attempts it ever had.
+pub(crate) struct World {
+    pub(crate) site: Site,
+    attempts: Vec<(ExecutionId, Attempt)>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let mut site = Site::with(pieces());
+        site.set(Settings { workers: 2, open_work_max: 400, ..Settings::default() });
+        Self { site, attempts: Vec::new() }
+    }
+
+    /// Makes the command of a step; none where there is nothing that it could be about, or it is none of the log's.
+    pub(crate) fn command(&mut self, step: &Step) -> Option<Command> {
+        let open: Vec<ExecutionId> = self.site.engine().executions().iter().map(|(id, _)| *id).collect();
+        let parked: Vec<Position> = self.site.engine().health().parked().map(|(of, _)| *of).collect();
+        let pick = |which: &Index| (!open.is_empty()).then(|| *which.get(&open));
+        let pick_attempt = |site: &Site, which: &Index| {
+            let tried: Vec<_> = open.iter().filter(|id| site.has_attempt(**id)).collect();
+            (!tried.is_empty()).then(|| **which.get(&tried)).map(|id| (id, site.attempt(id)))
+        };
+        let pick_parked = |which: &Index| if parked.is_empty() { Position(1) } else { *which.get(&parked) };
+        Some(match step {
+            Step::Receive(events) => {
+                let site = &mut self.site;
+                let observe = |(payload, key): &(Payload, Option<u8>)| match key {
+                    Some(key) => site.keyed("demo.ping", &payload.json(), &key.to_string(), Conflict::IsRepeat),
+                    None => site.event("demo.ping", &payload.json()),
+                };
+                received(events.iter().map(observe).collect())
+            }
+            Step::Request(action) => self.site.request(ACTIONS[*action]),
+            Step::Succeed(which) => {
+                let (execution, attempt) = pick_attempt(&self.site, which)?;
+                report(execution, attempt, ReportOutcome::Succeeded)
+            }
+            Step::Emit(which, payload) => {
+                let (execution, attempt) = pick_attempt(&self.site, which)?;
+                let event = self.site.emitted(attempt.id, "demo.ping", &payload.json());
+                report_emitting(execution, attempt, vec![event])
+            }
+            Step::Fail(which, kind) => {
+                let (execution, attempt) = pick_attempt(&self.site, which)?;
+                report(execution, attempt, failed(*kind))
+            }
+            Step::ReportAny(which, token) => {
+                // Mostly one that was given up while its execution goes on.
+                let given_up = |(id, attempt): &&(ExecutionId, Attempt)| {
+                    let open = self.site.engine().executions().get(id);
+                    open.is_some_and(|open| !matches!(open.phase, Phase::Running(now) | Phase::Cancelling(now) if now.id == attempt.id))
+                };
+                let any = || (!self.attempts.is_empty()).then(|| which.get(&self.attempts));
+                let (execution, attempt) = *self.attempts.iter().find(given_up).or_else(any)?;
+                let token = match token {
+                    Token::Right => attempt.token,
+                    Token::Wrong => attempt.token + 1,
+                };
+                report(execution, Attempt { token, ..attempt }, failed(FailureKind::Signal))
+            }
+            Step::Lose(which, evidence) => {
+                let (execution, attempt) = pick_attempt(&self.site, which)?;
+                lose((execution, attempt.id), *evidence)
+            }
+            Step::Cancel(which) => cancel(pick(which)?),
+            Step::Settle(which, outcome) => {
+                let asks = |id: &&ExecutionId| matches!(self.site.phase(**id), Some(Phase::Indeterminate(_)));
+                settle(open.iter().find(asks).copied().or_else(|| pick(which))?, outcome.clone())
+            }
+            Step::SetMode(rule, mode) => set_mode(RULES[*rule], *mode),
+            Step::Install(edges) => {
+                let base = self.site.engine().catalog_revision();
+                self.site.build(pieces().build(base.next()));
+                if let Edges::Follow = edges {
+                    self.site.judge_by(pieces(), base.next());
+                }
+                install_demo(base)
+            }
+            Step::Extra(presence) => {
+                let base = self.site.engine().catalog_revision();
+                self.site.build(pieces().build(base.next()));
+                let name = "extra".parse().unwrap();
+                let (version, digest, manifest) = ("1.0.0".to_owned(), Digest::of(b"extra"), Body::json(&b"{}"[..]));
+                let change = match presence {
+                    Presence::Installed => PackChange::Install { name, version, digest, manifest },
+                    Presence::Removed => PackChange::Remove { name },
+                };
+                asked_by(ana(), Ask::ChangePacks { base, changes: vec![change] })
+            }
+            Step::Refuse => {
+                let (sensor, body) = ("demo.hook".parse().unwrap(), Body::raw(&b"?"[..]));
+                asked_by(ana(), Ask::KeepDelivery(RefusedDelivery { sensor, trigger: None, reason: "not JSON".to_owned(), body }))
+            }
+            Step::MoveClock => asked_by(Actor::Engine, Ask::NoteClockStep { from: self.site.now(), to: NOON }),
+            Step::GoRound => {
+                let runs = |id: &&ExecutionId| self.site.has_attempt(**id);
+                let emits =
+                    |id: &&ExecutionId| self.site.engine().executions().get(id).is_some_and(|open| open.action.as_str() == "demo.ask");
+                let execution = *open.iter().filter(runs).find(emits)?;
+                let attempt = self.site.attempt(execution);
+                let event = self.site.emitted(attempt.id, "demo.ping", &Payload::One.json());
+                report_emitting(execution, attempt, vec![event])
+            }
+            Step::SetKey(version) => asked_by(ana(), Ask::SetKey { key: "demo.secret".parse().unwrap(), version: *version }),
+            Step::RemoveKey => asked_by(ana(), Ask::RemoveKey { key: "demo.secret".parse().unwrap() }),
+            Step::AddToken(name, roles) => {
+                let id = TokenId(Id::root(NOON, 10_000 + u128::from(*name) + self.site.head().position.0 as u128 * 10));
+                asked_by(ana(), Ask::AddToken { id, name: name.to_string(), roles: roles.clone() })
+            }
+            Step::RevokeToken(name) => asked_by(ana(), Ask::RevokeToken { name: name.to_string() }),
+            Step::Start(workers) => {
+                self.site.set(Settings { workers: *workers, open_work_max: 400, ..Settings::default() });
+                note_start()
+            }
+            Step::Wait(millis) => {
+                self.site.later(*millis);
+                return None;
+            }
+            Step::Catalogs(health) => {
+                self.site.set_catalogs(*health);
+                return None;
+            }
+            Step::Retry(which) => retry(pick_parked(which)),
+            Step::Dismiss(which) => dismiss(pick_parked(which)),
+        })
+    }
+
+    /// Takes a step's own turn, and one piece of what is owed.
+    pub(crate) fn take(&mut self, step: &Step) {
+        let times = if matches!(step, Step::GoRound) { DEPTH_MAX + 2 } else { 1 };
+        for _ in 0..times {
+            if let Some(command) = self.command(step) {
+                self.site.turn(command);
+            }
+            self.site.serve();
+            self.note_attempts();
+        }
+    }
+
+    /// Serves all that is owed.
+    pub(crate) fn rest(&mut self) {
+        while self.site.serve().is_some() {}
+    }
+
+    fn note_attempts(&mut self) {
+        for (id, execution) in self.site.engine().executions().iter() {
+            let attempt = match execution.phase {
+                Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt) => attempt,
+                Phase::Queued | Phase::Ending { .. } => continue,
+            };
+            if !self.attempts.iter().any(|(_, known)| known.id == attempt.id) {
+                self.attempts.push((*id, attempt));
+            }
+        }
+    }
+}
