@@ -1,13 +1,37 @@
-//! `cargo verify`: runs what CI runs, step by step; `--long` adds what takes hours.
+//! `cargo verify`: runs what CI runs, step by step, and tells how long each took; `--long` adds what takes hours.
 //!
-//! It installs nothing: what a step needs and the machine lacks is said by the step.
+//! It installs nothing: `.ci/run` does, and then runs this. What a step needs and the machine lacks is skipped by name, but where `CI` is
+//! `true` that is a failure.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 /// How often the torture test kills the node in a long run.
 const LONG_KILLS: &str = "1000";
+
+/// One thing that is verified.
+struct Step {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    variables: &'static [(&'static str, &'static str)],
+}
+
+const FORMATTING: Step = Step { name: "formatting", arguments: &["fmt", "--all", "--check"], variables: &[] };
+
+const LINTS: Step =
+    Step { name: "lints", arguments: &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], variables: &[] };
+
+const TESTS: Step = Step { name: "tests", arguments: &["test", "--workspace", "--locked"], variables: &[] };
+
+const LICENCES: Step =
+    Step { name: "bans, licences and sources", arguments: &["deny", "--locked", "check", "bans", "licenses", "sources"], variables: &[] };
+
+const ADVISORIES: Step = Step { name: "advisories", arguments: &["deny", "--locked", "check", "advisories"], variables: &[] };
+
+const TORTURE: Step =
+    Step { name: "torture", arguments: &["test", "-p", "ensue", "--locked", "torture"], variables: &[("ENSUE_TORTURE_KILLS", LONG_KILLS)] };
 
 fn main() -> Result<()> {
     let mut is_long = false;
@@ -17,36 +41,80 @@ fn main() -> Result<()> {
             other => bail!("unknown argument `{other}`; `cargo verify` takes `--long`"),
         }
     }
-    let steps: &[(&str, &[&str])] = &[
-        ("formatting", &["fmt", "--all", "--check"]),
-        ("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
-        ("tests", &["test", "--workspace", "--locked"]),
-    ];
-    for (name, arguments) in steps {
-        run(name, arguments, &[])?;
+    let mut report = Report::default();
+    for step in [FORMATTING, LINTS, TESTS] {
+        report.run(&step)?;
     }
-    if is_installed("cargo-deny") {
-        run("licences, bans and sources", &["deny", "check", "bans", "licenses", "sources"], &[])?;
-    } else {
-        eprintln!("verify: skipped: licences, bans and sources (install with `cargo install cargo-deny`)");
-    }
+    check_dependencies(&mut report)?;
     if is_long {
-        run("torture", &["test", "-p", "ensue", "--locked", "torture"], &[("ENSUE_TORTURE_KILLS", LONG_KILLS)])?;
+        report.run(&TORTURE)?;
     }
-    eprintln!("verify: all passed");
+    report.print();
     Ok(())
 }
 
-fn run(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
-    eprintln!("verify: {name}: cargo {}", arguments.join(" "));
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(arguments).envs(variables.iter().copied()).status().context("cargo does not start")?;
-    if !status.success() {
-        bail!("{name} failed");
+/// Looks at the crates from outside: by `deny.toml`, and by the database of advisories where that can be had.
+fn check_dependencies(report: &mut Report) -> Result<()> {
+    if !succeeds(&["deny", "--version"]) {
+        if std::env::var_os("CI").is_some_and(|ci| ci == "true") {
+            bail!("cargo-deny is not installed; `.ci/run` installs it");
+        }
+        report.skip(&LICENCES, "install cargo-deny with `cargo install --locked cargo-deny`");
+        report.skip(&ADVISORIES, "install cargo-deny with `cargo install --locked cargo-deny`");
+        return Ok(());
     }
-    Ok(())
+    report.run(&LICENCES)?;
+    if succeeds(&["deny", "--locked", "fetch", "db"]) {
+        report.run(&ADVISORIES)
+    } else {
+        report.skip(&ADVISORIES, "their database cannot be fetched here");
+        Ok(())
+    }
 }
 
-fn is_installed(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+fn succeeds(arguments: &[&str]) -> bool {
+    cargo(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// What was done, and how long it took.
+#[derive(Default)]
+struct Report {
+    lines: Vec<String>,
+}
+
+impl Report {
+    fn run(&mut self, step: &Step) -> Result<()> {
+        eprintln!("verify: {}: cargo {}", step.name, step.arguments.join(" "));
+        let begin = Instant::now();
+        let status = cargo(step.arguments).envs(step.variables.iter().copied()).status().context("cargo does not start")?;
+        self.lines.push(line(step.name, begin.elapsed()));
+        if !status.success() {
+            self.print();
+            bail!("{} failed", step.name);
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, step: &Step, why: &str) {
+        eprintln!("verify: skipped: {}: {why}", step.name);
+        self.lines.push(format!("{:<28} skipped: {why}", step.name));
+    }
+
+    fn print(&self) {
+        eprintln!("\nverify:");
+        for line in &self.lines {
+            eprintln!("  {line}");
+        }
+    }
+}
+
+fn line(name: &str, took: Duration) -> String {
+    let seconds = took.as_secs();
+    format!("{name:<28} {:>3} min {:>2} s", seconds / 60, seconds % 60)
 }
