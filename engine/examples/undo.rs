@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use ensue_engine::table::Table;
-use rpds::RedBlackTreeMap;
+use rpds::RedBlackTreeMapSync;
 
 /// How many executions live through a batch from their request to their end.
 const LIVES: u64 = 64;
@@ -124,15 +124,15 @@ impl Undoable for Copied {
     }
 }
 
-/// The old root is kept: what a batch changes is copied along the way to it.
+/// The old root is kept: what a batch changes is copied along the way to it. Counted by `Arc`, since the state moves to a thread.
 struct Persistent {
-    now: RedBlackTreeMap<u64, Row>,
-    before: RedBlackTreeMap<u64, Row>,
+    now: RedBlackTreeMapSync<u64, Row>,
+    before: RedBlackTreeMapSync<u64, Row>,
 }
 
 impl Default for Persistent {
     fn default() -> Self {
-        Self { now: RedBlackTreeMap::new(), before: RedBlackTreeMap::new() }
+        Self { now: RedBlackTreeMapSync::new_sync(), before: RedBlackTreeMapSync::new_sync() }
     }
 }
 
