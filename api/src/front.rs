@@ -23,7 +23,7 @@ use crate::api::Api;
 use crate::context::RequestContext;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
-use crate::routes::{self, Public, Route, hooks};
+use crate::routes::{self, Route, hooks};
 use crate::settings::Settings;
 
 /// The most characters of a path that a trace shows.
@@ -115,7 +115,7 @@ impl Front {
             let span = tracing::debug_span!("delivery", hook = shown(hook), request_id = context.request_id());
             if parts.method != Method::POST {
                 let mut response = axum::response::IntoResponse::into_response(Problem::method_not_allowed(&parts.method));
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(hook_methods()));
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
                 return Ok(response);
             }
             return hooks::receive(&self.api, context, &parts, hook, body).instrument(span).await;
@@ -140,11 +140,6 @@ impl Front {
         }
         Ok(())
     }
-}
-
-fn hook_methods() -> &'static str {
-    debug_assert_eq!(Public::Hook.method(), Method::POST);
-    "POST"
 }
 
 fn shown(path: &str) -> &str {

@@ -202,7 +202,9 @@ impl Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"ensue\""));
+            // A delivery at a webhook proves itself by its signature, everything else by a token.
+            let scheme = if instance.starts_with("/hooks/") { "Signature realm=\"hook\"" } else { "Bearer realm=\"ensue\"" };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         response
     }

@@ -10,6 +10,7 @@ mod events;
 mod executions;
 pub(crate) mod hooks;
 mod installed;
+mod judged;
 mod keys;
 mod log;
 mod logs;

@@ -148,7 +148,33 @@ async fn what_an_execution_prints_is_followed_to_its_end_and_goes_on_where_it_wa
     let texts: Vec<_> = resumed.text.lines().filter(|line| line.contains("\"text\"")).collect();
     assert!(texts.len() == 1 && texts[0].contains("two"), "{}", resumed.text);
     api.get(&path).by("viewer").with("last-event-id", "1.stderr.4").answer().await.expect_problem(400, "bad_parameter");
-    api.get(&format!("/api/v1/executions/{id}/logs?follow=true")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+}
+
+#[tokio::test]
+async fn both_streams_are_followed_and_resumed_together() {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    api.node.print(&id, OutputStream::Stdout, "out\n");
+    api.node.print(&id, OutputStream::Stderr, "warn\n");
+    api.node.succeed(&id, "{}");
+    let path = format!("/api/v1/executions/{id}/logs?follow=true");
+    let followed = api.get(&path).by("viewer").answer().await.expect(200);
+    let ids: Vec<_> = followed.text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    assert_eq!(ids, ["1.stdout.4.stderr.0", "1.stdout.4.stderr.5"]);
+    let resumed = api.get(&path).by("viewer").with("last-event-id", ids[0]).answer().await.expect(200);
+    assert!(resumed.text.contains("warn") && !resumed.text.contains("\"stdout\",\"offset\":0"), "{}", resumed.text);
+}
+
+#[tokio::test]
+async fn who_follows_is_told_that_more_was_printed_than_is_kept() {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    api.node.print(&id, OutputStream::Stdout, "out\n");
+    api.node.cut_output(&id, OutputStream::Stdout, 7);
+    api.node.succeed(&id, "{}");
+    let path = format!("/api/v1/executions/{id}/logs?stream=stdout&follow=true");
+    let followed = api.get(&path).by("viewer").answer().await.expect(200);
+    assert_eq!(followed.text.matches("\"bytes_dropped\":7").count(), 1, "{}", followed.text);
 }
 
 #[tokio::test(start_paused = true)]

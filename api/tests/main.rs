@@ -1,5 +1,7 @@
 //! The API as its callers meet it, driven in process over a small node.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod access;
 mod conventions;
 mod executions;

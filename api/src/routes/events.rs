@@ -1,15 +1,12 @@
 //! Events: send one, list, look at one, and see what the rules made of it.
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Catalog, Rule};
+use ensue_engine::catalog::Rule;
 use ensue_engine::command::{Answer, Ask, Conflict, Dedupe, DedupeKey, Novelty};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::EventId;
-use ensue_engine::record::{CatalogRevision, Digest};
-use ensue_engine::rules::judge::{EventView, RULE_STEPS_MAX, with_rule_scope};
-use ensue_expression::{Budget, Document};
-use ensue_views::store::{Filter, LIST_ROWS_MAX, ListQuery};
-use ensue_views::{Column, Enforcement, Event, ViewName};
+use ensue_engine::record::Digest;
+use ensue_views::{Column, Enforcement, Event, ListQuery, ViewName};
 use thiserror::Error;
 
 use crate::auth::Allowed;
@@ -19,8 +16,9 @@ use crate::permissions::{EventsRead, EventsWrite, Permission as _};
 use crate::ports::{GivenEvent, Ports};
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
+use crate::routes::judged::Judged;
 use crate::wire::embedded;
-use crate::wire::events::{WireEvent, WireEventRules, WireGivenEvent, WireTakenEvent};
+use crate::wire::events::{WireEvent, WireGivenEvent, WireTakenEvent};
 use crate::wire::rules::WireVerdict;
 
 /// Who observed an event that a caller sends.
@@ -44,40 +42,6 @@ impl Explain for DedupeKeyInvalid {
 
     fn hint(&self) -> Option<String> {
         Some("take an id that the event has where it comes from, or leave `dedupe` out".into())
-    }
-}
-
-/// What judged an event cannot be asked any more.
-#[derive(Debug, Error)]
-#[error("the catalog of revision {0}, which judged this event, is not kept any more")]
-pub(super) struct CatalogGone(pub(super) CatalogRevision);
-
-impl Explain for CatalogGone {
-    fn slug(&self) -> &'static str {
-        "catalog-gone"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Conflict
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("the enforcements of the event, and the errors of its rules, are still there".into())
-    }
-}
-
-/// Why an event's payload cannot be looked at.
-#[derive(Debug, Error)]
-#[error("the payload of this event was erased")]
-struct PayloadErased;
-
-impl Explain for PayloadErased {
-    fn slug(&self) -> &'static str {
-        "payload-erased"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Conflict
     }
 }
 
@@ -135,52 +99,37 @@ pub(super) async fn get(_: Allowed<EventsRead>, call: Call) -> Outcome {
 }
 
 /// Says what each rule of its trigger made of an event, and why.
-pub(super) async fn rules(_: Allowed<EventsRead>, call: Call) -> Outcome {
-    call.no_query()?;
+pub(super) async fn rules(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
+    let query = call.query(&["limit", "cursor"])?;
     let id: EventId = call.named("id", EventsRead::THING)?;
+    let page = call.page(&query, &allowed)?;
     call.see().await?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
-    let wire = call
-        .api()
-        .blocking(move |ports| {
-            let enforcements = enforcements_of(ports, event.id)?;
-            let items = verdicts(ports, &event, &enforcements)?;
-            Ok::<_, Problem>(WireEventRules { event: event.id, trigger: event.trigger, catalog: event.catalog, items })
-        })
-        .await??;
-    respond::json(&wire)
+    let (limit, after) = (page.limit, page.after.clone());
+    let (items, next) = call.api().blocking(move |ports| verdicts(ports, &event, limit, after.as_deref())).await??;
+    call.answer_page(items, next.as_deref(), &page, &query)
 }
 
-/// Reads an event's enforcements. Blocking.
-pub(super) fn enforcements_of(ports: &Ports, event: EventId) -> Result<Vec<Enforcement>, Problem> {
-    let filters = vec![Filter { column: Column::Event, value: event.to_string() }];
-    let query = ListQuery { filters, limit: LIST_ROWS_MAX, ..ListQuery::newest(ViewName::Enforcements) };
+/// Has a page of an event's rules explain themselves, and says which was the last where there are more. Blocking.
+fn verdicts(ports: &Ports, event: &Event, limit: usize, after: Option<&str>) -> Result<(Vec<WireVerdict>, Option<String>), Problem> {
+    let judged = Judged::read(ports, event)?;
+    let mut rest = judged.rules().iter().filter(|rule| after.is_none_or(|after| rule.name.as_str() > after));
+    let mut items = Vec::new();
+    let mut last = None;
+    for rule in rest.by_ref().take(limit) {
+        let enforcement = enforcement_of(ports, event.id, rule)?;
+        items.push(judged.verdict(rule, enforcement.as_ref()));
+        last = Some(rule.name.to_string());
+    }
+    let has_more = rest.next().is_some();
+    Ok((items, last.filter(|_| has_more)))
+}
+
+/// Reads what a rule decided on an event. Blocking.
+fn enforcement_of(ports: &Ports, event: EventId, rule: &Rule) -> Result<Option<Enforcement>, Problem> {
+    let query = ListQuery::newest(ViewName::Enforcements).with(Column::Event, event.to_string()).with(Column::Rule, rule.name.as_str());
     let rows = ports.views.list(&query)?;
-    Ok(rows.iter().map(ensue_views::Row::read).collect::<Result<_, _>>()?)
-}
-
-/// Has every rule of an event's trigger judge it again, by the catalog that judged it, and explain itself. Blocking.
-pub(super) fn verdicts(ports: &Ports, event: &Event, enforcements: &[Enforcement]) -> Result<Vec<WireVerdict>, Problem> {
-    let catalog = ports.installed.at(event.catalog).ok_or(CatalogGone(event.catalog))?;
-    let handle = event.payload.ok_or(PayloadErased)?;
-    let payload = ports.log.body(handle.position)?.ok_or(PayloadErased)?;
-    // What stands in the log was JSON when it was taken in.
-    let payload = Document::parse(payload).map_err(|why| Problem::bug(&why))?;
-    Ok(explained(&catalog, event, &payload, enforcements))
-}
-
-fn explained(catalog: &Catalog, event: &Event, payload: &Document, enforcements: &[Enforcement]) -> Vec<WireVerdict> {
-    let view = EventView { id: event.id, trigger: &event.trigger, source: &event.source, time: event.time, payload };
-    let rules = catalog.index().of_trigger(&event.trigger).iter();
-    rules
-        .map(|rule| {
-            let enforcement = enforcements.iter().find(|enforcement| enforcement.rule_id == rule.id);
-            WireVerdict::new(rule, explanation(rule, &view).as_ref(), enforcement)
-        })
-        .collect()
-}
-
-fn explanation(rule: &Rule, event: &EventView<'_>) -> Option<ensue_expression::Explanation> {
-    let when = rule.when.as_ref()?;
-    Some(with_rule_scope(rule, event, |scope| when.explain(scope, &mut Budget::steps(RULE_STEPS_MAX))))
+    let all: Vec<Enforcement> = rows.iter().map(ensue_views::Row::read).collect::<Result<_, _>>()?;
+    // A rule that was deleted and created again has the same ref, and is another.
+    Ok(all.into_iter().find(|enforcement| enforcement.rule_id == rule.id))
 }

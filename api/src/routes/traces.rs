@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use ensue_engine::ids::{ExecutionId, Id};
+use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
-use ensue_views::store::{Filter, LIST_ROWS_MAX, ListQuery, Order};
+use ensue_views::store::{LIST_ROWS_MAX, ListQuery, Order};
 use ensue_views::{Column, Enforcement, Event, Execution, Row, View};
 
 use crate::api::read_row;
@@ -17,7 +17,7 @@ use crate::permissions::{Permission as _, TracesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond;
-use crate::routes::events::{enforcements_of, verdicts};
+use crate::routes::judged::Judged;
 use crate::wire::rules::WireVerdict;
 use crate::wire::traces::{WireTrace, WireTraceError, WireTraceNode, WireTraced};
 
@@ -25,6 +25,8 @@ use crate::wire::traces::{WireTrace, WireTraceError, WireTraceNode, WireTraced};
 const THINGS_MAX: usize = 500;
 /// The most events of a trace whose rules are asked again why they did not match.
 const EXPLAINED_EVENTS_MAX: usize = 20;
+/// The most rules of an event that are asked so.
+const EXPLAINED_RULES_MAX: usize = 100;
 
 /// Shows the graph.
 pub(super) async fn get(_: Allowed<TracesRead>, call: Call) -> Outcome {
@@ -44,16 +46,18 @@ fn trace(ports: &Ports, asked: Id) -> Result<Option<WireTrace>, Problem> {
     let began_at = events.iter().map(View::began_at).chain(executions.iter().map(View::began_at)).min().unwrap_or_default();
     let attempts = attempts_of(&executions);
     let mut nodes = Vec::new();
+    let mut is_truncated = more_events || more_executions;
     for (index, event) in events.into_iter().enumerate() {
-        let enforcements = enforcements_of(ports, event.id)?;
+        let (enforcements, more_enforcements) = of_event(ports, event.id)?;
+        is_truncated |= more_enforcements;
         let not_matched = if index < EXPLAINED_EVENTS_MAX { not_matched(ports, &event, &enforcements) } else { None };
         nodes.push(event_node(event, not_matched, &attempts, began_at));
-        nodes.extend(enforcements.into_iter().take(THINGS_MAX).map(|enforcement| enforcement_node(enforcement, began_at)));
+        nodes.extend(enforcements.into_iter().map(|enforcement| enforcement_node(enforcement, began_at)));
     }
     nodes.extend(executions.into_iter().map(|execution| execution_node(execution, began_at)));
     // A cause stands in the log before what it led to.
     nodes.sort_by_key(|node| node.position);
-    Ok(Some(WireTrace { root, began_at, asked, nodes, truncated: more_events || more_executions }))
+    Ok(Some(WireTrace { root, began_at, asked, nodes, truncated: is_truncated }))
 }
 
 /// Finds the first record of the chain that a thing stands in.
@@ -70,9 +74,17 @@ fn root_of(ports: &Ports, id: Id) -> Result<Option<Id>, Problem> {
 
 /// Reads what stands in a chain, oldest first, and says whether there is more than is shown.
 fn of_chain<V: View>(ports: &Ports, root: Id) -> Result<(Vec<V>, bool), Problem> {
+    first_things(ports, Column::Correlation, root)
+}
+
+/// Reads an event's enforcements, oldest first, and says whether there are more than are shown.
+fn of_event(ports: &Ports, event: EventId) -> Result<(Vec<Enforcement>, bool), Problem> {
+    first_things(ports, Column::Event, event.0)
+}
+
+fn first_things<V: View>(ports: &Ports, column: Column, id: Id) -> Result<(Vec<V>, bool), Problem> {
     const { assert!(THINGS_MAX < LIST_ROWS_MAX) };
-    let filters = vec![Filter { column: Column::Correlation, value: root.to_string() }];
-    let query = ListQuery { filters, order: Order::OldestFirst, limit: THINGS_MAX + 1, ..ListQuery::newest(V::NAME) };
+    let query = ListQuery { order: Order::OldestFirst, limit: THINGS_MAX + 1, ..ListQuery::newest(V::NAME) }.with(column, id.to_string());
     let mut things: Vec<V> = ports.views.list(&query)?.iter().map(Row::read).collect::<Result<_, _>>()?;
     let has_more = things.len() > THINGS_MAX;
     things.truncate(THINGS_MAX);
@@ -85,10 +97,12 @@ fn attempts_of(executions: &[Execution]) -> BTreeMap<Id, ExecutionId> {
     attempts.collect()
 }
 
-/// What did not match, and why; none where that cannot be worked out any more.
+/// What did not match, and why: the first of the rules; none where that cannot be worked out any more.
 fn not_matched(ports: &Ports, event: &Event, enforcements: &[Enforcement]) -> Option<Vec<WireVerdict>> {
-    let verdicts = verdicts(ports, event, enforcements).ok()?;
-    Some(verdicts.into_iter().filter(|verdict| !verdict.is_match()).map(WireVerdict::without_explanation).collect())
+    let judged = Judged::read(ports, event).ok()?;
+    let others = judged.rules().iter().filter(|rule| enforcements.iter().all(|enforcement| enforcement.rule_id != rule.id));
+    let verdicts = others.take(EXPLAINED_RULES_MAX).map(|rule| judged.verdict(rule, None));
+    Some(verdicts.filter(|verdict| !verdict.is_match()).map(WireVerdict::without_explanation).collect())
 }
 
 fn event_node(

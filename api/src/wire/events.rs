@@ -8,8 +8,6 @@ use ensue_views::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::wire::rules::WireVerdict;
-
 /// An event.
 #[derive(Serialize)]
 pub(crate) struct WireEvent {
@@ -75,13 +73,4 @@ pub(crate) struct WireGivenEvent {
 pub(crate) struct WireTakenEvent {
     pub(crate) id: EventId,
     pub(crate) position: Position,
-}
-
-/// What the rules of its trigger made of an event.
-#[derive(Serialize)]
-pub(crate) struct WireEventRules {
-    pub(crate) event: EventId,
-    pub(crate) trigger: TriggerRef,
-    pub(crate) catalog: CatalogRevision,
-    pub(crate) items: Vec<WireVerdict>,
 }

@@ -3,6 +3,7 @@
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id};
 use ensue_engine::names::{ActionRef, RuleRef};
+use ensue_engine::ports::{OutputPart, OutputState, OutputStream};
 use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::time::Timestamp;
 use ensue_views::executions::{AttemptStatus, Settled, SettledAs, Status};
@@ -180,13 +181,26 @@ pub(crate) enum WireSettlementOutcome {
 /// A part of what an attempt printed.
 #[derive(Serialize)]
 pub(crate) struct WireOutput {
-    pub(crate) attempt: u32,
-    pub(crate) stream: &'static str,
-    pub(crate) offset: u64,
-    pub(crate) next: u64,
-    pub(crate) state: &'static str,
-    pub(crate) bytes_dropped: u64,
-    pub(crate) text: String,
+    attempt: u32,
+    stream: &'static str,
+    offset: u64,
+    next: u64,
+    state: &'static str,
+    bytes_dropped: u64,
+    text: String,
+}
+
+impl WireOutput {
+    /// Shows a part that begins at an offset; what is no UTF-8 in it is shown as such.
+    pub(crate) fn new(attempt: u32, stream: OutputStream, offset: u64, part: &OutputPart) -> Self {
+        let (state, bytes_dropped) = match part.state {
+            OutputState::Open => ("open", 0),
+            OutputState::Complete => ("complete", 0),
+            OutputState::Truncated { bytes_dropped } => ("truncated", bytes_dropped),
+        };
+        let text = String::from_utf8_lossy(&part.bytes).into_owned();
+        Self { attempt, stream: stream.as_str(), offset, next: part.next, state, bytes_dropped, text }
+    }
 }
 
 /// Parts of what an attempt printed.

@@ -48,8 +48,11 @@ pub(crate) struct TestNode {
     catalog: Arc<Catalog>,
     script: Mutex<Script>,
     views_at: watch::Sender<Position>,
-    outputs: Mutex<BTreeMap<(AttemptId, OutputStream), (Vec<u8>, OutputState)>>,
+    outputs: Mutex<Printed>,
 }
+
+/// What attempts printed, and whether more may come.
+type Printed = BTreeMap<(AttemptId, OutputStream), (Vec<u8>, OutputState)>;
 
 /// What goes wrong on purpose.
 #[derive(Default)]
@@ -191,6 +194,14 @@ impl TestNode {
         let mut outputs = self.outputs.lock().unwrap();
         let (bytes, _) = outputs.entry((attempt, stream)).or_insert((Vec::new(), OutputState::Open));
         bytes.extend_from_slice(text.as_bytes());
+    }
+
+    /// Drops so many bytes of what the newest attempt of an execution prints.
+    pub(crate) fn cut_output(&self, execution: &str, stream: OutputStream, bytes_dropped: u64) {
+        let (attempt, _) = self.attempt_of(execution);
+        let mut outputs = self.outputs.lock().unwrap();
+        let (_, state) = outputs.entry((attempt, stream)).or_insert((Vec::new(), OutputState::Open));
+        *state = OutputState::Truncated { bytes_dropped };
     }
 
     /// Ends the newest attempt of an execution as its worker would.
@@ -348,7 +359,7 @@ impl Outputs for TestNode {
 
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
         for ((of, _), (_, state)) in self.outputs.lock().unwrap().iter_mut() {
-            if *of == attempt {
+            if *of == attempt && *state == OutputState::Open {
                 *state = OutputState::Complete;
             }
         }

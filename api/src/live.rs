@@ -1,0 +1,249 @@
+//! What lasts: an execution's output, followed as it is printed, as Server-Sent Events.
+//!
+//! Outputs are no records: an event's id is a place in bytes, not a position.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName};
+use bytes::Bytes;
+use ensue_engine::ids::{AttemptId, ExecutionId};
+use ensue_engine::ports::{OutputState, OutputStream};
+use ensue_views::Execution;
+use ensue_views::executions::AttemptStatus;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::api::Api;
+use crate::auth::Allowed;
+use crate::permissions::{ExecutionsRead, Permission as _};
+use crate::problem::Problem;
+use crate::query::{ParameterRefusal, bad};
+use crate::wire::executions::{WireOutput, WireOutputEnd};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The most bytes that are read of a stream at once where all of it is given.
+pub(crate) const CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// How often a stream is looked at for more.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often a caller hears that the stream is still there, and its token is looked at again.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+
+/// A stream that is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Followed {
+    stream: OutputStream,
+    /// The bytes that were given already.
+    offset: u64,
+    /// Says whether the caller knows that more was printed than is kept.
+    is_cut_told: bool,
+}
+
+/// Where following begins.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    /// The attempt, by its number; none means the newest, or the first to come.
+    pub(crate) attempt: Option<u32>,
+    streams: Vec<Followed>,
+}
+
+impl Beginning {
+    /// Begins at an offset, the same in each stream.
+    pub(crate) fn at(attempt: Option<u32>, streams: &[OutputStream], offset: u64) -> Self {
+        let streams = streams.iter().map(|stream| Followed { stream: *stream, offset, is_cut_told: false });
+        Self { attempt, streams: streams.collect() }
+    }
+
+    /// Reads where a caller that was cut off goes on: `Last-Event-ID: <attempt>.<stream>.<offset>`, with a second stream and
+    /// offset where both are followed.
+    pub(crate) fn resumed(headers: &HeaderMap, streams: &[OutputStream]) -> Result<Option<Self>, ParameterRefusal> {
+        let Some(given) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
+        let place = given.to_str().ok().and_then(|text| {
+            let mut parts = text.split('.');
+            let attempt = Some(parts.next()?.parse().ok()?);
+            let mut followed = Vec::with_capacity(streams.len());
+            for stream in streams {
+                parts.next().filter(|name| *name == stream.as_str())?;
+                followed.push(Followed { stream: *stream, offset: parts.next()?.parse().ok()?, is_cut_told: false });
+            }
+            parts.next().is_none().then_some(Self { attempt, streams: followed })
+        });
+        place.map(Some).ok_or_else(|| bad("last-event-id", "is not an id that was given for these streams"))
+    }
+}
+
+/// One caller that follows an execution's output.
+pub(crate) struct Follower {
+    api: Arc<Api>,
+    allowed: Allowed<ExecutionsRead>,
+    execution: ExecutionId,
+    attempt: Option<u32>,
+    streams: Vec<Followed>,
+    to: mpsc::Sender<Result<Bytes, Infallible>>,
+    heard_at: Instant,
+}
+
+/// What a look at the streams came to.
+enum Look {
+    /// There was more.
+    More,
+    /// There was nothing new.
+    Nothing,
+    /// There will be nothing more.
+    End(WireOutputEnd),
+}
+
+/// Why following ends before the execution does.
+enum Left {
+    /// The caller is gone.
+    Gone,
+    /// Something failed.
+    Failed(Problem),
+}
+
+impl Follower {
+    pub(crate) fn new(
+        api: Arc<Api>,
+        allowed: Allowed<ExecutionsRead>,
+        execution: ExecutionId,
+        beginning: Beginning,
+        to: mpsc::Sender<Result<Bytes, Infallible>>,
+    ) -> Self {
+        let Beginning { attempt, streams } = beginning;
+        Self { api, allowed, execution, attempt, streams, to, heard_at: Instant::now() }
+    }
+
+    /// Follows until the execution has ended, the caller is gone or let in no more, or the node stops.
+    pub(crate) async fn run(mut self) {
+        match self.until_the_end().await {
+            Ok(()) | Err(Left::Gone) => {}
+            Err(Left::Failed(problem)) => tracing::warn!(code = problem.code(), "following an output ended early"),
+        }
+    }
+
+    async fn until_the_end(&mut self) -> Result<(), Left> {
+        loop {
+            match self.look().await? {
+                Look::More => continue,
+                Look::End(end) => {
+                    let data = serde_json::to_string(&end).map_err(|why| Left::Failed(Problem::bug(&why)))?;
+                    return self.send(format!("event: end\ndata: {data}\n\n")).await;
+                }
+                Look::Nothing => {}
+            }
+            if self.heard_at.elapsed() >= HEARTBEAT_EVERY {
+                if !self.allowed.still_holds(&*self.api.ports.access) {
+                    return Ok(());
+                }
+                self.send(":\n\n".to_owned()).await?;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.to.closed() => return Err(Left::Gone),
+                () = self.api.stopped() => return Ok(()),
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<Look, Left> {
+        // First where the execution stands, then what it printed: what is printed before an end is seen before the end is.
+        let execution: Execution = self.api.row(self.execution.to_string(), ExecutionsRead::THING).await.map_err(Left::Failed)?;
+        let number = self.attempt.or_else(|| execution.attempts.last().map(|attempt| attempt.number));
+        if let Some(attempt) = execution.attempts.iter().find(|attempt| Some(attempt.number) == number) {
+            self.attempt = Some(attempt.number);
+            let is_over = attempt.status != AttemptStatus::Running;
+            let mut has_more = false;
+            for index in 0..self.streams.len() {
+                has_more |= self.read(index, attempt.id, attempt.number, is_over).await?;
+            }
+            if has_more {
+                return Ok(Look::More);
+            }
+            if !is_over {
+                return Ok(Look::Nothing);
+            }
+            if let Some(later) = execution.attempts.iter().find(|other| other.number > attempt.number) {
+                self.attempt = Some(later.number);
+                for followed in &mut self.streams {
+                    (followed.offset, followed.is_cut_told) = (0, false);
+                }
+                return Ok(Look::More);
+            }
+        }
+        Ok(if execution.status.is_end() { Look::End(WireOutputEnd { status: execution.status }) } else { Look::Nothing })
+    }
+
+    /// Sends what is new in one of the streams, and says whether there was anything.
+    async fn read(&mut self, index: usize, attempt: AttemptId, number: u32, is_over: bool) -> Result<bool, Left> {
+        let Followed { stream, offset, is_cut_told } = self.streams[index];
+        let part =
+            self.api.blocking(move |ports| ports.outputs.read(attempt, stream, offset, CHUNK_BYTES_MAX)).await.map_err(Left::Failed)?;
+        let mut part = part.map_err(|error| Left::Failed(error.into()))?;
+        let whole = whole_characters(&part.bytes);
+        if whole == 0 && !is_over {
+            return Ok(false);
+        }
+        if whole > 0 {
+            part.next -= (part.bytes.len() - whole) as u64;
+            part.bytes.truncate(whole);
+        }
+        let is_cut = matches!(part.state, OutputState::Truncated { .. });
+        if part.bytes.is_empty() && (!is_cut || is_cut_told) {
+            return Ok(false);
+        }
+        let data =
+            serde_json::to_string(&WireOutput::new(number, stream, offset, &part)).map_err(|why| Left::Failed(Problem::bug(&why)))?;
+        self.streams[index] = Followed { stream, offset: part.next, is_cut_told: is_cut };
+        let places: String = self.streams.iter().map(|followed| format!(".{}.{}", followed.stream.as_str(), followed.offset)).collect();
+        self.send(format!("id: {number}{places}\nevent: output\ndata: {data}\n\n")).await?;
+        Ok(true)
+    }
+
+    async fn send(&mut self, text: String) -> Result<(), Left> {
+        self.heard_at = Instant::now();
+        self.to.send(Ok(Bytes::from(text))).await.map_err(|_| Left::Gone)
+    }
+}
+
+/// How many of the bytes are whole characters: one that is cut at the end is shown with its rest.
+fn whole_characters(bytes: &[u8]) -> usize {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        Ok(_) | Err(_) => bytes.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    const BOTH: [OutputStream; 2] = [OutputStream::Stdout, OutputStream::Stderr];
+
+    #[test]
+    fn a_character_that_is_cut_waits_for_its_rest() {
+        assert_eq!(whole_characters("aé".as_bytes()), 3);
+        assert_eq!(whole_characters(&"aé".as_bytes()[..2]), 1);
+        assert_eq!(whole_characters(&[b'a', 0xff, b'b']), 3);
+    }
+
+    #[test]
+    fn a_caller_goes_on_where_it_was_cut_off_in_the_same_streams() {
+        let with = |id: &'static str, streams: &[OutputStream]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LAST_EVENT_ID, HeaderValue::from_static(id));
+            let Beginning { attempt, streams } = Beginning::resumed(&headers, streams).ok()??;
+            Some((attempt, streams.iter().map(|followed| followed.offset).collect::<Vec<_>>()))
+        };
+        let one = [OutputStream::Stdout];
+        assert_eq!(with("2.stdout.17", &one), Some((Some(2), vec![17])));
+        assert_eq!(with("2.stdout.17.stderr.3", &BOTH), Some((Some(2), vec![17, 3])));
+        for bad in ["2.stderr.17", "2.stdout", "x.stdout.1", "2.stdout.17.3", "2.stdout.17.stderr.3", ""] {
+            assert_eq!(with(bad, &one), None, "{bad}");
+        }
+        assert_eq!(with("2.stdout.17", &BOTH), None);
+    }
+}
