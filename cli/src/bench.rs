@@ -22,62 +22,37 @@ use child::{Node, Start};
 use delivery::Delivery;
 use ends::Ends;
 use figures::{Figures, Latencies};
-use load::{Load, Loaded};
-use packs::Scenario;
+use load::{Load, Loaded, Until};
 use target::{Calls, Target};
 use wire::Connection;
 
-pub(crate) use plan::{Plan, Run, Tempo};
+pub(crate) use load::Pace;
+pub(crate) use packs::Scenario;
 
-mod plan {
-    //! What is to be measured.
-
-    use std::time::Duration;
-
-    /// The measurements of one call of `ensue bench`.
-    #[derive(Clone, Debug)]
-    pub(crate) struct Plan {
-        /// What is measured, one after the other, each on a node of its own.
-        pub(crate) runs: Vec<Run>,
-        /// How deliveries are sent.
-        pub(crate) tempo: Tempo,
-        /// Over how many connections.
-        pub(crate) connections: usize,
-        /// For how long.
-        pub(crate) duration: Duration,
-    }
-
-    /// One measurement.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) enum Run {
-        /// Events are stored; no rule is true.
-        Ingest,
-        /// One rule is true, and a no-op finished.
-        Rule,
-        /// One rule is true, and makes one HTTP call.
-        Http,
-        /// So many rules on one trigger, of which ten are true.
-        Rules(usize),
-    }
-
+/// How a scenario is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
     /// How deliveries are sent.
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    pub(crate) enum Tempo {
-        /// As fast as answers come.
-        Closed,
-        /// So many a second.
-        PerSecond(f64),
-    }
+    pub(crate) pace: Pace,
+    /// When a connection is done with a delivery.
+    pub(crate) done: Done,
+    /// Over how many connections.
+    pub(crate) connections: usize,
+    /// For how long.
+    pub(crate) duration: Duration,
+}
+
+/// When a connection is done with a delivery, and may send the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// It has its answer.
+    Answered,
+    /// The HTTP call that it leads to has come, where it leads to one.
+    Called,
 }
 
 /// Measures one scenario on a fresh node in `folder`; gives its figures as JSON.
-pub(crate) async fn measure(run: Run, plan: &Plan, folder: &Path) -> io::Result<Value> {
-    let scenario = match run {
-        Run::Ingest => Scenario::Ingest,
-        Run::Rule => Scenario::Rule,
-        Run::Http => Scenario::Http,
-        Run::Rules(count) => Scenario::Rules(count),
-    };
+pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> io::Result<Value> {
     let target = match scenario {
         Scenario::Http => Some(Target::start().await?),
         Scenario::Ingest | Scenario::Rule | Scenario::Rules(_) => None,
@@ -92,9 +67,10 @@ pub(crate) async fn measure(run: Run, plan: &Plan, folder: &Path) -> io::Result<
     let load = Load {
         node: node.address,
         delivery: Delivery::new(node.address, packs::HOOK, secret.as_bytes()),
-        pace: match plan.tempo {
-            Tempo::Closed => load::Pace::Closed,
-            Tempo::PerSecond(rate) => load::Pace::Open { rate },
+        pace: plan.pace,
+        until: match (plan.done, &target) {
+            (Done::Called, Some(target)) => Until::Called(target.calls.clone()),
+            (Done::Called, None) | (Done::Answered, _) => Until::Answered,
         },
         connections: plan.connections,
         duration: plan.duration,
@@ -103,7 +79,7 @@ pub(crate) async fn measure(run: Run, plan: &Plan, folder: &Path) -> io::Result<
     let mut connection = Connection::open(node.address).await?;
     warm_up(&load, &node, &mut connection).await?;
     if let Some(target) = &target {
-        clear(&target.calls);
+        target.calls.clear();
     }
     let before = Before {
         position: ends::head(&node, &mut connection).await?,
@@ -114,9 +90,10 @@ pub(crate) async fn measure(run: Run, plan: &Plan, folder: &Path) -> io::Result<
     let loaded = Load { first: 1 << 32, ..load }.run().await?;
     ends::settle(&node, &mut connection).await?;
     let ends = Ends::read(&node, &mut connection, before.position).await?;
-    let pace = match plan.tempo {
-        Tempo::Closed => format!("{} connections", plan.connections),
-        Tempo::PerSecond(rate) => format!("{rate}/s"),
+    let pace = match (plan.pace, plan.done) {
+        (Pace::Closed, Done::Called) => format!("{} at a time", plan.connections),
+        (Pace::Closed, Done::Answered) => format!("{} connections", plan.connections),
+        (Pace::Open { rate }, Done::Answered | Done::Called) => format!("{rate}/s"),
     };
     let memory_peak_bytes = node.memory_peak_bytes();
     let ready = node.ready;
@@ -131,17 +108,13 @@ pub(crate) async fn measure(run: Run, plan: &Plan, folder: &Path) -> io::Result<
 /// Lets the node grow its caches and the allocator its arenas before anything counts.
 async fn warm_up(load: &Load, node: &Node, connection: &mut Connection) -> io::Result<()> {
     const DURATION: Duration = Duration::from_millis(500);
-    let warm = Load { pace: load::Pace::Open { rate: 200.0 }, connections: 4, duration: DURATION, first: 1, ..load.clone() };
+    let warm = Load { pace: Pace::Open { rate: 200.0 }, connections: 4, duration: DURATION, first: 1, ..load.clone() };
     let loaded = warm.run().await?;
     if loaded.sent.is_empty() {
         let why = loaded.first_refusal.unwrap_or_default();
         return Err(io::Error::other(format!("the node took no delivery: {why}")));
     }
     ends::settle(node, connection).await
-}
-
-fn clear(calls: &Calls) {
-    calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
 }
 
 /// How things stood before the load.
@@ -171,8 +144,7 @@ impl Before {
             })
             .collect();
         let called: Vec<Duration> = calls.map_or_else(Vec::new, |calls| {
-            let calls = calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            loaded.sent.iter().filter_map(|sent| Some(calls.get(&sent.event?)?.saturating_duration_since(sent.intended))).collect()
+            loaded.sent.iter().filter_map(|sent| Some(calls.came(&sent.event?)?.saturating_duration_since(sent.intended))).collect()
         });
         let last = |moments: &mut dyn Iterator<Item = Instant>| moments.max().map_or(Duration::ZERO, |last| last - self.begin);
         Figures {

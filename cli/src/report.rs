@@ -158,9 +158,13 @@ pub(crate) fn say_bytes(bytes: &[u8]) {
 
 /// Writes a line for people to standard error.
 pub(crate) fn tell(text: impl AsRef<str>) {
-    let mut stderr = std::io::stderr().lock();
+    tell_bytes(format!("{}\n", text.as_ref()).as_bytes());
+}
+
+/// Writes bytes to standard error, as they are.
+pub(crate) fn tell_bytes(bytes: &[u8]) {
     // There is no third place to complain at.
-    let _ = writeln!(stderr, "{}", text.as_ref());
+    let _ = std::io::stderr().lock().write_all(bytes);
 }
 
 /// Says whether a person sits at both ends: one who can be asked.

@@ -37,11 +37,16 @@ pub(crate) fn print_list(output: Output, answer: &Value, columns: &[Column]) {
     }
 }
 
-/// Prints one document as the lines that `show` makes of it, or as it is.
+/// Prints one document as the lines that `show` makes of it, of which there may be none, or as it is.
 pub(crate) fn print_one(output: Output, answer: &Value, show: impl FnOnce(&Value) -> String) {
     match output {
         Output::Json => print_json(answer),
-        Output::Table => say(show(answer).trim_end()),
+        Output::Table => {
+            let shown = show(answer);
+            if !shown.trim_end().is_empty() {
+                say(shown.trim_end());
+            }
+        }
     }
 }
 
@@ -76,7 +81,7 @@ pub(crate) fn pairs(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let mut text = String::new();
     for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
-        let indented = printable(value).replace('\n', &format!("\n{}", " ".repeat(width + 2)));
+        let indented = printable(value.trim_end()).replace('\n', &format!("\n{}", " ".repeat(width + 2)));
         text.push_str(&format!("{name:width$}  {indented}\n"));
     }
     text

@@ -231,7 +231,17 @@ mod tests {
         let drawing = Drawing { nodes: &nodes, gave: &gave, early_micros: 300, ids: Ids::Hidden };
         let roots = drawing.children_of(None);
         assert_eq!(roots.len(), 1);
-        insta::assert_snapshot!(draw(&roots[0], Style::PLAIN), @"");
+        insta::assert_snapshot!(draw(&roots[0], Style::PLAIN), @r#"
+        event github.pull_request from github.webhook                            +0.3 ms
+        ├─ rule examples.greet_pull_request matched                              +0.3 ms
+        │  └─ core.shell succeeded in 2.3 ms                                     +2.7 ms
+        │        Hello octomona, thank you for pull request #42
+        ├─ rule examples.broken rejected                                         +0.3 ms
+        │     the parameters do not fit: /url: is missing
+        └─ rule examples.celebrate_merge did not match
+              event.payload.action == "closed" is false: event.payload.action is
+              "opened"
+        "#);
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub(crate) fn draw(root: &Branch, style: Style) -> String {
 fn draw_branch(branch: &Branch, first: &str, rest: &str, style: Style, text: &mut String) {
     let stem = if branch.children.is_empty() { "   " } else { "│  " };
     let time_columns = if branch.time.is_empty() { 0 } else { branch.time.chars().count() + 2 };
-    let room = WIDTH.saturating_sub(columns(first) + time_columns);
+    // Lines after the first stand deeper by a stem.
+    let room = WIDTH.saturating_sub(columns(first).max(columns(rest) + columns(stem)) + time_columns);
     for (index, line) in wrapped(&branch.title, room).iter().enumerate() {
         let lead = if index == 0 { first.to_owned() } else { format!("{rest}{stem}") };
         let mut drawn = format!("{}{}", style.faint(&lead), branch.mood.painted(line, style));
@@ -159,8 +160,8 @@ mod tests {
         │     └─ execution core.echo succeeded                                   +3.1 ms
         │           {"message":"a result that is long enough to be wrapped onto a second
         │           line of its own"}
-        └─ rule examples.close_stale did not match: event.payload.action == "closed" is
-              false, it is "opened"
+        └─ rule examples.close_stale did not match: event.payload.action == "closed"
+              is false, it is "opened"
         "#);
     }
 

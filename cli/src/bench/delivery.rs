@@ -35,7 +35,7 @@ impl Delivery {
 
     /// Gives the request of the `number`-th delivery of a run.
     pub(super) fn numbered(&mut self, number: u64) -> &[u8] {
-        let id = format!("{number:08x}-0000-4000-8000-{:012x}", number >> 32);
+        let id = format!("{:08x}-0000-4000-8000-{:012x}", number & 0xFFFF_FFFF, number >> 32);
         self.request[self.id_at..self.id_at + ID_BYTES].copy_from_slice(id.as_bytes());
         &self.request
     }

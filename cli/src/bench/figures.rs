@@ -149,9 +149,7 @@ pub(super) fn tables(all: &[Value]) -> String {
         }),
     );
     let cost = crate::table::laid_out(
-        ["SCENARIO", "EVENTS", "REFUSED", "RECORDS/EVENT", "COMMITS", "BYTES/EVENT", "IDLE", "PEAK", "READY ms"]
-            .map(str::to_owned)
-            .to_vec(),
+        ["SCENARIO", "EVENTS", "REFUSED", "RECORDS", "COMMITS", "BYTES", "IDLE", "PEAK", "READY"].map(str::to_owned).to_vec(),
         all.iter().map(|run| {
             vec![
                 text(&run["scenario"]),
@@ -162,11 +160,14 @@ pub(super) fn tables(all: &[Value]) -> String {
                 number(&run["disk_bytes_per_event"]),
                 memory(&run["memory_idle_bytes"]),
                 memory(&run["memory_peak_bytes"]),
-                number(&run["ready_ms"]),
+                format!("{} ms", number(&run["ready_ms"])),
             ]
         }),
     );
-    format!("{speed}\n\nLatencies are p50 / p99 / max, from the moment a delivery was meant to be sent.\n\n{cost}")
+    format!(
+        "{speed}\n\nLatencies are p50 / p99 / max, from the moment a delivery was meant to be sent.\n\n\
+         {cost}\n\nRecords and bytes on the disk are per event; idle and peak are the node's memory."
+    )
 }
 
 #[cfg(test)]
@@ -192,6 +193,16 @@ mod tests {
             memory_peak_bytes: 64 << 20,
             ready: Duration::from_millis(41),
         };
-        insta::assert_snapshot!(tables(&[figures.to_json()]), @"");
+        insta::assert_snapshot!(tables(&[figures.to_json()]), @r"
+        SCENARIO  PACE            EVENTS/S  ANSWER ms          FINISH ms          CALL ms
+        rule      64 connections  1         4 / 11.01 / 11.01  5 / 14.01 / 14.01  -
+
+        Latencies are p50 / p99 / max, from the moment a delivery was meant to be sent.
+
+        SCENARIO  EVENTS  REFUSED  RECORDS  COMMITS  BYTES  IDLE      PEAK      READY
+        rule      4       0        6        2        4096   20.0 MiB  64.0 MiB  41 ms
+
+        Records and bytes on the disk are per event; idle and peak are the node's memory.
+        ");
     }
 }

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
 
 use super::delivery::{Delivery, event_of};
+use super::target::Calls;
 use super::wire::Connection;
 
 /// How deliveries are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Pace {
+pub(crate) enum Pace {
     /// Each connection sends the next as soon as it has its answer.
     Closed,
     /// So many a second, whatever the node does.
@@ -22,6 +23,15 @@ pub(super) enum Pace {
         /// Deliveries a second.
         rate: f64,
     },
+}
+
+/// When a connection is done with a delivery.
+#[derive(Clone)]
+pub(super) enum Until {
+    /// It has its answer.
+    Answered,
+    /// The HTTP call that it leads to has come.
+    Called(Calls),
 }
 
 /// What is sent, and how.
@@ -33,6 +43,8 @@ pub(super) struct Load {
     pub(super) delivery: Delivery,
     /// How.
     pub(super) pace: Pace,
+    /// When a connection may send the next.
+    pub(super) until: Until,
     /// Over how many connections.
     pub(super) connections: usize,
     /// For how long.
@@ -80,6 +92,7 @@ impl Load {
                 delivery: self.delivery.clone(),
                 numbers: Arc::clone(&numbers),
                 turns: turns.clone(),
+                until: self.until.clone(),
             };
             senders.spawn(sender.run());
         }
@@ -144,6 +157,7 @@ struct Sender {
     delivery: Delivery,
     numbers: Arc<AtomicU64>,
     turns: Turns,
+    until: Until,
 }
 
 impl Sender {
@@ -159,6 +173,9 @@ impl Sender {
                     let event = event_of(reply.body);
                     loaded.sent.push(Sent { intended, answered: Instant::now(), event });
                     refusals = 0;
+                    if let (Until::Called(calls), Some(event)) = (&self.until, event) {
+                        calls.wait_for(event).await;
+                    }
                     continue;
                 }
                 Ok(reply) => format!("{}: {}", reply.status, String::from_utf8_lossy(reply.body)),

@@ -17,7 +17,7 @@ pub(super) const MATCHING: usize = 10;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scenario {
+pub(crate) enum Scenario {
     /// Events are stored; no rule is true.
     Ingest,
     /// One rule is true, and a no-op finished.
@@ -30,7 +30,7 @@ pub(super) enum Scenario {
 
 impl Scenario {
     /// Gives the scenario's name.
-    pub(super) fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         match self {
             Self::Ingest => "ingest".to_owned(),
             Self::Rule => "rule".to_owned(),

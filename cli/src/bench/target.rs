@@ -4,14 +4,65 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
-/// When calls came, by the last segment of their path: the event's id.
-pub(super) type Calls = Arc<Mutex<HashMap<[u8; 36], Instant>>>;
+/// The calls that came, by the last segment of their path: the event's id.
+#[derive(Clone, Default)]
+pub(super) struct Calls(Arc<Mutex<Noted>>);
+
+#[derive(Default)]
+struct Noted {
+    came: HashMap<[u8; 36], Instant>,
+    awaited: HashMap<[u8; 36], oneshot::Sender<()>>,
+}
+
+impl Calls {
+    /// Says when the call of an event came.
+    pub(super) fn came(&self, event: &[u8; 36]) -> Option<Instant> {
+        self.noted().came.get(event).copied()
+    }
+
+    /// Returns once the call of an event has come, or after [`CALL_TIMEOUT`].
+    pub(super) async fn wait_for(&self, event: [u8; 36]) {
+        let came = {
+            let mut noted = self.noted();
+            if noted.came.contains_key(&event) {
+                return;
+            }
+            let (tell, told) = oneshot::channel();
+            noted.awaited.insert(event, tell);
+            told
+        };
+        // A call that never comes is missing from the figures.
+        let _ = tokio::time::timeout(CALL_TIMEOUT, came).await;
+    }
+
+    /// Forgets what came.
+    pub(super) fn clear(&self) {
+        *self.noted() = Noted::default();
+    }
+
+    fn note(&self, event: [u8; 36], at: Instant) {
+        let mut noted = self.noted();
+        noted.came.entry(event).or_insert(at);
+        if let Some(tell) = noted.awaited.remove(&event) {
+            // Who waited may have given up.
+            let _ = tell.send(());
+        }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long a call is waited for.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server that notes calls.
 pub(super) struct Target {
@@ -27,10 +78,10 @@ impl Target {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let calls = Calls::default();
-        let noted = Arc::clone(&calls);
+        let noted = calls.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&noted)));
+                tokio::spawn(serve(stream, noted.clone()));
             }
         });
         Ok(Self { address, calls })
@@ -61,7 +112,7 @@ async fn serve(mut stream: TcpStream, calls: Calls) {
         }
         read.drain(..end + 4 + length);
         if let Some(id) = called(&head) {
-            calls.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_insert(now);
+            calls.note(id, now);
         }
         if stream.write_all(ANSWER).await.is_err() {
             return;

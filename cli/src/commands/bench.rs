@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Asking, wait_for};
-use crate::bench::{Plan, Run, Tempo, measure, tables};
+use crate::bench::{self, Done, Pace, Plan, measure, tables};
 use crate::report::{Failure, Outcome, say, tell};
 use crate::table::{Output, print_json};
 
@@ -25,6 +25,7 @@ Scenarios:
 Examples:
   ensue bench                            all of them, 64 connections
   ensue bench http --rate 20             at 20 a second, whatever the node does
+  ensue bench http --until-called        64 deliveries under way, each until its call was made
   ensue bench rule --connections 16 --seconds 30 -o json")]
 pub(crate) struct Bench {
     /// What is measured; otherwise all of it.
@@ -36,6 +37,9 @@ pub(crate) struct Bench {
     /// Send so many a second, whatever the node does; otherwise each connection sends the next when it has its answer.
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
+    /// Have each connection wait for the HTTP call of its delivery, not only for the answer (`http`).
+    #[arg(long, conflicts_with = "rate")]
+    until_called: bool,
     /// For how long each is measured.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "S")]
     seconds: u64,
@@ -55,12 +59,12 @@ enum Scenario {
 }
 
 impl Scenario {
-    fn runs(self) -> Vec<Run> {
+    fn runs(self) -> Vec<bench::Scenario> {
         match self {
-            Self::Ingest => vec![Run::Ingest],
-            Self::Rule => vec![Run::Rule],
-            Self::Http => vec![Run::Http],
-            Self::Rules => vec![Run::Rules(10), Run::Rules(10_000)],
+            Self::Ingest => vec![bench::Scenario::Ingest],
+            Self::Rule => vec![bench::Scenario::Rule],
+            Self::Http => vec![bench::Scenario::Http],
+            Self::Rules => vec![bench::Scenario::Rules(10), bench::Scenario::Rules(10_000)],
         }
     }
 }
@@ -69,26 +73,26 @@ impl Bench {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         let scenarios = if self.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { self.scenarios };
         let plan = Plan {
-            runs: scenarios.into_iter().flat_map(Scenario::runs).collect(),
-            tempo: self.rate.map_or(Tempo::Closed, Tempo::PerSecond),
+            done: if self.until_called { Done::Called } else { Done::Answered },
+            pace: self.rate.map_or(Pace::Closed, |rate| Pace::Open { rate }),
             connections: usize::from(self.connections),
             duration: Duration::from_secs(self.seconds),
         };
         if cfg!(debug_assertions) {
             tell("note: this is a debug build; figures that mean something come from `cargo build --release`");
         }
-        wait_for(measured(plan, asking.output))
+        wait_for(measured(scenarios.into_iter().flat_map(Scenario::runs).collect(), plan, asking.output))
     }
 }
 
-async fn measured(plan: Plan, output: Output) -> Outcome {
+async fn measured(runs: Vec<bench::Scenario>, plan: Plan, output: Output) -> Outcome {
     let mut figures = Vec::new();
-    for run in &plan.runs {
+    for run in runs {
         let folder = tempfile::Builder::new().prefix("ensue-bench-").tempdir();
         let folder = folder.map_err(|error| Failure::new(format!("no temporary directory can be made: {error}")))?;
-        tell(format!("measuring {run:?} …"));
-        let measured = measure(*run, &plan, folder.path()).await;
-        figures.push(measured.map_err(|error| Failure::new(format!("the scenario {run:?} could not be measured: {error}")))?);
+        tell(format!("measuring {} for {} s …", run.name(), plan.duration.as_secs()));
+        let measured = measure(run, &plan, folder.path()).await;
+        figures.push(measured.map_err(|error| Failure::new(format!("`{}` could not be measured: {error}", run.name())))?);
     }
     match output {
         Output::Json => print_json(&json!({ "release": env!("CARGO_PKG_VERSION"), "runs": figures })),

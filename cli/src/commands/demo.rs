@@ -1,5 +1,6 @@
 //! `ensue demo`: a real webhook, from its arrival to a finished action, on a node that is started for it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -100,7 +101,7 @@ impl Stage<'_> {
         let sent = Instant::now();
         let delivered = client.deliver(HOOK, &headers, github::PULL_REQUEST).await?;
         let took = micros(sent.elapsed());
-        say(format!("→ POST {HOOK}   {} bytes, signed, X-GitHub-Event: pull_request", thousands(github::PULL_REQUEST.len())));
+        say(format!("→ POST {HOOK}   a pull request of GitHub's, {} bytes, signed", thousands(github::PULL_REQUEST.len())));
         say(format!("← {} in {}: what is answered is on the disk\n", delivered.status, trace::duration(took)));
         let event = event_of(&delivered)?;
         self.follow(&client, position, &event).await?;
@@ -141,6 +142,7 @@ impl Stage<'_> {
     async fn follow(&self, client: &Client, mut position: u64, event: &str) -> Outcome {
         let begin = Instant::now();
         let mut arrived = None;
+        let mut actions = BTreeMap::new();
         let mut open = 0_i64;
         loop {
             let page = client.get("/log", &[("after", position.to_string()), ("limit", "200".to_owned())]).await?;
@@ -158,7 +160,12 @@ impl Stage<'_> {
                     (Some(at), Some(arrived)) => format!("+{}", trace::duration(at.micros_since(arrived).max(0))),
                     (_, _) => String::new(),
                 };
-                say(format!("{}  {since:>9}  {kind:<22} {}", self.style.faint(&format!("{position:>6}")), about(record)));
+                let stream = text(record, "stream");
+                if kind == "execution.requested" {
+                    actions.insert(stream.clone(), text(record, "fact.action"));
+                }
+                let what = about(&record["fact"]).or_else(|| actions.get(&stream).cloned()).unwrap_or_default();
+                say(format!("{}  {since:>9}  {kind:<22} {what}", self.style.faint(&format!("{position:>6}"))));
                 open += change_of_open(&kind);
             }
             if arrived.is_some() && open <= 0 {
@@ -234,14 +241,10 @@ fn event_of(delivered: &Delivered) -> Result<String, Failure> {
     }
 }
 
-/// What a record is about, in a few words.
-fn about(record: &Value) -> String {
-    let fact = &record["fact"];
-    let named = ["trigger", "rule", "action", "worker"].into_iter().map(|name| text(fact, name)).find(|text| !text.is_empty());
-    match text(fact, "error.message") {
-        empty if empty.is_empty() => named.unwrap_or_default(),
-        message => message,
-    }
+/// What a fact is about, where it says so itself.
+fn about(fact: &Value) -> Option<String> {
+    let names = ["error.message", "trigger", "action", "rule"];
+    names.into_iter().map(|name| text(fact, name)).find(|text| !text.is_empty())
 }
 
 /// How many more executions are open after a record of this kind.

@@ -92,6 +92,14 @@ mod tests {
             }),
             json!({ "check": "master key", "verdict": "bad", "message": "others can read it", "hint": "chmod 600 master.key" }),
         ];
-        insta::assert_snapshot!(shown(&findings, Style::PLAIN), @"");
+        insta::assert_snapshot!(shown(&findings, Style::PLAIN), @r"
+        ok    disk        41.2 GiB free
+        note  packs       the sensor `demo.open` takes deliveries from anybody, because
+                          its `verify` has the scheme none
+                          → give it a key: verify: { scheme: hmac, key: demo.secret,
+                          header: x-signature, algorithm: sha256, encoding: hex }
+        bad   master key  others can read it
+                          → chmod 600 master.key
+        ");
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Asking, Page, read_json, tell_next};
 use crate::client::{Client, segment};
 use crate::live;
-use crate::report::{Outcome, say_bytes, tell};
+use crate::report::{Exit, Failure, Outcome, say_bytes, tell, tell_bytes};
 use crate::table::{Column, cell, pairs, print_list, print_one, text, time};
 
 /// List, show, follow, cancel and settle executions.
@@ -225,32 +225,51 @@ pub(super) fn failure(error: &Value) -> String {
 }
 
 async fn print_logs(client: &Client, logs: &Logs) -> Outcome {
-    let mut query = Vec::new();
-    query.extend(logs.stream.map(|stream| ("stream", stream.as_str().to_owned())));
     if logs.follow {
-        query.push(("follow", "true".to_owned()));
+        let mut query = vec![("follow", "true".to_owned())];
+        query.extend(logs.stream.map(|stream| ("stream", stream.as_str().to_owned())));
         let response = client.stream(&path(&logs.id, "/logs"), &query, "text/event-stream").await?;
-        return live::follow(response, |told| if told.name == "output" { print_part(&told.data) } else { Ok(()) }).await;
+        return live::follow(response, |told| if told.name == "end" { Ok(()) } else { print_part(&told.data) }).await;
     }
-    let answer = client.get(&path(&logs.id, "/logs"), &query).await?;
-    for part in answer["items"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        print_part(part)?;
+    let streams = logs.stream.map_or_else(|| vec![Stream::Stdout, Stream::Stderr], |stream| vec![stream]);
+    for stream in streams {
+        print_stream(client, &logs.id, stream).await?;
     }
     Ok(())
 }
 
-/// What it printed goes out as it came: standard output to ours, standard error to ours.
-fn print_part(part: &Value) -> Outcome {
-    let bytes = text(part, "text").into_bytes();
-    if text(part, "stream") == "stderr" {
-        use std::io::Write;
-        // There is no third place to complain at.
-        let _ = std::io::stderr().lock().write_all(&bytes);
-    } else {
-        say_bytes(&bytes);
+/// Prints all of a stream that there is, byte for byte.
+async fn print_stream(client: &Client, id: &str, stream: Stream) -> Outcome {
+    let name = stream.as_str().to_owned();
+    let mut response = client.stream(&path(id, "/logs"), &[("stream", name.clone())], "text/plain").await?;
+    let mut offset = 0;
+    let broken = |error: reqwest::Error| Failure::with(Exit::Unreachable, format!("the output broke off: {error}"));
+    while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        offset += chunk.len();
+        print_bytes(stream, &chunk);
     }
+    let end = client.get(&path(id, "/logs"), &[("stream", name), ("offset", offset.to_string())]).await?;
+    tell_dropped(&end["items"][0]);
+    Ok(())
+}
+
+fn print_part(part: &Value) -> Outcome {
+    let stream = if text(part, "stream") == Stream::Stderr.as_str() { Stream::Stderr } else { Stream::Stdout };
+    print_bytes(stream, text(part, "text").as_bytes());
+    tell_dropped(part);
+    Ok(())
+}
+
+/// What it printed goes out as it came: standard output to ours, standard error to ours.
+fn print_bytes(stream: Stream, bytes: &[u8]) {
+    match stream {
+        Stream::Stdout => say_bytes(bytes),
+        Stream::Stderr => tell_bytes(bytes),
+    }
+}
+
+fn tell_dropped(part: &Value) {
     if let Some(dropped) = part["bytes_dropped"].as_u64().filter(|dropped| *dropped > 0) {
         tell(format!("… {dropped} bytes more were printed than are kept"));
     }
-    Ok(())
 }

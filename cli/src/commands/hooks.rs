@@ -105,7 +105,13 @@ fn shown(hook: &Value) -> String {
     for delivery in deliveries.iter().take(10) {
         let why = text(delivery, "why");
         let why = if why.is_empty() { String::new() } else { format!(": {}", one_line(&why)) };
-        shown.push_str(&format!("  {}  {}{why}\n", time(delivery, "at"), text(delivery, "outcome")));
+        let outcome = match (text(delivery, "outcome").as_str(), delivery["events"].as_array().map(Vec::len)) {
+            ("accepted", Some(0)) => "accepted, no event".to_owned(),
+            ("accepted", Some(1)) => "accepted".to_owned(),
+            ("accepted", Some(events)) => format!("accepted, {events} events"),
+            (outcome, _) => outcome.to_owned(),
+        };
+        shown.push_str(&format!("  {}  {outcome}{why}\n", time(delivery, "at")));
     }
     shown
 }

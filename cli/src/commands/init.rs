@@ -71,9 +71,10 @@ fn closing(folder: &Path, pack: &PackName) -> String {
          \x20 ensue serve                               # prints a token at its very first start\n\
          \n\
          and in another terminal:\n\
-         \x20 export ENSUE_TOKEN=…                      # that token\n\
-         \x20 ensue events send {pack}.hello --data hello.json\n\
-         \x20 ensue keys set {pack}.webhook_secret      # for webhooks; then see `ensue hooks`"
+         \x20 export ENSUE_TOKEN=…                      # the token that it printed\n\
+         \x20 echo '{{\"name\": \"Ada\"}}' | ensue events send {pack}.hello --data -\n\
+         \x20 ensue keys set {pack}.webhook_secret\n\
+         \x20 ensue hooks                               # where senders deliver, and what came"
     )
 }
 
