@@ -1,5 +1,9 @@
 //! Black-box tests: the built binary, met as people and senders meet it.
 
+#![allow(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
+
+mod bad_input;
 mod command_line;
 mod life_of_a_webhook;
 mod support;
+mod torture;

@@ -24,7 +24,7 @@ use crate::outside::OutsideWriter;
 use crate::sequencer::SequencerHandle;
 
 /// What knows the node.
-pub struct AboutNode {
+pub(crate) struct AboutNode {
     /// The release it runs.
     pub release: &'static str,
     /// When it started.
@@ -177,12 +177,7 @@ impl AboutNode {
                     (format!("`{key}` cannot be used: every delivery is refused"), format!("ensue keys set {key}   # 16 bytes or more"))
                 }
             };
-            findings.push(Finding {
-                check: format!("hook {}", sensor.name),
-                verdict: FindingVerdict::Warning,
-                message,
-                hint: Some(hint),
-            });
+            findings.push(Finding { check: format!("hook {}", sensor.name), verdict: FindingVerdict::Warning, message, hint: Some(hint) });
         }
         if findings.is_empty() {
             findings.push(good("hooks", "each hook can verify its deliveries"));

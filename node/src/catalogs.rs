@@ -51,7 +51,7 @@ pub enum CatalogError {
 }
 
 /// The catalogs of a node.
-pub struct NodeCatalogs {
+pub(crate) struct NodeCatalogs {
     /// The data directory's folder of copies.
     copies: PathBuf,
     current: ArcSwap<Catalog>,
@@ -62,7 +62,7 @@ pub struct NodeCatalogs {
 }
 
 /// What the packs folder and the library make of the catalog.
-pub struct Proposal {
+pub(crate) struct Proposal {
     /// The revision that the changes were made for.
     pub base: CatalogRevision,
     /// The changes; nothing where the folder is what is installed.
@@ -71,7 +71,7 @@ pub struct Proposal {
 
 impl NodeCatalogs {
     /// Begins with what the state says is installed, and builds the catalog of now.
-    pub fn open(copies: PathBuf, installed: InstalledPacks, reader: Box<dyn LogReader>) -> Result<Self, CatalogError> {
+    pub(crate) fn open(copies: PathBuf, installed: InstalledPacks, reader: Box<dyn LogReader>) -> Result<Self, CatalogError> {
         let revision = installed.revision();
         let catalogs = Self {
             copies,
@@ -88,22 +88,22 @@ impl NodeCatalogs {
     }
 
     /// Gives the catalog that new events are judged by.
-    pub fn current(&self) -> Arc<Catalog> {
+    pub(crate) fn current(&self) -> Arc<Catalog> {
         self.current.load_full()
     }
 
     /// Gives what is wrong, or worth knowing, about the packs of the folder.
-    pub fn findings(&self) -> Arc<BTreeMap<PackName, Vec<Diagnostic>>> {
+    pub(crate) fn findings(&self) -> Arc<BTreeMap<PackName, Vec<Diagnostic>>> {
         self.findings.load_full()
     }
 
     /// Gives the folder that holds the files of a pack.
-    pub fn folder(&self, digest: &Digest) -> PathBuf {
+    pub(crate) fn folder(&self, digest: &Digest) -> PathBuf {
         self.copies.join(digest.to_string())
     }
 
     /// Takes note of a committed record: a pack that came or went.
-    pub fn note(&self, records: &[Record]) {
+    pub(crate) fn note(&self, records: &[Record]) {
         let mut revision = None;
         let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
         for record in records {
@@ -120,7 +120,7 @@ impl NodeCatalogs {
 
     /// Makes the changes that bring the catalog to what the library and the folder hold, copies what is new, and builds the
     /// catalog that results, ready for the moment of the commit. A pack with errors is not taken: its last good version stays.
-    pub fn propose(&self, checked: Checked, broken: &BTreeSet<PackName>, clock: &dyn Clock) -> Result<Proposal, CatalogError> {
+    pub(crate) fn propose(&self, checked: Checked, broken: &BTreeSet<PackName>, clock: &dyn Clock) -> Result<Proposal, CatalogError> {
         let now = self.current();
         let base = now.revision();
         let mut next: BTreeMap<PackName, (PackSource, Manifest)> = BTreeMap::new();
@@ -130,7 +130,9 @@ impl NodeCatalogs {
             let installed = now.packs().get(&pack.name);
             let is_same = installed.is_some_and(|installed| installed.digest == pack.digest && *installed.config == manifest.config);
             if !is_same {
-                pack.source.write_copy(&self.copies).map_err(|error| CatalogError::Copy { pack: pack.name.clone(), why: error.to_string() })?;
+                pack.source
+                    .write_copy(&self.copies)
+                    .map_err(|error| CatalogError::Copy { pack: pack.name.clone(), why: error.to_string() })?;
                 changes.push(PackChange::Install {
                     name: pack.name.clone(),
                     version: pack.version,
@@ -146,7 +148,8 @@ impl NodeCatalogs {
             }
             if broken.contains(name) {
                 let source = self.copy_of(name, &pack.digest)?;
-                let rules = now.rules().values().filter(|rule| rule.name.pack() == *name).map(|rule| (rule.name.clone(), rule.id)).collect();
+                let rules =
+                    now.rules().values().filter(|rule| rule.name.pack() == *name).map(|rule| (rule.name.clone(), rule.id)).collect();
                 next.insert(name.clone(), (source, Manifest { rules, config: (*pack.config).clone() }));
             } else {
                 changes.push(PackChange::Remove { name: name.clone() });
@@ -161,7 +164,7 @@ impl NodeCatalogs {
     }
 
     /// Keeps what was found in the packs folder.
-    pub fn set_findings(&self, findings: BTreeMap<PackName, Vec<Diagnostic>>) {
+    pub(crate) fn set_findings(&self, findings: BTreeMap<PackName, Vec<Diagnostic>>) {
         self.findings.store(Arc::new(findings));
     }
 
@@ -235,7 +238,7 @@ fn manifest_json(manifest: &Manifest) -> Vec<u8> {
 }
 
 /// Reads the plain bytes of the body of the record at a position; none where there is none.
-pub fn body_at(reader: &dyn LogReader, at: Position) -> Result<Option<Bytes>, LogError> {
+pub(crate) fn body_at(reader: &dyn LogReader, at: Position) -> Result<Option<Bytes>, LogError> {
     let before = Position(at.0.saturating_sub(1));
     let record = reader.read(before, ReadLimit { records: 1, ..ReadLimit::default() })?.into_iter().next();
     match record.filter(|record| record.position == at).and_then(|record| record.body) {
@@ -245,12 +248,12 @@ pub fn body_at(reader: &dyn LogReader, at: Position) -> Result<Option<Bytes>, Lo
 }
 
 /// Gives the plain bytes of a body as it is kept; none where they were erased.
-pub fn plain(body: &Body) -> Result<Option<Bytes>, LogError> {
+pub(crate) fn plain(body: &Body) -> Result<Option<Bytes>, LogError> {
     ensue_store::encode::plain(body).map_err(|error| LogError::Store(error.to_string()))
 }
 
 /// What the library and the packs folder hold.
-pub struct FoundPacks {
+pub(crate) struct FoundPacks {
     /// The packs that can be installed, and what there is to tell.
     pub checked: Checked,
     /// The packs that stand there and cannot be installed as they are.
@@ -262,7 +265,7 @@ pub struct FoundPacks {
 }
 
 /// Reads and checks the library and the packs folder together.
-pub fn find_packs(folder: &Path, config: &BTreeMap<PackName, Value>) -> FoundPacks {
+pub(crate) fn find_packs(folder: &Path, config: &BTreeMap<PackName, Value>) -> FoundPacks {
     let mut sources = ensue_packs::library();
     let mut unreadable = Vec::new();
     if folder.exists() {
@@ -280,16 +283,13 @@ pub fn find_packs(folder: &Path, config: &BTreeMap<PackName, Value>) -> FoundPac
     }
     let checked = ensue_packs::check(&sources, config);
     let mut findings: BTreeMap<PackName, Vec<Diagnostic>> = BTreeMap::new();
-    let mut broken: BTreeSet<PackName> = folder_names(folder);
-    for source in &sources {
-        let Some(name) = Path::new(&source.origin).file_name().and_then(|name| name.to_str()?.parse::<PackName>().ok()) else { continue };
-        let of_pack = checked.diagnostics.iter().filter(|one| Path::new(&one.file).starts_with(&source.origin));
-        let list: Vec<Diagnostic> = of_pack.cloned().collect();
-        if !list.is_empty() {
-            findings.entry(name.clone()).or_default().extend(list);
+    for one in &checked.diagnostics {
+        if let Some(pack) = &one.pack {
+            findings.entry(pack.clone()).or_default().push(one.clone());
         }
-        broken.insert(name);
     }
+    let mut broken: BTreeSet<PackName> = folder_names(folder);
+    broken.extend(sources.iter().filter_map(|source| Path::new(&source.origin).file_name()?.to_str()?.parse().ok()));
     for good in &checked.good {
         broken.remove(&good.name);
     }

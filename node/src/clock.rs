@@ -9,7 +9,7 @@ use ensue_engine::command::Moment;
 use ensue_engine::time::Timestamp;
 
 /// How far the wall clock may be off before it counts as a step, in microseconds.
-pub const STEP_MICROS: i64 = 60_000_000;
+pub(crate) const STEP_MICROS: i64 = 60_000_000;
 /// The most that one tick slews the clock, in microseconds: 500 in a second is what NTP daemons do.
 const SLEW_MICROS: i64 = 500;
 
@@ -40,7 +40,7 @@ pub struct ClockStep {
 
 /// The machine's clocks.
 #[derive(Debug)]
-pub struct SystemClock {
+pub(crate) struct SystemClock {
     started: Instant,
     /// The wall time at `started`, in microseconds, as slewed so far.
     origin: Mutex<i64>,

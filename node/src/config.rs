@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::names::PackName;
+use ensue_engine::ports::Secret;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -53,7 +54,7 @@ pub enum AdminToken {
     #[default]
     Made,
     /// It is given.
-    Given(ensue_engine::ports::Secret),
+    Given(Secret),
 }
 
 impl std::fmt::Debug for AdminToken {
@@ -219,6 +220,10 @@ impl Config {
 
     fn take_variable(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         let wrong = |expected: &'static str| ConfigError::Variable { name: name.to_owned(), value: value.to_owned(), expected };
+        // Set to nothing is not set: that is how a compose file or a unit says so.
+        if value.is_empty() {
+            return Ok(());
+        }
         match name {
             "ENSUE_LISTEN" => self.listen = value.parse().map_err(|_| wrong("an address like 127.0.0.1:3678"))?,
             "ENSUE_URL" => self.url = Some(value.to_owned()),
@@ -228,7 +233,7 @@ impl Config {
             "ENSUE_MIN_FREE" => self.min_free_bytes = value.parse().map_err(|_| wrong("a number of bytes"))?,
             "ENSUE_EGRESS_ALLOW" => self.egress_allow = value.split(',').map(|one| one.trim().to_owned()).collect(),
             "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(PathBuf::from(value)),
-            "ENSUE_ADMIN_TOKEN" => self.admin_token = AdminToken::Given(ensue_engine::ports::Secret::new(value.as_bytes().to_vec())),
+            "ENSUE_ADMIN_TOKEN" => self.admin_token = AdminToken::Given(Secret::new(value.as_bytes().to_vec())),
             "ENSUE_ADMIN_TOKEN_FILE" => {
                 let path = PathBuf::from(value);
                 let secret = read_secret(&path)?;
@@ -245,14 +250,13 @@ impl Config {
 }
 
 /// Reads a secret from a file; one newline at its end does not count.
-pub fn read_secret(path: &Path) -> Result<ensue_engine::ports::Secret, ConfigError> {
-    let mut bytes =
-        std::fs::read(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), why: error.to_string() })?;
+pub fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
+    let mut bytes = std::fs::read(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), why: error.to_string() })?;
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
         if bytes.last() == Some(&b'\r') {
             bytes.pop();
         }
     }
-    Ok(ensue_engine::ports::Secret::new(bytes))
+    Ok(Secret::new(bytes))
 }

@@ -29,7 +29,7 @@ use crate::keys::KeyRing;
 /// Why something that came in is no event.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum EdgeRefusal {
+pub(crate) enum EdgeRefusal {
     /// There is no such hook.
     #[error("there is no hook `{0}`")]
     NoHook(SensorRef),
@@ -91,7 +91,7 @@ impl Explain for EdgeRefusal {
 }
 
 /// What makes events of what comes in.
-pub struct Edge {
+pub(crate) struct Edge {
     /// The log the events are for.
     pub log: LogId,
     /// The catalogs they are judged by.

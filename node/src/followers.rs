@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ensue_engine::batch::CommittedBatch;
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
@@ -18,11 +18,13 @@ const BATCHES_WAITING_MAX: usize = 64;
 const RECORDS_AT_ONCE: usize = 4_096;
 /// How often a follower looks at the log by itself, in case that it was not told of a batch.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The least time between two steps: under load many small batches become few large ones, which cost half as much.
+const STEP_EVERY: Duration = Duration::from_millis(5);
 /// How long a follower waits after an error before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What keeps up with the log.
-pub trait Follow: Send {
+pub(crate) trait Follow: Send {
     /// Gives the position of the newest record that it knows of.
     fn position(&self) -> Position;
     /// Takes the records that follow; they begin right behind [`position`](Self::position).
@@ -33,7 +35,7 @@ pub trait Follow: Send {
 
 /// The way to tell a follower of batches.
 #[derive(Clone)]
-pub struct FollowerHandle {
+pub(crate) struct FollowerHandle {
     sender: SyncSender<Told>,
 }
 
@@ -44,24 +46,24 @@ enum Told {
 
 impl FollowerHandle {
     /// Tells of a batch. Never waits: a follower that is behind reads it from the log.
-    pub fn tell(&self, batch: &Arc<CommittedBatch>) {
+    pub(crate) fn tell(&self, batch: &Arc<CommittedBatch>) {
         let _ = self.sender.try_send(Told::Batch(batch.clone()));
     }
 
     /// Asks the follower to take in what the log has and then to end.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let _ = self.sender.send(Told::Stop);
     }
 }
 
 /// Starts a follower's thread; it gives the follower back at its end.
-pub fn start<F: Follow + 'static>(
+pub(crate) fn start<F: Follow + 'static>(
     name: &str,
     follower: F,
     reader: Box<dyn LogReader>,
 ) -> std::io::Result<(FollowerHandle, JoinHandle<F>)> {
     let (sender, receiver) = sync_channel(BATCHES_WAITING_MAX);
-    let mut thread = FollowerThread { name: name.to_owned(), follower, reader, receiver };
+    let mut thread = FollowerThread { name: name.to_owned(), follower, reader, receiver, stepped: Instant::now() };
     let joined = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         thread.run();
         thread.follower
@@ -74,6 +76,7 @@ struct FollowerThread<F> {
     follower: F,
     reader: Box<dyn LogReader>,
     receiver: Receiver<Told>,
+    stepped: Instant,
 }
 
 /// Whether a follower is to go on.
@@ -112,6 +115,10 @@ impl<F: Follow> FollowerThread<F> {
                 return Ok(Next::GoOn);
             }
         }
+        if next == Next::GoOn {
+            std::thread::sleep(STEP_EVERY.saturating_sub(self.stepped.elapsed()));
+        }
+        self.stepped = Instant::now();
         while batches.iter().map(|batch| batch.records.len()).sum::<usize>() < RECORDS_AT_ONCE {
             match self.receiver.try_recv() {
                 Ok(Told::Batch(batch)) => batches.push(batch),

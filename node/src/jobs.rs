@@ -15,7 +15,7 @@ use crate::log_access::LogReaders;
 use crate::views::{Rebuilt, build};
 
 /// The newest job of each kind.
-pub struct Jobs {
+pub(crate) struct Jobs {
     log: LogId,
     readers: Arc<LogReaders>,
     clock: Arc<dyn Clock>,
@@ -26,18 +26,18 @@ pub struct Jobs {
 
 impl Jobs {
     /// Makes the place for jobs; nothing is begun. `views` is the file of the live read models.
-    pub fn new(log: LogId, readers: Arc<LogReaders>, clock: Arc<dyn Clock>, views: PathBuf, rebuilt: Rebuilt) -> Arc<Self> {
+    pub(crate) fn new(log: LogId, readers: Arc<LogReaders>, clock: Arc<dyn Clock>, views: PathBuf, rebuilt: Rebuilt) -> Arc<Self> {
         Arc::new(Self { log, readers, clock, views, rebuilt, newest: Mutex::default() })
     }
 
     /// Gives the newest job of a kind.
-    pub fn job(&self, kind: JobKind) -> Option<Job> {
+    pub(crate) fn job(&self, kind: JobKind) -> Option<Job> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned()
     }
 
     /// Begins a job, or gives the one of its kind that is under way. `seen` is the head as it was last seen outside the data
     /// directory.
-    pub fn begin(self: &Arc<Self>, kind: JobKind, seen: Option<Head>) -> std::io::Result<Job> {
+    pub(crate) fn begin(self: &Arc<Self>, kind: JobKind, seen: Option<Head>) -> std::io::Result<Job> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(job) = newest.get(&kind).filter(|job| job.state == JobState::Running) {
             return Ok(job.clone());
@@ -106,7 +106,7 @@ fn name_of(kind: JobKind) -> &'static str {
 
 impl LogReaders {
     /// Walks the log from its beginning; gives its head, or where and how it is not what was written.
-    pub fn verified(&self, seen: Option<Head>, step: &mut dyn FnMut(Position)) -> Result<Head, String> {
+    pub(crate) fn verified(&self, seen: Option<Head>, step: &mut dyn FnMut(Position)) -> Result<Head, String> {
         let verified = self.with_reader(|reader| Ok(verify(reader, seen, step)));
         match verified {
             Ok(Ok(verified)) => Ok(verified.head),

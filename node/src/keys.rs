@@ -18,7 +18,7 @@ use ensue_executor::ports::KeyError;
 use crate::sequencer::SequencerHandle;
 
 /// The keys that count, and their values while they are in use.
-pub struct KeyRing {
+pub(crate) struct KeyRing {
     vault: Arc<dyn Vault>,
     versions: RwLock<BTreeMap<KeyRef, Versions>>,
     /// Values that were opened: deliveries are verified thousands of times a second.
@@ -33,11 +33,9 @@ struct Versions {
 
 impl KeyRing {
     /// Begins with what the state says, and destroys the orphans of the vault.
-    pub fn open_vault(vault: Arc<dyn Vault>, access: &Access) -> Result<Self, VaultError> {
-        let versions: BTreeMap<KeyRef, Versions> = access
-            .keys()
-            .map(|(key, versions)| (key.clone(), Versions { current: versions.current, newest: versions.newest }))
-            .collect();
+    pub(crate) fn open_vault(vault: Arc<dyn Vault>, access: &Access) -> Result<Self, VaultError> {
+        let versions: BTreeMap<KeyRef, Versions> =
+            access.keys().map(|(key, versions)| (key.clone(), Versions { current: versions.current, newest: versions.newest })).collect();
         for (key, version) in vault.key_versions()? {
             let is_current = versions.get(&key).is_some_and(|versions| versions.current == Some(version));
             if !is_current {
@@ -48,7 +46,7 @@ impl KeyRing {
     }
 
     /// Gives a key's current value; none where it is not set.
-    pub fn open(&self, key: &KeyRef) -> Result<Option<Arc<Secret>>, VaultError> {
+    pub(crate) fn open(&self, key: &KeyRef) -> Result<Option<Arc<Secret>>, VaultError> {
         let Some(version) = self.versions(key).current else { return Ok(None) };
         let name = (key.clone(), version);
         if let Some(secret) = self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&name) {
@@ -63,7 +61,7 @@ impl KeyRing {
     }
 
     /// Takes note of committed records: a key that was set or removed.
-    pub fn note(&self, records: &[Record]) {
+    pub(crate) fn note(&self, records: &[Record]) {
         for record in records {
             match &record.fact {
                 Fact::KeySet(fact) => self.change(&fact.key, Versions { current: Some(fact.version), newest: fact.version }),
@@ -93,7 +91,7 @@ impl ensue_executor::ports::Keys for KeyRing {
 }
 
 /// What sets and removes keys.
-pub struct NodeKeys {
+pub(crate) struct NodeKeys {
     /// The keys.
     pub ring: Arc<KeyRing>,
     /// The way to the log.
@@ -108,8 +106,7 @@ impl Keys for NodeKeys {
         let before = self.ring.versions(key);
         let version = before.newest + 1;
         self.ring.vault.put_key(key, version, &value)?;
-        let command =
-            Command { actor: by.actor.clone(), trace: by.trace.clone(), ask: Ask::SetKey { key: key.clone(), version } };
+        let command = Command { actor: by.actor.clone(), trace: by.trace.clone(), ask: Ask::SetKey { key: key.clone(), version } };
         let committed = self.sequencer.ask(command)?;
         if let Some(old) = before.current
             && let Err(error) = self.ring.vault.destroy_key(key, old)

@@ -203,7 +203,9 @@ pub fn compare_with_outside(reader: &dyn LogReader, head: Head, outside: Option<
     let record = reader.read(before, ReadLimit { records: 1, ..ReadLimit::default() })?.into_iter().next();
     match record {
         Some(record) if record.position == outside.position && record.chain == outside.chain => Ok(()),
-        Some(_) | None => Err(StartError::Chain(format!("the record at position {} is another than the one known outside", outside.position))),
+        Some(_) | None => {
+            Err(StartError::Chain(format!("the record at position {} is another than the one known outside", outside.position)))
+        }
     }
 }
 

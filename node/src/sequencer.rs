@@ -3,7 +3,7 @@
 //! What a batch holds is the core's (`ensue_engine::batch`). While the disk is busy commands gather, and that makes the groups:
 //! no batch is closed before the disk is free for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,11 +25,15 @@ use thiserror::Error;
 use crate::clock::Clock;
 
 /// The most commands that wait for the sequencer; more are told that it is busy.
-pub const COMMANDS_WAITING_MAX: usize = 8_192;
+pub(crate) const COMMANDS_WAITING_MAX: usize = 8_192;
 /// The most commands of one batch: a caller waits for the commands beside it, but not for ever.
 const BATCH_COMMANDS_MAX: usize = 512;
 /// The most bytes of one batch after which no further command is taken into it.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How many commands from outside a batch takes at least while executions wait for a slot.
+const COMMANDS_BESIDE_A_QUEUE_MIN: usize = 8;
+/// How often a batch whose commit's outcome is unknown is looked up, and appended again where nothing of it is there.
+const UNKNOWN_TRIES_MAX: usize = 3;
 /// How often the free space is looked at.
 const SPACE_EVERY: Duration = Duration::from_millis(200);
 
@@ -54,7 +58,7 @@ pub enum SequencerError {
 }
 
 /// What the sequencer tells of after each commit, on its own thread: none of it may block.
-pub trait Heard: Send {
+pub(crate) trait Heard: Send {
     /// The batch is on the disk; callers have not been answered yet.
     fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head);
     /// Callers have been answered: what the world owes may begin.
@@ -62,13 +66,13 @@ pub trait Heard: Send {
 }
 
 /// How much space the log's disk has.
-pub trait Space: Send {
+pub(crate) trait Space: Send {
     /// Says whether there is enough to go on taking things in.
     fn has_room(&mut self) -> bool;
 }
 
 /// What a sequencer is made of.
-pub struct SequencerParts {
+pub(crate) struct SequencerParts {
     /// The log's writer.
     pub log: Box<dyn Log>,
     /// The state, folded up to the log's head.
@@ -93,14 +97,14 @@ pub struct SequencerParts {
 
 /// The way to the sequencer, shared by all who ask.
 #[derive(Clone)]
-pub struct SequencerHandle {
+pub(crate) struct SequencerHandle {
     sender: SyncSender<Item>,
     gauges: Arc<Gauges>,
 }
 
 /// What can be seen of the sequencer from outside its thread.
 #[derive(Debug, Default)]
-pub struct Gauges {
+pub(crate) struct Gauges {
     /// How many executions are open, what waits for a person not counted.
     pub open_work: AtomicU64,
     /// How many attempts run.
@@ -132,18 +136,18 @@ impl Submit for SequencerHandle {
 
 impl SequencerHandle {
     /// Gives what can be seen from outside.
-    pub fn gauges(&self) -> &Arc<Gauges> {
+    pub(crate) fn gauges(&self) -> &Arc<Gauges> {
         &self.gauges
     }
 
     /// Asks the sequencer to answer what waits and then to end.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         // A sequencer that is gone already needs no asking.
         let _ = self.sender.send(Item::Stop);
     }
 
     /// Submits a command and waits for the answer; for threads that may block.
-    pub fn ask(&self, command: Command) -> Result<Committed, SubmitError> {
+    pub(crate) fn ask(&self, command: Command) -> Result<Committed, SubmitError> {
         let (sender, receiver) = sync_channel(1);
         self.submit(
             command,
@@ -183,21 +187,21 @@ fn compress_bodies(command: &mut Command) {
 }
 
 /// Makes the way to a sequencer that is still to be started: commands gather until then.
-pub fn sequencer() -> (SequencerHandle, Unstarted) {
+pub(crate) fn sequencer() -> (SequencerHandle, Unstarted) {
     let (sender, receiver) = sync_channel(COMMANDS_WAITING_MAX);
     let gauges = Arc::new(Gauges::default());
     (SequencerHandle { sender, gauges: gauges.clone() }, Unstarted { receiver, gauges })
 }
 
 /// A sequencer that is still to be started.
-pub struct Unstarted {
+pub(crate) struct Unstarted {
     receiver: Receiver<Item>,
     gauges: Arc<Gauges>,
 }
 
 impl Unstarted {
     /// Starts the thread; it ends with the last state, or with why it could not go on.
-    pub fn start(self, parts: SequencerParts) -> std::io::Result<JoinHandle<Result<Engine, SequencerError>>> {
+    pub(crate) fn start(self, parts: SequencerParts) -> std::io::Result<JoinHandle<Result<Engine, SequencerError>>> {
         std::thread::Builder::new().name("sequencer".into()).spawn(move || {
             let crash_file = parts.crash_file.clone();
             let mut thread = SequencerThread::new(parts, self.receiver, self.gauges);
@@ -236,6 +240,8 @@ struct SequencerThread {
     space_seen: Option<(Instant, bool)>,
     plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
     receiver: Receiver<Item>,
+    /// What came in from outside and waits for a batch.
+    outside: VecDeque<Waiting>,
     gauges: Arc<Gauges>,
     /// The chain whose owed piece was served last.
     served: Option<Id>,
@@ -263,6 +269,7 @@ impl SequencerThread {
             space_seen: None,
             plain: parts.plain,
             receiver,
+            outside: VecDeque::new(),
             gauges,
             served: None,
             is_stopping: false,
@@ -274,7 +281,7 @@ impl SequencerThread {
             let waiting = self.gather();
             let owed = self.sequencing.next_owed(self.served);
             if waiting.is_empty() && owed.is_none() {
-                if self.is_stopping {
+                if self.is_stopping && self.outside.is_empty() {
                     return Ok(());
                 }
                 continue;
@@ -287,22 +294,21 @@ impl SequencerThread {
         }
     }
 
-    /// Takes the commands that wait; waits for one only where nothing is owed.
+    /// Takes the commands of the next batch; waits for one only where there is nothing else to do. What the log itself leads to (the
+    /// reports above all) goes first, and while executions wait for a slot no more comes in from outside than slots can come free:
+    /// else a batch grows, the reports behind it come later, and what was taken in is never finished.
     fn gather(&mut self) -> Vec<Waiting> {
-        let mut waiting = Vec::new();
-        if !self.is_stopping && self.sequencing.next_owed(None).is_none() {
+        let mut inside = Vec::new();
+        let has_work = !self.outside.is_empty() || self.sequencing.next_owed(None).is_some();
+        if !self.is_stopping && !has_work {
             match self.receiver.recv() {
-                Ok(item) => self.note(item, &mut waiting),
+                Ok(item) => self.sort(item, &mut inside),
                 Err(_) => self.is_stopping = true,
             }
         }
-        let mut bytes = 0;
-        while waiting.len() < BATCH_COMMANDS_MAX && bytes < BATCH_BYTES_MAX {
+        while inside.len() < BATCH_COMMANDS_MAX && self.outside.len() < BATCH_COMMANDS_MAX {
             match self.receiver.try_recv() {
-                Ok(item) => {
-                    self.note(item, &mut waiting);
-                    bytes += waiting.last().map_or(0, |waiting| body_bytes(&waiting.command));
-                }
+                Ok(item) => self.sort(item, &mut inside),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
                     self.is_stopping = true;
@@ -310,12 +316,30 @@ impl SequencerThread {
                 }
             }
         }
-        waiting
+        let most = if inside.len() >= BATCH_COMMANDS_MAX {
+            // More of the log's own may wait behind these; what it leads to by itself comes to an end.
+            0
+        } else if self.sequencing.engine().executions().queued() > 0 {
+            (self.settings.workers as usize).max(COMMANDS_BESIDE_A_QUEUE_MIN)
+        } else {
+            BATCH_COMMANDS_MAX
+        };
+        let mut bytes = 0;
+        for _ in 0..most {
+            if bytes >= BATCH_BYTES_MAX {
+                break;
+            }
+            let Some(waiting) = self.outside.pop_front() else { break };
+            bytes += body_bytes(&waiting.command);
+            inside.push(waiting);
+        }
+        inside
     }
 
-    fn note(&mut self, item: Item, waiting: &mut Vec<Waiting>) {
+    fn sort(&mut self, item: Item, inside: &mut Vec<Waiting>) {
         match item {
-            Item::Command(command, reply) => waiting.push(Waiting { command, reply }),
+            Item::Command(command, reply) if comes_from_inside(&command) => inside.push(Waiting { command, reply }),
+            Item::Command(command, reply) => self.outside.push_back(Waiting { command, reply }),
             Item::Stop => self.is_stopping = true,
         }
     }
@@ -397,8 +421,12 @@ impl SequencerThread {
     }
 
     fn seen_keys(&self, waiting: &[Waiting]) -> Result<KnownKeys, LogError> {
-        let mut keys: Vec<DedupeKey> =
-            waiting.iter().flat_map(|one| events_of(&one.command)).filter_map(|event| event.dedupe.as_ref()).map(|d| d.key.clone()).collect();
+        let mut keys: Vec<DedupeKey> = waiting
+            .iter()
+            .flat_map(|one| events_of(&one.command))
+            .filter_map(|event| event.dedupe.as_ref())
+            .map(|d| d.key.clone())
+            .collect();
         if keys.is_empty() {
             return Ok(KnownKeys::default());
         }
@@ -480,10 +508,15 @@ impl SequencerThread {
         if self.sequencing.batch().records.is_empty() {
             return Ok(Arc::new(self.sequencing.committed()));
         }
-        let appended = match self.log.append(self.sequencing.batch(), before.position, self.sequencing.epoch()) {
-            Err(AppendError::Unknown) => self.looked_up(before),
-            other => other,
-        };
+        let mut appended = self.log.append(self.sequencing.batch(), before.position, self.sequencing.epoch());
+        for _ in 0..UNKNOWN_TRIES_MAX {
+            let Err(AppendError::Unknown) = appended else { break };
+            appended = match self.looked_up(before) {
+                Ok(Some(position)) => Ok(position),
+                Ok(None) => self.log.append(self.sequencing.batch(), before.position, self.sequencing.epoch()),
+                Err(error) => Err(error),
+            };
+        }
         match appended {
             Ok(_) => {
                 let batch = Arc::new(self.sequencing.committed());
@@ -498,14 +531,15 @@ impl SequencerThread {
         }
     }
 
-    fn looked_up(&self, before: Head) -> Result<Position, AppendError> {
+    /// Says whether the batch is in the log after all: its newest position, or none where nothing of it is.
+    fn looked_up(&self, before: Head) -> Result<Option<Position>, AppendError> {
         let dead = |error: LogError| AppendError::Dead(error.to_string());
         let reader = self.log.reader().map_err(dead)?;
         let batch = self.sequencing.batch();
         match reader.batch_at(before.position.next()).map_err(dead)? {
-            Some(found) if Some(found) == batch.id => Ok(Position(before.position.0 + batch.records.len() as u64)),
+            Some(found) if Some(found) == batch.id => Ok(Some(Position(before.position.0 + batch.records.len() as u64))),
             Some(_) => Err(AppendError::Behind(reader.head().map_err(dead)?)),
-            None => Err(AppendError::Dead("a commit was lost; its callers are told that it is unknown".to_owned())),
+            None => Ok(None),
         }
     }
 
@@ -591,3 +625,6 @@ impl Bodies for OneBody {
         self.0.as_ref().filter(|(held, _)| held == digest).map(|(_, plain)| plain.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

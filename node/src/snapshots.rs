@@ -12,10 +12,10 @@ use crate::opening::fold_in;
 use crate::wiring::RELEASE;
 
 /// After how many records a snapshot is saved.
-pub const SNAPSHOT_EVERY_RECORDS: u64 = 50_000;
+pub(crate) const SNAPSHOT_EVERY_RECORDS: u64 = 50_000;
 
 /// Folds the log beside the sequencer and saves its state from time to time.
-pub struct ShadowFold {
+pub(crate) struct ShadowFold {
     engine: Engine,
     head: Head,
     saved_at: Position,
@@ -24,17 +24,17 @@ pub struct ShadowFold {
 
 impl ShadowFold {
     /// Begins with the state that was folded at the start.
-    pub fn new(engine: Engine, head: Head, saved_at: Position, checkpoints: Checkpoints) -> Self {
+    pub(crate) fn new(engine: Engine, head: Head, saved_at: Position, checkpoints: Checkpoints) -> Self {
         Self { engine, head, saved_at, checkpoints }
     }
 
     /// Gives the state.
-    pub fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }
 
     /// Saves the state where it is newer than the last that was saved.
-    pub fn save(&mut self) {
+    pub(crate) fn save(&mut self) {
         if self.head.position == self.saved_at {
             return;
         }

@@ -3,7 +3,7 @@
 //! What a holder may do is decided by the API's routes; here is only who holds what.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ensue_api::ports::{Access, Declined, Holder, NewToken, OnBehalf, Tokens};
 use ensue_engine::access::state;
@@ -22,6 +22,8 @@ use crate::sequencer::SequencerHandle;
 
 /// The random bytes of a token's secret.
 const SECRET_BYTES: usize = 32;
+/// The fewest bytes of the secret of a token that was made elsewhere.
+const GIVEN_SECRET_BYTES_MIN: usize = 32;
 /// The most bytes of a holder's name.
 const NAME_BYTES_MAX: usize = 64;
 /// The most roles of a token.
@@ -37,6 +39,9 @@ pub enum TokenRefusal {
     /// There is no role, or too many, or one is not of the shape of one.
     #[error("`{0}` are no roles for a token: give 1 to {ROLES_MAX}, each a name of a-z, 0-9 and `_`")]
     Roles(String),
+    /// A token that was made elsewhere is not of the shape of one.
+    #[error("the given token is none: it is `ens_`, a UUID, `_` and a secret of at least {GIVEN_SECRET_BYTES_MIN} letters and digits")]
+    Given,
 }
 
 impl Explain for TokenRefusal {
@@ -44,12 +49,13 @@ impl Explain for TokenRefusal {
         match self {
             Self::Name(_) => "token-name-invalid",
             Self::Roles(_) => "token-roles-invalid",
+            Self::Given => "token-invalid",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Self::Name(_) | Self::Roles(_) => Fault::Invalid,
+            Self::Name(_) | Self::Roles(_) | Self::Given => Fault::Invalid,
         }
     }
 
@@ -57,12 +63,13 @@ impl Explain for TokenRefusal {
         match self {
             Self::Name(_) => Some("name the token after who holds it, for example `ana` or `ci.release`".to_owned()),
             Self::Roles(_) => Some("the built-in roles are admin, operator, author and viewer".to_owned()),
+            Self::Given => Some("make one with `echo ens_$(cat /proc/sys/kernel/random/uuid)_$(openssl rand -hex 32)`".to_owned()),
         }
     }
 }
 
 /// The tokens that count.
-pub struct TokenTable {
+pub(crate) struct TokenTable {
     vault: Arc<dyn Vault>,
     tokens: RwLock<BTreeMap<TokenId, Entry>>,
 }
@@ -75,7 +82,7 @@ struct Entry {
 
 impl TokenTable {
     /// Begins with what the state says, and destroys the orphans of the vault.
-    pub fn open_vault(vault: Arc<dyn Vault>, access: &state::Access) -> Result<Self, VaultError> {
+    pub(crate) fn open_vault(vault: Arc<dyn Vault>, access: &state::Access) -> Result<Self, VaultError> {
         let mut hashes: BTreeMap<TokenId, [u8; 32]> = vault.tokens()?.into_iter().collect();
         let mut tokens = BTreeMap::new();
         for (id, token) in access.tokens() {
@@ -91,12 +98,12 @@ impl TokenTable {
     }
 
     /// Says whether there is no token at all: the very first start.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.tokens.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Takes note of committed records: a token that was added or revoked.
-    pub fn note(&self, records: &[Record]) {
+    pub(crate) fn note(&self, records: &[Record]) {
         for record in records {
             match &record.fact {
                 Fact::TokenAdded(fact) => {
@@ -134,7 +141,7 @@ impl Access for TokenTable {
 }
 
 /// What makes and revokes tokens.
-pub struct NodeTokens {
+pub(crate) struct NodeTokens {
     /// The tokens.
     pub table: Arc<TokenTable>,
     /// The way to the log.
@@ -144,9 +151,9 @@ pub struct NodeTokens {
 }
 
 impl NodeTokens {
-    /// Lets in who holds a token that was chosen elsewhere, `ens_<id>_<secret>` or any text of at least 32 bytes.
-    pub fn add_given(&self, name: &str, roles: &[String], token: &Secret, by: &OnBehalf) -> Result<Committed, Declined> {
-        let (id, secret) = given_parts(token).unwrap_or_else(|| (self.fresh_id(), token.reveal().to_vec()));
+    /// Lets in who holds a token that was made elsewhere, of the form `ens_<id>_<secret>`.
+    pub(crate) fn add_given(&self, name: &str, roles: &[String], token: &Secret, by: &OnBehalf) -> Result<Committed, Declined> {
+        let (id, secret) = given_parts(token).ok_or(TokenRefusal::Given)?;
         self.add_hashed(id, sha256(&secret), name, roles, by)
     }
 
@@ -219,5 +226,6 @@ fn sha256(secret: &[u8]) -> [u8; 32] {
 fn given_parts(token: &Secret) -> Option<(TokenId, Vec<u8>)> {
     let text = std::str::from_utf8(token.reveal()).ok()?;
     let (id, secret) = text.strip_prefix("ens_")?.split_once('_')?;
-    Some((id.parse().ok()?, secret.as_bytes().to_vec()))
+    let is_secret = secret.len() >= GIVEN_SECRET_BYTES_MIN && secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_secret.then_some((id.parse().ok()?, secret.as_bytes().to_vec()))
 }

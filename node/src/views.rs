@@ -13,7 +13,7 @@ use crate::followers::Follow;
 use crate::log_access::LogReaders;
 
 /// Keeps a view store up with the log, and tells readers how far it is.
-pub struct ViewFollower {
+pub(crate) struct ViewFollower {
     store: SqliteViews,
     projector: Projector,
     reached: watch::Sender<Position>,
@@ -23,7 +23,7 @@ pub struct ViewFollower {
 
 /// Where views that were built anew wait for the follower to put them in the place of the live ones.
 #[derive(Clone, Default)]
-pub struct Rebuilt(Arc<Mutex<Option<Handover>>>);
+pub(crate) struct Rebuilt(Arc<Mutex<Option<Handover>>>);
 
 /// Views that were built anew, and who is told how their adoption went.
 struct Handover {
@@ -33,7 +33,7 @@ struct Handover {
 
 impl Rebuilt {
     /// Hands views over; `tell` is called once they are live, or cannot be.
-    pub fn hand_over(&self, views: SqliteViews, tell: Box<dyn FnOnce(Result<Position, String>) + Send>) {
+    pub(crate) fn hand_over(&self, views: SqliteViews, tell: Box<dyn FnOnce(Result<Position, String>) + Send>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Handover { views, tell });
     }
 
@@ -44,7 +44,7 @@ impl Rebuilt {
 
 impl ViewFollower {
     /// Takes a store where it stands.
-    pub fn new(store: SqliteViews, reached: watch::Sender<Position>, rebuilt: Rebuilt, log: Arc<LogReaders>) -> Self {
+    pub(crate) fn new(store: SqliteViews, reached: watch::Sender<Position>, rebuilt: Rebuilt, log: Arc<LogReaders>) -> Self {
         reached.send_replace(store.position());
         Self { store, projector: Projector::new(), reached, rebuilt, log }
     }
@@ -58,7 +58,7 @@ impl ViewFollower {
 }
 
 /// Folds the log into views until they have come as far as `until`, telling of each step.
-pub fn build(views: &mut SqliteViews, log: &LogReaders, until: Position, step: &mut dyn FnMut(Position)) -> Result<(), String> {
+pub(crate) fn build(views: &mut SqliteViews, log: &LogReaders, until: Position, step: &mut dyn FnMut(Position)) -> Result<(), String> {
     let mut projector = Projector::new();
     while views.position() < until {
         let records = log.read(views.position(), ReadLimit::default()).map_err(|error| error.to_string())?;

@@ -48,7 +48,7 @@ use crate::tokens::{NodeTokens, TokenTable};
 use crate::views::{Rebuilt, ViewFollower};
 
 /// The release that this program is.
-pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
 /// The most bytes of bodies that are kept at hand between their commit and their use.
 const BODIES_AT_HAND_BYTES: usize = 32 * 1024 * 1024;
@@ -261,8 +261,9 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
     let edge = Arc::new(Edge { log: log_id, catalogs: catalogs.clone(), keys: keys.clone(), clock: clock.clone() });
     let bodies = Arc::new(BodyCache::new(BODIES_AT_HAND_BYTES));
-    let outputs: Arc<dyn Outputs> =
-        Arc::new(FolderOutputs::open(&opened.data.outputs()).map_err(|why| machine("opening the outputs", &why))?.with_bytes_max(OUTPUT_BYTES_MAX));
+    let outputs: Arc<dyn Outputs> = Arc::new(
+        FolderOutputs::open(&opened.data.outputs()).map_err(|why| machine("opening the outputs", &why))?.with_bytes_max(OUTPUT_BYTES_MAX),
+    );
     let outside = OutsideWriter::new(opened.outside);
 
     let rebuilt = Rebuilt::default();
@@ -338,7 +339,8 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let first_admin_token = first_token(&config, is_first_start, &node_tokens)?;
 
     let is_stopping = Arc::new(AtomicBool::new(false));
-    let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
+    let listener =
+        tokio::net::TcpListener::bind(config.listen).await.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
     let address = listener.local_addr().map_err(|why| machine("listening", &why))?;
     let about = AboutNode {
         release: RELEASE,
@@ -491,7 +493,8 @@ fn set_keys(config: &Config, catalogs: &NodeCatalogs, keys: &NodeKeys) -> Result
         let value = read_secret(&path)?;
         let is_same = keys.ring.open(&key)?.is_some_and(|set| set.reveal() == value.reveal());
         if !is_same {
-            ensue_api::ports::Keys::set(keys, &key, value, &by).map_err(|declined| declined_start("setting a key from its file", &declined))?;
+            ensue_api::ports::Keys::set(keys, &key, value, &by)
+                .map_err(|declined| declined_start("setting a key from its file", &declined))?;
         }
     }
     Ok(warnings)

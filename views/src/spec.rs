@@ -139,6 +139,7 @@ impl Story {
             on_lost: OnLost::Ask,
             timeout_millis: 600_000,
             grace_millis: 10_000,
+            pace: ensue_engine::executions::facts::Pace::Worked,
         };
         let cause = self.causes.get(&StreamId::Enforcement(enforcement)).map(|cause| cause.from_parent(enforcement.0));
         let body = Some(Body::json(r#"{"gate":"north"}"#));

@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod world;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,17 +19,17 @@ use serde_json::Value;
 use sha2::Sha256;
 
 /// The body of a GitHub `pull_request` delivery, action `opened`.
-pub const PULL_REQUEST: &[u8] = include_bytes!("../../fixtures/pull_request.json");
+pub(crate) const PULL_REQUEST: &[u8] = include_bytes!("../../fixtures/pull_request.json");
 /// The secret that test deliveries are signed with.
-pub const SECRET: &str = "a secret for tests, long enough";
+pub(crate) const SECRET: &str = "a secret for tests, long enough";
 /// The token that a test's node lets an admin in with.
-pub const ADMIN_TOKEN: &str = "ens_00000000-0000-7000-8000-000000000001_3f1c7d2e9b8a4f60b1c2d3e4f5a60718";
+pub(crate) const ADMIN_TOKEN: &str = "ens_00000000-0000-7000-8000-000000000001_3f1c7d2e9b8a4f60b1c2d3e4f5a60718";
 
 /// How long a node may take to be ready, to stop, and to do what a test waits for.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory for one node: data, packs, and its state outside of the data.
-pub struct Place {
+pub(crate) struct Place {
     folder: tempfile::TempDir,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
@@ -35,7 +37,7 @@ pub struct Place {
 
 impl Place {
     /// Makes a fresh directory in which the GitHub hook's secret is [`SECRET`].
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("ensue-test-").tempdir().unwrap();
         std::fs::create_dir(folder.path().join("packs")).unwrap();
         let secret = folder.path().join("secret");
@@ -46,44 +48,44 @@ impl Place {
 
     /// Adds a variable to the environment of its nodes.
     #[must_use]
-    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with_variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Takes a variable out of the environment of its nodes.
     #[must_use]
-    pub fn without_variable(mut self, name: &str) -> Self {
+    pub(crate) fn without_variable(mut self, name: &str) -> Self {
         self.variables.retain(|(known, _)| known != name);
         self
     }
 
     /// Adds arguments to `ensue serve`.
     #[must_use]
-    pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
+    pub(crate) fn with_arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         self
     }
 
     /// Writes a file of a pack: `release/rules/ship.yaml`.
-    pub fn write_pack_file(&self, path: &str, text: &str) {
+    pub(crate) fn write_pack_file(&self, path: &str, text: &str) {
         let path = self.folder.path().join("packs").join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
     /// Gives the whole directory.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// Gives the data directory.
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
     /// Makes the binary, ready to be run in this directory with nothing of the tester's own environment.
-    pub fn ensue(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn ensue(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ensue"));
         command
             .args(arguments)
@@ -97,12 +99,12 @@ impl Place {
     }
 
     /// Starts a node and waits until it is ready.
-    pub fn start(&self) -> Node {
+    pub(crate) fn start(&self) -> Node {
         self.try_start().unwrap_or_else(|said| panic!("the node ended before it was ready: {said}"))
     }
 
     /// Starts a node and waits until it is ready, or gives what it said when it ended.
-    pub fn try_start(&self) -> Result<Node, String> {
+    pub(crate) fn try_start(&self) -> Result<Node, String> {
         let mut process = self
             .ensue(&["serve", "--listen", "127.0.0.1:0", "--data", "data", "--packs", "packs"])
             .args(&self.arguments)
@@ -131,7 +133,7 @@ impl Place {
 
 /// What a node said on standard error.
 #[derive(Clone, Default)]
-pub struct Said(Arc<Mutex<String>>);
+pub(crate) struct Said(Arc<Mutex<String>>);
 
 impl Said {
     fn push(&self, line: &str) {
@@ -141,13 +143,13 @@ impl Said {
     }
 
     /// Gives all of it.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// A running node.
-pub struct Node {
+pub(crate) struct Node {
     process: Child,
     address: SocketAddr,
     said: Said,
@@ -155,33 +157,33 @@ pub struct Node {
 
 impl Node {
     /// Gives its address as a URL.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Gives its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
 
     /// Gives what it said on standard error.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.said.text()
     }
 
     /// Prepares to talk to it as an admin.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.url())
     }
 
     /// Ends it at once, as a power cut would (SIGKILL), and waits until it is gone.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
     /// Asks it to stop (SIGTERM), and gives its exit code.
-    pub fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_raw(self.process.id().cast_signed()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let begin = Instant::now();
@@ -206,43 +208,43 @@ impl Drop for Node {
 
 /// A caller of a node's API.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
 }
 
 impl Client {
     /// Prepares to talk to a node as an admin.
-    pub fn new(url: String) -> Self {
+    pub(crate) fn new(url: String) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Self { http, url }
     }
 
     /// Begins a request at a path, as an admin.
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.anonymous(method, path).bearer_auth(ADMIN_TOKEN)
     }
 
     /// Begins a request at a path, as nobody.
-    pub fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url))
     }
 
     /// Reads what stands at a path of the API, which must be there.
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let answer = Answer::of(self.request(Method::GET, &format!("/api/v1{path}")).send().await.unwrap()).await;
         assert_eq!(answer.status, StatusCode::OK, "GET {path}: {}", answer.body);
         answer.body
     }
 
     /// Sends a document to a path of the API.
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         Answer::of(self.request(Method::POST, &format!("/api/v1{path}")).json(body).send().await.unwrap()).await
     }
 
     /// Sends a delivery; fails where no answer comes.
-    pub async fn deliver(&self, delivery: &Delivery) -> Result<Answer, reqwest::Error> {
+    pub(crate) async fn deliver(&self, delivery: &Delivery) -> Result<Answer, reqwest::Error> {
         let mut request = self.anonymous(Method::POST, &delivery.path).body(delivery.body.clone());
         for (name, value) in &delivery.headers {
             request = request.header(name, value);
@@ -254,7 +256,7 @@ impl Client {
     }
 
     /// Reads a path of the API again and again until what stands there is as it should be.
-    pub async fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let begin = Instant::now();
         loop {
             let answer = Answer::of(self.request(Method::GET, &format!("/api/v1{path}")).send().await.unwrap()).await;
@@ -267,7 +269,7 @@ impl Client {
     }
 
     /// Reads all records of the log.
-    pub async fn records(&self) -> Vec<Value> {
+    pub(crate) async fn records(&self) -> Vec<Value> {
         let (mut records, mut after) = (Vec::new(), 0);
         loop {
             let page = self.get(&format!("/log?after={after}&limit=200")).await;
@@ -281,18 +283,18 @@ impl Client {
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The HTTP status.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// The headers.
-    pub headers: reqwest::header::HeaderMap,
+    pub(crate) headers: reqwest::header::HeaderMap,
     /// The body as JSON; null where it is none.
-    pub body: Value,
+    pub(crate) body: Value,
 }
 
 impl Answer {
     /// Reads the whole of an answer.
-    pub async fn of(response: Response) -> Self {
+    pub(crate) async fn of(response: Response) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.unwrap();
         Self { status, headers, body: serde_json::from_slice(&bytes).unwrap_or_default() }
@@ -301,18 +303,18 @@ impl Answer {
 
 /// A delivery at a webhook, on its way.
 #[derive(Clone, Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// The path of the hook.
-    pub path: String,
+    pub(crate) path: String,
     /// The headers.
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// The raw body.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Delivery {
     /// Makes a delivery as GitHub would, signed with [`SECRET`].
-    pub fn github(event: &str, id: &str, body: &[u8]) -> Self {
+    pub(crate) fn github(event: &str, id: &str, body: &[u8]) -> Self {
         let headers = [
             ("content-type", "application/json".to_owned()),
             ("user-agent", "GitHub-Hookshot/test".to_owned()),
@@ -325,13 +327,13 @@ impl Delivery {
     }
 
     /// The opened pull request of the fixtures.
-    pub fn pull_request(id: &str) -> Self {
+    pub(crate) fn pull_request(id: &str) -> Self {
         Self::github("pull_request", id, PULL_REQUEST)
     }
 
     /// Puts another value into a header, or takes it out.
     #[must_use]
-    pub fn with_header(mut self, name: &str, value: Option<&str>) -> Self {
+    pub(crate) fn with_header(mut self, name: &str, value: Option<&str>) -> Self {
         self.headers.retain(|(known, _)| known != name);
         self.headers.extend(value.map(|value| (name.to_owned(), value.to_owned())));
         self
@@ -339,14 +341,14 @@ impl Delivery {
 
     /// Sends it to another hook.
     #[must_use]
-    pub fn at(mut self, path: &str) -> Self {
+    pub(crate) fn at(mut self, path: &str) -> Self {
         path.clone_into(&mut self.path);
         self
     }
 }
 
 /// Signs a body as GitHub does.
-pub fn signature(secret: &[u8], body: &[u8]) -> String {
+pub(crate) fn signature(secret: &[u8], body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
     mac.update(body);
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
@@ -354,23 +356,23 @@ pub fn signature(secret: &[u8], body: &[u8]) -> String {
 
 /// What a command printed.
 #[derive(Debug)]
-pub struct Printed {
+pub(crate) struct Printed {
     /// Its exit code.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// Its standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Its standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Printed {
     /// Runs a command to its end.
-    pub fn by(command: &mut Command) -> Self {
+    pub(crate) fn by(command: &mut Command) -> Self {
         Self::of(command.output().unwrap())
     }
 
     /// Runs a command to its end with something on its standard input.
-    pub fn by_feeding(command: &mut Command, input: &[u8]) -> Self {
+    pub(crate) fn by_feeding(command: &mut Command, input: &[u8]) -> Self {
         use std::io::Write;
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         process.stdin.take().unwrap().write_all(input).unwrap();
@@ -384,7 +386,7 @@ impl Printed {
 }
 
 /// Reads all of a stream, for what was piped.
-pub fn read_all(mut stream: impl Read) -> String {
+pub(crate) fn read_all(mut stream: impl Read) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_expression::{Expression, Template};
+use ensue_expression::{Expression, Node, Template};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::catalog::Schema;
+use crate::executions::facts::Pace;
 use crate::names::{ActionRef, TriggerRef};
 use crate::record::Digest;
 
@@ -40,6 +41,19 @@ pub struct Action {
     pub config: Arc<Value>,
     /// The digest of its pack: where its files are.
     pub pack: Digest,
+}
+
+impl Action {
+    /// Says whether attempts with these parameters hold a worker's slot: what only gives its parameters back, or does nothing for
+    /// no time, does not.
+    pub fn pace(&self, params: Node<'_>) -> Pace {
+        let is_at_once = match self.run {
+            Run::Builtin(Builtin::Echo) => true,
+            Run::Builtin(Builtin::Noop) => params.get("seconds").and_then(Node::as_f64).unwrap_or(0.0) == 0.0,
+            Run::Builtin(Builtin::Emit) | Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => false,
+        };
+        if is_at_once { Pace::AtOnce } else { Pace::Worked }
+    }
 }
 
 /// What to do when it is unknown whether an attempt of an action that is not idempotent took effect.

@@ -53,6 +53,7 @@ pub(crate) fn request(
         on_lost: definition.on_lost,
         timeout_millis: millis(definition.timeout),
         grace_millis: millis(definition.grace),
+        pace: definition.pace(ask.params.root()),
     };
     let draft = Draft {
         stream: StreamId::Execution(execution),

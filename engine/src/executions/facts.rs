@@ -34,6 +34,26 @@ pub struct ExecutionRequested {
     pub timeout_millis: u64,
     /// How long an attempt may go on after it was asked to stop, in milliseconds.
     pub grace_millis: u64,
+    /// Whether its attempts hold a worker's slot.
+    #[serde(default, skip_serializing_if = "Pace::is_worked")]
+    pub pace: Pace,
+}
+
+/// Whether the attempts of an execution hold a worker's slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pace {
+    /// They take time, and one of the slots.
+    #[default]
+    Worked,
+    /// The node itself does them at once: they wait for no slot.
+    AtOnce,
+}
+
+impl Pace {
+    fn is_worked(&self) -> bool {
+        *self == Self::Worked
+    }
 }
 
 /// A worker may begin a try.

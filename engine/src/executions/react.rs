@@ -6,7 +6,7 @@ use crate::engine::{Engine, Reaction};
 use crate::executions::decide::lost;
 use crate::executions::facts::{
     AttemptStarted, ExecutionBecameIndeterminate, ExecutionCancelled, ExecutionFailed, ExecutionSucceeded, ExecutionTimedOut, Failure,
-    FailureKind, Settlement,
+    FailureKind, Pace, Settlement,
 };
 use crate::executions::state::{Execution, Phase};
 use crate::fact::{ExecutionFact, Fact};
@@ -34,6 +34,13 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
         };
         // The end is a record with a reaction of its own: it starts who waits.
         return Reaction::last(vec![draft]);
+    }
+    if next == 0
+        && let StreamId::Execution(id) = record.stream
+        && let Some(execution) = engine.executions().get(&id)
+        && (execution.phase, execution.pace) == (Phase::Queued, Pace::AtOnce)
+    {
+        return Reaction::more(vec![start(engine, id, execution, record.id, with)]);
     }
     start_waiting(engine, record.id, with)
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::OnLost;
 use crate::effect::{Dispatch, Effect};
-use crate::executions::facts::{AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, Settlement};
+use crate::executions::facts::{AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, Pace, Settlement};
 use crate::fact::ExecutionFact;
 use crate::ids::{AttemptId, ExecutionId, Id};
 use crate::names::ActionRef;
@@ -20,6 +20,8 @@ pub struct Executions {
     queue: Table<(i16, Position), ExecutionId>,
     /// Those that hold a worker's slot.
     running: Table<ExecutionId, AttemptId>,
+    /// Those that run and hold none.
+    at_once: Table<ExecutionId, AttemptId>,
     /// Those that wait for a person.
     indeterminate: Table<ExecutionId, AttemptId>,
     /// The last fencing token given out, under the only key 0.
@@ -53,6 +55,8 @@ pub struct Execution {
     pub depth: u32,
     /// The W3C trace of the chain.
     pub trace: Option<String>,
+    /// Whether its attempts hold a worker's slot.
+    pub pace: Pace,
     /// How many attempts were started.
     pub attempts: u32,
     /// Where it stands.
@@ -61,6 +65,7 @@ pub struct Execution {
 
 /// Where an open execution stands.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// It waits for a worker.
     Queued,
@@ -190,11 +195,12 @@ impl Executions {
                     root: record.cause.root,
                     depth: record.cause.depth,
                     trace: record.cause.trace.clone(),
+                    pace: fact.pace,
                     attempts: 0,
                     phase: Phase::Queued,
                 };
                 self.open.insert(*id, execution);
-                self.queue.insert(place, *id);
+                self.enqueue(id);
             }
             ExecutionFact::AttemptStarted(fact) => {
                 let attempt = Attempt { id: AttemptId(record.id), number: fact.number, token: fact.token, started_at: record.time };
@@ -230,7 +236,7 @@ impl Executions {
                 if let Some(execution) = self.open.get(id) {
                     self.queue.remove(&execution.place);
                 }
-                self.running.remove(id);
+                self.leave(id);
                 self.indeterminate.remove(id);
                 self.open.remove(id);
             }
@@ -240,7 +246,7 @@ impl Executions {
     }
 
     fn end_attempt(&mut self, id: &ExecutionId, attempt: AttemptId) {
-        self.running.remove(id);
+        self.leave(id);
         self.indeterminate.remove(id);
         self.open.change(id, |execution| {
             let cancelled = matches!(execution.phase, Phase::Cancelling(_));
@@ -257,7 +263,7 @@ impl Executions {
             Phase::Running(_) if may_try_again => self.requeue(id),
             Phase::Cancelling(attempt) if may_try_again => self.end_attempt(id, attempt.id),
             Phase::Running(attempt) | Phase::Cancelling(attempt) => {
-                self.running.remove(id);
+                self.leave(id);
                 self.indeterminate.insert(*id, attempt.id);
                 self.open.change(id, |execution| execution.phase = Phase::Indeterminate(attempt));
             }
@@ -266,11 +272,23 @@ impl Executions {
     }
 
     fn requeue(&mut self, id: &ExecutionId) {
-        self.running.remove(id);
+        self.leave(id);
         self.open.change(id, |execution| execution.phase = Phase::Queued);
-        if let Some(execution) = self.open.get(id) {
+        self.enqueue(id);
+    }
+
+    /// What holds no slot waits for none: it is started by the very record that asked for it.
+    fn enqueue(&mut self, id: &ExecutionId) {
+        if let Some(execution) = self.open.get(id)
+            && execution.pace == Pace::Worked
+        {
             self.queue.insert(execution.place, *id);
         }
+    }
+
+    fn leave(&mut self, id: &ExecutionId) {
+        self.running.remove(id);
+        self.at_once.remove(id);
     }
 
     /// What the world owes after `record`, the last that was folded.
@@ -285,7 +303,7 @@ impl Executions {
                 }
             }
             ExecutionFact::ExecutionCancelRequested(_) => {
-                let attempt = self.running.get(&id)?;
+                let attempt = self.running.get(&id).or_else(|| self.at_once.get(&id))?;
                 Some(Effect::Stop { execution: id, attempt: *attempt })
             }
             ExecutionFact::AttemptSucceeded(AttemptSucceeded { attempt })
@@ -305,7 +323,7 @@ impl Executions {
     /// What the world owes the whole state: each attempt that runs, and each stop that was asked for.
     pub(crate) fn owed_effects(&self) -> Vec<Effect> {
         let mut owed = Vec::new();
-        for id in self.running.iter().map(|(id, _)| id) {
+        for id in self.running.iter().chain(self.at_once.iter()).map(|(id, _)| id) {
             let Some(execution) = self.open.get(id) else { continue };
             match execution.phase {
                 Phase::Running(attempt) => owed.push(execution.dispatch(*id, attempt)),
@@ -323,6 +341,7 @@ impl Executions {
         self.open.commit();
         self.queue.commit();
         self.running.commit();
+        self.at_once.commit();
         self.indeterminate.commit();
         self.token.commit();
     }
@@ -331,6 +350,7 @@ impl Executions {
         self.open.undo();
         self.queue.undo();
         self.running.undo();
+        self.at_once.undo();
         self.indeterminate.undo();
         self.token.undo();
     }

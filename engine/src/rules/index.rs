@@ -83,7 +83,8 @@ impl Bucket {
                 *shared.entry((&test.path, value)).or_default() += 1;
             }
         }
-        let sharers = |test: &FieldTest| -> usize { test.any_of.iter().filter_map(|value| shared.get(&(test.path.as_slice(), value))).sum() };
+        let sharers =
+            |test: &FieldTest| -> usize { test.any_of.iter().filter_map(|value| shared.get(&(test.path.as_slice(), value))).sum() };
         let mut open = Vec::new();
         let mut tested: BTreeMap<Vec<String>, BTreeMap<Literal, Vec<usize>>> = BTreeMap::new();
         for (at, tests) in tests.iter().enumerate() {

@@ -10,7 +10,7 @@ use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Expression,
 use serde_json::Value as Json;
 
 use crate::catalog::{Catalog, Extra, Misfit, Rule, Schema};
-use crate::executions::facts::cut;
+use crate::executions::facts::{Pace, cut};
 use crate::ids::EventId;
 use crate::names::TriggerRef;
 use crate::record::{Body, CatalogRevision};
@@ -60,6 +60,8 @@ pub enum Plan {
     Run {
         /// The parameters, complete.
         params: Body,
+        /// Whether its attempts hold a worker's slot.
+        pace: Pace,
     },
     /// The action cannot be run so.
     Reject {
@@ -137,8 +139,7 @@ fn judge_one(rule: &Rule, event: &Value<'_>, steps_left: &mut u64) -> Option<Ver
 fn verdict(rule: &Rule, event: &Value<'_>, budget: &mut Budget) -> Result<Option<Verdict>, EvaluationError> {
     if let Some(when) = &rule.when {
         // The local values of a rule often only make sense where its condition holds: they are computed first only if it reads them.
-        let reads_local = when.reads().iter().any(|path| path.segments.first().is_some_and(|root| root == "local"));
-        let scope = if reads_local { scope_with_locals(rule, event, budget)? } else { base_scope(rule, event) };
+        let scope = if reads_local(when) { scope_with_locals(rule, event, budget)? } else { base_scope(rule, event) };
         if !when.holds(&scope, budget)? {
             return Ok(None);
         }
@@ -150,11 +151,17 @@ fn verdict(rule: &Rule, event: &Value<'_>, budget: &mut Budget) -> Result<Option
     Ok(Some(Verdict::Matched(plan)))
 }
 
+/// Says whether a condition reads local values.
+pub(crate) fn reads_local(when: &Expression) -> bool {
+    // Listing what it reads costs more than evaluating it, and most conditions do not even have the word.
+    when.source().contains("local") && when.reads().iter().any(|path| path.segments.first().is_some_and(|root| root == "local"))
+}
+
 fn render(rule: &Rule, event: &Value<'_>, budget: &mut Budget) -> Result<Plan, EvaluationError> {
     let scope = scope_with_locals(rule, event, budget)?;
     let rendered = rule.with.render(&scope, budget)?;
     Ok(match complete(&rule.action.parameters, rendered) {
-        Ok(params) => Plan::Run { params: Body::json(params.bytes().clone()) },
+        Ok(params) => Plan::Run { pace: rule.action.pace(params.root()), params: Body::json(params.bytes().clone()) },
         Err(misfits) => {
             let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             Plan::Reject { error: cut(format!("the parameters do not fit `{}`: {misfits}", rule.action.name), ERROR_BYTES_MAX) }

@@ -5,7 +5,7 @@ use crate::command::Moment;
 use crate::engine::{Engine, Reaction};
 use crate::events::facts::{AGAIN_MAX, EventReceived};
 use crate::executions::decide::millis;
-use crate::executions::facts::ExecutionRequested;
+use crate::executions::facts::{ExecutionRequested, Pace};
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
 use crate::record::{Actor, Body, Cause, Digest, Draft, Record, StreamId};
@@ -28,7 +28,7 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, judg
         (Mode::Enabled, Verdict::Matched(Plan::Reject { error })) => {
             vec![event.enforcement(judged, Outcome::Rejected { error: error.clone() })]
         }
-        (Mode::Enabled, Verdict::Matched(Plan::Run { params })) => event.executed(judged, params),
+        (Mode::Enabled, Verdict::Matched(Plan::Run { params, pace })) => event.executed(judged, params, *pace),
     };
     if next as usize + 1 == judgement.verdicts.len() { Reaction::last(drafts) } else { Reaction::more(drafts) }
 }
@@ -41,7 +41,7 @@ struct EventReaction<'a> {
 }
 
 impl EventReaction<'_> {
-    fn executed(&self, judged: &RuleVerdict, params: &Body) -> Vec<Draft> {
+    fn executed(&self, judged: &RuleVerdict, params: &Body, pace: Pace) -> Vec<Draft> {
         let enforcement = self.enforcement_id(judged);
         let execution = ExecutionId(Id::derived(self.engine.log(), enforcement.0, Role::Execution));
         let action = &judged.rule.action;
@@ -56,6 +56,7 @@ impl EventReaction<'_> {
             on_lost: action.on_lost,
             timeout_millis: millis(action.timeout),
             grace_millis: millis(action.grace),
+            pace,
         };
         let requested = Draft {
             stream: StreamId::Execution(execution),

@@ -1,0 +1,76 @@
+//! The world outside: a server that counts the effects that actions have on it, by the key that says which are the same.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A server that takes any request as an effect.
+pub struct World {
+    address: SocketAddr,
+    effects: Arc<Mutex<BTreeMap<String, u64>>>,
+}
+
+impl World {
+    /// Starts it on a free port of this machine.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let effects = Arc::new(Mutex::new(BTreeMap::new()));
+        let counted = effects.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, counted.clone()));
+            }
+        });
+        Self { address, effects }
+    }
+
+    /// Gives where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gives its URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Gives how many effects there were, by idempotency key.
+    pub fn effects(&self) -> BTreeMap<String, u64> {
+        self.effects.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Answers one request after the other. An effect counts once its request is whole.
+async fn serve(mut stream: TcpStream, effects: Arc<Mutex<BTreeMap<String, u64>>>) {
+    let mut bytes = Vec::new();
+    loop {
+        let head_end = loop {
+            if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+                return;
+            }
+        };
+        let head = String::from_utf8_lossy(&bytes[..head_end]).to_ascii_lowercase();
+        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
+        let length: usize = header("content-length:").and_then(|text| text.parse().ok()).unwrap_or(0);
+        while bytes.len() < head_end + length {
+            if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        if let Some(key) = header("idempotency-key:") {
+            *effects.lock().unwrap_or_else(PoisonError::into_inner).entry(key.trim_matches('"').to_owned()).or_default() += 1;
+        }
+        bytes.drain(..head_end + length);
+        let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+        if stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The sequencer's thread over a log in memory that fails on purpose: what its callers are told, and what is in the log then.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
+
+use ensue_engine::catalog::Catalog;
+use ensue_engine::ids::LogId;
+use ensue_engine::record::{Actor, CatalogRevision};
+use ensue_engine::time::Timestamp;
+use ensue_store::faults::{AppendFault, Fate, Faults};
+use ensue_store::memory::MemoryLog;
+use ensue_store::verify::verify;
+
+use super::*;
+use crate::clock::ClockStep;
+
+const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+
+/// A clock that a test holds in its hand: each id it draws is another.
+#[derive(Default)]
+struct HandClock(Mutex<u128>);
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        NOON
+    }
+
+    fn tick(&self) -> Option<ClockStep> {
+        None
+    }
+
+    fn entropy(&self) -> u128 {
+        let mut drawn = self.0.lock().unwrap();
+        *drawn += 1;
+        *drawn
+    }
+}
+
+struct NoCatalogs;
+
+impl Catalogs for NoCatalogs {
+    fn at(&self, _: CatalogRevision) -> Option<Arc<Catalog>> {
+        None
+    }
+}
+
+struct Unheard;
+
+impl Heard for Unheard {
+    fn committed(&mut self, _: &Arc<CommittedBatch>, _: Head) {}
+    fn answered(&mut self, _: &Arc<CommittedBatch>) {}
+}
+
+/// A disk whose room a test gives and takes.
+#[derive(Clone)]
+struct Room(Arc<AtomicBool>);
+
+impl Space for Room {
+    fn has_room(&mut self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+struct World {
+    handle: SequencerHandle,
+    unstarted: Option<Unstarted>,
+    log: Option<MemoryLog>,
+    reader: Box<dyn LogReader>,
+    faults: Faults,
+    room: Room,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let log = MemoryLog::new(LogId(Id::root(NOON, 1)));
+        let (handle, unstarted) = sequencer();
+        let (reader, faults) = (log.reader().unwrap(), log.faults());
+        let room = Room(Arc::new(AtomicBool::new(true)));
+        let folder = tempfile::tempdir().unwrap();
+        Self { handle, unstarted: Some(unstarted), log: Some(log), reader, faults, room, folder }
+    }
+
+    fn start(&mut self) -> JoinHandle<Result<Engine, SequencerError>> {
+        let log = self.log.take().unwrap();
+        let parts = SequencerParts {
+            engine: Engine::new(log.id()),
+            head: Head::default(),
+            log: Box::new(log),
+            clock: Arc::new(HandClock::default()),
+            catalogs: Arc::new(NoCatalogs),
+            settings: Settings::default(),
+            heard: Box::new(Unheard),
+            space: Box::new(self.room.clone()),
+            plain: |_| Ok(None),
+            crash_file: self.folder.path().join("crash.json"),
+        };
+        self.unstarted.take().unwrap().start(parts).unwrap()
+    }
+
+    fn submit(&self, ask: Ask) -> Receiver<Result<Committed, SubmitError>> {
+        let (tell, told) = channel();
+        let command = Command { actor: Actor::Operator, trace: None, ask };
+        self.handle.submit(command, Box::new(move |outcome| drop(tell.send(outcome))));
+        told
+    }
+
+    fn ask(&self, ask: Ask) -> Result<Committed, SubmitError> {
+        self.submit(ask).recv().unwrap()
+    }
+
+    #[track_caller]
+    fn the_log_holds(&self, records: u64) {
+        let verified = verify(&*self.reader, None, |_| {}).unwrap();
+        assert_eq!(verified.records, records);
+    }
+}
+
+fn set_key(name: &str) -> Ask {
+    Ask::SetKey { key: format!("core.{name}").parse().unwrap(), version: 1 }
+}
+
+fn clock_step() -> Ask {
+    Ask::NoteClockStep { from: NOON, to: NOON.plus_millis(1) }
+}
+
+#[test]
+fn commands_that_wait_together_are_one_commit() {
+    let mut world = World::new();
+    let waiting: Vec<_> = ["a", "b", "c"].into_iter().map(|name| world.submit(set_key(name))).collect();
+    let thread = world.start();
+    let positions: Vec<u64> = waiting.into_iter().map(|told| told.recv().unwrap().unwrap().position.0).collect();
+    assert_eq!((positions, world.faults.appends()), (vec![1, 2, 3], 1));
+    world.handle.stop();
+    assert_eq!(thread.join().unwrap().unwrap().position().0, 3);
+    world.the_log_holds(3);
+}
+
+#[test]
+fn a_full_disk_is_told_keeps_nothing_and_the_same_command_is_taken_when_there_is_room_again() {
+    let mut world = World::new();
+    world.faults.fail_append_at(2, AppendFault::Full);
+    let thread = world.start();
+    assert!(world.ask(set_key("a")).is_ok());
+    assert!(matches!(world.ask(set_key("b")), Err(SubmitError::StorageFull)));
+    world.the_log_holds(1);
+    // Until the space is looked at again, what comes from outside is turned away, and what the log itself leads to is not.
+    assert!(world.ask(clock_step()).is_ok());
+    while let Err(error) = world.ask(set_key("b")) {
+        assert!(matches!(error, SubmitError::StorageFull), "{error}");
+    }
+    world.the_log_holds(3);
+    world.handle.stop();
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn without_room_what_comes_from_outside_is_turned_away_before_it_is_decided() {
+    let mut world = World::new();
+    world.room.0.store(false, Ordering::Relaxed);
+    let thread = world.start();
+    assert!(matches!(world.ask(set_key("a")), Err(SubmitError::StorageFull)));
+    assert!(world.ask(clock_step()).is_ok());
+    world.the_log_holds(1);
+    world.handle.stop();
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn an_unknown_commit_that_was_kept_is_found_and_not_written_twice() {
+    let mut world = World::new();
+    world.faults.fail_append_at(1, AppendFault::Unknown(Fate::Kept));
+    let thread = world.start();
+    assert_eq!(world.ask(set_key("a")).unwrap().position, Position(1));
+    world.the_log_holds(1);
+    assert_eq!(world.ask(set_key("b")).unwrap().position, Position(2));
+    world.handle.stop();
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn an_unknown_commit_that_was_lost_is_written_again() {
+    let mut world = World::new();
+    world.faults.fail_append_at(1, AppendFault::Unknown(Fate::Lost));
+    let thread = world.start();
+    assert_eq!(world.ask(set_key("a")).unwrap().position, Position(1));
+    world.the_log_holds(1);
+    world.handle.stop();
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_batch_that_the_store_refuses_is_tried_command_by_command() {
+    let mut world = World::new();
+    world.faults.fail_append_at(1, AppendFault::Refused);
+    world.faults.fail_append_at(2, AppendFault::Refused);
+    let waiting: Vec<_> = ["a", "b", "c"].into_iter().map(|name| world.submit(set_key(name))).collect();
+    let thread = world.start();
+    let told: Vec<_> = waiting.into_iter().map(|told| told.recv().unwrap()).collect();
+    assert!(matches!(told[0], Err(SubmitError::Refused(Refusal::Unstorable(_)))), "{told:?}");
+    assert!(told[1].is_ok() && told[2].is_ok(), "{told:?}");
+    world.the_log_holds(2);
+    world.handle.stop();
+    let engine = thread.join().unwrap().unwrap();
+    let names: Vec<&str> = engine.access().keys().map(|(key, _)| key.name()).collect();
+    assert_eq!(names, ["b", "c"], "what was refused left nothing in the state");
+}
+
+#[test]
+fn a_store_that_fails_for_good_ends_the_sequencer_and_acknowledges_nothing() {
+    let mut world = World::new();
+    world.faults.fail_append_at(2, AppendFault::Dead);
+    let thread = world.start();
+    assert!(world.ask(set_key("a")).is_ok());
+    assert!(matches!(world.ask(set_key("b")), Err(SubmitError::Unknown)));
+    assert!(matches!(thread.join().unwrap(), Err(SequencerError::Log(_))));
+    assert!(matches!(world.ask(set_key("c")), Err(SubmitError::Stopping)));
+    world.the_log_holds(1);
+}
+
+#[test]
+fn a_stop_answers_what_waits() {
+    let mut world = World::new();
+    let waiting = world.submit(set_key("a"));
+    world.handle.stop();
+    let thread = world.start();
+    assert!(waiting.recv().unwrap().is_ok());
+    thread.join().unwrap().unwrap();
+    assert!(matches!(world.ask(set_key("b")), Err(SubmitError::Stopping)));
+}
