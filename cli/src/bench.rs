@@ -21,7 +21,7 @@ use serde_json::Value;
 use child::{Node, Start};
 use delivery::Delivery;
 use ends::Ends;
-use figures::{Figures, Latencies};
+use figures::{Costs, Figures, Latencies};
 use load::{Load, Loaded, Until};
 use target::{Calls, Target};
 use wire::Connection;
@@ -63,7 +63,10 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
     packs::write(&folder.join("packs"), scenario, target.as_ref().map(|target| target.address))?;
     let mut variables = vec![(packs::KEY_VARIABLE, secret_file.display().to_string())];
     variables.extend(target.as_ref().map(|target| ("ENSUE_EGRESS_ALLOW", target.address.to_string())));
-    let node = Node::start(Start { folder, variables }).await?;
+    let token = child::admin_token()?;
+    // What a node needs before its first event is not the events'.
+    let disk_bytes_before = Node::start(Start { folder, token: &token, variables: variables.clone() }).await?.stop().await?;
+    let node = Node::start(Start { folder, token: &token, variables }).await?;
     let load = Load {
         node: node.address,
         delivery: Delivery::new(node.address, packs::HOOK, secret.as_bytes()),
@@ -77,16 +80,11 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
         first: 0,
     };
     let mut connection = Connection::open(node.address).await?;
-    warm_up(&load, &node, &mut connection).await?;
+    let warmed = warm_up(&load, &node, &mut connection).await?;
     if let Some(target) = &target {
         target.calls.clear();
     }
-    let before = Before {
-        position: ends::head(&node, &mut connection).await?,
-        disk_bytes: node.disk_bytes(),
-        memory_bytes: node.memory_bytes(),
-        begin: Instant::now(),
-    };
+    let before = Before { position: ends::head(&node, &mut connection).await?, memory_bytes: node.memory_bytes(), begin: Instant::now() };
     let loaded = Load { first: 1 << 32, ..load }.run().await?;
     ends::settle(&node, &mut connection).await?;
     let ends = Ends::read(&node, &mut connection, before.position).await?;
@@ -102,11 +100,18 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
         return Err(io::Error::other(format!("the node took no delivery: {refusal}")));
     }
     let calls = target.as_ref().map(|target| &target.calls);
-    Ok(before.figures(scenario, pace, &loaded, &ends, calls, (disk_bytes, memory_peak_bytes, ready)).to_json())
+    let costs = Costs {
+        disk_bytes: disk_bytes.saturating_sub(disk_bytes_before),
+        events_on_disk: warmed + loaded.sent.len() as u64,
+        memory_idle_bytes: before.memory_bytes,
+        memory_peak_bytes,
+        ready,
+    };
+    Ok(before.figures(scenario, pace, &loaded, &ends, calls, costs).to_json())
 }
 
-/// Lets the node grow its caches and the allocator its arenas before anything counts.
-async fn warm_up(load: &Load, node: &Node, connection: &mut Connection) -> io::Result<()> {
+/// Lets the node grow its caches and the allocator its arenas before anything counts; gives the number of events that this took.
+async fn warm_up(load: &Load, node: &Node, connection: &mut Connection) -> io::Result<u64> {
     const DURATION: Duration = Duration::from_millis(500);
     let warm = Load { pace: Pace::Open { rate: 200.0 }, connections: 4, duration: DURATION, first: 1, ..load.clone() };
     let loaded = warm.run().await?;
@@ -114,27 +119,19 @@ async fn warm_up(load: &Load, node: &Node, connection: &mut Connection) -> io::R
         let why = loaded.first_refusal.unwrap_or_default();
         return Err(io::Error::other(format!("the node took no delivery: {why}")));
     }
-    ends::settle(node, connection).await
+    ends::settle(node, connection).await?;
+    Ok(loaded.sent.len() as u64)
 }
 
 /// How things stood before the load.
 struct Before {
     position: u64,
-    disk_bytes: u64,
     memory_bytes: u64,
     begin: Instant,
 }
 
 impl Before {
-    fn figures(
-        &self,
-        scenario: Scenario,
-        pace: String,
-        loaded: &Loaded,
-        ends: &Ends,
-        calls: Option<&Calls>,
-        (disk_bytes, memory_peak_bytes, ready): (u64, u64, Duration),
-    ) -> Figures {
+    fn figures(&self, scenario: Scenario, pace: String, loaded: &Loaded, ends: &Ends, calls: Option<&Calls>, costs: Costs) -> Figures {
         let finished: Vec<(Instant, Instant)> = loaded
             .sent
             .iter()
@@ -158,10 +155,7 @@ impl Before {
             finishing: last(&mut finished.iter().map(|(_, end)| *end)),
             records: ends.records,
             commits: ends.commits,
-            disk_bytes: disk_bytes.saturating_sub(self.disk_bytes),
-            memory_idle_bytes: self.memory_bytes,
-            memory_peak_bytes,
-            ready,
+            costs,
         }
     }
 }

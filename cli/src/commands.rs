@@ -38,7 +38,7 @@ use crate::table::Output;
 
 /// Event-driven automation on an event-sourced engine: what happens leads to what should be done, and one can always see why.
 #[derive(Debug, Parser)]
-#[command(name = "ensue", version, max_term_width = 100, arg_required_else_help = true, after_help = FIRST_STEPS)]
+#[command(name = "ensue", version, max_term_width = 80, arg_required_else_help = true, after_help = FIRST_STEPS)]
 pub(crate) struct CommandLine {
     #[command(flatten)]
     asking: Asking,
@@ -48,13 +48,13 @@ pub(crate) struct CommandLine {
 
 const FIRST_STEPS: &str = "\
 First steps:
-  ensue demo                               see it work, in seconds and without any set-up
-  ensue init my-automation                 a pack of one's own: one rule, one test
-  ensue check packs/                       every error of every pack, with its place
-  ensue serve                              start a node on ./ensue-data and ./packs
+  ensue demo                     see it work, in seconds and without any set-up
+  ensue init my-automation       a pack of one's own: one rule, one test
+  ensue check packs/             every error of every pack, with its place
+  ensue serve                    start a node on ./ensue-data and ./packs
 
-Exit codes: 0 done, 1 it did not work out, 2 usage, 3 no node answers, 4 not allowed, 5 not there,
-6 refused, 7 try again later, 70 a bug of ours.";
+Exit codes: 0 done, 1 it did not work out, 2 usage, 3 no node answers,
+4 not allowed, 5 not there, 6 refused, 7 try again later, 70 a bug of ours.";
 
 /// What every command takes that asks a node.
 #[derive(Debug, Args)]
@@ -230,6 +230,19 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn what_helps_is_read_at_80_columns() {
+        fn too_wide(command: &mut clap::Command) -> Vec<String> {
+            let help = command.render_long_help().to_string();
+            let mut wide: Vec<String> = help.lines().filter(|line| line.chars().count() > 80).map(str::to_owned).collect();
+            wide.extend(command.get_subcommands_mut().flat_map(too_wide));
+            wide
+        }
+        let mut line = CommandLine::command();
+        line.build();
+        assert_eq!(too_wide(&mut line), Vec::<String>::new());
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(super) struct Node {
 pub(super) struct Start<'a> {
     /// Its directory; `packs` is in it already.
     pub(super) folder: &'a Path,
+    /// The token that lets an admin in, from the very first start in the directory on.
+    pub(super) token: &'a str,
     /// Variables of its environment.
     pub(super) variables: Vec<(&'static str, String)>,
 }
@@ -38,7 +40,6 @@ pub(super) struct Start<'a> {
 impl Node {
     /// Starts a node and waits until it is ready.
     pub(super) async fn start(start: Start<'_>) -> io::Result<Self> {
-        let token = format!("ens_00000000-0000-7000-8000-000000000001_{}", hex::encode(entropy()?));
         let begin = Instant::now();
         let mut process = Command::new(std::env::current_exe()?)
             .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--packs", "packs"])
@@ -47,7 +48,7 @@ impl Node {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", start.folder)
             .env("XDG_STATE_HOME", start.folder.join("state"))
-            .env("ENSUE_ADMIN_TOKEN", &token)
+            .env("ENSUE_ADMIN_TOKEN", start.token)
             .envs(start.variables)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -62,7 +63,7 @@ impl Node {
                 return Err(error);
             }
         };
-        let mut node = Self { process, folder: start.folder.to_owned(), address, token, ready: Duration::ZERO };
+        let mut node = Self { process, folder: start.folder.to_owned(), address, token: start.token.to_owned(), ready: Duration::ZERO };
         node.wait_until_ready(begin).await?;
         Ok(node)
     }
@@ -155,6 +156,11 @@ fn used_bytes(path: &Path) -> u64 {
     }
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
     entries.map(|entry| used_bytes(&entry.path())).sum()
+}
+
+/// Makes a token for an admin of a node.
+pub(super) fn admin_token() -> io::Result<String> {
+    Ok(format!("ens_00000000-0000-7000-8000-000000000001_{}", hex::encode(entropy()?)))
 }
 
 /// Random bytes of the system, for tokens and secrets of a measurement.

@@ -58,8 +58,16 @@ pub(super) async fn head(node: &Node, connection: &mut Connection) -> io::Result
         position: u64,
     }
     let reply = connection.exchange(&wire::get(node.address, "/api/v1/log/head", &node.token)).await?;
-    let head: Head = serde_json::from_slice(reply.body).map_err(io::Error::other)?;
+    let head: Head = serde_json::from_slice(expected(&reply)?).map_err(io::Error::other)?;
     Ok(head.position)
+}
+
+/// The body of an answer that says yes.
+fn expected<'r>(reply: &wire::Reply<'r>) -> io::Result<&'r [u8]> {
+    if reply.status == 200 {
+        return Ok(reply.body);
+    }
+    Err(io::Error::other(format!("the node answers {}: {}", reply.status, String::from_utf8_lossy(reply.body))))
 }
 
 /// Waits until the log has stood still for a while: all that was begun has ended.
@@ -99,10 +107,7 @@ impl Ends {
         loop {
             let path = format!("/api/v1/log?after={after}&limit={RECORDS_MAX}");
             let reply = connection.exchange(&wire::get(node.address, &path, &node.token)).await?;
-            if reply.status != 200 {
-                return Err(io::Error::other(format!("{}: {}", reply.status, String::from_utf8_lossy(reply.body))));
-            }
-            let page: Page<'_> = serde_json::from_slice(reply.body).map_err(io::Error::other)?;
+            let page: Page<'_> = serde_json::from_slice(expected(&reply)?).map_err(io::Error::other)?;
             let Some(last) = page.items.last() else { break };
             after = last.position;
             for record in &page.items {

@@ -51,6 +51,9 @@ fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
+/// The fewest events whose bytes on the disk say something: below, the write-ahead file of some megabytes outweighs them.
+const EVENTS_ON_DISK_MIN: u64 = 5_000;
+
 /// What a run of a scenario gave.
 pub(super) struct Figures {
     /// Its name.
@@ -73,14 +76,28 @@ pub(super) struct Figures {
     pub(super) records: u64,
     /// The commits they were written in.
     pub(super) commits: u64,
-    /// The bytes that the data directory grew by.
+    /// What it cost.
+    pub(super) costs: Costs,
+}
+
+/// What a node cost.
+pub(super) struct Costs {
+    /// The bytes that its data directory grew by, from a stop without an event to one after the load.
     pub(super) disk_bytes: u64,
-    /// The node's memory before the load, in bytes.
+    /// The events that are in them: those of the warming-up too.
+    pub(super) events_on_disk: u64,
+    /// Its memory before the load, in bytes.
     pub(super) memory_idle_bytes: u64,
-    /// The most memory the node held, in bytes.
+    /// The most memory that it held, in bytes.
     pub(super) memory_peak_bytes: u64,
-    /// From the node's start to its being ready.
+    /// From its start to its being ready.
     pub(super) ready: Duration,
+}
+
+impl Costs {
+    fn disk_bytes_per_event(&self) -> Option<u64> {
+        (self.events_on_disk >= EVENTS_ON_DISK_MIN).then(|| self.disk_bytes / self.events_on_disk)
+    }
 }
 
 impl Figures {
@@ -100,10 +117,10 @@ impl Figures {
             "records_per_event": rounded(self.per_event(self.records)),
             "commits": self.commits,
             "events_per_commit": rounded(if self.commits == 0 { 0.0 } else { self.rate(self.answered.count(), Duration::from_secs(self.commits)) }),
-            "disk_bytes_per_event": self.per_event(self.disk_bytes).round(),
-            "memory_idle_bytes": self.memory_idle_bytes,
-            "memory_peak_bytes": self.memory_peak_bytes,
-            "ready_ms": rounded(self.ready.as_secs_f64() * 1000.0),
+            "disk_bytes_per_event": self.costs.disk_bytes_per_event(),
+            "memory_idle_bytes": self.costs.memory_idle_bytes,
+            "memory_peak_bytes": self.costs.memory_peak_bytes,
+            "ready_ms": rounded(self.costs.ready.as_secs_f64() * 1000.0),
         })
     }
 
@@ -188,10 +205,13 @@ mod tests {
             finishing: Duration::from_secs(4),
             records: 24,
             commits: 2,
-            disk_bytes: 16_384,
-            memory_idle_bytes: 20 << 20,
-            memory_peak_bytes: 64 << 20,
-            ready: Duration::from_millis(41),
+            costs: Costs {
+                disk_bytes: 20_480_000,
+                events_on_disk: 5_000,
+                memory_idle_bytes: 20 << 20,
+                memory_peak_bytes: 64 << 20,
+                ready: Duration::from_millis(41),
+            },
         };
         insta::assert_snapshot!(tables(&[figures.to_json()]), @r"
         SCENARIO  PACE            EVENTS/S  ANSWER ms          FINISH ms          CALL ms

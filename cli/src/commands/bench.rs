@@ -19,13 +19,13 @@ use crate::table::{Output, print_json};
 Scenarios:
   ingest   events are stored; no rule is true
   rule     one rule is true, and a no-op finished
-  http     one rule is true, and makes one HTTP call to a server that is started for it
+  http     one rule is true, and makes one HTTP call to a server of the bench
   rules    10 against 10,000 rules on one trigger, of which 10 are true
 
 Examples:
   ensue bench                            all of them, 64 connections
   ensue bench http --rate 20             at 20 a second, whatever the node does
-  ensue bench http --until-called        64 deliveries under way, each until its call was made
+  ensue bench http --until-called        64 at a time, each until its call came
   ensue bench rule --connections 16 --seconds 30 -o json")]
 pub(crate) struct Bench {
     /// What is measured; otherwise all of it.

@@ -19,7 +19,7 @@ use crate::table::{Output, print_json};
 Examples:
   ensue check packs/                 a folder of packs
   ensue check packs/release          one pack
-  ensue check packs/ -o json         for editors; the exit code is 1 if there is an error")]
+  ensue check packs/ -o json         for editors; exit code 1 if there is an error")]
 pub(crate) struct Check {
     /// Folders of packs, or packs.
     #[arg(default_value = "packs")]

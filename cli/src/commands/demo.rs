@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[command(after_help = "\
 Examples:
   ensue demo
-  ensue demo --keep        leaves the node running until Ctrl-C, to try what is printed")]
+  ensue demo --keep      leaves the node running until Ctrl-C, to go on with")]
 pub(crate) struct Demo {
     /// Leave the node running until Ctrl-C.
     #[arg(long)]

@@ -20,10 +20,10 @@ const VALUE_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
-  ensue keys set github.webhook_secret                       asks for the value
+  ensue keys set github.webhook_secret            asks for the value
   openssl rand -hex 32 | ensue keys set github.webhook_secret
   ensue keys set release.deploy_token --file token.txt
-  ensue keys list --data ./ensue-data                        without a running node")]
+  ensue keys list --data ./ensue-data             without a running node")]
 pub(crate) enum Keys {
     /// Set a key's value, from a prompt, standard input or a file.
     Set {

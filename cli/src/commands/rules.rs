@@ -13,7 +13,7 @@ use crate::table::{Column, cell, pairs, print_list, print_one, text};
 #[command(after_help = "\
 Examples:
   ensue rules list
-  ensue rules set release.ship_on_tag shadow     judged and recorded, not acted on")]
+  ensue rules set release.ship_on_tag shadow   judged, recorded, not acted on")]
 pub(crate) enum Rules {
     /// List rules.
     List {

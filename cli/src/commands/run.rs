@@ -18,7 +18,8 @@ const WAIT_SECONDS: u64 = 30;
 #[command(after_help = "\
 Examples:
   ensue run core.echo --param message=hello --wait
-  ensue run core.http --param url=https://example.com --param headers:='{\"accept\":\"text/html\"}' --wait
+  ensue run core.http --param url=https://example.com --wait
+  ensue run core.noop --param seconds:=3
   ensue run release.ship --params release.json")]
 pub(crate) struct Run {
     /// The action.

@@ -12,12 +12,13 @@ use crate::report::{Failure, Outcome, say, tell};
 /// Start a node.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Settings come from ensue.yaml, then from ENSUE_… variables, then from these flags, the later over the earlier. At the very first
-start an admin token is printed, unless ENSUE_ADMIN_TOKEN or ENSUE_ADMIN_TOKEN_FILE gives one.
+Settings come from ensue.yaml, then from ENSUE_… variables, then from these
+flags, the later over the earlier. At the very first start an admin token is
+printed, unless ENSUE_ADMIN_TOKEN or ENSUE_ADMIN_TOKEN_FILE gives one.
 
 Examples:
   ensue serve
-  ensue serve --listen 0.0.0.0:3678 --data /var/lib/ensue --packs /etc/ensue/packs
+  ensue serve --listen 0.0.0.0:3678 --data /var/lib/ensue
   ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE=/run/secrets/github ensue serve")]
 pub(crate) struct Serve {
     /// The address to listen on [default: 127.0.0.1:3678]; port 0 takes a free one.

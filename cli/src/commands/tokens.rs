@@ -12,13 +12,14 @@ use crate::table::{Column, Output, cell, print_json, print_list, text, time};
 /// Add, list and revoke tokens.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
-Built-in roles: admin (everything), operator (everything but tokens), author (packs, rules, events,
-executions), viewer (reading, but no keys). Any other name is a role that inquiries can be asked of.
+Built-in roles: admin (everything), operator (everything but tokens), author
+(packs, rules, events, executions), viewer (reading, but no keys). Any other
+name is a role that inquiries can be asked of.
 
 Examples:
   ensue tokens add ana --role release_managers --role viewer
   ensue tokens add ci --role author > ci.token
-  ensue tokens add rescue --role admin --data ./ensue-data      when every token is lost")]
+  ensue tokens add rescue --role admin --data ./ensue-data     all tokens lost")]
 pub(crate) enum Tokens {
     /// Add a token and print it, this once.
     Add {
