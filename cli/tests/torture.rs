@@ -33,8 +33,8 @@ impl Ledger {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note(&self, delivery: u64, event: String) {
-        let earlier = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).insert(delivery, event.clone());
+    fn note(&self, delivery: u64, event: &str) {
+        let earlier = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).insert(delivery, event.to_owned());
         if let Some(earlier) = earlier {
             assert_eq!(earlier, event, "delivery {delivery} was acknowledged as two events");
         }
@@ -93,7 +93,7 @@ async fn send(client: Client, ledger: Arc<Ledger>, stop: Arc<AtomicBool>) {
 async fn deliver(client: &Client, ledger: &Ledger, n: u64) -> bool {
     match client.deliver(&delivery(n)).await {
         Ok(answer) if answer.status == StatusCode::ACCEPTED || answer.status == StatusCode::OK => {
-            let event = answer.body["events"][0]["id"].as_str().unwrap_or_else(|| panic!("no event in {}", answer.body)).to_owned();
+            let event = answer.body["events"][0]["id"].as_str().unwrap_or_else(|| panic!("no event in {}", answer.body));
             ledger.note(n, event);
             true
         }

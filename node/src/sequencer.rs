@@ -353,7 +353,12 @@ impl SequencerThread {
         }
         let seen = match self.seen_keys(&waiting) {
             Ok(seen) => seen,
-            Err(error) => return self.fail(waiting, &error.to_string()),
+            Err(error) => {
+                for one in waiting {
+                    (one.reply)(Err(SubmitError::Unknown));
+                }
+                return Err(SequencerError::Log(error.to_string()));
+            }
         };
         let mut told = Vec::with_capacity(waiting.len());
         for waiting in &waiting {
@@ -381,18 +386,13 @@ impl SequencerThread {
                 }
                 Ok(())
             }
-            Err(error) => self.fail(waiting, &error.to_string()).or_else(|failed| match error {
-                AppendError::Behind(_) | AppendError::Deposed(_) => Err(SequencerError::Deposed(error.to_string())),
-                _ => Err(failed),
-            }),
+            Err(error) => {
+                for one in waiting {
+                    (one.reply)(Err(SubmitError::Unknown));
+                }
+                Err(failed(&error))
+            }
         }
-    }
-
-    fn fail(&mut self, waiting: Vec<Waiting>, why: &str) -> Result<(), SequencerError> {
-        for one in waiting {
-            (one.reply)(Err(SubmitError::Unknown));
-        }
-        Err(SequencerError::Log(why.to_owned()))
     }
 
     /// Where the disk has no room, what comes from outside is turned away before it is decided. What the log itself leads to (a
@@ -486,8 +486,7 @@ impl SequencerThread {
                 std::thread::sleep(SPACE_EVERY);
                 Ok(())
             }
-            Err(error @ (AppendError::Behind(_) | AppendError::Deposed(_))) => Err(SequencerError::Deposed(error.to_string())),
-            Err(error) => Err(SequencerError::Log(error.to_string())),
+            Err(error) => Err(failed(&error)),
         }
     }
 
@@ -554,6 +553,14 @@ impl SequencerThread {
         self.gauges.open_work.store(engine.executions().open_work(), Ordering::Relaxed);
         self.gauges.running.store(u64::from(engine.executions().running()), Ordering::Relaxed);
         self.gauges.parked.store(engine.health().parked().count() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Says what a failed append means for the sequencer.
+fn failed(error: &AppendError) -> SequencerError {
+    match error {
+        AppendError::Behind(_) | AppendError::Deposed(_) => SequencerError::Deposed(error.to_string()),
+        _ => SequencerError::Log(error.to_string()),
     }
 }
 

@@ -49,7 +49,7 @@ fn the_library_builds_a_catalog_whose_rules_judge_a_pull_request() {
         .verdicts
         .into_iter()
         .map(|one| match one.verdict {
-            Verdict::Matched(Plan::Run { params }) => {
+            Verdict::Matched(Plan::Run { params, .. }) => {
                 (one.rule.name.to_string(), serde_json::from_slice(params.content.as_ref().unwrap()).unwrap())
             }
             other => panic!("{}: {other:?}", one.rule.name),

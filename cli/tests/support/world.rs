@@ -8,14 +8,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A server that takes any request as an effect.
-pub struct World {
+pub(crate) struct World {
     address: SocketAddr,
     effects: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 impl World {
     /// Starts it on a free port of this machine.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let effects = Arc::new(Mutex::new(BTreeMap::new()));
@@ -29,17 +29,17 @@ impl World {
     }
 
     /// Gives where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Gives its URL.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Gives how many effects there were, by idempotency key.
-    pub fn effects(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn effects(&self) -> BTreeMap<String, u64> {
         self.effects.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
