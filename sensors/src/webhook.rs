@@ -22,7 +22,7 @@ pub const DEDUPE_BYTES_MAX: usize = 1024;
 pub struct Emitted {
     /// Its trigger.
     pub trigger: TriggerRef,
-    /// Its payload: the body's own bytes, shared, where the sensor makes none.
+    /// Its payload: the body byte for byte, parsed once and shared by all events of the delivery, where the sensor makes none.
     pub payload: Document,
     /// The key under which it is accepted once; none where the sensor has none or the delivery lacks what it is made of.
     pub dedupe: Option<String>,
