@@ -15,8 +15,8 @@ use ensue_engine::catalog::{Mode, OnLost};
 use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
 use ensue_engine::executions::facts::{
     AttemptFailed, AttemptLost, AttemptReportedLate, AttemptStarted, AttemptSucceeded, Evidence, ExecutionBecameIndeterminate,
-    ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested, Pace, ExecutionSettled, ExecutionSucceeded,
-    ExecutionTimedOut, Failure, FailureKind, Settlement,
+    ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested, ExecutionSettled, ExecutionSucceeded,
+    ExecutionTimedOut, Failure, FailureKind, Pace, Settlement,
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::{
@@ -82,7 +82,7 @@ fn samples() -> Vec<Fact> {
             on_lost: OnLost::Ask,
             timeout_millis: 60_000,
             grace_millis: 10_000,
-            pace: Pace::Worked,
+            pace: Pace::AtOnce,
         }
         .into(),
         AttemptStarted { number: 2, token: 9, worker: "local".into(), lease_millis: 30_000 }.into(),

@@ -2,16 +2,17 @@
 
 use ensue_engine::command::{Answer, Refusal, ReportOutcome};
 use ensue_engine::effect::Effect;
-use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{Id, Role};
 
 use crate::support::site::{failed, report};
-use crate::support::{Pieces, Site, cancel, note_start, workers};
+use crate::support::{Pieces, Site, cancel, note_start, settle, workers};
 
 fn site() -> Site {
-    let mut site = Site::with(&Pieces::default().action("demo.say").action_with("demo.urgent", |action| action.priority = 50));
+    let pieces = Pieces::default().action("demo.say").action_with("demo.urgent", |action| action.priority = 50).action_at_once("demo.echo");
+    let mut site = Site::with(&pieces);
     site.set(workers(1));
     site
 }
@@ -186,6 +187,41 @@ fn a_cancelled_execution_keeps_its_slot_until_its_worker_reports() {
     site.run("demo.say");
     site.when(cancel(execution)).then(&["execution.cancel_requested"]);
     site.fail(execution, FailureKind::Cancelled).then(&["attempt.failed", "execution.cancelled", "attempt.started"]);
+}
+
+#[test]
+fn what_the_node_does_at_once_waits_for_no_slot_and_takes_none() {
+    let mut site = site();
+    site.run("demo.say");
+    site.run("demo.say");
+    site.ask("demo.echo").then(&["execution.requested", "attempt.started"]);
+    let echo = site.run("demo.echo");
+    assert_eq!((site.engine().executions().running(), site.engine().executions().queued()), (1, 1));
+    site.succeed(echo).then(&["attempt.succeeded", "execution.succeeded"]);
+}
+
+#[test]
+fn what_the_node_does_at_once_is_tried_again_though_no_slot_is_free() {
+    let mut site = site();
+    let echo = site.run("demo.echo");
+    site.run("demo.say");
+    site.lose(echo, Evidence::NotBegun).then(&["attempt.lost", "attempt.started"]);
+    assert_eq!(site.attempt(echo).number, 2);
+    site.lose(echo, Evidence::MayHaveBegun).then(&["attempt.lost", "execution.became_indeterminate"]);
+    site.when(settle(echo, Settlement::Retry)).then(&["execution.settled", "attempt.started"]);
+}
+
+#[test]
+fn what_the_node_does_at_once_is_owed_after_a_restart() {
+    let mut site = site();
+    let echo = site.run("demo.echo");
+    let attempt = site.attempt(echo).id;
+    let outcome = site.when(cancel(echo)).then(&["execution.cancel_requested"]);
+    assert_eq!(outcome.effects(), [Effect::Stop { execution: echo, attempt }]);
+    site.restart();
+    assert_eq!(site.engine().owed_effects().len(), 2);
+    site.fail(echo, FailureKind::Cancelled).then(&["attempt.failed", "execution.cancelled"]);
+    assert!(site.engine().owed_effects().is_empty());
 }
 
 #[test]

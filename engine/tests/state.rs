@@ -16,7 +16,7 @@ const FORMAT_1: &str = include_str!("golden/state.v1.json");
 
 /// A site with something in every table of the state.
 fn busy() -> Site {
-    let mut pieces = Pieces::default().trigger("demo.ping").trigger("demo.pong").action("demo.say").rule(
+    let mut pieces = Pieces::default().trigger("demo.ping").trigger("demo.pong").action("demo.say").action_at_once("demo.echo").rule(
         "demo.errs",
         "demo.ping",
         "event.payload.n > 0",
@@ -33,6 +33,7 @@ fn busy() -> Site {
     site.when(set_mode("demo.r000", Mode::Disabled));
     site.receive("demo.ping", &json!({}));
     site.receive("demo.ping", &json!({}));
+    site.run("demo.echo");
     let lost = site.run("demo.say");
     site.lose(lost, Evidence::MayHaveBegun);
     site.run("demo.say");

@@ -204,15 +204,17 @@ impl Executions {
             }
             ExecutionFact::AttemptStarted(fact) => {
                 let attempt = Attempt { id: AttemptId(record.id), number: fact.number, token: fact.token, started_at: record.time };
-                if let Some(execution) = self.open.get(id) {
-                    self.queue.remove(&execution.place);
-                }
                 self.token.insert(0, fact.token);
+                let Some(execution) = self.open.get(id) else { return };
+                self.queue.remove(&execution.place);
+                match execution.pace {
+                    Pace::Worked => self.running.insert(*id, attempt.id),
+                    Pace::AtOnce => self.at_once.insert(*id, attempt.id),
+                }
                 self.open.change(id, |execution| {
                     execution.attempts = fact.number;
                     execution.phase = Phase::Running(attempt);
                 });
-                self.running.insert(*id, attempt.id);
             }
             ExecutionFact::AttemptSucceeded(fact) => self.end_attempt(id, fact.attempt),
             ExecutionFact::AttemptFailed(fact) => self.end_attempt(id, fact.attempt),

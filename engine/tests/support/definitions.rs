@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    Action, Builtin, Catalog, Definitions, Field, Fields, Mode, OnLost, Presence, Rule, Run, Schema, Trigger, Type,
+    Action, Builtin, Catalog, Definitions, Field, Fields, Mode, OnLost, Presence, ProcessCommand, Rule, Run, Schema, Trigger, Type,
 };
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::record::{CatalogRevision, Digest};
@@ -35,7 +35,7 @@ impl Pieces {
             parameters: Schema::Any,
             result: None,
             local: Vec::new(),
-            run: Run::Builtin(Builtin::Echo),
+            run: Run::Process(ProcessCommand { command: vec!["true".to_owned()], input: None, env: Vec::new(), files: Vec::new() }),
             timeout: Duration::from_secs(60),
             grace: Duration::from_secs(10),
             idempotent: false,
@@ -47,6 +47,11 @@ impl Pieces {
         change(&mut action);
         self.actions.insert(name.to_owned(), action);
         self
+    }
+
+    /// An action that the node itself does at once.
+    pub(crate) fn action_at_once(self, name: &str) -> Self {
+        self.action_with(name, |action| action.run = Run::Builtin(Builtin::Echo))
     }
 
     /// A trigger that takes any payload.

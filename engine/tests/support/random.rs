@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::support::site::{failed, install_demo, received, report, report_emitting};
 use crate::support::{Pieces, Site, ana, asked_by, cancel, dismiss, lose, note_start, retry, set_mode, settle};
 
-const ACTIONS: [&str; 4] = ["demo.ask", "demo.fail", "demo.retry", "demo.urgent"];
+const ACTIONS: [&str; 5] = ["demo.ask", "demo.echo", "demo.fail", "demo.retry", "demo.urgent"];
 const RULES: [&str; 4] = ["demo.again", "demo.errs", "demo.one", "demo.wide"];
 
 /// One thing that happens to a log.
@@ -104,6 +104,7 @@ fn many_pieces() -> Pieces {
     let mut pieces = Pieces::default()
         .trigger("demo.ping")
         .action("demo.ask")
+        .action_at_once("demo.echo")
         .action_with("demo.fail", |action| action.on_lost = OnLost::Fail)
         .action_with("demo.retry", |action| action.on_lost = OnLost::Retry)
         .action_with("demo.urgent", |action| {
@@ -111,7 +112,7 @@ fn many_pieces() -> Pieces {
             action.idempotent = true;
         })
         .rule("demo.again", "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.ask")
-        .rule("demo.errs", "demo.ping", "event.payload.n > 100", "demo.ask")
+        .rule("demo.errs", "demo.ping", "event.payload.n > 0", "demo.echo")
         .rule_with("demo.one", "demo.ping", "event.payload.n == 1", "demo.urgent", |rule| rule.mode = Mode::Shadow);
     // A few of these events are more than one turn: their reactions are owed.
     for rule in 0..160 {
