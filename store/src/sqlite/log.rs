@@ -124,6 +124,16 @@ fn compare_with_head(connection: &Connection, path: &Path, number: i64) -> Resul
     Ok(())
 }
 
+impl Drop for SqliteLog {
+    /// Writes the write-ahead log back, so that the file of a node that was stopped can be copied alone.
+    fn drop(&mut self) {
+        if self.dead.is_none() {
+            // Where a reader is in the way it is done at the next start.
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+    }
+}
+
 /// Gives the log's number and the epoch that is its writer's from now on.
 fn take_epoch(connection: &mut Connection, id: LogId) -> rusqlite::Result<(i64, i64)> {
     let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
