@@ -21,6 +21,9 @@ use crate::time::Timestamp;
 /// 28 March 2026, noon in UTC: when scenarios begin.
 pub const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 
+/// The most owed pieces that a scenario serves at once: more do not come to an end.
+const PIECES_MAX: usize = 1_000;
+
 /// A log's core with the world that a scenario gives it.
 #[derive(Debug)]
 pub struct Spec {
@@ -150,10 +153,9 @@ impl Spec {
     /// Offers a command, and commits what it leads to, what is owed included.
     pub fn when(&mut self, command: Command) -> Outcome {
         let mut outcome = self.turn(command);
-        while let Some(piece) = self.serve() {
-            outcome.records.extend(piece.records);
-            outcome.effects.extend(piece.effects);
-        }
+        let rest = self.serve_all();
+        outcome.records.extend(rest.records);
+        outcome.effects.extend(rest.effects);
         outcome
     }
 
@@ -177,6 +179,18 @@ impl Spec {
                 Offered::Refused(refusal) => panic!("an owed reaction was refused: {refusal}"),
             }
         }
+    }
+
+    /// Works out all that is owed, piece by piece.
+    #[track_caller]
+    pub fn serve_all(&mut self) -> Outcome {
+        let mut all = Outcome { told: Ok(Answer::Done), records: Vec::new(), effects: Vec::new() };
+        for _ in 0..PIECES_MAX {
+            let Some(piece) = self.serve() else { return all };
+            all.records.extend(piece.records);
+            all.effects.extend(piece.effects);
+        }
+        panic!("{PIECES_MAX} owed pieces were served, and still something is owed");
     }
 
     /// Puts the next owed piece aside, as a node does that cannot fetch what it needs, and commits that.

@@ -67,7 +67,7 @@ fn modes_that_are_set_later_do_not_change_what_is_owed_to_an_earlier_event() {
         site.turn(set_mode(rule, mode));
     }
     site.restart();
-    while site.serve().is_some() {}
+    site.serve_all();
     let outcome_of = |rule: &str| {
         let made = site.records().iter().filter_map(|record| match &record.fact {
             Fact::EnforcementMade(made) if made.rule.as_str() == rule => Some(made.outcome.as_str()),

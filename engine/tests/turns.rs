@@ -82,7 +82,7 @@ fn a_turn_of_large_bodies_is_bounded_in_bytes() {
     let first = site.turn(received(vec![event]));
     assert_eq!(of_kind(first.records(), "enforcement.made").len(), 6);
     assert_eq!(site.engine().health().owed_count(), 1);
-    while site.serve().is_some() {}
+    site.serve_all();
     assert_eq!(of_kind(site.records(), "enforcement.made").len(), 12);
 }
 
@@ -127,7 +127,7 @@ fn a_command_of_many_events_owes_what_does_not_fit_into_its_turn() {
     let events: Vec<_> = (0..100).map(|_| site.event("demo.ping", &json!({}))).collect();
     let outcome = site.turn(received(events));
     assert!(outcome.records().len() <= TURN_DRAFTS_MAX + 100 + OVER_THE_BOUND);
-    while site.serve().is_some() {}
+    site.serve_all();
     assert_eq!(of_kind(site.records(), "enforcement.made").len(), 2_000);
     let mut asked = BTreeSet::new();
     for record in of_kind(site.records(), "execution.requested") {

@@ -303,7 +303,7 @@ impl World {
 
     /// Serves all that is owed.
     pub(crate) fn rest(&mut self) {
-        while self.site.serve().is_some() {}
+        self.site.serve_all();
     }
 
     fn note_attempts(&mut self) {
