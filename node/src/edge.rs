@@ -126,11 +126,6 @@ impl Edge {
 
     fn delivered(&self, catalog: &Catalog, sensor: &Sensor, request: &HookRequest, emitted: Emitted) -> Result<ObservedEvent, EdgeRefusal> {
         let (id, now) = self.fresh();
-        let dedupe = emitted.dedupe.map(|key| Dedupe {
-            key: DedupeKey { scope: format!("sensor/{}/{}", sensor.name, emitted.trigger), hash: Digest::of(key.as_bytes()) },
-            content: Digest::of(&request.body),
-            conflict: Conflict::IsRepeat,
-        });
         let observed = Observed {
             id,
             trigger: emitted.trigger,
@@ -138,9 +133,16 @@ impl Edge {
             sensor: Some(sensor.name.clone()),
             occurred_at: now,
             payload: emitted.payload,
-            dedupe,
+            dedupe: None,
         };
-        Ok(judged(catalog, observed)?)
+        let mut event = judged(catalog, observed)?;
+        event.dedupe = emitted.dedupe.map(|key| Dedupe {
+            key: DedupeKey { scope: format!("sensor/{}/{}", sensor.name, event.trigger), hash: Digest::of(key.as_bytes()) },
+            // A payload is most often the delivery's own body, and that was hashed already.
+            content: if *event.payload.bytes() == request.body { event.body.digest } else { Digest::of(&request.body) },
+            conflict: Conflict::IsRepeat,
+        });
+        Ok(event)
     }
 }
 

@@ -81,12 +81,14 @@ fn rewritten(script: &str) -> String {
         let end = rest[at..].find("}}").map_or(rest.len(), |end| at + end + 2);
         let expression = &rest[at..end];
         let variable = variable_name(expression, variables.len());
-        text.push_str(rest[..at].trim_end_matches('"'));
-        text.push_str(&format!("\"${variable}\""));
+        text.push_str(&rest[..at]);
+        // Inside quotes that are open already the variable stands as it is.
+        let is_quoted = text.matches('"').count() % 2 == 1;
+        text.push_str(&if is_quoted { format!("${{{variable}}}") } else { format!("\"${variable}\"") });
         if variables.iter().all(|(known, _)| *known != variable) {
             variables.push((variable, expression));
         }
-        rest = rest[end..].trim_start_matches('"');
+        rest = &rest[end..];
     }
     text.push_str(rest);
     let mut lines = vec!["pass the values by the environment:".to_owned()];
@@ -121,7 +123,7 @@ mod tests {
         let hint = rewritten("make VERSION=\"${{ params.version }}\" ${{ params.list[0] }}\n");
         assert_eq!(
             hint,
-            "pass the values by the environment:\nscript: 'make VERSION=\"$VERSION\" \"$VALUE_2\"'\nenv:\n  VERSION: '${{ params.version }}'\n  VALUE_2: '${{ params.list[0] }}'"
+            "pass the values by the environment:\nscript: 'make VERSION=\"${VERSION}\" \"$VALUE_2\"'\nenv:\n  VERSION: '${{ params.version }}'\n  VALUE_2: '${{ params.list[0] }}'"
         );
     }
 

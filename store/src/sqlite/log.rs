@@ -80,8 +80,9 @@ impl SqliteLog {
 
     /// Remembers at most so many keys in each scope.
     #[cfg(test)]
-    pub(crate) fn with_seen_keys_max(self, seen_keys_max: u64) -> Self {
-        Self { seen_keys_max, ..self }
+    pub(crate) fn with_seen_keys_max(mut self, seen_keys_max: u64) -> Self {
+        self.seen_keys_max = seen_keys_max;
+        self
     }
 
     /// Gives why the transaction ended without the batch. Whatever a store is trusted with again is decided here alone.
