@@ -12,8 +12,8 @@ use bytes::Bytes;
 
 use crate::catalog::Catalogs;
 use crate::command::{
-    Answer, Ask, Bodies, Command, Context, DEDUPE_MILLIS, Decision, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal,
-    Seen, SeenKeys, Settings,
+    Answer, Bodies, Command, Context, DEDUPE_MILLIS, Decision, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal, Seen,
+    SeenKeys, Settings,
 };
 use crate::effect::Effect;
 use crate::engine::{Engine, Reaction, Then};
@@ -123,7 +123,7 @@ impl Sequencing {
 
     /// Decides a command and folds what it changes, with what follows. A panic in deciding refuses the command and changes nothing.
     pub fn offer(&mut self, command: &Command, at: &Moment, beside: &Beside<'_>) -> Offered {
-        let events = events_of(command);
+        let events = command.events();
         let mut judgements = events.iter().map(|event| (event.id, event.judgement.clone())).collect();
         let offered = OfferedBodies { events, beside: beside.bodies };
         let seen = BothSeen { batch: &self.seen, log: beside.seen };
@@ -395,28 +395,6 @@ fn later_id(engine: &Engine, stream: &StreamId, revision: u64) -> Id {
 
 fn with_json(drafts: Vec<Draft>) -> Result<Vec<(Draft, Bytes)>, String> {
     drafts.into_iter().map(|draft| draft.fact.to_json().map(|json| (draft, json)).map_err(|too_large| too_large.to_string())).collect()
-}
-
-fn events_of(command: &Command) -> &[ObservedEvent] {
-    match &command.ask {
-        Ask::ReceiveEvents(events) => events,
-        Ask::ReportAttempt(report) => &report.emitted,
-        Ask::KeepDelivery(_)
-        | Ask::RequestExecution(_)
-        | Ask::LoseAttempt { .. }
-        | Ask::CancelExecution { .. }
-        | Ask::SettleExecution { .. }
-        | Ask::ChangePacks { .. }
-        | Ask::SetRuleMode { .. }
-        | Ask::SetKey { .. }
-        | Ask::RemoveKey { .. }
-        | Ask::AddToken { .. }
-        | Ask::RevokeToken { .. }
-        | Ask::NoteStart { .. }
-        | Ask::NoteClockStep { .. }
-        | Ask::RetryReaction { .. }
-        | Ask::DismissReaction { .. } => &[],
-    }
 }
 
 /// Gives the new events of a command their places, in order, and each repeat of one of them the place of what it repeats.

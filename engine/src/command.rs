@@ -28,6 +28,63 @@ pub struct Command {
     pub ask: Ask,
 }
 
+impl Command {
+    /// Gives the events that it would put into the log.
+    pub fn events(&self) -> &[ObservedEvent] {
+        match &self.ask {
+            Ask::ReceiveEvents(events) => events,
+            Ask::ReportAttempt(report) => &report.emitted,
+            Ask::KeepDelivery(_)
+            | Ask::RequestExecution(_)
+            | Ask::LoseAttempt { .. }
+            | Ask::CancelExecution { .. }
+            | Ask::SettleExecution { .. }
+            | Ask::ChangePacks { .. }
+            | Ask::SetRuleMode { .. }
+            | Ask::SetKey { .. }
+            | Ask::RemoveKey { .. }
+            | Ask::AddToken { .. }
+            | Ask::RevokeToken { .. }
+            | Ask::NoteStart { .. }
+            | Ask::NoteClockStep { .. }
+            | Ask::RetryReaction { .. }
+            | Ask::DismissReaction { .. } => &[],
+        }
+    }
+
+    /// Has `change` change each body that it brings: how it is kept, not what it is.
+    pub fn change_bodies(&mut self, mut change: impl FnMut(&mut Body)) {
+        match &mut self.ask {
+            Ask::ReceiveEvents(events) => events.iter_mut().for_each(|event| change(&mut event.body)),
+            Ask::ReportAttempt(report) => {
+                report.body.iter_mut().for_each(&mut change);
+                report.emitted.iter_mut().for_each(|event| change(&mut event.body));
+            }
+            Ask::KeepDelivery(delivery) => change(&mut delivery.body),
+            Ask::RequestExecution(request) => change(&mut request.body),
+            Ask::SettleExecution { result, .. } => result.iter_mut().for_each(change),
+            Ask::ChangePacks { changes, .. } => {
+                for pack in changes {
+                    if let PackChange::Install { manifest, .. } = pack {
+                        change(manifest);
+                    }
+                }
+            }
+            Ask::LoseAttempt { .. }
+            | Ask::CancelExecution { .. }
+            | Ask::SetRuleMode { .. }
+            | Ask::SetKey { .. }
+            | Ask::RemoveKey { .. }
+            | Ask::AddToken { .. }
+            | Ask::RevokeToken { .. }
+            | Ask::NoteStart { .. }
+            | Ask::NoteClockStep { .. }
+            | Ask::RetryReaction { .. }
+            | Ask::DismissReaction { .. } => {}
+        }
+    }
+}
+
 /// What can be asked.
 #[derive(Clone, Debug)]
 pub enum Ask {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalogs;
-use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, ObservedEvent, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Refusal, Seen, SeenKeys, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::health::state::Owed;
 use ensue_engine::ids::Id;
@@ -118,17 +118,17 @@ pub(crate) struct Gauges {
 }
 
 enum Item {
-    Command(Box<Command>, Reply),
+    Command(Waiting),
     Stop,
 }
 
 impl Submit for SequencerHandle {
     fn submit(&self, mut command: Command, reply: Reply) {
-        compress_bodies(&mut command);
-        match self.sender.try_send(Item::Command(Box::new(command), reply)) {
+        let bytes = compress_bodies(&mut command);
+        match self.sender.try_send(Item::Command(Waiting { command: Box::new(command), bytes, reply })) {
             Ok(()) => {}
-            Err(TrySendError::Full(Item::Command(_, reply))) => reply(Err(SubmitError::Busy)),
-            Err(TrySendError::Disconnected(Item::Command(_, reply))) => reply(Err(SubmitError::Stopping)),
+            Err(TrySendError::Full(Item::Command(waiting))) => (waiting.reply)(Err(SubmitError::Busy)),
+            Err(TrySendError::Disconnected(Item::Command(waiting))) => (waiting.reply)(Err(SubmitError::Stopping)),
             Err(TrySendError::Full(Item::Stop) | TrySendError::Disconnected(Item::Stop)) => {}
         }
     }
@@ -159,31 +159,14 @@ impl SequencerHandle {
     }
 }
 
-/// Compressing is the caller's work: it happens on the callers' threads, side by side.
-fn compress_bodies(command: &mut Command) {
-    let compress = |body: &mut Body| *body = ensue_store::encode::compress(body.clone());
-    match &mut command.ask {
-        Ask::ReceiveEvents(events) => events.iter_mut().for_each(|event| compress(&mut event.body)),
-        Ask::ReportAttempt(report) => {
-            report.body.iter_mut().for_each(compress);
-            report.emitted.iter_mut().for_each(|event| compress(&mut event.body));
-        }
-        Ask::KeepDelivery(delivery) => compress(&mut delivery.body),
-        Ask::RequestExecution(request) => compress(&mut request.body),
-        Ask::SettleExecution { result, .. } => result.iter_mut().for_each(compress),
-        Ask::ChangePacks { .. }
-        | Ask::LoseAttempt { .. }
-        | Ask::CancelExecution { .. }
-        | Ask::SetRuleMode { .. }
-        | Ask::SetKey { .. }
-        | Ask::RemoveKey { .. }
-        | Ask::AddToken { .. }
-        | Ask::RevokeToken { .. }
-        | Ask::NoteStart { .. }
-        | Ask::NoteClockStep { .. }
-        | Ask::RetryReaction { .. }
-        | Ask::DismissReaction { .. } => {}
-    }
+/// Compressing is the caller's work: it happens on the callers' threads, side by side. Gives how many bytes are left.
+fn compress_bodies(command: &mut Command) -> usize {
+    let mut bytes = 0;
+    command.change_bodies(|body| {
+        *body = ensue_store::encode::compress(body.clone());
+        bytes += body.content.as_ref().map_or(0, Bytes::len);
+    });
+    bytes
 }
 
 /// Makes the way to a sequencer that is still to be started: commands gather until then.
@@ -251,6 +234,8 @@ struct SequencerThread {
 /// A command that waits for its batch, and who waits for it.
 struct Waiting {
     command: Box<Command>,
+    /// The bytes of the bodies that it brings, as they are kept.
+    bytes: usize,
     reply: Reply,
 }
 
@@ -330,7 +315,7 @@ impl SequencerThread {
                 break;
             }
             let Some(waiting) = self.outside.pop_front() else { break };
-            bytes += body_bytes(&waiting.command);
+            bytes += waiting.bytes;
             inside.push(waiting);
         }
         inside
@@ -338,8 +323,8 @@ impl SequencerThread {
 
     fn sort(&mut self, item: Item, inside: &mut Vec<Waiting>) {
         match item {
-            Item::Command(command, reply) if comes_from_inside(&command) => inside.push(Waiting { command, reply }),
-            Item::Command(command, reply) => self.outside.push_back(Waiting { command, reply }),
+            Item::Command(waiting) if comes_from_inside(&waiting.command) => inside.push(waiting),
+            Item::Command(waiting) => self.outside.push_back(waiting),
             Item::Stop => self.is_stopping = true,
         }
     }
@@ -421,12 +406,8 @@ impl SequencerThread {
     }
 
     fn seen_keys(&self, waiting: &[Waiting]) -> Result<KnownKeys, LogError> {
-        let mut keys: Vec<DedupeKey> = waiting
-            .iter()
-            .flat_map(|one| events_of(&one.command))
-            .filter_map(|event| event.dedupe.as_ref())
-            .map(|d| d.key.clone())
-            .collect();
+        let mut keys: Vec<DedupeKey> =
+            waiting.iter().flat_map(|one| one.command.events()).filter_map(|event| event.dedupe.as_ref()).map(|d| d.key.clone()).collect();
         if keys.is_empty() {
             return Ok(KnownKeys::default());
         }
@@ -589,20 +570,6 @@ fn comes_from_inside(command: &Command) -> bool {
         | Ask::ChangePacks { .. }
         | Ask::SetKey { .. }
         | Ask::AddToken { .. } => false,
-    }
-}
-
-fn events_of(command: &Command) -> &[ObservedEvent] {
-    if let Ask::ReceiveEvents(events) = &command.ask { events } else { &[] }
-}
-
-fn body_bytes(command: &Command) -> usize {
-    let kept = |body: &Body| body.content.as_ref().map_or(0, Bytes::len);
-    match &command.ask {
-        Ask::ReceiveEvents(events) => events.iter().map(|event| kept(&event.body)).sum(),
-        Ask::ReportAttempt(report) => report.body.as_ref().map_or(0, kept),
-        Ask::RequestExecution(request) => kept(&request.body),
-        _ => 0,
     }
 }
 
