@@ -2,7 +2,6 @@
 //!
 //! Here are only the names, and what all commands have in common.
 
-mod actions;
 mod at_rest;
 mod bench;
 mod check;
@@ -13,15 +12,14 @@ mod events;
 mod executions;
 mod hooks;
 mod init;
+mod installed;
 mod keys;
 mod log;
-mod packs;
 mod rules;
 mod run;
 pub(crate) mod serve;
 mod status;
 mod tokens;
-mod triggers;
 mod views;
 mod why;
 
@@ -32,6 +30,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
+use self::installed::Kind;
 use crate::client::{Client, DEFAULT_SERVER};
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::Output;
@@ -93,12 +92,15 @@ enum Command {
     Executions(executions::Executions),
     Run(run::Run),
     Why(why::Why),
+    /// List and show packs.
     #[command(subcommand)]
-    Packs(packs::Packs),
+    Packs(installed::Installed),
+    /// List and show actions.
     #[command(subcommand)]
-    Actions(actions::Actions),
+    Actions(installed::Installed),
+    /// List and show triggers.
     #[command(subcommand)]
-    Triggers(triggers::Triggers),
+    Triggers(installed::Installed),
     #[command(subcommand)]
     Rules(rules::Rules),
     #[command(subcommand)]
@@ -128,9 +130,9 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Executions(executions) => wait_for(executions.run(&asking)),
         Command::Run(run) => wait_for(run.run(&asking)),
         Command::Why(why) => wait_for(why.run(&asking)),
-        Command::Packs(packs) => wait_for(packs.run(&asking)),
-        Command::Actions(actions) => wait_for(actions.run(&asking)),
-        Command::Triggers(triggers) => wait_for(triggers.run(&asking)),
+        Command::Packs(packs) => wait_for(packs.run(Kind::Packs, &asking)),
+        Command::Actions(actions) => wait_for(actions.run(Kind::Actions, &asking)),
+        Command::Triggers(triggers) => wait_for(triggers.run(Kind::Triggers, &asking)),
         Command::Rules(rules) => wait_for(rules.run(&asking)),
         Command::Log(log) => log.run(&asking),
         Command::Views(views) => views.run(&asking),

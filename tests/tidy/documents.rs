@@ -84,18 +84,19 @@ struct Command {
     text: String,
 }
 
-/// The commands by name, read off the sources of the command line: one file each.
+/// The commands by name, read off the sources of the command line: each variant of `Command` names the file that has it.
 fn commands() -> BTreeMap<String, Command> {
-    let common: String = ["cli/src/commands.rs", "cli/src/commands/at_rest.rs"].map(read).concat();
+    let main = read("cli/src/commands.rs");
+    let common: String = [main.clone(), read("cli/src/commands/at_rest.rs")].concat();
     let mut commands = BTreeMap::new();
-    for (path, text) in files("cli/src/commands", ".rs") {
-        let name = Path::new(&path).file_stem().map(|stem| stem.to_string_lossy().replace('_', "-")).unwrap_or_default();
+    for (name, place) in main.lines().filter_map(|line| line.strip_prefix("    ")?.split_once('(')) {
+        let Some((file, _)) = place.split_once("::").filter(|_| name.starts_with(|c: char| c.is_uppercase())) else { continue };
+        let text = read(&format!("cli/src/commands/{file}.rs"));
         let verbs = text.split("Subcommand)]").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap_or_default();
         let verbs = verbs.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| line.starts_with(|c: char| c.is_uppercase()));
         let verbs = verbs.map(|line| line.chars().take_while(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()).collect();
-        commands.insert(name, Command { verbs, text: format!("{text}{common}") });
+        commands.insert(name.to_lowercase(), Command { verbs, text: format!("{text}{common}") });
     }
-    commands.remove("at-rest");
     for name in ["help", "version"] {
         commands.insert(name.to_owned(), Command { verbs: Vec::new(), text: common.clone() });
     }

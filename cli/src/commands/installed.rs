@@ -1,0 +1,83 @@
+//! `ensue packs`, `ensue actions`, `ensue triggers`: what is installed, of each kind.
+
+use clap::Subcommand;
+
+use super::{Asking, Page, tell_next};
+use crate::client::segment;
+use crate::report::Outcome;
+use crate::table::{Column, cell, print_list, print_one};
+
+/// What can be asked of a kind of thing that is installed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Installed {
+    /// List all of them.
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one.
+    Show {
+        /// Its ref; of a pack, its name.
+        name: String,
+    },
+}
+
+/// A kind of thing that is installed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Packs,
+    Actions,
+    Triggers,
+}
+
+const PACKS: &[Column] = &[
+    Column { title: "PACK", cell: |pack| cell(pack, "name") },
+    Column { title: "VERSION", cell: |pack| cell(pack, "version") },
+    Column { title: "STATUS", cell: |pack| cell(pack, "status") },
+    Column { title: "DESCRIPTION", cell: |pack| cell(pack, "description") },
+];
+const ACTIONS: &[Column] = &[
+    Column { title: "ACTION", cell: |action| cell(action, "ref") },
+    Column { title: "RUNNER", cell: |action| cell(action, "runner") },
+    Column { title: "DESCRIPTION", cell: |action| cell(action, "description") },
+];
+const TRIGGERS: &[Column] = &[
+    Column { title: "TRIGGER", cell: |trigger| cell(trigger, "ref") },
+    Column { title: "DESCRIPTION", cell: |trigger| cell(trigger, "description") },
+];
+
+impl Kind {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Packs => "/packs",
+            Self::Actions => "/actions",
+            Self::Triggers => "/triggers",
+        }
+    }
+
+    fn columns(self) -> &'static [Column] {
+        match self {
+            Self::Packs => PACKS,
+            Self::Actions => ACTIONS,
+            Self::Triggers => TRIGGERS,
+        }
+    }
+}
+
+impl Installed {
+    pub(super) async fn run(self, kind: Kind, asking: &Asking) -> Outcome {
+        let client = asking.client()?;
+        match self {
+            Self::List { page } => {
+                let answer = client.get(kind.path(), &page.query()).await?;
+                print_list(asking.output, &answer, kind.columns());
+                tell_next(&answer);
+            }
+            Self::Show { name } => {
+                let thing = client.get(&format!("{}/{}", kind.path(), segment(&name)), &[]).await?;
+                print_one(asking.output, &thing, |thing| format!("{thing:#}"));
+            }
+        }
+        Ok(())
+    }
+}
