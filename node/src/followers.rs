@@ -29,6 +29,14 @@ pub(crate) trait Follow: Send {
     fn position(&self) -> Position;
     /// Takes the records that follow; they begin right behind [`position`](Self::position).
     fn follow(&mut self, records: &[Record]) -> Result<(), String>;
+    /// Takes several runs of records, each right behind the one before: as one, which costs a copy and saves a transaction.
+    fn follow_all(&mut self, runs: &[&[Record]]) -> Result<(), String> {
+        match runs {
+            [] => Ok(()),
+            [run] => self.follow(run),
+            several => self.follow(&several.concat()),
+        }
+    }
     /// Is called between two batches, and now and then when there are none.
     fn between(&mut self) {}
 }
@@ -135,17 +143,19 @@ impl<F: Follow> FollowerThread<F> {
     }
 
     fn take(&mut self, batches: &[Arc<CommittedBatch>]) -> Result<(), String> {
-        let known = self.follower.position();
-        let mut records: Vec<Record> = Vec::new();
-        for record in batches.iter().flat_map(|batch| &batch.records).filter(|record| record.position > known) {
-            let expected = records.last().map_or(known, |last| last.position).next();
-            if record.position != expected {
+        let mut known = self.follower.position();
+        let mut runs: Vec<&[Record]> = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let run = &batch.records[batch.records.partition_point(|record| record.position <= known)..];
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            if first.position != known.next() {
                 // A batch was not told of: the log has it.
                 return self.catch_up();
             }
-            records.push(record.clone());
+            known = last.position;
+            runs.push(run);
         }
-        if records.is_empty() { Ok(()) } else { self.follower.follow(&records) }
+        self.follower.follow_all(&runs)
     }
 
     fn catch_up(&mut self) -> Result<(), String> {

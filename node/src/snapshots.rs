@@ -8,7 +8,6 @@ use ensue_engine::record::{Head, Position, Record};
 use ensue_store::checkpoints::{Checkpoint, Checkpoints};
 
 use crate::followers::Follow;
-use crate::opening::fold_in;
 use crate::wiring::RELEASE;
 
 /// After how many records a snapshot is saved.
@@ -71,10 +70,18 @@ impl Follow for ShadowFold {
     }
 
     fn follow(&mut self, records: &[Record]) -> Result<(), String> {
-        self.head = fold_in(&mut self.engine, self.head, records).map_err(|error| error.to_string())?;
+        for record in records {
+            self.engine.apply(record);
+            self.head = Head { position: record.position, chain: record.chain };
+        }
+        self.engine.commit();
         if self.head.position.0 - self.saved_at.0 >= SNAPSHOT_EVERY_RECORDS {
             self.save();
         }
         Ok(())
+    }
+
+    fn follow_all(&mut self, runs: &[&[Record]]) -> Result<(), String> {
+        runs.iter().try_for_each(|run| self.follow(run))
     }
 }

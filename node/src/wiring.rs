@@ -1,7 +1,9 @@
 //! THE wiring: the only file that knows every concrete type, in the order in which a node comes up and goes down.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -538,7 +540,9 @@ fn cursor_key(path: &Path) -> Result<[u8; 32], StartError> {
     }
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|why| machine(doing, &why))?;
-    std::fs::write(path, key).map_err(|why| machine(doing, &why))?;
+    let mut file =
+        std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(|why| machine(doing, &why))?;
+    file.write_all(&key).map_err(|why| machine(doing, &why))?;
     Ok(key)
 }
 
