@@ -7,7 +7,7 @@ use ensue_engine::ids::{EventId, Id, RuleId};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::rules::judge::{EventView, Plan, Verdict, judge};
 use ensue_engine::time::Timestamp;
-use ensue_expression::{Budget, Document, Scope, Value};
+use ensue_expression::Document;
 use ensue_packs::{BuildError, Manifest, PackSource, build, check, library};
 use serde_json::json;
 
@@ -71,30 +71,10 @@ fn a_merged_pull_request_is_celebrated() {
 }
 
 #[test]
-fn each_delivery_of_github_s_makes_one_event() {
+fn a_delivery_of_github_s_is_proven_by_its_key() {
     let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
     let sensor = &catalog.sensors()[&"github.webhook".parse().unwrap()];
     assert!(matches!(&sensor.source, Source::Webhook { verify: Verify::Github { key } } if key.as_str() == "github.webhook_secret"));
-    let kinds = ["push", "pull_request", "issues", "issue_comment", "release", "workflow_run", "star", "ping"];
-    for kind in kinds {
-        let headers = json!({ "x-github-event": kind, "x-github-delivery": "7c1d" });
-        let body = json!({ "zen": "Keep it simple." });
-        let empty = json!({});
-        let scope = Scope::new()
-            .with("headers", Value::from_json(&headers))
-            .with("body", Value::from_json(&body))
-            .with("query", Value::from_json(&empty))
-            .with("config", Value::from_json(&empty));
-        let fitting: Vec<_> =
-            sensor.emits.iter().filter(|emit| emit.when.as_ref().unwrap().holds(&scope, &mut Budget::default()).unwrap()).collect();
-        assert_eq!(fitting.len(), 1, "{kind}");
-        if let Some(payload) = &fitting[0].payload {
-            let payload = payload.render(&scope, &mut Budget::default()).unwrap();
-            assert_eq!(payload, json!({ "name": kind, "action": null, "body": body }));
-            let schema = &catalog.triggers()[&fitting[0].trigger].payload;
-            assert!(schema.misfits(Document::from_value(&payload).root(), Extra::Allowed).is_empty());
-        }
-    }
 }
 
 #[test]

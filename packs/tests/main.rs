@@ -2,6 +2,7 @@
 
 mod catalog;
 mod everything;
+mod github;
 mod good;
 mod mistakes;
 mod support;
