@@ -7,3 +7,4 @@ mod command_line;
 mod life_of_a_webhook;
 mod support;
 mod torture;
+mod watch;

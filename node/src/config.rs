@@ -29,6 +29,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The folder of packs.
     pub packs: PathBuf,
+    /// When it is read.
+    pub reread: Reread,
     /// The file of the master key; none means the state folder's.
     pub master_key: Option<PathBuf>,
     /// The base of the state folder; none means what `XDG_STATE_HOME` and `HOME` say.
@@ -45,6 +47,16 @@ pub struct Config {
     pub admin_token: AdminToken,
     /// The environment's `ENSUE_KEY_<PACK>_<NAME>_FILE`, by variable.
     pub key_files: BTreeMap<String, PathBuf>,
+}
+
+/// When the packs folder is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reread {
+    /// At each start.
+    #[default]
+    AtStart,
+    /// Also at each change, while the node runs.
+    OnChange,
 }
 
 /// Where the first admin's token comes from.
@@ -166,6 +178,7 @@ impl Config {
             url: None,
             data,
             packs: PathBuf::from("packs"),
+            reread: Reread::AtStart,
             master_key: None,
             state_base: None,
             workers: None,

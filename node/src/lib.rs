@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`config`] is what the operator sets; [`opening`] opens a data directory and folds its log;
 //! `wiring` puts a node together; `sequencer` owns the core and the log; `followers` keep `views` and `snapshots` up;
-//! `edge` is where events come in, `keys` and `tokens` who may; `catalogs` what is installed; `about` what the node says of
+//! `edge` is where events come in, `keys` and `tokens` who may; `catalogs` what is installed and `packs_folder` how it gets there; `about` what the node says of
 //! itself; [`offline`] works on a directory on which no node runs.
 //!
 //! It holds no domain logic and no HTTP route.
@@ -20,6 +20,7 @@ mod log_access;
 pub mod offline;
 pub mod opening;
 mod outside;
+mod packs_folder;
 mod sequencer;
 mod snapshots;
 mod tokens;
@@ -28,4 +29,5 @@ mod wiring;
 
 pub use config::Config;
 pub use opening::StartError;
+pub use packs_folder::{PacksNews, PacksRead};
 pub use wiring::{Node, NodeFailure};

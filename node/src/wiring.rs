@@ -30,13 +30,13 @@ use ensue_store::sqlite::views::SqliteViews;
 use ensue_views::ViewReader;
 use serde_json::Value;
 use thiserror::Error;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::about::AboutNode;
 use crate::bodies::BodyCache;
-use crate::catalogs::{NodeCatalogs, find_packs, plain};
+use crate::catalogs::{NodeCatalogs, plain};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AdminToken, Config, read_secret};
+use crate::config::{AdminToken, Config, Reread, read_secret};
 use crate::edge::Edge;
 use crate::followers::{self, FollowerHandle};
 use crate::jobs::Jobs;
@@ -44,6 +44,7 @@ use crate::keys::{KeyRing, NodeKeys};
 use crate::log_access::{LogReaders, NodeBodies};
 use crate::opening::{Opened, StartError, machine, open};
 use crate::outside::OutsideWriter;
+use crate::packs_folder::{PacksFolder, PacksNews, PacksRead, TakeInError, WatchedFolder};
 use crate::sequencer::{Heard, SequencerError, SequencerHandle, SequencerParts, Space, sequencer};
 use crate::snapshots::ShadowFold;
 use crate::tokens::{NodeTokens, TokenTable};
@@ -73,6 +74,8 @@ pub struct Node {
     address: SocketAddr,
     first_admin_token: Option<Secret>,
     warnings: Vec<String>,
+    packs_news: Option<mpsc::Receiver<PacksNews>>,
+    watched_packs: Option<WatchedFolder>,
     server: (oneshot::Sender<()>, tokio::task::JoinHandle<Ended>),
     sequencer: SequencerHandle,
     sequencer_thread: JoinHandle<Result<Engine, SequencerError>>,
@@ -109,6 +112,11 @@ impl Node {
         &self.warnings
     }
 
+    /// Gives, once, where news of the packs folder come in, where it is watched.
+    pub fn packs_news(&mut self) -> Option<mpsc::Receiver<PacksNews>> {
+        self.packs_news.take()
+    }
+
     /// Ends when the log has failed: nothing is taken in any more, and the node must be started again.
     pub async fn failed(&self) -> NodeFailure {
         let mut failed = self.failed.clone();
@@ -125,6 +133,7 @@ impl Node {
     /// Stops: not ready at once, requests under way end, attempts get a while to end, what waits is written.
     pub async fn stop(self) -> Result<(), NodeFailure> {
         self.is_stopping.store(true, Ordering::Relaxed);
+        drop(self.watched_packs);
         // A server that ended by itself needs no asking.
         let _ = self.server.0.send(());
         match self.server.1.await {
@@ -334,7 +343,16 @@ async fn start(config: Config) -> Result<Node, StartError> {
 
     executor.take_over(owed, &previous);
     note(&handle, "noting the start", Ask::NoteStart { release: RELEASE.to_owned() })?;
-    let mut warnings = install_packs(&config, &catalogs, &handle, &*clock)?;
+    let folder = PacksFolder {
+        path: config.packs.clone(),
+        settings: pack_values(&config),
+        catalogs: catalogs.clone(),
+        sequencer: handle.clone(),
+        clock: clock.clone(),
+    };
+    let packs_read = folder.take_in().map_err(not_taken_in)?;
+    let mut warnings = packs_read.findings.clone();
+    let (watched_packs, packs_news) = watch_packs(folder, packs_read, config.reread)?;
     let node_keys = NodeKeys { ring: keys.clone(), sequencer: handle.clone(), setting: Mutex::new(()) };
     warnings.extend(set_keys(&config, &catalogs, &node_keys)?);
     let node_tokens = NodeTokens { table: tokens.clone(), sequencer: handle.clone(), clock: clock.clone() };
@@ -389,6 +407,8 @@ async fn start(config: Config) -> Result<Node, StartError> {
         address,
         first_admin_token,
         warnings,
+        packs_news,
+        watched_packs,
         server: (stop, server),
         sequencer: handle,
         sequencer_thread,
@@ -452,19 +472,40 @@ fn refused(doing: &'static str, error: &SubmitError) -> StartError {
     StartError::Refused { doing, why: error.to_string(), hint: error.hint() }
 }
 
-/// Brings the catalog to what the library and the packs folder hold. What is wrong with a pack is told and does not stop the start.
-fn install_packs(config: &Config, catalogs: &NodeCatalogs, handle: &SequencerHandle, clock: &dyn Clock) -> Result<Vec<String>, StartError> {
-    let values: BTreeMap<PackName, Value> =
-        config.pack_settings.iter().map(|(name, settings)| (name.clone(), Value::Object(settings.config.clone()))).collect();
-    let found = find_packs(&config.packs, &values);
-    let mut warnings = found.unreadable;
-    warnings.extend(found.checked.diagnostics.iter().map(|one| one.render(ensue_packs::Colour::Plain)));
-    catalogs.set_findings(found.findings);
-    let proposal = catalogs.propose(found.checked, &found.broken, clock)?;
-    if !proposal.changes.is_empty() {
-        note(handle, "installing the packs", Ask::ChangePacks { base: proposal.base, changes: proposal.changes })?;
+fn pack_values(config: &Config) -> BTreeMap<PackName, Value> {
+    config.pack_settings.iter().map(|(name, settings)| (name.clone(), Value::Object(settings.config.clone()))).collect()
+}
+
+fn not_taken_in(error: TakeInError) -> StartError {
+    match error {
+        TakeInError::Catalog(error) => error.into(),
+        TakeInError::Refused(error) => refused("installing the packs", &error),
     }
-    Ok(warnings)
+}
+
+/// How many pieces of news about packs wait for whoever tells them; further ones are in the node's own log.
+const NEWS_WAITING_MAX: usize = 64;
+
+/// Keeps an eye on the packs folder, where the operator wants that.
+fn watch_packs(
+    folder: PacksFolder,
+    at_start: PacksRead,
+    reread: Reread,
+) -> Result<(Option<WatchedFolder>, Option<mpsc::Receiver<PacksNews>>), StartError> {
+    match reread {
+        Reread::AtStart => Ok((None, None)),
+        Reread::OnChange => {
+            let (sender, news) = mpsc::channel(NEWS_WAITING_MAX);
+            let doing = format!("watching the packs folder `{}`", folder.path.display());
+            let tell = Box::new(move |one| {
+                if let Err(untold) = sender.try_send(one) {
+                    tracing::warn!(news = ?untold.to_string(), "nobody hears of the packs");
+                }
+            });
+            let watched = folder.watch(at_start, tell).map_err(|why| machine(&doing, &why))?;
+            Ok((Some(watched), Some(news)))
+        }
+    }
 }
 
 /// Sets the keys whose values the operator keeps in files, where they differ from what is set.

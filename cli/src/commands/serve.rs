@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use ensue_node::{Config, Node};
+use ensue_node::config::Reread;
+use ensue_node::{Config, Node, PacksNews};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::report::{Failure, Outcome, say, tell};
@@ -18,6 +19,7 @@ printed, unless ENSUE_ADMIN_TOKEN or ENSUE_ADMIN_TOKEN_FILE gives one.
 
 Examples:
   ensue serve
+  ensue serve --watch        a saved file of a pack is live at once
   ensue serve --listen 0.0.0.0:3678 --data /var/lib/ensue
   ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE=/run/secrets/github ensue serve")]
 pub(crate) struct Serve {
@@ -39,6 +41,9 @@ pub(crate) struct Serve {
     /// Take nothing in when less than this is free on the disk: bytes, or 500MiB, 2GiB.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     min_free: Option<u64>,
+    /// Watch the folder of packs: what is saved there is live at once.
+    #[arg(long)]
+    watch: bool,
     /// How the node's own messages are written.
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     log_format: LogFormat,
@@ -72,6 +77,7 @@ impl Serve {
         config.packs = self.packs.unwrap_or(config.packs);
         config.master_key = self.master_key.or(config.master_key);
         config.min_free_bytes = self.min_free.unwrap_or(config.min_free_bytes);
+        config.reread = if self.watch { Reread::OnChange } else { config.reread };
         Ok(config)
     }
 }
@@ -97,7 +103,7 @@ async fn serve(config: Config) -> Outcome {
     // Asked for before the node starts, so that no signal is lost.
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| stopped("Ctrl-C", error))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| stopped("SIGTERM", error))?;
-    let node = Node::start(config).await.map_err(|error| Failure::explained(&error))?;
+    let mut node = Node::start(config).await.map_err(|error| Failure::explained(&error))?;
     for warning in node.warnings() {
         tell(format!("warning: {warning}"));
     }
@@ -112,9 +118,11 @@ async fn serve(config: Config) -> Outcome {
         tell("this is the very first start: this token lets an admin in, and is shown this once");
         say(format!("export ENSUE_TOKEN={}", String::from_utf8_lossy(token.reveal())));
     }
+    let packs_news = node.packs_news();
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        () = tell_news(packs_news) => {}
         failure = node.failed() => {
             return Err(Failure::new(failure.to_string()).hint("start the node again; if it fails in the same way, `ensue log verify --data DIR` says what is there"));
         }
@@ -124,6 +132,41 @@ async fn serve(config: Config) -> Outcome {
         stopped = node.stop() => stopped.map_err(|failure| Failure::new(failure.to_string())),
         _ = interrupt.recv() => std::process::exit(INTERRUPTED),
         _ = terminate.recv() => std::process::exit(INTERRUPTED),
+    }
+}
+
+/// Tells what becomes of changes in the packs folder, for as long as there is somebody to hear of them.
+async fn tell_news(news: Option<tokio::sync::mpsc::Receiver<PacksNews>>) {
+    if let Some(mut news) = news {
+        while let Some(one) = news.recv().await {
+            tell_of_packs(&one);
+        }
+    }
+    std::future::pending().await
+}
+
+fn tell_of_packs(news: &PacksNews) {
+    match news {
+        PacksNews::Read(read) => {
+            for finding in &read.findings {
+                tell(finding);
+            }
+            for (pack, version) in &read.live {
+                match version {
+                    Some(version) => tell(format!("pack {pack} {version} is live, in revision {} of the catalog", read.revision)),
+                    None => tell(format!("pack {pack} is removed, in revision {} of the catalog", read.revision)),
+                }
+            }
+            for pack in &read.mended {
+                tell(format!("pack {pack} has no errors any more, and is what is installed"));
+            }
+            for pack in &read.refused {
+                tell(format!("pack {pack} has errors and is not taken; what was installed of it stays"));
+            }
+        }
+        PacksNews::Failed(why) => tell(format!("warning: {why}")),
+        // A node may learn to say more.
+        _ => {}
     }
 }
 

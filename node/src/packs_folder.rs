@@ -1,0 +1,253 @@
+//! The packs folder: read at the start, and again at each change while the node runs, where the operator wants that.
+//!
+//! What a pack means and which catalog results is worked out in `catalogs`; here is when, and what the operator is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use ensue_engine::command::{Ask, Command, PackChange};
+use ensue_engine::names::PackName;
+use ensue_engine::ports::SubmitError;
+use ensue_engine::record::{Actor, CatalogRevision};
+use ensue_packs::{Colour, Diagnostic, Severity};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::catalogs::{CatalogError, NodeCatalogs, find_packs};
+use crate::clock::Clock;
+use crate::sequencer::SequencerHandle;
+
+/// How long the folder must be quiet before it is read: an editor saves in several steps.
+const QUIET: Duration = Duration::from_millis(100);
+/// How long changes may go on before the folder is read all the same.
+const QUIET_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a change is tried again where the node was too busy to take it.
+const TRIES_MAX: u32 = 20;
+/// How long to wait before such a try.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// The folder of packs, and the way from it into the catalog.
+pub(crate) struct PacksFolder {
+    /// The folder.
+    pub(crate) path: PathBuf,
+    /// What the operator sets for packs.
+    pub(crate) settings: BTreeMap<PackName, Value>,
+    pub(crate) catalogs: Arc<NodeCatalogs>,
+    pub(crate) sequencer: SequencerHandle,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// What reading the folder came to.
+#[derive(Debug, Default)]
+pub struct PacksRead {
+    /// What is live since, by pack; none where it was removed.
+    pub live: BTreeMap<PackName, Option<String>>,
+    /// The catalog's revision that they are live in.
+    pub revision: CatalogRevision,
+    /// The packs that have errors and were not taken.
+    pub refused: BTreeSet<PackName>,
+    /// The packs that had errors, and are now again what is installed.
+    pub mended: BTreeSet<PackName>,
+    /// What there is to say to the operator, each a few lines.
+    pub findings: Vec<String>,
+}
+
+/// Why what the folder holds does not become the catalog.
+#[derive(Debug, Error)]
+pub(crate) enum TakeInError {
+    /// The catalog cannot be built.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The change was refused.
+    #[error("the change of the packs was refused: {0}")]
+    Refused(#[from] SubmitError),
+}
+
+impl PacksFolder {
+    /// Brings the catalog to what the library and the folder hold. What is wrong with a pack is told, and stops none of the others.
+    pub(crate) fn take_in(&self) -> Result<PacksRead, TakeInError> {
+        let found = find_packs(&self.path, &self.settings);
+        let mut findings = found.unreadable;
+        findings.extend(found.checked.diagnostics.iter().map(|one| one.render(Colour::Plain)));
+        let refused = found.findings.iter().filter(|(_, of_pack)| of_pack.iter().any(is_error)).map(|(name, _)| name.clone()).collect();
+        self.catalogs.set_findings(found.findings);
+        let proposal = self.catalogs.propose(found.checked, &found.broken, &*self.clock)?;
+        let mut live = BTreeMap::new();
+        for change in &proposal.changes {
+            match change {
+                PackChange::Install { name, version, .. } => live.insert(name.clone(), Some(version.clone())),
+                PackChange::Remove { name } => live.insert(name.clone(), None),
+            };
+        }
+        if !proposal.changes.is_empty() {
+            let ask = Ask::ChangePacks { base: proposal.base, changes: proposal.changes };
+            self.sequencer.ask(Command { actor: Actor::Engine, trace: None, ask })?;
+        }
+        Ok(PacksRead { live, revision: self.catalogs.current().revision(), refused, mended: BTreeSet::new(), findings })
+    }
+}
+
+fn is_error(diagnostic: &Diagnostic) -> bool {
+    diagnostic.severity == Severity::Error
+}
+
+/// What a watched folder is told to its owner with.
+pub(crate) type Tell = Box<dyn Fn(PacksNews) + Send>;
+
+/// What became of a change in the packs folder.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PacksNews {
+    /// It was read.
+    Read(PacksRead),
+    /// It could not be taken in; what was installed stays.
+    Failed(String),
+}
+
+/// What the thread that reads the folder is told.
+enum Told {
+    /// Something in it changed.
+    Changed,
+    /// The node stops.
+    Stop,
+}
+
+/// Ends the watching when it is dropped.
+pub(crate) struct WatchedFolder(SyncSender<Told>);
+
+impl Drop for WatchedFolder {
+    fn drop(&mut self) {
+        // A full channel is read soon; a closed one needs no telling.
+        let _ = self.0.send(Told::Stop);
+    }
+}
+
+impl PacksFolder {
+    /// Watches the folder: at each change that lasts it is read, and `tell` hears what came of it. `at_start` is what reading it at
+    /// the start came to.
+    ///
+    /// # Errors
+    /// That the folder is not there, or cannot be watched, is an error.
+    pub(crate) fn watch(self, at_start: PacksRead, tell: Tell) -> Result<WatchedFolder, notify::Error> {
+        let path = self.path.canonicalize().map_err(notify::Error::io)?;
+        // One change that waits to be looked at stands for all of them; the other place is for the end.
+        let (teller, told) = sync_channel(2);
+        let mut watcher = notify::recommended_watcher(on_change(path.clone(), teller.clone()))?;
+        watcher.watch(&path, RecursiveMode::Recursive)?;
+        if let Some(around) = path.parent() {
+            // The folder itself may be put away and another put in its place.
+            watcher.watch(around, RecursiveMode::NonRecursive)?;
+        }
+        let watching = Watching { folder: self, path, watcher, known: at_start.findings.into_iter().collect(), refused: at_start.refused };
+        std::thread::Builder::new().name("packs".into()).spawn(move || watching.run(&told, &tell)).map_err(notify::Error::io)?;
+        Ok(WatchedFolder(teller))
+    }
+    fn take_in_patiently(&self) -> Result<PacksRead, TakeInError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.take_in() {
+                Err(TakeInError::Refused(SubmitError::Busy)) if tries < TRIES_MAX => std::thread::sleep(TRY_AGAIN_AFTER),
+                done => return done,
+            }
+        }
+    }
+}
+
+/// The thread's own: what it watches with, and what was told already.
+struct Watching {
+    folder: PacksFolder,
+    /// The folder as the system names it in what it tells.
+    path: PathBuf,
+    watcher: RecommendedWatcher,
+    known: BTreeSet<String>,
+    refused: BTreeSet<PackName>,
+}
+
+impl Watching {
+    fn run(mut self, told: &Receiver<Told>, tell: &Tell) {
+        while let Ok(Told::Changed) = told.recv() {
+            if !is_quiet(told) {
+                return;
+            }
+            // The folder may be another one by now, of the same name.
+            let _ = self.watcher.unwatch(&self.path);
+            if let Err(error) = self.watcher.watch(&self.path, RecursiveMode::Recursive) {
+                tell(PacksNews::Failed(format!("the packs folder cannot be watched ({error}); what was installed stays")));
+                continue;
+            }
+            match self.folder.take_in_patiently() {
+                Ok(read) => tell(PacksNews::Read(self.news(read))),
+                Err(TakeInError::Refused(SubmitError::Stopping)) => return,
+                Err(error) => tell(PacksNews::Failed(error.to_string())),
+            }
+        }
+    }
+
+    /// Leaves out what was told before and still holds.
+    fn news(&mut self, mut read: PacksRead) -> PacksRead {
+        let findings = std::mem::take(&mut read.findings);
+        read.findings = findings.iter().filter(|finding| !self.known.contains(*finding)).cloned().collect();
+        self.known = findings.into_iter().collect();
+        let refused = std::mem::replace(&mut self.refused, read.refused.clone());
+        read.mended = refused.into_iter().filter(|pack| !read.refused.contains(pack) && !read.live.contains_key(pack)).collect();
+        read
+    }
+}
+
+/// Passes on that something changed; that a file was only looked at is no change, else reading the folder would be one.
+fn on_change(folder: PathBuf, teller: SyncSender<Told>) -> impl FnMut(notify::Result<notify::Event>) {
+    move |event| match event {
+        Ok(event) if event.kind.is_access() => {}
+        Ok(event) if !event.need_rescan() && event.paths.iter().all(|path| !is_read(path, &folder)) => {}
+        // A full channel says already that there is something to look at.
+        Ok(_) => drop(teller.try_send(Told::Changed)),
+        Err(error) => {
+            tracing::warn!(%error, "the packs folder is not watched wholly");
+            drop(teller.try_send(Told::Changed));
+        }
+    }
+}
+
+/// Says whether a path is of those that are read: in the folder, and neither an editor's swap file nor a version control's.
+fn is_read(path: &Path, folder: &Path) -> bool {
+    let Ok(inside) = path.strip_prefix(folder) else { return false };
+    inside.components().all(|part| part.as_os_str().to_str().is_none_or(|name| !name.starts_with('.') && !name.ends_with('~')))
+}
+
+/// Waits until nothing has changed for a while; says whether the node still runs.
+fn is_quiet(told: &Receiver<Told>) -> bool {
+    let begin = Instant::now();
+    while begin.elapsed() < QUIET_PATIENCE {
+        match told.recv_timeout(QUIET) {
+            Ok(Told::Changed) => {}
+            Err(RecvTimeoutError::Timeout) => return true,
+            Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_editor_keeps_beside_a_file_is_no_change() {
+        let folder = Path::new("/packs");
+        assert!(!is_read(Path::new("/packs/release/rules/.ship.yaml.swp"), folder));
+        assert!(!is_read(Path::new("/packs/.git/index"), folder));
+        assert!(!is_read(Path::new("/packs/release/rules/ship.yaml~"), folder));
+        assert!(is_read(Path::new("/packs/release/rules/ship.yaml"), folder));
+        assert!(is_read(folder, folder));
+    }
+
+    #[test]
+    fn what_stands_beside_the_folder_is_no_change() {
+        assert!(!is_read(Path::new("/ensue.yaml"), Path::new("/packs")));
+    }
+}
