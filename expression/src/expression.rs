@@ -17,18 +17,27 @@ use crate::value::Value;
 #[derive(Clone, Debug, Default)]
 pub struct Roots {
     names: Vec<String>,
+    container: String,
 }
 
 impl Roots {
     /// Declares `names`. A dotted name (`a.b`) stands for itself, not for a field of `a`.
     pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
-        Self { names: names.into_iter().map(Into::into).collect() }
+        Self { names: names.into_iter().map(Into::into).collect(), container: String::new() }
     }
 
     /// The same names and one more.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>) -> Self {
         self.names.push(name.into());
+        self
+    }
+
+    /// The same names, looked up from inside `container`: `x` in `a.b` is `a.b.x`, else `a.x`, else `x`. A name behind a leading dot is
+    /// looked up as it stands.
+    #[must_use]
+    pub fn within(mut self, container: impl Into<String>) -> Self {
+        self.container = container.into();
         self
     }
 
@@ -42,9 +51,25 @@ impl Roots {
         self.names.iter().map(String::as_str)
     }
 
-    /// Whether a dotted name begins with `first` and a dot.
+    /// Whether a dotted name may begin with `first` and a dot.
     pub(crate) fn has_dotted(&self, first: &str) -> bool {
-        self.names().any(|name| name.strip_prefix(first).is_some_and(|rest| rest.starts_with('.')))
+        !self.container.is_empty() || self.names().any(|name| name.strip_prefix(first).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    /// The whole name that `name` stands for: the innermost of the container's that is `known`, or itself.
+    pub(crate) fn resolve(&self, name: &str, at: LookUp, known: impl Fn(&str) -> bool) -> Option<Box<str>> {
+        let mut container = match at {
+            LookUp::Container => self.container.as_str(),
+            LookUp::Top => "",
+        };
+        while !container.is_empty() {
+            let whole = format!("{container}.{name}");
+            if known(&whole) {
+                return Some(whole.into());
+            }
+            container = container.rsplit_once('.').map_or("", |(outer, _)| outer);
+        }
+        known(name).then(|| name.into())
     }
 
     pub(crate) fn sentence(&self) -> String {
@@ -54,6 +79,15 @@ impl Roots {
         let quoted: Vec<_> = self.names().map(|name| format!("`{name}`")).collect();
         quoted.join(", ")
     }
+}
+
+/// Where a name is looked up first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LookUp {
+    /// In the container, from the innermost outwards.
+    Container,
+    /// As it stands: it was written with a leading dot.
+    Top,
 }
 
 /// The values of the names, for one evaluation.

@@ -3,7 +3,8 @@
 use super::{Parser, Result, Tree};
 use crate::ast::{Expr, Kind, Span};
 use crate::error::CompileError;
-use crate::functions;
+use crate::expression::LookUp;
+use crate::functions::{self, Form};
 use crate::lex::{Lexer, Token};
 use crate::value::Type;
 
@@ -44,34 +45,36 @@ impl Parser<'_> {
             }
             _ => {}
         }
-        self.root_or_function(start, name)
+        self.root_or_function(start, name, LookUp::Container)
     }
 
-    /// A name behind a leading dot: never a variable of a macro.
+    /// A name behind a leading dot: never a variable of a macro, and no name of the container.
     pub(super) fn global(&mut self, start: Span) -> Result<Tree<Expr>> {
         let name = self.name()?;
-        self.root_or_function(start, name)
+        self.root_or_function(start, name, LookUp::Top)
     }
 
-    fn root_or_function(&mut self, start: Span, name: Box<str>) -> Result<Tree<Expr>> {
-        if self.token == Token::Mark("(") {
-            return self.function(start, &name);
-        }
+    fn root_or_function(&mut self, start: Span, name: Box<str>, at: LookUp) -> Result<Tree<Expr>> {
         let roots = self.roots;
+        if self.token == Token::Mark("(") {
+            let whole = roots.resolve(&name, at, |whole| functions::find(whole, Form::Function).is_some());
+            return self.function(start, &whole.unwrap_or(name));
+        }
         if roots.has_dotted(&name) || Type::named_in(&name) {
             let is_known = |whole: &str| roots.contains(whole) || Type::named(whole).is_some();
-            if let Some(dotted) = self.dotted(&name, is_known)? {
+            if let Some(dotted) = self.dotted(&name, at, is_known)? {
                 return self.root(start.to(self.last), dotted);
             }
         }
-        if !self.roots.contains(&name) {
-            // `math.least(1, 2)`: the names before the bracket belong to the function.
-            if let Some(whole) = self.dotted(&name, |whole| functions::is_namespaced(whole) || is_bind(whole))? {
-                if is_bind(&whole) {
-                    return self.bind(start);
-                }
-                return self.function(start, &whole);
+        if let Some(whole) = roots.resolve(&name, at, |whole| roots.contains(whole)) {
+            return self.root(start, whole);
+        }
+        // `math.least(1, 2)`: the names before the bracket belong to the function.
+        if let Some(whole) = self.dotted(&name, at, |whole| functions::is_namespaced(whole) || is_bind(whole))? {
+            if is_bind(&whole) {
+                return self.bind(start);
             }
+            return self.function(start, &whole);
         }
         self.root(start, name)
     }
@@ -92,7 +95,7 @@ impl Parser<'_> {
     }
 
     /// The longest `name.more.names` from here on that is `known`, read; nothing is read when there is none.
-    fn dotted(&mut self, name: &str, known: impl Fn(&str) -> bool) -> Result<Option<Box<str>>> {
+    fn dotted(&mut self, name: &str, at: LookUp, known: impl Fn(&str) -> bool) -> Result<Option<Box<str>>> {
         if self.token != Token::Mark(".") {
             return Ok(None);
         }
@@ -109,8 +112,8 @@ impl Parser<'_> {
                 break;
             }
             whole = format!("{whole}.{part}");
-            if known(&whole) {
-                found = Some((whole.clone(), steps));
+            if let Some(resolved) = self.roots.resolve(&whole, at, &known) {
+                found = Some((resolved, steps));
             }
         }
         let Some((whole, steps)) = found else {
@@ -119,7 +122,7 @@ impl Parser<'_> {
         for _ in 0..2 * steps {
             self.advance()?;
         }
-        Ok(Some(whole.into()))
+        Ok(Some(whole))
     }
 
     pub(super) fn name(&mut self) -> Result<Box<str>> {

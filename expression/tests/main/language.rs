@@ -1,6 +1,6 @@
 //! What expressions give, a sentence a rule.
 
-use ensue_expression::{ErrorKind, Expression, Roots};
+use ensue_expression::{Budget, ErrorKind, Expression, Roots, Scope};
 use serde_json::json;
 
 use super::{error_of, gives, roots};
@@ -256,6 +256,27 @@ fn dotted_roots_are_names_of_their_own() {
     assert_eq!(expression.reads()[0].segments, ["a.b", "c"]);
     let expression = Expression::compile("a.c", &roots).unwrap();
     assert_eq!(expression.reads()[0].segments, ["a", "c"]);
+}
+
+#[test]
+fn a_name_is_looked_up_in_the_container_from_the_innermost_outwards() {
+    let roots = Roots::new(["a.b.x", "a.y", "y", "z"]).within("a.b");
+    for (source, read) in [
+        ("x", "a.b.x"),
+        ("x.field", "a.b.x.field"),
+        ("y", "a.y"),
+        (".y", "y"),
+        ("z", "z"),
+        ("b.x", "a.b.x"),
+        ("a.b.x", "a.b.x"),
+        ("[1].map(y, .y + y)", "y"),
+    ] {
+        let expression = Expression::compile(source, &roots).unwrap();
+        assert_eq!(expression.reads()[0].segments.join("."), read, "{source}");
+    }
+    assert_eq!(Expression::compile(".x", &roots).unwrap_err().message, "unknown name `x`");
+    let function = Expression::compile("least(1, 2)", &Roots::default().within("math")).unwrap();
+    assert_eq!(function.holds(&Scope::new(), &mut Budget::default()).unwrap_err().message, "is an int, not true or false");
 }
 
 /// What does not compile, what is said, where, and the hint.

@@ -2,6 +2,7 @@
 
 mod analysis;
 mod bounds;
+mod conformance;
 mod explanation;
 mod json;
 mod language;

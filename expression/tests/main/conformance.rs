@@ -1,0 +1,204 @@
+//! The CEL specification's own conformance cases, each held or left out by a stated rule.
+//!
+//! The cases are not copied: a script reads them from the npm package that `.ci/run` installs below `target/npm`. Where that is not there,
+//! the test is skipped by name; where `CI` is `true`, it fails.
+
+mod case;
+mod left_out;
+mod values;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use ensue_expression::{Budget, CompileError, Document, ErrorKind, EvaluationError, Expression, Outcome, Scope, Value};
+
+use case::{Case, Expected, Source};
+use left_out::LeftOut;
+
+/// What the specification's messages mean here. Their wording is not part of the specification; what sort of error it is, is held.
+const SORTS: &[(&str, &[ErrorKind])] = &[
+    ("zero", &[ErrorKind::DivisionByZero]),
+    ("overflow", &[ErrorKind::Overflow]),
+    ("range", &[ErrorKind::Overflow, ErrorKind::Invalid]),
+    ("negative offset", &[ErrorKind::Invalid]),
+    // It is also said of what has no keys at all.
+    ("no such key", &[ErrorKind::Missing, ErrorKind::Type]),
+    ("undeclared reference", &[ErrorKind::Missing]),
+    ("unknown variable", &[ErrorKind::Missing]),
+    ("repeated key", &[ErrorKind::Invalid]),
+    ("UTF-8", &[ErrorKind::Invalid]),
+    ("formatting", &[ErrorKind::Invalid]),
+    ("Type conversion error", &[ErrorKind::Invalid]),
+    ("key type", &[ErrorKind::Type]),
+    ("field selection", &[ErrorKind::Type]),
+    // An index that is no whole number, and one that is beyond the list.
+    ("invalid_argument", &[ErrorKind::Type, ErrorKind::Missing]),
+    // It is said of operands of the wrong type, and of the error beside `true &&` as well.
+    ("overload", &[ErrorKind::Type, ErrorKind::DivisionByZero]),
+    // The message of one case, `1 / 0`.
+    ("foo", &[ErrorKind::DivisionByZero]),
+];
+
+#[test]
+fn the_specification_s_cases_hold() {
+    let cases = match case::read() {
+        Source::Cases(cases) => cases,
+        Source::Missing(why) => {
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{why}");
+            // Not `eprintln!`: that is shown only of tests that fail.
+            writeln!(std::io::stderr(), "skipped: the_specification_s_cases_hold: {why}").expect("the terminal takes a line");
+            return;
+        }
+    };
+    let mut tally = Tally::default();
+    let mut findings = Vec::new();
+    for case in &cases {
+        let held = check(case);
+        match (LeftOut::of(case), held) {
+            (None, Ok(())) => tally.held(case),
+            (None, Err(why)) => findings.push(format!("{case}: {why}")),
+            (Some(LeftOut::UnboundFunction), Err(why)) if !why.contains("unknown function") && !why.contains("unknown method") => {
+                findings.push(format!("{case}: calls a function that nobody has, and the parser says: {why}"));
+            }
+            (Some(rule), Err(_)) => tally.left_out(case, rule),
+            // An error may come from anything; a value that is right would not be right by chance.
+            (Some(rule), Ok(())) if matches!(case.expected, Expected::Errors(_)) => tally.left_out(case, rule),
+            (Some(rule), Ok(())) => findings.push(format!("{case}: is left out because {rule}, and holds")),
+        }
+    }
+    assert!(findings.is_empty(), "{} of {} cases:\n{}", findings.len(), cases.len(), findings.join("\n"));
+    insta::assert_snapshot!(tally.table(), @r"
+    basic              42 held   1 left out: a function that nobody has
+    bindings_ext        5 held
+    block_ext           0 held   12 left out: a message, enum or wrapper of protobuf; 25 left out: cel.block
+    comparisons       334 held   72 left out: a message, enum or wrapper of protobuf
+    conversions       109 held
+    dynamic             0 held   226 left out: a message, enum or wrapper of protobuf
+    encoders_ext        4 held
+    enums               0 held   85 left out: a message, enum or wrapper of protobuf
+    fields             60 held
+    fp_math            30 held
+    integer_math       64 held
+    lists              39 held
+    logic              30 held
+    macros             44 held
+    macros2            46 held
+    math_ext          199 held
+    namespace           3 held
+    optionals          59 held   11 left out: a message, enum or wrapper of protobuf
+    parse             176 held   26 left out: a message, enum or wrapper of protobuf; 17 left out: a function that nobody has
+    plumbing            5 held
+    proto2              0 held   108 left out: a message, enum or wrapper of protobuf
+    proto2_ext          0 held   18 left out: a message, enum or wrapper of protobuf
+    proto3              0 held   75 left out: a message, enum or wrapper of protobuf
+    string             51 held
+    string_ext        206 held   3 left out: a message, enum or wrapper of protobuf
+    timestamps         76 held
+    type_deductions    12 held   21 left out: a message, enum or wrapper of protobuf; 14 left out: only the type is asked for
+    wrappers            0 held   36 left out: a message, enum or wrapper of protobuf
+    all              1594 held   750 left out
+    ");
+}
+
+/// Whether the case gives what the specification says, with its bindings as values and, where they can be written so, as JSON read in place.
+fn check(case: &Case) -> Result<(), String> {
+    let expression = match Expression::compile(&case.source, &case.roots()) {
+        Ok(expression) => expression,
+        Err(error) => return refused(case, &error),
+    };
+    let made: Option<Vec<_>> = case.bindings.iter().map(|(name, value)| Some((name, values::made(value)?))).collect();
+    let Some(made) = made else {
+        return Err("has a binding that is no value of the language".to_owned());
+    };
+    let mut scope = Scope::new();
+    for (name, value) in &made {
+        scope.set(name, value.clone());
+    }
+    judge(case, &expression, &scope)?;
+    let documents: Option<Vec<_>> =
+        case.bindings.iter().map(|(name, value)| Some((name, Document::from_value(&values::json(value)?)))).collect();
+    if let Some(documents) = documents {
+        let mut scope = Scope::new();
+        for (name, document) in &documents {
+            scope.set(name, document.root());
+        }
+        judge(case, &expression, &scope)?;
+    }
+    Ok(())
+}
+
+/// A source that does not compile is right only where the specification says that the expression has an error: what it finds when it
+/// evaluates is then found earlier here. A bound of ours is never what it means.
+fn refused(case: &Case, error: &CompileError) -> Result<(), String> {
+    let is_bound = error.message.contains("longer than") || error.message.contains("nested");
+    match &case.expected {
+        Expected::Errors(_) if !is_bound => Ok(()),
+        _ => Err(format!("does not compile: {error}")),
+    }
+}
+
+fn judge<'a>(case: &Case, expression: &'a Expression, scope: &Scope<'a>) -> Result<(), String> {
+    let given = expression.evaluate(scope, &mut Budget::default());
+    let explained = expression.explain(scope, &mut Budget::default());
+    if !agree(explained.outcome(), &given) {
+        return Err(format!("gives {given:?}, and is explained by {:?}", explained.outcome()));
+    }
+    match (&case.expected, given) {
+        (Expected::Value(expected), Ok(value)) if values::equals(expected, &value) => Ok(()),
+        (Expected::Value(expected), Ok(value)) => Err(format!("gives {value:?}, not {expected}")),
+        (Expected::Value(_), Err(error)) => Err(format!("errs: {error}")),
+        (Expected::Errors(messages), Err(error)) => sorted(messages, &error),
+        (Expected::Errors(messages), Ok(value)) => Err(format!("gives {value:?}, not an error: {messages:?}")),
+        (Expected::Nothing, _) => Err("asks for no value".to_owned()),
+    }
+}
+
+fn sorted(messages: &[String], error: &EvaluationError) -> Result<(), String> {
+    let sorts = |message: &String| SORTS.iter().find(|(part, _)| message.contains(part)).map(|(_, sorts)| *sorts);
+    let allowed: Option<Vec<_>> = messages.iter().map(sorts).collect();
+    match allowed {
+        Some(allowed) if allowed.concat().contains(&error.kind) => Ok(()),
+        Some(_) => Err(format!("errs by `{}` ({error}), not by {messages:?}", error.kind)),
+        None => Err(format!("the sort of {messages:?} is not known")),
+    }
+}
+
+fn agree(explained: &Outcome, given: &Result<Value<'_>, EvaluationError>) -> bool {
+    match (explained, given) {
+        (Outcome::Truth(explained), Ok(value)) => value.as_bool() == Some(*explained),
+        (Outcome::Value(explained), Ok(value)) => *explained == value.brief(),
+        (Outcome::Erred(explained), Err(error)) => explained == error,
+        _ => false,
+    }
+}
+
+/// How many cases of each file are held, and how many are left out by which rule.
+#[derive(Default)]
+struct Tally {
+    files: BTreeMap<String, (usize, BTreeMap<LeftOut, usize>)>,
+}
+
+impl Tally {
+    fn held(&mut self, case: &Case) {
+        self.files.entry(case.file.clone()).or_default().0 += 1;
+    }
+
+    fn left_out(&mut self, case: &Case, rule: LeftOut) {
+        *self.files.entry(case.file.clone()).or_default().1.entry(rule).or_default() += 1;
+    }
+
+    fn table(&self) -> String {
+        let mut table = String::new();
+        let (mut held_of_all, mut left_out_of_all) = (0, 0);
+        for (file, (held, left_out)) in &self.files {
+            held_of_all += held;
+            left_out_of_all += left_out.values().sum::<usize>();
+            let rules: Vec<_> = left_out.iter().map(|(rule, count)| format!("{count} left out: {rule}")).collect();
+            let row = format!("{file:<16} {held:>4} held   {}", rules.join("; "));
+            writeln!(table, "{}", row.trim_end()).expect("a string takes all");
+        }
+        writeln!(table, "{:<16} {held_of_all:>4} held   {left_out_of_all} left out", "all").expect("a string takes all");
+        table
+    }
+}

@@ -1,0 +1,114 @@
+//! A case of the specification, and how the cases come from the package.
+//!
+//! What they mean for us is not said here.
+
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+
+use ensue_expression::Roots;
+use serde_json::Value as Json;
+
+/// Where the cases are, or why they are not there.
+pub(super) enum Source {
+    Cases(Vec<Case>),
+    Missing(String),
+}
+
+/// One expression with what it is to give.
+pub(super) struct Case {
+    pub(super) file: String,
+    section: String,
+    name: String,
+    pub(super) source: String,
+    pub(super) container: String,
+    /// Values by name, in protobuf's JSON.
+    pub(super) bindings: Vec<(String, Json)>,
+    pub(super) expected: Expected,
+    /// What the specification's own checker has no declaration of, where the case switches the checker off.
+    pub(super) undeclared: Vec<String>,
+    /// Names that are declared with a type.
+    declared: Vec<String>,
+    /// The case as the package has it, but for what is told to people.
+    pub(super) text: String,
+}
+
+pub(super) enum Expected {
+    /// A value in protobuf's JSON.
+    Value(Json),
+    /// One of these errors.
+    Errors(Vec<String>),
+    /// Neither: only the type is asked for.
+    Nothing,
+}
+
+/// Reads the cases from the package, if it is installed.
+pub(super) fn read() -> Source {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("../target/npm");
+    if !folder.join("node_modules/@bufbuild/cel-spec").is_dir() {
+        return Source::Missing("the npm package @bufbuild/cel-spec is not in target/npm; `.ci/run` installs it".to_owned());
+    }
+    let output = match Command::new("node").arg(root.join("tests/main/conformance/cases.mjs")).arg(folder).output() {
+        Ok(output) => output,
+        Err(error) => return Source::Missing(format!("node does not start: {error}")),
+    };
+    assert!(output.status.success(), "cases.mjs: {}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).expect("the script writes UTF-8");
+    Source::Cases(lines.lines().map(|line| Case::new(&serde_json::from_str(line).expect("each line is JSON"))).collect())
+}
+
+impl Case {
+    fn new(line: &Json) -> Self {
+        let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+        let mut case = line["case"].clone();
+        let expected = Expected::of(&case);
+        let name = text(&case["name"]);
+        let fields = case.as_object_mut().expect("a case is an object");
+        for told in ["name", "description", "evalError"] {
+            fields.remove(told);
+        }
+        let bindings = case["bindings"].as_object().into_iter().flatten();
+        let is_checked = case["disableCheck"] != true;
+        let undeclared = text(&line["checker"]);
+        let undeclared = undeclared.split("undeclared reference to '").skip(1).filter_map(|rest| rest.split('\'').next());
+        Self {
+            file: text(&line["file"]),
+            section: text(&line["section"]),
+            name,
+            source: text(&case["expr"]),
+            container: text(&case["container"]),
+            bindings: bindings.map(|(name, bound)| (name.clone(), bound["value"].clone())).collect(),
+            expected,
+            undeclared: undeclared.filter(|_| !is_checked).map(str::to_owned).collect(),
+            declared: case["typeEnv"].as_array().into_iter().flatten().map(|declared| text(&declared["name"])).collect(),
+            text: case.to_string(),
+        }
+    }
+
+    /// The names that the case has. Where it switches the checker off, what is not declared is a name without a value: the specification
+    /// has it err when it is evaluated, and so does ours.
+    pub(super) fn roots(&self) -> Roots {
+        let bound = self.bindings.iter().map(|(name, _)| name);
+        Roots::new(self.declared.iter().chain(bound).chain(&self.undeclared)).within(&self.container)
+    }
+}
+
+impl Expected {
+    fn of(case: &Json) -> Self {
+        if let Some(errors) = case["evalError"]["errors"].as_array() {
+            return Self::Errors(errors.iter().map(|error| error["message"].as_str().unwrap_or_default().to_owned()).collect());
+        }
+        match (case.get("value"), case.get("typedResult")) {
+            (Some(value), _) => Self::Value(value.clone()),
+            (None, Some(typed)) => typed.get("result").map_or(Self::Nothing, |value| Self::Value(value.clone())),
+            (None, None) => Self::Value(serde_json::json!({"boolValue": true})),
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{} `{}`", self.file, self.section, self.name, self.source)
+    }
+}
