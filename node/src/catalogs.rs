@@ -12,6 +12,7 @@ use bytes::Bytes;
 use ensue_engine::catalog::state::InstalledPacks;
 use ensue_engine::catalog::{Catalog, Catalogs};
 use ensue_engine::command::PackChange;
+use ensue_engine::fact::ByNoun;
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::{PackName, RuleRef};
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
@@ -107,7 +108,7 @@ impl NodeCatalogs {
         let mut revision = None;
         let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
         for record in records {
-            if matches!(record.fact, ensue_engine::fact::Fact::PackInstalled(_) | ensue_engine::fact::Fact::PackRemoved(_)) {
+            if matches!(record.fact.by_noun(), ByNoun::CatalogFact(_)) {
                 installed.note(record);
                 revision = Some(installed.revision());
             }

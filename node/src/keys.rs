@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use ensue_api::ports::{Declined, Keys, OnBehalf, SetKey};
 use ensue_engine::access::state::Access;
 use ensue_engine::command::{Ask, Command};
-use ensue_engine::fact::Fact;
+use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Committed, Secret, Vault, VaultError};
 use ensue_engine::record::Record;
@@ -63,10 +63,11 @@ impl KeyRing {
     /// Takes note of committed records: a key that was set or removed.
     pub(crate) fn note(&self, records: &[Record]) {
         for record in records {
-            match &record.fact {
-                Fact::KeySet(fact) => self.change(&fact.key, Versions { current: Some(fact.version), newest: fact.version }),
-                Fact::KeyRemoved(fact) => self.change(&fact.key, Versions { current: None, ..self.versions(&fact.key) }),
-                _ => {}
+            let ByNoun::AccessFact(fact) = record.fact.by_noun() else { continue };
+            match fact {
+                AccessFact::KeySet(fact) => self.change(&fact.key, Versions { current: Some(fact.version), newest: fact.version }),
+                AccessFact::KeyRemoved(fact) => self.change(&fact.key, Versions { current: None, ..self.versions(&fact.key) }),
+                AccessFact::TokenAdded(_) | AccessFact::TokenRevoked(_) => {}
             }
         }
     }

@@ -9,7 +9,7 @@ use ensue_api::ports::{Access, Declined, Holder, NewToken, OnBehalf, Tokens};
 use ensue_engine::access::state;
 use ensue_engine::command::{Ask, Command};
 use ensue_engine::explain::{Explain, Fault};
-use ensue_engine::fact::Fact;
+use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::{Id, TokenId};
 use ensue_engine::ports::{Committed, Secret, Vault, VaultError};
 use ensue_engine::record::Record;
@@ -105,8 +105,9 @@ impl TokenTable {
     /// Takes note of committed records: a token that was added or revoked.
     pub(crate) fn note(&self, records: &[Record]) {
         for record in records {
-            match &record.fact {
-                Fact::TokenAdded(fact) => {
+            let ByNoun::AccessFact(fact) = record.fact.by_noun() else { continue };
+            match fact {
+                AccessFact::TokenAdded(fact) => {
                     let holder = Arc::new(Holder { name: fact.name.clone(), roles: fact.roles.clone() });
                     match self.hash_of(fact.id) {
                         Some(hash) => {
@@ -115,10 +116,10 @@ impl TokenTable {
                         None => tracing::error!(token = %fact.name, "the vault has no secret of a token that was added: it lets nobody in"),
                     }
                 }
-                Fact::TokenRevoked(fact) => {
+                AccessFact::TokenRevoked(fact) => {
                     self.tokens.write().unwrap_or_else(PoisonError::into_inner).remove(&fact.id);
                 }
-                _ => {}
+                AccessFact::KeySet(_) | AccessFact::KeyRemoved(_) => {}
             }
         }
     }

@@ -18,7 +18,7 @@ use ensue_engine::command::{Ask, Command, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::Explain;
-use ensue_engine::fact::Fact;
+use ensue_engine::fact::{ByNoun, ExecutionFact};
 use ensue_engine::names::{KeyRef, PackName};
 use ensue_engine::ports::{Log, LogError, LogReader, Outputs, Secret, SubmitError, Vault};
 use ensue_engine::record::{Actor, Digest, Head};
@@ -192,17 +192,17 @@ impl Heard for NodeHeard {
         self.outside.note(head);
         let (mut about_packs, mut about_access) = (false, false);
         for record in &batch.records {
-            match &record.fact {
-                Fact::PackInstalled(_) | Fact::PackRemoved(_) => about_packs = true,
-                Fact::KeySet(_) | Fact::KeyRemoved(_) | Fact::TokenAdded(_) | Fact::TokenRevoked(_) => about_access = true,
-                Fact::ExecutionRequested(_) => {
+            match record.fact.by_noun() {
+                ByNoun::CatalogFact(_) => about_packs = true,
+                ByNoun::AccessFact(_) => about_access = true,
+                ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(_)) => {
                     if let Some(body) = &record.body
                         && let Ok(Some(plain)) = plain(body)
                     {
                         self.bodies.put(body.digest, plain);
                     }
                 }
-                _ => {}
+                ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::ExecutionFact(_) | ByNoun::HealthFact(_) => {}
             }
         }
         if about_packs {
