@@ -174,6 +174,39 @@ pub(crate) fn order(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget) -> 
     })
 }
 
+/// The items in the order of their keys, which are all numbers or all of one type; items of equal keys stay as they are.
+///
+/// # Errors
+/// Keys without an order are a type error, and NaN is not valid.
+pub(crate) fn sorted<'a, T>(mut keyed: Vec<(Value<'a>, T)>, budget: &mut Budget) -> Result<Vec<T>, Fault> {
+    // What may err is looked at before: a comparison that gives up half-way is no order, and sorting by it may panic.
+    let mut bytes = 0;
+    for (key, _) in &keyed {
+        budget.charge(1)?;
+        if order(&keyed[0].0, key, budget)?.is_none() {
+            return Err(fault(ErrorKind::Invalid, "NaN is neither before nor behind another number"));
+        }
+        bytes += match key {
+            Value::String(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        };
+    }
+    let rounds = usize::BITS - keyed.len().leading_zeros();
+    budget.charge(keyed.len() as u64 * u64::from(rounds))?;
+    budget.charge_bytes(bytes.saturating_mul(rounds as usize))?;
+    keyed.sort_by(|(one, _), (other, _)| match (one, other) {
+        (Value::String(one), Value::String(other)) => (**one).cmp(&**other),
+        (Value::Bytes(one), Value::Bytes(other)) => one.cmp(other),
+        (Value::Bool(one), Value::Bool(other)) => one.cmp(other),
+        (Value::Timestamp(one), Value::Timestamp(other)) => one.cmp(other),
+        (Value::Duration(one), Value::Duration(other)) => one.cmp(other),
+        // Exact, where `order` rounds: that would not be an order of three.
+        _ => numeric_order(one, other).unwrap_or(Ordering::Equal),
+    });
+    Ok(keyed.into_iter().map(|(_, item)| item).collect())
+}
+
 /// The total order of map keys: booleans, then numbers by value, then strings. A double finds its equal.
 pub(crate) fn key_order(one: &Value<'_>, other: &Value<'_>) -> Ordering {
     fn rank(value: &Value<'_>) -> u8 {

@@ -96,8 +96,11 @@ impl<'s> Lexer<'s> {
         let start = self.at;
         if self.rest().starts_with("0x") || self.rest().starts_with("0X") {
             self.at += 2;
-            let digits = self.take_digits(|byte| byte.is_ascii_hexdigit()).to_owned();
-            return self.whole(start, u64::from_str_radix(&digits, 16).ok());
+            let digits = self.take_digits(|byte| byte.is_ascii_hexdigit());
+            if digits.is_empty() {
+                return Err(self.error(start..self.at, "the hexadecimal number has no digits"));
+            }
+            return self.whole(start, u64::from_str_radix(digits, 16).ok());
         }
         self.take_digits(|byte| byte.is_ascii_digit());
         let mut is_double = false;

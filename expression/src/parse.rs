@@ -95,8 +95,11 @@ impl<'s> Parser<'s> {
             minuses += 1;
         }
         // The last minus belongs to a literal: `-9223372036854775808` is one number.
-        let sign = if minuses > 0 && matches!(self.token, Token::Int(_) | Token::Double(_)) {
+        let sign = if minuses > 0 && is_number(&self.token) {
             minuses -= 1;
+            Sign::Minus
+        } else if nots > 0 && self.token == Token::Mark("-") && is_number(&self.following()) {
+            self.advance()?;
             Sign::Minus
         } else {
             Sign::None
@@ -282,6 +285,11 @@ impl<'s> Parser<'s> {
         Err(self.unexpected(what))
     }
 
+    /// The token behind the present one; what is no token is the end.
+    fn following(&self) -> Token {
+        Lexer::new(self.source, self.lexer.offset()).next().map_or(Token::End, |(token, _)| token)
+    }
+
     fn advance(&mut self) -> Result<()> {
         self.last = self.span;
         (self.token, self.span) = self.lexer.next()?;
@@ -302,6 +310,11 @@ impl<'s> Parser<'s> {
             _ => error,
         }
     }
+}
+
+/// Whether a minus before the token belongs to it.
+fn is_number(token: &Token) -> bool {
+    matches!(token, Token::Int(_) | Token::Double(_))
 }
 
 /// A minus that was read before a number.

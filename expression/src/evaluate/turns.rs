@@ -10,6 +10,9 @@ use crate::value::{List, Type, Value};
 impl<'a> Evaluation<'_, 'a> {
     #[inline(never)]
     pub(super) fn turns(&mut self, range: &Value<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
+        if turns.kind == LoopKind::SortBy && range.kind() != Type::List {
+            return Err(fault(ErrorKind::Type, format!("`sortBy` sorts a list, not {}", range.kind())));
+        }
         let range = self.range(range)?;
         match turns.kind {
             LoopKind::All => self.quantified(range, turns, Decisive::False),
@@ -91,22 +94,7 @@ impl<'a> Evaluation<'_, 'a> {
             let element = turn.element.clone();
             keyed.push((self.turn(turn, turns.variables, &turns.body)?, element));
         }
-        let mut erred = None;
-        // An error ends the comparing; what order is left does not matter then.
-        keyed.sort_by(|(one, _), (other, _)| match &erred {
-            Some(_) => std::cmp::Ordering::Equal,
-            None => match self.budget.charge(1).and_then(|()| compare::order(one, other, self.budget)) {
-                Ok(order) => order.unwrap_or(std::cmp::Ordering::Equal),
-                Err(fault) => {
-                    erred = Some(fault);
-                    std::cmp::Ordering::Equal
-                }
-            },
-        });
-        match erred {
-            Some(fault) => Err(fault.at(turns.body.span.range())),
-            None => Value::made_list(keyed.into_iter().map(|(_, element)| element).collect()),
-        }
+        compare::sorted(keyed, self.budget).and_then(Value::made_list).map_err(|fault| fault.at(turns.body.span.range()))
     }
 
     /// Whether the filter of the macro, if it has one, lets this turn be.

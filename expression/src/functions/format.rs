@@ -1,4 +1,4 @@
-//! `"…".format([…])`: `%s` any value, `%d` whole numbers, `%f` and `%e` with a precision, `%b` `%o` `%x` `%X` bases.
+//! `"…".format([…])`: `%s` any value, `%d` numbers, `%f` and `%e` with a precision, `%b` `%o` `%x` `%X` bases.
 
 use super::Arguments;
 use crate::compare::{Elements, sorted_entries};
@@ -72,6 +72,7 @@ fn clause_text(arguments: &mut Arguments<'_, '_>, clause: char, precision: Optio
         ('d', Value::Int(value)) => Some(value.to_string()),
         ('d', Value::Uint(value)) => Some(value.to_string()),
         ('d' | 'f' | 'e', Value::Double(value)) if !value.is_finite() => Some(double_text(*value)),
+        ('d', Value::Double(value)) => Some(value.to_string()),
         ('f', _) => double.map(|value| format!("{value:.digits$}")),
         ('e', _) => double.map(|value| with_exponent(value, digits)),
         ('b', Value::Bool(value)) => Some(u8::from(*value).to_string()),

@@ -1,7 +1,5 @@
 //! Functions on lists, and `size` of everything that has one.
 
-use std::cmp::Ordering;
-
 use super::{Arguments, Form, Function};
 use crate::compare;
 use crate::error::Fault;
@@ -84,20 +82,8 @@ fn flatten<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
 }
 
 fn sort<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
-    let mut items = arguments.list(0)?;
-    let mut erred = None;
-    // An error ends the comparing; what order is left does not matter then.
-    items.sort_by(|one, other| match &erred {
-        Some(_) => Ordering::Equal,
-        None => match arguments.budget.charge(1).and_then(|()| compare::order(one, other, arguments.budget)) {
-            Ok(order) => order.unwrap_or(Ordering::Equal),
-            Err(fault) => {
-                erred = Some(fault);
-                Ordering::Equal
-            }
-        },
-    });
-    erred.map_or_else(|| Value::made_list(items), Err)
+    let keyed = arguments.list(0)?.into_iter().map(|item| (item.clone(), item)).collect();
+    Value::made_list(compare::sorted(keyed, arguments.budget)?)
 }
 
 fn distinct<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {

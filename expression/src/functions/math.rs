@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{ANY, Arguments, Form, Function};
-use crate::compare::numeric_order;
+use crate::compare;
 use crate::error::Fault;
 use crate::value::{Type, Value};
 
@@ -46,10 +46,16 @@ fn extreme<'a>(arguments: &mut Arguments<'_, 'a>, side: Ordering) -> Result<Valu
     if let Some(other) = values.iter().find(|value| !is_number(value)) {
         return Err(arguments.invalid(format_args!("{} is no number", other.kind())));
     }
-    values
-        .into_iter()
-        .reduce(|best, value| if numeric_order(&value, &best) == Some(side) { value } else { best })
-        .ok_or_else(|| arguments.invalid("the list is empty"))
+    let mut best: Option<Value<'a>> = None;
+    for value in values {
+        // Also the first is compared, with itself: it may be NaN.
+        match compare::order(&value, best.as_ref().unwrap_or(&value), arguments.budget)? {
+            None => return Err(arguments.invalid("NaN is neither greater nor less than another number")),
+            Some(order) if best.is_none() || order == side => best = Some(value),
+            Some(_) => {}
+        }
+    }
+    best.ok_or_else(|| arguments.invalid("the list is empty"))
 }
 
 fn rounded<'a>(arguments: &mut Arguments<'_, 'a>, round: fn(f64) -> f64) -> Result<Value<'a>, Fault> {
@@ -91,7 +97,9 @@ fn sign<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     match arguments.values[0] {
         Value::Int(value) => Ok(Value::Int(value.signum())),
         Value::Uint(value) => Ok(Value::Uint(value.min(1))),
-        Value::Double(value) if value == 0.0 || value.is_nan() => Ok(Value::Double(value)),
+        Value::Double(value) if value.is_nan() => Ok(Value::Double(value)),
+        // Without the sign that a zero may have.
+        Value::Double(0.0) => Ok(Value::Double(0.0)),
         Value::Double(value) => Ok(Value::Double(value.signum())),
         _ => Err(arguments.unfit()),
     }

@@ -5,7 +5,7 @@ use super::{Parser, Result, Tree};
 use crate::ast::{Call, Expr, Flatness, Kind, LinkKind, Literal, Loop, LoopKind, Presence, Span, Variables};
 use crate::error::CompileError;
 use crate::functions::{self, Form, Function, Pattern};
-use crate::lex::{Lexer, Token};
+use crate::lex::Token;
 
 /// The macros that are written as functions, with how they are written.
 const MACRO_FUNCTIONS: [(&str, &str); 1] = [("has", "has(event.payload.field)")];
@@ -151,7 +151,7 @@ impl Parser<'_> {
     }
 
     fn is_variable_next(&self) -> bool {
-        matches!(self.token, Token::Name(_)) && matches!(Lexer::new(self.source, self.lexer.offset()).next(), Ok((Token::Mark(","), _)))
+        matches!(self.token, Token::Name(_)) && self.following() == Token::Mark(",")
     }
 
     fn variable(&mut self) -> Result<Box<str>> {

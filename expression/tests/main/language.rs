@@ -68,6 +68,38 @@ fn arithmetic_is_checked_and_never_mixed() {
 }
 
 #[test]
+fn a_minus_before_a_number_belongs_to_it_also_behind_a_not() {
+    gives("-9223372036854775808 < 0 && - 1 == -1", &json!(true));
+    gives("!-1 == 0 || true", &json!(true));
+    assert_eq!(error_of("--null").kind, ErrorKind::Type);
+    assert_eq!(error_of("--9223372036854775808").kind, ErrorKind::Overflow);
+    assert!(Expression::compile("!-event", &roots()).is_err());
+}
+
+#[test]
+fn sorting_has_one_order_of_numbers_and_errs_before_it_begins_where_there_is_none() {
+    gives("[2, 1u, 1.5].sort()", &json!([1, 1.5, 2]));
+    // As doubles the three are equal two by two, and yet two of them are not.
+    gives(
+        "[9007199254740993, 9007199254740992.0, 9007199254740992].sort()",
+        &json!([9_007_199_254_740_992.0, 9_007_199_254_740_992_i64, 9_007_199_254_740_993_i64]),
+    );
+    gives("[[2, 'b'], [1, 'a'], [1, 'c']].sortBy(pair, pair[0])", &json!([[1, "a"], [1, "c"], [2, "b"]]));
+    for (source, kind) in [
+        ("[1, 'a'].sort()", ErrorKind::Type),
+        ("[[1], [2]].sort()", ErrorKind::Type),
+        ("[1.0, 0.0 / 0.0].sort()", ErrorKind::Invalid),
+        ("lists.range(100).map(i, i % 2 == 0 ? double(i) : 0.0 / 0.0).sort()", ErrorKind::Invalid),
+        ("[1, 2].sortBy(x, x == 1 ? 'a' : null)", ErrorKind::Type),
+        ("{'a': 1}.sortBy(key, key)", ErrorKind::Type),
+        ("math.greatest(0.0 / 0.0, 1)", ErrorKind::Invalid),
+        ("math.least(1, 0.0 / 0.0)", ErrorKind::Invalid),
+    ] {
+        assert_eq!(error_of(source).kind, kind, "{source}");
+    }
+}
+
+#[test]
 fn an_error_beside_what_decides_is_absorbed() {
     gives("1 / 0 > 0 || true", &json!(true));
     gives("1 / 0 > 0 && false", &json!(false));
@@ -285,6 +317,7 @@ const MISTAKES: &[(&str, &str, (usize, usize), &str)] = &[
     ("evnt.payload", "unknown name `evnt`", (0, 4), "did you mean `event`?"),
     ("nothing_like_it", "unknown name `nothing_like_it`", (0, 15), "the names here are `event`, `config`, `local`"),
     ("event.payload ==", "the expression ends where a value is expected", (16, 16), ""),
+    ("0x", "the hexadecimal number has no digits", (0, 2), ""),
     ("event.a = 1", "`=` is no operator", (8, 9), "write `==`"),
     ("event.a & event.b", "`&` is no operator", (8, 9), "write `&&`"),
     ("event.a | event.b", "`|` cannot stand here", (8, 9), "write `||`"),

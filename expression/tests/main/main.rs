@@ -3,6 +3,7 @@
 mod analysis;
 mod bounds;
 mod conformance;
+mod differential;
 mod explanation;
 mod json;
 mod language;

@@ -1,0 +1,126 @@
+//! Generated expressions evaluated here and by the `cel` crate; whatever differs is explained by a named rule.
+
+mod difference;
+mod generate;
+mod oracle;
+
+use cel::Value as Theirs;
+use ensue_expression::{Budget, Document, Expression, Roots, Scope, Value};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value as Json, json};
+
+use difference::Difference;
+use generate::Choices;
+use oracle::Oracle;
+
+/// How many expressions are compared in one run.
+const EXPRESSIONS: u32 = 5_000;
+
+/// What both make of one source.
+pub(super) struct Case<'c> {
+    source: &'c str,
+    ours: Result<Value<'c>, String>,
+    theirs: Result<Theirs, String>,
+}
+
+impl Case<'_> {
+    /// Whether both give the same value, or both err: on what, each says in its own words.
+    fn agrees(&self) -> bool {
+        match (&self.ours, &self.theirs) {
+            (Ok(ours), Ok(theirs)) => oracle::same(ours, theirs),
+            (Err(_), Err(_)) => true,
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
+        }
+    }
+
+    fn explanations(&self) -> Vec<Difference> {
+        Difference::ALL.into_iter().filter(|difference| difference.explains(self)).collect()
+    }
+
+    fn told(&self) -> String {
+        let ours = self.ours.as_ref().map(Value::brief);
+        format!("`{}` gives {ours:?} here, and {:?} by the crate", self.source, self.theirs)
+    }
+}
+
+/// Evaluates the source over the document by both.
+fn compare<T>(oracle: &Oracle, source: &str, event: &Json, judge: impl FnOnce(&Case<'_>) -> T) -> T {
+    let document = Document::from_value(event);
+    let scope = Scope::new().with("event", document.root());
+    let compiled = Expression::compile(source, &Roots::new(["event"]));
+    let ours = match &compiled {
+        Ok(expression) => expression.evaluate(&scope, &mut Budget::default()).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    judge(&Case { source, ours, theirs: oracle.evaluate(source, event) })
+}
+
+/// The choices that an expression and its document are made from.
+fn choices() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 0..120)
+}
+
+fn made(choices: &[u8]) -> (String, Json) {
+    let mut choices = Choices::new(choices);
+    (generate::expression(&mut choices), generate::document(&mut choices))
+}
+
+/// The document of the examples.
+pub(super) fn event() -> Json {
+    json!({"n": 7, "s": "text", "z": null})
+}
+
+proptest! {
+    #![proptest_config(Config::with_cases(EXPRESSIONS))]
+
+    #[test]
+    fn the_crate_gives_the_same_or_a_rule_says_why_not(choices in choices()) {
+        thread_local!(static ORACLE: Oracle = Oracle::new());
+        let (source, event) = made(&choices);
+        let unexplained = ORACLE.with(|oracle| {
+            compare(oracle, &source, &event, |case| (!case.agrees() && case.explanations().is_empty()).then(|| case.told()))
+        });
+        prop_assert_eq!(unexplained, None, "over {}", event);
+    }
+}
+
+#[test]
+fn each_difference_is_shown_by_its_examples_and_explained_by_it_alone() {
+    let oracle = Oracle::new();
+    for difference in Difference::ALL {
+        for source in difference.examples() {
+            compare(&oracle, source, &event(), |case| {
+                assert!(!case.agrees(), "{difference:?} is no difference any more, take it out: {}", case.told());
+                assert_eq!(case.explanations(), [difference], "{}", case.told());
+            });
+        }
+    }
+}
+
+#[test]
+fn most_of_what_is_generated_gives_the_same_value_and_little_needs_a_rule() {
+    let oracle = Oracle::new();
+    let mut runner = TestRunner::deterministic();
+    let (mut values, mut explained) = (0, 0);
+    for _ in 0..2_000 {
+        let (source, event) = made(&choices().new_tree(&mut runner).expect("choices are made").current());
+        compare(&oracle, &source, &event, |case| {
+            values += u32::from(case.agrees() && case.ours.is_ok());
+            explained += u32::from(!case.agrees());
+        });
+    }
+    assert!(values > 1_200, "only {values} of 2000 expressions give a value");
+    assert!(explained < 20, "{explained} of 2000 expressions differ; the rules hide too much");
+}
+
+#[test]
+fn the_crate_s_own_reading_of_json_is_not_ours() {
+    // Which is why the oracle is given what we read: else most expressions over whole numbers would differ.
+    let mut context = cel::Context::default();
+    context.add_variable("n", json!(7)).expect("the crate takes JSON");
+    let program = cel::Program::compile("n - 8").expect("the crate compiles it");
+    let error = program.execute(&context).expect_err("the crate makes a uint of it");
+    assert!(error.to_string().contains("UInt"), "{error}");
+}
