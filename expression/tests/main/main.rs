@@ -7,6 +7,7 @@ mod differential;
 mod explanation;
 mod json;
 mod language;
+mod reference;
 mod templates;
 
 use bytes::Bytes;
