@@ -7,12 +7,14 @@ use std::cmp::Ordering;
 use crate::budget::Budget;
 use crate::error::{ErrorKind, Fault, fault};
 use crate::json::{Node, NodeKind};
-use crate::value::{Type, Value};
+use crate::value::{Map, Type, Value};
 
 /// How deep two values may nest where they are compared.
 const COMPARE_DEPTH_MAX: u32 = 320;
 /// Keys or elements of a document that are passed for one step.
 const LOOKS_PER_STEP: u64 = 16;
+/// Bytes of a map's long key that are compared for one step.
+const KEY_BYTES_PER_STEP: usize = 64;
 
 /// Whether two values are equal; values of different kinds are not.
 pub(crate) fn equal(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget) -> Result<bool, Fault> {
@@ -86,7 +88,7 @@ fn maps_equal(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget, depth: u3
         return Ok(false);
     }
     for ((key, value), (other_key, other_value)) in ones.iter().zip(&others) {
-        budget.charge(1)?;
+        budget.charge(1 + key_bytes(key) / KEY_BYTES_PER_STEP as u64)?;
         if !key_order(key, other_key).is_eq() || !equal_at(value, other_value, budget, depth)? {
             return Ok(false);
         }
@@ -129,9 +131,11 @@ pub(crate) fn sorted_entries<'a>(value: &Value<'a>, budget: &mut Budget) -> Resu
             Ok(map.entries().to_vec())
         }
         Value::Json(node) if node.kind() == NodeKind::Object => {
-            let mut entries = Vec::new();
+            // One for the copy, one for the sorting.
+            let count = node.len();
+            budget.charge(2 * count as u64)?;
+            let mut entries = Vec::with_capacity(count);
             for (key, value) in node.entries() {
-                budget.charge(1)?;
                 budget.charge_bytes(key.len())?;
                 let key = match key {
                     std::borrow::Cow::Borrowed(key) => Value::from(key),
@@ -139,7 +143,7 @@ pub(crate) fn sorted_entries<'a>(value: &Value<'a>, budget: &mut Budget) -> Resu
                 };
                 entries.push((key, read(value, budget)?));
             }
-            entries.sort_by(|one, other| key_order(&one.0, &other.0));
+            entries.sort_unstable_by(|one, other| key_order(&one.0, &other.0));
             Ok(entries)
         }
         _ => Ok(Vec::new()),
@@ -275,7 +279,7 @@ pub(crate) fn contains(hay: &Value<'_>, needle: &Value<'_>, budget: &mut Budget)
     match hay {
         Value::Map(map) => {
             budget.charge(1)?;
-            Ok(map.get(needle).is_some())
+            Ok(made_entry(map, needle, budget)?.is_some())
         }
         Value::Json(node) if node.kind() == NodeKind::Object => match needle {
             Value::String(name) => Ok(look_up(*node, name, budget)?.is_some()),
@@ -291,6 +295,27 @@ pub(crate) fn contains(hay: &Value<'_>, needle: &Value<'_>, budget: &mut Budget)
             Ok(false)
         }
         other => Err(fault(ErrorKind::Type, format!("`in` looks into a list or a map, not into {}", other.kind()))),
+    }
+}
+
+/// The value of a key of a made map, charged where the key is long.
+pub(crate) fn made_entry<'m, 'a>(map: &'m Map<'a>, key: &Value<'_>, budget: &mut Budget) -> Result<Option<&'m Value<'a>>, Fault> {
+    if let Value::String(text) = key {
+        budget.charge(long_text_steps(text.len(), map.entries().len()))?;
+    }
+    Ok(map.get(key))
+}
+
+/// What it costs to find the place of a text of `len` bytes among `count` sorted ones; nothing where it is short.
+pub(crate) fn long_text_steps(len: usize, count: usize) -> u64 {
+    let comparisons = u64::from(usize::BITS - count.leading_zeros());
+    (len / KEY_BYTES_PER_STEP) as u64 * comparisons
+}
+
+fn key_bytes(key: &Value<'_>) -> u64 {
+    match key {
+        Value::String(text) => text.len() as u64,
+        _ => 0,
     }
 }
 

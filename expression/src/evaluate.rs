@@ -177,7 +177,7 @@ impl<'s, 'a> Evaluation<'s, 'a> {
                 Presence::Optional => items.extend(present(&value, &entry.value)?.map(|value| (key, value))),
             }
         }
-        Value::made_map(items)
+        Value::made_map(items, self.budget)
     }
 
     pub(crate) fn values(&mut self, exprs: &'a [Expr]) -> Result<Vec<Value<'a>>, Fault> {

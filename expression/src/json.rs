@@ -68,6 +68,9 @@ struct Slot {
     next: u32,
 }
 
+/// How much of a name is compared in the time in which a key is passed.
+const WORD_BYTES: usize = 16;
+
 /// Marks in `Slot::next` a string that holds escapes; `JSON_BYTES_MAX` keeps real indices below it.
 const ESCAPED: u32 = 1 << 31;
 
@@ -172,7 +175,8 @@ impl<'a> Node<'a> {
         self.find(name).0
     }
 
-    /// The value of an object's field, and how many keys were looked at.
+    /// The value of an object's field, and how many keys were looked at; a long name counts once more for each [`WORD_BYTES`] of
+    /// it that may have been compared.
     pub(crate) fn find(self, name: &str) -> (Option<Node<'a>>, u64) {
         let mut looked_at = 0;
         if self.kind() != NodeKind::Object {
@@ -183,6 +187,9 @@ impl<'a> Node<'a> {
         while at < end {
             let key = self.tape.slots[at];
             looked_at += 1;
+            if self.tape.may_be(key, name) {
+                looked_at += (name.len() / WORD_BYTES) as u64;
+            }
             if self.tape.key_is(key, name) {
                 return (Some(self.at_slot(at + 1)), looked_at);
             }
@@ -296,6 +303,11 @@ impl<'a> Node<'a> {
         Entries { tape: self.tape, at: self.index as usize + 1, end }
     }
 
+    /// How many values the value is: itself and all that it holds, keys among them. Takes no time.
+    pub(crate) fn values(self) -> u64 {
+        self.slot().next() as u64 - u64::from(self.index)
+    }
+
     /// The value's text as it stands in the document.
     pub fn raw(self) -> &'a str {
         let slot = self.slot();
@@ -353,12 +365,20 @@ impl Tape {
         if slot.is_escaped() { Cow::Owned(escape::unescape(text)) } else { Cow::Borrowed(text) }
     }
 
-    fn key_is(&self, key: Slot, name: &str) -> bool {
+    /// Whether the key's length leaves it possible that it is `name`.
+    fn may_be(&self, key: Slot, name: &str) -> bool {
         let raw_len = (key.end - key.start) as usize - 2;
-        if key.is_escaped() {
-            return raw_len > name.len() && escape::reads_as(self.str_at(key.start + 1, key.end - 1), name);
+        if key.is_escaped() { raw_len > name.len() } else { raw_len == name.len() }
+    }
+
+    fn key_is(&self, key: Slot, name: &str) -> bool {
+        if !self.may_be(key, name) {
+            return false;
         }
-        raw_len == name.len() && self.text.as_bytes()[key.start as usize + 1..key.end as usize - 1] == *name.as_bytes()
+        if key.is_escaped() {
+            return escape::reads_as(self.str_at(key.start + 1, key.end - 1), name);
+        }
+        self.text.as_bytes()[key.start as usize + 1..key.end as usize - 1] == *name.as_bytes()
     }
 }
 

@@ -42,4 +42,4 @@ pub use expression::{Expression, Roots, Scope};
 pub use json::{Document, Entries, Items, JSON_BYTES_MAX, JSON_DEPTH_MAX, JsonError, Node, NodeKind, Number};
 pub use parse::{SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX};
 pub use template::{Piece, Template, TemplateError, TemplateString};
-pub use value::{List, Map, RESULT_BYTES_MAX, Text, Type, VALUE_DEPTH_MAX, Value};
+pub use value::{List, Map, RESULT_BYTES_MAX, RESULT_VALUES_MAX, Text, Type, VALUE_DEPTH_MAX, Value};

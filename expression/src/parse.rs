@@ -47,6 +47,8 @@ pub(crate) struct Parser<'s> {
     /// The variables of the macros around this place, outermost first.
     locals: Vec<Box<str>>,
     depth: usize,
+    /// What the patterns up to here need together.
+    pattern_bytes: usize,
 }
 
 /// A tree with its depth.
@@ -56,7 +58,7 @@ impl<'s> Parser<'s> {
     fn new(source: &'s str, roots: &'s Roots) -> Result<Self> {
         let mut lexer = Lexer::new(source, 0);
         let (token, span) = lexer.next()?;
-        Ok(Self { source, roots, lexer, token, span, last: span, locals: Vec::new(), depth: 0 })
+        Ok(Self { source, roots, lexer, token, span, last: span, locals: Vec::new(), depth: 0, pattern_bytes: 0 })
     }
 
     /// `condition ? then : otherwise`, or less.

@@ -13,7 +13,7 @@ use crate::error::{CompileError, ErrorKind, EvaluationError, fault};
 use crate::expression::{Expression, Roots, Scope};
 use crate::json::JSON_DEPTH_MAX;
 use crate::lex::{Lexer, Token};
-use crate::value::{Value, scalar_text};
+use crate::value::{Value, json_text, scalar_text};
 
 const OPEN: &str = "${{";
 
@@ -363,7 +363,7 @@ impl<'a> Renderer<'_, 'a> {
     fn string(&mut self, pieces: &'a [Piece]) -> Result<Json, EvaluationError> {
         if let [Piece::Expression { expression, .. }] = pieces {
             let value = expression.evaluate(self.scope, self.budget)?;
-            self.budget.charge_bytes(value.weight()).map_err(|fault| *fault)?;
+            value.charge_whole(self.budget).map_err(|fault| *fault)?;
             return value.to_json();
         }
         joined(pieces, self.scope, self.budget, |text, out| out.push_str(text)).map(Json::String)
@@ -389,7 +389,7 @@ fn joined<'a>(
             Piece::Text(text) => out.push_str(text),
             Piece::Expression { expression, .. } => {
                 let value = expression.evaluate(scope, budget)?;
-                budget.charge_bytes(value.weight()).map_err(|fault| *fault)?;
+                value.charge_whole(budget).map_err(|fault| *fault)?;
                 interpolate(&text_of(&value)?, &mut out);
             }
         }
@@ -404,7 +404,7 @@ fn text_of(value: &Value<'_>) -> Result<String, EvaluationError> {
         Value::Bytes(_) => Err(*fault(ErrorKind::Type, "bytes cannot be joined with text").hint("write `base64.encode(…)` or `string(…)`")),
         other => match scalar_text(other) {
             Some(text) => Ok(text),
-            None => other.to_json().map(|json| json.to_string()),
+            None => json_text(other).map_err(|fault| *fault),
         },
     }
 }

@@ -9,18 +9,21 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::compare::key_order;
+use crate::budget::Budget;
+use crate::compare::{key_order, long_text_steps};
 use crate::error::{ErrorKind, EvaluationError, Fault, fault};
 use crate::json::{Node, NodeKind, Number};
 
 mod collection;
 mod convert;
+mod json_text;
 mod kind;
 
 pub(crate) use collection::Measure;
 pub use collection::{List, Map};
-pub use convert::RESULT_BYTES_MAX;
 pub(crate) use convert::scalar_text;
+pub use convert::{RESULT_BYTES_MAX, RESULT_VALUES_MAX};
+pub(crate) use json_text::json_text;
 pub use kind::Type;
 
 /// How deep lists, maps and optionals that an expression makes may nest.
@@ -114,9 +117,11 @@ impl<'a> Value<'a> {
     }
 
     /// A map that an expression makes, refused when it nests too deeply or a key is no key or stands twice.
-    pub(crate) fn made_map(mut items: Vec<(Value<'a>, Value<'a>)>) -> Result<Value<'a>, Fault> {
+    pub(crate) fn made_map(mut items: Vec<(Value<'a>, Value<'a>)>, budget: &mut Budget) -> Result<Value<'a>, Fault> {
         for (key, _) in &items {
-            if !matches!(key, Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::String(_)) {
+            if let Value::String(text) = key {
+                budget.charge(long_text_steps(text.len(), items.len()))?;
+            } else if !matches!(key, Value::Bool(_) | Value::Int(_) | Value::Uint(_)) {
                 return Err(fault(ErrorKind::Type, format!("{} cannot be a key; keys are strings, ints, uints and bools", key.kind())));
             }
         }
@@ -143,10 +148,15 @@ impl<'a> Value<'a> {
     /// The value of a part of a JSON text, made whole (nothing of `node` is borrowed).
     pub(crate) fn owned_from(node: Node<'_>) -> Value<'static> {
         match node.kind() {
-            NodeKind::Array => Value::list(node.items().map(Value::owned_from)),
+            NodeKind::Array => {
+                let mut items = Vec::with_capacity(node.len());
+                items.extend(node.items().map(Value::owned_from));
+                Value::List(List::new(items))
+            }
             NodeKind::Object => {
-                let mut items: Vec<_> = node.entries().map(|(key, value)| (Value::shared(&*key), Value::owned_from(value))).collect();
-                items.sort_by(|one, other| key_order(&one.0, &other.0));
+                let mut items = Vec::with_capacity(node.len());
+                items.extend(node.entries().map(|(key, value)| (Value::shared(&*key), Value::owned_from(value))));
+                items.sort_unstable_by(|one, other| key_order(&one.0, &other.0));
                 Value::Map(Map::new(items))
             }
             NodeKind::String => Value::shared(node.as_str().unwrap_or_default()),
@@ -229,21 +239,28 @@ impl<'a> Value<'a> {
     }
 
     pub(crate) fn measure(&self) -> Measure {
-        let (depth, bytes) = match self {
+        let (bytes, values) = match self {
             Self::List(list) => return list.measure(),
             Self::Map(map) => return map.measure(),
             Self::Optional(Some(value)) => {
                 return Measure::around(std::iter::once(value.measure()));
             }
-            // What a JSON text holds is bounded by its own parser; it counts as a leaf here.
-            Self::Json(node) => (0, node.raw_len() as u64),
-            Self::String(text) => (0, text.len() as u64 + 2),
-            Self::Bytes(bytes) => (0, bytes.len() as u64 * 4 / 3 + 4),
-            Self::Null | Self::Bool(_) | Self::Optional(None) => (0, 5),
-            Self::Int(_) | Self::Uint(_) | Self::Double(_) => (0, 20),
-            Self::Timestamp(_) | Self::Duration(_) | Self::Type(_) => (0, 36),
+            // How deep a JSON text nests is bounded by its own parser; it counts as a leaf there.
+            Self::Json(node) => (node.raw_len() as u64, node.values()),
+            Self::String(text) => (text.len() as u64 + 2, 1),
+            Self::Bytes(bytes) => (bytes.len() as u64 * 4 / 3 + 4, 1),
+            Self::Null | Self::Bool(_) | Self::Optional(None) => (5, 1),
+            Self::Int(_) | Self::Uint(_) | Self::Double(_) => (20, 1),
+            Self::Timestamp(_) | Self::Duration(_) | Self::Type(_) => (36, 1),
         };
-        Measure { depth, bytes }
+        Measure { depth: 0, bytes, values }
+    }
+
+    /// Charges for going through all of the value: by the bytes of its text, and by the values in it.
+    pub(crate) fn charge_whole(&self, budget: &mut Budget) -> Result<(), Fault> {
+        let Measure { bytes, values, .. } = self.measure();
+        budget.charge(values)?;
+        budget.charge_bytes(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     /// About how many bytes its JSON text takes.
@@ -278,8 +295,8 @@ impl<'a> Value<'a> {
                 format!("{{… {} fields}}", map.entries().len())
             }
             Self::Json(node) if node.raw_len() > 200 => match node.kind() {
-                NodeKind::Array => format!("[… {} elements]", node.len()),
-                NodeKind::Object => format!("{{… {} fields}}", node.len()),
+                NodeKind::Array => format!("[… {} elements]", counted(node.items())),
+                NodeKind::Object => format!("{{… {} fields}}", counted(node.entries())),
                 NodeKind::Null | NodeKind::Bool | NodeKind::Number | NodeKind::String => node.raw().to_owned(),
             },
             // Cut before it is escaped: a message must not cost what a long text costs.
@@ -315,6 +332,15 @@ impl<'a> Value<'a> {
     /// A copy of a JSON value.
     pub fn from_json(value: &'a serde_json::Value) -> Value<'a> {
         convert::from_json(value)
+    }
+}
+
+/// How many there are, or that there are more than a message counts.
+fn counted(things: impl Iterator) -> String {
+    const COUNTED_MAX: usize = 200;
+    match things.take(COUNTED_MAX + 1).count() {
+        count if count > COUNTED_MAX => format!("more than {COUNTED_MAX}"),
+        count => count.to_string(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Evaluation;
 use crate::ast::{Chain, Flatness, Kind, Link, LinkKind, Presence};
-use crate::compare::{element, look_up};
+use crate::compare::{element, look_up, made_entry};
 use crate::error::{ErrorKind, Fault, fault};
 use crate::functions::Arguments;
 use crate::json::NodeKind;
@@ -138,7 +138,7 @@ impl<'a> Evaluation<'_, 'a> {
                 Some(position) => element(*node, position, self.budget)?,
                 None => None,
             },
-            Value::Map(map) => map.get(index).cloned(),
+            Value::Map(map) => made_entry(map, index, self.budget)?.cloned(),
             Value::Json(node) => match index {
                 Value::String(name) => look_up(*node, name, self.budget)?,
                 _ => None,

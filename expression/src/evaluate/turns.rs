@@ -85,7 +85,7 @@ impl<'a> Evaluation<'_, 'a> {
                 _ => entries.push((key, value)),
             }
         }
-        Value::made_map(entries)
+        Value::made_map(entries, self.budget)
     }
 
     fn sorted_by(&mut self, range: Range<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Arguments, Form, Function};
 use crate::error::Fault;
 use crate::json::Document;
-use crate::value::Value;
+use crate::value::{self, Value};
 
 /// Padding is written, and read or not.
 const BASE64: GeneralPurpose =
@@ -29,9 +29,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new(Form::Function, "json_parse", "json_parse(text)", (1, 1), json_parse),
     Function::new(Form::Function, "json_text", "json_text(x)", (1, 1), |arguments| {
-        arguments.budget.charge_bytes(arguments.values[0].weight())?;
-        let json = arguments.values[0].to_json().map_err(Box::new)?;
-        arguments.made(json.to_string())
+        arguments.values[0].charge_whole(arguments.budget)?;
+        let text = value::json_text(&arguments.values[0])?;
+        arguments.made(text)
     }),
     Function::new(Form::Function, "sha256", "sha256(text)", (1, 1), |arguments| {
         let digest = Sha256::digest(bytes_of(arguments)?);
@@ -58,8 +58,9 @@ fn bytes_of<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Vec<u8>, Fault> {
 
 fn json_parse<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let text = arguments.read_text(0)?;
-    // A value of the text takes at least one byte of it, and more memory than that.
-    arguments.budget.charge(text.len() as u64 / 4)?;
+    // Each value but the first stands behind one of these; it is made twice, on the tape and as a value of its own.
+    let values = text.bytes().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
+    arguments.budget.charge(2 * values as u64)?;
     match Document::parse(Bytes::copy_from_slice(text.as_bytes())) {
         Ok(document) => Ok(Value::owned_from(document.root())),
         Err(error) => Err(arguments.invalid(error)),

@@ -7,6 +7,8 @@ use crate::value::{Type, Value, scalar_text};
 
 /// How many digits a precision may ask for.
 const PRECISION_MAX: usize = 100;
+/// What the decimal digits of a double cost in steps, beside one for each digit of the precision.
+const DECIMAL_STEPS: u64 = 20;
 /// The digits of `%f` and `%e` without a precision.
 const PRECISION: usize = 6;
 
@@ -17,6 +19,7 @@ pub(super) fn format<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>,
     let mut out = String::new();
     let mut rest = &*template;
     while let Some(at) = rest.find('%') {
+        arguments.budget.charge(1)?;
         push(arguments, &mut out, &rest[..at])?;
         rest = &rest[at + 1..];
         if let Some(after) = rest.strip_prefix('%') {
@@ -67,6 +70,9 @@ fn clause_text(arguments: &mut Arguments<'_, '_>, clause: char, precision: Optio
         Value::Uint(value) => Some(*value as f64),
         _ => None,
     };
+    if matches!((clause, double), ('f' | 'e', Some(_))) {
+        arguments.budget.charge(DECIMAL_STEPS + digits as u64)?;
+    }
     let text = match (clause, value) {
         ('s', value) => Some(text_of(arguments, value)?),
         ('d', Value::Int(value)) => Some(value.to_string()),
@@ -159,5 +165,6 @@ fn signed(value: i64, magnitude: impl Fn(u64) -> String) -> String {
 
 fn hex(arguments: &mut Arguments<'_, '_>, bytes: &[u8]) -> Result<String, Fault> {
     arguments.budget.charge_bytes(2 * bytes.len())?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    Ok(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
 }

@@ -32,9 +32,8 @@ fn size<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         Value::List(list) => list.items().len(),
         Value::Map(map) => map.entries().len(),
         Value::Json(node) => {
-            let size = node.len();
-            arguments.budget.charge(size as u64 / 16)?;
-            size
+            arguments.budget.charge(node.values() / 16)?;
+            node.len()
         }
         _ => return Err(arguments.unfit()),
     };

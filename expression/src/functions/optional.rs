@@ -48,7 +48,7 @@ fn is_zero(value: &Value<'_>) -> bool {
         Value::Bytes(bytes) => bytes.is_empty(),
         Value::List(list) => list.items().is_empty(),
         Value::Map(map) => map.entries().is_empty(),
-        Value::Json(node) => matches!(value.kind(), Type::List | Type::Map) && node.len() == 0,
+        Value::Json(node) => matches!(value.kind(), Type::List | Type::Map) && node.values() == 1,
         Value::Timestamp(moment) => moment.timestamp() == 0 && moment.timestamp_subsec_nanos() == 0,
         Value::Duration(nanoseconds) => *nanoseconds == 0,
         Value::Type(_) | Value::Optional(Some(_)) => false,

@@ -2,26 +2,23 @@
 //!
 //! A literal pattern is compiled with its expression; any other once in an evaluation, and that costs steps.
 
-use regex::{Regex, RegexBuilder};
+mod automaton;
 
 use super::{Arguments, Form, Function};
 use crate::error::{ErrorKind, Fault, fault};
 use crate::value::Value;
+use automaton::{PATTERN_BYTES_MAX, Regex};
 
-/// How large a compiled pattern may be, in bytes.
-const PATTERN_BYTES_MAX: usize = 1 << 18;
-/// How large the memory of a running pattern may grow, in bytes.
-const PATTERN_CACHE_BYTES_MAX: usize = 1 << 20;
-/// How deep groups may nest in a pattern.
-const PATTERN_DEPTH_MAX: u32 = 50;
+/// How large the compiled literal patterns of one expression may be together, in bytes.
+pub(crate) const PATTERNS_BYTES_MAX: usize = 1 << 20;
 /// How long a pattern may be that is not a literal, in bytes.
 const PATTERN_LENGTH_MAX: usize = 1 << 10;
 /// What compiling a pattern during an evaluation costs, in steps.
 const COMPILE_STEPS: u64 = 2_000;
 /// How many patterns one evaluation keeps.
 const PATTERNS_KEPT_MAX: usize = 8;
-/// Bytes of text times bytes of pattern that cost one step.
-const WORK_PER_STEP: u64 = 512;
+/// Bytes of a compiled pattern that cost one step when it is made in an evaluation.
+const COMPILED_BYTES_PER_STEP: usize = 16;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(Form::Either, "matches", "text.matches(regular_expression)", (2, 2), matches).with_pattern(Syntax::Regex),
@@ -41,33 +38,20 @@ pub(crate) enum Syntax {
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     regex: Regex,
-    len: usize,
 }
 
 impl Pattern {
     pub(crate) fn compile(text: &str, syntax: Syntax) -> Result<Self, Fault> {
-        let translated = match syntax {
-            Syntax::Regex => text.to_owned(),
-            Syntax::Glob => regex_of_glob(text)?,
+        let regex = match syntax {
+            Syntax::Regex => Regex::compile(text)?,
+            Syntax::Glob => Regex::compile(&regex_of_glob(text)?)?,
         };
-        let regex = RegexBuilder::new(&translated)
-            .size_limit(PATTERN_BYTES_MAX)
-            .dfa_size_limit(PATTERN_CACHE_BYTES_MAX)
-            .nest_limit(PATTERN_DEPTH_MAX)
-            .build()
-            .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => fault(
-                    ErrorKind::Invalid,
-                    format!("the pattern needs more than {PATTERN_BYTES_MAX} bytes; make its repetitions smaller"),
-                ),
-                other => {
-                    // The last line says what is wrong; those before draw the pattern once more.
-                    let text = other.to_string();
-                    let reason = text.lines().last().unwrap_or(&text).trim();
-                    fault(ErrorKind::Invalid, format!("the pattern is not valid: {}", reason.trim_start_matches("error: ")))
-                }
-            })?;
-        Ok(Self { regex, len: text.len() })
+        Ok(Self { regex })
+    }
+
+    /// How much memory it takes, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.regex.memory()
     }
 }
 
@@ -83,8 +67,7 @@ fn matches<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         Some(pattern) => pattern.clone(),
         None => compiled(arguments)?,
     };
-    let work = (text.len() as u64).saturating_mul(pattern.len as u64);
-    arguments.budget.charge(1 + work / WORK_PER_STEP)?;
+    arguments.budget.charge(pattern.regex.steps(text.len()))?;
     Ok(Value::Bool(pattern.regex.is_match(&text)))
 }
 
@@ -100,7 +83,10 @@ fn compiled(arguments: &mut Arguments<'_, '_>) -> Result<Pattern, Fault> {
         return Err(arguments.invalid(format_args!("the pattern is longer than {PATTERN_LENGTH_MAX} bytes")));
     }
     arguments.budget.charge(COMPILE_STEPS + 20 * source.len() as u64)?;
-    let pattern = Pattern::compile(&source, syntax)?;
+    let pattern = Pattern::compile(&source, syntax);
+    let size = pattern.as_ref().map_or(PATTERN_BYTES_MAX, Pattern::memory);
+    arguments.budget.charge((size / COMPILED_BYTES_PER_STEP) as u64)?;
+    let pattern = pattern?;
     let kept = &mut arguments.patterns.kept;
     if kept.len() == PATTERNS_KEPT_MAX {
         kept.remove(0);
@@ -136,7 +122,7 @@ fn regex_of_glob(glob: &str) -> Result<String, Fault> {
                     match characters.next() {
                         Some(']') if members > 0 => break,
                         Some('-') => out.push('-'),
-                        Some(member) => out.push_str(&regex::escape(&member.to_string())),
+                        Some(member) => push_literal(&mut out, member),
                         None => return Err(invalid("`[` is not closed")),
                     }
                     members += 1;
@@ -153,10 +139,10 @@ fn regex_of_glob(glob: &str) -> Result<String, Fault> {
             }
             ',' if open > 0 => out.push('|'),
             '\\' => match characters.next() {
-                Some(escaped) => out.push_str(&regex::escape(&escaped.to_string())),
+                Some(escaped) => push_literal(&mut out, escaped),
                 None => return Err(invalid("it ends in a backslash")),
             },
-            other => out.push_str(&regex::escape(&other.to_string())),
+            other => push_literal(&mut out, other),
         }
     }
     if open > 0 {
@@ -164,4 +150,12 @@ fn regex_of_glob(glob: &str) -> Result<String, Fault> {
     }
     out.push('$');
     Ok(out)
+}
+
+/// A character that stands for itself, also in brackets.
+fn push_literal(out: &mut String, character: char) {
+    if character.is_ascii_punctuation() && !matches!(character, '_' | '<' | '>') {
+        out.push('\\');
+    }
+    out.push(character);
 }

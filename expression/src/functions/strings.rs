@@ -90,6 +90,7 @@ fn replace<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     };
     let times = text.matches(&*old).take(at_most).count();
     let len = times.saturating_mul(new.len()).saturating_add(text.len());
+    arguments.budget.charge(times as u64)?;
     arguments.budget.charge_bytes(len)?;
     Ok(Value::from(text.replacen(&*old, &new, times)))
 }
@@ -121,7 +122,7 @@ fn split<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
 }
 
 fn part<'a>(arguments: &mut Arguments<'_, 'a>, text: &str) -> Result<Value<'a>, Fault> {
-    arguments.budget.charge(1)?;
+    arguments.budget.charge(2)?;
     arguments.made(text.to_owned())
 }
 

@@ -365,13 +365,17 @@ impl Parser<'_> {
         })
     }
 
-    /// For objects of many keys: sorts them, so that hostile ones cost n log n.
+    /// For objects of many keys: sorts them by their hashes, so that hostile ones cost n log n.
     fn refuse_duplicates(&self, object: usize) -> Result<()> {
-        let mut keys: Vec<_> = self.keys_before(object, self.slots.len()).map(|key| (self.key_text(key), key)).collect();
-        keys.sort_unstable();
-        match keys.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        let mut keys: Vec<_> =
+            self.keys_before(object, self.slots.len()).map(|key| (hash(self.key_text(key).as_bytes()), index(key))).collect();
+        let text = |key: u32| self.key_text(key as usize);
+        keys.sort_unstable_by(|one, other| {
+            one.0.cmp(&other.0).then_with(|| text(one.1).cmp(&text(other.1))).then_with(|| one.1.cmp(&other.1))
+        });
+        match keys.windows(2).find(|pair| pair[0].0 == pair[1].0 && text(pair[0].1) == text(pair[1].1)) {
             Some(pair) => {
-                let key = pair[1].1;
+                let key = pair[1].1 as usize;
                 Err(error(self.bytes, self.slots[key].start as usize, &self.duplicate(key)))
             }
             None => Ok(()),
@@ -385,8 +389,12 @@ impl Parser<'_> {
     }
 }
 
-/// A cheap hash of a key; equal texts have equal ones, and differing texts mostly differ.
 fn fingerprint(text: &[u8]) -> u16 {
+    (hash(text) >> 48) as u16
+}
+
+/// A cheap hash of a key; equal texts have equal ones, and differing texts mostly differ.
+fn hash(text: &[u8]) -> u64 {
     const SPREAD: u64 = 0x517c_c1b7_2722_0a95;
     let mut hash = text.len() as u64;
     let (words, rest) = text.as_chunks::<8>();
@@ -398,8 +406,7 @@ fn fingerprint(text: &[u8]) -> u16 {
         Some(last) => u64::from_le_bytes(*last),
         None => rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
     };
-    let hash = (hash.rotate_left(5) ^ last).wrapping_mul(SPREAD);
-    (hash >> 48) as u16
+    (hash.rotate_left(5) ^ last).wrapping_mul(SPREAD)
 }
 
 /// Compares sixteen at once, as the compiler makes of it.

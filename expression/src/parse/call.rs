@@ -4,7 +4,7 @@ use super::names::nearest;
 use super::{Parser, Result, Tree};
 use crate::ast::{Call, Expr, Flatness, Kind, LinkKind, Literal, Loop, LoopKind, Presence, Span, Variables};
 use crate::error::CompileError;
-use crate::functions::{self, Form, Function, Pattern};
+use crate::functions::{self, Form, Function, PATTERNS_BYTES_MAX, Pattern, Syntax};
 use crate::lex::Token;
 
 /// The macros that are written as functions, with how they are written.
@@ -180,12 +180,24 @@ impl Parser<'_> {
             .hint(format!("write `{}`", function.usage)));
         }
         let pattern = match (function.pattern, arguments.last()) {
-            (Some(syntax), Some(Expr { kind: Kind::Literal(Literal::String(text)), span })) => {
-                Some(Pattern::compile(text, syntax).map_err(|fault| CompileError::new(fault.message, span.range()))?)
-            }
+            (Some(syntax), Some(Expr { kind: Kind::Literal(Literal::String(text)), span })) => Some(self.pattern(text, syntax, *span)?),
             _ => None,
         };
         Ok((Call { function, arguments, pattern }, height + 1))
+    }
+
+    /// A pattern that is a literal, if all of the expression are not too large together.
+    fn pattern(&mut self, text: &str, syntax: Syntax, span: Span) -> Result<Pattern> {
+        let pattern = Pattern::compile(text, syntax).map_err(|fault| match fault.hint {
+            Some(hint) => CompileError::new(fault.message, span.range()).hint(hint),
+            None => CompileError::new(fault.message, span.range()),
+        })?;
+        self.pattern_bytes += pattern.memory();
+        if self.pattern_bytes > PATTERNS_BYTES_MAX {
+            let message = format!("the patterns of the expression need more than {PATTERNS_BYTES_MAX} bytes together");
+            return Err(CompileError::new(message, span.range()).hint("write `[a-z]` rather than `\\w`, or make several rules of it"));
+        }
+        Ok(pattern)
     }
 
     fn arguments(&mut self) -> Result<Tree<Vec<Expr>>> {

@@ -144,12 +144,12 @@ fn is_bind(name: &str) -> bool {
 
 /// The candidate that `name` was probably meant to be.
 pub(super) fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    // A difference in length is the least distance there is: a name of kilobytes is compared with nothing.
+    let most = |candidate: &str| 1 + candidate.len().min(name.len()) / 4;
     candidates
+        .filter(|candidate| candidate.chars().count().abs_diff(name.chars().count()) <= most(candidate))
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| {
-            let shorter = candidate.len().min(name.len());
-            *distance < shorter && *distance <= 1 + shorter / 4
-        })
+        .filter(|(distance, candidate)| *distance < candidate.len().min(name.len()) && *distance <= most(candidate))
         .min()
         .map(|(_, candidate)| candidate)
 }

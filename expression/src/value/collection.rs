@@ -21,20 +21,23 @@ struct Body<T> {
     measure: Measure,
 }
 
-/// How deep a value nests and how many bytes its text would take, known without walking it: shared parts make walks
-/// of a small value as long as one likes.
+/// How deep a value nests, how many bytes its text would take and how many values it holds, known without walking it: shared
+/// parts make walks of a small value as long as one likes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Measure {
     pub(crate) depth: u32,
     pub(crate) bytes: u64,
+    /// Itself and all that hang below it, keys among them.
+    pub(crate) values: u64,
 }
 
 impl Measure {
     pub(super) fn around(children: impl Iterator<Item = Measure>) -> Measure {
-        let mut whole = Measure { depth: 0, bytes: 2 };
+        let mut whole = Measure { depth: 0, bytes: 2, values: 1 };
         for child in children {
             whole.depth = whole.depth.max(child.depth);
             whole.bytes = whole.bytes.saturating_add(child.bytes).saturating_add(1);
+            whole.values = whole.values.saturating_add(child.values);
         }
         whole.depth += 1;
         whole

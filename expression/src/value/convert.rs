@@ -11,15 +11,27 @@ use crate::json::JSON_DEPTH_MAX;
 
 /// How large the JSON text of a result may be.
 pub const RESULT_BYTES_MAX: u64 = 4 << 20;
+/// How many values, keys among them, a result may hold: each takes much more memory than its text.
+pub const RESULT_VALUES_MAX: u64 = 100_000;
 
 pub(super) fn to_json(value: &Value<'_>) -> Result<Json, Fault> {
-    if value.measure().bytes > RESULT_BYTES_MAX {
-        return Err(fault(ErrorKind::Budget, format!("the value is larger than {RESULT_BYTES_MAX} bytes as JSON")));
-    }
+    small_enough(value)?;
     json_at(value, 0)
 }
 
-fn json_at(value: &Value<'_>, depth: usize) -> Result<Json, Fault> {
+/// Refuses what is too large for a result.
+pub(super) fn small_enough(value: &Value<'_>) -> Result<(), Fault> {
+    let measure = value.measure();
+    if measure.bytes > RESULT_BYTES_MAX {
+        return Err(fault(ErrorKind::Budget, format!("the value is larger than {RESULT_BYTES_MAX} bytes as JSON")));
+    }
+    if measure.values > RESULT_VALUES_MAX {
+        return Err(fault(ErrorKind::Budget, format!("the value holds more than {RESULT_VALUES_MAX} values")));
+    }
+    Ok(())
+}
+
+pub(super) fn json_at(value: &Value<'_>, depth: usize) -> Result<Json, Fault> {
     Ok(match value {
         Value::Null => Json::Null,
         Value::Bool(value) => Json::Bool(*value),
@@ -42,16 +54,14 @@ fn json_at(value: &Value<'_>, depth: usize) -> Result<Json, Fault> {
             for (key, value) in map.entries() {
                 let key = key_text(key);
                 if object.contains_key(&key) {
-                    return Err(fault(ErrorKind::Invalid, format!("the keys of a map become the same text `{key}` in JSON")));
+                    return Err(same_key(&key));
                 }
                 object.insert(key, json_at(value, depth)?);
             }
             Json::Object(object)
         }
         Value::Json(node) => {
-            if depth + height(*node) > JSON_DEPTH_MAX {
-                return Err(too_deep());
-            }
+            shallow_enough(*node, depth)?;
             node.to_value()
         }
         Value::Timestamp(moment) => Json::String(timestamp_text(moment)),
@@ -64,11 +74,20 @@ fn json_at(value: &Value<'_>, depth: usize) -> Result<Json, Fault> {
     })
 }
 
-fn deeper(depth: usize) -> Result<usize, Fault> {
+pub(super) fn deeper(depth: usize) -> Result<usize, Fault> {
     if depth >= JSON_DEPTH_MAX {
         return Err(too_deep());
     }
     Ok(depth + 1)
+}
+
+/// Refuses a part of a document that nests too deeply below `depth` levels.
+pub(super) fn shallow_enough(node: crate::json::Node<'_>, depth: usize) -> Result<(), Fault> {
+    if depth + height(node) > JSON_DEPTH_MAX { Err(too_deep()) } else { Ok(()) }
+}
+
+pub(super) fn same_key(key: &str) -> Fault {
+    fault(ErrorKind::Invalid, format!("the keys of a map become the same text `{key}` in JSON"))
 }
 
 fn too_deep() -> Fault {
@@ -99,7 +118,7 @@ fn no_json(what: &str) -> Fault {
     fault(ErrorKind::Type, format!("{what} has no JSON form"))
 }
 
-fn key_text(key: &Value<'_>) -> String {
+pub(super) fn key_text(key: &Value<'_>) -> String {
     match key {
         Value::String(text) => text.to_string(),
         other => scalar_text(other).unwrap_or_default(),

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use ensue_expression::{Document, JSON_DEPTH_MAX, Node, NodeKind, Number};
+use ensue_expression::{Budget, Document, Expression, JSON_DEPTH_MAX, Node, NodeKind, Number, Scope};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use super::document;
+use super::{document, roots};
 
 #[track_caller]
 fn refused(text: impl AsRef<[u8]>, at: (usize, usize), message: &str) {
@@ -148,6 +148,16 @@ proptest! {
         let text = if is_pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
         let expected: Json = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(document(&text).root().to_value(), expected);
+    }
+
+    #[test]
+    fn the_text_of_a_value_is_that_of_its_tree(value in any_json(), is_made in any::<bool>()) {
+        let given = Document::from_value(&value);
+        let source = if is_made { "json_text([{'made': event}, optional.of(event), 'text', 1.5, 7u, b'bytes', duration('90s')])" } else { "json_text(event)" };
+        let expression = Expression::compile(source, &roots()).unwrap();
+        let text = expression.evaluate(&Scope::new().with("event", given.root()), &mut Budget::default()).unwrap();
+        let expected = if is_made { json!([{"made": value}, value, "text", 1.5, 7, "Ynl0ZXM=", "90s"]) } else { value };
+        prop_assert_eq!(text.as_str().unwrap(), expected.to_string());
     }
 
     #[test]
