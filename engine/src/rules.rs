@@ -4,5 +4,6 @@ pub mod decide;
 pub mod facts;
 pub mod index;
 pub mod judge;
+mod local;
 pub mod react;
 pub mod state;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::analyse::{self, Path, RequiredTest};
+use crate::analyse::{self, Demand, Known, Path};
 use crate::ast::Expr;
 use crate::budget::Budget;
 use crate::error::{CompileError, EvaluationError};
@@ -173,9 +173,15 @@ impl Expression {
         analyse::reads(self.tree())
     }
 
-    /// The tests of a field's value against literals that hold whenever the expression is true.
-    pub fn required(&self) -> Vec<RequiredTest> {
-        analyse::required(self.tree())
+    /// What must be so for the expression to be true or to err; where it is not so, the expression is false.
+    pub fn demand(&self, known: &Known<'_>) -> Demand {
+        analyse::demand_of(&analyse::claim_of(self, known))
+    }
+
+    /// Whether it reads `root` or a field below it.
+    pub fn reads_root(&self, root: &str) -> bool {
+        // Listing what it reads costs more than evaluating it, and most expressions do not even have the word.
+        self.source().contains(root) && self.reads().iter().any(|path| path.segments.first().is_some_and(|first| first == root))
     }
 
     /// Evaluates every part of the expression by itself, and tells which parts decided.

@@ -19,7 +19,7 @@ use crate::compare::Elements;
 use crate::error::{ErrorKind, Fault, fault};
 use crate::value::{Text, Type, Value};
 
-pub(crate) use pattern::{PATTERNS_BYTES_MAX, Pattern, PatternCache, Syntax};
+pub(crate) use pattern::{PATTERNS_BYTES_MAX, Pattern, PatternCache, Syntax, certain_start};
 
 /// How a function is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,7 +34,7 @@ mod parse;
 mod template;
 mod value;
 
-pub use analyse::{Access, Literal, Path, RequiredTest};
+pub use analyse::{Access, Astray, Check, Demand, Known, Literal, Obstacle, Path, Reach, Test, Wanted};
 pub use budget::{Budget, EVALUATION_BYTES_MAX, EVALUATION_STEPS_MAX};
 pub use error::{CompileError, ErrorKind, EvaluationError};
 pub use explain::{Explanation, Outcome, Part, Reading, Shape};

@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Expression, Scope, Value};
+use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Scope, Value};
 use serde_json::Value as Json;
 
 use crate::catalog::{Catalog, Extra, Misfit, Rule, Schema};
@@ -14,6 +14,7 @@ use crate::executions::facts::{Pace, cut};
 use crate::ids::EventId;
 use crate::names::TriggerRef;
 use crate::record::{Body, CatalogRevision};
+use crate::rules::local;
 use crate::time::Timestamp;
 
 /// The most steps that all rules together may take for one event.
@@ -94,7 +95,7 @@ struct EventTexts {
 /// Lets every rule of the event's trigger judge it.
 pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
     let mut steps_left = EVENT_STEPS_MAX;
-    let candidates = catalog.index().candidates(event.trigger, event.payload.root());
+    let candidates = catalog.index().candidates(event);
     let mut verdicts = Vec::new();
     if !candidates.is_empty() {
         let texts = EventTexts { id: event.id.to_string(), time: event.time.to_string() };
@@ -108,15 +109,20 @@ pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
     Judgement { catalog: catalog.revision(), verdicts }
 }
 
-/// Has `use_scope` look at the names that a rule's expressions see, with every local value that can be computed.
+/// Lets one rule judge an event by itself, whatever the index says.
+pub fn judge_rule(rule: &Rule, event: &EventView<'_>) -> Option<Verdict> {
+    let texts = EventTexts { id: event.id.to_string(), time: event.time.to_string() };
+    judge_one(rule, &event_value(event, &texts), &mut { EVENT_STEPS_MAX })
+}
+
+/// Has `use_scope` look at the names that a rule's condition sees, with every local value that can be computed.
 pub fn with_rule_scope<T>(rule: &Rule, event: &EventView<'_>, use_scope: impl FnOnce(&Scope<'_>) -> T) -> T {
     let texts = EventTexts { id: event.id.to_string(), time: event.time.to_string() };
     let value = event_value(event, &texts);
-    let mut budget = Budget::steps(RULE_STEPS_MAX);
-    match scope_with_locals(rule, &value, &mut budget) {
-        Ok(scope) => use_scope(&scope),
-        Err(_) => use_scope(&base_scope(rule, &value)),
-    }
+    let mut scope = base_scope(rule, &value);
+    // Where the budget ends, the values before it stand.
+    let _ = local::computable(&mut scope, &rule.local, &mut Budget::steps(RULE_STEPS_MAX));
+    use_scope(&scope)
 }
 
 fn judge_one(rule: &Rule, event: &Value<'_>, steps_left: &mut u64) -> Option<Verdict> {
@@ -138,9 +144,11 @@ fn judge_one(rule: &Rule, event: &Value<'_>, steps_left: &mut u64) -> Option<Ver
 
 fn verdict(rule: &Rule, event: &Value<'_>, budget: &mut Budget) -> Result<Option<Verdict>, EvaluationError> {
     if let Some(when) = &rule.when {
-        // The local values of a rule often only make sense where its condition holds: they are computed first only if it reads them.
-        let scope = if reads_local(when) { scope_with_locals(rule, event, budget)? } else { base_scope(rule, event) };
-        if !when.holds(&scope, budget)? {
+        let mut scope = base_scope(rule, event);
+        // The local values of a rule often only make sense where its condition holds: they are computed first only if it reads them,
+        // and one that errs is an error only where it is read.
+        let failed = if when.reads_root("local") { local::computable(&mut scope, &rule.local, budget)? } else { Vec::new() };
+        if !when.holds(&scope, budget).map_err(|error| local::cause(when, error, &failed))? {
             return Ok(None);
         }
     }
@@ -151,14 +159,9 @@ fn verdict(rule: &Rule, event: &Value<'_>, budget: &mut Budget) -> Result<Option
     Ok(Some(Verdict::Matched(plan)))
 }
 
-/// Says whether a condition reads local values.
-pub(crate) fn reads_local(when: &Expression) -> bool {
-    // Listing what it reads costs more than evaluating it, and most conditions do not even have the word.
-    when.source().contains("local") && when.reads().iter().any(|path| path.segments.first().is_some_and(|root| root == "local"))
-}
-
 fn render(rule: &Rule, event: &Value<'_>, budget: &mut Budget) -> Result<Plan, EvaluationError> {
-    let scope = scope_with_locals(rule, event, budget)?;
+    let mut scope = base_scope(rule, event);
+    local::all(&mut scope, &rule.local, budget)?;
     let rendered = rule.with.render(&scope, budget)?;
     Ok(match complete(&rule.action.parameters, rendered) {
         Ok(params) => Plan::Run { pace: rule.action.pace(params.root()), params: Body::json(params.bytes().clone()) },
@@ -192,23 +195,6 @@ fn event_value<'a>(event: &'a EventView<'_>, texts: &'a EventTexts) -> Value<'a>
 fn base_scope<'a>(rule: &'a Rule, event: &Value<'a>) -> Scope<'a> {
     let about = Value::map([("ref", Value::from(rule.name.as_str()))]);
     Scope::new().with("event", event.clone()).with("config", Value::from_json(&rule.config)).with("rule", about)
-}
-
-fn scope_with_locals<'a>(rule: &'a Rule, event: &Value<'a>, budget: &mut Budget) -> Result<Scope<'a>, EvaluationError> {
-    locals(base_scope(rule, event), &rule.local, budget)
-}
-
-/// Adds `local` to a scope: each value computed from the scope and the ones before it.
-pub fn locals<'a>(mut scope: Scope<'a>, local: &'a [(String, Expression)], budget: &mut Budget) -> Result<Scope<'a>, EvaluationError> {
-    let mut values: Vec<(&'a str, Value<'a>)> = Vec::with_capacity(local.len());
-    for (name, expression) in local {
-        if !values.is_empty() {
-            scope.set("local", Value::map(values.iter().cloned()));
-        }
-        values.push((name.as_str(), expression.evaluate(&scope, budget)?));
-    }
-    scope.set("local", Value::map(values));
-    Ok(scope)
 }
 
 fn describe(error: &EvaluationError) -> String {

@@ -159,3 +159,46 @@ fn push_literal(out: &mut String, character: char) {
     }
     out.push(character);
 }
+
+/// What every text starts with that the pattern matches, as far as that is plain to see.
+pub(crate) fn certain_start(pattern: &str, syntax: Syntax) -> String {
+    match syntax {
+        Syntax::Regex => start_of_regex(pattern),
+        Syntax::Glob => start_of_glob(pattern),
+    }
+}
+
+fn start_of_regex(regex: &str) -> String {
+    let Some(anchored) = regex.strip_prefix('^').filter(|rest| !rest.contains('|')) else {
+        return String::new();
+    };
+    let mut start = String::new();
+    let mut characters = anchored.chars();
+    loop {
+        match characters.next() {
+            Some('\\') => match characters.next() {
+                Some(escaped) if ".+*?()[]{}^$/-\\".contains(escaped) => start.push(escaped),
+                _ => return start,
+            },
+            Some(plain) if plain.is_alphanumeric() || "/_-:,@ ".contains(plain) => start.push(plain),
+            Some('*' | '+' | '?' | '{') => {
+                // It says how often the last character stands, which may be never.
+                start.pop();
+                return start;
+            }
+            _ => return start,
+        }
+    }
+}
+
+fn start_of_glob(glob: &str) -> String {
+    let mut start = String::new();
+    let mut characters = glob.chars();
+    loop {
+        match characters.next() {
+            Some('\\') => start.extend(characters.next()),
+            None | Some('*' | '?' | '[' | '{') => return start,
+            Some(plain) => start.push(plain),
+        }
+    }
+}

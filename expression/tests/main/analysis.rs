@@ -10,18 +10,6 @@ fn reads(source: &str) -> Vec<(String, Access)> {
     paths.into_iter().map(|path| (path.segments.join("."), path.access)).collect()
 }
 
-#[track_caller]
-fn requires(source: &str, expected: &[(&str, &[Literal])]) {
-    let tests = compile(source).required();
-    let tests: Vec<_> = tests.iter().map(|test| (test.path.segments.join("."), test.any_of.as_slice())).collect();
-    let expected: Vec<_> = expected.iter().map(|(path, any_of)| ((*path).to_owned(), *any_of)).collect();
-    assert_eq!(tests, expected, "{source}");
-}
-
-fn text(text: &str) -> Literal {
-    Literal::String(text.to_owned())
-}
-
 #[test]
 fn the_paths_that_are_read_are_known_with_their_places() {
     let source = r#"event.payload.action == "x" && event["payload"].labels[0].name != config.name"#;
@@ -49,46 +37,6 @@ fn a_variable_of_a_macro_is_no_path() {
     let read = reads("event.list.all(x, x.name == config.name && event.list.exists(event, event.y))");
     let names: Vec<_> = read.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(names, ["event.list", "config.name", "event.list"]);
-}
-
-#[test]
-fn equality_tests_that_every_match_must_pass_are_found() {
-    requires("event.a == 'x'", &[("event.a", &[text("x")])]);
-    requires("'x' == event.a", &[("event.a", &[text("x")])]);
-    requires("event.a in ['y', 'x', 'x']", &[("event.a", &[text("x"), text("y")])]);
-    requires(
-        "event.a == 1 && (event.b == null && event.c) && !event.d",
-        &[
-            ("event.a", &[Literal::Int(1)]),
-            ("event.b", &[Literal::Null]),
-            ("event.c", &[Literal::Bool(true)]),
-            ("event.d", &[Literal::Bool(false)]),
-        ],
-    );
-    requires("event.?a.orValue('') == 'x'", &[("event.a", &[text("x")])]);
-    requires("event['a']['b'] == 1u", &[("event.a.b", &[Literal::Int(1)])]);
-}
-
-#[test]
-fn a_test_that_a_match_may_fail_is_not_required() {
-    for source in [
-        "event.a == 'x' || event.b == 'y'",
-        "event.a != 'x'",
-        "!(event.a == 'x')",
-        "event.a == config.a",
-        "event.a == 'x' ? true : true",
-        "event.?a.orValue('x') == 'x'",
-        "event.list.exists(x, x == 'a')",
-        "event.list[0] == 'a'",
-        "event.a.lowerAscii() == 'x'",
-        "event.a in ['x', config.a]",
-        "event.a in {'x': 1}",
-        "has(event.a)",
-        "event.a == [1]",
-        "(event.a == 'x') == true",
-    ] {
-        requires(source, &[]);
-    }
 }
 
 proptest! {

@@ -3,6 +3,7 @@
 mod analysis;
 mod bounds;
 mod conformance;
+mod demands;
 mod differential;
 mod explanation;
 mod json;

@@ -1,0 +1,59 @@
+//! Local values: named expressions of a rule, each computed from the event and the ones before it.
+//!
+//! Parameters need all of them. A condition needs those that it reads, and only where it comes to read them: a value that errs is
+//! absent there, and what reads it errs.
+
+use ensue_expression::{Budget, ErrorKind, EvaluationError, Expression, Scope, Value};
+
+/// A local value that errs, by its name.
+type Failed<'a> = (&'a str, EvaluationError);
+
+/// Adds all local values to a scope.
+///
+/// # Errors
+/// The first that errs.
+pub(super) fn all<'a>(scope: &mut Scope<'a>, local: &'a [(String, Expression)], budget: &mut Budget) -> Result<(), EvaluationError> {
+    match computable(scope, local, budget)?.into_iter().next() {
+        None => Ok(()),
+        Some((_, error)) => Err(error),
+    }
+}
+
+/// Adds the local values that can be computed to a scope, and gives those that err.
+///
+/// # Errors
+/// A budget that is used up.
+pub(super) fn computable<'a>(
+    scope: &mut Scope<'a>,
+    local: &'a [(String, Expression)],
+    budget: &mut Budget,
+) -> Result<Vec<Failed<'a>>, EvaluationError> {
+    let mut values: Vec<(&'a str, Value<'a>)> = Vec::with_capacity(local.len());
+    let mut failed = Vec::new();
+    scope.set("local", Value::map([]));
+    for (name, expression) in local {
+        match expression.evaluate(scope, budget) {
+            Ok(value) => {
+                values.push((name, value));
+                scope.set("local", Value::map(values.iter().cloned()));
+            }
+            Err(error) if error.kind == ErrorKind::Budget => return Err(error),
+            Err(error) => failed.push((name.as_str(), cause(expression, error, &failed))),
+        }
+    }
+    Ok(failed)
+}
+
+/// The error to tell of: where an expression read a local value that errs, that value's.
+pub(super) fn cause(expression: &Expression, error: EvaluationError, failed: &[Failed<'_>]) -> EvaluationError {
+    if failed.is_empty() || error.kind != ErrorKind::Missing {
+        return error;
+    }
+    let reads = expression.reads();
+    let read = reads.iter().find(|path| path.span.contains(&error.span.start)).map(|path| path.segments.as_slice());
+    let culprit = match read {
+        Some([root, name, ..]) if root == "local" => failed.iter().find(|(failed, _)| failed == name),
+        _ => None,
+    };
+    culprit.map_or(error, |(_, error)| error.clone())
+}
