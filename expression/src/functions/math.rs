@@ -46,16 +46,18 @@ fn extreme<'a>(arguments: &mut Arguments<'_, 'a>, side: Ordering) -> Result<Valu
     if let Some(other) = values.iter().find(|value| !is_number(value)) {
         return Err(arguments.invalid(format_args!("{} is no number", other.kind())));
     }
-    let mut best: Option<Value<'a>> = None;
+    let mut values = values.into_iter();
+    let Some(mut best) = values.next() else {
+        return Err(arguments.invalid("the list is empty"));
+    };
     for value in values {
-        // Also the first is compared, with itself: it may be NaN.
-        match compare::order(&value, best.as_ref().unwrap_or(&value), arguments.budget)? {
-            None => return Err(arguments.invalid("NaN is neither greater nor less than another number")),
-            Some(order) if best.is_none() || order == side => best = Some(value),
+        match compare::order(&value, &best, arguments.budget)? {
+            Some(order) if order == side => best = value,
             Some(_) => {}
+            None => return Err(arguments.invalid("NaN is neither greater nor less than another number")),
         }
     }
-    best.ok_or_else(|| arguments.invalid("the list is empty"))
+    Ok(best)
 }
 
 fn rounded<'a>(arguments: &mut Arguments<'_, 'a>, round: fn(f64) -> f64) -> Result<Value<'a>, Fault> {

@@ -39,10 +39,16 @@ pub(super) enum Difference {
     /// Very large, very small and infinite doubles: `1e+21` and `+Inf` here, as the specification's own implementation has them; all digits
     /// and `inf` in the crate.
     DoubleText,
+    /// The milliseconds of a duration: those within its second here, as the specification has it; all of them in the crate.
+    MillisecondsOfDuration,
+    /// The crate reads the seconds of a duration as a double, and loses digits of long ones.
+    LongDuration,
+    /// The crate tells the parts of a timestamp at the offset that it was written with; here it is UTC, as the specification has it.
+    OffsetOfTimestamp,
 }
 
 impl Difference {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::MapOrder,
         Self::TwoVariables,
         Self::NotThere,
@@ -57,6 +63,9 @@ impl Difference {
         Self::LiteralArgument,
         Self::MixedNumbers,
         Self::DoubleText,
+        Self::MillisecondsOfDuration,
+        Self::LongDuration,
+        Self::OffsetOfTimestamp,
     ];
 
     /// Expressions that show it, each over [`super::event`].
@@ -77,6 +86,9 @@ impl Difference {
             Self::LiteralArgument => &["math.greatest('a', 1) > 0 || true", "math.least([]) == 0 || true", "1.sortBy(e, e) == [] || true"],
             Self::MixedNumbers => &["[2, 1u, 1.5].sort()", "[2u, 1].sortBy(e, e)"],
             Self::DoubleText => &["string(1e21)", "string(1e-7)", "string(1.0 / 0.0)", "bytes(string(1e21))"],
+            Self::MillisecondsOfDuration => &["duration('90.25s').getMilliseconds()"],
+            Self::LongDuration => &["duration('9223372036.000000001s')"],
+            Self::OffsetOfTimestamp => &["timestamp('2024-02-29T12:00:00+05:30').getMinutes()"],
         }
     }
 
@@ -106,7 +118,12 @@ impl Difference {
             }
             Self::MixedNumbers => case.ours.is_ok() && theirs_errs(&["list elements must have the same type"]),
             // What is asked of such a text need not show it.
-            Self::DoubleText => has(&["string("]) && case.ours.as_ref().is_ok_and(|value| has_exponent(value) || has(&["1e308", "1e-7"])),
+            Self::DoubleText => {
+                has(&["string(", ".format("]) && case.ours.as_ref().is_ok_and(|value| has_exponent(value) || has(&["1e308", "1e-7"]))
+            }
+            Self::MillisecondsOfDuration => has(&["s').getMilliseconds()"]),
+            Self::LongDuration => has(&["duration('9223372036."]),
+            Self::OffsetOfTimestamp => has(&["+05:30').get"]),
         }
     }
 }

@@ -11,6 +11,17 @@ const STRINGS: &[&str] = &["", "a", "ab", "A b", " x ", "Grüße", "😀é", "re
 const INTS: &[&str] = &["0", "1", "-1", "2", "7", "0x1f", "9223372036854775807", "-9223372036854775808", "4611686018427387904"];
 const UINTS: &[&str] = &["0u", "1u", "7u", "0xFFu", "18446744073709551615u"];
 const DOUBLES: &[&str] = &["0.0", "1.0", "-1.5", "2.5e3", "1e-7", ".5", "1e308", "9223372036854775807.0"];
+const MOMENTS: &[&str] = &[
+    "'2026-01-31T23:30:15.25Z'",
+    "'2024-02-29T06:30:00Z'",
+    "'1969-12-31T23:59:59.999999999Z'",
+    "'0001-01-01T00:00:00Z'",
+    "'9999-12-31T23:59:59.999999999Z'",
+    "'2026-03-29T01:30:00Z'",
+    "0",
+    "-1",
+];
+const SPANS: &[&str] = &["'0s'", "'1h30m'", "'-1.5s'", "'250ms'", "'1ns'", "'9223372036s'", "'1h1m1s1ms1us1ns'", "'0.000000001s'", "'24h'"];
 /// Doubles whose text is the same in both.
 const DOUBLES_OF_PLAIN_TEXT: &[&str] = &["0.0", "1.0", "-1.5", "2.5e3", "0.001", "1e20"];
 /// Fields of the document, by the type that they mostly have.
@@ -37,10 +48,24 @@ enum Type {
     Strings,
     Map,
     Null,
+    Moment,
+    Span,
 }
 
-const TYPES: [Type; 10] =
-    [Type::Bool, Type::Int, Type::Uint, Type::Double, Type::String, Type::Bytes, Type::Ints, Type::Strings, Type::Map, Type::Null];
+const TYPES: [Type; 12] = [
+    Type::Bool,
+    Type::Int,
+    Type::Uint,
+    Type::Double,
+    Type::String,
+    Type::Bytes,
+    Type::Ints,
+    Type::Strings,
+    Type::Map,
+    Type::Null,
+    Type::Moment,
+    Type::Span,
+];
 
 /// Choices that were made beforehand; when they are used up, the first and simplest is always taken.
 pub(super) struct Choices<'c> {
@@ -149,6 +174,8 @@ impl Generator<'_, '_> {
             Type::Strings => self.choices.of(&["[]", "['a']", "['b', 'a', 'b']", "['é', '😀']"]).to_owned(),
             Type::Map => self.choices.of(&["{}", "{'a': 1}", "{'n': 2, 's': 'x'}", "{1: 'a', true: 'b'}", "{'o': {'n': 1}}"]).to_owned(),
             Type::Null => "null".to_owned(),
+            Type::Moment => format!("timestamp({})", self.choices.of(MOMENTS)),
+            Type::Span => format!("duration({})", self.choices.of(SPANS)),
         }
     }
 
@@ -187,6 +214,8 @@ impl Generator<'_, '_> {
             Type::Strings => "['x']",
             Type::Map => "{'n': 3}",
             Type::Null => "null",
+            Type::Moment => "timestamp('2026-01-31T09:00:00Z')",
+            Type::Span => "duration('1s')",
         };
         match self.choices.below(5) {
             0 => format!("{path}.orValue({other})"),
@@ -227,6 +256,18 @@ impl Generator<'_, '_> {
                 format!("{{{}: {}, 'k': {}, ?'o': event.?o.?n}}", self.any(Type::String), self.any(Type::Int), self.any(Type::String))
             }
             Type::Null => format!("[{}, null][1]", self.any(Type::Int)),
+            Type::Moment => match self.choices.below(4) {
+                0 => format!("timestamp({})", self.any(Type::Int)),
+                1 => format!("timestamp(string({}))", self.any(Type::Moment)),
+                2 => format!("({} + {})", self.any(Type::Moment), self.any(Type::Span)),
+                _ => format!("({} - {})", self.any(Type::Moment), self.any(Type::Span)),
+            },
+            Type::Span => match self.choices.below(4) {
+                0 => format!("({} - {})", self.any(Type::Moment), self.any(Type::Moment)),
+                1 => format!("duration(string({}))", self.leaf(Type::Span)),
+                2 => format!("({} + {})", self.any(Type::Span), self.any(Type::Span)),
+                _ => format!("({} - {})", self.any(Type::Span), self.any(Type::Span)),
+            },
         }
     }
 
@@ -249,7 +290,8 @@ impl Generator<'_, '_> {
             }
             16 => format!("bool({})", self.any(Type::String)),
             2 => {
-                let of = [Type::Int, Type::Double, Type::String, Type::Uint, Type::Bytes, Type::Bool][self.choices.below(6)];
+                let of = [Type::Int, Type::Double, Type::String, Type::Uint, Type::Bytes, Type::Bool, Type::Moment, Type::Span]
+                    [self.choices.below(8)];
                 let operator = self.choices.of(&["<", "<=", ">", ">="]);
                 format!("{} {operator} {}", self.any(of), self.any(of))
             }
@@ -277,7 +319,25 @@ impl Generator<'_, '_> {
     }
 
     fn int(&mut self) -> String {
-        match self.choices.below(15) {
+        match self.choices.below(18) {
+            15 => {
+                let method = self.choices.of(&[
+                    "getFullYear",
+                    "getMonth",
+                    "getDate",
+                    "getDayOfMonth",
+                    "getDayOfWeek",
+                    "getDayOfYear",
+                    "getHours",
+                    "getMinutes",
+                    "getSeconds",
+                    "getMilliseconds",
+                ]);
+                let zone = self.choices.of(&["", "'UTC'", "'Europe/Berlin'", "'America/St_Johns'", "'+02:00'", "'-08:30'", "'Nowhere'"]);
+                format!("({} + {}).{method}({zone})", self.leaf(Type::Moment), self.leaf(Type::Span))
+            }
+            16 => format!("{}.{}()", self.any(Type::Span), self.choices.of(&["getHours", "getMinutes", "getSeconds"])),
+            17 => format!("int({})", self.any(Type::Moment)),
             12 => format!("math.{}({}, {})", self.choices.of(&["bitAnd", "bitOr", "bitXor"]), self.any(Type::Int), self.any(Type::Int)),
             13 => format!(
                 "math.{}({}, {})",
@@ -324,7 +384,7 @@ impl Generator<'_, '_> {
             0 | 1 => format!("({text} + {})", self.any(Type::String)),
             14 => format!("string({})", self.choices.of(DOUBLES_OF_PLAIN_TEXT)),
             2 => {
-                let of = [Type::Int, Type::Uint, Type::Bool, Type::Bytes][self.choices.below(4)];
+                let of = [Type::Int, Type::Uint, Type::Bool, Type::Bytes, Type::Moment, Type::Span][self.choices.below(6)];
                 format!("string({})", self.any(of))
             }
             3 => format!("{text}.{}()", self.choices.of(&["lowerAscii", "upperAscii", "trim"])),

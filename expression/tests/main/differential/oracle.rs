@@ -61,6 +61,8 @@ pub(super) fn same(ours: &Value<'_>, theirs: &Theirs) -> bool {
         (Value::Double(ours), Theirs::Float(theirs)) => ours.to_bits() == theirs.to_bits() || (ours.is_nan() && theirs.is_nan()),
         (Value::String(ours), Theirs::String(theirs)) => **ours == ***theirs,
         (Value::Bytes(ours), Theirs::Bytes(theirs)) => **ours == ***theirs,
+        (Value::Timestamp(ours), Theirs::Timestamp(theirs)) => ours == theirs,
+        (Value::Duration(ours), Theirs::Duration(theirs)) => Some(*ours) == theirs.num_nanoseconds(),
         // The crate hands a type over as its name.
         (Value::Type(ours), Theirs::String(theirs)) => ours.name() == **theirs,
         (ours, Theirs::List(theirs)) => ours
