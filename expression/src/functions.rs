@@ -1,4 +1,4 @@
-//! Every function by name: how it is written, how many values it takes, and what it does.
+//! Every function by name: how it is written, what it takes and gives, and what it does.
 //!
 //! Macros are not here: they evaluate their arguments themselves, and belong to the parser and the evaluator.
 
@@ -10,6 +10,7 @@ mod math;
 mod network;
 mod optional;
 mod pattern;
+pub(crate) mod signature;
 mod strings;
 mod time;
 mod versions;
@@ -20,6 +21,7 @@ use crate::error::{ErrorKind, Fault, fault};
 use crate::value::{Text, Type, Value};
 
 pub(crate) use pattern::{PATTERNS_BYTES_MAX, Pattern, PatternCache, Syntax, certain_start};
+use signature::Signature;
 
 /// How a function is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +42,8 @@ pub(crate) struct Function {
     /// How to write a call, for messages.
     pub(crate) usage: &'static str,
     form: Form,
-    /// The least and the greatest number of values, the receiver among them.
-    arity: (usize, usize),
+    /// The ways in which it can be called.
+    pub(crate) signatures: &'static [Signature],
     /// The language of the last argument, where that is a pattern.
     pub(crate) pattern: Option<Syntax>,
     body: Body,
@@ -54,8 +56,8 @@ impl std::fmt::Debug for Function {
 }
 
 impl Function {
-    const fn new(form: Form, name: &'static str, usage: &'static str, arity: (usize, usize), body: Body) -> Self {
-        Self { name, usage, form, arity, pattern: None, body }
+    const fn new(form: Form, name: &'static str, usage: &'static str, signatures: &'static [Signature], body: Body) -> Self {
+        Self { name, usage, form, signatures, pattern: None, body }
     }
 
     const fn with_pattern(mut self, syntax: Syntax) -> Self {
@@ -64,12 +66,9 @@ impl Function {
     }
 
     pub(crate) fn takes(&self, values: usize) -> bool {
-        (self.arity.0..=self.arity.1).contains(&values)
+        self.signatures.iter().any(|signature| signature.fits(values))
     }
 }
-
-/// A number of arguments that only the other bounds limit.
-const ANY: usize = usize::MAX;
 
 const ALL: [&[Function]; 10] = [
     convert::FUNCTIONS,
@@ -87,6 +86,12 @@ const ALL: [&[Function]; 10] = [
 /// The function of that name that can be called in that form.
 pub(crate) fn find(name: &str, form: Form) -> Option<&'static Function> {
     ALL.into_iter().flatten().find(|function| function.name == name && (function.form == form || function.form == Form::Either))
+}
+
+/// All functions.
+#[cfg(test)]
+pub(crate) fn all() -> impl Iterator<Item = &'static Function> {
+    ALL.into_iter().flatten()
 }
 
 /// The names of all functions of a form.

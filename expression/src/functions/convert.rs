@@ -2,22 +2,31 @@
 
 use chrono::{DateTime, Utc};
 
+use super::signature::{ALL, BOOL, BYTES, DOUBLE, DURATION, Gives, INT, NUMBER, SCALAR, STRING, TIMESTAMP, TYPE, UINT, takes};
 use super::{Arguments, Form, Function};
 use crate::arithmetic::in_range;
 use crate::error::Fault;
 use crate::value::{Value, scalar_text};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Function, "int", "int(x)", (1, 1), int),
-    Function::new(Form::Function, "uint", "uint(x)", (1, 1), uint),
-    Function::new(Form::Function, "double", "double(x)", (1, 1), double),
-    Function::new(Form::Function, "string", "string(x)", (1, 1), string),
-    Function::new(Form::Function, "bool", "bool(x)", (1, 1), bool),
-    Function::new(Form::Function, "bytes", "bytes(text)", (1, 1), bytes),
-    Function::new(Form::Function, "timestamp", "timestamp(\"2026-01-31T09:00:00Z\")", (1, 1), timestamp),
-    Function::new(Form::Function, "duration", "duration(\"1h30m\")", (1, 1), duration),
-    Function::new(Form::Function, "dyn", "dyn(x)", (1, 1), |arguments| Ok(arguments.value(0))),
-    Function::new(Form::Function, "type", "type(x)", (1, 1), |arguments| Ok(Value::Type(arguments.values[0].kind()))),
+    Function::new(Form::Function, "int", "int(x)", &[takes(&[NUMBER.or(TIMESTAMP).or(STRING)], Gives::A(INT))], int),
+    Function::new(Form::Function, "uint", "uint(x)", &[takes(&[NUMBER.or(STRING)], Gives::A(UINT))], uint),
+    Function::new(Form::Function, "double", "double(x)", &[takes(&[NUMBER.or(STRING)], Gives::A(DOUBLE))], double),
+    Function::new(Form::Function, "string", "string(x)", &[takes(&[SCALAR.or(BYTES)], Gives::A(STRING))], string),
+    Function::new(Form::Function, "bool", "bool(x)", &[takes(&[BOOL.or(STRING)], Gives::A(BOOL))], bool),
+    Function::new(Form::Function, "bytes", "bytes(text)", &[takes(&[BYTES.or(STRING)], Gives::A(BYTES))], bytes),
+    Function::new(
+        Form::Function,
+        "timestamp",
+        "timestamp(\"2026-01-31T09:00:00Z\")",
+        &[takes(&[TIMESTAMP.or(INT).or(STRING)], Gives::A(TIMESTAMP))],
+        timestamp,
+    ),
+    Function::new(Form::Function, "duration", "duration(\"1h30m\")", &[takes(&[DURATION.or(STRING)], Gives::A(DURATION))], duration),
+    Function::new(Form::Function, "dyn", "dyn(x)", &[takes(&[ALL], Gives::First)], |arguments| Ok(arguments.value(0))),
+    Function::new(Form::Function, "type", "type(x)", &[takes(&[ALL], Gives::A(TYPE))], |arguments| {
+        Ok(Value::Type(arguments.values[0].kind()))
+    }),
 ];
 
 /// 2^63 and 2^64, the first whole numbers beyond an `int` and a `uint`.

@@ -1,25 +1,26 @@
 //! Functions on lists, and `size` of everything that has one.
 
+use super::signature::{BYTES, Gives, INT, LIST, MAP, ORDERED, STRING, takes};
 use super::{Arguments, Form, Function};
 use crate::compare;
 use crate::error::Fault;
 use crate::value::{Type, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Either, "size", "size(x)", (1, 1), size),
-    Function::new(Form::Method, "slice", "list.slice(from, to)", (3, 3), slice),
-    Function::new(Form::Method, "flatten", "list.flatten(levels)", (1, 2), flatten),
-    Function::new(Form::Method, "sort", "list.sort()", (1, 1), sort),
-    Function::new(Form::Method, "distinct", "list.distinct()", (1, 1), distinct),
-    Function::new(Form::Method, "first", "list.first()", (1, 1), |arguments| {
+    Function::new(Form::Either, "size", "size(x)", &[takes(&[STRING.or(BYTES).or(LIST).or(MAP)], Gives::Size)], size),
+    Function::new(Form::Method, "slice", "list.slice(from, to)", &[takes(&[LIST, INT, INT], Gives::LikeFirst)], slice),
+    Function::new(Form::Method, "flatten", "list.flatten(levels)", &[takes(&[LIST, INT], Gives::A(LIST)).or_without_last()], flatten),
+    Function::new(Form::Method, "sort", "list.sort()", &[takes(&[LIST], Gives::LikeFirst).of_elements(ORDERED)], sort),
+    Function::new(Form::Method, "distinct", "list.distinct()", &[takes(&[LIST], Gives::LikeFirst)], distinct),
+    Function::new(Form::Method, "first", "list.first()", &[takes(&[LIST], Gives::OptionalElement)], |arguments| {
         let items = arguments.list(0)?;
         items.into_iter().next().map_or(Ok(Value::NONE), Value::some)
     }),
-    Function::new(Form::Method, "last", "list.last()", (1, 1), |arguments| {
+    Function::new(Form::Method, "last", "list.last()", &[takes(&[LIST], Gives::OptionalElement)], |arguments| {
         let mut items = arguments.list(0)?;
         items.pop().map_or(Ok(Value::NONE), Value::some)
     }),
-    Function::new(Form::Function, "lists.range", "lists.range(10)", (1, 1), range),
+    Function::new(Form::Function, "lists.range", "lists.range(10)", &[takes(&[INT], Gives::ListOf(INT))], range),
 ];
 
 fn size<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {

@@ -2,39 +2,87 @@
 
 use std::cmp::Ordering;
 
-use super::{ANY, Arguments, Form, Function};
+use super::signature::{BOOL, DOUBLE, Gives, INT, LIST, NUMBER, Signature, UINT, takes};
+use super::{Arguments, Form, Function};
 use crate::compare;
 use crate::error::Fault;
 use crate::value::{Type, Value};
 
-pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Function, "math.greatest", "math.greatest(a, b, …)", (1, ANY), |arguments| extreme(arguments, Ordering::Greater)),
-    Function::new(Form::Function, "math.least", "math.least(a, b, …)", (1, ANY), |arguments| extreme(arguments, Ordering::Less)),
-    Function::new(Form::Function, "math.ceil", "math.ceil(double)", (1, 1), |arguments| rounded(arguments, f64::ceil)),
-    Function::new(Form::Function, "math.floor", "math.floor(double)", (1, 1), |arguments| rounded(arguments, f64::floor)),
-    Function::new(Form::Function, "math.round", "math.round(double)", (1, 1), |arguments| rounded(arguments, f64::round)),
-    Function::new(Form::Function, "math.trunc", "math.trunc(double)", (1, 1), |arguments| rounded(arguments, f64::trunc)),
-    Function::new(Form::Function, "math.sqrt", "math.sqrt(x)", (1, 1), sqrt),
-    Function::new(Form::Function, "math.abs", "math.abs(x)", (1, 1), abs),
-    Function::new(Form::Function, "math.sign", "math.sign(x)", (1, 1), sign),
-    Function::new(Form::Function, "math.isNaN", "math.isNaN(double)", (1, 1), |arguments| asked(arguments, f64::is_nan)),
-    Function::new(Form::Function, "math.isInf", "math.isInf(double)", (1, 1), |arguments| asked(arguments, f64::is_infinite)),
-    Function::new(Form::Function, "math.isFinite", "math.isFinite(double)", (1, 1), |arguments| asked(arguments, f64::is_finite)),
-    Function::new(Form::Function, "math.bitAnd", "math.bitAnd(a, b)", (2, 2), |arguments| bits(arguments, |one, other| one & other)),
-    Function::new(Form::Function, "math.bitOr", "math.bitOr(a, b)", (2, 2), |arguments| bits(arguments, |one, other| one | other)),
-    Function::new(Form::Function, "math.bitXor", "math.bitXor(a, b)", (2, 2), |arguments| bits(arguments, |one, other| one ^ other)),
-    Function::new(Form::Function, "math.bitNot", "math.bitNot(a)", (1, 1), |arguments| match arguments.values[0] {
-        Value::Int(value) => Ok(Value::Int(!value)),
-        Value::Uint(value) => Ok(Value::Uint(!value)),
-        _ => Err(arguments.unfit()),
-    }),
-    Function::new(Form::Function, "math.bitShiftLeft", "math.bitShiftLeft(a, by)", (2, 2), |arguments| {
-        shifted(arguments, u64::checked_shl)
-    }),
-    Function::new(Form::Function, "math.bitShiftRight", "math.bitShiftRight(a, by)", (2, 2), |arguments| {
-        shifted(arguments, u64::checked_shr)
-    }),
-];
+const EXTREME: &[Signature] = &[takes(&[LIST], Gives::A(NUMBER)).of_elements(NUMBER), takes(&[NUMBER], Gives::A(NUMBER)).or_more()];
+
+pub(super) const FUNCTIONS: &[Function] =
+    &[
+        Function::new(Form::Function, "math.greatest", "math.greatest(a, b, …)", EXTREME, |arguments| {
+            extreme(arguments, Ordering::Greater)
+        }),
+        Function::new(Form::Function, "math.least", "math.least(a, b, …)", EXTREME, |arguments| extreme(arguments, Ordering::Less)),
+        Function::new(Form::Function, "math.ceil", "math.ceil(double)", &[takes(&[DOUBLE], Gives::A(DOUBLE))], |arguments| {
+            rounded(arguments, f64::ceil)
+        }),
+        Function::new(Form::Function, "math.floor", "math.floor(double)", &[takes(&[DOUBLE], Gives::A(DOUBLE))], |arguments| {
+            rounded(arguments, f64::floor)
+        }),
+        Function::new(Form::Function, "math.round", "math.round(double)", &[takes(&[DOUBLE], Gives::A(DOUBLE))], |arguments| {
+            rounded(arguments, f64::round)
+        }),
+        Function::new(Form::Function, "math.trunc", "math.trunc(double)", &[takes(&[DOUBLE], Gives::A(DOUBLE))], |arguments| {
+            rounded(arguments, f64::trunc)
+        }),
+        Function::new(Form::Function, "math.sqrt", "math.sqrt(x)", &[takes(&[NUMBER], Gives::A(DOUBLE))], sqrt),
+        Function::new(Form::Function, "math.abs", "math.abs(x)", &[takes(&[NUMBER], Gives::LikeFirst)], abs),
+        Function::new(Form::Function, "math.sign", "math.sign(x)", &[takes(&[NUMBER], Gives::LikeFirst)], sign),
+        Function::new(Form::Function, "math.isNaN", "math.isNaN(double)", &[takes(&[DOUBLE], Gives::A(BOOL))], |arguments| {
+            asked(arguments, f64::is_nan)
+        }),
+        Function::new(Form::Function, "math.isInf", "math.isInf(double)", &[takes(&[DOUBLE], Gives::A(BOOL))], |arguments| {
+            asked(arguments, f64::is_infinite)
+        }),
+        Function::new(Form::Function, "math.isFinite", "math.isFinite(double)", &[takes(&[DOUBLE], Gives::A(BOOL))], |arguments| {
+            asked(arguments, f64::is_finite)
+        }),
+        Function::new(
+            Form::Function,
+            "math.bitAnd",
+            "math.bitAnd(a, b)",
+            &[takes(&[INT, INT], Gives::A(INT)), takes(&[UINT, UINT], Gives::A(UINT))],
+            |arguments| bits(arguments, |one, other| one & other),
+        ),
+        Function::new(
+            Form::Function,
+            "math.bitOr",
+            "math.bitOr(a, b)",
+            &[takes(&[INT, INT], Gives::A(INT)), takes(&[UINT, UINT], Gives::A(UINT))],
+            |arguments| bits(arguments, |one, other| one | other),
+        ),
+        Function::new(
+            Form::Function,
+            "math.bitXor",
+            "math.bitXor(a, b)",
+            &[takes(&[INT, INT], Gives::A(INT)), takes(&[UINT, UINT], Gives::A(UINT))],
+            |arguments| bits(arguments, |one, other| one ^ other),
+        ),
+        Function::new(Form::Function, "math.bitNot", "math.bitNot(a)", &[takes(&[INT.or(UINT)], Gives::LikeFirst)], |arguments| {
+            match arguments.values[0] {
+                Value::Int(value) => Ok(Value::Int(!value)),
+                Value::Uint(value) => Ok(Value::Uint(!value)),
+                _ => Err(arguments.unfit()),
+            }
+        }),
+        Function::new(
+            Form::Function,
+            "math.bitShiftLeft",
+            "math.bitShiftLeft(a, by)",
+            &[takes(&[INT.or(UINT), INT], Gives::LikeFirst)],
+            |arguments| shifted(arguments, u64::checked_shl),
+        ),
+        Function::new(
+            Form::Function,
+            "math.bitShiftRight",
+            "math.bitShiftRight(a, by)",
+            &[takes(&[INT.or(UINT), INT], Gives::LikeFirst)],
+            |arguments| shifted(arguments, u64::checked_shr),
+        ),
+    ];
 
 /// The greatest or least of the arguments, or of the one list.
 fn extreme<'a>(arguments: &mut Arguments<'_, 'a>, side: Ordering) -> Result<Value<'a>, Fault> {

@@ -1,22 +1,39 @@
 //! Making optionals and asking them; `or`, `orValue` and `optMap` are macros, because they may leave their argument alone.
 
+use super::signature::{ALL, BOOL, Gives, LIST, OPTIONAL, takes};
 use super::{Arguments, Form, Function};
 use crate::error::{ErrorKind, Fault, fault};
 use crate::value::{Type, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Function, "optional.of", "optional.of(x)", (1, 1), |arguments| Value::some(arguments.value(0))),
-    Function::new(Form::Function, "optional.none", "optional.none()", (0, 0), |_| Ok(Value::NONE)),
-    Function::new(Form::Function, "optional.ofNonZeroValue", "optional.ofNonZeroValue(x)", (1, 1), |arguments| {
-        if is_zero(&arguments.values[0]) { Ok(Value::NONE) } else { Value::some(arguments.value(0)) }
+    Function::new(Form::Function, "optional.of", "optional.of(x)", &[takes(&[ALL], Gives::Optional)], |arguments| {
+        Value::some(arguments.value(0))
     }),
-    Function::new(Form::Function, "optional.unwrap", "optional.unwrap(list)", (1, 1), unwrap),
-    Function::new(Form::Method, "unwrapOpt", "list.unwrapOpt()", (1, 1), unwrap),
-    Function::new(Form::Method, "hasValue", "optional.hasValue()", (1, 1), |arguments| match &arguments.values[0] {
-        Value::Optional(inner) => Ok(Value::Bool(inner.is_some())),
-        _ => Err(arguments.unfit()),
+    Function::new(Form::Function, "optional.none", "optional.none()", &[takes(&[], Gives::Absent)], |_| Ok(Value::NONE)),
+    Function::new(
+        Form::Function,
+        "optional.ofNonZeroValue",
+        "optional.ofNonZeroValue(x)",
+        &[takes(&[ALL], Gives::MaybeOptional)],
+        |arguments| {
+            if is_zero(&arguments.values[0]) { Ok(Value::NONE) } else { Value::some(arguments.value(0)) }
+        },
+    ),
+    Function::new(
+        Form::Function,
+        "optional.unwrap",
+        "optional.unwrap(list)",
+        &[takes(&[LIST], Gives::PresentElements).of_elements(OPTIONAL)],
+        unwrap,
+    ),
+    Function::new(Form::Method, "unwrapOpt", "list.unwrapOpt()", &[takes(&[LIST], Gives::PresentElements).of_elements(OPTIONAL)], unwrap),
+    Function::new(Form::Method, "hasValue", "optional.hasValue()", &[takes(&[OPTIONAL], Gives::A(BOOL))], |arguments| {
+        match &arguments.values[0] {
+            Value::Optional(inner) => Ok(Value::Bool(inner.is_some())),
+            _ => Err(arguments.unfit()),
+        }
     }),
-    Function::new(Form::Method, "value", "optional.value()", (1, 1), |arguments| match &arguments.values[0] {
+    Function::new(Form::Method, "value", "optional.value()", &[takes(&[OPTIONAL], Gives::Inner)], |arguments| match &arguments.values[0] {
         Value::Optional(Some(inner)) => Ok(Value::clone(inner)),
         Value::Optional(None) => Err(fault(ErrorKind::Missing, "the optional is absent").hint("say what stands for it: `.orValue(…)`")),
         _ => Err(arguments.unfit()),

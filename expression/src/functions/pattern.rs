@@ -4,6 +4,7 @@
 
 mod automaton;
 
+use super::signature::{BOOL, Gives, STRING, takes};
 use super::{Arguments, Form, Function};
 use crate::error::{ErrorKind, Fault, fault};
 use crate::value::Value;
@@ -21,8 +22,10 @@ const PATTERNS_KEPT_MAX: usize = 8;
 const COMPILED_BYTES_PER_STEP: usize = 16;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Either, "matches", "text.matches(regular_expression)", (2, 2), matches).with_pattern(Syntax::Regex),
-    Function::new(Form::Either, "glob", "text.glob(\"src/**/*.rs\")", (2, 2), matches).with_pattern(Syntax::Glob),
+    Function::new(Form::Either, "matches", "text.matches(regular_expression)", &[takes(&[STRING, STRING], Gives::A(BOOL))], matches)
+        .with_pattern(Syntax::Regex),
+    Function::new(Form::Either, "glob", "text.glob(\"src/**/*.rs\")", &[takes(&[STRING, STRING], Gives::A(BOOL))], matches)
+        .with_pattern(Syntax::Glob),
 ];
 
 /// The language of a pattern.

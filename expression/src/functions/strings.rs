@@ -1,44 +1,93 @@
 //! Functions on text; positions count characters (code points), from 0.
 
+use super::signature::{BOOL, Gives, INT, LIST, STRING, takes};
 use super::{Arguments, Form, Function, format};
 use crate::error::Fault;
 use crate::value::{Type, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Method, "startsWith", "text.startsWith(\"refs/tags/\")", (2, 2), |arguments| {
-        let (text, start) = (arguments.text(0)?, arguments.read_text(1)?);
-        Ok(Value::Bool(text.starts_with(&*start)))
-    }),
-    Function::new(Form::Method, "endsWith", "text.endsWith(\".rs\")", (2, 2), |arguments| {
+    Function::new(
+        Form::Method,
+        "startsWith",
+        "text.startsWith(\"refs/tags/\")",
+        &[takes(&[STRING, STRING], Gives::A(BOOL))],
+        |arguments| {
+            let (text, start) = (arguments.text(0)?, arguments.read_text(1)?);
+            Ok(Value::Bool(text.starts_with(&*start)))
+        },
+    ),
+    Function::new(Form::Method, "endsWith", "text.endsWith(\".rs\")", &[takes(&[STRING, STRING], Gives::A(BOOL))], |arguments| {
         let (text, end) = (arguments.text(0)?, arguments.read_text(1)?);
         Ok(Value::Bool(text.ends_with(&*end)))
     }),
-    Function::new(Form::Method, "contains", "text.contains(\"part\")", (2, 2), |arguments| {
+    Function::new(Form::Method, "contains", "text.contains(\"part\")", &[takes(&[STRING, STRING], Gives::A(BOOL))], |arguments| {
         let (text, part) = (arguments.read_text(0)?, arguments.read_text(1)?);
         Ok(Value::Bool(text.contains(&*part)))
     }),
-    Function::new(Form::Method, "charAt", "text.charAt(0)", (2, 2), char_at),
-    Function::new(Form::Method, "indexOf", "text.indexOf(\"part\", from)", (2, 3), index_of),
-    Function::new(Form::Method, "lastIndexOf", "text.lastIndexOf(\"part\", up_to)", (2, 3), last_index_of),
-    Function::new(Form::Method, "lowerAscii", "text.lowerAscii()", (1, 1), |arguments| {
+    Function::new(Form::Method, "charAt", "text.charAt(0)", &[takes(&[STRING, INT], Gives::A(STRING))], char_at),
+    Function::new(
+        Form::Method,
+        "indexOf",
+        "text.indexOf(\"part\", from)",
+        &[takes(&[STRING, STRING, INT], Gives::A(INT)).or_without_last()],
+        index_of,
+    ),
+    Function::new(
+        Form::Method,
+        "lastIndexOf",
+        "text.lastIndexOf(\"part\", up_to)",
+        &[takes(&[STRING, STRING, INT], Gives::A(INT)).or_without_last()],
+        last_index_of,
+    ),
+    Function::new(Form::Method, "lowerAscii", "text.lowerAscii()", &[takes(&[STRING], Gives::A(STRING))], |arguments| {
         let text = arguments.read_text(0)?.to_ascii_lowercase();
         arguments.made(text)
     }),
-    Function::new(Form::Method, "upperAscii", "text.upperAscii()", (1, 1), |arguments| {
+    Function::new(Form::Method, "upperAscii", "text.upperAscii()", &[takes(&[STRING], Gives::A(STRING))], |arguments| {
         let text = arguments.read_text(0)?.to_ascii_uppercase();
         arguments.made(text)
     }),
-    Function::new(Form::Method, "replace", "text.replace(\"old\", \"new\", at_most)", (3, 4), replace),
-    Function::new(Form::Method, "split", "text.split(\",\", at_most)", (2, 3), split),
-    Function::new(Form::Method, "join", "list.join(\", \")", (1, 2), join),
-    Function::new(Form::Method, "substring", "text.substring(from, to)", (2, 3), substring),
-    Function::new(Form::Method, "trim", "text.trim()", (1, 1), |arguments| {
+    Function::new(
+        Form::Method,
+        "replace",
+        "text.replace(\"old\", \"new\", at_most)",
+        &[takes(&[STRING, STRING, STRING, INT], Gives::A(STRING)).or_without_last()],
+        replace,
+    ),
+    Function::new(
+        Form::Method,
+        "split",
+        "text.split(\",\", at_most)",
+        &[takes(&[STRING, STRING, INT], Gives::ListOf(STRING)).or_without_last()],
+        split,
+    ),
+    Function::new(
+        Form::Method,
+        "join",
+        "list.join(\", \")",
+        &[takes(&[LIST, STRING], Gives::A(STRING)).of_elements(STRING).or_without_last()],
+        join,
+    ),
+    Function::new(
+        Form::Method,
+        "substring",
+        "text.substring(from, to)",
+        &[takes(&[STRING, INT, INT], Gives::A(STRING)).or_without_last()],
+        substring,
+    ),
+    Function::new(Form::Method, "trim", "text.trim()", &[takes(&[STRING], Gives::A(STRING))], |arguments| {
         let text = arguments.read_text(0)?.trim_matches(is_space).to_owned();
         arguments.made(text)
     }),
-    Function::new(Form::Method, "reverse", "text.reverse(), list.reverse()", (1, 1), reverse),
-    Function::new(Form::Function, "strings.quote", "strings.quote(text)", (1, 1), quote),
-    Function::new(Form::Method, "format", "\"%s has %d\".format([name, count])", (2, 2), format::format),
+    Function::new(Form::Method, "reverse", "text.reverse(), list.reverse()", &[takes(&[STRING.or(LIST)], Gives::LikeFirst)], reverse),
+    Function::new(Form::Function, "strings.quote", "strings.quote(text)", &[takes(&[STRING], Gives::A(STRING))], quote),
+    Function::new(
+        Form::Method,
+        "format",
+        "\"%s has %d\".format([name, count])",
+        &[takes(&[STRING, LIST], Gives::A(STRING))],
+        format::format,
+    ),
 ];
 
 /// White space as Unicode has it, and no byte order mark.

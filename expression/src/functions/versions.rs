@@ -2,16 +2,29 @@
 
 use semver::{Version, VersionReq};
 
+use super::signature::{BOOL, Gives, INT, MAP, STRING, takes};
 use super::{Arguments, Form, Function};
 use crate::error::Fault;
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Either, "semver", "semver(version, \"^1.2\")", (1, 2), semver),
-    Function::new(Form::Function, "semver.compare", "semver.compare(one, other)", (2, 2), |arguments| {
-        let (one, other) = (version(arguments, 0)?, version(arguments, 1)?);
-        Ok(Value::Int(one.cmp_precedence(&other) as i64))
-    }),
+    Function::new(
+        Form::Either,
+        "semver",
+        "semver(version, \"^1.2\")",
+        &[takes(&[STRING], Gives::A(MAP)), takes(&[STRING, STRING], Gives::A(BOOL))],
+        semver,
+    ),
+    Function::new(
+        Form::Function,
+        "semver.compare",
+        "semver.compare(one, other)",
+        &[takes(&[STRING, STRING], Gives::A(INT))],
+        |arguments| {
+            let (one, other) = (version(arguments, 0)?, version(arguments, 1)?);
+            Ok(Value::Int(one.cmp_precedence(&other) as i64))
+        },
+    ),
 ];
 
 /// Whether a version meets a requirement; without one, the version's parts.

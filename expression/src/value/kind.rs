@@ -23,7 +23,7 @@ pub enum Type {
 }
 
 impl Type {
-    const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Null,
         Self::Bool,
         Self::Int,

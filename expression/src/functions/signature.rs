@@ -1,0 +1,225 @@
+//! What a function takes and gives, by type: how many values a call may have follows from it, and the checker reads it.
+//!
+//! Whether a value of the right type is also valid is found by the function itself.
+
+use crate::value::Type;
+
+/// Some of the types of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kinds(u16);
+
+impl Kinds {
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) const fn of(kind: Type) -> Self {
+        Self(1 << kind as u16)
+    }
+
+    pub(crate) const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) const fn has(self, kind: Type) -> bool {
+        !self.and(Self::of(kind)).is_empty()
+    }
+
+    /// Whether all of `self` are among `other`.
+    pub(crate) const fn is_within(self, other: Self) -> bool {
+        self.without(other).is_empty()
+    }
+
+    /// The types, in their order.
+    pub(crate) fn types(self) -> impl Iterator<Item = Type> {
+        Type::ALL.into_iter().filter(move |kind| self.has(*kind))
+    }
+}
+
+pub(crate) const NULL: Kinds = Kinds::of(Type::Null);
+pub(crate) const BOOL: Kinds = Kinds::of(Type::Bool);
+pub(crate) const INT: Kinds = Kinds::of(Type::Int);
+pub(crate) const UINT: Kinds = Kinds::of(Type::Uint);
+pub(crate) const DOUBLE: Kinds = Kinds::of(Type::Double);
+pub(crate) const STRING: Kinds = Kinds::of(Type::String);
+pub(crate) const BYTES: Kinds = Kinds::of(Type::Bytes);
+pub(crate) const LIST: Kinds = Kinds::of(Type::List);
+pub(crate) const MAP: Kinds = Kinds::of(Type::Map);
+pub(crate) const TIMESTAMP: Kinds = Kinds::of(Type::Timestamp);
+pub(crate) const DURATION: Kinds = Kinds::of(Type::Duration);
+pub(crate) const TYPE: Kinds = Kinds::of(Type::Type);
+pub(crate) const OPTIONAL: Kinds = Kinds::of(Type::Optional);
+
+pub(crate) const NUMBER: Kinds = INT.or(UINT).or(DOUBLE);
+/// What `<` compares, each with its own.
+pub(crate) const ORDERED: Kinds = BOOL.or(NUMBER).or(STRING).or(BYTES).or(TIMESTAMP).or(DURATION);
+/// What `string(x)` and joined texts write out.
+pub(crate) const SCALAR: Kinds = BOOL.or(NUMBER).or(STRING).or(TIMESTAMP).or(DURATION);
+/// What JSON can hold.
+pub(crate) const JSON: Kinds = NULL.or(BOOL).or(NUMBER).or(STRING).or(LIST).or(MAP);
+pub(crate) const ALL: Kinds = JSON.or(BYTES).or(TIMESTAMP).or(DURATION).or(TYPE).or(OPTIONAL);
+
+/// One way in which a function can be called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signature {
+    /// The receiver first, where there is one.
+    pub(crate) takes: &'static [Kinds],
+    /// What the elements of a list among the values are.
+    pub(crate) elements: Kinds,
+    pub(crate) gives: Gives,
+    last: Last,
+}
+
+/// How often the last value of a signature stands in a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    Once,
+    OnceOrNot,
+    OnceOrMore,
+}
+
+/// What a call gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gives {
+    /// A value of one of these types.
+    A(Kinds),
+    /// A whole number from 0 on.
+    Size,
+    /// Anything that JSON can hold.
+    Json,
+    /// The first value itself.
+    First,
+    /// A value of the first one's type; of a list, with its elements.
+    LikeFirst,
+    /// A list of such elements.
+    ListOf(Kinds),
+    /// The first value as an optional.
+    Optional,
+    /// The first value as an optional, or none.
+    MaybeOptional,
+    /// An element of the list as an optional, or none.
+    OptionalElement,
+    /// An absent optional.
+    Absent,
+    /// What the optional holds.
+    Inner,
+    /// A list of what the optionals of the list hold.
+    PresentElements,
+}
+
+/// A signature with as many values as are named.
+pub(crate) const fn takes(takes: &'static [Kinds], gives: Gives) -> Signature {
+    Signature { takes, elements: ALL, gives, last: Last::Once }
+}
+
+impl Signature {
+    /// The same for lists of certain elements only.
+    pub(crate) const fn of_elements(mut self, elements: Kinds) -> Self {
+        self.elements = elements;
+        self
+    }
+
+    /// The same with and without the last value.
+    pub(crate) const fn or_without_last(mut self) -> Self {
+        self.last = Last::OnceOrNot;
+        self
+    }
+
+    /// The same with the last value as often as one likes.
+    pub(crate) const fn or_more(mut self) -> Self {
+        self.last = Last::OnceOrMore;
+        self
+    }
+
+    /// Whether it takes so many values.
+    pub(crate) fn fits(&self, values: usize) -> bool {
+        match self.last {
+            Last::Once => values == self.takes.len(),
+            Last::OnceOrNot => values == self.takes.len() || values + 1 == self.takes.len(),
+            Last::OnceOrMore => values >= self.takes.len(),
+        }
+    }
+
+    /// What the value at a place may be.
+    pub(crate) fn at(&self, index: usize) -> Kinds {
+        self.takes.get(index).or(self.takes.last()).copied().unwrap_or(ALL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::error::ErrorKind;
+    use crate::functions::{self, Arguments, PatternCache};
+    use crate::value::Value;
+
+    /// The most values that a call is tried with.
+    const VALUES_MAX: usize = 3;
+
+    fn samples() -> Vec<Value<'static>> {
+        vec![
+            Value::Null,
+            Value::Bool(true),
+            Value::Int(1),
+            Value::Uint(1),
+            Value::Double(1.0),
+            Value::from("1.0.0"),
+            Value::Bytes([1][..].into()),
+            Value::list([Value::Int(1)]),
+            Value::map([("a", Value::Int(1))]),
+            Value::Timestamp(chrono::DateTime::UNIX_EPOCH),
+            Value::Duration(1),
+            Value::Type(Type::Int),
+            Value::Optional(Some(std::sync::Arc::new(Value::Int(1)))),
+        ]
+    }
+
+    /// All calls with so many of the samples.
+    fn calls(values: usize) -> Vec<Vec<Value<'static>>> {
+        (0..values).fold(vec![Vec::new()], |calls, _| {
+            let longer = |call: &Vec<Value<'static>>| {
+                let call = call.clone();
+                samples().into_iter().map(move |sample| call.iter().cloned().chain([sample]).collect())
+            };
+            calls.iter().flat_map(longer).collect()
+        })
+    }
+
+    #[test]
+    fn each_function_takes_exactly_what_its_signatures_say() {
+        for function in functions::all() {
+            for values in (0..=VALUES_MAX).filter(|values| function.takes(*values)).flat_map(calls) {
+                let is_taken = function
+                    .signatures
+                    .iter()
+                    .filter(|signature| signature.fits(values.len()))
+                    .any(|signature| values.iter().enumerate().all(|(index, value)| signature.at(index).has(value.kind())));
+                let (budget, patterns) = (&mut Budget::default(), &mut PatternCache::default());
+                let outcome = Arguments { function, values: &values, budget, pattern: None, patterns }.call();
+                match outcome {
+                    Err(fault) if is_taken => assert_ne!(fault.kind, ErrorKind::Type, "{function:?} of {values:?}: {}", fault.message),
+                    Ok(value) => assert!(is_taken, "{function:?} of {values:?} gives {value:?}"),
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn kinds_are_sets() {
+        assert!(INT.is_within(NUMBER) && !NUMBER.is_within(INT) && NULL.and(NUMBER).is_empty());
+        assert_eq!(NUMBER.types().collect::<Vec<_>>(), [Type::Int, Type::Uint, Type::Double]);
+        assert_eq!(ALL.types().count(), Type::ALL.len());
+    }
+}
