@@ -142,7 +142,8 @@ fn overflow(operator: Operator, kind: Type) -> Fault {
     fault(ErrorKind::Overflow, format!("the result of `{}` is out of the range of {kind}", operator.symbol()))
 }
 
-fn unfit(operator: Operator, one: Type, other: Type) -> Fault {
+/// The error of types that the operator does not take together.
+pub(crate) fn unfit(operator: Operator, one: Type, other: Type) -> Fault {
     let error = fault(ErrorKind::Type, format!("`{}` does not take {one} and {other}", operator.symbol()));
     let is_number = |kind| matches!(kind, Type::Int | Type::Uint | Type::Double);
     if is_number(one) && is_number(other) && operator != Operator::Remainder {

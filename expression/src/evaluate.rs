@@ -115,26 +115,9 @@ impl<'s, 'a> Evaluation<'s, 'a> {
         let mut value = self.value(&fold.first)?;
         for (operator, operand) in &fold.rest {
             let other = self.value(operand)?;
-            value = self.binary(*operator, &value, &other).map_err(|fault| fault.at(fold.first.span.to(operand.span).range()))?;
+            value = binary(*operator, &value, &other, self.budget).map_err(|fault| fault.at(fold.first.span.to(operand.span).range()))?;
         }
         Ok(value)
-    }
-
-    fn binary(&mut self, operator: Operator, one: &Value<'a>, other: &Value<'a>) -> Result<Value<'a>, Fault> {
-        let budget = &mut *self.budget;
-        budget.charge(1)?;
-        Ok(Value::Bool(match operator {
-            Operator::Equal => compare::equal(one, other, budget)?,
-            Operator::NotEqual => !compare::equal(one, other, budget)?,
-            Operator::In => compare::contains(other, one, budget)?,
-            Operator::Less => compare::order(one, other, budget)?.is_some_and(|order| order.is_lt()),
-            Operator::LessOrEqual => compare::order(one, other, budget)?.is_some_and(|order| order.is_le()),
-            Operator::Greater => compare::order(one, other, budget)?.is_some_and(|order| order.is_gt()),
-            Operator::GreaterOrEqual => compare::order(one, other, budget)?.is_some_and(|order| order.is_ge()),
-            Operator::Add | Operator::Subtract | Operator::Multiply | Operator::Divide | Operator::Remainder => {
-                return arithmetic::apply(operator, one, other, budget);
-            }
-        }))
     }
 
     #[inline(never)]
@@ -196,6 +179,23 @@ impl<'s, 'a> Evaluation<'s, 'a> {
         self.locals.truncate(outer);
         result
     }
+}
+
+/// The value of `one operator other`.
+pub(crate) fn binary<'a>(operator: Operator, one: &Value<'a>, other: &Value<'a>, budget: &mut Budget) -> Result<Value<'a>, Fault> {
+    budget.charge(1)?;
+    Ok(Value::Bool(match operator {
+        Operator::Equal => compare::equal(one, other, budget)?,
+        Operator::NotEqual => !compare::equal(one, other, budget)?,
+        Operator::In => compare::contains(other, one, budget)?,
+        Operator::Less => compare::order(one, other, budget)?.is_some_and(|order| order.is_lt()),
+        Operator::LessOrEqual => compare::order(one, other, budget)?.is_some_and(|order| order.is_le()),
+        Operator::Greater => compare::order(one, other, budget)?.is_some_and(|order| order.is_gt()),
+        Operator::GreaterOrEqual => compare::order(one, other, budget)?.is_some_and(|order| order.is_ge()),
+        Operator::Add | Operator::Subtract | Operator::Multiply | Operator::Divide | Operator::Remainder => {
+            return arithmetic::apply(operator, one, other, budget);
+        }
+    }))
 }
 
 /// What `?x` in a list or map literal adds: the value of a present optional.

@@ -11,6 +11,7 @@
 //! | `budget`, `error` | what an evaluation may cost; how it can fail |
 //! | `expression` | the compiled expression, its roots and scope |
 //! | `analyse`, `explain` | what an expression reads and demands; why it gave what it gave |
+//! | `types`, `check` | what a value can be before it is there; what is wrong with an expression whatever comes |
 //! | `template` | JSON trees whose strings hold `${{ … }}` |
 //!
 //! Nothing here knows of a clock, randomness, files or the network: an expression's value is a function of its source
@@ -22,6 +23,7 @@ mod analyse;
 mod arithmetic;
 mod ast;
 mod budget;
+mod check;
 mod compare;
 mod error;
 mod evaluate;
@@ -32,14 +34,17 @@ mod json;
 mod lex;
 mod parse;
 mod template;
+mod types;
 mod value;
 
 pub use analyse::{Access, Astray, Check, Demand, Known, Literal, Obstacle, Path, Reach, Test, Wanted};
 pub use budget::{Budget, EVALUATION_BYTES_MAX, EVALUATION_STEPS_MAX};
+pub use check::{CHECK_STEPS_MAX, Finding, FindingKind, Inferred, Knowledge, Purpose};
 pub use error::{CompileError, ErrorKind, EvaluationError};
 pub use explain::{Explanation, Outcome, Part, Reading, Shape};
 pub use expression::{Expression, Roots, Scope};
 pub use json::{Document, Entries, Items, JSON_BYTES_MAX, JSON_DEPTH_MAX, JsonError, Node, NodeKind, Number};
 pub use parse::{SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX};
 pub use template::{Piece, Template, TemplateError, TemplateString};
+pub use types::{FieldType, MapType, Occurrence, Others, TYPE_DEPTH_MAX, TYPE_TEXTS_MAX, ValueType};
 pub use value::{List, Map, RESULT_BYTES_MAX, RESULT_VALUES_MAX, Text, Type, VALUE_DEPTH_MAX, Value};

@@ -4,10 +4,12 @@
 
 mod actions;
 mod code;
+mod inferred;
 mod needs;
 mod parameters;
 mod refs;
 mod rules;
+mod schemas;
 mod scope;
 mod sensors;
 mod settings;
@@ -16,9 +18,10 @@ mod url;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Action, Sensor, Trigger};
+use ensue_engine::catalog::{Action, Schema, Sensor, Trigger};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::Digest;
+use ensue_expression::ValueType;
 use serde_json::{Value, json};
 
 pub(crate) use rules::CheckedRule;
@@ -167,6 +170,8 @@ struct Checking<'a> {
     pack: &'a written::Pack,
     world: &'a World<'a>,
     uses: Uses,
+    /// What the payloads of triggers can be, by the triggers' refs.
+    payloads: BTreeMap<TriggerRef, ValueType>,
 }
 
 impl CheckingAll {
@@ -218,7 +223,7 @@ impl CheckingAll {
                 continue;
             };
             let report = &mut reports[index];
-            let mut checking = Checking { pack, world: &world, uses: Uses::default() };
+            let mut checking = Checking { pack, world: &world, uses: Uses::default(), payloads: BTreeMap::new() };
             let parts = checking.parts(&settings[index], report);
             needed_by.insert(pack.name.clone(), needs::check(pack, &checking.uses, &world, report));
             outcomes.push(Some(Outcome { parts, is_good: !report.has_errors() }));
@@ -269,6 +274,13 @@ impl CheckingAll {
 impl<'a> Checking<'a> {
     fn listed_keys(&self) -> Listed<'a> {
         Listed { pack: &self.pack.name, keys: self.pack.manifest.keys.as_deref() }
+    }
+
+    /// Gives what the payload of a trigger can be.
+    fn payload_type(&mut self, trigger: &TriggerRef, schema: &Schema) -> ValueType {
+        let each = "the payload of every one of the rule's triggers";
+        let make = || schemas::type_of(schema, schemas::Form::Sent, "the payload's fields", Some(each));
+        self.payloads.entry(trigger.clone()).or_insert_with(make).clone()
     }
 
     fn parts(&mut self, config: &Arc<Value>, report: &mut Report) -> Parts {

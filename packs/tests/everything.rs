@@ -49,6 +49,13 @@ fn every_kind_of_mistake_is_told_in_one_run() {
             "rules/reads.yaml",
             "trigger: demo.ping\nwhen: event.payload.x\naction: core.echo\nwith: { message: '${{ keys[\"demo.token\"] }}' }\n",
         ),
+        (
+            "rules/types.yaml",
+            "trigger: demo.ping\nwhen: event.payload.host - 1 == 2 || event.payload.host == 7 || event.payload.host\naction: core.echo\n",
+        ),
+        ("rules/errs.yaml", "trigger: demo.ping\nwhen: size(event.payload.host) / 0 == 1\naction: core.echo\n"),
+        ("rules/always.yaml", "trigger: demo.ping\nwhen: has(event.payload.host) || 1 > 2\naction: core.echo\n"),
+        ("rules/missing.yaml", "trigger: demo.ping\nwhen: event.payload.load > 0.5\naction: core.echo\n"),
         ("rules/refs.yaml", "trigger: [demo.nothing, ping]\naction: demo.nothing\n"),
         ("rules/unknown.yaml", "whem: true\ntrigger: github.push\naction: core.echo\n"),
         ("rules/more/deep.yaml", "a: b\n"),

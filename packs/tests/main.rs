@@ -7,3 +7,4 @@ mod good;
 mod mistakes;
 mod support;
 mod traps;
+mod types;

@@ -143,7 +143,7 @@ fn is_bind(name: &str) -> bool {
 }
 
 /// The candidate that `name` was probably meant to be.
-pub(super) fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     // A difference in length is the least distance there is: a name of kilobytes is compared with nothing.
     let most = |candidate: &str| 1 + candidate.len().min(name.len()) / 4;
     candidates

@@ -2,6 +2,7 @@
 
 mod analysis;
 mod bounds;
+mod checker;
 mod conformance;
 mod demands;
 mod differential;
@@ -9,6 +10,7 @@ mod explanation;
 mod json;
 mod language;
 mod reference;
+mod soundness;
 mod templates;
 
 use bytes::Bytes;

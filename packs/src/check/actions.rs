@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{self, Builtin, Extra, HttpBody, HttpRequest, ProcessCommand, Run, ShellScript};
 use ensue_engine::names::ActionRef;
-use ensue_expression::{Expression, Roots, Template};
+use ensue_expression::{Expression, MapType, Occurrence, Others, Roots, Template, ValueType};
 use serde_json::{Value, json};
 
+use super::inferred::Taker;
 use super::parameters::Given;
 use super::refs::trigger_named;
+use super::rules::config_type;
+use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use super::sensors::optional;
 use super::{Checking, code, url};
@@ -20,9 +23,6 @@ use crate::yaml::{Content, Entry, Node, Spanned};
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// The fields of `execution`, as expressions of an action see it.
-const EXECUTION: [&str; 4] = ["id", "attempt", "started_at", "actor"];
-
 pub(super) fn action(
     checking: &mut Checking<'_>,
     name: ActionRef,
@@ -31,10 +31,11 @@ pub(super) fn action(
     config: &Arc<Value>,
     report: &mut Report,
 ) -> Option<catalog::Action> {
-    let base = Scope::new(file, &["params", "config", "execution"])
-        .schemas(&["params"], "the parameters of this action", [written.parameters.as_ref()])
-        .schemas(&["config"], "the settings of `config`", [checking.pack.manifest.config.as_ref()])
-        .fields(&["execution"], "the fields of `execution`", EXECUTION);
+    let params = written
+        .parameters
+        .as_ref()
+        .map_or_else(ValueType::anything, |schema| type_of(schema, Form::Completed, "the parameters of this action", None));
+    let base = Scope::new(file).with("params", params).with("config", config_type(checking)).with("execution", execution());
     let (local, scope) = locals(&base, &written.local, report);
     let run = self::run(checking, file, written, &scope, report);
     Some(catalog::Action {
@@ -54,24 +55,46 @@ pub(super) fn action(
     })
 }
 
-type Locals = Option<Vec<(String, Expression)>>;
+/// What `execution` is, as expressions of an action see it.
+fn execution() -> ValueType {
+    let fields = MapType::new(Others::None)
+        .called("the fields of `execution`", None)
+        .with("id", ValueType::text(), Occurrence::Always)
+        .with("attempt", ValueType::integer(), Occurrence::Always)
+        .with("started_at", ValueType::text(), Occurrence::Always)
+        .with("actor", ValueType::text(), Occurrence::Always);
+    ValueType::map(fields)
+}
+
+pub(super) type Locals = Option<Vec<(String, Expression)>>;
+
+/// `local` before there is any name in it.
+pub(super) fn no_locals() -> ValueType {
+    ValueType::map(empty_locals())
+}
+
+fn empty_locals() -> MapType {
+    MapType::new(Others::None).called("the names of `local`", None)
+}
 
 /// Compiles the names that are computed first, each in the scope of those before it; gives the scope with all of them.
 pub(super) fn locals<'a>(base: &Scope<'a>, written: &'a [Entry], report: &mut Report) -> (Locals, Scope<'a>) {
-    let with = |names: &'a [Entry]| {
-        let names = names.iter().map(|entry| entry.key.value.as_str());
-        base.clone().root("local").fields(&["local"], "the names of `local`", names)
-    };
+    let mut names = empty_locals();
+    let mut scope = base.clone().with("local", no_locals());
     let mut compiled = Some(Vec::new());
-    for (index, entry) in written.iter().enumerate() {
+    for entry in written {
         let name = entry.key.value.as_str();
-        let expression = with(&written[..index]).expression(&entry.value, &format!("`{name}`"), report);
+        let expression = scope.expression(&entry.value, &format!("`{name}`"), report);
+        // One with a mistake, which has been told, is there all the same.
+        let value = expression.as_ref().map_or_else(ValueType::anything, |(_, value)| value.clone());
+        names = names.with(name, value, Occurrence::Always);
+        scope = base.clone().with("local", ValueType::map(names.clone()));
         match (&mut compiled, expression) {
-            (Some(list), Some(expression)) => list.push((name.to_owned(), expression)),
+            (Some(list), Some((expression, _))) => list.push((name.to_owned(), expression)),
             (_, _) => compiled = None,
         }
     }
-    (compiled, with(written))
+    (compiled, scope)
 }
 
 fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action, plain: &Scope<'_>, report: &mut Report) -> Option<Run> {
@@ -98,7 +121,8 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             Some(Run::Shell(ShellScript { script: script?, env: env? }))
         }
         written::Run::Http { url, method, headers, query, body } => {
-            let target = plain.template(url, report);
+            let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
+            let target = plain.template_for(url, Some(&taker), report);
             if let Some(template) = &target {
                 url::check(url, template, plain, file, report);
             }
@@ -131,7 +155,14 @@ fn emit(
     report: &mut Report,
 ) -> Option<Run> {
     let named = trigger_named(checking, file, trigger, report);
-    let template = or_literal(payload, &json!({}), scope, report);
+    let taker = named.as_ref().and_then(|(name, schema)| {
+        let takes = type_of((*schema)?, Form::Accepted, "", None);
+        Some(Taker { takes, name: format!("the payload of `{name}`") })
+    });
+    let template = match payload {
+        Some(node) => scope.template_for(node, taker.as_ref(), report),
+        None => Some(literal(&json!({}))),
+    };
     if let Some((name, Some(schema))) = &named
         && payload.is_none_or(|node| matches!(node.content, Content::Map(_)))
     {

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{Extra, Mode, Schema};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
-use ensue_expression::{Expression, Template};
+use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
 use serde_json::{Value, json};
 
-use super::actions::{literal, locals};
+use super::actions::{Locals, literal, locals, no_locals};
+use super::inferred::Taker;
 use super::parameters::Given;
 use super::refs::{action_named, trigger_named};
+use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use super::sensors::optional;
 use super::{Checking, code};
@@ -19,11 +21,6 @@ use crate::schema;
 use crate::source::SourceText;
 use crate::written;
 use crate::yaml::{Content, Node};
-
-/// The fields of `event`, as expressions of a rule see it.
-const EVENT: [&str; 5] = ["id", "trigger", "payload", "source", "time"];
-/// The fields of `rule`.
-const RULE: [&str; 1] = ["ref"];
 
 /// A rule that is checked, its action still a ref: the catalog is built of all packs at once.
 pub(crate) struct CheckedRule {
@@ -48,14 +45,11 @@ pub(super) fn rule(
     report: &mut Report,
 ) -> Option<CheckedRule> {
     let named: Vec<_> = written.triggers.iter().map(|trigger| trigger_named(checking, file, trigger, report)).collect();
-    let payloads: Vec<Option<&Schema>> = named.iter().map(|trigger| trigger.as_ref().and_then(|(_, schema)| *schema)).collect();
-    let base = Scope::new(file, &["event", "config", "rule"])
-        .schemas(&["event", "payload"], "the payload's fields", payloads)
-        .fields(&["event"], "the fields of `event`", EVENT)
-        .fields(&["rule"], "the fields of `rule`", RULE)
-        .schemas(&["config"], "the settings of `config`", [checking.pack.manifest.config.as_ref()]);
-    let (local, scope) = locals(&base, &written.local, report);
-    let when = written.when.as_ref().map(|node| scope.expression(node, "`when`", report));
+    let base = Scope::new(file).with("event", event(checking, &named)).with("config", config_type(checking)).with(
+        "rule",
+        ValueType::map(MapType::new(Others::None).called("the fields of `rule`", None).with("ref", ValueType::text(), Occurrence::Always)),
+    );
+    let (local, when, scope) = conditions(&base, written, report);
     let action = action_named(checking, file, &written.action, report);
     let with = with(file, written, action.as_ref().and_then(|(_, parameters)| *parameters), &scope, report);
     Some(CheckedRule {
@@ -70,6 +64,56 @@ pub(super) fn rule(
         config: config.clone(),
         priority: written.priority,
     })
+}
+
+/// What `event` can be for a rule that listens to these triggers.
+fn event(checking: &mut Checking<'_>, named: &[Option<(TriggerRef, Option<&Schema>)>]) -> ValueType {
+    let payloads = named.iter().map(|trigger| match trigger {
+        Some((name, Some(schema))) => checking.payload_type(name, schema),
+        // It has its own error.
+        Some((_, None)) | None => ValueType::json(),
+    });
+    let payload = payloads.reduce(ValueType::or).unwrap_or_else(ValueType::json);
+    let triggers: Option<Vec<&str>> = named.iter().map(|trigger| trigger.as_ref().map(|(name, _)| name.as_str())).collect();
+    let trigger = triggers.map_or_else(ValueType::text, ValueType::one_of);
+    let fields = MapType::new(Others::None)
+        .called("the fields of `event`", None)
+        .with("id", ValueType::text(), Occurrence::Always)
+        .with("trigger", trigger, Occurrence::Always)
+        .with("payload", payload, Occurrence::Always)
+        .with("source", ValueType::text(), Occurrence::Always)
+        .with("time", ValueType::text(), Occurrence::Always);
+    ValueType::map(fields)
+}
+
+/// What the pack's settings can be.
+pub(super) fn config_type(checking: &Checking<'_>) -> ValueType {
+    match &checking.pack.manifest.config {
+        Some(schema) => type_of(schema, Form::Completed, "the settings of `config`", None),
+        None => ValueType::anything(),
+    }
+}
+
+type Conditions<'a> = (Locals, Option<Option<Expression>>, Scope<'a>);
+
+/// Compiles `when` and `local`, and gives the scope of what follows them.
+///
+/// Local values are computed before the condition only if it reads them; else only for events that match.
+fn conditions<'a>(base: &Scope<'a>, written: &'a written::Rule, report: &mut Report) -> Conditions<'a> {
+    let Some(node) = &written.when else {
+        let (local, scope) = locals(base, &written.local, report);
+        return (local, None, scope);
+    };
+    let reads_local = matches!(&node.content, Content::Text { value, .. } if value.contains("local"));
+    if reads_local || written.local.is_empty() {
+        let (local, scope) = locals(base, &written.local, report);
+        let when = scope.condition(node, "`when`", report);
+        let scope = scope.after(when.as_ref());
+        return (local, Some(when), scope);
+    }
+    let when = base.clone().with("local", no_locals()).condition(node, "`when`", report);
+    let (local, scope) = locals(&base.clone().after(when.as_ref()), &written.local, report);
+    (local, Some(when), scope)
 }
 
 /// Compiles `with`, and checks it against the parameters of the action, where they are known.
@@ -100,8 +144,12 @@ fn with(
         };
         given.check(parameters, Extra::Refused, report);
     }
+    let taker = parameters.map(|parameters| Taker {
+        takes: type_of(parameters, Form::Accepted, "", None),
+        name: format!("the action `{}`", written.action.value),
+    });
     match node {
-        Some(node) => scope.template(node, report),
+        Some(node) => scope.template_for(node, taker.as_ref(), report),
         None => Some(literal(&json!({}))),
     }
 }

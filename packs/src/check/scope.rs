@@ -1,16 +1,16 @@
-//! Compiling the expressions of a definition against the names and schemas they may read, with their mistakes in the right place.
+//! Compiling the expressions of a definition against the names they may read and what those can be, with their mistakes in the
+//! right place.
 //!
 //! It does not know which names stand where: that is in `sensors.rs`, `rules.rs` and `actions.rs`.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
-use ensue_engine::catalog::Schema;
 use ensue_engine::names::{KeyRef, PackName};
-use ensue_expression::{Access, CompileError, Expression, Path, Roots, Template};
+use ensue_expression::{CompileError, Expression, Knowledge, Path, Piece, Purpose, Roots, Template, ValueType};
 
+use super::inferred::{Taker, Turn, tell_findings};
 use crate::diagnostics::{Code, Report, nearest};
-use crate::fields::{first_line, listed, wrong_type};
+use crate::fields::{first_line, wrong_type};
 use crate::source::SourceText;
 use crate::yaml::{Content, Node, Offsets};
 
@@ -21,20 +21,10 @@ const ROOTS_LATER: [(&str, &str); 2] = [("vars", "values that actions keep"), ("
 #[derive(Clone)]
 pub(super) struct Scope<'a> {
     file: &'a SourceText,
+    known: Knowledge,
     roots: Roots,
-    fixed: Vec<Known<'a>>,
+    turn: Turn,
     keys: Keys<'a>,
-}
-
-/// Fields of which it is known which there are.
-#[derive(Clone)]
-struct Known<'a> {
-    /// The path to them: `event.payload`.
-    prefix: Vec<&'static str>,
-    /// Whose they are: "the action's parameters".
-    whose: &'static str,
-    /// One set for each thing that may stand there: a rule's event is of one of its triggers.
-    sets: Vec<BTreeSet<&'a str>>,
 }
 
 /// What `keys[…]` may be at a place.
@@ -55,47 +45,51 @@ pub(super) struct Listed<'a> {
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(file: &'a SourceText, roots: &[&str]) -> Self {
-        Self { file, roots: Roots::new(roots.iter().copied()), fixed: Vec::new(), keys: Keys::Refused }
+    pub(super) fn new(file: &'a SourceText) -> Self {
+        Self { file, known: Knowledge::new(), roots: Roots::default(), turn: Turn::Always, keys: Keys::Refused }
     }
 
-    /// Lets one more name stand here.
-    pub(super) fn root(mut self, name: &str) -> Self {
-        self.roots = self.roots.with(name);
+    /// Lets a name stand here, and says what its value can be.
+    pub(super) fn with(mut self, name: &str, value: ValueType) -> Self {
+        self.known = self.known.with(name, value);
+        self.roots = self.known.roots();
         self
     }
 
-    /// Says which fields stand below a path.
-    pub(super) fn fields(mut self, prefix: &[&'static str], whose: &'static str, names: impl IntoIterator<Item = &'a str>) -> Self {
-        self.fixed.push(Known { prefix: prefix.to_vec(), whose, sets: vec![names.into_iter().collect()] });
+    /// Says that what stands here is evaluated only where a condition held, if there is one.
+    pub(super) fn after(mut self, condition: Option<&Expression>) -> Self {
+        if let Some(condition) = condition {
+            self.known = self.known.assuming(condition);
+        }
+        self.turn = Turn::AfterCondition;
         self
     }
 
-    /// Says that one of these schemas describes what stands below a path; a schema that is not known allows anything.
-    pub(super) fn schemas(
-        mut self,
-        prefix: &[&'static str],
-        whose: &'static str,
-        schemas: impl IntoIterator<Item = Option<&'a Schema>>,
-    ) -> Self {
-        let sets = schemas
-            .into_iter()
-            .filter_map(|schema| schema.and_then(Schema::fields))
-            .map(|fields| fields.0.iter().map(|field| field.name.as_str()).collect())
-            .collect();
-        self.fixed.push(Known { prefix: prefix.to_vec(), whose, sets });
+    /// Says that a field which is missing does no harm here.
+    pub(super) fn forgiving(mut self) -> Self {
+        self.turn = Turn::AfterCondition;
         self
     }
 
     /// Lets `keys[…]` stand here.
-    pub(super) fn with_keys(mut self, listed: Listed<'a>) -> Self {
-        self.roots = self.roots.with("keys");
-        self.keys = Keys::Of(listed);
-        self
+    pub(super) fn with_keys(self, listed: Listed<'a>) -> Self {
+        // A key that is no text is read as bytes.
+        let mut scope = self.with("keys", ValueType::anything());
+        scope.keys = Keys::Of(listed);
+        scope
     }
 
-    /// Compiles a field that is an expression.
-    pub(super) fn expression(&self, node: &Node, name: &str, report: &mut Report) -> Option<Expression> {
+    /// Compiles a field that is a condition.
+    pub(super) fn condition(&self, node: &Node, name: &str, report: &mut Report) -> Option<Expression> {
+        self.compiled(node, name, Purpose::Condition, report).map(|(expression, _)| expression)
+    }
+
+    /// Compiles a field that is an expression; gives it with what its value can be.
+    pub(super) fn expression(&self, node: &Node, name: &str, report: &mut Report) -> Option<(Expression, ValueType)> {
+        self.compiled(node, name, Purpose::Value, report)
+    }
+
+    fn compiled(&self, node: &Node, name: &str, purpose: Purpose, report: &mut Report) -> Option<(Expression, ValueType)> {
         let source = match &node.content {
             Content::Text { value, .. } => value.as_str(),
             Content::Bool(_) | Content::Number(_) => self.file.slice(&node.span),
@@ -108,8 +102,9 @@ impl<'a> Scope<'a> {
         match Expression::compile(source, &self.roots) {
             Ok(expression) => {
                 let offset = inner_offset(source);
-                self.check_reads(expression.reads(), |span| self.locate(node, span.start + offset..span.end + offset), report)
-                    .then_some(expression)
+                let locate = |span: Range<usize>| self.locate(node, span.start + offset..span.end + offset);
+                let value = self.inferred(&expression, purpose, locate, report)?;
+                Some((expression, value))
             }
             Err(error) => {
                 self.tell(error, node, source, report);
@@ -120,6 +115,11 @@ impl<'a> Scope<'a> {
 
     /// Compiles a field that is a value, with `${{ … }}` in it or without.
     pub(super) fn template(&self, node: &Node, report: &mut Report) -> Option<Template> {
+        self.template_for(node, None, report)
+    }
+
+    /// Compiles a field that is a value, and holds what each `${{ … }}` gives against what takes it.
+    pub(super) fn template_for(&self, node: &Node, taker: Option<&Taker>, report: &mut Report) -> Option<Template> {
         if node.is_poisoned() {
             return None;
         }
@@ -128,10 +128,15 @@ impl<'a> Scope<'a> {
                 let mut is_fine = true;
                 for part in template.parts() {
                     let at = node.at(&part.pointer).unwrap_or(node);
+                    let is_sole = part.sole_expression().is_some();
                     for piece in part.pieces {
-                        if let ensue_expression::Piece::Expression { expression, offset } = piece {
-                            let locate = |span: Range<usize>| self.locate(at, span.start + offset..span.end + offset);
-                            is_fine &= self.check_reads(expression.reads(), locate, report);
+                        let Piece::Expression { expression, offset } = piece else { continue };
+                        let locate = |span: Range<usize>| self.locate(at, span.start + offset..span.end + offset);
+                        let value = self.inferred(expression, Purpose::Value, locate, report);
+                        is_fine &= value.is_some();
+                        if let (true, Some(taker), Some(value)) = (is_sole, taker, value) {
+                            let place = first_line(&at.span, self.file);
+                            is_fine &= taker.check(&part.pointer, &value, place, self.file, report);
                         }
                     }
                 }
@@ -150,6 +155,20 @@ impl<'a> Scope<'a> {
                 None
             }
         }
+    }
+
+    /// Tells of all that is wrong with an expression; gives what its value can be where it may stay.
+    fn inferred(
+        &self,
+        expression: &Expression,
+        purpose: Purpose,
+        locate: impl Fn(Range<usize>) -> Range<usize>,
+        report: &mut Report,
+    ) -> Option<ValueType> {
+        let are_keys_fine = self.check_keys(expression, &locate, report);
+        let inferred = expression.infer(&self.known, purpose);
+        let is_fine = tell_findings(&inferred.findings, self.turn, locate, self.file, report);
+        (is_fine && are_keys_fine).then_some(inferred.value)
     }
 
     /// Gives where a span of a scalar's value stands in the file.
@@ -182,56 +201,15 @@ impl<'a> Scope<'a> {
         told.hint = hint;
     }
 
-    fn check_reads(&self, reads: Vec<Path>, locate: impl Fn(Range<usize>) -> Range<usize>, report: &mut Report) -> bool {
+    fn check_keys(&self, expression: &Expression, locate: &impl Fn(Range<usize>) -> Range<usize>, report: &mut Report) -> bool {
+        if !self.roots.contains("keys") {
+            return true;
+        }
         let mut is_fine = true;
-        for path in reads {
-            is_fine &= self.check_read(&path, &locate, report);
+        for path in expression.reads().iter().filter(|path| path.segments[0] == "keys") {
+            is_fine &= self.check_key(path, locate, report);
         }
         is_fine
-    }
-
-    fn check_read(&self, path: &Path, locate: &impl Fn(Range<usize>) -> Range<usize>, report: &mut Report) -> bool {
-        if path.segments[0] == "keys" {
-            return self.check_key(path, locate, report);
-        }
-        for known in &self.fixed {
-            let prefix = known.prefix.len();
-            let is_below = path.segments.len() > prefix && known.prefix.iter().zip(&path.segments).all(|(a, b)| a == b);
-            if !is_below || known.sets.is_empty() {
-                continue;
-            }
-            let name = path.segments[prefix].as_str();
-            let is_there = match path.access {
-                Access::Required => known.sets.iter().all(|set| set.contains(name)),
-                // What may be absent is asked for already; one of the things that may stand there has to have it.
-                _ => known.sets.iter().any(|set| set.contains(name)),
-            };
-            if !is_there {
-                self.tell_unknown_read(path, known, name, locate(path.span.clone()), report);
-                return false;
-            }
-        }
-        true
-    }
-
-    fn tell_unknown_read(&self, path: &Path, known: &Known<'_>, name: &str, span: Range<usize>, report: &mut Report) {
-        let prefix = known.prefix.join(".");
-        let all: BTreeSet<&str> = known.sets.iter().flatten().copied().collect();
-        let is_in_some = all.contains(name);
-        let names: Vec<&str> = all.iter().copied().collect();
-        if is_in_some {
-            let optional = path.segments[known.prefix.len()..].iter().fold(prefix, |text, segment| format!("{text}.?{segment}"));
-            report
-                .error(Code::UnknownRead, self.file, span, format!("`{name}` is not in the payload of every one of the rule's triggers"))
-                .hint(format!("where it may be absent, write `{optional}.orValue(\"\")`, or `has({})`", path.segments.join(".")));
-            return;
-        }
-        let near = nearest(name, names.iter().copied());
-        let told = report.error(Code::UnknownRead, self.file, span, format!("there is no `{name}` in {}", known.whose));
-        if let Some(near) = near {
-            told.message.push_str(&format!(", did you mean `{prefix}.{near}`?"));
-        }
-        told.hint(if names.is_empty() { format!("{} are none", known.whose) } else { format!("{} are {}", known.whose, listed(&names)) });
     }
 
     fn check_key(&self, path: &Path, locate: &impl Fn(Range<usize>) -> Range<usize>, report: &mut Report) -> bool {

@@ -4,16 +4,21 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{self, Emit, Extra, HmacVerify, Source};
 use ensue_engine::names::{KeyRef, SensorRef};
+use ensue_expression::{Expression, MapType, Others, ValueType};
 use serde_json::Value;
 
 use super::Checking;
+use super::inferred::Taker;
 use super::parameters::Given;
 use super::refs::trigger_named;
+use super::rules::config_type;
+use super::schemas::{Form, type_of};
 use super::scope::{Scope, check_listed};
 use crate::diagnostics::{Code, Report};
+use crate::fields::first_line;
 use crate::source::SourceText;
 use crate::written::{self, Verify};
-use crate::yaml::{Content, Spanned};
+use crate::yaml::{Content, Node, Spanned};
 
 pub(super) fn sensor(
     checking: &mut Checking<'_>,
@@ -35,16 +40,24 @@ pub(super) fn sensor(
 }
 
 fn emit(checking: &mut Checking<'_>, file: &SourceText, written: &written::Emit, report: &mut Report) -> Option<Emit> {
-    let manifest = &checking.pack.manifest;
-    let scope = Scope::new(file, &["headers", "body", "query", "config"]).schemas(
-        &["config"],
-        "the settings of `config`",
-        [manifest.config.as_ref()],
-    );
+    let texts = || ValueType::map(MapType::new(Others::Are(ValueType::text())));
+    let scope = Scope::new(file)
+        .with("headers", texts())
+        .with("body", ValueType::json())
+        .with("query", texts())
+        .with("config", config_type(checking));
     let trigger = trigger_named(checking, file, &written.trigger, report);
-    let when = written.when.as_ref().map(|node| scope.expression(node, "`when`", report));
-    let dedupe = written.dedupe.as_ref().map(|node| scope.expression(node, "`dedupe`", report));
-    let payload = written.payload.as_ref().map(|node| scope.template(node, report));
+    let when = written.when.as_ref().map(|node| scope.condition(node, "`when`", report));
+    let scope = match &when {
+        Some(when) => scope.after(when.as_ref()),
+        None => scope,
+    };
+    let dedupe = written.dedupe.as_ref().map(|node| dedupe(&scope, node, file, report));
+    let taker = trigger.as_ref().and_then(|(name, schema)| {
+        let takes = type_of((*schema)?, Form::Accepted, "", None);
+        Some(Taker { takes, name: format!("the payload of `{name}`") })
+    });
+    let payload = written.payload.as_ref().map(|node| scope.template_for(node, taker.as_ref(), report));
     if let (Some((trigger, Some(schema))), Some(node)) = (&trigger, &written.payload) {
         let is_mapping = matches!(node.content, Content::Map(_));
         let given = Given {
@@ -59,6 +72,20 @@ fn emit(checking: &mut Checking<'_>, file: &SourceText, written: &written::Emit,
         }
     }
     Some(Emit { trigger: trigger?.0, when: optional(when)?, dedupe: optional(dedupe)?, payload: optional(payload)? })
+}
+
+/// Compiles `dedupe`, which is a text or a whole number; a key that is missing is none.
+fn dedupe(scope: &Scope<'_>, node: &Node, file: &SourceText, report: &mut Report) -> Option<Expression> {
+    let (expression, value) = scope.clone().forgiving().expression(node, "`dedupe`", report)?;
+    let key = ValueType::text().or(ValueType::integer()).or_null();
+    if value.is_unknown_or_nothing() || key.overlaps(&value.rendered()) {
+        return Some(expression);
+    }
+    let place = first_line(&node.span, file);
+    report
+        .error(Code::TypeMismatch, file, place, format!("`dedupe` is a string or a whole number, not {value}"))
+        .hint("name what the sender gives each delivery, for example `headers[\"x-github-delivery\"]`");
+    None
 }
 
 /// Turns "not given, or given and compiled or not" into "compiled or not".

@@ -135,6 +135,20 @@ codes! {
     ExpressionSyntax = "expression_syntax";
     /// An expression that reads what the schema does not have.
     UnknownRead = "unknown_read";
+    /// Values of types that do not go together, or that a function does not take.
+    TypeMismatch = "type_mismatch";
+    /// A comparison of what is never equal.
+    ImpossibleComparison = "impossible_comparison";
+    /// A condition that is neither true nor false.
+    NotBoolean = "not_boolean";
+    /// An expression that errs whatever comes.
+    CertainError = "certain_error";
+    /// A condition that is always true.
+    AlwaysTrue = "always_true";
+    /// A condition that is always false.
+    AlwaysFalse = "always_false";
+    /// A field that may be missing is read as if it were there.
+    MayBeMissing = "may_be_missing";
     /// `${{ }}` inside code.
     TemplateInCode = "template_in_code";
     /// `${{ }}` in the scheme or host of a URL.

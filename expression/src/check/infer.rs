@@ -1,0 +1,317 @@
+//! What each sort of part can give.
+
+use super::facts::Weight;
+use super::{CHECK_STEPS_MAX, Checker, FindingKind, Known, Reads, Truth};
+use crate::ast::{Choose, Element, Entry, Expr, Kind, LinkKind, Presence, Span, Times};
+use crate::error::{ErrorKind, Fault};
+use crate::evaluate::Evaluation;
+use crate::expression::Scope;
+use crate::functions::signature::{BOOL, DOUBLE, INT, LIST, MAP, NUMBER, OPTIONAL, STRING, UINT};
+use crate::types::{MapType, Occurrence, Others, Truths, ValueType};
+use crate::value::Value;
+
+impl<'c> Checker<'c> {
+    pub(super) fn value(&mut self, expr: &'c Expr) -> Known {
+        self.steps += 1;
+        if self.steps > CHECK_STEPS_MAX {
+            return Known { value: ValueType::anything(), reads: Reads::Names };
+        }
+        let before = self.mark();
+        match &expr.kind {
+            Kind::Literal(literal) => Known { value: ValueType::of_value(&literal.value()), reads: Reads::Nothing },
+            Kind::Type(kind) => Known { value: ValueType::of_value(&Value::Type(*kind)), reads: Reads::Nothing },
+            Kind::Root(name) => Known { value: self.root(name), reads: Reads::Names },
+            Kind::Local(index) => Known { value: self.local(*index), reads: Reads::Locals },
+            Kind::Chain(chain) => {
+                let known = self.chain(chain, chain.links.len());
+                let known = self.folded(expr, known);
+                // A field that is known to be true is no test; a method that gives it is.
+                match chain.links.last().map(|link| &link.kind) {
+                    Some(LinkKind::Call(_) | LinkKind::Loop(_)) => self.judged(expr, known, before),
+                    _ => known,
+                }
+            }
+            Kind::Call(call) => {
+                let known = self.call(call, None, expr.span);
+                let known = self.folded(expr, known);
+                self.judged(expr, known, before)
+            }
+            Kind::List(elements) => self.list(elements),
+            Kind::Map(entries) => self.map(entries),
+            Kind::All(operands) => self.junction(expr, operands, Truth::True, before),
+            Kind::Any(operands) => self.junction(expr, operands, Truth::False, before),
+            Kind::Not(operand, times) => {
+                let (truths, reads) = self.condition(operand);
+                let truths = if times % 2 == 1 { truths.flipped() } else { truths };
+                Known { value: ValueType::truths(truths), reads }
+            }
+            Kind::Negate(operand, times) => {
+                let known = self.negate(expr, operand, *times);
+                self.folded(expr, known)
+            }
+            Kind::Fold(fold) => {
+                let known = self.fold(fold);
+                let known = self.folded(expr, known);
+                self.judged(expr, known, before)
+            }
+            Kind::Choose(choose) => self.choose(choose),
+            Kind::Has(chain) => {
+                let known = self.has(chain);
+                self.judged(expr, known, before)
+            }
+            Kind::Bind(parts) => {
+                let bound = self.value(&parts.0);
+                if bound.value.is_nothing() {
+                    return bound;
+                }
+                self.locals.push(bound.value);
+                let body = self.value(&parts.1);
+                self.locals.pop();
+                Known { value: body.value, reads: self.outside(bound.reads, body.reads) }
+            }
+        }
+    }
+
+    /// What can be true and false of a part that must be one of them, and what it reads.
+    pub(super) fn condition(&mut self, expr: &'c Expr) -> (Truths, Reads) {
+        let Known { value, reads } = self.value(expr);
+        if !value.is_nothing() && !value.can_be(BOOL) {
+            let hint = self.condition_hint(expr, &value);
+            self.tell(FindingKind::NotBoolean, expr.span, format!("this is {value}, not true or false"), hint);
+        }
+        (Truths { yes: value.can_be_truth(true), no: value.can_be_truth(false) }, reads)
+    }
+
+    fn root(&mut self, name: &str) -> ValueType {
+        let value = self.known.find(name).cloned().unwrap_or_else(ValueType::anything);
+        self.narrowed(name, value)
+    }
+
+    fn local(&mut self, index: usize) -> ValueType {
+        let value = self.locals.get(index).cloned().unwrap_or_else(ValueType::anything);
+        self.narrowed(&format!("#{index}"), value)
+    }
+
+    /// A value with what the facts say of its path.
+    fn narrowed(&mut self, path: &str, value: ValueType) -> ValueType {
+        let said = self.facts.of(path);
+        match said.is {
+            Some(is) => {
+                let narrowed = value.and(&is);
+                if narrowed != value {
+                    self.borrow(said.beside);
+                }
+                narrowed
+            }
+            None => value,
+        }
+    }
+
+    /// Notes that what is known was said by an operand beside.
+    pub(super) fn borrow(&mut self, beside: Option<Span>) {
+        if beside.is_some() {
+            self.borrowed = (self.borrowed.0 + 1, beside);
+        }
+    }
+
+    /// Where the walk is: what was told, and how often something was borrowed.
+    pub(super) fn mark(&self) -> (usize, u32) {
+        (self.told(), self.borrowed.0)
+    }
+
+    /// What a macro reads, whose body read that: its own variables are not outside of it.
+    pub(super) fn outside(&self, range: Reads, body: Reads) -> Reads {
+        match body {
+            Reads::Locals if self.locals.is_empty() => range,
+            other => range.max(other),
+        }
+    }
+
+    /// Evaluates a part that reads nothing.
+    fn folded(&mut self, expr: &'c Expr, known: Known) -> Known {
+        if known.reads != Reads::Nothing || known.value.is_nothing() || !self.locals.is_empty() {
+            return known;
+        }
+        let scope = Scope::new();
+        let given = Evaluation::new(self.source, &scope, &mut self.budget).value(expr);
+        match given.map(|value| ValueType::of_value(&value)) {
+            Ok(value) => Known { value, ..known },
+            Err(fault) if fault.kind == ErrorKind::Budget => known,
+            Err(fault) => {
+                self.tell_fault(&fault, expr.span);
+                Known { value: ValueType::nothing(), ..known }
+            }
+        }
+    }
+
+    /// Tells of an error that the evaluation of known values ended in.
+    pub(super) fn tell_fault(&mut self, fault: &Fault, span: Span) {
+        let kind = match fault.kind {
+            ErrorKind::Type => FindingKind::Unfit,
+            ErrorKind::Missing | ErrorKind::Overflow | ErrorKind::DivisionByZero | ErrorKind::Invalid | ErrorKind::Budget => {
+                FindingKind::Erring
+            }
+        };
+        let place = if fault.span == (0..0) { span } else { Span { start: offset(fault.span.start), end: offset(fault.span.end) } };
+        self.tell(kind, place, fault.message.clone(), fault.hint.clone());
+    }
+
+    /// Tells of a test that has only one outcome, unless a part of it was told of, or only what stands beside it makes it so.
+    fn judged(&mut self, expr: &'c Expr, known: Known, before: (usize, u32)) -> Known {
+        if before == self.mark() && known.value.kinds() == BOOL {
+            match (known.value.can_be_truth(true), known.value.can_be_truth(false)) {
+                (true, false) => self.tell_always(expr, Truth::True),
+                (false, true) => self.tell_always(expr, Truth::False),
+                _ => {}
+            }
+        }
+        known
+    }
+
+    /// `&&` and `||`: what one operand says holds for those after it, as long as it does not err.
+    fn junction(&mut self, expr: &'c Expr, operands: &'c [Expr], needed: Truth, before: (usize, u32)) -> Known {
+        let outer = self.facts.len();
+        let mut reads = Reads::Nothing;
+        // All operands are as needed, or one of them decides.
+        let (mut all, mut decided, mut errs) = (true, false, false);
+        for operand in operands {
+            let mark = self.mark();
+            let (truths, operand_reads) = self.condition(operand);
+            reads = reads.max(operand_reads);
+            let truths = if needed == Truth::True { truths } else { truths.flipped() };
+            let is_borrowing = self.mark().1 != mark.1;
+            errs |= truths == Truths::NEITHER;
+            if all && !truths.yes && truths.no && is_borrowing && self.told() == mark.0 {
+                self.tell_contradiction(operand, needed);
+            }
+            all &= truths.yes;
+            decided |= truths.no || is_borrowing;
+            self.assume(operand, needed, Weight::Beside(operand.span));
+        }
+        self.facts.truncate(outer);
+        let truths = Truths { yes: all, no: decided };
+        let truths = if needed == Truth::True { truths } else { truths.flipped() };
+        let known = Known { value: ValueType::truths(truths), reads };
+        if errs { known } else { self.judged(expr, known, before) }
+    }
+
+    fn choose(&mut self, choose: &'c Choose) -> Known {
+        let outer = self.facts.len();
+        let mut value = ValueType::nothing();
+        let mut reads = Reads::Nothing;
+        let mut is_reached = true;
+        for (condition, then) in &choose.branches {
+            let (truths, condition_reads) = self.condition(condition);
+            let inner = self.facts.len();
+            self.assume(condition, Truth::True, Weight::Firm);
+            let taken = self.value(then);
+            self.facts.truncate(inner);
+            self.assume(condition, Truth::False, Weight::Firm);
+            reads = reads.max(condition_reads).max(taken.reads);
+            if is_reached && truths.yes {
+                value = value.or(taken.value);
+            }
+            is_reached &= truths.no;
+        }
+        let otherwise = self.value(&choose.otherwise);
+        self.facts.truncate(outer);
+        if is_reached {
+            value = value.or(otherwise.value);
+        }
+        Known { value, reads: reads.max(otherwise.reads) }
+    }
+
+    fn list(&mut self, elements: &'c [Element]) -> Known {
+        let mut types = Vec::with_capacity(elements.len());
+        let mut reads = Reads::Nothing;
+        let mut errs = false;
+        let mut are_all_there = true;
+        for element in elements {
+            let known = self.value(&element.value);
+            reads = reads.max(known.reads);
+            errs |= known.value.is_nothing();
+            match element.presence {
+                Presence::Required => types.push(known.value),
+                Presence::Optional => {
+                    are_all_there = false;
+                    errs |= !self.demand_optional(&element.value, &known.value);
+                    types.push(known.value.inner());
+                }
+            }
+        }
+        if errs {
+            return Known { value: ValueType::nothing(), reads };
+        }
+        let list = ValueType::list_of(types);
+        Known { value: if are_all_there { list } else { list.another() }, reads }
+    }
+
+    fn map(&mut self, entries: &'c [Entry]) -> Known {
+        let mut map = Some(MapType::new(Others::None));
+        let mut reads = Reads::Nothing;
+        let mut errs = false;
+        for entry in entries {
+            let (key, known) = (self.value(&entry.key), self.value(&entry.value));
+            reads = reads.max(key.reads).max(known.reads);
+            errs |= key.value.is_nothing() || known.value.is_nothing();
+            if !key.value.is_nothing() && !key.value.can_be(BOOL.or(INT).or(UINT).or(STRING)) {
+                errs = true;
+                let message = format!("{} cannot be a key; keys are strings, ints, uints and bools", key.value);
+                self.tell(FindingKind::Unfit, entry.key.span, message, None);
+            }
+            let (value, occurrence) = match entry.presence {
+                Presence::Required => (known.value, Occurrence::Always),
+                Presence::Optional => {
+                    errs |= !self.demand_optional(&entry.value, &known.value);
+                    (known.value.inner(), Occurrence::Sometimes)
+                }
+            };
+            map = match key.value.constant() {
+                Some(Value::String(name)) => map.map(|map| map.with(&*name, value, occurrence)),
+                _ => None,
+            };
+        }
+        let value = match (errs, map) {
+            (true, _) => ValueType::nothing(),
+            (false, Some(map)) => ValueType::map(map),
+            (false, None) => ValueType::made(MAP),
+        };
+        Known { value, reads }
+    }
+
+    /// Whether what stands behind a `?` can be an optional; tells of it where it cannot.
+    fn demand_optional(&mut self, expr: &Expr, value: &ValueType) -> bool {
+        let is_fine = value.can_be(OPTIONAL);
+        if !is_fine && !value.is_nothing() {
+            self.tell(FindingKind::Unfit, expr.span, format!("`?` takes an optional, not {value}"), Some(words_optional()));
+        }
+        is_fine
+    }
+
+    fn negate(&mut self, expr: &Expr, operand: &'c Expr, times: Times) -> Known {
+        let Known { value, reads } = self.value(operand);
+        if value.is_nothing() {
+            return Known { value, reads };
+        }
+        let negated = value.kinds().and(INT.or(DOUBLE));
+        if negated.is_empty() {
+            self.tell(FindingKind::Unfit, expr.span, format!("`-` stands before an int or a double, not before {value}"), None);
+        }
+        let value = if times == 0 { value } else { value.only(NUMBER).only(negated).another() };
+        Known { value, reads }
+    }
+}
+
+/// How to come by an optional.
+pub(super) fn words_optional() -> String {
+    "an optional comes from `.?field`, `[?index]` or `optional.of(x)`".to_owned()
+}
+
+/// Whether something has elements to go over.
+pub(super) fn is_walkable(value: &ValueType) -> bool {
+    value.can_be(LIST.or(MAP))
+}
+
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,115 @@
+//! Macros over lists and maps: what their variables are, and what becomes of their bodies.
+
+use super::chains::any_field;
+use super::infer::is_walkable;
+use super::{Checker, FindingKind, Known, Reads};
+use crate::ast::{Expr, Loop, LoopKind, Span, Variables};
+use crate::functions::signature::{BOOL, INT, LIST, MAP, ORDERED, STRING, UINT};
+use crate::types::{Holds, ListType, MapType, Others, Range, Truths, ValueType};
+
+/// What one turn gives to the variables.
+struct Turn {
+    element: ValueType,
+    key: ValueType,
+    value: ValueType,
+}
+
+impl<'c> Checker<'c> {
+    pub(super) fn turns(&mut self, range: &ValueType, turns: &'c Loop, span: Span) -> (ValueType, Reads) {
+        if !is_walkable(range) {
+            let message = format!("a macro goes over a list or a map, not over {range}");
+            self.tell(FindingKind::Unfit, span, message, None);
+            return (ValueType::nothing(), Reads::Names);
+        }
+        let turn = turn_of(range);
+        let len = if range.kinds() == LIST { range.list_known().and_then(|list| list.len) } else { None };
+        let element = turn.element.clone();
+        let is_text_keyed = range.kinds() == MAP && turn.key.kinds() == STRING;
+        let outer = self.locals.len();
+        match turns.variables {
+            Variables::One => self.locals.push(turn.element),
+            Variables::Two => self.locals.extend([turn.key, turn.value]),
+        }
+        let filter = turns.filter.as_ref().map(|filter| self.condition(filter));
+        let body = self.body(turns.kind, &turns.body);
+        self.locals.truncate(outer);
+        let reads = self.outside(Reads::Nothing, filter.map_or(body.1, |(_, reads)| reads.max(body.1)));
+        let is_run = len.is_some_and(|len| len > 0);
+        (outcome(turns, &body.0, &Over { element, len: len.filter(|_| filter.is_none()), is_run, is_text_keyed }), reads)
+    }
+
+    fn body(&mut self, kind: LoopKind, body: &'c Expr) -> (ValueType, Reads) {
+        match kind {
+            LoopKind::All | LoopKind::Exists | LoopKind::ExistsOne | LoopKind::Filter => {
+                let (truths, reads) = self.condition(body);
+                (ValueType::truths(truths), reads)
+            }
+            LoopKind::List | LoopKind::Map => {
+                let Known { value, reads } = self.value(body);
+                (value, reads)
+            }
+            LoopKind::Entries => {
+                let Known { value, reads } = self.value(body);
+                if !value.is_nothing() && !value.can_be(MAP) {
+                    let message = format!("each turn gives a map of its entries, not {value}");
+                    self.tell(FindingKind::Unfit, body.span, message, Some("write `{new_key: new_value}`".to_owned()));
+                }
+                (value.only(MAP), reads)
+            }
+            LoopKind::SortBy => {
+                let Known { value, reads } = self.value(body);
+                if !value.is_nothing() && !value.can_be(ORDERED) {
+                    self.tell(FindingKind::Unfit, body.span, format!("the elements are sorted by what has an order, not by {value}"), None);
+                }
+                (value.only(ORDERED), reads)
+            }
+        }
+    }
+}
+
+/// What a macro goes over.
+struct Over {
+    element: ValueType,
+    /// How many turns there are that all count, where that is known.
+    len: Option<usize>,
+    /// Says whether there is a turn at least.
+    is_run: bool,
+    /// Says whether all keys are texts.
+    is_text_keyed: bool,
+}
+
+fn outcome(turns: &Loop, body: &ValueType, over: &Over) -> ValueType {
+    let (yes, no) = (body.can_be_truth(true), body.can_be_truth(false));
+    match turns.kind {
+        LoopKind::All => ValueType::truths(Truths { yes: yes || !over.is_run, no }),
+        LoopKind::Exists => ValueType::truths(Truths { yes, no: no || !over.is_run }),
+        LoopKind::ExistsOne => ValueType::boolean(),
+        LoopKind::List => {
+            let len = over.len.filter(|_| turns.filter.is_none());
+            if body.is_nothing() && over.is_run && turns.filter.is_none() {
+                return ValueType::nothing();
+            }
+            ValueType::list_type(ListType { element: body.clone(), len, holds: Holds::Some })
+        }
+        LoopKind::Filter | LoopKind::SortBy => ValueType::list(over.element.clone()),
+        LoopKind::Map if over.is_text_keyed => ValueType::map(MapType::new(Others::Are(body.clone()))),
+        LoopKind::Map | LoopKind::Entries => ValueType::made(MAP),
+    }
+}
+
+fn turn_of(range: &ValueType) -> Turn {
+    let mut turn = Turn { element: ValueType::nothing(), key: ValueType::nothing(), value: ValueType::nothing() };
+    if range.can_be(LIST) {
+        turn.element = range.element();
+        turn.key = ValueType::within(INT, Range::natural());
+        turn.value = range.element();
+    }
+    if range.can_be(MAP) {
+        let is_text_keyed = range.map_known().is_some() || range.below() == ValueType::json();
+        let key = if is_text_keyed { ValueType::text() } else { ValueType::made(STRING.or(INT).or(UINT).or(BOOL)) };
+        turn.element = turn.element.or(key.clone());
+        turn.key = turn.key.or(key);
+        turn.value = turn.value.or(any_field(range));
+    }
+    turn
+}

@@ -1,0 +1,452 @@
+//! What a value can be, as far as it is known before it is there: declared by a schema, or inferred from an expression.
+//!
+//! A type is a set of values, told kind by kind; it may hold values that never come, and never leaves out one that does.
+//! How types follow from expressions is `check`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::functions::signature::{ALL, BOOL, INT, JSON, Kinds, LIST, MAP, NULL, NUMBER, OPTIONAL, STRING, TYPE, UINT};
+use crate::value::{Text, Type, Value};
+
+mod fields;
+mod range;
+mod sets;
+mod texts;
+
+pub(crate) use fields::Found;
+pub use fields::{FieldType, MapType, Occurrence, Others};
+pub(crate) use range::{Range, Side};
+pub(crate) use sets::is_overlapping;
+pub(crate) use texts::Texts;
+
+/// How deep a type is known; what is deeper can be anything.
+pub const TYPE_DEPTH_MAX: u8 = 16;
+/// How many texts a type names one by one.
+pub const TYPE_TEXTS_MAX: usize = 64;
+/// How many values a type of few values may have, for them to be tried one by one.
+const CONSTANTS_MAX: usize = 16;
+
+/// What a value can be: a set of values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueType {
+    kinds: Kinds,
+    /// Of booleans, the only one that it can be.
+    truth: Option<bool>,
+    numbers: Range,
+    texts: Texts,
+    /// Of types, those that it can be.
+    types: Kinds,
+    /// Of lists; nothing is known where there is none.
+    list: Option<Arc<ListType>>,
+    /// Of maps; nothing is known where there is none.
+    map: Option<Arc<MapType>>,
+    /// Of optionals; nothing is known where there is none.
+    optional: Option<Arc<OptionalType>>,
+    /// Where lists and maps of which nothing is known come from.
+    origin: Origin,
+    depth: u8,
+}
+
+/// What can stand in lists and maps of which nothing is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    /// What JSON can hold.
+    Json,
+    /// Anything.
+    Made,
+}
+
+/// What is known of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ListType {
+    pub(crate) element: ValueType,
+    /// How many elements it has, where that is known.
+    pub(crate) len: Option<usize>,
+    /// Whether each value that an element can be stands in the list.
+    pub(crate) holds: Holds,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    Some,
+    All,
+}
+
+/// What is known of an optional.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OptionalType {
+    /// What it holds where it is there; nothing where it is never there.
+    pub(crate) inner: ValueType,
+    pub(crate) occurrence: Occurrence,
+}
+
+impl ValueType {
+    /// No value at all: what always errs.
+    pub(crate) fn nothing() -> Self {
+        Self::of(Kinds::NONE)
+    }
+
+    /// Any value whatever.
+    pub fn anything() -> Self {
+        Self::made(ALL)
+    }
+
+    /// Whatever JSON can hold.
+    pub fn json() -> Self {
+        Self::of(JSON)
+    }
+
+    /// A text.
+    pub fn text() -> Self {
+        Self::of(STRING)
+    }
+
+    /// One of these texts; any text, where there are more than [`TYPE_TEXTS_MAX`].
+    pub fn one_of<T: Into<Box<str>>>(texts: impl IntoIterator<Item = T>) -> Self {
+        Self { texts: Texts::one_of(texts.into_iter().map(Into::into).collect()), ..Self::of(STRING) }
+    }
+
+    /// A whole number of JSON. One that is written `3.0` is a double in expressions, and is not meant here.
+    pub fn integer() -> Self {
+        Self::of(INT.or(UINT))
+    }
+
+    /// A number of JSON.
+    pub fn number() -> Self {
+        Self::of(NUMBER)
+    }
+
+    /// True or false.
+    pub fn boolean() -> Self {
+        Self::of(BOOL)
+    }
+
+    /// Null.
+    pub fn null() -> Self {
+        Self::of(NULL)
+    }
+
+    /// An object of JSON of which nothing is known.
+    pub fn object() -> Self {
+        Self::of(MAP)
+    }
+
+    /// A list of such elements.
+    pub fn list(element: Self) -> Self {
+        Self::list_type(ListType { element, len: None, holds: Holds::Some })
+    }
+
+    /// A map with these fields.
+    pub fn map(map: MapType) -> Self {
+        let depth = map.depth() + 1;
+        if depth > TYPE_DEPTH_MAX {
+            return Self { origin: Origin::Made, ..Self::of(MAP) };
+        }
+        Self { map: Some(Arc::new(map)), depth, ..Self::of(MAP) }
+    }
+
+    pub(crate) fn list_type(list: ListType) -> Self {
+        let depth = list.element.depth + 1;
+        if depth > TYPE_DEPTH_MAX {
+            return Self { origin: Origin::Made, ..Self::of(LIST) };
+        }
+        Self { list: Some(Arc::new(list)), depth, ..Self::of(LIST) }
+    }
+
+    pub(crate) fn optional(inner: Self, occurrence: Occurrence) -> Self {
+        let depth = inner.depth + 1;
+        if depth > TYPE_DEPTH_MAX {
+            return Self { origin: Origin::Made, ..Self::of(OPTIONAL) };
+        }
+        Self { optional: Some(Arc::new(OptionalType { inner, occurrence })), depth, ..Self::of(OPTIONAL) }
+    }
+
+    /// An optional that is not there.
+    pub(crate) fn absent() -> Self {
+        Self::optional(Self::nothing(), Occurrence::Sometimes)
+    }
+
+    /// Values of these kinds, of which nothing more is known.
+    pub(crate) fn of(kinds: Kinds) -> Self {
+        Self {
+            kinds,
+            truth: None,
+            numbers: Range::json(),
+            texts: Texts::Any,
+            types: ALL,
+            list: None,
+            map: None,
+            optional: None,
+            origin: Origin::Json,
+            depth: 0,
+        }
+    }
+
+    /// The same, of values that an expression made.
+    pub(crate) fn made(kinds: Kinds) -> Self {
+        Self { numbers: Range::computed(), origin: Origin::Made, ..Self::of(kinds) }
+    }
+
+    pub(crate) fn truth(value: bool) -> Self {
+        Self { truth: Some(value), ..Self::of(BOOL) }
+    }
+
+    /// What can be true, and can be false; nothing where it can be neither.
+    pub(crate) fn truths(can_be: Truths) -> Self {
+        match (can_be.yes, can_be.no) {
+            (true, true) => Self::boolean(),
+            (true, false) => Self::truth(true),
+            (false, true) => Self::truth(false),
+            (false, false) => Self::nothing(),
+        }
+    }
+
+    /// Numbers of these kinds in a range.
+    pub(crate) fn within(kinds: Kinds, numbers: Range) -> Self {
+        if numbers.is_empty() {
+            return Self::nothing();
+        }
+        Self { numbers, ..Self::of(kinds.and(NUMBER)) }
+    }
+
+    /// One of these types, as a value.
+    pub(crate) fn type_of(types: Kinds) -> Self {
+        Self { types, ..Self::of(TYPE) }
+    }
+
+    /// Exactly this value, as far as types can tell.
+    pub fn of_value(value: &Value<'_>) -> Self {
+        match value {
+            Value::Bool(value) => Self::truth(*value),
+            Value::Int(_) | Value::Uint(_) | Value::Double(_) => Self::within(Kinds::of(value.kind()), Range::of(value)),
+            Value::String(text) => Self::one_of([&**text]),
+            Value::Type(kind) => Self::type_of(Kinds::of(*kind)),
+            Value::Optional(None) => Self::absent(),
+            Value::Optional(Some(inner)) => Self::optional(Self::of_value(inner), Occurrence::Always),
+            Value::List(_) | Value::Json(_) if value.kind() == Type::List => {
+                let elements: Vec<Self> = value.elements().unwrap_or_default().iter().map(Self::of_value).collect();
+                Self::list_of(elements)
+            }
+            Value::Null | Value::Bytes(_) | Value::Timestamp(_) | Value::Duration(_) => Self::of(Kinds::of(value.kind())),
+            Value::List(_) | Value::Map(_) | Value::Json(_) => Self::made(Kinds::of(value.kind())),
+        }
+    }
+
+    /// A list of exactly these elements.
+    pub(crate) fn list_of(elements: Vec<Self>) -> Self {
+        let len = elements.len();
+        let are_constant = elements.iter().all(|element| element.constant().is_some());
+        let element = elements.into_iter().fold(Self::nothing(), |all, element| all.or(element));
+        // Several numbers become a range, which holds more than they.
+        let is_told = element.kinds.is_within(NULL.or(BOOL).or(STRING)) && element.texts != Texts::Any;
+        let holds = if are_constant && is_told { Holds::All } else { Holds::Some };
+        Self::list_type(ListType { element, len: Some(len), holds })
+    }
+
+    /// The kinds of values among it.
+    pub(crate) fn kinds(&self) -> Kinds {
+        self.kinds
+    }
+
+    pub(crate) fn can_be(&self, kinds: Kinds) -> bool {
+        !self.kinds.and(kinds).is_empty()
+    }
+
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
+    /// The same without values of some kinds.
+    pub(crate) fn without(&self, kinds: Kinds) -> Self {
+        Self { kinds: self.kinds.without(kinds), ..self.clone() }
+    }
+
+    /// The same, only the values of some kinds.
+    pub(crate) fn only(&self, kinds: Kinds) -> Self {
+        Self { kinds: self.kinds.and(kinds), ..self.clone() }
+    }
+
+    /// The same without one truth, one number, one text.
+    pub(crate) fn but_truth(self, truth: bool) -> Self {
+        Self { truth: Some(!truth), ..self }
+    }
+
+    pub(crate) fn but_number(self, number: &Value<'_>) -> Self {
+        Self { numbers: Range::all_but(number), ..self }
+    }
+
+    pub(crate) fn but_text(self, text: &str) -> Self {
+        Self { texts: Texts::any_but(BTreeSet::from([text.into()])), ..self }
+    }
+
+    /// The same, and null.
+    #[must_use]
+    pub fn or_null(self) -> Self {
+        Self { kinds: self.kinds.or(NULL), ..self }
+    }
+
+    /// A value of the same type, but not the same value.
+    pub(crate) fn another(&self) -> Self {
+        let list = self.list.as_ref().map(|list| Arc::new(ListType { element: list.element.clone(), len: None, holds: Holds::Some }));
+        Self { truth: None, numbers: Range::computed(), texts: Texts::Any, list, ..self.clone() }
+    }
+
+    pub(crate) fn can_be_truth(&self, value: bool) -> bool {
+        self.kinds.has(Type::Bool) && self.truth != Some(!value)
+    }
+
+    pub(crate) fn list_known(&self) -> Option<&ListType> {
+        self.list.as_deref().filter(|_| self.kinds.has(Type::List))
+    }
+
+    pub(crate) fn map_known(&self) -> Option<&MapType> {
+        self.map.as_deref().filter(|_| self.kinds.has(Type::Map))
+    }
+
+    pub(crate) fn optional_known(&self) -> Option<&OptionalType> {
+        self.optional.as_deref().filter(|_| self.kinds.has(Type::Optional))
+    }
+
+    pub(crate) fn range(&self) -> &Range {
+        &self.numbers
+    }
+
+    pub(crate) fn named_texts(&self) -> &Texts {
+        &self.texts
+    }
+
+    /// What stands in lists and maps of which nothing is known.
+    pub(crate) fn below(&self) -> Self {
+        match self.origin {
+            Origin::Json => Self::json(),
+            Origin::Made => Self::anything(),
+        }
+    }
+
+    /// What an element of the list can be.
+    pub(crate) fn element(&self) -> Self {
+        match self.list_known() {
+            Some(list) => list.element.clone(),
+            None if self.kinds.has(Type::List) => self.below(),
+            None => Self::nothing(),
+        }
+    }
+
+    /// What the optional can hold.
+    pub(crate) fn inner(&self) -> Self {
+        match self.optional_known() {
+            Some(optional) => optional.inner.clone(),
+            None if self.kinds.has(Type::Optional) => Self::anything(),
+            None => Self::nothing(),
+        }
+    }
+
+    /// The single value that it can be.
+    pub(crate) fn constant(&self) -> Option<Value<'static>> {
+        match self.constants()?.as_slice() {
+            [only] => Some(only.clone()),
+            _ => None,
+        }
+    }
+
+    /// All values that it can be, where they are few and can be named.
+    pub(crate) fn constants(&self) -> Option<Vec<Value<'static>>> {
+        let mut all = Vec::new();
+        for kind in self.kinds.types() {
+            match kind {
+                Type::Null => all.push(Value::Null),
+                Type::Bool => all.extend([true, false].into_iter().filter(|truth| self.can_be_truth(*truth)).map(Value::Bool)),
+                Type::String => match &self.texts {
+                    Texts::OneOf(texts) => all.extend(texts.iter().map(|text| Value::String(Text::Shared((&**text).into())))),
+                    Texts::Any | Texts::AnyBut(_) => return None,
+                },
+                Type::Int | Type::Uint | Type::Double => all.extend(self.numbers.only(kind)?),
+                Type::Type => all.extend(self.types.types().map(Value::Type)),
+                Type::Bytes | Type::List | Type::Map | Type::Timestamp | Type::Duration | Type::Optional => return None,
+            }
+            if all.len() > CONSTANTS_MAX {
+                return None;
+            }
+        }
+        Some(all)
+    }
+
+    /// What a template makes of it where it stands alone: its JSON.
+    pub fn rendered(&self) -> Self {
+        let texts = Kinds::of(Type::Bytes).or(Kinds::of(Type::Timestamp)).or(Kinds::of(Type::Duration));
+        let mut rendered = self.only(JSON);
+        if self.can_be(texts) {
+            rendered = rendered.or(Self::text());
+        }
+        if self.can_be(OPTIONAL) {
+            rendered = rendered.or(match self.optional_known() {
+                Some(optional) => optional.inner.rendered(),
+                None => Self::json(),
+            });
+        }
+        rendered
+    }
+
+    /// Says whether nothing is known of it, or whether there is no such value.
+    pub fn is_unknown_or_nothing(&self) -> bool {
+        self.is_nothing() || JSON.is_within(self.kinds)
+    }
+
+    /// The texts that it can be, where they are named one by one.
+    pub fn texts(&self) -> Option<&BTreeSet<Box<str>>> {
+        match &self.texts {
+            Texts::OneOf(texts) if self.kinds == STRING => Some(texts),
+            Texts::OneOf(_) | Texts::Any | Texts::AnyBut(_) => None,
+        }
+    }
+}
+
+/// Whether a condition can be true, and whether it can be false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Truths {
+    pub(crate) yes: bool,
+    pub(crate) no: bool,
+}
+
+impl Truths {
+    pub(crate) const NEITHER: Self = Self { yes: false, no: false };
+    pub(crate) const BOTH: Self = Self { yes: true, no: true };
+
+    pub(crate) fn of(value: bool) -> Self {
+        Self { yes: value, no: !value }
+    }
+
+    pub(crate) fn flipped(self) -> Self {
+        Self { yes: self.no, no: self.yes }
+    }
+}
+
+/// The type for people, null left out where there is more: `a string`, `a number`, `a list or a map`.
+impl fmt::Display for ValueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if JSON.is_within(self.kinds) {
+            return f.write_str("a value of JSON");
+        }
+        let kinds = if self.kinds == NULL { self.kinds } else { self.kinds.without(NULL) };
+        let mut names: Vec<String> = Vec::new();
+        for kind in kinds.types() {
+            match kind {
+                Type::Int | Type::Uint | Type::Double if NUMBER.is_within(kinds) => {
+                    if kind == Type::Int {
+                        names.push("a number".to_owned());
+                    }
+                }
+                // A number of JSON is a uint only where it does not fit in an int.
+                Type::Uint if kinds.has(Type::Int) => {}
+                other => names.push(other.to_string()),
+            }
+        }
+        match names.split_last() {
+            None => f.write_str("nothing"),
+            Some((last, [])) => f.write_str(last),
+            Some((last, before)) => write!(f, "{} or {last}", before.join(", ")),
+        }
+    }
+}

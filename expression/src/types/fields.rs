@@ -1,0 +1,137 @@
+//! What is known of a map: its fields, whether they are always there, and whether there may be others.
+
+use std::collections::BTreeMap;
+
+use super::ValueType;
+
+/// What is known of a map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MapType {
+    fields: BTreeMap<Box<str>, FieldType>,
+    others: Others,
+    /// What the fields are called in messages: "the settings of `config`".
+    called: Option<&'static str>,
+    /// What each of the maps is called that it may be one of.
+    each: Option<&'static str>,
+}
+
+/// A field of a map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldType {
+    /// What stands in it.
+    pub value: ValueType,
+    /// Whether it is there.
+    pub occurrence: Occurrence,
+}
+
+/// Whether something is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Occurrence {
+    /// It is.
+    Always,
+    /// It may be missing.
+    Sometimes,
+    /// It is in some of the maps that can stand there, and in others it is not.
+    InSome,
+}
+
+/// What is known of the fields that a map does not name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Others {
+    /// There are none.
+    None,
+    /// There may be some; to read one is a mistake, because nothing promises it.
+    Undeclared,
+    /// There may be some, of this type.
+    Are(ValueType),
+}
+
+/// What a map has under a name.
+pub(crate) enum Found<'m> {
+    Field(&'m FieldType),
+    /// The name is not declared, and need not be.
+    Open(&'m ValueType),
+    /// There is no such field, or it is not declared though it must be.
+    Unknown,
+}
+
+impl MapType {
+    /// A map without fields.
+    pub fn new(others: Others) -> Self {
+        Self { fields: BTreeMap::new(), others, called: None, each: None }
+    }
+
+    /// The same with one more field.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<Box<str>>, value: ValueType, occurrence: Occurrence) -> Self {
+        self.fields.insert(name.into(), FieldType { value, occurrence });
+        self
+    }
+
+    /// Says what its fields are called in messages, and what each of the maps is called that it was joined of.
+    #[must_use]
+    pub fn called(mut self, fields: &'static str, each: Option<&'static str>) -> Self {
+        (self.called, self.each) = (Some(fields), each);
+        self
+    }
+
+    /// What can be one map or the other: a field that only one of them has is in some.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        let mut fields = BTreeMap::new();
+        for (one, another) in [(self, other), (other, self)] {
+            for (name, field) in &one.fields {
+                let joined = match (another.fields.get(name), &another.others) {
+                    (Some(same), _) => {
+                        let occurrence = field.occurrence.max(same.occurrence);
+                        FieldType { value: field.value.clone().or(same.value.clone()), occurrence }
+                    }
+                    (None, Others::None | Others::Undeclared) => FieldType { value: field.value.clone(), occurrence: Occurrence::InSome },
+                    (None, Others::Are(value)) => {
+                        FieldType { value: field.value.clone().or(value.clone()), occurrence: field.occurrence.max(Occurrence::Sometimes) }
+                    }
+                };
+                fields.insert(name.clone(), joined);
+            }
+        }
+        let others = match (&self.others, &other.others) {
+            (Others::Are(one), Others::Are(other)) => Others::Are(one.clone().or(other.clone())),
+            (Others::Are(value), _) | (_, Others::Are(value)) => Others::Are(value.clone()),
+            (Others::Undeclared, _) | (_, Others::Undeclared) => Others::Undeclared,
+            (Others::None, Others::None) => Others::None,
+        };
+        Self { fields, others, called: self.called.or(other.called), each: self.each.or(other.each) }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Found<'_> {
+        match (self.fields.get(name), &self.others) {
+            (Some(field), _) => Found::Field(field),
+            (None, Others::Are(value)) => Found::Open(value),
+            (None, Others::None | Others::Undeclared) => Found::Unknown,
+        }
+    }
+
+    pub(crate) fn fields(&self) -> &BTreeMap<Box<str>, FieldType> {
+        &self.fields
+    }
+
+    pub(crate) fn others(&self) -> &Others {
+        &self.others
+    }
+
+    pub(crate) fn fields_called(&self) -> Option<&'static str> {
+        self.called
+    }
+
+    pub(crate) fn each_called(&self) -> Option<&'static str> {
+        self.each
+    }
+
+    pub(crate) fn depth(&self) -> u8 {
+        let others = match &self.others {
+            Others::Are(value) => value.depth,
+            Others::None | Others::Undeclared => 0,
+        };
+        self.fields.values().map(|field| field.value.depth).max().unwrap_or(0).max(others)
+    }
+}

@@ -1,0 +1,217 @@
+//! Which numbers a value can be: a range, without some single numbers.
+
+use crate::value::{Type, Value};
+
+/// Whole numbers up to here are doubles without loss, so that a bound is exact.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+/// How many single numbers are left out of a range.
+const EXCEPT_MAX: usize = 16;
+
+/// A range of numbers, whatever their types.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Range {
+    low: Bound,
+    high: Bound,
+    except: Vec<f64>,
+    undefined: Undefined,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Bound {
+    at: f64,
+    edge: Edge,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Edge {
+    In,
+    Out,
+}
+
+/// Whether the number that is no number (NaN) is among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Undefined {
+    Never,
+    Maybe,
+}
+
+/// A comparison of a number with a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Below,
+    UpTo,
+    From,
+    Above,
+}
+
+impl Side {
+    pub(crate) fn opposite(self) -> Self {
+        match self {
+            Self::Below => Self::From,
+            Self::UpTo => Self::Above,
+            Self::From => Self::Below,
+            Self::Above => Self::UpTo,
+        }
+    }
+
+    /// The comparison with its sides exchanged.
+    pub(crate) fn mirrored(self) -> Self {
+        match self {
+            Self::Below => Self::Above,
+            Self::UpTo => Self::From,
+            Self::From => Self::UpTo,
+            Self::Above => Self::Below,
+        }
+    }
+}
+
+impl Range {
+    /// All numbers that JSON can write.
+    pub(crate) fn json() -> Self {
+        let bound = |at| Bound { at, edge: Edge::In };
+        Self { low: bound(f64::NEG_INFINITY), high: bound(f64::INFINITY), except: Vec::new(), undefined: Undefined::Never }
+    }
+
+    /// All numbers that can be computed.
+    pub(crate) fn computed() -> Self {
+        Self { undefined: Undefined::Maybe, ..Self::json() }
+    }
+
+    /// From zero on.
+    pub(crate) fn natural() -> Self {
+        Self { low: Bound { at: 0.0, edge: Edge::In }, ..Self::json() }
+    }
+
+    /// The one number, or all where it is too large to be told apart.
+    pub(crate) fn of(value: &Value<'_>) -> Self {
+        match exact(value) {
+            Some(at) => Self { low: Bound { at, edge: Edge::In }, high: Bound { at, edge: Edge::In }, ..Self::json() },
+            None => Self::computed(),
+        }
+    }
+
+    /// The numbers on one side of a number; all, where that is too large to be told apart.
+    pub(crate) fn beside(value: &Value<'_>, side: Side) -> Self {
+        let Some(at) = exact(value) else { return Self::json() };
+        let all = Self::json();
+        match side {
+            Side::Below => Self { high: Bound { at, edge: Edge::Out }, ..all },
+            Side::UpTo => Self { high: Bound { at, edge: Edge::In }, ..all },
+            Side::From => Self { low: Bound { at, edge: Edge::In }, ..all },
+            Side::Above => Self { low: Bound { at, edge: Edge::Out }, ..all },
+        }
+    }
+
+    /// The same, and the number that is no number.
+    pub(crate) fn or_undefined(self) -> Self {
+        Self { undefined: Undefined::Maybe, ..self }
+    }
+
+    /// All numbers but one.
+    pub(crate) fn all_but(value: &Value<'_>) -> Self {
+        Self { except: exact(value).into_iter().collect(), ..Self::computed() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        let is_point = self.low.at == self.high.at;
+        let has_none = self.low.at > self.high.at
+            || (is_point && (self.low.edge == Edge::Out || self.high.edge == Edge::Out || self.except.contains(&self.low.at)));
+        has_none && self.undefined == Undefined::Never
+    }
+
+    pub(crate) fn has(&self, value: &Value<'_>) -> bool {
+        let at = match value {
+            Value::Double(value) if value.is_nan() => return self.undefined == Undefined::Maybe,
+            other => match exact(other) {
+                Some(at) => at,
+                // Beyond what is exact there is no bound but the infinite ones.
+                None => return true,
+            },
+        };
+        let is_above = at > self.low.at || (at == self.low.at && self.low.edge == Edge::In);
+        let is_below = at < self.high.at || (at == self.high.at && self.high.edge == Edge::In);
+        is_above && is_below && !self.except.contains(&at)
+    }
+
+    pub(crate) fn or(&self, other: &Self) -> Self {
+        let mut except: Vec<f64> = self.except.iter().filter(|at| !other.has(&Value::Double(**at))).copied().collect();
+        except.extend(other.except.iter().filter(|at| !self.has(&Value::Double(**at))));
+        Self {
+            low: if other.low.is_before(self.low) { other.low } else { self.low },
+            high: if self.high.is_before_end(other.high) { other.high } else { self.high },
+            except,
+            undefined: if self.undefined == Undefined::Maybe { self.undefined } else { other.undefined },
+        }
+    }
+
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        let mut except: Vec<f64> = self.except.iter().chain(&other.except).copied().collect();
+        except.sort_by(f64::total_cmp);
+        except.dedup();
+        except.truncate(EXCEPT_MAX);
+        Self {
+            low: if other.low.is_before(self.low) { self.low } else { other.low },
+            high: if self.high.is_before_end(other.high) { self.high } else { other.high },
+            except,
+            undefined: if self.undefined == Undefined::Never { self.undefined } else { other.undefined },
+        }
+    }
+
+    /// Whether `self < other` can be true, and whether it can be false.
+    pub(crate) fn can_be_less(&self, other: &Self) -> (bool, bool) {
+        let touches = self.high.edge == Edge::In && other.low.edge == Edge::In;
+        let can_be = self.low.at < other.high.at;
+        let can_not = self.high.at > other.low.at || (self.high.at == other.low.at && touches) || self.may_be_undefined(other);
+        (can_be, can_not)
+    }
+
+    /// Whether `self <= other` can be true, and whether it can be false.
+    pub(crate) fn can_be_up_to(&self, other: &Self) -> (bool, bool) {
+        let touches = self.low.edge == Edge::In && other.high.edge == Edge::In;
+        let can_be = self.low.at < other.high.at || (self.low.at == other.high.at && touches);
+        let can_not = self.high.at > other.low.at || self.may_be_undefined(other);
+        (can_be, can_not)
+    }
+
+    fn may_be_undefined(&self, other: &Self) -> bool {
+        self.undefined == Undefined::Maybe || other.undefined == Undefined::Maybe
+    }
+
+    /// The only number of a kind that is among them.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number is whole, in range, and exact")]
+    pub(crate) fn only(&self, kind: Type) -> Option<Option<Value<'static>>> {
+        if self.low.at != self.high.at || self.undefined == Undefined::Maybe {
+            return None;
+        }
+        let at = self.low.at;
+        let is_whole = at.fract() == 0.0;
+        Some(match kind {
+            _ if self.is_empty() => None,
+            Type::Int => is_whole.then_some(Value::Int(at as i64)),
+            Type::Uint => (is_whole && at >= 0.0).then_some(Value::Uint(at as u64)),
+            _ => Some(Value::Double(at)),
+        })
+    }
+}
+
+impl Bound {
+    fn is_before(self, other: Self) -> bool {
+        self.at < other.at || (self.at == other.at && self.edge == Edge::In && other.edge == Edge::Out)
+    }
+
+    fn is_before_end(self, other: Self) -> bool {
+        self.at < other.at || (self.at == other.at && self.edge == Edge::Out && other.edge == Edge::In)
+    }
+}
+
+/// The number as a double, where that is exact.
+#[allow(clippy::cast_precision_loss, reason = "only numbers below 2^53 are taken, and they are exact")]
+pub(crate) fn exact(value: &Value<'_>) -> Option<f64> {
+    let at = match value {
+        Value::Int(value) => *value as f64,
+        Value::Uint(value) => *value as f64,
+        Value::Double(value) => *value,
+        _ => return None,
+    };
+    (at.abs() < EXACT_MAX).then_some(at)
+}

@@ -1,0 +1,104 @@
+//! What the checker of expressions finds, told in the place where it is written; and values held against what takes them.
+//!
+//! What can be found is `ensue-expression`'s.
+
+use std::ops::Range;
+
+use ensue_expression::{Finding, FindingKind, ValueType};
+
+use crate::diagnostics::{Code, Report};
+use crate::source::SourceText;
+
+/// When an expression is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// For every event, or whenever the thing is done.
+    Always,
+    /// Only where a condition held before: that it reads a field that may be missing is the condition's matter.
+    AfterCondition,
+}
+
+/// Tells of what was found; says whether the expression may stay.
+pub(super) fn tell_findings(
+    findings: &[Finding],
+    turn: Turn,
+    locate: impl Fn(Range<usize>) -> Range<usize>,
+    file: &SourceText,
+    report: &mut Report,
+) -> bool {
+    let mut is_fine = true;
+    for finding in findings {
+        if finding.kind == FindingKind::MayBeMissing && turn == Turn::AfterCondition {
+            continue;
+        }
+        let (code, place) = (code_of(finding.kind), locate(finding.span.clone()));
+        let told = if finding.kind.is_never_right() {
+            is_fine = false;
+            report.error(code, file, place, finding.message.clone())
+        } else {
+            report.warning(code, file, place, finding.message.clone())
+        };
+        told.hint.clone_from(&finding.hint);
+    }
+    is_fine
+}
+
+fn code_of(kind: FindingKind) -> Code {
+    match kind {
+        FindingKind::UnknownField | FindingKind::UnlikelyField => Code::UnknownRead,
+        FindingKind::Unfit => Code::TypeMismatch,
+        FindingKind::Impossible => Code::ImpossibleComparison,
+        FindingKind::NotBoolean => Code::NotBoolean,
+        FindingKind::AlwaysTrue => Code::AlwaysTrue,
+        FindingKind::AlwaysFalse => Code::AlwaysFalse,
+        FindingKind::MayBeMissing => Code::MayBeMissing,
+        // A kind that this release of the packs does not know is an error of the expression all the same.
+        _ => Code::CertainError,
+    }
+}
+
+/// What takes the values of a template.
+pub(super) struct Taker {
+    /// What it takes.
+    pub(super) takes: ValueType,
+    /// What it is: "the action `core.echo`".
+    pub(super) name: String,
+}
+
+impl Taker {
+    /// Tells of a value at a JSON Pointer that the taker never takes; says whether it may take it.
+    pub(super) fn check(&self, pointer: &str, given: &ValueType, place: Range<usize>, file: &SourceText, report: &mut Report) -> bool {
+        let Some(takes) = self.takes.at(pointer) else { return true };
+        let given = given.rendered();
+        if given.is_unknown_or_nothing() || takes.overlaps(&given) {
+            return true;
+        }
+        let field = pointer.trim_start_matches('/').replace('/', ".");
+        let what = if field.is_empty() { self.name.clone() } else { format!("`{field}` of {}", self.name) };
+        let told =
+            report.error(Code::ParameterType, file, place, format!("{what} should be {}, is {}", described(&takes), described(&given)));
+        told.hint = hint(&takes, &given);
+        false
+    }
+}
+
+fn described(known: &ValueType) -> String {
+    match known.texts() {
+        Some(texts) if texts.len() <= 8 => texts.iter().map(|text| format!("`\"{text}\"`")).collect::<Vec<_>>().join(" or "),
+        _ => known.to_string(),
+    }
+}
+
+fn hint(takes: &ValueType, given: &ValueType) -> Option<String> {
+    let (text, number) = (ValueType::text(), ValueType::number());
+    if takes.overlaps(&number) && given.overlaps(&text) {
+        return Some("make a number of it: `int(…)` or `double(…)`".to_owned());
+    }
+    if takes.overlaps(&text) && given.overlaps(&number) {
+        return Some("make a text of it: `string(…)`".to_owned());
+    }
+    if takes.overlaps(&text) && (given.overlaps(&ValueType::object()) || given.overlaps(&ValueType::list(ValueType::json()))) {
+        return Some("make a text of it: `json_text(…)`".to_owned());
+    }
+    None
+}
