@@ -274,7 +274,7 @@ mod parameters {
     #[test]
     fn text_around_an_expression_is_a_text() {
         insta::assert_snapshot!(rule(
-            "trigger: demo.ping\naction: demo.ship\nwith:\n  version: ${{ event.payload.host }}\n  count: n${{ event.payload.load }}\n"
+            "trigger: demo.ping\naction: demo.ship\nwith:\n  version: ${{ event.payload.host }}\n  count: n${{ event.payload.host }}\n"
         ));
     }
 

@@ -109,7 +109,7 @@ fn a_condition_is_true_or_false() {
 #[test]
 fn a_condition_that_asks_nothing_is_a_warning() {
     insta::assert_snapshot!(when(
-        "(event.payload.number == 1 && event.payload.number == 2)\n|| has(event.payload.title)\n|| event.payload.title == null"
+        "event.payload.title == null\n|| (event.payload.number == 1 && event.payload.number == 2)\n|| has(event.payload.title)"
     ));
 }
 
@@ -181,7 +181,7 @@ fn behind_a_condition_a_missing_field_is_the_condition_s_matter() {
 fn a_parameter_that_may_be_left_out_is_asked_for() {
     insta::assert_snapshot!(with_triggers(&[(
         "actions/go.yaml",
-        "parameters: { note: string? }\nrun: { shell: { script: x, env: { NOTE: '${{ params.note }}' } } }\n"
+        "parameters:\n  note: string?\nrun: { shell: { script: x, env: { NOTE: '${{ params.note }}' } } }\n"
     )]));
 }
 

@@ -143,7 +143,8 @@ impl<'c> Checker<'c> {
             || right.value.constants().is_some_and(|all| !all.is_empty() && all.iter().all(is_whole_zero));
         if is_zero && matches!(operator, Operator::Divide | Operator::Remainder) {
             let what = if operator == Operator::Divide { "division" } else { "remainder" };
-            self.tell(FindingKind::Erring, left.span.to(right.span), format!("{what} by zero"), None);
+            let hint = "a divisor that is 0 has no result".to_owned();
+            self.tell(FindingKind::Erring, left.span.to(right.span), format!("{what} by zero"), Some(hint));
             return ValueType::nothing();
         }
         if let Some(tried) = self.tried_pairs(operator, left, right) {
