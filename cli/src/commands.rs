@@ -14,6 +14,7 @@ mod hooks;
 mod init;
 mod installed;
 mod keys;
+mod lint;
 mod log;
 mod rules;
 mod run;
@@ -78,6 +79,7 @@ enum Command {
     Demo(demo::Demo),
     Init(init::Init),
     Check(check::Check),
+    Lint(lint::Lint),
     Serve(serve::Serve),
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -121,6 +123,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Demo(demo) => demo.run(),
         Command::Init(init) => init.run(),
         Command::Check(check) => check.run(&asking),
+        Command::Lint(lint) => lint.run(&asking),
         Command::Serve(serve) => serve.run(),
         Command::Keys(keys) => keys.run(&asking),
         Command::Tokens(tokens) => tokens.run(&asking),

@@ -77,7 +77,7 @@ fn note_reads(expr: &Expr, paths: &mut Vec<Path>) {
 }
 
 /// The path that a chain begins with, and how many of its links that is.
-fn path_of(chain: &Chain) -> Option<(Path, usize)> {
+pub(crate) fn path_of(chain: &Chain) -> Option<(Path, usize)> {
     let Kind::Root(root) = &chain.base.kind else {
         return None;
     };

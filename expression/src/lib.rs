@@ -12,6 +12,7 @@
 //! | `expression` | the compiled expression, its roots and scope |
 //! | `analyse`, `explain` | what an expression reads and demands; why it gave what it gave |
 //! | `types`, `check` | what a value can be before it is there; what is wrong with an expression whatever comes |
+//! | `imply` | which conditions never hold, and which hold only where others do |
 //! | `template` | JSON trees whose strings hold `${{ … }}` |
 //!
 //! Nothing here knows of a clock, randomness, files or the network: an expression's value is a function of its source
@@ -30,6 +31,7 @@ mod evaluate;
 mod explain;
 mod expression;
 mod functions;
+mod imply;
 mod json;
 mod lex;
 mod parse;
@@ -43,6 +45,7 @@ pub use check::{CHECK_STEPS_MAX, Finding, FindingKind, Inferred, Knowledge, Purp
 pub use error::{CompileError, ErrorKind, EvaluationError};
 pub use explain::{Explanation, Outcome, Part, Reading, Shape};
 pub use expression::{Expression, Roots, Scope};
+pub use imply::{Condition, Partial};
 pub use json::{Document, Entries, Items, JSON_BYTES_MAX, JSON_DEPTH_MAX, JsonError, Node, NodeKind, Number};
 pub use parse::{SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX};
 pub use template::{Piece, Template, TemplateError, TemplateString};

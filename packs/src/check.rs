@@ -29,6 +29,7 @@ pub(crate) use rules::CheckedRule;
 use crate::build::Manifest;
 use crate::diagnostics::{Code, Diagnostic, Report, Severity};
 use crate::library;
+use crate::lint::findings as lint_findings;
 use crate::read::PackSource;
 use crate::written;
 use needs::Uses;
@@ -80,6 +81,44 @@ pub fn check(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checke
     let mut checking = CheckingAll::read(packs, &library::digests());
     let settings = checking.complete_settings(config);
     let outcomes = checking.check(&settings);
+    checked(packs, config, checking, &settings, outcomes)
+}
+
+/// Checks packs as [`check`] does, and looks into those without mistakes for what is probably not meant; what ships with Ensue
+/// is not told of.
+pub fn lint(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked {
+    let shipped = library::digests();
+    let mut checking = CheckingAll::read(packs, &shipped);
+    let settings = checking.complete_settings(config);
+    let outcomes = checking.check(&settings);
+    let definitions: Vec<Definitions<'_>> = checking
+        .packs
+        .iter()
+        .zip(&outcomes)
+        .filter_map(|(candidate, outcome)| {
+            let outcome = outcome.as_ref().filter(|outcome| outcome.is_good)?;
+            let pack = candidate.pack.as_ref()?;
+            let is_shipped = shipped.get(&pack.name) == Some(&pack.digest);
+            Some(Definitions { pack, parts: &outcome.parts, told: &candidate.report, is_told_of: !is_shipped })
+        })
+        .collect();
+    let findings = lint_findings(&definitions);
+    for (name, report) in findings {
+        let candidate = checking.packs.iter_mut().find(|candidate| candidate.name.as_ref() == Some(&name) && candidate.pack.is_some());
+        if let Some(candidate) = candidate {
+            candidate.report.take_over(report);
+        }
+    }
+    checked(packs, config, checking, &settings, outcomes)
+}
+
+fn checked(
+    packs: &[PackSource],
+    config: &BTreeMap<PackName, Value>,
+    checking: CheckingAll,
+    settings: &[Arc<Value>],
+    outcomes: Vec<Option<Outcome>>,
+) -> Checked {
     let mut good = Vec::new();
     for (index, outcome) in outcomes.into_iter().enumerate() {
         let Some(outcome) = outcome.filter(|outcome| outcome.is_good) else { continue };
@@ -141,6 +180,16 @@ pub(crate) struct Parts {
     pub(crate) sensors: Vec<Sensor>,
     pub(crate) actions: Vec<Action>,
     pub(crate) rules: Vec<CheckedRule>,
+}
+
+/// What a pack without mistakes says, as it is written and as it was understood.
+pub(crate) struct Definitions<'a> {
+    pub(crate) pack: &'a written::Pack,
+    pub(crate) parts: &'a Parts,
+    /// What the checks told of it.
+    pub(crate) told: &'a Report,
+    /// Whether its author is the one who asks.
+    pub(crate) is_told_of: bool,
 }
 
 struct Outcome {
@@ -228,11 +277,25 @@ impl CheckingAll {
             needed_by.insert(pack.name.clone(), needs::check(pack, &checking.uses, &world, report));
             outcomes.push(Some(Outcome { parts, is_good: !report.has_errors() }));
         }
+        self.refuse_cycles(&mut outcomes, &needed_by, &mut reports);
         self.refuse_dependants(&mut outcomes, &needed_by, &mut reports);
         for (candidate, report) in self.packs.iter_mut().zip(reports) {
             candidate.report = report;
         }
         outcomes
+    }
+
+    /// Packs that need each other in a circle are not taken; it is told once, at the first of them.
+    fn refuse_cycles(&self, outcomes: &mut [Option<Outcome>], needs: &BTreeMap<PackName, BTreeSet<PackName>>, reports: &mut [Report]) {
+        for cycle in needs::cycles(needs) {
+            for ((candidate, outcome), report) in self.packs.iter().zip(outcomes.iter_mut()).zip(reports.iter_mut()) {
+                let (Some(pack), Some(outcome)) = (&candidate.pack, outcome) else { continue };
+                if cycle.first() == Some(&pack.name) {
+                    outcome.is_good = false;
+                    needs::tell_cycle(&cycle, pack, report);
+                }
+            }
+        }
     }
 
     /// A pack that needs a broken one is not taken either, until nothing changes any more.

@@ -55,6 +55,10 @@ pub struct Diagnostic {
     pub line: usize,
     /// The column in characters, from 1.
     pub column: usize,
+    /// The line of its end, from 1.
+    pub end_line: usize,
+    /// The column behind its last character, from 1.
+    pub end_column: usize,
     /// Where, in bytes of the file.
     pub span: Range<usize>,
     /// What is wrong, as a fragment that names the thing.
@@ -70,6 +74,7 @@ pub struct Diagnostic {
 impl Diagnostic {
     pub(crate) fn new(severity: Severity, code: Code, file: &SourceText, span: Range<usize>, message: impl Into<String>) -> Self {
         let place = file.place(span.start);
+        let end = file.place(span.end.max(span.start));
         Self {
             severity,
             code,
@@ -77,6 +82,8 @@ impl Diagnostic {
             file: file.path().to_owned(),
             line: place.line,
             column: place.column,
+            end_line: end.line,
+            end_column: end.column,
             source_line: file.slice(&file.line_span(span.start)).to_owned(),
             span,
             message: message.into(),
@@ -113,10 +120,13 @@ impl Diagnostic {
             "file": self.file,
             "line": self.line,
             "column": self.column,
+            "end_line": self.end_line,
+            "end_column": self.end_column,
             "span": { "start": self.span.start, "end": self.span.end },
             "message": self.message,
             "hint": self.hint,
             "suggestion": self.suggestion,
+            "page": self.code.page(),
         })
     }
 }
@@ -159,6 +169,16 @@ impl Report {
             one.pack = pack.cloned();
         }
         self.found
+    }
+
+    /// Says whether something was told about a part of a file.
+    pub(crate) fn tells_within(&self, file: &SourceText, span: &Range<usize>) -> bool {
+        self.found.iter().any(|one| one.file == file.path() && one.span.start < span.end && span.start <= one.span.start)
+    }
+
+    /// Takes over what was found by somebody else in the same pack.
+    pub(crate) fn take_over(&mut self, other: Self) {
+        self.found.extend(other.found);
     }
 
     fn add(&mut self, diagnostic: Diagnostic) -> &mut Diagnostic {

@@ -3,7 +3,8 @@
 //! Read in this order: [`read`] and [`digest`] hold a pack's files; `source` and `yaml` are the text and the tree of one file,
 //! every value with its place; `fields` and `written` take what an author wrote out of it, `schema` the schemas; [`check`]
 //! resolves the refs and compiles the expressions; [`diagnostics`] is what authors are told; [`build`] makes the engine's
-//! catalog of what is installed. [`library`] ships with the binary, [`init`] is what a newcomer starts from.
+//! catalog of what is installed; `lint` looks for what is probably not meant. [`library`] ships with the binary, [`init`] is what
+//! a newcomer starts from.
 //!
 //! No pack is run here, and nothing but a pack's folder is read.
 
@@ -14,6 +15,7 @@ pub mod digest;
 mod fields;
 pub mod init;
 pub mod library;
+mod lint;
 pub mod read;
 mod schema;
 mod source;
@@ -21,7 +23,7 @@ mod written;
 mod yaml;
 
 pub use build::{BuildError, Manifest, build};
-pub use check::{Checked, GoodPack, check};
+pub use check::{Checked, GoodPack, check, lint};
 pub use diagnostics::{Code, Colour, Diagnostic, Severity};
 pub use digest::CopyError;
 pub use init::init_files;

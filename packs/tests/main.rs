@@ -1,9 +1,11 @@
 //! What authors of packs read, and what the engine gets: one test binary, each file a subject.
 
 mod catalog;
+mod documented;
 mod everything;
 mod github;
 mod good;
+mod lints;
 mod mistakes;
 mod support;
 mod traps;

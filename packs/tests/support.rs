@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ensue_engine::names::PackName;
-use ensue_packs::{Checked, Colour, FileMode, PackSource, check, library};
+use ensue_packs::{Checked, Code, Colour, Diagnostic, FileMode, PackSource, check, library, lint};
 use serde_json::Value;
 
 /// The files of a pack `demo` that has nothing wrong with it; a test replaces or adds some.
@@ -50,3 +50,30 @@ pub(crate) fn told(checked: &Checked) -> String {
 pub(crate) fn shown_with(changes: &[(&str, &str)]) -> String {
     shown(&[demo(changes)])
 }
+
+/// Looks at packs together with the library, also for what is probably not meant.
+pub(crate) fn linted(packs: &[PackSource]) -> Checked {
+    let packs: Vec<PackSource> = library().into_iter().chain(packs.iter().cloned()).collect();
+    lint(&packs, &BTreeMap::new())
+}
+
+/// What is told of one code, which must be told once and, beside what only `lint` tells, alone; else all that is told.
+pub(crate) fn shown_alone(checked: &Checked, code: Code) -> Result<String, String> {
+    let others = |one: &&Diagnostic| one.code == code || !LINTS.contains(&one.code);
+    let told: Vec<&Diagnostic> = checked.diagnostics.iter().filter(others).filter(|one| one.code != Code::NeedsBrokenPack).collect();
+    match told.as_slice() {
+        [one] if one.code == code => Ok(one.render(Colour::Plain)),
+        _ => Err(told.iter().map(|one| one.render(Colour::Plain)).collect::<Vec<_>>().join("\n")),
+    }
+}
+
+/// The codes that only `lint` tells; the demo has keys and settings that it does not use.
+pub(crate) const LINTS: [Code; 7] = [
+    Code::RuleNeverMatches,
+    Code::RuleContained,
+    Code::RuleTriggersItself,
+    Code::UnusedParameter,
+    Code::UnusedLocal,
+    Code::UnusedSetting,
+    Code::UnusedKey,
+];

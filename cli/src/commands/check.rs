@@ -1,11 +1,11 @@
-//! `ensue check`: every error of every pack, before anything runs.
+//! `ensue check`: every error of every pack, before anything runs. What `ensue lint` has in common with it is here too.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ensue_engine::names::PackName;
-use ensue_packs::{Colour, Diagnostic, PackSource, ReadError, Severity};
+use ensue_packs::{Checked, Code, Colour, Diagnostic, PackSource, ReadError, Severity};
 use serde_json::{Value, json};
 
 use super::Asking;
@@ -19,8 +19,19 @@ use crate::table::{Output, print_json};
 Examples:
   ensue check packs/                 a folder of packs
   ensue check packs/release          one pack
+  ensue check --explain yaml_tag     what a code means, and what to do
   ensue check packs/ -o json         for editors; exit code 1 if there is an error")]
 pub(crate) struct Check {
+    #[command(flatten)]
+    packs: PacksAtHand,
+    /// Say what a code means, with an example, and check nothing.
+    #[arg(long, value_name = "CODE", exclusive = true)]
+    explain: Option<String>,
+}
+
+/// The packs that a command looks at, and what the operator sets for them.
+#[derive(Debug, Args)]
+pub(super) struct PacksAtHand {
     /// Folders of packs, or packs.
     #[arg(default_value = "packs")]
     folders: Vec<PathBuf>,
@@ -29,8 +40,27 @@ pub(crate) struct Check {
     config: Option<PathBuf>,
 }
 
+/// What came of looking at packs.
+pub(super) struct Found {
+    checked: Checked,
+    unreadable: Vec<String>,
+    packs: usize,
+}
+
 impl Check {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
+        if let Some(slug) = &self.explain {
+            return explain(slug);
+        }
+        let found = self.packs.look(ensue_packs::check)?;
+        found.show(asking);
+        found.outcome()
+    }
+}
+
+impl PacksAtHand {
+    /// Reads the packs, and has `judge` look at them together with the library's.
+    pub(super) fn look(self, judge: fn(&[PackSource], &BTreeMap<PackName, Value>) -> Checked) -> Result<Found, Failure> {
         let mut packs = ensue_packs::library();
         let shipped = packs.len();
         let mut unreadable = Vec::new();
@@ -42,36 +72,71 @@ impl Check {
                 }
             }
         }
-        let read = packs.len() - shipped;
-        let checked = ensue_packs::check(&packs, &settings(self.config.as_deref())?);
-        let errors = count(&checked.diagnostics, Severity::Error) + unreadable.len();
-        let warnings = count(&checked.diagnostics, Severity::Warning);
+        let checked = judge(&packs, &settings(self.config.as_deref())?);
+        Ok(Found { checked, unreadable, packs: packs.len() - shipped })
+    }
+}
+
+impl Found {
+    /// Shows what was found: to people with the lines it is about, to programs as JSON.
+    pub(super) fn show(&self, asking: &Asking) {
         match asking.output {
             Output::Json => print_json(&json!({
-                "diagnostics": checked.diagnostics.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
-                "unreadable": unreadable,
-                "errors": errors,
-                "warnings": warnings,
+                "diagnostics": self.checked.diagnostics.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
+                "unreadable": self.unreadable,
+                "errors": self.errors(),
+                "warnings": self.warnings(),
             })),
             Output::Table => {
                 let colour = if Style::of_stdout() == Style::PLAIN { Colour::Plain } else { Colour::Ansi };
-                for diagnostic in &checked.diagnostics {
+                for diagnostic in &self.checked.diagnostics {
                     say(diagnostic.render(colour));
                 }
-                for error in &unreadable {
+                for error in &self.unreadable {
                     say(format!("error: {error}\n"));
+                }
+                if let Some(first) = self.checked.diagnostics.first() {
+                    tell(format!("more about a code: ensue check --explain {}", first.code));
                 }
             }
         }
-        let found = format!("{} in {}", counted(errors, "error"), counted(read, "pack"));
-        match (errors, warnings) {
-            (0, 0) => tell(format!("no mistakes in {}", counted(read, "pack"))),
-            (0, warnings) => tell(format!("no errors and {} in {}", counted(warnings, "warning"), counted(read, "pack"))),
+    }
+
+    /// Says in a line what was found; errors are a failure.
+    pub(super) fn outcome(&self) -> Outcome {
+        let found = format!("{} in {}", counted(self.errors(), "error"), counted(self.packs, "pack"));
+        match (self.errors(), self.warnings()) {
+            (0, 0) => tell(format!("no mistakes in {}", counted(self.packs, "pack"))),
+            (0, warnings) => tell(format!("no errors and {} in {}", counted(warnings, "warning"), counted(self.packs, "pack"))),
             (_, 0) => return Err(Failure::new(found)),
             (_, warnings) => return Err(Failure::new(format!("{found}, and {}", counted(warnings, "warning")))),
         }
         Ok(())
     }
+
+    pub(super) fn warnings(&self) -> usize {
+        self.count(Severity::Warning)
+    }
+
+    fn errors(&self) -> usize {
+        self.count(Severity::Error) + self.unreadable.len()
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        self.checked.diagnostics.iter().filter(|one| one.severity == severity).count()
+    }
+}
+
+fn explain(slug: &str) -> Outcome {
+    let Some(code) = Code::of_slug(slug) else {
+        let failure = Failure::with(Exit::Missing, format!("there is no code `{slug}`"));
+        return Err(match Code::nearest_slug(slug) {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => failure.hint("a code stands in brackets behind `error` or `warning`: `error[unknown_field]`"),
+        });
+    };
+    say(format!("{code}\n\n{}", code.explanation()));
+    Ok(())
 }
 
 fn read(folder: &Path) -> Result<Vec<Result<PackSource, ReadError>>, Failure> {
@@ -93,10 +158,6 @@ fn settings(file: Option<&Path>) -> Result<BTreeMap<PackName, Value>, Failure> {
     Ok(config.pack_settings.into_iter().map(|(pack, settings)| (pack, Value::Object(settings.config))).collect())
 }
 
-fn count(diagnostics: &[Diagnostic], severity: Severity) -> usize {
-    diagnostics.iter().filter(|one| one.severity == severity).count()
-}
-
-fn counted(count: usize, thing: &str) -> String {
+pub(super) fn counted(count: usize, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }

@@ -7,6 +7,7 @@ mod conformance;
 mod demands;
 mod differential;
 mod explanation;
+mod implication;
 mod json;
 mod language;
 mod reference;

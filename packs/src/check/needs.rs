@@ -78,6 +78,70 @@ pub(super) fn check(pack: &written::Pack, uses: &Uses, world: &World<'_>, report
     needed
 }
 
+/// The most packs whose names a circle is written out with.
+const CYCLE_NAMES_MAX: usize = 12;
+
+/// Finds the circles in what packs need of each other; gives of each the names in their order, the first of the alphabet first.
+pub(super) fn cycles(needs: &BTreeMap<PackName, BTreeSet<PackName>>) -> Vec<Vec<PackName>> {
+    let mut found: Vec<Vec<PackName>> = Vec::new();
+    for start in needs.keys() {
+        // A pack is in one circle that is told; the others that it is in are seen when this one is gone.
+        if found.iter().flatten().all(|name| name != start)
+            && let Some(cycle) = shortest_way(needs, start)
+        {
+            found.push(cycle);
+        }
+    }
+    found
+}
+
+/// Gives the shortest way from a pack through what it needs back to itself, without the last step.
+fn shortest_way(needs: &BTreeMap<PackName, BTreeSet<PackName>>, start: &PackName) -> Option<Vec<PackName>> {
+    let mut came_from: BTreeMap<&PackName, &PackName> = BTreeMap::new();
+    let mut waiting = std::collections::VecDeque::from([start]);
+    while let Some(name) = waiting.pop_front() {
+        for next in needs.get(name).into_iter().flatten() {
+            if next == start {
+                let mut way = vec![name.clone()];
+                let mut at = name;
+                while let Some(before) = came_from.get(at).copied().filter(|_| at != start) {
+                    way.push(before.clone());
+                    at = before;
+                }
+                way.reverse();
+                return Some(way);
+            }
+            if needs.contains_key(next) && !came_from.contains_key(next) {
+                came_from.insert(next, name);
+                waiting.push_back(next);
+            }
+        }
+    }
+    None
+}
+
+/// Tells of a circle at the first of its packs.
+pub(super) fn tell_cycle(cycle: &[PackName], pack: &written::Pack, report: &mut Report) {
+    let manifest = &pack.manifest;
+    let next = cycle.get(1).unwrap_or(&cycle[0]);
+    let listed = manifest.packs.iter().find(|(name, _)| name.value == *next).map(|(name, _)| name.span.clone());
+    let span = listed.unwrap_or_else(|| manifest.start.clone());
+    if cycle.len() == 1 {
+        report
+            .error(Code::PackCycle, &manifest.file, span, format!("`{}` requires itself", pack.name))
+            .hint("remove the line: what a pack defines it may use");
+        return;
+    }
+    let mut names: Vec<String> = cycle.iter().take(CYCLE_NAMES_MAX).map(|name| format!("`{name}`")).collect();
+    if cycle.len() > CYCLE_NAMES_MAX {
+        names.push("…".to_owned());
+    }
+    names.push(format!("`{}`", cycle[0]));
+    report
+        .error(Code::PackCycle, &manifest.file, span, format!("packs need each other in a circle: {}", names.join(" → ")))
+        .hint("put what they share into a pack of its own, which all of them require");
+}
+
 fn ours() -> Version {
     Version::parse(env!("CARGO_PKG_VERSION")).expect("Cargo takes no package of another form")
 }

@@ -105,6 +105,8 @@ codes! {
     PackNotRequired = "pack_not_required";
     /// A pack that is needed has errors.
     NeedsBrokenPack = "needs_broken_pack";
+    /// Packs that need each other in a circle.
+    PackCycle = "pack_cycle";
     /// No such trigger.
     UnknownTrigger = "unknown_trigger";
     /// No such action.
@@ -159,6 +161,52 @@ codes! {
     KeyInEnvironment = "key_in_environment";
     /// A webhook that anybody may call.
     VerifyNone = "verify_none";
+
+    // What `ensue lint` tells.
+    /// A rule whose condition no event fulfils.
+    RuleNeverMatches = "rule_never_matches";
+    /// A rule whose every event another rule matches too.
+    RuleContained = "rule_contained";
+    /// A rule whose action leads to events that it matches.
+    RuleTriggersItself = "rule_triggers_itself";
+    /// A parameter that its action does not read.
+    UnusedParameter = "unused_parameter";
+    /// A name of `local` that nothing reads.
+    UnusedLocal = "unused_local";
+    /// A setting of `config` that nothing reads.
+    UnusedSetting = "unused_setting";
+    /// A key that nothing reads.
+    UnusedKey = "unused_key";
+}
+
+/// The page of the documentation that tells of every code, a section each.
+const PAGE: &str = include_str!("../../../docs/reference/diagnostics.md");
+/// Where that page is in the documentation.
+const PAGE_PATH: &str = "docs/reference/diagnostics.md";
+
+impl Code {
+    /// Gives the section of the documentation about the code: what it means, an example, and what to do.
+    pub fn explanation(self) -> &'static str {
+        let heading = format!("\n### `{}`\n", self.slug());
+        let section = PAGE.split_once(heading.as_str()).map_or("", |(_, rest)| rest);
+        let end = ["\n### ", "\n## "].iter().filter_map(|next| section.find(next)).min().unwrap_or(section.len());
+        section[..end].trim()
+    }
+
+    /// Gives where the documentation tells of the code.
+    pub fn page(self) -> String {
+        format!("{PAGE_PATH}#{}", self.slug())
+    }
+
+    /// Finds the code of a slug.
+    pub fn of_slug(slug: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.slug() == slug)
+    }
+
+    /// Gives the slug that a misspelt one was probably meant to be.
+    pub fn nearest_slug(slug: &str) -> Option<&'static str> {
+        super::nearest(slug, Self::ALL.iter().map(|code| code.slug()))
+    }
 }
 
 impl fmt::Display for Code {
@@ -176,5 +224,14 @@ mod tests {
     fn no_two_codes_have_one_slug() {
         let slugs: BTreeSet<_> = Code::ALL.iter().map(|code| code.slug()).collect();
         assert_eq!(slugs.len(), Code::ALL.len());
+    }
+
+    #[test]
+    fn each_code_is_told_of_on_its_page_and_in_its_order() {
+        let headings: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+        let slugs: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
+        assert_eq!(headings, slugs, "docs/reference/diagnostics.md has a section for each code, in the order of code.rs");
+        assert!(Code::ALL.iter().all(|code| !code.explanation().is_empty() && !code.explanation().contains("\n#")));
+        assert_eq!(Code::nearest_slug("unknown_feild"), Some("unknown_field"));
     }
 }

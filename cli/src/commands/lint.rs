@@ -1,0 +1,37 @@
+//! `ensue lint`: what is right and probably not meant.
+
+use clap::Args;
+
+use super::Asking;
+use super::check::{PacksAtHand, counted};
+use crate::report::{Failure, Outcome};
+
+/// Look for what is probably not meant: rules that never match, that match what
+/// others match, that trigger themselves, and names that nothing reads.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ensue lint packs/                  what `ensue check` says, and more
+  ensue lint packs/ --strict         exit code 1 also if there is a warning
+  ensue lint packs/ -o json          for editors
+
+A line `# lint: allow CODE` in a file silences a code in that file.")]
+pub(crate) struct Lint {
+    #[command(flatten)]
+    packs: PacksAtHand,
+    /// Take a warning for a failure.
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Lint {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        let found = self.packs.look(ensue_packs::lint)?;
+        found.show(asking);
+        found.outcome()?;
+        match (self.strict, found.warnings()) {
+            (true, warnings @ 1..) => Err(Failure::new(format!("{}, and `--strict` takes none", counted(warnings, "warning")))),
+            (true | false, _) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,554 @@
+//! What is sure of a condition before any value is known: that it never holds, or that it holds only where another does.
+//!
+//! It says so only where it is proven, and does not find all that is true. It evaluates nothing that reads a name.
+
+mod partial;
+mod term;
+mod test;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+pub use partial::Partial;
+
+use crate::analyse::{Access, Literal, path_of};
+use crate::ast::{self, Chain, Expr, Fold, Kind, LinkKind, Operator, Presence};
+use crate::budget::Budget;
+use crate::evaluate::Evaluation;
+use crate::expression::{Expression, Scope};
+use term::{spelled, spelled_chain, spelled_path};
+use test::{Bound, Test, TestKind};
+
+/// In how many ways a condition may hold so that each is looked at; of one with more, less is known.
+const WAYS_MAX: usize = 64;
+/// Between how many values of one term a proof may go case by case.
+const CANDIDATES_MAX: usize = 16;
+/// What evaluating a part that reads no name may cost.
+const CONSTANT_STEPS_MAX: u64 = 1_000;
+/// How many of the parts joined by `&&` are held against each other to name the ones that contradict.
+const PARTS_MAX: usize = 32;
+
+impl Expression {
+    /// Whether no values of the names make the expression true, as far as that can be proven.
+    pub fn never_holds(&self) -> bool {
+        Condition::of(self).never_holds()
+    }
+
+    /// The places of the one or two parts joined by `&&` that are never true, or never true together, as far as that can be
+    /// proven.
+    pub fn contradiction(&self) -> Option<Vec<Range<usize>>> {
+        let tree = self.tree();
+        let parts: Vec<&Expr> = match &tree.kind {
+            Kind::All(operands) => operands.iter().take(PARTS_MAX).collect(),
+            _ => vec![tree],
+        };
+        let never = |parts: &[&Expr]| {
+            let ways = together(parts.iter().map(|part| ways_of(part, true)));
+            ways.iter().all(|claims| Way::of(claims, self.source()).is_contradictory())
+        };
+        let alone = parts.iter().find(|part| never(&[part])).map(|part| vec![part.span.range()]);
+        let pairs = || parts.iter().enumerate().flat_map(|(at, other)| parts[..at].iter().map(move |one| [*one, *other]));
+        let two = || pairs().find(|pair| never(pair)).map(|pair| pair.iter().map(|part| part.span.range()).collect());
+        alone.or_else(two)
+    }
+
+    /// Whether the expression is true only where `other` is true of the same names, as far as that can be proven.
+    pub fn implies(&self, other: &Self) -> bool {
+        Condition::of(self).implies(&Condition::of(other))
+    }
+}
+
+/// A condition, prepared to be held against others of the same names.
+#[derive(Debug)]
+pub struct Condition<'e> {
+    expression: &'e Expression,
+    /// The ways in which it can hold: together they are all.
+    ways: Vec<Way>,
+}
+
+/// What is known where a condition holds in one way.
+#[derive(Clone, Debug, Default)]
+struct Way {
+    /// What is known of each term, by its spelling.
+    tests: BTreeMap<String, Vec<Test>>,
+    /// The terms that are plain paths.
+    paths: BTreeMap<String, Vec<String>>,
+    /// The paths that are read without an error, by their spelling.
+    present: BTreeMap<String, Vec<String>>,
+    /// Paths of which `has(…)` is false.
+    absent: BTreeSet<String>,
+    /// A part that cannot be what it would have to be.
+    is_impossible: bool,
+}
+
+/// A part that is no `&&`, `||`, `!` or `? :`, and the truth that it has.
+type Claim<'e> = (&'e Expr, bool);
+
+impl<'e> Condition<'e> {
+    /// Prepares a condition.
+    pub fn of(expression: &'e Expression) -> Self {
+        let claims = ways_of(expression.tree(), true);
+        let ways = claims.iter().map(|claims| Way::of(claims, expression.source())).filter(|way| !way.is_contradictory()).collect();
+        Self { expression, ways }
+    }
+
+    /// Whether it never holds.
+    pub fn never_holds(&self) -> bool {
+        self.ways.is_empty()
+    }
+
+    /// Whether it never holds where this is known of the names.
+    pub fn never_holds_given(&self, known: &Partial) -> bool {
+        self.ways.iter().all(|way| way.contradicts(known))
+    }
+
+    /// Whether it holds only where the other one does.
+    pub fn implies(&self, other: &Condition<'_>) -> bool {
+        let goal = Goal { tree: other.expression.tree(), source: other.expression.source() };
+        self.ways.iter().all(|way| goal.is_given_by(way))
+    }
+
+    /// The terms of which something is known in every way in which it holds, each by a text that is the same for equal terms.
+    pub fn terms(&self) -> BTreeSet<String> {
+        let mut ways = self.ways.iter().map(|way| way.tests.keys().cloned().collect::<BTreeSet<_>>());
+        let first = ways.next().unwrap_or_default();
+        ways.fold(first, |common, terms| common.intersection(&terms).cloned().collect())
+    }
+}
+
+/// The ways in which a tree can come out as `truth`, each as the claims that hold together.
+fn ways_of(expr: &Expr, truth: bool) -> Vec<Vec<Claim<'_>>> {
+    match &expr.kind {
+        Kind::All(operands) if truth => together(operands.iter().map(|operand| ways_of(operand, true))),
+        Kind::All(operands) => apart(operands.iter().map(|operand| ways_of(operand, false))),
+        Kind::Any(operands) if truth => apart(operands.iter().map(|operand| ways_of(operand, true))),
+        Kind::Any(operands) => together(operands.iter().map(|operand| ways_of(operand, false))),
+        Kind::Not(operand, times) => ways_of(operand, truth == (times % 2 == 0)),
+        Kind::Choose(choose) => {
+            let mut ways = Vec::new();
+            for (at, (condition, then)) in choose.branches.iter().enumerate() {
+                let earlier = choose.branches[..at].iter().map(|(condition, _)| ways_of(condition, false));
+                ways.push(together(earlier.chain([ways_of(condition, true), ways_of(then, truth)])));
+            }
+            let none = choose.branches.iter().map(|(condition, _)| ways_of(condition, false));
+            ways.push(together(none.chain([ways_of(&choose.otherwise, truth)])));
+            apart(ways.into_iter())
+        }
+        Kind::Literal(_)
+        | Kind::Type(_)
+        | Kind::Root(_)
+        | Kind::Local(_)
+        | Kind::Chain(_)
+        | Kind::Call(_)
+        | Kind::List(_)
+        | Kind::Map(_)
+        | Kind::Negate(..)
+        | Kind::Fold(_)
+        | Kind::Has(_)
+        | Kind::Bind(_) => vec![vec![(expr, truth)]],
+    }
+}
+
+/// The ways in which all parts come out as they must; what would be too many ways is left out, so that less is known of each.
+fn together<'e>(parts: impl Iterator<Item = Vec<Vec<Claim<'e>>>>) -> Vec<Vec<Claim<'e>>> {
+    let mut ways: Vec<Vec<Claim<'e>>> = vec![Vec::new()];
+    for part in parts {
+        if ways.len() * part.len() <= WAYS_MAX {
+            ways = ways.iter().flat_map(|way| part.iter().map(|more| [way.as_slice(), more.as_slice()].concat())).collect();
+        }
+    }
+    ways
+}
+
+/// The ways in which one of the parts comes out as it must; where they are too many, nothing is known.
+fn apart<'e>(parts: impl Iterator<Item = Vec<Vec<Claim<'e>>>>) -> Vec<Vec<Claim<'e>>> {
+    let ways: Vec<Vec<Claim<'e>>> = parts.flatten().take(WAYS_MAX + 1).collect();
+    if ways.len() > WAYS_MAX { vec![Vec::new()] } else { ways }
+}
+
+impl Way {
+    fn of(claims: &[Claim<'_>], source: &str) -> Self {
+        let mut way = Self::default();
+        for (expr, truth) in claims {
+            way.note(expr, *truth, source);
+        }
+        way
+    }
+
+    fn note(&mut self, expr: &Expr, truth: bool, source: &str) {
+        if let Some(constant) = constant(expr, source) {
+            self.is_impossible |= constant != Constant::Truth(truth);
+            return;
+        }
+        self.note_reads(expr);
+        let asked = Asked::of(expr, truth);
+        if let (Kind::Has(chain), Some((path, _))) = (&expr.kind, has_path(expr)) {
+            if truth {
+                self.note_path(&path);
+            } else {
+                self.absent.insert(spelled_path(&path));
+            }
+            self.note_chain(chain, chain.links.len() - 1);
+        }
+        if let Some(path) = asked.plain_path()
+            && asked.default.as_ref().is_none_or(|default| asked.test.outcome(default) == Some(false))
+        {
+            let spelling = spelled_path(&path);
+            self.note_path(&path);
+            self.paths.insert(spelling.clone(), path);
+            if spelling != asked.term {
+                self.tests.entry(spelling).or_default().push(asked.test.clone());
+            }
+        }
+        self.tests.entry(asked.term).or_default().push(asked.test);
+    }
+
+    /// Notes which paths are there where the part gives a value.
+    fn note_reads(&mut self, expr: &Expr) {
+        match &expr.kind {
+            Kind::Chain(chain) => {
+                self.note_chain(chain, chain.links.len());
+                self.note_reads(&chain.base);
+                for link in &chain.links {
+                    match &link.kind {
+                        LinkKind::Field { presence: Presence::Required, .. } => {}
+                        LinkKind::Index { index, presence: Presence::Required } => self.note_reads(index),
+                        LinkKind::Call(call) => call.arguments.iter().for_each(|argument| self.note_reads(argument)),
+                        // What stands behind a link that may give nothing may be skipped, and bodies see names of their own.
+                        LinkKind::Field { .. }
+                        | LinkKind::Index { .. }
+                        | LinkKind::Loop(_)
+                        | LinkKind::Or(_)
+                        | LinkKind::OrValue(_)
+                        | LinkKind::OptMap { .. } => return,
+                    }
+                }
+            }
+            Kind::Call(call) => call.arguments.iter().for_each(|argument| self.note_reads(argument)),
+            Kind::List(elements) => elements.iter().for_each(|element| self.note_reads(&element.value)),
+            Kind::Map(entries) => entries.iter().for_each(|entry| {
+                self.note_reads(&entry.key);
+                self.note_reads(&entry.value);
+            }),
+            Kind::Negate(operand, _) => self.note_reads(operand),
+            Kind::Fold(fold) => {
+                self.note_reads(&fold.first);
+                fold.rest.iter().for_each(|(_, operand)| self.note_reads(operand));
+            }
+            // These give a value also where a part of them has none.
+            Kind::All(_) | Kind::Any(_) | Kind::Not(..) | Kind::Choose(_) | Kind::Bind(_) | Kind::Has(_) => {}
+            Kind::Literal(_) | Kind::Type(_) | Kind::Root(_) | Kind::Local(_) => {}
+        }
+    }
+
+    /// Notes that the fields which a chain of links begins with are there, up to the first that may be absent.
+    fn note_chain(&mut self, chain: &Chain, links: usize) {
+        let Kind::Root(root) = &chain.base.kind else { return };
+        let mut path = vec![root.to_string()];
+        for link in &chain.links[..links] {
+            let Some(name) = required_field(&link.kind) else { return };
+            path.push(name.to_owned());
+            self.present.insert(spelled_path(&path), path.clone());
+        }
+    }
+
+    fn note_path(&mut self, path: &[String]) {
+        for length in 2..=path.len() {
+            let prefix = &path[..length];
+            self.present.insert(spelled_path(prefix), prefix.to_vec());
+        }
+    }
+
+    fn is_contradictory(&self) -> bool {
+        self.is_impossible
+            || self.tests.values().any(|tests| test::contradict(tests))
+            || self.absent.iter().any(|path| self.present.contains_key(path))
+    }
+
+    /// Whether it cannot be where this is known.
+    fn contradicts(&self, known: &Partial) -> bool {
+        let lacks = |path: &[String]| known.lacks(path);
+        let refutes = |(spelling, path): (&String, &Vec<String>)| {
+            let Some(found) = known.at(path) else { return false };
+            self.tests.get(spelling).is_some_and(|tests| found.refutes(tests))
+        };
+        self.present.values().any(|path| lacks(path)) || self.paths.iter().any(refutes)
+    }
+}
+
+/// What a part asks of which term.
+struct Asked<'e> {
+    term: String,
+    test: Test,
+    /// The chain that is asked about, without what makes a test of it, where it is one.
+    chain: Option<(&'e Chain, usize)>,
+    /// What stands for the path where it is absent: `path.orValue(default)`.
+    default: Option<Literal>,
+}
+
+impl<'e> Asked<'e> {
+    fn of(expr: &'e Expr, truth: bool) -> Self {
+        match &expr.kind {
+            Kind::Fold(fold) => Self::of_fold(fold, truth).unwrap_or_else(|| Self::itself(expr, truth)),
+            Kind::Chain(chain) => Self::of_text(chain, truth).unwrap_or_else(|| Self::itself(expr, truth)),
+            Kind::Literal(_)
+            | Kind::Type(_)
+            | Kind::Root(_)
+            | Kind::Local(_)
+            | Kind::Call(_)
+            | Kind::List(_)
+            | Kind::Map(_)
+            | Kind::All(_)
+            | Kind::Any(_)
+            | Kind::Not(..)
+            | Kind::Negate(..)
+            | Kind::Choose(_)
+            | Kind::Has(_)
+            | Kind::Bind(_) => Self::itself(expr, truth),
+        }
+    }
+
+    /// A part that is taken for true or false itself.
+    fn itself(expr: &'e Expr, truth: bool) -> Self {
+        let test = Test { kind: TestKind::OneOf(vec![Literal::Bool(truth)]), holds: true };
+        Self::about(expr, test)
+    }
+
+    fn about(expr: &'e Expr, test: Test) -> Self {
+        match &expr.kind {
+            Kind::Chain(chain) => Self::about_chain(chain, chain.links.len(), test),
+            _ => Self { term: spelled(expr), test, chain: None, default: None },
+        }
+    }
+
+    fn about_chain(chain: &'e Chain, links: usize, test: Test) -> Self {
+        let term = spelled_chain(&chain.base, &chain.links[..links]);
+        match chain.links[..links].split_last() {
+            Some((last, before)) => match &last.kind {
+                LinkKind::OrValue(other) => {
+                    let default = literal(other);
+                    let chain = default.is_some().then_some((chain, before.len()));
+                    Self { term, test, chain, default }
+                }
+                LinkKind::Field { .. }
+                | LinkKind::Index { .. }
+                | LinkKind::Call(_)
+                | LinkKind::Loop(_)
+                | LinkKind::Or(_)
+                | LinkKind::OptMap { .. } => Self { term, test, chain: Some((chain, links)), default: None },
+            },
+            None => Self { term, test, chain: None, default: None },
+        }
+    }
+
+    fn of_fold(fold: &'e Fold, truth: bool) -> Option<Self> {
+        let [(operator, other)] = fold.rest.as_slice() else { return None };
+        let first = &fold.first;
+        if let Some(bound) = Bound::of(*operator) {
+            return match (literal(first), literal(other)) {
+                (None, Some(literal)) => Some(Self::about(first, Test { kind: TestKind::Order(bound, literal), holds: truth })),
+                (Some(literal), None) => Some(Self::about(other, Test { kind: TestKind::Order(bound.turned(), literal), holds: truth })),
+                (_, _) => None,
+            };
+        }
+        match operator {
+            Operator::Equal | Operator::NotEqual => {
+                let holds = truth == (*operator == Operator::Equal);
+                match (literal(first), literal(other)) {
+                    (None, Some(literal)) => Some(Self::about(first, Test { kind: TestKind::OneOf(vec![literal]), holds })),
+                    (Some(literal), None) => Some(Self::about(other, Test { kind: TestKind::OneOf(vec![literal]), holds })),
+                    (_, _) => None,
+                }
+                .or_else(|| Some(Self::of_two(first, other, holds)))
+            }
+            Operator::In => Some(Self::about(first, Test { kind: TestKind::OneOf(literals(other)?), holds: truth })),
+            Operator::Less
+            | Operator::LessOrEqual
+            | Operator::Greater
+            | Operator::GreaterOrEqual
+            | Operator::Add
+            | Operator::Subtract
+            | Operator::Multiply
+            | Operator::Divide
+            | Operator::Remainder => None,
+        }
+    }
+
+    /// `a == b`, or `a != b` turned round, where neither is a literal.
+    fn of_two(one: &Expr, other: &Expr, holds: bool) -> Self {
+        let (one, other) = (spelled(one), spelled(other));
+        let term = if one > other { format!("({other} == {one})") } else { format!("({one} == {other})") };
+        Self { term, test: Test { kind: TestKind::OneOf(vec![Literal::Bool(holds)]), holds: true }, chain: None, default: None }
+    }
+
+    /// `text.startsWith("literal")` and its like.
+    fn of_text(chain: &'e Chain, truth: bool) -> Option<Self> {
+        let (last, before) = chain.links.split_last()?;
+        let LinkKind::Call(call) = &last.kind else { return None };
+        let [Expr { kind: Kind::Literal(ast::Literal::String(text)), .. }] = call.arguments.as_slice() else { return None };
+        let kind = match call.function.name {
+            "startsWith" => TestKind::StartsWith(text.to_string()),
+            "endsWith" => TestKind::EndsWith(text.to_string()),
+            "contains" => TestKind::Contains(text.to_string()),
+            _ => return None,
+        };
+        let test = Test { kind, holds: truth };
+        if before.is_empty() {
+            return Some(Self::about(&chain.base, test));
+        }
+        Some(Self::about_chain(chain, before.len(), test))
+    }
+
+    /// The path that is asked about, as it would be read by plain dots.
+    fn plain_path(&self) -> Option<Vec<String>> {
+        let (chain, links) = self.chain?;
+        let (path, length) = path_of(chain)?;
+        let is_optional = path.access == Access::Optional;
+        (length == links && is_optional == self.default.is_some()).then_some(path.segments)
+    }
+}
+
+/// What is to be proven.
+#[derive(Clone, Copy)]
+struct Goal<'e> {
+    tree: &'e Expr,
+    source: &'e str,
+}
+
+impl Goal<'_> {
+    fn is_given_by(self, way: &Way) -> bool {
+        if self.follows(self.tree, true, way) {
+            return true;
+        }
+        // One value after the other, where there are few: `x in ["a", "b"]` gives `x == "a" || x == "b"`.
+        way.tests.iter().any(|(term, tests)| {
+            let Some(candidates) = test::candidates(tests).filter(|few| (2..=CANDIDATES_MAX).contains(&few.len())) else { return false };
+            candidates.into_iter().all(|literal| {
+                let mut narrowed = way.clone();
+                let only = Test { kind: TestKind::OneOf(vec![literal.clone()]), holds: true };
+                narrowed.tests.insert(term.clone(), vec![only]);
+                self.follows(self.tree, true, &narrowed)
+            })
+        })
+    }
+
+    /// Whether the part comes out as `truth` in this way.
+    fn follows(self, expr: &Expr, truth: bool, way: &Way) -> bool {
+        match &expr.kind {
+            Kind::All(operands) if truth => operands.iter().all(|operand| self.follows(operand, true, way)),
+            Kind::All(operands) => operands.iter().any(|operand| self.follows(operand, false, way)),
+            Kind::Any(operands) if truth => operands.iter().any(|operand| self.follows(operand, true, way)),
+            Kind::Any(operands) => operands.iter().all(|operand| self.follows(operand, false, way)),
+            Kind::Not(operand, times) => self.follows(operand, truth == (times % 2 == 0), way),
+            Kind::Choose(choose) => {
+                for (condition, then) in &choose.branches {
+                    if self.follows(condition, true, way) {
+                        return self.follows(then, truth, way);
+                    }
+                    if !self.follows(condition, false, way) {
+                        return false;
+                    }
+                }
+                self.follows(&choose.otherwise, truth, way)
+            }
+            Kind::Literal(_)
+            | Kind::Type(_)
+            | Kind::Root(_)
+            | Kind::Local(_)
+            | Kind::Chain(_)
+            | Kind::Call(_)
+            | Kind::List(_)
+            | Kind::Map(_)
+            | Kind::Negate(..)
+            | Kind::Fold(_)
+            | Kind::Has(_)
+            | Kind::Bind(_) => self.claim_follows(expr, truth, way),
+        }
+    }
+
+    fn claim_follows(self, expr: &Expr, truth: bool, way: &Way) -> bool {
+        if let Some(constant) = constant(expr, self.source) {
+            return constant == Constant::Truth(truth);
+        }
+        if let Some((_, spelling)) = has_path(expr)
+            && truth
+            && way.present.contains_key(&spelling)
+        {
+            return true;
+        }
+        let asked = Asked::of(expr, truth);
+        let gives = |term: &str| way.tests.get(term).is_some_and(|tests| test::give(tests, &asked.test));
+        gives(&asked.term) || asked.plain_path().is_some_and(|path| gives(&spelled_path(&path)))
+    }
+}
+
+/// The path in `has(path)`, where each of its fields is demanded but the last, and its spelling.
+fn has_path(expr: &Expr) -> Option<(Vec<String>, String)> {
+    let Kind::Has(chain) = &expr.kind else { return None };
+    let (path, links) = path_of(chain)?;
+    let is_plain = links == chain.links.len() && path.access != Access::Optional;
+    is_plain.then(|| {
+        let spelling = spelled_path(&path.segments);
+        (path.segments, spelling)
+    })
+}
+
+fn required_field(link: &LinkKind) -> Option<&str> {
+    match link {
+        LinkKind::Field { name, presence: Presence::Required } => Some(name),
+        LinkKind::Index { index, presence: Presence::Required } => match &index.kind {
+            Kind::Literal(ast::Literal::String(name)) => Some(name),
+            _ => None,
+        },
+        LinkKind::Field { .. }
+        | LinkKind::Index { .. }
+        | LinkKind::Call(_)
+        | LinkKind::Loop(_)
+        | LinkKind::Or(_)
+        | LinkKind::OrValue(_)
+        | LinkKind::OptMap { .. } => None,
+    }
+}
+
+fn literal(expr: &Expr) -> Option<Literal> {
+    match &expr.kind {
+        Kind::Literal(literal) => Literal::of(&literal.value()),
+        _ => None,
+    }
+}
+
+/// The literals of a list that holds nothing else.
+fn literals(expr: &Expr) -> Option<Vec<Literal>> {
+    let Kind::List(elements) = &expr.kind else { return None };
+    let one = |element: &ast::Element| match element.presence {
+        Presence::Required => literal(&element.value),
+        Presence::Optional => None,
+    };
+    elements.iter().map(one).collect()
+}
+
+/// What a part that reads no name comes to.
+#[derive(Clone, Copy, PartialEq)]
+enum Constant {
+    Truth(bool),
+    /// An error, or no boolean.
+    Neither,
+}
+
+fn constant(expr: &Expr, source: &str) -> Option<Constant> {
+    if reads_a_name(expr) {
+        return None;
+    }
+    let scope = Scope::new();
+    let mut budget = Budget::steps(CONSTANT_STEPS_MAX);
+    match Evaluation::new(source, &scope, &mut budget).truth(expr) {
+        Ok(truth) => Some(Constant::Truth(truth)),
+        // Over the budget nothing is known: the whole may have more.
+        Err(fault) if fault.is_final() => None,
+        Err(_) => Some(Constant::Neither),
+    }
+}
+
+fn reads_a_name(expr: &Expr) -> bool {
+    matches!(expr.kind, Kind::Root(_)) || expr.children().into_iter().any(reads_a_name)
+}

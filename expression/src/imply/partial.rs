@@ -1,0 +1,49 @@
+//! A value of which a part is known: an event that an action is going to emit, as far as its author wrote it out.
+
+use std::collections::BTreeMap;
+
+use super::test::Test;
+use crate::analyse::Literal;
+
+/// What is known of a value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Partial {
+    /// Nothing.
+    Unknown,
+    /// It is this, which is neither a list nor a map.
+    Literal(Literal),
+    /// It is a map with these fields and no others.
+    Map(BTreeMap<String, Partial>),
+    /// It is a map that has these fields, and maybe others.
+    AtLeast(BTreeMap<String, Partial>),
+}
+
+impl Partial {
+    /// What is known of what stands at a path; nothing where that is not there, or not known.
+    pub(super) fn at(&self, path: &[String]) -> Option<&Self> {
+        let Some((name, rest)) = path.split_first() else { return Some(self) };
+        match self {
+            Self::Map(fields) | Self::AtLeast(fields) => fields.get(name)?.at(rest),
+            Self::Unknown | Self::Literal(_) => None,
+        }
+    }
+
+    /// Whether nothing stands at a path, so that reading it is an error.
+    pub(super) fn lacks(&self, path: &[String]) -> bool {
+        let Some((name, rest)) = path.split_first() else { return false };
+        match self {
+            Self::Unknown => false,
+            Self::Literal(_) => true,
+            Self::Map(fields) => fields.get(name).is_none_or(|field| field.lacks(rest)),
+            Self::AtLeast(fields) => fields.get(name).is_some_and(|field| field.lacks(rest)),
+        }
+    }
+
+    /// Whether a value of which this is known fails one of the tests.
+    pub(super) fn refutes(&self, tests: &[Test]) -> bool {
+        match self {
+            Self::Literal(literal) => tests.iter().any(|test| test.outcome(literal) == Some(false)),
+            Self::Unknown | Self::Map(_) | Self::AtLeast(_) => false,
+        }
+    }
+}

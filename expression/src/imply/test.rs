@@ -1,0 +1,285 @@
+//! Tests of one value against literals, and which of them follow from, or exclude, each other.
+//!
+//! What value is tested is not known here.
+
+use std::cmp::Ordering;
+
+use crate::analyse::Literal;
+use crate::ast::Operator;
+
+/// The largest whole number up to which every number is its own double: beyond it, order is by rounded values.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// A test of a value that came out as `holds`, without an error.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Test {
+    pub(super) kind: TestKind,
+    pub(super) holds: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum TestKind {
+    /// It is equal to one of these.
+    OneOf(Vec<Literal>),
+    /// It stands so to a number or a text.
+    Order(Bound, Literal),
+    StartsWith(String),
+    EndsWith(String),
+    Contains(String),
+}
+
+/// The comparisons that have an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bound {
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// What kind of value a test takes without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Number,
+    Text,
+    Bool,
+}
+
+impl Bound {
+    pub(super) fn of(operator: Operator) -> Option<Self> {
+        match operator {
+            Operator::Less => Some(Self::Less),
+            Operator::LessOrEqual => Some(Self::LessOrEqual),
+            Operator::Greater => Some(Self::Greater),
+            Operator::GreaterOrEqual => Some(Self::GreaterOrEqual),
+            Operator::Equal
+            | Operator::NotEqual
+            | Operator::In
+            | Operator::Add
+            | Operator::Subtract
+            | Operator::Multiply
+            | Operator::Divide
+            | Operator::Remainder => None,
+        }
+    }
+
+    /// `1 < x` is `x > 1`.
+    pub(super) fn turned(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+        }
+    }
+
+    /// What holds of two values with an order exactly where this does not.
+    fn complement(self) -> Self {
+        match self {
+            Self::Less => Self::GreaterOrEqual,
+            Self::LessOrEqual => Self::Greater,
+            Self::Greater => Self::LessOrEqual,
+            Self::GreaterOrEqual => Self::Less,
+        }
+    }
+
+    fn accepts(self, order: Ordering) -> bool {
+        match self {
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+            Self::Greater => order.is_gt(),
+            Self::GreaterOrEqual => order.is_ge(),
+        }
+    }
+
+    /// Whether `x <self> one` gives `x <wanted> other`, whatever `x` is.
+    fn gives(self, one: &Literal, wanted: Self, other: &Literal) -> bool {
+        let Compared::So(order) = compared(one, other) else { return false };
+        match (self, wanted) {
+            (Self::Less, Self::Less | Self::LessOrEqual) | (Self::LessOrEqual, Self::LessOrEqual) => order.is_le(),
+            (Self::LessOrEqual, Self::Less) => order.is_lt(),
+            (Self::Greater, Self::Greater | Self::GreaterOrEqual) | (Self::GreaterOrEqual, Self::GreaterOrEqual) => order.is_ge(),
+            (Self::GreaterOrEqual, Self::Greater) => order.is_gt(),
+            (Self::Less | Self::LessOrEqual, Self::Greater | Self::GreaterOrEqual)
+            | (Self::Greater | Self::GreaterOrEqual, Self::Less | Self::LessOrEqual) => false,
+        }
+    }
+}
+
+impl Test {
+    /// Whether the test comes out so for a value that is this literal; nothing where that is not sure.
+    pub(super) fn outcome(&self, value: &Literal) -> Option<bool> {
+        let about_text = |is_so: &dyn Fn(&str) -> bool| Some(text_of(value).is_some_and(|value| is_so(value) == self.holds));
+        match &self.kind {
+            TestKind::OneOf(literals) => Some(literals.contains(value) == self.holds),
+            TestKind::Order(bound, literal) => match compared(value, literal) {
+                Compared::So(order) => Some(bound.accepts(order) == self.holds),
+                Compared::Without => Some(false),
+                Compared::Unsure => None,
+            },
+            TestKind::StartsWith(text) => about_text(&|value| value.starts_with(text.as_str())),
+            TestKind::EndsWith(text) => about_text(&|value| value.ends_with(text.as_str())),
+            TestKind::Contains(text) => about_text(&|value| value.contains(text.as_str())),
+        }
+    }
+
+    fn surely_passes(&self, value: &Literal) -> bool {
+        self.outcome(value) == Some(true)
+    }
+
+    fn surely_fails(&self, value: &Literal) -> bool {
+        self.outcome(value) == Some(false)
+    }
+
+    /// Whether the value is one of a few, and which.
+    fn candidates(&self) -> Option<&[Literal]> {
+        match &self.kind {
+            TestKind::OneOf(literals) if self.holds => Some(literals),
+            TestKind::OneOf(_) | TestKind::Order(..) | TestKind::StartsWith(_) | TestKind::EndsWith(_) | TestKind::Contains(_) => None,
+        }
+    }
+
+    /// Whether every value that comes out so here comes out so there.
+    fn gives(&self, wanted: &Self) -> bool {
+        if self == wanted {
+            return true;
+        }
+        if let (TestKind::OneOf(literals), false) = (&wanted.kind, wanted.holds) {
+            // Equality takes any value, so it is enough that none of the excluded ones comes out so here.
+            return literals.iter().all(|literal| self.surely_fails(literal));
+        }
+        match (self.holds, wanted.holds) {
+            (true, true) => self.kind.gives(&wanted.kind),
+            (true, false) => self.kind.refutes(&wanted.kind),
+            // Both take the same kind of value, so the one cannot err where the other does not.
+            (false, false) => self.kind.class().is_some() && self.kind.class() == wanted.kind.class() && wanted.kind.gives(&self.kind),
+            (false, true) => false,
+        }
+    }
+
+    /// Whether no value comes out so both here and there.
+    fn excludes(&self, other: &Self) -> bool {
+        let opposite = |test: &Self| Self { kind: test.kind.clone(), holds: !test.holds };
+        let classes = (self.class(), other.class());
+        matches!(classes, (Some(one), Some(other)) if one != other) || self.gives(&opposite(other)) || other.gives(&opposite(self))
+    }
+
+    /// The kind of value that it certainly is.
+    fn class(&self) -> Option<Class> {
+        self.kind.class()
+    }
+}
+
+impl TestKind {
+    fn class(&self) -> Option<Class> {
+        match self {
+            Self::OneOf(_) => None,
+            Self::Order(_, literal) => class(literal),
+            Self::StartsWith(_) | Self::EndsWith(_) | Self::Contains(_) => Some(Class::Text),
+        }
+    }
+
+    /// Whether what is so is also `wanted`.
+    fn gives(&self, wanted: &Self) -> bool {
+        match (self, wanted) {
+            (Self::Order(bound, one), Self::Order(wanted, other)) => bound.gives(one, *wanted, other),
+            (Self::StartsWith(text), Self::StartsWith(beginning)) => text.starts_with(beginning.as_str()),
+            (Self::EndsWith(text), Self::EndsWith(end)) => text.ends_with(end.as_str()),
+            (Self::StartsWith(text) | Self::EndsWith(text) | Self::Contains(text), Self::Contains(part)) => text.contains(part.as_str()),
+            (Self::OneOf(literals), wanted) => {
+                let wanted = Test { kind: wanted.clone(), holds: true };
+                literals.iter().all(|literal| wanted.surely_passes(literal))
+            }
+            (
+                Self::Order(..) | Self::StartsWith(_) | Self::EndsWith(_) | Self::Contains(_),
+                Self::OneOf(_) | Self::Order(..) | Self::StartsWith(_) | Self::EndsWith(_) | Self::Contains(_),
+            ) => false,
+        }
+    }
+
+    /// Whether what is so certainly is not `other`, and can be asked whether it is.
+    fn refutes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Order(bound, one), Self::Order(refuted, other)) => bound.gives(one, refuted.complement(), other),
+            (Self::StartsWith(one), Self::StartsWith(other)) => !one.starts_with(other.as_str()) && !other.starts_with(one.as_str()),
+            (Self::EndsWith(one), Self::EndsWith(other)) => !one.ends_with(other.as_str()) && !other.ends_with(one.as_str()),
+            (Self::OneOf(literals), other) => {
+                let other = Test { kind: other.clone(), holds: false };
+                literals.iter().all(|literal| other.surely_passes(literal))
+            }
+            (
+                Self::Order(..) | Self::StartsWith(_) | Self::EndsWith(_) | Self::Contains(_),
+                Self::OneOf(_) | Self::Order(..) | Self::StartsWith(_) | Self::EndsWith(_) | Self::Contains(_),
+            ) => false,
+        }
+    }
+}
+
+/// The values that pass all of some tests of one value, where they are few and known.
+pub(super) fn candidates(tests: &[Test]) -> Option<Vec<&Literal>> {
+    let few = tests.iter().find_map(Test::candidates)?;
+    Some(few.iter().filter(|literal| !tests.iter().any(|test| test.surely_fails(literal))).collect())
+}
+
+/// Whether no value comes out of all these tests so.
+pub(super) fn contradict(tests: &[Test]) -> bool {
+    match candidates(tests) {
+        Some(left) => left.is_empty(),
+        None => tests.iter().enumerate().any(|(at, test)| tests[..at].iter().any(|earlier| earlier.excludes(test))),
+    }
+}
+
+/// Whether every value that comes out of these tests so comes out of `wanted` as it says.
+pub(super) fn give(tests: &[Test], wanted: &Test) -> bool {
+    match candidates(tests) {
+        Some(left) => left.into_iter().all(|literal| wanted.surely_passes(literal)),
+        None => tests.iter().any(|test| test.gives(wanted)),
+    }
+}
+
+fn class(literal: &Literal) -> Option<Class> {
+    match literal {
+        Literal::Int(_) | Literal::Uint(_) | Literal::Double(_) => Some(Class::Number),
+        Literal::String(_) => Some(Class::Text),
+        Literal::Bool(_) => Some(Class::Bool),
+        Literal::Null => None,
+    }
+}
+
+/// How two literals stand to each other.
+enum Compared {
+    So(Ordering),
+    /// The language has no order for them: comparing them is an error.
+    Without,
+    /// They are beyond what a double holds exactly.
+    Unsure,
+}
+
+fn compared(one: &Literal, other: &Literal) -> Compared {
+    match (one, other) {
+        (Literal::String(one), Literal::String(other)) => Compared::So(one.cmp(other)),
+        (Literal::Bool(one), Literal::Bool(other)) => Compared::So(one.cmp(other)),
+        _ if class(one) != Some(Class::Number) || class(other) != Some(Class::Number) => Compared::Without,
+        _ => match (exact(one), exact(other)) {
+            (Some(one), Some(other)) => one.partial_cmp(&other).map_or(Compared::Unsure, Compared::So),
+            (_, _) => Compared::Unsure,
+        },
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "only numbers that a double holds exactly are taken")]
+fn exact(literal: &Literal) -> Option<f64> {
+    let number = match literal {
+        Literal::Int(value) => *value as f64,
+        Literal::Double(value) => *value,
+        Literal::Uint(_) | Literal::Null | Literal::Bool(_) | Literal::String(_) => return None,
+    };
+    (number.abs() < EXACT_MAX).then_some(number)
+}
+
+fn text_of(literal: &Literal) -> Option<&str> {
+    match literal {
+        Literal::String(text) => Some(text),
+        Literal::Null | Literal::Bool(_) | Literal::Int(_) | Literal::Uint(_) | Literal::Double(_) => None,
+    }
+}

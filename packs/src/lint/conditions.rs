@@ -1,0 +1,201 @@
+//! Rules whose conditions say more or less than was probably meant: no event fulfils them, or another rule takes all of theirs.
+//!
+//! What is proven of conditions is the expressions' (`expression/src/imply.rs`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use ensue_engine::catalog::Mode;
+use ensue_engine::names::TriggerRef;
+use ensue_expression::{Condition, Expression, Literal, Partial};
+
+use super::{Finding, Findings, RuleInPack, located};
+use crate::diagnostics::{Code, Severity};
+use crate::fields::first_line;
+
+/// How many pairs of the rules of one trigger are held against each other.
+const PAIRS_MAX: usize = 1_000_000;
+
+pub(super) fn look(rules: &[RuleInPack<'_>], findings: &mut Findings) {
+    let prepared: Vec<Option<Condition<'_>>> = rules.iter().map(|rule| rule.checked.when.as_ref().map(Condition::of)).collect();
+    let never: Vec<bool> = rules.iter().zip(&prepared).map(|(rule, condition)| tell_never(rule, condition.as_ref(), findings)).collect();
+    let candidates: Vec<Judged<'_>> = rules
+        .iter()
+        .zip(&prepared)
+        .zip(never)
+        // Of what is never looked at, nothing happens twice; what is not the author's is not for the author to mend.
+        .filter(|((rule, _), never)| !never && rule.checked.mode == Mode::Enabled && rule.pack.is_told_of)
+        .map(|((rule, condition), _)| Judged { rule, condition: condition.as_ref() })
+        .collect();
+    tell_contained(&candidates, findings);
+}
+
+/// Tells of a rule that never matches, or never matches one of its triggers; says whether it never matches.
+fn tell_never(rule: &RuleInPack<'_>, condition: Option<&Condition<'_>>, findings: &mut Findings) -> bool {
+    let (Some(condition), Some(node), Some(when)) = (condition, &rule.written.when, &rule.checked.when) else { return false };
+    let excluded: Vec<&TriggerRef> =
+        rule.checked.triggers.iter().filter(|trigger| condition.never_holds_given(&event_of(trigger))).collect();
+    let is_never = excluded.len() == rule.checked.triggers.len();
+    // What the checks said of the condition is said.
+    if excluded.is_empty() || !rule.pack.is_told_of || rule.pack.told.tells_within(rule.file, &node.span) {
+        return is_never;
+    }
+    let spans = when.contradiction().unwrap_or_default();
+    let place = |span: &Range<usize>| located(rule.file, node, when, span.clone());
+    let written = |span: &Range<usize>| when.source().get(span.clone()).unwrap_or("").trim().to_owned();
+    let (span, why) = match spans.as_slice() {
+        [alone] => (place(alone), format!("`{}` is never true", written(alone))),
+        [one, other, ..] => (place(other), format!("`{}` and `{}` are never true together", written(one), written(other))),
+        [] => (first_line(&node.span, rule.file), "its parts are never true together".to_owned()),
+    };
+    let (span, message) = if is_never && condition.never_holds() {
+        (span, format!("the rule `{}` never matches: {why}", rule.name()))
+    } else {
+        let names = crate::fields::listed(&excluded.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let which = if is_never { "never matches".to_owned() } else { format!("never matches an event of {names}") };
+        (
+            first_line(&node.span, rule.file),
+            format!("the rule `{}` {which}: what `when` asks of `event.trigger` is never so there", rule.name()),
+        )
+    };
+    let hint = if is_never {
+        "mend the condition; a rule that is to rest has `mode: disabled`".to_owned()
+    } else {
+        "take the trigger out of the list, or mend the condition".to_owned()
+    };
+    findings.tell(
+        &rule.pack.pack.name,
+        rule.file,
+        Finding { severity: Severity::Warning, code: Code::RuleNeverMatches, span, message, hint },
+    );
+    is_never
+}
+
+/// What is known of every event of a trigger.
+pub(super) fn event_of(trigger: &TriggerRef) -> Partial {
+    let name = Partial::Literal(Literal::String(trigger.to_string()));
+    let event = Partial::AtLeast(BTreeMap::from([("trigger".to_owned(), name)]));
+    Partial::AtLeast(BTreeMap::from([("event".to_owned(), event)]))
+}
+
+/// A rule with its condition; none holds always.
+struct Judged<'a> {
+    rule: &'a RuleInPack<'a>,
+    condition: Option<&'a Condition<'a>>,
+}
+
+/// How alike what two rules do is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Likeness {
+    SameRun,
+    SameAction,
+    OtherAction,
+}
+
+fn tell_contained(rules: &[Judged<'_>], findings: &mut Findings) {
+    let mut of_trigger: BTreeMap<&TriggerRef, Vec<usize>> = BTreeMap::new();
+    for (at, judged) in rules.iter().enumerate() {
+        for trigger in &judged.rule.checked.triggers {
+            of_trigger.entry(trigger).or_default().push(at);
+        }
+    }
+    for (at, inner) in rules.iter().enumerate() {
+        let Some(first) = inner.rule.checked.triggers.first() else { continue };
+        let listening = &of_trigger[first];
+        if listening.len() * listening.len() > PAIRS_MAX {
+            continue;
+        }
+        let wider = listening.iter().filter(|other| **other != at && contains(&rules[**other], inner));
+        let wider = wider.filter(|other| {
+            // Of two that match the same events, the second is told of.
+            **other < at || !contains(inner, &rules[**other])
+        });
+        let mut wider: Vec<(Likeness, &Judged<'_>)> = wider.map(|other| (likeness(inner, &rules[*other]), &rules[*other])).collect();
+        // That a rule without a condition takes every event is no news; it is only one if it does the same.
+        wider.retain(|(likeness, outer)| *likeness != Likeness::OtherAction || outer.condition.is_some());
+        wider.sort_by_key(|(likeness, outer)| (*likeness, outer.rule.name().clone()));
+        if let Some((likeness, outer)) = wider.first() {
+            let is_same = contains(inner, outer);
+            tell_one_contained(inner, outer, *likeness, is_same, findings);
+        }
+    }
+}
+
+fn tell_one_contained(inner: &Judged<'_>, outer: &Judged<'_>, likeness: Likeness, is_same: bool, findings: &mut Findings) {
+    let (rule, other) = (inner.rule, outer.rule);
+    let span = match &rule.written.when {
+        Some(node) => first_line(&node.span, rule.file),
+        None => rule.written.triggers.first().map_or(0..0, |trigger| trigger.span.clone()),
+    };
+    let matches = if is_same { "matches exactly the events that" } else { "matches no event that" };
+    let message = if is_same {
+        format!("the rule `{}` {matches} `{}` matches", rule.name(), other.name())
+    } else {
+        format!("the rule `{}` {matches} `{}` does not match too", rule.name(), other.name())
+    };
+    let action = &rule.checked.action;
+    let (severity, hint) = match likeness {
+        Likeness::SameRun => {
+            (Severity::Warning, format!("both run `{action}` with the same parameters, so it is done twice: keep one of the two"))
+        }
+        Likeness::SameAction => (
+            Severity::Warning,
+            format!("both run `{action}`, with different parameters: if only one of them is meant to, narrow the condition of the other"),
+        ),
+        Likeness::OtherAction => {
+            (Severity::Note, format!("this one runs `{action}`, the other `{}`: both run for each such event", other.checked.action))
+        }
+    };
+    let place = other.file.place(other.written.triggers.first().map_or(0, |trigger| trigger.span.start));
+    let hint = format!("{hint}\n`{}` is at {}:{}", other.name(), other.file.path(), place.line);
+    findings.tell(&rule.pack.pack.name, rule.file, Finding { severity, code: Code::RuleContained, span, message, hint });
+}
+
+/// Says whether one rule surely matches every event that another one matches.
+fn contains(outer: &Judged<'_>, inner: &Judged<'_>) -> bool {
+    let triggers = |judged: &Judged<'_>| judged.rule.checked.triggers.iter().cloned().collect::<BTreeSet<_>>();
+    if inner.rule.checked.triggers.len() > 1 && !triggers(inner).is_subset(&triggers(outer)) {
+        return false;
+    }
+    match (outer.condition, inner.condition) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(outer_condition), Some(inner_condition)) => {
+            has_same_names(outer.rule, inner.rule) && inner_condition.implies(outer_condition)
+        }
+    }
+}
+
+/// Says whether what the condition of `outer` reads is the same for `inner`.
+fn has_same_names(outer: &RuleInPack<'_>, inner: &RuleInPack<'_>) -> bool {
+    let Some(when) = &outer.checked.when else { return true };
+    let reads: BTreeSet<String> = when.reads().into_iter().filter_map(|path| path.segments.into_iter().next()).collect();
+    let is_one_pack = outer.pack.pack.name == inner.pack.pack.name;
+    let sources = |rule: &RuleInPack<'_>| -> Vec<(String, String)> {
+        rule.checked.local.iter().map(|(name, expression)| (name.clone(), source_of(expression))).collect()
+    };
+    let has_locals = || inner.checked.when.as_ref().is_some_and(|when| when.reads().iter().any(|path| path.segments[0] == "local"));
+    reads.iter().all(|root| match root.as_str() {
+        "event" => true,
+        "config" => is_one_pack,
+        // An event for which one of them errs is one for which the other does, if both compute them.
+        "local" => is_one_pack && has_locals() && sources(outer) == sources(inner),
+        _ => false,
+    })
+}
+
+fn source_of(expression: &Expression) -> String {
+    expression.source().trim().to_owned()
+}
+
+fn likeness(one: &Judged<'_>, other: &Judged<'_>) -> Likeness {
+    let (one, other) = (one.rule, other.rule);
+    if one.checked.action != other.checked.action {
+        return Likeness::OtherAction;
+    }
+    let given = |rule: &RuleInPack<'_>| rule.written.with.as_ref().map(crate::yaml::Node::to_value);
+    let locals =
+        |rule: &RuleInPack<'_>| rule.checked.local.iter().map(|(name, local)| (name.clone(), source_of(local))).collect::<Vec<_>>();
+    let is_same = given(one) == given(other) && locals(one) == locals(other) && one.pack.pack.name == other.pack.pack.name;
+    if is_same { Likeness::SameRun } else { Likeness::SameAction }
+}

@@ -1,0 +1,197 @@
+//! Rules that trigger themselves: a rule's action puts an event into the log that the rule, or one that leads back to it, matches.
+//!
+//! Which events an action emits is known where its trigger is written out; what a program or another system sends is not.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ensue_engine::catalog::{Mode, Run};
+use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
+use ensue_engine::rules::react::DEPTH_MAX;
+use ensue_expression::{Condition, Literal, Partial, Value};
+
+use super::{Finding, Findings, RuleInPack};
+use crate::check::Definitions;
+use crate::diagnostics::{Code, Severity};
+use crate::written;
+use crate::yaml::{Content, Node};
+
+/// The action of the library that emits what its parameters say.
+const EMIT: &str = "core.emit";
+/// The most rules of a circle that are written out.
+const LOOP_RULES_MAX: usize = 12;
+
+pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings: &mut Findings) {
+    let actions: BTreeMap<ActionRef, Emits<'_>> = packs.iter().flat_map(emitting_actions).collect();
+    // What is judged only, or not at all, leads to nothing.
+    let acting: Vec<&RuleInPack<'_>> = rules.iter().filter(|rule| rule.checked.mode == Mode::Enabled).collect();
+    let conditions: Vec<Option<Condition<'_>>> = acting.iter().map(|rule| rule.checked.when.as_ref().map(Condition::of)).collect();
+    let mut listening: BTreeMap<&TriggerRef, Vec<usize>> = BTreeMap::new();
+    for (at, rule) in acting.iter().enumerate() {
+        for trigger in rule.checked.triggers.iter().collect::<BTreeSet<_>>() {
+            listening.entry(trigger).or_default().push(at);
+        }
+    }
+    let mut leads_to: Vec<Vec<Edge>> = Vec::new();
+    for rule in &acting {
+        let mut edges = Vec::new();
+        if let Some(emitted) = emitted_by(rule, &actions) {
+            for next in listening.get(&emitted.trigger).into_iter().flatten() {
+                let is_excluded = conditions[*next].as_ref().is_some_and(|condition| condition.never_holds_given(&emitted.event()));
+                if !is_excluded {
+                    edges.push(Edge { to: *next, trigger: emitted.trigger.clone() });
+                }
+            }
+        }
+        leads_to.push(edges);
+    }
+    let mut told: BTreeSet<BTreeSet<usize>> = BTreeSet::new();
+    for start in 0..acting.len() {
+        if let Some(way) = shortest_way(&leads_to, start)
+            && told.insert(way.iter().map(|step| step.rule).collect())
+        {
+            tell(&acting, &way, findings);
+        }
+    }
+}
+
+/// An event that an action puts into the log.
+struct Emits<'a> {
+    trigger: Option<TriggerRef>,
+    payload: Option<&'a Node>,
+}
+
+/// An event that a rule leads to, as far as it is known.
+struct Emitted {
+    trigger: TriggerRef,
+    payload: Partial,
+}
+
+impl Emitted {
+    fn event(&self) -> Partial {
+        let trigger = Partial::Literal(Literal::String(self.trigger.to_string()));
+        let fields = BTreeMap::from([("trigger".to_owned(), trigger), ("payload".to_owned(), self.payload.clone())]);
+        Partial::AtLeast(BTreeMap::from([("event".to_owned(), Partial::AtLeast(fields))]))
+    }
+}
+
+struct Edge {
+    to: usize,
+    trigger: TriggerRef,
+}
+
+/// A rule on the way, and the trigger by which it leads to the next.
+struct Step {
+    rule: usize,
+    trigger: TriggerRef,
+}
+
+fn emitting_actions<'a>(pack: &'a Definitions<'a>) -> impl Iterator<Item = (ActionRef, Emits<'a>)> {
+    pack.parts.actions.iter().filter_map(move |action| {
+        let Run::Emit { trigger, .. } = &action.run else {
+            return (action.name.as_str() == EMIT).then(|| (action.name.clone(), Emits { trigger: None, payload: None }));
+        };
+        let written = pack.pack.actions.get(action.name.name())?.body.as_ref()?;
+        let written::Run::Emit { payload, .. } = &written.run else { return None };
+        Some((action.name.clone(), Emits { trigger: Some(trigger.clone()), payload: payload.as_ref() }))
+    })
+}
+
+/// The event that a rule's action puts into the log, where that is known.
+fn emitted_by(rule: &RuleInPack<'_>, actions: &BTreeMap<ActionRef, Emits<'_>>) -> Option<Emitted> {
+    let emits = actions.get(&rule.checked.action)?;
+    let given = rule.written.with.as_ref();
+    let given_at = |name: &str| given.and_then(|node| node.at(&format!("/{name}")));
+    let Some(trigger) = &emits.trigger else {
+        let Content::Text { value, .. } = &given_at("trigger")?.content else { return None };
+        let payload = given_at("payload").map_or(Partial::Unknown, |node| known(node, &|_| Partial::Unknown));
+        return Some(Emitted { trigger: value.parse().ok()?, payload });
+    };
+    let parameter = |name: &str| given_at(name).map_or(Partial::Unknown, |node| known(node, &|_| Partial::Unknown));
+    let payload = match emits.payload {
+        Some(node) => known(node, &parameter),
+        None => Partial::Map(BTreeMap::new()),
+    };
+    Some(Emitted { trigger: trigger.clone(), payload })
+}
+
+/// What is known of a value as it is written; `parameter` says what is known of a parameter that it is.
+fn known(node: &Node, parameter: &dyn Fn(&str) -> Partial) -> Partial {
+    match &node.content {
+        Content::Map(entries) => {
+            Partial::Map(entries.iter().map(|entry| (entry.key.value.clone(), known(&entry.value, parameter))).collect())
+        }
+        Content::Text { value, .. } if value.contains("${{") => {
+            let inner = value.trim().strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
+            let name = inner.and_then(|inner| inner.strip_prefix("params.")).filter(|name| ensue_engine::names::is_name(name));
+            name.map_or(Partial::Unknown, parameter)
+        }
+        Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text { .. } => {
+            Literal::of(&Value::from_json(&node.to_value())).map_or(Partial::Unknown, Partial::Literal)
+        }
+        Content::List(_) | Content::Poisoned => Partial::Unknown,
+    }
+}
+
+/// The shortest way from a rule back to itself.
+fn shortest_way(leads_to: &[Vec<Edge>], start: usize) -> Option<Vec<Step>> {
+    let mut came_from: BTreeMap<usize, Step> = BTreeMap::new();
+    let mut waiting = VecDeque::from([start]);
+    while let Some(at) = waiting.pop_front() {
+        for edge in &leads_to[at] {
+            if came_from.contains_key(&edge.to) {
+                continue;
+            }
+            came_from.insert(edge.to, Step { rule: at, trigger: edge.trigger.clone() });
+            if edge.to == start {
+                let mut way = Vec::new();
+                let mut before = came_from.remove(&start);
+                while let Some(step) = before {
+                    let rule = step.rule;
+                    way.push(step);
+                    before = if rule == start { None } else { came_from.remove(&rule) };
+                }
+                way.reverse();
+                return Some(way);
+            }
+            waiting.push_back(edge.to);
+        }
+    }
+    None
+}
+
+fn tell(rules: &[&RuleInPack<'_>], way: &[Step], findings: &mut Findings) {
+    // The loop is told of at the first of its rules whose author asks.
+    let Some(first) = way.iter().position(|step| rules[step.rule].pack.is_told_of) else { return };
+    let way: Vec<&Step> = way[first..].iter().chain(&way[..first]).collect();
+    let rule = rules[way[0].rule];
+    let begin = way.last().map_or(&way[0].trigger, |last| &last.trigger);
+    let name = |step: &Step| -> &RuleRef { rules[step.rule].name() };
+    let mut lines = vec![format!("`{begin}`")];
+    for step in way.iter().take(LOOP_RULES_MAX) {
+        lines.push(format!("→ rule `{}` → action `{}` → `{}`", name(step), rules[step.rule].checked.action, step.trigger));
+    }
+    if way.len() > LOOP_RULES_MAX {
+        lines.push(format!("→ … {} more rules …", way.len() - LOOP_RULES_MAX));
+    }
+    lines.push("and so on".to_owned());
+    let span = rule.written.triggers.iter().find(|written| written.value == begin.as_str()).map_or(0..0, |written| written.span.clone());
+    let message = match way.len() {
+        1 => format!("the rule `{}` can trigger itself", rule.name()),
+        _ => format!("the rule `{}` can trigger itself, through {}", rule.name(), others(&way[1..], rules)),
+    };
+    let hint = format!(
+        "the loop:\n{}\nlet a condition tell the events apart, or emit another trigger; after {DEPTH_MAX} events in a row the rule is suspended",
+        lines.join("\n")
+    );
+    findings.tell(
+        &rule.pack.pack.name,
+        rule.file,
+        Finding { severity: Severity::Warning, code: Code::RuleTriggersItself, span, message, hint },
+    );
+}
+
+fn others(way: &[&Step], rules: &[&RuleInPack<'_>]) -> String {
+    let names: Vec<String> = way.iter().take(3).map(|step| format!("`{}`", rules[step.rule].name())).collect();
+    let more = way.len().saturating_sub(names.len());
+    if more == 0 { names.join(" and ") } else { format!("{} and {more} more", names.join(", ")) }
+}

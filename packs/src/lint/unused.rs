@@ -1,0 +1,168 @@
+//! Names that are declared and that nothing reads: parameters, local values, settings and keys.
+//!
+//! What may be read without being named (a whole object, a program's standard input) counts as read.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use ensue_engine::catalog::{Action, HttpBody, Run, Source};
+use ensue_engine::names::KeyRef;
+use ensue_expression::{Expression, Path, Template};
+
+use super::{Finding, Findings, place_of};
+use crate::check::Definitions;
+use crate::diagnostics::{Code, Report, Severity};
+use crate::source::SourceText;
+use crate::yaml::{self, Content, Node};
+
+pub(super) fn look(pack: &Definitions<'_>, findings: &mut Findings) {
+    let mut of_pack = Reads::default();
+    for action in &pack.parts.actions {
+        let reads = reads_of_run(action);
+        tell_of_action(pack, action, &reads, findings);
+        of_pack.paths.extend(reads.paths);
+        of_pack.paths.extend(action.local.iter().flat_map(|(_, local)| local.reads()));
+    }
+    for (rule, written) in pack.parts.rules.iter().filter_map(|rule| Some((rule, pack.pack.rules.get(rule.name.name())?))) {
+        let mut reads = Reads::default();
+        reads.paths.extend(rule.when.iter().flat_map(Expression::reads));
+        reads.paths.extend(rule.with.reads());
+        tell_of_locals(pack, "rules", rule.name.name(), &written.file, &rule.local, &reads, findings);
+        reads.paths.extend(rule.local.iter().flat_map(|(_, local)| local.reads()));
+        of_pack.paths.extend(reads.paths);
+    }
+    for sensor in &pack.parts.sensors {
+        let emits = sensor.emits.iter();
+        of_pack.paths.extend(emits.clone().flat_map(|emit| emit.when.iter().chain(&emit.dedupe).flat_map(Expression::reads)));
+        of_pack.paths.extend(emits.flat_map(|emit| emit.payload.iter().flat_map(Template::reads)));
+        let Source::Webhook { verify } = &sensor.source;
+        of_pack.keys.extend(verify.key().map(ToString::to_string));
+    }
+    tell_of_manifest(pack, &of_pack, findings);
+}
+
+/// What is read.
+#[derive(Default)]
+struct Reads {
+    paths: Vec<Path>,
+    keys: BTreeSet<String>,
+}
+
+impl Reads {
+    /// Says whether a field of a root is read, or may be, because all of the root is.
+    fn has(&self, root: &str, name: &str) -> bool {
+        let reads = self.paths.iter().filter(|path| path.segments.first().is_some_and(|first| first == root));
+        { reads }.any(|path| path.segments.get(1).is_none_or(|second| second == name))
+    }
+}
+
+/// What an action's `run` reads.
+fn reads_of_run(action: &Action) -> Reads {
+    let templates: Vec<&Template> = match &action.run {
+        Run::Process(process) => {
+            let given = process.env.iter().chain(&process.files).map(|(_, template)| template);
+            process.input.iter().chain(given).collect()
+        }
+        Run::Shell(shell) => vec![&shell.script, &shell.env],
+        Run::Http(request) => {
+            let mut templates = vec![&request.url, &request.method, &request.headers, &request.query];
+            match &request.body {
+                HttpBody::None => {}
+                HttpBody::Json(template) | HttpBody::Text(template) => templates.push(template),
+                HttpBody::Either { json, text } => templates.extend([json, text]),
+            }
+            templates
+        }
+        Run::Emit { payload, .. } => vec![payload],
+        Run::Builtin(_) => Vec::new(),
+    };
+    let mut reads = Reads::default();
+    reads.paths.extend(templates.into_iter().flat_map(Template::reads));
+    reads
+}
+
+fn tell_of_action(pack: &Definitions<'_>, action: &Action, run: &Reads, findings: &mut Findings) {
+    let name = action.name.name();
+    let Some(defined) = pack.pack.actions.get(name) else { return };
+    tell_of_locals(pack, "actions", name, &defined.file, &action.local, run, findings);
+    // Without `input` a program reads all parameters on its standard input.
+    let takes_all = match &action.run {
+        Run::Process(process) => process.input.is_none(),
+        Run::Builtin(_) => true,
+        Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => false,
+    };
+    let Some(fields) = action.parameters.fields().filter(|_| !takes_all) else { return };
+    let local = Reads { paths: action.local.iter().flat_map(|(_, local)| local.reads()).collect(), keys: BTreeSet::new() };
+    for field in fields.0.iter().filter(|field| !run.has("params", &field.name) && !local.has("params", &field.name)) {
+        let span = place_of(&defined.file, "actions", name, &["parameters", &field.name]);
+        let finding = Finding {
+            severity: Severity::Warning,
+            code: Code::UnusedParameter,
+            span,
+            message: format!("the action `{}` does not read its parameter `{}`", action.name, field.name),
+            hint: format!("read it in `run` as `params.{}`, or remove it", field.name),
+        };
+        findings.tell(&pack.pack.name, &defined.file, finding);
+    }
+}
+
+fn tell_of_locals(
+    pack: &Definitions<'_>,
+    several: &str,
+    definition: &str,
+    file: &SourceText,
+    local: &[(String, Expression)],
+    reads: &Reads,
+    findings: &mut Findings,
+) {
+    for (at, (name, _)) in local.iter().enumerate() {
+        let later = Reads { paths: local[at + 1..].iter().flat_map(|(_, later)| later.reads()).collect(), keys: BTreeSet::new() };
+        if reads.has("local", name) || later.has("local", name) {
+            continue;
+        }
+        let finding = Finding {
+            severity: Severity::Warning,
+            code: Code::UnusedLocal,
+            span: place_of(file, several, definition, &["local", name]),
+            message: format!("nothing reads `local.{name}`"),
+            hint: "remove it: it is computed all the same, and what errs in it errs".to_owned(),
+        };
+        findings.tell(&pack.pack.name, file, finding);
+    }
+}
+
+fn tell_of_manifest(pack: &Definitions<'_>, reads: &Reads, findings: &mut Findings) {
+    let manifest = &pack.pack.manifest;
+    for field in manifest.config.iter().filter_map(|config| config.fields()).flat_map(|fields| &fields.0) {
+        if !reads.has("config", &field.name) {
+            let finding = Finding {
+                severity: Severity::Warning,
+                code: Code::UnusedSetting,
+                span: place_of(&manifest.file, "", "", &["config", &field.name]),
+                message: format!("nothing in the pack reads its setting `{}`", field.name),
+                hint: format!("read it as `config.{}`, or remove it", field.name),
+            };
+            findings.tell(&pack.pack.name, &manifest.file, finding);
+        }
+    }
+    for key in manifest.keys.iter().flatten() {
+        if !reads.has("keys", key.as_str()) && !reads.keys.contains(key.as_str()) {
+            let finding = Finding {
+                severity: Severity::Warning,
+                code: Code::UnusedKey,
+                span: place_of_key(&manifest.file, key),
+                message: format!("nothing in the pack reads its key `{key}`"),
+                hint: "remove it from `keys`: what is not listed cannot leak".to_owned(),
+            };
+            findings.tell(&pack.pack.name, &manifest.file, finding);
+        }
+    }
+}
+
+/// Finds where a key is listed: by its bare name, or with its pack's.
+fn place_of_key(file: &SourceText, key: &KeyRef) -> Range<usize> {
+    let root = yaml::parse(file, &mut Report::default());
+    let Some(Content::List(items)) = root.as_ref().and_then(|root| root.at("/keys")).map(|node| &node.content) else { return 0..0 };
+    let is_it = |item: &&Node| matches!(&item.content, Content::Text { value, .. } if value == key.name() || value == key.as_str());
+    items.iter().find(is_it).map_or(0..0, |item| item.span.clone())
+}

@@ -1,0 +1,244 @@
+//! What is right and probably not meant is told, and nothing else is.
+
+use crate::support::{demo, linted};
+use ensue_packs::{Code, Colour, Diagnostic, PackSource, library};
+
+/// What is told of one kind, of a demo with these files.
+fn told(codes: &[Code], changes: &[(&str, &str)]) -> String {
+    told_of(codes, &[demo(changes)])
+}
+
+fn told_of(codes: &[Code], packs: &[PackSource]) -> String {
+    let checked = linted(packs);
+    assert!(!checked.has_errors(), "{:?}", checked.diagnostics);
+    let of_kind = |one: &&Diagnostic| codes.contains(&one.code);
+    checked.diagnostics.iter().filter(of_kind).map(|one| one.render(Colour::Plain)).collect::<Vec<_>>().join("\n")
+}
+
+/// What is told of rules that all listen to `demo.ping`.
+fn of_rules(codes: &[Code], rules: &[(&str, &str)]) -> String {
+    let files: Vec<(String, String)> =
+        rules.iter().map(|(name, text)| (format!("rules/{name}.yaml"), format!("trigger: demo.ping\n{text}"))).collect();
+    let files: Vec<(&str, &str)> =
+        [("rules/greet.yaml", RESTING)].into_iter().chain(files.iter().map(|(path, text)| (path.as_str(), text.as_str()))).collect();
+    told(codes, &files)
+}
+
+/// A rule that takes part in nothing.
+const RESTING: &str = "trigger: demo.ping\nmode: disabled\naction: core.echo\n";
+
+const NEVER: &[Code] = &[Code::RuleNeverMatches];
+const CONTAINED: &[Code] = &[Code::RuleContained];
+const ITSELF: &[Code] = &[Code::RuleTriggersItself];
+
+#[test]
+fn the_library_has_nothing_to_tell() {
+    let of_user = library().into_iter().map(|mut pack| {
+        // As if they were somebody's own: what ships is not looked at.
+        pack.files.insert("LICENSE".to_owned(), pack.files["pack.yaml"].clone());
+        pack
+    });
+    let packs: Vec<PackSource> = of_user.collect();
+    let checked = ensue_packs::lint(&packs, &Default::default());
+    let shown: String =
+        checked.diagnostics.iter().filter(|one| one.code != Code::LibraryPackShadowed).map(|one| one.render(Colour::Plain)).collect();
+    assert_eq!(shown, "");
+}
+
+mod conditions {
+    use super::*;
+
+    #[test]
+    fn parts_that_are_never_true_together_are_named() {
+        insta::assert_snapshot!(of_rules(
+            NEVER,
+            &[
+                (
+                    "a",
+                    "when: |\n  event.payload.host.startsWith(\"web\")\n    && event.payload.load > 3\n    && event.payload.host == \"db\"\naction: core.echo\n"
+                ),
+                ("b", "when: 'event.payload.host in []'\naction: core.echo\n"),
+                ("c", "when: event.trigger == 'github.push'\naction: core.echo\n"),
+            ]
+        ));
+    }
+
+    #[test]
+    fn a_trigger_that_never_matches_is_named() {
+        insta::assert_snapshot!(told(
+            NEVER,
+            &[("rules/greet.yaml", "trigger: [demo.ping, github.push]\nwhen: event.trigger == 'demo.ping'\naction: core.echo\n")]
+        ));
+    }
+
+    #[test]
+    fn a_rule_that_does_twice_what_another_does_is_told() {
+        insta::assert_snapshot!(of_rules(
+            CONTAINED,
+            &[
+                ("a", "when: event.payload.host == \"a\" && event.payload.load > 5\naction: core.echo\nwith: { message: hi }\n"),
+                ("b", "when: event.payload.load >= 1 && \"a\" == event.payload[\"host\"]\naction: core.echo\nwith: { message: hi }\n"),
+            ]
+        ));
+    }
+
+    #[test]
+    fn of_two_that_match_the_same_events_the_second_is_told() {
+        insta::assert_snapshot!(of_rules(
+            CONTAINED,
+            &[
+                ("a", "when: event.payload.host in [\"a\", \"b\"]\naction: core.echo\nwith: { message: one }\n"),
+                ("b", "when: event.payload.host == \"a\" || event.payload.host == \"b\"\naction: core.echo\nwith: { message: two }\n"),
+            ]
+        ));
+    }
+
+    #[test]
+    fn another_action_for_the_same_events_is_only_noted() {
+        insta::assert_snapshot!(of_rules(
+            CONTAINED,
+            &[
+                ("a", "when: event.payload.host.startsWith(\"web\")\naction: core.echo\n"),
+                ("b", "when: event.payload.host == \"web1\"\naction: core.noop\n"),
+            ]
+        ));
+    }
+
+    #[test]
+    fn what_is_not_contained_is_not_told() {
+        let first = ("a", "when: event.payload.host == \"a\"\naction: core.echo\n");
+        for second in [
+            "when: event.payload.host == \"b\"\naction: core.echo\n",
+            "when: event.payload.load > 3\naction: core.echo\n",
+            // It takes every event, and does something else with it.
+            "action: core.noop\n",
+            "mode: disabled\naction: core.echo\n",
+            "mode: shadow\naction: core.echo\n",
+            "local: { host: event.payload.host }\nwhen: local.host == \"a\"\naction: core.echo\n",
+            "when: rule.ref == \"demo.b\"\naction: core.echo\n",
+        ] {
+            assert_eq!(of_rules(CONTAINED, &[first, ("b", second)]), "", "{second}");
+        }
+        let [one, other] =
+            ["demo.ping", "github.push"].map(|trigger| format!("trigger: {trigger}\nwhen: event.source == 'x'\naction: core.echo\n"));
+        assert_eq!(told(CONTAINED, &[("rules/greet.yaml", &one), ("rules/other.yaml", &other)]), "");
+    }
+
+    #[test]
+    fn settings_of_another_pack_are_other_values() {
+        let rule = "trigger: demo.ping\nwhen: event.payload.host == config.owner\naction: core.echo\n";
+        let one = demo(&[("rules/greet.yaml", rule)]);
+        let manifest = "name: other\nversion: 1.0.0\nrequires: { packs: { demo: ^1 } }\nconfig: { owner: 'string = \"x\"' }\n";
+        let other = PackSource::of("packs/other", [("pack.yaml", manifest), ("rules/greet.yaml", rule)]).unwrap();
+        assert_eq!(told_of(CONTAINED, &[one, other]), "");
+    }
+}
+
+mod loops {
+    use super::*;
+
+    const AGAIN: (&str, &str) = (
+        "actions/again.yaml",
+        "parameters: { host: string }\nrun:\n  emit:\n    trigger: demo.ping\n    payload: { host: '${{ params.host }}' }\n",
+    );
+
+    #[test]
+    fn a_loop_through_several_rules_is_written_out() {
+        insta::assert_snapshot!(told(
+            ITSELF,
+            &[
+                ("triggers/pong.yaml", "payload: { host: string }\n"),
+                ("actions/answer.yaml", "run: { emit: { trigger: demo.pong, payload: { host: a } } }\n"),
+                ("rules/greet.yaml", "trigger: demo.ping\naction: demo.answer\n"),
+                (
+                    "rules/hail.yaml",
+                    "trigger: [demo.pong, github.push]\naction: core.emit\nwith: { trigger: demo.ping, payload: { host: b } }\n"
+                ),
+            ]
+        ));
+    }
+
+    #[test]
+    fn a_rule_whose_own_action_emits_its_trigger_is_told() {
+        insta::assert_snapshot!(told(
+            ITSELF,
+            &[AGAIN, ("rules/greet.yaml", "trigger: demo.ping\naction: demo.again\nwith: { host: '${{ event.payload.host }}' }\n")]
+        ));
+    }
+
+    #[test]
+    fn a_condition_that_what_is_emitted_does_not_fulfil_ends_the_loop() {
+        for rule in [
+            "trigger: demo.ping\nwhen: event.payload.host != \"done\"\naction: demo.again\nwith: { host: done }\n",
+            "trigger: demo.ping\nwhen: event.payload.load > 3\naction: demo.again\nwith: { host: x }\n",
+            "trigger: demo.ping\nwhen: event.payload.host == 'a'\naction: core.emit\nwith: { trigger: demo.ping, payload: { host: b } }\n",
+            "trigger: demo.ping\nmode: shadow\naction: demo.again\nwith: { host: x }\n",
+            "trigger: demo.ping\naction: core.emit\nwith: { trigger: 'demo.${{ event.payload.host }}', payload: { host: b } }\n",
+        ] {
+            assert_eq!(told(ITSELF, &[AGAIN, ("rules/greet.yaml", rule)]), "", "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_loop_is_told_once() {
+        let rules =
+            "rules:\n  a: { trigger: demo.ping, action: demo.again, with: { host: a } }\n  b: { trigger: demo.ping, action: core.echo }\n";
+        let shown = told(ITSELF, &[AGAIN, ("rules/several.yaml", rules), ("rules/greet.yaml", RESTING)]);
+        assert_eq!(shown.matches("rule_triggers_itself").count(), 1, "{shown}");
+    }
+}
+
+mod unused {
+    use super::*;
+
+    const UNUSED: &[Code] = &[Code::UnusedParameter, Code::UnusedLocal, Code::UnusedSetting, Code::UnusedKey];
+
+    #[test]
+    fn what_nothing_reads_is_told_in_its_place() {
+        insta::assert_snapshot!(told(
+            UNUSED,
+            &[
+                (
+                    "pack.yaml",
+                    "name: demo\nversion: 1.0.0\nconfig:\n  owner: 'string = \"acme\"'\n  colour: 'string = \"red\"'\nkeys: [token, demo.other]\n"
+                ),
+                (
+                    "actions/several.yaml",
+                    "actions:\n  call:\n    parameters: { url: string, colour: string }\n    local: { full: params.url, half: '1' }\n    run:\n      http: { url: '${{ local.full }}', headers: { a: '${{ keys[\"demo.token\"] }}' } }\n"
+                ),
+                (
+                    "actions/ship.yaml",
+                    "parameters: { version: string }\nrun: { shell: { script: make, env: { V: '${{ params.version }}' } } }\n"
+                ),
+                (
+                    "rules/greet.yaml",
+                    "trigger: demo.ping\nlocal: { a: event.payload.host, b: config.owner }\naction: core.echo\nwith: { message: '${{ local.b }}' }\n"
+                ),
+            ]
+        ));
+    }
+
+    #[test]
+    fn what_may_be_read_is_left_alone() {
+        let files = [
+            ("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: 'string = \"acme\"' }\nkeys: [token]\n"),
+            ("actions/ship.yaml", "parameters: { version: string }\nrun: { process: { command: [make] } }\n"),
+            ("actions/tell.yaml", "parameters: { a: string }\nrun: { http: { url: 'https://example.test/', json: '${{ params }}' } }\n"),
+            (
+                "actions/pick.yaml",
+                "parameters: { a: string }\nlocal: { n: 'params[config.owner]' }\nrun: { shell: { script: make, env: { N: '${{ local }}' } } }\n",
+            ),
+            ("sensors/hook.yaml", "webhook: { verify: { scheme: github, key: demo.token } }\nemits:\n  - trigger: demo.ping\n"),
+        ];
+        assert_eq!(told(UNUSED, &files), "");
+    }
+
+    #[test]
+    fn a_file_may_allow_what_is_told() {
+        let manifest =
+            "# lint: allow unused_key, unused_setting\nname: demo\nversion: 1.0.0\nconfig: { owner: 'string = \"acme\"' }\nkeys: [token]\n";
+        let action = "parameters: { version: string }\nrun: { shell: { script: make } }\n";
+        let shown = told(UNUSED, &[("pack.yaml", manifest), ("actions/ship.yaml", action)]);
+        assert!(shown.contains("unused_parameter") && !shown.contains("unused_key") && !shown.contains("unused_setting"), "{shown}");
+    }
+}
