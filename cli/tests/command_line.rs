@@ -30,6 +30,33 @@ fn every_mistake_of_a_pack_is_told_with_its_place_and_the_exit_code_is_1() {
 }
 
 #[test]
+fn a_warning_of_lint_is_a_failure_only_where_it_is_strict() {
+    let place = Place::new();
+    place.write_pack_file("loop/pack.yaml", "name: loop\nversion: 1.0.0\n");
+    place.write_pack_file("loop/triggers/tick.yaml", "payload: { n: integer }\n");
+    place.write_pack_file(
+        "loop/rules/again.yaml",
+        "trigger: loop.tick\naction: core.emit\nwith: { trigger: loop.tick, payload: { n: 1 } }\n",
+    );
+    let checked = Printed::by(&mut place.ensue(&["check", "packs"]));
+    assert_eq!((checked.code, checked.stdout.as_str()), (Some(0), ""), "{checked:?}");
+    let linted = Printed::by(&mut place.ensue(&["lint", "packs"]));
+    assert_eq!(linted.code, Some(0), "{linted:?}");
+    assert!(linted.stdout.contains("→ rule `loop.again` → action `core.emit` → `loop.tick`"), "{linted:?}");
+    let strict = Printed::by(&mut place.ensue(&["lint", "packs", "--strict", "--output", "json"]));
+    assert_eq!(strict.code, Some(1), "{strict:?}");
+    let json: serde_json::Value = serde_json::from_str(&strict.stdout).unwrap();
+    let one = &json["diagnostics"][0];
+    assert_eq!(
+        (&json["warnings"], &one["code"], &one["line"], &one["end_column"]),
+        (&1.into(), &"rule_triggers_itself".into(), &1.into(), &19.into())
+    );
+    let explained = Printed::by(&mut place.ensue(&["check", "--explain", one["code"].as_str().unwrap()]));
+    assert!(explained.code == Some(0) && explained.stdout.contains("the loop:"), "{explained:?}");
+    assert_eq!(Printed::by(&mut place.ensue(&["check", "--explain", "rule_triggers"])).code, Some(5));
+}
+
+#[test]
 fn a_command_that_finds_no_node_says_so_and_what_to_type() {
     let place = Place::new();
     let listed = Printed::by(&mut place.ensue(&["events", "list", "--server", "http://127.0.0.1:1"]));

@@ -68,7 +68,9 @@ fn packs(files: &[(String, String)]) -> Vec<PackSource> {
     }
     let source = |(pack, files): (&str, Vec<(&str, &str)>)| match pack {
         "demo" => demo(&files),
-        _ => PackSource::of(format!("packs/{pack}"), files.into_iter().map(|(path, text)| (path, text.to_owned()))).unwrap(),
+        _ => {
+            PackSource::of(format!("packs/{pack}"), files.into_iter().map(|(path, text)| (path, text.to_owned()))).expect("paths of a pack")
+        }
     };
     by_pack.into_iter().rev().map(source).collect()
 }

@@ -127,11 +127,10 @@ fn tell_one_contained(inner: &Judged<'_>, outer: &Judged<'_>, likeness: Likeness
         Some(node) => first_line(&node.span, rule.file),
         None => rule.written.triggers.first().map_or(0..0, |trigger| trigger.span.clone()),
     };
-    let matches = if is_same { "matches exactly the events that" } else { "matches no event that" };
     let message = if is_same {
-        format!("the rule `{}` {matches} `{}` matches", rule.name(), other.name())
+        format!("the rule `{}` matches exactly the events that `{}` matches", rule.name(), other.name())
     } else {
-        format!("the rule `{}` {matches} `{}` does not match too", rule.name(), other.name())
+        format!("every event that the rule `{}` matches, `{}` matches too", rule.name(), other.name())
     };
     let action = &rule.checked.action;
     let (severity, hint) = match likeness {
