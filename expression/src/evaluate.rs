@@ -27,7 +27,12 @@ pub(crate) struct Evaluation<'s, 'a> {
 
 impl<'s, 'a> Evaluation<'s, 'a> {
     pub(crate) fn new(source: &'s str, scope: &'s Scope<'a>, budget: &'s mut Budget) -> Self {
-        Self { source, scope, budget, locals: Vec::new(), patterns: PatternCache::default() }
+        Self::within(source, scope, budget, Vec::new())
+    }
+
+    /// An evaluation inside of macros, whose variables have these values, the outermost first.
+    pub(crate) fn within(source: &'s str, scope: &'s Scope<'a>, budget: &'s mut Budget, locals: Vec<Value<'a>>) -> Self {
+        Self { source, scope, budget, locals, patterns: PatternCache::default() }
     }
 
     /// The value of `expr`; an error names the smallest part that erred.

@@ -1,21 +1,23 @@
-//! Why an expression gave what it gave: every part with its value, and the parts that decided.
+//! Why an expression gave what it gave: every part with its value, the parts that decided, and what would flip it.
 //!
-//! Parts are what stands between `&&`, `||`, `!` and `? :`; inside a part nothing is taken apart, but the fields that it
-//! reads are shown.
+//! The parts of a condition are what stands between `&&`, `||`, `!` and `? :`; below each stand its own parts: operands, receivers,
+//! arguments, and the elements that decided a macro. How each came to its value is the evaluation's; here it is only told.
+
+mod explainer;
+mod formula;
+mod json;
 
 use std::fmt;
 use std::ops::Range;
 
-use crate::analyse::{self, Access};
-use crate::ast::{Choose, Expr, Kind, Times};
-use crate::budget::Budget;
-use crate::error::{EvaluationError, Fault};
-use crate::evaluate::Evaluation;
-use crate::expression::Scope;
-use crate::value::Value;
+pub(crate) use self::explainer::{Depth, explain};
+use self::formula::{Formula, Truth, turned};
+use crate::error::EvaluationError;
 
-/// How deep parts hang below each other; what nests deeper is shown whole.
-const PARTS_DEPTH_MAX: usize = 16;
+/// The most steps that the parts of one expression may take beside the evaluation itself.
+pub const EXPLANATION_STEPS_MAX: u64 = 500_000;
+/// The most parts that one explanation has.
+pub const EXPLANATION_PARTS_MAX: usize = 512;
 
 /// What an expression gave, and why.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub struct Explanation {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Part {
-    /// The part as it is written.
+    /// The part as it is written, on one line, and cut where it is long.
     pub source: String,
     /// Where it is written, in bytes of the expression's source.
     pub span: Range<usize>,
@@ -37,17 +39,23 @@ pub struct Part {
     pub shape: Shape,
     /// What it gave.
     pub outcome: Outcome,
-    /// The fields that it reads, with their values; only of a part that has no parts below.
+    /// Whether the evaluation came to it.
+    pub reach: Reach,
+    /// What it compared or looked at, in a few words: `event.payload.action = "opened"`, `"acme" = "acme"`.
+    pub note: Option<String>,
+    /// The fields that it reads, with their values; only of a smallest part of a condition.
     pub readings: Vec<Reading>,
     /// The parts below, in the order of the source.
     pub parts: Vec<Part>,
+    /// The elements that a macro went over; only of `all`, `exists` and `exists_one`.
+    pub elements: Option<Elements>,
 }
 
 /// How a part's outcome comes from its own parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shape {
-    /// By itself.
+    /// By itself: it is a smallest part of the condition, and what stands below are its operands.
     Whole,
     /// All of them must be true.
     All,
@@ -55,7 +63,7 @@ pub enum Shape {
     Any,
     /// The one must be false.
     Not,
-    /// The conditions and the branch that was taken.
+    /// The conditions, each with its branch, and what stands for the rest.
     Choice,
 }
 
@@ -69,8 +77,18 @@ pub enum Outcome {
     Value(String),
     /// An error.
     Erred(EvaluationError),
-    /// Not evaluated: a branch that was not taken.
-    Skipped,
+    /// It was not worked out again: that would have taken more than [`EXPLANATION_STEPS_MAX`].
+    Unknown,
+}
+
+/// Whether the evaluation came to a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reach {
+    /// It did, or would have if a part beside it had not decided before.
+    Reached,
+    /// It stands in a branch that was not taken; the outcome is what it would have given.
+    NotTaken,
 }
 
 /// A field that a part reads.
@@ -83,61 +101,169 @@ pub struct Reading {
     pub value: String,
 }
 
+/// The elements that a macro went over.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Elements {
+    /// How many there are.
+    pub count: usize,
+    /// Those that decided, the first few where each of many did.
+    pub decided: Vec<Element>,
+}
+
+/// An element that decided a macro, or helped to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Element {
+    /// Its index in a list, its key in a map.
+    pub at: String,
+    /// Its value in a few words.
+    pub value: String,
+    /// What the macro's body gave for it.
+    pub part: Part,
+}
+
+/// A way to give the expression another truth.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Flip<'e> {
+    /// The truth that it would have then.
+    pub to: bool,
+    /// The parts that would have to turn: all of them, and no fewer would do.
+    pub turns: Vec<Turn<'e>>,
+    /// The parts that would decide beside these, and are already as they must be.
+    pub already: Vec<&'e Part>,
+}
+
+/// A part that would have to turn.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Turn<'e> {
+    /// The part.
+    pub part: &'e Part,
+    /// What it would have to be.
+    pub to: bool,
+}
+
 impl Explanation {
     /// What the expression gave.
     pub fn outcome(&self) -> &Outcome {
         &self.root.outcome
     }
 
-    /// The smallest parts that decided: were each of them to turn, so would the whole.
+    /// The fewest parts that decided: as long as they stay as they are, so does the outcome, whatever the other parts are or
+    /// however they err.
     pub fn decisive(&self) -> Vec<&Part> {
-        let mut parts = Vec::new();
-        self.root.note_decisive(&mut parts);
-        parts
+        let conditions = Conditions::of(&self.root);
+        if !conditions.compose(&self.root) {
+            // One part alone, or all together, took more steps than there are: that is nothing which the others could change.
+            let spent: Vec<&Part> = conditions.leaves.into_iter().filter(|leaf| leaf.outcome.is_final()).collect();
+            return if spent.is_empty() { vec![&self.root] } else { spent };
+        }
+        let decisive = conditions.formula.decisive(&conditions.truths);
+        conditions.pick(&decisive)
     }
 
-    /// The smallest parts that did not decide.
+    /// The smallest parts of the condition that did not decide.
     pub fn others(&self) -> Vec<&Part> {
-        let decisive: Vec<_> = self.decisive().into_iter().map(|part| part.span.clone()).collect();
-        let mut leaves = Vec::new();
-        self.root.note_leaves(&mut leaves);
-        leaves.retain(|leaf| !decisive.contains(&leaf.span));
+        let decisive = self.decisive();
+        let mut leaves = Conditions::of(&self.root).leaves;
+        leaves.retain(|leaf| !decisive.iter().any(|part| std::ptr::eq(*part, *leaf)));
         leaves
     }
 
-    /// All smallest parts, a line each.
+    /// The ways to flip it, the shortest first: to false what is true, to true what is false; to true, and then to false, what
+    /// is neither. There is none where the steps did not suffice.
+    pub fn flips(&self) -> Vec<Flip<'_>> {
+        let conditions = Conditions::of(&self.root);
+        if !conditions.compose(&self.root) {
+            return Vec::new();
+        }
+        let targets: &[bool] = match conditions.formula.truth(&conditions.truths) {
+            Truth::True => &[false],
+            Truth::False => &[true],
+            Truth::Erred => &[true, false],
+        };
+        targets.iter().flat_map(|to| conditions.flips(*to)).collect()
+    }
+
+    /// All smallest parts of the condition, a line each.
     pub fn lines(&self) -> Vec<String> {
-        let mut leaves = Vec::new();
-        self.root.note_leaves(&mut leaves);
-        leaves.into_iter().map(ToString::to_string).collect()
+        Conditions::of(&self.root).leaves.into_iter().map(ToString::to_string).collect()
+    }
+
+    /// The explanation as JSON, for programs: `explanation` with every part, `decisive`, and `flips`.
+    pub fn to_json(&self) -> serde_json::Value {
+        json::explanation(self)
     }
 }
 
-impl Part {
-    fn note_leaves<'p>(&'p self, leaves: &mut Vec<&'p Part>) {
-        if self.parts.is_empty() {
-            leaves.push(self);
-        }
-        for part in &self.parts {
-            part.note_leaves(leaves);
-        }
+impl Outcome {
+    /// Whether it is an error that neither `&&` nor `||` absorbs.
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Erred(error) if error.is_final())
     }
 
-    fn note_decisive<'p>(&'p self, decisive: &mut Vec<&'p Part>) {
-        let decides = |part: &&Part| match (self.shape, &self.outcome, &part.outcome) {
-            (Shape::All | Shape::Any, Outcome::Truth(whole), Outcome::Truth(part)) => whole == part,
-            // An error of the whole comes from the parts that erred.
-            (Shape::All | Shape::Any, Outcome::Erred(_), outcome) => matches!(outcome, Outcome::Erred(_)),
-            (Shape::Not | Shape::Choice, _, outcome) => *outcome != Outcome::Skipped,
-            _ => false,
-        };
-        let mut has_parts = false;
-        for part in self.parts.iter().filter(decides) {
-            has_parts = true;
-            part.note_decisive(decisive);
+    fn truth(&self) -> Truth {
+        match self {
+            Self::Truth(truth) => Truth::of(*truth),
+            Self::Value(_) | Self::Erred(_) | Self::Unknown => Truth::Erred,
         }
-        if !has_parts {
-            decisive.push(self);
+    }
+}
+
+/// A condition taken apart: its smallest parts, and how they make the whole.
+struct Conditions<'e> {
+    formula: Formula,
+    leaves: Vec<&'e Part>,
+    truths: Vec<Truth>,
+}
+
+impl<'e> Conditions<'e> {
+    fn of(root: &'e Part) -> Self {
+        let mut leaves = Vec::new();
+        let formula = formula_of(root, &mut leaves);
+        let truths = leaves.iter().map(|leaf| leaf.outcome.truth()).collect();
+        Self { formula, leaves, truths }
+    }
+
+    /// Whether the parts, each by itself, make what the whole gave. An error that nothing absorbs makes more of the whole.
+    fn compose(&self, root: &Part) -> bool {
+        !root.outcome.is_final() && self.formula.truth(&self.truths) == root.outcome.truth()
+    }
+
+    fn flips(&self, to: bool) -> Vec<Flip<'e>> {
+        let ways = self.formula.flips(&self.truths, to).into_iter().filter(|way| !way.is_empty());
+        let flips = ways.map(|way| {
+            let then = turned(&self.truths, way.iter().copied());
+            let mut already = self.formula.decisive(&then);
+            already.retain(|leaf| !way.iter().any(|(turned, _)| turned == leaf));
+            let turns = way.into_iter().map(|(leaf, to)| Turn { part: self.leaves[leaf], to }).collect();
+            Flip { to, turns, already: self.pick(&already) }
+        });
+        flips.collect()
+    }
+
+    fn pick(&self, leaves: &[usize]) -> Vec<&'e Part> {
+        let mut leaves = leaves.to_vec();
+        leaves.sort_unstable();
+        leaves.into_iter().map(|leaf| self.leaves[leaf]).collect()
+    }
+}
+
+fn formula_of<'e>(part: &'e Part, leaves: &mut Vec<&'e Part>) -> Formula {
+    let mut below = |part: &'e Part| formula_of(part, leaves);
+    match (part.shape, part.parts.as_slice()) {
+        (Shape::All, parts) => Formula::All(parts.iter().map(below).collect()),
+        (Shape::Any, parts) => Formula::Any(parts.iter().map(below).collect()),
+        (Shape::Not, [part]) => Formula::Not(Box::new(below(part))),
+        (Shape::Choice, [branches @ .., otherwise]) => {
+            let branches = branches.chunks_exact(2).map(|pair| (below(&pair[0]), below(&pair[1]))).collect();
+            Formula::Choice(branches, Box::new(below(otherwise)))
+        }
+        (Shape::Whole | Shape::Not | Shape::Choice, _) => {
+            leaves.push(part);
+            Formula::Leaf(leaves.len() - 1)
         }
     }
 }
@@ -145,189 +271,27 @@ impl Part {
 /// One line: `event.payload.action == "closed"  → false   (event.payload.action = "opened")`.
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let source: Vec<_> = self.source.split_whitespace().collect();
-        write!(f, "{}  → ", source.join(" "))?;
-        match &self.outcome {
-            Outcome::Truth(truth) => write!(f, "{truth}")?,
-            Outcome::Value(value) => f.write_str(value)?,
-            Outcome::Erred(error) => write!(f, "error: {error}")?,
-            Outcome::Skipped => f.write_str("not evaluated")?,
+        write!(f, "{}  → {}", self.source, self.outcome)?;
+        match &self.note {
+            Some(note) => write!(f, "   ({note})"),
+            None => Ok(()),
         }
-        if self.readings.is_empty() {
-            return Ok(());
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truth(truth) => write!(f, "{truth}"),
+            Self::Value(value) => f.write_str(value),
+            Self::Erred(error) => write!(f, "error: {error}"),
+            Self::Unknown => f.write_str("not worked out again: it takes too many steps"),
         }
-        let readings: Vec<_> = self.readings.iter().map(|reading| format!("{} = {}", reading.path, reading.value)).collect();
-        write!(f, "   ({})", readings.join(", "))
     }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines().join("\n"))
-    }
-}
-
-/// Evaluates every part of the tree by itself.
-pub(crate) fn explain<'a>(source: &str, tree: &'a Expr, scope: &Scope<'a>, budget: &mut Budget) -> Explanation {
-    let mut explainer = Explainer { source, scope, budget, depth: 0 };
-    Explanation { root: explainer.part(tree) }
-}
-
-struct Explainer<'s, 'a> {
-    source: &'s str,
-    scope: &'s Scope<'a>,
-    budget: &'s mut Budget,
-    /// The parts around the present one.
-    depth: usize,
-}
-
-impl<'a> Explainer<'_, 'a> {
-    fn part(&mut self, expr: &'a Expr) -> Part {
-        if self.depth == PARTS_DEPTH_MAX {
-            return self.leaf(expr);
-        }
-        self.depth += 1;
-        let part = match &expr.kind {
-            Kind::All(operands) => self.junction(expr, operands, Shape::All),
-            Kind::Any(operands) => self.junction(expr, operands, Shape::Any),
-            Kind::Not(operand, times) => self.negation(expr, operand, *times),
-            Kind::Choose(choose) => self.choice(expr, choose),
-            _ => self.leaf(expr),
-        };
-        self.depth -= 1;
-        part
-    }
-
-    #[inline(never)]
-    fn negation(&mut self, expr: &'a Expr, operand: &'a Expr, times: Times) -> Part {
-        let inner = self.part(operand);
-        let outcome = match &inner.outcome {
-            Outcome::Truth(truth) => Outcome::Truth(truth ^ (times % 2 == 1)),
-            Outcome::Value(_) => self.outcome(expr),
-            other => other.clone(),
-        };
-        self.compound(expr, Shape::Not, outcome, vec![inner])
-    }
-
-    /// `? :`: the first condition that is true takes its branch, the first that errs ends it.
-    #[inline(never)]
-    fn choice(&mut self, expr: &'a Expr, choose: &'a Choose) -> Part {
-        let mut parts = Vec::new();
-        let mut outcome = None;
-        for (condition, then) in &choose.branches {
-            if outcome.is_some() {
-                parts.extend([self.skipped(condition), self.skipped(then)]);
-                continue;
-            }
-            let condition = self.condition(condition);
-            let then = match &condition.outcome {
-                Outcome::Truth(true) => self.part(then),
-                _ => self.skipped(then),
-            };
-            outcome = match &condition.outcome {
-                Outcome::Truth(true) => Some(then.outcome.clone()),
-                Outcome::Truth(false) => None,
-                other => Some(other.clone()),
-            };
-            parts.extend([condition, then]);
-        }
-        let otherwise = match outcome {
-            None => self.part(&choose.otherwise),
-            Some(_) => self.skipped(&choose.otherwise),
-        };
-        let outcome = outcome.unwrap_or_else(|| otherwise.outcome.clone());
-        parts.push(otherwise);
-        self.compound(expr, Shape::Choice, outcome, parts)
-    }
-
-    /// `&&` and `||`: the first part that decides wins over every error.
-    #[inline(never)]
-    fn junction(&mut self, expr: &'a Expr, operands: &'a [Expr], shape: Shape) -> Part {
-        let parts: Vec<_> = operands.iter().map(|operand| self.condition(operand)).collect();
-        let decisive = Outcome::Truth(shape == Shape::Any);
-        let exhausted = parts.iter().map(|part| &part.outcome).find(|outcome| match outcome {
-            Outcome::Erred(error) => error.is_final(),
-            _ => false,
-        });
-        let erred = || parts.iter().map(|part| &part.outcome).find(|outcome| matches!(outcome, Outcome::Erred(_)));
-        let decided = parts.iter().map(|part| &part.outcome).find(|outcome| **outcome == decisive);
-        let outcome = exhausted.or(decided).or_else(erred).cloned().unwrap_or(Outcome::Truth(shape == Shape::All));
-        self.compound(expr, shape, outcome, parts)
-    }
-
-    /// A part that must be true or false; any other value is the error that the evaluation would make of it.
-    fn condition(&mut self, expr: &'a Expr) -> Part {
-        let mut part = self.part(expr);
-        if matches!(part.outcome, Outcome::Value(_))
-            && let Err(fault) = self.evaluation().truth(expr)
-        {
-            part.outcome = Outcome::Erred(*fault);
-        }
-        part
-    }
-
-    #[inline(never)]
-    fn leaf(&mut self, expr: &'a Expr) -> Part {
-        let outcome = self.outcome(expr);
-        let readings = self.readings(expr);
-        Part { readings, ..self.compound(expr, Shape::Whole, outcome, Vec::new()) }
-    }
-
-    fn skipped(&mut self, expr: &'a Expr) -> Part {
-        self.compound(expr, Shape::Whole, Outcome::Skipped, Vec::new())
-    }
-
-    fn compound(&self, expr: &'a Expr, shape: Shape, outcome: Outcome, parts: Vec<Part>) -> Part {
-        let span = expr.span.range();
-        Part { source: self.source[span.clone()].to_owned(), span, shape, outcome, readings: Vec::new(), parts }
-    }
-
-    fn outcome(&mut self, expr: &'a Expr) -> Outcome {
-        match self.evaluation().value(expr) {
-            Ok(Value::Bool(truth)) => Outcome::Truth(truth),
-            Ok(value) => Outcome::Value(value.brief()),
-            Err(fault) => Outcome::Erred(*fault),
-        }
-    }
-
-    /// The values of the paths that the part reads, each once; a part that is itself a path says them already.
-    fn readings(&mut self, expr: &'a Expr) -> Vec<Reading> {
-        let mut readings: Vec<Reading> = Vec::new();
-        for path in analyse::reads(expr) {
-            if path.span == expr.span.range() && path.access == Access::Required {
-                continue;
-            }
-            let text = path.segments.join(".");
-            if readings.iter().any(|reading| reading.path == text) {
-                continue;
-            }
-            let value = match self.read(&path.segments) {
-                Ok(Some(value)) => value.brief(),
-                Ok(None) => "nothing".to_owned(),
-                Err(_) => continue,
-            };
-            readings.push(Reading { path: text, value });
-        }
-        readings
-    }
-
-    fn read(&mut self, segments: &[String]) -> Result<Option<Value<'a>>, Fault> {
-        let Some((root, fields)) = segments.split_first() else {
-            return Ok(None);
-        };
-        let mut value = self.scope.get(root).cloned();
-        for field in fields {
-            self.budget.charge(1)?;
-            value = match value {
-                Some(Value::Json(node)) => crate::compare::look_up(node, field, self.budget)?,
-                Some(Value::Map(map)) => map.get_str(field).cloned(),
-                _ => return Ok(None),
-            };
-        }
-        Ok(value)
-    }
-
-    fn evaluation(&mut self) -> Evaluation<'_, 'a> {
-        Evaluation::new(self.source, self.scope, self.budget)
     }
 }

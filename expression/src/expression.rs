@@ -9,7 +9,7 @@ use crate::ast::Expr;
 use crate::budget::Budget;
 use crate::error::{CompileError, EvaluationError};
 use crate::evaluate::Evaluation;
-use crate::explain::{self, Explanation};
+use crate::explain::{self, Depth, EXPLANATION_STEPS_MAX, Explanation};
 use crate::parse;
 use crate::value::Value;
 
@@ -184,9 +184,17 @@ impl Expression {
         self.source().contains(root) && self.reads().iter().any(|path| path.segments.first().is_some_and(|first| first == root))
     }
 
-    /// Evaluates every part of the expression by itself, and tells which parts decided.
+    /// Evaluates the expression within `budget`, and then every part of it by itself, within [`EXPLANATION_STEPS_MAX`] steps
+    /// together: tells what each gave, which of them decided, and what would flip it.
     pub fn explain<'a>(&'a self, scope: &Scope<'a>, budget: &mut Budget) -> Explanation {
-        explain::explain(self.source(), self.tree(), scope, budget)
+        let mut steps_left = EXPLANATION_STEPS_MAX;
+        explain::explain(self.source(), self.tree(), scope, budget, Depth::Everything, &mut steps_left)
+    }
+
+    /// Like [`Expression::explain`], for one expression of many: only the smallest parts of the condition are told, and all
+    /// explanations draw their steps from `steps_left`.
+    pub fn explain_conditions<'a>(&'a self, scope: &Scope<'a>, budget: &mut Budget, steps_left: &mut u64) -> Explanation {
+        explain::explain(self.source(), self.tree(), scope, budget, Depth::Conditions, steps_left)
     }
 
     pub(crate) fn tree(&self) -> &Expr {

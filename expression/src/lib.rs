@@ -43,7 +43,9 @@ pub use analyse::{Access, Astray, Check, Demand, Known, Literal, Obstacle, Path,
 pub use budget::{Budget, EVALUATION_BYTES_MAX, EVALUATION_STEPS_MAX};
 pub use check::{CHECK_STEPS_MAX, Finding, FindingKind, Inferred, Knowledge, Purpose};
 pub use error::{CompileError, ErrorKind, EvaluationError};
-pub use explain::{Explanation, Outcome, Part, Reading, Shape};
+pub use explain::{
+    EXPLANATION_PARTS_MAX, EXPLANATION_STEPS_MAX, Element, Elements, Explanation, Flip, Outcome, Part, Reach, Reading, Shape, Turn,
+};
 pub use expression::{Expression, Roots, Scope};
 pub use imply::{Condition, Partial};
 pub use json::{Document, Entries, Items, JSON_BYTES_MAX, JSON_DEPTH_MAX, JsonError, Node, NodeKind, Number};

@@ -18,7 +18,7 @@ impl<'a> Evaluation<'_, 'a> {
     }
 
     /// The value after the first `count` links.
-    pub(super) fn links(&mut self, chain: &'a Chain, count: usize) -> Result<Value<'a>, Fault> {
+    pub(crate) fn links(&mut self, chain: &'a Chain, count: usize) -> Result<Value<'a>, Fault> {
         let mut value = self.value(&chain.base)?;
         for (position, link) in chain.links[..count].iter().enumerate() {
             self.budget.charge(1).map_err(|fault| fault.at(link.span.range()))?;

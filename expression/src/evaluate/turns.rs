@@ -121,7 +121,7 @@ impl<'a> Evaluation<'_, 'a> {
     }
 
     /// What the macro goes over.
-    fn range(&mut self, value: &Value<'a>) -> Result<Range<'a>, Fault> {
+    pub(crate) fn range(&mut self, value: &Value<'a>) -> Result<Range<'a>, Fault> {
         match value {
             Value::List(list) => Ok(Range::List { list: list.clone(), next: 0 }),
             Value::Json(node) if node.kind() == NodeKind::Array => Ok(Range::Json { items: node.items(), next: 0 }),
@@ -140,18 +140,28 @@ enum Decisive {
 
 /// What one turn gives to the variables.
 #[derive(Clone)]
-struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     /// The single variable: a list's element, a map's key.
-    element: Value<'a>,
+    pub(crate) element: Value<'a>,
     /// The first of two variables: the index or the key.
-    key: Value<'a>,
+    pub(crate) key: Value<'a>,
     /// The second of two variables.
-    value: Value<'a>,
+    pub(crate) value: Value<'a>,
     /// How many bytes of the document were copied for it.
     copied_len: usize,
 }
 
-enum Range<'a> {
+impl<'a> Turn<'a> {
+    /// The values of the macro's variables.
+    pub(crate) fn variables(self, variables: Variables) -> Vec<Value<'a>> {
+        match variables {
+            Variables::One => vec![self.element],
+            Variables::Two => vec![self.key, self.value],
+        }
+    }
+}
+
+pub(crate) enum Range<'a> {
     List { list: List<'a>, next: usize },
     Json { items: Items<'a>, next: usize },
     Map(std::vec::IntoIter<(Value<'a>, Value<'a>)>),

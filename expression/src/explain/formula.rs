@@ -1,0 +1,366 @@
+//! The logic of an explanation: which leaves of a formula of `&&`, `||`, `!` and `? :` force its truth, and which would flip it.
+//!
+//! What a leaf says, and how it came to its truth, is not known here. Each leaf stands for itself: two that are written alike
+//! are two.
+
+/// The most ways to flip a formula that are told.
+pub(super) const FLIPS_MAX: usize = 8;
+/// The most leaves of a way beside the shortest: whether it can do with fewer is tried out, and that doubles with each.
+const ALTERNATIVE_LEAVES_MAX: usize = 8;
+
+/// What a leaf or a formula comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Truth {
+    True,
+    False,
+    /// It erred, or is neither true nor false.
+    Erred,
+}
+
+impl Truth {
+    pub(super) fn of(truth: bool) -> Self {
+        if truth { Self::True } else { Self::False }
+    }
+
+    fn negated(self) -> Self {
+        match self {
+            Self::True => Self::False,
+            Self::False => Self::True,
+            Self::Erred => Self::Erred,
+        }
+    }
+}
+
+/// A formula; its leaves are numbered in the order in which they are written.
+#[derive(Clone, Debug)]
+pub(super) enum Formula {
+    Leaf(usize),
+    /// True if all are, false if one is, whatever errs beside it.
+    All(Vec<Formula>),
+    /// True if one is, whatever errs beside it; false if all are.
+    Any(Vec<Formula>),
+    Not(Box<Formula>),
+    /// The first branch whose condition is true; a condition that errs ends it.
+    Choice(Vec<(Formula, Formula)>, Box<Formula>),
+}
+
+/// The truths that a formula is to be kept to: those of its own present truth, or wider by an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// To this one alone.
+    To(Truth),
+    /// To this one or an error.
+    ToOrErred(Truth),
+}
+
+impl Kept {
+    fn allows(self, truth: Truth) -> bool {
+        match self {
+            Self::To(only) => truth == only,
+            Self::ToOrErred(one) => truth == one || truth == Truth::Erred,
+        }
+    }
+
+    fn allows_errors(self) -> bool {
+        self.allows(Truth::Erred)
+    }
+
+    fn negated(self) -> Self {
+        match self {
+            Self::To(truth) => Self::To(truth.negated()),
+            Self::ToOrErred(truth) => Self::ToOrErred(truth.negated()),
+        }
+    }
+
+    /// What a condition must be kept to so that it is never the opposite of `truth`: an error in it must be allowed by what it
+    /// leads to.
+    fn condition(self, truth: Truth) -> Self {
+        if self.allows_errors() { Self::ToOrErred(truth) } else { Self::To(truth) }
+    }
+}
+
+/// Leaves in the order in which they are written.
+type Leaves = Vec<usize>;
+/// Leaves with the truth that each would have to have.
+pub(super) type Turns = Vec<(usize, bool)>;
+
+impl Formula {
+    /// The formula's truth.
+    pub(super) fn truth(&self, leaves: &[Truth]) -> Truth {
+        match self {
+            Self::Leaf(leaf) => leaves[*leaf],
+            Self::All(parts) => junction(parts, leaves, Truth::False),
+            Self::Any(parts) => junction(parts, leaves, Truth::True),
+            Self::Not(part) => part.truth(leaves).negated(),
+            Self::Choice(branches, otherwise) => {
+                for (condition, then) in branches {
+                    match condition.truth(leaves) {
+                        Truth::True => return then.truth(leaves),
+                        Truth::False => {}
+                        Truth::Erred => return Truth::Erred,
+                    }
+                }
+                otherwise.truth(leaves)
+            }
+        }
+    }
+
+    /// The fewest leaves that decide: as long as they stay as they are, the formula keeps its truth, whatever the others are.
+    pub(super) fn decisive(&self, leaves: &[Truth]) -> Leaves {
+        self.keeping(leaves, Kept::To(self.truth(leaves))).unwrap_or_default()
+    }
+
+    /// The ways to make the formula `to`, the shortest first: none of them can do with fewer turns. There is one without any
+    /// turn where the formula is so already.
+    pub(super) fn flips(&self, leaves: &[Truth], to: bool) -> Vec<Turns> {
+        let mut ways = self.ways(leaves, to);
+        let shortest = ways.first().map_or(0, Vec::len);
+        ways.retain(|way| way.len() == shortest || (way.len() <= ALTERNATIVE_LEAVES_MAX && self.needs_all(leaves, way, to)));
+        ways
+    }
+
+    /// The fewest leaves that keep the formula to some truths; nothing where its present truth is not one of them.
+    fn keeping(&self, leaves: &[Truth], kept: Kept) -> Option<Leaves> {
+        match self {
+            Self::Leaf(leaf) => kept.allows(leaves[*leaf]).then(|| vec![*leaf]),
+            Self::All(parts) => junction_keeping(parts, leaves, kept, Truth::False),
+            Self::Any(parts) => junction_keeping(parts, leaves, kept, Truth::True),
+            Self::Not(part) => part.keeping(leaves, kept.negated()),
+            Self::Choice(branches, otherwise) => {
+                // From the last to the first: what comes after a condition is a choice itself.
+                let mut rest = otherwise.keeping(leaves, kept);
+                for (condition, then) in branches.iter().rev() {
+                    let then = then.keeping(leaves, kept);
+                    let taken = both(condition.keeping(leaves, kept.condition(Truth::True)), then.clone());
+                    let passed = both(condition.keeping(leaves, kept.condition(Truth::False)), rest.clone());
+                    let (erred, either) = if kept.allows_errors() {
+                        (condition.keeping(leaves, Kept::To(Truth::Erred)), both(then, rest))
+                    } else {
+                        (None, None)
+                    };
+                    rest = fewest([taken, passed, erred, either]);
+                }
+                rest
+            }
+        }
+    }
+
+    /// The ways to make the formula `to`, the shortest first, [`FLIPS_MAX`] at most.
+    fn ways(&self, leaves: &[Truth], to: bool) -> Vec<Turns> {
+        match self {
+            Self::Leaf(leaf) if leaves[*leaf] == Truth::of(to) => vec![Vec::new()],
+            Self::Leaf(leaf) => vec![vec![(*leaf, to)]],
+            Self::Not(part) => part.ways(leaves, !to),
+            Self::All(parts) if to => all_ways(parts, leaves, to),
+            Self::Any(parts) if !to => all_ways(parts, leaves, to),
+            Self::All(parts) | Self::Any(parts) => shortest(parts.iter().flat_map(|part| part.ways(leaves, to)).collect()),
+            Self::Choice(branches, otherwise) => {
+                let mut ways = Vec::new();
+                let mut passed = vec![Vec::new()];
+                for (condition, then) in branches {
+                    let taken = combined(&passed, &condition.ways(leaves, true));
+                    ways.extend(combined(&taken, &then.ways(leaves, to)));
+                    passed = combined(&passed, &condition.ways(leaves, false));
+                }
+                ways.extend(combined(&passed, &otherwise.ways(leaves, to)));
+                shortest(ways)
+            }
+        }
+    }
+
+    /// Whether a way fails as soon as any of its turns are left out.
+    fn needs_all(&self, leaves: &[Truth], way: &Turns, to: bool) -> bool {
+        let whole = (1_u32 << way.len()) - 1;
+        (0..whole).all(|chosen| {
+            let some = way.iter().enumerate().filter(|(at, _)| chosen >> at & 1 == 1).map(|(_, turn)| *turn);
+            self.truth(&turned(leaves, some)) != Truth::of(to)
+        })
+    }
+}
+
+/// The leaves after some of them were turned.
+pub(super) fn turned(leaves: &[Truth], turns: impl IntoIterator<Item = (usize, bool)>) -> Vec<Truth> {
+    let mut leaves = leaves.to_vec();
+    for (leaf, to) in turns {
+        leaves[leaf] = Truth::of(to);
+    }
+    leaves
+}
+
+fn junction(parts: &[Formula], leaves: &[Truth], decisive: Truth) -> Truth {
+    let mut erred = false;
+    for part in parts {
+        match part.truth(leaves) {
+            truth if truth == decisive => return decisive,
+            Truth::Erred => erred = true,
+            Truth::True | Truth::False => {}
+        }
+    }
+    if erred { Truth::Erred } else { decisive.negated() }
+}
+
+fn junction_keeping(parts: &[Formula], leaves: &[Truth], kept: Kept, decisive: Truth) -> Option<Leaves> {
+    let each = |kept: Kept| parts.iter().map(move |part| part.keeping(leaves, kept));
+    match kept {
+        Kept::To(Truth::Erred) => {
+            // None may become decisive, and one must go on erring.
+            let undecided: Vec<Leaves> = each(Kept::ToOrErred(decisive.negated())).collect::<Option<_>>()?;
+            let erring: Vec<Option<Leaves>> = each(Kept::To(Truth::Erred)).collect();
+            let cost = |at: usize| erring[at].as_ref().map(|leaves| leaves.len().saturating_sub(undecided[at].len()));
+            let chosen = (0..parts.len()).filter(|at| erring[*at].is_some()).min_by_key(|at| cost(*at))?;
+            let leaves = undecided.into_iter().enumerate().map(|(at, leaves)| match &erring[at] {
+                Some(erring) if at == chosen => erring.clone(),
+                Some(_) | None => leaves,
+            });
+            Some(leaves.flatten().collect())
+        }
+        // One part is enough to decide, or to keep the junction from its other truth.
+        Kept::To(truth) | Kept::ToOrErred(truth) if truth == decisive => fewest(each(kept)),
+        Kept::To(_) | Kept::ToOrErred(_) => each(kept).collect::<Option<Vec<Leaves>>>().map(|leaves| leaves.concat()),
+    }
+}
+
+fn both(one: Option<Leaves>, other: Option<Leaves>) -> Option<Leaves> {
+    let (mut one, other) = (one?, other?);
+    one.extend(other);
+    Some(one)
+}
+
+/// Of several, the one with the fewest leaves; the first of equals.
+fn fewest(sets: impl IntoIterator<Item = Option<Leaves>>) -> Option<Leaves> {
+    sets.into_iter().flatten().min_by_key(Vec::len)
+}
+
+fn all_ways(parts: &[Formula], leaves: &[Truth], to: bool) -> Vec<Turns> {
+    parts.iter().fold(vec![Vec::new()], |ways, part| combined(&ways, &part.ways(leaves, to)))
+}
+
+/// Each of the one with each of the other.
+fn combined(ones: &[Turns], others: &[Turns]) -> Vec<Turns> {
+    shortest(ones.iter().flat_map(|one| others.iter().map(move |other| [one.as_slice(), other].concat())).collect())
+}
+
+fn shortest(mut ways: Vec<Turns>) -> Vec<Turns> {
+    ways.sort_by_key(Vec::len);
+    ways.truncate(FLIPS_MAX);
+    ways
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TRUTHS: [Truth; 3] = [Truth::True, Truth::False, Truth::Erred];
+    /// As many leaves as can be tried in every combination.
+    const LEAVES_MAX: usize = 6;
+
+    fn any_shape() -> impl Strategy<Value = Formula> {
+        Just(Formula::Leaf(0)).prop_recursive(4, LEAVES_MAX as u32, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 1..4).prop_map(Formula::All),
+                prop::collection::vec(inner.clone(), 1..4).prop_map(Formula::Any),
+                inner.clone().prop_map(|part| Formula::Not(Box::new(part))),
+                (prop::collection::vec((inner.clone(), inner.clone()), 1..3), inner)
+                    .prop_map(|(branches, otherwise)| Formula::Choice(branches, Box::new(otherwise))),
+            ]
+        })
+    }
+
+    fn number(formula: &mut Formula, count: &mut usize) {
+        match formula {
+            Formula::Leaf(leaf) => {
+                *leaf = *count;
+                *count += 1;
+            }
+            Formula::All(parts) | Formula::Any(parts) => parts.iter_mut().for_each(|part| number(part, count)),
+            Formula::Not(part) => number(part, count),
+            Formula::Choice(branches, otherwise) => {
+                for (condition, then) in branches {
+                    number(condition, count);
+                    number(then, count);
+                }
+                number(otherwise, count);
+            }
+        }
+    }
+
+    /// A formula of few leaves, with a truth for each.
+    fn any_formula() -> impl Strategy<Value = (Formula, Vec<Truth>)> {
+        let numbered = any_shape().prop_map(|mut formula| {
+            let mut count = 0;
+            number(&mut formula, &mut count);
+            (formula, count)
+        });
+        let small = numbered.prop_filter("few leaves", |(_, count)| *count <= LEAVES_MAX);
+        small.prop_flat_map(|(formula, count)| {
+            (Just(formula), prop::collection::vec(prop::sample::select(TRUTHS.to_vec()), count))
+        })
+    }
+
+    /// All truths that the other leaves can have.
+    fn all_others(leaves: &[Truth], held: &[usize]) -> Vec<Vec<Truth>> {
+        let free: Vec<usize> = (0..leaves.len()).filter(|leaf| !held.contains(leaf)).collect();
+        let count = TRUTHS.len().pow(free.len() as u32);
+        let assigned = (0..count).map(|mut code| {
+            let mut leaves = leaves.to_vec();
+            for leaf in &free {
+                leaves[*leaf] = TRUTHS[code % TRUTHS.len()];
+                code /= TRUTHS.len();
+            }
+            leaves
+        });
+        assigned.collect()
+    }
+
+    fn forces(formula: &Formula, leaves: &[Truth], held: &[usize]) -> bool {
+        let truth = formula.truth(leaves);
+        all_others(leaves, held).iter().all(|others| formula.truth(others) == truth)
+    }
+
+    fn subsets(count: usize) -> impl Iterator<Item = Vec<usize>> {
+        (0..1_u32 << count).map(move |chosen| (0..count).filter(|leaf| chosen >> leaf & 1 == 1).collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn the_decisive_leaves_force_the_truth_and_no_fewer_do((formula, leaves) in any_formula()) {
+            let decisive = formula.decisive(&leaves);
+            prop_assert!(forces(&formula, &leaves, &decisive), "{decisive:?}");
+            let fewer = subsets(leaves.len()).find(|held| held.len() < decisive.len() && forces(&formula, &leaves, held));
+            prop_assert_eq!(fewer, None, "instead of {:?}", decisive);
+        }
+
+        #[test]
+        fn a_flip_flips_and_no_part_of_it_does((formula, leaves) in any_formula(), to in any::<bool>()) {
+            let flips = formula.flips(&leaves, to);
+            for flip in &flips {
+                prop_assert_eq!(formula.truth(&turned(&leaves, flip.iter().copied())), Truth::of(to), "{:?}", flip);
+                prop_assert!(formula.needs_all(&leaves, flip, to), "{:?}", flip);
+            }
+            // Any way at all changes at least as many leaves as the first one that is told.
+            let shortest = subsets(leaves.len()).filter(|chosen| {
+                let free: Vec<usize> = (0..leaves.len()).filter(|leaf| !chosen.contains(leaf)).collect();
+                all_others(&leaves, &free).iter().any(|turned| formula.truth(turned) == Truth::of(to))
+            });
+            prop_assert_eq!(flips.first().map(Vec::len), shortest.map(|chosen| chosen.len()).min());
+        }
+    }
+
+    #[test]
+    fn a_longer_way_that_holds_a_shorter_one_is_not_told() {
+        // `c ? t : d ? u : o`: making `c` false is enough, whatever `d` says.
+        let leaf = |at| Formula::Leaf(at);
+        let formula = Formula::Choice(vec![(leaf(0), leaf(1)), (leaf(2), leaf(3))], Box::new(leaf(4)));
+        let leaves = [Truth::True, Truth::False, Truth::False, Truth::True, Truth::True];
+        assert_eq!(formula.flips(&leaves, true), [vec![(1, true)], vec![(0, false)]]);
+    }
+
+    #[test]
+    fn a_formula_that_is_so_already_needs_no_turn() {
+        assert_eq!(Formula::Leaf(0).flips(&[Truth::True], true), [Vec::new()]);
+    }
+}
