@@ -24,6 +24,9 @@ use crate::settings::Settings;
 /// How long a read waits for the read models to come as far as the caller has seen.
 const VIEW_WAIT: Duration = Duration::from_secs(2);
 
+/// How many explanations are worked out at once: each may hold a payload and its parts in memory, and a thread for a while.
+const EXPLAINERS_MAX: usize = 4;
+
 /// The node as handlers see it.
 pub(crate) struct Api {
     /// What the API needs of the node.
@@ -36,6 +39,7 @@ pub(crate) struct Api {
     pub(crate) deliveries: Deliveries,
     /// Permits to follow outputs.
     pub(crate) followers: Arc<Semaphore>,
+    explainers: Arc<Semaphore>,
     under_way: AtomicUsize,
     stopping: watch::Sender<bool>,
 }
@@ -47,6 +51,7 @@ impl Api {
             cursors: CursorKey::new(settings.cursor_key),
             deliveries: Deliveries::default(),
             followers: Arc::new(Semaphore::new(settings.limits.followers_max)),
+            explainers: Arc::new(Semaphore::new(EXPLAINERS_MAX)),
             under_way: AtomicUsize::new(0),
             stopping: watch::Sender::new(false),
             settings,
@@ -83,6 +88,21 @@ impl Api {
     ) -> Result<T, Problem> {
         let api = self.clone();
         tokio::task::spawn_blocking(move || work(&api.ports)).await.map_err(|why| Problem::bug(&why))
+    }
+
+    /// Works out again what rules made of events, on a thread where blocking is allowed, once it is this request's turn.
+    pub(crate) async fn explaining<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Ports) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let turn = self.explainers.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
+        self.blocking(move |ports| {
+            let explained = work(ports);
+            // A caller that goes away does not give the turn to the next: the thread goes on.
+            drop(turn);
+            explained
+        })
+        .await
     }
 
     /// Hands a command to the sequencer and waits until it is in the log, or refused.

@@ -110,11 +110,18 @@ const JSON: &str = "`application/json`";
 /// Parses a body: strict JSON first, then the shape.
 pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     Document::parse(body.clone()).map_err(BodyRefusal::NotJson)?;
-    serde_json::from_slice(body).map_err(|why| {
-        let message = told(&why);
-        let errors = [FieldError { pointer: pointer_of(&message), message: message.clone() }];
-        Problem::from(BodyRefusal::OfOtherShape(message)).with_errors(errors)
-    })
+    serde_json::from_slice(body).map_err(|why| of_other_shape("", &why))
+}
+
+/// Parses a part of a body that was parsed as JSON already, at `pointer`.
+pub(crate) fn parse_part<T: DeserializeOwned>(pointer: &str, text: &str) -> Result<T, Problem> {
+    serde_json::from_str(text).map_err(|why| of_other_shape(pointer, &why))
+}
+
+fn of_other_shape(at: &str, why: &serde_json::Error) -> Problem {
+    let message = told(why);
+    let errors = [FieldError { pointer: format!("{at}{}", pointer_of(&message)), message: message.clone() }];
+    Problem::from(BodyRefusal::OfOtherShape(message)).with_errors(errors)
 }
 
 /// What serde says, without its place in the text: the pointer says that.

@@ -71,6 +71,7 @@ fn declare(routes: &mut Routes) {
     routes.get::<SensorsRead>("/sensors/{ref}", installed::sensor);
     routes.get::<RulesRead>("/rules", rules::list);
     routes.get::<RulesRead>("/rules/{ref}", rules::get);
+    routes.post::<RulesRead>("/rules/{ref}/explain", rules::explain);
     routes.post::<RulesWrite>("/rules/{ref}/enable", rules::enable);
     routes.post::<RulesWrite>("/rules/{ref}/disable", rules::disable);
     routes.post::<RulesWrite>("/rules/{ref}/shadow", rules::shadow);

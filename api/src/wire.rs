@@ -15,6 +15,7 @@ pub(crate) mod sensors;
 pub(crate) mod tokens;
 pub(crate) mod traces;
 pub(crate) mod triggers;
+pub(crate) mod verdicts;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;

@@ -45,6 +45,63 @@ async fn an_event_says_which_of_its_rules_matched_and_why_the_others_did_not() {
     assert!(why.contains("event.payload.name == \"bo\"") && why.contains("ana"), "{why}");
 }
 
+/// Asks what a rule makes of an event.
+async fn explained(api: &TestApi, path: &str, event: Value) -> crate::support::Answer {
+    api.post(&format!("/api/v1/rules/{path}")).by("viewer").json(&json!({ "event": event })).answer().await
+}
+
+#[tokio::test]
+async fn a_rule_tells_of_a_stored_event_what_it_made_of_it_and_what_it_did() {
+    let api = TestApi::new();
+    let id = api.event("ana").await;
+    let matched = explained(&api, "demo.greet/explain", json!(id)).await.expect(200).json();
+    assert_eq!(
+        (&matched["verdict"], &matched["outcome"], &matched["definitions"]),
+        (&json!("matched"), &json!("executed"), &json!("then"))
+    );
+    assert_eq!(matched["plan"], json!({ "action": "core.echo", "params": { "message": "Hello ana" }, "rejected": null }));
+    assert_eq!(matched["flips"][0]["to"], false);
+    let not = explained(&api, "demo.part/explain?definitions=now", json!(id)).await.expect(200).json();
+    assert_eq!((&not["verdict"], &not["plan"], &not["enforcement"]), (&json!("not_matched"), &json!(null), &json!(null)));
+    assert_eq!(not["decisive"][0]["source"], "event.payload.name == \"bo\"");
+    assert_eq!(not["decisive"][0]["note"], "event.payload.name = \"ana\"");
+    assert_eq!(not["explanation"]["parts"][0]["span"], json!({ "start": 0, "end": 18 }));
+}
+
+#[tokio::test]
+async fn a_rule_tells_of_an_event_that_was_never_sent_what_it_would_make_of_it() {
+    let api = TestApi::new();
+    let position = api.node.head_position();
+    let given = |name: Value| json!({ "trigger": "demo.hello", "payload": { "name": name } });
+    let told = explained(&api, "demo.greet/explain", given(json!("ana"))).await.expect(200).json();
+    assert_eq!((&told["verdict"], &told["event"], &told["definitions"]), (&json!("matched"), &json!(null), &json!("now")));
+    assert_eq!(api.node.head_position(), position, "nothing is recorded");
+    let misfit = explained(&api, "demo.greet/explain", given(json!(1))).await.expect_problem(422, "payload_invalid");
+    assert_eq!(misfit["errors"][0]["pointer"], "/name");
+}
+
+#[tokio::test]
+async fn what_cannot_be_explained_says_why() {
+    let api = TestApi::new();
+    let id = api.event("ana").await;
+    let hello = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
+    explained(&api, "demo.nothing/explain", hello.clone()).await.expect_problem(404, "not_found");
+    explained(&api, "demo.nothing/explain", json!(id)).await.expect_problem(404, "not_found");
+    explained(&api, "demo.greet/explain", json!("01980000-0000-7000-8000-0000000000ff")).await.expect_problem(404, "not_found");
+    explained(&api, "demo.greet/explain", json!("no id")).await.expect_problem(404, "not_found");
+    explained(&api, "demo.greet/explain", json!({ "trigger": "demo.nothing", "payload": {} }))
+        .await
+        .expect_problem(422, "trigger_not_found");
+    explained(&api, "demo.greet/explain", json!(7)).await.expect_problem(422, "body_invalid");
+    let unknown = json!({ "trigger": "demo.hello", "payload": {}, "colour": "red" });
+    let unknown = explained(&api, "demo.greet/explain", unknown).await.expect_problem(422, "body_invalid");
+    assert_eq!(unknown["errors"][0]["pointer"], "/event/colour");
+    explained(&api, "demo.greet/explain?definitions=then", hello.clone()).await.expect_problem(400, "bad_parameter");
+    explained(&api, "demo.greet/explain?definitions=soon", hello).await.expect_problem(400, "bad_parameter");
+    let other = explained(&api, "examples.celebrate_merge/explain", json!(id)).await.expect_problem(422, "trigger_differs");
+    assert!(other["detail"].as_str().unwrap().contains("`demo.hello`"), "{other}");
+}
+
 #[tokio::test]
 async fn a_trace_is_the_same_from_wherever_in_it_one_asks() {
     let api = TestApi::new();

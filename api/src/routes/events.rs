@@ -1,12 +1,12 @@
 //! Events: send one, list, look at one, and see what the rules made of it.
 
 use bytes::Bytes;
-use ensue_engine::catalog::Rule;
 use ensue_engine::command::{Answer, Ask, Conflict, Dedupe, DedupeKey, Novelty};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::EventId;
 use ensue_engine::record::Digest;
-use ensue_views::{Column, Enforcement, Event, ListQuery, ViewName};
+use ensue_engine::rules::judge::EVENT_STEPS_MAX;
+use ensue_views::{Column, Event};
 use thiserror::Error;
 
 use crate::auth::Allowed;
@@ -16,13 +16,13 @@ use crate::permissions::{EventsRead, EventsWrite, Permission as _};
 use crate::ports::{GivenEvent, Ports};
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
-use crate::routes::judged::Judged;
+use crate::routes::judged::{Definitions, Judged, enforcement_of};
 use crate::wire::embedded;
 use crate::wire::events::{WireEvent, WireGivenEvent, WireTakenEvent};
-use crate::wire::rules::WireVerdict;
+use crate::wire::verdicts::WireVerdict;
 
 /// Who observed an event that a caller sends.
-const SOURCE: &str = "api";
+pub(super) const SOURCE: &str = "api";
 /// The most bytes of a dedupe key.
 const DEDUPE_BYTES_MAX: usize = 1024;
 
@@ -100,36 +100,35 @@ pub(super) async fn get(_: Allowed<EventsRead>, call: Call) -> Outcome {
 
 /// Says what each rule of its trigger made of an event, and why.
 pub(super) async fn rules(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
-    let query = call.query(&["limit", "cursor"])?;
+    let query = call.query(&["definitions", "limit", "cursor"])?;
+    let definitions = query.one_of("definitions", &Definitions::ALL)?.unwrap_or_default();
     let id: EventId = call.named("id", EventsRead::THING)?;
     let page = call.page(&query, &allowed)?;
     call.see().await?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
     let (limit, after) = (page.limit, page.after.clone());
-    let (items, next) = call.api().blocking(move |ports| verdicts(ports, &event, limit, after.as_deref())).await??;
+    let (items, next) = call.api().explaining(move |ports| verdicts(ports, &event, definitions, limit, after.as_deref())).await??;
     call.answer_page(items, next.as_deref(), &page, &query)
 }
 
 /// Has a page of an event's rules explain themselves, and says which was the last where there are more. Blocking.
-fn verdicts(ports: &Ports, event: &Event, limit: usize, after: Option<&str>) -> Result<(Vec<WireVerdict>, Option<String>), Problem> {
-    let judged = Judged::read(ports, event)?;
+fn verdicts(
+    ports: &Ports,
+    event: &Event,
+    definitions: Definitions,
+    limit: usize,
+    after: Option<&str>,
+) -> Result<(Vec<WireVerdict>, Option<String>), Problem> {
+    let judged = Judged::stored(ports, event, definitions)?;
     let mut rest = judged.rules().iter().filter(|rule| after.is_none_or(|after| rule.name.as_str() > after));
     let mut items = Vec::new();
     let mut last = None;
+    let mut steps_left = EVENT_STEPS_MAX;
     for rule in rest.by_ref().take(limit) {
         let enforcement = enforcement_of(ports, event.id, rule)?;
-        items.push(judged.verdict(rule, enforcement.as_ref()));
+        items.push(judged.briefly(rule, enforcement.as_ref(), &mut steps_left));
         last = Some(rule.name.to_string());
     }
     let has_more = rest.next().is_some();
     Ok((items, last.filter(|_| has_more)))
-}
-
-/// Reads what a rule decided on an event. Blocking.
-fn enforcement_of(ports: &Ports, event: EventId, rule: &Rule) -> Result<Option<Enforcement>, Problem> {
-    let query = ListQuery::newest(ViewName::Enforcements).with(Column::Event, event.to_string()).with(Column::Rule, rule.name.as_str());
-    let rows = ports.views.list(&query)?;
-    let all: Vec<Enforcement> = rows.iter().map(ensue_views::Row::read).collect::<Result<_, _>>()?;
-    // A rule that was deleted and created again has the same ref, and is another.
-    Ok(all.into_iter().find(|enforcement| enforcement.rule_id == rule.id))
 }

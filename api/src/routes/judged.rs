@@ -1,4 +1,5 @@
-//! What rules made of an event, worked out again from the log: by the catalog that judged it, on the payload as it came.
+//! What rules make of an event, worked out from the event and the definitions alone: of a stored one by the definitions that
+//! judged it then or by those of now, of one that was only given by those of now.
 //!
 //! Nothing of it is kept; what a rule decided is in its enforcement.
 
@@ -6,15 +7,43 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{Catalog, Rule};
 use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::EventId;
+use ensue_engine::names::{RuleRef, TriggerRef};
 use ensue_engine::record::CatalogRevision;
-use ensue_engine::rules::judge::{EventView, RULE_STEPS_MAX, with_rule_scope};
-use ensue_expression::{Budget, Document};
-use ensue_views::{Enforcement, Event};
+use ensue_engine::rules::explain::{explain, explain_briefly};
+use ensue_engine::rules::judge::{EventView, Judgement, Verdict, judge};
+use ensue_engine::time::Timestamp;
+use ensue_expression::Document;
+use ensue_views::{Column, Enforcement, Event, ListQuery, RuleActivity, ViewName};
 use thiserror::Error;
 
-use crate::ports::Ports;
-use crate::problem::Problem;
-use crate::wire::rules::WireVerdict;
+use crate::api::read_row;
+use crate::permissions::{Permission as _, RulesRead};
+use crate::ports::{GivenEvent, Ports};
+use crate::problem::{Missing, Problem};
+use crate::wire::verdicts::{WireExplained, WireSubject, WireVerdict};
+
+/// By which definitions an event is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Definitions {
+    /// By those that judged it when it came.
+    #[default]
+    Then,
+    /// By those that new events are judged by.
+    Now,
+}
+
+impl Definitions {
+    /// Lists them by their names.
+    pub(super) const ALL: [(&'static str, Self); 2] = [("then", Self::Then), ("now", Self::Now)];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Then => "then",
+            Self::Now => "now",
+        }
+    }
+}
 
 /// Why it cannot be worked out what rules made of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -43,40 +72,185 @@ impl Explain for Forgotten {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("the enforcements of the event, and the errors of its rules, are still there".into())
+        Some(match self {
+            Self::Catalog(_) => {
+                "ask with `definitions=now` for what the rules of now make of it; what was decided then is in the event's enforcements"
+                    .into()
+            }
+            Self::Payload => "the enforcements of the event, and the errors of its rules, are still there".into(),
+        })
     }
 }
 
-/// An event with what judged it.
-pub(super) struct Judged<'a> {
-    event: &'a Event,
-    catalog: Arc<Catalog>,
-    payload: Document,
+/// Why a rule made nothing of an event, not even that it does not match.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+enum NotJudged {
+    /// It looks at other events.
+    #[error("rule `{rule}` looks at events of {triggers}; this one is of `{trigger}`")]
+    OtherTrigger {
+        /// The rule.
+        rule: RuleRef,
+        /// The triggers it names, as a sentence has them.
+        triggers: String,
+        /// The event's trigger.
+        trigger: TriggerRef,
+    },
+    /// It came later, or was gone.
+    #[error("there was no rule `{rule}` when this event came, in the catalog of revision {catalog}")]
+    NotThereThen {
+        /// The rule.
+        rule: RuleRef,
+        /// The catalog that judged the event.
+        catalog: CatalogRevision,
+    },
 }
 
-impl<'a> Judged<'a> {
-    /// Fetches what judged an event, and what was judged. Blocking.
-    pub(super) fn read(ports: &Ports, event: &'a Event) -> Result<Self, Problem> {
-        let catalog = ports.installed.at(event.catalog).ok_or(Forgotten::Catalog(event.catalog))?;
+impl Explain for NotJudged {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::OtherTrigger { .. } => "trigger-differs",
+            Self::NotThereThen { .. } => "rule-not-there-then",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::OtherTrigger { .. } => Fault::Invalid,
+            Self::NotThereThen { .. } => Fault::Missing,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::OtherTrigger { trigger, .. } => {
+                format!("name an event of its trigger, or one of the rules that look at `{trigger}`: `ensue triggers show {trigger}`")
+            }
+            Self::NotThereThen { .. } => "ask with `definitions=now` for what the rule of now makes of it".into(),
+        })
+    }
+}
+
+/// An event, with what judges it and what every rule makes of it.
+pub(super) struct Judged {
+    /// The event; an id that was never given out where it is not stored.
+    id: EventId,
+    trigger: TriggerRef,
+    source: String,
+    time: Timestamp,
+    payload: Document,
+    definitions: Definitions,
+    catalog: Arc<Catalog>,
+    judgement: Arc<Judgement>,
+}
+
+impl Judged {
+    /// Fetches a stored event and what judges it, and has it judged again. Blocking.
+    pub(super) fn stored(ports: &Ports, event: &Event, definitions: Definitions) -> Result<Self, Problem> {
+        let catalog = match definitions {
+            Definitions::Then => ports.installed.at(event.catalog).ok_or(Forgotten::Catalog(event.catalog))?,
+            Definitions::Now => ports.installed.current(),
+        };
         let handle = event.payload.ok_or(Forgotten::Payload)?;
         let payload = ports.log.body(handle.position)?.ok_or(Forgotten::Payload)?;
         // What stands in the log was JSON when it was taken in.
         let payload = Document::parse(payload).map_err(|why| Problem::bug(&why))?;
-        Ok(Self { event, catalog, payload })
+        let Event { id, trigger, source, time, .. } = event;
+        let view = EventView { id: *id, trigger, source, time: *time, payload: &payload };
+        let judgement = Arc::new(judge(&catalog, &view));
+        let (id, trigger, source, time) = (*id, trigger.clone(), source.clone(), *time);
+        Ok(Self { id, trigger, source, time, payload, definitions, catalog, judgement })
+    }
+
+    /// Has an event judged as if it came now; it is not taken in. Blocking.
+    pub(super) fn given(ports: &Ports, given: GivenEvent) -> Result<Self, Problem> {
+        let observed = ports.observe.observe(given)?;
+        let revision = observed.judgement.catalog;
+        let catalog = ports.installed.at(revision).ok_or(Forgotten::Catalog(revision))?;
+        Ok(Self {
+            id: observed.id,
+            trigger: observed.trigger,
+            source: observed.source,
+            time: observed.occurred_at,
+            payload: observed.payload,
+            definitions: Definitions::Now,
+            catalog,
+            judgement: observed.judgement,
+        })
     }
 
     /// Gives the rules of the event's trigger, in the order of their refs.
     pub(super) fn rules(&self) -> &[Arc<Rule>] {
-        self.catalog.index().of_trigger(&self.event.trigger)
+        self.catalog.index().of_trigger(&self.trigger)
     }
 
-    /// Has a rule judge the event again and explain itself; `enforcement` is what it decided then.
-    pub(super) fn verdict(&self, rule: &Rule, enforcement: Option<&Enforcement>) -> WireVerdict {
-        let Event { id, trigger, source, time, .. } = self.event;
-        let view = EventView { id: *id, trigger, source, time: *time, payload: &self.payload };
-        let explain = |when: &ensue_expression::Expression| {
-            with_rule_scope(rule, &view, |scope| when.explain(scope, &mut Budget::steps(RULE_STEPS_MAX)))
+    /// Gives a rule that judged the event.
+    pub(super) fn rule(&self, ports: &Ports, name: &RuleRef) -> Result<&Arc<Rule>, Problem> {
+        let Some(rule) = self.catalog.rules().get(name) else {
+            if ports.installed.current().rules().contains_key(name) {
+                return Err(NotJudged::NotThereThen { rule: name.clone(), catalog: self.catalog.revision() }.into());
+            }
+            return Err(Missing::new(RulesRead::THING, name.as_str()).into());
         };
-        WireVerdict::new(rule, rule.when.as_ref().map(explain).as_ref(), enforcement)
+        if !rule.triggers.contains(&self.trigger) {
+            let triggers: Vec<String> = rule.triggers.iter().map(|trigger| format!("`{trigger}`")).collect();
+            let (rule, triggers, trigger) = (name.clone(), triggers.join(", "), self.trigger.clone());
+            return Err(NotJudged::OtherTrigger { rule, triggers, trigger }.into());
+        }
+        Ok(rule)
     }
+
+    /// Says what one rule of many made of the event; `enforcement` is what it decided then. All of them draw from `steps_left`.
+    pub(super) fn briefly(&self, rule: &Rule, enforcement: Option<&Enforcement>, steps_left: &mut u64) -> WireVerdict {
+        let reason = explain_briefly(rule, &self.view(), steps_left);
+        WireVerdict::new(rule, self.verdict(rule), reason.as_ref(), enforcement)
+    }
+
+    /// Says all that there is to say of one rule and a stored event. Blocking.
+    pub(super) fn wholly(&self, ports: &Ports, rule: &Rule) -> Result<WireExplained, Problem> {
+        let enforcement = enforcement_of(ports, self.id, rule)?;
+        self.explained(ports, rule, Some(self.id), enforcement.as_ref())
+    }
+
+    /// Says all that there is to say of one rule and an event that was only given. Blocking.
+    pub(super) fn wholly_given(&self, ports: &Ports, rule: &Rule) -> Result<WireExplained, Problem> {
+        self.explained(ports, rule, None, None)
+    }
+
+    fn explained(
+        &self,
+        ports: &Ports,
+        rule: &Rule,
+        event: Option<EventId>,
+        enforcement: Option<&Enforcement>,
+    ) -> Result<WireExplained, Problem> {
+        let reason = explain(rule, &self.view());
+        let activity = read_row::<RuleActivity>(ports, &rule.id.to_string())?;
+        let subject = WireSubject {
+            event,
+            trigger: self.trigger.clone(),
+            definitions: self.definitions.name(),
+            catalog: self.catalog.revision(),
+            mode: activity.and_then(|activity| activity.mode).unwrap_or(rule.mode),
+        };
+        Ok(WireExplained::new(subject, rule, self.verdict(rule), &reason, enforcement))
+    }
+
+    /// What the rule made of the event; none where it does not match.
+    fn verdict(&self, rule: &Rule) -> Option<&Verdict> {
+        self.judgement.verdicts.iter().find(|one| one.rule.id == rule.id).map(|one| &one.verdict)
+    }
+
+    fn view(&self) -> EventView<'_> {
+        EventView { id: self.id, trigger: &self.trigger, source: &self.source, time: self.time, payload: &self.payload }
+    }
+}
+
+/// Reads what a rule decided on an event. Blocking.
+pub(super) fn enforcement_of(ports: &Ports, event: EventId, rule: &Rule) -> Result<Option<Enforcement>, Problem> {
+    let query = ListQuery::newest(ViewName::Enforcements).with(Column::Event, event.to_string()).with(Column::Rule, rule.name.as_str());
+    let rows = ports.views.list(&query)?;
+    let all: Vec<Enforcement> = rows.iter().map(ensue_views::Row::read).collect::<Result<_, _>>()?;
+    // A rule that was deleted and created again has the same ref, and is another.
+    Ok(all.into_iter().find(|enforcement| enforcement.rule_id == rule.id))
 }

@@ -1,21 +1,28 @@
-//! Rules: list, look at one, and say what becomes of its matches.
+//! Rules: list, look at one, ask what it makes of an event, and say what becomes of its matches.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ensue_engine::catalog::{Mode, Rule};
 use ensue_engine::command::Ask;
+use ensue_engine::ids::EventId;
 use ensue_engine::names::RuleRef;
-use ensue_views::RuleActivity;
+use ensue_views::{Event, RuleActivity};
 
 use crate::api::read_row;
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Secrecy};
+use crate::body;
 use crate::call::{Call, Nothing};
 use crate::listing;
-use crate::permissions::{Permission as _, RulesRead, RulesWrite};
-use crate::ports::Ports;
+use crate::permissions::{EventsRead, Permission as _, RulesRead, RulesWrite};
+use crate::ports::{GivenEvent, Ports};
 use crate::problem::{Missing, Outcome, Problem};
+use crate::query::bad;
 use crate::respond::{self, Written};
+use crate::routes::events::SOURCE;
+use crate::routes::judged::{Definitions, Judged};
 use crate::wire::rules::{WireRule, WireRuleMode};
+use crate::wire::verdicts::{WireExplain, WireImagined};
 
 /// Lists rules with what they have been doing.
 pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
@@ -41,6 +48,46 @@ pub(super) async fn get(_: Allowed<RulesRead>, call: Call) -> Outcome {
     let rule = rule_of(&call)?;
     call.see().await?;
     respond::json(&call.api().blocking(move |ports| shown(ports, &rule)).await??)
+}
+
+/// Says what a rule makes of an event, stored or given, and why: `{"event": <id> or {"trigger", "payload"}}`.
+pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
+    let query = call.query(&["definitions"])?;
+    let definitions = query.one_of("definitions", &Definitions::ALL)?;
+    let name: RuleRef = call.named("ref", RulesRead::THING)?;
+    let asked: WireExplain = call.json().await?;
+    call.see().await?;
+    let text = asked.event.get();
+    if !text.starts_with('"') {
+        if definitions == Some(Definitions::Then) {
+            return Err(
+                bad("definitions", "is `then`, but an event that was never sent can only be judged by the definitions of now").into()
+            );
+        }
+        let given: WireImagined = body::parse_part("/event", text)?;
+        let payload = Bytes::from(String::from(Box::<str>::from(given.payload)));
+        let source = given.source.unwrap_or_else(|| SOURCE.to_owned());
+        let given = GivenEvent { trigger: given.trigger, payload, source, dedupe: None };
+        let explained = call.api().explaining(move |ports| {
+            // A rule that is not there is told before what is wrong with the event.
+            if !ports.installed.current().rules().contains_key(&name) {
+                return Err(Missing::new(RulesRead::THING, name.as_str()).into());
+            }
+            let judged = Judged::given(ports, given)?;
+            judged.wholly_given(ports, judged.rule(ports, &name)?)
+        });
+        return respond::json(&explained.await??);
+    }
+    // Who may see rules may not see every payload.
+    Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    let id: String = body::parse_part("/event", text)?;
+    let id: EventId = id.parse().map_err(|_| Missing::new(EventsRead::THING, &id))?;
+    let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
+    let explained = call.api().explaining(move |ports| {
+        let judged = Judged::stored(ports, &event, definitions.unwrap_or_default())?;
+        judged.wholly(ports, judged.rule(ports, &name)?)
+    });
+    respond::json(&explained.await??)
 }
 
 fn rule_of(call: &Call) -> Result<Arc<Rule>, Problem> {

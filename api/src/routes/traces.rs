@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::record::Position;
+use ensue_engine::rules::judge::EVENT_STEPS_MAX;
 use ensue_engine::time::Timestamp;
 use ensue_views::store::{LIST_ROWS_MAX, ListQuery, Order};
 use ensue_views::{Column, Enforcement, Event, Execution, Row, View};
@@ -17,9 +18,9 @@ use crate::permissions::{Permission as _, TracesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond;
-use crate::routes::judged::Judged;
-use crate::wire::rules::WireVerdict;
+use crate::routes::judged::{Definitions, Judged};
 use crate::wire::traces::{WireTrace, WireTraceError, WireTraceNode, WireTraced};
+use crate::wire::verdicts::WireVerdict;
 
 /// The most things of a kind that a trace shows.
 const THINGS_MAX: usize = 500;
@@ -34,7 +35,7 @@ pub(super) async fn get(_: Allowed<TracesRead>, call: Call) -> Outcome {
     let id: Id = call.named("id", TracesRead::THING)?;
     call.see().await?;
     let missing = Missing::new(TracesRead::THING, call.part("id"));
-    let trace = call.api().blocking(move |ports| trace(ports, id)).await??;
+    let trace = call.api().explaining(move |ports| trace(ports, id)).await??;
     respond::json(&trace.ok_or(missing)?)
 }
 
@@ -46,11 +47,12 @@ fn trace(ports: &Ports, asked: Id) -> Result<Option<WireTrace>, Problem> {
     let began_at = events.iter().map(View::began_at).chain(executions.iter().map(View::began_at)).min().unwrap_or_default();
     let attempts = attempts_of(&executions);
     let mut nodes = Vec::new();
+    let mut steps_left = EVENT_STEPS_MAX;
     let mut is_truncated = more_events || more_executions;
     for (index, event) in events.into_iter().enumerate() {
         let (enforcements, more_enforcements) = of_event(ports, event.id)?;
         is_truncated |= more_enforcements;
-        let not_matched = if index < EXPLAINED_EVENTS_MAX { not_matched(ports, &event, &enforcements) } else { None };
+        let not_matched = if index < EXPLAINED_EVENTS_MAX { not_matched(ports, &event, &enforcements, &mut steps_left) } else { None };
         nodes.push(event_node(event, not_matched, &attempts, began_at));
         nodes.extend(enforcements.into_iter().map(|enforcement| enforcement_node(enforcement, began_at)));
     }
@@ -98,10 +100,10 @@ fn attempts_of(executions: &[Execution]) -> BTreeMap<Id, ExecutionId> {
 }
 
 /// What did not match, and why: the first of the rules; none where that cannot be worked out any more.
-fn not_matched(ports: &Ports, event: &Event, enforcements: &[Enforcement]) -> Option<Vec<WireVerdict>> {
-    let judged = Judged::read(ports, event).ok()?;
+fn not_matched(ports: &Ports, event: &Event, enforcements: &[Enforcement], steps_left: &mut u64) -> Option<Vec<WireVerdict>> {
+    let judged = Judged::stored(ports, event, Definitions::Then).ok()?;
     let others = judged.rules().iter().filter(|rule| enforcements.iter().all(|enforcement| enforcement.rule_id != rule.id));
-    let verdicts = others.take(EXPLAINED_RULES_MAX).map(|rule| judged.verdict(rule, None));
+    let verdicts = others.take(EXPLAINED_RULES_MAX).map(|rule| judged.briefly(rule, None, steps_left));
     Some(verdicts.filter(|verdict| !verdict.is_match()).map(WireVerdict::without_explanation).collect())
 }
 

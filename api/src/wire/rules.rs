@@ -1,12 +1,10 @@
-//! Rules, what they have been doing, and what one made of an event.
+//! Rules, and what they have been doing.
 
 use ensue_engine::catalog::{Mode, Rule};
-use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, RuleId};
+use ensue_engine::ids::{EventId, RuleId};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, TriggerRef};
 use ensue_engine::time::Timestamp;
-use ensue_expression::{Explanation, Outcome, Part};
-use ensue_views::enforcements::OutcomeName;
-use ensue_views::{Enforcement, RuleActivity};
+use ensue_views::RuleActivity;
 use serde::Serialize;
 
 /// A rule, and what it has been doing.
@@ -20,6 +18,7 @@ pub(crate) struct WireRule {
     declared_mode: Mode,
     triggers: Vec<TriggerRef>,
     when: Option<String>,
+    local: Vec<WireLocal>,
     action: ActionRef,
     priority: i8,
     matched: WireMatches,
@@ -27,6 +26,13 @@ pub(crate) struct WireRule {
     erred: u64,
     errors: Vec<WireRuleError>,
     suspended: Option<WireSuspension>,
+}
+
+/// A local value of a rule, as it is written.
+#[derive(Serialize)]
+struct WireLocal {
+    name: String,
+    expression: String,
 }
 
 /// Matches by what became of them.
@@ -69,6 +75,11 @@ impl WireRule {
             declared_mode: rule.mode,
             triggers: rule.triggers.clone(),
             when: rule.when.as_ref().map(|when| when.source().to_owned()),
+            local: rule
+                .local
+                .iter()
+                .map(|(name, expression)| WireLocal { name: name.clone(), expression: expression.source().to_owned() })
+                .collect(),
             action: rule.action.name.clone(),
             priority: rule.priority.unwrap_or(rule.action.priority),
             matched: WireMatches { executed: matched.executed, shadowed: matched.shadowed, rejected: matched.rejected },
@@ -101,96 +112,4 @@ impl WireRule {
 pub(crate) struct WireRuleMode {
     pub(crate) r#ref: RuleRef,
     pub(crate) mode: Mode,
-}
-
-/// What one rule made of an event, and why.
-#[derive(Serialize)]
-pub(crate) struct WireVerdict {
-    rule: RuleRef,
-    rule_id: RuleId,
-    verdict: &'static str,
-    /// The parts of the condition that decided, a line each; empty where the rule has no condition.
-    why: Vec<String>,
-    when: Option<String>,
-    explanation: Option<WirePart>,
-    enforcement: Option<EnforcementId>,
-    outcome: Option<OutcomeName>,
-    error: Option<String>,
-    execution: Option<ExecutionId>,
-}
-
-impl WireVerdict {
-    /// Shows what a rule made of an event; `explanation` is none where the rule has no condition, and so always matches.
-    pub(crate) fn new(rule: &Rule, explanation: Option<&Explanation>, enforcement: Option<&Enforcement>) -> Self {
-        let verdict = match explanation.map(Explanation::outcome) {
-            None | Some(Outcome::Truth(true)) => "matched",
-            Some(Outcome::Truth(false)) => "not_matched",
-            // A condition that gives another value than true or false is an error, as is one that is not evaluated.
-            Some(_) => "erred",
-        };
-        Self {
-            rule: rule.name.clone(),
-            rule_id: rule.id,
-            verdict,
-            why: explanation.map(|explanation| explanation.decisive().iter().map(ToString::to_string).collect()).unwrap_or_default(),
-            when: rule.when.as_ref().map(|when| when.source().to_owned()),
-            explanation: explanation.map(|explanation| WirePart::from(&explanation.root)),
-            enforcement: enforcement.map(|enforcement| enforcement.id),
-            outcome: enforcement.map(|enforcement| enforcement.outcome),
-            error: enforcement.and_then(|enforcement| enforcement.error.clone()),
-            execution: enforcement.and_then(|enforcement| enforcement.execution),
-        }
-    }
-
-    /// Says whether the rule did not match; one that erred did not either, but says so itself.
-    pub(crate) fn is_match(&self) -> bool {
-        self.verdict == "matched"
-    }
-
-    /// Leaves out the parts: a trace is for the eye.
-    pub(crate) fn without_explanation(self) -> Self {
-        Self { explanation: None, ..self }
-    }
-}
-
-/// A part of a condition with its outcome.
-#[derive(Serialize)]
-struct WirePart {
-    source: String,
-    outcome: &'static str,
-    value: Option<String>,
-    readings: Vec<WireReading>,
-    parts: Vec<WirePart>,
-}
-
-/// A field that a part of a condition reads.
-#[derive(Serialize)]
-struct WireReading {
-    path: String,
-    value: String,
-}
-
-impl From<&Part> for WirePart {
-    fn from(part: &Part) -> Self {
-        let (outcome, value) = match &part.outcome {
-            Outcome::Truth(true) => ("true", None),
-            Outcome::Truth(false) => ("false", None),
-            Outcome::Value(value) => ("value", Some(value.clone())),
-            Outcome::Erred(error) => ("error", Some(error.to_string())),
-            Outcome::Skipped => ("skipped", None),
-            // The crate may learn new outcomes; they are shown as what they are not.
-            _ => ("unknown", None),
-        };
-        Self {
-            source: part.source.clone(),
-            outcome,
-            value,
-            readings: part
-                .readings
-                .iter()
-                .map(|reading| WireReading { path: reading.path.clone(), value: reading.value.clone() })
-                .collect(),
-            parts: part.parts.iter().map(Self::from).collect(),
-        }
-    }
 }

@@ -9,7 +9,7 @@ use ensue_views::enforcements::OutcomeName;
 use ensue_views::executions::Status;
 use serde::Serialize;
 
-use crate::wire::rules::WireVerdict;
+use crate::wire::verdicts::WireVerdict;
 
 /// The causal graph around a thing.
 #[derive(Serialize)]

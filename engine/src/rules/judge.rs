@@ -87,9 +87,15 @@ pub struct EventView<'a> {
 }
 
 /// The texts of an event that its values point into.
-struct EventTexts {
+pub(super) struct EventTexts {
     id: String,
     time: String,
+}
+
+impl EventTexts {
+    pub(super) fn of(event: &EventView<'_>) -> Self {
+        Self { id: event.id.to_string(), time: event.time.to_string() }
+    }
 }
 
 /// Lets every rule of the event's trigger judge it.
@@ -98,7 +104,7 @@ pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
     let candidates = catalog.index().candidates(event);
     let mut verdicts = Vec::new();
     if !candidates.is_empty() {
-        let texts = EventTexts { id: event.id.to_string(), time: event.time.to_string() };
+        let texts = EventTexts::of(event);
         let value = event_value(event, &texts);
         for rule in candidates {
             if let Some(verdict) = judge_one(rule, &value, &mut steps_left) {
@@ -117,7 +123,7 @@ pub fn judge_rule(rule: &Rule, event: &EventView<'_>) -> Option<Verdict> {
 
 /// Has `use_scope` look at the names that a rule's condition sees, with every local value that can be computed.
 pub fn with_rule_scope<T>(rule: &Rule, event: &EventView<'_>, use_scope: impl FnOnce(&Scope<'_>) -> T) -> T {
-    let texts = EventTexts { id: event.id.to_string(), time: event.time.to_string() };
+    let texts = EventTexts::of(event);
     let value = event_value(event, &texts);
     let mut scope = base_scope(rule, &value);
     // Where the budget ends, the values before it stand.
@@ -182,7 +188,7 @@ pub fn complete(parameters: &Schema, mut params: Json) -> Result<Document, Vec<M
     if misfits.is_empty() { Ok(document) } else { Err(misfits) }
 }
 
-fn event_value<'a>(event: &'a EventView<'_>, texts: &'a EventTexts) -> Value<'a> {
+pub(super) fn event_value<'a>(event: &'a EventView<'_>, texts: &'a EventTexts) -> Value<'a> {
     Value::map([
         ("id", Value::from(texts.id.as_str())),
         ("payload", Value::from(event.payload.root())),
@@ -192,7 +198,7 @@ fn event_value<'a>(event: &'a EventView<'_>, texts: &'a EventTexts) -> Value<'a>
     ])
 }
 
-fn base_scope<'a>(rule: &'a Rule, event: &Value<'a>) -> Scope<'a> {
+pub(super) fn base_scope<'a>(rule: &'a Rule, event: &Value<'a>) -> Scope<'a> {
     let about = Value::map([("ref", Value::from(rule.name.as_str()))]);
     Scope::new().with("event", event.clone()).with("config", Value::from_json(&rule.config)).with("rule", about)
 }

@@ -16,6 +16,8 @@ use crate::value::Value;
 const PARTS_DEPTH_MAX: usize = 16;
 /// How many levels of operands are needed to say in a few words what a part compared.
 const NOTE_LEVELS: usize = 1;
+/// The most parts that an explanation of conditions alone has: there may be one for each of many rules.
+const BRIEF_PARTS_MAX: usize = 128;
 /// The most characters that are shown of a part as it is written.
 const SOURCE_CHARS_MAX: usize = 240;
 /// The most characters of an operand that a note repeats.
@@ -42,12 +44,11 @@ pub(crate) fn explain<'a>(
     steps_left: &mut u64,
 ) -> Explanation {
     let outcome = outcome_of(Evaluation::new(source, scope, budget).value(tree));
-    let operand_levels = match depth {
-        Depth::Conditions => NOTE_LEVELS,
-        Depth::Everything => PARTS_DEPTH_MAX,
+    let (operand_levels, parts_left) = match depth {
+        Depth::Conditions => (NOTE_LEVELS, BRIEF_PARTS_MAX),
+        Depth::Everything => (PARTS_DEPTH_MAX, EXPLANATION_PARTS_MAX),
     };
-    let mut explainer =
-        Explainer { source, scope, operand_levels, steps_left, parts_left: EXPLANATION_PARTS_MAX, locals: Vec::new(), depth: 0 };
+    let mut explainer = Explainer { source, scope, operand_levels, steps_left, parts_left, locals: Vec::new(), depth: 0 };
     let mut root = explainer.part(tree);
     root.outcome = outcome;
     Explanation { root }
@@ -81,10 +82,10 @@ impl<'a> Explainer<'_, 'a> {
         }
         self.depth += 1;
         let part = match &expr.kind {
-            Kind::All(operands) => self.junction(expr, operands, Shape::All),
-            Kind::Any(operands) => self.junction(expr, operands, Shape::Any),
+            Kind::All(operands) if operands.len() <= self.parts_left => self.junction(expr, operands, Shape::All),
+            Kind::Any(operands) if operands.len() <= self.parts_left => self.junction(expr, operands, Shape::Any),
             Kind::Not(operand, times) => self.negation(expr, operand, *times),
-            Kind::Choose(choose) => self.choice(expr, choose),
+            Kind::Choose(choose) if choose.branches.len() * 2 < self.parts_left => self.choice(expr, choose),
             _ => self.smallest(expr, self.operand_levels),
         };
         self.depth -= 1;

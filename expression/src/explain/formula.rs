@@ -294,9 +294,7 @@ mod tests {
             (formula, count)
         });
         let small = numbered.prop_filter("few leaves", |(_, count)| *count <= LEAVES_MAX);
-        small.prop_flat_map(|(formula, count)| {
-            (Just(formula), prop::collection::vec(prop::sample::select(TRUTHS.to_vec()), count))
-        })
+        small.prop_flat_map(|(formula, count)| (Just(formula), prop::collection::vec(prop::sample::select(TRUTHS.to_vec()), count)))
     }
 
     /// All truths that the other leaves can have.

@@ -101,20 +101,19 @@ fn what_would_flip_it_is_told_with_what_is_already_so() {
     assert_eq!(flips("event.payload.draft && event.payload.number == 7"), ["true: event.payload.draft → true; event.payload.number == 7"]);
     assert_eq!(flips("event.payload.draft && 1 == 2"), ["true: event.payload.draft → true, 1 == 2 → true; "]);
     assert_eq!(flips("event.payload.draft || 1 == 2"), ["true: event.payload.draft → true; ", "true: 1 == 2 → true; "]);
-    assert_eq!(flips("event.payload.draft || (1 == 2 && 2 == 3)"), [
-        "true: event.payload.draft → true; ",
-        "true: 1 == 2 → true, 2 == 3 → true; "
-    ]);
+    assert_eq!(
+        flips("event.payload.draft || (1 == 2 && 2 == 3)"),
+        ["true: event.payload.draft → true; ", "true: 1 == 2 → true, 2 == 3 → true; "]
+    );
     assert_eq!(flips("!event.payload.draft"), ["false: event.payload.draft → true; "]);
-    assert_eq!(flips("event.payload.nope && 1 == 1"), [
-        "true: event.payload.nope → true; 1 == 1",
-        "false: event.payload.nope → false; ",
-        "false: 1 == 1 → false; "
-    ]);
-    assert_eq!(flips("has(event.payload.nope) ? event.payload.nope == 1 : false"), [
-        "true: false → true; has(event.payload.nope)",
-        "true: has(event.payload.nope) → true, event.payload.nope == 1 → true; "
-    ]);
+    assert_eq!(
+        flips("event.payload.nope && 1 == 1"),
+        ["true: event.payload.nope → true; 1 == 1", "false: event.payload.nope → false; ", "false: 1 == 1 → false; "]
+    );
+    assert_eq!(
+        flips("has(event.payload.nope) ? event.payload.nope == 1 : false"),
+        ["true: false → true; has(event.payload.nope)", "true: has(event.payload.nope) → true, event.payload.nope == 1 → true; "]
+    );
 }
 
 #[test]
@@ -150,7 +149,7 @@ fn a_macro_names_the_elements_that_decided() {
         let explanation = explain(source);
         let elements = explanation.root.elements.clone().unwrap_or_else(|| panic!("{source}"));
         let decided: Vec<_> = elements.decided.iter().map(|one| format!("{} {} {}", one.at, one.value, one.part)).collect();
-        (explanation.root.note.clone().unwrap_or_default(), decided)
+        (explanation.root.note.unwrap_or_default(), decided)
     };
     let (note, decided) = elements("event.payload.labels.exists(l, l.name == 'urgent')");
     assert_eq!(note, r#"by element 1: {"name":"urgent"}"#);
@@ -176,10 +175,7 @@ fn a_macro_names_the_elements_that_decided() {
 fn a_branch_that_was_not_taken_says_what_it_would_have_given() {
     let explanation = explain("has(event.payload.nope) ? event.payload.number == 7 : event.payload.draft");
     let told: Vec<_> = explanation.root.parts.iter().map(|part| (part.outcome.to_string(), part.reach)).collect();
-    assert_eq!(
-        told,
-        [("false".to_owned(), Reach::Reached), ("true".to_owned(), Reach::NotTaken), ("false".to_owned(), Reach::Reached)]
-    );
+    assert_eq!(told, [("false".to_owned(), Reach::Reached), ("true".to_owned(), Reach::NotTaken), ("false".to_owned(), Reach::Reached)]);
 }
 
 #[test]

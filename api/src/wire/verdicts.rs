@@ -1,0 +1,216 @@
+//! What a rule made of an event, and why; and what is asked with.
+
+use ensue_engine::catalog::{Mode, Rule};
+use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, RuleId};
+use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
+use ensue_engine::record::CatalogRevision;
+use ensue_engine::rules::explain::{ErredLocal, LocalValue, Reason};
+use ensue_engine::rules::judge::{Plan, Verdict};
+use ensue_expression::{Explanation, Outcome};
+use ensue_views::Enforcement;
+use ensue_views::enforcements::OutcomeName;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::wire::embedded;
+
+/// What one rule made of an event, and why.
+#[derive(Serialize)]
+pub(crate) struct WireVerdict {
+    rule: RuleRef,
+    rule_id: RuleId,
+    verdict: &'static str,
+    /// The parts of the condition that decided, a line each; empty where the rule has no condition.
+    why: Vec<String>,
+    when: Option<String>,
+    #[serde(flatten)]
+    reason: WireReason,
+    erred: Option<WireErred>,
+    enforcement: Option<EnforcementId>,
+    outcome: Option<OutcomeName>,
+    error: Option<String>,
+    execution: Option<ExecutionId>,
+}
+
+/// A condition taken apart; null where the rule has none, and where it could not be worked out again.
+#[derive(Serialize)]
+struct WireReason {
+    /// Every part with its value.
+    explanation: Value,
+    /// The fewest parts that decided.
+    decisive: Value,
+    /// What would flip the verdict.
+    flips: Value,
+}
+
+/// Why a rule could not judge.
+#[derive(Serialize)]
+struct WireErred {
+    /// Which expression: `when`, or `local.<name>`.
+    r#in: String,
+    /// The expression.
+    source: String,
+    message: String,
+    hint: Option<String>,
+    /// Where in the expression, in bytes; null where that is not known.
+    span: Option<WireSpan>,
+}
+
+#[derive(Serialize)]
+struct WireSpan {
+    start: usize,
+    end: usize,
+}
+
+impl WireVerdict {
+    /// Shows what a rule made of an event: `verdict` is none where it does not match, `reason` where it was not worked out.
+    pub(crate) fn new(rule: &Rule, verdict: Option<&Verdict>, reason: Option<&Reason>, enforcement: Option<&Enforcement>) -> Self {
+        let when = reason.and_then(|reason| reason.when.as_ref());
+        let local = reason.and_then(|reason| reason.erred_local.as_ref());
+        let (name, erred) = match verdict {
+            None => ("not_matched", None),
+            Some(Verdict::Matched(_)) => ("matched", None),
+            Some(Verdict::Erred { message }) => ("erred", Some(WireErred::new(rule, message, when, local))),
+        };
+        let why = match (&erred, when) {
+            (Some(erred), _) if erred.r#in != "when" => vec![format!("{}  → error: {}", erred.r#in, erred.message)],
+            (_, Some(when)) => when.decisive().iter().map(ToString::to_string).collect(),
+            (Some(erred), None) => vec![erred.message.clone()],
+            (None, None) => Vec::new(),
+        };
+        Self {
+            rule: rule.name.clone(),
+            rule_id: rule.id,
+            verdict: name,
+            why,
+            when: rule.when.as_ref().map(|when| when.source().to_owned()),
+            reason: WireReason::new(when),
+            erred,
+            enforcement: enforcement.map(|enforcement| enforcement.id),
+            outcome: enforcement.map(|enforcement| enforcement.outcome),
+            error: enforcement.and_then(|enforcement| enforcement.error.clone()),
+            execution: enforcement.and_then(|enforcement| enforcement.execution),
+        }
+    }
+
+    /// Says whether the rule matched; one that erred did not.
+    pub(crate) fn is_match(&self) -> bool {
+        self.verdict == "matched"
+    }
+
+    /// Leaves out the parts: a trace is for the eye.
+    pub(crate) fn without_explanation(self) -> Self {
+        Self { reason: WireReason::new(None), ..self }
+    }
+}
+
+impl WireReason {
+    fn new(when: Option<&Explanation>) -> Self {
+        let mut told = when.map(Explanation::to_json).unwrap_or_default();
+        Self { explanation: told["explanation"].take(), decisive: told["decisive"].take(), flips: told["flips"].take() }
+    }
+}
+
+impl WireErred {
+    /// The error as the condition, or the local value before it, has it with its place; else as the judgement told it.
+    fn new(rule: &Rule, message: &str, when: Option<&Explanation>, local: Option<&ErredLocal>) -> Self {
+        let source = rule.when.as_ref().map(|when| when.source().to_owned()).unwrap_or_default();
+        let (name, source, error) = match (when.map(Explanation::outcome), local) {
+            (Some(Outcome::Erred(error)), _) => ("when".to_owned(), source, error),
+            (None, Some(local)) => (format!("local.{}", local.name), local.source.clone(), &local.error),
+            _ => return Self { r#in: "when".into(), source, message: message.to_owned(), hint: None, span: None },
+        };
+        Self {
+            r#in: name,
+            source,
+            message: error.message.clone(),
+            hint: error.hint.clone(),
+            span: Some(WireSpan { start: error.span.start, end: error.span.end }),
+        }
+    }
+}
+
+/// What one rule made of an event, with all that there is to say of it.
+#[derive(Serialize)]
+pub(crate) struct WireExplained {
+    #[serde(flatten)]
+    subject: WireSubject,
+    #[serde(flatten)]
+    verdict: WireVerdict,
+    locals: Vec<WireLocalValue>,
+    plan: Option<WirePlan>,
+}
+
+/// What was judged, and by what.
+#[derive(Serialize)]
+pub(crate) struct WireSubject {
+    /// Null where the event was never sent.
+    pub(crate) event: Option<EventId>,
+    pub(crate) trigger: TriggerRef,
+    pub(crate) definitions: &'static str,
+    pub(crate) catalog: CatalogRevision,
+    /// What becomes of the rule's matches now.
+    pub(crate) mode: Mode,
+}
+
+/// A local value of a rule, in a few words.
+#[derive(Serialize)]
+struct WireLocalValue {
+    name: String,
+    value: String,
+}
+
+/// What a match asks for: the parameters to run the action with, or why it cannot be run so.
+#[derive(Serialize)]
+struct WirePlan {
+    action: ActionRef,
+    params: Option<Box<RawValue>>,
+    rejected: Option<String>,
+}
+
+impl WireExplained {
+    /// Shows all that there is to say.
+    pub(crate) fn new(
+        subject: WireSubject,
+        rule: &Rule,
+        verdict: Option<&Verdict>,
+        reason: &Reason,
+        enforcement: Option<&Enforcement>,
+    ) -> Self {
+        let local = |local: &LocalValue| WireLocalValue { name: local.name.clone(), value: local.value.clone() };
+        let plan = match verdict {
+            Some(Verdict::Matched(plan)) => Some(WirePlan::new(rule, plan)),
+            Some(Verdict::Erred { .. }) | None => None,
+        };
+        let verdict = WireVerdict::new(rule, verdict, Some(reason), enforcement);
+        Self { subject, verdict, locals: reason.locals.iter().map(local).collect(), plan }
+    }
+}
+
+impl WirePlan {
+    fn new(rule: &Rule, plan: &Plan) -> Self {
+        let (params, rejected) = match plan {
+            Plan::Run { params, .. } => (params.content.as_ref().map(embedded), None),
+            Plan::Reject { error } => (None, Some(error.clone())),
+        };
+        Self { action: rule.action.name.clone(), params, rejected }
+    }
+}
+
+/// What is asked to be explained: the id of an event, or an event itself.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireExplain {
+    pub(crate) event: Box<RawValue>,
+}
+
+/// An event that is given only to be explained.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireImagined {
+    pub(crate) trigger: TriggerRef,
+    pub(crate) payload: Box<RawValue>,
+    #[serde(default)]
+    pub(crate) source: Option<String>,
+}
