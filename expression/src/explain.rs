@@ -40,7 +40,7 @@ pub struct Part {
     /// What it gave.
     pub outcome: Outcome,
     /// Whether the evaluation came to it.
-    pub reach: Reach,
+    pub route: Route,
     /// What it compared or looked at, in a few words: `event.payload.action = "opened"`, `"acme" = "acme"`.
     pub note: Option<String>,
     /// The fields that it reads, with their values; only of a smallest part of a condition.
@@ -84,9 +84,9 @@ pub enum Outcome {
 /// Whether the evaluation came to a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Reach {
+pub enum Route {
     /// It did, or would have if a part beside it had not decided before.
-    Reached,
+    Taken,
     /// It stands in a branch that was not taken; the outcome is what it would have given.
     NotTaken,
 }

@@ -44,7 +44,7 @@ pub use budget::{Budget, EVALUATION_BYTES_MAX, EVALUATION_STEPS_MAX};
 pub use check::{CHECK_STEPS_MAX, Finding, FindingKind, Inferred, Knowledge, Purpose};
 pub use error::{CompileError, ErrorKind, EvaluationError};
 pub use explain::{
-    EXPLANATION_PARTS_MAX, EXPLANATION_STEPS_MAX, Element, Elements, Explanation, Flip, Outcome, Part, Reach, Reading, Shape, Turn,
+    EXPLANATION_PARTS_MAX, EXPLANATION_STEPS_MAX, Element, Elements, Explanation, Flip, Outcome, Part, Reading, Route, Shape, Turn,
 };
 pub use expression::{Expression, Roots, Scope};
 pub use imply::{Condition, Partial};

@@ -113,12 +113,12 @@ impl WireReason {
 }
 
 impl WireErred {
-    /// The error as the condition, or the local value before it, has it with its place; else as the judgement told it.
+    /// The error as the condition, or a local value that it reads, has it with its place; else as the judgement told it.
     fn new(rule: &Rule, message: &str, when: Option<&Explanation>, local: Option<&ErredLocal>) -> Self {
         let source = rule.when.as_ref().map(|when| when.source().to_owned()).unwrap_or_default();
-        let (name, source, error) = match (when.map(Explanation::outcome), local) {
-            (Some(Outcome::Erred(error)), _) => ("when".to_owned(), source, error),
-            (None, Some(local)) => (format!("local.{}", local.name), local.source.clone(), &local.error),
+        let (name, source, error) = match (local, when.map(Explanation::outcome)) {
+            (Some(local), _) => (format!("local.{}", local.name), local.source.clone(), &local.error),
+            (None, Some(Outcome::Erred(error))) => ("when".to_owned(), source, error),
             _ => return Self { r#in: "when".into(), source, message: message.to_owned(), hint: None, span: None },
         };
         Self {

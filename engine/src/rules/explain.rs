@@ -4,19 +4,21 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ensue_expression::{Budget, EvaluationError, Explanation, Scope, Value};
+use ensue_expression::{Budget, EvaluationError, Explanation, Expression, Outcome, Value};
 
 use crate::catalog::Rule;
-use crate::rules::judge::{EventTexts, EventView, RULE_STEPS_MAX, base_scope, event_value, reads_local};
+use crate::rules::judge::{EventTexts, EventView, RULE_STEPS_MAX, base_scope, event_value};
+use crate::rules::local::{self, Failed};
 
 /// What a rule's verdict comes from. All of it is empty where explaining met a bug of ours.
 #[derive(Clone, Debug, Default)]
 pub struct Reason {
-    /// The condition; none where the rule has none, and where a local value that it reads erred before.
+    /// The condition; none where the rule has none.
     pub when: Option<Explanation>,
-    /// The local values, in the order in which they are worked out.
+    /// The local values that can be worked out, in the order in which they are; of one rule of many, only where its condition
+    /// reads any.
     pub locals: Vec<LocalValue>,
-    /// The one after them, where it erred.
+    /// The one whose error is the condition's, where it read one that errs.
     pub erred_local: Option<ErredLocal>,
 }
 
@@ -67,48 +69,41 @@ fn reason(rule: &Rule, event: &EventView<'_>, thoroughness: Thoroughness<'_>) ->
 fn worked_out(rule: &Rule, event: &EventView<'_>, thoroughness: Thoroughness<'_>) -> Reason {
     let texts = EventTexts::of(event);
     let event = event_value(event, &texts);
-    let scope = base_scope(rule, &event);
-    let Some(when) = &rule.when else {
-        return match thoroughness {
-            Thoroughness::Conditions { .. } => Reason::default(),
-            Thoroughness::Everything => with_locals(rule, scope, &mut Budget::steps(RULE_STEPS_MAX)).1,
-        };
-    };
+    let mut scope = base_scope(rule, &event);
+    let mut told = Reason::default();
     let mut budget = Budget::steps(RULE_STEPS_MAX);
-    let (scope, mut told) = match &thoroughness {
-        // A condition that reads local values is judged with them within one budget.
-        _ if reads_local(when) => with_locals(rule, scope, &mut budget),
-        Thoroughness::Everything => with_locals(rule, scope, &mut Budget::steps(RULE_STEPS_MAX)),
-        Thoroughness::Conditions { .. } => (scope, Reason::default()),
+    let reads_local = rule.when.as_ref().is_some_and(|when| when.reads_root("local"));
+    let failed = match &thoroughness {
+        // A condition that reads local values is judged with them within one budget; where that is used up, there is nothing to tell.
+        _ if reads_local => match local::computable(&mut scope, &rule.local, &mut budget) {
+            Ok(failed) => failed,
+            Err(_) => return told,
+        },
+        Thoroughness::Everything => local::computable(&mut scope, &rule.local, &mut Budget::steps(RULE_STEPS_MAX)).unwrap_or_default(),
+        Thoroughness::Conditions { .. } => Vec::new(),
     };
-    let is_judged = told.erred_local.is_none() || !reads_local(when);
-    match thoroughness {
-        Thoroughness::Everything => told.when = is_judged.then(|| when.explain(&scope, &mut budget)),
-        Thoroughness::Conditions { steps_left } => {
-            told.when = is_judged.then(|| when.explain_conditions(&scope, &mut budget, steps_left));
-            *steps_left = steps_left.saturating_sub(budget.spent());
-        }
+    if let Some(Value::Map(values)) = scope.get("local") {
+        let found = rule.local.iter().filter_map(|(name, _)| Some((name, values.get_str(name)?)));
+        told.locals = found.map(|(name, value)| LocalValue { name: name.clone(), value: value.brief() }).collect();
     }
+    let Some(when) = &rule.when else { return told };
+    told.when = Some(match thoroughness {
+        Thoroughness::Everything => when.explain(&scope, &mut budget),
+        Thoroughness::Conditions { steps_left } => {
+            let explained = when.explain_conditions(&scope, &mut budget, steps_left);
+            *steps_left = steps_left.saturating_sub(budget.spent());
+            explained
+        }
+    });
+    told.erred_local = told.when.as_ref().and_then(|explained| culprit(rule, when, explained, &failed));
     told
 }
 
-/// Adds the local values to a scope, as far as they can be worked out.
-fn with_locals<'a>(rule: &'a Rule, mut scope: Scope<'a>, budget: &mut Budget) -> (Scope<'a>, Reason) {
-    let mut told = Reason::default();
-    let mut values: Vec<(&str, Value<'_>)> = Vec::with_capacity(rule.local.len());
-    for (name, expression) in &rule.local {
-        scope.set("local", Value::map(values.iter().cloned()));
-        match expression.evaluate(&scope, budget) {
-            Ok(value) => {
-                told.locals.push(LocalValue { name: name.clone(), value: value.brief() });
-                values.push((name, value));
-            }
-            Err(error) => {
-                told.erred_local = Some(ErredLocal { name: name.clone(), source: expression.source().to_owned(), error });
-                break;
-            }
-        }
-    }
-    scope.set("local", Value::map(values));
-    (scope, told)
+/// The local value whose error is the condition's, where the condition read one that errs.
+fn culprit(rule: &Rule, when: &Expression, explained: &Explanation, failed: &[Failed<'_>]) -> Option<ErredLocal> {
+    let Outcome::Erred(error) = explained.outcome() else { return None };
+    let cause = local::cause(when, error.clone(), failed);
+    let (name, error) = failed.iter().find(|(_, failed)| *failed == cause)?;
+    let (_, expression) = rule.local.iter().find(|(known, _)| known == name)?;
+    Some(ErredLocal { name: (*name).to_owned(), source: expression.source().to_owned(), error: error.clone() })
 }

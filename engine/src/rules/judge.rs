@@ -117,18 +117,8 @@ pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
 
 /// Lets one rule judge an event by itself, whatever the index says.
 pub fn judge_rule(rule: &Rule, event: &EventView<'_>) -> Option<Verdict> {
-    let texts = EventTexts { id: event.id.to_string(), time: event.time.to_string() };
-    judge_one(rule, &event_value(event, &texts), &mut { EVENT_STEPS_MAX })
-}
-
-/// Has `use_scope` look at the names that a rule's condition sees, with every local value that can be computed.
-pub fn with_rule_scope<T>(rule: &Rule, event: &EventView<'_>, use_scope: impl FnOnce(&Scope<'_>) -> T) -> T {
     let texts = EventTexts::of(event);
-    let value = event_value(event, &texts);
-    let mut scope = base_scope(rule, &value);
-    // Where the budget ends, the values before it stand.
-    let _ = local::computable(&mut scope, &rule.local, &mut Budget::steps(RULE_STEPS_MAX));
-    use_scope(&scope)
+    judge_one(rule, &event_value(event, &texts), &mut { EVENT_STEPS_MAX })
 }
 
 fn judge_one(rule: &Rule, event: &Value<'_>, steps_left: &mut u64) -> Option<Verdict> {

@@ -6,7 +6,7 @@
 use ensue_expression::{Budget, ErrorKind, EvaluationError, Expression, Scope, Value};
 
 /// A local value that errs, by its name.
-type Failed<'a> = (&'a str, EvaluationError);
+pub(super) type Failed<'a> = (&'a str, EvaluationError);
 
 /// Adds all local values to a scope.
 ///

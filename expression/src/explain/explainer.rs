@@ -2,7 +2,7 @@
 //!
 //! Which of them decided is not asked here.
 
-use super::{EXPLANATION_PARTS_MAX, Element, Elements, Explanation, Outcome, Part, Reach, Reading, Shape};
+use super::{EXPLANATION_PARTS_MAX, Element, Elements, Explanation, Outcome, Part, Reading, Route, Shape};
 use crate::analyse::{self, Access};
 use crate::ast::{Chain, Choose, Expr, Fold, Kind, Link, LinkKind, Loop, LoopKind, Operator, Presence, Span, Times};
 use crate::budget::{Budget, EVALUATION_STEPS_MAX};
@@ -378,7 +378,7 @@ impl<'a> Explainer<'_, 'a> {
         self.parts_left = self.parts_left.saturating_sub(1);
         let span = span.range();
         let source = on_one_line(&self.source[span.clone()]);
-        Part { source, span, shape, outcome, reach: Reach::Reached, note: None, readings: Vec::new(), parts, elements: None }
+        Part { source, span, shape, outcome, route: Route::Taken, note: None, readings: Vec::new(), parts, elements: None }
     }
 
     /// Evaluates within what steps are left, each time from the beginning of an evaluation's own bounds.
@@ -467,7 +467,7 @@ impl Elements {
 impl Part {
     /// Marks the part, and all below it, as what the evaluation did not come to.
     fn not_taken(&mut self) {
-        self.reach = Reach::NotTaken;
+        self.route = Route::NotTaken;
         self.parts.iter_mut().for_each(Part::not_taken);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Element, Explanation, Flip, Outcome, Part, Reach, Shape};
+use super::{Element, Explanation, Flip, Outcome, Part, Route, Shape};
 
 pub(super) fn explanation(explanation: &Explanation) -> Value {
     json!({
@@ -53,7 +53,7 @@ fn tree(part: &Part) -> Value {
         Shape::Not => "not",
         Shape::Choice => "choice",
     });
-    node["reached"] = Value::from(part.reach == Reach::Reached);
+    node["reached"] = Value::from(part.route == Route::Taken);
     let readings = part.readings.iter().map(|reading| json!({ "path": reading.path, "value": reading.value }));
     node["readings"] = readings.collect();
     node["parts"] = part.parts.iter().map(tree).collect();

@@ -1,6 +1,6 @@
 //! Why an expression gave what it gave.
 
-use ensue_expression::{Budget, ErrorKind, Explanation, Outcome, Part, Reach, Scope, Value};
+use ensue_expression::{Budget, ErrorKind, Explanation, Outcome, Part, Route, Scope, Value};
 use proptest::prelude::*;
 
 use super::{EVENT, compile, document};
@@ -174,8 +174,8 @@ fn a_macro_names_the_elements_that_decided() {
 #[test]
 fn a_branch_that_was_not_taken_says_what_it_would_have_given() {
     let explanation = explain("has(event.payload.nope) ? event.payload.number == 7 : event.payload.draft");
-    let told: Vec<_> = explanation.root.parts.iter().map(|part| (part.outcome.to_string(), part.reach)).collect();
-    assert_eq!(told, [("false".to_owned(), Reach::Reached), ("true".to_owned(), Reach::NotTaken), ("false".to_owned(), Reach::Reached)]);
+    let told: Vec<_> = explanation.root.parts.iter().map(|part| (part.outcome.to_string(), part.route)).collect();
+    assert_eq!(told, [("false".to_owned(), Route::Taken), ("true".to_owned(), Route::NotTaken), ("false".to_owned(), Route::Taken)]);
 }
 
 #[test]
