@@ -20,6 +20,9 @@ const EXPRESSIONS: u32 = 5_000;
 /// They are the same in each run, so that no other change fails by chance; `PROPTEST_RNG_SEED` asks for others.
 const SEED: u64 = 1;
 
+/// How the error of a source begins that does not compile.
+const NOT_COMPILED: &str = "does not compile: ";
+
 /// What both make of one source.
 pub(super) struct Case<'c> {
     source: &'c str,
@@ -28,11 +31,12 @@ pub(super) struct Case<'c> {
 }
 
 impl Case<'_> {
-    /// Whether both give the same value, or both err: on what, each says in its own words.
+    /// Whether both give the same value, or both err, at the same stage: on what, each says in its own words.
     fn agrees(&self) -> bool {
+        let is_refused = |error: &String| error.starts_with(NOT_COMPILED);
         match (&self.ours, &self.theirs) {
             (Ok(ours), Ok(theirs)) => oracle::same(ours, theirs),
-            (Err(_), Err(_)) => true,
+            (Err(ours), Err(theirs)) => is_refused(ours) == is_refused(theirs),
             (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
         }
     }
@@ -54,7 +58,7 @@ fn compare<T>(oracle: &Oracle, source: &str, event: &Json, judge: impl FnOnce(&C
     let compiled = Expression::compile(source, &Roots::new(["event"]));
     let ours = match &compiled {
         Ok(expression) => expression.evaluate(&scope, &mut Budget::default()).map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(format!("{NOT_COMPILED}{error}")),
     };
     judge(&Case { source, ours, theirs: oracle.evaluate(source, event) })
 }

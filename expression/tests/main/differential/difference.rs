@@ -71,7 +71,7 @@ impl Difference {
     /// Expressions that show it, each over [`super::event`].
     pub(super) fn examples(self) -> &'static [&'static str] {
         match self {
-            // Of so many keys, one order in twenty-four is the same by chance in each, and one in thousands in both.
+            // Of eight keys, one order in 40,320 is that of the keys by chance.
             Self::MapOrder => &["{'d': 1, 'c': 2, 'b': 3, 'a': 4, 'g': 5, 'f': 6, 'e': 7, 'i': 8}.map(k, k)"],
             Self::TwoVariables => &["[7].exists(i, v, i == 0 && v == 7)", "{'a': 1}.transformMap(k, v, v + 1)"],
             Self::NotThere => &["cel.bind(x, 1, x + 1)", "event.`n`", "'a.rs'.glob('*.rs')", "sha256('')", "'1.2.0'.semver('^1')"],

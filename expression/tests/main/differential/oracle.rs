@@ -8,6 +8,8 @@ use cel::{Context, Env, Value as Theirs};
 use ensue_expression::Value;
 use serde_json::Value as Json;
 
+use super::NOT_COMPILED;
+
 /// The oracle with the extensions that we have as well.
 pub(super) struct Oracle {
     env: Arc<Env>,
@@ -24,7 +26,7 @@ impl Oracle {
 
     /// What the oracle makes of the source, with the document as `event`: a value, or its error.
     pub(super) fn evaluate(&self, source: &str, event: &Json) -> Result<Theirs, String> {
-        let program = self.env.compile(source).map_err(|error| format!("does not compile: {error}"))?;
+        let program = self.env.compile(source).map_err(|error| format!("{NOT_COMPILED}{error}"))?;
         let mut context = Context::with_env(Arc::clone(&self.env));
         context.add_variable_from_value("event", given(event));
         program.execute(&context).map_err(|error| error.to_string())
