@@ -52,21 +52,7 @@ fn the_specification_s_cases_hold() {
         }
     };
     let mut tally = Tally::default();
-    let mut findings = Vec::new();
-    for case in &cases {
-        let held = check(case);
-        match (LeftOut::of(case), held) {
-            (None, Ok(())) => tally.held(case),
-            (None, Err(why)) => findings.push(format!("{case}: {why}")),
-            (Some(LeftOut::UnboundFunction), Err(why)) if !why.contains("unknown function") && !why.contains("unknown method") => {
-                findings.push(format!("{case}: calls a function that nobody has, and the parser says: {why}"));
-            }
-            (Some(rule), Err(_)) => tally.left_out(case, rule),
-            // An error may come from anything; a value that is right would not be right by chance.
-            (Some(rule), Ok(())) if matches!(case.expected, Expected::Errors(_)) => tally.left_out(case, rule),
-            (Some(rule), Ok(())) => findings.push(format!("{case}: is left out because {rule}, and holds")),
-        }
-    }
+    let findings: Vec<_> = cases.iter().filter_map(|case| tally.count(case).err().map(|why| format!("{case}: {why}"))).collect();
     assert!(findings.is_empty(), "{} of {} cases:\n{}", findings.len(), cases.len(), findings.join("\n"));
     insta::assert_snapshot!(tally.table(), @r"
     basic              42 held   1 left out: a function that nobody has
@@ -148,13 +134,14 @@ fn judge<'a>(case: &Case, expression: &'a Expression, scope: &Scope<'a>) -> Resu
         (Expected::Value(expected), Ok(value)) if values::equals(expected, &value) => Ok(()),
         (Expected::Value(expected), Ok(value)) => Err(format!("gives {value:?}, not {expected}")),
         (Expected::Value(_), Err(error)) => Err(format!("errs: {error}")),
-        (Expected::Errors(messages), Err(error)) => sorted(messages, &error),
+        (Expected::Errors(messages), Err(error)) => is_meant(messages, &error),
         (Expected::Errors(messages), Ok(value)) => Err(format!("gives {value:?}, not an error: {messages:?}")),
         (Expected::Nothing, _) => Err("asks for no value".to_owned()),
     }
 }
 
-fn sorted(messages: &[String], error: &EvaluationError) -> Result<(), String> {
+/// Whether the error is of a sort that the messages speak of.
+fn is_meant(messages: &[String], error: &EvaluationError) -> Result<(), String> {
     let sorts = |message: &String| SORTS.iter().find(|(part, _)| message.contains(part)).map(|(_, sorts)| *sorts);
     let allowed: Option<Vec<_>> = messages.iter().map(sorts).collect();
     match allowed {
@@ -180,12 +167,25 @@ struct Tally {
 }
 
 impl Tally {
-    fn held(&mut self, case: &Case) {
-        self.files.entry(case.file.clone()).or_default().0 += 1;
-    }
-
-    fn left_out(&mut self, case: &Case, rule: LeftOut) {
-        *self.files.entry(case.file.clone()).or_default().1.entry(rule).or_default() += 1;
+    /// Counts a case that holds, or that is left out by a rule and does not hold.
+    fn count(&mut self, case: &Case) -> Result<(), String> {
+        let held = check(case);
+        let (held_of_file, left_out) = self.files.entry(case.file.clone()).or_default();
+        match (LeftOut::of(case), held) {
+            (None, held) => {
+                held?;
+                *held_of_file += 1;
+            }
+            (Some(LeftOut::UnboundFunction), Err(why)) if !why.contains("unknown function") && !why.contains("unknown method") => {
+                return Err(format!("calls a function that nobody has, and the parser says: {why}"));
+            }
+            // An error may come from anything; a value would not be right by chance.
+            (Some(rule), Ok(())) if !matches!(case.expected, Expected::Errors(_)) => {
+                return Err(format!("is left out because of {rule}, and holds"));
+            }
+            (Some(rule), _) => *left_out.entry(rule).or_default() += 1,
+        }
+        Ok(())
     }
 
     fn table(&self) -> String {
