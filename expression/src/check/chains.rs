@@ -68,10 +68,16 @@ impl<'c> Checker<'c> {
             LinkKind::Loop(turns) => self.turns(&value, turns, at.before()),
             LinkKind::Or(other) => {
                 let Known { value: other_value, reads } = self.value(other);
-                if !self.demand_optional_at(&value, "or", at.before()) || !self.demand_optional_at(&other_value, "or", other.span) {
+                if !self.demand_optional_at(&value, "or", at.before()) {
                     return (ValueType::nothing(), reads);
                 }
                 let next = match value.optional_known() {
+                    // What errs always errs only where it is needed.
+                    known if !self.demand_optional_at(&other_value, "or", other.span) => match known {
+                        Some(optional) if optional.inner.is_nothing() => ValueType::nothing(),
+                        Some(optional) => ValueType::optional(optional.inner.clone(), Occurrence::Always),
+                        None => value.only(OPTIONAL),
+                    },
                     Some(optional) if optional.occurrence == Occurrence::Always => value,
                     Some(optional) if optional.inner.is_nothing() => other_value,
                     Some(optional) => ValueType::optional(optional.inner.clone(), Occurrence::Always).or(other_value.only(OPTIONAL)),

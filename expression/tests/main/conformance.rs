@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use ensue_expression::{Budget, CompileError, Document, ErrorKind, EvaluationError, Expression, Outcome, Scope, Value};
+use ensue_expression::{
+    Budget, CompileError, Document, ErrorKind, EvaluationError, Expression, FindingKind, Knowledge, Outcome, Purpose, Scope, Value,
+    ValueType,
+};
 
 use case::{Case, Expected, Source};
 use left_out::LeftOut;
@@ -130,6 +133,9 @@ fn judge<'a>(case: &Case, expression: &'a Expression, scope: &Scope<'a>) -> Resu
     if !agree(explained.outcome(), &given) {
         return Err(format!("gives {given:?}, and is explained by {:?}", explained.outcome()));
     }
+    if let Ok(value) = &given {
+        admitted(case, expression, value)?;
+    }
     match (&case.expected, given) {
         (Expected::Value(expected), Ok(value)) if values::equals(expected, &value) => Ok(()),
         (Expected::Value(expected), Ok(value)) => Err(format!("gives {value:?}, not {expected}")),
@@ -138,6 +144,24 @@ fn judge<'a>(case: &Case, expression: &'a Expression, scope: &Scope<'a>) -> Resu
         (Expected::Errors(messages), Ok(value)) => Err(format!("gives {value:?}, not an error: {messages:?}")),
         (Expected::Nothing, _) => Err("asks for no value".to_owned()),
     }
+}
+
+/// Whether the checker knew beforehand that this may be the value, both where it knows the bindings and where it does not.
+fn admitted(case: &Case, expression: &Expression, value: &Value<'_>) -> Result<(), String> {
+    let (mut unknown, mut known) = (Knowledge::new(), Knowledge::new());
+    for (name, bound) in &case.bindings {
+        unknown = unknown.with(name, ValueType::anything());
+        known = known.with(name, values::made(bound).map_or_else(ValueType::anything, |bound| ValueType::of_value(&bound)));
+    }
+    for knowledge in [unknown, known] {
+        let inferred = expression.infer(&knowledge, Purpose::Value);
+        // A field that is told as unknown is given no value, so that nothing else is told for its sake.
+        let is_told = inferred.findings.iter().any(|finding| finding.kind == FindingKind::UnknownField);
+        if !is_told && !inferred.value.admits(value) {
+            return Err(format!("gives {}, and was to be {}", value.brief(), inferred.value));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the error is of a sort that the messages speak of.

@@ -5,7 +5,7 @@ mod generate;
 mod oracle;
 
 use cel::Value as Theirs;
-use ensue_expression::{Budget, Document, Expression, Roots, Scope, Value};
+use ensue_expression::{Budget, Document, Expression, Knowledge, Purpose, Roots, Scope, Value, ValueType};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -51,13 +51,20 @@ impl Case<'_> {
     }
 }
 
-/// Evaluates the source over the document by both.
+/// Evaluates the source over the document by both. What is given here is among what the checker says that it can be.
 fn compare<T>(oracle: &Oracle, source: &str, event: &Json, judge: impl FnOnce(&Case<'_>) -> T) -> T {
     let document = Document::from_value(event);
     let scope = Scope::new().with("event", document.root());
     let compiled = Expression::compile(source, &Roots::new(["event"]));
     let ours = match &compiled {
-        Ok(expression) => expression.evaluate(&scope, &mut Budget::default()).map_err(|error| error.to_string()),
+        Ok(expression) => {
+            let given = expression.evaluate(&scope, &mut Budget::default()).map_err(|error| error.to_string());
+            if let Ok(value) = &given {
+                let inferred = expression.infer(&Knowledge::new().with("event", ValueType::json()), Purpose::Value).value;
+                assert!(inferred.admits(value), "`{source}` gives {}, and was to be {inferred}", value.brief());
+            }
+            given
+        }
         Err(error) => Err(format!("{NOT_COMPILED}{error}")),
     };
     judge(&Case { source, ours, theirs: oracle.evaluate(source, event) })
