@@ -96,14 +96,17 @@ impl Pieces {
     }
 
     pub(crate) fn build(&self, revision: CatalogRevision) -> Catalog {
-        let definitions = Definitions {
+        Catalog::new(revision, self.definitions())
+    }
+
+    pub(crate) fn definitions(&self) -> Definitions {
+        Definitions {
             packs: BTreeMap::new(),
             actions: self.actions.values().map(|action| (action.name.clone(), Arc::new(action.clone()))).collect(),
             triggers: self.triggers.values().map(|trigger| (trigger.name.clone(), Arc::new(trigger.clone()))).collect(),
             sensors: BTreeMap::new(),
             rules: self.rules.values().map(|rule| (rule.name.clone(), Arc::new(rule.clone()))).collect(),
-        };
-        Catalog::new(revision, definitions)
+        }
     }
 }
 
