@@ -18,6 +18,7 @@ mod lint;
 mod log;
 mod rules;
 mod run;
+mod schema;
 pub(crate) mod serve;
 mod status;
 mod tokens;
@@ -80,6 +81,7 @@ enum Command {
     Init(init::Init),
     Check(check::Check),
     Lint(lint::Lint),
+    Schema(schema::Schema),
     Serve(serve::Serve),
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -124,6 +126,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Init(init) => init.run(),
         Command::Check(check) => check.run(&asking),
         Command::Lint(lint) => lint.run(&asking),
+        Command::Schema(schema) => schema.run(),
         Command::Serve(serve) => serve.run(),
         Command::Keys(keys) => keys.run(&asking),
         Command::Tokens(tokens) => tokens.run(&asking),

@@ -2,6 +2,8 @@
 //!
 //! It reads the file and the environment it is given; what the values do is the wiring's.
 
+mod shape;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,8 @@ use ensue_engine::ports::Secret;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
+
+pub use shape::settings_schema;
 
 /// The most bytes of the file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;

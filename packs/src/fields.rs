@@ -1,30 +1,21 @@
-//! Taking the fields of a mapping one by one, each with its type, telling of all that does not fit.
+//! Taking the fields of a mapping one by one, each as its shape says, telling of all that does not fit.
 //!
-//! It knows which fields a mapping may have, not what they mean.
+//! Which fields a mapping may have is its [`Shape`]'s; what they mean is `written/`.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use crate::diagnostics::{Code, Report, nearest};
+use crate::shape::{Field, Form, Kind, Need, Shape};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned, quoted};
-
-/// What a mapping of one kind may hold.
-pub(crate) struct Shape {
-    /// What it is, with its article: `a rule`.
-    pub(crate) what: &'static str,
-    /// Its fields.
-    pub(crate) fields: &'static [&'static str],
-    /// Fields that the pack language has and this release does not, each with what it brings.
-    pub(crate) later: &'static [(&'static str, &'static str)],
-}
 
 /// The fields of a mapping that are not taken yet.
 pub(crate) struct Fields<'a> {
     pub(crate) file: &'a SourceText,
     /// Where the mapping begins: what is missing is told there.
     pub(crate) start: Range<usize>,
-    what: &'static str,
+    shape: &'a Shape,
     entries: Vec<Entry>,
     /// Fields about which something was told already: misspelt, or empty. They are not missing too.
     told: Vec<String>,
@@ -32,7 +23,7 @@ pub(crate) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Opens a mapping of a shape; tells of every field that does not belong there, or is empty.
-    pub(crate) fn open(node: Node, shape: &Shape, file: &'a SourceText, report: &mut Report) -> Option<Self> {
+    pub(crate) fn open(node: Node, shape: &'a Shape, file: &'a SourceText, report: &mut Report) -> Option<Self> {
         let span = node.span.clone();
         let what = node.what();
         let entries = match node.content {
@@ -41,7 +32,7 @@ impl<'a> Fields<'a> {
             Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text { .. } | Content::List(_) => {
                 report
                     .error(Code::WrongType, file, span, format!("{} is a mapping of fields; this is {what}", shape.what))
-                    .hint(format!("its fields are {}", listed(shape.fields)));
+                    .hint(format!("its fields are {}", listed(&shape.names())));
                 return None;
             }
         };
@@ -50,7 +41,7 @@ impl<'a> Fields<'a> {
         let mut told = Vec::new();
         for entry in entries {
             let name = entry.key.value.as_str();
-            if shape.fields.contains(&name) {
+            if shape.field(name).is_some() {
                 if matches!(entry.value.content, Content::Null) {
                     tell_empty(&entry, file, report);
                     told.push(entry.key.value);
@@ -61,7 +52,7 @@ impl<'a> Fields<'a> {
                 told.extend(tell_unknown(&entry, shape, file, report));
             }
         }
-        Some(Self { file, start, what: shape.what, entries: kept, told })
+        Some(Self { file, start, shape, entries: kept, told })
     }
 
     /// Takes a field as it is.
@@ -75,6 +66,17 @@ impl<'a> Fields<'a> {
         self.told.push(name.to_owned());
     }
 
+    /// Says whether a field is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key.value == name)
+    }
+
+    /// Gives where a field's name stands, or where the mapping begins.
+    pub(crate) fn key_of(&self, name: &str) -> Range<usize> {
+        let entry = self.entries.iter().find(|entry| entry.key.value == name);
+        entry.map_or(self.start.clone(), |entry| entry.key.span.clone())
+    }
+
     /// Gives where a field's value stands, or where the mapping begins.
     pub(crate) fn span_of(&self, name: &str) -> Range<usize> {
         let entry = self.entries.iter().find(|entry| entry.key.value == name);
@@ -82,7 +84,16 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a field that must be there.
-    pub(crate) fn take_required(&mut self, name: &str, example: &str, report: &mut Report) -> Option<Entry> {
+    pub(crate) fn take_required(&mut self, name: &str, report: &mut Report) -> Option<Entry> {
+        let example = match self.field(name).need {
+            Need::Required { example } => example,
+            Need::Optional => "",
+        };
+        self.take_required_like(name, example, report)
+    }
+
+    /// Takes a field that must be there, with an example for this one place.
+    pub(crate) fn take_required_like(&mut self, name: &str, example: &str, report: &mut Report) -> Option<Entry> {
         let taken = self.take(name);
         if taken.is_none() {
             self.tell_missing(name, example, report);
@@ -95,13 +106,27 @@ impl<'a> Fields<'a> {
             return;
         }
         report
-            .error(Code::MissingField, self.file, self.start.clone(), format!("{} needs the field `{name}`", self.what))
+            .error(Code::MissingField, self.file, self.start.clone(), format!("{} needs the field `{name}`", self.shape.what))
             .hint(format!("for example\n{example}"));
+    }
+
+    fn field(&self, name: &str) -> &'static Field {
+        self.shape.field(name).expect("only fields of the shape are taken")
     }
 
     pub(crate) fn text(&mut self, name: &str, report: &mut Report) -> Option<Spanned<String>> {
         let entry = self.take(name)?;
         text(entry.value, &format!("`{name}`"), self.file, report)
+    }
+
+    /// Takes a field that is a text, as it was written.
+    pub(crate) fn text_node(&mut self, name: &str, report: &mut Report) -> Option<Node> {
+        let entry = self.take(name)?;
+        if matches!(entry.value.content, Content::Text { .. }) {
+            return Some(entry.value);
+        }
+        wrong_type(&entry.value, &format!("`{name}`"), "a text", self.file, report);
+        None
     }
 
     pub(crate) fn boolean(&mut self, name: &str, report: &mut Report) -> Option<bool> {
@@ -115,15 +140,17 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(crate) fn integer(&mut self, name: &str, range: std::ops::RangeInclusive<i64>, report: &mut Report) -> Option<i64> {
+    /// Takes a whole number, within the bounds of its field.
+    pub(crate) fn integer(&mut self, name: &str, report: &mut Report) -> Option<i64> {
         let entry = self.take(name)?;
+        let Kind::Integer { from, to } = self.field(name).kind else { return None };
         let number = match &entry.value.content {
             Content::Number(number) => number.as_i64(),
             _ => None,
         };
-        let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+        let wanted = format!("a whole number from {from} to {to}");
         match number {
-            Some(number) if range.contains(&number) => Some(number),
+            Some(number) if (from..=to).contains(&number) => Some(number),
             Some(number) => {
                 report.error(Code::InvalidValue, self.file, entry.value.span, format!("`{name}` is {wanted}; this is {number}"));
                 None
@@ -158,6 +185,34 @@ impl<'a> Fields<'a> {
                 .hint(format!("it is one of {}", listed(&words)));
         }
         found
+    }
+
+    /// Takes a field that becomes a text once it is computed: a text, a number or a boolean.
+    pub(crate) fn scalar(&mut self, name: &str, report: &mut Report) -> Option<Node> {
+        let entry = self.take(name)?;
+        is_scalar(&entry.value, &format!("`{name}`"), self.file, report).then_some(entry.value)
+    }
+
+    /// Takes a mapping of names to what its field says, or one expression that gives it.
+    pub(crate) fn mapping_or_expression(&mut self, name: &str, report: &mut Report) -> Option<Node> {
+        let entry = self.take(name)?;
+        if let (Content::Map(entries), Kind::MappingOrExpression { names, of }) = (&entry.value.content, &self.field(name).kind) {
+            let are_names = *names != Form::Variable || are_variables(entries, self.file, report);
+            return (are_values(of, entries, self.file, report) && are_names).then_some(entry.value);
+        }
+        if is_one_expression(&entry.value) {
+            return Some(entry.value);
+        }
+        wrong_type(&entry.value, &format!("`{name}`"), "a mapping, or one expression that gives it", self.file, report);
+        None
+    }
+
+    /// Takes a mapping of environment variables; gives nothing where one of them is none, or has no value.
+    pub(crate) fn variables(&mut self, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
+        let entries = self.mapping(name, report).unwrap_or_default();
+        let Kind::Mapping { of, .. } = &self.field(name).kind else { return None };
+        let are_names = are_variables(&entries, self.file, report);
+        (are_values(of, &entries, self.file, report) && are_names).then_some(entries)
     }
 
     /// Takes a field that is a mapping of anything, as its entries.
@@ -199,6 +254,64 @@ pub(crate) fn text(node: Node, name: &str, file: &SourceText, report: &mut Repor
     }
 }
 
+/// Says whether each value of a mapping is of its kind; tells of those that are not.
+fn are_values(kind: &Kind, entries: &[Entry], file: &SourceText, report: &mut Report) -> bool {
+    let mut is_fine = true;
+    for entry in entries {
+        let name = format!("`{}`", entry.key.value);
+        is_fine &= match (kind, &entry.value.content) {
+            (Kind::Value, Content::Null) => {
+                tell_empty(entry, file, report);
+                false
+            }
+            (Kind::Scalars, Content::List(items)) => {
+                let name = format!("an item of {name}");
+                items.iter().filter(|item| !is_scalar(item, &name, file, report)).count() == 0
+            }
+            (Kind::Scalar | Kind::Scalars, _) => is_scalar(&entry.value, &name, file, report),
+            (_, _) => true,
+        };
+    }
+    is_fine
+}
+
+/// Says whether the names of a mapping are environment variables that a pack may set; tells of those that are not.
+fn are_variables(entries: &[Entry], file: &SourceText, report: &mut Report) -> bool {
+    let mut is_fine = true;
+    for entry in entries {
+        let name = entry.key.value.as_str();
+        let is_variable =
+            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let is_ours = name.starts_with("ENSUE_");
+        if !is_variable || is_ours {
+            is_fine = false;
+            let message = if is_ours {
+                format!("`{name}` is one of Ensue's own variables")
+            } else {
+                format!("`{name}` is not the name of a variable")
+            };
+            report
+                .error(Code::InvalidName, file, entry.key.span.clone(), message)
+                .hint("letters, digits and `_`, not beginning with a digit or with `ENSUE_`, for example `DEPLOY_REGION`");
+        }
+    }
+    is_fine
+}
+
+/// Says whether a value becomes a text once it is computed; tells of it where it does not.
+fn is_scalar(node: &Node, name: &str, file: &SourceText, report: &mut Report) -> bool {
+    let is_scalar = matches!(node.content, Content::Text { .. } | Content::Number(_) | Content::Bool(_));
+    if !is_scalar {
+        wrong_type(node, name, "a text, a number or a boolean", file, report);
+    }
+    is_scalar
+}
+
+/// Says whether a value is exactly one expression, and so may turn out to be of any type, or nothing.
+pub(crate) fn is_one_expression(node: &Node) -> bool {
+    matches!(&node.content, Content::Text { value, .. } if value.starts_with("${{") && value.ends_with("}}"))
+}
+
 /// Tells of a value of the wrong type, unless something was told of it already.
 pub(crate) fn wrong_type(node: &Node, name: &str, wanted: &str, file: &SourceText, report: &mut Report) {
     if matches!(node.content, Content::Poisoned) {
@@ -237,12 +350,12 @@ fn tell_unknown(entry: &Entry, shape: &Shape, file: &SourceText, report: &mut Re
             .hint("docs/roadmap.md says what comes when");
         return None;
     }
-    let known = shape.fields.iter().copied();
-    let near = nearest(name, known.chain(shape.later.iter().map(|(later, _)| *later)));
+    let names = shape.names();
+    let near = nearest(name, names.iter().copied().chain(shape.later.iter().map(|(later, _)| *later)));
     let told = report.error(Code::UnknownField, file, span, format!("unknown field `{name}`"));
     told.did_you_mean(near);
     if near.is_none() {
-        told.hint(format!("{} has the fields {}", shape.what, listed(shape.fields)));
+        told.hint(format!("{} has the fields {}", shape.what, listed(&names)));
     }
     near.map(str::to_owned)
 }

@@ -1,10 +1,10 @@
 //! The pack format: reading, diagnostics, and the building of catalogs.
 //!
 //! Read in this order: [`read`] and [`digest`] hold a pack's files; `source` and `yaml` are the text and the tree of one file,
-//! every value with its place; `fields` and `written` take what an author wrote out of it, `schema` the schemas; [`check`]
-//! resolves the refs and compiles the expressions; [`diagnostics`] is what authors are told; [`build`] makes the engine's
-//! catalog of what is installed; `lint` looks for what is probably not meant. [`library`] ships with the binary, [`init`] is what
-//! a newcomer starts from.
+//! every value with its place; [`shape`] says what a file may hold, `fields` and `written` take what an author wrote out of it,
+//! `schema` the schemas; [`json_schema`] tells editors of the shapes; [`check`] resolves the refs and compiles the expressions;
+//! [`diagnostics`] is what authors are told; [`build`] makes the engine's catalog of what is installed; `lint` looks for what is
+//! probably not meant. [`library`] ships with the binary, [`init`] is what a newcomer starts from.
 //!
 //! No pack is run here, and nothing but a pack's folder is read.
 
@@ -14,10 +14,12 @@ pub mod diagnostics;
 pub mod digest;
 mod fields;
 pub mod init;
+pub mod json_schema;
 pub mod library;
 mod lint;
 pub mod read;
 mod schema;
+pub mod shape;
 mod source;
 mod written;
 mod yaml;
@@ -27,5 +29,6 @@ pub use check::{Checked, GoodPack, check, lint};
 pub use diagnostics::{Code, Colour, Diagnostic, Severity};
 pub use digest::CopyError;
 pub use init::init_files;
+pub use json_schema::FileKind;
 pub use library::library;
 pub use read::{FileMode, PackFile, PackSource, ReadError};

@@ -14,24 +14,50 @@ use regex::RegexBuilder;
 use serde_json::{Value, json};
 
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, Shape, first_line, text, wrong_type};
+use crate::fields::{Fields, first_line, text, wrong_type};
+use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, quoted};
 
 /// The most bytes that a compiled pattern may take.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-/// Whose names the fields of a schema have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Naming {
-    /// The pack's own: parameters and configuration, which expressions read as `params.x`.
-    Ours,
-    /// Somebody else's: payloads and results.
-    Theirs,
-}
+const MARKS: [(&str, bool); 1] = [("code", true)];
+const MARK_WORDS: [&str; 1] = words(&MARKS);
 
-const LONG_FIELD: Shape =
-    Shape { what: "a field's long form", fields: &["type", "description", "pattern", "x-ensue", "default", "optional"], later: &[] };
+/// The type of a text, as it is written.
+const TYPE_STRING: &str = r"^\s*string\s*$";
+
+pub(crate) static LONG_FIELD: Shape = Shape {
+    what: "a field's long form",
+    fields: &[
+        required(
+            "type",
+            "type: string",
+            Kind::Type,
+            "`string`, `integer`, `number`, `boolean`, `object`, `any`, one of several texts as `dev | prod`, or a list as `[string]`.",
+        ),
+        optional("description", Kind::Text(Form::Any), "What it is for, in a sentence."),
+        optional(
+            "pattern",
+            Kind::Text(Form::Any),
+            "A regular expression that some part of the text must match; `^…$` is for the whole. Only for a `string`.",
+        ),
+        optional(
+            "x-ensue",
+            Kind::Choice(&MARK_WORDS),
+            "`code` says that the text becomes code, so that nothing is spliced into it. Only for a `string`.",
+        ),
+        optional("default", Kind::Value, "What it is where nothing is given. It must fit the type."),
+        optional("optional", Kind::Boolean, "Whether it may be absent."),
+    ],
+    later: &[],
+    between: &[
+        Between::OnlyFor { field: "pattern", other: "type", pattern: TYPE_STRING },
+        Between::OnlyFor { field: "x-ensue", other: "type", pattern: TYPE_STRING },
+        Between::NotBesideTrue { field: "default", flag: "optional" },
+    ],
+};
 
 /// Reads a schema; gives nothing where it has a mistake, so that nothing is checked against half of it.
 pub(crate) fn read(node: Node, naming: Naming, file: &SourceText, report: &mut Report) -> Option<Schema> {
@@ -180,10 +206,10 @@ fn read_list(mut items: Vec<Node>, span: &std::ops::Range<usize>, file: &SourceT
 fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -> Option<Field> {
     let mut fields = Fields::open(node, &LONG_FIELD, file, report)?;
     let before = fields.start.clone();
-    let kind = fields.take_required("type", &format!("{name}: {{ type: string, description: what it is for }}"), report)?;
+    let kind = fields.take_required_like("type", &format!("{name}: {{ type: string, description: what it is for }}"), report)?;
     let description = fields.text("description", report).map(|text| text.value);
     let pattern = fields.text("pattern", report);
-    let is_code = fields.choice("x-ensue", &[("code", true)], report).unwrap_or(false);
+    let is_code = fields.choice("x-ensue", &MARKS, report).unwrap_or(false);
     let default = fields.take("default");
     let is_optional = fields.boolean("optional", report).unwrap_or(false);
 

@@ -14,11 +14,11 @@ use std::ops::Range;
 use ensue_engine::names::{PackName, is_name};
 use ensue_engine::record::Digest;
 
-pub(crate) use action::{Action, Body, Environment, Run};
-pub(crate) use manifest::Manifest;
-pub(crate) use rule::Rule;
-pub(crate) use sensor::{Emit, Sensor, Verify};
-pub(crate) use trigger::Trigger;
+pub(crate) use action::{ACTION, Action, Body, Environment, Run};
+pub(crate) use manifest::{Manifest, PACK};
+pub(crate) use rule::{RULE, Rule};
+pub(crate) use sensor::{Emit, SENSOR, Sensor, Verify};
+pub(crate) use trigger::{TRIGGER, Trigger};
 
 use crate::diagnostics::{Code, Report, nearest};
 use crate::fields::first_line;

@@ -50,11 +50,11 @@ fn catalog() -> Catalog {
     let checked = check(&library(), &BTreeMap::new());
     let id = |_: &_| RuleId(Id::root(Timestamp::from_micros(0), 1));
     let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(id))).collect();
-    build(CatalogRevision(1), &installed).unwrap()
+    build(CatalogRevision(1), &installed).expect("the library makes a catalog")
 }
 
 fn trigger(event: &str) -> TriggerRef {
-    format!("github.{event}").parse().unwrap()
+    format!("github.{event}").parse().expect("an event's name makes a ref")
 }
 
 /// The events that the sensor makes of a delivery: each with its trigger and its payload.
@@ -66,10 +66,12 @@ fn emitted(catalog: &Catalog, event: &str, body: &Value) -> Vec<(TriggerRef, Val
         .with("body", Cel::from_json(body))
         .with("query", Cel::from_json(&empty))
         .with("config", Cel::from_json(&empty));
-    let sensor = &catalog.sensors()[&"github.webhook".parse().unwrap()];
-    let fits = |emit: &&ensue_engine::catalog::Emit| emit.when.as_ref().unwrap().holds(&scope, &mut Budget::default()).unwrap();
+    let sensor = &catalog.sensors()[&"github.webhook".parse().expect("a ref")];
+    let fits = |emit: &&ensue_engine::catalog::Emit| {
+        emit.when.as_ref().is_none_or(|when| when.holds(&scope, &mut Budget::default()).expect("no header makes it err"))
+    };
     let payload = |emit: &ensue_engine::catalog::Emit| match &emit.payload {
-        Some(template) => template.render(&scope, &mut Budget::default()).unwrap(),
+        Some(template) => template.render(&scope, &mut Budget::default()).expect("no body makes it err"),
         None => body.clone(),
     };
     sensor.emits.iter().filter(fits).map(|emit| (emit.trigger.clone(), payload(emit))).collect()
@@ -85,7 +87,7 @@ fn declared<'a>(catalog: &'a Catalog, event: &str) -> &'a Fields {
 
 /// Our own deliveries, by event.
 fn deliveries() -> BTreeMap<String, Vec<Value>> {
-    serde_json::from_str(include_str!("fixtures/github.json")).unwrap()
+    serde_json::from_str(include_str!("fixtures/github.json")).expect("our deliveries are JSON")
 }
 
 #[test]
@@ -145,7 +147,7 @@ fn each_field_that_a_trigger_declares_is_checked() {
 fn octokit(file: &str, test: &str) -> Option<Value> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/npm/node_modules/@octokit").join(file);
     if let Ok(text) = std::fs::read_to_string(&path) {
-        return Some(serde_json::from_str(&text).unwrap());
+        return Some(serde_json::from_str(&text).expect("what is installed is JSON"));
     }
     assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{} is not there; `.ci/run` installs it", path.display());
     // Not by `eprintln`, whose text is shown of failed tests only.
@@ -186,15 +188,15 @@ fn triggers_declare_what_github_always_sends_and_nothing_that_it_never_does() {
             variants.iter().flat_map(|one| one["properties"].as_object().unwrap().keys()).map(String::as_str).collect();
         let declared: BTreeSet<&str> = declared(&catalog, event).0.iter().map(|field| field.name.as_str()).collect();
         assert_eq!(declared, known, "{event}: all that any delivery has, and nothing else");
-        for field in declared_as(&catalog, event, Presence::Required) {
+        for field in required(&catalog, event) {
             let is_always_there = variants.iter().all(|one| one["required"].as_array().unwrap().iter().any(|name| name == field));
             assert!(is_always_there, "{event}.{field} is not always there, so it is no required field");
         }
     }
 }
 
-fn declared_as<'a>(catalog: &'a Catalog, event: &str, presence: Presence) -> Vec<&'a str> {
-    declared(catalog, event).0.iter().filter(|field| field.presence == presence).map(|field| field.name.as_str()).collect()
+fn required<'a>(catalog: &'a Catalog, event: &str) -> Vec<&'a str> {
+    declared(catalog, event).0.iter().filter(|field| field.presence == Presence::Required).map(|field| field.name.as_str()).collect()
 }
 
 /// The objects that a schema is one of.

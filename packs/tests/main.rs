@@ -5,6 +5,7 @@ mod documented;
 mod everything;
 mod github;
 mod good;
+mod json_schemas;
 mod lints;
 mod mistakes;
 mod support;

@@ -1,5 +1,7 @@
 //! Small packs to make mistakes in, and what is told of them.
 
+pub(crate) mod agreement;
+
 use std::collections::BTreeMap;
 
 use ensue_engine::names::PackName;
@@ -32,7 +34,12 @@ pub(crate) fn demo(changes: &[(&str, &str)]) -> PackSource {
 pub(crate) fn checked(packs: &[PackSource], config: &[(&str, Value)]) -> Checked {
     let packs: Vec<PackSource> = library().into_iter().chain(packs.iter().cloned()).collect();
     let config: BTreeMap<PackName, Value> = config.iter().map(|(name, value)| (name.parse().expect("a name"), value.clone())).collect();
-    check(&packs, &config)
+    let checked = check(&packs, &config);
+    // Whatever a test tries, editors must say the same of it.
+    for (pack, path) in packs.iter().flat_map(|pack| pack.files.keys().map(move |path| (pack, path))) {
+        assert_eq!(agreement::disagreement(pack, path, &checked), None, "{}/{path}", pack.origin);
+    }
+    checked
 }
 
 /// What is told of packs, as it is printed.

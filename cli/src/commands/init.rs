@@ -7,9 +7,13 @@ use clap::Args;
 use ensue_engine::names::PackName;
 use ensue_packs::{init::pack_name_of, init_files};
 
+use super::schema;
 use crate::report::{Exit, Failure, Outcome, say, tell};
 
-/// Make a folder with a node's settings and one pack: one rule, one test.
+/// Where a project keeps the schemas that the first line of each of its files names for editors.
+const SCHEMAS: &str = ".ensue/schemas";
+
+/// Make a folder with a node's settings, one pack (one rule, one test), and JSON Schemas for editors.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -29,7 +33,8 @@ impl Init {
             Some(pack) => pack,
             None => pack_of(&self.folder)?,
         };
-        let files = init_files(&pack);
+        let mut files = init_files(&pack);
+        files.extend(schema::all().into_iter().map(|(file, text)| (format!("{SCHEMAS}/{file}"), text)));
         // What is in the way is told before anything is written.
         if let Some((path, _)) = files.iter().find(|(path, _)| self.folder.join(path).exists()) {
             let path = self.folder.join(path);
@@ -91,5 +96,21 @@ mod tests {
         assert!(folder.join("ensue.yaml").is_file());
         assert!(folder.join("packs/my_automation/pack.yaml").is_file());
         assert_eq!(init().run().unwrap_err().exit(), Exit::Refused);
+    }
+
+    #[test]
+    fn the_first_line_of_each_file_leads_to_a_schema_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("my-automation");
+        Init { folder: folder.clone(), pack: None }.run().unwrap();
+        let pack: PackName = "my_automation".parse().unwrap();
+        let mut named = 0;
+        for (path, text) in init_files(&pack).iter().filter(|(path, _)| path.ends_with(".yaml") && !path.ends_with(".test.yaml")) {
+            let file = folder.join(path);
+            let schema = text.lines().next().and_then(|line| line.strip_prefix("# yaml-language-server: $schema=")).unwrap();
+            assert!(file.parent().unwrap().join(schema).is_file(), "{path}: {schema}");
+            named += 1;
+        }
+        assert_eq!(named, 5);
     }
 }

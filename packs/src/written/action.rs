@@ -4,16 +4,61 @@ use std::time::Duration;
 
 use ensue_engine::catalog::{Builtin, Fields as SchemaFields, OnLost, Schema};
 
-use super::rule::{read_local, read_priority};
+use super::rule::{LOCAL, PRIORITY, read_local, read_priority};
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, Shape, listed, text, wrong_type};
-use crate::schema::{self, Naming};
+use crate::fields::{Fields, is_one_expression, listed, text, wrong_type};
+use crate::schema;
+use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned};
 
-const ACTION: Shape = Shape {
+const ON_LOST: [(&str, OnLost); 3] = [("ask", OnLost::Ask), ("fail", OnLost::Fail), ("retry", OnLost::Retry)];
+const ON_LOST_WORDS: [&str; 3] = words(&ON_LOST);
+
+const BUILTINS: [(&str, Builtin); 3] = [("noop", Builtin::Noop), ("echo", Builtin::Echo), ("emit", Builtin::Emit)];
+const BUILTIN_WORDS: [&str; 3] = words(&BUILTINS);
+
+pub(crate) static ACTION: Shape = Shape {
     what: "an action",
-    fields: &["description", "parameters", "result", "local", "run", "timeout", "grace", "idempotent", "on_lost", "priority"],
+    fields: &[
+        optional("description", Kind::Text(Form::Any), "What the action does, in a sentence."),
+        optional(
+            "parameters",
+            Kind::Schema(Naming::Ours),
+            "What the action takes: names with their types. They are checked and completed before an execution exists, and read as \
+             `params.<name>`. Without it, the action takes nothing.",
+        ),
+        optional(
+            "result",
+            Kind::Schema(Naming::Theirs),
+            "What the action gives: names with their types. What it gives must fit. Without it, it may give anything.",
+        ),
+        LOCAL,
+        required("run", "run:\n  shell:\n    script: make", Kind::Fields(&RUN), "How it is done: exactly one runner."),
+        optional(
+            "timeout",
+            Kind::Text(Form::SomeTime),
+            "How long an attempt may take, `250ms`, `90s`, `10m`, `24h`. 10 minutes where nothing is said, 60 seconds for `http`.",
+        ),
+        optional(
+            "grace",
+            Kind::Text(Form::Duration),
+            "How long a program may go on after it was asked to stop (SIGTERM), before it is ended (SIGKILL). 10 seconds where nothing is said.",
+        ),
+        optional(
+            "idempotent",
+            Kind::Boolean,
+            "Whether doing it twice does no harm. Then it is tried again when nobody knows whether an attempt took effect. False where \
+             nothing is said.",
+        ),
+        optional(
+            "on_lost",
+            Kind::Choice(&ON_LOST_WORDS),
+            "What to do when nobody knows whether an attempt took effect, and it is not `idempotent`: `ask` a person (default), `fail`, or \
+             `retry`.",
+        ),
+        PRIORITY,
+    ],
     later: &[
         ("retry", "trying again"),
         ("concurrency", "a limit on what runs at once"),
@@ -22,11 +67,30 @@ const ACTION: Shape = Shape {
         ("labels", "labels for search and grants"),
         ("mock", "the answer in a dry run and in tests"),
     ],
+    between: &[],
 };
 
-const RUN: Shape = Shape {
+static RUN: Shape = Shape {
     what: "`run`",
-    fields: &["process", "shell", "http", "emit", "builtin"],
+    fields: &[
+        optional(
+            "process",
+            Kind::Fields(&PROCESS),
+            "Starts a program. It gets the parameters as JSON on standard input, and its standard output is the result.",
+        ),
+        optional(
+            "shell",
+            Kind::Fields(&SHELL),
+            "Runs a script by `sh -eu`. Values reach it as environment variables, never as part of its text.",
+        ),
+        optional(
+            "http",
+            Kind::Fields(&HTTP),
+            "Makes one request. Gives `{ status, headers, body }`; an answer of 400 or more is a failure. It sends `json` or `body`, not both.",
+        ),
+        optional("emit", Kind::Fields(&EMIT), "Puts an event into the log."),
+        optional("builtin", Kind::Choice(&BUILTIN_WORDS), "Is done in the node. Only the library's pack `core` may."),
+    ],
     later: &[
         ("workflow", "an action made of steps"),
         ("inquiry", "a question to people"),
@@ -38,12 +102,91 @@ const RUN: Shape = Shape {
         ("grpc", "a call of gRPC"),
         ("mcp", "a tool of MCP"),
     ],
+    between: &[Between::ExactlyOne],
 };
 
-const PROCESS: Shape = Shape { what: "`process`", fields: &["command", "input", "env", "files"], later: &[] };
-const SHELL: Shape = Shape { what: "`shell`", fields: &["script", "env"], later: &[] };
-const HTTP: Shape = Shape { what: "`http`", fields: &["url", "method", "headers", "query", "json", "body"], later: &[] };
-const EMIT: Shape = Shape { what: "`emit`", fields: &["trigger", "payload"], later: &[] };
+static PROCESS: Shape = Shape {
+    what: "`process`",
+    fields: &[
+        required(
+            "command",
+            "command: [./deploy.py, --fast]",
+            Kind::Texts { of: Form::Argument, least: 1 },
+            "The program, then its arguments. `./x` is a file beside the action's own; a bare name is looked up in the node's PATH. It takes \
+             no `${{ }}`.",
+        ),
+        optional("input", Kind::Value, "What the program gets on standard input, as JSON. Without it, the parameters."),
+        optional(
+            "env",
+            Kind::Mapping { names: Form::Variable, of: &Kind::Scalar },
+            "Environment variables, by name. Other programs of the same user can see them, so a secret goes better by `input` or `files`.",
+        ),
+        optional(
+            "files",
+            Kind::Mapping { names: Form::Variable, of: &Kind::Value },
+            "Values that the program finds in files of its own, which only it can read; each variable holds the path of one.",
+        ),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static SHELL: Shape = Shape {
+    what: "`shell`",
+    fields: &[
+        required(
+            "script",
+            "script: make release",
+            Kind::Text(Form::Script),
+            "The script. It takes no `${{ }}`: what is spliced into code can become a command. Values come by `env`.",
+        ),
+        optional(
+            "env",
+            Kind::MappingOrExpression { names: Form::Variable, of: &Kind::Scalar },
+            "Environment variables, by name, or one expression that gives them.",
+        ),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static HTTP: Shape = Shape {
+    what: "`http`",
+    fields: &[
+        required(
+            "url",
+            "url: https://example.test/items",
+            Kind::Text(Form::Url),
+            "Where to. Scheme and host are written out, and each `${{ … }}` behind them is percent-encoded; or the whole is one expression. \
+             Private addresses are refused unless the operator allows them.",
+        ),
+        optional("method", Kind::Text(Form::Method), "`GET` where nothing is said."),
+        optional(
+            "headers",
+            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalar },
+            "Headers, by name, or one expression that gives them.",
+        ),
+        optional(
+            "query",
+            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalars },
+            "Appended to the URL, encoded: by name, or one expression that gives it. A list repeats its name.",
+        ),
+        optional("json", Kind::Value, "What is sent, as JSON. Give this or `body`."),
+        optional("body", Kind::Scalar, "What is sent, as it is. Give this or `json`."),
+    ],
+    later: &[],
+    between: &[Between::NotBothWritten("json", "body")],
+};
+
+static EMIT: Shape = Shape {
+    what: "`emit`",
+    fields: &[
+        required("trigger", "trigger: release.tag_pushed", Kind::Text(Form::Ref), "The trigger of the event."),
+        optional("payload", Kind::Value, "The event's payload, with `${{ … }}` where it is computed. Without it, `{}`."),
+    ],
+    later: &[],
+    between: &[],
+};
 
 /// How long an attempt may take where the action does not say.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
@@ -103,13 +246,12 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     };
     let result = fields.take("result").and_then(|entry| schema::read(entry.value, Naming::Theirs, file, report));
     let local = read_local(&mut fields, report);
-    let run = fields.take_required("run", "run:\n  shell:\n    script: make", report);
+    let run = fields.take_required("run", report);
     let run = run.and_then(|entry| read_run(entry, file, report));
     let timeout = read_timeout(&mut fields, report);
     let grace = fields.duration("grace", report).unwrap_or(GRACE_DEFAULT);
     let idempotent = fields.boolean("idempotent", report).unwrap_or(false);
-    let choices = [("ask", OnLost::Ask), ("fail", OnLost::Fail), ("retry", OnLost::Retry)];
-    let on_lost = fields.choice("on_lost", &choices, report).unwrap_or_default();
+    let on_lost = fields.choice("on_lost", &ON_LOST, report).unwrap_or_default();
     let priority = read_priority(&mut fields, report).unwrap_or(0);
     let run = run?;
     let timeout = timeout.unwrap_or(match run {
@@ -132,7 +274,7 @@ fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run>
     let key = entry.key.span;
     let is_empty = matches!(&entry.value.content, Content::Map(entries) if entries.is_empty());
     let mut fields = Fields::open(entry.value, &RUN, file, report)?;
-    let mut runners: Vec<Entry> = RUN.fields.iter().filter_map(|name| fields.take(name)).collect();
+    let mut runners: Vec<Entry> = RUN.fields.iter().filter_map(|field| fields.take(field.name)).collect();
     if let [first, second, ..] = runners.as_slice() {
         let message = format!("`run` has exactly one runner; `{}` and `{}` are two", first.key.value, second.key.value);
         report.error(Code::NotExactlyOne, file, second.key.span.clone(), message).hint("make two actions of them");
@@ -141,7 +283,7 @@ fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run>
     if is_empty {
         report
             .error(Code::NotExactlyOne, file, key, "`run` needs a runner")
-            .hint(format!("it is one of {}, for example\nrun:\n  shell:\n    script: make", listed(RUN.fields)));
+            .hint(format!("it is one of {}, for example\nrun:\n  shell:\n    script: make", listed(&RUN.names())));
     }
     // One that is not known, or empty, has been told.
     let runner = runners.pop()?;
@@ -156,8 +298,7 @@ fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run>
 
 fn read_process(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {
     let mut fields = Fields::open(node, &PROCESS, file, report)?;
-    let example = "command: [./deploy.py, --fast]";
-    let was_given = fields.take_required("command", example, report)?;
+    let was_given = fields.take_required("command", report)?;
     let command = match was_given.value.content {
         Content::List(items) if !items.is_empty() => {
             items.into_iter().map(|item| text(item, "an item of `command`", file, report)).collect::<Vec<_>>().into_iter().collect()
@@ -168,26 +309,15 @@ fn read_process(node: Node, file: &SourceText, report: &mut Report) -> Option<Ru
         }
     };
     let input = fields.take("input").map(|entry| entry.value);
-    let env = read_variables(&mut fields, "env", report);
-    let files = read_variables(&mut fields, "files", report);
+    let env = fields.variables("env", report);
+    let files = fields.variables("files", report);
     Some(Run::Process { command: command?, input, env: env?, files: files? })
 }
 
 fn read_shell(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {
     let mut fields = Fields::open(node, &SHELL, file, report)?;
-    let script = fields.take_required("script", "script: make release", report);
-    let env = match fields.take("env") {
-        None => Environment::None,
-        Some(entry) => {
-            if let Content::Map(entries) = &entry.value.content {
-                check_variables(entries, file, report)?;
-            } else if !matches!(entry.value.content, Content::Text { .. }) {
-                wrong_type(&entry.value, "`env`", "a mapping of variables", file, report);
-                return None;
-            }
-            Environment::Given(entry.value)
-        }
-    };
+    let script = fields.take_required("script", report);
+    let env = if fields.has("env") { Environment::Given(fields.mapping_or_expression("env", report)?) } else { Environment::None };
     let script = script?.value;
     if !matches!(script.content, Content::Text { .. }) {
         wrong_type(&script, "`script`", "a text", file, report);
@@ -198,32 +328,29 @@ fn read_shell(node: Node, file: &SourceText, report: &mut Report) -> Option<Run>
 
 fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {
     let mut fields = Fields::open(node, &HTTP, file, report)?;
-    let url = fields.take_required("url", "url: https://example.test/items", report);
-    let mut part = |name: &str| fields.take(name).map(|entry| entry.value);
-    let (method, headers, query) = (part("method"), part("headers"), part("query"));
-    let body = match (fields.take("json"), fields.take("body")) {
-        (Some(json), Some(body)) if is_open(&json.value) && is_open(&body.value) => Body::Either { json: json.value, text: body.value },
-        (Some(_), Some(body)) => {
+    let url = fields.take_required("url", report);
+    let method = fields.text_node("method", report);
+    let headers = fields.mapping_or_expression("headers", report);
+    let query = fields.mapping_or_expression("query", report);
+    let body_at = fields.key_of("body");
+    let body = match (fields.take("json").map(|entry| entry.value), fields.scalar("body", report)) {
+        (Some(json), Some(text)) if is_one_expression(&json) && is_one_expression(&text) => Body::Either { json, text },
+        (Some(_), Some(_)) => {
             report
-                .error(Code::NotExactlyOne, file, body.key.span, "`body` and `json` are both what is sent")
+                .error(Code::NotExactlyOne, file, body_at, "`body` and `json` are both what is sent")
                 .hint("`json` sends a value as JSON, `body` a text as it is; keep one");
             return None;
         }
-        (Some(json), None) => Body::Json(json.value),
-        (None, Some(body)) => Body::Text(body.value),
+        (Some(json), None) => Body::Json(json),
+        (None, Some(text)) => Body::Text(text),
         (None, None) => Body::None,
     };
     Some(Run::Http { url: url?.value, method, headers, query, body })
 }
 
-/// Says whether a value is exactly one expression, and so may turn out to be nothing.
-fn is_open(node: &Node) -> bool {
-    matches!(&node.content, Content::Text { value, .. } if value.starts_with("${{") && value.ends_with("}}"))
-}
-
 fn read_emit(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {
     let mut fields = Fields::open(node, &EMIT, file, report)?;
-    let entry = fields.take_required("trigger", "trigger: release.tag_pushed", report)?;
+    let entry = fields.take_required("trigger", report)?;
     let trigger = text(entry.value, "`trigger`", file, report)?;
     Some(Run::Emit { trigger, payload: fields.take("payload").map(|entry| entry.value) })
 }
@@ -231,43 +358,11 @@ fn read_emit(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> 
 fn read_builtin(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {
     let at = node.span.clone();
     let name = text(node, "`builtin`", file, report)?;
-    let which = match name.value.as_str() {
-        "noop" => Builtin::Noop,
-        "echo" => Builtin::Echo,
-        "emit" => Builtin::Emit,
-        other => {
-            report.error(Code::InvalidValue, file, at, format!("`{other}` is not built in")).hint("it is one of `noop`, `echo`, `emit`");
-            return None;
-        }
+    let Some((_, which)) = BUILTINS.into_iter().find(|(word, _)| *word == name.value) else {
+        report
+            .error(Code::InvalidValue, file, at, format!("`{}` is not built in", name.value))
+            .hint(format!("it is one of {}", listed(&BUILTIN_WORDS)));
+        return None;
     };
     Some(Run::Builtin { which, at })
-}
-
-/// Takes a mapping of environment variables.
-fn read_variables(fields: &mut Fields<'_>, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
-    let entries = fields.mapping(name, report).unwrap_or_default();
-    check_variables(&entries, fields.file, report)?;
-    Some(entries)
-}
-
-fn check_variables(entries: &[Entry], file: &SourceText, report: &mut Report) -> Option<()> {
-    let mut is_fine = true;
-    for entry in entries {
-        let name = entry.key.value.as_str();
-        let is_variable =
-            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        let is_ours = name.starts_with("ENSUE_");
-        if !is_variable || is_ours {
-            is_fine = false;
-            let message = if is_ours {
-                format!("`{name}` is one of Ensue's own variables")
-            } else {
-                format!("`{name}` is not the name of a variable")
-            };
-            report
-                .error(Code::InvalidName, file, entry.key.span.clone(), message)
-                .hint("letters, digits and `_`, not beginning with a digit or with `ENSUE_`, for example `DEPLOY_REGION`");
-        }
-    }
-    is_fine.then_some(())
 }

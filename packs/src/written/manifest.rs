@@ -8,16 +8,53 @@ use semver::{Version, VersionReq};
 
 use super::{PACK_FILE, shown};
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, Shape, text};
+use crate::fields::{Fields, text};
 use crate::read::PackSource;
-use crate::schema::{self, Naming};
+use crate::schema;
+use crate::shape::{Form, Kind, Naming, Shape, optional, required};
 use crate::source::SourceText;
 use crate::yaml::{Node, Spanned};
 
-const PACK: Shape = Shape { what: "a pack", fields: &["name", "version", "description", "requires", "config", "keys"], later: &[] };
+pub(crate) static PACK: Shape = Shape {
+    what: "a pack",
+    fields: &[
+        required(
+            "name",
+            "name: release",
+            Kind::Text(Form::Name),
+            "The pack's name, with which the refs of all that it defines begin. `core`, `github` and `examples` are the library's.",
+        ),
+        required("version", "version: 1.0.0", Kind::Text(Form::Version), "The pack's version, as Semantic Versioning has them: `1.4.0`."),
+        optional("description", Kind::Text(Form::Any), "What the pack is for, in a sentence."),
+        optional("requires", Kind::Fields(&REQUIRES), "What the pack needs to work."),
+        optional(
+            "config",
+            Kind::Schema(Naming::Ours),
+            "What the operator may set for the pack in `ensue.yaml`: names with their types. Expressions read it as `config.<name>`.",
+        ),
+        optional(
+            "keys",
+            Kind::Texts { of: Form::KeyName, least: 0 },
+            "The secrets that the pack may read; no other can be read. Set one with `ensue keys set <pack>.<name>`.",
+        ),
+    ],
+    later: &[],
+    between: &[],
+};
 
-const REQUIRES: Shape =
-    Shape { what: "`requires`", fields: &["ensue", "packs"], later: &[("programs", "programs that must be installed")] };
+static REQUIRES: Shape = Shape {
+    what: "`requires`",
+    fields: &[
+        optional("ensue", Kind::Text(Form::VersionRange), "The versions of Ensue that the pack works with, for example `>=0.1`."),
+        optional(
+            "packs",
+            Kind::Mapping { names: Form::Name, of: &Kind::Text(Form::VersionRange) },
+            "Each pack whose triggers or actions are used, with a range of versions: `{ github: ^0.1 }`. `core` need not be listed.",
+        ),
+    ],
+    later: &[("programs", "programs that must be installed")],
+    between: &[],
+};
 
 pub(crate) struct Manifest {
     pub(crate) file: SourceText,
@@ -66,7 +103,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
 }
 
 fn read_name(fields: &mut Fields<'_>, report: &mut Report) -> Option<Spanned<PackName>> {
-    let entry = fields.take_required("name", "name: release", report)?;
+    let entry = fields.take_required("name", report)?;
     let written = text(entry.value, "`name`", fields.file, report)?;
     match written.value.parse() {
         Ok(value) => Some(Spanned { value, span: written.span }),
@@ -78,7 +115,7 @@ fn read_name(fields: &mut Fields<'_>, report: &mut Report) -> Option<Spanned<Pac
 }
 
 fn read_version(fields: &mut Fields<'_>, report: &mut Report) -> Option<Version> {
-    let entry = fields.take_required("version", "version: 1.0.0", report)?;
+    let entry = fields.take_required("version", report)?;
     let written = text(entry.value, "`version`", fields.file, report)?;
     let parsed = Version::parse(&written.value);
     if parsed.is_err() {

@@ -3,14 +3,46 @@
 use ensue_engine::catalog::Mode;
 
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, Shape, text, wrong_type};
+use crate::fields::{Fields, text, wrong_type};
 use crate::schema::{is_our_name, tell_bad_name};
+use crate::shape::{Field, Form, Kind, Shape, optional, required, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned};
 
-const RULE: Shape = Shape {
+const MODES: [(&str, Mode); 3] = [("enabled", Mode::Enabled), ("disabled", Mode::Disabled), ("shadow", Mode::Shadow)];
+const MODE_WORDS: [&str; 3] = words(&MODES);
+
+pub(crate) static RULE: Shape = Shape {
     what: "a rule",
-    fields: &["description", "mode", "trigger", "when", "local", "action", "with", "priority"],
+    fields: &[
+        optional("description", Kind::Text(Form::Any), "What the rule is for, in a sentence."),
+        optional("mode", Kind::Choice(&MODE_WORDS), "`enabled` (default), `disabled`, or `shadow`: judged and recorded, not acted on."),
+        required(
+            "trigger",
+            "trigger: github.push",
+            Kind::TextOrTexts(Form::Ref),
+            "The kind of event that the rule judges: one trigger, or a list of them. `ensue triggers list` has those that are installed.",
+        ),
+        optional(
+            "when",
+            Kind::Expression,
+            "An expression that says for which events the rule acts. It reads `event`, `local`, `config` and `rule`, and gives true or false. \
+             Without it, every event matches. Best written as a `|` block.",
+        ),
+        LOCAL,
+        required(
+            "action",
+            "action: core.echo",
+            Kind::Text(Form::Ref),
+            "What to do: the ref of an action, never an expression. `ensue actions list` has those that are installed.",
+        ),
+        optional(
+            "with",
+            Kind::Mapping { names: Form::Any, of: &Kind::Anything },
+            "The action's parameters, by name. A value may hold `${{ … }}`; one that is exactly that keeps its type.",
+        ),
+        PRIORITY,
+    ],
     later: &[
         ("steps", "a workflow in place"),
         ("dedupe", "events of one key once"),
@@ -23,7 +55,21 @@ const RULE: Shape = Shape {
         ("labels", "labels for search and grants"),
         ("schedule", "events by the clock"),
     ],
+    between: &[],
 };
+
+/// Names that are computed first.
+pub(super) const LOCAL: Field = optional(
+    "local",
+    Kind::Mapping { names: Form::OwnName, of: &Kind::Expression },
+    "Names with an expression each, computed in order. They are read as `local.<name>`, also by those below.",
+);
+
+pub(super) const PRIORITY: Field = optional(
+    "priority",
+    Kind::Integer { from: -100, to: 100 },
+    "Which executions go first when they have to wait: −100 to 100, higher first, 0 where nothing is said. A rule's goes over its action's.",
+);
 
 pub(crate) struct Rule {
     pub(crate) description: String,
@@ -40,8 +86,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let is_workflow = matches!(&node.content, Content::Map(entries) if entries.iter().any(|entry| entry.key.value == "steps"));
     let mut fields = Fields::open(node, &RULE, file, report)?;
     let description = fields.text("description", report).map_or(String::new(), |text| text.value);
-    let modes = [("enabled", Mode::Enabled), ("disabled", Mode::Disabled), ("shadow", Mode::Shadow)];
-    let mode = fields.choice("mode", &modes, report).unwrap_or_default();
+    let mode = fields.choice("mode", &MODES, report).unwrap_or_default();
     let triggers = read_triggers(&mut fields, report);
     let when = fields.take("when").map(|entry| entry.value);
     let local = read_local(&mut fields, report);
@@ -63,7 +108,7 @@ pub(super) fn read_local(fields: &mut Fields<'_>, report: &mut Report) -> Option
 }
 
 pub(super) fn read_priority(fields: &mut Fields<'_>, report: &mut Report) -> Option<i8> {
-    fields.integer("priority", -100..=100, report).and_then(|number| i8::try_from(number).ok())
+    fields.integer("priority", report).and_then(|number| i8::try_from(number).ok())
 }
 
 fn read_action(fields: &mut Fields<'_>, is_workflow: bool, report: &mut Report) -> Option<Spanned<String>> {
@@ -71,13 +116,13 @@ fn read_action(fields: &mut Fields<'_>, is_workflow: bool, report: &mut Report) 
         // That `steps` are to come has been told; that the action is missing is the same mistake.
         fields.was_told("action");
     }
-    let entry = fields.take_required("action", "action: core.echo", report)?;
+    let entry = fields.take_required("action", report)?;
     text(entry.value, "`action`", fields.file, report)
 }
 
 fn read_triggers(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanned<String>>> {
     let file = fields.file;
-    let entry = fields.take_required("trigger", "trigger: github.push", report)?;
+    let entry = fields.take_required("trigger", report)?;
     match entry.value.content {
         Content::Text { value, .. } => Some(vec![Spanned { value, span: entry.value.span }]),
         Content::List(items) if !items.is_empty() => {

@@ -5,13 +5,33 @@ use std::ops::Range;
 use ensue_engine::catalog::{HmacAlgorithm, SignatureEncoding};
 
 use crate::diagnostics::{Code, Report, nearest};
-use crate::fields::{Fields, Shape, listed, text};
+use crate::fields::{Fields, listed, text};
+use crate::shape::{Field, Form, Kind, Shape, optional, required, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Node, Spanned};
 
-const SENSOR: Shape = Shape {
+const ALGORITHMS: [(&str, HmacAlgorithm); 2] = [("sha256", HmacAlgorithm::Sha256), ("sha512", HmacAlgorithm::Sha512)];
+const ALGORITHM_WORDS: [&str; 2] = words(&ALGORITHMS);
+const ENCODINGS: [(&str, SignatureEncoding); 2] = [("hex", SignatureEncoding::Hex), ("base64", SignatureEncoding::Base64)];
+const ENCODING_WORDS: [&str; 2] = words(&ENCODINGS);
+
+pub(crate) static SENSOR: Shape = Shape {
     what: "a sensor",
-    fields: &["description", "webhook", "emits"],
+    fields: &[
+        optional("description", Kind::Text(Form::Any), "What the sensor watches, in a sentence."),
+        required(
+            "webhook",
+            "webhook:\n  verify: { scheme: github, key: release.webhook_secret }",
+            Kind::Fields(&WEBHOOK),
+            "A door for deliveries: `POST /hooks/<pack>/<sensor>`.",
+        ),
+        required(
+            "emits",
+            "emits:\n  - trigger: release.tag_pushed",
+            Kind::List(&EMIT),
+            "The events that a delivery may make. Each item that fits makes one, all or none.",
+        ),
+    ],
     later: &[
         ("timer", "events by the clock"),
         ("process", "events from a program"),
@@ -24,20 +44,78 @@ const SENSOR: Shape = Shape {
         ("mqtt", "events from MQTT"),
         ("postgres", "events from PostgreSQL"),
     ],
+    between: &[],
 };
 
-const WEBHOOK: Shape = Shape { what: "`webhook`", fields: &["verify"], later: &[] };
+static WEBHOOK: Shape = Shape {
+    what: "`webhook`",
+    fields: &[required(
+        "verify",
+        "verify: { scheme: github, key: release.webhook_secret }",
+        Kind::ByWord { field: "scheme", shapes: &VERIFY },
+        "How a delivery proves who sent it. Nothing of it is read before.",
+    )],
+    later: &[],
+    between: &[],
+};
 
-const EMIT: Shape = Shape { what: "an item of `emits`", fields: &["trigger", "when", "dedupe", "payload"], later: &[] };
+static EMIT: Shape = Shape {
+    what: "an item of `emits`",
+    fields: &[
+        required("trigger", "trigger: release.tag_pushed", Kind::Text(Form::Ref), "The trigger of the event that is made."),
+        optional(
+            "when",
+            Kind::Expression,
+            "An expression that says for which deliveries the event is made. It reads `headers` (in lower case), `body`, `query` and \
+             `config`. Without it, for all.",
+        ),
+        optional(
+            "dedupe",
+            Kind::Expression,
+            "An expression that gives the delivery's own id. The same is accepted once within 24 hours. Where the delivery lacks what is \
+             read, the event is accepted without.",
+        ),
+        optional("payload", Kind::Value, "The event's payload, with `${{ … }}` where it is computed. Without it, the body as it came."),
+    ],
+    later: &[],
+    between: &[],
+};
 
-const VERIFY_GITHUB: Shape = Shape { what: "`verify` with the scheme `github`", fields: &["scheme", "key"], later: &[] };
+static VERIFY: [(&str, &Shape); 3] = [("github", &VERIFY_GITHUB), ("hmac", &VERIFY_HMAC), ("none", &VERIFY_NONE)];
 
-const VERIFY_HMAC: Shape =
-    Shape { what: "`verify` with the scheme `hmac`", fields: &["scheme", "key", "header", "algorithm", "encoding", "prefix"], later: &[] };
+static VERIFY_GITHUB: Shape = Shape { what: "`verify` with the scheme `github`", fields: &[SCHEME, KEY], later: &[], between: &[] };
 
-const VERIFY_NONE: Shape = Shape { what: "`verify` with the scheme `none`", fields: &["scheme"], later: &[] };
+static VERIFY_HMAC: Shape = Shape {
+    what: "`verify` with the scheme `hmac`",
+    fields: &[
+        SCHEME,
+        KEY,
+        required("header", "header: x-signature", Kind::Text(Form::Header), "The header that holds the signature of the body."),
+        optional("algorithm", Kind::Choice(&ALGORITHM_WORDS), "The hash: `sha256` (default) or `sha512`."),
+        optional("encoding", Kind::Choice(&ENCODING_WORDS), "How the signature is written: `hex` (default) or `base64`."),
+        optional("prefix", Kind::Text(Form::Any), "What stands before the signature in the header, for example `sha256=`."),
+    ],
+    later: &[],
+    between: &[],
+};
 
-const SCHEMES: [&str; 3] = ["github", "hmac", "none"];
+static VERIFY_NONE: Shape = Shape { what: "`verify` with the scheme `none`", fields: &[SCHEME], later: &[], between: &[] };
+
+const SCHEME: Field = required(
+    "scheme",
+    "verify: { scheme: github, key: release.webhook_secret }",
+    Kind::Text(Form::Any),
+    "How a delivery is signed: `github`, `hmac` (most others, described by the fields beside it), or `none`: anybody who knows the URL can \
+     make events.",
+);
+
+const KEY: Field = required(
+    "key",
+    "key: release.webhook_secret",
+    Kind::Text(Form::Ref),
+    "The secret that sender and sensor share, as `<pack>.<name>`. It stands in the `keys` of `pack.yaml`, and has at least 16 bytes.",
+);
+
 const SCHEMES_LATER: [&str; 3] = ["stripe", "slack", "standard"];
 
 pub(crate) struct Sensor {
@@ -76,11 +154,10 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         fields.was_told("webhook");
     }
     let description = fields.text("description", report).map_or(String::new(), |text| text.value);
-    let example = "webhook:\n  verify: { scheme: github, key: release.webhook_secret }";
-    let webhook = fields.take_required("webhook", example, report);
+    let webhook = fields.take_required("webhook", report);
     let verify = webhook
         .and_then(|entry| Fields::open(entry.value, &WEBHOOK, file, report))
-        .and_then(|mut webhook| webhook.take_required("verify", "verify: { scheme: github, key: release.webhook_secret }", report))
+        .and_then(|mut webhook| webhook.take_required("verify", report))
         .and_then(|entry| read_verify(entry.value, file, report));
     let emits = read_emits(&mut fields, report);
     Some(Sensor { description, verify: verify?, emits: emits? })
@@ -88,7 +165,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
 
 fn read_emits(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Emit>> {
     let file = fields.file;
-    let entry = fields.take_required("emits", "emits:\n  - trigger: release.tag_pushed", report)?;
+    let entry = fields.take_required("emits", report)?;
     let items = match entry.value.content {
         Content::List(items) if !items.is_empty() => items,
         Content::List(_) => {
@@ -107,7 +184,7 @@ fn read_emits(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Emit>>
 
 fn read_emit(node: Node, file: &SourceText, report: &mut Report) -> Option<Emit> {
     let mut fields = Fields::open(node, &EMIT, file, report)?;
-    let trigger = fields.take_required("trigger", "trigger: release.tag_pushed", report);
+    let trigger = fields.take_required("trigger", report);
     Some(Emit {
         when: fields.take("when").map(|entry| entry.value),
         dedupe: fields.take("dedupe").map(|entry| entry.value),
@@ -133,8 +210,9 @@ fn read_verify(node: Node, file: &SourceText, report: &mut Report) -> Option<Ver
         }
         Some(_) | None => {
             let mut fields = Fields::open(node, &VERIFY_HMAC, file, report)?;
-            let entry = fields.take_required("scheme", "verify: { scheme: github, key: release.webhook_secret }", report)?;
+            let entry = fields.take_required("scheme", report)?;
             let scheme = text(entry.value, "`scheme`", file, report)?;
+            let schemes = words(&VERIFY);
             if SCHEMES_LATER.contains(&scheme.value.as_str()) {
                 report
                     .error(Code::NotYet, file, scheme.span, format!("the scheme `{}` is not in this release yet", scheme.value))
@@ -142,8 +220,8 @@ fn read_verify(node: Node, file: &SourceText, report: &mut Report) -> Option<Ver
             } else {
                 report
                     .error(Code::InvalidValue, file, scheme.span, format!("`{}` is not a scheme of signatures", scheme.value))
-                    .did_you_mean(nearest(&scheme.value, SCHEMES))
-                    .hint(format!("it is one of {}", listed(&SCHEMES)));
+                    .did_you_mean(nearest(&scheme.value, schemes))
+                    .hint(format!("it is one of {}", listed(&schemes)));
             }
             None
         }
@@ -153,12 +231,9 @@ fn read_verify(node: Node, file: &SourceText, report: &mut Report) -> Option<Ver
 fn read_hmac(node: Node, file: &SourceText, report: &mut Report) -> Option<Verify> {
     let mut fields = Fields::open(node, &VERIFY_HMAC, file, report)?;
     let key = read_key(&mut fields, report);
-    let header =
-        fields.take_required("header", "header: x-signature", report).and_then(|entry| text(entry.value, "`header`", file, report));
-    let algorithms = [("sha256", HmacAlgorithm::Sha256), ("sha512", HmacAlgorithm::Sha512)];
-    let encodings = [("hex", SignatureEncoding::Hex), ("base64", SignatureEncoding::Base64)];
-    let algorithm = fields.choice("algorithm", &algorithms, report).unwrap_or(HmacAlgorithm::Sha256);
-    let encoding = fields.choice("encoding", &encodings, report).unwrap_or(SignatureEncoding::Hex);
+    let header = fields.take_required("header", report).and_then(|entry| text(entry.value, "`header`", file, report));
+    let algorithm = fields.choice("algorithm", &ALGORITHMS, report).unwrap_or(HmacAlgorithm::Sha256);
+    let encoding = fields.choice("encoding", &ENCODINGS, report).unwrap_or(SignatureEncoding::Hex);
     let prefix = fields.text("prefix", report).map_or(String::new(), |text| text.value);
     let header = header?;
     if !is_header(&header.value) {
@@ -171,7 +246,7 @@ fn read_hmac(node: Node, file: &SourceText, report: &mut Report) -> Option<Verif
 }
 
 fn read_key(fields: &mut Fields<'_>, report: &mut Report) -> Option<Spanned<String>> {
-    let entry = fields.take_required("key", "key: release.webhook_secret", report)?;
+    let entry = fields.take_required("key", report)?;
     text(entry.value, "`key`", fields.file, report)
 }
 

@@ -3,12 +3,31 @@
 use ensue_engine::catalog::Schema;
 
 use crate::diagnostics::{Code, Report, nearest};
-use crate::fields::{Fields, Shape, listed};
-use crate::schema::{self, Naming};
+use crate::fields::{Fields, listed};
+use crate::schema;
+use crate::shape::{Form, Kind, Naming, Shape, optional};
 use crate::source::SourceText;
 use crate::yaml::Node;
 
-const TRIGGER: Shape = Shape { what: "a trigger", fields: &["description", "payload", "index"], later: &[] };
+pub(crate) static TRIGGER: Shape = Shape {
+    what: "a trigger",
+    fields: &[
+        optional("description", Kind::Text(Form::Any), "What happened when such an event comes, in a sentence."),
+        optional(
+            "payload",
+            Kind::Schema(Naming::Theirs),
+            "What the payload of such an event looks like: names with their types. An event that does not fit is refused. A payload may have \
+             more fields than stand here. Without it, any payload fits.",
+        ),
+        optional(
+            "index",
+            Kind::Texts { of: Form::Any, least: 0 },
+            "Fields at the top of the payload that events are meant to be filtered by.",
+        ),
+    ],
+    later: &[],
+    between: &[],
+};
 
 pub(crate) struct Trigger {
     pub(crate) description: String,

@@ -1,0 +1,157 @@
+//! The shape of `ensue.yaml`, for editors.
+//!
+//! The file is read by `serde`, whose types stand in `config.rs`; a test holds the two together.
+
+use ensue_packs::json_schema;
+use ensue_packs::shape::{Form, Kind, Shape, optional, required};
+use serde_json::{Value, json};
+
+/// Makes the JSON Schema of `ensue.yaml`.
+pub fn settings_schema() -> Value {
+    let mut schema = json_schema::of_one("The settings of a node of Ensue's", &SETTINGS);
+    // A file of comments alone says nothing, which is fine.
+    schema["type"] = json!(["object", "null"]);
+    schema
+}
+
+static SETTINGS: Shape = Shape {
+    what: "the node's settings",
+    fields: &[
+        optional("listen", Kind::Text(Form::Address), "The address and port to listen on. `127.0.0.1:3678` where nothing is said."),
+        optional("url", Kind::Text(Form::Any), "The address under which the node is known, for links: `https://ensue.example.test`."),
+        optional("data", Kind::Text(Form::Any), "The data directory, on a local disk. `./ensue-data` where nothing is said."),
+        optional("packs_dir", Kind::Text(Form::Any), "The folder of packs. `./packs` where nothing is said."),
+        optional(
+            "workers",
+            Kind::Integer { from: 0, to: u32::MAX as i64 },
+            "How many attempts run at once. Four a core where nothing is said.",
+        ),
+        optional(
+            "min_free",
+            Kind::Integer { from: 0, to: i64::MAX },
+            "How many bytes must be free on the disk before anything more is taken in. 268435456 (256 MiB) where nothing is said.",
+        ),
+        optional("egress", Kind::Fields(&EGRESS), "Where actions may connect by the runner `http`."),
+        optional(
+            "packs",
+            Kind::Mapping { names: Form::Name, of: &Kind::Fields(&PACK_SETTINGS) },
+            "What the packs are set up with, by the pack's name.",
+        ),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static EGRESS: Shape = Shape {
+    what: "`egress`",
+    fields: &[optional(
+        "allow",
+        Kind::Texts { of: Form::Any, least: 0 },
+        "Where the runner `http` may connect beyond public addresses at the ports 80 and 443: addresses, networks or hosts, each with or \
+         without a port.",
+    )],
+    later: &[],
+    between: &[],
+};
+
+static PACK_SETTINGS: Shape = Shape {
+    what: "the settings of a pack",
+    fields: &[
+        optional(
+            "config",
+            Kind::Mapping { names: Form::Any, of: &Kind::Anything },
+            "The pack's settings, as its `pack.yaml` declares them under `config`.",
+        ),
+        optional(
+            "keys",
+            Kind::Mapping { names: Form::Any, of: &Kind::Fields(&KEY_SOURCE) },
+            "Where the pack's keys come from, by name. Others are set with `ensue keys set`.",
+        ),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static KEY_SOURCE: Shape = Shape {
+    what: "where a key comes from",
+    fields: &[required(
+        "file",
+        "file: /run/secrets/deploy_token",
+        Kind::Text(Form::Any),
+        "A file whose content the key gets at each start, where it differs. One line break at its end does not count.",
+    )],
+    later: &[],
+    between: &[],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Written;
+
+    const ALL_SETTINGS: &str = "\
+listen: 127.0.0.1:3678
+url: https://ensue.example.test
+data: ./data
+packs_dir: ./packs
+workers: 8
+min_free: 1000000
+egress: { allow: ['10.0.0.0/8'] }
+packs:
+  release:
+    config: { owner: acme, sizes: [1, null] }
+    keys: { deploy_token: { file: /run/secrets/t } }
+";
+
+    fn is_read(settings: &Value) -> bool {
+        serde_saphyr::from_str::<Written>(&settings.to_string()).is_ok()
+    }
+
+    fn fits(settings: &Value) -> bool {
+        jsonschema::validator_for(&settings_schema()).unwrap().is_valid(settings)
+    }
+
+    /// Every place of a value, as JSON Pointers.
+    fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+        found.push(at.to_owned());
+        if let Value::Object(entries) = value {
+            for (name, value) in entries {
+                places(value, &format!("{at}/{name}"), found);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_with_every_setting_fits_and_is_read() {
+        let settings: Value = serde_saphyr::from_str(ALL_SETTINGS).unwrap();
+        assert!(is_read(&settings) && fits(&settings));
+        for name in SETTINGS.names() {
+            assert!(settings.get(name).is_some(), "{name} is missing from the example");
+        }
+        assert!(fits(&Value::Null), "a file of comments alone");
+    }
+
+    #[test]
+    fn what_is_no_setting_or_of_another_type_is_refused_by_both() {
+        let settings: Value = serde_saphyr::from_str(ALL_SETTINGS).unwrap();
+        let mut all = Vec::new();
+        places(&settings, "", &mut all);
+        for place in all.iter().filter(|place| !place.starts_with("/packs/release/config/")) {
+            let mut edited = settings.clone();
+            let value = edited.pointer_mut(place).unwrap();
+            let is_open = place.ends_with("/keys") || place.ends_with("/config") || place == "/packs";
+            if let Value::Object(entries) = value
+                && !is_open
+            {
+                entries.insert("nonsense".into(), json!(1));
+                assert!(!is_read(&edited) && !fits(&edited), "an unknown field in `{place}`");
+            }
+            let mut edited = settings.clone();
+            *edited.pointer_mut(place).unwrap() = json!([[]]);
+            assert!(!is_read(&edited) && !fits(&edited), "a list of lists at `{place}`");
+        }
+        let mut edited = settings;
+        edited["packs"]["release"]["keys"]["deploy_token"] = json!({});
+        assert!(!is_read(&edited) && !fits(&edited), "a key from nowhere");
+    }
+}

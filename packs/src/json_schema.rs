@@ -1,0 +1,298 @@
+//! JSON Schemas of the files that people write, for editors: made of the shapes that the files are read by.
+//!
+//! They say what one file may look like. Refs between files, what an expression reads, and how YAML is written are for
+//! `check`, which says all of it.
+
+mod forms;
+
+use serde_json::{Map, Value, json};
+
+use crate::schema::LONG_FIELD;
+use crate::shape::{Between, Field, Form, Kind, Naming, Need, Shape};
+use crate::written::{ACTION, PACK, RULE, SENSOR, TRIGGER};
+use forms::Pattern;
+
+/// The dialect of the schemas. They use nothing that draft 7 has not, because some editors know no newer one.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// A kind of file in a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FileKind {
+    /// `pack.yaml`
+    Pack,
+    /// `triggers/*.yaml`
+    Trigger,
+    /// `sensors/*.yaml`
+    Sensor,
+    /// `actions/*.yaml`
+    Action,
+    /// `rules/*.yaml`
+    Rule,
+}
+
+impl FileKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Pack, Self::Trigger, Self::Sensor, Self::Action, Self::Rule];
+
+    /// Gives the kind's name, `rule`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pack => "pack",
+            Self::Trigger => "trigger",
+            Self::Sensor => "sensor",
+            Self::Action => "action",
+            Self::Rule => "rule",
+        }
+    }
+
+    /// Makes the JSON Schema of such a file.
+    pub fn json_schema(self) -> Value {
+        match self {
+            Self::Pack => of_one("A pack of Ensue's", &PACK),
+            Self::Trigger => of_one_or_several("A trigger of Ensue's: a kind of event", &TRIGGER, "triggers", "trigger"),
+            Self::Sensor => of_one("A sensor of Ensue's: where events come from", &SENSOR),
+            Self::Action => of_one_or_several("An action of Ensue's: something that can be done", &ACTION, "actions", "action"),
+            Self::Rule => of_one_or_several("A rule of Ensue's: when an event leads to an action", &RULE, "rules", "rule"),
+        }
+    }
+}
+
+/// Makes the JSON Schema of a file that holds one mapping of a shape.
+pub fn of_one(title: &str, shape: &'static Shape) -> Value {
+    let mut maker = Maker::default();
+    let body = maker.shape(shape);
+    maker.finished(title, body)
+}
+
+/// Makes the JSON Schema of a file that holds one definition of a shape, or several by name below a word.
+fn of_one_or_several(title: &str, shape: &'static Shape, several: &str, one: &'static str) -> Value {
+    let mut maker = Maker::default();
+    let definition = maker.shape(shape);
+    maker.defined.insert(one.to_owned(), definition);
+    let reference = reference(one);
+    let body = json!({
+        "if": { "type": "object", "required": [several], "properties": { (several): { "type": "object" } } },
+        "then": {
+            "properties": {
+                (several): {
+                    "type": "object",
+                    "description": "Several definitions in one file, by name.",
+                    "propertyNames": text(Form::Name),
+                    "additionalProperties": reference,
+                },
+            },
+            "additionalProperties": false,
+        },
+        "else": reference,
+    });
+    maker.finished(title, body)
+}
+
+/// Makes one schema, with what is used in more than one place defined once.
+#[derive(Default)]
+struct Maker {
+    defined: Map<String, Value>,
+}
+
+impl Maker {
+    fn finished(self, title: &str, body: Value) -> Value {
+        let mut schema = into_object(body);
+        schema.insert("$schema".to_owned(), json!(DIALECT));
+        schema.insert("title".to_owned(), json!(title));
+        if !self.defined.is_empty() {
+            schema.insert("$defs".to_owned(), Value::Object(self.defined));
+        }
+        Value::Object(schema)
+    }
+
+    fn shape(&mut self, shape: &'static Shape) -> Value {
+        let properties: Map<String, Value> = shape.fields.iter().map(|field| (field.name.to_owned(), self.field(field))).collect();
+        let required: Vec<&str> =
+            shape.fields.iter().filter(|field| matches!(field.need, Need::Required { .. })).map(|field| field.name).collect();
+        let mut schema = into_object(json!({ "type": "object", "properties": properties, "additionalProperties": false }));
+        if !required.is_empty() {
+            schema.insert("required".to_owned(), json!(required));
+        }
+        let mut conditions = Vec::new();
+        for between in shape.between {
+            match between {
+                Between::ExactlyOne => {
+                    schema.insert("minProperties".to_owned(), json!(1));
+                    schema.insert("maxProperties".to_owned(), json!(1));
+                }
+                Between::NotBothWritten(one, other) => {
+                    let open = json!({ "type": "string", "pattern": forms::ONE_EXPRESSION });
+                    conditions.push(json!({
+                        "if": { "required": [one, other] },
+                        "then": { "properties": { (*one): open, (*other): open } },
+                    }));
+                }
+                Between::OnlyFor { field, other, pattern } => conditions.push(json!({
+                    "if": { "required": [field] },
+                    "then": { "properties": { (*other): { "type": "string", "pattern": pattern } } },
+                })),
+                Between::NotBesideTrue { field, flag } => conditions.push(json!({
+                    "if": { "required": [field] },
+                    "then": { "properties": { (*flag): { "const": false } } },
+                })),
+            }
+        }
+        if !conditions.is_empty() {
+            schema.insert("allOf".to_owned(), Value::Array(conditions));
+        }
+        Value::Object(schema)
+    }
+
+    fn field(&mut self, field: &Field) -> Value {
+        let mut schema = into_object(self.kind(&field.kind));
+        schema.insert("description".to_owned(), json!(field.about));
+        Value::Object(schema)
+    }
+
+    fn kind(&mut self, kind: &Kind) -> Value {
+        match kind {
+            Kind::Text(form) => text(*form),
+            Kind::Scalar => scalar(),
+            Kind::Scalars => json!({ "type": ["string", "number", "boolean", "array"], "items": scalar(), "x-ensue": "template" }),
+            Kind::Boolean => json!({ "type": "boolean" }),
+            Kind::Integer { from, to } => json!({ "type": "integer", "minimum": from, "maximum": to }),
+            Kind::Choice(words) => json!({ "enum": words }),
+            Kind::Texts { of, least } => json!({ "type": "array", "items": text(*of), "minItems": least }),
+            Kind::TextOrTexts(form) => {
+                let mut schema = into_object(text(*form));
+                schema.insert("type".to_owned(), json!(["string", "array"]));
+                schema.insert("items".to_owned(), text(*form));
+                schema.insert("minItems".to_owned(), json!(1));
+                schema.insert("uniqueItems".to_owned(), json!(true));
+                Value::Object(schema)
+            }
+            Kind::Mapping { names, of } => {
+                json!({ "type": "object", "propertyNames": text(*names), "additionalProperties": self.kind(of) })
+            }
+            Kind::MappingOrExpression { names, of } => json!({
+                "type": ["object", "string"],
+                "pattern": forms::ONE_EXPRESSION,
+                "propertyNames": text(*names),
+                "additionalProperties": self.kind(of),
+                "x-ensue": "template",
+            }),
+            Kind::Expression => json!({ "type": ["string", "boolean", "number"], "x-ensue": "expression" }),
+            Kind::Value => json!({ "type": ["string", "number", "boolean", "array", "object"], "x-ensue": "template" }),
+            Kind::Anything => json!({ "x-ensue": "template" }),
+            Kind::Schema(naming) => self.schema(*naming),
+            Kind::Type => self.type_of_a_field(),
+            Kind::Fields(shape) => self.shape(shape),
+            Kind::List(shape) => json!({ "type": "array", "minItems": 1, "items": self.shape(shape) }),
+            Kind::ByWord { field, shapes } => self.by_word(field, shapes),
+        }
+    }
+
+    /// A mapping whose shape a word in it decides: what all have in common stands outside, so that an editor knows it at once.
+    fn by_word(&mut self, field: &str, shapes: &'static [(&'static str, &'static Shape)]) -> Value {
+        let words: Vec<&str> = shapes.iter().map(|(word, _)| *word).collect();
+        let about = shapes.iter().find_map(|(_, shape)| shape.field(field)).map_or("", |field| field.about);
+        let each: Vec<Value> = shapes
+            .iter()
+            .map(|(word, shape)| {
+                json!({
+                    "if": { "required": [field], "properties": { (field): { "const": word } } },
+                    "then": self.shape(shape),
+                })
+            })
+            .collect();
+        json!({
+            "type": "object",
+            "required": [field],
+            "properties": { (field): { "enum": words, "description": about } },
+            "allOf": each,
+        })
+    }
+
+    /// Named fields with their types, or a whole JSON Schema under `schema` alone.
+    fn schema(&mut self, naming: Naming) -> Value {
+        let (name, names) = match naming {
+            Naming::Ours => ("our_fields", text(Form::OwnName)),
+            Naming::Theirs => ("their_fields", json!({ "type": "string", "minLength": 1 })),
+        };
+        if !self.defined.contains_key(name) {
+            let declaration = self.declaration();
+            let schema = json!({
+                "type": "object",
+                "if": { "required": ["schema"] },
+                "then": {
+                    "properties": {
+                        "schema": { "type": ["object", "boolean"], "description": "A whole JSON Schema, draft 2020-12. It stands alone." },
+                    },
+                    "additionalProperties": false,
+                },
+                "else": { "propertyNames": names, "additionalProperties": declaration },
+            });
+            self.defined.insert(name.to_owned(), schema);
+        }
+        reference(name)
+    }
+
+    /// What stands beside the name of a field of a schema: a declaration in the short form, a list, or the long form.
+    fn declaration(&mut self) -> Value {
+        const NAME: &str = "declaration";
+        if !self.defined.contains_key(NAME) {
+            let list = self.list_of_types();
+            let mut long = into_object(self.shape(&LONG_FIELD));
+            let declared = forms::declaration();
+            long.insert("type".to_owned(), json!(["string", "array", "object"]));
+            long.insert("pattern".to_owned(), json!(declared.regex));
+            long.insert("patternErrorMessage".to_owned(), json!(declared.is));
+            for (name, value) in into_object(list) {
+                long.entry(name).or_insert(value);
+            }
+            self.defined.insert(NAME.to_owned(), Value::Object(long));
+        }
+        reference(NAME)
+    }
+
+    /// A type without presence or default: a text, or a list of one.
+    fn type_of_a_field(&mut self) -> Value {
+        const NAME: &str = "type";
+        if !self.defined.contains_key(NAME) {
+            let mut schema = into_object(text_of(&forms::kind()));
+            schema.insert("type".to_owned(), json!(["string", "array"]));
+            schema.insert("items".to_owned(), reference(NAME));
+            schema.insert("minItems".to_owned(), json!(1));
+            schema.insert("maxItems".to_owned(), json!(1));
+            self.defined.insert(NAME.to_owned(), Value::Object(schema));
+        }
+        reference(NAME)
+    }
+
+    fn list_of_types(&mut self) -> Value {
+        json!({ "items": self.type_of_a_field(), "minItems": 1, "maxItems": 1 })
+    }
+}
+
+fn scalar() -> Value {
+    json!({ "type": ["string", "number", "boolean"], "x-ensue": "template" })
+}
+
+fn text(form: Form) -> Value {
+    match forms::pattern(form) {
+        None => json!({ "type": "string" }),
+        Some(pattern) => text_of(&pattern),
+    }
+}
+
+fn text_of(pattern: &Pattern) -> Value {
+    // `patternErrorMessage` is VS Code's: what an editor says instead of showing the pattern.
+    json!({ "type": "string", "pattern": pattern.regex, "patternErrorMessage": pattern.is })
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/$defs/{name}") })
+}
+
+fn into_object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        // No schema of ours is a bare boolean.
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+    }
+}

@@ -1,0 +1,118 @@
+//! The forms of texts as regular expressions, and what an editor says of a text that is not of the form.
+//!
+//! They are for editors: `check` reads the texts themselves, and tells more. What a pattern refuses, `check` refuses.
+
+use crate::shape::Form;
+
+/// A form as a regular expression (ECMA 262, with `u`), and what it is, for people.
+pub(super) struct Pattern {
+    pub(super) regex: String,
+    pub(super) is: &'static str,
+}
+
+/// A text that is exactly one expression.
+pub(super) const ONE_EXPRESSION: &str = r"^\$\{\{[\s\S]*\}\}$";
+
+const NAME: &str = "[a-z][a-z0-9_]{0,63}";
+const NOT_RESERVED: &str = "(?!(?:in|true|false|null)$)";
+
+/// The types of the short form, each with the default that it may have.
+const TYPES: [(&str, &str); 6] = [
+    ("any", JSON),
+    ("string", JSON_STRING),
+    ("integer", JSON_NUMBER),
+    ("number", JSON_NUMBER),
+    ("boolean", "(?:true|false)"),
+    ("object", r"\{[\s\S]*\}"),
+];
+const JSON_STRING: &str = r#""(?:[^"\\]|\\.)*""#;
+const JSON_NUMBER: &str = r"-?[0-9][0-9.eE+-]*";
+const JSON_LIST: &str = r"\[[\s\S]*\]";
+const JSON: &str = r#"(?:null|true|false|-?[0-9][0-9.eE+-]*|"(?:[^"\\]|\\.)*"|\[[\s\S]*\]|\{[\s\S]*\})"#;
+
+/// How deep lists of lists may nest in a text.
+const LISTS_MAX: usize = 4;
+
+/// Gives the pattern of a form; none where any text is of it.
+pub(super) fn pattern(form: Form) -> Option<Pattern> {
+    let (regex, is) = match form {
+        Form::Any => return None,
+        Form::Name => (format!("^{NAME}$"), "A name starts with a-z, goes on with a-z, 0-9 and _, and is at most 64 long."),
+        Form::OwnName => (
+            format!("^{NOT_RESERVED}{NAME}$"),
+            "A name starts with a-z, goes on with a-z, 0-9 and _, is at most 64 long, and is none of in, true, false, null.",
+        ),
+        Form::KeyName => (format!("^(?:{NAME}\\.)?{NAME}$"), "The name of a key of this pack, for example webhook_secret."),
+        Form::Ref => (format!("^{NAME}\\.{NAME}$"), "A ref is <pack>.<name>, for example github.push."),
+        Form::Version => (
+            r"^(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$".to_owned(),
+            "A version has three numbers, for example 1.4.0.",
+        ),
+        Form::VersionRange => (
+            r"^\s*(?:=|>=?|<=?|~|\^)?\s*[0-9*xX][0-9A-Za-z.*+-]*\s*(?:,\s*(?:=|>=?|<=?|~|\^)?\s*[0-9*xX][0-9A-Za-z.*+-]*\s*)*$".to_owned(),
+            "A range of versions, for example ^1, >=0.1, or >=1.2, <2.",
+        ),
+        Form::Duration => ("^[0-9]+(?:ms|s|m|h)$".to_owned(), "A number and a unit: 250ms, 90s, 10m, 24h."),
+        Form::SomeTime => ("^0*[1-9][0-9]*(?:ms|s|m|h)$".to_owned(), "A number and a unit that leave some time: 250ms, 90s, 10m, 24h."),
+        Form::Header => ("^[A-Za-z0-9_-]+$".to_owned(), "The name of a header: letters, digits and -."),
+        Form::Variable => (
+            "^(?!ENSUE_)[A-Za-z_][A-Za-z0-9_]*$".to_owned(),
+            "The name of a variable: letters, digits and _, not beginning with a digit or with ENSUE_.",
+        ),
+        Form::Method => (
+            r"^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$|\$\{\{".to_owned(),
+            "A method of HTTP, in capitals: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS; or an expression that gives one.",
+        ),
+        Form::Url => (
+            // Behind the first `/`, `?` or `#` anything may stand; before it no expression, and no name and password.
+            r"^\$\{\{|^https?://(?![^/?#]*(?:@|\$\{\{))[^/?#]".to_owned(),
+            "A URL begins with https:// or http:// and a host, both written out; or it is one expression as a whole.",
+        ),
+        Form::Script => (
+            format!(r"^(?:[^$]|\$(?!\{{\{{)|\$\$\{{\{{)*$|^\s*\$\{{\{{\s*params\.{NAME}\s*\}}\}}\s*$"),
+            "Code takes no expressions; values come by env. The exception is exactly one parameter that is declared as code.",
+        ),
+        Form::Argument => (r"^(?:[^$]|\$(?!\{\{)|\$\$\{\{)*$".to_owned(), "A command is fixed; it takes no expressions."),
+        Form::Address => (r"^(?:[0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$".to_owned(), "An address and a port, for example 127.0.0.1:3678."),
+    };
+    Some(Pattern { regex, is })
+}
+
+/// A type alone: `string`, `dev | prod`, `[string]`.
+pub(super) fn kind() -> Pattern {
+    Pattern {
+        regex: format!(r"^\s*{}\s*$", nested(&any_kind(), LISTS_MAX)),
+        is: "A type: string, integer, number, boolean, object, any, several texts as dev | prod, or a list as [string].",
+    }
+}
+
+/// A type with its presence: `string`, `integer?`, `integer = 3`.
+pub(super) fn declaration() -> Pattern {
+    let list = format!(r"\[\s*{}\s*\]", nested(&any_kind(), LISTS_MAX - 1));
+    let each = TYPES
+        .iter()
+        .map(|(name, default)| (name.to_string(), *default))
+        .chain([(one_of(), JSON_STRING), (list, JSON_LIST)])
+        .map(|(kind, default)| format!(r"{kind}\s*(?:\?|=\s*{default})?"));
+    Pattern {
+        regex: format!(r"^\s*(?:{})\s*$", each.collect::<Vec<_>>().join("|")),
+        is: "A type, then ? where it is optional or = and a default as JSON: string, integer?, integer = 3, dev | prod, [string].",
+    }
+}
+
+fn any_kind() -> String {
+    let names: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
+    format!("(?:{}|{})", names.join("|"), one_of())
+}
+
+/// Words with `|` between them, none of which is a type.
+fn one_of() -> String {
+    let names: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
+    let word = format!(r"(?!(?:{})\s*(?:[|?=\]]|$))[A-Za-z0-9_.\/+-]+", names.join("|"));
+    format!(r"{word}(?:\s*\|\s*{word})+")
+}
+
+/// A kind, or lists of it up to a depth.
+fn nested(kind: &str, depth: usize) -> String {
+    (0..depth).fold(kind.to_owned(), |inner, _| format!(r"(?:{kind}|\[\s*{inner}\s*\])"))
+}

@@ -1,0 +1,196 @@
+//! The JSON Schemas against `check`: what the one refuses the other refuses, as far as a JSON Schema can say it.
+//!
+//! Each golden mistake of this test binary is held to it too, by `support`.
+
+use ensue_packs::{Colour, FileKind, PackSource, check, library};
+use serde_json::{Value, json};
+
+use crate::support::agreement::{disagreement, fits, kind_of, of_yaml};
+
+#[test]
+fn each_schema_is_one() {
+    for kind in FileKind::ALL {
+        let schema = kind.json_schema();
+        assert!(jsonschema::meta::is_valid(&schema), "{}", kind.name());
+    }
+}
+
+#[test]
+fn every_file_of_the_library_fits() {
+    let mut files = 0;
+    for pack in library() {
+        for (path, file) in &pack.files {
+            let Some(kind) = kind_of(path) else { continue };
+            let value = of_yaml(&file.bytes).unwrap();
+            assert!(fits(kind, &value), "{}/{path}", pack.origin);
+            files += 1;
+        }
+    }
+    assert!(files > 30, "{files}");
+}
+
+#[test]
+fn every_file_of_a_new_project_fits() {
+    let files = ensue_packs::init_files(&"my_automation".parse().unwrap());
+    let inside = files.iter().filter_map(|(path, text)| Some((path.strip_prefix("packs/my_automation/")?, text)));
+    let fitting = inside.filter_map(|(path, text)| Some((path, kind_of(path)?, text)));
+    assert_eq!(fitting.map(|(path, kind, text)| assert!(fits(kind, &of_yaml(text.as_bytes()).unwrap()), "{path}")).count(), 4);
+}
+
+/// A pack of its own, in which every field of every kind of file stands somewhere.
+const WHOLE: [(&str, &str); 12] = [
+    (
+        "pack.yaml",
+        "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
+         config: { owner: 'string = \"acme\"' }\nkeys: [token, whole.other]\n",
+    ),
+    ("triggers/ping.yaml", "description: A ping.\npayload:\n  host: string\n  load: number?\nindex: [host]\n"),
+    ("triggers/several.yaml", "triggers:\n  pong: { payload: { schema: { type: object } } }\n  pang: { description: Loud. }\n"),
+    (
+        "sensors/meter.yaml",
+        "description: A meter.\nwebhook:\n  verify:\n    { scheme: hmac, key: whole.token, header: x-a, algorithm: sha512, encoding: base64, prefix: 'v=' }\n\
+         emits:\n  - trigger: whole.ping\n    when: 'headers[\"x-kind\"] == \"a\"'\n    dedupe: 'headers[\"x-id\"]'\n    payload: { host: '${{ body.host }}' }\n",
+    ),
+    ("sensors/hub.yaml", "webhook: { verify: { scheme: github, key: whole.token } }\nemits:\n  - trigger: whole.pang\n"),
+    (
+        "rules/greet.yaml",
+        "description: Greets.\nmode: shadow\ntrigger: [whole.ping]\nwhen: event.payload.host == config.owner\nlocal: { host: event.payload.host }\n\
+         action: whole.deploy\nwith: { region: '${{ local.host }}', env: dev, sizes: [1] }\npriority: 10\n",
+    ),
+    (
+        "rules/several.yaml",
+        "rules:\n  one: { trigger: whole.ping, action: core.echo }\n  two: { trigger: whole.pang, action: core.echo }\n",
+    ),
+    (
+        "actions/deploy.yaml",
+        "description: Deploys.\nparameters:\n  region: { type: string, pattern: '^[a-z]+$', description: Where. }\n  env: dev | prod\n  sizes: [integer]\n\
+         \x20 note: { type: any, optional: true }\n  limit: { type: [number], default: [0.5] }\n  code: { type: string, x-ensue: code, default: 'true' }\n\
+         result: { schema: { type: object } }\nlocal: { where: params.region }\nrun:\n  process:\n    command: [make, --fast]\n    input: { a: 1 }\n\
+         \x20   env: { STAGE: '${{ params.env }}', FAST: 1 }\n    files: { CONFIG: { a: [1] } }\n\
+         timeout: 90s\ngrace: 250ms\nidempotent: true\non_lost: retry\npriority: -100\n",
+    ),
+    ("actions/shell.yaml", "run: { shell: { script: make, env: { STAGE: dev } } }\n"),
+    (
+        "actions/several.yaml",
+        "actions:\n  tell: { parameters: { host: string }, run: { emit: { trigger: whole.ping, payload: { host: '${{ params.host }}' } } } }\n",
+    ),
+    (
+        "actions/ask.yaml",
+        "run:\n  http: { url: 'https://example.test/', method: POST, headers: { x-a: b }, query: { a: [1, two] }, json: { a: null } }\n",
+    ),
+    ("actions/say.yaml", "run: { http: { url: 'https://example.test/', headers: '${{ {} }}', body: hello } }\n"),
+];
+
+fn whole() -> Vec<PackSource> {
+    let pack = PackSource::of("packs/whole", WHOLE.map(|(path, text)| (path, text.to_owned()))).expect("the paths are fine");
+    // The rest of the library takes no part, and time.
+    library().into_iter().filter(|pack| pack.origin == "library/core").chain([pack]).collect()
+}
+
+#[test]
+fn the_pack_with_every_field_has_every_field() {
+    let told: String = check(&whole(), &Default::default()).diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
+    assert_eq!(told, "");
+    let mut there = Vec::new();
+    for (path, text) in WHOLE {
+        let value = of_yaml(text.as_bytes()).unwrap();
+        assert!(fits(kind_of(path).unwrap(), &value), "{path}");
+        names(&value, &mut there);
+    }
+    for kind in FileKind::ALL {
+        let mut known = Vec::new();
+        properties(&kind.json_schema(), &mut known);
+        // What is built in is the library's alone, and is seen there.
+        let missing: Vec<_> = known.iter().filter(|name| *name != "builtin" && !there.contains(name)).collect();
+        assert!(missing.is_empty(), "no file has {missing:?} of a {}", kind.name());
+    }
+}
+
+fn names(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(entries) => entries.iter().for_each(|(name, value)| {
+            found.push(name.clone());
+            names(value, found);
+        }),
+        Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The names of all fields that a schema knows, at any depth.
+fn properties(schema: &Value, found: &mut Vec<String>) {
+    match schema {
+        Value::Object(entries) => entries.iter().for_each(|(name, value)| {
+            if let (true, Some(fields)) = (name == "properties", value.as_object()) {
+                found.extend(fields.keys().cloned());
+            }
+            properties(value, found);
+        }),
+        Value::Array(items) => items.iter().for_each(|item| properties(item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Every edit of one place of a value: the place removed, renamed, or something else in it.
+fn edits(value: &Value) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    let others = [json!(null), json!(true), json!(7), json!("seven"), json!([]), json!([[]]), json!({}), json!({ "nonsense": 1 })];
+    for place in places(value, "") {
+        for other in others.iter().filter(|other| value.pointer(&place) != Some(*other)) {
+            let mut edited = value.clone();
+            *edited.pointer_mut(&place).expect("the place is one of the value") = other.clone();
+            found.push((format!("{other} at `{place}`"), edited));
+        }
+        let Some((above, name)) = place.rsplit_once('/') else { continue };
+        if let Some(fields) = value.pointer(above).and_then(Value::as_object) {
+            let without: serde_json::Map<_, _> =
+                fields.iter().filter(|(key, _)| *key != name).map(|(k, v)| (k.clone(), v.clone())).collect();
+            for (what, renamed) in [("without", None), ("misspelt", Some(format!("{name}x"))), ("in capitals", Some(name.to_uppercase()))] {
+                let mut edited = value.clone();
+                let mut without = without.clone();
+                without.extend(renamed.map(|name| (name, fields[name_of(&place)].clone())));
+                *edited.pointer_mut(above).expect("the place is one of the value") = Value::Object(without);
+                found.push((format!("{what} `{place}`"), edited));
+            }
+        }
+    }
+    found
+}
+
+fn name_of(place: &str) -> &str {
+    place.rsplit('/').next().unwrap_or_default()
+}
+
+/// Every place of a value, as JSON Pointers.
+fn places(value: &Value, at: &str) -> Vec<String> {
+    let mut found = vec![at.to_owned()];
+    match value {
+        Value::Object(entries) => entries.iter().for_each(|(name, value)| found.extend(places(value, &format!("{at}/{name}")))),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, value)| found.extend(places(value, &format!("{at}/{index}"))));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    found
+}
+
+#[test]
+fn whatever_one_place_of_a_good_file_becomes_check_and_schema_agree() {
+    let packs = whole();
+    let mut found = Vec::new();
+    let (mut tried, mut refused) = (0, 0);
+    for (path, text) in WHOLE {
+        let kind = kind_of(path).unwrap();
+        for (edit, edited) in edits(&of_yaml(text.as_bytes()).unwrap()) {
+            let mut packs = packs.clone();
+            // JSON is YAML.
+            packs.last_mut().unwrap().files.get_mut(path).unwrap().bytes = edited.to_string().into();
+            let checked = check(&packs, &Default::default());
+            tried += 1;
+            refused += usize::from(!fits(kind, &edited));
+            found.extend(disagreement(packs.last().unwrap(), path, &checked).map(|why| format!("{path}: {edit}: {why}")));
+        }
+    }
+    assert!(tried > 1_500 && refused > tried / 2, "{refused} of {tried} were refused; the edits have become tame");
+    assert!(found.is_empty(), "{} of {tried}:\n{}", found.len(), found.join("\n"));
+}

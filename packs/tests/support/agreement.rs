@@ -1,0 +1,89 @@
+//! What `check` says of a file against what its JSON Schema says.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use ensue_packs::{Checked, Code, FileKind, PackSource, Severity};
+use jsonschema::Validator;
+use serde_json::Value;
+
+/// Mistakes of the shape of one file: what `check` tells with one of these, the schema refuses too.
+const OF_THE_SHAPE: [Code; 14] = [
+    Code::UnknownField,
+    Code::NotYet,
+    Code::MissingField,
+    Code::EmptyField,
+    Code::WrongType,
+    Code::InvalidValue,
+    Code::InvalidName,
+    Code::InvalidRef,
+    Code::InvalidDuration,
+    Code::InvalidVersion,
+    Code::InvalidSchema,
+    Code::NotExactlyOne,
+    Code::TemplateInCode,
+    Code::TemplateInHost,
+];
+
+/// What no JSON Schema can say of them, by words of the message, each with the reason.
+const BEYOND_A_SCHEMA: [(&str, &str); 9] = [
+    ("the engine's own trigger", "which refs lead somewhere is not known in one file"),
+    ("(values that actions keep)", "an expression is a text to a schema"),
+    ("(the events of a `window`)", "an expression is a text to a schema"),
+    ("the default of", "that a default fits is known once the type beside it is read"),
+    ("this is not a JSON Schema", "a whole schema is for the meta-schema of JSON Schema"),
+    ("is a key of another pack", "the pack's name is a value of another field"),
+    ("is not a program that a pack can name", "the first item of a command is more than an argument"),
+    ("code takes no", "whether a rule's parameter is code stands in the action's file"),
+    ("is not declared as code", "whether a parameter is code stands beside its name"),
+];
+
+static VALIDATORS: LazyLock<BTreeMap<FileKind, Validator>> = LazyLock::new(|| {
+    let made = |kind: FileKind| jsonschema::validator_for(&kind.json_schema()).expect("the schema of a kind of file is one");
+    FileKind::ALL.into_iter().map(|kind| (kind, made(kind))).collect()
+});
+
+/// The kind of a pack's file; none where it has no schema.
+pub(crate) fn kind_of(path: &str) -> Option<FileKind> {
+    let (folder, inside) = path.split_once('/').unwrap_or(("", path));
+    let is_definition = !inside.contains('/') && inside.ends_with(".yaml");
+    match folder {
+        "" => (inside == "pack.yaml").then_some(FileKind::Pack),
+        "triggers" => is_definition.then_some(FileKind::Trigger),
+        "sensors" => is_definition.then_some(FileKind::Sensor),
+        "actions" => is_definition.then_some(FileKind::Action),
+        "rules" => is_definition.then_some(FileKind::Rule),
+        _ => None,
+    }
+}
+
+/// Reads YAML as an editor does.
+pub(crate) fn of_yaml(bytes: &[u8]) -> Option<Value> {
+    serde_saphyr::from_str(std::str::from_utf8(bytes).ok()?).ok()
+}
+
+pub(crate) fn fits(kind: FileKind, value: &Value) -> bool {
+    VALIDATORS[&kind].is_valid(value)
+}
+
+/// Says where `check` and the schema disagree about a file of a pack; nothing where they agree, or where it is not YAML.
+pub(crate) fn disagreement(pack: &PackSource, path: &str, checked: &Checked) -> Option<String> {
+    let kind = kind_of(path)?;
+    let value = of_yaml(&pack.files[path].bytes)?;
+    let shown = format!("{}/{path}", pack.origin);
+    let errors = || checked.diagnostics.iter().filter(|one| one.file == shown && one.severity == Severity::Error);
+    // Mistakes of YAML hide others, and editors read some of them as values.
+    if errors()
+        .any(|one| Code::ALL.iter().position(|code| *code == one.code) < Code::ALL.iter().position(|code| *code == Code::UnexpectedFile))
+    {
+        return None;
+    }
+    let fits = fits(kind, &value);
+    if !fits && errors().next().is_none() {
+        let why = VALIDATORS[&kind].iter_errors(&value).next().map(|error| format!("{} at `{}`", error, error.instance_path()));
+        return Some(format!("the schema refuses what `check` takes: {}", why.unwrap_or_default()));
+    }
+    let told =
+        errors().find(|one| OF_THE_SHAPE.contains(&one.code) && !BEYOND_A_SCHEMA.iter().any(|(words, _)| one.message.contains(words)))?;
+    fits.then(|| format!("the schema takes what `check` refuses: {}", told.message))
+}
