@@ -180,3 +180,30 @@ fn a_file_over_a_megabyte_is_refused() {
     let told = trigger_with(&format!("description: {}\n", "x".repeat(1 << 20)));
     assert!(told.contains("error[file_too_large]"), "{told}");
 }
+
+#[test]
+fn what_attacks_a_reader_of_yaml_is_told_of_and_nothing_is_read_or_run() {
+    let anchors: String = (0..50_000).map(|at| format!("a{at}: &a{at} x\n")).collect();
+    let aliases = format!("a: &a x\nb: [{}]\n", ["*a"; 100_000].join(", "));
+    for (name, text, code) in [
+        ("fifty thousand anchors", anchors.as_str(), "unknown_field"),
+        ("a hundred thousand aliases", aliases.as_str(), "yaml_alias"),
+        ("an alias to what it stands in", "description: &a [*a]\n", "yaml_alias"),
+        ("an object of another language", "description: !!python/object/apply:os.system ['true']\n", "yaml_tag"),
+        ("a file to be read in", "description: !include /etc/passwd\n", "yaml_tag"),
+        ("a key that stands twice", "description: a\ndescription: b\n", "duplicate_key"),
+        ("a mapping merged in", "payload:\n  <<: { a: string }\n", "yaml_merge_key"),
+        ("a word that some read as false", "payload: { a: no }\n", "ambiguous_value"),
+        ("a number beyond all", "payload:\n  schema: { type: number, maximum: 1e400 }\n", "ambiguous_value"),
+        ("a second document", "description: a\n---\ndescription: b\n", "several_documents"),
+        ("a tab as indentation", "payload:\n\ta: string\n", "yaml_syntax"),
+        ("a directive", "%YAML 1.1\n---\ndescription: a\n", "yaml_syntax"),
+        ("ten thousand levels", &format!("payload: {}", "[".repeat(10_000)), "file_too_large"),
+        ("ten thousand levels of blocks", &format!("payload:\n  {}", "- ".repeat(10_000)), "file_too_large"),
+        ("ten thousand question marks", &"? ".repeat(10_000), "complex_key"),
+    ] {
+        let told = trigger_with(text);
+        let cut: String = told.chars().take(400).collect();
+        assert!(told.contains(&format!("error[{code}]")), "{name}: {cut}");
+    }
+}

@@ -31,6 +31,53 @@ const LICENCES: Step =
 
 const ADVISORIES: Step = Step { name: "advisories", arguments: &["deny", "--locked", "check", "advisories"], variables: &[] };
 
+/// How hostile inputs do on a small stack as users build it: the tests' own profile needs more of it, and its time says nothing.
+const HOSTILE: Step = Step {
+    name: "hostile inputs, in release",
+    arguments: &["test", "--release", "--locked", "-p", "ensue-expression", "--test", "hostile"],
+    variables: &[],
+};
+
+/// A minute for each: what is found needs longer to be found, but what was found stays found (`fuzz/seeds` holds it).
+const FUZZING: [Step; 3] = [
+    Step {
+        name: "fuzzing: parse",
+        arguments: &fuzzing(["parse", "fuzz/corpus/parse", "fuzz/seeds/expressions", EXPRESSIONS]),
+        variables: &[],
+    },
+    Step {
+        name: "fuzzing: evaluate",
+        arguments: &fuzzing(["evaluate", "fuzz/corpus/evaluate", "fuzz/seeds/expressions", EXPRESSIONS]),
+        variables: &[],
+    },
+    Step {
+        name: "fuzzing: yaml",
+        arguments: &fuzzing(["yaml", "fuzz/corpus/yaml", "fuzz/seeds/yaml", "-dict=fuzz/yaml.dict"]),
+        variables: &[],
+    },
+];
+
+const EXPRESSIONS: &str = "-dict=fuzz/expressions.dict";
+
+/// `cargo fuzz` without a sanitizer, which stable Rust does not have: our own code has nothing unsafe, and a panic is found all the same.
+const fn fuzzing([target, corpus, seeds, words]: [&'static str; 4]) -> [&'static str; 13] {
+    [
+        "fuzz",
+        "run",
+        "-s",
+        "none",
+        target,
+        corpus,
+        seeds,
+        "--",
+        words,
+        "-max_total_time=60",
+        "-timeout=10",
+        "-rss_limit_mb=1024",
+        "-verbosity=0",
+    ]
+}
+
 const TORTURE: Step =
     Step { name: "torture", arguments: &["test", "-p", "ensue", "--locked", "torture"], variables: &[("ENSUE_TORTURE_KILLS", LONG_KILLS)] };
 
@@ -48,6 +95,8 @@ fn main() -> Result<()> {
     }
     tell_of_missing_packages(&mut report);
     check_dependencies(&mut report)?;
+    report.run(&HOSTILE)?;
+    fuzz(&mut report)?;
     if is_long {
         report.run(&TORTURE)?;
     }
@@ -68,9 +117,7 @@ fn tell_of_missing_packages(report: &mut Report) {
 /// Looks at the crates from outside: by `deny.toml`, and by the database of advisories where that can be had.
 fn check_dependencies(report: &mut Report) -> Result<()> {
     if !succeeds(&["deny", "--version"]) {
-        if std::env::var_os("CI").is_some_and(|ci| ci == "true") {
-            bail!("cargo-deny is not installed; `.ci/run` installs it");
-        }
+        refuse_in_ci("cargo-deny")?;
         report.skip(LICENCES.name, "install cargo-deny with `cargo install --locked cargo-deny`");
         report.skip(ADVISORIES.name, "install cargo-deny with `cargo install --locked cargo-deny`");
         return Ok(());
@@ -82,6 +129,31 @@ fn check_dependencies(report: &mut Report) -> Result<()> {
         report.skip(ADVISORIES.name, "their database cannot be fetched here");
         Ok(())
     }
+}
+
+/// Tries inputs at random, each target for a minute.
+fn fuzz(report: &mut Report) -> Result<()> {
+    let is_there = succeeds(&["fuzz", "--version"]);
+    if !is_there {
+        refuse_in_ci("cargo-fuzz")?;
+    }
+    for step in &FUZZING {
+        if is_there {
+            std::fs::create_dir_all(step.arguments[5]).context("the folder for what the fuzzer finds interesting")?;
+            report.run(step)?;
+        } else {
+            report.skip(step.name, "install cargo-fuzz with `cargo install --locked cargo-fuzz`");
+        }
+    }
+    Ok(())
+}
+
+/// In CI everything is verified: a tool that is not there is a failure.
+fn refuse_in_ci(tool: &str) -> Result<()> {
+    if std::env::var_os("CI").is_some_and(|ci| ci == "true") {
+        bail!("{tool} is not installed; `.ci/run` installs it");
+    }
+    Ok(())
 }
 
 fn cargo(arguments: &[&str]) -> Command {

@@ -1,0 +1,248 @@
+//! Functions and operators that could take more than they are charged for.
+
+use ensue_expression::ErrorKind;
+use serde_json::json;
+
+use super::{Case, Then, bound, case, list, object, over, text};
+
+/// Functions and operators that could take more than they are charged for.
+pub(super) fn work() -> Vec<Case> {
+    let long = "ab".repeat(1 << 18);
+    let numbers = |count: usize| list((0..count).map(|at| ((at * 7_919) % count).to_string()));
+    let texts = |count: usize, len: usize| list((0..count).map(|at| format!("\"{}{at}\"", "x".repeat(len))));
+    let parsed = |part: &str, count: usize| text(&format!("[{}]", vec![part; count].join(",")));
+    vec![
+        over(
+            "work: contains, the worst needle",
+            text(&"a".repeat(1 << 20)),
+            format!("event.s.contains('{}b')", "a".repeat(4_000)),
+            Then::Ends,
+        ),
+        over(
+            "work: indexOf, the worst needle",
+            text(&"a".repeat(1 << 20)),
+            format!("event.s.indexOf('{}b')", "a".repeat(4_000)),
+            Then::Ends,
+        ),
+        over(
+            "work: lastIndexOf, the worst needle",
+            text(&"a".repeat(1 << 20)),
+            format!("event.s.lastIndexOf('b{}')", "a".repeat(4_000)),
+            Then::Ends,
+        ),
+        over("work: charAt in each turn", text(&long), "lists.range(9000).map(i, event.s.charAt(i))", Then::Exhausted),
+        over("work: substring in each turn", text(&"é".repeat(2_000)), "lists.range(2000).map(i, event.s.substring(i))", Then::Exhausted),
+        over("work: replace, every character", text(&long), "size(event.s.replace('a', 'bc'))", Then::Ends),
+        over("work: replace, between all characters", text(&long), "size(event.s.replace('', '-'))", Then::Ends),
+        over("work: replace in a chain", text(&"a".repeat(4_000)), format!("size(event.s{})", ".replace('a','a')".repeat(400)), Then::Ends),
+        over("work: split at every other character", text(&long), "size(event.s.split('a'))", Then::Ends),
+        over("work: split into characters", text(&long), "size(event.s.split(''))", Then::Ends),
+        over(
+            "work: split and joined in each turn",
+            text(&"a,".repeat(500)),
+            "lists.range(500).all(i, size(event.s.split(',').join(';')) > 0)",
+            Then::Exhausted,
+        ),
+        over(
+            "work: lower and upper in each turn",
+            text(&long),
+            "lists.range(500).all(i, size(event.s.lowerAscii().upperAscii()) > 0)",
+            Then::Exhausted,
+        ),
+        over("work: reverse", text(&long), "size(event.s.reverse())", Then::Ends),
+        over("work: trim in each turn", text(&" ".repeat(1 << 18)), "lists.range(500).all(i, event.s.trim() == '')", Then::Exhausted),
+        over("work: quote", text(&"\\\"".repeat(1 << 17)), "size(strings.quote(event.s))", Then::Ends),
+        over("work: format in each turn", text(&"%".repeat(2_000)), "lists.range(500).all(i, size(event.s.format([])) > 0)", Then::Ends),
+        over("work: hex of a text", text(&long), "size('%x'.format([event.s]))", Then::Ends),
+        over("work: a hundred digits in each turn", "{}", "lists.range(9000).all(i, size('%.100f'.format([1e300])) > 0)", Then::Exhausted),
+        over("work: numbers sorted", numbers(40_000), "size(event.xs.sort())", Then::Ends),
+        over("work: numbers sorted, as many as the steps allow", numbers(5_000), "size(event.xs.sort())", Then::Ends),
+        over("work: long texts sorted", texts(500, 1_000), "size(event.xs.sort())", Then::Ends),
+        over("work: numbers sorted by themselves", numbers(4_000), "size(event.xs.sortBy(x, -x))", Then::Ends),
+        over(
+            "work: what has no order, sorted",
+            list((0..20_000).map(|at| if at % 2 == 0 { "1".to_owned() } else { "\"a\"".to_owned() })),
+            "event.xs.sort()",
+            Then::Erred(ErrorKind::Type),
+        ),
+        over("work: undefined numbers sorted", numbers(3_000), "size(event.xs.map(x, 0.0 / 0.0).sort())", Then::Erred(ErrorKind::Invalid)),
+        over("work: distinct numbers", numbers(440), "size(event.xs.distinct())", Then::Ends),
+        over("work: distinct long texts", texts(300, 1_000), "size(event.xs.distinct())", Then::Ends),
+        over(
+            "work: distinct documents",
+            list((0..250).map(|at| format!("{{\"a\":[{at}],\"b\":{{\"c\":{at}}}}}"))),
+            "size(event.xs.distinct())",
+            Then::Ends,
+        ),
+        over("work: flattened", list((0..9_000).map(|_| "[[[1]]]".to_owned())), "size(event.xs.flatten(3))", Then::Ends),
+        over(
+            "work: flattened as deep as one likes",
+            list((0..20_000).map(|_| "[1]".to_owned())),
+            "size(event.xs.flatten(9223372036854775807))",
+            Then::Ends,
+        ),
+        over(
+            "work: reversed and sliced in each turn",
+            numbers(1_000),
+            "event.xs.all(x, size(event.xs.reverse().slice(0, 10)) == 10)",
+            Then::Exhausted,
+        ),
+        over(
+            "work: the first of many, in each turn",
+            numbers(50_000),
+            "lists.range(500).all(i, event.xs.first().hasValue())",
+            Then::Exhausted,
+        ),
+        over("work: the greatest of many, in each turn", numbers(1_000), "event.xs.all(x, math.greatest(event.xs) > 0)", Then::Exhausted),
+        over("work: lists joined in each turn", numbers(300), "event.xs.map(x, event.xs + event.xs)", Then::Ends),
+        over("work: json_parse of numbers", parsed("1", 200_000), "size(json_parse(event.s))", Then::Ends),
+        over("work: json_parse of numbers, as many as the steps allow", parsed("1", 32_000), "size(json_parse(event.s))", Then::Ends),
+        over("work: json_parse of small lists", parsed("[1]", 100_000), "size(json_parse(event.s))", Then::Ends),
+        over("work: json_parse of small lists, as many as the steps allow", parsed("[1]", 16_000), "size(json_parse(event.s))", Then::Ends),
+        over("work: json_parse of empty lists", parsed("[]", 130_000), "size(json_parse(event.s))", Then::Ends),
+        over("work: json_parse of empty lists, as many as the steps allow", parsed("[]", 32_000), "size(json_parse(event.s))", Then::Ends),
+        over("work: json_parse of small objects", parsed("{\"\":1}", 57_000), "size(json_parse(event.s))", Then::Ends),
+        over("work: json_parse of empty texts", parsed("\"\"", 130_000), "size(json_parse(event.s))", Then::Ends),
+        over("work: json_parse of one long text", text(&format!("\"{}\"", "x".repeat(1 << 20))), "size(json_parse(event.s))", Then::Ends),
+        over("work: json_parse of one object", text(&object(6_000)), "size(json_parse(event.s).xs)", Then::Ends),
+        over(
+            "work: json_parse of what is no JSON, in each turn",
+            text(&format!("[{}", "1,".repeat(2_000))),
+            "lists.range(500).exists(i, json_parse(event.s) == 1)",
+            Then::Exhausted,
+        ),
+        over(
+            "work: json_parse in each turn",
+            text("{\"a\":[1,2,3]}"),
+            "lists.range(9000).all(i, json_parse(event.s).a[0] == 1)",
+            Then::Exhausted,
+        ),
+        over("work: json_text in each turn", numbers(100), "lists.range(9000).all(i, size(json_text(event)) > 0)", Then::Exhausted),
+        over("work: json_text of large numbers", list((0..40_000).map(|_| "1e300".to_owned())), "size(json_text(event))", Then::Ends),
+        over("work: json_text of control characters", text(&"\u{1}".repeat(1 << 18)), "size(json_text(event.s))", Then::Ends),
+        case(
+            "work: json_text of made texts of control characters",
+            "size(json_text(lists.range(4000).map(x, '\\u0001\\u0001\\u0001\\u0001').join()))",
+            Then::Ends,
+        ),
+        over("work: base64 and back", text(&long), "size(base64.decode(base64.encode(bytes(event.s))))", Then::Ends),
+        over(
+            "work: base64 in each turn",
+            text(&"a".repeat(1_000)),
+            "lists.range(9000).all(i, size(base64.encode(bytes(event.s))) > 0)",
+            Then::Exhausted,
+        ),
+        over("work: sha256 in each turn", text("a"), "lists.range(9000).all(i, sha256(event.s) != '')", Then::Ends),
+        over("work: sha256 of a long text in each turn", text(&long), "lists.range(9000).all(i, sha256(event.s) != '')", Then::Exhausted),
+        over(
+            "work: semver in each turn",
+            text(&format!("1.2.3-{}", "a.".repeat(100) + "b")),
+            "lists.range(9000).all(i, semver(event.s).major == 1)",
+            Then::Exhausted,
+        ),
+        over(
+            "work: time zones in each turn",
+            "{}",
+            "lists.range(9000).all(i, timestamp('2026-01-31T09:00:00Z').getHours('America/Argentina/ComodRivadavia') > 0)",
+            Then::Ends,
+        ),
+        over(
+            "work: timestamps read in each turn",
+            "{}",
+            "lists.range(9000).all(i, timestamp('2026-01-31T09:00:00.123456789+01:00') > timestamp(0))",
+            Then::Ends,
+        ),
+        over(
+            "work: addresses in each turn",
+            "{}",
+            "lists.range(9000).all(i, 'ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255'.cidr('::/0'))",
+            Then::Ends,
+        ),
+        over(
+            "work: optionals in each turn",
+            r#"{"a":{"b":{"c":{"d":1}}}}"#,
+            "lists.range(9000).all(i, event.?a.?b.?c.?d.optMap(x, x + 1).or(optional.of(2)).orValue(3) == 2)",
+            Then::Exhausted,
+        ),
+        over(
+            "work: errors absorbed in each turn",
+            "{}",
+            "lists.range(9000).exists(i, event.nothing.more == i)",
+            Then::Erred(ErrorKind::Missing),
+        ),
+        over(
+            "work: errors with a long text, absorbed in each turn",
+            text(&long),
+            "lists.range(9000).exists(i, int(event.s) == i)",
+            Then::Erred(ErrorKind::Invalid),
+        ),
+        over(
+            "work: errors with a large list, absorbed in each turn",
+            numbers(9_000),
+            "lists.range(9000).exists(i, event[event.xs] == i)",
+            Then::Erred(ErrorKind::Missing),
+        ),
+        over(
+            "work: errors with a made list, absorbed in each turn",
+            "{}",
+            "cel.bind(v, lists.range(60), lists.range(9000).exists(i, {}[v] == i))",
+            Then::Erred(ErrorKind::Missing),
+        ),
+        over(
+            "work: texts compared in each turn",
+            json!({"one": "x".repeat(1 << 18), "other": "x".repeat(1 << 18)}).to_string(),
+            "lists.range(9000).all(i, event.one == event.other)",
+            Then::Exhausted,
+        ),
+        over(
+            "work: texts ordered in each turn",
+            json!({"one": "x".repeat(1 << 18), "other": "x".repeat(1 << 18)}).to_string(),
+            "lists.range(9000).all(i, event.one <= event.other)",
+            Then::Exhausted,
+        ),
+        over(
+            "work: startsWith in each turn",
+            text(&"x".repeat(1 << 12)),
+            "lists.range(9000).all(i, event.s.startsWith(event.s))",
+            Then::Exhausted,
+        ),
+        over(
+            "work: in over texts of one length",
+            texts(3_000, 30),
+            format!("event.xs.all(x, !('{}' in event.xs))", "x".repeat(33)),
+            Then::Exhausted,
+        ),
+        over(
+            "work: a map made and looked into, in each turn",
+            "{}",
+            "lists.range(9000).all(i, {'a': i, 'b': i, 'c': i}.c == i)",
+            Then::Ends,
+        ),
+        over("work: a map merged of maps", object(8_000), "size(event.xs.transformMapEntry(k, v, {k: v, v: k}))", Then::Ends),
+        over("work: locals twenty deep in each turn", "{}", bound("lists.range(4000)", "@", 30, "@.all(i, i >= 0)"), Then::Ends),
+        over(
+            "work: long keys compared in each turn",
+            format!("{{\"{0}a\":1,\"{0}b\":2}}", "k".repeat(60_000)),
+            format!("lists.range(9000).all(i, event['{0}' + '{0}'] == 1 || true)", "k".repeat(3_000)),
+            Then::Ends,
+        ),
+        over(
+            "work: long equal keys compared in each turn",
+            format!("{{\"{0}a\":1,\"{0}b\":2}}", "k".repeat(60_000)),
+            "cel.bind(k, event.transformList(k, v, k)[1], lists.range(9000).all(i, event[k] == 2))",
+            Then::Ends,
+        ),
+        over(
+            "work: long keys of made maps",
+            format!("{{\"{0}a\":1,\"{0}b\":2}}", "k".repeat(60_000)),
+            "cel.bind(m, event.transformMap(k, v, v), cel.bind(k, event.transformList(k, v, k)[1], lists.range(9000).all(i, m[k] == 2)))",
+            Then::Ends,
+        ),
+        over(
+            "work: escaped keys compared in each turn",
+            format!("{{{}\"b\":2}}", (0..64).map(|at| format!("\"{}\\u0001{at}\":1,", "k".repeat(1_000))).collect::<String>()),
+            "cel.bind(k, event.transformList(k, v, k)[1], lists.range(9000).all(i, event[k] == 1))",
+            Then::Ends,
+        ),
+    ]
+}
