@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod doctor;
 mod enforcements;
+mod eval;
 mod events;
 mod executions;
 mod hooks;
@@ -82,6 +83,7 @@ enum Command {
     Check(check::Check),
     Lint(lint::Lint),
     Schema(schema::Schema),
+    Eval(eval::Eval),
     Serve(serve::Serve),
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -127,6 +129,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Check(check) => check.run(&asking),
         Command::Lint(lint) => lint.run(&asking),
         Command::Schema(schema) => schema.run(),
+        Command::Eval(eval) => wait_for(eval.run(&asking)),
         Command::Serve(serve) => serve.run(),
         Command::Keys(keys) => keys.run(&asking),
         Command::Tokens(tokens) => tokens.run(&asking),

@@ -2,11 +2,14 @@
 //!
 //! Read `commands` for what can be asked; `client` talks to the node, `report` and `table` to people.
 
+mod batch;
 mod bench;
 mod client;
 mod commands;
+mod excerpt;
 mod github;
 mod live;
+mod reason;
 mod report;
 mod style;
 mod table;

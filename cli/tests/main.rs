@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod command_line;
+mod explanation;
 mod life_of_a_webhook;
 mod support;
 mod torture;

@@ -326,7 +326,16 @@ impl<'a> Value<'a> {
     /// An infinite or undefined number, a type, an absent optional, keys that become equal as text, and a value of
     /// more than [`RESULT_BYTES_MAX`] bytes or [`crate::json::JSON_DEPTH_MAX`] levels have no JSON form.
     pub fn to_json(&self) -> Result<serde_json::Value, EvaluationError> {
-        convert::to_json(self).map_err(|fault| *fault)
+        convert::to_json(self, convert::Foreign::Refused).map_err(|fault| *fault)
+    }
+
+    /// The value as JSON to be looked at: as [`Value::to_json`] has it, and a type as its name, an absent optional as null, and
+    /// the doubles that JSON does not have as `"NaN"`, `"Infinity"` and `"-Infinity"`.
+    ///
+    /// # Errors
+    /// As [`Value::to_json`], for keys that become equal and for what is too large.
+    pub fn to_json_shown(&self) -> Result<serde_json::Value, EvaluationError> {
+        convert::to_json(self, convert::Foreign::Shown).map_err(|fault| *fault)
     }
 
     /// A copy of a JSON value.

@@ -1,37 +1,160 @@
-//! `ensue why`: the causal tree around an event, an enforcement or an execution.
+//! `ensue why`: the causal tree around a thing, or why rules did what they did with an event.
 
-use clap::Args;
+use std::path::{Path, PathBuf};
 
-use super::Asking;
-use crate::client::segment;
-use crate::report::{Outcome, say};
+use clap::{ArgGroup, Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{Asking, Page, read_json, tell_next};
+use crate::client::{Client, segment};
+use crate::reason;
+use crate::report::{Exit, Failure, Outcome, say};
 use crate::style::Style;
 use crate::table::{Output, print_json};
 use crate::trace::{self, Ids};
 use crate::tree;
 
-/// Show what led to a thing and what came of it.
+/// The most pages of rules that are asked for one after the other.
+const PAGES_MAX: usize = 500;
+
+/// Show what led to a thing and what came of it, or why rules did what they did.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    group = ArgGroup::new("what").args(["id", "event", "data"]).required(true),
+    after_help = "\
 Examples:
   ensue why 019c…              times count from the arrival of what began it
-  ensue why 019c… -o json")]
+  ensue why --event 019c…      what each rule made of the event, and why
+  ensue why --rule release.ship --event 019c…
+  ensue why --rule release.ship --event 019c… --definitions now
+  ensue why --rule release.ship --data payload.json      an event never sent"
+)]
 pub(crate) struct Why {
     /// An event, an enforcement or an execution.
-    id: String,
+    #[arg(conflicts_with = "rule")]
+    id: Option<String>,
+    /// The rule to be explained.
+    #[arg(long, value_name = "REF")]
+    rule: Option<String>,
+    /// The event to be explained; without a rule, each rule of its trigger.
+    #[arg(long, value_name = "ID")]
+    event: Option<String>,
+    /// The file with the payload of an event that was never sent, JSON; `-` is
+    /// standard input.
+    #[arg(long, visible_alias = "payload", value_name = "FILE", requires = "rule")]
+    data: Option<PathBuf>,
+    /// The trigger of that event, where the rule names several.
+    #[arg(long, value_name = "REF", requires = "data")]
+    trigger: Option<String>,
+    /// By which definitions: of then, when the event came, or of now.
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN", conflicts_with = "data")]
+    definitions: Definitions,
+    /// Show all rules, however many there are.
+    #[arg(long, requires = "event", conflicts_with = "cursor")]
+    all: bool,
+    #[command(flatten)]
+    page: Page,
+}
+
+/// By which definitions an event is judged.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Definitions {
+    /// By those that judged it when it came.
+    #[default]
+    Then,
+    /// By those of now.
+    Now,
+}
+
+impl Definitions {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Then => "then",
+            Self::Now => "now",
+        }
+    }
 }
 
 impl Why {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
-        let graph = client.get(&format!("/trace/{}", segment(&self.id)), &[]).await?;
-        match asking.output {
-            Output::Json => print_json(&graph),
-            Output::Table => {
-                let tree = trace::tree(&client, &graph, Ids::Shown).await?;
-                say(tree::draw(&tree, Style::of_stdout()).trim_end());
+        match (&self.id, &self.rule, &self.event, &self.data) {
+            (Some(id), ..) => causes(&client, id, asking.output).await,
+            (None, Some(rule), Some(event), _) => {
+                let path = format!("/rules/{}/explain?definitions={}", segment(rule), self.definitions.name());
+                explained(&client, &path, &json!({ "event": event }), asking.output).await
+            }
+            (None, Some(rule), None, Some(data)) => {
+                let event = imagined(&client, rule, self.trigger.as_deref(), data).await?;
+                explained(&client, &format!("/rules/{}/explain", segment(rule)), &json!({ "event": event }), asking.output).await
+            }
+            (None, None, Some(event), _) => self.rules(&client, event, asking.output).await,
+            (None, _, None, _) => Err(Failure::with(Exit::Usage, "name what is to be explained").hint("`ensue help why` has examples")),
+        }
+    }
+
+    /// Tells what each rule made of an event.
+    async fn rules(&self, client: &Client, event: &str, output: Output) -> Outcome {
+        let path = format!("/events/{}/rules", segment(event));
+        let mut query = self.page.query();
+        query.push(("definitions", self.definitions.name().to_owned()));
+        let mut answer = client.get(&path, &query).await?;
+        for _ in 0..PAGES_MAX {
+            let (true, Some(next)) = (self.all, answer["next"].as_str()) else { break };
+            query.retain(|(name, _)| *name != "cursor");
+            query.push(("cursor", next.to_owned()));
+            let mut more = client.get(&path, &query).await?;
+            answer["next"] = more["next"].take();
+            if let (Some(items), Some(new)) = (answer["items"].as_array_mut(), more["items"].as_array_mut()) {
+                items.append(new);
             }
         }
+        match output {
+            Output::Json => print_json(&answer),
+            Output::Table => {
+                let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+                say(reason::of_rules(items, Style::of_stdout()));
+            }
+        }
+        tell_next(&answer);
         Ok(())
+    }
+}
+
+/// Draws the causal tree around a thing.
+async fn causes(client: &Client, id: &str, output: Output) -> Outcome {
+    let graph = client.get(&format!("/trace/{}", segment(id)), &[]).await?;
+    match output {
+        Output::Json => print_json(&graph),
+        Output::Table => {
+            let tree = trace::tree(client, &graph, Ids::Shown).await?;
+            say(tree::draw(&tree, Style::of_stdout()).trim_end());
+        }
+    }
+    Ok(())
+}
+
+/// Asks what a rule makes of an event, and tells it.
+async fn explained(client: &Client, path: &str, asked: &Value, output: Output) -> Outcome {
+    let told = client.post(path, asked).await?.body;
+    match output {
+        Output::Json => print_json(&told),
+        Output::Table => say(reason::of_rule(&told, Style::of_stdout())),
+    }
+    Ok(())
+}
+
+/// Makes an event of a payload: of the trigger that is named, or of the rule's only one.
+async fn imagined(client: &Client, rule: &str, trigger: Option<&str>, data: &Path) -> Result<Value, Failure> {
+    let payload = read_json(data)?;
+    if let Some(trigger) = trigger {
+        return Ok(json!({ "trigger": trigger, "payload": payload }));
+    }
+    let shown = client.get(&format!("/rules/{}", segment(rule)), &[]).await?;
+    let triggers: Vec<&str> = shown["triggers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    match triggers.as_slice() {
+        [only] => Ok(json!({ "trigger": only, "payload": payload })),
+        several => Err(Failure::with(Exit::Usage, format!("rule `{rule}` names several triggers: {}", several.join(", ")))
+            .hint("say which the event is of: --trigger REF")),
     }
 }

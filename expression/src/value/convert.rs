@@ -14,9 +14,18 @@ pub const RESULT_BYTES_MAX: u64 = 4 << 20;
 /// How many values, keys among them, a result may hold: each takes much more memory than its text.
 pub const RESULT_VALUES_MAX: u64 = 100_000;
 
-pub(super) fn to_json(value: &Value<'_>) -> Result<Json, Fault> {
+/// What becomes of a value that JSON does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Foreign {
+    /// It is an error: what runs with the value would not know what was meant.
+    Refused,
+    /// It gets a form all the same: the value is only shown.
+    Shown,
+}
+
+pub(super) fn to_json(value: &Value<'_>, foreign: Foreign) -> Result<Json, Fault> {
     small_enough(value)?;
-    json_at(value, 0)
+    json_at(value, 0, foreign)
 }
 
 /// Refuses what is too large for a result.
@@ -31,7 +40,7 @@ pub(super) fn small_enough(value: &Value<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-pub(super) fn json_at(value: &Value<'_>, depth: usize) -> Result<Json, Fault> {
+pub(super) fn json_at(value: &Value<'_>, depth: usize, foreign: Foreign) -> Result<Json, Fault> {
     Ok(match value {
         Value::Null => Json::Null,
         Value::Bool(value) => Json::Bool(*value),
@@ -39,13 +48,15 @@ pub(super) fn json_at(value: &Value<'_>, depth: usize) -> Result<Json, Fault> {
         Value::Uint(value) => Json::from(*value),
         Value::Double(value) => match serde_json::Number::from_f64(*value) {
             Some(number) => Json::Number(number),
+            None if foreign == Foreign::Shown && value.is_nan() => Json::from("NaN"),
+            None if foreign == Foreign::Shown => Json::from(if *value > 0.0 { "Infinity" } else { "-Infinity" }),
             None => return Err(no_json(&format!("the double {}", double_text(*value)))),
         },
         Value::String(text) => Json::from(&**text),
         Value::Bytes(bytes) => Json::String(STANDARD.encode(bytes)),
         Value::List(list) => {
             let depth = deeper(depth)?;
-            let items = list.items().iter().map(|item| json_at(item, depth));
+            let items = list.items().iter().map(|item| json_at(item, depth, foreign));
             Json::Array(items.collect::<Result<_, _>>()?)
         }
         Value::Map(map) => {
@@ -56,7 +67,7 @@ pub(super) fn json_at(value: &Value<'_>, depth: usize) -> Result<Json, Fault> {
                 if object.contains_key(&key) {
                     return Err(same_key(&key));
                 }
-                object.insert(key, json_at(value, depth)?);
+                object.insert(key, json_at(value, depth, foreign)?);
             }
             Json::Object(object)
         }
@@ -66,8 +77,10 @@ pub(super) fn json_at(value: &Value<'_>, depth: usize) -> Result<Json, Fault> {
         }
         Value::Timestamp(moment) => Json::String(timestamp_text(moment)),
         Value::Duration(nanoseconds) => Json::String(duration_text(*nanoseconds)),
+        Value::Type(kind) if foreign == Foreign::Shown => Json::from(kind.name()),
         Value::Type(kind) => return Err(no_json(&format!("the type `{}`", kind.name()))),
-        Value::Optional(Some(value)) => json_at(value, depth)?,
+        Value::Optional(Some(value)) => json_at(value, depth, foreign)?,
+        Value::Optional(None) if foreign == Foreign::Shown => Json::Null,
         Value::Optional(None) => {
             return Err(no_json("an absent optional").hint("say what stands for it: `.orValue(…)`"));
         }

@@ -54,7 +54,7 @@ fn write_value(value: &Value<'_>, depth: usize, out: &mut Vec<u8>) -> Result<(),
             write_node(*node, out);
         }
         Value::Optional(Some(value)) => write_value(value, depth, out)?,
-        scalar => write_scalar(&convert::json_at(scalar, depth)?, out),
+        scalar => write_scalar(&convert::json_at(scalar, depth, convert::Foreign::Refused)?, out),
     }
     Ok(())
 }

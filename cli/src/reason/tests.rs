@@ -1,0 +1,175 @@
+//! What people read when they ask why: one case for each form that a reason takes.
+
+use bytes::Bytes;
+use ensue_expression::{Budget, Document, Expression, Roots, Scope};
+use serde_json::{Value, json};
+
+use super::{of_rule, of_rules};
+use crate::style::Style;
+
+const EVENT: &str = r#"{
+    "event": { "payload": {
+        "ref": "refs/heads/main", "action": "opened", "number": 7, "draft": false, "assignee": null,
+        "labels": [{ "name": "bug" }, { "name": "urgent" }],
+        "repository": { "owner": { "login": "acme" }, "private": true }
+    } },
+    "config": { "owner": "acme", "force": false }
+}"#;
+
+/// What the API tells of a rule with this condition and an event.
+fn told(when: &str) -> Value {
+    let document = Document::parse(Bytes::from_static(EVENT.as_bytes())).unwrap();
+    let expression = Expression::compile(when, &Roots::new(["event", "config"])).unwrap();
+    let mut scope = Scope::new();
+    for name in ["event", "config"] {
+        scope.set(name, document.root().get(name).unwrap());
+    }
+    let mut told = expression.explain(&scope, &mut Budget::default()).to_json();
+    let root = told["explanation"].clone();
+    told["when"] = json!(when);
+    told["verdict"] = json!(match root["outcome"].as_str() {
+        Some("true") => "matched",
+        Some("false") => "not_matched",
+        _ => "erred",
+    });
+    if !root["error"].is_null() {
+        let error = &root["error"];
+        told["erred"] = json!({ "in": "when", "source": when, "message": error["message"], "hint": error["hint"], "span": error["span"] });
+    }
+    told
+}
+
+fn reason(when: &str) -> String {
+    of_rule(&told(when), Style::PLAIN)
+}
+
+/// The reason of a match, with what came of it.
+fn of_match(more: &Value) -> String {
+    let mut told = told("event.payload.number == 7");
+    let (Some(fields), Some(more)) = (told.as_object_mut(), more.as_object()) else { unreachable!("both are objects") };
+    fields.extend(more.clone());
+    of_rule(&told, Style::PLAIN)
+}
+
+#[test]
+fn one_part_decided_and_the_other_is_already_so() {
+    insta::assert_snapshot!(reason(
+        "event.payload.ref.startsWith(\"refs/tags/v\")\n  && event.payload.repository.owner.login == config.owner\n"
+    ));
+}
+
+#[test]
+fn several_parts_would_have_to_turn_together() {
+    let both = reason("event.payload.action == 'closed' && event.payload.draft && event.payload.number == 7");
+    let three = reason("event.payload.action == 'closed' && event.payload.draft && config.force");
+    insta::assert_snapshot!(format!("{both}\n\n{three}"));
+}
+
+#[test]
+fn any_one_of_several_parts_would_do() {
+    insta::assert_snapshot!(reason("event.payload.action == 'closed' || event.payload.draft || event.payload.number > 100"));
+}
+
+#[test]
+fn there_are_several_ways_of_several_parts() {
+    let one = reason("(event.payload.action == 'closed' || event.payload.draft) && event.payload.number == 8");
+    let other = reason("config.force || (event.payload.draft && event.payload.number == 8)");
+    insta::assert_snapshot!(format!("{one}\n\n{other}"));
+}
+
+#[test]
+fn parts_would_have_to_turn_in_both_directions() {
+    insta::assert_snapshot!(reason("event.payload.draft && !event.payload.repository.private"));
+}
+
+#[test]
+fn a_negated_part_would_have_to_be_false() {
+    insta::assert_snapshot!(reason("!event.payload.repository.private && !event.payload.draft"));
+}
+
+#[test]
+fn a_match_says_what_would_stop_it() {
+    let all = reason("event.payload.number == 7 && event.payload.repository.owner.login == config.owner");
+    let one = reason("event.payload.number == 7 || event.payload.draft");
+    let macros = reason("event.payload.labels.exists(l, l.name == 'urgent')");
+    insta::assert_snapshot!(format!("{all}\n\n{one}\n\n{macros}"));
+}
+
+#[test]
+fn an_error_is_shown_in_its_place_with_what_to_write() {
+    let alone = reason("event.payload.number == 7\n  && event.payload.assignee.login == \"ada\"");
+    let other_type = reason("event.payload.action");
+    insta::assert_snapshot!(format!("{alone}\n\n{other_type}"));
+}
+
+#[test]
+fn a_local_value_that_erred_is_named() {
+    let told = json!({
+        "verdict": "erred", "when": "local.version == 'v1'", "explanation": null, "decisive": null, "flips": null,
+        "erred": { "in": "local.version", "source": "event.payload.tag.name", "message": "`event.payload` has no field `tag`",
+            "hint": "write `event.payload.?tag.?name.orValue(\"\")`", "span": { "start": 13, "end": 17 } },
+    });
+    insta::assert_snapshot!(of_rule(&told, Style::PLAIN));
+}
+
+#[test]
+fn a_rule_without_a_condition_says_so() {
+    let told = json!({ "verdict": "matched", "when": null, "trigger": "github.push", "definitions": "then", "event": "e",
+        "plan": { "action": "core.echo", "params": { "message": "hi" }, "rejected": null }, "outcome": "executed", "execution": "019c" });
+    insta::assert_snapshot!(of_rule(&told, Style::PLAIN));
+}
+
+#[test]
+fn what_came_of_a_match_is_told() {
+    let plan = json!({ "action": "core.echo", "params": { "message": "hi" }, "rejected": null });
+    let rejected =
+        json!({ "action": "core.echo", "params": null, "rejected": "the parameters do not fit `core.echo`: /message: is missing" });
+    let cases = [
+        ("executed", json!({ "definitions": "then", "event": "e", "plan": plan, "outcome": "executed", "execution": "019c" })),
+        ("shadowed", json!({ "definitions": "then", "event": "e", "plan": plan, "outcome": "shadowed" })),
+        (
+            "rejected",
+            json!({ "definitions": "then", "event": "e", "plan": rejected, "outcome": "rejected",
+            "error": "the parameters do not fit `core.echo`: /message: is missing" }),
+        ),
+        ("disabled then", json!({ "definitions": "then", "event": "e", "plan": plan, "outcome": null })),
+        ("now", json!({ "definitions": "now", "event": "e", "plan": plan, "outcome": "executed", "mode": "enabled" })),
+        ("never sent", json!({ "definitions": "now", "event": null, "plan": plan, "mode": "enabled" })),
+        ("never sent, rejected", json!({ "definitions": "now", "event": null, "plan": rejected, "mode": "enabled" })),
+        ("never sent, disabled", json!({ "definitions": "now", "event": null, "plan": plan, "mode": "disabled" })),
+        ("never sent, shadow", json!({ "definitions": "now", "event": null, "plan": plan, "mode": "shadow" })),
+    ];
+    let told: Vec<String> = cases.iter().map(|(case, more)| format!("{case}\n{}", of_match(more))).collect();
+    insta::assert_snapshot!(told.join("\n\n"));
+}
+
+#[test]
+fn many_rules_are_a_line_each() {
+    let item = |rule: &str, told: Value, outcome: Value, why: &[&str]| json!({ "rule": rule, "verdict": told["verdict"], "outcome": outcome, "error": null, "why": why });
+    let not = told("event.payload.action == 'closed'");
+    let items = [
+        item("release.ship_on_tag", told("event.payload.number == 7"), json!("executed"), &["…"]),
+        item(
+            "release.note",
+            not.clone(),
+            json!(null),
+            &["event.payload.action == 'closed'  → false   (event.payload.action = \"opened\")"],
+        ),
+        item("release.either", not.clone(), json!(null), &["event.payload.draft  → false", "config.force  → false"]),
+        item(
+            "release.broken",
+            told("event.payload.nope"),
+            json!(null),
+            &["event.payload.number == 7  → true", "event.payload.nope  → error: `event.payload` has no field `nope`"],
+        ),
+        item("release.unknown", not, json!(null), &[]),
+    ];
+    insta::assert_snapshot!(format!("{}\n\n{}", of_rules(&items, Style::PLAIN), of_rules(&[], Style::PLAIN)));
+}
+
+#[test]
+fn what_a_payload_holds_cannot_steer_the_terminal() {
+    let mut told = told("event.payload.draft");
+    told["decisive"][0]["note"] = json!("x = \u{1b}[2J");
+    assert!(!of_rule(&told, Style::PLAIN).contains('\u{1b}'));
+}

@@ -1,0 +1,152 @@
+//! Why rules did what they did: asked at the command line and over the API, of stored events and of ones never sent.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
+
+const PACK: &str = "name: release\nversion: 1.0.0\nconfig:\n  owner: 'string = \"acme\"'\n";
+const TRIGGER: &str = "description: Something was pushed.\npayload:\n  ref: string\n  after: string\n  repository: object\n";
+const RULE: &str = r#"description: Ship every version tag of a repository we own.
+trigger: release.pushed
+when: |
+  event.payload.ref.startsWith("refs/tags/v")
+    && event.payload.repository.owner.login == config.owner
+local: { version: 'event.payload.ref.split("/")[2]' }
+action: core.echo
+with: { message: 'ship ${{ local.version }}' }
+"#;
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write_pack_file("release/pack.yaml", PACK);
+    place.write_pack_file("release/triggers/pushed.yaml", TRIGGER);
+    place.write_pack_file("release/rules/ship_on_tag.yaml", RULE);
+    place.write_pack_file(
+        "release/rules/greet_ada.yaml",
+        "description: Errs where nobody pushed.\ntrigger: release.pushed\nwhen: event.payload.pusher.name == \"ada\"\naction: core.noop\n",
+    );
+    place
+}
+
+fn push(reference: &str) -> Value {
+    json!({ "ref": reference, "after": "abc", "repository": { "owner": { "login": "acme" } } })
+}
+
+/// Sends an event, and gives its id.
+async fn sent(node: &Node, reference: &str) -> String {
+    let answer = node.client().post("/events", &json!({ "trigger": "release.pushed", "payload": push(reference) })).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{:#}", answer.body);
+    let id = answer.body["id"].as_str().unwrap().to_owned();
+    node.client().until("/events?trigger=release.pushed&limit=1", |page| page["items"][0]["id"] == id).await;
+    id
+}
+
+fn asked(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
+    Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_says_why_it_matched_and_why_not_then_and_now() {
+    let place = place();
+    let node = place.start();
+    let (tag, branch) = (sent(&node, "refs/tags/v1.2.0").await, sent(&node, "refs/heads/main").await);
+
+    let not = asked(&place, &node, &["why", "--rule", "release.ship_on_tag", "--event", &branch]);
+    assert_eq!(not.code, Some(0), "{not:?}");
+    assert_eq!(
+        not.stdout,
+        "✗ not matched, because\n    \
+         event.payload.ref.startsWith(\"refs/tags/v\")          → false   (event.payload.ref = \"refs/heads/main\")\n  \
+         it would match if that were true; the other part already is:\n    \
+         event.payload.repository.owner.login == config.owner → true   (\"acme\" = \"acme\")\n"
+    );
+    let matched = asked(&place, &node, &["why", "--rule", "release.ship_on_tag", "--event", &tag]);
+    assert!(matched.stdout.starts_with("✓ matched, because\n"), "{matched:?}");
+    assert!(matched.stdout.contains("it ran core.echo: ensue executions show "), "{matched:?}");
+
+    let all = asked(&place, &node, &["why", "--event", &branch, "--all"]);
+    assert_eq!(all.code, Some(0), "{all:?}");
+    assert!(all.stdout.contains("✗ release.ship_on_tag  event.payload.ref.startsWith(\"refs/tags/v\")  → false"), "{all:?}");
+    assert!(all.stdout.contains("! release.greet_ada"), "{all:?}");
+
+    let value = asked(
+        &place,
+        &node,
+        &[
+            "eval",
+            "event.payload.ref.startsWith('refs/tags/v') || config.owner == 'x'",
+            "--event",
+            &tag,
+            "--rule",
+            "release.ship_on_tag",
+            "--explain",
+        ],
+    );
+    assert!(value.stdout.starts_with("true\n✓ true, because\n"), "{value:?}");
+    let local = asked(&place, &node, &["eval", "local.version", "--event", &tag, "--rule", "release.ship_on_tag"]);
+    assert_eq!((local.code, local.stdout.as_str()), (Some(0), "\"v1.2.0\"\n"), "{local:?}");
+
+    // An event that was never sent, at the command line and over the API.
+    std::fs::write(place.path().join("push.json"), push("refs/tags/v9").to_string()).unwrap();
+    let imagined = asked(&place, &node, &["why", "--rule", "release.ship_on_tag", "--payload", "push.json"]);
+    assert!(imagined.stdout.contains("it would run core.echo with {\"message\":\"ship v9\"}"), "{imagined:?}");
+    let given = json!({ "event": { "trigger": "release.pushed", "payload": push("refs/heads/x") } });
+    let explained = node.client().post("/rules/release.ship_on_tag/explain", &given).await;
+    assert_eq!((explained.status, &explained.body["verdict"]), (StatusCode::OK, &json!("not_matched")), "{:#}", explained.body);
+    assert_eq!(explained.body["flips"][0]["turns"][0]["to"], true);
+    let other = asked(&place, &node, &["why", "--rule", "examples.celebrate_merge", "--event", &tag]);
+    assert_eq!(other.code, Some(6), "{other:?}");
+    assert!(other.stderr.contains("looks at events of `github.pull_request`"), "{other:?}");
+
+    // The rule of then stays the reason of what happened then, whatever the file says now.
+    assert_eq!(node.stop(), Some(0));
+    place.write_pack_file("release/rules/ship_on_tag.yaml", &RULE.replace("refs/tags/v", "refs/heads/"));
+    let node = place.start();
+    let verdict = |definitions: &str| {
+        let arguments = ["why", "--rule", "release.ship_on_tag", "--event", &branch, "--definitions", definitions, "-o", "json"];
+        let printed = asked(&place, &node, &arguments);
+        serde_json::from_str::<Value>(&printed.stdout).unwrap_or_else(|_| panic!("{printed:?}"))["verdict"].clone()
+    };
+    assert_eq!((verdict("then"), verdict("now")), (json!("not_matched"), json!("matched")));
+    let rules = node.client().get(&format!("/events/{branch}/rules?definitions=now")).await;
+    let now = rules["items"].as_array().unwrap().iter().find(|rule| rule["rule"] == "release.ship_on_tag").unwrap().clone();
+    assert_eq!(now["verdict"], "matched");
+}
+
+#[test]
+fn an_expression_is_evaluated_over_anything_and_its_error_is_shown_in_its_place() {
+    let place = Place::new();
+    let eval = |arguments: &[&str]| Printed::by(place.ensue(&["eval"]).args(arguments));
+    assert_eq!(eval(&["1 + 1"]).stdout, "2\n");
+    std::fs::write(place.path().join("issue.json"), r#"{"labels": ["bug", "urgent"], "title": "It crashes"}"#).unwrap();
+    let over_data = eval(&["size(labels) == 2 && title.contains('crash')", "--data", "issue.json", "-o", "json", "--explain"]);
+    let json: Value = serde_json::from_str(&over_data.stdout).unwrap();
+    assert_eq!((&json["value"], &json["type"], &json["explanation"]["shape"]), (&json!(true), &json!("bool"), &json!("all")), "{json:#}");
+    let erred = eval(&["title.size() == colour.size()", "--data", "issue.json"]);
+    assert_eq!((erred.code, erred.stdout.as_str()), (Some(1), ""), "{erred:?}");
+    assert!(erred.stderr.contains("  1 | title.size() == colour.size()\n    |                 ^^^^^^\n"), "{}", erred.stderr);
+    let erred = eval(&["labels[7]", "--data", "issue.json"]);
+    assert_eq!(erred.code, Some(1), "{erred:?}");
+    assert!(erred.stderr.contains("labels[7]\n    |       ^^^\n"), "{}", erred.stderr);
+    assert_eq!(eval(&["labels", "--data", "nowhere.json"]).code, Some(6));
+    assert_eq!(eval(&[]).code, Some(2));
+}
+
+#[test]
+fn expressions_are_evaluated_line_by_line_and_a_bad_line_stops_nothing() {
+    let place = Place::new();
+    let lines = concat!(
+        "{\"expr\":\"a + 1\",\"data\":{\"a\":1}}\n",
+        "no JSON\n",
+        "{\"expr\":\"a.b\",\"data\":{\"a\":{}}}\n",
+        "{\"expr\":\"b'abc'\"}\n",
+        "{\"expr\":\"a.all(x, x > 0)\",\"data\":{\"a\":[1,2]}}",
+    );
+    let printed = Printed::by_feeding(&mut place.ensue(&["eval", "--batch"]), lines.as_bytes());
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    let answers: Vec<Value> = printed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 5, "{printed:?}");
+    assert_eq!((&answers[0], &answers[3], &answers[4]), (&json!({ "value": 2 }), &json!({ "value": "YWJj" }), &json!({ "value": true })));
+    assert_eq!((&answers[1]["error"]["kind"], &answers[2]["error"]["kind"]), (&json!("line"), &json!("missing")));
+}
