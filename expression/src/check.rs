@@ -71,7 +71,6 @@ pub struct Finding {
 
 /// What sort of mistake a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
 pub enum FindingKind {
     /// It reads a field that is not there.
     UnknownField,

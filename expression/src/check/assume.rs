@@ -2,6 +2,7 @@
 
 use super::chains::{SEPARATOR, name_of, path_of, root_path};
 use super::facts::{Fact, Weight};
+use super::operators::side_of;
 use super::{Checker, Truth};
 use crate::ast::{Chain, Expr, Fold, Kind, LinkKind, Literal, Operator, Presence};
 use crate::functions::signature::{NULL, NUMBER};
@@ -64,12 +65,7 @@ impl Checker<'_> {
                 }
             }
             Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => {
-                let side = match operator {
-                    Operator::Less => Side::Below,
-                    Operator::LessOrEqual => Side::UpTo,
-                    Operator::Greater => Side::Above,
-                    _ => Side::From,
-                };
+                let Some(side) = side_of(*operator) else { return };
                 match (literal(&fold.first), literal(other)) {
                     (None, Some(literal)) => self.assume_side(&fold.first, literal, side, truth, weight),
                     (Some(literal), None) => self.assume_side(other, literal, side.mirrored(), truth, weight),

@@ -52,8 +52,7 @@ fn code_of(kind: FindingKind) -> Code {
         FindingKind::AlwaysTrue => Code::AlwaysTrue,
         FindingKind::AlwaysFalse => Code::AlwaysFalse,
         FindingKind::MayBeMissing => Code::MayBeMissing,
-        // A kind that this release of the packs does not know is an error of the expression all the same.
-        _ => Code::CertainError,
+        FindingKind::Erring => Code::CertainError,
     }
 }
 
