@@ -94,6 +94,11 @@ pub(crate) fn of_condition(told: &Value, outcome: Outcome, words: &Words, style:
     }
     let block = block(&decisive, &ways);
     lines.extend(block.iter().map(|part| telling.line(part)));
+    // A condition that is no condition, and a local value that erred: the parts alone do not say it.
+    let is_told = |message: &str| block.iter().any(|part| part["value"].as_str().is_some_and(|value| value == message));
+    if let Some(message) = erred["message"].as_str().filter(|message| !decisive.is_empty() && !is_told(message)) {
+        lines.push(format!("  {}: {message}", erred["in"].as_str().unwrap_or("when")));
+    }
     lines.extend(place(erred).into_iter().map(|line| format!("  {line}")));
     lines.extend(told_ways(&block, &ways, flips, outcome, words, &telling));
     lines
@@ -137,7 +142,7 @@ fn told_ways(block: &[&Value], ways: &[Way<'_>], flips: &[Value], outcome: Outco
         let lead = if index == 0 && rest.len() == ways.len() { format!("{would} if") } else { "or if".to_owned() };
         match way.target() {
             Some(target) => lines.push(format!("  {lead} {} were {target}:", this_or_these(way.turns.len()))),
-            None => lines.push(format!("  {lead} {} were as it says here:", this_or_these(way.turns.len()))),
+            None => lines.push(format!("  {lead} {} changed:", of_these(way.turns.len()))),
         }
         lines.extend(way.turns.iter().map(|turn| match way.target() {
             Some(_) => telling.line(&turn["part"]),

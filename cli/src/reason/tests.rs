@@ -98,14 +98,23 @@ fn a_match_says_what_would_stop_it() {
 #[test]
 fn an_error_is_shown_in_its_place_with_what_to_write() {
     let alone = reason("event.payload.number == 7\n  && event.payload.assignee.login == \"ada\"");
-    let other_type = reason("event.payload.action");
-    insta::assert_snapshot!(format!("{alone}\n\n{other_type}"));
+    insta::assert_snapshot!(alone);
+}
+
+#[test]
+fn a_condition_that_is_no_condition_says_what_it_is() {
+    let mut told = told("event.payload.action");
+    told["erred"] = json!({ "in": "when", "source": "event.payload.action", "hint": null, "span": null,
+        "message": "is a string, not true or false (hint: compare it, for example with `==`)" });
+    insta::assert_snapshot!(of_rule(&told, Style::PLAIN));
 }
 
 #[test]
 fn a_local_value_that_erred_is_named() {
     let told = json!({
-        "verdict": "erred", "when": "local.version == 'v1'", "explanation": null, "decisive": null, "flips": null,
+        "verdict": "erred", "when": "local.version == 'v1'", "explanation": null, "flips": [],
+        "decisive": [{ "source": "local.version == 'v1'", "span": { "start": 0, "end": 21 }, "outcome": "error",
+            "value": "`local` has no field `version`", "note": null }],
         "erred": { "in": "local.version", "source": "event.payload.tag.name", "message": "`event.payload` has no field `tag`",
             "hint": "write `event.payload.?tag.?name.orValue(\"\")`", "span": { "start": 13, "end": 17 } },
     });
