@@ -31,30 +31,39 @@ const LICENCES: Step =
 
 const ADVISORIES: Step = Step { name: "advisories", arguments: &["deny", "--locked", "check", "advisories"], variables: &[] };
 
-/// How hostile inputs do on a small stack as users build it: the tests' own profile needs more of it, and its time says nothing.
+/// Hostile inputs on a small stack as users build the node: another profile uses the stack otherwise.
 const HOSTILE: Step = Step {
     name: "hostile inputs, in release",
     arguments: &["test", "--release", "--locked", "-p", "ensue-expression", "--test", "hostile"],
     variables: &[],
 };
 
-/// A minute for each: what is found needs longer to be found, but what was found stays found (`fuzz/seeds` holds it).
-const FUZZING: [Step; 3] = [
-    Step {
-        name: "fuzzing: parse",
-        arguments: &fuzzing(["parse", "fuzz/corpus/parse", "fuzz/seeds/expressions", EXPRESSIONS]),
-        variables: &[],
-    },
-    Step {
-        name: "fuzzing: evaluate",
-        arguments: &fuzzing(["evaluate", "fuzz/corpus/evaluate", "fuzz/seeds/expressions", EXPRESSIONS]),
-        variables: &[],
-    },
-    Step {
-        name: "fuzzing: yaml",
-        arguments: &fuzzing(["yaml", "fuzz/corpus/yaml", "fuzz/seeds/yaml", "-dict=fuzz/yaml.dict"]),
-        variables: &[],
-    },
+/// A minute for each, after the folder that keeps what the fuzzer found interesting: what was found once stays found, in `fuzz/seeds`.
+const FUZZING: [(&str, Step); 3] = [
+    (
+        "fuzz/corpus/parse",
+        Step {
+            name: "fuzzing: parse",
+            arguments: &fuzzing(["parse", "fuzz/corpus/parse", "fuzz/seeds/expressions", EXPRESSIONS]),
+            variables: &[],
+        },
+    ),
+    (
+        "fuzz/corpus/evaluate",
+        Step {
+            name: "fuzzing: evaluate",
+            arguments: &fuzzing(["evaluate", "fuzz/corpus/evaluate", "fuzz/seeds/expressions", EXPRESSIONS]),
+            variables: &[],
+        },
+    ),
+    (
+        "fuzz/corpus/yaml",
+        Step {
+            name: "fuzzing: yaml",
+            arguments: &fuzzing(["yaml", "fuzz/corpus/yaml", "fuzz/seeds/yaml", "-dict=fuzz/yaml.dict"]),
+            variables: &[],
+        },
+    ),
 ];
 
 const EXPRESSIONS: &str = "-dict=fuzz/expressions.dict";
@@ -137,9 +146,9 @@ fn fuzz(report: &mut Report) -> Result<()> {
     if !is_there {
         refuse_in_ci("cargo-fuzz")?;
     }
-    for step in &FUZZING {
+    for (corpus, step) in &FUZZING {
         if is_there {
-            std::fs::create_dir_all(step.arguments[5]).context("the folder for what the fuzzer finds interesting")?;
+            std::fs::create_dir_all(corpus).context("the folder for what the fuzzer finds interesting")?;
             report.run(step)?;
         } else {
             report.skip(step.name, "install cargo-fuzz with `cargo install --locked cargo-fuzz`");
