@@ -11,6 +11,7 @@ use crate::error::{CompileError, EvaluationError};
 use crate::evaluate::Evaluation;
 use crate::explain::{self, Depth, EXPLANATION_STEPS_MAX, Explanation};
 use crate::parse;
+use crate::slips;
 use crate::value::Value;
 
 /// The names that an expression may use, declared before any value is known.
@@ -141,6 +142,7 @@ impl Expression {
     pub fn compile(source: &str, roots: &Roots) -> Result<Self, CompileError> {
         let inner = unwrapped(source);
         let tree = parse::parse(&source[inner.clone()], roots).map_err(|mut error| {
+            slips::explain(&source[inner.clone()], &mut error);
             error.span = error.span.start + inner.start..error.span.end + inner.start;
             *error
         })?;

@@ -7,6 +7,7 @@
 //! | `json` | documents read in place: a tape of offsets over raw bytes |
 //! | `value`, `compare` | what expressions compute with; equality and order |
 //! | `lex`, `parse`, `ast` | source → tokens → tree, with names resolved and bounds checked |
+//! | `slips` | what authors of other languages write, and what it is called here |
 //! | `evaluate`, `arithmetic`, `functions` | the tree's value in a scope; operators; every function by name |
 //! | `budget`, `error` | what an evaluation may cost; how it can fail |
 //! | `expression` | the compiled expression, its roots and scope |
@@ -35,6 +36,7 @@ mod imply;
 mod json;
 mod lex;
 mod parse;
+mod slips;
 mod template;
 mod types;
 mod value;

@@ -77,6 +77,11 @@ impl<'a> Fields<'a> {
         entry.map_or(self.start.clone(), |entry| entry.key.span.clone())
     }
 
+    /// Says whether something was told about a field.
+    pub(crate) fn has_told(&self, name: &str) -> bool {
+        self.told.iter().any(|told| told == name)
+    }
+
     /// Gives where a field's value stands, or where the mapping begins.
     pub(crate) fn span_of(&self, name: &str) -> Range<usize> {
         let entry = self.entries.iter().find(|entry| entry.key.value == name);
@@ -102,7 +107,7 @@ impl<'a> Fields<'a> {
     }
 
     fn tell_missing(&self, name: &str, example: &str, report: &mut Report) {
-        if self.told.iter().any(|told| told == name) {
+        if self.has_told(name) {
             return;
         }
         report
@@ -340,6 +345,17 @@ fn tell_empty(entry: &Entry, file: &SourceText, report: &mut Report) {
         .hint("give it a value, or remove the line");
 }
 
+/// What other tools call our fields.
+const OTHER_NAMES: [(&str, &str); 7] = [
+    ("on", "trigger"),
+    ("event", "trigger"),
+    ("if", "when"),
+    ("condition", "when"),
+    ("criteria", "when"),
+    ("do", "action"),
+    ("parameters", "with"),
+];
+
 /// Tells of a field that does not belong there; gives the one that was probably meant.
 fn tell_unknown(entry: &Entry, shape: &Shape, file: &SourceText, report: &mut Report) -> Option<String> {
     let name = entry.key.value.as_str();
@@ -352,6 +368,7 @@ fn tell_unknown(entry: &Entry, shape: &Shape, file: &SourceText, report: &mut Re
     }
     let names = shape.names();
     let near = nearest(name, names.iter().copied().chain(shape.later.iter().map(|(later, _)| *later)));
+    let near = OTHER_NAMES.iter().find(|(theirs, ours)| *theirs == name && names.contains(ours)).map(|(_, ours)| *ours).or(near);
     let told = report.error(Code::UnknownField, file, span, format!("unknown field `{name}`"));
     told.did_you_mean(near);
     if near.is_none() {

@@ -13,7 +13,7 @@ use ensue_expression::Document;
 use regex::RegexBuilder;
 use serde_json::{Value, json};
 
-use crate::diagnostics::{Code, Report};
+use crate::diagnostics::{Code, Report, nearest};
 use crate::fields::{Fields, first_line, text, wrong_type};
 use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
 use crate::source::SourceText;
@@ -203,7 +203,24 @@ fn read_list(mut items: Vec<Node>, span: &std::ops::Range<usize>, file: &SourceT
     Some(Type::List(Box::new(kind)))
 }
 
+/// Says whether a mapping has no field of the long form, nor one that was meant for one: somebody nested a schema.
+fn is_nested(node: &Node) -> bool {
+    let names = LONG_FIELD.names();
+    let is_of_long = |name: &str| names.contains(&name) || nearest(name, names.iter().copied()).is_some();
+    matches!(&node.content, Content::Map(entries) if !entries.is_empty() && entries.iter().all(|entry| !is_of_long(&entry.key.value)))
+}
+
 fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -> Option<Field> {
+    if is_nested(&node) {
+        let span = first_line(&node.span, file);
+        let told = report.error(Code::InvalidSchema, file, span, format!("the fields of `{name}` cannot be listed in the short form"));
+        if name == "properties" {
+            told.hint("a JSON Schema stands as a whole under `schema:`, beside which nothing else does");
+        } else {
+            told.hint(format!("write `{name}: object`, whose fields are not checked; or a JSON Schema under `schema:`, for all fields"));
+        }
+        return None;
+    }
     let mut fields = Fields::open(node, &LONG_FIELD, file, report)?;
     let before = fields.start.clone();
     let kind = fields.take_required_like("type", &format!("{name}: {{ type: string, description: what it is for }}"), report)?;

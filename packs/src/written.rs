@@ -150,6 +150,13 @@ fn collect<T>(
         into.insert(name, Defined { file: text, start: 0..0, body: None });
         return;
     };
+    if let Some((word, at)) = several.and_then(|word| Some((word, list_under(&node, word)?))) {
+        report
+            .error(Code::WrongType, &text, at, format!("`{word}` is a mapping of names to definitions, not a list"))
+            .hint(format!("name each of them:\n{word}:\n  first_one: {{ … }}"));
+        into.insert(name, Defined { file: text, start: 0..0, body: None });
+        return;
+    }
     match several.and_then(|word| take_several(&node, word)) {
         Some(SeveralIn { entries, strangers }) => {
             for stranger in strangers {
@@ -179,6 +186,13 @@ fn collect<T>(
             insert(name, Defined { file: text, start, body }, into, report);
         }
     }
+}
+
+/// Finds a list where the definitions of a file that holds several stand, and gives the place of its name.
+fn list_under(node: &Node, word: &str) -> Option<Range<usize>> {
+    let Content::Map(fields) = &node.content else { return None };
+    let several = fields.iter().find(|entry| entry.key.value == word)?;
+    matches!(several.value.content, Content::List(_)).then(|| several.key.span.clone())
 }
 
 struct SeveralIn {

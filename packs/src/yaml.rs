@@ -207,6 +207,8 @@ struct Builder<'a> {
     stack: Vec<Frame>,
     flow_depth: usize,
     anchors: BTreeMap<usize, Node>,
+    /// The anchors that no alias has named yet, each with the place where what it marks begins.
+    unused_anchors: BTreeMap<usize, usize>,
     aliases: usize,
     nodes: usize,
     documents: usize,
@@ -222,6 +224,7 @@ impl<'a> Builder<'a> {
             stack: Vec::new(),
             flow_depth: 0,
             anchors: BTreeMap::new(),
+            unused_anchors: BTreeMap::new(),
             aliases: 0,
             nodes: 0,
             documents: 0,
@@ -289,6 +292,9 @@ impl<'a> Builder<'a> {
                 _ => {}
             }
         }
+        // One is enough: where a file has more of them, they are one habit.
+        let unused = self.unused_anchors.values().next();
+        self.findings.extend(unused.and_then(|start| traps::Finding::anchor(self.file, *start)));
         Ok(Built { file: self.file, root: self.root, findings: self.findings })
     }
 
@@ -343,6 +349,7 @@ impl<'a> Builder<'a> {
             return Err(stop(Code::YamlAlias, span.start, "the alias stands inside what it names"));
         };
         self.nodes += node.count();
+        self.unused_anchors.remove(&id);
         Ok(node.clone())
     }
 
@@ -374,6 +381,7 @@ impl<'a> Builder<'a> {
             return Err(stop(Code::FileTooLarge, node.span.start, &format!("the file has more than {NODES_MAX} values")));
         }
         if anchor != 0 {
+            self.unused_anchors.insert(anchor, node.span.start);
             self.anchors.insert(anchor, node.clone());
         }
         match self.stack.last_mut() {

@@ -8,6 +8,7 @@ mod good;
 mod json_schemas;
 mod lints;
 mod mistakes;
+mod one_mistake;
 mod support;
 mod traps;
 mod types;

@@ -352,6 +352,9 @@ fn read_emit(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> 
     let mut fields = Fields::open(node, &EMIT, file, report)?;
     let entry = fields.take_required("trigger", report)?;
     let trigger = text(entry.value, "`trigger`", file, report)?;
+    if fields.has_told("payload") {
+        return None;
+    }
     Some(Run::Emit { trigger, payload: fields.take("payload").map(|entry| entry.value) })
 }
 

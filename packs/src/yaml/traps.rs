@@ -22,6 +22,7 @@ pub(super) struct Finding {
 
 enum Kind {
     Tag,
+    Anchor,
     Ambiguous(Ambiguity),
     QuestionMark,
     Comment,
@@ -32,6 +33,14 @@ enum Kind {
 impl Finding {
     pub(super) fn tag(span: Range<usize>) -> Self {
         Self { span, kind: Kind::Tag }
+    }
+
+    /// An anchor that nothing refers to, before what begins at `start`.
+    pub(super) fn anchor(file: &SourceText, start: usize) -> Option<Self> {
+        let line = file.line_span(start).start;
+        let at = line + file.slice(&(line..start)).rfind('&')?;
+        let name = file.slice(&(at..start)).split_whitespace().next().map_or(1, str::len);
+        Some(Self { span: at..at + name, kind: Kind::Anchor })
     }
 
     pub(super) fn ambiguous(span: Range<usize>, why: Ambiguity) -> Self {
@@ -56,7 +65,7 @@ impl Finding {
 
     /// Says whether several of the kind on one line may be one mistake.
     pub(super) fn shares_its_line(&self) -> bool {
-        matches!(self.kind, Kind::Tag)
+        matches!(self.kind, Kind::Tag | Kind::Anchor)
     }
 
     pub(super) fn tell(self, file: &SourceText, report: &mut Report) {
@@ -65,8 +74,20 @@ impl Finding {
         match self.kind {
             Kind::Tag => {
                 let line = Line::of(file, span.start);
-                let hint = if line.has_plain_tag(&written) { "remove the tag: a pack has none".to_owned() } else { line.quoted_hint() };
+                let hint = if line.has_plain_tag(&written) {
+                    "remove the tag: a pack has none".to_owned()
+                } else if line.text.starts_with(['{', '[']) {
+                    let rest = file.slice(&(span.start..file.line_span(span.start).end));
+                    format!("quote it: {}", quoted(rest.split([',', ']', '}']).next().unwrap_or(rest).trim_end()))
+                } else {
+                    line.quoted_hint()
+                };
                 report.error(Code::YamlTag, file, span, TAG_MESSAGE).hint(hint);
+            }
+            Kind::Anchor => {
+                let hint = format!("if it belongs to the text, {}\nif not, remove it", Line::of(file, span.start).quoted_hint());
+                let message = format!("`{written}` marks an anchor in YAML and is no part of the value, and no alias names it");
+                report.error(Code::YamlAlias, file, span, message).hint(hint);
             }
             Kind::Ambiguous(why) => {
                 let (message, hint) = ambiguous(&written, why);
@@ -140,6 +161,19 @@ pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Op
         return None;
     };
     let text = file.slice(&value).to_owned();
+    if stop.code == Code::YamlAlias && !text.starts_with('*') {
+        let rest = file.slice(&(offset..value.end));
+        let alias = rest.split([',', ']', '}', ' ']).next().unwrap_or(rest);
+        let message = if stop.message.contains("inside") {
+            stop.message.clone()
+        } else {
+            format!("`{alias}` is an alias in YAML, and nothing above it is marked with its name")
+        };
+        report
+            .error(stop.code, file, offset..offset + alias.len().max(1), message)
+            .hint(format!("if it is a text, quote it: {}", quoted(alias)));
+        return None;
+    }
     if stop.code == Code::YamlAlias {
         report
             .error(
@@ -189,6 +223,16 @@ fn tell_plainly(file: &SourceText, stop: &Stop, offset: usize, report: &mut Repo
     let told = report.error(stop.code, file, offset..offset + 1, stop.message.clone());
     if stop.code == Code::SeveralDocuments {
         told.hint("make a file of each; or hold several in one, `rules: { a: {…}, b: {…} }`");
+    } else if stop.code == Code::ComplexKey {
+        told.hint("quote the key, or write `'${{ … }}'` where an expression was meant");
+    } else if stop.message.contains("expected key") {
+        told.hint("indent all fields of a mapping alike");
+    } else if stop.message.contains("mapping values") {
+        told.hint("a field is `name: value`, with a space behind the colon; the mistake may stand on the line above");
+    } else if stop.message.contains("illegal placement") {
+        told.hint("a bracket or a brace above may not be closed");
+    } else if stop.message.contains("directive") {
+        told.hint("remove the line: a pack's files are YAML 1.2");
     } else if stop.message.contains("tab") {
         told.hint("indent with spaces");
     }

@@ -1,0 +1,152 @@
+//! What authors who think in another language write, and what it is called here.
+//!
+//! It words errors that the parser has found; it finds none itself.
+
+use crate::error::CompileError;
+
+/// The characters that operators of any language are made of.
+const OPERATOR: &[char] = &['=', '!', '<', '>', '&', '|', '?', '~', '*', '+', '-', ':', '^', '%'];
+
+/// Operators of other languages.
+const OPERATORS: [(&str, &str); 14] = [
+    ("=", "write `==`"),
+    ("===", "write `==`: values of different types are never equal"),
+    ("!==", "write `!=`"),
+    ("<>", "write `!=`"),
+    ("&", "write `&&`"),
+    ("|", "write `||`; a function is called as a method: `text.lowerAscii()`"),
+    ("??", "write `event.?field.orValue(value)`"),
+    ("=~", "write `text.matches(\"pattern\")`"),
+    ("~", "write `text.matches(\"pattern\")`, or `+` to join texts"),
+    ("=>", "a macro names its variable first: `list.exists(x, x > 0)`"),
+    (":=", "an expression gives no names; a value is named under `local`"),
+    ("**", "there is no power; write the product"),
+    ("++", "nothing is changed here; write `+ 1`"),
+    ("--", "nothing is changed here; write `- 1`"),
+];
+
+/// Words of other languages.
+const WORDS: [(&str, &str); 22] = [
+    ("and", "write `&&`"),
+    ("or", "write `||`"),
+    ("not", "write `!`, and brackets around what is negated: `!(x in list)`"),
+    ("is", "write `==`"),
+    ("eq", "write `==`"),
+    ("ne", "write `!=`"),
+    ("None", "write `null`; whether a field is there is `has(event.payload.field)`"),
+    ("nil", "write `null`; whether a field is there is `has(event.payload.field)`"),
+    ("undefined", "whether a field is there is `has(event.payload.field)`"),
+    ("True", "write `true`"),
+    ("TRUE", "write `true`"),
+    ("False", "write `false`"),
+    ("FALSE", "write `false`"),
+    ("if", "write `condition ? value : other`"),
+    ("lambda", "a macro names its variable: `list.exists(x, x > 0)`"),
+    ("exists", "write `has(event.payload.field)`"),
+    ("defined", "write `has(event.payload.field)`"),
+    ("like", "write `text.contains(\"part\")`, or `glob(…)`"),
+    ("matches", "it is a method: `text.matches(\"pattern\")`"),
+    ("contains", "it is a method: `text.contains(\"part\")`"),
+    ("startsWith", "it is a method: `text.startsWith(\"refs/tags/\")`"),
+    ("payload", "did you mean `event.payload`?"),
+];
+
+/// Functions and methods of other languages.
+const FUNCTIONS: [(&str, &str); 34] = [
+    ("len", "write `size(x)`"),
+    ("length", "write `size(x)`"),
+    ("count", "write `size(x)`"),
+    ("includes", "write `text.contains(\"part\")`; of a list `x in list`"),
+    ("has_key", "write `has(map.field)`, or `\"key\" in map`"),
+    ("hasOwnProperty", "write `has(map.field)`, or `\"key\" in map`"),
+    ("toLowerCase", "write `text.lowerAscii()`"),
+    ("toLower", "write `text.lowerAscii()`"),
+    ("lower", "write `text.lowerAscii()`"),
+    ("downcase", "write `text.lowerAscii()`"),
+    ("toUpperCase", "write `text.upperAscii()`"),
+    ("toUpper", "write `text.upperAscii()`"),
+    ("upper", "write `text.upperAscii()`"),
+    ("upcase", "write `text.upperAscii()`"),
+    ("strip", "write `text.trim()`"),
+    ("test", "write `text.matches(\"pattern\")`"),
+    ("search", "write `text.matches(\"pattern\")`"),
+    ("match", "write `text.matches(\"pattern\")`"),
+    ("some", "write `list.exists(x, condition)`"),
+    ("any", "write `list.exists(x, condition)`"),
+    ("every", "write `list.all(x, condition)`"),
+    ("str", "write `string(x)`"),
+    ("toString", "write `string(x)`"),
+    ("Number", "write `double(x)`, or `int(x)`"),
+    ("parseInt", "write `int(x)`"),
+    ("float", "write `double(x)`"),
+    ("toJSON", "write `json_text(x)`"),
+    ("toJson", "write `json_text(x)`"),
+    ("fromJSON", "write `json_parse(text)`"),
+    ("fromJson", "write `json_parse(text)`"),
+    ("defined", "write `has(event.payload.field)`"),
+    ("exists", "write `has(event.payload.field)`; of a list `list.exists(x, condition)`"),
+    ("isEmpty", "write `size(x) == 0`"),
+    ("slice", "write `text.substring(0, 3)`"),
+];
+
+/// Says what a slip of another language is called here, where the error is one.
+pub(crate) fn explain(source: &str, error: &mut CompileError) {
+    let place = error.span.clone();
+    let written = source.get(place.clone()).unwrap_or("");
+    let (before, after) = (source.get(..place.start).unwrap_or(""), source.get(place.end..).unwrap_or(""));
+    let trimmed = source.trim_start();
+    if trimmed.starts_with("${{") && written == "$" {
+        "`${{` is not closed".clone_into(&mut error.message);
+        error.hint = Some("end it with `}}`; a condition may also stand without both".to_owned());
+    } else if trimmed.starts_with("{{") {
+        "`{{ … }}` is not an expression here".clone_into(&mut error.message);
+        error.hint = Some("leave the braces out: a condition stands by itself; in a value it is `${{ … }}`".to_owned());
+    } else if let Some(hint) = hint_of(written, before, after, &error.message) {
+        error.hint = Some(hint);
+    }
+}
+
+fn hint_of(written: &str, before: &str, after: &str, message: &str) -> Option<String> {
+    let among = |table: &[(&str, &str)], name: &str| table.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| (*ours).to_owned());
+    if message.starts_with("unknown function") || message.starts_with("unknown method") {
+        return among(&FUNCTIONS, written);
+    }
+    if before.ends_with('?') && written.starts_with('.') {
+        return Some("the question mark stands behind the dot: `event.payload.?field.orValue(\"\")`".to_owned());
+    }
+    let last_word = before.trim_end().rsplit(|c: char| !is_word(c)).next().unwrap_or("");
+    if written.starts_with(is_word) {
+        if before.ends_with('-') && before.trim_end_matches('-').ends_with(is_word) {
+            let first = before.trim_end_matches('-').rsplit(|c: char| !is_word(c)).next().unwrap_or("");
+            return Some(format!("a field with a dash is read as `[\"{first}-{written}\"]`, a difference has spaces around its `-`"));
+        }
+        if let Some(hint) = among(&WORDS, written) {
+            return Some(hint);
+        }
+        if message.starts_with("not a number") {
+            return Some(format!("a duration is `duration(\"{written}\")`, a text has quotes"));
+        }
+        let is_operand = before.trim_end().ends_with(['=', ',', '[', '(']) && !last_word.ends_with(is_word);
+        return (message.starts_with("unknown name") && is_operand && !after.starts_with(['.', '[', '(']))
+            .then(|| format!("a text has quotes: `\"{written}\"`"));
+    }
+    match written {
+        ";" => return Some("remove it: an expression has no mark at its end".to_owned()),
+        ")" => return Some("no `(` is open here; remove it, or open one".to_owned()),
+        "," if last_word.ends_with(|c: char| c.is_ascii_digit()) => return Some("a fraction has a point: `1.5`".to_owned()),
+        "$" if !after.starts_with('{') => return Some("a name has no `$` before it: `event.payload.field`".to_owned()),
+        "/" => return Some("a pattern is a text: `text.matches(\"pattern\")`".to_owned()),
+        _ => {}
+    }
+    if !written.starts_with(OPERATOR) {
+        return None;
+    }
+    let left = before.len() - before.trim_end_matches(OPERATOR).len();
+    let right = after.len() - after.trim_start_matches(OPERATOR).len();
+    let run = format!("{}{written}{}", &before[before.len() - left..], &after[..right]);
+    among(&OPERATORS, &run)
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
