@@ -57,7 +57,11 @@ pub(super) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>
         std::fs::create_dir_all(path.parent().unwrap_or(&pack))?;
         std::fs::write(path, text)
     };
-    file("pack.yaml", "name: bench\nversion: 0.1.0\ndescription: Made for a measurement.\nkeys: [webhook_secret]\n")?;
+    file(
+        "pack.yaml",
+        "name: bench\nversion: 0.1.0\ndescription: Made for a measurement.\nkeys: [webhook_secret]\n\
+         config: { branch: 'string = \"main\"' }\n",
+    )?;
     file("triggers/pull_request.yaml", TRIGGER)?;
     file("sensors/github.yaml", SENSOR)?;
     match scenario {
@@ -103,18 +107,43 @@ fn rule(when: &str, then: &str) -> String {
     format!("description: Made for a measurement.\ntrigger: bench.pull_request\nwhen: |\n  {when}\n{then}")
 }
 
-/// Rules `first` to `until`, of which the very first ten are true and each other asks for another repository.
+/// Rules `first` to `until`, of which the very first ten are true; the conditions are written in all the ways of `SHAPES`.
 fn many(first: usize, until: usize) -> String {
     let mut file = String::from("rules:\n");
     for number in first..until {
-        let when = match number < MATCHING {
-            true => MATCH.to_owned(),
-            false => format!("event.payload.action == \"opened\" && event.payload.repository.name == \"repository_{number}\""),
-        };
-        let _ = write!(file, "  rule_{number}:\n    trigger: bench.pull_request\n    when: |\n      {when}\n    action: core.noop\n");
+        let (is, write) = SHAPES[number % SHAPES.len()];
+        let when = if number < MATCHING { write(is) } else { write(&format!("another_{number}")) };
+        let _ = write!(
+            file,
+            "  rule_{number}:\n    trigger: bench.pull_request\n    when: |\n      {when}\n    \
+             local: {{ name: event.payload.repository.name }}\n    action: core.noop\n"
+        );
     }
     file
 }
+
+/// What the delivery has in the place of the text, and a condition that asks for it.
+type Shape = (&'static str, fn(&str) -> String);
+
+/// The ways in which people write conditions.
+const SHAPES: [Shape; 12] = [
+    ("lamplight", |name| format!("event.payload.action == \"opened\" && event.payload.repository.name == \"{name}\"")),
+    ("lamplight", |name| format!("event.payload.repository.name in [\"{name}\", \"also_{name}\"] && event.payload.number > 1")),
+    ("dusk", |branch| format!("event.payload.pull_request.head.ref.startsWith(\"{branch}\")")),
+    ("dusk", |branch| format!("event.payload.pull_request.head.ref.glob(\"{branch}*\")")),
+    ("octomona", |login| format!("has(event.payload.pull_request.user) && event.payload.pull_request.user.login == \"{login}\"")),
+    ("octomona", |login| format!("event.payload.pull_request.?user.?login.orValue(\"\") == \"{login}\"")),
+    ("octomona", |login| format!("event.payload.pull_request.user != null && event.payload.pull_request.user.login == \"{login}\"")),
+    ("lamplight", |name| format!("event.payload.repository.name == \"{name}\" || event.payload.pull_request.head.ref == \"for_{name}\"")),
+    ("lamplight", |name| {
+        format!(
+            "!event.payload.pull_request.draft && !(event.payload.action in [\"closed\"]) && event.payload.repository.name == \"{name}\""
+        )
+    }),
+    ("lamplight", |name| format!("!(event.payload.action != \"opened\" || event.payload.repository.name != \"{name}\")")),
+    ("lamplight", |name| format!("event.payload.pull_request.base.ref == config.branch && event.payload.repository.name == \"{name}\"")),
+    ("lamplight", |name| format!("local.name == \"{name}\" && event.payload.action == \"opened\"")),
+];
 
 #[cfg(test)]
 mod tests {
