@@ -5,6 +5,7 @@
 mod bad_input;
 mod command_line;
 mod explanation;
+mod guide;
 mod life_of_a_webhook;
 mod support;
 mod torture;
