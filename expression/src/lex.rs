@@ -260,7 +260,8 @@ impl<'s> Lexer<'s> {
         let is_valid = digits.len() == code.digits && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         let value = u32::from_str_radix(digits, code.radix).ok().filter(|_| is_valid);
         let Some(value) = value else {
-            let end = (self.at + code.digits).min(self.source.len());
+            // What stands in the place of the digits may be longer than a byte.
+            let end = self.source.ceil_char_boundary((self.at + code.digits).min(self.source.len()));
             return Err(self.error(start..end, format!("the escape takes {} digits", code.digits)));
         };
         self.at += code.digits;

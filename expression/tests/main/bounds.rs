@@ -64,6 +64,26 @@ fn a_source_is_bounded_before_it_is_parsed() {
 }
 
 #[test]
+fn the_place_of_an_error_begins_and_ends_with_whole_characters() {
+    for source in [
+        r#""\u00aé""#,
+        r#""\u00é😀""#,
+        r#""\x1😀""#,
+        r#"b'\x😀'"#,
+        r#""\U0000000é""#,
+        r#""\12é""#,
+        "\"\\é",
+        "é",
+        "1 + 😀 + 2",
+        "'é\n'",
+        "`é`",
+    ] {
+        let error = Expression::compile(source, &roots()).expect_err(source);
+        assert!(source.get(error.span.clone()).is_some(), "{source}: {error:?}");
+    }
+}
+
+#[test]
 fn what_is_long_but_flat_is_no_nest() {
     let long = SOURCE_BYTES_MAX - 50;
     for source in [
