@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
 
 const PACK: &str = "name: release\nversion: 1.0.0\nconfig:\n  owner: 'string = \"acme\"'\n";
-const TRIGGER: &str = "description: Something was pushed.\npayload:\n  ref: string\n  after: string\n  repository: object\n";
+const TRIGGER: &str =
+    "description: Something was pushed.\npayload:\n  ref: string\n  after: string\n  repository: object\n  pusher: object?\n";
 const RULE: &str = r#"description: Ship every version tag of a repository we own.
 trigger: release.pushed
 when: |
