@@ -169,7 +169,8 @@ fn other_verdict(way: &Way<'_>, flips: &[Value], outcome: Outcome, words: &Words
 
 /// What of the parts that decide beside a way is as it must be; the parts follow.
 fn already(way: &Way<'_>, target: bool) -> String {
-    let is_target = way.already.iter().all(|part| part["outcome"] == target.to_string());
+    let wanted = if target { "true" } else { "false" };
+    let is_target = way.already.iter().all(|part| part["outcome"] == wanted);
     match (way.already.len(), is_target) {
         (0, _) => String::new(),
         (1, true) => "; the other part already is:".into(),
