@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde_json::{Map, Number, Value};
-use serde_saphyr::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span, StructureStyle, options};
+use serde_saphyr::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StructureStyle, options};
 
 pub(crate) use offsets::Offsets;
 pub(crate) use traps::quoted;
@@ -237,11 +237,7 @@ impl<'a> Builder<'a> {
         let strict = options! { disallow_directives: true };
         let mut flow_frames = Vec::new();
         for event in Parser::new_from_str_with_options(text, strict) {
-            let (event, span) = event.map_err(|error| Stop {
-                offset: error.marker().byte_offset().unwrap_or(0),
-                message: error.info(),
-                code: if matches!(error.kind(), ErrorKind::UnknownAnchor) { Code::YamlAlias } else { Code::YamlSyntax },
-            })?;
+            let (event, span) = event.map_err(|error| stopped_by(&error))?;
             let at = span.byte_range().unwrap_or(0..0);
             match event {
                 Event::DocumentStart(..) => {
@@ -412,6 +408,16 @@ impl<'a> Builder<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Why the parser itself could not go on.
+fn stopped_by(error: &ScanError) -> Stop {
+    let offset = error.marker().byte_offset().unwrap_or(0);
+    match error.kind() {
+        ErrorKind::UnknownAnchor => Stop { offset, message: error.info(), code: Code::YamlAlias },
+        ErrorKind::RecursionLimitExceeded => stop(Code::FileTooLarge, offset, &format!("the file nests deeper than {DEPTH_MAX}")),
+        _ => Stop { offset, message: error.info(), code: Code::YamlSyntax },
     }
 }
 
