@@ -73,8 +73,10 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     pub(crate) fn new(severity: Severity, code: Code, file: &SourceText, span: Range<usize>, message: impl Into<String>) -> Self {
+        // The reader of YAML may name a place behind the end of the file.
+        let span = file.within(&span);
         let place = file.place(span.start);
-        let end = file.place(span.end.max(span.start));
+        let end = file.place(span.end);
         Self {
             severity,
             code,

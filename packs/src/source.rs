@@ -44,6 +44,13 @@ impl SourceText {
         self.inner.text.get(span.clone()).unwrap_or("")
     }
 
+    /// Gives the part of a span that lies in the text, made wider to whole characters.
+    pub(crate) fn within(&self, span: &Range<usize>) -> Range<usize> {
+        let start = self.inner.text.floor_char_boundary(span.start);
+        let end = self.inner.text.ceil_char_boundary(span.end.min(self.inner.text.len()));
+        start..end.max(start)
+    }
+
     pub(crate) fn place(&self, offset: usize) -> LineColumn {
         let offset = self.inner.text.floor_char_boundary(offset);
         let line = self.inner.line_starts.partition_point(|start| *start <= offset);
@@ -77,5 +84,13 @@ mod tests {
     fn a_place_behind_the_end_is_the_end() {
         let text = SourceText::new("a.yaml", "a");
         assert_eq!(text.place(99), LineColumn { line: 1, column: 2 });
+    }
+    #[test]
+    fn a_span_lies_in_the_text_and_holds_whole_characters() {
+        let text = SourceText::new("a.yaml", "aé");
+        assert_eq!(text.within(&(3..4)), 3..3);
+        assert_eq!(text.within(&(2..2)), 1..3);
+        assert_eq!(text.within(&(7..9)), 3..3);
+        assert_eq!(text.within(&(1..3)), 1..3);
     }
 }
