@@ -57,7 +57,7 @@ pub(super) async fn head(node: &Node, connection: &mut Connection) -> io::Result
     struct Head {
         position: u64,
     }
-    let reply = connection.exchange(&wire::get(node.address, "/api/v1/log/head", &node.token)).await?;
+    let reply = connection.ask(&wire::get(node.address, "/api/v1/log/head", &node.token)).await?;
     let head: Head = serde_json::from_slice(expected(&reply)?).map_err(io::Error::other)?;
     Ok(head.position)
 }
@@ -106,7 +106,7 @@ impl Ends {
         let mut batches = BTreeSet::new();
         loop {
             let path = format!("/api/v1/log?after={after}&limit={RECORDS_MAX}");
-            let reply = connection.exchange(&wire::get(node.address, &path, &node.token)).await?;
+            let reply = connection.ask(&wire::get(node.address, &path, &node.token)).await?;
             let page: Page<'_> = serde_json::from_slice(expected(&reply)?).map_err(io::Error::other)?;
             let Some(last) = page.items.last() else { break };
             after = last.position;

@@ -15,6 +15,7 @@ const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A connection to a node.
 pub(super) struct Connection {
+    address: SocketAddr,
     stream: TcpStream,
     read: Vec<u8>,
 }
@@ -30,9 +31,24 @@ pub(super) struct Reply<'c> {
 impl Connection {
     /// Connects.
     pub(super) async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, read: Vec::with_capacity(16 * 1024) })
+        Ok(Self { address, stream: connect(address).await?, read: Vec::with_capacity(16 * 1024) })
+    }
+
+    /// Sends a request without a body, also where the node has closed the connection because nothing came for a while.
+    pub(super) async fn ask(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
+        if self.is_closed()? {
+            self.stream = connect(self.address).await?;
+        }
+        self.exchange(request).await
+    }
+
+    /// Says whether the other side has closed the connection; nothing but its end can come between two requests.
+    fn is_closed(&self) -> io::Result<bool> {
+        match self.stream.try_read(&mut [0]) {
+            Ok(read) => Ok(read == 0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a whole request and reads the whole answer.
@@ -63,6 +79,12 @@ impl Connection {
     }
 }
 
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 /// The status and the length of the body.
 fn head(head: &[u8]) -> io::Result<(u16, usize)> {
     let text = std::str::from_utf8(head).map_err(|_| malformed("the answer's head is not text"))?;
@@ -88,6 +110,22 @@ pub(super) fn get(host: SocketAddr, path: &str, token: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_the_other_side_closed_meanwhile_is_opened_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut connection = Connection::open(address).await.unwrap();
+        drop(listener.accept().await.unwrap());
+        connection.stream.readable().await.unwrap();
+        let answering = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        });
+        assert_eq!(connection.ask(&get(address, "/readyz", "")).await.unwrap().status, 200);
+        answering.await.unwrap();
+    }
 
     #[test]
     fn a_head_says_how_the_answer_is_and_how_long() {
