@@ -3,6 +3,7 @@
 //! Everything that can be long in a source (`a.b.c…`, `a && b && …`, `1 + 2 + …`, `a ? b : c ? …`) is a list here and not
 //! a nest, so that the depth of the tree is the nesting that the author wrote.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -235,6 +236,58 @@ impl Operator {
             Self::Multiply => "*",
             Self::Divide => "/",
             Self::Remainder => "%",
+        }
+    }
+
+    /// The comparison that it makes, if it compares by order.
+    pub(crate) fn comparison(self) -> Option<Comparison> {
+        match self {
+            Self::Less => Some(Comparison::Less),
+            Self::LessOrEqual => Some(Comparison::LessOrEqual),
+            Self::Greater => Some(Comparison::Greater),
+            Self::GreaterOrEqual => Some(Comparison::GreaterOrEqual),
+            Self::Equal | Self::NotEqual | Self::In => None,
+            Self::Add | Self::Subtract | Self::Multiply | Self::Divide | Self::Remainder => None,
+        }
+    }
+}
+
+/// How two values with an order are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Comparison {
+    /// The same with its sides exchanged: `1 < x` is `x > 1`.
+    pub(crate) fn turned(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+        }
+    }
+
+    /// What holds of two values with an order exactly where this does not.
+    pub(crate) fn complement(self) -> Self {
+        match self {
+            Self::Less => Self::GreaterOrEqual,
+            Self::LessOrEqual => Self::Greater,
+            Self::Greater => Self::LessOrEqual,
+            Self::GreaterOrEqual => Self::Less,
+        }
+    }
+
+    pub(crate) fn accepts(self, order: Ordering) -> bool {
+        match self {
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+            Self::Greater => order.is_gt(),
+            Self::GreaterOrEqual => order.is_ge(),
         }
     }
 }

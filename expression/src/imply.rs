@@ -17,7 +17,7 @@ use crate::budget::Budget;
 use crate::evaluate::Evaluation;
 use crate::expression::{Expression, Scope};
 use term::{spelled, spelled_chain, spelled_path};
-use test::{Bound, Test, TestKind};
+use test::{Test, TestKind};
 
 /// In how many ways a condition may hold so that each is looked at; of one with more, less is known.
 const WAYS_MAX: usize = 64;
@@ -344,10 +344,12 @@ impl<'e> Asked<'e> {
     fn of_fold(fold: &'e Fold, truth: bool) -> Option<Self> {
         let [(operator, other)] = fold.rest.as_slice() else { return None };
         let first = &fold.first;
-        if let Some(bound) = Bound::of(*operator) {
+        if let Some(comparison) = operator.comparison() {
             return match (literal(first), literal(other)) {
-                (None, Some(literal)) => Some(Self::about(first, Test { kind: TestKind::Order(bound, literal), holds: truth })),
-                (Some(literal), None) => Some(Self::about(other, Test { kind: TestKind::Order(bound.turned(), literal), holds: truth })),
+                (None, Some(literal)) => Some(Self::about(first, Test { kind: TestKind::Order(comparison, literal), holds: truth })),
+                (Some(literal), None) => {
+                    Some(Self::about(other, Test { kind: TestKind::Order(comparison.turned(), literal), holds: truth }))
+                }
                 (_, _) => None,
             };
         }

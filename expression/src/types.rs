@@ -17,7 +17,7 @@ mod texts;
 
 pub(crate) use fields::Found;
 pub use fields::{FieldType, MapType, Occurrence, Others};
-pub(crate) use range::{Range, Side};
+pub(crate) use range::Range;
 pub(crate) use sets::is_overlapping;
 pub(crate) use texts::Texts;
 

@@ -2,11 +2,10 @@
 
 use super::chains::{SEPARATOR, name_of, path_of, root_path};
 use super::facts::{Fact, Weight};
-use super::operators::side_of;
 use super::{Checker, Truth};
-use crate::ast::{Chain, Expr, Fold, Kind, LinkKind, Literal, Operator, Presence};
+use crate::ast::{Chain, Comparison, Expr, Fold, Kind, LinkKind, Literal, Operator, Presence};
 use crate::functions::signature::{NULL, NUMBER};
-use crate::types::{Range, Side, ValueType};
+use crate::types::{Range, ValueType};
 use crate::value::Value;
 
 impl Checker<'_> {
@@ -65,10 +64,10 @@ impl Checker<'_> {
                 }
             }
             Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => {
-                let Some(side) = side_of(*operator) else { return };
+                let Some(comparison) = operator.comparison() else { return };
                 match (literal(&fold.first), literal(other)) {
-                    (None, Some(literal)) => self.assume_side(&fold.first, literal, side, truth, weight),
-                    (Some(literal), None) => self.assume_side(other, literal, side.mirrored(), truth, weight),
+                    (None, Some(literal)) => self.assume_order(&fold.first, literal, comparison, truth, weight),
+                    (Some(literal), None) => self.assume_order(other, literal, comparison.turned(), truth, weight),
                     _ => {}
                 }
             }
@@ -95,14 +94,14 @@ impl Checker<'_> {
         self.state_is(path, is, weight);
     }
 
-    fn assume_side(&mut self, path: &Expr, literal: &Literal, side: Side, truth: Truth, weight: Weight) {
+    fn assume_order(&mut self, path: &Expr, literal: &Literal, comparison: Comparison, truth: Truth, weight: Weight) {
         let value = literal.value();
         if !matches!(value, Value::Int(_) | Value::Uint(_) | Value::Double(_)) {
             return;
         }
         let range = match truth {
-            Truth::True => Range::beside(&value, side),
-            Truth::False => Range::beside(&value, side.opposite()).or_undefined(),
+            Truth::True => Range::beside(&value, comparison),
+            Truth::False => Range::beside(&value, comparison.complement()).or_undefined(),
         };
         self.state_is(path, ValueType::within(NUMBER, range), weight);
     }

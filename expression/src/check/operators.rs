@@ -2,11 +2,11 @@
 
 use super::{Checker, FindingKind, Known, Reads};
 use crate::arithmetic;
-use crate::ast::{Expr, Fold, Operator, Span};
+use crate::ast::{Comparison, Expr, Fold, Operator, Span};
 use crate::compare;
 use crate::error::ErrorKind;
 use crate::functions::signature::{Kinds, LIST, MAP, NULL, NUMBER, ORDERED, STRING};
-use crate::types::{Found, Holds, Occurrence, Others, Side, Truths, ValueType, is_overlapping};
+use crate::types::{Found, Holds, Occurrence, Others, Truths, ValueType, is_overlapping};
 use crate::value::{Type, Value};
 
 /// How many pairs of known values are tried.
@@ -89,11 +89,11 @@ impl<'c> Checker<'c> {
             return ValueType::boolean();
         }
         let (one, other) = (left.value.range(), right.value.range());
-        let (yes, no) = match side_of(operator) {
-            Some(Side::Below) => one.can_be_less(other),
-            Some(Side::UpTo) => one.can_be_up_to(other),
-            Some(Side::Above) => other.can_be_less(one),
-            Some(Side::From) => other.can_be_up_to(one),
+        let (yes, no) = match operator.comparison() {
+            Some(Comparison::Less) => one.can_be_less(other),
+            Some(Comparison::LessOrEqual) => one.can_be_up_to(other),
+            Some(Comparison::Greater) => other.can_be_less(one),
+            Some(Comparison::GreaterOrEqual) => other.can_be_up_to(one),
             None => (true, true),
         };
         ValueType::truths(Truths { yes, no })
@@ -187,24 +187,6 @@ impl<'c> Checker<'c> {
         }
         let message = format!("`{}` does not take {} and {}", operator.symbol(), left.value, right.value);
         self.tell(FindingKind::Unfit, left.span.to(right.span), message, hint);
-    }
-}
-
-/// Where the left side is of the right one, if the operator compares them by their order.
-pub(super) fn side_of(operator: Operator) -> Option<Side> {
-    match operator {
-        Operator::Less => Some(Side::Below),
-        Operator::LessOrEqual => Some(Side::UpTo),
-        Operator::Greater => Some(Side::Above),
-        Operator::GreaterOrEqual => Some(Side::From),
-        Operator::Equal
-        | Operator::NotEqual
-        | Operator::In
-        | Operator::Add
-        | Operator::Subtract
-        | Operator::Multiply
-        | Operator::Divide
-        | Operator::Remainder => None,
     }
 }
 

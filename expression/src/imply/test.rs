@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 
 use crate::analyse::Literal;
-use crate::ast::Operator;
+use crate::ast::Comparison;
 
 /// The largest whole number up to which every number is its own double: beyond it, order is by rounded values.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
@@ -22,19 +22,10 @@ pub(super) enum TestKind {
     /// It is equal to one of these.
     OneOf(Vec<Literal>),
     /// It stands so to a number or a text.
-    Order(Bound, Literal),
+    Order(Comparison, Literal),
     StartsWith(String),
     EndsWith(String),
     Contains(String),
-}
-
-/// The comparisons that have an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bound {
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
 }
 
 /// What kind of value a test takes without an error.
@@ -45,53 +36,7 @@ enum Class {
     Bool,
 }
 
-impl Bound {
-    pub(super) fn of(operator: Operator) -> Option<Self> {
-        match operator {
-            Operator::Less => Some(Self::Less),
-            Operator::LessOrEqual => Some(Self::LessOrEqual),
-            Operator::Greater => Some(Self::Greater),
-            Operator::GreaterOrEqual => Some(Self::GreaterOrEqual),
-            Operator::Equal
-            | Operator::NotEqual
-            | Operator::In
-            | Operator::Add
-            | Operator::Subtract
-            | Operator::Multiply
-            | Operator::Divide
-            | Operator::Remainder => None,
-        }
-    }
-
-    /// `1 < x` is `x > 1`.
-    pub(super) fn turned(self) -> Self {
-        match self {
-            Self::Less => Self::Greater,
-            Self::LessOrEqual => Self::GreaterOrEqual,
-            Self::Greater => Self::Less,
-            Self::GreaterOrEqual => Self::LessOrEqual,
-        }
-    }
-
-    /// What holds of two values with an order exactly where this does not.
-    fn complement(self) -> Self {
-        match self {
-            Self::Less => Self::GreaterOrEqual,
-            Self::LessOrEqual => Self::Greater,
-            Self::Greater => Self::LessOrEqual,
-            Self::GreaterOrEqual => Self::Less,
-        }
-    }
-
-    fn accepts(self, order: Ordering) -> bool {
-        match self {
-            Self::Less => order.is_lt(),
-            Self::LessOrEqual => order.is_le(),
-            Self::Greater => order.is_gt(),
-            Self::GreaterOrEqual => order.is_ge(),
-        }
-    }
-
+impl Comparison {
     /// Whether `x <self> one` gives `x <wanted> other`, whatever `x` is.
     fn gives(self, one: &Literal, wanted: Self, other: &Literal) -> bool {
         let Compared::So(order) = compared(one, other) else { return false };
@@ -112,8 +57,8 @@ impl Test {
         let about_text = |is_so: &dyn Fn(&str) -> bool| Some(text_of(value).is_some_and(|value| is_so(value) == self.holds));
         match &self.kind {
             TestKind::OneOf(literals) => Some(literals.contains(value) == self.holds),
-            TestKind::Order(bound, literal) => match compared(value, literal) {
-                Compared::So(order) => Some(bound.accepts(order) == self.holds),
+            TestKind::Order(comparison, literal) => match compared(value, literal) {
+                Compared::So(order) => Some(comparison.accepts(order) == self.holds),
                 Compared::Without => Some(false),
                 Compared::Unsure => None,
             },
@@ -182,7 +127,7 @@ impl TestKind {
     /// Whether what is so is also `wanted`.
     fn gives(&self, wanted: &Self) -> bool {
         match (self, wanted) {
-            (Self::Order(bound, one), Self::Order(wanted, other)) => bound.gives(one, *wanted, other),
+            (Self::Order(comparison, one), Self::Order(wanted, other)) => comparison.gives(one, *wanted, other),
             (Self::StartsWith(text), Self::StartsWith(beginning)) => text.starts_with(beginning.as_str()),
             (Self::EndsWith(text), Self::EndsWith(end)) => text.ends_with(end.as_str()),
             (Self::StartsWith(text) | Self::EndsWith(text) | Self::Contains(text), Self::Contains(part)) => text.contains(part.as_str()),
@@ -200,7 +145,7 @@ impl TestKind {
     /// Whether what is so certainly is not `other`, and can be asked whether it is.
     fn refutes(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Order(bound, one), Self::Order(refuted, other)) => bound.gives(one, refuted.complement(), other),
+            (Self::Order(comparison, one), Self::Order(refuted, other)) => comparison.gives(one, refuted.complement(), other),
             (Self::StartsWith(one), Self::StartsWith(other)) => !one.starts_with(other.as_str()) && !other.starts_with(one.as_str()),
             (Self::EndsWith(one), Self::EndsWith(other)) => !one.ends_with(other.as_str()) && !other.ends_with(one.as_str()),
             (Self::OneOf(literals), other) => {

@@ -1,5 +1,6 @@
 //! Which numbers a value can be: a range, without some single numbers.
 
+use crate::ast::Comparison;
 use crate::value::{Type, Value};
 
 /// Whole numbers up to here are doubles without loss, so that a bound is exact.
@@ -35,36 +36,6 @@ enum Undefined {
     Maybe,
 }
 
-/// A comparison of a number with a bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Below,
-    UpTo,
-    From,
-    Above,
-}
-
-impl Side {
-    pub(crate) fn opposite(self) -> Self {
-        match self {
-            Self::Below => Self::From,
-            Self::UpTo => Self::Above,
-            Self::From => Self::Below,
-            Self::Above => Self::UpTo,
-        }
-    }
-
-    /// The comparison with its sides exchanged.
-    pub(crate) fn mirrored(self) -> Self {
-        match self {
-            Self::Below => Self::Above,
-            Self::UpTo => Self::From,
-            Self::From => Self::UpTo,
-            Self::Above => Self::Below,
-        }
-    }
-}
-
 impl Range {
     /// All numbers that JSON can write.
     pub(crate) fn json() -> Self {
@@ -91,14 +62,14 @@ impl Range {
     }
 
     /// The numbers on one side of a number; all, where that is too large to be told apart.
-    pub(crate) fn beside(value: &Value<'_>, side: Side) -> Self {
+    pub(crate) fn beside(value: &Value<'_>, side: Comparison) -> Self {
         let Some(at) = exact(value) else { return Self::json() };
         let all = Self::json();
         match side {
-            Side::Below => Self { high: Bound { at, edge: Edge::Out }, ..all },
-            Side::UpTo => Self { high: Bound { at, edge: Edge::In }, ..all },
-            Side::From => Self { low: Bound { at, edge: Edge::In }, ..all },
-            Side::Above => Self { low: Bound { at, edge: Edge::Out }, ..all },
+            Comparison::Less => Self { high: Bound { at, edge: Edge::Out }, ..all },
+            Comparison::LessOrEqual => Self { high: Bound { at, edge: Edge::In }, ..all },
+            Comparison::GreaterOrEqual => Self { low: Bound { at, edge: Edge::In }, ..all },
+            Comparison::Greater => Self { low: Bound { at, edge: Edge::Out }, ..all },
         }
     }
 
