@@ -6,7 +6,6 @@ mod batch;
 mod bench;
 mod client;
 mod commands;
-mod excerpt;
 mod github;
 mod live;
 mod reason;

@@ -2,9 +2,9 @@
 //!
 //! It takes explanations as the API gives them; nothing is worked out here.
 
+use ensue_packs::excerpt;
 use serde_json::Value;
 
-use crate::excerpt::excerpt;
 use crate::report::printable;
 use crate::style::Style;
 

@@ -11,7 +11,7 @@ use ensue_engine::names::PackName;
 use serde_json::{Value, json};
 
 pub use code::Code;
-pub use render::Colour;
+pub use render::{Colour, excerpt};
 
 use crate::source::SourceText;
 

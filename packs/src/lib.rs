@@ -26,7 +26,7 @@ mod yaml;
 
 pub use build::{BuildError, Manifest, build};
 pub use check::{Checked, GoodPack, check, lint};
-pub use diagnostics::{Code, Colour, Diagnostic, Severity};
+pub use diagnostics::{Code, Colour, Diagnostic, Severity, excerpt};
 pub use digest::CopyError;
 pub use init::init_files;
 pub use json_schema::FileKind;

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use clap::Args;
 use ensue_expression::{Budget, CompileError, Document, EvaluationError, Explanation, Expression, Roots, Scope, Value};
+use ensue_packs::excerpt;
 use serde_json::{Value as Json, json};
 
 use super::{Asking, read_input};
 use crate::batch;
 use crate::client::{Client, segment};
-use crate::excerpt::excerpt;
 use crate::reason::{self, Words};
 use crate::report::{Exit, Failure, Outcome, printable, say};
 use crate::style::Style;

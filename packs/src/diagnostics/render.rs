@@ -2,7 +2,10 @@
 //!
 //! Whether the terminal takes colour is for its owner to find out.
 
+use std::ops::Range;
+
 use super::{Diagnostic, Severity};
+use crate::source::SourceText;
 
 /// The longest part of a line that is shown, in characters.
 const LINE_CHARS_MAX: usize = 160;
@@ -23,23 +26,18 @@ pub(super) fn text(diagnostic: &Diagnostic, colour: Colour) -> String {
         Severity::Warning => paint.yellow("warning"),
         Severity::Note => paint.cyan("note"),
     };
-    let slug = diagnostic.code.slug();
-    let gutter = " ".repeat(diagnostic.line.to_string().len());
-    let arrow = paint.blue("-->");
-    let bar = paint.blue("|");
-    let mut out = format!("{severity}[{slug}]: {}\n", paint.bold(&visible(&diagnostic.message)));
-    out.push_str(&format!("{gutter}{arrow} {}:{}:{}\n", visible(&diagnostic.file), diagnostic.line, diagnostic.column));
-    if !diagnostic.source_line.is_empty() {
-        let excerpt = Excerpt::of(diagnostic);
-        let number = paint.blue(&diagnostic.line.to_string());
-        let carets = match diagnostic.severity {
-            Severity::Error => paint.red(&excerpt.carets),
-            Severity::Warning => paint.yellow(&excerpt.carets),
-            Severity::Note => paint.cyan(&excerpt.carets),
-        };
-        out.push_str(&format!("{gutter} {bar}\n"));
-        out.push_str(&format!("{number} {bar} {}\n", excerpt.line));
-        out.push_str(&format!("{gutter} {bar} {}{carets}\n", " ".repeat(excerpt.indent)));
+    let gutter = gutter(diagnostic.line);
+    let mut out = format!("{severity}[{}]: {}\n", diagnostic.code.slug(), paint.bold(&visible(&diagnostic.message)));
+    let excerpt = Excerpt::of(&diagnostic.source_line, diagnostic.column, diagnostic.span.len());
+    let carets = match diagnostic.severity {
+        Severity::Error => paint.red(&excerpt.carets),
+        Severity::Warning => paint.yellow(&excerpt.carets),
+        Severity::Note => paint.cyan(&excerpt.carets),
+    };
+    let drawn = excerpt.drawn(&diagnostic.file, diagnostic.line, diagnostic.column, &carets, &paint);
+    // Of a file without a text there is only its name to show.
+    for line in if diagnostic.source_line.is_empty() { &drawn[..1] } else { &drawn[..] } {
+        out.push_str(&format!("{line}\n"));
     }
     if let Some(hint) = &diagnostic.hint {
         let lines: Vec<String> = hint.lines().map(visible).collect();
@@ -51,6 +49,19 @@ pub(super) fn text(diagnostic: &Diagnostic, colour: Colour) -> String {
     out
 }
 
+/// Draws the line of a source in which a span begins, with carets under it, without colours; `name` says what the source is.
+pub fn excerpt(name: &str, source: &str, span: Range<usize>) -> Vec<String> {
+    let text = SourceText::new(name, source);
+    let span = text.within(&span);
+    let place = text.place(span.start);
+    let excerpt = Excerpt::of(text.slice(&text.line_span(span.start)), place.column, span.len());
+    excerpt.drawn(name, place.line, place.column, &excerpt.carets, &Paint(Colour::Plain)).into()
+}
+
+fn gutter(line: usize) -> String {
+    " ".repeat(line.to_string().len())
+}
+
 /// The part of the line that is shown, and where the carets stand under it.
 struct Excerpt {
     line: String,
@@ -59,16 +70,16 @@ struct Excerpt {
 }
 
 impl Excerpt {
-    fn of(diagnostic: &Diagnostic) -> Self {
-        let before: Vec<char> = diagnostic.source_line.chars().take(diagnostic.column - 1).collect();
-        let rest: Vec<char> = diagnostic.source_line.chars().skip(diagnostic.column - 1).collect();
+    /// Takes from a line what is shown around a column, counted from 1, that begins a span of so many bytes.
+    fn of(line: &str, column: usize, mut bytes: usize) -> Self {
+        let before: Vec<char> = line.chars().take(column - 1).collect();
+        let rest: Vec<char> = line.chars().skip(column - 1).collect();
         // A long line is cut from its beginning, so that the place is seen.
         let cut = before.len().saturating_sub(LINE_CHARS_MAX / 2);
         let shown_before = visible(&before[cut..].iter().collect::<String>());
         let rest = &rest[..rest.len().min(LINE_CHARS_MAX / 2)];
         let shown_rest = visible(&rest.iter().collect::<String>());
         let mut width = 0;
-        let mut bytes = diagnostic.span.end.saturating_sub(diagnostic.span.start);
         for c in rest {
             if bytes < c.len_utf8() {
                 break;
@@ -81,6 +92,18 @@ impl Excerpt {
             line: format!("{shown_before}{shown_rest}").trim_end().to_owned(),
             carets: "^".repeat(width.max(1)),
         }
+    }
+
+    /// Draws it as four lines: where it is, a bar, the line, and the carets, which may be painted.
+    fn drawn(&self, name: &str, line: usize, column: usize, carets: &str, paint: &Paint) -> [String; 4] {
+        let gutter = gutter(line);
+        let (arrow, bar, number) = (paint.blue("-->"), paint.blue("|"), paint.blue(&line.to_string()));
+        [
+            format!("{gutter}{arrow} {}:{line}:{column}", visible(name)),
+            format!("{gutter} {bar}"),
+            format!("{number} {bar} {}", self.line),
+            format!("{gutter} {bar} {}{carets}", " ".repeat(self.indent)),
+        ]
     }
 }
 
@@ -135,7 +158,6 @@ impl Paint {
 mod tests {
     use super::*;
     use crate::diagnostics::{Code, Report};
-    use crate::source::SourceText;
 
     fn one(text: &str, span: std::ops::Range<usize>) -> Diagnostic {
         let mut report = Report::default();
@@ -176,5 +198,23 @@ mod tests {
         let text = format!("{}whem: {}\n", " ".repeat(500), "y".repeat(500));
         let shown = one(&text, 500..504).render(Colour::Plain);
         assert!(shown.lines().all(|line| line.chars().count() < 200) && shown.contains("^^^^"));
+    }
+
+    #[test]
+    fn a_place_in_any_source_is_drawn_under_its_line() {
+        let source = "event.payload.ok\n  && event.payload.größe == 1";
+        let start = source.find(".größe").unwrap();
+        insta::assert_snapshot!(excerpt("when", source, start..start + ".größe".len()).join("\n"), @r"
+         --> when:2:19
+          |
+        2 |   && event.payload.größe == 1
+          |                   ^^^^^^
+        ");
+    }
+
+    #[test]
+    fn a_place_that_is_none_is_drawn_at_the_end() {
+        assert_eq!(excerpt("expression", "ä", 1..9).len(), 4);
+        assert_eq!(excerpt("expression", "", 0..0)[3], "  | ^");
     }
 }
