@@ -53,6 +53,8 @@ pub(crate) enum Broken {
     Failed(Box<Failed>),
     /// It was cut off.
     Cut(Cut),
+    /// What ran it is gone, and it is unknown what became of it.
+    Lost,
 }
 
 /// A failure, and what was given nevertheless.
@@ -125,21 +127,6 @@ impl Attempt<'_> {
         }
     }
 
-    /// Ends when a program that was asked to stop has had its time for that.
-    pub(crate) async fn grace_ended(&self) {
-        let clock = &self.worker.ports.clock;
-        let grace = Duration::from_millis(self.dispatch.grace_millis);
-        let leaving = async {
-            self.running.told(Signal::Leave).await;
-            let grace = grace.min(LEAVING_GRACE_MAX);
-            clock.until(clock.now().saturating_add(grace)).await;
-        };
-        tokio::select! {
-            () = clock.until(clock.now().saturating_add(grace)) => {}
-            () = leaving => {}
-        }
-    }
-
     /// Lets `work` go on until the attempt is cut off.
     pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Broken>>) -> Result<T, Broken> {
         tokio::select! {
@@ -165,6 +152,11 @@ impl Attempt<'_> {
     pub(crate) fn pack_folder(&self) -> PathBuf {
         let folder = self.worker.ports.packs.folder(&self.action.pack);
         std::path::absolute(&folder).unwrap_or(folder)
+    }
+
+    /// Gives how much of its time is left.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.ends_at.saturating_sub(self.worker.ports.clock.now())
     }
 
     /// Gives the log's time at which its time is over.

@@ -9,31 +9,32 @@
 //! | `running`, `lease`, [`begun`], `report` | what runs, whose it is, whether it has begun, and how the log learns its end |
 //! | `attempt`, `render` | an attempt as its runner sees it; what its action's `run` says, rendered |
 //! | `runners` | one file for each kind of action |
-//! | `child`, `sandbox`, `environment`, `output`, `result` | a program: its processes, its directory, its variables, what it prints |
+//! | [`programs`] | the port through which programs are run, and what runs them |
+//! | `conduct`, `environment`, `output`, `result` | a program that runs: its end, its variables, what it prints |
 //! | `egress`, `destinations` | where requests may go, and the connections there |
 //!
 //! Nothing here decides what an attempt's end means: that is the core's.
 
 mod attempt;
 pub mod begun;
-mod child;
 mod clock;
+mod conduct;
 mod destinations;
 mod egress;
 mod environment;
 mod lease;
 mod output;
 pub mod ports;
+pub mod programs;
 mod render;
 mod report;
 mod result;
 mod runners;
 mod running;
-mod sandbox;
 mod worker;
 
 pub use attempt::LEAVING_GRACE_MAX;
 pub use clock::{Clock, SystemClock};
 pub use egress::{Allowance, AllowanceError, EgressPolicy};
 pub use ports::ExecutorPorts;
-pub use worker::{Executor, ExecutorSettings, StartError, Stopped};
+pub use worker::{AtStop, Executor, ExecutorSettings, Stopped};

@@ -1,25 +1,18 @@
-//! Output: what a program prints, read as fast as it comes and handed on to where outputs are kept.
+//! Output: what a program prints, handed on to where outputs are kept, one piece after the other.
 //!
-//! It sets no cap on what is kept; the outputs' own place does, and counts what is over. Reading never stops for that.
+//! It sets no cap on what is kept; the outputs' own place does, and counts what is over. Hearing never stops for that.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::ports::{OutputStream, Outputs};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::Mutex;
 
-use crate::result::Head;
-
-/// How many bytes are read from a program at once.
-const CHUNK_BYTES_MAX: usize = 64 << 10;
-
-/// Where one attempt's output goes, one piece after the other.
-#[derive(Clone)]
+/// Where one attempt's output goes.
 pub(crate) struct Output {
     outputs: Arc<dyn Outputs>,
     attempt: AttemptId,
-    state: Arc<Mutex<State>>,
+    state: State,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,57 +25,27 @@ enum State {
 impl Output {
     /// Begins the output of an attempt.
     pub(crate) fn begin(outputs: Arc<dyn Outputs>, attempt: AttemptId) -> Self {
-        Self { outputs, attempt, state: Arc::new(Mutex::new(State::Kept)) }
+        Self { outputs, attempt, state: State::Kept }
     }
 
-    /// Reads a stream to its end and hands all on; its beginning is left in `head`, where one is given.
-    pub(crate) async fn drain(&self, stream: OutputStream, mut source: impl AsyncRead + Unpin, mut head: Option<&mut Head>) {
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES_MAX);
-        loop {
-            chunk.clear();
-            match (&mut source).take(CHUNK_BYTES_MAX as u64).read_buf(&mut chunk).await {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(attempt = %self.attempt, %error, "the output of a program broke off");
-                    return;
-                }
-            }
-            if let Some(head) = &mut head {
-                head.push(&chunk);
-            }
-            chunk = self.append(stream, chunk).await;
+    /// Keeps what was printed to a stream after so many bytes.
+    pub(crate) async fn append(&mut self, stream: OutputStream, _offset: u64, bytes: Bytes) {
+        let (outputs, attempt) = (Arc::clone(&self.outputs), self.attempt);
+        let appended = tokio::task::spawn_blocking(move || outputs.append(attempt, stream, &bytes)).await;
+        if let Ok(Err(error)) = appended
+            && self.state == State::Kept
+        {
+            self.state = State::Lossy;
+            tracing::warn!(%attempt, %error, "output is lost; the attempt goes on");
         }
     }
 
     /// Says that nothing more comes.
-    pub(crate) async fn finish(&self) {
-        let outputs = Arc::clone(&self.outputs);
-        let attempt = self.attempt;
-        let state = Arc::clone(&self.state).lock_owned().await;
-        let finished = tokio::task::spawn_blocking(move || {
-            let _state = state;
-            outputs.finish(attempt)
-        });
-        if let Ok(Err(error)) = finished.await {
+    pub(crate) async fn finish(self) {
+        let Self { outputs, attempt, .. } = self;
+        let finished = tokio::task::spawn_blocking(move || outputs.finish(attempt)).await;
+        if let Ok(Err(error)) = finished {
             tracing::warn!(%attempt, %error, "the output of an attempt could not be ended");
         }
-    }
-
-    async fn append(&self, stream: OutputStream, chunk: Vec<u8>) -> Vec<u8> {
-        let outputs = Arc::clone(&self.outputs);
-        let attempt = self.attempt;
-        // Held by the writing itself, so that pieces keep their order also when their reader was dropped meanwhile.
-        let mut state = Arc::clone(&self.state).lock_owned().await;
-        let appended = tokio::task::spawn_blocking(move || {
-            if let Err(error) = outputs.append(attempt, stream, &chunk)
-                && *state == State::Kept
-            {
-                *state = State::Lossy;
-                tracing::warn!(%attempt, %error, "output is lost; the attempt goes on");
-            }
-            chunk
-        });
-        appended.await.unwrap_or_default()
     }
 }

@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::begun::Begun;
 use crate::clock::Clock;
+use crate::programs::Programs;
 
 /// All that the worker is connected to.
 pub struct ExecutorPorts {
@@ -30,6 +31,8 @@ pub struct ExecutorPorts {
     pub keys: Arc<dyn Keys>,
     /// Where what programs print is kept.
     pub outputs: Arc<dyn Outputs>,
+    /// What runs programs.
+    pub programs: Arc<dyn Programs>,
     /// What makes events of what attempts emit.
     pub observe: Arc<dyn Observe>,
     /// Where the files of packs are.

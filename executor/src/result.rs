@@ -33,6 +33,11 @@ impl Head {
         self.total += bytes.len() as u64;
     }
 
+    /// Notes how much was printed in all, where not all of it was heard.
+    pub(crate) fn note_total(&mut self, total: u64) {
+        self.total = self.total.max(total);
+    }
+
     fn is_whole(&self) -> bool {
         self.total == self.bytes.len() as u64
     }

@@ -12,6 +12,7 @@ use ensue_engine::catalog::Run;
 
 pub(crate) use builtin::at_once;
 pub(crate) use http::HTTP_TIMEOUT;
+pub(crate) use process::heard_to_its_end;
 
 use crate::attempt::{Attempt, Ending};
 

@@ -133,6 +133,11 @@ impl RunningAttempt {
         }
     }
 
+    /// Makes one that began under an earlier node.
+    pub(crate) fn begun(execution: ExecutionId, attempt: AttemptId, trace: Option<String>, lease: Lease) -> Self {
+        Self { stage: Mutex::new(Stage::Begun), ..Self::new(execution, attempt, trace, lease) }
+    }
+
     /// Tells it something; what weighs less than what it was told is not heard.
     pub(crate) fn tell(&self, signal: Signal) {
         self.signal.send_if_modified(|told| {

@@ -2,10 +2,9 @@
 //!
 //! It decides nothing: how many attempts run at once, which is tried again and what a loss means is the core's.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,9 +14,8 @@ use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_expression::Document;
-use thiserror::Error;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::attempt::{Attempt, Broken, Cut, Ending, Given, LEAVING_GRACE_MAX, failed};
 use crate::begun::Previous;
@@ -25,9 +23,10 @@ use crate::destinations::{Destinations, SystemNames};
 use crate::egress::EgressPolicy;
 use crate::lease::Lease;
 use crate::ports::ExecutorPorts;
+use crate::programs::{AtEnd, KILLED_PATIENCE, Left, ProgramLimits};
 use crate::report::{Reporter, Told};
+use crate::runners;
 use crate::running::{Running, RunningAttempt, Signal};
-use crate::{child, runners, sandbox};
 
 /// What the operator, or the node for him, sets.
 #[derive(Clone, Debug)]
@@ -36,50 +35,48 @@ pub struct ExecutorSettings {
     pub worker: String,
     /// How long its right to an attempt lasts without being renewed.
     pub lease: Duration,
-    /// The folder for the private directories of attempts; what is in it is removed at the start.
-    pub private_dir: PathBuf,
     /// The operator's `PATH`: where programs are looked up, and what they are given.
     pub path: OsString,
     /// Where requests may go.
     pub egress: EgressPolicy,
     /// How long an HTTP exchange may take.
     pub http_timeout: Duration,
-    /// How long output is read on after a program has ended, where something outside its group holds its pipes.
-    pub drain_patience: Duration,
+    /// What becomes of programs that run when the worker stops.
+    pub at_stop: AtStop,
+    /// What each process of a program may use.
+    pub limits: ProgramLimits,
+}
+
+/// What becomes of programs that run when the worker stops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtStop {
+    /// They go on, where what runs them outlives the node, and the next start adopts them.
+    #[default]
+    GoOn,
+    /// They may end while the patience lasts, and are ended then.
+    End,
 }
 
 impl ExecutorSettings {
     /// Sets what has a default: a lease of 30 s, public addresses only, 60 s for an HTTP exchange.
-    pub fn new(private_dir: impl Into<PathBuf>, path: impl Into<OsString>) -> Self {
+    pub fn new(path: impl Into<OsString>) -> Self {
         Self {
             worker: "local".to_owned(),
             lease: Duration::from_secs(30),
-            private_dir: private_dir.into(),
             path: path.into(),
             egress: EgressPolicy::default(),
             http_timeout: runners::HTTP_TIMEOUT,
-            drain_patience: child::DRAIN_PATIENCE,
+            at_stop: AtStop::default(),
+            limits: ProgramLimits::default(),
         }
     }
 }
 
-/// Why the worker does not start.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The folder for private directories cannot be used.
-    #[error("cannot use {} for the private directories of attempts: {source}", path.display())]
-    PrivateDirectories {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-}
-
-/// What could not be ended and told before a stop.
+/// What had not ended at a stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stopped {
+    /// Attempts whose programs go on without a node. The next start adopts them.
+    pub left_running: Vec<AttemptId>,
     /// Attempts that still ran when the patience was over. They were ended and not reported: the next start finds them open,
     /// and those that had begun are lost.
     pub ended: Vec<AttemptId>,
@@ -99,18 +96,14 @@ pub(crate) struct Worker {
     running: Running,
     reporter: Arc<Reporter>,
     runtime: Handle,
-    is_draining: AtomicBool,
+    is_draining: watch::Sender<bool>,
     task_deserted: Notify,
+    left_running: Mutex<Vec<AttemptId>>,
 }
 
 impl Executor {
-    /// Starts on the current tokio runtime, whose timers and I/O must be on. Blocks while old private directories are removed.
-    pub fn start(ports: ExecutorPorts, mut settings: ExecutorSettings) -> Result<Self, StartError> {
-        let unusable = |source| StartError::PrivateDirectories { path: settings.private_dir.clone(), source };
-        // Programs work elsewhere: there a relative path would name something else.
-        let private_dir = std::path::absolute(&settings.private_dir).map_err(unusable)?;
-        sandbox::prepare(&private_dir).map_err(unusable)?;
-        settings.private_dir = private_dir;
+    /// Starts on the current tokio runtime, whose timers and I/O must be on.
+    pub fn start(ports: ExecutorPorts, settings: ExecutorSettings) -> Self {
         let runtime = Handle::current();
         let clock = Arc::clone(&ports.clock);
         let reporter = Reporter::new(Arc::clone(&ports.submit), Arc::clone(&clock), runtime.clone(), settings.worker.clone());
@@ -122,27 +115,49 @@ impl Executor {
             running: Running::default(),
             reporter: Arc::new(reporter),
             runtime,
-            is_draining: AtomicBool::new(false),
+            is_draining: watch::Sender::new(false),
             task_deserted: Notify::new(),
+            left_running: Mutex::default(),
         });
         worker.runtime.spawn(watch_leases(Arc::downgrade(&worker)));
-        Ok(Self { worker })
+        Self { worker }
     }
 
-    /// Takes over what the log owes at the start of a node: each attempt that was running is reported as lost, with the
-    /// evidence of the `begun` file, and the log decides what becomes of it. Never blocks.
-    pub fn take_over(&self, owed: impl IntoIterator<Item = Effect>, previous: &Previous) {
+    /// Takes over what the log owes at the start of a node, before anything else is carried out. A program that an earlier node
+    /// left is adopted where the log still waits for it under the same token, and killed otherwise. Every other attempt that was
+    /// running is reported as lost, with the evidence of the `begun` file, and the log decides what becomes of it.
+    pub async fn take_over(&self, owed: impl IntoIterator<Item = Effect>, previous: &Previous) {
+        let worker = &self.worker;
+        let left = worker.ports.programs.left().await;
+        let mut left: BTreeMap<AttemptId, Left> = left.into_iter().map(|left| (left.attempt, left)).collect();
         for effect in owed {
-            // What is to be stopped or released ended with its process; its loss says so.
-            if let Effect::Dispatch(dispatch) = effect {
-                let Dispatch { execution, attempt, trace, .. } = *dispatch;
-                let evidence = previous.evidence(attempt);
-                let worker = Arc::clone(&self.worker);
-                self.worker.runtime.spawn(async move {
-                    let told = worker.reporter.lose(execution, attempt, evidence, trace).await;
-                    worker.forget(attempt, &told);
-                });
+            match effect {
+                Effect::Dispatch(dispatch) => match left.remove(&dispatch.attempt) {
+                    Some(left) if left.token == dispatch.token => worker.adopt(*dispatch, left),
+                    stale => {
+                        if let Some(left) = stale {
+                            worker.discard(left);
+                        }
+                        let Dispatch { execution, attempt, trace, .. } = *dispatch;
+                        let evidence = previous.evidence(attempt);
+                        let worker = Arc::clone(worker);
+                        self.worker.runtime.spawn(async move {
+                            let told = worker.reporter.lose(execution, attempt, evidence, trace).await;
+                            worker.forget(attempt, &told);
+                        });
+                    }
+                },
+                Effect::Stop { attempt, .. } => {
+                    // Where it was not adopted, its loss says that it ended.
+                    if let Some(running) = worker.running.get(attempt) {
+                        running.tell(Signal::Stop);
+                    }
+                }
+                Effect::Release { .. } => {}
             }
+        }
+        for left in left.into_values() {
+            worker.discard(left);
         }
     }
 
@@ -165,15 +180,17 @@ impl Executor {
         self.worker.running.count()
     }
 
-    /// Stops: no attempt is taken any more, and those that run may end and be reported while `patience` lasts. What runs then
-    /// is ended like a cancel, within 5 s at most, but not reported, because it did not end by itself: the next start finds it
-    /// open, and lost where it had begun. Attempts handed over since the call began stay open too; they have not begun.
+    /// Stops: no attempt is taken any more. Programs that outlive the node are let go on, where the settings say so. Everything
+    /// else may end and be reported while `patience` lasts; what runs then is ended like a cancel, within 5 s at most, but not
+    /// reported, because it did not end by itself: the next start finds it open, and lost where it had begun. Attempts handed over
+    /// since the call began stay open too; they have not begun.
     pub async fn stop(&self, patience: Duration) -> Stopped {
         let worker = &self.worker;
-        worker.is_draining.store(true, Ordering::Release);
+        worker.is_draining.send_replace(true);
         let clock = &worker.ports.clock;
         tokio::select! {
-            () = worker.running.emptied() => return Stopped::default(),
+            biased;
+            () = worker.running.emptied() => return self.stopped(Vec::new()),
             () = clock.until(clock.now().saturating_add(patience)) => {}
         }
         let left = worker.running.all();
@@ -181,21 +198,28 @@ impl Executor {
             running.tell(Signal::Leave);
         }
         worker.reporter.leave();
-        // SIGTERM and the grace, SIGKILL, the end of reading, and the reaping.
-        let most = LEAVING_GRACE_MAX + child::KILLED_PATIENCE * 2 + worker.settings.drain_patience;
+        // SIGTERM and the grace, SIGKILL, and the end of reading.
+        let most = LEAVING_GRACE_MAX + KILLED_PATIENCE * 3;
         tokio::select! {
+            biased;
             () = worker.running.emptied() => {}
             () = clock.until(clock.now() + most) => {
                 tracing::warn!(attempts = worker.running.count(), "attempts that did not end are left behind");
             }
         }
-        Stopped { ended: left.iter().map(|running| running.attempt).collect() }
+        self.stopped(left.iter().map(|running| running.attempt).collect())
+    }
+
+    fn stopped(&self, ended: Vec<AttemptId>) -> Stopped {
+        let left_running = self.worker.left_running.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ended = ended.into_iter().filter(|attempt| !left_running.contains(attempt)).collect();
+        Stopped { left_running, ended }
     }
 }
 
 impl Worker {
     fn dispatch(self: &Arc<Self>, dispatch: Dispatch) {
-        if self.is_draining.load(Ordering::Acquire) {
+        if *self.is_draining.borrow() {
             tracing::debug!(attempt = %dispatch.attempt, "the worker stops and takes no attempt; the next start finds it");
             return;
         }
@@ -208,7 +232,7 @@ impl Worker {
         let running = RunningAttempt::new(dispatch.execution, dispatch.attempt, dispatch.trace.clone(), lease);
         match self.running.take_in(running) {
             Some(running) => {
-                self.runtime.spawn(Arc::clone(self).carry(dispatch, running));
+                self.runtime.spawn(Arc::clone(self).carry(dispatch, running, Begin::Fresh));
             }
             None => tracing::warn!(attempt = %dispatch.attempt, "the attempt runs already"),
         }
@@ -229,7 +253,7 @@ impl Worker {
             running.tell(Signal::Stop);
             return;
         }
-        if self.is_draining.load(Ordering::Acquire) {
+        if *self.is_draining.borrow() {
             return;
         }
         // Its report is on its way, and then this changes nothing; or it never came here, and then nothing began here.
@@ -241,12 +265,43 @@ impl Worker {
         });
     }
 
+    /// Goes on with a program that an earlier node left, under a lease that lasts a whole period from now on.
+    fn adopt(self: &Arc<Self>, dispatch: Dispatch, left: Left) {
+        let lease = Lease::begin(self.ports.clock.now(), self.settings.lease);
+        let running = RunningAttempt::begun(dispatch.execution, dispatch.attempt, dispatch.trace.clone(), lease);
+        if let Some(running) = self.running.take_in(running) {
+            tracing::info!(attempt = %dispatch.attempt, "an attempt that an earlier node began is adopted");
+            self.runtime.spawn(Arc::clone(self).carry(dispatch, running, Begin::Adopted(left)));
+        }
+    }
+
+    /// Ends a program that the log does not wait for any more.
+    fn discard(&self, left: Left) {
+        tracing::info!(attempt = %left.attempt, "a program that nobody waits for any more is ended");
+        drop(left.program);
+        self.ports.programs.collected(left.attempt);
+    }
+
+    /// Says what becomes of programs when the worker stops.
+    pub(crate) fn at_stop(&self) -> AtEnd {
+        match self.settings.at_stop {
+            AtStop::GoOn => self.ports.programs.at_end(),
+            AtStop::End => AtEnd::Ended,
+        }
+    }
+
+    /// Ends when the worker stops.
+    pub(crate) async fn draining(&self) {
+        // The sender is in `self`, so it cannot be gone.
+        let _ = self.is_draining.subscribe().wait_for(|is_draining| *is_draining).await;
+    }
+
     /// Carries one attempt to its reported end, and renews its lease meanwhile.
-    async fn carry(self: Arc<Self>, dispatch: Dispatch, running: Arc<RunningAttempt>) {
+    async fn carry(self: Arc<Self>, dispatch: Dispatch, running: Arc<RunningAttempt>, begin: Begin) {
         let clock = Arc::clone(&self.ports.clock);
         let beat = Lease::beat(self.settings.lease);
         let task = Task { worker: &self, running: &running };
-        let work = self.run_and_report(&dispatch, &running);
+        let work = self.run_and_report(&dispatch, &running, begin);
         tokio::pin!(work);
         loop {
             tokio::select! {
@@ -258,23 +313,42 @@ impl Worker {
         task.end();
     }
 
-    async fn run_and_report(&self, dispatch: &Dispatch, running: &RunningAttempt) {
-        let ending = self.run(dispatch, running).await;
+    async fn run_and_report(&self, dispatch: &Dispatch, running: &RunningAttempt, begin: Begin) {
+        let ending = match begin {
+            Begin::Fresh => self.run(dispatch, running).await,
+            Begin::Adopted(left) => self.go_on(dispatch, running, left).await,
+        };
         let (outcome, given) = match ending {
             Ok(given) => (ReportOutcome::Succeeded, given),
             Err(Broken::Failed(failed)) => (ReportOutcome::Failed(failed.failure), Given { body: failed.body, emitted: Vec::new() }),
             Err(Broken::Cut(cut)) => match failure_of(cut, dispatch) {
                 Some(failure) => (ReportOutcome::Failed(failure), Given::default()),
-                None => {
-                    if cut == Cut::Released {
-                        self.ports.begun.forget(dispatch.attempt);
-                    }
-                    return;
-                }
+                None => return self.end_unreported(dispatch.attempt, cut),
             },
+            Err(Broken::Lost) => {
+                if let Some(evidence) = running.give_up() {
+                    let told = self.reporter.lose(dispatch.execution, dispatch.attempt, evidence, dispatch.trace.clone()).await;
+                    self.forget(dispatch.attempt, &told);
+                }
+                return;
+            }
         };
         let told = self.reporter.report(report(dispatch, outcome, given), dispatch.trace.clone()).await;
         self.forget(dispatch.attempt, &told);
+    }
+
+    fn end_unreported(&self, attempt: AttemptId, cut: Cut) {
+        match cut {
+            Cut::Released => {
+                self.ports.begun.forget(attempt);
+                self.ports.programs.collected(attempt);
+            }
+            Cut::Left => match self.at_stop() {
+                AtEnd::GoOn => self.left_running.lock().unwrap_or_else(PoisonError::into_inner).push(attempt),
+                AtEnd::Ended => self.ports.programs.collected(attempt),
+            },
+            Cut::TimedOut | Cut::Cancelled => {}
+        }
     }
 
     async fn run(&self, dispatch: &Dispatch, running: &RunningAttempt) -> Ending {
@@ -284,6 +358,16 @@ impl Worker {
         let params = self.params(dispatch).await?;
         let attempt = Attempt { worker: self, dispatch, action, pack, params, ends_at, running };
         runners::run(&attempt).await
+    }
+
+    /// Goes on with a program that runs already.
+    async fn go_on(&self, dispatch: &Dispatch, running: &RunningAttempt, left: Left) -> Ending {
+        let ends_at = self.ports.clock.now().saturating_add(left.remaining);
+        let (action, pack) = self.definition(dispatch)?;
+        // They were rendered long ago, so it is no harm if they are gone.
+        let params = self.params(dispatch).await.unwrap_or_else(|_| no_params());
+        let attempt = Attempt { worker: self, dispatch, action, pack, params, ends_at, running };
+        runners::heard_to_its_end(&attempt, left.program).await
     }
 
     fn definition(&self, dispatch: &Dispatch) -> Result<(Arc<Action>, Option<Arc<Pack>>), Broken> {
@@ -322,11 +406,26 @@ impl Worker {
 
     fn forget(&self, attempt: AttemptId, told: &Told) {
         match told {
-            Told::Settled => self.ports.begun.forget(attempt),
+            Told::Settled => {
+                self.ports.begun.forget(attempt);
+                self.ports.programs.collected(attempt);
+            }
             // The next start must find what it has begun.
             Told::Left => {}
         }
     }
+}
+
+/// How an attempt comes to its task.
+enum Begin {
+    /// It was just started.
+    Fresh,
+    /// An earlier node had it begin.
+    Adopted(Left),
+}
+
+fn no_params() -> Document {
+    Document::parse(Bytes::from_static(b"{}")).expect("an empty object is JSON")
 }
 
 fn report(dispatch: &Dispatch, outcome: ReportOutcome, given: Given) -> Report {
@@ -399,6 +498,7 @@ async fn watch_leases(worker: Weak<Worker>) {
         }
         due = now + beat;
         tokio::select! {
+            biased;
             () = clock.until(due) => {}
             () = worker.task_deserted.notified() => {}
         }

@@ -23,6 +23,7 @@ use ensue_engine::names::{KeyRef, PackName};
 use ensue_engine::ports::{Log, LogError, LogReader, Outputs, Secret, SubmitError, Vault};
 use ensue_engine::record::{Actor, Digest, Head};
 use ensue_executor::begun::Begun;
+use ensue_executor::programs::DirectPrograms;
 use ensue_executor::{Allowance, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_store::outputs::FolderOutputs;
 use ensue_store::sqlite::log::SqliteLogReader;
@@ -295,9 +296,12 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let (begun, previous) = Begun::open(opened.data.begun(), running).map_err(|why| machine("reading what had begun", &why))?;
     let (handle, unstarted) = sequencer();
     let settings = Settings { workers: config.workers.unwrap_or_else(default_workers), ..Settings::default() };
-    let mut executor_settings = ExecutorSettings::new(opened.data.path().join("attempts"), std::env::var_os("PATH").unwrap_or_default());
+    let mut executor_settings = ExecutorSettings::new(std::env::var_os("PATH").unwrap_or_default());
     executor_settings.egress = egress(&config.egress_allow)?;
     executor_settings.lease = Duration::from_millis(settings.lease_millis);
+    let executor_clock: Arc<dyn ensue_executor::Clock> = Arc::new(ensue_executor::SystemClock::new());
+    let programs = DirectPrograms::open(&opened.data.path().join("attempts"), executor_clock.clone())
+        .map_err(|why| machine("preparing the private directories of attempts", &why))?;
     let executor = Executor::start(
         ExecutorPorts {
             submit: Arc::new(handle.clone()),
@@ -307,12 +311,12 @@ async fn start(config: Config) -> Result<Node, StartError> {
             outputs: outputs.clone(),
             observe: edge.clone(),
             packs: Arc::new(Copies(catalogs.clone())),
-            clock: Arc::new(ensue_executor::SystemClock::new()),
+            programs: Arc::new(programs),
+            clock: executor_clock,
             begun,
         },
         executor_settings,
-    )
-    .map_err(|why| machine("starting the worker", &why))?;
+    );
 
     let heard = NodeHeard {
         catalogs: catalogs.clone(),
@@ -341,7 +345,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
         .map_err(|why| machine("starting the sequencer", &why))?;
     let (sequencer_thread, failed, is_failed) = watched(sequencer_thread)?;
 
-    executor.take_over(owed, &previous);
+    executor.take_over(owed, &previous).await;
     note(&handle, "noting the start", Ask::NoteStart { release: RELEASE.to_owned() })?;
     let folder = PacksFolder {
         path: config.packs.clone(),

@@ -1,25 +1,19 @@
-//! The runner `process`: starts a program, gives it its input, and takes what it prints for its result.
+//! The runner `process`: has a program run, gives it its input, and takes what it prints for its result.
 //!
-//! It knows the contract; how a group of processes is conducted is `child.rs`.
+//! It knows the contract; how a program is heard to its end is `conduct.rs`, who holds it is `programs.rs`.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use ensue_engine::catalog::ProcessCommand;
 use ensue_engine::executions::facts::{Failure, FailureKind};
-use tokio::process::Command;
 
 use crate::attempt::{Attempt, Broken, Ending, Given, failed};
-use crate::child::{Ended, Program};
-use crate::environment;
-use crate::output::Output;
+use crate::conduct::{Ended, conduct};
+use crate::environment::{self, Variables};
+use crate::programs::{Argument, Exit, INNER, Order, PrivateFile, Program, StartProgramError};
 use crate::render::scalar;
 use crate::result;
 use crate::runners::Runner;
-use crate::sandbox::{PrivateDirectory, PrivateFile};
 
 /// Where a pack keeps its actions: `./x` is a file there.
 const ACTIONS: &str = "actions";
@@ -75,89 +69,72 @@ pub(crate) struct Launch {
     pub(crate) input: Vec<u8>,
 }
 
-/// An argument of a program.
-pub(crate) enum Argument {
-    /// A text.
-    Text(String),
-    /// The path of a private file.
-    File(&'static str),
-}
-
 impl Launch {
     /// Runs the program in a fresh private directory, which is removed at the end whatever happened.
-    pub(crate) async fn run(mut self, attempt: &Attempt<'_>) -> Ending {
+    pub(crate) async fn run(self, attempt: &Attempt<'_>) -> Ending {
         environment::checked(&self.env)?;
-        let program = resolved(attempt, &self.program)?;
-        let private = self.private_directory(attempt).await?;
-        let ending = self.run_in(attempt, &private, &program).await;
-        let removed = tokio::task::spawn_blocking(move || private.remove()).await;
-        if let Ok(Err(error)) = removed {
-            tracing::warn!(attempt = %attempt.dispatch.attempt, %error, "a private directory could not be removed");
-        }
-        ending
-    }
-
-    async fn private_directory(&mut self, attempt: &Attempt<'_>) -> Result<PrivateDirectory, Broken> {
-        let folder = attempt.worker.settings.private_dir.clone();
-        let id = attempt.dispatch.attempt;
-        let files = std::mem::take(&mut self.files);
-        for file in &files {
+        let programs = &attempt.worker.ports.programs;
+        let pack = attempt.pack_folder();
+        let found = programs.find(&self.program, &pack.join(ACTIONS), &attempt.worker.settings.path);
+        let program = found.map_err(|error| failed(FailureKind::Spawn, error.to_string()))?;
+        let private = programs.directory(attempt.dispatch.attempt);
+        let mut env: Variables = self.env.into_iter().map(|(name, value)| (name, value.into())).collect();
+        for file in &self.files {
             if environment::check_name(&file.name).is_ok() {
-                let path = folder.join(id.to_string()).join(PrivateDirectory::INNER).join(&file.name);
-                self.env.push((file.name.clone(), path.to_string_lossy().into_owned()));
+                env.insert(file.name.clone(), private.join(INNER).join(&file.name).into());
             }
         }
-        let created = tokio::task::spawn_blocking(move || PrivateDirectory::create(&folder, id, &files)).await;
-        let error = match created {
-            Ok(Ok(directory)) => return Ok(directory),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it was broken off".to_owned(),
+        // What the contract promises outweighs what is added.
+        env.extend(environment::contract(attempt, &private));
+        let order = Order {
+            attempt: attempt.dispatch.attempt,
+            token: attempt.dispatch.token,
+            program,
+            arguments: self.arguments,
+            env,
+            files: self.files,
+            input: self.input,
+            pack,
+            timeout: attempt.remaining(),
+            grace: Duration::from_millis(attempt.dispatch.grace_millis),
+            limits: attempt.worker.settings.limits,
         };
-        Err(failed(FailureKind::Sandbox, format!("the attempt's private directory cannot be made: {error}")))
-    }
-
-    async fn run_in(&self, attempt: &Attempt<'_>, private: &PrivateDirectory, program: &Path) -> Ending {
-        let mut command = Command::new(program);
-        for argument in &self.arguments {
-            match argument {
-                Argument::Text(text) => command.arg(text),
-                Argument::File(name) => command.arg(private.file(name)),
-            };
-        }
-        let own = self.env.iter().map(|(name, value)| (name.as_str(), OsStr::new(value)));
-        command.current_dir(private.path()).env_clear().envs(own);
-        command.envs(environment::contract(attempt, private.path()));
         attempt.begin().await?;
-        let started = Program::start(command)
-            .map_err(|error| failed(FailureKind::Spawn, format!("the program `{}` cannot be started: {error}", self.program)))?;
-        let output = Output::begin(attempt.worker.ports.outputs.clone(), attempt.dispatch.attempt);
-        let ended = started.conduct(attempt, &self.input, &output).await;
-        output.finish().await;
-        ending(attempt, ended)
+        let started = programs.start(order).await.map_err(|error| not_started(&error))?;
+        heard_to_its_end(attempt, started).await
     }
+}
+
+/// Hears a program that runs to its end, and makes the attempt's ending of it.
+pub(crate) async fn heard_to_its_end(attempt: &Attempt<'_>, program: Box<dyn Program>) -> Ending {
+    ending(attempt, conduct(attempt, program).await?)
+}
+
+fn not_started(error: &StartProgramError) -> Broken {
+    let kind = match error {
+        StartProgramError::Unknown(_) => return Broken::Lost,
+        StartProgramError::Spawn { .. } => FailureKind::Spawn,
+        StartProgramError::Directory(_) | StartProgramError::Isolation(_) | StartProgramError::Supervisor(_) => FailureKind::Sandbox,
+    };
+    failed(kind, error.to_string())
 }
 
 fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
-    let Ended { cut, status, stdout } = ended;
+    let Ended { cut, end, stdout } = ended;
     if let Some(cut) = cut {
         return Err(cut.into());
     }
-    let failure = match status {
-        Some(status) if status.success() => {
-            return result::printed(&attempt.action, stdout).map(Given::result);
+    let failure = match end.exit {
+        Exit::Code(0) => return result::printed(&attempt.action, stdout).map(Given::result),
+        Exit::Code(code) => {
+            let message = format!("the program ended with exit code {code}; its log is in the output");
+            Failure::new(FailureKind::ExitCode, message).with_detail(code.into())
         }
-        Some(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => {
-                let message = format!("the program ended with exit code {code}; its log is in the output");
-                Failure::new(FailureKind::ExitCode, message).with_detail(code.into())
-            }
-            (None, Some(signal)) => {
-                let message = format!("the program was ended by signal {signal}{}", name_of(signal));
-                Failure::new(FailureKind::Signal, message).with_detail(signal.into())
-            }
-            (None, None) => Failure::new(FailureKind::Signal, "the program ended in an unknown way"),
-        },
-        None => Failure::new(FailureKind::Signal, "the program was killed and still hangs in the kernel"),
+        Exit::Signal(signal) => {
+            let message = format!("the program was ended by signal {signal}{}", name_of(signal));
+            Failure::new(FailureKind::Signal, message).with_detail(signal.into())
+        }
+        Exit::Hangs => Failure::new(FailureKind::Signal, "the program was killed and still hangs in the kernel"),
     };
     Err(Broken::with_body(failure, result::printed_nevertheless(stdout)))
 }
@@ -180,47 +157,4 @@ fn name_of(signal: i32) -> &'static str {
         25 => " (SIGXFSZ)",
         _ => "",
     }
-}
-
-/// Finds a program: `./x` beside the action in its pack's immutable copy, a bare name in the operator's path.
-fn resolved(attempt: &Attempt<'_>, program: &str) -> Result<PathBuf, Broken> {
-    if let Some(inside) = program.strip_prefix("./") {
-        return beside(&attempt.pack_folder().join(ACTIONS), inside);
-    }
-    if program.is_empty() || program.contains(['/', '\0']) {
-        let message = format!("`{program}` is no program; write `./file` for a file of the pack, or a bare name");
-        return Err(failed(FailureKind::Spawn, message));
-    }
-    std::env::split_paths(&attempt.worker.settings.path)
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(program))
-        .find(|path| is_program(path))
-        .ok_or_else(|| {
-            let message =
-                format!("there is no program `{program}` in the node's PATH; install it, or write `./{program}` for a file of the pack");
-            failed(FailureKind::Spawn, message)
-        })
-}
-
-fn beside(folder: &Path, inside: &str) -> Result<PathBuf, Broken> {
-    let inside = Path::new(inside);
-    if !inside.components().all(|part| matches!(part, Component::Normal(_))) {
-        let message = format!("`./{}` leaves the folder of the action", inside.display());
-        return Err(failed(FailureKind::Spawn, message));
-    }
-    let path = folder.join(inside);
-    if is_program(&path) {
-        return Ok(path);
-    }
-    let message = match fs::metadata(&path) {
-        Ok(found) if found.is_file() => {
-            format!("`./{}` is not executable; run `chmod +x` on it in the pack, and install the pack again", inside.display())
-        }
-        Ok(_) | Err(_) => format!("there is no file `{}` beside the action in its pack", inside.display()),
-    };
-    Err(failed(FailureKind::Spawn, message))
-}
-
-fn is_program(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }

@@ -6,10 +6,10 @@ use ensue_engine::catalog::ShellScript;
 use ensue_engine::executions::facts::FailureKind;
 
 use crate::attempt::{Attempt, Ending, failed};
+use crate::programs::{Argument, PrivateFile};
 use crate::render::{entries, scalar};
 use crate::runners::Runner;
-use crate::runners::process::{Argument, Launch};
-use crate::sandbox::PrivateFile;
+use crate::runners::process::Launch;
 
 /// The script's file. No variable has such a name.
 const SCRIPT: &str = "script.sh";
@@ -30,7 +30,7 @@ impl Runner for ShellScript {
             }
             Launch {
                 program: "sh".to_owned(),
-                arguments: vec![Argument::Text("-eu".to_owned()), Argument::File(SCRIPT)],
+                arguments: vec![Argument::Text("-eu".to_owned()), Argument::File(SCRIPT.to_owned())],
                 env,
                 files: vec![PrivateFile { name: SCRIPT.to_owned(), bytes: script.into_bytes() }],
                 input: attempt.params.bytes().to_vec(),

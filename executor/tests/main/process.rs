@@ -191,8 +191,7 @@ async fn a_data_directory_that_is_named_from_where_the_node_runs_is_found_by_pro
     let data = tempfile::TempDir::new().unwrap();
     let up = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect::<std::path::PathBuf>();
     let named = up.join(data.path().strip_prefix("/").unwrap());
-    let mut world =
-        Plan::new(sh("cd /; cd \"$HOME\"; cd /; cd \"$TMPDIR\"; pwd")).settings(|settings| settings.private_dir = named).begin();
+    let mut world = Plan::new(sh("cd /; cd \"$HOME\"; cd /; cd \"$TMPDIR\"; pwd")).private_dir(named).begin();
     let report = world.report_of(json!({})).await;
     assert!(result(&report).as_str().unwrap().starts_with(data.path().to_str().unwrap()));
 }
@@ -321,7 +320,7 @@ async fn what_a_program_leaves_running_is_ended_with_it() {
 #[tokio::test]
 async fn what_leaves_the_group_and_holds_the_pipes_cannot_hold_the_attempt() {
     let script = "setsid sh -c 'echo outside; sleep 5' & while [ ! -e go ]; do sleep 0.01; done; echo done";
-    let mut world = Plan::new(sh(script)).settings(|settings| settings.drain_patience = Duration::from_millis(50)).begin();
+    let mut world = Plan::new(sh(script)).drain_patience(Duration::from_millis(50)).begin();
     world.dispatch(1, json!({}));
     world.outputs.says(1, Stdout, "outside").await;
     let private = world.folder.path().join("private").join(attempt(1).to_string());

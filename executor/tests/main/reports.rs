@@ -161,7 +161,7 @@ async fn at_the_start_each_attempt_that_ran_is_told_as_lost_with_what_is_known()
     for _ in 0..2 {
         world.report().await;
     }
-    world.executor.take_over(owed, &previous);
+    world.executor.take_over(owed, &previous).await;
     let mut lost = Vec::new();
     for _ in 0..2 {
         let Some(Ask::LoseAttempt { attempt, evidence, .. }) = world.asked.recv().await else { panic!("no loss") };

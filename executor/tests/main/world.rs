@@ -19,6 +19,7 @@ use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::time::Timestamp;
 use ensue_executor::begun::Begun;
 use ensue_executor::ports::{Bodies, BodyError, Emission, EmissionError, KeyError, Keys, Observe, PackFiles};
+use ensue_executor::programs::{DRAIN_PATIENCE, DirectPrograms};
 use ensue_executor::{Clock, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings, SystemClock};
 use ensue_expression::{Roots, Template};
 use serde_json::{Value, json};
@@ -49,6 +50,8 @@ pub(crate) struct Plan {
     time: Time,
     observe: Arc<dyn Observe>,
     change: Box<dyn FnOnce(&mut ExecutorSettings)>,
+    private_dir: Option<PathBuf>,
+    drain_patience: Duration,
     hand: Hand,
 }
 
@@ -71,6 +74,8 @@ impl Plan {
             time: Time::Real,
             observe: Arc::new(NoTriggers),
             change: Box::new(|_| {}),
+            private_dir: None,
+            drain_patience: DRAIN_PATIENCE,
             hand: Hand::AtHand,
         }
         .action(run, |_| {})
@@ -117,6 +122,16 @@ impl Plan {
         self
     }
 
+    pub(crate) fn private_dir(mut self, folder: PathBuf) -> Self {
+        self.private_dir = Some(folder);
+        self
+    }
+
+    pub(crate) fn drain_patience(mut self, patience: Duration) -> Self {
+        self.drain_patience = patience;
+        self
+    }
+
     pub(crate) fn allow(self, address: std::net::SocketAddr) -> Self {
         self.settings(move |settings| settings.egress = EgressPolicy::allowing(vec![address.to_string().parse().unwrap()]))
     }
@@ -143,6 +158,12 @@ impl Plan {
         };
         let definitions =
             Definitions { packs: BTreeMap::from([(pack.name.clone(), Arc::new(pack))]), actions: self.actions, ..Definitions::default() };
+        let time: Arc<dyn Clock> = match self.time {
+            Time::Real => Arc::new(SystemClock::new()),
+            Time::InHand => clock.clone(),
+        };
+        let private_dir = self.private_dir.unwrap_or_else(|| folder.path().join("private"));
+        let programs = DirectPrograms::open(&private_dir, time.clone()).unwrap().with_drain_patience(self.drain_patience);
         let ports = ExecutorPorts {
             submit: Arc::new(ScriptedSubmit { answers: Mutex::new(self.answers), asked: asked_into }),
             catalogs: Arc::new(OneCatalog(Arc::new(Catalog::new(CatalogRevision(1), definitions)))),
@@ -151,17 +172,15 @@ impl Plan {
             outputs: outputs.clone(),
             observe: self.observe,
             packs: Arc::new(PackFolder(folder.path().join("pack"))),
-            clock: match self.time {
-                Time::Real => Arc::new(SystemClock::new()),
-                Time::InHand => clock.clone(),
-            },
+            programs: Arc::new(programs),
+            clock: time,
             begun: Begun::open(folder.path().join("begun"), []).unwrap().0,
         };
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut settings = ExecutorSettings::new(folder.path().join("private"), path);
+        let mut settings = ExecutorSettings::new(path);
         settings.lease = LEASE;
         (self.change)(&mut settings);
-        let executor = Executor::start(ports, settings).unwrap();
+        let executor = Executor::start(ports, settings);
         World { executor, asked, outputs, clock, folder, bodies }
     }
 }

@@ -300,6 +300,7 @@ mod tests {
         next.map_err(|broken| match broken {
             Broken::Failed(failed) => failed.failure.message,
             Broken::Cut(cut) => format!("{cut:?}"),
+            Broken::Lost => "lost".to_owned(),
         })
     }
 

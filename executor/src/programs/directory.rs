@@ -1,6 +1,6 @@
 //! The private directory of an attempt: made fresh, for its owner alone, removed at the end whatever happened.
 //!
-//! It is no wall: a program of the same user can reach other files. What walls the machine offers comes with the supervisor.
+//! It is no wall: a program of the same user can reach other files.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -8,6 +8,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ensue_engine::ids::AttemptId;
+
+use super::{INNER, PrivateFile};
 
 /// How deep a directory is looked into when it resists its removal.
 const OPENED_DEPTH_MAX: usize = 64;
@@ -31,9 +33,6 @@ pub(crate) struct PrivateDirectory {
 }
 
 impl PrivateDirectory {
-    /// Where the files made with it are, inside it.
-    pub(crate) const INNER: &str = ".ensue";
-
     /// Makes it, with the given files inside `.ensue`. Blocks.
     pub(crate) fn create(folder: &Path, attempt: AttemptId, files: &[PrivateFile]) -> io::Result<Self> {
         let path = folder.join(attempt.to_string());
@@ -41,7 +40,7 @@ impl PrivateDirectory {
         builder.mode(0o700);
         builder.create(&path)?;
         let directory = Self { path };
-        let inner = directory.path.join(Self::INNER);
+        let inner = directory.path.join(INNER);
         builder.create(&inner)?;
         for file in files {
             let mut options = OpenOptions::new();
@@ -58,7 +57,7 @@ impl PrivateDirectory {
 
     /// Gives the path of a file that was made with it.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.path.join(Self::INNER).join(name)
+        self.path.join(INNER).join(name)
     }
 
     /// Removes it with all that is in it. Blocks.
@@ -77,14 +76,6 @@ impl Drop for PrivateDirectory {
             tracing::warn!(%error, path = %self.path.display(), "a private directory could not be removed");
         }
     }
-}
-
-/// A file for the program alone.
-pub(crate) struct PrivateFile {
-    /// Its name.
-    pub(crate) name: String,
-    /// What is in it: it may be secret, so it has no `Debug`.
-    pub(crate) bytes: Vec<u8>,
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -1,0 +1,100 @@
+//! Conducting a program that runs: hearing it to its end, and telling it to end when its attempt is cut off.
+//!
+//! It knows neither who started it nor what becomes of what it gives.
+
+use std::time::Duration;
+
+use ensue_engine::ports::OutputStream;
+
+use crate::attempt::{Attempt, Broken, Cut, LEAVING_GRACE_MAX};
+use crate::output::Output;
+use crate::programs::{AtEnd, End, EndedBy, Heard, Program, Tell};
+use crate::result::Head;
+use crate::running::Signal;
+
+/// A program that has ended.
+pub(crate) struct Ended {
+    /// What cut it off; none where it ended by itself.
+    pub(crate) cut: Option<Cut>,
+    /// How it ended.
+    pub(crate) end: End,
+    /// The beginning of its standard output.
+    pub(crate) stdout: Head,
+}
+
+/// Hears a program to its end; its private directory is gone then. Broken off where it is left to the next node, or lost.
+pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>) -> Result<Ended, Broken> {
+    let mut output = Output::begin(attempt.worker.ports.outputs.clone(), attempt.dispatch.attempt);
+    let mut stdout = Head::default();
+    let mut cut = None;
+    let end = loop {
+        let heard = tokio::select! {
+            biased;
+            () = left_alone(attempt), if cut.is_none() => {
+                program.leave();
+                return Err(Cut::Left.into());
+            }
+            by = attempt.cut(), if cut.is_none() => {
+                program.tell(Tell::Stop { grace: grace(attempt, by) });
+                cut = Some(by);
+                continue;
+            }
+            () = leaving(attempt), if cut.is_some_and(|cut| cut != Cut::Left) => {
+                program.tell(Tell::Stop { grace: grace(attempt, Cut::Left) });
+                cut = Some(Cut::Left);
+                continue;
+            }
+            heard = program.hear() => heard,
+        };
+        match heard {
+            Heard::Output { stream, offset, bytes } => {
+                if stream == OutputStream::Stdout {
+                    stdout.push(&bytes);
+                }
+                output.append(stream, offset, bytes).await;
+            }
+            Heard::Message { index, .. } => {
+                tracing::debug!(attempt = %attempt.dispatch.attempt, index, "nobody takes what programs say on descriptor 3");
+            }
+            Heard::Ended(end) => break end,
+            Heard::Lost => {
+                output.finish().await;
+                program.clear().await;
+                return Err(Broken::Lost);
+            }
+        }
+    };
+    output.finish().await;
+    program.clear().await;
+    // It may have ended by itself before it heard that it was to stop.
+    let cut = match (cut, end.by) {
+        (Some(Cut::TimedOut), None) => None,
+        (Some(cut), _) => Some(cut),
+        (None, Some(EndedBy::Deadline)) => Some(Cut::TimedOut),
+        (None, Some(EndedBy::Told)) => Some(Cut::Cancelled),
+        (None, None) => None,
+    };
+    stdout.note_total(end.printed[0]);
+    Ok(Ended { cut, end, stdout })
+}
+
+/// Ends when the node goes away and lets its programs go on.
+async fn left_alone(attempt: &Attempt<'_>) {
+    match attempt.worker.at_stop() {
+        AtEnd::GoOn => attempt.worker.draining().await,
+        AtEnd::Ended => std::future::pending().await,
+    }
+}
+
+/// Ends when the node goes away and ends what still runs.
+async fn leaving(attempt: &Attempt<'_>) {
+    attempt.running.told(Signal::Leave).await;
+}
+
+fn grace(attempt: &Attempt<'_>, by: Cut) -> Duration {
+    let grace = Duration::from_millis(attempt.dispatch.grace_millis);
+    match by {
+        Cut::Left => grace.min(LEAVING_GRACE_MAX),
+        Cut::TimedOut | Cut::Cancelled | Cut::Released => grace,
+    }
+}

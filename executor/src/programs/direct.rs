@@ -1,0 +1,384 @@
+//! Programs as children of the node itself: each one process group, ended as a whole, its output read to the end.
+//!
+//! They end with the node, and what leaves the group (`setsid`) is out of reach here; that it holds the pipes open cannot hold the
+//! attempt. Descriptor 3 is not opened. The supervisors do better where they can be had.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ensue_engine::ids::AttemptId;
+use ensue_engine::ports::OutputStream;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+use super::directory::{self, PrivateDirectory};
+use super::{Argument, AtEnd, End, EndedBy, Exit, FindError, Heard, Left, Order, Pending, Program, Programs, StartProgramError, Tell};
+use crate::clock::Clock;
+
+/// How long is waited for a program that was sent SIGKILL; only one that hangs in the kernel takes longer.
+pub const KILLED_PATIENCE: Duration = Duration::from_secs(5);
+/// How long output is read on after the program has ended, where something outside its group still holds its pipes.
+pub const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many pieces of what a program prints wait to be heard; then it waits itself.
+const HEARD_WAITING_MAX: usize = 4;
+/// How many bytes are read from a program at once.
+const CHUNK_BYTES_MAX: usize = 64 << 10;
+
+/// Has programs run as children of this process.
+pub struct DirectPrograms {
+    folder: PathBuf,
+    clock: Arc<dyn Clock>,
+    drain_patience: Duration,
+}
+
+impl DirectPrograms {
+    /// Takes the folder for private directories, and removes what an earlier process left in it. Blocks.
+    pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        // Programs work elsewhere: there a relative path would name something else.
+        let folder = std::path::absolute(folder)?;
+        directory::prepare(&folder)?;
+        Ok(Self { folder, clock, drain_patience: DRAIN_PATIENCE })
+    }
+
+    /// Reads on for so long where something outside a program's group still holds its pipes.
+    #[must_use]
+    pub fn with_drain_patience(self, drain_patience: Duration) -> Self {
+        Self { drain_patience, ..self }
+    }
+
+    async fn started(&self, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
+        let Order { attempt, program, arguments, env, files, input, .. } = order;
+        let folder = self.folder.clone();
+        let created = tokio::task::spawn_blocking(move || PrivateDirectory::create(&folder, attempt, &files)).await;
+        let private = created
+            .map_err(|error| StartProgramError::Directory(error.to_string()))?
+            .map_err(|error| StartProgramError::Directory(error.to_string()))?;
+        let mut command = Command::new(&program);
+        for argument in arguments {
+            match argument {
+                Argument::Text(text) => command.arg(text),
+                Argument::File(name) => command.arg(private.file(&name)),
+            };
+        }
+        command.current_dir(private.path()).env_clear();
+        command.envs(env.iter().map(|(name, value)| (OsStr::new(name), value)));
+        let started = Group::start(command);
+        let (child, group) = started
+            .map_err(|error| StartProgramError::Spawn { program: program.to_string_lossy().into_owned(), why: error.to_string() })?;
+        let (tell, told) = watch::channel(None);
+        let (heard_into, heard) = mpsc::channel(HEARD_WAITING_MAX);
+        let conductor = Conductor {
+            attempt,
+            child,
+            group,
+            told,
+            heard: heard_into,
+            clock: Arc::clone(&self.clock),
+            drain_patience: self.drain_patience,
+        };
+        let task = tokio::spawn(conductor.conduct(input)).abort_handle();
+        Ok(Box::new(DirectProgram { attempt, heard, tell, task, private: Some(private) }))
+    }
+}
+
+impl Programs for DirectPrograms {
+    fn find(&self, program: &str, beside: &Path, path: &OsString) -> Result<PathBuf, FindError> {
+        super::find_on_disk(program, beside, path)
+    }
+
+    fn directory(&self, attempt: AttemptId) -> PathBuf {
+        self.folder.join(attempt.to_string())
+    }
+
+    fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>> {
+        Box::pin(self.started(order))
+    }
+
+    fn left(&self) -> Pending<'_, Vec<Left>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    fn collected(&self, _attempt: AttemptId) {}
+
+    fn at_end(&self) -> AtEnd {
+        AtEnd::Ended
+    }
+}
+
+/// A program that runs as a child.
+struct DirectProgram {
+    attempt: AttemptId,
+    heard: mpsc::Receiver<Heard>,
+    tell: watch::Sender<Option<Tell>>,
+    task: AbortHandle,
+    private: Option<PrivateDirectory>,
+}
+
+impl Program for DirectProgram {
+    fn hear(&mut self) -> Pending<'_, Heard> {
+        Box::pin(async {
+            match self.heard.recv().await {
+                Some(heard) => heard,
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn tell(&self, tell: Tell) {
+        self.tell.send_replace(Some(tell));
+    }
+
+    fn clear(mut self: Box<Self>) -> Pending<'static, ()> {
+        Box::pin(async move {
+            let Some(private) = self.private.take() else { return };
+            let removed = tokio::task::spawn_blocking(move || private.remove()).await;
+            if let Ok(Err(error)) = removed {
+                tracing::warn!(attempt = %self.attempt, %error, "a private directory could not be removed");
+            }
+        })
+    }
+
+    fn leave(self: Box<Self>) {}
+}
+
+impl Drop for DirectProgram {
+    fn drop(&mut self) {
+        // Its group is killed with it.
+        self.task.abort();
+    }
+}
+
+/// What feeds a program, reads it, and waits for its end or brings it about.
+struct Conductor {
+    attempt: AttemptId,
+    // Before the child: where the task is dropped on its way, the group is killed while the leader still holds its number.
+    group: Group,
+    child: Child,
+    told: watch::Receiver<Option<Tell>>,
+    heard: mpsc::Sender<Heard>,
+    clock: Arc<dyn Clock>,
+    drain_patience: Duration,
+}
+
+impl Conductor {
+    async fn conduct(mut self, input: Vec<u8>) {
+        let (stdin, stdout, stderr) = (self.child.stdin.take(), self.child.stdout.take(), self.child.stderr.take());
+        let mut printed = [0, 0];
+        let by = {
+            let [stdout_bytes, stderr_bytes] = &mut printed;
+            let streams = async {
+                tokio::join!(
+                    feed(stdin, &input),
+                    drain(self.attempt, OutputStream::Stdout, stdout, &self.heard, stdout_bytes),
+                    drain(self.attempt, OutputStream::Stderr, stderr, &self.heard, stderr_bytes),
+                )
+            };
+            let end = end(&self.group, self.told.clone(), &*self.clock);
+            tokio::pin!(streams, end);
+            let mut are_drained = false;
+            let by = loop {
+                tokio::select! {
+                    biased;
+                    by = &mut end => break by,
+                    _ = &mut streams, if !are_drained => are_drained = true,
+                }
+            };
+            if !are_drained {
+                tokio::select! {
+                    biased;
+                    _ = &mut streams => {}
+                    () = self.clock.until(self.clock.now() + self.drain_patience) => {
+                        tracing::warn!(
+                            attempt = %self.attempt,
+                            "something that left the program's group still holds its output, which is read no further"
+                        );
+                    }
+                }
+            }
+            by
+        };
+        let exit = tokio::select! {
+            biased;
+            status = self.child.wait() => status.map_or(Exit::Hangs, exit),
+            () = self.clock.until(self.clock.now() + KILLED_PATIENCE) => Exit::Hangs,
+        };
+        self.group.disarm();
+        // Who listened may be gone with its attempt.
+        let _ = self.heard.send(Heard::Ended(End { exit, by, printed })).await;
+    }
+}
+
+/// Says how a process left.
+pub(super) fn exit(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Hangs,
+    }
+}
+
+/// Waits for the end of the group's leader, or brings it about when it is told; then ends what it left running.
+async fn end(group: &Group, mut told: watch::Receiver<Option<Tell>>, clock: &dyn Clock) -> Option<EndedBy> {
+    let mut kill_at: Option<Duration> = None;
+    let by = loop {
+        let grace_ended = async {
+            match kill_at {
+                Some(moment) => clock.until(moment).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = group.leader_ended() => break kill_at.map(|_| EndedBy::Told),
+            tell = next(&mut told) => {
+                let grace = match tell {
+                    Tell::Stop { grace } => {
+                        group.send(Signal::TERM);
+                        grace
+                    }
+                    Tell::Kill => Duration::ZERO,
+                };
+                let moment = clock.now().saturating_add(grace);
+                kill_at = Some(kill_at.map_or(moment, |before| before.min(moment)));
+            }
+            () = grace_ended => {
+                group.send(Signal::KILL);
+                tokio::select! {
+                    biased;
+                    () = group.leader_ended() => {}
+                    () = clock.until(clock.now() + KILLED_PATIENCE) => {}
+                }
+                break Some(EndedBy::Told);
+            }
+        }
+    };
+    // The leader is not reaped yet, so the number is still its group's and nobody else's.
+    group.send(Signal::KILL);
+    by
+}
+
+async fn next(told: &mut watch::Receiver<Option<Tell>>) -> Tell {
+    loop {
+        if told.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if let Some(tell) = *told.borrow_and_update() {
+            return tell;
+        }
+    }
+}
+
+/// Writes the input; a program need not read it.
+async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
+    if let Some(mut stdin) = stdin {
+        let _ = stdin.write_all(input).await;
+        let _ = stdin.shutdown().await;
+    }
+}
+
+/// Reads a stream to its end, and counts what comes.
+async fn drain(
+    attempt: AttemptId,
+    stream: OutputStream,
+    source: Option<impl AsyncRead + Unpin>,
+    heard: &mpsc::Sender<Heard>,
+    printed: &mut u64,
+) {
+    let Some(mut source) = source else { return };
+    loop {
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES_MAX);
+        match (&mut source).take(CHUNK_BYTES_MAX as u64).read_buf(&mut chunk).await {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%attempt, %error, "the output of a program broke off");
+                return;
+            }
+        }
+        let offset = *printed;
+        *printed += chunk.len() as u64;
+        if heard.send(Heard::Output { stream, offset, bytes: Bytes::from(chunk) }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A process group, killed when it is dropped before it is over.
+struct Group(Option<Pid>);
+
+impl Group {
+    /// Starts a program in a process group of its own, with three pipes and nothing else open.
+    fn start(mut command: Command) -> io::Result<(Child, Self)> {
+        // What this process itself was started with may not be marked to stay here.
+        close_fds::set_fds_cloexec_threadsafe(3, &[]);
+        let child = command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        Ok((child, Self(leader)))
+    }
+
+    fn send(&self, signal: Signal) {
+        if let Some(leader) = self.0 {
+            // It fails where all have ended, which is as well.
+            let _ = kill_process_group(leader, signal);
+        }
+    }
+
+    /// Ends when the leader has ended; it is left to be reaped.
+    async fn leader_ended(&self) {
+        let Some(leader) = self.0 else { return };
+        if ended(leader).await.is_err() {
+            // A kernel without such descriptors: the end shows when signal 0 finds nobody who is no zombie.
+            poll_ended(leader).await;
+        }
+    }
+
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.send(Signal::KILL);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[allow(deprecated, reason = "the newer function is unsafe; an owned descriptor keeps what that one asks for")]
+async fn ended(leader: Pid) -> io::Result<()> {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    use tokio::io::Interest;
+    use tokio::io::unix::AsyncFd;
+
+    let descriptor = pidfd_open(leader, PidfdFlags::empty())?;
+    let descriptor = AsyncFd::with_interest(descriptor, Interest::READABLE)?;
+    descriptor.readable().await.map(drop)
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn ended(_leader: Pid) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// How often is looked whether a program has ended, where the kernel does not tell.
+const POLL_PAUSE: Duration = Duration::from_millis(20);
+
+async fn poll_ended(leader: Pid) {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+    // Looks without reaping.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    while let Ok(None) = waitid(WaitId::Pid(leader), options) {
+        tokio::time::sleep(POLL_PAUSE).await;
+    }
+}
