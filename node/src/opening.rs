@@ -159,6 +159,11 @@ pub struct Opened {
 pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
     let data = DataDir::open(&config.data)?;
     let known = logs(&data.log())?;
+    if known.is_empty() && data.log().exists() && data.vault().exists() {
+        // The vault is made after the log, so there was one.
+        let why = "there is no log in it, and the vault beside it belongs to one".to_owned();
+        return Err(OpenError::Damaged { path: data.log(), why }.into());
+    }
     let existing = if known.is_empty() && !data.vault().exists() { Data::New } else { Data::Existing };
     let id = known.first().copied().unwrap_or_else(|| {
         let moment = clock.moment();

@@ -10,6 +10,8 @@ mod batch;
 pub mod checkpoints;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod crashes;
 pub mod data_dir;
 pub mod encode;
 pub mod faults;

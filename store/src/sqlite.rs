@@ -6,6 +6,7 @@ mod contents;
 #[cfg(test)]
 pub(crate) mod forge;
 pub mod log;
+mod place;
 mod row;
 mod seen;
 pub mod vault;
@@ -19,7 +20,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
-use crate::sync;
+pub use place::{FileSystem, Place};
 
 /// The oldest SQLite that is trusted: before it, a reset of the write-ahead log could lose commits.
 pub const SQLITE_VERSION_MIN: i32 = 3_051_003;
@@ -147,29 +148,33 @@ impl OpenError {
 /// Opens a file to write it, making it where there is none, and brings its tables up to date.
 ///
 /// What an unclean stop left in the write-ahead log is written back before anything new is: behind a frame that is not on the
-/// disk, new commits would be lost.
-pub(crate) fn open_to_write(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
+/// disk, new commits would be lost. And it is written once more before it is believed: after a sync that failed, the system
+/// still gives what is not on the disk, and a power cut while that is written back would leave half of it.
+pub(crate) fn open_to_write(place: &Place, schema: &Schema) -> Result<Connection, OpenError> {
     demand_version()?;
-    let is_new = !path.exists();
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    if is_new {
-        create(path).map_err(|error| OpenError::Unusable { path: path.to_owned(), why: error.to_string() })?;
+    let path = place.path.as_path();
+    let unusable = |error: std::io::Error| OpenError::Unusable { path: path.to_owned(), why: error.to_string() };
+    if place.exists() {
+        (place.files.write_again)(&place.beside("-wal")).map_err(unusable)?;
+    } else {
+        place.create().map_err(unusable)?;
     }
     let failed = |error: rusqlite::Error| OpenError::of(path, &error);
-    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = connect(place, flags).map_err(failed)?;
     distrust(&connection).map_err(failed)?;
-    settle(&connection).map_err(failed)?;
+    settle(&connection, path)?;
     migrate(&mut connection, path, schema)?;
     compare(&connection, path, schema)?;
     Ok(connection)
 }
 
 /// Opens a file to read it only.
-pub(crate) fn open_to_read(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
+pub(crate) fn open_to_read(place: &Place, schema: &Schema) -> Result<Connection, OpenError> {
     demand_version()?;
+    let path = place.path.as_path();
     let failed = |error: rusqlite::Error| OpenError::of(path, &error);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let connection = connect(place, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
     distrust(&connection).map_err(failed)?;
     let found = version(&connection).map_err(failed)?;
     demand_known(found, path, schema)?;
@@ -186,10 +191,11 @@ fn demand_version() -> Result<(), OpenError> {
     if found < SQLITE_VERSION_MIN { Err(OpenError::OldSqlite { found }) } else { Ok(()) }
 }
 
-/// SQLite syncs the folder for its journals, not for the file itself.
-fn create(path: &Path) -> std::io::Result<()> {
-    sync::create_private(path, sync::Existing::Kept)?;
-    sync::sync_folder(path.parent().unwrap_or(Path::new(".")))
+fn connect(place: &Place, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    match place.files.vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(&place.path, flags, vfs),
+        None => Connection::open_with_flags(&place.path, flags),
+    }
 }
 
 /// A file may have been made by someone else: nothing in its schema is run.
@@ -203,15 +209,36 @@ fn distrust(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON;")
 }
 
-fn settle(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "page_size", 8192)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+/// Has commits last, and writes back what stands in the write-ahead log.
+fn settle(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let failed = |error: rusqlite::Error| OpenError::of(path, &error);
+    connection.pragma_update(None, "page_size", 8192).map_err(failed)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(failed)?;
+    let busy = made_lasting(connection).map_err(failed)?;
+    // The answer to the switch comes before the switch is committed, so it is asked for when the file was used. In another mode a power
+    // cut can take a commit back.
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
+    if mode != "wal" {
+        let why = format!("it stays with the journal mode `{mode}`, as after a failure of the disk");
+        return Err(OpenError::Unusable { path: path.to_owned(), why });
+    }
+    if busy == 0 { Ok(()) } else { Err(OpenError::InUse { path: path.to_owned() }) }
+}
+
+/// Gives 0 where all that stood in the write-ahead log is written back; somebody who reads can be in the way of that.
+fn made_lasting(connection: &Connection) -> rusqlite::Result<i64> {
     // There is no relaxed mode: what is acknowledged is on the disk.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+}
+
+/// Says what is wrong with a table and its indexes, where something is: a row that an index has lost would be taken for none.
+pub(crate) fn wrong_with(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
+    let said: String = connection.query_row(&format!("PRAGMA integrity_check({table})"), [], |row| row.get(0))?;
+    Ok((said != "ok").then_some(said))
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
@@ -285,7 +312,7 @@ mod tests {
     #[test]
     fn a_file_is_written_with_full_durability_and_without_memory_mapping() {
         let folder = tempfile::tempdir().unwrap();
-        let connection = open_to_write(&folder.path().join("cats.sqlite"), &CATS).unwrap();
+        let connection = open_to_write(&folder.path().join("cats.sqlite").as_path().into(), &CATS).unwrap();
         assert_eq!(pragma::<String>(&connection, "journal_mode"), "wal");
         assert_eq!(pragma::<i64>(&connection, "synchronous"), 2);
         assert_eq!(pragma::<i64>(&connection, "page_size"), 8192);
@@ -301,7 +328,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
-        let connection = open_to_write(&path, &CATS).unwrap();
+        let connection = open_to_write(&path.as_path().into(), &CATS).unwrap();
         connection.execute("INSERT INTO cats VALUES ('tom')", []).unwrap();
         for name in ["cats.sqlite", "cats.sqlite-wal", "cats.sqlite-shm"] {
             let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
@@ -313,8 +340,8 @@ mod tests {
     fn an_older_file_is_brought_up_to_date_and_keeps_its_rows() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
-        open_to_write(&path, &CATS).unwrap().execute("INSERT INTO cats VALUES ('tom')", []).unwrap();
-        let newer = open_to_write(&path, &CATS_FED).unwrap();
+        open_to_write(&path.as_path().into(), &CATS).unwrap().execute("INSERT INTO cats VALUES ('tom')", []).unwrap();
+        let newer = open_to_write(&path.as_path().into(), &CATS_FED).unwrap();
         let fed: Option<i64> = newer.query_row("SELECT fed FROM cats WHERE name = 'tom'", [], |row| row.get(0)).unwrap();
         assert_eq!(fed, None);
     }
@@ -323,8 +350,8 @@ mod tests {
     fn data_from_a_newer_release_is_refused_to_readers_and_writers() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
-        drop(open_to_write(&path, &CATS_FED).unwrap());
-        for refusal in [open_to_write(&path, &CATS), open_to_read(&path, &CATS)] {
+        drop(open_to_write(&path.as_path().into(), &CATS_FED).unwrap());
+        for refusal in [open_to_write(&path.as_path().into(), &CATS), open_to_read(&path.as_path().into(), &CATS)] {
             assert!(matches!(refusal, Err(OpenError::Newer { found: 2, known: 1, .. })));
         }
     }
@@ -333,11 +360,11 @@ mod tests {
     fn a_file_with_a_smuggled_trigger_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
-        drop(open_to_write(&path, &CATS).unwrap());
+        drop(open_to_write(&path.as_path().into(), &CATS).unwrap());
         let smuggler = Connection::open(&path).unwrap();
         smuggler.execute_batch("CREATE TRIGGER eat AFTER INSERT ON cats BEGIN DELETE FROM cats; END;").unwrap();
         drop(smuggler);
-        assert!(matches!(open_to_write(&path, &CATS), Err(OpenError::Foreign { .. })));
+        assert!(matches!(open_to_write(&path.as_path().into(), &CATS), Err(OpenError::Foreign { .. })));
     }
 
     #[test]
@@ -347,7 +374,7 @@ mod tests {
         let theirs = Connection::open(&path).unwrap();
         theirs.execute_batch("CREATE TABLE cats (name TEXT) STRICT; PRAGMA user_version = 1;").unwrap();
         drop(theirs);
-        assert!(matches!(open_to_write(&path, &CATS), Err(OpenError::Foreign { .. })));
+        assert!(matches!(open_to_write(&path.as_path().into(), &CATS), Err(OpenError::Foreign { .. })));
     }
 
     #[test]
@@ -355,15 +382,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
         std::fs::write(&path, "meow ".repeat(10_000)).unwrap();
-        assert!(matches!(open_to_write(&path, &CATS), Err(OpenError::Damaged { .. })));
+        assert!(matches!(open_to_write(&path.as_path().into(), &CATS), Err(OpenError::Damaged { .. })));
     }
 
     #[test]
     fn a_reader_cannot_write() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
-        drop(open_to_write(&path, &CATS).unwrap());
-        let reader = open_to_read(&path, &CATS).unwrap();
+        drop(open_to_write(&path.as_path().into(), &CATS).unwrap());
+        let reader = open_to_read(&path.as_path().into(), &CATS).unwrap();
         assert!(reader.execute("INSERT INTO cats VALUES ('tom')", []).is_err());
     }
 
@@ -371,7 +398,7 @@ mod tests {
     fn reading_a_file_that_is_not_there_makes_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cats.sqlite");
-        assert!(matches!(open_to_read(&path, &CATS), Err(OpenError::Unusable { .. })));
+        assert!(matches!(open_to_read(&path.as_path().into(), &CATS), Err(OpenError::Unusable { .. })));
         assert!(!path.exists());
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cargo_metadata::DependencyKind;
 
 use crate::dependencies::metadata;
-use crate::{demand_none, read, rows, section, test_names, ticked};
+use crate::{demand_none, read, root, rows, section, test_names, ticked};
 
 /// The fewest invariants that the table must have: fewer means that its shape has changed.
 const INVARIANTS_MIN: usize = 12;
@@ -60,7 +60,7 @@ fn each_crate_depends_on_exactly_what_the_table_says() {
     let mut named = BTreeSet::new();
     for package in metadata().workspace_packages() {
         let name = package.name.to_string();
-        let folder = package.manifest_path.parent().and_then(|folder| folder.file_name()).unwrap_or_default().to_owned();
+        let folder = package.manifest_path.parent().and_then(|folder| folder.strip_prefix(root()).ok()).map(ToString::to_string);
         named.insert(name.clone());
         let Some(wall) = walls.iter().find(|wall| wall.name == name) else {
             if name != "ensue-tests" {
@@ -68,8 +68,8 @@ fn each_crate_depends_on_exactly_what_the_table_says() {
             }
             continue;
         };
-        if wall.folder != folder {
-            findings.push(format!("{name} lies in `{folder}`, the table says `{}`", wall.folder));
+        if folder.as_ref() != Some(&wall.folder) {
+            findings.push(format!("{name} lies in `{}`, the table says `{}`", folder.unwrap_or_default(), wall.folder));
         }
         let is_real = |dependency: &&cargo_metadata::Dependency| dependency.kind == DependencyKind::Normal;
         let all: BTreeSet<String> = package.dependencies.iter().filter(is_real).map(|dependency| dependency.name.clone()).collect();

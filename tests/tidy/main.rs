@@ -14,7 +14,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates of the house, by folder.
-const CRATES: &[&str] = &["expression", "engine", "views", "packs", "store", "sensors", "executor", "api", "node", "cli", "tests"];
+const CRATES: &[&str] =
+    &["expression", "engine", "views", "packs", "store", "sensors", "executor", "api", "node", "cli", "tests", "tests/disk"];
 
 /// The crates that decide and touch nothing.
 const PURE_CRATES: &[&str] = &["expression", "engine", "views"];

@@ -1,8 +1,10 @@
 //! What every log must do.
 
+use ensue_disk::Disk;
 use ensue_engine::ids::LogId;
 use ensue_engine::ports::Log;
 
+use super::crash_disk::place;
 use crate::memory::MemoryLogs;
 use crate::sqlite::log::SqliteLog;
 
@@ -14,6 +16,9 @@ macro_rules! on_every_log {
         }
         mod on_sqlite {
             $(#[test] fn $case() { super::$case(&crate::conformance::log::SqliteLogs::new()); })*
+        }
+        mod on_a_crash_disk {
+            $(#[test] fn $case() { super::$case(&crate::conformance::crash_disk::disk_of_this_test(1)); })*
         }
     };
 }
@@ -58,5 +63,15 @@ impl Logs for SqliteLogs {
 
     fn open_with_seen_keys_max(&self, id: LogId, keys_max: u64) -> Box<dyn Log> {
         Box::new(Self::open(self, id).with_seen_keys_max(keys_max))
+    }
+}
+
+impl Logs for Disk {
+    fn open(&self, id: LogId) -> Box<dyn Log> {
+        Box::new(SqliteLog::open_at(place(self, "log.sqlite"), id).unwrap())
+    }
+
+    fn open_with_seen_keys_max(&self, id: LogId, keys_max: u64) -> Box<dyn Log> {
+        Box::new(SqliteLog::open_at(place(self, "log.sqlite"), id).unwrap().with_seen_keys_max(keys_max))
     }
 }

@@ -114,6 +114,16 @@ impl Writer {
         writer
     }
 
+    /// Goes on behind records that are known, under the epoch of a log that holds them.
+    pub(crate) fn behind(log: &dyn Log, records: &[Record]) -> Self {
+        let mut writer = Self { log: log.id(), epoch: log.epoch(), head: Head::default(), streams: BTreeMap::new(), batches: 0 };
+        for record in records {
+            writer.streams.insert(record.stream.clone(), record.revision);
+            writer.head = Head { position: record.position, chain: record.chain };
+        }
+        writer
+    }
+
     pub(crate) fn head(&self) -> Head {
         self.head
     }

@@ -4,6 +4,7 @@ use ensue_engine::ids::{Id, LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Secret, Vault};
 
+use super::crash_disk::{disk_of_this_test, place};
 use super::records::{LOG, NOON};
 use crate::master_key::{KEY_BYTES, MasterKey};
 use crate::memory::MemoryVault;
@@ -18,6 +19,12 @@ macro_rules! on_every_vault {
             $(#[test] fn $case() {
                 let folder = tempfile::tempdir().unwrap();
                 super::$case(&super::vault_in(&folder, super::LOG, super::master()));
+            })*
+        }
+        mod on_a_crash_disk {
+            $(#[test] fn $case() {
+                let disk = super::disk_of_this_test(1);
+                super::$case(&super::SqliteVault::open_at(&super::place(&disk, "vault.sqlite"), super::LOG, super::master()).unwrap());
             })*
         }
     };

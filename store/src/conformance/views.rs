@@ -13,6 +13,7 @@ use ensue_views::store::{Change, Changes, NewRow};
 use ensue_views::{ListQuery, Row, Term, ViewError, ViewName, ViewReader, ViewStore};
 use tempfile::TempDir;
 
+use super::crash_disk::{disk_of_this_test, place};
 use super::records::{LOG, NOON};
 use crate::memory::MemoryViews;
 use crate::sqlite::views::SqliteViews;
@@ -34,6 +35,11 @@ impl Subject {
         let folder = tempfile::tempdir().unwrap();
         let views = SqliteViews::open(&folder.path().join("views.sqlite"), LOG).unwrap();
         Self { reader: Arc::new(views.reader()), store: Box::new(views), _folder: Some(folder) }
+    }
+
+    fn on_a_crash_disk() -> Self {
+        let views = SqliteViews::open_at(&place(&disk_of_this_test(1), "views.sqlite"), LOG).unwrap();
+        Self { reader: Arc::new(views.reader()), store: Box::new(views), _folder: None }
     }
 
     fn insert(&mut self, view: ViewName, rows: impl IntoIterator<Item = NewRow>) {
@@ -65,6 +71,9 @@ macro_rules! on_every_view_store {
         }
         mod on_sqlite {
             $(#[test] fn $case() { super::$case(&mut crate::conformance::views::Subject::on_sqlite()); })*
+        }
+        mod on_a_crash_disk {
+            $(#[test] fn $case() { super::$case(&mut crate::conformance::views::Subject::on_a_crash_disk()); })*
         }
     };
 }

@@ -4,7 +4,7 @@
 
 mod reader;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ids::{Id, LogId};
@@ -15,7 +15,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, pa
 use super::contents;
 use super::row::{self, Stored, StoredBatch, array, count, integer, stream_bytes};
 use super::seen::{self, SeenFault};
-use super::{OpenError, Schema, open_to_read, open_to_write};
+use super::{OpenError, Place, Schema, open_to_write, wrong_with};
 use crate::batch::{self, POSITION_MAX, SEEN_KEYS_MAX};
 
 pub use reader::SqliteLogReader;
@@ -34,7 +34,7 @@ const STATEMENTS_KEPT: usize = 32;
 /// A log in a SQLite file, as its one writer holds it.
 pub struct SqliteLog {
     connection: Connection,
-    path: PathBuf,
+    place: Place,
     id: LogId,
     number: i64,
     epoch: Epoch,
@@ -42,12 +42,19 @@ pub struct SqliteLog {
     dead: Option<String>,
 }
 
-/// Lists the logs that a file holds, the first first; none where there is no file.
+/// Lists the logs that a file holds, the first first; none where there is no file, or none in it yet.
 pub fn logs(path: &Path) -> Result<Vec<LogId>, OpenError> {
-    if !path.exists() {
+    logs_at(&path.into())
+}
+
+/// Lists logs as [`logs`] does, through a file system of the caller's.
+pub fn logs_at(place: &Place) -> Result<Vec<LogId>, OpenError> {
+    let path = place.path.as_path();
+    if !place.exists() {
         return Ok(Vec::new());
     }
-    let connection = open_to_read(path, &SCHEMA)?;
+    // Not to read it only: a crash may have left something that is to be rolled back first.
+    let connection = open_to_write(place, &SCHEMA)?;
     let list = || -> rusqlite::Result<Vec<[u8; 16]>> {
         connection.prepare("SELECT id FROM logs ORDER BY number")?.query_map([], |row| row.get(0))?.collect()
     };
@@ -59,23 +66,24 @@ impl SqliteLog {
     /// Opens the log `id` in the file at `path` to write it, under the next epoch: whoever held it before writes no more. The
     /// file and the log are made where there are none.
     pub fn open(path: &Path, id: LogId) -> Result<Self, OpenError> {
-        let mut connection = open_to_write(path, &SCHEMA)?;
+        Self::open_at(path.into(), id)
+    }
+
+    /// Opens a log as [`open`](Self::open) does, through a file system of the caller's.
+    pub fn open_at(place: Place, id: LogId) -> Result<Self, OpenError> {
+        let mut connection = open_to_write(&place, &SCHEMA)?;
+        let path = place.path.as_path();
+        if let Some(why) = wrong_with(&connection, "logs").map_err(|error| OpenError::of(path, &error))? {
+            return Err(OpenError::Damaged { path: path.to_owned(), why });
+        }
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         let (number, epoch) = take_epoch(&mut connection, id).map_err(|error| OpenError::of(path, &error))?;
         if number >= LOGS_MAX {
             return Err(OpenError::Unusable { path: path.to_owned(), why: format!("it holds {LOGS_MAX} logs already") });
         }
-        let log = Self {
-            connection,
-            path: path.to_owned(),
-            id,
-            number,
-            epoch: Epoch(epoch.unsigned_abs()),
-            seen_keys_max: SEEN_KEYS_MAX,
-            dead: None,
-        };
-        compare_with_head(&log.connection, path, number)?;
-        Ok(log)
+        compare_with_head(&connection, path, number)?;
+        let epoch = Epoch(epoch.unsigned_abs());
+        Ok(Self { connection, place, id, number, epoch, seen_keys_max: SEEN_KEYS_MAX, dead: None })
     }
 
     /// Remembers at most so many keys in each scope.
@@ -185,7 +193,7 @@ impl Log for SqliteLog {
     }
 
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
-        let reader = SqliteLogReader::open(&self.path, self.id).map_err(|error| LogError::Store(error.to_string()))?;
+        let reader = SqliteLogReader::open_at(&self.place, self.id).map_err(|error| LogError::Store(error.to_string()))?;
         Ok(Box::new(reader))
     }
 }

@@ -10,7 +10,7 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Secret, Vault, VaultError};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{OpenError, Schema, open_to_write};
+use super::{OpenError, Place, Schema, open_to_write};
 use crate::master_key::MasterKey;
 use crate::vault::{Purpose, Sealer, token_hash};
 
@@ -26,7 +26,13 @@ pub struct SqliteVault {
 impl SqliteVault {
     /// Opens the vault of a log in the file at `path`, making it where there is none.
     pub fn open(path: &Path, log: LogId, master: MasterKey) -> Result<Self, OpenError> {
-        let connection = open_to_write(path, &SCHEMA)?;
+        Self::open_at(&path.into(), log, master)
+    }
+
+    /// Opens a vault as [`open`](Self::open) does, through a file system of the caller's.
+    pub fn open_at(place: &Place, log: LogId, master: MasterKey) -> Result<Self, OpenError> {
+        let connection = open_to_write(place, &SCHEMA)?;
+        let path = place.path.as_path();
         // What was destroyed is not to be found in the file's free pages.
         connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(())).map_err(|error| OpenError::of(path, &error))?;
         Ok(Self { sealer: Sealer::new(master, log), path: path.to_owned(), connection: Mutex::new(connection) })

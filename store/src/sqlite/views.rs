@@ -9,9 +9,7 @@ mod read;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use ensue_engine::ids::LogId;
@@ -23,8 +21,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql,
 
 pub use read::SqliteViewReader;
 
-use super::{OpenError, Schema, open_to_write};
-use crate::sync::sync_folder;
+use super::{OpenError, Place, Schema, open_to_write};
 use read::Readers;
 
 /// The file of views.
@@ -52,13 +49,19 @@ impl SqliteViews {
     /// Opens the views of a log, making them where there are none. Views of another log, by other folds or of another release,
     /// and views that are not whole, are removed and begun anew: they are made from the log.
     pub fn open(path: &Path, log: LogId) -> Result<Self, OpenError> {
-        match Self::open_as_it_is(path, log) {
+        Self::open_at(&path.into(), log)
+    }
+
+    /// Opens views as [`open`](Self::open) does, through a file system of the caller's.
+    pub fn open_at(place: &Place, log: LogId) -> Result<Self, OpenError> {
+        let path = place.path.as_path();
+        match Self::open_as_it_is(place, log) {
             Ok(Some(views)) => return Ok(views),
             Ok(None) | Err(OpenError::Damaged { .. } | OpenError::Newer { .. }) => {}
             Err(error) => return Err(error),
         }
-        remove_files(path).map_err(|why| OpenError::Unusable { path: path.to_owned(), why })?;
-        let begun_anew = Self::open_as_it_is(path, log)?;
+        place.remove().map_err(|why| OpenError::Unusable { path: path.to_owned(), why })?;
+        let begun_anew = Self::open_as_it_is(place, log)?;
         begun_anew.ok_or_else(|| OpenError::Unusable { path: path.to_owned(), why: "another process is making it".to_owned() })
     }
 
@@ -73,17 +76,18 @@ impl SqliteViews {
         if beside.position < self.position {
             return Err(ViewError::Gap { at: self.position, next: beside.position });
         }
-        let path = self.readers.path().to_owned();
+        let place = self.readers.place().clone();
         let source = beside.close()?;
         let _closed = self.readers.close_all();
         // What has no file any more is written back and closed.
         self.connection = Connection::open_in_memory().map_err(failed)?;
         let in_files = |why: String| ViewError::Store(why);
-        remove_files(&path).map_err(in_files)?;
-        fs::rename(&source, &path).map_err(|why| in_files(format!("{} cannot be renamed: {why}", source.display())))?;
-        sync_folder(path.parent().unwrap_or(Path::new("."))).map_err(|why| in_files(why.to_string()))?;
-        let opened = Self::open_as_it_is(&path, self.log).map_err(|why| in_files(why.to_string()))?;
-        let opened = opened.ok_or_else(|| in_files(format!("{} is not what was made", path.display())))?;
+        place.remove().map_err(in_files)?;
+        let renamed = (place.files.rename)(&source.path, &place.path);
+        renamed.map_err(|why| in_files(format!("{} cannot be renamed: {why}", source.path.display())))?;
+        place.sync_folder().map_err(|why| in_files(why.to_string()))?;
+        let opened = Self::open_as_it_is(&place, self.log).map_err(|why| in_files(why.to_string()))?;
+        let opened = opened.ok_or_else(|| in_files(format!("{} is not what was made", place.path.display())))?;
         let Self { connection, position, .. } = opened;
         (self.connection, self.position) = (connection, position);
         self.names.clear();
@@ -91,21 +95,21 @@ impl SqliteViews {
     }
 
     /// Gives none where the file holds something else.
-    fn open_as_it_is(path: &Path, log: LogId) -> Result<Option<Self>, OpenError> {
-        let connection = open_to_write(path, &VIEWS)?;
-        let position = begin(&connection, log).map_err(|error| OpenError::of(path, &error))?;
+    fn open_as_it_is(place: &Place, log: LogId) -> Result<Option<Self>, OpenError> {
+        let connection = open_to_write(place, &VIEWS)?;
+        let position = begin(&connection, log).map_err(|error| OpenError::of(&place.path, &error))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_PREPARED);
-        let readers = Arc::new(Readers::of(path.to_owned()));
+        let readers = Arc::new(Readers::of(place.clone()));
         Ok(position.map(|position| Self { connection, log, position, names: BTreeMap::new(), readers }))
     }
 
-    /// Closes the file so that it stands alone, and gives its path.
-    fn close(self) -> Result<PathBuf, ViewError> {
+    /// Closes the file so that it stands alone, and gives its place.
+    fn close(self) -> Result<Place, ViewError> {
         let _closed = self.readers.close_all();
         self.connection.flush_prepared_statement_cache();
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
         self.connection.close().map_err(|(_, error)| failed(error))?;
-        Ok(self.readers.path().to_owned())
+        Ok(self.readers.place().clone())
     }
 }
 
@@ -131,18 +135,6 @@ fn begin(connection: &Connection, log: LogId) -> rusqlite::Result<Option<Positio
 /// Names what the rows depend on beside the log.
 fn made_by() -> String {
     format!("{} pack/{}", view::versions(), pack::VERSION)
-}
-
-fn remove_files(path: &Path) -> Result<(), String> {
-    for suffix in ["-wal", "-shm", ""] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match fs::remove_file(&name) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(format!("{} cannot be removed: {error}", name.display())),
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(())
 }
 
 impl ViewStore for SqliteViews {

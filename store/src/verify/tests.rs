@@ -45,7 +45,7 @@ impl Fixture {
 
     fn verify(&self, seen: Option<Head>) -> Result<Verified, VerifyError> {
         // Not through `SqliteLogReader::open`'s own comparison with the head: that has tests of its own.
-        verify(&SqliteLogReader::open_unchecked(&self.path(), LOG).unwrap(), seen, |_| ())
+        verify(&SqliteLogReader::open_unchecked(&self.path().as_path().into(), LOG).unwrap(), seen, |_| ())
     }
 }
 

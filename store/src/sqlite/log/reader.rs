@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Row, params};
 use super::{SCHEMA, STATEMENTS_KEPT, compare_with_head, head, place, position, store_failed};
 use crate::batch::POSITION_MAX;
 use crate::sqlite::row::{self, Stored, StoredBatch, stream_bytes};
-use crate::sqlite::{OpenError, open_to_read};
+use crate::sqlite::{OpenError, Place, open_to_read};
 
 /// A reader of a log in a SQLite file, with a connection of its own.
 pub struct SqliteLogReader {
@@ -27,14 +27,20 @@ pub struct SqliteLogReader {
 impl SqliteLogReader {
     /// Opens the log `id` in the file at `path` to read it only.
     pub fn open(path: &Path, id: LogId) -> Result<Self, OpenError> {
-        let reader = Self::open_unchecked(path, id)?;
-        compare_with_head(&reader.connection, path, reader.number)?;
+        Self::open_at(&path.into(), id)
+    }
+
+    /// Opens a log as [`open`](Self::open) does, through a file system of the caller's.
+    pub fn open_at(place: &Place, id: LogId) -> Result<Self, OpenError> {
+        let reader = Self::open_unchecked(place, id)?;
+        compare_with_head(&reader.connection, &place.path, reader.number)?;
         Ok(reader)
     }
 
     /// Opens the log without comparing its newest record with its head.
-    pub(crate) fn open_unchecked(path: &Path, id: LogId) -> Result<Self, OpenError> {
-        let connection = open_to_read(path, &SCHEMA)?;
+    pub(crate) fn open_unchecked(place: &Place, id: LogId) -> Result<Self, OpenError> {
+        let connection = open_to_read(place, &SCHEMA)?;
+        let path = place.path.as_path();
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         let number = connection
             .query_row("SELECT number FROM logs WHERE id = ?1", [id.0.as_bytes()], |row| row.get(0))

@@ -1,6 +1,5 @@
 //! Reading views on SQLite: a few connections, shared by all who ask.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -14,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::pack::unpack;
 use super::{Form, Kept, SPAN, STATEMENTS_PREPARED, VIEWS, failed, form, place};
-use crate::sqlite::open_to_read;
+use crate::sqlite::{Place, open_to_read};
 
 /// How many can read at once; others wait.
 const READERS: usize = 4;
@@ -164,18 +163,18 @@ pub(super) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
 
 /// The connections that read one file. Each is opened when it is first needed.
 pub(super) struct Readers {
-    path: PathBuf,
+    place: Place,
     connections: [Mutex<Option<Connection>>; READERS],
     turn: AtomicUsize,
 }
 
 impl Readers {
-    pub(super) fn of(path: PathBuf) -> Self {
-        Self { path, connections: Default::default(), turn: AtomicUsize::new(0) }
+    pub(super) fn of(place: Place) -> Self {
+        Self { place, connections: Default::default(), turn: AtomicUsize::new(0) }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Closes all connections, and has who asks wait until what is given is dropped.
@@ -192,7 +191,7 @@ impl Readers {
         let connection = match &mut *one {
             Some(connection) => connection,
             none => {
-                let opened = open_to_read(&self.path, &VIEWS).map_err(|error| ViewError::Store(error.to_string()))?;
+                let opened = open_to_read(&self.place, &VIEWS).map_err(|error| ViewError::Store(error.to_string()))?;
                 opened.set_prepared_statement_cache_capacity(STATEMENTS_PREPARED);
                 none.insert(opened)
             }

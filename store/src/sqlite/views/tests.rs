@@ -83,7 +83,7 @@ fn a_damaged_page_is_an_error_that_says_to_rebuild() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[8192..].fill(0xA5);
     std::fs::write(&path, bytes).unwrap();
-    let reader = super::SqliteViewReader::new(std::sync::Arc::new(super::Readers::of(path)));
+    let reader = super::SqliteViewReader::new(std::sync::Arc::new(super::Readers::of(path.as_path().into())));
     let damaged = reader.list(&ListQuery::newest(ViewName::Events));
     assert!(matches!(damaged, Err(ViewError::NotWhole(_))), "{damaged:?}");
 }

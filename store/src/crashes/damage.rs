@@ -1,0 +1,190 @@
+//! Sectors and pages that are not what was written: the same data or a refusal, and never other data.
+//!
+//! Single bits and cut files are shown in `verify`.
+
+use ensue_disk::Random;
+use ensue_disk::fault::{Failure, Fault, Lasting};
+use ensue_disk::trace::Kind;
+
+use super::*;
+
+const BATCHES: u64 = 30;
+const PAGE: usize = 8192;
+
+/// A log that was killed, so that its newest records stand in the write-ahead log only.
+struct Killed {
+    disk: Disk,
+    records: Vec<Record>,
+    /// The files at some moment before, and at the end.
+    before: Vec<(String, Vec<u8>)>,
+    after: Vec<(String, Vec<u8>)>,
+}
+
+fn contents(disk: &Disk) -> Vec<(String, Vec<u8>)> {
+    disk.names().into_iter().filter_map(|name| disk.content(&name).map(|content| (name, content))).collect()
+}
+
+fn killed(name: &str) -> Killed {
+    let disk = Disk::new(name, 1, Sectors::Bytes512);
+    let mut story = Story::on(&disk);
+    // A clean stop writes the first half back.
+    story.live(BATCHES);
+    let mut log = SqliteLog::open_at(place(&disk, "log.sqlite"), LOG).unwrap();
+    let mut writer = Writer::behind(&log, &story.acknowledged);
+    let mut before = Vec::new();
+    for number in 0..BATCHES {
+        if number == BATCHES / 2 {
+            before = contents(&disk);
+        }
+        let batch = next_batch(&mut writer);
+        writer.write(&mut log, &batch).unwrap();
+        story.acknowledged.extend(batch.records);
+    }
+    disk.kill();
+    drop(log);
+    Killed { after: contents(&disk), before, records: story.acknowledged, disk }
+}
+
+impl Killed {
+    fn put_back(&self, name: &str, damaged: &[u8]) {
+        self.disk.kill();
+        for name in self.disk.names() {
+            self.disk.replace(&name, None);
+        }
+        for (other, content) in &self.after {
+            self.disk.replace(other, Some(if other == name { damaged } else { content }));
+        }
+    }
+
+    /// Opens and reads everything as a node does; says whether it was refused.
+    fn is_refused(&self, damage: &str) -> bool {
+        let head = self.records.last().map(|record| Head { position: record.position, chain: record.chain });
+        let read = || -> Result<Vec<Record>, String> {
+            let mut log = SqliteLog::open_at(place(&self.disk, "log.sqlite"), LOG).map_err(|error| error.to_string())?;
+            let reader = log.reader().map_err(|error| error.to_string())?;
+            verify(&*reader, head, |_| ()).map_err(|error| error.to_string())?;
+            let records = reader.read(Position(0), EVERYTHING).map_err(|error| error.to_string())?;
+            // What is damaged and not read must not bring a panic either, nor a false word on a key.
+            for record in records.iter().filter(|record| record.body.is_some()) {
+                let number = record.position.0;
+                if let Ok(found) = log.seen(&[dedupe_key("github", number)]) {
+                    assert!(found == [Some(seen_at(number, 1_000_000))] || found == [None], "{damage}: {found:?}");
+                }
+            }
+            let mut writer = Writer::behind(&log, &records);
+            let _ = writer.append(&mut log, 1);
+            Ok(records)
+        };
+        match read() {
+            Ok(records) => {
+                assert!(records == self.records, "{damage}: other records are given as if they were those that were written");
+                false
+            }
+            Err(why) => {
+                assert!(!why.is_empty(), "{damage}");
+                true
+            }
+        }
+    }
+}
+
+#[test]
+fn a_zeroed_sector_or_page_anywhere_leaves_the_same_data_or_a_refusal() {
+    let killed = killed("zeroed");
+    let mut refused = 0;
+    for (name, content) in &killed.after {
+        for (size, step) in [(512, 7 * 512), (4096, 3 * 4096), (PAGE, 2 * PAGE)] {
+            for at in (0..content.len()).step_by(step) {
+                let mut damaged = content.clone();
+                let end = (at + size).min(content.len());
+                damaged[at..end].fill(0);
+                killed.put_back(name, &damaged);
+                refused += u32::from(killed.is_refused(&format!("{size} zeros from {at} of {name}")));
+            }
+        }
+    }
+    assert!(refused > 30, "only {refused} were refused");
+}
+
+/// Half a page of an index that is zeros looks like an index without those rows: taken at its word, a new log would begin beside the old one.
+#[test]
+fn a_zeroed_sector_of_a_stopped_log_never_makes_it_look_empty() {
+    let disk = Disk::new("zeroed-stopped", 1, Sectors::Bytes512);
+    let mut story = Story::on(&disk);
+    assert_eq!(story.live(3), Ended::WithAll);
+    let whole = disk.content("log.sqlite").unwrap();
+    let head = story.acknowledged.last().map(|record| record.position);
+    for size in [512, 4096] {
+        for at in (0..whole.len()).step_by(size) {
+            let mut damaged = whole.clone();
+            let end = (at + size).min(whole.len());
+            damaged[at..end].fill(0);
+            disk.kill();
+            for name in disk.names() {
+                disk.replace(&name, None);
+            }
+            disk.replace("log.sqlite", Some(&damaged));
+            if let Ok(log) = SqliteLog::open_at(place(&disk, "log.sqlite"), LOG) {
+                assert_eq!(log.head().ok().map(|head| head.position), head, "{size} zeros from {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_page_as_it_was_before_leaves_the_same_data_or_a_refusal() {
+    let killed = killed("stale");
+    let (mut tried, mut refused) = (0, 0);
+    for (name, older) in &killed.before {
+        let (_, newer) = killed.after.iter().find(|(other, _)| other == name).unwrap();
+        for at in (0..older.len().min(newer.len())).step_by(512) {
+            let end = (at + PAGE).min(older.len()).min(newer.len());
+            if older[at..end] == newer[at..end] {
+                continue;
+            }
+            let mut damaged = newer.clone();
+            damaged[at..end].copy_from_slice(&older[at..end]);
+            killed.put_back(name, &damaged);
+            tried += 1;
+            refused += u32::from(killed.is_refused(&format!("an older page at {at} of {name}")));
+        }
+    }
+    assert!(tried == 0 || refused > 0, "{refused} of {tried} were refused");
+}
+
+#[test]
+fn a_page_in_the_place_of_another_leaves_the_same_data_or_a_refusal() {
+    let killed = killed("misdirected");
+    let mut random = Random::new(7);
+    let mut refused = 0;
+    for (name, content) in &killed.after {
+        let pages = (content.len() / PAGE) as u64;
+        for _ in 0..60 {
+            let (from, to) = (random.below(pages) as usize * PAGE, random.below(pages) as usize * PAGE);
+            let mut damaged = content.clone();
+            damaged.copy_within(from..from + PAGE, to);
+            killed.put_back(name, &damaged);
+            refused += u32::from(killed.is_refused(&format!("the page at {from} of {name} at {to}")));
+        }
+    }
+    assert!(refused > 20, "only {refused} were refused");
+}
+
+#[test]
+fn a_read_that_fails_or_ends_early_leaves_the_same_data_or_a_refusal() {
+    let killed = killed("reads");
+    let whole = killed.after.iter().find(|(name, _)| name == "log.sqlite").unwrap().1.clone();
+    let mut refused = 0;
+    for failure in [Failure::Io, Failure::Part] {
+        for nth in (1..400).step_by(3) {
+            killed.put_back("log.sqlite", &whole);
+            killed.disk.fail(Fault { nth, of: Some(Kind::Read), failure, lasting: Lasting::Once });
+            refused += u32::from(killed.is_refused(&format!("read {nth} fails: {failure:?}")));
+            killed.disk.mend();
+            // It was the moment's fault, not the file's.
+            killed.put_back("log.sqlite", &whole);
+            assert!(!killed.is_refused("nothing"));
+        }
+    }
+    assert!(refused > 30, "only {refused} were refused");
+}

@@ -1,0 +1,89 @@
+//! The n-th operation fails, for every n: once or for ever, whole or in part; then the process or the power goes.
+
+use ensue_disk::fault::{Failure, Fault, Lasting};
+
+use super::*;
+
+/// How many batches each of three lives appends: enough for every kind of operation, few enough to try each.
+const BATCHES: u64 = 4;
+
+/// The stretch of operations between two that fail, where a story is long.
+const STRIDE: usize = 101;
+
+#[derive(Clone, Copy)]
+enum Then {
+    Kill,
+    PowerCut,
+}
+
+/// Three lives: the first two are ended by a clean stop and by a kill, unless the fault ends them before.
+fn lives(story: &mut Story, batches: u64, then: Then) {
+    for life in 0..3 {
+        let ended = story.live(batches);
+        match (life, ended, then) {
+            (0, Ended::WithAll, _) => {}
+            (_, Ended::WithAll, _) | (_, Ended::WithFailure, Then::Kill) => story.disk.kill(),
+            (_, Ended::WithFailure, Then::PowerCut) => {
+                story.disk.cut_power();
+            }
+        }
+    }
+    if let Then::PowerCut = then {
+        story.disk.cut_power();
+    }
+}
+
+fn operations_of_a_story(batches: u64) -> u64 {
+    let disk = Disk::new("every-operation-count", 0, Sectors::Bytes512);
+    lives(&mut Story::on(&disk), batches, Then::Kill);
+    disk.operations()
+}
+
+fn every_operation(name: &str, failure: Failure, lasting: Lasting, then: Then) -> Vec<String> {
+    let operations = operations_of_a_story(BATCHES);
+    assert!(operations > 300, "{operations} operations are too few to show anything");
+    let mut said = Vec::new();
+    for nth in 1..=operations {
+        let disk = Disk::new(name, nth, sectors(nth));
+        let mut story = Story::on(&disk);
+        disk.fail(Fault { nth, of: None, failure, lasting });
+        lives(&mut story, BATCHES, then);
+        story.check();
+        said.append(&mut story.said);
+    }
+    said
+}
+
+#[test]
+fn whichever_operation_fails_once_a_power_cut_loses_nothing_acknowledged() {
+    let said = every_operation("once-cut", Failure::Io, Lasting::Once, Then::PowerCut);
+    assert!(said.len() > 100, "only {} stories met their fault", said.len());
+}
+
+#[test]
+fn whichever_operation_fails_once_a_kill_loses_nothing_acknowledged() {
+    every_operation("once-kill", Failure::Io, Lasting::Once, Then::Kill);
+}
+
+#[test]
+fn wherever_a_disk_stops_working_a_power_cut_loses_nothing_acknowledged() {
+    every_operation("for-ever-cut", Failure::Io, Lasting::ForEver, Then::PowerCut);
+}
+
+#[test]
+fn whichever_operation_is_done_in_part_nothing_acknowledged_is_lost() {
+    every_operation("part-cut", Failure::Part, Lasting::Once, Then::PowerCut);
+    every_operation("part-kill", Failure::Part, Lasting::Once, Then::Kill);
+}
+
+#[test]
+fn a_long_story_with_checkpoints_in_it_loses_nothing_acknowledged() {
+    let operations = operations_of_a_story(100);
+    for nth in (1..=operations).step_by(STRIDE) {
+        let disk = Disk::new("long-story", nth, sectors(nth));
+        let mut story = Story::on(&disk);
+        disk.fail(Fault { nth, of: None, failure: Failure::Io, lasting: Lasting::Once });
+        lives(&mut story, 100, Then::PowerCut);
+        story.check();
+    }
+}

@@ -1,0 +1,56 @@
+//! A disk that fills up, at any byte: reads go on, nothing that was refused is there, and with space it goes on.
+
+use super::*;
+
+/// How many batches a story appends: beyond the first checkpoint that SQLite makes by itself.
+const BATCHES: u64 = 60;
+
+fn bytes_of_a_story() -> (u64, u64) {
+    let disk = Disk::new("full-bytes", 0, Sectors::Bytes512);
+    let mut story = Story::on(&disk);
+    assert_eq!(story.live(0), Ended::WithAll);
+    let before = disk.used();
+    let log = SqliteLog::open_at(place(&disk, "log.sqlite"), LOG).unwrap();
+    drop(log);
+    story.live(BATCHES);
+    (before, disk.used())
+}
+
+#[test]
+fn a_disk_that_fills_up_at_any_byte_loses_nothing_and_takes_more_when_there_is_space() {
+    let (least, most) = bytes_of_a_story();
+    let mut found_full = 0;
+    for space in (least..most).step_by(1_501) {
+        let disk = Disk::new("full", space, sectors(space));
+        let mut story = Story::on(&disk);
+        assert_eq!(story.live(1), Ended::WithAll);
+        disk.set_space(Some(space.max(disk.used())));
+        let ended = story.live(BATCHES);
+        found_full += u64::from(story.full > 0);
+        if ended == Ended::WithFailure {
+            // What is full must be told from what is broken: only an opening may fail, and the next one with space does not.
+            assert!(story.said.iter().all(|why| why.contains("full")), "{space} bytes: {:?}", story.said);
+        }
+        disk.cut_power();
+        story.check();
+    }
+    assert!(found_full > 20, "{found_full} stories found the disk full");
+}
+
+#[test]
+fn a_writer_that_found_the_disk_full_reads_on_and_writes_again_when_there_is_space() {
+    let disk = Disk::new("full-then-not", 1, Sectors::Bytes512);
+    let mut log = SqliteLog::open_at(place(&disk, "log.sqlite"), LOG).unwrap();
+    let mut writer = Writer::of(&log);
+    writer.append(&mut log, 3).unwrap();
+    disk.set_space(Some(disk.used()));
+    for _ in 0..3 {
+        let batch = next_batch(&mut writer);
+        assert!(matches!(log.append(&batch, writer.head().position, writer.epoch()), Err(AppendError::Full)));
+        assert_eq!((log.head().unwrap(), log.reader().unwrap().head().unwrap()), (writer.head(), writer.head()));
+        assert_eq!(log.seen(&[dedupe_key("github", 4)]).unwrap(), [None]);
+    }
+    disk.set_space(None);
+    writer.append(&mut log, 3).unwrap();
+    assert_eq!(log.head().unwrap().position, Position(6));
+}

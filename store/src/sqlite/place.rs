@@ -1,0 +1,128 @@
+//! Where a SQLite file lies: its path, and the file system that it is reached through.
+//!
+//! A node's files lie on the machine's file system; another one is brought by tests alone.
+
+use std::fs;
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::sync;
+
+/// How much of a file is written again at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// A file, and how it is reached.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its path.
+    pub path: PathBuf,
+    /// What it is reached through.
+    pub files: FileSystem,
+}
+
+/// What SQLite files are reached through: SQLite itself by a name, and what is done with them beside SQLite.
+#[derive(Clone, Copy, Debug)]
+pub struct FileSystem {
+    /// The name that it is registered under with SQLite; none for the machine's own.
+    pub vfs: Option<&'static str>,
+    /// Says whether a file is there.
+    pub exists: fn(&Path) -> bool,
+    /// Makes an empty file that its owner alone can read; that it is there already is an error.
+    pub create: fn(&Path) -> io::Result<()>,
+    /// Makes the names in a folder last.
+    pub sync_folder: fn(&Path) -> io::Result<()>,
+    /// Removes a file.
+    pub remove: fn(&Path) -> io::Result<()>,
+    /// Gives a file another name, in the place of what had it.
+    pub rename: fn(&Path, &Path) -> io::Result<()>,
+    /// Writes what stands in a file once more, and syncs it; a file that is not there is none to be written.
+    pub write_again: fn(&Path) -> io::Result<()>,
+}
+
+impl FileSystem {
+    /// The machine's own.
+    pub const MACHINE: Self = Self {
+        vfs: None,
+        exists: |path| path.exists(),
+        create: |path| sync::create_private(path, sync::Existing::Kept).map(|_| ()),
+        sync_folder: sync::sync_folder,
+        remove: |path| fs::remove_file(path),
+        rename: |from, to| fs::rename(from, to),
+        write_again,
+    };
+}
+
+impl From<&Path> for Place {
+    fn from(path: &Path) -> Self {
+        Self { path: path.to_owned(), files: FileSystem::MACHINE }
+    }
+}
+
+impl Place {
+    /// Gives the path of a file that SQLite keeps beside this one.
+    pub(super) fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(suffix);
+        name.into()
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        (self.files.exists)(&self.path)
+    }
+
+    /// Makes an empty file that lasts. SQLite syncs the folder for its journals, not for the file itself.
+    pub(super) fn create(&self) -> io::Result<()> {
+        (self.files.create)(&self.path)?;
+        self.sync_folder()
+    }
+
+    pub(super) fn sync_folder(&self) -> io::Result<()> {
+        (self.files.sync_folder)(self.path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// Removes the file and those that SQLite keeps beside it.
+    pub(super) fn remove(&self) -> Result<(), String> {
+        for suffix in ["-wal", "-shm", ""] {
+            let path = self.beside(suffix);
+            match (self.files.remove)(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(format!("{} cannot be removed: {error}", path.display())),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_again(path: &Path) -> io::Result<()> {
+    let mut file = match fs::File::options().read(true).write(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let start = file.stream_position()?;
+        let count = file.read(&mut chunk)?;
+        if count == 0 {
+            return file.sync_all();
+        }
+        file.seek(io::SeekFrom::Start(start))?;
+        file.write_all(&chunk[..count])?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_again_is_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cats");
+        let content: Vec<u8> = (0..3 * CHUNK_BYTES + 17).map(|number| (number % 251) as u8).collect();
+        fs::write(&path, &content).unwrap();
+        write_again(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), content);
+        write_again(&folder.path().join("none")).unwrap();
+        assert!(!folder.path().join("none").exists());
+    }
+}

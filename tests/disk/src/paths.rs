@@ -1,0 +1,89 @@
+//! Where disks are found: SQLite knows files by their paths, so a path names its disk.
+//!
+//! The functions are what a store does with files beside SQLite.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::disk::{Disk, Names, Opening, Shared};
+
+const BASE: &str = "/ensue-disk";
+
+/// How much is read and written at once when a file is written again.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+type Disks = BTreeMap<String, Weak<Shared>>;
+
+fn disks() -> MutexGuard<'static, Disks> {
+    static DISKS: Mutex<Disks> = Mutex::new(BTreeMap::new());
+    DISKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn enlist(name: &str, disk: &Disk) {
+    let mut disks = disks();
+    disks.retain(|_, disk| disk.strong_count() > 0);
+    let before = disks.insert(name.to_owned(), Arc::downgrade(&disk.0));
+    assert!(before.is_none(), "a disk named `{name}` is still in use");
+}
+
+pub(crate) fn path(disk: &str, file: &str) -> PathBuf {
+    Path::new(BASE).join(disk).join(file)
+}
+
+/// Gives the disk that a path names, and the file's name on it.
+pub(crate) fn found(path: &Path) -> io::Result<(Disk, String)> {
+    let mut parts = path.strip_prefix(BASE).map_err(|_| ErrorKind::NotFound)?.iter().map(|part| part.to_string_lossy().into_owned());
+    let disk = parts.next().and_then(|name| disks().get(&name)?.upgrade()).ok_or(ErrorKind::NotFound)?;
+    Ok((Disk(disk), parts.next().unwrap_or_default()))
+}
+
+/// Says whether a file is there.
+pub fn exists(path: &Path) -> bool {
+    found(path).is_ok_and(|(disk, name)| disk.exists(&name))
+}
+
+/// Makes an empty file; that it is there already is an error.
+pub fn create(path: &Path) -> io::Result<()> {
+    let (disk, name) = found(path)?;
+    disk.create(&name)
+}
+
+/// Removes a file.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let (disk, name) = found(path)?;
+    disk.remove(&name)
+}
+
+/// Gives a file another name on the same disk, in the place of what had it.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let ((disk, from), (_, to)) = (found(from)?, found(to)?);
+    disk.rename(&from, &to)
+}
+
+/// Makes the names in the folder last.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    found(folder)?.0.sync_folder()
+}
+
+/// Writes what stands in a file once more and syncs it; a file that is not there is none to be written.
+pub fn write_again(path: &Path) -> io::Result<()> {
+    let (disk, name) = found(path)?;
+    let handle = match disk.open(&name, Opening::There) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let size = disk.size(handle)?;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut at = 0;
+    while at < size {
+        let count = CHUNK_BYTES.min((size - at) as usize);
+        disk.read(handle, &mut chunk[..count], at)?;
+        disk.write(handle, &chunk[..count], at)?;
+        at += count as u64;
+    }
+    let synced = disk.sync(handle, Names::Not);
+    disk.close(handle);
+    synced
+}

@@ -1,0 +1,158 @@
+//! The way of SQLite to the disks: a virtual file system, registered once.
+//!
+//! It decides nothing: what an operation does and whether it fails is the disk's.
+
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+// The functions of SQLite that the virtual file system calls are in there.
+use rusqlite as _;
+use sqlite_vfs::wip::{WalIndex, WalIndexLock};
+use sqlite_vfs::{DatabaseHandle, LockKind, OpenAccess, OpenKind, OpenOptions, Vfs};
+
+use crate::disk::{Disk, Handle, Names, Opening};
+use crate::locks::REGION_BYTES;
+use crate::paths::found;
+
+/// The name under which SQLite knows these disks.
+pub const VFS: &str = "ensue-disk";
+
+pub(crate) fn register() {
+    static REGISTERED: OnceLock<()> = OnceLock::new();
+    REGISTERED.get_or_init(|| sqlite_vfs::register(VFS, Disks, false).expect("a new name is taken by SQLite"));
+}
+
+struct Disks;
+
+impl Vfs for Disks {
+    type Handle = OpenFile;
+
+    fn open(&self, path: &str, options: OpenOptions) -> io::Result<OpenFile> {
+        let (disk, name) = found(Path::new(path))?;
+        let opening = match options.access {
+            OpenAccess::Read | OpenAccess::Write => Opening::There,
+            OpenAccess::Create => Opening::Made,
+            OpenAccess::CreateNew => Opening::MadeNew,
+        };
+        let names = match options.kind {
+            OpenKind::Wal | OpenKind::MainJournal | OpenKind::SuperJournal => Names::Too,
+            OpenKind::MainDb | OpenKind::TempDb | OpenKind::TempJournal | OpenKind::TransientDb | OpenKind::SubJournal => Names::Not,
+        };
+        let handle = disk.open(&name, opening)?;
+        Ok(OpenFile { disk, handle, names })
+    }
+
+    fn delete(&self, path: &str) -> io::Result<()> {
+        let (disk, name) = found(Path::new(path))?;
+        disk.remove(&name)
+    }
+
+    fn exists(&self, path: &str) -> io::Result<bool> {
+        let (disk, name) = found(Path::new(path))?;
+        Ok(disk.exists(&name))
+    }
+
+    fn access(&self, path: &str, _: bool) -> io::Result<bool> {
+        self.exists(path)
+    }
+
+    fn temporary_name(&self) -> String {
+        // Temporary tables are kept in memory; a file for one has no disk and is refused.
+        String::new()
+    }
+
+    fn random(&self, buffer: &mut [i8]) {
+        buffer.fill(0);
+    }
+
+    /// Nobody else runs meanwhile, so whoever waits for a lock waits in vain.
+    fn sleep(&self, duration: Duration) -> Duration {
+        duration
+    }
+}
+
+struct OpenFile {
+    disk: Disk,
+    handle: Handle,
+    /// Whether the names are synced with the next sync.
+    names: Names,
+}
+
+impl DatabaseHandle for OpenFile {
+    type WalIndex = Index;
+
+    fn size(&self) -> io::Result<u64> {
+        self.disk.size(self.handle)
+    }
+
+    fn read_exact_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.disk.read(self.handle, buffer, offset)
+    }
+
+    fn write_all_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.disk.write(self.handle, bytes, offset)
+    }
+
+    fn sync(&mut self, _: bool) -> io::Result<()> {
+        self.disk.sync(self.handle, self.names)?;
+        self.names = Names::Not;
+        Ok(())
+    }
+
+    fn set_len(&mut self, size: u64) -> io::Result<()> {
+        self.disk.set_len(self.handle, size)
+    }
+
+    fn lock(&mut self, lock: LockKind) -> io::Result<bool> {
+        self.disk.locks(self.handle, |locks| locks.set(self.handle.id, lock))
+    }
+
+    fn reserved(&mut self) -> io::Result<bool> {
+        self.disk.locks(self.handle, |locks| locks.is_reserved())
+    }
+
+    fn current_lock(&self) -> io::Result<LockKind> {
+        self.disk.locks(self.handle, |locks| locks.of(self.handle.id))
+    }
+
+    fn wal_index(&self, is_read_only: bool) -> io::Result<Index> {
+        if is_read_only { Err(ErrorKind::PermissionDenied.into()) } else { Ok(Index { disk: self.disk.clone(), handle: self.handle }) }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.disk.close(self.handle);
+    }
+}
+
+/// A connection's part in the index of the write-ahead log.
+struct Index {
+    disk: Disk,
+    handle: Handle,
+}
+
+impl WalIndex for Index {
+    fn map(&mut self, region: u32) -> io::Result<[u8; REGION_BYTES]> {
+        self.disk.locks(self.handle, |locks| *locks.region(region))
+    }
+
+    fn lock(&mut self, slots: Range<u8>, lock: WalIndexLock) -> io::Result<bool> {
+        self.disk.locks(self.handle, |locks| locks.set_slots(self.handle.id, slots, lock))
+    }
+
+    fn delete(self) -> io::Result<()> {
+        self.disk.locks(self.handle, |locks| locks.forget_index())
+    }
+
+    fn pull(&mut self, region: u32, data: &mut [u8; REGION_BYTES]) -> io::Result<()> {
+        self.disk.locks(self.handle, |locks| *data = *locks.region(region))
+    }
+
+    fn push(&mut self, region: u32, data: &[u8; REGION_BYTES]) -> io::Result<()> {
+        self.disk.locks(self.handle, |locks| *locks.region(region) = *data)
+    }
+}
