@@ -33,6 +33,16 @@ struct Story {
     full: u64,
     /// What the store said when it failed.
     said: Vec<String>,
+    ending: Ending,
+}
+
+/// How a node ends whose store has failed.
+#[derive(Clone, Copy)]
+enum Ending {
+    /// It closes its files.
+    Closing,
+    /// It is killed before it can.
+    AtOnce,
 }
 
 /// How a life ended.
@@ -46,7 +56,11 @@ enum Ended {
 
 impl Story {
     fn on(disk: &Disk) -> Self {
-        Self { disk: disk.clone(), acknowledged: Vec::new(), in_doubt: Vec::new(), full: 0, said: Vec::new() }
+        Self { disk: disk.clone(), acknowledged: Vec::new(), in_doubt: Vec::new(), full: 0, said: Vec::new(), ending: Ending::Closing }
+    }
+
+    fn ending(self, ending: Ending) -> Self {
+        Self { ending, ..self }
     }
 
     /// Opens the log and appends batches as a sequencer does, up to the first failure that ends a node.
@@ -79,7 +93,12 @@ impl Story {
                     self.in_doubt.clear();
                     self.full += 1;
                 }
-                Err(error) => return Err(error.to_string()),
+                Err(error) => {
+                    if let Ending::AtOnce = self.ending {
+                        self.disk.kill();
+                    }
+                    return Err(error.to_string());
+                }
             }
         }
         Ok(())
@@ -155,6 +174,10 @@ fn assert_dedupe_keys(log: &SqliteLog, records: &[Record]) {
         assert_eq!(found, [Some(seen_at(newest, 1_000_000))]);
     }
     assert_eq!(log.seen(&[dedupe_key("github", newest + 2)]).unwrap(), [None]);
+}
+
+fn ending(seed: u64) -> Ending {
+    if seed.is_multiple_of(3) { Ending::Closing } else { Ending::AtOnce }
 }
 
 fn sectors(seed: u64) -> Sectors {

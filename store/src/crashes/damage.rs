@@ -93,7 +93,7 @@ fn a_zeroed_sector_or_page_anywhere_leaves_the_same_data_or_a_refusal() {
     let killed = killed("zeroed");
     let mut refused = 0;
     for (name, content) in &killed.after {
-        for (size, step) in [(512, 7 * 512), (4096, 3 * 4096), (PAGE, 2 * PAGE)] {
+        for (size, step) in [(512, 31 * 512), (4096, 7 * 4096), (PAGE, 3 * PAGE)] {
             for at in (0..content.len()).step_by(step) {
                 let mut damaged = content.clone();
                 let end = (at + size).min(content.len());
@@ -103,7 +103,7 @@ fn a_zeroed_sector_or_page_anywhere_leaves_the_same_data_or_a_refusal() {
             }
         }
     }
-    assert!(refused > 30, "only {refused} were refused");
+    assert!(refused > 10, "only {refused} were refused");
 }
 
 /// Half a page of an index that is zeros looks like an index without those rows: taken at its word, a new log would begin beside the old one.
@@ -114,8 +114,8 @@ fn a_zeroed_sector_of_a_stopped_log_never_makes_it_look_empty() {
     assert_eq!(story.live(3), Ended::WithAll);
     let whole = disk.content("log.sqlite").unwrap();
     let head = story.acknowledged.last().map(|record| record.position);
-    for size in [512, 4096] {
-        for at in (0..whole.len()).step_by(size) {
+    for (size, step) in [(512, 3 * 512), (4096, 4096)] {
+        for at in (0..whole.len()).step_by(step) {
             let mut damaged = whole.clone();
             let end = (at + size).min(whole.len());
             damaged[at..end].fill(0);
@@ -159,7 +159,7 @@ fn a_page_in_the_place_of_another_leaves_the_same_data_or_a_refusal() {
     let mut refused = 0;
     for (name, content) in &killed.after {
         let pages = (content.len() / PAGE) as u64;
-        for _ in 0..60 {
+        for _ in 0..30 {
             let (from, to) = (random.below(pages) as usize * PAGE, random.below(pages) as usize * PAGE);
             let mut damaged = content.clone();
             damaged.copy_within(from..from + PAGE, to);
@@ -167,7 +167,7 @@ fn a_page_in_the_place_of_another_leaves_the_same_data_or_a_refusal() {
             refused += u32::from(killed.is_refused(&format!("the page at {from} of {name} at {to}")));
         }
     }
-    assert!(refused > 20, "only {refused} were refused");
+    assert!(refused > 5, "only {refused} were refused");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_read_that_fails_or_ends_early_leaves_the_same_data_or_a_refusal() {
     let whole = killed.after.iter().find(|(name, _)| name == "log.sqlite").unwrap().1.clone();
     let mut refused = 0;
     for failure in [Failure::Io, Failure::Part] {
-        for nth in (1..400).step_by(3) {
+        for nth in (1..200).step_by(5) {
             killed.put_back("log.sqlite", &whole);
             killed.disk.fail(Fault { nth, of: Some(Kind::Read), failure, lasting: Lasting::Once });
             refused += u32::from(killed.is_refused(&format!("read {nth} fails: {failure:?}")));
@@ -186,5 +186,5 @@ fn a_read_that_fails_or_ends_early_leaves_the_same_data_or_a_refusal() {
             assert!(!killed.is_refused("nothing"));
         }
     }
-    assert!(refused > 30, "only {refused} were refused");
+    assert!(refused > 10, "only {refused} were refused");
 }

@@ -5,7 +5,7 @@ use ensue_disk::trace::{Kind, Outcome};
 
 use super::*;
 
-const BATCHES: u64 = 40;
+const BATCHES: u64 = 20;
 
 fn failing(kind: Kind, nth: u64) -> Fault {
     Fault { nth, of: Some(kind), failure: Failure::Io, lasting: Lasting::Once }
@@ -25,7 +25,7 @@ fn whichever_sync_fails_nothing_is_acknowledged_that_a_power_cut_takes() {
     assert!(syncs > 2 * BATCHES, "{syncs} syncs are fewer than commits");
     for nth in 1..=syncs {
         let disk = Disk::new("lies", nth, sectors(nth));
-        let mut story = Story::on(&disk);
+        let mut story = Story::on(&disk).ending(ending(nth));
         disk.fail(failing(Kind::Sync, nth));
         if story.live(BATCHES) == Ended::WithAll {
             story.live(BATCHES);
@@ -52,10 +52,11 @@ fn after_a_failed_sync_the_store_takes_nothing_more() {
 /// operation of its recovery. If recovery trusted what it reads, half of it would overwrite the tables.
 #[test]
 fn a_restart_behind_a_failed_sync_withstands_a_power_cut_at_each_operation_of_its_recovery() {
-    for sync in [9, 17, 30] {
+    for sync in 3..=5 {
         for nth in 1..=recovery_operations(sync) {
             let disk = Disk::new("lies-recovery", sync * 1_000 + nth, sectors(nth));
             let mut story = failed_at(&disk, sync);
+            disk.mend();
             disk.fail(Fault { nth, of: None, failure: Failure::Io, lasting: Lasting::ForEver });
             story.live(1);
             disk.cut_power();
@@ -65,10 +66,11 @@ fn a_restart_behind_a_failed_sync_withstands_a_power_cut_at_each_operation_of_it
 }
 
 fn failed_at(disk: &Disk, sync: u64) -> Story {
-    let mut story = Story::on(disk);
+    let mut story = Story::on(disk).ending(Ending::AtOnce);
+    // After a clean stop the first commits change pages that the write-ahead log does not have yet: those are the ones at stake.
+    assert_eq!(story.live(BATCHES), Ended::WithAll);
     disk.fail(failing(Kind::Sync, sync));
     assert_eq!(story.live(BATCHES), Ended::WithFailure);
-    disk.kill();
     story
 }
 
