@@ -74,7 +74,8 @@ impl Begun {
         Self::open_in_boot(path.into(), open, &boot_id())
     }
 
-    fn open_in_boot(path: PathBuf, open: impl IntoIterator<Item = AttemptId>, boot: &str) -> Result<(Self, Previous), BegunError> {
+    /// Does the same in the boot that `boot` names, where that is known from elsewhere than from the kernel.
+    pub fn open_in_boot(path: PathBuf, open: impl IntoIterator<Item = AttemptId>, boot: &str) -> Result<(Self, Previous), BegunError> {
         let previous = match fs::read_to_string(&path) {
             Ok(text) => parsed(&text, boot),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Previous { begun: None },

@@ -24,7 +24,7 @@ pub(crate) struct Ended {
 
 /// Hears a program to its end; its private directory is gone then. Broken off where it is left to the next node, or lost.
 pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>) -> Result<Ended, Broken> {
-    let mut output = Output::begin(attempt.worker.ports.outputs.clone(), attempt.dispatch.attempt);
+    let mut output = Output::begin(attempt.worker.ports.outputs.clone(), attempt.dispatch.attempt, attempt.worker.settings.blocking);
     let mut stdout = Head::default();
     let mut cut = None;
     let end = loop {

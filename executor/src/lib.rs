@@ -4,7 +4,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`ports`], `clock` | what the worker needs of the node |
+//! | [`ports`], `clock`, `blocking` | what the worker needs of the node |
 //! | `worker` | [`Executor`]: effects in, reports out |
 //! | `running`, `lease`, [`begun`], `report` | what runs, whose it is, whether it has begun, and how the log learns its end |
 //! | `attempt`, `render` | an attempt as its runner sees it; what its action's `run` says, rendered |
@@ -17,6 +17,7 @@
 
 mod attempt;
 pub mod begun;
+mod blocking;
 mod clock;
 mod conduct;
 mod destinations;
@@ -34,6 +35,7 @@ mod running;
 mod worker;
 
 pub use attempt::LEAVING_GRACE_MAX;
+pub use blocking::Blocking;
 pub use clock::{Clock, SystemClock};
 pub use egress::{Allowance, AllowanceError, EgressPolicy};
 pub use ports::ExecutorPorts;

@@ -8,10 +8,13 @@ use bytes::Bytes;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::ports::{OutputStream, Outputs};
 
+use crate::blocking::Blocking;
+
 /// Where one attempt's output goes.
 pub(crate) struct Output {
     outputs: Arc<dyn Outputs>,
     attempt: AttemptId,
+    blocking: Blocking,
     state: State,
 }
 
@@ -24,15 +27,15 @@ enum State {
 
 impl Output {
     /// Begins the output of an attempt.
-    pub(crate) fn begin(outputs: Arc<dyn Outputs>, attempt: AttemptId) -> Self {
-        Self { outputs, attempt, state: State::Kept }
+    pub(crate) fn begin(outputs: Arc<dyn Outputs>, attempt: AttemptId, blocking: Blocking) -> Self {
+        Self { outputs, attempt, blocking, state: State::Kept }
     }
 
     /// Keeps what was printed to a stream after so many bytes.
     pub(crate) async fn append(&mut self, stream: OutputStream, _offset: u64, bytes: Bytes) {
         let (outputs, attempt) = (Arc::clone(&self.outputs), self.attempt);
-        let appended = tokio::task::spawn_blocking(move || outputs.append(attempt, stream, &bytes)).await;
-        if let Ok(Err(error)) = appended
+        let appended = self.blocking.done(move || outputs.append(attempt, stream, &bytes)).await;
+        if let Some(Err(error)) = appended
             && self.state == State::Kept
         {
             self.state = State::Lossy;
@@ -42,9 +45,9 @@ impl Output {
 
     /// Says that nothing more comes.
     pub(crate) async fn finish(self) {
-        let Self { outputs, attempt, .. } = self;
-        let finished = tokio::task::spawn_blocking(move || outputs.finish(attempt)).await;
-        if let Ok(Err(error)) = finished {
+        let Self { outputs, attempt, blocking, .. } = self;
+        let finished = blocking.done(move || outputs.finish(attempt)).await;
+        if let Some(Err(error)) = finished {
             tracing::warn!(%attempt, %error, "the output of an attempt could not be ended");
         }
     }

@@ -30,7 +30,7 @@ impl Attempt<'_> {
             return Ok(OpenKeys::default());
         }
         let keys = self.worker.ports.keys.clone();
-        let opened = tokio::task::spawn_blocking(move || {
+        let open = move || {
             let mut values = BTreeMap::new();
             for Wanted { key, need } in wanted {
                 match (keys.open(&key), need) {
@@ -48,10 +48,10 @@ impl Attempt<'_> {
                 }
             }
             Ok(OpenKeys { values })
-        });
-        match opened.await {
-            Ok(opened) => opened,
-            Err(_) => Err(failed(FailureKind::KeyMissing, "the keys could not be opened")),
+        };
+        match self.worker.settings.blocking.done(open).await {
+            Some(opened) => opened,
+            None => Err(failed(FailureKind::KeyMissing, "the keys could not be opened")),
         }
     }
 

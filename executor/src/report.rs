@@ -130,6 +130,7 @@ impl Reporter {
             };
             tracing::debug!(%error, "a report waits");
             tokio::select! {
+                biased;
                 () = self.clock.until(self.clock.now() + pause) => {}
                 _ = is_leaving.wait_for(|is_leaving| *is_leaving) => return Heard::Left,
             }

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::attempt::{Attempt, Broken, Cut, Ending, Given, LEAVING_GRACE_MAX, failed};
 use crate::begun::Previous;
+use crate::blocking::Blocking;
 use crate::destinations::{Destinations, SystemNames};
 use crate::egress::EgressPolicy;
 use crate::lease::Lease;
@@ -45,6 +46,8 @@ pub struct ExecutorSettings {
     pub at_stop: AtStop,
     /// What each process of a program may use.
     pub limits: ProgramLimits,
+    /// Where work that blocks is done.
+    pub blocking: Blocking,
 }
 
 /// What becomes of programs that run when the worker stops.
@@ -68,6 +71,7 @@ impl ExecutorSettings {
             http_timeout: runners::HTTP_TIMEOUT,
             at_stop: AtStop::default(),
             limits: ProgramLimits::default(),
+            blocking: Blocking::default(),
         }
     }
 }
@@ -387,8 +391,8 @@ impl Worker {
             Some(bytes) => bytes,
             None => {
                 let (bodies, handle) = (Arc::clone(&self.ports.bodies), dispatch.params);
-                let read = tokio::task::spawn_blocking(move || bodies.read(&handle)).await;
-                let read = read.map_err(|error| invalid(error.to_string()))?;
+                let read = self.settings.blocking.done(move || bodies.read(&handle)).await;
+                let read = read.ok_or_else(|| invalid("reading them was broken off".to_owned()))?;
                 read.map_err(|error| invalid(error.to_string()))?
             }
         };

@@ -10,7 +10,7 @@ use lru::LruCache;
 
 /// The plain bytes of bodies, the least recently used of which go first.
 #[derive(Debug)]
-pub(crate) struct BodyCache {
+pub struct BodyCache {
     state: Mutex<State>,
     bytes_max: usize,
 }
@@ -23,12 +23,12 @@ struct State {
 
 impl BodyCache {
     /// Makes a cache of at most `bytes_max` bytes.
-    pub(crate) fn new(bytes_max: usize) -> Self {
+    pub fn new(bytes_max: usize) -> Self {
         Self { state: Mutex::new(State { bodies: LruCache::unbounded(), bytes: 0 }), bytes_max }
     }
 
     /// Keeps a body for a while.
-    pub(crate) fn put(&self, digest: Digest, plain: Bytes) {
+    pub fn put(&self, digest: Digest, plain: Bytes) {
         if plain.len() > self.bytes_max {
             return;
         }
@@ -46,7 +46,7 @@ impl BodyCache {
     }
 
     /// Gives a body; none where it is not at hand.
-    pub(crate) fn get(&self, digest: &Digest) -> Option<Bytes> {
+    pub fn get(&self, digest: &Digest) -> Option<Bytes> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).bodies.get(digest).cloned()
     }
 }

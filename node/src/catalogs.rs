@@ -52,7 +52,7 @@ pub enum CatalogError {
 }
 
 /// The catalogs of a node.
-pub(crate) struct NodeCatalogs {
+pub struct NodeCatalogs {
     /// The data directory's folder of copies.
     copies: PathBuf,
     current: ArcSwap<Catalog>,
@@ -72,7 +72,7 @@ pub(crate) struct Proposal {
 
 impl NodeCatalogs {
     /// Begins with what the state says is installed, and builds the catalog of now.
-    pub(crate) fn open(copies: PathBuf, installed: InstalledPacks, reader: Box<dyn LogReader>) -> Result<Self, CatalogError> {
+    pub fn open(copies: PathBuf, installed: InstalledPacks, reader: Box<dyn LogReader>) -> Result<Self, CatalogError> {
         let revision = installed.revision();
         let catalogs = Self {
             copies,
@@ -89,7 +89,7 @@ impl NodeCatalogs {
     }
 
     /// Gives the catalog that new events are judged by.
-    pub(crate) fn current(&self) -> Arc<Catalog> {
+    pub fn current(&self) -> Arc<Catalog> {
         self.current.load_full()
     }
 
@@ -99,12 +99,12 @@ impl NodeCatalogs {
     }
 
     /// Gives the folder that holds the files of a pack.
-    pub(crate) fn folder(&self, digest: &Digest) -> PathBuf {
+    pub fn folder(&self, digest: &Digest) -> PathBuf {
         self.copies.join(digest.to_string())
     }
 
     /// Takes note of a committed record: a pack that came or went.
-    pub(crate) fn note(&self, records: &[Record]) {
+    pub fn note(&self, records: &[Record]) {
         let mut revision = None;
         let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
         for record in records {
@@ -249,7 +249,7 @@ pub(crate) fn body_at(reader: &dyn LogReader, at: Position) -> Result<Option<Byt
 }
 
 /// Gives the plain bytes of a body as it is kept; none where they were erased.
-pub(crate) fn plain(body: &Body) -> Result<Option<Bytes>, LogError> {
+pub fn plain(body: &Body) -> Result<Option<Bytes>, LogError> {
     ensue_store::encode::plain(body).map_err(|error| LogError::Store(error.to_string()))
 }
 

@@ -9,7 +9,7 @@ use ensue_engine::command::Moment;
 use ensue_engine::time::Timestamp;
 
 /// How far the wall clock may be off before it counts as a step, in microseconds.
-pub(crate) const STEP_MICROS: i64 = 60_000_000;
+pub const STEP_MICROS: i64 = 60_000_000;
 /// The most that one tick slews the clock, in microseconds: 500 in a second is what NTP daemons do.
 const SLEW_MICROS: i64 = 500;
 
@@ -38,36 +38,69 @@ pub struct ClockStep {
     pub to: Timestamp,
 }
 
-/// The machine's clocks.
+/// Where a node's clock gets its time from.
+pub trait Hands: Send + Sync {
+    /// Gives the microseconds since some fixed moment; it never goes back.
+    fn steady_micros(&self) -> i64;
+    /// Gives the wall clock's microseconds since the Unix epoch; it may jump.
+    fn wall_micros(&self) -> i64;
+    /// Gives random bits.
+    fn entropy(&self) -> u128;
+}
+
+/// The node's clock over some hands.
 #[derive(Debug)]
-pub(crate) struct SystemClock {
-    started: Instant,
-    /// The wall time at `started`, in microseconds, as slewed so far.
+pub struct NodeClock<H> {
+    hands: H,
+    /// The wall time when the steady hand was at 0, in microseconds, as slewed so far.
     origin: Mutex<i64>,
 }
 
-impl Default for SystemClock {
-    fn default() -> Self {
-        Self { started: Instant::now(), origin: Mutex::new(wall_micros()) }
+impl<H: Hands> NodeClock<H> {
+    /// Starts at the wall clock's time.
+    pub fn new(hands: H) -> Self {
+        let origin = hands.wall_micros().saturating_sub(hands.steady_micros());
+        Self { hands, origin: Mutex::new(origin) }
     }
 }
 
-impl SystemClock {
-    fn elapsed_micros(&self) -> i64 {
-        i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
-    }
-}
-
-impl Clock for SystemClock {
+impl<H: Hands> Clock for NodeClock<H> {
     fn now(&self) -> Timestamp {
         let origin = *self.origin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Timestamp::from_micros(origin.saturating_add(self.elapsed_micros()))
+        Timestamp::from_micros(origin.saturating_add(self.hands.steady_micros()))
     }
 
     fn tick(&self) -> Option<ClockStep> {
-        let wall = wall_micros();
+        let wall = self.hands.wall_micros();
         let mut origin = self.origin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        slew(&mut origin, self.elapsed_micros(), wall)
+        slew(&mut origin, self.hands.steady_micros(), wall)
+    }
+
+    fn entropy(&self) -> u128 {
+        self.hands.entropy()
+    }
+}
+
+/// The machine's clocks and randomness.
+#[derive(Debug)]
+pub(crate) struct MachineHands {
+    started: Instant,
+}
+
+impl Default for MachineHands {
+    fn default() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Hands for MachineHands {
+    fn steady_micros(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+
+    fn wall_micros(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
     }
 
     fn entropy(&self) -> u128 {
@@ -78,9 +111,13 @@ impl Clock for SystemClock {
     }
 }
 
-fn wall_micros() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+/// The machine's own clock.
+pub(crate) type SystemClock = NodeClock<MachineHands>;
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new(MachineHands::default())
+    }
 }
 
 fn slew(origin: &mut i64, elapsed: i64, wall: i64) -> Option<ClockStep> {

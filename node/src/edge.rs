@@ -91,7 +91,7 @@ impl Explain for EdgeRefusal {
 }
 
 /// What makes events of what comes in.
-pub(crate) struct Edge {
+pub struct Edge {
     /// The log the events are for.
     pub log: LogId,
     /// The catalogs they are judged by.

@@ -1,10 +1,11 @@
-//! Followers: threads that keep something up with the log.
+//! Followers: what keeps up with the log, and the threads that drive it.
 //!
 //! The sequencer hands over each batch as it is committed; a follower that is behind reads from the log instead, so a slow one
-//! never holds the sequencer up and never misses a record.
+//! never holds the sequencer up and never misses a record. [`Follower`] takes one step at a time and waits for nothing; its thread
+//! does the waiting.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ const STEP_EVERY: Duration = Duration::from_millis(5);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What keeps up with the log.
-pub(crate) trait Follow: Send {
+pub trait Follow: Send {
     /// Gives the position of the newest record that it knows of.
     fn position(&self) -> Position;
     /// Takes the records that follow; they begin right behind [`position`](Self::position).
@@ -43,7 +44,7 @@ pub(crate) trait Follow: Send {
 
 /// The way to tell a follower of batches.
 #[derive(Clone)]
-pub(crate) struct FollowerHandle {
+pub struct FollowerHandle {
     sender: SyncSender<Told>,
 }
 
@@ -54,96 +55,95 @@ enum Told {
 
 impl FollowerHandle {
     /// Tells of a batch. Never waits: a follower that is behind reads it from the log.
-    pub(crate) fn tell(&self, batch: &Arc<CommittedBatch>) {
+    pub fn tell(&self, batch: &Arc<CommittedBatch>) {
         let _ = self.sender.try_send(Told::Batch(batch.clone()));
     }
 
     /// Asks the follower to take in what the log has and then to end.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         let _ = self.sender.send(Told::Stop);
     }
+}
+
+/// Makes a follower, for whoever drives it step by step.
+pub fn follower<F: Follow>(follow: F, reader: Box<dyn LogReader>) -> (FollowerHandle, Follower<F>) {
+    let (sender, receiver) = sync_channel(BATCHES_WAITING_MAX);
+    (FollowerHandle { sender }, Follower { follow, reader, receiver, came: None })
 }
 
 /// Starts a follower's thread; it gives the follower back at its end.
 pub(crate) fn start<F: Follow + 'static>(
     name: &str,
-    follower: F,
+    follow: F,
     reader: Box<dyn LogReader>,
 ) -> std::io::Result<(FollowerHandle, JoinHandle<F>)> {
-    let (sender, receiver) = sync_channel(BATCHES_WAITING_MAX);
-    let mut thread = FollowerThread { name: name.to_owned(), follower, reader, receiver, stepped: Instant::now() };
+    let (handle, follower) = follower(follow, reader);
+    let mut thread = FollowerThread { name: name.to_owned(), follower, stepped: Instant::now() };
     let joined = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         thread.run();
-        thread.follower
+        thread.follower.follow
     })?;
-    Ok((FollowerHandle { sender }, joined))
+    Ok((handle, joined))
 }
 
-struct FollowerThread<F> {
-    name: String,
-    follower: F,
+/// Something that keeps up with the log, one step after the other.
+pub struct Follower<F> {
+    follow: F,
     reader: Box<dyn LogReader>,
     receiver: Receiver<Told>,
-    stepped: Instant,
+    /// What ended the last wait.
+    came: Option<Told>,
 }
 
 /// Whether a follower is to go on.
-#[derive(PartialEq, Eq)]
-enum Next {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// There will be more.
     GoOn,
+    /// It was asked to end, and has taken in what the log has.
     End,
 }
 
-impl<F: Follow> FollowerThread<F> {
-    fn run(&mut self) {
-        loop {
-            let next = match self.step() {
-                Ok(next) => next,
-                Err(error) => {
-                    tracing::error!(follower = %self.name, %error, "a follower cannot keep up with the log; it tries again");
-                    std::thread::sleep(RETRY_AFTER);
-                    Next::GoOn
-                }
-            };
-            if next == Next::End {
-                return;
-            }
-        }
+impl<F: Follow> Follower<F> {
+    /// Gives what follows.
+    pub fn follow(&self) -> &F {
+        &self.follow
     }
 
-    fn step(&mut self) -> Result<Next, String> {
+    /// Gives what follows, to be changed.
+    pub fn follow_mut(&mut self) -> &mut F {
+        &mut self.follow
+    }
+
+    /// Takes the batches that it was told of; where it was told of none, what the log has. It waits for nothing.
+    pub fn step(&mut self) -> Result<Next, String> {
         let mut batches = Vec::new();
+        let mut records = 0;
         let mut next = Next::GoOn;
-        match self.receiver.recv_timeout(LOOK_EVERY) {
-            Ok(Told::Batch(batch)) => batches.push(batch),
-            Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => next = Next::End,
-            Err(RecvTimeoutError::Timeout) => {
-                self.catch_up()?;
-                self.follower.between();
-                return Ok(Next::GoOn);
-            }
-        }
-        if next == Next::GoOn {
-            std::thread::sleep(STEP_EVERY.saturating_sub(self.stepped.elapsed()));
-        }
-        self.stepped = Instant::now();
-        while batches.iter().map(|batch| batch.records.len()).sum::<usize>() < RECORDS_AT_ONCE {
-            match self.receiver.try_recv() {
-                Ok(Told::Batch(batch)) => batches.push(batch),
-                Ok(Told::Stop) => next = Next::End,
-                Err(_) => break,
+        while records < RECORDS_AT_ONCE && next == Next::GoOn {
+            let told = match self.came.take() {
+                Some(told) => Ok(told),
+                None => self.receiver.try_recv(),
+            };
+            match told {
+                Ok(Told::Batch(batch)) => {
+                    records += batch.records.len();
+                    batches.push(batch);
+                }
+                Ok(Told::Stop) | Err(TryRecvError::Disconnected) => next = Next::End,
+                Err(TryRecvError::Empty) => break,
             }
         }
         self.take(&batches)?;
-        self.follower.between();
-        if next == Next::End {
+        if batches.is_empty() || next == Next::End {
             self.catch_up()?;
         }
+        self.follow.between();
         Ok(next)
     }
 
     fn take(&mut self, batches: &[Arc<CommittedBatch>]) -> Result<(), String> {
-        let mut known = self.follower.position();
+        let mut known = self.follow.position();
         let mut runs: Vec<&[Record]> = Vec::with_capacity(batches.len());
         for batch in batches {
             let run = &batch.records[batch.records.partition_point(|record| record.position <= known)..];
@@ -155,17 +155,52 @@ impl<F: Follow> FollowerThread<F> {
             known = last.position;
             runs.push(run);
         }
-        self.follower.follow_all(&runs)
+        self.follow.follow_all(&runs)
     }
 
     fn catch_up(&mut self) -> Result<(), String> {
         loop {
             let limit = ReadLimit { records: RECORDS_AT_ONCE, ..ReadLimit::default() };
-            let records = self.reader.read(self.follower.position(), limit).map_err(|error: LogError| error.to_string())?;
+            let records = self.reader.read(self.follow.position(), limit).map_err(|error: LogError| error.to_string())?;
             if records.is_empty() {
                 return Ok(());
             }
-            self.follower.follow(&records)?;
+            self.follow.follow(&records)?;
         }
+    }
+}
+
+struct FollowerThread<F> {
+    name: String,
+    follower: Follower<F>,
+    stepped: Instant,
+}
+
+impl<F: Follow> FollowerThread<F> {
+    fn run(&mut self) {
+        loop {
+            self.wait();
+            match self.follower.step() {
+                Ok(Next::GoOn) => {}
+                Ok(Next::End) => return,
+                Err(error) => {
+                    tracing::error!(follower = %self.name, %error, "a follower cannot keep up with the log; it tries again");
+                    std::thread::sleep(RETRY_AFTER);
+                }
+            }
+        }
+    }
+
+    /// Waits until there is something to follow, but looks at the log now and then all the same.
+    fn wait(&mut self) {
+        match self.follower.receiver.recv_timeout(LOOK_EVERY) {
+            Ok(told @ Told::Batch(_)) => {
+                self.follower.came = Some(told);
+                std::thread::sleep(STEP_EVERY.saturating_sub(self.stepped.elapsed()));
+            }
+            Ok(told @ Told::Stop) => self.follower.came = Some(told),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+        self.stepped = Instant::now();
     }
 }

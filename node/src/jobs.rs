@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ensue_api::ports::{Job, JobKind, JobState, LogAccess};
+use ensue_api::ports::{Job, JobKind, JobState};
 use ensue_engine::ids::LogId;
 use ensue_engine::record::{Head, Position};
 use ensue_store::sqlite::views::SqliteViews;
@@ -12,7 +12,7 @@ use ensue_store::verify::verify;
 
 use crate::clock::Clock;
 use crate::log_access::LogReaders;
-use crate::views::{Rebuilt, build};
+use crate::views::{Rebuilt, rebuild};
 
 /// The newest job of each kind.
 pub(crate) struct Jobs {
@@ -70,11 +70,7 @@ impl Jobs {
 
     fn rebuild(&self) -> Result<SqliteViews, String> {
         let beside = self.views.with_extension("rebuilt.sqlite");
-        let mut views = SqliteViews::open(&beside, self.log).map_err(|error| error.to_string())?;
-        ensue_views::ViewStore::clear(&mut views).map_err(|error| error.to_string())?;
-        let head = self.readers.head().map_err(|error| error.to_string())?;
-        build(&mut views, &self.readers, head.position, &mut |position| self.reached(JobKind::ViewsRebuild, position))?;
-        Ok(views)
+        rebuild(&beside, self.log, &self.readers, &mut |position| self.reached(JobKind::ViewsRebuild, position))
     }
 
     fn reached(&self, kind: JobKind, position: Position) {

@@ -15,10 +15,10 @@ use ensue_engine::ports::{Committed, Secret, Vault, VaultError};
 use ensue_engine::record::Record;
 use ensue_executor::ports::KeyError;
 
-use crate::sequencer::SequencerHandle;
+use crate::sequencer::Asking;
 
 /// The keys that count, and their values while they are in use.
-pub(crate) struct KeyRing {
+pub struct KeyRing {
     vault: Arc<dyn Vault>,
     versions: RwLock<BTreeMap<KeyRef, Versions>>,
     /// Values that were opened: deliveries are verified thousands of times a second.
@@ -33,7 +33,7 @@ struct Versions {
 
 impl KeyRing {
     /// Begins with what the state says, and destroys the orphans of the vault.
-    pub(crate) fn open_vault(vault: Arc<dyn Vault>, access: &Access) -> Result<Self, VaultError> {
+    pub fn open_vault(vault: Arc<dyn Vault>, access: &Access) -> Result<Self, VaultError> {
         let versions: BTreeMap<KeyRef, Versions> =
             access.keys().map(|(key, versions)| (key.clone(), Versions { current: versions.current, newest: versions.newest })).collect();
         for (key, version) in vault.key_versions()? {
@@ -46,7 +46,7 @@ impl KeyRing {
     }
 
     /// Gives a key's current value; none where it is not set.
-    pub(crate) fn open(&self, key: &KeyRef) -> Result<Option<Arc<Secret>>, VaultError> {
+    pub fn open(&self, key: &KeyRef) -> Result<Option<Arc<Secret>>, VaultError> {
         let Some(version) = self.versions(key).current else { return Ok(None) };
         let name = (key.clone(), version);
         if let Some(secret) = self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&name) {
@@ -61,7 +61,7 @@ impl KeyRing {
     }
 
     /// Takes note of committed records: a key that was set or removed.
-    pub(crate) fn note(&self, records: &[Record]) {
+    pub fn note(&self, records: &[Record]) {
         for record in records {
             let ByNoun::AccessFact(fact) = record.fact.by_noun() else { continue };
             match fact {
@@ -92,11 +92,11 @@ impl ensue_executor::ports::Keys for KeyRing {
 }
 
 /// What sets and removes keys.
-pub(crate) struct NodeKeys {
+pub struct NodeKeys {
     /// The keys.
     pub ring: Arc<KeyRing>,
     /// The way to the log.
-    pub sequencer: SequencerHandle,
+    pub sequencer: Arc<dyn Asking>,
     /// One at a time: the next version is the one after the newest that is kept.
     pub setting: Mutex<()>,
 }

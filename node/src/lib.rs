@@ -2,8 +2,9 @@
 //!
 //! Read in this order: [`config`] is what the operator sets; [`opening`] opens a data directory and folds its log;
 //! `wiring` puts a node together; `sequencer` owns the core and the log; `followers` keep `views` and `snapshots` up;
-//! `edge` is where events come in, `keys` and `tokens` who may; `catalogs` what is installed and `packs_folder` how it gets there; `about` what the node says of
-//! itself; [`offline`] works on a directory on which no node runs.
+//! `heard` is what they hear of each commit; `edge` is where events come in, `keys` and `tokens` who may; `catalogs` what is installed and `packs_folder` how it gets there; `about` what the node says of
+//! itself; [`offline`] works on a directory on which no node runs;
+//! [`parts`] are the pieces for who puts a node together in another way than the wiring does: the simulator.
 //!
 //! It holds no domain logic and no HTTP route.
 
@@ -14,6 +15,7 @@ mod clock;
 pub mod config;
 mod edge;
 mod followers;
+mod heard;
 mod jobs;
 mod keys;
 mod log_access;
@@ -21,6 +23,7 @@ pub mod offline;
 pub mod opening;
 mod outside;
 mod packs_folder;
+pub mod parts;
 mod sequencer;
 mod snapshots;
 mod tokens;

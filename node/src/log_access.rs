@@ -15,17 +15,17 @@ use crate::catalogs::body_at;
 const READERS_KEPT_MAX: usize = 8;
 
 /// What opens a reader of the log.
-pub(crate) type OpenReader = dyn Fn() -> Result<Box<dyn LogReader>, LogError> + Send + Sync;
+pub type OpenReader = dyn Fn() -> Result<Box<dyn LogReader>, LogError> + Send + Sync;
 
 /// The log, for any number of readers at once.
-pub(crate) struct LogReaders {
+pub struct LogReaders {
     open: Box<OpenReader>,
     kept: Mutex<Vec<Box<dyn LogReader>>>,
 }
 
 impl LogReaders {
     /// Reads through what `open` opens.
-    pub(crate) fn new(open: Box<OpenReader>) -> Self {
+    pub fn new(open: Box<OpenReader>) -> Self {
         Self { open, kept: Mutex::default() }
     }
 
@@ -63,7 +63,7 @@ impl LogAccess for LogReaders {
 }
 
 /// The bodies of the log, those just committed at hand.
-pub(crate) struct NodeBodies {
+pub struct NodeBodies {
     /// Those at hand.
     pub cache: Arc<BodyCache>,
     /// The others.

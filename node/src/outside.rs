@@ -8,7 +8,7 @@ use ensue_store::state_folder::{Durability, OutsideHead};
 
 /// Writes the head; a clone writes the same.
 #[derive(Clone)]
-pub(crate) struct OutsideWriter(Arc<Mutex<State>>);
+pub struct OutsideWriter(Arc<Mutex<State>>);
 
 struct State {
     file: OutsideHead,
@@ -18,12 +18,12 @@ struct State {
 
 impl OutsideWriter {
     /// Writes to an opened file.
-    pub(crate) fn new(file: OutsideHead) -> Self {
+    pub fn new(file: OutsideHead) -> Self {
         Self(Arc::new(Mutex::new(State { file, last: None, flushed: None })))
     }
 
     /// Notes the head after a commit.
-    pub(crate) fn note(&self, head: Head) {
+    pub fn note(&self, head: Head) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.last = Some(head);
         // The log has the records; without this note a cut would only be found by what is known elsewhere.
@@ -33,7 +33,7 @@ impl OutsideWriter {
     }
 
     /// Sees to it that the newest head outlives a power cut.
-    pub(crate) fn flush(&self) {
+    pub fn flush(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(head) = state.last else { return };
         if state.flushed == Some(head) {

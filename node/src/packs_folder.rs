@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::catalogs::{CatalogError, NodeCatalogs, find_packs};
 use crate::clock::Clock;
-use crate::sequencer::SequencerHandle;
+use crate::sequencer::Asking;
 
 /// How long the folder must be quiet before it is read: an editor saves in several steps.
 const QUIET: Duration = Duration::from_millis(100);
@@ -31,14 +31,17 @@ const TRIES_MAX: u32 = 20;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// The folder of packs, and the way from it into the catalog.
-pub(crate) struct PacksFolder {
+pub struct PacksFolder {
     /// The folder.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// What the operator sets for packs.
-    pub(crate) settings: BTreeMap<PackName, Value>,
-    pub(crate) catalogs: Arc<NodeCatalogs>,
-    pub(crate) sequencer: SequencerHandle,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub settings: BTreeMap<PackName, Value>,
+    /// The catalogs.
+    pub catalogs: Arc<NodeCatalogs>,
+    /// The way to the log.
+    pub sequencer: Arc<dyn Asking>,
+    /// What ids of rules are made of.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What reading the folder came to.
@@ -58,7 +61,8 @@ pub struct PacksRead {
 
 /// Why what the folder holds does not become the catalog.
 #[derive(Debug, Error)]
-pub(crate) enum TakeInError {
+#[non_exhaustive]
+pub enum TakeInError {
     /// The catalog cannot be built.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -69,7 +73,7 @@ pub(crate) enum TakeInError {
 
 impl PacksFolder {
     /// Brings the catalog to what the library and the folder hold. What is wrong with a pack is told, and stops none of the others.
-    pub(crate) fn take_in(&self) -> Result<PacksRead, TakeInError> {
+    pub fn take_in(&self) -> Result<PacksRead, TakeInError> {
         let found = find_packs(&self.path, &self.settings);
         let mut findings = found.unreadable;
         findings.extend(found.checked.diagnostics.iter().map(|one| one.render(Colour::Plain)));

@@ -1,7 +1,8 @@
-//! The sequencer's thread: it owns the core and the log's writer, makes batches of commands, waits for the disk, and answers.
+//! The sequencer: it owns the core and the log's writer, makes batches of commands, waits for the disk, and answers.
 //!
 //! What a batch holds is the core's (`ensue_engine::batch`). While the disk is busy commands gather, and that makes the groups:
-//! no batch is closed before the disk is free for it.
+//! no batch is closed before the disk is free for it. [`Sequencer`] takes one turn at a time and knows no thread and no clock but
+//! its port; the thread that drives it waits where there is nothing to do.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
@@ -34,7 +35,7 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const COMMANDS_BESIDE_A_QUEUE_MIN: usize = 8;
 /// How often a batch whose commit's outcome is unknown is looked up, and appended again where nothing of it is there.
 const UNKNOWN_TRIES_MAX: usize = 3;
-/// How often the free space is looked at.
+/// How long what is owed waits where the disk has no room.
 const SPACE_EVERY: Duration = Duration::from_millis(200);
 
 /// Why a sequencer ended other than by being asked to.
@@ -58,7 +59,7 @@ pub enum SequencerError {
 }
 
 /// What the sequencer tells of after each commit, on its own thread: none of it may block.
-pub(crate) trait Heard: Send {
+pub trait Heard: Send {
     /// The batch is on the disk; callers have not been answered yet.
     fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head);
     /// Callers have been answered: what the world owes may begin.
@@ -66,13 +67,15 @@ pub(crate) trait Heard: Send {
 }
 
 /// How much space the log's disk has.
-pub(crate) trait Space: Send {
-    /// Says whether there is enough to go on taking things in.
+pub trait Space: Send {
+    /// Says whether there is enough to go on taking things in. Asked in each turn, so it may give an answer that is a little old.
     fn has_room(&mut self) -> bool;
+    /// Hears that the log could not write for want of room: for a while there is none.
+    fn was_full(&mut self);
 }
 
 /// What a sequencer is made of.
-pub(crate) struct SequencerParts {
+pub struct SequencerParts {
     /// The log's writer.
     pub log: Box<dyn Log>,
     /// The state, folded up to the log's head.
@@ -97,14 +100,14 @@ pub(crate) struct SequencerParts {
 
 /// The way to the sequencer, shared by all who ask.
 #[derive(Clone)]
-pub(crate) struct SequencerHandle {
+pub struct SequencerHandle {
     sender: SyncSender<Item>,
     gauges: Arc<Gauges>,
 }
 
 /// What can be seen of the sequencer from outside its thread.
 #[derive(Debug, Default)]
-pub(crate) struct Gauges {
+pub struct Gauges {
     /// How many executions are open, what waits for a person not counted.
     pub open_work: AtomicU64,
     /// How many attempts run.
@@ -136,18 +139,25 @@ impl Submit for SequencerHandle {
 
 impl SequencerHandle {
     /// Gives what can be seen from outside.
-    pub(crate) fn gauges(&self) -> &Arc<Gauges> {
+    pub fn gauges(&self) -> &Arc<Gauges> {
         &self.gauges
     }
 
     /// Asks the sequencer to answer what waits and then to end.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         // A sequencer that is gone already needs no asking.
         let _ = self.sender.send(Item::Stop);
     }
+}
 
+/// The way to the log for those who wait for the answer.
+pub trait Asking: Submit {
     /// Submits a command and waits for the answer; for threads that may block.
-    pub(crate) fn ask(&self, command: Command) -> Result<Committed, SubmitError> {
+    fn ask(&self, command: Command) -> Result<Committed, SubmitError>;
+}
+
+impl Asking for SequencerHandle {
+    fn ask(&self, command: Command) -> Result<Committed, SubmitError> {
         let (sender, receiver) = sync_channel(1);
         self.submit(
             command,
@@ -170,30 +180,35 @@ fn compress_bodies(command: &mut Command) -> usize {
 }
 
 /// Makes the way to a sequencer that is still to be started: commands gather until then.
-pub(crate) fn sequencer() -> (SequencerHandle, Unstarted) {
+pub fn sequencer() -> (SequencerHandle, Unstarted) {
     let (sender, receiver) = sync_channel(COMMANDS_WAITING_MAX);
     let gauges = Arc::new(Gauges::default());
     (SequencerHandle { sender, gauges: gauges.clone() }, Unstarted { receiver, gauges })
 }
 
 /// A sequencer that is still to be started.
-pub(crate) struct Unstarted {
+pub struct Unstarted {
     receiver: Receiver<Item>,
     gauges: Arc<Gauges>,
 }
 
 impl Unstarted {
-    /// Starts the thread; it ends with the last state, or with why it could not go on.
+    /// Makes the sequencer, for whoever drives it turn by turn.
+    pub fn with(self, parts: SequencerParts) -> Sequencer {
+        Sequencer::new(parts, self.receiver, self.gauges)
+    }
+
+    /// Starts the thread that drives it; it ends with the last state, or with why it could not go on.
     pub(crate) fn start(self, parts: SequencerParts) -> std::io::Result<JoinHandle<Result<Engine, SequencerError>>> {
         std::thread::Builder::new().name("sequencer".into()).spawn(move || {
             let crash_file = parts.crash_file.clone();
-            let mut thread = SequencerThread::new(parts, self.receiver, self.gauges);
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| thread.run()));
+            let mut sequencer = self.with(parts);
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sequencer.drive()));
             match outcome {
-                Ok(Ok(())) => Ok(thread.sequencing.engine().clone()),
+                Ok(Ok(())) => Ok(sequencer.engine().clone()),
                 Ok(Err(error)) => Err(error),
                 Err(panic) => {
-                    let position = thread.sequencing.committed_head().position;
+                    let position = sequencer.sequencing.committed_head().position;
                     let message = panic_text(&*panic);
                     let note = serde_json::json!({ "position": position, "message": message });
                     if let Err(error) = std::fs::write(&crash_file, note.to_string()) {
@@ -211,7 +226,8 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
-struct SequencerThread {
+/// The core and the log's writer, one turn after the other.
+pub struct Sequencer {
     sequencing: Sequencing,
     log: Box<dyn Log>,
     reader: Option<Box<dyn LogReader>>,
@@ -220,9 +236,10 @@ struct SequencerThread {
     settings: Settings,
     heard: Box<dyn Heard>,
     space: Box<dyn Space>,
-    space_seen: Option<(Instant, bool)>,
     plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
     receiver: Receiver<Item>,
+    /// What ended the last wait.
+    came: Option<Item>,
     /// What came in from outside and waits for a batch.
     outside: VecDeque<Waiting>,
     gauges: Arc<Gauges>,
@@ -239,7 +256,20 @@ struct Waiting {
     reply: Reply,
 }
 
-impl SequencerThread {
+/// What a turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Something was done, and there may be more to do.
+    Taken,
+    /// There is nothing to do until something is asked.
+    Idle,
+    /// What is owed must wait until the disk has room; what is asked need not.
+    NoRoom,
+    /// It was asked to stop, and nothing waits any more.
+    Ended,
+}
+
+impl Sequencer {
     fn new(parts: SequencerParts, receiver: Receiver<Item>, gauges: Arc<Gauges>) -> Self {
         let epoch = parts.log.epoch();
         Self {
@@ -251,9 +281,9 @@ impl SequencerThread {
             settings: parts.settings,
             heard: parts.heard,
             space: parts.space,
-            space_seen: None,
             plain: parts.plain,
             receiver,
+            came: None,
             outside: VecDeque::new(),
             gauges,
             served: None,
@@ -261,35 +291,51 @@ impl SequencerThread {
         }
     }
 
-    fn run(&mut self) -> Result<(), SequencerError> {
+    /// Gives the state, what was taken in folded in.
+    pub fn engine(&self) -> &Engine {
+        self.sequencing.engine()
+    }
+
+    /// Takes what waits into one batch, appends and answers it, and works out one piece of what is owed. It waits for nothing but the
+    /// disk.
+    pub fn turn(&mut self) -> Result<Turn, SequencerError> {
+        let waiting = self.gather();
+        let is_owed = self.sequencing.next_owed(self.served).is_some();
+        if waiting.is_empty() && !is_owed {
+            let is_over = self.is_stopping && self.outside.is_empty();
+            return Ok(if is_over { Turn::Ended } else { Turn::Idle });
+        }
+        self.take_in(waiting)?;
+        let turn = match self.sequencing.next_owed(self.served) {
+            Some(owed) => self.serve(owed)?,
+            None => Turn::Taken,
+        };
+        self.gauge();
+        Ok(turn)
+    }
+
+    /// Takes turns for as long as nobody asks it to stop.
+    fn drive(&mut self) -> Result<(), SequencerError> {
         loop {
-            let waiting = self.gather();
-            let owed = self.sequencing.next_owed(self.served);
-            if waiting.is_empty() && owed.is_none() {
-                if self.is_stopping && self.outside.is_empty() {
-                    return Ok(());
-                }
-                continue;
+            match self.turn()? {
+                Turn::Taken => {}
+                Turn::Idle => match self.receiver.recv() {
+                    Ok(item) => self.came = Some(item),
+                    Err(_) => self.is_stopping = true,
+                },
+                Turn::NoRoom => std::thread::sleep(SPACE_EVERY),
+                Turn::Ended => return Ok(()),
             }
-            self.take_in(waiting)?;
-            if let Some(owed) = self.sequencing.next_owed(self.served) {
-                self.serve(owed)?;
-            }
-            self.gauge();
         }
     }
 
-    /// Takes the commands of the next batch; waits for one only where there is nothing else to do. What the log itself leads to (the
-    /// reports above all) goes first, and while executions wait for a slot no more comes in from outside than slots can come free:
-    /// else a batch grows, the reports behind it come later, and what was taken in is never finished.
+    /// Takes the commands of the next batch. What the log itself leads to (the reports above all) goes first, and while executions
+    /// wait for a slot no more comes in from outside than slots can come free: else a batch grows, the reports behind it come later,
+    /// and what was taken in is never finished.
     fn gather(&mut self) -> Vec<Waiting> {
         let mut inside = Vec::new();
-        let has_work = !self.outside.is_empty() || self.sequencing.next_owed(None).is_some();
-        if !self.is_stopping && !has_work {
-            match self.receiver.recv() {
-                Ok(item) => self.sort(item, &mut inside),
-                Err(_) => self.is_stopping = true,
-            }
+        if let Some(item) = self.came.take() {
+            self.sort(item, &mut inside);
         }
         while inside.len() < BATCH_COMMANDS_MAX && self.outside.len() < BATCH_COMMANDS_MAX {
             match self.receiver.try_recv() {
@@ -364,7 +410,7 @@ impl SequencerThread {
                 Ok(())
             }
             Err(AppendError::Full) => {
-                self.space_seen = Some((Instant::now(), false));
+                self.space.was_full();
                 self.gauges.is_full.store(true, Ordering::Relaxed);
                 for one in waiting {
                     (one.reply)(Err(SubmitError::StorageFull));
@@ -394,13 +440,7 @@ impl SequencerThread {
     }
 
     fn has_room(&mut self) -> bool {
-        if let Some((seen, has_room)) = self.space_seen
-            && seen.elapsed() < SPACE_EVERY
-        {
-            return has_room;
-        }
         let has_room = self.space.has_room();
-        self.space_seen = Some((Instant::now(), has_room));
         self.gauges.is_full.store(!has_room, Ordering::Relaxed);
         has_room
     }
@@ -437,7 +477,7 @@ impl SequencerThread {
     }
 
     /// Works out one piece of what is owed.
-    fn serve(&mut self, owed: Owed) -> Result<(), SequencerError> {
+    fn serve(&mut self, owed: Owed) -> Result<Turn, SequencerError> {
         self.served = Some(owed.root);
         let record = self.record_at(owed.of).map_err(|error| SequencerError::Log(error.to_string()))?;
         let at = self.clock.moment();
@@ -454,18 +494,18 @@ impl SequencerThread {
         match self.append() {
             Ok(batch) => {
                 self.released(&batch);
-                Ok(())
+                Ok(Turn::Taken)
             }
             Err(AppendError::Refused { why, .. }) => {
                 self.sequencing.park(&record, owed, format!("the store refused what follows: {why}"), &at);
                 let batch = self.append().map_err(|error| SequencerError::Log(error.to_string()))?;
                 self.released(&batch);
-                Ok(())
+                Ok(Turn::Taken)
             }
             Err(AppendError::Full) => {
                 // It stays owed; there is nothing to do but to wait for room.
-                std::thread::sleep(SPACE_EVERY);
-                Ok(())
+                self.space.was_full();
+                Ok(Turn::NoRoom)
             }
             Err(error) => Err(failed(&error)),
         }

@@ -14,26 +14,33 @@ use crate::wiring::RELEASE;
 pub(crate) const SNAPSHOT_EVERY_RECORDS: u64 = 50_000;
 
 /// Folds the log beside the sequencer and saves its state from time to time.
-pub(crate) struct ShadowFold {
+pub struct ShadowFold {
     engine: Engine,
     head: Head,
     saved_at: Position,
+    every_records: u64,
     checkpoints: Checkpoints,
 }
 
 impl ShadowFold {
     /// Begins with the state that was folded at the start.
-    pub(crate) fn new(engine: Engine, head: Head, saved_at: Position, checkpoints: Checkpoints) -> Self {
-        Self { engine, head, saved_at, checkpoints }
+    pub fn new(engine: Engine, head: Head, saved_at: Position, checkpoints: Checkpoints) -> Self {
+        Self { engine, head, saved_at, every_records: SNAPSHOT_EVERY_RECORDS, checkpoints }
+    }
+
+    /// Saves a snapshot after so many records.
+    #[must_use]
+    pub fn saving_every(self, records: u64) -> Self {
+        Self { every_records: records, ..self }
     }
 
     /// Gives the state.
-    pub(crate) fn engine(&self) -> &Engine {
+    pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
     /// Saves the state where it is newer than the last that was saved.
-    pub(crate) fn save(&mut self) {
+    pub fn save(&mut self) {
         if self.head.position == self.saved_at {
             return;
         }
@@ -75,7 +82,7 @@ impl Follow for ShadowFold {
             self.head = Head { position: record.position, chain: record.chain };
         }
         self.engine.commit();
-        if self.head.position.0 - self.saved_at.0 >= SNAPSHOT_EVERY_RECORDS {
+        if self.head.position.0 - self.saved_at.0 >= self.every_records {
             self.save();
         }
         Ok(())

@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use crate::clock::Clock;
-use crate::sequencer::SequencerHandle;
+use crate::sequencer::Asking;
 
 /// The random bytes of a token's secret.
 const SECRET_BYTES: usize = 32;
@@ -69,7 +69,7 @@ impl Explain for TokenRefusal {
 }
 
 /// The tokens that count.
-pub(crate) struct TokenTable {
+pub struct TokenTable {
     vault: Arc<dyn Vault>,
     tokens: RwLock<BTreeMap<TokenId, Entry>>,
 }
@@ -82,7 +82,7 @@ struct Entry {
 
 impl TokenTable {
     /// Begins with what the state says, and destroys the orphans of the vault.
-    pub(crate) fn open_vault(vault: Arc<dyn Vault>, access: &state::Access) -> Result<Self, VaultError> {
+    pub fn open_vault(vault: Arc<dyn Vault>, access: &state::Access) -> Result<Self, VaultError> {
         let mut hashes: BTreeMap<TokenId, [u8; 32]> = vault.tokens()?.into_iter().collect();
         let mut tokens = BTreeMap::new();
         for (id, token) in access.tokens() {
@@ -98,12 +98,12 @@ impl TokenTable {
     }
 
     /// Says whether there is no token at all: the very first start.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.tokens.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Takes note of committed records: a token that was added or revoked.
-    pub(crate) fn note(&self, records: &[Record]) {
+    pub fn note(&self, records: &[Record]) {
         for record in records {
             let ByNoun::AccessFact(fact) = record.fact.by_noun() else { continue };
             match fact {
@@ -142,18 +142,18 @@ impl Access for TokenTable {
 }
 
 /// What makes and revokes tokens.
-pub(crate) struct NodeTokens {
+pub struct NodeTokens {
     /// The tokens.
     pub table: Arc<TokenTable>,
     /// The way to the log.
-    pub sequencer: SequencerHandle,
+    pub sequencer: Arc<dyn Asking>,
     /// What ids are made of.
     pub clock: Arc<dyn Clock>,
 }
 
 impl NodeTokens {
     /// Lets in who holds a token that was made elsewhere, of the form `ens_<id>_<secret>`.
-    pub(crate) fn add_given(&self, name: &str, roles: &[String], token: &Secret, by: &OnBehalf) -> Result<Committed, Declined> {
+    pub fn add_given(&self, name: &str, roles: &[String], token: &Secret, by: &OnBehalf) -> Result<Committed, Declined> {
         let (id, secret) = given_parts(token).ok_or(TokenRefusal::Given)?;
         self.add_hashed(id, sha256(&secret), name, roles, by)
     }

@@ -1,8 +1,10 @@
 //! The follower that keeps the read models up with the log, and building them anew beside the live ones.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ensue_api::ports::LogAccess;
+use ensue_engine::ids::LogId;
 use ensue_engine::ports::ReadLimit;
 use ensue_engine::record::{Position, Record};
 use ensue_store::sqlite::views::SqliteViews;
@@ -13,7 +15,7 @@ use crate::followers::Follow;
 use crate::log_access::LogReaders;
 
 /// Keeps a view store up with the log, and tells readers how far it is.
-pub(crate) struct ViewFollower {
+pub struct ViewFollower {
     store: SqliteViews,
     projector: Projector,
     reached: watch::Sender<Position>,
@@ -23,7 +25,7 @@ pub(crate) struct ViewFollower {
 
 /// Where views that were built anew wait for the follower to put them in the place of the live ones.
 #[derive(Clone, Default)]
-pub(crate) struct Rebuilt(Arc<Mutex<Option<Handover>>>);
+pub struct Rebuilt(Arc<Mutex<Option<Handover>>>);
 
 /// Views that were built anew, and who is told how their adoption went.
 struct Handover {
@@ -33,7 +35,7 @@ struct Handover {
 
 impl Rebuilt {
     /// Hands views over; `tell` is called once they are live, or cannot be.
-    pub(crate) fn hand_over(&self, views: SqliteViews, tell: Box<dyn FnOnce(Result<Position, String>) + Send>) {
+    pub fn hand_over(&self, views: SqliteViews, tell: Box<dyn FnOnce(Result<Position, String>) + Send>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Handover { views, tell });
     }
 
@@ -44,7 +46,7 @@ impl Rebuilt {
 
 impl ViewFollower {
     /// Takes a store where it stands.
-    pub(crate) fn new(store: SqliteViews, reached: watch::Sender<Position>, rebuilt: Rebuilt, log: Arc<LogReaders>) -> Self {
+    pub fn new(store: SqliteViews, reached: watch::Sender<Position>, rebuilt: Rebuilt, log: Arc<LogReaders>) -> Self {
         reached.send_replace(store.position());
         Self { store, projector: Projector::new(), reached, rebuilt, log }
     }
@@ -55,6 +57,16 @@ impl ViewFollower {
         self.projector = Projector::new();
         Ok(self.store.position())
     }
+}
+
+/// Folds the log from its beginning into views at `beside`, telling of each step; they are put in the place of the live ones by
+/// [`Rebuilt::hand_over`].
+pub fn rebuild(beside: &Path, id: LogId, log: &LogReaders, step: &mut dyn FnMut(Position)) -> Result<SqliteViews, String> {
+    let mut views = SqliteViews::open(beside, id).map_err(|error| error.to_string())?;
+    views.clear().map_err(|error| error.to_string())?;
+    let head = log.head().map_err(|error| error.to_string())?;
+    build(&mut views, log, head.position, step)?;
+    Ok(views)
 }
 
 /// Folds the log into views until they have come as far as `until`, telling of each step.

@@ -8,20 +8,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ensue_api::ports::{OnBehalf, Tokens};
 use ensue_api::server::Ended;
 use ensue_api::{Front, Limits, Ports, Server, Settings as ApiSettings};
-use ensue_engine::batch::CommittedBatch;
 use ensue_engine::command::{Ask, Command, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::Explain;
-use ensue_engine::fact::{ByNoun, ExecutionFact};
 use ensue_engine::names::{KeyRef, PackName};
 use ensue_engine::ports::{Log, LogError, LogReader, Outputs, Secret, SubmitError, Vault};
-use ensue_engine::record::{Actor, Digest, Head};
+use ensue_engine::record::Actor;
 use ensue_executor::begun::Begun;
 use ensue_executor::programs::DirectPrograms;
 use ensue_executor::{Allowance, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
@@ -40,13 +38,14 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{AdminToken, Config, Reread, read_secret};
 use crate::edge::Edge;
 use crate::followers::{self, FollowerHandle};
+use crate::heard::{Copies, NodeHeard};
 use crate::jobs::Jobs;
 use crate::keys::{KeyRing, NodeKeys};
 use crate::log_access::{LogReaders, NodeBodies};
 use crate::opening::{Opened, StartError, machine, open};
 use crate::outside::OutsideWriter;
 use crate::packs_folder::{PacksFolder, PacksNews, PacksRead, TakeInError, WatchedFolder};
-use crate::sequencer::{Heard, SequencerError, SequencerHandle, SequencerParts, Space, sequencer};
+use crate::sequencer::{Asking, SequencerError, SequencerHandle, SequencerParts, Space, sequencer};
 use crate::snapshots::ShadowFold;
 use crate::tokens::{NodeTokens, TokenTable};
 use crate::views::{Rebuilt, ViewFollower};
@@ -177,73 +176,32 @@ impl Node {
     }
 }
 
-/// What is told of each commit, on the sequencer's thread.
-struct NodeHeard {
-    catalogs: Arc<NodeCatalogs>,
-    keys: Arc<KeyRing>,
-    tokens: Arc<TokenTable>,
-    bodies: Arc<BodyCache>,
-    outside: OutsideWriter,
-    executor: Executor,
-    followers: [FollowerHandle; 2],
-}
-
-impl Heard for NodeHeard {
-    fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head) {
-        self.outside.note(head);
-        let (mut about_packs, mut about_access) = (false, false);
-        for record in &batch.records {
-            match record.fact.by_noun() {
-                ByNoun::CatalogFact(_) => about_packs = true,
-                ByNoun::AccessFact(_) => about_access = true,
-                ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(_)) => {
-                    if let Some(body) = &record.body
-                        && let Ok(Some(plain)) = plain(body)
-                    {
-                        self.bodies.put(body.digest, plain);
-                    }
-                }
-                ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::ExecutionFact(_) | ByNoun::HealthFact(_) => {}
-            }
-        }
-        if about_packs {
-            self.catalogs.note(&batch.records);
-        }
-        if about_access {
-            self.keys.note(&batch.records);
-            self.tokens.note(&batch.records);
-        }
-    }
-
-    fn answered(&mut self, batch: &Arc<CommittedBatch>) {
-        for effect in &batch.effects {
-            self.executor.carry_out(effect.clone());
-        }
-        for follower in &self.followers {
-            follower.tell(batch);
-        }
-    }
-}
+/// How often the free space is looked at.
+const SPACE_EVERY: Duration = Duration::from_millis(200);
 
 /// The space on the disk of the data directory.
 struct DiskSpace {
     folder: PathBuf,
     min_free_bytes: u64,
+    seen: Option<(Instant, bool)>,
 }
 
 impl Space for DiskSpace {
     fn has_room(&mut self) -> bool {
+        if let Some((seen, has_room)) = self.seen
+            && seen.elapsed() < SPACE_EVERY
+        {
+            return has_room;
+        }
         // A machine that does not say how much is free is told by the store when it is full.
-        rustix::fs::statvfs(&self.folder).map_or(true, |about| about.f_bavail.saturating_mul(about.f_frsize) >= self.min_free_bytes)
+        let has_room =
+            rustix::fs::statvfs(&self.folder).map_or(true, |about| about.f_bavail.saturating_mul(about.f_frsize) >= self.min_free_bytes);
+        self.seen = Some((Instant::now(), has_room));
+        has_room
     }
-}
 
-/// Where the files of packs are.
-struct Copies(Arc<NodeCatalogs>);
-
-impl ensue_executor::ports::PackFiles for Copies {
-    fn folder(&self, pack: &Digest) -> PathBuf {
-        self.0.folder(pack)
+    fn was_full(&mut self) {
+        self.seen = Some((Instant::now(), false));
     }
 }
 
@@ -338,7 +296,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
             catalogs: catalogs.clone(),
             settings: settings.clone(),
             heard: Box::new(heard),
-            space: Box::new(DiskSpace { folder: opened.data.path().to_owned(), min_free_bytes: config.min_free_bytes }),
+            space: Box::new(DiskSpace { folder: opened.data.path().to_owned(), min_free_bytes: config.min_free_bytes, seen: None }),
             plain,
             crash_file: opened.data.crash(),
         })
@@ -351,15 +309,15 @@ async fn start(config: Config) -> Result<Node, StartError> {
         path: config.packs.clone(),
         settings: pack_values(&config),
         catalogs: catalogs.clone(),
-        sequencer: handle.clone(),
+        sequencer: Arc::new(handle.clone()),
         clock: clock.clone(),
     };
     let packs_read = folder.take_in().map_err(not_taken_in)?;
     let mut warnings = packs_read.findings.clone();
     let (watched_packs, packs_news) = watch_packs(folder, packs_read, config.reread)?;
-    let node_keys = NodeKeys { ring: keys.clone(), sequencer: handle.clone(), setting: Mutex::new(()) };
+    let node_keys = NodeKeys { ring: keys.clone(), sequencer: Arc::new(handle.clone()), setting: Mutex::new(()) };
     warnings.extend(set_keys(&config, &catalogs, &node_keys)?);
-    let node_tokens = NodeTokens { table: tokens.clone(), sequencer: handle.clone(), clock: clock.clone() };
+    let node_tokens = NodeTokens { table: tokens.clone(), sequencer: Arc::new(handle.clone()), clock: clock.clone() };
     let first_admin_token = first_token(&config, is_first_start, &node_tokens)?;
 
     let is_stopping = Arc::new(AtomicBool::new(false));
@@ -597,13 +555,18 @@ async fn tick(clock: Arc<dyn Clock>, handle: SequencerHandle, outside: OutsideWr
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         seconds.tick().await;
-        if let Some(step) = clock.tick() {
-            tracing::warn!(from = %step.from, to = %step.to, "the wall clock stepped");
-            let command = Command { actor: Actor::Engine, trace: None, ask: Ask::NoteClockStep { from: step.from, to: step.to } };
-            ensue_engine::ports::Submit::submit(&handle, command, Box::new(|_| {}));
-        }
+        note_clock_step(&*clock, &handle);
         let outside = outside.clone();
         // A flush may wait for the disk.
         let _ = tokio::task::spawn_blocking(move || outside.flush()).await;
+    }
+}
+
+/// Has the log know where the wall clock has stepped; called about once a second.
+pub fn note_clock_step(clock: &dyn Clock, log: &dyn ensue_engine::ports::Submit) {
+    if let Some(step) = clock.tick() {
+        tracing::warn!(from = %step.from, to = %step.to, "the wall clock stepped");
+        let command = Command { actor: Actor::Engine, trace: None, ask: Ask::NoteClockStep { from: step.from, to: step.to } };
+        log.submit(command, Box::new(|_| {}));
     }
 }

@@ -1,0 +1,83 @@
+//! What the parts of a node hear of each commit: the effects go to the worker, the records to whoever keeps up with them.
+//!
+//! It is called on the sequencer's thread and never waits.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ensue_engine::batch::CommittedBatch;
+use ensue_engine::fact::{ByNoun, ExecutionFact};
+use ensue_engine::record::{Digest, Head};
+use ensue_executor::Executor;
+
+use crate::bodies::BodyCache;
+use crate::catalogs::{NodeCatalogs, plain};
+use crate::followers::FollowerHandle;
+use crate::keys::KeyRing;
+use crate::outside::OutsideWriter;
+use crate::sequencer::Heard;
+use crate::tokens::TokenTable;
+
+/// What is told of each commit, on the sequencer's thread.
+pub struct NodeHeard {
+    /// The built catalogs.
+    pub catalogs: Arc<NodeCatalogs>,
+    /// The keys.
+    pub keys: Arc<KeyRing>,
+    /// The tokens.
+    pub tokens: Arc<TokenTable>,
+    /// The bodies at hand.
+    pub bodies: Arc<BodyCache>,
+    /// The head that is kept outside.
+    pub outside: OutsideWriter,
+    /// The worker.
+    pub executor: Executor,
+    /// What keeps up with the log.
+    pub followers: [FollowerHandle; 2],
+}
+
+impl Heard for NodeHeard {
+    fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head) {
+        self.outside.note(head);
+        let (mut about_packs, mut about_access) = (false, false);
+        for record in &batch.records {
+            match record.fact.by_noun() {
+                ByNoun::CatalogFact(_) => about_packs = true,
+                ByNoun::AccessFact(_) => about_access = true,
+                ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(_)) => {
+                    if let Some(body) = &record.body
+                        && let Ok(Some(plain)) = plain(body)
+                    {
+                        self.bodies.put(body.digest, plain);
+                    }
+                }
+                ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::ExecutionFact(_) | ByNoun::HealthFact(_) => {}
+            }
+        }
+        if about_packs {
+            self.catalogs.note(&batch.records);
+        }
+        if about_access {
+            self.keys.note(&batch.records);
+            self.tokens.note(&batch.records);
+        }
+    }
+
+    fn answered(&mut self, batch: &Arc<CommittedBatch>) {
+        for effect in &batch.effects {
+            self.executor.carry_out(effect.clone());
+        }
+        for follower in &self.followers {
+            follower.tell(batch);
+        }
+    }
+}
+
+/// Where the files of packs are.
+pub struct Copies(pub Arc<NodeCatalogs>);
+
+impl ensue_executor::ports::PackFiles for Copies {
+    fn folder(&self, pack: &Digest) -> PathBuf {
+        self.0.folder(pack)
+    }
+}

@@ -1,0 +1,21 @@
+//! The pieces of a node, for who puts one together and drives it step by step: the simulator has its own twin of `wiring.rs`.
+//!
+//! Nothing here is a promise to anybody else; a node at work is [`Node`](crate::Node).
+
+pub use crate::bodies::BodyCache;
+pub use crate::catalogs::{NodeCatalogs, plain};
+pub use crate::clock::{Clock, ClockStep, Hands, NodeClock, STEP_MICROS};
+pub use crate::edge::Edge;
+pub use crate::followers::{Follow, Follower, FollowerHandle, Next, follower};
+pub use crate::heard::{Copies, NodeHeard};
+pub use crate::keys::{KeyRing, NodeKeys};
+pub use crate::log_access::{LogReaders, NodeBodies, OpenReader};
+pub use crate::outside::OutsideWriter;
+pub use crate::packs_folder::{PacksFolder, TakeInError};
+pub use crate::sequencer::{
+    Asking, Gauges, Heard, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted, sequencer,
+};
+pub use crate::snapshots::ShadowFold;
+pub use crate::tokens::{NodeTokens, TokenTable};
+pub use crate::views::{Rebuilt, ViewFollower, rebuild};
+pub use crate::wiring::note_clock_step;
