@@ -1,0 +1,139 @@
+//! The clients: what each wants next. They know of the node only what it answered them.
+
+use ensue_engine::executions::facts::Settlement;
+use ensue_engine::ids::ExecutionId;
+use serde_json::{Map, Value, json};
+
+use crate::pack::{NUMBER_MAX, TEXTS, TRIGGERS, WrittenMode};
+use crate::random::Random;
+use crate::traffic::Wish;
+
+/// How many keys a client uses over and over.
+const KEYS: u64 = 6;
+/// The most things that a client remembers to come back to.
+const REMEMBERED_MAX: usize = 30;
+
+/// One client.
+pub(crate) struct Client {
+    /// Its name.
+    pub(crate) name: String,
+    /// The executions that it knows of.
+    executions: Vec<ExecutionId>,
+    /// The events that it wrote, and where.
+    events: Vec<(String, u64)>,
+    /// What it sent under each key.
+    keyed: Vec<(String, u64, String)>,
+    marks: u64,
+}
+
+impl Client {
+    /// Makes a client.
+    pub(crate) fn new(number: usize) -> Self {
+        Self { name: format!("client{number}"), executions: Vec::new(), events: Vec::new(), keyed: Vec::new(), marks: 0 }
+    }
+
+    /// Remembers an execution that it was told of.
+    pub(crate) fn remember_execution(&mut self, execution: ExecutionId) {
+        if self.executions.len() >= REMEMBERED_MAX {
+            self.executions.remove(0);
+        }
+        self.executions.push(execution);
+    }
+
+    /// Remembers an event that it wrote.
+    pub(crate) fn remember_event(&mut self, event: String, position: u64) {
+        if self.events.len() >= REMEMBERED_MAX {
+            self.events.remove(0);
+        }
+        self.events.push((event, position));
+    }
+
+    /// Decides what it wants now.
+    pub(crate) fn wish(&mut self, random: &mut Random) -> Wish {
+        match random.weighted(&[40, 10, 6, 3, 3, 2, 1, 2, 10]) {
+            0 => self.send(random),
+            1 => run(random),
+            2 => match random.pick(&self.executions) {
+                Some(execution) => Wish::Cancel(*execution),
+                None => self.send(random),
+            },
+            3 => match random.pick(&self.executions) {
+                Some(execution) => Wish::Settle(*execution, settlement(random)),
+                None => run(random),
+            },
+            4 => {
+                let mode = [WrittenMode::Enabled, WrittenMode::Disabled, WrittenMode::Shadow][random.weighted(&[5, 2, 2])];
+                Wish::SetMode(format!("sim.r{}", random.below(8)), mode)
+            }
+            5 => Wish::SetKey(random.next()),
+            6 => Wish::RemoveKey,
+            7 => Wish::TakeInPacks,
+            _ => match random.pick(&self.events) {
+                Some((event, position)) => Wish::See { event: event.clone(), position: *position },
+                None => self.send(random),
+            },
+        }
+    }
+
+    fn send(&mut self, random: &mut Random) -> Wish {
+        if random.chance(0.3) {
+            let name = format!("k{}", random.below(KEYS));
+            if let Some((key, trigger, payload)) = self.keyed.iter().find(|(key, _, _)| *key == name)
+                && random.chance(0.8)
+            {
+                return Wish::Send { trigger: *trigger, payload: payload.clone(), key: Some(key.clone()) };
+            }
+            let (trigger, payload) = (random.below(TRIGGERS), self.payload(random, Some(&name)));
+            if !self.keyed.iter().any(|(key, _, _)| *key == name) {
+                self.keyed.push((name.clone(), trigger, payload.clone()));
+            }
+            return Wish::Send { trigger, payload, key: Some(name) };
+        }
+        Wish::Send { trigger: random.below(TRIGGERS), payload: self.payload(random, None), key: None }
+    }
+
+    /// Makes a payload with a mark that no other has, so that each event can be told from all others.
+    fn payload(&mut self, random: &mut Random, key: Option<&str>) -> String {
+        self.marks += 1;
+        let mut fields = Map::new();
+        fields.insert("mark".into(), json!(format!("{}-{}", self.name, self.marks)));
+        if let Some(key) = key {
+            fields.insert("key".into(), json!(format!("{}-{key}", self.name)));
+        }
+        if random.chance(0.85) {
+            let number = if random.chance(0.9) { json!(random.below(NUMBER_MAX + 1)) } else { json!("many") };
+            fields.insert("n".into(), number);
+        }
+        if random.chance(0.85) {
+            let text = if random.chance(0.9) { json!(random.pick(&TEXTS)) } else { json!(7) };
+            fields.insert("text".into(), text);
+        }
+        if random.chance(0.85) {
+            let flag = if random.chance(0.9) { json!(random.chance(0.5)) } else { Value::Null };
+            fields.insert("flag".into(), flag);
+        }
+        if random.chance(0.05) {
+            fields.insert("ballast".into(), json!("x".repeat(random.between(1_000, 20_000) as usize)));
+        }
+        Value::Object(fields).to_string()
+    }
+}
+
+fn run(random: &mut Random) -> Wish {
+    let (action, params) = match random.weighted(&[4, 6, 2, 1]) {
+        0 => ("core.echo".to_owned(), json!({ "message": random.below(NUMBER_MAX) })),
+        1 => ("core.noop".to_owned(), json!({ "seconds": random.between(0, 5_000) as f64 / 1e3 })),
+        2 => (format!("sim.again{}", random.below(TRIGGERS)), json!({ "n": random.below(NUMBER_MAX) })),
+        _ => ("core.emit".to_owned(), json!({ "trigger": format!("sim.t{}", random.below(TRIGGERS + 1)), "payload": { "n": 2 } })),
+    };
+    Wish::Run { action, params: params.to_string() }
+}
+
+/// Draws what a person says became of an execution.
+pub(crate) fn settlement(random: &mut Random) -> Settlement {
+    match random.below(3) {
+        0 => Settlement::Succeeded,
+        1 => Settlement::Failed { error: "it did not happen".to_owned() },
+        _ => Settlement::Retry,
+    }
+}

@@ -1,0 +1,51 @@
+//! The simulator: a whole node from one seed, on simulated clock, disk, processes and network.
+//!
+//! Read in this order: `world` is the loop; `plan` what a seed decides beforehand; `node` the twin of the node's wiring;
+//! `clients`, `pack` and `traffic` what is asked of it; `disk`, `clock` and `life` what it stands on and how it dies; `oracle` who
+//! judges; `story` what is told. It holds no logic of a node: the parts are the node's own.
+
+mod clients;
+mod clock;
+mod disk;
+mod ground;
+mod life;
+mod node;
+mod oracle;
+mod pack;
+mod plan;
+mod random;
+pub mod sometimes;
+mod story;
+mod traffic;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use oracle::Violation;
+pub use story::Verbosity;
+pub use world::Ran;
+
+use world::World;
+
+/// Runs the world of a seed; gives what it came to, or which invariant does not hold.
+pub fn run(seed: u64, verbosity: Verbosity) -> Result<Ran, Violation> {
+    let ran = catch_unwind(AssertUnwindSafe(|| match World::new(seed, verbosity) {
+        Ok(world) => world.run(),
+        Err(error) => Err(Violation::new("world", format!("the world cannot be made: {error}"))),
+    }));
+    ran.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(Violation::new("panic", text))
+    })
+}
+
+/// Has simulated bugs pass without a word; others say where they were, as they should.
+pub fn quiet_simulated_bugs() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.payload().is::<node::SimulatedBug>() {
+            before(panic);
+        }
+    }));
+}

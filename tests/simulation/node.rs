@@ -1,0 +1,584 @@
+//! A node, put together from the same parts as the one at work, on simulated clock, disk and processes: the twin of `wiring.rs`.
+//!
+//! It decides nothing by itself: the world says which part takes its next step, and when.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ensue_api::ports::{GivenEvent, Keys, Observe, OnBehalf};
+use ensue_engine::catalog::{Catalog, Catalogs};
+use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, RequestExecution, Settings};
+use ensue_engine::effect::Effect;
+use ensue_engine::engine::Engine;
+use ensue_engine::ids::LogId;
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::{Committed, Log, LogError, LogReader, Reply, Secret, Submit, SubmitError, Vault};
+use ensue_engine::record::{Actor, Body, CatalogRevision, Digest};
+use ensue_engine::rules::judge::complete;
+use ensue_executor::begun::Begun;
+use ensue_executor::{Blocking, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
+use ensue_node::Config;
+use ensue_node::opening::{Opened, open};
+use ensue_node::parts::{
+    Asking, BodyCache, Clock, Copies, Edge, Follower, KeyRing, LogReaders, Next, NodeBodies, NodeCatalogs, NodeClock, NodeHeard, NodeKeys,
+    OutsideWriter, PacksFolder, Rebuilt, Sequencer, SequencerHandle, SequencerParts, ShadowFold, Space, TokenTable, Turn, ViewFollower,
+    follower, note_clock_step, plain, rebuild, sequencer,
+};
+use ensue_store::outputs::FolderOutputs;
+use ensue_store::sqlite::log::SqliteLogReader;
+use ensue_store::sqlite::views::SqliteViews;
+use ensue_views::{Event, View, ViewReader};
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, watch};
+
+use crate::clock::{WorkerClock, WorldHands};
+use crate::disk::{Disk, FailingLog, FailingVault};
+use crate::ground::Ground;
+use crate::life::Life;
+use crate::sometimes;
+use crate::traffic::{Outcome, Promise, Wish};
+
+/// The release that the simulated node says it is.
+const RELEASE: &str = "0.0.0-simulated";
+/// The most bytes of bodies that a simulated node has at hand: few, so that they are read from the log as well.
+const BODIES_AT_HAND_BYTES: usize = 16 * 1024;
+/// The most bytes that an attempt's output is kept with.
+const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
+/// How long after a start the boot id of a machine stays the same in its text.
+const BOOT: &str = "00000000-0000-4000-8000-";
+
+/// What a start is given.
+pub(crate) struct Start<'w> {
+    /// The world.
+    pub(crate) ground: &'w Arc<Ground>,
+    /// The disk it starts on.
+    pub(crate) disk: &'w Disk,
+    /// Which of the world's nodes it is.
+    pub(crate) number: u32,
+    /// How often the machine was booted.
+    pub(crate) boots: u32,
+    /// Whether the disk has room.
+    pub(crate) room: &'w Room,
+}
+
+/// Why a start came to nothing.
+pub(crate) enum Unstarted {
+    /// It was killed on the way.
+    Killed,
+    /// It stopped by itself.
+    Failed(String),
+}
+
+impl<E: std::fmt::Display> From<E> for Unstarted {
+    fn from(error: E) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Whether the disk has room; a clone speaks of the same disk.
+#[derive(Clone, Default)]
+pub(crate) struct Room(Arc<std::sync::atomic::AtomicBool>);
+
+impl Room {
+    /// Takes all room away, or gives it back.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.0.store(is_full, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Says whether there is none.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl Space for Room {
+    fn has_room(&mut self) -> bool {
+        !self.is_full()
+    }
+
+    fn was_full(&mut self) {
+        // One append without room says little of the next: the room is the world's to give.
+    }
+}
+
+/// A node that runs.
+pub(crate) struct Node {
+    /// Which of the world's nodes it is.
+    pub(crate) number: u32,
+    /// Its life.
+    pub(crate) life: Arc<Life>,
+    /// The log's epoch that it writes under.
+    pub(crate) epoch: u64,
+    /// What waits for time to pass in its worker.
+    pub(crate) worker_clock: Arc<WorkerClock>,
+    ground: Arc<Ground>,
+    // The tasks of the worker go before what they use.
+    runtime: Runtime,
+    idle: Arc<Notify>,
+    executor: Executor,
+    pump: Arc<Pump>,
+    handle: Arc<LivingSubmit>,
+    views: Follower<ViewFollower>,
+    view_reader: Arc<dyn ViewReader>,
+    views_at: watch::Receiver<ensue_engine::record::Position>,
+    shadow: Follower<ShadowFold>,
+    catalogs: Arc<NodeCatalogs>,
+    edge: Arc<Edge>,
+    keys: NodeKeys,
+    packs: PacksFolder,
+    readers: Arc<LogReaders>,
+    outside: OutsideWriter,
+    rebuilt: Rebuilt,
+    clock: Arc<dyn Clock>,
+    log: LogId,
+    views_path: PathBuf,
+    _data: ensue_store::data_dir::DataDir,
+}
+
+/// The way to the sequencer of a node that may die.
+struct LivingSubmit {
+    handle: SequencerHandle,
+    life: Arc<Life>,
+}
+
+impl Submit for LivingSubmit {
+    fn submit(&self, command: Command, reply: Reply) {
+        if self.life.is_over() {
+            return reply(Err(SubmitError::Unknown));
+        }
+        self.life.ask();
+        self.handle.submit(command, reply);
+    }
+}
+
+/// The same for who waits for the answer: while they wait, the sequencer takes its turns.
+struct Pump {
+    submit: Arc<LivingSubmit>,
+    sequencer: Mutex<Option<Sequencer>>,
+    failed: Mutex<Option<String>>,
+}
+
+impl Pump {
+    fn turn(&self) -> Turn {
+        let mut sequencer = self.sequencer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(machine) = sequencer.as_mut() else { return Turn::Ended };
+        let turned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| machine.turn()));
+        let why = match turned {
+            Ok(Ok(turn)) => return turn,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the sequencer panicked".to_owned(),
+        };
+        if !self.submit.life.is_over() {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        }
+        // What still waits is answered by its end, as it is in a node whose sequencer's thread has ended.
+        *sequencer = None;
+        Turn::Ended
+    }
+}
+
+impl Submit for Pump {
+    fn submit(&self, command: Command, reply: Reply) {
+        self.submit.submit(command, reply);
+    }
+}
+
+impl Asking for Pump {
+    fn ask(&self, command: Command) -> Result<Committed, SubmitError> {
+        let told: Arc<Mutex<Option<Result<Committed, SubmitError>>>> = Arc::default();
+        let tell = told.clone();
+        self.submit(command, Box::new(move |outcome| *lock(&tell) = Some(outcome)));
+        loop {
+            if let Some(outcome) = lock(&told).take() {
+                return if self.submit.life.is_over() { Err(SubmitError::Unknown) } else { outcome };
+            }
+            match self.turn() {
+                Turn::Taken => {}
+                Turn::Idle | Turn::NoRoom | Turn::Ended => return lock(&told).take().unwrap_or(Err(SubmitError::Stopping)),
+            }
+        }
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Catalogs with a bug that strikes now and then.
+struct BuggyCatalogs {
+    catalogs: Arc<NodeCatalogs>,
+    ground: Arc<Ground>,
+}
+
+impl Catalogs for BuggyCatalogs {
+    fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
+        if self.ground.strikes(self.ground.plan.catalog_panics) {
+            self.ground.tell("node", format!("a bug strikes when the catalog of revision {revision} is looked up"));
+            sometimes!("a bug struck in the core");
+            std::panic::panic_any(SimulatedBug);
+        }
+        self.catalogs.at(revision)
+    }
+}
+
+/// What a simulated bug panics with.
+pub(crate) struct SimulatedBug;
+
+impl Node {
+    /// Starts a node, step by step as the one at work does; it may be killed at each step.
+    pub(crate) fn start(start: &Start<'_>) -> Result<Self, Unstarted> {
+        let Start { ground, disk, number, boots, room } = *start;
+        let life = Arc::new(Life::default());
+        let may_die = |after: &'static str| {
+            if ground.strikes(ground.plan.start_kill) {
+                ground.tell("node", format!("#{number} is killed while it starts, after {after}"));
+                sometimes!("killed while starting");
+                life.end();
+            }
+            if life.is_over() { Err(Unstarted::Killed) } else { Ok(()) }
+        };
+        let mut config = Config::new(disk.data());
+        config.packs = disk.packs();
+        config.state_base = Some(disk.state());
+        let clock: Arc<dyn Clock> = Arc::new(NodeClock::new(WorldHands(ground.clone())));
+        let opened = open(&config, &*clock)?;
+        may_die("opening the data")?;
+
+        let log = opened.engine.log();
+        let readers = Arc::new(LogReaders::new(open_readers(&opened)));
+        let vault: Arc<dyn Vault> = Arc::new(FailingVault::new(opened.vault.clone(), ground.clone(), life.clone()));
+        let ring = Arc::new(KeyRing::open_vault(vault.clone(), opened.engine.access())?);
+        let tokens = Arc::new(TokenTable::open_vault(vault, opened.engine.access())?);
+        may_die("opening the vault")?;
+        let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
+        let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: ring.clone(), clock: clock.clone() });
+        let bodies = Arc::new(BodyCache::new(BODIES_AT_HAND_BYTES));
+        let outputs = Arc::new(FolderOutputs::open(&opened.data.outputs())?.with_bytes_max(OUTPUT_BYTES_MAX));
+        let outside = OutsideWriter::new(opened.outside);
+
+        let rebuilt = Rebuilt::default();
+        let views_path = opened.data.views();
+        let views = SqliteViews::open(&views_path, log)?;
+        let view_reader: Arc<dyn ViewReader> = Arc::new(views.reader());
+        let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
+        let (views_told, views) = follower(ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()), opened.log.reader()?);
+        let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
+        let (shadow_told, shadow) = follower(shadow.saving_every(ground.plan.snapshot_every), opened.log.reader()?);
+        may_die("opening the views")?;
+
+        let owed: Vec<Effect> = opened.engine.owed_effects();
+        let running = owed.iter().filter_map(|effect| match effect {
+            Effect::Dispatch(dispatch) => Some(dispatch.attempt),
+            Effect::Stop { .. } | Effect::Release { .. } => None,
+        });
+        let boot = format!("{BOOT}{boots:012}");
+        let (begun, previous) = Begun::open_in_boot(opened.data.begun(), running, &boot)?;
+        may_die("reading what had begun")?;
+
+        let idle = Arc::new(Notify::new());
+        let parked = idle.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().on_thread_park(move || parked.notify_one()).build()?;
+        let worker_clock = WorkerClock::new(ground.clone());
+        let (handle, unstarted) = sequencer();
+        let handle = Arc::new(LivingSubmit { handle, life: life.clone() });
+        let plan = &ground.plan;
+        let settings =
+            Settings { workers: plan.workers, lease_millis: plan.lease_millis, open_work_max: plan.open_work_max, ..Settings::default() };
+        let mut executor_settings = ExecutorSettings::new(opened.data.path().join("attempts"), "");
+        executor_settings.egress = EgressPolicy::default();
+        executor_settings.lease = Duration::from_millis(settings.lease_millis);
+        executor_settings.blocking = Blocking::InPlace;
+        let executor = {
+            let _entered = runtime.enter();
+            Executor::start(
+                ExecutorPorts {
+                    submit: handle.clone(),
+                    catalogs: catalogs.clone(),
+                    bodies: Arc::new(NodeBodies { cache: bodies.clone(), log: readers.clone() }),
+                    keys: ring.clone(),
+                    outputs,
+                    observe: edge.clone(),
+                    packs: Arc::new(Copies(catalogs.clone())),
+                    clock: worker_clock.clone(),
+                    begun,
+                },
+                executor_settings,
+            )?
+        };
+        let heard = NodeHeard {
+            catalogs: catalogs.clone(),
+            keys: ring.clone(),
+            tokens,
+            bodies,
+            outside: outside.clone(),
+            executor: executor.clone(),
+            followers: [views_told, shadow_told],
+        };
+        let epoch = opened.log.epoch().0;
+        let machine = unstarted.with(SequencerParts {
+            log: Box::new(FailingLog::new(opened.log, ground.clone(), life.clone())),
+            engine: opened.engine,
+            head: opened.head,
+            clock: clock.clone(),
+            catalogs: Arc::new(BuggyCatalogs { catalogs: catalogs.clone(), ground: ground.clone() }),
+            settings,
+            heard: Box::new(heard),
+            space: Box::new(room.clone()),
+            plain,
+            crash_file: opened.data.crash(),
+        });
+        let pump = Arc::new(Pump { submit: handle.clone(), sequencer: Mutex::new(Some(machine)), failed: Mutex::default() });
+        {
+            let _entered = runtime.enter();
+            sometimes!(!owed.is_empty(), "a start found attempts that were running");
+            executor.take_over(owed, &previous);
+        }
+        pump.ask(Command { actor: Actor::Engine, trace: None, ask: Ask::NoteStart { release: RELEASE.to_owned() } })?;
+        may_die("noting the start")?;
+        let packs = PacksFolder {
+            path: disk.packs(),
+            settings: std::collections::BTreeMap::new(),
+            catalogs: catalogs.clone(),
+            sequencer: pump.clone(),
+            clock: clock.clone(),
+        };
+        packs.take_in()?;
+        may_die("taking in the packs")?;
+        let keys = NodeKeys { ring, sequencer: pump.clone(), setting: Mutex::new(()) };
+        Ok(Self {
+            number,
+            life,
+            epoch,
+            worker_clock,
+            ground: ground.clone(),
+            runtime,
+            idle,
+            executor,
+            pump,
+            handle,
+            views,
+            view_reader,
+            views_at,
+            shadow,
+            catalogs,
+            edge,
+            keys,
+            packs,
+            readers,
+            outside,
+            rebuilt,
+            clock,
+            log,
+            views_path,
+            _data: opened.data,
+        })
+    }
+
+    /// Lets the sequencer take a turn.
+    pub(crate) fn turn(&self) -> Turn {
+        self.pump.turn()
+    }
+
+    /// Gives why the sequencer ended by itself, where it did.
+    pub(crate) fn failed(&self) -> Option<String> {
+        lock(&self.pump.failed).clone()
+    }
+
+    /// Lets the worker's tasks run until each of them waits.
+    pub(crate) fn work(&self) {
+        self.worker_clock.wake();
+        self.runtime.block_on(self.idle.notified());
+    }
+
+    /// Lets the follower of the views take a step.
+    pub(crate) fn follow_views(&mut self) -> Result<Next, String> {
+        self.views.step()
+    }
+
+    /// Lets the shadow fold take a step.
+    pub(crate) fn follow_shadow(&mut self) -> Result<Next, String> {
+        self.shadow.step()
+    }
+
+    /// Does what is done once a second.
+    pub(crate) fn tick(&self) {
+        note_clock_step(&*self.clock, &*self.handle);
+        self.outside.flush();
+    }
+
+    /// Takes a request in, and answers it now or later.
+    pub(crate) fn take(&self, wish: &Wish, client: &str, promise: Promise) {
+        match wish {
+            Wish::Send { trigger, payload, key } => {
+                let payload = bytes::Bytes::from(payload.clone());
+                let dedupe = key.as_ref().map(|key| Dedupe {
+                    key: DedupeKey { scope: format!("events/{client}"), hash: Digest::of(key.as_bytes()) },
+                    content: Digest::of(&payload),
+                    conflict: Conflict::IsRefused,
+                });
+                let trigger = format!("sim.t{trigger}").parse().expect("it is a ref");
+                match self.edge.observe(GivenEvent { trigger, payload, source: "api".to_owned(), dedupe }) {
+                    Ok(event) => self.ask(client, Ask::ReceiveEvents(vec![event]), promise),
+                    Err(declined) => promise.keep(Outcome::Not(declined.why.to_string())),
+                }
+            }
+            Wish::Run { action, params } => match self.requested(action, params) {
+                Ok(request) => self.ask(client, Ask::RequestExecution(request), promise),
+                Err(why) => promise.keep(Outcome::Not(why)),
+            },
+            Wish::Cancel(execution) => self.ask(client, Ask::CancelExecution { execution: *execution }, promise),
+            Wish::Settle(execution, outcome) => {
+                let ask = Ask::SettleExecution { execution: *execution, outcome: outcome.clone(), result: None };
+                self.ask(client, ask, promise);
+            }
+            Wish::SetMode(name, mode) => {
+                let catalog = self.catalogs.current();
+                let found = name.parse().ok().and_then(|name| catalog.rules().get(&name).cloned());
+                let Some(rule) = found else { return promise.keep(Outcome::Not(format!("there is no rule `{name}`"))) };
+                let mode = match mode {
+                    crate::pack::WrittenMode::Enabled => ensue_engine::catalog::Mode::Enabled,
+                    crate::pack::WrittenMode::Disabled => ensue_engine::catalog::Mode::Disabled,
+                    crate::pack::WrittenMode::Shadow => ensue_engine::catalog::Mode::Shadow,
+                };
+                self.ask(client, Ask::SetRuleMode { rule: rule.name.clone(), rule_id: rule.id, mode }, promise);
+            }
+            Wish::SetKey(value) => {
+                let secret = Secret::new(format!("canary-{value:016x}").into_bytes());
+                let set = self.keys.set(&canary(), secret, &behalf(client));
+                promise.keep(set.map_or_else(|declined| unsure(&declined), |set| Outcome::Done(set.committed)));
+            }
+            Wish::RemoveKey => {
+                let removed = self.keys.remove(&canary(), &behalf(client));
+                promise.keep(removed.map_or_else(|declined| unsure(&declined), Outcome::Done));
+            }
+            Wish::TakeInPacks => {
+                let taken = self.packs.take_in();
+                promise.keep(match taken {
+                    Ok(_) => Outcome::Seen,
+                    Err(error) => Outcome::Not(error.to_string()),
+                });
+            }
+            Wish::See { event, position } => promise.keep(self.seen(event, *position)),
+        }
+    }
+
+    fn ask(&self, client: &str, ask: Ask, promise: Promise) {
+        let command = Command { actor: Actor::Token(client.to_owned()), trace: None, ask };
+        self.handle.submit(command, Box::new(move |outcome| promise.keep(outcome.into())));
+    }
+
+    fn requested(&self, action: &str, params: &str) -> Result<RequestExecution, String> {
+        let catalog = self.catalogs.current();
+        let name: ensue_engine::names::ActionRef = action.parse().map_err(|_| "no ref".to_owned())?;
+        let definition = catalog.actions().get(&name).cloned().ok_or_else(|| format!("there is no action `{name}`"))?;
+        let params = serde_json::from_str(params).map_err(|error| error.to_string())?;
+        let params = complete(&definition.parameters, params).map_err(|misfits| format!("{} misfits", misfits.len()))?;
+        let body = Body::json(params.bytes().clone());
+        Ok(RequestExecution { action: name, definition, catalog: catalog.revision(), body, params })
+    }
+
+    fn seen(&self, event: &str, position: u64) -> Outcome {
+        if self.views_at.borrow().0 < position {
+            sometimes!("a view was behind what its reader wrote");
+            return Outcome::NotYet;
+        }
+        match self.view_reader.get(Event::NAME, event) {
+            Ok(Some(_)) => Outcome::Seen,
+            Ok(None) => Outcome::Not("it is not there".to_owned()),
+            Err(error) => Outcome::Not(format!("unreadable: {error}")),
+        }
+    }
+
+    /// Builds the views anew beside the live ones, for the follower to take.
+    pub(crate) fn rebuild_views(&self) -> Result<(), String> {
+        let beside = self.views_path.with_extension("rebuilt.sqlite");
+        let views = rebuild(&beside, self.log, &self.readers, &mut |_| {})?;
+        let ground = self.ground.clone();
+        self.rebuilt.hand_over(
+            views,
+            Box::new(move |adopted| {
+                sometimes!(adopted.is_ok(), "views that were built anew took the place of the live ones");
+                ground.tell("views", format!("the rebuilt ones are live: {}", adopted.map_or_else(|why| why, |at| format!("at {at}"))));
+            }),
+        );
+        Ok(())
+    }
+
+    /// Gives the views, to be read.
+    pub(crate) fn view_reader(&self) -> &Arc<dyn ViewReader> {
+        &self.view_reader
+    }
+
+    /// Gives a reader of the log.
+    pub(crate) fn log(&self) -> &Arc<LogReaders> {
+        &self.readers
+    }
+
+    /// Gives the newest position of the log; 0 where it cannot be read.
+    pub(crate) fn head(&self) -> u64 {
+        ensue_api::ports::LogAccess::head(&*self.readers).map_or(0, |head| head.position.0)
+    }
+
+    /// Gives the position that the views have reached.
+    pub(crate) fn views_at(&self) -> u64 {
+        self.views_at.borrow().0
+    }
+
+    /// Hands a command in of which nobody waits for the answer.
+    pub(crate) fn submit(&self, command: Command) {
+        self.handle.submit(command, Box::new(|_| {}));
+    }
+
+    /// Gives how many attempts the worker runs.
+    pub(crate) fn running(&self) -> usize {
+        self.executor.running()
+    }
+
+    /// Looks at the live state.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Engine) -> T) -> Option<T> {
+        lock(&self.pump.sequencer).as_ref().map(|machine| look(machine.engine()))
+    }
+
+    /// Says whether the shadow state is the live one; none where they stand at different positions.
+    pub(crate) fn shadow_is_live(&self) -> Option<bool> {
+        self.look(|live| {
+            let shadow = self.shadow.follow().engine();
+            (shadow.position() == live.position()).then(|| shadow == live)
+        })
+        .flatten()
+    }
+
+    /// Begins a stop: nothing is taken in any more, and what waits is done.
+    pub(crate) fn begin_stop(&self) {
+        self.handle.handle.stop();
+    }
+
+    /// Ends a stop, once the sequencer has ended: what is left is written.
+    pub(crate) fn end_stop(mut self) {
+        self.shadow.follow_mut().save();
+        self.outside.flush();
+    }
+}
+
+fn canary() -> KeyRef {
+    "sim.canary".parse().expect("it is a key's ref")
+}
+
+fn behalf(client: &str) -> OnBehalf {
+    OnBehalf { actor: Actor::Token(client.to_owned()), trace: None }
+}
+
+/// Setting a key is several steps: that it was declined does not say that nothing was done.
+fn unsure(declined: &ensue_api::ports::Declined) -> Outcome {
+    let _ = declined;
+    Outcome::Unknown
+}
+
+fn open_readers(opened: &Opened) -> Box<ensue_node::parts::OpenReader> {
+    let (path, id) = (opened.data.log(), opened.engine.log());
+    Box::new(move || match SqliteLogReader::open(&path, id) {
+        Ok(reader) => Ok(Box::new(reader) as Box<dyn LogReader>),
+        Err(error) => Err(LogError::Store(error.to_string())),
+    })
+}

@@ -1,0 +1,128 @@
+//! I1: what a client was told is in the log, what it was told not to be is not, and a key was accepted once. I18: no secret is anywhere.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::command::{Answer, Novelty};
+use serde_json::Value;
+
+use crate::oracle::records::Raw;
+use crate::oracle::{Ledger, Violation, demand};
+use crate::sometimes;
+use crate::traffic::{Outcome, Request, Wish};
+
+/// How long a key is remembered, in microseconds of the log's time.
+const KEY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
+
+pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
+    let mut marked: BTreeMap<String, Vec<&Raw>> = BTreeMap::new();
+    let mut keyed: BTreeMap<String, Vec<&Raw>> = BTreeMap::new();
+    let mut streams: BTreeMap<&str, Vec<&Raw>> = BTreeMap::new();
+    for record in records {
+        streams.entry(&record.stream).or_default().push(record);
+        if record.kind == "event.received" {
+            let payload = record.payload();
+            let text = |field: &str| payload.get(field).and_then(Value::as_str).map(str::to_owned);
+            if let Some(mark) = text("mark") {
+                marked.entry(mark).or_default().push(record);
+            }
+            if let Some(key) = text("key") {
+                keyed.entry(key).or_default().push(record);
+            }
+        }
+        let is_secret = record.fact.get().contains("canary-") || record.content.as_deref().is_some_and(holds_canary);
+        demand!(!is_secret, "I18", "the value of a key stands in the record at {}", record.position);
+    }
+    for (key, accepted) in &keyed {
+        for pair in accepted.windows(2) {
+            let [first, second] = pair else { continue };
+            // A clock that ran ahead for a while has let the key's time pass, also where it was set back since.
+            let between = &records[first.position as usize..second.position as usize];
+            let latest = between.iter().map(Raw::micros).max().unwrap_or(0);
+            let is_forgotten = latest - first.micros() >= KEY_MICROS;
+            demand!(is_forgotten, "I1", "key {key} was accepted at {} and again at {}", first.position, second.position);
+            sometimes!("a key was accepted again after its time");
+        }
+    }
+    for (number, request) in ledger.requests {
+        if let Some(Outcome::Done(committed)) = &request.heard {
+            done(*number, request, committed.position.0, &committed.answer, records, &streams)?;
+        }
+        if let Wish::Send { payload, key: None, .. } = &request.wish {
+            let mark = serde_json::from_str::<Value>(payload).ok();
+            let mark = mark.as_ref().and_then(|payload| payload.get("mark")).and_then(Value::as_str).unwrap_or_default();
+            let found = marked.get(mark).map_or(0, Vec::len);
+            let said = |is: fn(&Outcome) -> bool| request.said.iter().filter(|outcome| is(outcome)).count();
+            let (yes, no) = (said(|outcome| matches!(outcome, Outcome::Done(_))), said(|outcome| matches!(outcome, Outcome::Not(_))));
+            let most = request.arrivals as usize - no;
+            demand!(found >= yes, "I1", "request {number} was taken {yes} times, and its event is in the log {found} times");
+            demand!(
+                found <= most,
+                "I1",
+                "request {number} was refused {no} times of {}, and its event is in the log {found} times",
+                request.arrivals
+            );
+        }
+    }
+    Ok(())
+}
+
+fn holds_canary(bytes: &[u8]) -> bool {
+    bytes.windows(7).any(|window| window == b"canary-")
+}
+
+fn done(
+    number: u64,
+    request: &Request,
+    position: u64,
+    answer: &Answer,
+    records: &[Raw],
+    streams: &BTreeMap<&str, Vec<&Raw>>,
+) -> Result<(), Violation> {
+    demand!(
+        position <= records.len() as u64,
+        "I1",
+        "request {number} was answered with position {position}, the log ends at {}",
+        records.len()
+    );
+    let kinds = |stream: &str, kinds: &[&str]| {
+        let of = streams.get(stream).map(Vec::as_slice).unwrap_or_default();
+        of.iter().any(|record| kinds.contains(&record.kind.as_str()))
+    };
+    match (&request.wish, answer) {
+        (Wish::Send { payload, .. }, Answer::Events(events)) => {
+            for event in events {
+                let at = event.position.0;
+                let record = usize::try_from(at).ok().and_then(|at| records.get(at.checked_sub(1)?));
+                let Some(record) = record.filter(|record| record.stream == format!("event/{}", event.id)) else {
+                    return Err(Violation::new("I1", format!("request {number} was taken as {} at {at}, which is not there", event.id)));
+                };
+                demand!(at <= position, "I1", "request {number} was answered with {position}, its event stands at {at}");
+                sometimes!(event.novelty == Novelty::Repeat, "a repeated key was recognised");
+                let is_same = record.content.as_deref() == Some(payload.as_bytes());
+                demand!(is_same, "I1", "request {number} was taken at {at}, where another payload stands");
+            }
+        }
+        (Wish::Run { .. }, Answer::Execution(id)) => {
+            let stream = format!("execution/{id}");
+            demand!(kinds(&stream, &["execution.requested"]), "I1", "request {number} was taken as {id}, which is not there");
+        }
+        (Wish::Cancel(id), _) => {
+            let ends =
+                ["execution.cancel_requested", "execution.succeeded", "execution.failed", "execution.timed_out", "execution.cancelled"];
+            demand!(kinds(&format!("execution/{id}"), &ends), "I1", "request {number}: the cancel of {id} was taken and is not there");
+        }
+        (Wish::Settle(id, _), _) => {
+            demand!(
+                kinds(&format!("execution/{id}"), &["execution.settled"]),
+                "I1",
+                "request {number}: the settling of {id} was taken and is not there"
+            );
+        }
+        (Wish::SetKey(_), _) => {
+            let is_there = records.iter().any(|record| record.kind == "key.set" && record.position <= position);
+            demand!(is_there, "I1", "request {number}: the key was set, and no record says so");
+        }
+        (Wish::Send { .. } | Wish::Run { .. } | Wish::SetMode(..) | Wish::RemoveKey | Wish::TakeInPacks | Wish::See { .. }, _) => {}
+    }
+    Ok(())
+}

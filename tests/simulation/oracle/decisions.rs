@@ -1,0 +1,188 @@
+//! I4 and I5: exactly the decisions that the rules in force mean, each once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::oracle::meaning::{self, Meaning};
+use crate::oracle::records::Raw;
+use crate::oracle::{Ledger, Violation, demand};
+use crate::pack::{Doing, Edition, WrittenMode};
+use crate::sometimes;
+
+/// The most events that may stand above one in its chain.
+const DEPTH_MAX: u64 = 16;
+
+/// What the log says of the rules, as of a position.
+#[derive(Default)]
+struct InForce<'w> {
+    catalog: u64,
+    /// By revision: the edition, and the ids of its rules.
+    revisions: BTreeMap<u64, (Option<&'w Edition>, BTreeMap<String, String>)>,
+    /// By the rule's id: the mode that was set last.
+    modes: BTreeMap<String, String>,
+}
+
+pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
+    let mut made: BTreeMap<&str, BTreeMap<String, &Raw>> = BTreeMap::new();
+    let mut stopped: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut requested: BTreeMap<&str, &Raw> = BTreeMap::new();
+    for record in records {
+        match record.kind.as_str() {
+            "enforcement.made" => {
+                let twice = made.entry(record.text("event")).or_default().insert(record.text("rule_id").to_owned(), record);
+                demand!(twice.is_none(), "I5", "rule {} decided twice on event {}", record.text("rule"), record.text("event"));
+            }
+            "loop.stopped" => drop(stopped.insert((record.text("event"), record.text("rule_id")))),
+            "execution.requested" => {
+                if let Some(enforcement) = record.said.get("enforcement").and_then(Value::as_str) {
+                    let twice = requested.insert(enforcement, record);
+                    demand!(twice.is_none(), "I5", "enforcement {enforcement} asked for two executions");
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut in_force = InForce::default();
+    let mut events = 0;
+    for record in records {
+        if record.kind == "event.received" {
+            events += 1;
+            let id = record.stream.strip_prefix("event/").unwrap_or_default();
+            let none = BTreeMap::new();
+            judge(record, &in_force, made.get(id).unwrap_or(&none), &stopped, &requested)?;
+        }
+        in_force.note(record, ledger)?;
+    }
+    sometimes!(events > 500, "a log of more than five hundred events was judged");
+    let known: BTreeSet<&str> = records.iter().filter_map(|record| record.stream.strip_prefix("event/")).collect();
+    for event in made.keys() {
+        demand!(known.contains(event), "I4", "rules decided on event {event}, which is not in the log");
+    }
+    Ok(())
+}
+
+impl<'w> InForce<'w> {
+    fn note(&mut self, record: &Raw, ledger: &Ledger<'w>) -> Result<(), Violation> {
+        match record.kind.as_str() {
+            "pack.installed" | "pack.removed" => {
+                let (mut edition, mut ids) = self.revisions.get(&self.catalog).cloned().unwrap_or_default();
+                self.catalog = record.number("catalog");
+                if record.text("name") == "sim" {
+                    let number = record.text("version").rsplit('.').next().and_then(|number| number.parse::<usize>().ok());
+                    edition = number.and_then(|number| ledger.editions.get(number));
+                    demand!(edition.is_some(), "I4", "edition {} of the pack was never written", record.text("version"));
+                    ids = BTreeMap::new();
+                    if let Some(rules) = record.payload().get("rules").and_then(Value::as_object) {
+                        ids.extend(rules.iter().map(|(name, id)| (name.clone(), id.as_str().unwrap_or_default().to_owned())));
+                    }
+                }
+                self.revisions.insert(self.catalog, (edition, ids));
+            }
+            "rule.mode_set" => drop(self.modes.insert(record.text("rule_id").to_owned(), record.text("mode").to_owned())),
+            "loop.stopped" => drop(self.modes.insert(record.text("rule_id").to_owned(), "disabled".to_owned())),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn judge(
+    event: &Raw,
+    in_force: &InForce<'_>,
+    made: &BTreeMap<String, &Raw>,
+    stopped: &BTreeSet<(&str, &str)>,
+    requested: &BTreeMap<&str, &Raw>,
+) -> Result<(), Violation> {
+    let at = event.position;
+    let id = event.stream.strip_prefix("event/").unwrap_or_default();
+    let catalog = event.number("catalog");
+    demand!(catalog == in_force.catalog, "I4", "the event at {at} was judged by catalog {catalog}, {} was in force", in_force.catalog);
+    let none = (None, BTreeMap::new());
+    let (edition, ids) = in_force.revisions.get(&catalog).unwrap_or(&none);
+    let payload = event.payload();
+    let (mut matched, mut erred) = (0, 0);
+    let mut expected: BTreeMap<String, &'static str> = BTreeMap::new();
+    for rule in edition.iter().flat_map(|edition| &edition.rules) {
+        if event.text("trigger") != format!("sim.t{}", rule.trigger) {
+            continue;
+        }
+        let name = format!("sim.{}", rule.name);
+        let Some(rule_id) = ids.get(&name) else {
+            return Err(Violation::new("I4", format!("rule {name} of catalog {catalog} has no id")));
+        };
+        let mode = in_force.modes.get(rule_id).map_or(rule.mode.as_str(), String::as_str);
+        let verdict = rule.when.as_ref().map_or(Meaning::Yes, |when| meaning::of(when, &payload, event.text("source")));
+        match verdict {
+            _ if mode == WrittenMode::Disabled.as_str() => {}
+            Meaning::No => {}
+            Meaning::Error => erred += 1,
+            Meaning::Yes => {
+                matched += 1;
+                if event.cause.depth > DEPTH_MAX {
+                    sometimes!("a loop was stopped");
+                    demand!(
+                        stopped.contains(&(id, rule_id.as_str())),
+                        "I4",
+                        "rule {name} matched event {id} at the end of a chain of {}, and was not stopped",
+                        event.cause.depth
+                    );
+                    continue;
+                }
+                let is_possible = rule.doing != Doing::Echo || payload.get("n").is_some();
+                let outcome = match (mode, is_possible) {
+                    ("shadow", _) => "shadowed",
+                    (_, true) => "executed",
+                    (_, false) => "rejected",
+                };
+                expected.insert(rule_id.clone(), outcome);
+            }
+        }
+    }
+    sometimes!(erred > 0, "a rule erred");
+    demand!(
+        event.number("matched") == matched,
+        "I4",
+        "the event at {at} says that {} rules matched, {matched} do",
+        event.number("matched")
+    );
+    demand!(event.number("erred") == erred, "I4", "the event at {at} says that {} rules erred, {erred} do", event.number("erred"));
+    for (rule, outcome) in &expected {
+        let Some(enforcement) = made.get(rule) else {
+            return Err(Violation::new("I4", format!("rule {rule} matches the event at {at} and never decided on it")));
+        };
+        let given = match enforcement.said.get("outcome") {
+            Some(Value::String(word)) => word.clone(),
+            Some(Value::Object(fields)) => fields.keys().next().cloned().unwrap_or_default(),
+            _ => String::new(),
+        };
+        demand!(given == *outcome, "I4", "rule {rule} {given} on the event at {at}; it should have {outcome}");
+        let execution = requested.get(enforcement.id.as_str());
+        demand!(
+            (given == "executed") == execution.is_some(),
+            "I4",
+            "enforcement {} was {given}, its execution: {}",
+            enforcement.id,
+            execution.is_some()
+        );
+        if let Some(execution) = execution {
+            demand!(
+                execution.number("catalog") == catalog,
+                "I4",
+                "the execution at {} runs in another catalog than its event",
+                execution.position
+            );
+        }
+        sometimes!(given == "rejected", "a rule rejected");
+        sometimes!(given == "shadowed", "a rule only watched");
+    }
+    for (rule, enforcement) in made {
+        demand!(
+            expected.contains_key(rule),
+            "I4",
+            "rule {rule} decided at {} on the event at {at}, which it does not match",
+            enforcement.position
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! The oracle: judges a run by its records, read as JSON, and by what clients were told. It shares nothing with the engine.
+//!
+//! The numbers are those of the invariants in `docs/testing.md`.
+
+mod answers;
+mod chain;
+mod decisions;
+mod executions;
+mod meaning;
+mod records;
+mod views;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::ground::Ground;
+use crate::node::Node;
+use crate::pack::Edition;
+use crate::traffic::{Request, RequestNumber};
+
+/// An invariant that does not hold.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// Its number.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+impl Violation {
+    /// Makes one.
+    pub fn new(invariant: &'static str, what: String) -> Self {
+        Self { invariant, what }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+/// Fails with an invariant's number where something does not hold.
+macro_rules! demand {
+    ($holds:expr, $invariant:literal, $($what:tt)+) => {
+        if !$holds {
+            return Err($crate::oracle::Violation::new($invariant, format!($($what)+)));
+        }
+    };
+}
+pub(crate) use demand;
+
+/// What the world knows beside the log.
+pub(crate) struct Ledger<'w> {
+    /// The ground.
+    pub(crate) ground: &'w Arc<Ground>,
+    /// What was asked and answered.
+    pub(crate) requests: &'w BTreeMap<RequestNumber, Request>,
+    /// The editions of the pack, by their number.
+    pub(crate) editions: &'w [Edition],
+}
+
+/// Judges a world that has come to rest; gives how many records its log has.
+pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> {
+    let records = records::read(node, ledger.ground)?;
+    chain::check(&records)?;
+    executions::check(&records, ledger)?;
+    decisions::check(&records, ledger)?;
+    answers::check(&records, ledger)?;
+    views::check(node, &records)?;
+    Ok(records.len() as u64)
+}

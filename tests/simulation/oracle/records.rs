@@ -1,0 +1,98 @@
+//! The log as JSON: what the API shows of each record, and the bytes of its body.
+
+use ensue_api::ports::LogAccess;
+use ensue_engine::ports::ReadLimit;
+use ensue_engine::record::{Position, WireRecord};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::ground::Ground;
+use crate::node::Node;
+use crate::oracle::Violation;
+
+/// A record, read from its JSON.
+#[derive(Debug, Deserialize)]
+pub(super) struct Raw {
+    pub(super) position: u64,
+    pub(super) log: String,
+    pub(super) epoch: u64,
+    pub(super) batch: String,
+    pub(super) stream: String,
+    pub(super) revision: u64,
+    pub(super) kind: String,
+    pub(super) schema: u64,
+    pub(super) id: String,
+    pub(super) time: String,
+    pub(super) actor: String,
+    pub(super) cause: RawCause,
+    pub(super) fact: Box<RawValue>,
+    #[serde(default)]
+    pub(super) body: Option<RawBody>,
+    pub(super) chain: String,
+    /// The plain bytes of the body.
+    #[serde(skip)]
+    pub(super) content: Option<Vec<u8>>,
+    /// The fact, parsed.
+    #[serde(skip)]
+    pub(super) said: Value,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RawCause {
+    pub(super) parent: Option<String>,
+    pub(super) root: String,
+    pub(super) depth: u64,
+    pub(super) trace: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RawBody {
+    pub(super) digest: String,
+}
+
+impl Raw {
+    /// Gives a text of the fact; an empty one where there is none.
+    pub(super) fn text(&self, field: &str) -> &str {
+        self.said.get(field).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Gives a number of the fact; 0 where there is none.
+    pub(super) fn number(&self, field: &str) -> u64 {
+        self.said.get(field).and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// Gives the body as JSON; null where it is none.
+    pub(super) fn payload(&self) -> Value {
+        self.content.as_deref().and_then(|content| serde_json::from_slice(content).ok()).unwrap_or(Value::Null)
+    }
+
+    /// Gives the time in microseconds since the Unix epoch.
+    pub(super) fn micros(&self) -> i64 {
+        chrono::DateTime::parse_from_rfc3339(&self.time).map_or(0, |time| time.timestamp_micros())
+    }
+}
+
+/// Reads the whole log, page by page as a reader does, and adds it to the story.
+pub(super) fn read(node: &Node, ground: &Ground) -> Result<Vec<Raw>, Violation> {
+    let mut records: Vec<Raw> = Vec::new();
+    loop {
+        let after = Position(records.last().map_or(0, |record| record.position));
+        let page = node.log().read(after, ReadLimit { records: 100, ..ReadLimit::default() });
+        let page = page.map_err(|error| Violation::new("I1", format!("the log cannot be read after {after}: {error}")))?;
+        if page.is_empty() {
+            return Ok(records);
+        }
+        for record in &page {
+            let json = serde_json::to_string(&WireRecord::from(record)).map_err(|error| Violation::new("I2", error.to_string()))?;
+            ground.story().note(json.as_bytes());
+            let mut raw: Raw = serde_json::from_str(&json).map_err(|error| Violation::new("I2", format!("{error}: {json}")))?;
+            raw.said = serde_json::from_str(raw.fact.get()).unwrap_or(Value::Null);
+            raw.content = match &record.body {
+                Some(body) => ensue_node::parts::plain(body).ok().flatten().map(|bytes| bytes.to_vec()),
+                None => None,
+            };
+            records.push(raw);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The pack of a simulated world: rules drawn from a closed grammar, written as an author writes them.
+//!
+//! What each condition means is said again in `oracle/meaning.rs`, without CEL.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::random::Random;
+
+/// The triggers of the pack: `sim.t0`, `sim.t1`, `sim.t2`.
+pub(crate) const TRIGGERS: u64 = 3;
+/// The names that rules may have: a rule comes, changes and goes under one of them.
+const RULES_MAX: u64 = 8;
+/// How deep a condition may nest.
+const DEPTH_MAX: u32 = 3;
+/// The largest number that conditions and payloads speak of.
+pub(crate) const NUMBER_MAX: u64 = 4;
+
+/// A condition, or a part of one.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Condition {
+    /// `true`
+    Always,
+    /// `event.payload.n == <number>`
+    NumberIs(u64),
+    /// `event.payload.n < <number>`
+    NumberBelow(u64),
+    /// `event.payload.n in [<numbers>]`
+    NumberIn(Vec<u64>),
+    /// `event.payload.text == "<text>"`
+    TextIs(&'static str),
+    /// `event.payload.flag`
+    Flag,
+    /// `has(event.payload.<field>)`
+    Has(&'static str),
+    /// `event.source == "<source>"`
+    SourceIs(&'static str),
+    /// Both.
+    And(Box<Condition>, Box<Condition>),
+    /// At least one.
+    Or(Box<Condition>, Box<Condition>),
+    /// Not.
+    Not(Box<Condition>),
+}
+
+/// The texts that payloads may hold.
+pub(crate) const TEXTS: [&str; 3] = ["red", "green", "blue"];
+
+impl Condition {
+    fn draw(random: &mut Random, depth: u32) -> Self {
+        let deep = if depth < DEPTH_MAX { 4 } else { 0 };
+        let inner = |random: &mut Random| Box::new(Self::draw(random, depth + 1));
+        match random.weighted(&[2, 4, 3, 2, 4, 2, 3, 1, deep, deep, deep / 2]) {
+            0 => Self::Always,
+            1 => Self::NumberIs(random.below(NUMBER_MAX)),
+            2 => Self::NumberBelow(random.below(NUMBER_MAX)),
+            3 => Self::NumberIn((0..random.between(1, 3)).map(|_| random.below(NUMBER_MAX)).collect()),
+            4 => Self::TextIs(random.pick(&TEXTS).copied().unwrap_or_default()),
+            5 => Self::Flag,
+            6 => Self::Has(random.pick(&["n", "text", "flag"]).copied().unwrap_or_default()),
+            7 => Self::SourceIs(random.pick(&["api", "nobody"]).copied().unwrap_or_default()),
+            8 => Self::And(inner(random), inner(random)),
+            9 => Self::Or(inner(random), inner(random)),
+            _ => Self::Not(inner(random)),
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => f.write_str("true"),
+            Self::NumberIs(number) => write!(f, "event.payload.n == {number}"),
+            Self::NumberBelow(number) => write!(f, "event.payload.n < {number}"),
+            Self::NumberIn(numbers) => {
+                let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+                write!(f, "event.payload.n in [{}]", numbers.join(", "))
+            }
+            Self::TextIs(text) => write!(f, "event.payload.text == \"{text}\""),
+            Self::Flag => f.write_str("event.payload.flag"),
+            Self::Has(field) => write!(f, "has(event.payload.{field})"),
+            Self::SourceIs(source) => write!(f, "event.source == \"{source}\""),
+            Self::And(one, other) => write!(f, "({one} && {other})"),
+            Self::Or(one, other) => write!(f, "({one} || {other})"),
+            Self::Not(one) => write!(f, "!({one})"),
+        }
+    }
+}
+
+/// What becomes of a rule's matches, as its pack says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WrittenMode {
+    /// They are acted on.
+    Enabled,
+    /// The rule is not asked.
+    Disabled,
+    /// They are only recorded.
+    Shadow,
+}
+
+impl WrittenMode {
+    /// Gives the word.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+/// What a rule runs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Doing {
+    /// `core.echo` with `event.payload.n`, which need not be there: then the rule rejects.
+    Echo,
+    /// `core.noop` for so many milliseconds.
+    Wait(u64),
+    /// `sim.again`, which emits an event of the trigger with that number.
+    Again(u64),
+}
+
+/// A rule, as it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WrittenRule {
+    /// Its name, without the pack's.
+    pub(crate) name: String,
+    /// The trigger it listens to.
+    pub(crate) trigger: u64,
+    /// Its condition; none where it has none.
+    pub(crate) when: Option<Condition>,
+    /// Its mode.
+    pub(crate) mode: WrittenMode,
+    /// What it runs.
+    pub(crate) doing: Doing,
+}
+
+/// One version of the pack.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Edition {
+    /// Which: its version is `0.1.<number>`.
+    pub(crate) number: u64,
+    /// Its rules.
+    pub(crate) rules: Vec<WrittenRule>,
+}
+
+impl Edition {
+    /// Draws the next edition: some rules stay, some change, some go, some come.
+    pub(crate) fn draw(random: &mut Random, number: u64, before: Option<&Self>) -> Self {
+        let mut rules = Vec::new();
+        for place in 0..RULES_MAX {
+            let name = format!("r{place}");
+            let old = before.and_then(|before| before.rules.iter().find(|rule| rule.name == name));
+            match (old, random.weighted(&[5, 2, 3])) {
+                (Some(old), 0) => rules.push(old.clone()),
+                (_, 2) => {}
+                _ => rules.push(WrittenRule::draw(random, name)),
+            }
+        }
+        Self { number, rules }
+    }
+
+    /// Writes the pack into a folder of packs.
+    pub(crate) fn write(&self, packs: &Path) -> std::io::Result<()> {
+        let folder = packs.join("sim");
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        for inside in ["rules", "triggers", "actions"] {
+            std::fs::create_dir_all(folder.join(inside))?;
+        }
+        std::fs::write(folder.join("pack.yaml"), format!("name: sim\nversion: 0.1.{}\nkeys: [canary]\n", self.number))?;
+        for trigger in 0..TRIGGERS {
+            std::fs::write(folder.join(format!("triggers/t{trigger}.yaml")), "description: Something was simulated.\n")?;
+            let again = format!(
+                "parameters:\n  n: any?\nrun:\n  emit:\n    trigger: sim.t{trigger}\n    payload:\n      n: ${{{{ params.?n.orValue(1) }}}}\n"
+            );
+            std::fs::write(folder.join(format!("actions/again{trigger}.yaml")), again)?;
+        }
+        for rule in &self.rules {
+            std::fs::write(folder.join(format!("rules/{}.yaml", rule.name)), rule.yaml())?;
+        }
+        Ok(())
+    }
+}
+
+impl WrittenRule {
+    fn draw(random: &mut Random, name: String) -> Self {
+        let doing = match random.weighted(&[4, 4, 2]) {
+            0 => Doing::Echo,
+            1 => Doing::Wait(if random.chance(0.4) { 0 } else { random.between(10, 4_000) }),
+            _ => Doing::Again(random.below(TRIGGERS)),
+        };
+        let mode = [WrittenMode::Enabled, WrittenMode::Disabled, WrittenMode::Shadow][random.weighted(&[8, 1, 1])];
+        let when = (!random.chance(0.15)).then(|| Condition::draw(random, 0));
+        Self { name, trigger: random.below(TRIGGERS), when, mode, doing }
+    }
+
+    fn yaml(&self) -> String {
+        let mut text = format!("mode: {}\ntrigger: sim.t{}\n", self.mode.as_str(), self.trigger);
+        if let Some(when) = &self.when {
+            text.push_str(&format!("when: |\n  {when}\n"));
+        }
+        text.push_str(&match &self.doing {
+            Doing::Echo => "action: core.echo\nwith:\n  message: ${{ event.payload.n }}\n".to_owned(),
+            Doing::Wait(millis) => format!("action: core.noop\nwith:\n  seconds: {}\n", *millis as f64 / 1e3),
+            Doing::Again(trigger) => format!("action: sim.again{trigger}\nwith: {{}}\n"),
+        });
+        text
+    }
+}

@@ -1,0 +1,127 @@
+//! What a seed decides before anything happens: the settings of the world, and which faults may strike how often.
+//!
+//! Each seed enables a random subset of the faults, each with an intensity of its own ("swarm testing"): runs in which everything
+//! fails at once find other bugs than runs in which one thing fails all the time.
+
+use crate::random::Random;
+
+/// The settings of a world. Faults are probabilities per occasion, or times per minute; 0 where the seed has none of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    /// How long the safety phase lasts, in microseconds.
+    pub(crate) safety_micros: u64,
+    /// How many clients there are.
+    pub(crate) clients: usize,
+    /// How often each client asks for something, per minute.
+    pub(crate) asks_per_minute: f64,
+    /// How many workers the node has.
+    pub(crate) workers: u32,
+    /// How long a worker's right to an attempt lasts, in milliseconds.
+    pub(crate) lease_millis: u64,
+    /// How much work may be open.
+    pub(crate) open_work_max: u64,
+    /// After how many records a snapshot is saved.
+    pub(crate) snapshot_every: u64,
+    /// The longest that the disk takes for a commit, in microseconds.
+    pub(crate) disk_micros_max: u64,
+    /// The longest that the network takes one way, in microseconds.
+    pub(crate) network_micros_max: u64,
+    /// The longest that a follower lags, in microseconds.
+    pub(crate) follower_micros_max: u64,
+    /// How long a client waits for an answer, in microseconds.
+    pub(crate) patience_micros: u64,
+
+    /// The disk has no room for a batch, which is kept nowhere.
+    pub(crate) append_full: f64,
+    /// A batch is kept and its writer is not told.
+    pub(crate) append_unknown_kept: f64,
+    /// A batch is lost and its writer is not told.
+    pub(crate) append_unknown_lost: f64,
+    /// The store fails for good.
+    pub(crate) append_dead: f64,
+    /// The node dies at an append, before anything of it is kept.
+    pub(crate) append_kill_before: f64,
+    /// The node dies at an append, after all of it is kept.
+    pub(crate) append_kill_after: f64,
+    /// The vault cannot be written.
+    pub(crate) vault_fails: f64,
+    /// The node dies at a write of the vault.
+    pub(crate) vault_kill: f64,
+    /// The node dies at each of the steps of its start.
+    pub(crate) start_kill: f64,
+    /// The node is killed, per minute.
+    pub(crate) kills: f64,
+    /// The node is stopped and started again, per minute.
+    pub(crate) stops: f64,
+    /// The node stands still for a while, per minute.
+    pub(crate) pauses: f64,
+    /// Another node takes the log over, per minute.
+    pub(crate) deposals: f64,
+    /// A bug in a reaction or a decision strikes when a catalog is looked up.
+    pub(crate) catalog_panics: f64,
+    /// The disk has no room for a while, per minute.
+    pub(crate) full_spells: f64,
+    /// The wall clock jumps, per minute.
+    pub(crate) clock_steps: f64,
+    /// The wall clock stands still for a while, per minute.
+    pub(crate) clock_freezes: f64,
+    /// A request is lost on its way.
+    pub(crate) request_lost: f64,
+    /// An answer is lost on its way.
+    pub(crate) answer_lost: f64,
+    /// A request arrives twice.
+    pub(crate) request_doubled: f64,
+    /// The views are built anew beside the live ones, per minute.
+    pub(crate) rebuilds: f64,
+    /// The views are lost while the node is down.
+    pub(crate) views_lost: f64,
+    /// The snapshots are lost while the node is down.
+    pub(crate) snapshots_lost: f64,
+    /// The power is cut when the node dies: what was not flushed is lost.
+    pub(crate) power_cuts: f64,
+}
+
+impl Plan {
+    /// Draws the settings of a world.
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        let rare = |random: &mut Random| if random.chance(0.4) { random.log_uniform(0.0005, 0.05) } else { 0.0 };
+        let often = |random: &mut Random| if random.chance(0.4) { random.log_uniform(0.05, 3.0) } else { 0.0 };
+        Self {
+            safety_micros: random.between(60, 600) * 1_000_000,
+            clients: random.between(1, 5) as usize,
+            asks_per_minute: random.log_uniform(3.0, 120.0),
+            workers: random.between(1, 8) as u32,
+            lease_millis: random.between(1_000, 30_000),
+            open_work_max: if random.chance(0.2) { random.between(2, 20) } else { 100_000 },
+            snapshot_every: random.log_uniform(5.0, 5_000.0) as u64,
+            disk_micros_max: random.log_uniform(200.0, 200_000.0) as u64,
+            network_micros_max: random.log_uniform(200.0, 2_000_000.0) as u64,
+            follower_micros_max: random.log_uniform(200.0, 3_000_000.0) as u64,
+            patience_micros: random.between(1, 30) * 1_000_000,
+            append_full: rare(random),
+            append_unknown_kept: rare(random),
+            append_unknown_lost: rare(random),
+            append_dead: rare(random),
+            append_kill_before: rare(random),
+            append_kill_after: rare(random),
+            vault_fails: rare(random) * 10.0,
+            vault_kill: rare(random) * 10.0,
+            start_kill: rare(random) * 5.0,
+            kills: often(random),
+            stops: often(random),
+            pauses: often(random),
+            deposals: often(random) * 0.5,
+            catalog_panics: rare(random) * 4.0,
+            full_spells: often(random) * 0.5,
+            clock_steps: often(random),
+            clock_freezes: often(random) * 0.3,
+            request_lost: rare(random) * 4.0,
+            answer_lost: rare(random) * 4.0,
+            request_doubled: rare(random) * 4.0,
+            rebuilds: often(random) * 0.3,
+            views_lost: rare(random) * 10.0,
+            snapshots_lost: rare(random) * 10.0,
+            power_cuts: if random.chance(0.5) { random.fraction() } else { 0.0 },
+        }
+    }
+}

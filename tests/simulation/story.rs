@@ -1,0 +1,48 @@
+//! The story of a run: every line enters the hash of the trace, and is shown to whoever wants to read it.
+
+use blake3::Hasher;
+
+/// The most characters that are shown of a line.
+const SHOWN_CHARS_MAX: usize = 400;
+
+/// Whether the story is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Only its hash is kept.
+    Quiet,
+    /// It is written to standard output as it happens.
+    Told,
+}
+
+/// What happened, in order.
+pub(crate) struct Story {
+    hasher: Hasher,
+    verbosity: Verbosity,
+}
+
+impl Story {
+    /// Begins an empty story.
+    pub(crate) fn new(verbosity: Verbosity) -> Self {
+        Self { hasher: Hasher::new(), verbosity }
+    }
+
+    /// Adds a line: when, in microseconds since the world began, who, and what.
+    pub(crate) fn tell(&mut self, now: u64, who: &str, what: &str) {
+        let line = format!("{:>12.6} {who:<12} {what}\n", now as f64 / 1e6);
+        self.hasher.update(line.as_bytes());
+        if self.verbosity == Verbosity::Told {
+            let shown: String = line.trim_end().chars().take(SHOWN_CHARS_MAX).collect();
+            println!("{shown}");
+        }
+    }
+
+    /// Adds bytes that nobody reads, such as the log's records.
+    pub(crate) fn note(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+    }
+
+    /// Gives the hash of all that was told: equal for equal seeds.
+    pub(crate) fn hash(&self) -> String {
+        self.hasher.finalize().to_hex()[..32].to_owned()
+    }
+}

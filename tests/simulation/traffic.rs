@@ -1,0 +1,137 @@
+//! What clients ask and what becomes of it: requests, their copies on the way, and the answers.
+
+use std::sync::Arc;
+
+use ensue_engine::executions::facts::Settlement;
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::ports::{Committed, SubmitError};
+
+use crate::ground::Ground;
+use crate::pack::WrittenMode;
+
+/// The number of a request.
+pub(crate) type RequestNumber = u64;
+
+/// What a client wants.
+#[derive(Clone, Debug)]
+pub(crate) enum Wish {
+    /// To send an event.
+    Send {
+        /// The trigger's number.
+        trigger: u64,
+        /// The payload.
+        payload: String,
+        /// The key under which it is to be accepted once.
+        key: Option<String>,
+    },
+    /// To run an action.
+    Run {
+        /// The action.
+        action: String,
+        /// Its parameters.
+        params: String,
+    },
+    /// To end an execution.
+    Cancel(ExecutionId),
+    /// To say what became of an indeterminate execution.
+    Settle(ExecutionId, Settlement),
+    /// To set a rule's mode.
+    SetMode(String, WrittenMode),
+    /// To set the pack's key.
+    SetKey(u64),
+    /// To remove the pack's key.
+    RemoveKey,
+    /// To have the packs folder read again.
+    TakeInPacks,
+    /// To see what it wrote: the event at a position.
+    See {
+        /// The event.
+        event: String,
+        /// The position that it was answered with.
+        position: u64,
+    },
+}
+
+/// A request, as its client remembers it.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// The client.
+    pub(crate) client: usize,
+    /// What it wants.
+    pub(crate) wish: Wish,
+    /// How often it was tried again.
+    pub(crate) retries: u32,
+    /// The last answer that came.
+    pub(crate) heard: Option<Outcome>,
+    /// What the node said to each copy that arrived.
+    pub(crate) said: Vec<Outcome>,
+    /// How many copies arrived at a node.
+    pub(crate) arrivals: u32,
+}
+
+/// How a request ended, as far as whoever says so knows.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Outcome {
+    /// It was done.
+    Done(Committed),
+    /// What was asked to be seen is there.
+    Seen,
+    /// The views have not come so far.
+    NotYet,
+    /// It was not done, and the node says why.
+    Not(String),
+    /// Nobody knows.
+    Unknown,
+    /// There was no node.
+    NoNode,
+}
+
+impl From<Result<Committed, SubmitError>> for Outcome {
+    fn from(result: Result<Committed, SubmitError>) -> Self {
+        match result {
+            Ok(committed) => Self::Done(committed),
+            Err(SubmitError::Unknown) => Self::Unknown,
+            Err(error) => Self::Not(error.to_string()),
+        }
+    }
+}
+
+/// An answer that a node gave.
+#[derive(Clone, Debug)]
+pub(crate) struct Answered {
+    /// The request.
+    pub(crate) request: RequestNumber,
+    /// The incarnation of the node that gave it.
+    pub(crate) node: u32,
+    /// The answer; none where the node forgot to give one.
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// The promise of exactly one answer; dropped unkept, it says so.
+pub(crate) struct Promise {
+    ground: Arc<Ground>,
+    request: RequestNumber,
+    node: u32,
+    is_kept: bool,
+}
+
+impl Promise {
+    /// Promises an answer.
+    pub(crate) fn new(ground: Arc<Ground>, request: RequestNumber, node: u32) -> Self {
+        Self { ground, request, node, is_kept: false }
+    }
+
+    /// Keeps the promise.
+    pub(crate) fn keep(mut self, outcome: Outcome) {
+        self.is_kept = true;
+        self.ground.answer(Answered { request: self.request, node: self.node, outcome: Some(outcome) });
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.ground.answer(Answered { request: self.request, node: self.node, outcome: None });
+        }
+    }
+}

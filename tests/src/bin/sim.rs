@@ -1,0 +1,162 @@
+//! `cargo sim`: runs simulated worlds, fresh ones or those of given seeds, and says which invariant does not hold.
+//!
+//! A failing seed is one line that replays it exactly.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use ensue_simulation::{Ran, Verbosity, Violation, sometimes};
+
+/// How many fresh seeds are run where nothing is said.
+const SEEDS: u64 = 100;
+/// Every so many seeds one is run twice, and both must leave the same trace.
+const TWICE_EVERY: u64 = 15;
+
+/// What is asked for.
+struct Asked {
+    seeds: Vec<u64>,
+    verbosity: Verbosity,
+    until: Option<Duration>,
+}
+
+fn main() -> Result<ExitCode> {
+    let asked = asked()?;
+    ensue_simulation::quiet_simulated_bugs();
+    let begin = Instant::now();
+    let workers = if asked.verbosity == Verbosity::Told { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) };
+    let count = asked.seeds.len();
+    let left = Mutex::new(asked.seeds.iter().copied().enumerate().collect::<VecDeque<_>>());
+    let tally = Mutex::new(Tally::default());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while asked.until.is_none_or(|until| begin.elapsed() < until) {
+                    let Some((place, seed)) = lock(&left).pop_front() else { return };
+                    let began = Instant::now();
+                    let ran = ensue_simulation::run(seed, asked.verbosity);
+                    let ran = if place as u64 % TWICE_EVERY == 0 && asked.verbosity == Verbosity::Quiet { again(seed, ran) } else { ran };
+                    lock(&tally).note(seed, ran, began.elapsed());
+                }
+            });
+        }
+    });
+    let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    tally.print(begin.elapsed(), count);
+    Ok(if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a seed a second time: equal seeds leave equal traces.
+fn again(seed: u64, first: Result<Ran, Violation>) -> Result<Ran, Violation> {
+    let first = first?;
+    let second = ensue_simulation::run(seed, Verbosity::Quiet)?;
+    if first.hash != second.hash {
+        let what =
+            format!("the seed left two traces: {} after {} events, {} after {}", first.hash, first.events, second.hash, second.events);
+        return Err(Violation::new("I23", what));
+    }
+    Ok(first)
+}
+
+fn asked() -> Result<Asked> {
+    let mut asked = Asked { seeds: Vec::new(), verbosity: Verbosity::Quiet, until: None };
+    let (mut count, mut from) = (None, None);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || -> Result<u64> {
+            let value = arguments.next().with_context(|| format!("`{argument}` needs a number"))?;
+            value.parse().with_context(|| format!("`{value}` is not a number"))
+        };
+        match argument.as_str() {
+            "--seed" => asked.seeds.push(number()?),
+            "--seeds" => count = Some(number()?),
+            "--from" => from = Some(number()?),
+            "--minutes" => asked.until = Some(Duration::from_secs(60 * number()?)),
+            "--verbose" => asked.verbosity = Verbosity::Told,
+            other => bail!("unknown argument `{other}`; `cargo sim` takes --seed S, --seeds N, --from S, --minutes M, --verbose"),
+        }
+    }
+    if asked.seeds.is_empty() {
+        let is_fresh = from.is_none();
+        let from = from.unwrap_or_else(fresh);
+        let count = count.unwrap_or(if asked.until.is_some() { u64::from(u32::MAX) } else { SEEDS });
+        if is_fresh {
+            asked.seeds = kept()?;
+        }
+        println!("sim: {} kept seeds, {count} seeds from {from} on", asked.seeds.len());
+        asked.seeds.extend((0..count).map(|place| from.wrapping_add(place)));
+    }
+    Ok(asked)
+}
+
+/// Gives a first seed that nobody had before.
+fn fresh() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros() % 1_000_000_000_000).unwrap_or(0)
+}
+
+/// Where the seeds are kept that once failed: they are run each time.
+fn kept_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("simulation/seeds")
+}
+
+fn kept() -> Result<Vec<u64>> {
+    let text = std::fs::read_to_string(kept_file()).context("the file of kept seeds")?;
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|line| !line.is_empty());
+    lines.map(|line| line.parse().with_context(|| format!("`{line}` is no seed"))).collect()
+}
+
+/// What all runs came to.
+#[derive(Default)]
+struct Tally {
+    seeds: u64,
+    events: u64,
+    records: u64,
+    starts: u64,
+    micros: u64,
+    slowest: (Duration, u64),
+    failed: Vec<u64>,
+}
+
+impl Tally {
+    fn note(&mut self, seed: u64, ran: Result<Ran, Violation>, took: Duration) {
+        self.seeds += 1;
+        self.slowest = self.slowest.max((took, seed));
+        match ran {
+            Ok(ran) => {
+                self.events += ran.events;
+                self.records += ran.records;
+                self.starts += u64::from(ran.starts);
+                self.micros += ran.micros;
+            }
+            Err(violation) => {
+                println!("FAILED cargo sim --seed {seed}   # {violation}");
+                self.failed.push(seed);
+            }
+        }
+    }
+
+    fn print(&self, took: Duration, asked: usize) {
+        let hours = self.micros as f64 / 3.6e9;
+        println!(
+            "sim: {} of {asked} seeds in {:.0} s: {hours:.1} simulated hours, {} events, {} records, {} starts; the slowest took {:.1} s (seed {})",
+            self.seeds,
+            took.as_secs_f64(),
+            self.events,
+            self.records,
+            self.starts,
+            self.slowest.0.as_secs_f64(),
+            self.slowest.1
+        );
+        for (name, times) in sometimes::all() {
+            println!("  reached {times:>9} times: {name}");
+        }
+    }
+}
