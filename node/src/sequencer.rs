@@ -128,10 +128,10 @@ enum Item {
 impl Submit for SequencerHandle {
     fn submit(&self, mut command: Command, reply: Reply) {
         let bytes = compress_bodies(&mut command);
-        match self.sender.try_send(Item::Command(Waiting { command: Box::new(command), bytes, reply })) {
+        match self.sender.try_send(Item::Command(Waiting { command: Box::new(command), bytes, reply: Some(reply), is_offered: false })) {
             Ok(()) => {}
-            Err(TrySendError::Full(Item::Command(waiting))) => (waiting.reply)(Err(SubmitError::Busy)),
-            Err(TrySendError::Disconnected(Item::Command(waiting))) => (waiting.reply)(Err(SubmitError::Stopping)),
+            Err(TrySendError::Full(Item::Command(waiting))) => waiting.answer(Err(SubmitError::Busy)),
+            Err(TrySendError::Disconnected(Item::Command(waiting))) => waiting.answer(Err(SubmitError::Stopping)),
             Err(TrySendError::Full(Item::Stop) | TrySendError::Disconnected(Item::Stop)) => {}
         }
     }
@@ -248,12 +248,30 @@ pub struct Sequencer {
     is_stopping: bool,
 }
 
-/// A command that waits for its batch, and who waits for it.
+/// A command that waits for its batch, and who waits for it: they are answered, whatever becomes of the sequencer.
 struct Waiting {
     command: Box<Command>,
     /// The bytes of the bodies that it brings, as they are kept.
     bytes: usize,
-    reply: Reply,
+    reply: Option<Reply>,
+    /// Whether it was offered to the core: from then on it may be in the log.
+    is_offered: bool,
+}
+
+impl Waiting {
+    fn answer(mut self, outcome: Result<Committed, SubmitError>) {
+        if let Some(reply) = self.reply.take() {
+            reply(outcome);
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            reply(Err(if self.is_offered { SubmitError::Unknown } else { SubmitError::Stopping }));
+        }
+    }
 }
 
 /// What a turn came to.
@@ -378,7 +396,7 @@ impl Sequencer {
     /// Offers the commands and appends what they lead to; a batch that the store refuses for one record's sake is tried again
     /// command by command.
     fn take_in(&mut self, waiting: Vec<Waiting>) -> Result<(), SequencerError> {
-        let waiting = self.turned_away_when_full(waiting);
+        let mut waiting = self.turned_away_when_full(waiting);
         if waiting.is_empty() {
             return Ok(());
         }
@@ -386,13 +404,14 @@ impl Sequencer {
             Ok(seen) => seen,
             Err(error) => {
                 for one in waiting {
-                    (one.reply)(Err(SubmitError::Unknown));
+                    one.answer(Err(SubmitError::Unknown));
                 }
                 return Err(SequencerError::Log(error.to_string()));
             }
         };
         let mut told = Vec::with_capacity(waiting.len());
-        for waiting in &waiting {
+        for waiting in &mut waiting {
+            waiting.is_offered = true;
             told.push(self.offer(&waiting.command, &seen));
         }
         match self.append() {
@@ -405,7 +424,7 @@ impl Sequencer {
             Err(AppendError::Refused { why, .. }) => {
                 let refusal = Refusal::Unstorable(why);
                 for one in waiting {
-                    (one.reply)(Err(SubmitError::Refused(refusal.clone())));
+                    one.answer(Err(SubmitError::Refused(refusal.clone())));
                 }
                 Ok(())
             }
@@ -413,13 +432,13 @@ impl Sequencer {
                 self.space.was_full();
                 self.gauges.is_full.store(true, Ordering::Relaxed);
                 for one in waiting {
-                    (one.reply)(Err(SubmitError::StorageFull));
+                    one.answer(Err(SubmitError::StorageFull));
                 }
                 Ok(())
             }
             Err(error) => {
                 for one in waiting {
-                    (one.reply)(Err(SubmitError::Unknown));
+                    one.answer(Err(SubmitError::Unknown));
                 }
                 Err(failed(&error))
             }
@@ -434,7 +453,7 @@ impl Sequencer {
         }
         let (inside, outside): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| comes_from_inside(&waiting.command));
         for one in outside {
-            (one.reply)(Err(SubmitError::StorageFull));
+            one.answer(Err(SubmitError::StorageFull));
         }
         inside
     }
@@ -587,7 +606,7 @@ fn failed(error: &AppendError) -> SequencerError {
 
 fn answer_all(waiting: Vec<Waiting>, told: Vec<Result<Committed, SubmitError>>) {
     for (waiting, told) in waiting.into_iter().zip(told) {
-        (waiting.reply)(told);
+        waiting.answer(told);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The simulator: a whole node from one seed, on simulated clock, disk, processes and network.
 //!
 //! Read in this order: `world` is the loop; `plan` what a seed decides beforehand; `node` the twin of the node's wiring;
-//! `clients`, `pack` and `traffic` what is asked of it; `disk`, `clock` and `life` what it stands on and how it dies; `oracle` who
+//! `clients`, `pack` and `traffic` what is asked of it; `disk`, `programs`, `clock` and `life` what it stands on and how it dies; `oracle` who
 //! judges; `story` what is told. It holds no logic of a node: the parts are the node's own.
 
 mod clients;
@@ -13,6 +13,7 @@ mod node;
 mod oracle;
 mod pack;
 mod plan;
+mod programs;
 mod random;
 pub mod sometimes;
 mod story;

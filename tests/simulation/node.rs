@@ -36,6 +36,7 @@ use crate::clock::{WorkerClock, WorldHands};
 use crate::disk::{Disk, FailingLog, FailingVault};
 use crate::ground::Ground;
 use crate::life::Life;
+use crate::programs::{Machine, NodePrograms};
 use crate::sometimes;
 use crate::traffic::{Outcome, Promise, Wish};
 
@@ -60,6 +61,8 @@ pub(crate) struct Start<'w> {
     pub(crate) boots: u32,
     /// Whether the disk has room.
     pub(crate) room: &'w Room,
+    /// The machine that programs run on.
+    pub(crate) machine: &'w Arc<Machine>,
 }
 
 /// Why a start came to nothing.
@@ -228,7 +231,7 @@ pub(crate) struct SimulatedBug;
 impl Node {
     /// Starts a node, step by step as the one at work does; it may be killed at each step.
     pub(crate) fn start(start: &Start<'_>) -> Result<Self, Unstarted> {
-        let Start { ground, disk, number, boots, room } = *start;
+        let Start { ground, disk, number, boots, room, machine } = *start;
         let life = Arc::new(Life::default());
         let may_die = |after: &'static str| {
             if ground.strikes(ground.plan.start_kill) {
@@ -285,7 +288,7 @@ impl Node {
         let plan = &ground.plan;
         let settings =
             Settings { workers: plan.workers, lease_millis: plan.lease_millis, open_work_max: plan.open_work_max, ..Settings::default() };
-        let mut executor_settings = ExecutorSettings::new(opened.data.path().join("attempts"), "");
+        let mut executor_settings = ExecutorSettings::new("");
         executor_settings.egress = EgressPolicy::default();
         executor_settings.lease = Duration::from_millis(settings.lease_millis);
         executor_settings.blocking = Blocking::InPlace;
@@ -302,9 +305,10 @@ impl Node {
                     packs: Arc::new(Copies(catalogs.clone())),
                     clock: worker_clock.clone(),
                     begun,
+                    programs: Arc::new(NodePrograms { machine: machine.clone(), life: life.clone(), clock: worker_clock.clone() }),
                 },
                 executor_settings,
-            )?
+            )
         };
         let heard = NodeHeard {
             catalogs: catalogs.clone(),
@@ -329,11 +333,8 @@ impl Node {
             crash_file: opened.data.crash(),
         });
         let pump = Arc::new(Pump { submit: handle.clone(), sequencer: Mutex::new(Some(machine)), failed: Mutex::default() });
-        {
-            let _entered = runtime.enter();
-            sometimes!(!owed.is_empty(), "a start found attempts that were running");
-            executor.take_over(owed, &previous);
-        }
+        sometimes!(!owed.is_empty(), "a start found attempts that were running");
+        runtime.block_on(executor.take_over(owed, &previous));
         pump.ask(Command { actor: Actor::Engine, trace: None, ask: Ask::NoteStart { release: RELEASE.to_owned() } })?;
         may_die("noting the start")?;
         let packs = PacksFolder {

@@ -116,9 +116,15 @@ pub(crate) enum Doing {
     Echo,
     /// `core.noop` for so many milliseconds.
     Wait(u64),
+    /// `sim.<name>`, which starts a program.
+    Start(&'static str),
     /// `sim.again`, which emits an event of the trigger with that number.
     Again(u64),
 }
+
+/// The actions that start a program, and what they say of a loss.
+pub(crate) const PROGRAMS: [(&str, &str); 4] =
+    [("ask", "on_lost: ask"), ("fail", "on_lost: fail"), ("retry", "on_lost: retry"), ("safe", "idempotent: true")];
 
 /// A rule, as it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,6 +184,10 @@ impl Edition {
             );
             std::fs::write(folder.join(format!("actions/again{trigger}.yaml")), again)?;
         }
+        for (name, settings) in PROGRAMS {
+            let text = format!("parameters:\n  n: any?\nrun:\n  process:\n    command: [worker]\ntimeout: 6s\ngrace: 2s\n{settings}\n");
+            std::fs::write(folder.join(format!("actions/{name}.yaml")), text)?;
+        }
         for rule in &self.rules {
             std::fs::write(folder.join(format!("rules/{}.yaml", rule.name)), rule.yaml())?;
         }
@@ -187,10 +197,11 @@ impl Edition {
 
 impl WrittenRule {
     fn draw(random: &mut Random, name: String) -> Self {
-        let doing = match random.weighted(&[4, 4, 2]) {
+        let doing = match random.weighted(&[4, 4, 2, 5]) {
             0 => Doing::Echo,
             1 => Doing::Wait(if random.chance(0.4) { 0 } else { random.between(10, 4_000) }),
-            _ => Doing::Again(random.below(TRIGGERS)),
+            2 => Doing::Again(random.below(TRIGGERS)),
+            _ => Doing::Start(random.pick(&PROGRAMS).map_or("ask", |(name, _)| name)),
         };
         let mode = [WrittenMode::Enabled, WrittenMode::Disabled, WrittenMode::Shadow][random.weighted(&[8, 1, 1])];
         let when = (!random.chance(0.15)).then(|| Condition::draw(random, 0));
@@ -205,6 +216,7 @@ impl WrittenRule {
         text.push_str(&match &self.doing {
             Doing::Echo => "action: core.echo\nwith:\n  message: ${{ event.payload.n }}\n".to_owned(),
             Doing::Wait(millis) => format!("action: core.noop\nwith:\n  seconds: {}\n", *millis as f64 / 1e3),
+            Doing::Start(name) => format!("action: sim.{name}\nwith: {{}}\n"),
             Doing::Again(trigger) => format!("action: sim.again{trigger}\nwith: {{}}\n"),
         });
         text

@@ -77,6 +77,14 @@ pub(crate) struct Plan {
     pub(crate) views_lost: f64,
     /// The snapshots are lost while the node is down.
     pub(crate) snapshots_lost: f64,
+    /// Whether programs go on when their node dies.
+    pub(crate) programs_outlive: bool,
+    /// The node dies where a program is started: right before, or right after.
+    pub(crate) spawn_kill: f64,
+    /// A program is not started, or nobody knows.
+    pub(crate) spawn_fails: f64,
+    /// The supervisor of a program dies, and the program with it.
+    pub(crate) supervisor_dies: f64,
     /// The power is cut when the node dies: what was not flushed is lost.
     pub(crate) power_cuts: f64,
 }
@@ -121,6 +129,10 @@ impl Plan {
             rebuilds: often(random) * 0.3,
             views_lost: rare(random) * 10.0,
             snapshots_lost: rare(random) * 10.0,
+            programs_outlive: random.chance(0.6),
+            spawn_kill: rare(random) * 3.0,
+            spawn_fails: rare(random) * 3.0,
+            supervisor_dies: rare(random) * 6.0,
             power_cuts: if random.chance(0.5) { random.fraction() } else { 0.0 },
         }
     }

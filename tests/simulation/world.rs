@@ -14,6 +14,7 @@ use crate::node::{Node, Room, Start, Unstarted};
 use crate::oracle::{Ledger, Violation};
 use crate::pack::Edition;
 use crate::plan::Plan;
+use crate::programs::Machine;
 use crate::random::Random;
 use crate::sometimes;
 use crate::story::Verbosity;
@@ -141,6 +142,7 @@ pub(crate) struct World {
     random: Random,
     disk: Disk,
     room: Room,
+    machine: Arc<Machine>,
     queue: BTreeMap<(u64, u64), Event>,
     lots: Random,
     node: Option<Node>,
@@ -168,6 +170,7 @@ impl World {
         let plan = Plan::draw(&mut random.fork());
         let ground = Ground::new(plan, random.fork(), verbosity);
         let disk = Disk::new()?;
+        let machine = Machine::new(ground.clone());
         let edition = Edition::draw(&mut random, 0, None);
         edition.write(&disk.packs())?;
         let clients = (0..ground.plan.clients).map(Client::new).collect();
@@ -177,6 +180,7 @@ impl World {
             random,
             disk,
             room: Room::default(),
+            machine,
             queue: BTreeMap::new(),
             lots,
             node: None,
@@ -261,7 +265,7 @@ impl World {
             }
             Event::Wish(client) => self.wish(client),
             Event::Arrival(request) => self.arrive(request),
-            Event::Answer(request, outcome) => self.hear(request, outcome),
+            Event::Answer(request, outcome) => self.hear(request, &outcome),
             Event::Impatience(request, retry) => self.lose_patience(request, retry),
             Event::Fault(fault) => {
                 if !self.ground.is_healed() {
@@ -345,7 +349,14 @@ impl World {
             self.disk.lose_snapshots();
         }
         self.starts += 1;
-        let start = Start { ground: &self.ground, disk: &self.disk, number: self.starts, boots: self.boots, room: &self.room };
+        let start = Start {
+            ground: &self.ground,
+            disk: &self.disk,
+            number: self.starts,
+            boots: self.boots,
+            room: &self.room,
+            machine: &self.machine,
+        };
         let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Node::start(&start)));
         match started {
             Ok(Ok(node)) => {
@@ -362,11 +373,15 @@ impl World {
                 self.after(0, Event::Views(number, Prompt::Looks));
                 self.after(0, Event::Shadow(number, Prompt::Looks));
             }
-            Ok(Err(Unstarted::Killed)) => self.ground.take_answers().clear(),
+            Ok(Err(Unstarted::Killed)) => {
+                self.ground.take_answers().clear();
+                self.machine.node_died();
+            }
             Ok(Err(Unstarted::Failed(why))) => {
                 self.ground.take_answers().clear();
                 self.ground.tell("node", format!("#{} does not start: {why}", self.starts));
                 sometimes!("a start failed by itself");
+                self.machine.node_died();
                 self.failed_starts += 1;
                 let is_at_fault = self.ground.is_healed() && self.failed_starts > 3 && !self.room.is_full();
                 if is_at_fault {
@@ -492,14 +507,14 @@ impl World {
         self.wake_worker();
     }
 
-    fn hear(&mut self, number: RequestNumber, outcome: Outcome) {
+    fn hear(&mut self, number: RequestNumber, outcome: &Outcome) {
         let Some(request) = self.requests.get_mut(&number) else { return };
         if matches!(request.heard, Some(Outcome::Done(_) | Outcome::Seen)) {
             return;
         }
         self.ground.tell(&self.clients[request.client].name, format!("request {number} was answered: {outcome:?}"));
         request.heard = Some(outcome.clone());
-        match &outcome {
+        match outcome {
             Outcome::Done(committed) => match &committed.answer {
                 Answer::Execution(execution) => self.clients[request.client].remember_execution(*execution),
                 Answer::Events(events) => {
@@ -655,11 +670,13 @@ impl World {
         node.life.end();
         let number = node.number;
         drop(node);
+        self.machine.node_died();
         self.paused_until = 0;
         if self.ground.strikes(self.ground.plan.power_cuts) {
             self.ground.tell("fault", "the power is cut");
             sometimes!("the power was cut");
             self.boots += 1;
+            self.machine.power_cut();
         }
         self.ground.tell("node", format!("#{number} is dead"));
     }
@@ -671,6 +688,7 @@ impl World {
         // Answers that were given before the end still go out.
         node.life.end();
         node.end_stop();
+        self.machine.node_died();
         self.ground.tell("node", format!("#{number} has stopped"));
         sometimes!("a node stopped when it was asked to");
     }
@@ -755,7 +773,7 @@ impl World {
         if node.shadow_is_live() == Some(false) {
             return Err(Violation::new("I13", "the shadow state differs from the live one".to_owned()));
         }
-        let ledger = Ledger { ground: &self.ground, requests: &self.requests, editions: &self.editions };
+        let ledger = Ledger { ground: &self.ground, requests: &self.requests, machine: &self.machine, editions: &self.editions };
         let records = crate::oracle::judge(node, &ledger)?;
         Ok(Ran { hash: self.ground.story().hash(), events: self.events, micros: self.ground.now(), records, starts: self.starts })
     }

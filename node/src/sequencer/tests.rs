@@ -232,3 +232,20 @@ fn a_stop_answers_what_waits() {
     thread.join().unwrap().unwrap();
     assert!(matches!(world.ask(set_key("b")), Err(SubmitError::Stopping)));
 }
+
+#[test]
+fn what_waits_is_answered_also_where_the_sequencer_ends_by_itself() {
+    let mut world = World::new();
+    world.faults.fail_append_at(1, AppendFault::Dead);
+    let offered: Vec<_> = (0..BATCH_COMMANDS_MAX).map(|_| world.submit(set_key("a"))).collect();
+    let left: Vec<_> = (0..3).map(|_| world.submit(set_key("b"))).collect();
+    let thread = world.start();
+    assert!(thread.join().unwrap().is_err());
+    for told in offered {
+        assert!(matches!(told.recv().unwrap(), Err(SubmitError::Unknown | SubmitError::Refused(_))));
+    }
+    for told in left {
+        assert!(matches!(told.recv().unwrap(), Err(SubmitError::Stopping)), "nothing of it was begun");
+    }
+    world.the_log_holds(0);
+}

@@ -1,10 +1,11 @@
 //! The oracle: judges a run by its records, read as JSON, and by what clients were told. It shares nothing with the engine.
 //!
-//! The numbers are those of the invariants in `docs/testing.md`.
+//! The numbers are those of the invariants in `docs/contributing/simulate.md`.
 
 mod answers;
 mod chain;
 mod decisions;
+mod effects;
 mod executions;
 mod meaning;
 mod records;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use crate::ground::Ground;
 use crate::node::Node;
 use crate::pack::Edition;
+use crate::programs::Machine;
 use crate::traffic::{Request, RequestNumber};
 
 /// An invariant that does not hold.
@@ -57,6 +59,8 @@ pub(crate) struct Ledger<'w> {
     pub(crate) ground: &'w Arc<Ground>,
     /// What was asked and answered.
     pub(crate) requests: &'w BTreeMap<RequestNumber, Request>,
+    /// The machine that programs ran on.
+    pub(crate) machine: &'w Machine,
     /// The editions of the pack, by their number.
     pub(crate) editions: &'w [Edition],
 }
@@ -66,6 +70,7 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     let records = records::read(node, ledger.ground)?;
     chain::check(&records)?;
     executions::check(&records, ledger)?;
+    effects::check(&records, ledger)?;
     decisions::check(&records, ledger)?;
     answers::check(&records, ledger)?;
     views::check(node, &records)?;

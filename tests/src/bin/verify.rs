@@ -90,6 +90,19 @@ const fn fuzzing([target, corpus, seeds, words]: [&'static str; 4]) -> [&'static
 const TORTURE: Step =
     Step { name: "torture", arguments: &["test", "-p", "ensue", "--locked", "torture"], variables: &[("ENSUE_TORTURE_KILLS", LONG_KILLS)] };
 
+/// Simulated worlds: the kept seeds and fresh ones, both cores busy.
+const SIMULATION: Step = Step {
+    name: "simulation",
+    arguments: &["run", "-q", "-p", "ensue-tests", "--bin", "sim", "--locked", "--", "--seeds", "300"],
+    variables: &[],
+};
+
+const LONG_SIMULATION: Step = Step {
+    name: "simulation, long",
+    arguments: &["run", "-q", "-p", "ensue-tests", "--bin", "sim", "--locked", "--", "--seeds", "20000"],
+    variables: &[],
+};
+
 fn main() -> Result<()> {
     let mut is_long = false;
     for argument in std::env::args().skip(1) {
@@ -103,6 +116,7 @@ fn main() -> Result<()> {
         report.run(&step)?;
     }
     tell_of_missing_packages(&mut report);
+    report.run(if is_long { &LONG_SIMULATION } else { &SIMULATION })?;
     check_dependencies(&mut report)?;
     report.run(&HOSTILE)?;
     fuzz(&mut report)?;

@@ -1,0 +1,373 @@
+//! The programs of a simulated machine, and the supervisors that hold them: they outlive a node that dies, where the seed says so.
+//!
+//! What a program does is drawn when it starts; how it is run and reported is the executor's own.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ensue_engine::ids::AttemptId;
+use ensue_engine::ports::OutputStream;
+use ensue_executor::Clock as _;
+use ensue_executor::programs::{
+    AtEnd, End, EndedBy, Exit, FindError, Heard, Left, Order, Pending, Program, Programs, StartProgramError, Tell,
+};
+
+use crate::clock::WorkerClock;
+use crate::ground::Ground;
+use crate::life::Life;
+use crate::random::Random;
+use crate::sometimes;
+
+/// How long a program takes to heed SIGTERM, in microseconds.
+const HEEDS_MICROS: u64 = 20_000;
+
+/// The machine on which a world's programs run: it is there however often the node dies.
+pub(crate) struct Machine {
+    ground: Arc<Ground>,
+    at_end: AtEnd,
+    processes: Mutex<Processes>,
+}
+
+#[derive(Default)]
+struct Processes {
+    running: BTreeMap<AttemptId, Process>,
+    /// Every attempt whose program was started, however often.
+    started: BTreeMap<AttemptId, u32>,
+}
+
+/// A program, with all that it will do.
+#[derive(Clone, Debug)]
+struct Process {
+    token: u64,
+    /// When it ends by itself; none where it never does.
+    ends_at: Option<u64>,
+    exit: Exit,
+    /// What it prints, and when.
+    prints: Vec<(u64, OutputStream, Bytes)>,
+    /// Whether it goes on when it is asked to stop.
+    is_stubborn: bool,
+    deadline: u64,
+    grace: u64,
+    /// When it was told to stop, and how long it may go on.
+    told: Option<(u64, u64)>,
+    killed_at: Option<u64>,
+    /// When its supervisor dies, and it with that.
+    lost_at: Option<u64>,
+}
+
+impl Machine {
+    /// Makes a machine on which nothing runs.
+    pub(crate) fn new(ground: Arc<Ground>) -> Arc<Self> {
+        let at_end = if ground.plan.programs_outlive { AtEnd::GoOn } else { AtEnd::Ended };
+        Arc::new(Self { ground, at_end, processes: Mutex::default() })
+    }
+
+    /// Ends what ends with its node.
+    pub(crate) fn node_died(&self) {
+        match self.at_end {
+            AtEnd::Ended => self.lock().running.clear(),
+            AtEnd::GoOn => {}
+        }
+    }
+
+    /// Ends everything: the power is cut.
+    pub(crate) fn power_cut(&self) {
+        self.lock().running.clear();
+    }
+
+    /// Gives the attempts whose programs run now.
+    pub(crate) fn alive(&self) -> Vec<AttemptId> {
+        let now = self.ground.now();
+        self.lock().running.iter().filter(|(_, process)| process.is_alive(now)).map(|(attempt, _)| *attempt).collect()
+    }
+
+    /// Gives how often a program was started, for each attempt for which one was.
+    pub(crate) fn started(&self) -> BTreeMap<String, u32> {
+        self.lock().started.iter().map(|(attempt, times)| (attempt.to_string(), *times)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Processes> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Process {
+    fn draw(random: &mut Random, now: u64, order: &Order, supervisor_dies: f64) -> Self {
+        let never_ends = random.chance(0.08);
+        let ends_at = now + random.log_uniform(1_000.0, 12e6) as u64;
+        let exit = match random.weighted(&[12, 3, 1]) {
+            0 => Exit::Code(0),
+            1 => Exit::Code(1 + random.below(3) as i32),
+            _ => Exit::Signal(11),
+        };
+        let mut prints = Vec::new();
+        for _ in 0..random.below(4) {
+            let at = now + random.below(ends_at - now + 1);
+            let stream = if random.chance(0.5) { OutputStream::Stdout } else { OutputStream::Stderr };
+            prints.push((at, stream, Bytes::from(format!("line {}\n", random.below(100)))));
+        }
+        prints.sort_by_key(|(at, ..)| *at);
+        Self {
+            token: order.token,
+            ends_at: (!never_ends).then_some(ends_at),
+            exit,
+            prints,
+            is_stubborn: random.chance(0.2),
+            deadline: now + micros(order.timeout),
+            grace: micros(order.grace),
+            told: None,
+            killed_at: None,
+            lost_at: random.chance(supervisor_dies).then(|| now + random.below(8_000_000)),
+        }
+    }
+
+    /// Gives when it ends, how, and who has it end.
+    fn end(&self) -> (u64, Exit, Option<EndedBy>) {
+        let stopped = |asked: u64, grace: u64| {
+            if self.is_stubborn { (asked + grace, Exit::Signal(9)) } else { (asked + HEEDS_MICROS.min(grace), Exit::Signal(15)) }
+        };
+        let mut end = {
+            let (at, exit) = stopped(self.deadline, self.grace);
+            (at, exit, Some(EndedBy::Deadline))
+        };
+        if let Some((asked, grace)) = self.told {
+            let (at, exit) = stopped(asked, grace);
+            if at < end.0 {
+                end = (at, exit, Some(EndedBy::Told));
+            }
+        }
+        if let Some(at) = self.killed_at.filter(|at| *at < end.0) {
+            end = (at, Exit::Signal(9), Some(EndedBy::Told));
+        }
+        if let Some(at) = self.ends_at.filter(|at| *at < end.0) {
+            end = (at, self.exit, None);
+        }
+        end
+    }
+
+    fn is_lost(&self, now: u64) -> bool {
+        self.lost_at.is_some_and(|lost| lost <= now && lost < self.end().0)
+    }
+
+    fn is_alive(&self, now: u64) -> bool {
+        self.end().0 > now && !self.is_lost(now)
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
+}
+
+/// What runs programs for one node of the world.
+pub(crate) struct NodePrograms {
+    /// The machine.
+    pub(crate) machine: Arc<Machine>,
+    /// The node's life.
+    pub(crate) life: Arc<Life>,
+    /// The node's clock.
+    pub(crate) clock: Arc<WorkerClock>,
+}
+
+impl NodePrograms {
+    fn program(&self, attempt: AttemptId) -> Box<dyn Program> {
+        let (machine, life, clock) = (self.machine.clone(), self.life.clone(), self.clock.clone());
+        Box::new(Listening { machine, life, clock, attempt, heard: 0, is_over: false })
+    }
+}
+
+impl Programs for NodePrograms {
+    fn find(&self, program: &str, _: &Path, _: &OsString) -> Result<PathBuf, FindError> {
+        Ok(Path::new("/simulated").join(program))
+    }
+
+    fn directory(&self, attempt: AttemptId) -> PathBuf {
+        Path::new("/simulated").join(attempt.to_string())
+    }
+
+    fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>> {
+        let ground = &self.machine.ground;
+        let attempt = order.attempt;
+        let starts = |dies: bool| {
+            let mut processes = self.machine.lock();
+            let process = Process::draw(
+                &mut ground.random(),
+                ground.now(),
+                &order,
+                if ground.is_healed() { 0.0 } else { ground.plan.supervisor_dies },
+            );
+            *processes.started.entry(attempt).or_default() += 1;
+            processes.running.insert(attempt, process);
+            drop(processes);
+            ground.tell("program", format!("of attempt {attempt} starts"));
+            if dies {
+                self.life.end();
+            }
+        };
+        if self.life.is_over() {
+            return Box::pin(std::future::pending());
+        }
+        if ground.strikes(ground.plan.spawn_kill) {
+            let is_before = ground.random().chance(0.5);
+            ground.tell("program", format!("the node dies at the start of attempt {attempt}"));
+            if is_before {
+                sometimes!("killed between noting that an attempt begins and its effect");
+                self.life.end();
+            } else {
+                sometimes!("killed right after a program was started");
+                starts(true);
+            }
+            return Box::pin(std::future::pending());
+        }
+        if ground.strikes(ground.plan.spawn_fails) {
+            sometimes!("a program could not be started");
+            let why = "a fault of the simulated machine".to_owned();
+            let how = ground.random().below(3);
+            return match how {
+                0 => Box::pin(async { Err(StartProgramError::Spawn { program: "worker".to_owned(), why }) }),
+                1 => Box::pin(async { Err(StartProgramError::Supervisor(why)) }),
+                _ => {
+                    sometimes!("it was unknown whether a program was started");
+                    if ground.random().chance(0.5) {
+                        starts(false);
+                        // Whoever does not know whether it has a supervisor has none, and that one ends what it holds.
+                        self.machine.lock().running.remove(&attempt);
+                    }
+                    Box::pin(async { Err(StartProgramError::Unknown(why)) })
+                }
+            };
+        }
+        starts(false);
+        let program = self.program(attempt);
+        Box::pin(async { Ok(program) })
+    }
+
+    fn left(&self) -> Pending<'_, Vec<Left>> {
+        let now = self.machine.ground.now();
+        let mut left = Vec::new();
+        for (attempt, process) in &self.machine.lock().running {
+            if process.is_lost(now) {
+                // The supervisor is gone with its socket: there is nothing to be found.
+                sometimes!("a supervisor had died while no node was there");
+                continue;
+            }
+            sometimes!(process.is_alive(now), "a program was found running by the next node");
+            sometimes!(!process.is_alive(now), "a program had ended while no node was there");
+            let remaining = Duration::from_micros(process.deadline.saturating_sub(now));
+            left.push(Left { attempt: *attempt, token: process.token, remaining, program: self.program(*attempt) });
+        }
+        Box::pin(async move { left })
+    }
+
+    fn collected(&self, attempt: AttemptId) {
+        if !self.life.is_over() {
+            self.machine.lock().running.remove(&attempt);
+        }
+    }
+
+    fn at_end(&self) -> AtEnd {
+        self.machine.at_end
+    }
+}
+
+/// A program, as one node hears it.
+struct Listening {
+    machine: Arc<Machine>,
+    life: Arc<Life>,
+    clock: Arc<WorkerClock>,
+    attempt: AttemptId,
+    /// How many pieces of output were heard.
+    heard: usize,
+    is_over: bool,
+}
+
+/// What a listener hears now, or until when there is nothing.
+enum Now {
+    Heard(Heard),
+    Quiet(u64),
+}
+
+impl Listening {
+    fn now(&mut self) -> Now {
+        let now = self.machine.ground.now();
+        let processes = self.machine.lock();
+        let Some(process) = processes.running.get(&self.attempt) else {
+            self.is_over = true;
+            return Now::Heard(Heard::Lost);
+        };
+        let (ends_at, exit, by) = process.end();
+        let prints: Vec<_> = process.prints.iter().filter(|(at, ..)| *at < ends_at).collect();
+        if process.is_lost(now) {
+            sometimes!("a supervisor died with its program");
+            self.is_over = true;
+            return Now::Heard(Heard::Lost);
+        }
+        if let Some((at, stream, bytes)) = prints.get(self.heard) {
+            if *at > now {
+                return Now::Quiet(*at);
+            }
+            let before = prints[..self.heard].iter().filter(|(_, other, _)| other == stream);
+            let offset = before.map(|(.., bytes)| bytes.len() as u64).sum();
+            self.heard += 1;
+            return Now::Heard(Heard::Output { stream: *stream, offset, bytes: bytes.clone() });
+        }
+        if ends_at > now {
+            return Now::Quiet(process.lost_at.map_or(ends_at, |lost| lost.max(now + 1).min(ends_at)));
+        }
+        self.is_over = true;
+        let printed = [OutputStream::Stdout, OutputStream::Stderr]
+            .map(|of| prints.iter().filter(|(_, stream, _)| *stream == of).map(|(.., bytes)| bytes.len() as u64).sum());
+        sometimes!(exit == Exit::Signal(9), "a program had to be killed");
+        Now::Heard(Heard::Ended(End { exit, by, printed }))
+    }
+}
+
+impl Program for Listening {
+    fn hear(&mut self) -> Pending<'_, Heard> {
+        Box::pin(async move {
+            loop {
+                match self.now() {
+                    Now::Heard(heard) => return heard,
+                    Now::Quiet(until) => self.clock.until(Duration::from_micros(until)).await,
+                }
+            }
+        })
+    }
+
+    fn tell(&self, tell: Tell) {
+        if self.life.is_over() {
+            return;
+        }
+        let now = self.machine.ground.now();
+        if let Some(process) = self.machine.lock().running.get_mut(&self.attempt) {
+            match tell {
+                Tell::Stop { grace } => {
+                    let (asked, least) = process.told.unwrap_or((now, u64::MAX));
+                    let until = asked.saturating_add(least).min(now + micros(grace));
+                    process.told = Some((asked, until.saturating_sub(asked)));
+                }
+                Tell::Kill => process.killed_at = Some(process.killed_at.unwrap_or(now)),
+            }
+        }
+    }
+
+    fn clear(self: Box<Self>) -> Pending<'static, ()> {
+        Box::pin(async {})
+    }
+
+    fn leave(mut self: Box<Self>) {
+        self.is_over = self.machine.at_end == AtEnd::GoOn;
+    }
+}
+
+impl Drop for Listening {
+    /// A listener that goes ends what it listened to; one whose node was killed does nothing any more.
+    fn drop(&mut self) {
+        if !self.is_over && !self.life.is_over() {
+            self.machine.lock().running.remove(&self.attempt);
+        }
+    }
+}
