@@ -38,7 +38,11 @@ fn main() -> Result<ExitCode> {
                     let Some((place, seed)) = lock(&left).pop_front() else { return };
                     let began = Instant::now();
                     let ran = ensue_simulation::run(seed, asked.verbosity);
-                    let ran = if place as u64 % TWICE_EVERY == 0 && asked.verbosity == Verbosity::Quiet { again(seed, ran) } else { ran };
+                    let ran = if (place as u64).is_multiple_of(TWICE_EVERY) && asked.verbosity == Verbosity::Quiet {
+                        again(seed, ran)
+                    } else {
+                        ran
+                    };
                     lock(&tally).note(seed, ran, began.elapsed());
                 }
             });
