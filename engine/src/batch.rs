@@ -23,6 +23,7 @@ use crate::fact::Fact;
 use crate::health::facts::{ReactionDeferred, ReactionParked, ReactionResumed};
 use crate::health::state::Owed;
 use crate::ids::{EventId, Id, Role};
+use crate::mutants;
 use crate::ports::Batch;
 use crate::record::{Actor, Cause, Digest, Draft, Epoch, Head, Position, Record, StreamId};
 use crate::rules::judge::Judgement;
@@ -194,10 +195,16 @@ impl Sequencing {
 
     /// Takes the batch back: it is not in the log.
     pub fn undo(&mut self) {
-        self.engine.undo();
+        if mutants::is("undo forgotten") {
+            self.engine.commit();
+        } else {
+            self.engine.undo();
+        }
         self.head = self.committed;
         self.batch = Batch::default();
-        self.effects.clear();
+        if !mutants::is("effects of an undone batch carried out") {
+            self.effects.clear();
+        }
         self.seen.clear();
     }
 
@@ -222,11 +229,13 @@ impl Sequencing {
                     Err(too_large) => too_large,
                 },
                 // The bodies are fetched between two batches.
+                Ok(Reaction::Needs(_)) if mutants::is("owed reaction dropped") => continue,
                 Ok(Reaction::Needs(_)) => {
                     self.append_own(&record, ReactionDeferred { of: record.position, next }.into(), at, &mut turn);
                     continue;
                 }
                 Ok(Reaction::Impossible(why)) => why,
+                Err(_) if mutants::is("panic drops the reaction") => continue,
                 Err(panic) => panic,
             };
             let error = cut(parked, ERROR_BYTES_MAX);
@@ -322,7 +331,9 @@ impl Sequencing {
         let Some(dedupe) = events.iter().find(|event| event.id == id).and_then(|event| event.dedupe.as_ref()) else { return };
         let seen = Seen { position, event: id, content: dedupe.content, until: at.time.plus_millis(DEDUPE_MILLIS) };
         self.seen.insert(dedupe.key.clone(), seen);
-        self.batch.seen.push((dedupe.key.clone(), seen));
+        if !mutants::is("key remembered beside the batch") {
+            self.batch.seen.push((dedupe.key.clone(), seen));
+        }
     }
 }
 

@@ -19,6 +19,7 @@ pub mod explain;
 pub mod fact;
 pub mod health;
 pub mod ids;
+pub mod mutants;
 pub mod names;
 pub mod ports;
 pub mod record;

@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ids::AttemptId;
+use ensue_engine::mutants;
 use thiserror::Error;
 
 /// The size from which the file is written anew with what is still open.
@@ -61,6 +62,7 @@ impl Previous {
     pub fn evidence(&self, attempt: AttemptId) -> Evidence {
         match &self.begun {
             Some(begun) if !begun.contains(&attempt) => Evidence::NotBegun,
+            None if mutants::is("no file proves that nothing began") => Evidence::NotBegun,
             Some(_) | None => Evidence::MayHaveBegun,
         }
     }
@@ -83,6 +85,7 @@ impl Begun {
             Err(source) => return Err(failed("read", &path, source)),
         };
         let open: BTreeSet<AttemptId> = open.into_iter().filter(|attempt| previous.evidence(*attempt) == Evidence::MayHaveBegun).collect();
+        let open = if mutants::is("begun forgotten at a restart") { BTreeSet::new() } else { open };
         let (file, bytes) = rewrite(&path, boot, &open).map_err(|source| failed("write", &path, source))?;
         let state = State { file, bytes, compact_at: compact_at(bytes), open };
         let begun = Self { path, boot: boot.to_owned(), state: Mutex::new(state) };
@@ -152,7 +155,7 @@ fn parsed(text: &str, boot: &str) -> Previous {
     let Some((head, lines)) = text.split_once('\n') else {
         return unknown;
     };
-    if boot.is_empty() || head.strip_prefix(HEAD) != Some(boot) {
+    if (boot.is_empty() || head.strip_prefix(HEAD) != Some(boot)) && !mutants::is("file of another boot believed") {
         return unknown;
     }
     let begun: Result<BTreeSet<AttemptId>, String> = lines.lines().map(str::parse).collect();

@@ -13,6 +13,7 @@ use ensue_engine::command::{Report, ReportOutcome};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId};
+use ensue_engine::mutants;
 use ensue_expression::Document;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -137,7 +138,9 @@ impl Executor {
         for effect in owed {
             match effect {
                 Effect::Dispatch(dispatch) => match left.remove(&dispatch.attempt) {
-                    Some(left) if left.token == dispatch.token => worker.adopt(*dispatch, left),
+                    Some(left) if left.token == dispatch.token && !mutants::is("living program taken for lost") => {
+                        worker.adopt(*dispatch, left);
+                    }
                     stale => {
                         if let Some(left) = stale {
                             worker.discard(left);
@@ -160,8 +163,10 @@ impl Executor {
                 Effect::Release { .. } => {}
             }
         }
-        for left in left.into_values() {
-            worker.discard(left);
+        if !mutants::is("orphan program not ended") {
+            for left in left.into_values() {
+                worker.discard(left);
+            }
         }
     }
 
@@ -170,6 +175,7 @@ impl Executor {
     pub fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::Dispatch(dispatch) => self.worker.dispatch(*dispatch),
+            Effect::Stop { .. } if mutants::is("cancel not delivered") => {}
             Effect::Stop { execution, attempt } => self.worker.stop(execution, attempt),
             Effect::Release { attempt, .. } => {
                 if let Some(running) = self.worker.running.get(attempt) {
@@ -357,7 +363,8 @@ impl Worker {
 
     async fn run(&self, dispatch: &Dispatch, running: &RunningAttempt) -> Ending {
         // An attempt comes here as soon as it is started, so its time counts from now, by a clock that does not jump.
-        let ends_at = self.ports.clock.now().saturating_add(Duration::from_millis(dispatch.timeout_millis));
+        let timeout_millis = if mutants::is("timeout fires early") { dispatch.timeout_millis / 2 } else { dispatch.timeout_millis };
+        let ends_at = self.ports.clock.now().saturating_add(Duration::from_millis(timeout_millis));
         let (action, pack) = self.definition(dispatch)?;
         let params = self.params(dispatch).await?;
         let attempt = Attempt { worker: self, dispatch, action, pack, params, ends_at, running };

@@ -19,6 +19,7 @@ use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Refusal, Seen, Seen
 use ensue_engine::engine::Engine;
 use ensue_engine::health::state::Owed;
 use ensue_engine::ids::Id;
+use ensue_engine::mutants;
 use ensue_engine::ports::{AppendError, Committed, Log, LogError, LogReader, ReadLimit, Reply, Submit, SubmitError};
 use ensue_engine::record::{Body, Digest, Head, Position, Record};
 use thiserror::Error;
@@ -414,6 +415,13 @@ impl Sequencer {
             waiting.is_offered = true;
             told.push(self.offer(&waiting.command, &seen));
         }
+        if mutants::is("acknowledged before the commit") {
+            for (one, told) in waiting.iter_mut().zip(&told) {
+                if let Some(reply) = one.reply.take() {
+                    reply(told.clone());
+                }
+            }
+        }
         match self.append() {
             Ok(batch) => {
                 answer_all(waiting, told);
@@ -431,7 +439,10 @@ impl Sequencer {
             Err(AppendError::Full) => {
                 self.space.was_full();
                 self.gauges.is_full.store(true, Ordering::Relaxed);
-                for one in waiting {
+                for mut one in waiting {
+                    if mutants::is("full disk swallows the answer") {
+                        drop(one.reply.take());
+                    }
                     one.answer(Err(SubmitError::StorageFull));
                 }
                 Ok(())
@@ -550,11 +561,22 @@ impl Sequencer {
         let mut appended = self.log.append(self.sequencing.batch(), before.position, self.sequencing.epoch());
         for _ in 0..UNKNOWN_TRIES_MAX {
             let Err(AppendError::Unknown) = appended else { break };
+            if mutants::is("unknown commit taken as failed") {
+                appended = Err(AppendError::Full);
+                break;
+            }
+            if mutants::is("unknown commit taken as kept") {
+                appended = Ok(before.position);
+                break;
+            }
             appended = match self.looked_up(before) {
                 Ok(Some(position)) => Ok(position),
                 Ok(None) => self.log.append(self.sequencing.batch(), before.position, self.sequencing.epoch()),
                 Err(error) => Err(error),
             };
+        }
+        if mutants::is("error of the commit swallowed") && matches!(appended, Err(AppendError::Full)) {
+            appended = Ok(before.position);
         }
         match appended {
             Ok(_) => {

@@ -9,6 +9,7 @@ mod clock;
 mod disk;
 mod ground;
 mod life;
+pub mod mutants;
 mod node;
 mod oracle;
 mod pack;

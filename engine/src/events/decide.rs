@@ -7,6 +7,7 @@ use crate::command::{Answer, Conflict, Context, Decision, Moment, Novelty, Obser
 use crate::engine::Engine;
 use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
 use crate::executions::facts::cut;
+use crate::mutants;
 use crate::record::{Actor, Cause, Digest, Draft, Position, StreamId};
 use crate::rules::judge::{EventView, Judgement, Verdict, judge};
 
@@ -87,7 +88,9 @@ fn seen_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Result
     let Some(dedupe) = &event.dedupe else { return Ok(None) };
     match with.seen.seen(&dedupe.key) {
         Some(seen) if seen.until <= at.time => Ok(None),
-        Some(seen) if seen.content != dedupe.content && dedupe.conflict == Conflict::IsRefused => {
+        Some(seen)
+            if seen.content != dedupe.content && dedupe.conflict == Conflict::IsRefused && !mutants::is("another body under a key") =>
+        {
             Err(Refusal::KeyReused { position: seen.position })
         }
         seen => Ok(seen),
@@ -137,7 +140,7 @@ fn receive(engine: &Engine, event: &ObservedEvent, from: &Source<'_>, with: &Con
 /// Takes the edge's judgement if the catalog it was made by still stands, else judges again.
 fn judgement_now(engine: &Engine, event: &ObservedEvent, with: &Context<'_>) -> Result<Arc<Judgement>, Refusal> {
     let now = engine.catalog_revision();
-    if event.judgement.catalog == now {
+    if event.judgement.catalog == now || mutants::is("judged by an older catalog") {
         return Ok(event.judgement.clone());
     }
     let catalog = with.catalogs.at(now).ok_or(Refusal::NoCatalog(now))?;

@@ -7,6 +7,7 @@ use crate::effect::{Dispatch, Effect};
 use crate::executions::facts::{AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, Pace, Settlement};
 use crate::fact::ExecutionFact;
 use crate::ids::{AttemptId, ExecutionId, Id};
+use crate::mutants;
 use crate::names::ActionRef;
 use crate::record::{BodyHandle, CatalogRevision, Cause, Position, Record, StreamId};
 use crate::table::Table;
@@ -173,7 +174,7 @@ impl Executions {
 
     /// Gives the fencing token for the next attempt.
     pub fn next_token(&self) -> u64 {
-        self.token.get(&0).copied().unwrap_or(0) + 1
+        self.token.get(&0).copied().unwrap_or(0) + u64::from(!mutants::is("token given out twice"))
     }
 
     pub(crate) fn apply(&mut self, record: &Record, fact: ExecutionFact<'_>) {
@@ -235,7 +236,9 @@ impl Executions {
             | ExecutionFact::ExecutionFailed(_)
             | ExecutionFact::ExecutionTimedOut(_)
             | ExecutionFact::ExecutionCancelled(_) => {
-                if let Some(execution) = self.open.get(id) {
+                if let Some(execution) = self.open.get(id)
+                    && !mutants::is("ended execution stays queued")
+                {
                     self.queue.remove(&execution.place);
                 }
                 self.leave(id);
@@ -260,12 +263,18 @@ impl Executions {
     /// whether the attempt took effect is said by the reaction to its loss.
     fn lose_attempt(&mut self, id: &ExecutionId, evidence: Evidence) {
         let Some(execution) = self.open.get(id) else { return };
-        let may_try_again = evidence == Evidence::NotBegun || execution.idempotent || execution.on_lost == OnLost::Retry;
+        let may_try_again = mutants::is("lost attempt always tried again")
+            || evidence == Evidence::NotBegun
+            || execution.idempotent
+            || execution.on_lost == OnLost::Retry;
         match execution.phase {
             Phase::Running(_) if may_try_again => self.requeue(id),
+            Phase::Cancelling(_) if may_try_again && mutants::is("cancel forgotten at a loss") => self.requeue(id),
             Phase::Cancelling(attempt) if may_try_again => self.end_attempt(id, attempt.id),
             Phase::Running(attempt) | Phase::Cancelling(attempt) => {
-                self.leave(id);
+                if !mutants::is("slot kept by an indeterminate execution") {
+                    self.leave(id);
+                }
                 self.indeterminate.insert(*id, attempt.id);
                 self.open.change(id, |execution| execution.phase = Phase::Indeterminate(attempt));
             }
@@ -331,7 +340,9 @@ impl Executions {
                 Phase::Running(attempt) => owed.push(execution.dispatch(*id, attempt)),
                 Phase::Cancelling(attempt) => {
                     owed.push(execution.dispatch(*id, attempt));
-                    owed.push(Effect::Stop { execution: *id, attempt: attempt.id });
+                    if !mutants::is("stop forgotten at a restart") {
+                        owed.push(Effect::Stop { execution: *id, attempt: attempt.id });
+                    }
                 }
                 Phase::Queued | Phase::Indeterminate(_) | Phase::Ending { .. } => {}
             }

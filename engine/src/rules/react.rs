@@ -8,6 +8,7 @@ use crate::executions::decide::millis;
 use crate::executions::facts::{ExecutionRequested, Pace};
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
+use crate::mutants;
 use crate::record::{Actor, Body, Cause, Digest, Draft, Record, StreamId};
 use crate::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted};
 use crate::rules::judge::{Judgement, Plan, RuleVerdict, Verdict};
@@ -20,15 +21,21 @@ pub const DEPTH_MAX: u32 = 16;
 pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, judgement: &Judgement, next: u32, at: &Moment) -> Reaction {
     let Some(judged) = judgement.verdicts.get(next as usize) else { return Reaction::nothing() };
     let event = EventReaction { engine, record, fact, event: EventId(record.id) };
-    let drafts = match (engine.rules().mode_at(&judged.rule, record.position), &judged.verdict) {
+    let mode =
+        if mutants::is("mode of now") { engine.rules().mode(&judged.rule) } else { engine.rules().mode_at(&judged.rule, record.position) };
+    let drafts = match (mode, &judged.verdict) {
         (Mode::Disabled, _) => Vec::new(),
         (Mode::Enabled | Mode::Shadow, Verdict::Erred { message }) => event.erred(judged, message, at),
-        (Mode::Enabled | Mode::Shadow, Verdict::Matched(_)) if record.cause.depth > DEPTH_MAX => event.loop_stopped(judged),
-        (Mode::Shadow, Verdict::Matched(_)) => vec![event.enforcement(judged, Outcome::Shadowed)],
-        (Mode::Enabled, Verdict::Matched(Plan::Reject { error })) => {
+        (Mode::Enabled | Mode::Shadow, Verdict::Matched(_))
+            if record.cause.depth > DEPTH_MAX + u32::from(mutants::is("loop stopped late")) =>
+        {
+            event.loop_stopped(judged)
+        }
+        (Mode::Shadow, Verdict::Matched(_)) if !mutants::is("shadow rule acts") => vec![event.enforcement(judged, Outcome::Shadowed)],
+        (Mode::Enabled | Mode::Shadow, Verdict::Matched(Plan::Reject { error })) => {
             vec![event.enforcement(judged, Outcome::Rejected { error: error.clone() })]
         }
-        (Mode::Enabled, Verdict::Matched(Plan::Run { params, pace })) => event.executed(judged, params, *pace),
+        (Mode::Enabled | Mode::Shadow, Verdict::Matched(Plan::Run { params, pace })) => event.executed(judged, params, *pace),
     };
     if next as usize + 1 == judgement.verdicts.len() { Reaction::last(drafts) } else { Reaction::more(drafts) }
 }
