@@ -29,7 +29,6 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("key remembered beside the batch", "a dedupe key is not in the transaction of its event", 300),
     mutant("one scope for all keys", "a dedupe key of one caller is taken for another's", 300),
     mutant("another body under a key", "a used key with another body counts as a repeat", 300),
-    mutant("older epoch writes", "the epochs are compared by less, not by equal", 300),
     mutant("judged by an older catalog", "what the edge judged counts although the catalog changed since", 300),
     mutant("mode of now", "an event is held against the mode of now, not of its position", 300),
     mutant("shadow rule acts", "a rule that only watches runs its action", 300),

@@ -5,6 +5,64 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+/// All rare states: each must be reached in a long run. `tests/tidy` holds this list to the marks in the sources.
+pub const NAMES: &[&str] = &[
+    "a bug struck in the core",
+    "a client tried again",
+    "a key was accepted again after its time",
+    "a late report settled an indeterminate execution",
+    "a log of more than five hundred events was judged",
+    "a loop was stopped",
+    "a node stood still for longer than a lease",
+    "a node stopped when it was asked to",
+    "a node was deposed",
+    "a program could not be started",
+    "a program had ended while no node was there",
+    "a program had to be killed",
+    "a program was found running by the next node",
+    "a reaction was parked",
+    "a repeated key was recognised",
+    "a report came late",
+    "a rule erred",
+    "a rule only watched",
+    "a rule rejected",
+    "a start failed by itself",
+    "a start found attempts that were running",
+    "a supervisor died with its program",
+    "a supervisor had died while no node was there",
+    "a view was behind what its reader wrote",
+    "a write under an old epoch was refused",
+    "an answer was lost after the effect",
+    "an append found no room",
+    "an attempt was lost that had provably not begun",
+    "an attempt was lost that may have begun",
+    "an attempt was made again",
+    "an effect happened twice, where that is allowed",
+    "an execution became indeterminate",
+    "an execution timed out",
+    "an execution was cancelled",
+    "an execution was cancelled while it ran",
+    "an execution was indeterminate",
+    "an execution was settled",
+    "an unknown commit was kept",
+    "an unknown commit was lost",
+    "it was unknown whether a program was started",
+    "killed after a write of the vault",
+    "killed at an append, all kept",
+    "killed at an append, nothing kept",
+    "killed between noting that an attempt begins and its effect",
+    "killed between two steps",
+    "killed right after a program was started",
+    "killed while starting",
+    "the disk had no room for a while",
+    "the power was cut",
+    "the store failed for good",
+    "the vault could not be written",
+    "the views were lost",
+    "views that were built anew took the place of the live ones",
+    "…",
+];
+
 static REACHED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
 
 /// Notes that a rare state was reached.
@@ -15,6 +73,12 @@ pub fn reached(name: &'static str) {
 /// Gives what was reached in this process, and how often.
 pub fn all() -> BTreeMap<&'static str, u64> {
     REACHED.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Gives those that this process never reached.
+pub fn missed() -> Vec<&'static str> {
+    let reached = all();
+    NAMES.iter().copied().filter(|name| !reached.contains_key(name)).collect()
 }
 
 /// Notes that a rare state was reached: `sometimes!("a token was refused")`, or `sometimes!(is_so, "…")`.

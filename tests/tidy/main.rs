@@ -6,6 +6,7 @@ mod architecture;
 mod dependencies;
 mod documents;
 mod reference;
+mod simulation;
 mod sources;
 mod words;
 

@@ -8,7 +8,6 @@ use std::path::Path;
 
 use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ids::{Id, LogId};
-use ensue_engine::mutants;
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader};
 use ensue_engine::record::{Chain, Epoch, Head, Position, Record, StreamId};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
@@ -218,7 +217,7 @@ impl SqliteLog {
         // Leaving this function without a commit rolls back.
         let write = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let now = self::head(&write, self.number).map_err(|error| Unwritten::Because(AppendError::Dead(error.to_string())))?;
-        if if mutants::is("older epoch writes") { now.epoch < epoch } else { now.epoch != epoch } {
+        if now.epoch != epoch {
             return Err(Unwritten::Because(AppendError::Deposed(now.epoch)));
         }
         if now.head.position != head {

@@ -1,4 +1,4 @@
-//! `cargo mutants`: breaks the node in one line at a time, and says in how many simulated worlds each bug is found.
+//! `cargo sim --mutants`: breaks the node in one line at a time, and says in how many simulated worlds each bug is found.
 //!
 //! A bug is chosen once per process, so each has a process of its own. Nothing else builds with the feature `mutants`.
 
@@ -39,7 +39,7 @@ fn asked() -> Result<Asked> {
             "--from" => asked.from = value.parse().with_context(|| format!("`{value}` is not a number"))?,
             "--seeds" => asked.seeds = Some(value.parse().with_context(|| format!("`{value}` is not a number"))?),
             "--only" => asked.only = Some(value),
-            other => bail!("unknown argument `{other}`; `cargo mutants` takes --from S, --seeds N, --only NAME"),
+            other => bail!("unknown argument `{other}`; `cargo sim --mutants` takes --from S, --seeds N, --only NAME"),
         }
     }
     Ok(asked)

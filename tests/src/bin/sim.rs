@@ -21,9 +21,22 @@ struct Asked {
     seeds: Vec<u64>,
     verbosity: Verbosity,
     until: Option<Duration>,
+    rare_states: RareStates,
+}
+
+/// What is made of rare states that no world reached.
+#[derive(PartialEq, Eq)]
+enum RareStates {
+    /// They are told.
+    MayBeMissed,
+    /// The run has failed.
+    MustBeReached,
 }
 
 fn main() -> Result<ExitCode> {
+    if std::env::args().any(|argument| argument == "--mutants") {
+        return mutants();
+    }
     let asked = asked()?;
     ensue_simulation::quiet_simulated_bugs();
     let begin = Instant::now();
@@ -50,7 +63,21 @@ fn main() -> Result<ExitCode> {
     });
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     tally.print(begin.elapsed(), count);
-    Ok(if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let missed = sometimes::missed();
+    for name in &missed {
+        println!("  never reached: {name}");
+    }
+    let is_enough = missed.is_empty() || asked.rare_states == RareStates::MayBeMissed;
+    Ok(if tally.failed.is_empty() && is_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds with the bugs that must be found, and looks for each of them.
+fn mutants() -> Result<ExitCode> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let with = ["run", "-q", "-p", "ensue-tests", "--features", "mutants", "--bin", "mutants", "--locked", "--"];
+    let further = std::env::args().skip(1).filter(|argument| argument != "--mutants");
+    let status = std::process::Command::new(cargo).args(with).args(further).status().context("cargo does not start")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -70,7 +97,7 @@ fn again(seed: u64, first: Result<Ran, Violation>) -> Result<Ran, Violation> {
 }
 
 fn asked() -> Result<Asked> {
-    let mut asked = Asked { seeds: Vec::new(), verbosity: Verbosity::Quiet, until: None };
+    let mut asked = Asked { seeds: Vec::new(), verbosity: Verbosity::Quiet, until: None, rare_states: RareStates::MayBeMissed };
     let (mut count, mut from) = (None, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -84,7 +111,11 @@ fn asked() -> Result<Asked> {
             "--from" => from = Some(number()?),
             "--minutes" => asked.until = Some(Duration::from_secs(60 * number()?)),
             "--verbose" => asked.verbosity = Verbosity::Told,
-            other => bail!("unknown argument `{other}`; `cargo sim` takes --seed S, --seeds N, --from S, --minutes M, --verbose"),
+            "--all-rare-states" => asked.rare_states = RareStates::MustBeReached,
+            other => bail!(
+                "unknown argument `{other}`; `cargo sim` takes --seed S, --seeds N, --from S, --minutes M, --verbose, --all-rare-states, \
+                 or --mutants"
+            ),
         }
     }
     if asked.seeds.is_empty() {

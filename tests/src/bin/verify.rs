@@ -99,7 +99,14 @@ const SIMULATION: Step = Step {
 
 const LONG_SIMULATION: Step = Step {
     name: "simulation, long",
-    arguments: &["run", "-q", "-p", "ensue-tests", "--bin", "sim", "--locked", "--", "--seeds", "20000"],
+    arguments: &["run", "-q", "-p", "ensue-tests", "--bin", "sim", "--locked", "--", "--seeds", "20000", "--all-rare-states"],
+    variables: &[],
+};
+
+/// Bugs of one line, each of which the simulator must find.
+const MUTANTS: Step = Step {
+    name: "mutants",
+    arguments: &["run", "-q", "-p", "ensue-tests", "--features", "mutants", "--bin", "mutants", "--locked"],
     variables: &[],
 };
 
@@ -117,6 +124,7 @@ fn main() -> Result<()> {
     }
     tell_of_missing_packages(&mut report);
     report.run(if is_long { &LONG_SIMULATION } else { &SIMULATION })?;
+    report.run(&MUTANTS)?;
     check_dependencies(&mut report)?;
     report.run(&HOSTILE)?;
     fuzz(&mut report)?;

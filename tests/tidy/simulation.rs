@@ -1,0 +1,67 @@
+//! What the simulator's lists say is what stands in the sources: the bugs it must find, and the rare states it must reach.
+
+use std::collections::BTreeSet;
+
+use crate::dependencies::metadata;
+use crate::{CRATES, demand_none, demand_same, files, literals, read, running_sources};
+
+/// The fewest bugs that must be found.
+const MUTANTS_MIN: usize = 25;
+/// The fewest rare states that must be reached.
+const RARE_STATES_MIN: usize = 40;
+
+/// Gives what a macro or a function is called with, where that is text.
+fn called_with(text: &str, call: &str) -> Vec<String> {
+    text.split(call).skip(1).filter_map(|rest| literals(rest.split(')').next()?).last().map(|name| (*name).to_owned())).collect()
+}
+
+#[test]
+fn each_mutant_has_its_place_in_the_code_and_each_place_its_mutant() {
+    let list = read("tests/simulation/mutants.rs");
+    let listed: BTreeSet<String> = list.split("mutant(\"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect();
+    let placed: BTreeSet<String> = running_sources()
+        .into_iter()
+        .filter(|(path, _)| path != "engine/src/mutants.rs")
+        .flat_map(|(_, text)| called_with(&text, "mutants::is("))
+        .collect();
+    assert!(listed.len() >= MUTANTS_MIN, "{} mutants are listed", listed.len());
+    demand_same("the mutants:", ("tests/simulation/mutants.rs", &listed), ("the code", &placed));
+}
+
+#[test]
+fn nothing_that_runs_is_built_with_mutants() {
+    let metadata = metadata();
+    let resolve = metadata.resolve.as_ref().expect("cargo metadata resolves");
+    let on = resolve.nodes.iter().filter(|node| node.features.iter().any(|feature| feature.to_string() == "mutants"));
+    let mut findings: Vec<String> = on.map(|node| format!("{} has the feature by default", metadata[&node.id].name)).collect();
+    for folder in CRATES {
+        let manifest = read(&format!("{folder}/Cargo.toml"));
+        let lines = manifest.lines().filter(|line| !line.starts_with('#') && line.contains("mutants"));
+        let allowed = [
+            "mutants = []",
+            "mutants = [\"ensue-engine/mutants\"]",
+            "name = \"mutants\"",
+            "path = \"src/bin/mutants.rs\"",
+            "required-features = [\"mutants\"]",
+        ];
+        findings.extend(lines.filter(|line| !allowed.contains(line)).map(|line| format!("{folder}: {line}")));
+    }
+    demand_none(&findings, "mutants are for `cargo sim --mutants` alone:");
+}
+
+#[test]
+fn each_rare_state_is_marked_and_each_mark_is_listed() {
+    let list = read("tests/simulation/sometimes.rs");
+    let list = list.split("];").next().unwrap_or_default().to_owned();
+    let (_, list) = list.split_once("NAMES: &[&str] = &[").expect("the list of rare states is there");
+    let listed: BTreeSet<String> = literals(list).into_iter().map(str::to_owned).collect();
+    let marked: BTreeSet<String> = files("tests/simulation", ".rs")
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("sometimes.rs"))
+        .flat_map(|(_, text)| {
+            text.split("sometimes!(").skip(1).filter_map(|rest| literals(rest).first().map(|name| (*name).to_owned())).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(listed.len() >= RARE_STATES_MIN, "{} rare states are listed", listed.len());
+    demand_same("the rare states:", ("tests/simulation/sometimes.rs", &listed), ("the simulator", &marked));
+}
