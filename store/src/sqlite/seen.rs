@@ -30,7 +30,7 @@ impl From<rusqlite::Error> for SeenFault {
 
 /// Says where a key was seen.
 pub(super) fn find(connection: &Connection, log: i64, key: &DedupeKey) -> Result<Option<Seen>, SeenFault> {
-    let Some((scope, _)) = scope(connection, log, &key.scope)? else { return Ok(None) };
+    let Some((scope, _)) = scope(connection, log, scope_of(key))? else { return Ok(None) };
     find_in(connection, scope, &key.hash)
 }
 
@@ -45,7 +45,7 @@ pub(super) fn remember(
 ) -> Result<(), SeenFault> {
     let mut by_scope: BTreeMap<&str, Vec<(&Digest, &Seen)>> = BTreeMap::new();
     for (key, seen) in keys {
-        by_scope.entry(&key.scope).or_default().push((&key.hash, seen));
+        by_scope.entry(scope_of(key)).or_default().push((&key.hash, seen));
     }
     for (name, keys) in &by_scope {
         let (scope, kept) = match scope(connection, log, name)? {
@@ -66,8 +66,11 @@ pub(super) fn remember(
     sweep_another(connection, now, turn)
 }
 
+fn scope_of(key: &DedupeKey) -> &str {
+    if mutants::is("one scope for all keys") { "" } else { &key.scope }
+}
+
 fn scope(connection: &Connection, log: i64, name: &str) -> rusqlite::Result<Option<(i64, u64)>> {
-    let name = if mutants::is("one scope for all keys") { "" } else { name };
     connection
         .prepare_cached("SELECT number, keys FROM scopes WHERE log = ?1 AND name = ?2")?
         .query_row(params![log, name], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.max(0).unsigned_abs())))
