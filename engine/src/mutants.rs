@@ -1,7 +1,7 @@
 //! Bugs of one line, each such as somebody could write by mistake, so that it can be shown that the simulator finds them.
 //!
-//! Without the feature `mutants` there are none: [`is`] is a constant `false`. What each breaks, and who finds it, stands in
-//! `docs/testing.md`. No default feature and no crate that runs switches it on.
+//! Without the feature `mutants` there are none: [`is`] is a constant `false`. What each breaks stands in
+//! `tests/simulation/mutants.rs`. No default feature and no crate that runs switches it on.
 
 #[cfg(feature = "mutants")]
 use std::sync::OnceLock;

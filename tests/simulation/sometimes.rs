@@ -60,7 +60,6 @@ pub const NAMES: &[&str] = &[
     "the vault could not be written",
     "the views were lost",
     "views that were built anew took the place of the live ones",
-    "…",
 ];
 
 static REACHED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
