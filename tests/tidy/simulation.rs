@@ -27,7 +27,7 @@ fn each_mutant_has_its_place_in_the_code_and_each_place_its_mutant() {
     let placed: BTreeSet<String> = running_sources()
         .into_iter()
         .filter(|(path, _)| path != "engine/src/mutants.rs")
-        .flat_map(|(_, text)| text.split("sometimes!(").skip(1).filter_map(marked_in).collect::<Vec<_>>())
+        .flat_map(|(_, text)| called_with(&text, "mutants::is("))
         .collect();
     assert!(listed.len() >= MUTANTS_MIN, "{} mutants are listed", listed.len());
     demand_same("the mutants:", ("tests/simulation/mutants.rs", &listed), ("the code", &placed));
@@ -63,9 +63,7 @@ fn each_rare_state_is_marked_and_each_mark_is_listed() {
     let marked: BTreeSet<String> = files("tests/simulation", ".rs")
         .into_iter()
         .filter(|(path, _)| !path.ends_with("sometimes.rs"))
-        .flat_map(|(_, text)| {
-            text.split("sometimes!(").skip(1).filter_map(|rest| literals(rest).first().map(|name| (*name).to_owned())).collect::<Vec<_>>()
-        })
+        .flat_map(|(_, text)| text.split("sometimes!(").skip(1).filter_map(marked_in).collect::<Vec<_>>())
         .collect();
     assert!(listed.len() >= RARE_STATES_MIN, "{} rare states are listed", listed.len());
     demand_same("the rare states:", ("tests/simulation/sometimes.rs", &listed), ("the simulator", &marked));
