@@ -70,7 +70,7 @@ impl Jobs {
 
     fn rebuild(&self) -> Result<SqliteViews, String> {
         let beside = self.views.with_extension("rebuilt.sqlite");
-        rebuild(&beside, self.log, &self.readers, &mut |position| self.reached(JobKind::ViewsRebuild, position))
+        rebuild(&beside.as_path().into(), self.log, &self.readers, &mut |position| self.reached(JobKind::ViewsRebuild, position))
     }
 
     fn reached(&self, kind: JobKind, position: Position) {

@@ -14,7 +14,8 @@ use ensue_store::checkpoints::Checkpoints;
 use ensue_store::data_dir::{DataDir, DataDirError};
 use ensue_store::master_key::{MasterKey, MasterKeyError};
 use ensue_store::sqlite::OpenError;
-use ensue_store::sqlite::log::{SqliteLog, logs};
+use ensue_store::sqlite::Place;
+use ensue_store::sqlite::log::{SqliteLog, logs_at};
 use ensue_store::sqlite::vault::SqliteVault;
 use ensue_store::state_folder::{Data, OutsideHead, StateFolder, StateFolderError};
 use thiserror::Error;
@@ -139,6 +140,8 @@ impl Explain for StartError {
 pub struct Opened {
     /// The directory, for this process alone.
     pub data: DataDir,
+    /// Where its SQLite files are.
+    pub places: Places,
     /// The log's writer.
     pub log: SqliteLog,
     /// The state, folded up to the head.
@@ -155,16 +158,40 @@ pub struct Opened {
     pub saved_at: Position,
 }
 
+/// Where the SQLite files of a data directory are.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The log.
+    pub log: Place,
+    /// The vault.
+    pub vault: Place,
+    /// The read models.
+    pub views: Place,
+}
+
+impl Places {
+    /// Gives the places in the directory itself.
+    pub fn of(data: &DataDir) -> Self {
+        Self { log: data.log().as_path().into(), vault: data.vault().as_path().into(), views: data.views().as_path().into() }
+    }
+}
+
 /// Opens the data directory that the settings name; makes what is not there yet.
 pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
+    open_on(config, clock, Places::of)
+}
+
+/// Opens a data directory whose SQLite files may be elsewhere than in it.
+pub fn open_on(config: &Config, clock: &dyn Clock, places: impl FnOnce(&DataDir) -> Places) -> Result<Opened, StartError> {
     let data = DataDir::open(&config.data)?;
-    let known = logs(&data.log())?;
+    let places = places(&data);
+    let known = logs_at(&places.log)?;
     if known.is_empty() && data.log().exists() && data.vault().exists() {
         // The vault is made after the log, so there was one.
         let why = "there is no log in it, and the vault beside it belongs to one".to_owned();
         return Err(OpenError::Damaged { path: data.log(), why }.into());
     }
-    let existing = if known.is_empty() && !data.vault().exists() { Data::New } else { Data::Existing };
+    let existing = if known.is_empty() && !(places.vault.files.exists)(&places.vault.path) { Data::New } else { Data::Existing };
     let id = known.first().copied().unwrap_or_else(|| {
         let moment = clock.moment();
         LogId(Id::root(moment.time, moment.entropy))
@@ -174,15 +201,15 @@ pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
         None => StateFolder::of(id)?,
     };
     let master = master_key(config.master_key.clone(), &folder, existing)?;
-    let log = SqliteLog::open(&data.log(), id)?;
-    let vault = Arc::new(SqliteVault::open(&data.vault(), id, master)?);
+    let log = SqliteLog::open_at(places.log.clone(), id)?;
+    let vault = Arc::new(SqliteVault::open_at(&places.vault, id, master)?);
     let outside = folder.outside_head()?;
     let reader = log.reader()?;
     let head = reader.head()?;
     compare_with_outside(&*reader, head, outside.read()?)?;
     let checkpoints = Checkpoints::open(&data.checkpoints(), id).map_err(|error| machine("opening the saved states", &error))?;
     let (engine, saved_at) = fold(id, &*reader, head, &checkpoints)?;
-    Ok(Opened { data, log, engine, head, outside, vault, checkpoints, saved_at })
+    Ok(Opened { data, places, log, engine, head, outside, vault, checkpoints, saved_at })
 }
 
 /// Says that something of the machine cannot be used.

@@ -1,12 +1,12 @@
 //! The follower that keeps the read models up with the log, and building them anew beside the live ones.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ensue_api::ports::LogAccess;
 use ensue_engine::ids::LogId;
 use ensue_engine::ports::ReadLimit;
 use ensue_engine::record::{Position, Record};
+use ensue_store::sqlite::Place;
 use ensue_store::sqlite::views::SqliteViews;
 use ensue_views::{Projector, ViewStore};
 use tokio::sync::watch;
@@ -61,8 +61,8 @@ impl ViewFollower {
 
 /// Folds the log from its beginning into views at `beside`, telling of each step; they are put in the place of the live ones by
 /// [`Rebuilt::hand_over`].
-pub fn rebuild(beside: &Path, id: LogId, log: &LogReaders, step: &mut dyn FnMut(Position)) -> Result<SqliteViews, String> {
-    let mut views = SqliteViews::open(beside, id).map_err(|error| error.to_string())?;
+pub fn rebuild(beside: &Place, id: LogId, log: &LogReaders, step: &mut dyn FnMut(Position)) -> Result<SqliteViews, String> {
+    let mut views = SqliteViews::open_at(beside, id).map_err(|error| error.to_string())?;
     views.clear().map_err(|error| error.to_string())?;
     let head = log.head().map_err(|error| error.to_string())?;
     build(&mut views, log, head.position, step)?;

@@ -1,32 +1,115 @@
-//! The disk of a world: a folder in memory-backed space where there is one, and a log and a vault that fail as the plan says.
+//! The disk of a world: a folder in memory-backed space where there is one, in most worlds with SQLite's files on a disk that fails as
+//! disks fail, and a log and a vault that fail as the plan says.
 //!
-//! What is written stays when a node dies; what a power cut takes is said where the cut is made.
+//! What such a disk does is said by the crate `ensue-disk`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ensue_disk::Sectors;
+use ensue_disk::fault::{Failure, Fault, Lasting};
+use ensue_disk::trace::Kind;
 use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ids::{LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, Secret, Vault, VaultError};
 use ensue_engine::record::{Epoch, Head, Position};
+use ensue_node::opening::Places;
+use ensue_store::data_dir::DataDir;
+use ensue_store::sqlite::{FileSystem, Place};
 use tempfile::TempDir;
 
 use crate::ground::Ground;
 use crate::life::Life;
+use crate::plan::Plan;
+use crate::random::Random;
 use crate::sometimes;
 
 /// The folder of a world; it goes with the world.
 pub(crate) struct Disk {
     folder: TempDir,
+    files: Option<ensue_disk::Disk>,
 }
+
+/// How SQLite's files are reached on a disk that fails.
+const CRASH_DISKS: FileSystem = FileSystem {
+    vfs: Some(ensue_disk::VFS),
+    exists: ensue_disk::exists,
+    create: ensue_disk::create,
+    sync_folder: ensue_disk::sync_folder,
+    remove: ensue_disk::remove,
+    rename: ensue_disk::rename,
+    write_again: ensue_disk::write_again,
+};
 
 impl Disk {
     /// Makes an empty disk.
-    pub(crate) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new(seed: u64, plan: &Plan) -> std::io::Result<Self> {
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { tempfile::Builder::new().prefix("ensue-sim-").tempdir_in(memory) } else { TempDir::new() };
-        Ok(Self { folder: folder? })
+        let sectors = if seed.is_multiple_of(2) { Sectors::Bytes4096 } else { Sectors::Bytes512 };
+        let files = plan.has_crash_disk.then(|| ensue_disk::Disk::new(&format!("world-{seed}"), seed, sectors));
+        Ok(Self { folder: folder?, files })
+    }
+
+    /// Gives the places of SQLite's files.
+    pub(crate) fn places(&self, data: &DataDir) -> Places {
+        let Some(files) = &self.files else { return Places::of(data) };
+        let place = |name: &str| Place { path: files.path(name), files: CRASH_DISKS };
+        Places { log: place("log.sqlite"), vault: place("vault.sqlite"), views: place("views.sqlite") }
+    }
+
+    /// Ends the process that uses the disk: what it opened is of no use any more.
+    pub(crate) fn kill(&self) {
+        if let Some(files) = &self.files {
+            files.kill();
+        }
+    }
+
+    /// Cuts the power: what SQLite had not flushed is there in part.
+    pub(crate) fn cut_power(&self, ground: &Ground) {
+        if let Some(files) = &self.files {
+            let cut = files.cut_power();
+            ground.tell("disk", format!("{} sectors are kept, {} are lost, {} are torn", cut.kept, cut.lost, cut.torn));
+            sometimes!(cut.lost > 0, "a power cut lost sectors that were not flushed");
+            sometimes!(cut.torn > 0, "a power cut tore a sector");
+        }
+    }
+
+    /// Makes one of the next operations of SQLite fail, once or from then on.
+    pub(crate) fn fail(&self, random: &mut Random, ground: &Ground) {
+        let Some(files) = &self.files else { return };
+        let of = [None, Some(Kind::Sync), Some(Kind::Write), Some(Kind::Read), Some(Kind::Truncate)][random.weighted(&[3, 4, 3, 1, 1])];
+        let failure = if random.chance(0.7) { Failure::Io } else { Failure::Part };
+        let lasting = if random.chance(0.7) { Lasting::Once } else { Lasting::ForEver };
+        let fault = Fault { nth: random.between(1, 12), of, failure, lasting };
+        ground.tell("disk", format!("{fault:?}"));
+        sometimes!(of == Some(Kind::Sync), "a flush failed");
+        files.fail(fault);
+    }
+
+    /// Leaves room for only so many bytes more, or for all.
+    pub(crate) fn leave_room(&self, bytes: Option<u64>) {
+        if let Some(files) = &self.files {
+            files.set_space(bytes.map(|bytes| files.used() + bytes));
+        }
+    }
+
+    /// Mends the disk, as whoever starts the node again does.
+    pub(crate) fn mend(&self) {
+        if let Some(files) = &self.files {
+            files.mend();
+        }
+    }
+
+    /// Gives a sum over all that was done on the disk: equal for equal seeds.
+    pub(crate) fn sum(&self) -> u64 {
+        self.files.as_ref().map_or(0, ensue_disk::Disk::sum)
+    }
+
+    /// Takes the folder's name out of a text: it is another in each run.
+    pub(crate) fn without_place(&self, text: &str) -> String {
+        text.replace(&*self.folder.path().to_string_lossy(), "")
     }
 
     /// The data directory.
@@ -47,7 +130,10 @@ impl Disk {
     /// Takes the views away, as an operator may.
     pub(crate) fn lose_views(&self) {
         for end in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(self.data().join(format!("views.sqlite{end}")));
+            let _ = match &self.files {
+                Some(files) => ensue_disk::remove(&files.path(&format!("views.sqlite{end}"))),
+                None => std::fs::remove_file(self.data().join(format!("views.sqlite{end}"))),
+            };
         }
     }
 

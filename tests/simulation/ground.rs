@@ -122,6 +122,11 @@ impl Ground {
         self.commits.lock().unwrap_or_else(PoisonError::into_inner).insert(position, self.now());
     }
 
+    /// Gives the newest position that is on the disk.
+    pub(crate) fn newest(&self) -> u64 {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner).last_key_value().map_or(0, |(position, _)| *position)
+    }
+
     /// Gives when the record at a position came to the disk, in microseconds since the world began.
     pub(crate) fn committed_at(&self, position: u64) -> Option<u64> {
         self.commits.lock().unwrap_or_else(PoisonError::into_inner).range(position..).next().map(|(_, at)| *at)

@@ -2,7 +2,6 @@
 //!
 //! It decides nothing by itself: the world says which part takes its next step, and when.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,13 +18,14 @@ use ensue_engine::rules::judge::complete;
 use ensue_executor::begun::Begun;
 use ensue_executor::{Blocking, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_node::Config;
-use ensue_node::opening::{Opened, open};
+use ensue_node::opening::{Opened, open_on};
 use ensue_node::parts::{
     Asking, BodyCache, Clock, Copies, Edge, Follower, KeyRing, LogReaders, Next, NodeBodies, NodeCatalogs, NodeClock, NodeHeard, NodeKeys,
     OutsideWriter, PacksFolder, Rebuilt, Sequencer, SequencerHandle, SequencerParts, ShadowFold, Space, TokenTable, Turn, ViewFollower,
     follower, note_clock_step, plain, rebuild, sequencer,
 };
 use ensue_store::outputs::FolderOutputs;
+use ensue_store::sqlite::Place;
 use ensue_store::sqlite::log::SqliteLogReader;
 use ensue_store::sqlite::views::SqliteViews;
 use ensue_views::{Event, View, ViewReader};
@@ -135,7 +135,7 @@ pub(crate) struct Node {
     rebuilt: Rebuilt,
     clock: Arc<dyn Clock>,
     log: LogId,
-    views_path: PathBuf,
+    views_place: Place,
     _data: ensue_store::data_dir::DataDir,
 }
 
@@ -238,6 +238,7 @@ impl Node {
                 ground.tell("node", format!("#{number} is killed while it starts, after {after}"));
                 sometimes!("killed while starting");
                 life.end();
+                disk.kill();
             }
             if life.is_over() { Err(Unstarted::Killed) } else { Ok(()) }
         };
@@ -245,7 +246,7 @@ impl Node {
         config.packs = disk.packs();
         config.state_base = Some(disk.state());
         let clock: Arc<dyn Clock> = Arc::new(NodeClock::new(WorldHands(ground.clone())));
-        let opened = open(&config, &*clock)?;
+        let opened = open_on(&config, &*clock, |data| disk.places(data))?;
         may_die("opening the data")?;
 
         let log = opened.engine.log();
@@ -261,8 +262,8 @@ impl Node {
         let outside = OutsideWriter::new(opened.outside);
 
         let rebuilt = Rebuilt::default();
-        let views_path = opened.data.views();
-        let views = SqliteViews::open(&views_path, log)?;
+        let views_place = opened.places.views.clone();
+        let views = SqliteViews::open_at(&views_place, log)?;
         let view_reader: Arc<dyn ViewReader> = Arc::new(views.reader());
         let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
         let (views_told, views) = follower(ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()), opened.log.reader()?);
@@ -371,7 +372,7 @@ impl Node {
             rebuilt,
             clock,
             log,
-            views_path,
+            views_place,
             _data: opened.data,
         })
     }
@@ -487,13 +488,14 @@ impl Node {
         match self.view_reader.get(Event::NAME, event) {
             Ok(Some(_)) => Outcome::Seen,
             Ok(None) => Outcome::Not("it is not there".to_owned()),
-            Err(error) => Outcome::Not(format!("unreadable: {error}")),
+            // A disk that cannot be read says nothing of what stands on it.
+            Err(_) => Outcome::Unknown,
         }
     }
 
     /// Builds the views anew beside the live ones, for the follower to take.
     pub(crate) fn rebuild_views(&self) -> Result<(), String> {
-        let beside = self.views_path.with_extension("rebuilt.sqlite");
+        let beside = Place { path: self.views_place.path.with_extension("rebuilt.sqlite"), ..self.views_place.clone() };
         let views = rebuild(&beside, self.log, &self.readers, &mut |_| {})?;
         let ground = self.ground.clone();
         self.rebuilt.hand_over(
@@ -577,8 +579,8 @@ fn unsure(declined: &ensue_api::ports::Declined) -> Outcome {
 }
 
 fn open_readers(opened: &Opened) -> Box<ensue_node::parts::OpenReader> {
-    let (path, id) = (opened.data.log(), opened.engine.log());
-    Box::new(move || match SqliteLogReader::open(&path, id) {
+    let (place, id) = (opened.places.log.clone(), opened.engine.log());
+    Box::new(move || match SqliteLogReader::open_at(&place, id) {
         Ok(reader) => Ok(Box::new(reader) as Box<dyn LogReader>),
         Err(error) => Err(LogError::Store(error.to_string())),
     })

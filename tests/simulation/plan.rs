@@ -85,6 +85,10 @@ pub(crate) struct Plan {
     pub(crate) spawn_fails: f64,
     /// The supervisor of a program dies, and the program with it.
     pub(crate) supervisor_dies: f64,
+    /// Whether SQLite's files lie on a disk that loses at a power cut what was not flushed.
+    pub(crate) has_crash_disk: bool,
+    /// An operation of the disk fails, per minute.
+    pub(crate) disk_errors: f64,
     /// The power is cut when the node dies: what was not flushed is lost.
     pub(crate) power_cuts: f64,
 }
@@ -133,6 +137,8 @@ impl Plan {
             spawn_kill: rare(random) * 3.0,
             spawn_fails: rare(random) * 3.0,
             supervisor_dies: rare(random) * 6.0,
+            has_crash_disk: random.chance(0.8),
+            disk_errors: often(random),
             power_cuts: if random.chance(0.5) { random.fraction() } else { 0.0 },
         }
     }

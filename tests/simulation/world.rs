@@ -22,10 +22,12 @@ use crate::traffic::{Outcome, Promise, Request, RequestNumber, Wish};
 
 /// How long a dead node is away before it is started again, at most.
 const AWAY_MICROS_MAX: u64 = 20_000_000;
-/// How long runnable work may take once all faults have ended: 120 simulated seconds.
+/// How long nothing may be written, once all faults have ended, while something is left to do: 120 simulated seconds.
 const LIVENESS_MICROS: u64 = 120_000_000;
 /// The most events of one run: a world that never comes to rest is a finding, not an endless run.
 const EVENTS_MAX: u64 = 3_000_000;
+/// How much room a full disk has left for what the log itself leads to.
+const ROOM_BYTES: u64 = 256 * 1024;
 /// How often a follower looks at the log by itself.
 const LOOK_MICROS: u64 = 500_000;
 /// How often a request is tried again.
@@ -91,10 +93,11 @@ enum Fault {
     ClockFreeze,
     Rebuild,
     EditPack,
+    Disk,
 }
 
 impl Fault {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Kill,
         Self::Stop,
         Self::Pause,
@@ -104,6 +107,7 @@ impl Fault {
         Self::ClockFreeze,
         Self::Rebuild,
         Self::EditPack,
+        Self::Disk,
     ];
 
     fn per_minute(self, plan: &Plan) -> f64 {
@@ -117,6 +121,7 @@ impl Fault {
             Self::ClockFreeze => plan.clock_freezes,
             Self::Rebuild => plan.rebuilds,
             Self::EditPack => 0.7,
+            Self::Disk => plan.disk_errors,
         }
     }
 }
@@ -159,6 +164,8 @@ pub(crate) struct World {
     requests: BTreeMap<RequestNumber, Request>,
     editions: Vec<Edition>,
     healed_at: Option<u64>,
+    /// The newest position, and when it was written.
+    progress: (u64, u64),
     events: u64,
     finding: Option<Violation>,
 }
@@ -169,7 +176,7 @@ impl World {
         let mut random = Random::new(seed);
         let plan = Plan::draw(&mut random.fork());
         let ground = Ground::new(plan, random.fork(), verbosity);
-        let disk = Disk::new()?;
+        let disk = Disk::new(seed, &ground.plan)?;
         let machine = Machine::new(ground.clone());
         let edition = Edition::draw(&mut random, 0, None);
         edition.write(&disk.packs())?;
@@ -196,6 +203,7 @@ impl World {
             requests: BTreeMap::new(),
             editions: vec![edition],
             healed_at: None,
+            progress: (0, 0),
             events: 0,
             finding: None,
         })
@@ -245,6 +253,10 @@ impl World {
             (_, None) => return Err(Violation::new("I20", "nothing happens any more".to_owned())),
         }
         self.look_after();
+        let newest = self.ground.newest();
+        if newest != self.progress.0 {
+            self.progress = (newest, self.ground.now());
+        }
         Ok(())
     }
 
@@ -284,6 +296,7 @@ impl World {
             Event::RoomAgain => {
                 self.ground.tell("disk", "there is room again");
                 self.room.set_full(false);
+                self.disk.leave_room(None);
                 self.wake_sequencer();
             }
             Event::Thaw => self.ground.freeze_wall(false),
@@ -349,6 +362,12 @@ impl World {
             self.disk.lose_snapshots();
         }
         self.starts += 1;
+        if self.ground.random().chance(0.5) {
+            self.disk.mend();
+            if self.room.is_full() {
+                self.disk.leave_room(Some(ROOM_BYTES));
+            }
+        }
         let start = Start {
             ground: &self.ground,
             disk: &self.disk,
@@ -379,7 +398,7 @@ impl World {
             }
             Ok(Err(Unstarted::Failed(why))) => {
                 self.ground.take_answers().clear();
-                self.ground.tell("node", format!("#{} does not start: {why}", self.starts));
+                self.ground.tell("node", format!("#{} does not start: {}", self.starts, self.disk.without_place(&why)));
                 sometimes!("a start failed by itself");
                 self.machine.node_died();
                 self.failed_starts += 1;
@@ -602,6 +621,7 @@ impl World {
                 self.ground.tell("fault", "the disk has no room");
                 sometimes!("the disk had no room for a while");
                 self.room.set_full(true);
+                self.disk.leave_room(Some(ROOM_BYTES));
                 self.after(micros, Event::RoomAgain);
             }
             Fault::ClockStep => {
@@ -624,6 +644,7 @@ impl World {
                     self.ground.tell("views", format!("they cannot be built anew: {why}"));
                 }
             }
+            Fault::Disk => self.disk.fail(&mut self.random, &self.ground),
             Fault::EditPack => {
                 let number = self.editions.len() as u64;
                 let edition = Edition::draw(&mut self.random, number, self.editions.last());
@@ -668,6 +689,7 @@ impl World {
     fn bury(&mut self) {
         let Some(node) = self.node.take() else { return };
         node.life.end();
+        self.disk.kill();
         let number = node.number;
         drop(node);
         self.machine.node_died();
@@ -677,6 +699,7 @@ impl World {
             sometimes!("the power was cut");
             self.boots += 1;
             self.machine.power_cut();
+            self.disk.cut_power(&self.ground);
         }
         self.ground.tell("node", format!("#{number} is dead"));
     }
@@ -698,6 +721,7 @@ impl World {
         self.ground.heal();
         self.healed_at = Some(self.ground.now());
         self.room.set_full(false);
+        self.disk.mend();
         self.ground.freeze_wall(false);
         if let Some(node) = &self.node
             && self.is_paused()
@@ -745,6 +769,7 @@ impl World {
     fn is_over(&self) -> Result<bool, Violation> {
         let Some(healed_at) = self.healed_at else { return Ok(false) };
         let since = self.ground.now() - healed_at;
+        let idle = self.ground.now() - self.progress.1.max(healed_at);
         if let Some(node) = &self.node
             && since > ANSWER_MICROS_MAX.min(self.ground.plan.patience_micros * 2)
         {
@@ -756,13 +781,15 @@ impl World {
             if is_quiet && follows {
                 return Ok(true);
             }
-            if since > LIVENESS_MICROS {
+            if idle > LIVENESS_MICROS {
                 return Err(Violation::new(
                     "I20",
-                    format!("{since} µs after all faults ended: {left:?} open, owed, parked; followers are up: {follows}"),
+                    format!(
+                        "nothing was written for {idle} µs after all faults ended: {left:?} open, owed, parked; followers are up: {follows}"
+                    ),
                 ));
             }
-        } else if since > LIVENESS_MICROS {
+        } else if idle > LIVENESS_MICROS {
             return Err(Violation::new("I20", "the node does not come up".to_owned()));
         }
         Ok(false)
@@ -773,6 +800,7 @@ impl World {
         if node.shadow_is_live() == Some(false) {
             return Err(Violation::new("I13", "the shadow state differs from the live one".to_owned()));
         }
+        self.ground.tell("disk", format!("{} in all", self.disk.sum()));
         let ledger = Ledger { ground: &self.ground, requests: &self.requests, machine: &self.machine, editions: &self.editions };
         let records = crate::oracle::judge(node, &ledger)?;
         Ok(Ran { hash: self.ground.story().hash(), events: self.events, micros: self.ground.now(), records, starts: self.starts })
