@@ -22,6 +22,7 @@ mod run;
 mod schema;
 pub(crate) mod serve;
 mod status;
+mod supervisor;
 mod tokens;
 mod views;
 mod why;
@@ -116,6 +117,8 @@ enum Command {
     Doctor(doctor::Doctor),
     Status(status::Status),
     Bench(bench::Bench),
+    #[command(hide = true)]
+    Supervisor(supervisor::Supervisor),
     /// Print the release.
     Version,
 }
@@ -148,6 +151,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Doctor(doctor) => doctor.run(&asking),
         Command::Status(status) => wait_for(status.run(&asking)),
         Command::Bench(bench) => bench.run(&asking),
+        Command::Supervisor(supervisor) => supervisor.run(),
         Command::Version => {
             crate::report::say(format!("ensue {}", env!("CARGO_PKG_VERSION")));
             Ok(())

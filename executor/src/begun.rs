@@ -146,7 +146,7 @@ fn line(attempt: AttemptId) -> String {
 }
 
 /// Gives the id that the kernel drew when it started; a text that no head has where it cannot be told.
-fn boot_id() -> String {
+pub(crate) fn boot_id() -> String {
     fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |text| text.trim().to_owned())
 }
 

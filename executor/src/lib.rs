@@ -11,6 +11,7 @@
 //! | `runners` | one file for each kind of action |
 //! | [`programs`] | the port through which programs are run, and what runs them |
 //! | `conduct`, `environment`, `output`, `result` | a program that runs: its end, its variables, what it prints |
+//! | [`supervisor`] | the process that holds a program beside the node |
 //! | `egress`, `destinations` | where requests may go, and the connections there |
 //!
 //! Nothing here decides what an attempt's end means: that is the core's.
@@ -32,6 +33,8 @@ mod report;
 mod result;
 mod runners;
 mod running;
+#[cfg(target_os = "linux")]
+pub mod supervisor;
 mod worker;
 
 pub use attempt::LEAVING_GRACE_MAX;

@@ -6,6 +6,9 @@
 mod direct;
 mod directory;
 mod find;
+#[cfg(target_os = "linux")]
+mod supervised;
+mod walls;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,7 +23,11 @@ use ensue_engine::ports::OutputStream;
 use thiserror::Error;
 
 pub use direct::{DRAIN_PATIENCE, DirectPrograms, KILLED_PATIENCE};
+pub(crate) use directory::remove as remove_directory;
 pub use find::{FindError, find_on_disk};
+#[cfg(target_os = "linux")]
+pub use supervised::{SupervisedPrograms, SupervisedSettings};
+pub use walls::{Isolation, IsolationMode, Wall, Walls, around_path, walls_of_this_machine};
 
 /// What is waited for.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -102,6 +109,15 @@ pub struct ProgramLimits {
     pub open_files: Option<u64>,
     /// The most time on a processor, in seconds.
     pub cpu_seconds: Option<u64>,
+}
+
+/// What starts a supervisor: the folder it is to work in is put behind as the last argument.
+#[derive(Clone, Debug)]
+pub struct SupervisorCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// The arguments before the folder.
+    pub arguments: Vec<OsString>,
 }
 
 /// An argument of a program.

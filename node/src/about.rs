@@ -13,9 +13,11 @@ use ensue_engine::ids::LogId;
 use ensue_engine::ports::SubmitError;
 use ensue_engine::record::{Epoch, Head};
 use ensue_engine::time::Timestamp;
+use ensue_executor::programs::AtEnd;
 use ensue_packs::Severity;
 
 use crate::catalogs::NodeCatalogs;
+use crate::config::ActionSettings;
 use crate::edge::Edge;
 use crate::jobs::Jobs;
 use crate::log_access::LogReaders;
@@ -51,6 +53,10 @@ pub(crate) struct AboutNode {
     pub data: PathBuf,
     /// How much space must be free, in bytes.
     pub min_free_bytes: u64,
+    /// How programs of actions are run.
+    pub actions: ActionSettings,
+    /// What becomes of them when the node ends.
+    pub programs_at_end: AtEnd,
     /// Set once the node stops.
     pub is_stopping: Arc<AtomicBool>,
     /// Set once the log has failed.
@@ -116,7 +122,7 @@ impl Node for AboutNode {
         let mut findings = vec![space(self.free_bytes(), self.min_free_bytes), self.log_finding()];
         findings.extend(self.pack_findings());
         findings.extend(self.hook_findings());
-        findings.extend(machine_findings());
+        findings.extend(crate::machine::findings(&self.actions, self.programs_at_end));
         Ok(findings)
     }
 
@@ -207,18 +213,6 @@ fn space(free: Option<u64>, min: u64) -> Finding {
             hint: None,
         },
     }
-}
-
-/// What of an action's box this release cannot give on any machine, said where the operator looks.
-fn machine_findings() -> Vec<Finding> {
-    vec![Finding {
-        check: "actions".into(),
-        verdict: FindingVerdict::Warning,
-        message: "programs run as the node's own user, in a process group and a private directory of their own; their memory, \
-                  processes and network are not limited, a child that leaves the group is not caught, and a restart of the node ends them"
-            .into(),
-        hint: Some("run packs that you trust; docs/roadmap.md says what comes".into()),
-    }]
 }
 
 fn memory_bytes() -> Option<u64> {

@@ -2,6 +2,7 @@
 //!
 //! It reads the file and the environment it is given; what the values do is the wiring's.
 
+mod actions;
 mod shape;
 
 use std::collections::BTreeMap;
@@ -11,10 +12,15 @@ use std::path::{Path, PathBuf};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::names::PackName;
 use ensue_engine::ports::Secret;
+pub use ensue_executor::AtStop;
+pub use ensue_executor::programs::SupervisorCommand;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use actions::WrittenActions;
+
+pub use actions::ActionSettings;
 pub use shape::settings_schema;
 
 /// The most bytes of the file.
@@ -45,6 +51,10 @@ pub struct Config {
     pub min_free_bytes: u64,
     /// Where the `http` runner may connect beyond the public internet.
     pub egress_allow: Vec<String>,
+    /// How programs of actions are run.
+    pub actions: ActionSettings,
+    /// What starts a supervisor of programs; none means that programs are children of the node and end with it.
+    pub supervisor: Option<SupervisorCommand>,
     /// What the operator sets for packs.
     pub pack_settings: BTreeMap<PackName, PackSettings>,
     /// The token that lets an admin in from the very first start on, where it is given from outside.
@@ -164,6 +174,8 @@ struct Written {
     min_free: Option<u64>,
     egress: Option<Egress>,
     #[serde(default)]
+    actions: WrittenActions,
+    #[serde(default)]
     packs: BTreeMap<PackName, PackSettings>,
 }
 
@@ -188,6 +200,8 @@ impl Config {
             workers: None,
             min_free_bytes: MIN_FREE_BYTES,
             egress_allow: Vec::new(),
+            actions: ActionSettings::default(),
+            supervisor: None,
             pack_settings: BTreeMap::new(),
             admin_token: AdminToken::Made,
             key_files: BTreeMap::new(),
@@ -228,6 +242,7 @@ impl Config {
         self.workers = written.workers.or(self.workers);
         self.min_free_bytes = written.min_free.unwrap_or(self.min_free_bytes);
         self.egress_allow = written.egress.unwrap_or_default().allow;
+        self.actions.take(written.actions, base);
         self.pack_settings = written.packs;
         for source in self.pack_settings.values_mut().flat_map(|settings| settings.keys.values_mut()) {
             source.file = base.join(&source.file);
@@ -249,6 +264,7 @@ impl Config {
             "ENSUE_WORKERS" => self.workers = Some(value.parse().map_err(|_| wrong("a whole number"))?),
             "ENSUE_MIN_FREE" => self.min_free_bytes = value.parse().map_err(|_| wrong("a number of bytes"))?,
             "ENSUE_EGRESS_ALLOW" => self.egress_allow = value.split(',').map(|one| one.trim().to_owned()).collect(),
+            _ if name.starts_with(actions::VARIABLES) => self.actions.take_variable(name, value, &wrong)?,
             "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(PathBuf::from(value)),
             "ENSUE_ADMIN_TOKEN" => self.admin_token = AdminToken::Given(Secret::new(value.as_bytes().to_vec())),
             "ENSUE_ADMIN_TOKEN_FILE" => {

@@ -19,11 +19,13 @@ mod heard;
 mod jobs;
 mod keys;
 mod log_access;
+mod machine;
 pub mod offline;
 pub mod opening;
 mod outside;
 mod packs_folder;
 pub mod parts;
+mod programs;
 mod sequencer;
 mod snapshots;
 mod tokens;
@@ -34,3 +36,11 @@ pub use config::Config;
 pub use opening::StartError;
 pub use packs_folder::{PacksNews, PacksRead};
 pub use wiring::{Node, NodeFailure};
+
+/// Runs a supervisor of programs in the folder that its node has made, to its end. It must be the first thing that its process does.
+pub fn supervise(folder: &std::path::Path) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    return ensue_executor::supervisor::run(folder, wiring::RELEASE);
+    #[cfg(not(target_os = "linux"))]
+    Err(std::io::Error::new(std::io::ErrorKind::Unsupported, format!("supervisors are for Linux; `{}` stays as it is", folder.display())))
+}

@@ -150,6 +150,8 @@ pub struct Opened {
     pub head: Head,
     /// The head that is kept outside.
     pub outside: OutsideHead,
+    /// The folder of what is kept outside of the directory.
+    pub state: PathBuf,
     /// The secrets.
     pub vault: Arc<dyn Vault>,
     /// The saved states.
@@ -209,7 +211,8 @@ pub fn open_on(config: &Config, clock: &dyn Clock, places: impl FnOnce(&DataDir)
     compare_with_outside(&*reader, head, outside.read()?)?;
     let checkpoints = Checkpoints::open(&data.checkpoints(), id).map_err(|error| machine("opening the saved states", &error))?;
     let (engine, saved_at) = fold(id, &*reader, head, &checkpoints)?;
-    Ok(Opened { data, places, log, engine, head, outside, vault, checkpoints, saved_at })
+    let state = folder.path().to_owned();
+    Ok(Opened { data, places, log, engine, head, outside, state, vault, checkpoints, saved_at })
 }
 
 /// Says that something of the machine cannot be used.

@@ -21,7 +21,6 @@ use ensue_engine::names::{KeyRef, PackName};
 use ensue_engine::ports::{Log, LogError, LogReader, Outputs, Secret, SubmitError, Vault};
 use ensue_engine::record::Actor;
 use ensue_executor::begun::Begun;
-use ensue_executor::programs::DirectPrograms;
 use ensue_executor::{Allowance, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_store::outputs::FolderOutputs;
 use ensue_store::sqlite::log::SqliteLogReader;
@@ -144,6 +143,9 @@ impl Node {
             Err(error) => tracing::error!(%error, "the server panicked"),
         }
         let left = self.executor.stop(STOP_PATIENCE).await;
+        if !left.left_running.is_empty() {
+            tracing::info!(attempts = left.left_running.len(), "attempts go on under their supervisors; the next start adopts them");
+        }
         if !left.ended.is_empty() {
             tracing::warn!(attempts = left.ended.len(), "attempts were ended with the node; the next start says what became of them");
         }
@@ -254,12 +256,16 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let (begun, previous) = Begun::open(opened.data.begun(), running).map_err(|why| machine("reading what had begun", &why))?;
     let (handle, unstarted) = sequencer();
     let settings = Settings { workers: config.workers.unwrap_or_else(default_workers), ..Settings::default() };
-    let mut executor_settings = ExecutorSettings::new(std::env::var_os("PATH").unwrap_or_default());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut executor_settings = ExecutorSettings::new(path.clone());
+    executor_settings.at_stop = config.actions.at_stop;
+    executor_settings.limits = config.actions.limits;
     executor_settings.egress = egress(&config.egress_allow)?;
     executor_settings.lease = Duration::from_millis(settings.lease_millis);
     let executor_clock: Arc<dyn ensue_executor::Clock> = Arc::new(ensue_executor::SystemClock::new());
-    let programs = DirectPrograms::open(&opened.data.path().join("attempts"), executor_clock.clone())
-        .map_err(|why| machine("preparing the private directories of attempts", &why))?;
+    let hidden = [opened.data.path(), opened.state.as_path()];
+    let programs = crate::programs::open(&config, opened.data.path(), &hidden, &path, executor_clock.clone())?;
+    let programs_at_end = programs.at_end();
     let executor = Executor::start(
         ExecutorPorts {
             submit: Arc::new(handle.clone()),
@@ -269,7 +275,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
             outputs: outputs.clone(),
             observe: edge.clone(),
             packs: Arc::new(Copies(catalogs.clone())),
-            programs: Arc::new(programs),
+            programs,
             clock: executor_clock,
             begun,
         },
@@ -338,6 +344,8 @@ async fn start(config: Config) -> Result<Node, StartError> {
         outside: outside.clone(),
         data: opened.data.path().to_owned(),
         min_free_bytes: config.min_free_bytes,
+        actions: config.actions.clone(),
+        programs_at_end,
         is_stopping: is_stopping.clone(),
         is_failed,
     };

@@ -49,6 +49,8 @@ impl Node {
             .env("HOME", start.folder)
             .env("XDG_STATE_HOME", start.folder.join("state"))
             .env("ENSUE_ADMIN_TOKEN", start.token)
+            // The directory goes with the node.
+            .env("ENSUE_ACTIONS_AT_STOP", "end")
             .envs(start.variables)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
+use ensue_node::config::AtStop;
 use ensue_node::{Config, Node};
 use serde_json::{Value, json};
 
@@ -75,6 +76,9 @@ async fn start(folder: &Path) -> Result<Node, Failure> {
     config.packs = packs;
     config.state_base = Some(folder.join("state"));
     config.min_free_bytes = 0;
+    config.supervisor = Some(super::supervisor::command());
+    // The directory goes with the node.
+    config.actions.at_stop = AtStop::End;
     Node::start(config).await.map_err(|error| Failure::explained(&error))
 }
 

@@ -77,6 +77,7 @@ impl Serve {
         config.packs = self.packs.unwrap_or(config.packs);
         config.master_key = self.master_key.or(config.master_key);
         config.min_free_bytes = self.min_free.unwrap_or(config.min_free_bytes);
+        config.supervisor = Some(super::supervisor::command());
         config.reread = if self.watch { Reread::OnChange } else { config.reread };
         Ok(config)
     }

@@ -2,6 +2,7 @@
 //!
 //! It is no wall: a program of the same user can reach other files.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -14,16 +15,26 @@ use super::{INNER, PrivateFile};
 /// How deep a directory is looked into when it resists its removal.
 const OPENED_DEPTH_MAX: usize = 64;
 
+/// Makes a folder, for its owner alone. Blocks.
+pub(crate) fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 /// Makes the folder that holds the private directories, and removes what an earlier process left there. Blocks.
 pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
+    make(folder)?;
+    remove_others(folder, &BTreeSet::new());
+    Ok(())
+}
+
+/// Removes what is in a folder but for what is kept. Blocks.
+pub(crate) fn remove_others(folder: &Path, kept: &BTreeSet<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| !kept.contains(path)) {
         if let Err(error) = remove(&path) {
             tracing::warn!(%error, path = %path.display(), "an old private directory could not be removed");
         }
     }
-    Ok(())
 }
 
 /// An attempt's private directory.
@@ -78,7 +89,8 @@ impl Drop for PrivateDirectory {
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes a private directory with all that is in it, and does not mind if it is gone. Blocks.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let again = match removed(path) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -130,6 +130,10 @@ fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
             let message = format!("the program ended with exit code {code}; its log is in the output");
             Failure::new(FailureKind::ExitCode, message).with_detail(code.into())
         }
+        Exit::Signal(SIGXFSZ) => {
+            let message = "a file that the program wrote was larger than the operator lets it be (`actions.file_size`)";
+            Failure::new(FailureKind::OutputLimit, message).with_detail(SIGXFSZ.into())
+        }
         Exit::Signal(signal) => {
             let message = format!("the program was ended by signal {signal}{}", name_of(signal));
             Failure::new(FailureKind::Signal, message).with_detail(signal.into())
@@ -138,6 +142,9 @@ fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
     };
     Err(Broken::with_body(failure, result::printed_nevertheless(stdout)))
 }
+
+/// What ends a program that writes a file beyond its limit.
+const SIGXFSZ: i32 = 25;
 
 fn name_of(signal: i32) -> &'static str {
     match signal {

@@ -11,4 +11,8 @@ mod process;
 mod reports;
 mod server;
 mod shell;
+#[cfg(target_os = "linux")]
+mod supervised;
+#[cfg(target_os = "linux")]
+mod walls;
 mod world;

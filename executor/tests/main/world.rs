@@ -17,9 +17,11 @@ use ensue_engine::names::{ActionRef, KeyRef};
 use ensue_engine::ports::{Committed, OutputError, OutputPart, OutputStream, Outputs, Reply, Secret, Submit, SubmitError};
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::time::Timestamp;
-use ensue_executor::begun::Begun;
+use ensue_executor::begun::{Begun, Previous};
 use ensue_executor::ports::{Bodies, BodyError, Emission, EmissionError, KeyError, Keys, Observe, PackFiles};
-use ensue_executor::programs::{DRAIN_PATIENCE, DirectPrograms};
+use ensue_executor::programs::{
+    DRAIN_PATIENCE, DirectPrograms, Isolation, Programs, SupervisedPrograms, SupervisedSettings, SupervisorCommand,
+};
 use ensue_executor::{Clock, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings, SystemClock};
 use ensue_expression::{Roots, Template};
 use serde_json::{Value, json};
@@ -41,6 +43,8 @@ pub(crate) struct World {
     pub(crate) clock: Arc<HandClock>,
     pub(crate) folder: Arc<TempDir>,
     bodies: Arc<KeptBodies>,
+    /// What was known of attempts when it began.
+    pub(crate) previous: Previous,
 }
 
 /// What a world is made of, before it is.
@@ -53,6 +57,8 @@ pub(crate) struct Plan {
     private_dir: Option<PathBuf>,
     drain_patience: Duration,
     hand: Hand,
+    home: Option<Arc<TempDir>>,
+    isolation: Option<Isolation>,
 }
 
 enum Time {
@@ -76,6 +82,8 @@ impl Plan {
             change: Box::new(|_| {}),
             private_dir: None,
             drain_patience: DRAIN_PATIENCE,
+            home: None,
+            isolation: None,
             hand: Hand::AtHand,
         }
         .action(run, |_| {})
@@ -132,6 +140,23 @@ impl Plan {
         self
     }
 
+    /// Has its programs held by supervisors, walled off as far as this machine can.
+    pub(crate) fn supervised(self) -> Self {
+        self.isolated(Isolation::default())
+    }
+
+    /// Has its programs held by supervisors, walled off like this.
+    pub(crate) fn isolated(mut self, isolation: Isolation) -> Self {
+        self.isolation = Some(isolation);
+        self
+    }
+
+    /// Begins where an earlier worker was, with what is in its folder.
+    pub(crate) fn after(mut self, world: &World) -> Self {
+        self.home = Some(Arc::clone(&world.folder));
+        self
+    }
+
     pub(crate) fn allow(self, address: std::net::SocketAddr) -> Self {
         self.settings(move |settings| settings.egress = EgressPolicy::allowing(vec![address.to_string().parse().unwrap()]))
     }
@@ -142,7 +167,7 @@ impl Plan {
     }
 
     pub(crate) fn begin(self) -> World {
-        let folder = Arc::new(TempDir::new().unwrap());
+        let folder = self.home.unwrap_or_else(|| Arc::new(TempDir::new().unwrap()));
         let (asked_into, asked) = mpsc::unbounded_channel();
         let outputs = Arc::new(KeptOutputs::default());
         let clock = Arc::new(HandClock::default());
@@ -163,7 +188,11 @@ impl Plan {
             Time::InHand => clock.clone(),
         };
         let private_dir = self.private_dir.unwrap_or_else(|| folder.path().join("private"));
-        let programs = DirectPrograms::open(&private_dir, time.clone()).unwrap().with_drain_patience(self.drain_patience);
+        let programs: Arc<dyn Programs> = match self.isolation {
+            None => Arc::new(DirectPrograms::open(&private_dir, time.clone()).unwrap().with_drain_patience(self.drain_patience)),
+            Some(isolation) => supervised(folder.path(), private_dir, isolation),
+        };
+        let (begun, previous) = Begun::open(folder.path().join("begun"), (1..10).map(attempt)).unwrap();
         let ports = ExecutorPorts {
             submit: Arc::new(ScriptedSubmit { answers: Mutex::new(self.answers), asked: asked_into }),
             catalogs: Arc::new(OneCatalog(Arc::new(Catalog::new(CatalogRevision(1), definitions)))),
@@ -172,27 +201,34 @@ impl Plan {
             outputs: outputs.clone(),
             observe: self.observe,
             packs: Arc::new(PackFolder(folder.path().join("pack"))),
-            programs: Arc::new(programs),
+            programs,
             clock: time,
-            begun: Begun::open(folder.path().join("begun"), []).unwrap().0,
+            begun,
         };
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut settings = ExecutorSettings::new(path);
         settings.lease = LEASE;
         (self.change)(&mut settings);
         let executor = Executor::start(ports, settings);
-        World { executor, asked, outputs, clock, folder, bodies }
+        World { executor, asked, outputs, clock, folder, bodies, previous }
     }
 }
 
 impl World {
     /// Hands an attempt over.
     pub(crate) fn dispatch(&self, number: u32, params: Value) -> Dispatch {
+        let dispatch = self.dispatched(number, params);
+        self.executor.carry_out(Effect::Dispatch(Box::new(dispatch.clone())));
+        dispatch
+    }
+
+    /// Makes an attempt that could be handed over.
+    pub(crate) fn dispatched(&self, number: u32, params: Value) -> Dispatch {
         let bytes = Bytes::from(params.to_string());
         let digest = Digest::of(&bytes);
         let params = BodyHandle { digest, bytes: bytes.len() as u64, at: Position(1) };
         self.bodies.kept.lock().unwrap().insert(digest, bytes);
-        let dispatch = Dispatch {
+        Dispatch {
             execution: execution(number),
             attempt: attempt(number),
             number: 1,
@@ -205,9 +241,7 @@ impl World {
             grace_millis: GRACE.as_millis() as u64,
             actor: "token/ana".into(),
             trace: Some(TRACE.into()),
-        };
-        self.executor.carry_out(Effect::Dispatch(Box::new(dispatch.clone())));
-        dispatch
+        }
     }
 
     /// Runs an attempt to its report.
@@ -250,6 +284,14 @@ impl World {
     pub(crate) fn has_private_directories(&self) -> bool {
         std::fs::read_dir(self.folder.path().join("private")).unwrap().next().is_some()
     }
+}
+
+fn supervised(folder: &Path, private: PathBuf, mut isolation: Isolation) -> Arc<dyn Programs> {
+    isolation.readable.extend(ensue_executor::programs::around_path(&std::env::var_os("PATH").unwrap_or_default()));
+    let command = SupervisorCommand { program: env!("CARGO_BIN_EXE_ensue-test-supervisor").into(), arguments: Vec::new() };
+    let supervisors = folder.join("supervisors");
+    let settings = SupervisedSettings { supervisors, private, command, isolation, release: "test".into() };
+    Arc::new(SupervisedPrograms::open(settings).unwrap())
 }
 
 pub(crate) fn execution(number: u32) -> ExecutionId {
@@ -455,6 +497,6 @@ pub(crate) fn stands_in_files(folder: &Path, text: &str) -> bool {
         if path.is_dir() {
             return stands_in_files(&path, text);
         }
-        String::from_utf8_lossy(&std::fs::read(path).unwrap()).contains(text)
+        path.is_file() && String::from_utf8_lossy(&std::fs::read(path).unwrap()).contains(text)
     })
 }

@@ -32,6 +32,7 @@ static SETTINGS: Shape = Shape {
             "How many bytes must be free on the disk before anything more is taken in. 268435456 (256 MiB) where nothing is said.",
         ),
         optional("egress", Kind::Fields(&EGRESS), "Where actions may connect by the runner `http`."),
+        optional("actions", Kind::Fields(&ACTIONS), "How programs of actions are run."),
         optional(
             "packs",
             Kind::Mapping { names: Form::Name, of: &Kind::Fields(&PACK_SETTINGS) },
@@ -53,6 +54,41 @@ static EGRESS: Shape = Shape {
     later: &[],
     between: &[],
 };
+
+static ACTIONS: Shape = Shape {
+    what: "`actions`",
+    fields: &[
+        optional(
+            "isolation",
+            Kind::Choice(&["auto", "none", "required"]),
+            "Whether programs are walled off: as far as the machine can (`auto`, where nothing is said), not at all, or else not run.",
+        ),
+        optional(
+            "readable",
+            Kind::Texts { of: Form::Any, least: 0 },
+            "Folders and files that programs may read beside the system, their pack and their private directory.",
+        ),
+        optional(
+            "writable",
+            Kind::Texts { of: Form::Any, least: 0 },
+            "Folders and files that programs may write beside their private directory.",
+        ),
+        optional(
+            "at_stop",
+            Kind::Choice(&["go_on", "end"]),
+            "What becomes of programs that run when the node stops: they go on, and the next start adopts them (`go_on`, where nothing is \
+             said), or they end.",
+        ),
+        optional("memory", LIMIT, "How many bytes of memory each process of a program may have. No limit where nothing is said."),
+        optional("file_size", LIMIT, "How many bytes a file may have that a program writes. No limit where nothing is said."),
+        optional("open_files", LIMIT, "How many files each process of a program may have open. The machine's limit where nothing is said."),
+        optional("cpu_seconds", LIMIT, "How long each process of a program may compute. No limit where nothing is said."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+const LIMIT: Kind = Kind::Integer { from: 1, to: i64::MAX };
 
 static PACK_SETTINGS: Shape = Shape {
     what: "the settings of a pack",
@@ -97,6 +133,15 @@ packs_dir: ./packs
 workers: 8
 min_free: 1000000
 egress: { allow: ['10.0.0.0/8'] }
+actions:
+  isolation: auto
+  readable: [/srv/data]
+  writable: [/srv/www]
+  at_stop: go_on
+  memory: 1073741824
+  file_size: 1073741824
+  open_files: 1024
+  cpu_seconds: 3600
 packs:
   release:
     config: { owner: acme, sizes: [1, null] }

@@ -1,0 +1,189 @@
+//! Programs that run while their node is stopped, killed and started again.
+
+#![cfg(target_os = "linux")]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use reqwest::Method;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Node, PATIENCE, Place};
+
+const SCRIPT: &str = "\
+description: Runs until it is let go.
+timeout: 5m
+run:
+  shell:
+    script: |
+      echo begun >> runs
+      echo $$
+      i=0
+      while [ ! -e go ]; do i=$((i + 1)); echo $i >&2; sleep 0.02; done
+      cat runs
+";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write_pack_file("long/pack.yaml", "name: long\nversion: 1.0.0\ndescription: What takes long.\n");
+    place.write_pack_file("long/actions/wait.yaml", SCRIPT);
+    place
+}
+
+async fn begin(client: &Client) -> String {
+    let request = client.request(Method::POST, "/api/v1/actions/long.wait/execute").json(&json!({ "params": {} }));
+    let answer = Answer::of(request.send().await.unwrap()).await;
+    let id = answer.body["id"].as_str().unwrap_or_else(|| panic!("{answer:#?}")).to_owned();
+    client.until(&format!("/executions/{id}"), |shown| shown["status"] == "running").await;
+    id
+}
+
+/// Gives the private directory of the one attempt that runs.
+fn private(place: &Place) -> std::path::PathBuf {
+    let mut entries = std::fs::read_dir(place.data().join("attempts")).unwrap();
+    entries.next().unwrap().unwrap().path()
+}
+
+/// Waits for what another process does.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = std::time::Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "it never came: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn program(place: &Place) -> Pid {
+    let holds = |folder: &Path| std::fs::read_to_string(folder.join("stdout")).ok().and_then(|text| text.lines().next()?.parse().ok());
+    let mut found = None;
+    until("the program's number", || {
+        let folders = std::fs::read_dir(place.data().join("supervisors")).unwrap();
+        found = folders.flatten().find_map(|folder| holds(&folder.path()));
+        found.is_some()
+    });
+    Pid::from_raw(found.unwrap()).unwrap()
+}
+
+fn supervisors(place: &Place) -> Vec<Pid> {
+    let folders = std::fs::read_dir(place.data().join("supervisors")).unwrap();
+    let notes = folders.flatten().filter_map(|folder| std::fs::read_to_string(folder.path().join("held")).ok());
+    let notes = notes.filter_map(|note| serde_json::from_str::<Value>(&note).ok());
+    notes.map(|note| Pid::from_raw(i32::try_from(note["supervisor"].as_i64().unwrap()).unwrap()).unwrap()).collect()
+}
+
+async fn kinds(client: &Client, id: &str) -> Vec<String> {
+    let stream = format!("execution/{id}");
+    let records = client.records().await;
+    records.iter().filter(|record| record["stream"] == stream.as_str()).map(|record| record["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+fn end(node: Node, round: usize) {
+    if round % 2 == 0 {
+        assert_eq!(node.stop(), Some(0));
+    } else {
+        node.kill();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_runs_through_twenty_restarts_and_kills_of_its_node_and_is_recorded_once() {
+    let place = place();
+    let mut node = place.start();
+    let id = begin(&node.client()).await;
+    let program = program(&place);
+    for round in 0..20 {
+        end(node, round);
+        assert!(test_kill_process(program).is_ok(), "round {round}: a node's end is not its program's");
+        node = place.start();
+    }
+    let client = node.client();
+    assert_eq!(client.get(&format!("/executions/{id}")).await["status"], "running");
+    std::fs::write(private(&place).join("go"), "").unwrap();
+    let shown = client.until(&format!("/executions/{id}"), |shown| shown["status"] != "running").await;
+    assert_eq!((&shown["status"], &shown["result"]), (&json!("succeeded"), &json!(format!("{}\nbegun", program.as_raw_nonzero()))));
+    let kinds = kinds(&client, &id).await;
+    for once in ["attempt.started", "attempt.succeeded", "execution.succeeded"] {
+        assert_eq!(kinds.iter().filter(|kind| *kind == once).count(), 1, "{once}: {kinds:?}");
+    }
+    assert!(!kinds.iter().any(|kind| kind == "attempt.lost"), "{kinds:?}");
+    let logs = client.get(&format!("/executions/{id}/logs?stream=stderr")).await;
+    let printed: Vec<u64> = logs["text"].as_str().unwrap_or_default().lines().filter_map(|line| line.parse().ok()).collect();
+    assert!(printed.windows(2).all(|two| two[1] == two[0] + 1), "nothing of its output is lost or doubled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_node_and_supervisor_leave_no_process_and_an_honest_indeterminate() {
+    let place = place();
+    let node = place.start();
+    let id = begin(&node.client()).await;
+    let program = program(&place);
+    let supervisors = supervisors(&place);
+    node.kill();
+    for supervisor in supervisors {
+        kill_process(supervisor, Signal::KILL).unwrap();
+    }
+    let node = place.start();
+    node.client().until(&format!("/executions/{id}"), |shown| shown["status"] == "indeterminate").await;
+    until("the end of the program", || test_kill_process(program).is_err());
+    assert_eq!(std::fs::read_dir(place.data().join("attempts")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_of_an_adopted_action_ends_all_that_it_started() {
+    let place = place();
+    let node = place.start();
+    let id = begin(&node.client()).await;
+    let program = program(&place);
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    let answer = client.post(&format!("/executions/{id}/cancel"), &json!({})).await;
+    assert!(answer.status.is_success(), "{answer:#?}");
+    client.until(&format!("/executions/{id}"), |shown| shown["status"] == "cancelled").await;
+    until("the end of the program", || test_kill_process(program).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_may_have_actions_end_with_their_node() {
+    let place = place().with_variable("ENSUE_ACTIONS_AT_STOP", "end");
+    let node = place.start();
+    let id = begin(&node.client()).await;
+    let program = program(&place);
+    std::fs::write(private(&place).join("unused"), "").unwrap();
+    assert_eq!(node.stop(), Some(0));
+    until("the end of the program", || test_kill_process(program).is_err());
+    let node = place.start();
+    node.client().until(&format!("/executions/{id}"), |shown| shown["status"] == "indeterminate").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_what_holds_for_programs_here() {
+    let place = place();
+    let node = place.start();
+    let findings = node.client().get("/doctor").await;
+    let checks: Vec<&str> = findings["findings"].as_array().unwrap().iter().filter_map(|finding| finding["check"].as_str()).collect();
+    for check in ["actions", "restart", "limits"] {
+        assert!(checks.contains(&check), "{checks:?}");
+    }
+}
+
+#[test]
+fn the_shipped_unit_is_what_systemd_takes() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/ensue.service");
+    let text = std::fs::read_to_string(&unit).unwrap();
+    assert!(text.lines().any(|line| line == "KillMode=process"), "programs outlive the node");
+    // Its program need not be installed where the tests run.
+    let folder = tempfile::TempDir::new().unwrap();
+    let tried = folder.path().join("ensue.service");
+    std::fs::write(&tried, text.replace("/usr/local/bin/ensue", env!("CARGO_BIN_EXE_ensue"))).unwrap();
+    match Command::new("systemd-analyze").arg("verify").arg("--man=no").arg(&tried).output() {
+        Ok(said) => {
+            let text = String::from_utf8_lossy(&said.stderr).into_owned() + &String::from_utf8_lossy(&said.stdout);
+            let about_it: Vec<&str> = text.lines().filter(|line| line.contains("ensue.service")).collect();
+            assert!(said.status.success() && about_it.is_empty(), "{text}");
+        }
+        Err(_) => eprintln!("skipped: there is no systemd-analyze here to verify packaging/ensue.service"),
+    }
+}

@@ -1,0 +1,313 @@
+//! Programs under supervisors: processes beside the node, started ahead and reused, each of which holds one program at a time.
+//!
+//! What they hold outlives the node; the next one finds it in the folder of supervisors. What a supervisor does is `supervisor.rs`;
+//! here is the node's side of it.
+
+mod connection;
+mod left;
+mod pool;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ensue_engine::ids::AttemptId;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+
+use super::{
+    Argument, AtEnd, FindError, Heard, INNER, Isolation, KILLED_PATIENCE, Left, Order, Pending, Program, Programs, StartProgramError,
+    SupervisorCommand, Tell, directory,
+};
+use crate::supervisor::folder::Folder;
+use crate::supervisor::protocol::{NodeSays, NotStarted, SupervisorSays, WrittenOrder};
+use connection::{Connection, Listener, Sayer};
+use pool::Pool;
+
+/// How long a supervisor may take to start a program.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+/// How many supervisors are tried for one program: one may have been killed while it was idle.
+const START_TRIES_MAX: usize = 3;
+/// How many pieces of what a program prints wait to be heard; then its supervisor keeps them.
+const HEARD_WAITING_MAX: usize = 16;
+/// How much longer than the grace is waited for a supervisor to say that its program has ended.
+const SILENCE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How programs are held by supervisors.
+#[derive(Clone, Debug)]
+pub struct SupervisedSettings {
+    /// The folder of supervisors.
+    pub supervisors: PathBuf,
+    /// The folder for private directories.
+    pub private: PathBuf,
+    /// What starts a supervisor.
+    pub command: SupervisorCommand,
+    /// What programs are walled off from.
+    pub isolation: Isolation,
+    /// The node's release.
+    pub release: String,
+}
+
+/// Has programs run under supervisors.
+pub struct SupervisedPrograms {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: SupervisedSettings,
+    pool: Pool,
+    holding: Mutex<BTreeMap<AttemptId, Holding>>,
+    runtime: Handle,
+}
+
+/// Who holds an attempt's program, or held it.
+struct Holding {
+    say: Sayer,
+    folder: Folder,
+}
+
+impl SupervisedPrograms {
+    /// Takes the folders, on the current tokio runtime. What is in them is looked at by [`left`](Programs::left). Blocks.
+    pub fn open(mut settings: SupervisedSettings) -> io::Result<Self> {
+        // Programs and supervisors work elsewhere: there a relative path would name something else.
+        settings.supervisors = std::path::absolute(&settings.supervisors)?;
+        settings.private = std::path::absolute(&settings.private)?;
+        directory::make(&settings.supervisors)?;
+        directory::make(&settings.private)?;
+        let pool = Pool::new(settings.supervisors.clone(), settings.command.clone(), settings.release.clone());
+        let shared = Shared { settings, pool, holding: Mutex::default(), runtime: Handle::current() };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+}
+
+impl Programs for SupervisedPrograms {
+    fn find(&self, program: &str, beside: &Path, path: &OsString) -> Result<PathBuf, FindError> {
+        super::find_on_disk(program, beside, path)
+    }
+
+    fn directory(&self, attempt: AttemptId) -> PathBuf {
+        self.shared.private(attempt)
+    }
+
+    fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>> {
+        let shared = Arc::clone(&self.shared);
+        // On a task of its own: broken off half-way it would leave a program that nobody hears.
+        let started = self.shared.runtime.spawn(shared.started(order));
+        Box::pin(async move { started.await.unwrap_or_else(|error| Err(StartProgramError::Unknown(error.to_string()))) })
+    }
+
+    fn left(&self) -> Pending<'_, Vec<Left>> {
+        Box::pin(left::found(Arc::clone(&self.shared)))
+    }
+
+    fn collected(&self, attempt: AttemptId) {
+        let held = self.shared.holding().remove(&attempt);
+        let Some(Holding { say, folder }) = held else { return };
+        if say.say(NodeSays::Collected, Vec::new()) {
+            return;
+        }
+        // Its supervisor is gone, so what it left is removed here.
+        let private = self.directory(attempt);
+        self.shared.runtime.spawn_blocking(move || {
+            for removed in [directory::remove(&private), folder.remove()] {
+                if let Err(error) = removed {
+                    tracing::warn!(%attempt, %error, "what is left of a program could not be removed");
+                }
+            }
+        });
+    }
+
+    fn at_end(&self) -> AtEnd {
+        AtEnd::GoOn
+    }
+}
+
+impl Shared {
+    fn holding(&self) -> std::sync::MutexGuard<'_, BTreeMap<AttemptId, Holding>> {
+        self.holding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn private(&self, attempt: AttemptId) -> PathBuf {
+        self.settings.private.join(attempt.to_string())
+    }
+
+    async fn started(self: Arc<Self>, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
+        let attempt = order.attempt;
+        let program = order.program.to_string_lossy().into_owned();
+        let (written, tail) = self.written(order)?;
+        let written = Arc::new(written);
+        for _ in 0..START_TRIES_MAX {
+            let mut connection = self.pool.take().await.map_err(|error| StartProgramError::Supervisor(error.to_string()))?;
+            connection.say.say(NodeSays::Start(Arc::clone(&written)), tail.clone());
+            match timeout(START_PATIENCE, connection.next()).await {
+                Ok(Some((SupervisorSays::Started, _))) => return Ok(self.hold(attempt, connection)),
+                Ok(Some((SupervisorSays::NotStarted { kind, why }, _))) => {
+                    self.pool.give_back(connection);
+                    return Err(match kind {
+                        NotStarted::Directory => StartProgramError::Directory(why),
+                        NotStarted::Spawn => StartProgramError::Spawn { program, why },
+                        NotStarted::Isolation => StartProgramError::Isolation(why),
+                        NotStarted::Supervisor => StartProgramError::Supervisor(why),
+                    });
+                }
+                Ok(Some(_)) | Err(_) => {
+                    left::end_all_of(&connection.folder).await;
+                    return Err(StartProgramError::Unknown("its supervisor did not say so".into()));
+                }
+                Ok(None) => {
+                    // It notes what it is about to start before it does.
+                    if !matches!(connection.folder.held(), Ok(None)) {
+                        left::end_all_of(&connection.folder).await;
+                        return Err(StartProgramError::Unknown("its supervisor died".into()));
+                    }
+                    let _ = connection.folder.remove();
+                }
+            }
+        }
+        Err(StartProgramError::Supervisor("none of those that were started lived".into()))
+    }
+
+    /// Hears what a supervisor says of its program.
+    fn hold(self: &Arc<Self>, attempt: AttemptId, connection: Connection) -> Box<dyn Program> {
+        let holding = Holding { say: connection.say.clone(), folder: connection.folder.clone() };
+        self.holding().insert(attempt, holding);
+        let say = connection.say.clone();
+        let (heard_into, heard) = mpsc::channel(HEARD_WAITING_MAX);
+        let (end_by, listens_until) = watch::channel(None);
+        let listener = Listener::new(connection, heard_into, listens_until);
+        let shared = Arc::clone(self);
+        let task = self.runtime.spawn(async move {
+            if let Some(idle) = listener.listen().await {
+                shared.pool.give_back(idle);
+            }
+        });
+        Box::new(SupervisedProgram {
+            shared: Arc::clone(self),
+            attempt,
+            heard,
+            say,
+            end_by,
+            task: task.abort_handle(),
+            stage: Stage::Running,
+        })
+    }
+
+    fn written(&self, order: Order) -> Result<(WrittenOrder, Vec<u8>), StartProgramError> {
+        let no_text = |what: &str| StartProgramError::Supervisor(format!("{what} is not UTF-8"));
+        let text = |path: &Path, what: &str| path.to_str().map(str::to_owned).ok_or_else(|| no_text(what));
+        let private = self.private(order.attempt);
+        let private_text = text(&private, "the path of the data directory")?;
+        let arguments = order.arguments.into_iter().map(|argument| match argument {
+            Argument::Text(text) => text,
+            Argument::File(name) => format!("{private_text}/{INNER}/{name}"),
+        });
+        let mut env = Vec::with_capacity(order.env.len());
+        for (name, value) in order.env {
+            let value = value.into_string().map_err(|_| no_text(&format!("the variable `{name}`")))?;
+            env.push((name, value));
+        }
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let files = order.files.iter().map(|file| (file.name.clone(), file.bytes.len())).collect();
+        let tail = order.files.into_iter().flat_map(|file| file.bytes).chain(order.input).collect();
+        let written = WrittenOrder {
+            attempt: order.attempt,
+            token: order.token,
+            program: text(&order.program, "the path of the program")?,
+            arguments: arguments.collect(),
+            env,
+            private: private_text,
+            pack: text(&order.pack, "the path of the pack")?,
+            files,
+            timeout_millis: millis(order.timeout),
+            grace_millis: millis(order.grace),
+            limits: order.limits,
+            isolation: self.settings.isolation.clone(),
+        };
+        Ok((written, tail))
+    }
+}
+
+/// A program that a supervisor holds.
+struct SupervisedProgram {
+    shared: Arc<Shared>,
+    attempt: AttemptId,
+    heard: mpsc::Receiver<Heard>,
+    say: Sayer,
+    end_by: watch::Sender<Option<Instant>>,
+    task: AbortHandle,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Running,
+    Ended,
+    /// It goes on alone.
+    LeftAlone,
+}
+
+impl SupervisedProgram {
+    fn expect_end(&self, within: Duration) {
+        let by = Instant::now() + within + KILLED_PATIENCE + SILENCE_PATIENCE;
+        self.end_by.send_modify(|end_by| *end_by = Some(end_by.map_or(by, |before| before.min(by))));
+    }
+}
+
+impl Program for SupervisedProgram {
+    fn hear(&mut self) -> Pending<'_, Heard> {
+        Box::pin(async {
+            match self.heard.recv().await {
+                Some(heard) => {
+                    if matches!(heard, Heard::Ended(_) | Heard::Lost) {
+                        self.stage = Stage::Ended;
+                    }
+                    heard
+                }
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn tell(&self, tell: Tell) {
+        let (word, grace) = match tell {
+            Tell::Stop { grace } => (NodeSays::Stop { grace_millis: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) }, grace),
+            Tell::Kill => (NodeSays::Kill, Duration::ZERO),
+        };
+        self.say.say(word, Vec::new());
+        self.expect_end(grace);
+    }
+
+    fn clear(self: Box<Self>) -> Pending<'static, ()> {
+        let (attempt, private) = (self.attempt, self.shared.private(self.attempt));
+        Box::pin(async move {
+            let removed = tokio::task::spawn_blocking(move || directory::remove(&private)).await;
+            if let Ok(Err(error)) = removed {
+                tracing::warn!(%attempt, %error, "a private directory could not be removed");
+            }
+        })
+    }
+
+    fn leave(mut self: Box<Self>) {
+        self.stage = Stage::LeftAlone;
+        // The connection closes with its two ends.
+        self.shared.holding().remove(&self.attempt);
+        self.task.abort();
+    }
+}
+
+impl Drop for SupervisedProgram {
+    fn drop(&mut self) {
+        match self.stage {
+            Stage::Running => {
+                self.say.say(NodeSays::Kill, Vec::new());
+                self.expect_end(Duration::ZERO);
+            }
+            Stage::Ended | Stage::LeftAlone => {}
+        }
+    }
+}

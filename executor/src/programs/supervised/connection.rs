@@ -1,0 +1,216 @@
+//! The node's end of a connection to a supervisor, and hearing a program over it.
+//!
+//! Where the connection breaks, what the supervisor left in its folder says the rest.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use ensue_engine::ports::OutputStream;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+
+use super::left;
+use crate::programs::{End, Heard};
+use crate::supervisor::folder::Folder;
+use crate::supervisor::protocol::{self, FRAME_BYTES_MAX, Holds, NodeSays, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Stream, SupervisorSays};
+use crate::supervisor::spool::Spools;
+
+/// How long a supervisor may take to greet back.
+const GREETING_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A supervisor that a node talks to.
+pub(super) struct Connection {
+    pub(super) folder: Folder,
+    pub(super) say: Sayer,
+    from: OwnedReadHalf,
+}
+
+/// What says words to a supervisor; a clone says them to the same.
+#[derive(Clone)]
+pub(super) struct Sayer {
+    words: mpsc::UnboundedSender<(NodeSays, Vec<u8>)>,
+}
+
+impl Sayer {
+    /// Says a word. Says whether somebody may hear it.
+    pub(super) fn say(&self, word: NodeSays, tail: Vec<u8>) -> bool {
+        self.words.send((word, tail)).is_ok()
+    }
+
+    /// Gives one that nobody hears.
+    pub(super) fn to_nobody() -> Self {
+        Self { words: mpsc::unbounded_channel().0 }
+    }
+}
+
+impl Connection {
+    /// Connects to the supervisor of a folder, and hears what it holds.
+    pub(super) async fn to(folder: Folder, release: &str) -> io::Result<(Self, Option<Holds>)> {
+        timeout(GREETING_PATIENCE, Self::greeted(folder, release)).await.map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    async fn greeted(folder: Folder, release: &str) -> io::Result<(Self, Option<Holds>)> {
+        // By the opened folder: the name of a socket may have a hundred bytes, a path more.
+        let opened = File::open(folder.path())?;
+        let mut stream = UnixStream::connect(format!("/proc/self/fd/{}/socket", opened.as_raw_fd())).await?;
+        let hello = NodeSays::Hello { oldest: PROTOCOL_OLDEST, newest: PROTOCOL_NEWEST, release: release.to_owned(), key: folder.key()? };
+        protocol::write(&mut stream, &hello, &[]).await?;
+        let holds = match protocol::read(&mut stream, FRAME_BYTES_MAX).await? {
+            Some((SupervisorSays::Hello { holds, protocol, release }, _)) => {
+                tracing::debug!(protocol, release, "a supervisor greets");
+                holds
+            }
+            Some((SupervisorSays::NoProtocol { oldest, newest }, _)) => {
+                let why = format!("it speaks the protocols {oldest} to {newest}, this release {PROTOCOL_OLDEST} to {PROTOCOL_NEWEST}");
+                return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+            }
+            Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not greet")),
+            None => return Err(io::ErrorKind::ConnectionReset.into()),
+        };
+        let (from, to) = stream.into_split();
+        let (words, to_say) = mpsc::unbounded_channel();
+        tokio::spawn(speak(to, to_say));
+        Ok((Self { folder, say: Sayer { words }, from }, holds))
+    }
+
+    /// Gives the next word; none where the supervisor is gone. Must not be broken off.
+    pub(super) async fn next(&mut self) -> Option<(SupervisorSays, Bytes)> {
+        protocol::read(&mut self.from, FRAME_BYTES_MAX).await.ok().flatten()
+    }
+}
+
+async fn speak(mut to: OwnedWriteHalf, mut words: mpsc::UnboundedReceiver<(NodeSays, Vec<u8>)>) {
+    while let Some((word, tail)) = words.recv().await {
+        if protocol::write(&mut to, &word, &tail).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What hears a program over a connection, to its end and until it is forgotten.
+pub(super) struct Listener {
+    connection: Connection,
+    teller: Teller,
+    end_by: watch::Receiver<Option<Instant>>,
+}
+
+impl Listener {
+    /// Hears for `heard`; a supervisor that is silent at the moment of `end_by` is given up.
+    pub(super) fn new(connection: Connection, heard: mpsc::Sender<Heard>, end_by: watch::Receiver<Option<Instant>>) -> Self {
+        Self { connection, teller: Teller::to(heard), end_by }
+    }
+
+    /// Hears to the end. Gives the connection back where its supervisor can hold another program.
+    pub(super) async fn listen(mut self) -> Option<Connection> {
+        enum Next {
+            Word(Option<(SupervisorSays, Bytes)>),
+            Silent,
+        }
+        let folder = self.connection.folder.clone();
+        loop {
+            let has_ended = self.teller.has_ended;
+            let end_by = self.end_by.clone();
+            let next = tokio::select! {
+                biased;
+                word = self.connection.next() => Next::Word(word),
+                () = silence(end_by), if !has_ended => Next::Silent,
+            };
+            match next {
+                Next::Word(Some((SupervisorSays::Output { stream, offset }, bytes))) => self.teller.output(stream, offset, bytes).await,
+                Next::Word(Some((SupervisorSays::Ended(end), _))) => self.teller.end(end).await,
+                Next::Word(Some((SupervisorSays::Idle, _))) => return Some(self.connection),
+                Next::Word(Some((
+                    SupervisorSays::Hello { .. }
+                    | SupervisorSays::NoProtocol { .. }
+                    | SupervisorSays::Started
+                    | SupervisorSays::NotStarted { .. },
+                    _,
+                ))) => {}
+                Next::Word(None) if has_ended => return None,
+                Next::Word(None) | Next::Silent => break,
+            }
+        }
+        // It is gone, perhaps after it noted the end.
+        left::end_all_of(&folder).await;
+        self.teller.tell_from_folder(&folder).await;
+        None
+    }
+}
+
+async fn silence(mut end_by: watch::Receiver<Option<Instant>>) {
+    let Ok(moment) = end_by.wait_for(Option::is_some).await.map(|moment| *moment) else {
+        return std::future::pending().await;
+    };
+    if let Some(moment) = moment {
+        tokio::time::sleep_until(moment).await;
+    }
+}
+
+/// Makes of what a supervisor sends what is heard of a program.
+pub(super) struct Teller {
+    heard: mpsc::Sender<Heard>,
+    sent: [u64; 3],
+    line: BytesMut,
+    lines: u32,
+    has_ended: bool,
+}
+
+impl Teller {
+    /// Tells from the beginning.
+    pub(super) fn to(heard: mpsc::Sender<Heard>) -> Self {
+        Self { heard, sent: [0; 3], line: BytesMut::new(), lines: 0, has_ended: false }
+    }
+
+    async fn output(&mut self, stream: Stream, offset: u64, bytes: Bytes) {
+        self.sent[stream.index()] = offset + bytes.len() as u64;
+        let stream = match stream {
+            Stream::Stdout => OutputStream::Stdout,
+            Stream::Stderr => OutputStream::Stderr,
+            Stream::Messages => return self.messages(&bytes).await,
+        };
+        self.tell(Heard::Output { stream, offset, bytes }).await;
+    }
+
+    async fn messages(&mut self, bytes: &Bytes) {
+        self.line.extend_from_slice(bytes);
+        while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
+            let line = self.line.split_to(end).freeze();
+            self.line.advance(1);
+            let index = self.lines;
+            self.lines += 1;
+            self.tell(Heard::Message { index, line }).await;
+        }
+    }
+
+    async fn end(&mut self, end: End) {
+        self.has_ended = true;
+        self.tell(Heard::Ended(end)).await;
+    }
+
+    /// Tells the rest from what a supervisor that is gone has left.
+    pub(super) async fn tell_from_folder(mut self, folder: &Folder) {
+        let Ok(Some(end)) = folder.end() else { return self.tell(Heard::Lost).await };
+        let Ok(spools) = Spools::left(folder.clone()) else { return self.tell(Heard::Lost).await };
+        for stream in Stream::ALL {
+            loop {
+                let offset = self.sent[stream.index()];
+                match spools.read(stream, offset) {
+                    Ok(bytes) if bytes.is_empty() => break,
+                    Ok(bytes) => self.output(stream, offset, bytes.into()).await,
+                    Err(_) => return self.tell(Heard::Lost).await,
+                }
+            }
+        }
+        self.end(end).await;
+    }
+
+    async fn tell(&self, heard: Heard) {
+        // Nobody may listen any more, and the supervisor is still to be heard until it is idle.
+        let _ = self.heard.send(heard).await;
+    }
+}

@@ -1,0 +1,145 @@
+//! The supervisors that wait for a program: some are started ahead, and each is used again.
+//!
+//! Nothing is started before the first program is: a node that runs none has none.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::connection::Connection;
+use crate::programs::SupervisorCommand;
+use crate::supervisor::READY;
+use crate::supervisor::folder::Folder;
+
+/// How many supervisors are kept ready beside those that hold a program.
+pub(super) const SUPERVISORS_AHEAD: usize = 2;
+/// The most supervisors that are kept although they hold nothing.
+pub(super) const SUPERVISORS_IDLE_MAX: usize = 8;
+/// How long a supervisor may take to come up.
+const UP_PATIENCE: Duration = Duration::from_secs(10);
+/// The most bytes of what a supervisor says about why it does not come up.
+const WHY_BYTES_MAX: u64 = 4 << 10;
+
+/// The supervisors that hold nothing.
+pub(super) struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    folder: PathBuf,
+    command: SupervisorCommand,
+    release: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Connection>,
+    coming: usize,
+}
+
+impl Pool {
+    /// Begins an empty one.
+    pub(super) fn new(folder: PathBuf, command: SupervisorCommand, release: String) -> Self {
+        Self { inner: Arc::new(Inner { folder, command, release, state: Mutex::default() }) }
+    }
+
+    /// Gives a supervisor that holds nothing, and has another come in its place.
+    pub(super) async fn take(&self) -> io::Result<Connection> {
+        let idle = self.inner.state().idle.pop();
+        self.refill();
+        match idle {
+            Some(connection) => Ok(connection),
+            None => self.inner.started().await,
+        }
+    }
+
+    /// Takes one that holds nothing any more; where there are enough, it ends with its connection.
+    pub(super) fn give_back(&self, connection: Connection) {
+        let mut state = self.inner.state();
+        if state.idle.len() < SUPERVISORS_IDLE_MAX {
+            state.idle.push(connection);
+        }
+    }
+
+    /// Gives the release that is told to supervisors.
+    pub(super) fn release(&self) -> &str {
+        &self.inner.release
+    }
+
+    fn refill(&self) {
+        let mut state = self.inner.state();
+        while state.idle.len() + state.coming < SUPERVISORS_AHEAD {
+            state.coming += 1;
+            let inner = Arc::clone(&self.inner);
+            tokio::spawn(async move {
+                let started = inner.started().await;
+                let mut state = inner.state();
+                state.coming -= 1;
+                match started {
+                    Ok(connection) => state.idle.push(connection),
+                    // Whoever needs one tries again, and is told.
+                    Err(error) => tracing::warn!(%error, "a supervisor does not come up"),
+                }
+            });
+        }
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn started(&self) -> io::Result<Connection> {
+        let (name, key) = (random()?, random()?);
+        let folder = Folder::make(self.folder.join(name), &key)?;
+        let connected = match timeout(UP_PATIENCE, self.up(&folder)).await {
+            Ok(connected) => connected,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not come up in time")),
+        };
+        if connected.is_err() {
+            let _ = folder.remove();
+        }
+        connected
+    }
+
+    async fn up(&self, folder: &Folder) -> io::Result<Connection> {
+        let mut command = Command::new(&self.command.program);
+        command.args(&self.command.arguments).arg(folder.path()).env_clear().current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What this process itself was started with may not be marked to stay here.
+        close_fds::set_fds_cloexec_threadsafe(3, &[]);
+        let mut child = command.spawn()?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        // It goes on without this process; as long as that is here, it is reaped.
+        tokio::spawn(async move {
+            let _ = child.wait().await;
+        });
+        let mut ready = vec![0; READY.len()];
+        let said = match stdout {
+            Some(mut stdout) => stdout.read_exact(&mut ready).await.is_ok(),
+            None => false,
+        };
+        if !said || ready != READY {
+            let mut why = String::new();
+            if let Some(stderr) = stderr {
+                let _ = stderr.take(WHY_BYTES_MAX).read_to_string(&mut why).await;
+            }
+            return Err(io::Error::other(format!("it ended: {}", why.trim())));
+        }
+        Ok(Connection::to(folder.clone(), &self.release).await?.0)
+    }
+}
+
+fn random() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,357 @@
+//! The supervisor: a process beside the node that holds one program at a time, so that the node's end is not the program's.
+//!
+//! It owns the program's processes, its output and its end, and says all of it to whichever node comes with its key. It reads no
+//! settings and knows neither the log nor what an action is. Without a node and without a program it ends.
+
+pub(crate) mod folder;
+pub(crate) mod isolation;
+mod program;
+pub(crate) mod protocol;
+pub(crate) mod spool;
+mod system_calls;
+pub(crate) mod tree;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use subtle::ConstantTimeEq;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::programs::{Isolation, IsolationMode};
+use folder::Folder;
+use isolation::Rules;
+use program::{Descriptor3, Held, Told};
+use protocol::{FRAME_BYTES_MAX, GREETING_BYTES_MAX, NodeSays, NotStarted, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Stream, SupervisorSays};
+
+/// How long a supervisor without a program waits for its first node.
+const FIRST_NODE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long somebody who connects may take to show the key.
+const GREETING_PATIENCE: Duration = Duration::from_secs(2);
+/// How many who have not shown the key are listened to at once.
+const GREETINGS_MAX: usize = 16;
+
+/// What a supervisor prints once somebody can connect.
+pub(crate) const READY: &[u8] = b"ready\n";
+
+/// Runs a supervisor in its folder, to its end. It must be the first thing that its process does.
+pub fn run(folder: &Path, release: &str) -> io::Result<()> {
+    let slot = Descriptor3::reserve()?;
+    // The socket's name is short from here, whatever the folder's is.
+    std::env::set_current_dir(folder)?;
+    // It leads a session already where a person starts it by hand.
+    let _ = rustix::process::setsid();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    // No program of the same user may look into it.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    let folder = Folder::at(folder);
+    let key = folder.key()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = UnixListener::bind("socket")?;
+        let supervisor =
+            Supervisor { folder, key, release: release.to_owned(), slot, rules: None, prepared_for: None, held: None, is_discarded: false };
+        // Whoever started it reads this, and nothing else, from its standard output.
+        std::io::stdout().write_all(READY)?;
+        std::io::stdout().flush()?;
+        supervisor.serve(listener).await
+    })
+}
+
+struct Supervisor {
+    folder: Folder,
+    key: String,
+    release: String,
+    slot: Descriptor3,
+    rules: Option<Rules>,
+    prepared_for: Option<Isolation>,
+    held: Option<Arc<Held>>,
+    /// Nobody wants to hear how it ends.
+    is_discarded: bool,
+}
+
+/// A node that has shown the key.
+struct Node {
+    said: mpsc::Receiver<(NodeSays, Bytes)>,
+    say: mpsc::UnboundedSender<Say>,
+}
+
+/// What is to be said to it.
+enum Say {
+    Word(SupervisorSays),
+    /// All that this program prints, from the beginning, and its end.
+    Follow(Arc<Held>),
+}
+
+impl Supervisor {
+    async fn serve(mut self, listener: UnixListener) -> io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        // Whoever started it may be asked by keyboard to end; that is not meant for what it holds.
+        let (_interrupt, _hang_up) = (signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+        let (greeted_into, mut greeted) = mpsc::channel::<(UnixStream, u32)>(GREETINGS_MAX);
+        let greetings = Arc::new(tokio::sync::Semaphore::new(GREETINGS_MAX));
+        let mut node: Option<Node> = None;
+        let mut first = Some(tokio::time::Instant::now() + FIRST_NODE_PATIENCE);
+        loop {
+            if self.is_discarded && !self.is_needed() {
+                self.forget(node.as_ref());
+            }
+            if node.is_none() && first.is_none() && !self.is_needed() {
+                return self.leave();
+            }
+            let ended = self.ended_unheard(node.is_none() || self.is_discarded);
+            tokio::select! {
+                biased;
+                Some((stream, protocol)) = greeted.recv() => {
+                    first = None;
+                    node = Some(self.meet(stream, protocol));
+                }
+                said = said(&mut node) => match said {
+                    Some((word, tail)) => self.hear(word, &tail, node.as_ref()),
+                    None => node = None,
+                },
+                accepted = listener.accept() => {
+                    if let Ok((stream, _)) = accepted
+                        && let Ok(permit) = Arc::clone(&greetings).try_acquire_owned()
+                    {
+                        let (key, greeted) = (self.key.clone(), greeted_into.clone());
+                        tokio::spawn(async move {
+                            let _permit = permit;
+                            if let Ok(Some(met)) = tokio::time::timeout(GREETING_PATIENCE, greet(stream, &key)).await {
+                                let _ = greeted.send(met).await;
+                            }
+                        });
+                    }
+                }
+                _ = terminate.recv() => match &self.held {
+                    Some(held) => held.tell(Told::Abandoned),
+                    None => return self.leave(),
+                },
+                () = ended => {}
+                () = patience(first), if node.is_none() => first = None,
+            }
+        }
+    }
+
+    /// Ends, and leaves nothing but what the next node is to find.
+    fn leave(self) -> io::Result<()> {
+        match self.held {
+            Some(_) => Ok(()),
+            None => self.folder.remove(),
+        }
+    }
+
+    /// Says whether it holds a program that runs: what has ended is in the folder, for the next node.
+    fn is_needed(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.end.borrow().is_none())
+    }
+
+    /// Ends when the program that is held ends, where that is waited for here.
+    fn ended_unheard(&self, is_awaited: bool) -> impl Future<Output = ()> + use<> {
+        let end = self.held.as_ref().filter(|_| is_awaited).map(|held| held.end.clone());
+        async move {
+            match end {
+                Some(mut end) => {
+                    // Its sender is gone only after it has ended.
+                    let _ = end.wait_for(Option::is_some).await;
+                }
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn meet(&mut self, stream: UnixStream, protocol: u32) -> Node {
+        let (read, write) = stream.into_split();
+        let (said_into, said) = mpsc::channel(16);
+        let (say, to_say) = mpsc::unbounded_channel();
+        tokio::spawn(listen(read, said_into));
+        tokio::spawn(speak(write, to_say));
+        let holds = self.held.as_ref().map(|held| held.holds());
+        let node = Node { said, say };
+        node.tell(Say::Word(SupervisorSays::Hello { protocol, release: self.release.clone(), holds }));
+        if let Some(held) = &self.held {
+            node.tell(Say::Follow(Arc::clone(held)));
+        }
+        node
+    }
+
+    fn hear(&mut self, word: NodeSays, tail: &Bytes, node: Option<&Node>) {
+        let answer = |say| {
+            if let Some(node) = node {
+                node.tell(say);
+            }
+        };
+        match word {
+            // It was greeted.
+            NodeSays::Hello { .. } => {}
+            NodeSays::Start(_) if self.held.is_some() => {
+                let why = "it holds another program".to_owned();
+                answer(Say::Word(SupervisorSays::NotStarted { kind: NotStarted::Supervisor, why }));
+            }
+            NodeSays::Start(order) => {
+                // Prepared ahead for what the operator had set; he may have set something else since.
+                let rules = self.rules.take().filter(|_| self.prepared_for.as_ref() == Some(&order.isolation));
+                match Held::start(&self.folder, &mut self.slot, rules, &order, tail) {
+                    Ok(held) => {
+                        answer(Say::Word(SupervisorSays::Started));
+                        answer(Say::Follow(Arc::clone(&held)));
+                        self.held = Some(held);
+                    }
+                    Err(no_start) => {
+                        // What was made for it is of no use to anybody.
+                        let _ = std::fs::remove_dir_all(&order.private);
+                        let _ = self.folder.clear();
+                        answer(Say::Word(SupervisorSays::NotStarted { kind: no_start.kind, why: no_start.why }));
+                    }
+                }
+                self.prepared_for = Some(order.isolation.clone());
+            }
+            NodeSays::Stop { grace_millis } => self.tell(Told::ByNode { grace: Duration::from_millis(grace_millis) }),
+            NodeSays::Kill => self.tell(Told::ByNode { grace: Duration::ZERO }),
+            NodeSays::Collected => {
+                self.tell(Told::ByNode { grace: Duration::ZERO });
+                self.is_discarded = true;
+            }
+        }
+    }
+
+    /// Removes all that is left of a program that has ended.
+    fn forget(&mut self, node: Option<&Node>) {
+        self.is_discarded = false;
+        if let Some(held) = self.held.take() {
+            let _ = crate::programs::remove_directory(held.private());
+        }
+        if let Err(error) = self.folder.clear() {
+            tracing::error!(%error, "what is left of a program could not be removed");
+        }
+        if let Some(node) = node {
+            node.tell(Say::Word(SupervisorSays::Idle));
+        }
+        self.prepare();
+    }
+
+    fn tell(&self, told: Told) {
+        if let Some(held) = &self.held {
+            held.tell(told);
+        }
+    }
+
+    /// Makes ready what the next program needs.
+    fn prepare(&mut self) {
+        if let Some(isolation) = &self.prepared_for
+            && isolation.mode != IsolationMode::None
+        {
+            self.rules = Rules::common(isolation).ok();
+        }
+    }
+}
+
+impl Node {
+    fn tell(&self, say: Say) {
+        // It may have gone; what it misses it hears when it comes again.
+        let _ = self.say.send(say);
+    }
+}
+
+async fn said(node: &mut Option<Node>) -> Option<(NodeSays, Bytes)> {
+    match node {
+        Some(node) => node.said.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn patience(until: Option<tokio::time::Instant>) {
+    match until {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Hears the first word of somebody who connects; none where he is no node that knows the key.
+async fn greet(mut stream: UnixStream, key: &str) -> Option<(UnixStream, u32)> {
+    let peer = stream.peer_cred().ok()?;
+    if peer.uid() != rustix::process::geteuid().as_raw() {
+        return None;
+    }
+    let (word, _) = protocol::read::<NodeSays>(&mut stream, GREETING_BYTES_MAX).await.ok()??;
+    let NodeSays::Hello { oldest, newest, key: shown, .. } = word else { return None };
+    if !bool::from(shown.as_bytes().ct_eq(key.as_bytes())) {
+        return None;
+    }
+    if oldest > PROTOCOL_NEWEST || newest < PROTOCOL_OLDEST {
+        let none = SupervisorSays::NoProtocol { oldest: PROTOCOL_OLDEST, newest: PROTOCOL_NEWEST };
+        let _ = protocol::write(&mut stream, &none, &[]).await;
+        return None;
+    }
+    Some((stream, newest.min(PROTOCOL_NEWEST)))
+}
+
+async fn listen(mut from: OwnedReadHalf, said: mpsc::Sender<(NodeSays, Bytes)>) {
+    while let Ok(Some(word)) = protocol::read::<NodeSays>(&mut from, FRAME_BYTES_MAX).await {
+        if said.send(word).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn speak(mut to: OwnedWriteHalf, mut say: mpsc::UnboundedReceiver<Say>) {
+    let mut following: Option<Following> = None;
+    loop {
+        let next = tokio::select! {
+            biased;
+            say = say.recv() => match say {
+                Some(Say::Word(word)) => Some((word, Vec::new())),
+                Some(Say::Follow(held)) => {
+                    following = Some(Following { held, sent: [0; 3] });
+                    continue;
+                }
+                None => return,
+            },
+            piece = piece(&mut following) => piece,
+        };
+        let Some((word, tail)) = next else { return };
+        if matches!(word, SupervisorSays::Ended(_)) {
+            following = None;
+        }
+        if protocol::write(&mut to, &word, &tail).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// How far a program's output was sent.
+struct Following {
+    held: Arc<Held>,
+    sent: [u64; 3],
+}
+
+/// Gives the next piece of what a program prints, and its end after the last; none where it cannot be read any more.
+async fn piece(following: &mut Option<Following>) -> Option<(SupervisorSays, Vec<u8>)> {
+    let Some(Following { held, sent }) = following else { return std::future::pending().await };
+    loop {
+        let grown = held.spools.grown().notified();
+        tokio::pin!(grown);
+        grown.as_mut().enable();
+        // Asked first: what is there after the end is all.
+        let end = *held.end.borrow();
+        for stream in Stream::ALL {
+            let offset = sent[stream.index()];
+            let bytes = held.spools.read(stream, offset).ok()?;
+            if !bytes.is_empty() {
+                sent[stream.index()] += bytes.len() as u64;
+                return Some((SupervisorSays::Output { stream, offset }, bytes));
+            }
+        }
+        if let Some(end) = end {
+            return Some((SupervisorSays::Ended(end), Vec::new()));
+        }
+        grown.await;
+    }
+}

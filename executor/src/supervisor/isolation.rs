@@ -1,0 +1,220 @@
+//! What a program is walled off from: files by Landlock, system calls by seccomp, both for the thread that starts it and for all that
+//! comes of that.
+//!
+//! It is a wall against mistakes and against curious packs, not a virtual machine: the program shares the kernel, the network and the
+//! user with the node. What the kernel does not have is said by [`probe`].
+
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
+use super::system_calls;
+use crate::programs::{Isolation, IsolationMode, Wall, Walls};
+
+/// The newest form of Landlock that is asked for; an older kernel gives what it has.
+const LANDLOCK: ABI = ABI::V6;
+
+/// Where programs and what they need usually are.
+const SYSTEM: &[&str] = &[
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/usr",
+    "/opt",
+    "/nix",
+    "/snap",
+    "/gnu",
+    "/etc",
+    "/sys",
+    "/proc",
+    // What /etc points to on some systems.
+    "/run/current-system",
+    "/run/resolvconf",
+    "/run/systemd/resolve",
+    "/var/lib/ca-certificates",
+];
+/// Devices that may be read: they give nothing away.
+const READ: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+/// Devices that may be written to.
+const WRITE: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
+
+/// Says which walls this machine has, by trying them on a thread that is then thrown away. Blocks.
+pub(crate) fn probe() -> Walls {
+    let missing = |why: &str| Wall::Missing { why: why.to_owned() };
+    let tried = std::thread::Builder::new().name("probe".into()).spawn(|| {
+        let files = Rules::common(&Isolation::default()).and_then(Rules::enforce);
+        let calls = system_calls::deny();
+        (files, calls)
+    });
+    let Ok(Ok((files, calls))) = tried.map(std::thread::JoinHandle::join) else {
+        let wall = missing("no thread could be had to try it");
+        return Walls { files: wall.clone(), signals: wall.clone(), system_calls: wall };
+    };
+    let (files, signals) = match files {
+        Ok(status) => of_landlock(&status),
+        Err(error) => (Wall::Missing { why: error.to_string() }, Wall::Missing { why: error.to_string() }),
+    };
+    let system_calls = calls.map_or_else(|why| Wall::Missing { why }, |()| Wall::Stands);
+    Walls { files, signals, system_calls }
+}
+
+fn of_landlock(status: &RestrictionStatus) -> (Wall, Wall) {
+    let missing = |why: &str| Wall::Missing { why: why.to_owned() };
+    match status.landlock {
+        LandlockStatus::NotEnabled => {
+            let wall = missing("the kernel has Landlock, but it is not switched on (boot with `lsm=landlock,…`)");
+            (wall.clone(), wall)
+        }
+        LandlockStatus::NotImplemented => {
+            let wall = missing("the kernel has no Landlock (Linux 5.13 or newer has)");
+            (wall.clone(), wall)
+        }
+        LandlockStatus::Available { effective_abi, .. } => {
+            let files = if status.ruleset == RulesetStatus::NotEnforced {
+                missing("the kernel did not take the rules")
+            } else if effective_abi < ABI::V3 {
+                missing("the kernel's Landlock does not know about cutting files short (Linux 6.2 or newer does)")
+            } else {
+                Wall::Stands
+            };
+            let signals = if effective_abi < ABI::V6 {
+                missing("the kernel's Landlock does not know about signals (Linux 6.12 or newer does)")
+            } else {
+                Wall::Stands
+            };
+            (files, signals)
+        }
+    }
+}
+
+/// Raises the walls around this thread and all that comes of it. What cannot be had is given as a reason where it is demanded.
+pub(crate) fn raise(isolation: &Isolation, rules: Option<Rules>, private: &Path, pack: &Path) -> Result<(), String> {
+    let is_required = match isolation.mode {
+        IsolationMode::None => return Ok(()),
+        IsolationMode::Auto => false,
+        IsolationMode::Required => true,
+    };
+    let rules = match rules {
+        Some(rules) => Ok(rules),
+        None => Rules::common(isolation),
+    };
+    let enforced = rules.and_then(|rules| rules.with_program(private, pack)).and_then(Rules::enforce);
+    let files = match enforced {
+        Ok(status) => of_landlock(&status),
+        Err(error) => (Wall::Missing { why: error.to_string() }, Wall::Stands),
+    };
+    drop_capabilities();
+    let calls = system_calls::deny();
+    if !is_required {
+        return Ok(());
+    }
+    let walls = Walls { files: files.0, signals: files.1, system_calls: calls.map_or_else(|why| Wall::Missing { why }, |()| Wall::Stands) };
+    match walls.missing() {
+        missing if missing.is_empty() => Ok(()),
+        missing => Err(missing.join("; ")),
+    }
+}
+
+/// What lets a superuser's program look and reach through the walls.
+const PIERCING: CapabilitySet = CapabilitySet::SYS_PTRACE
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::BPF)
+    .union(CapabilitySet::CHECKPOINT_RESTORE)
+    .union(CapabilitySet::SYS_ADMIN)
+    .union(CapabilitySet::SYS_MODULE)
+    .union(CapabilitySet::SYS_RAWIO)
+    .union(CapabilitySet::SYS_BOOT)
+    .union(CapabilitySet::SYS_TIME)
+    .union(CapabilitySet::SYS_RESOURCE)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::SYS_PACCT)
+    .union(CapabilitySet::SYSLOG)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::MAC_ADMIN)
+    .union(CapabilitySet::MAC_OVERRIDE)
+    .union(CapabilitySet::AUDIT_CONTROL);
+
+/// Gives up what a superuser has beyond others, for this thread and, since nothing it starts gets new privileges, for all of that.
+fn drop_capabilities() {
+    if let Ok(mut sets) = capabilities(None)
+        && sets.permitted.intersects(PIERCING)
+    {
+        sets.effective.remove(PIERCING);
+        sets.permitted.remove(PIERCING);
+        sets.inheritable.remove(PIERCING);
+        if let Err(error) = set_capabilities(None, sets) {
+            tracing::warn!(%error, "a program keeps the privileges of the superuser");
+        }
+    }
+}
+
+/// Rules about files, prepared before there is a program, so that it need not wait for that.
+pub(crate) struct Rules {
+    ruleset: RulesetCreated,
+}
+
+impl Rules {
+    /// Makes those that all programs have in common.
+    pub(crate) fn common(isolation: &Isolation) -> Result<Self, RulesetError> {
+        let read = AccessFs::from_read(LANDLOCK);
+        let ruleset = Ruleset::default().handle_access(AccessFs::from_all(LANDLOCK))?.scope(Scope::from_all(LANDLOCK))?.create()?;
+        let mut rules = Self { ruleset };
+        for path in SYSTEM.iter().chain(READ) {
+            rules = rules.allow_around(Path::new(path), read, &isolation.hidden)?;
+        }
+        for path in &isolation.readable {
+            rules = rules.allow_around(path, read, &isolation.hidden)?;
+        }
+        for path in WRITE {
+            rules = rules.allow(Path::new(path), (AccessFs::from_write(LANDLOCK) | read) & AccessFs::from_file(LANDLOCK))?;
+        }
+        for path in &isolation.writable {
+            rules = rules.allow(path, AccessFs::from_all(LANDLOCK))?;
+        }
+        Ok(rules)
+    }
+
+    fn with_program(self, private: &Path, pack: &Path) -> Result<Self, RulesetError> {
+        self.allow(private, AccessFs::from_all(LANDLOCK))?.allow(pack, AccessFs::from_read(LANDLOCK))
+    }
+
+    /// Allows a folder but for what is hidden in it: then its entries are allowed one by one, as they are now.
+    fn allow_around(self, path: &Path, access: BitFlags<AccessFs>, hidden: &[PathBuf]) -> Result<Self, RulesetError> {
+        // What a link leads to counts, not the link.
+        let Ok(path) = path.canonicalize() else { return Ok(self) };
+        if hidden.iter().any(|hidden| path.starts_with(hidden)) {
+            return Ok(self);
+        }
+        if !hidden.iter().any(|hidden| hidden.starts_with(&path)) {
+            return self.allow(&path, access);
+        }
+        let Ok(entries) = std::fs::read_dir(&path) else { return Ok(self) };
+        let mut rules = self;
+        for entry in entries.flatten().take(ENTRIES_MAX) {
+            rules = rules.allow_around(&entry.path(), access, hidden)?;
+        }
+        Ok(rules)
+    }
+
+    fn allow(self, path: &Path, access: BitFlags<AccessFs>) -> Result<Self, RulesetError> {
+        // What is not there cannot be reached either.
+        let Ok(opened) = PathFd::new(path) else { return Ok(self) };
+        let access = if path.is_dir() { access } else { access & AccessFs::from_file(LANDLOCK) };
+        let ruleset = self.ruleset.add_rule(PathBeneath::new(opened, access))?;
+        Ok(Self { ruleset })
+    }
+
+    fn enforce(self) -> Result<RestrictionStatus, RulesetError> {
+        self.ruleset.restrict_self()
+    }
+}
+
+/// How many entries of a folder around something hidden are allowed.
+const ENTRIES_MAX: usize = 4_096;

@@ -1,0 +1,360 @@
+//! The one program that a supervisor holds: started behind its walls, fed, read, and ended with all that it started.
+//!
+//! It tells nobody: what it prints and how it ends is in the folder, and in [`Held`], for whoever asks.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, PipeReader, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::io::DupFlags;
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, prlimit};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::unix::pipe;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::folder::Folder;
+use super::isolation::{self, Rules};
+use super::protocol::{Holds, NotStarted, Stream, WrittenOrder};
+use super::spool::Spools;
+use super::tree::Tree;
+use crate::programs::{DRAIN_PATIENCE, End, EndedBy, Exit, INNER, KILLED_PATIENCE, ProgramLimits};
+
+/// How long a program may go on after the supervisor itself was asked to end, because the machine goes down.
+const ABANDONED_GRACE: Duration = Duration::from_secs(5);
+
+/// The place of descriptor 3, kept free for programs.
+pub(crate) struct Descriptor3 {
+    slot: OwnedFd,
+    nothing: File,
+}
+
+impl Descriptor3 {
+    /// Takes the place. It must be the first descriptor that the process opens.
+    pub(crate) fn reserve() -> io::Result<Self> {
+        let slot: OwnedFd = File::open("/dev/null")?.into();
+        if slot.as_raw_fd() != 3 {
+            return Err(io::Error::other("descriptor 3 is taken; a supervisor is started with nothing open but its three streams"));
+        }
+        Ok(Self { slot, nothing: File::open("/dev/null")? })
+    }
+
+    /// Has the next program inherit this as its descriptor 3.
+    fn give(&mut self, descriptor: &impl std::os::fd::AsFd) -> io::Result<()> {
+        Ok(rustix::io::dup2(descriptor, &mut self.slot)?)
+    }
+
+    /// Has no program inherit anything.
+    fn take_back(&mut self) -> io::Result<()> {
+        Ok(rustix::io::dup3(&self.nothing, &mut self.slot, DupFlags::CLOEXEC)?)
+    }
+}
+
+/// A program that is held.
+pub(crate) struct Held {
+    /// What it prints and says.
+    pub(crate) spools: Spools,
+    /// How it ended; none as long as it has not.
+    pub(crate) end: watch::Receiver<Option<End>>,
+    order: Order,
+    ends_at: Instant,
+    told: watch::Sender<Option<Told>>,
+}
+
+/// What is remembered of an order.
+struct Order {
+    attempt: ensue_engine::ids::AttemptId,
+    token: u64,
+    private: PathBuf,
+    grace: Duration,
+}
+
+/// What the program is told; a later one of the list outweighs the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// By the node.
+    ByNode {
+        /// How long it may go on.
+        grace: Duration,
+    },
+    /// The machine goes down.
+    Abandoned,
+}
+
+/// Why a program was not started.
+pub(crate) struct NoStart {
+    /// In what.
+    pub(crate) kind: NotStarted,
+    /// Why.
+    pub(crate) why: String,
+}
+
+impl NoStart {
+    fn because(kind: NotStarted) -> impl Fn(io::Error) -> Self {
+        move |error| Self { kind, why: error.to_string() }
+    }
+}
+
+impl Held {
+    /// Says what is held.
+    pub(crate) fn holds(&self) -> Holds {
+        let remaining = self.ends_at.saturating_duration_since(Instant::now());
+        Holds {
+            attempt: self.order.attempt,
+            token: self.order.token,
+            remaining_millis: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Gives its private directory.
+    pub(crate) fn private(&self) -> &Path {
+        &self.order.private
+    }
+
+    /// Tells it to end.
+    pub(crate) fn tell(&self, told: Told) {
+        self.told.send_replace(Some(told));
+    }
+
+    /// Starts a program, and sees to its end on the current runtime. The tail holds its files and its input.
+    pub(crate) fn start(
+        folder: &Folder,
+        slot: &mut Descriptor3,
+        rules: Option<Rules>,
+        order: &WrittenOrder,
+        tail: &Bytes,
+    ) -> Result<Arc<Self>, NoStart> {
+        let supervisor = NoStart::because(NotStarted::Supervisor);
+        folder.note_held(order.attempt, order.token, PathBuf::from(&order.private)).map_err(&supervisor)?;
+        let input = make_private(order, tail).map_err(NoStart::because(NotStarted::Directory))?;
+        let (stdin, stdin_into) = io::pipe().map_err(&supervisor)?;
+        let (stdout, stdout_from) = io::pipe().map_err(&supervisor)?;
+        let (stderr, stderr_from) = io::pipe().map_err(&supervisor)?;
+        let (messages, messages_from) = io::pipe().map_err(&supervisor)?;
+        slot.give(&messages_from).map_err(&supervisor)?;
+        let mut command = Command::new(&order.program);
+        command.args(&order.arguments).env_clear().envs(order.env.iter().map(|(name, value)| (name, value)));
+        command.current_dir(&order.private).process_group(0);
+        command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout_from)).stderr(Stdio::from(stderr_from));
+        let spawned = spawn_behind_walls(command, rules, order);
+        // Before anything else is started, and so that the program alone holds the other end.
+        slot.take_back().map_err(&supervisor)?;
+        drop(messages_from);
+        let leader = spawned?;
+        limit(leader, order.limits);
+        let spools = Spools::begin(folder.clone());
+        let (told, hears) = watch::channel(None);
+        let (ended, end) = watch::channel(None);
+        let timeout = Duration::from_millis(order.timeout_millis);
+        let ends_at = Instant::now().checked_add(timeout).unwrap_or_else(far_off);
+        let remembered = Order {
+            attempt: order.attempt,
+            token: order.token,
+            private: PathBuf::from(&order.private),
+            grace: Duration::from_millis(order.grace_millis),
+        };
+        let held = Arc::new(Self { spools, end, order: remembered, ends_at, told });
+        let conductor = Conductor { held: Arc::clone(&held), folder: folder.clone(), tree: Tree::of(leader), leader, hears };
+        let pipes = Pipes { stdin: stdin_into.into(), input, out: [stdout, stderr, messages] };
+        tokio::spawn(conductor.conduct(pipes, ended));
+        Ok(held)
+    }
+}
+
+/// A moment that no program reaches.
+fn far_off() -> Instant {
+    Instant::now() + Duration::from_secs(60 * 60 * 24 * 365 * 30)
+}
+
+/// Makes the private directory with its files, and gives what is left of the tail: the input.
+fn make_private(order: &WrittenOrder, tail: &Bytes) -> io::Result<Bytes> {
+    let private = Path::new(&order.private);
+    let mut builder = fs::DirBuilder::new();
+    builder.mode(0o700);
+    builder.create(private)?;
+    let inner = private.join(INNER);
+    builder.create(&inner)?;
+    let mut rest = tail.clone();
+    for (name, size) in &order.files {
+        if *size > rest.len() || name.contains('/') {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the order's files are not what they should be"));
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        options.open(inner.join(name))?.write_all(&rest.split_to(*size))?;
+    }
+    Ok(rest)
+}
+
+/// Starts the program on a thread of its own, around which the walls are raised: both they and what is started inherit them, and
+/// nothing else of the supervisor does.
+fn spawn_behind_walls(mut command: Command, rules: Option<Rules>, order: &WrittenOrder) -> Result<Pid, NoStart> {
+    let (isolation, private, pack) = (order.isolation.clone(), PathBuf::from(&order.private), PathBuf::from(&order.pack));
+    let spawned = std::thread::Builder::new().name("walls".into()).stack_size(256 << 10).spawn(move || {
+        isolation::raise(&isolation, rules, &private, &pack).map_err(|why| NoStart { kind: NotStarted::Isolation, why })?;
+        command.spawn().map_err(NoStart::because(NotStarted::Spawn))
+    });
+    let joined = spawned.map_err(NoStart::because(NotStarted::Supervisor))?.join();
+    let child = joined.map_err(|_| NoStart { kind: NotStarted::Supervisor, why: "the thread that starts it panicked".into() })??;
+    i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| NoStart { kind: NotStarted::Supervisor, why: "the system gave the program no number".into() })
+}
+
+/// Limits what the program may use, and what it started meanwhile; what that starts inherits it.
+fn limit(leader: Pid, limits: ProgramLimits) {
+    let ProgramLimits { memory_bytes, file_bytes, open_files, cpu_seconds } = limits;
+    let wanted =
+        [(Resource::As, memory_bytes), (Resource::Fsize, file_bytes), (Resource::Nofile, open_files), (Resource::Cpu, cpu_seconds)];
+    if wanted.iter().all(|(_, most)| most.is_none()) {
+        return;
+    }
+    let everybody = |leader: Pid| std::iter::once(leader).chain(super::tree::descendants(leader));
+    for process in everybody(leader) {
+        for (resource, most) in wanted {
+            if most.is_some() {
+                // It may have ended already.
+                let _ = prlimit(Some(process), resource, Rlimit { current: most, maximum: most });
+            }
+        }
+    }
+}
+
+struct Pipes {
+    stdin: OwnedFd,
+    input: Bytes,
+    out: [PipeReader; 3],
+}
+
+/// What sees to a program's end.
+struct Conductor {
+    held: Arc<Held>,
+    folder: Folder,
+    tree: Tree,
+    leader: Pid,
+    hears: watch::Receiver<Option<Told>>,
+}
+
+impl Conductor {
+    async fn conduct(mut self, pipes: Pipes, ended: watch::Sender<Option<End>>) {
+        let Pipes { stdin, input, out } = pipes;
+        let feeding = tokio::spawn(feed(stdin, input));
+        let readers: Vec<_> = Stream::ALL
+            .into_iter()
+            .zip(out)
+            .map(|(stream, source)| {
+                let held = Arc::clone(&self.held);
+                tokio::spawn(async move {
+                    if let Ok(source) = pipe::Receiver::from_owned_fd(source.into()) {
+                        held.spools.take_in(stream, source).await;
+                    }
+                })
+            })
+            .collect();
+        let by = self.end().await;
+        feeding.abort();
+        // What something outside of the tree holds open is read no further.
+        let drained = async {
+            for reader in readers {
+                let _ = reader.await;
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN_PATIENCE, drained).await;
+        let end = End { exit: self.tree.exit().unwrap_or(Exit::Hangs), by, printed: self.held.spools.printed() };
+        // Before the end is told: who hears of it finds it also where this process is gone the moment after.
+        if let Err(error) = self.folder.note_end(end) {
+            tracing::error!(%error, "the end of a program could not be noted");
+        }
+        ended.send_replace(Some(end));
+        self.held.spools.tell();
+    }
+
+    /// Waits for the first process to end, or brings it about; then ends all that it left.
+    async fn end(&mut self) -> Option<EndedBy> {
+        let leader_ended = leader_ended(self.leader);
+        tokio::pin!(leader_ended);
+        let mut kill_at: Option<Instant> = None;
+        let mut by = None;
+        loop {
+            let next_moment = kill_at.unwrap_or(self.held.ends_at);
+            let told = tokio::select! {
+                biased;
+                () = &mut leader_ended => break,
+                told = next(&mut self.hears) => Some(told),
+                () = tokio::time::sleep_until(next_moment) => None,
+            };
+            let grace = match told {
+                None if kill_at.is_some() => break,
+                None => {
+                    by = Some(EndedBy::Deadline);
+                    self.held.order.grace
+                }
+                Some(Told::ByNode { grace }) => {
+                    by = by.or(Some(EndedBy::Told));
+                    grace
+                }
+                Some(Told::Abandoned) => ABANDONED_GRACE,
+            };
+            if !grace.is_zero() {
+                self.tree.send(Signal::TERM);
+            }
+            let moment = Instant::now() + grace;
+            kill_at = Some(kill_at.map_or(moment, |before| before.min(moment)));
+        }
+        if !self.tree.kill(KILLED_PATIENCE).await {
+            tracing::error!("processes of a program do not end though they were killed");
+        }
+        by
+    }
+}
+
+async fn next(hears: &mut watch::Receiver<Option<Told>>) -> Told {
+    loop {
+        if hears.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if let Some(told) = *hears.borrow_and_update() {
+            return told;
+        }
+    }
+}
+
+/// Ends when a process has ended; it is left to be reaped.
+#[allow(deprecated, reason = "the newer function is unsafe; an owned descriptor keeps what that one asks for")]
+async fn leader_ended(leader: Pid) {
+    let descriptor = rustix::process::pidfd_open(leader, PidfdFlags::empty()).map_err(io::Error::from);
+    let watched = descriptor.and_then(|descriptor| AsyncFd::with_interest(descriptor, Interest::READABLE));
+    match watched {
+        Ok(watched) => drop(watched.readable().await),
+        Err(_) => {
+            use rustix::process::{WaitId, WaitIdOptions, waitid};
+            // Looks without reaping, where the kernel does not tell.
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            while let Ok(None) = waitid(WaitId::Pid(leader), options) {
+                tokio::time::sleep(POLL_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// How often is looked whether a program has ended, where the kernel does not tell.
+const POLL_PAUSE: Duration = Duration::from_millis(20);
+
+/// Writes the input; a program need not read it.
+async fn feed(stdin: OwnedFd, input: Bytes) {
+    if input.is_empty() {
+        return;
+    }
+    if let Ok(mut stdin) = pipe::Sender::from_owned_fd(stdin) {
+        let _ = stdin.write_all(&input).await;
+    }
+}

@@ -1,0 +1,240 @@
+//! What a node and a supervisor say to each other: frames over a Unix socket, of a JSON word and raw bytes behind it.
+//!
+//! It is versioned: a node greets with the versions it speaks, the supervisor, which may be of an older release, takes the newest
+//! that both know. It holds no connection.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ensue_engine::ids::AttemptId;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::programs::{End, Isolation, ProgramLimits};
+
+/// The oldest version that this release speaks.
+pub(crate) const PROTOCOL_OLDEST: u32 = 1;
+/// The newest.
+pub(crate) const PROTOCOL_NEWEST: u32 = 1;
+/// The most bytes of a frame: an order with its input and files is the largest.
+pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
+/// The most bytes of a frame from somebody who has not shown the key.
+pub(crate) const GREETING_BYTES_MAX: usize = 4 << 10;
+
+/// What a node says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NodeSays {
+    /// Who it is; the first word.
+    Hello {
+        /// The oldest version it speaks.
+        oldest: u32,
+        /// The newest.
+        newest: u32,
+        /// Its release.
+        release: String,
+        /// The supervisor's key, which only its node and its folder know.
+        key: String,
+    },
+    /// Start this; the tail holds its files and its input.
+    Start(Arc<WrittenOrder>),
+    /// Ask the program to stop, and kill it when the grace is over.
+    Stop {
+        /// How long.
+        grace_millis: u64,
+    },
+    /// Kill the program.
+    Kill,
+    /// The end is known: forget the program.
+    Collected,
+}
+
+/// What a supervisor says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SupervisorSays {
+    /// Who it is, and what it holds.
+    Hello {
+        /// The version that is spoken from now on.
+        protocol: u32,
+        /// Its release.
+        release: String,
+        /// Its program; all of its output follows from the beginning.
+        holds: Option<Holds>,
+    },
+    /// No version is known to both.
+    NoProtocol {
+        /// The oldest version it speaks.
+        oldest: u32,
+        /// The newest.
+        newest: u32,
+    },
+    /// The program was started.
+    Started,
+    /// It was not started, and nothing of it is left.
+    NotStarted {
+        /// In what.
+        kind: NotStarted,
+        /// Why.
+        why: String,
+    },
+    /// The program printed; the tail holds what.
+    Output {
+        /// Where.
+        stream: Stream,
+        /// How many bytes came before.
+        offset: u64,
+    },
+    /// The program has ended, and all of its output was sent.
+    Ended(End),
+    /// The program is forgotten: another can be started.
+    Idle,
+}
+
+/// What a supervisor holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Holds {
+    /// The attempt.
+    pub(crate) attempt: AttemptId,
+    /// Its token.
+    pub(crate) token: u64,
+    /// How much of its time is left, in milliseconds.
+    pub(crate) remaining_millis: u64,
+}
+
+/// What was it that could not be had.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NotStarted {
+    /// The private directory.
+    Directory,
+    /// The program itself.
+    Spawn,
+    /// The isolation that is demanded.
+    Isolation,
+    /// Something of the supervisor's own, or it holds another program.
+    Supervisor,
+}
+
+/// Where a program writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// Descriptor 3: whole lines.
+    Messages,
+}
+
+impl Stream {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Stdout, Self::Stderr, Self::Messages];
+
+    /// Gives its place in [`ALL`](Self::ALL).
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Stdout => 0,
+            Self::Stderr => 1,
+            Self::Messages => 2,
+        }
+    }
+}
+
+/// A program to start, as it is sent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WrittenOrder {
+    /// The attempt.
+    pub(crate) attempt: AttemptId,
+    /// Its token.
+    pub(crate) token: u64,
+    /// What is started.
+    pub(crate) program: String,
+    /// Its arguments.
+    pub(crate) arguments: Vec<String>,
+    /// Its whole environment.
+    pub(crate) env: Vec<(String, String)>,
+    /// Its private directory.
+    pub(crate) private: String,
+    /// The folder of its pack.
+    pub(crate) pack: String,
+    /// The names and sizes of its private files; the tail holds them one after the other.
+    pub(crate) files: Vec<(String, usize)>,
+    /// How long it may run, in milliseconds.
+    pub(crate) timeout_millis: u64,
+    /// How long it may go on after that, in milliseconds.
+    pub(crate) grace_millis: u64,
+    /// What its processes may use.
+    pub(crate) limits: ProgramLimits,
+    /// What is walled off.
+    pub(crate) isolation: Isolation,
+}
+
+/// Writes a frame at once.
+pub(crate) async fn write(to: &mut (impl AsyncWrite + Unpin), word: &impl Serialize, tail: &[u8]) -> io::Result<()> {
+    let word = serde_json::to_vec(word)?;
+    let too_long = |_| io::Error::new(io::ErrorKind::InvalidInput, "a frame is too long to be sent");
+    let (word_bytes, tail_bytes) = (u32::try_from(word.len()).map_err(too_long)?, u32::try_from(tail.len()).map_err(too_long)?);
+    if word.len() + tail.len() > FRAME_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a frame is too long to be sent"));
+    }
+    let mut frame = Vec::with_capacity(8 + word.len() + tail.len());
+    frame.extend_from_slice(&word_bytes.to_le_bytes());
+    frame.extend_from_slice(&tail_bytes.to_le_bytes());
+    frame.extend_from_slice(&word);
+    frame.extend_from_slice(tail);
+    to.write_all(&frame).await
+}
+
+/// Reads a frame of at most `bytes_max`; none where the other side has gone. Must not be broken off on its way.
+pub(crate) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin), bytes_max: usize) -> io::Result<Option<(T, Bytes)>> {
+    let mut head = [0; 8];
+    match from.read_exact(&mut head).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let [a, b, c, d, e, f, g, h] = head;
+    let (word_bytes, tail_bytes) = (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]) as usize);
+    if word_bytes.saturating_add(tail_bytes) > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is longer than it may be"));
+    }
+    let mut word = vec![0; word_bytes];
+    from.read_exact(&mut word).await?;
+    let mut tail = vec![0; tail_bytes];
+    from.read_exact(&mut tail).await?;
+    Ok(Some((serde_json::from_slice(&word)?, Bytes::from(tail))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read_back(bytes: &[u8], bytes_max: usize) -> io::Result<Option<(NodeSays, Bytes)>> {
+        let mut from = bytes;
+        read(&mut from, bytes_max).await
+    }
+
+    #[tokio::test]
+    async fn a_frame_is_read_as_it_was_written() {
+        let mut sent = Vec::new();
+        write(&mut sent, &NodeSays::Stop { grace_millis: 7 }, b"tail").await.unwrap();
+        let (word, tail) = read_back(&sent, GREETING_BYTES_MAX).await.unwrap().unwrap();
+        assert!(matches!(word, NodeSays::Stop { grace_millis: 7 }));
+        assert_eq!(tail, b"tail"[..]);
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_too_long_or_nonsense_is_refused_before_it_is_held() {
+        for forged in [&[0xff; 8][..], b"\x02\0\0\0\0\0\0\0{}", b"\x04\0\0\0\0\0\0\0null", b"\x01\0\0\0\0\0\0\0\xff"] {
+            assert!(read_back(forged, GREETING_BYTES_MAX).await.is_err(), "{forged:?}");
+        }
+        for cut in [&b""[..], b"\x02\0\0"] {
+            assert!(read_back(cut, GREETING_BYTES_MAX).await.unwrap().is_none(), "{cut:?}");
+        }
+        assert!(read_back(b"\x09\0\0\0\0\0\0\0\"kill", GREETING_BYTES_MAX).await.is_err(), "it breaks off within");
+    }
+}

@@ -1,0 +1,110 @@
+//! The system calls that no program of a pack needs, and that let one out of its walls or reach into others: refused with `EPERM`.
+//!
+//! All others are allowed: programs are of every kind, and a list of what is allowed would break some of them.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch, apply_filter,
+};
+
+/// Those that are refused whatever they are given.
+const DENIED: &[libc::c_long] = &[
+    // Reading, writing and steering other processes.
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_process_madvise,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    // What is mounted, and other name spaces.
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_mount_setattr,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_open_by_handle_at,
+    // The kernel itself.
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_kexec_file_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_syslog,
+    libc::SYS_quotactl,
+    libc::SYS_userfaultfd,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ioperm,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_clock_adjtime,
+    libc::SYS_adjtimex,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    // Keys that outlive a process.
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    // A second way to all other calls.
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+];
+
+/// The flags of `clone` that make name spaces.
+const CLONE_NAMESPACES: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u64;
+
+/// Refuses them to this thread and all that comes of it.
+pub(crate) fn deny() -> Result<(), String> {
+    static FILTERS: OnceLock<Result<[BpfProgram; 2], String>> = OnceLock::new();
+    let filters = FILTERS.get_or_init(|| filters().map_err(|error| error.to_string())).as_ref().map_err(Clone::clone)?;
+    filters.iter().try_for_each(|filter| apply_filter(filter).map_err(|error| format!("the kernel takes no seccomp filter: {error}")))
+}
+
+fn filters() -> Result<[BpfProgram; 2], Box<dyn std::error::Error>> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
+    let mut denied: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|call| (*call, Vec::new())).collect();
+    let mut rules = Vec::new();
+    // One rule for each flag: any of them is enough.
+    for bit in 0..u64::BITS {
+        let flag = 1_u64 << bit;
+        if CLONE_NAMESPACES & flag != 0 {
+            let has = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag)?;
+            rules.push(SeccompRule::new(vec![has])?);
+        }
+    }
+    denied.insert(libc::SYS_clone, rules);
+    // Everybody at once.
+    let everybody = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(u32::MAX))?;
+    denied.insert(libc::SYS_kill, vec![SeccompRule::new(vec![everybody])?]);
+    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let denied = SeccompFilter::new(denied, SeccompAction::Allow, refused, arch)?;
+    // What this one is given lies in memory, where a filter cannot look; without it `clone` is used.
+    let absent = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let absent = SeccompFilter::new(absent, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.unsigned_abs()), arch)?;
+    Ok([denied.try_into()?, absent.try_into()?])
+}

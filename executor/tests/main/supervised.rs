@@ -1,0 +1,422 @@
+//! Programs under supervisors: what they leave is ended with them, and the worker's end is not theirs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ensue_engine::catalog::{ProcessCommand, Run};
+use ensue_engine::command::{Ask, ReportOutcome};
+use ensue_engine::effect::Effect;
+use ensue_engine::executions::facts::{Evidence, FailureKind};
+use ensue_engine::ports::OutputStream::{Stderr, Stdout};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use crate::world::{Plan, World, attempt, body, failure, result, template};
+
+/// A time that nothing under test takes.
+const LONG: Duration = Duration::from_secs(60);
+
+fn sh(script: &str) -> Run {
+    let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+    Run::Process(ProcessCommand { command, env: Vec::new(), files: Vec::new(), input: None })
+}
+
+fn supervised(script: &str) -> Plan {
+    Plan::new(sh(script)).supervised()
+}
+
+/// A worker on a runtime of its own, so that it can be dropped like a process that dies.
+struct Node {
+    runtime: Runtime,
+    world: World,
+}
+
+impl Node {
+    fn begin(plan: Plan) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let world = runtime.block_on(async { plan.begin() });
+        Self { runtime, world }
+    }
+
+    /// Begins where another was, and takes over what it left.
+    fn after(&self, plan: Plan) -> Self {
+        let next = Self::begin(plan.after(&self.world));
+        let owed = [Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))];
+        next.runtime.block_on(next.world.executor.take_over(owed, &next.world.previous));
+        next
+    }
+
+    fn run_until_it_says(&self, text: &str) {
+        self.world.dispatch(1, json!({}));
+        self.says(text);
+    }
+
+    fn says(&self, text: &str) {
+        self.runtime.block_on(async {
+            tokio::time::timeout(LONG, self.world.outputs.says(1, Stdout, text)).await.unwrap();
+        });
+    }
+
+    fn asked(&mut self) -> Ask {
+        let asked = async { tokio::time::timeout(LONG, self.world.asked.recv()).await.unwrap().unwrap() };
+        self.runtime.block_on(asked)
+    }
+
+    fn result(&mut self) -> serde_json::Value {
+        match self.asked() {
+            Ask::ReportAttempt(report) => result(&report),
+            other => panic!("not a report: {other:?}"),
+        }
+    }
+
+    fn private(&self) -> PathBuf {
+        self.world.folder.path().join("private").join(attempt(1).to_string())
+    }
+
+    /// Dies: nothing of it runs any more, and nobody was told.
+    fn die(self) -> World {
+        let Self { runtime, world } = self;
+        runtime.shutdown_background();
+        world
+    }
+
+    fn supervisors(&self) -> Vec<i32> {
+        supervisors(&self.world)
+    }
+}
+
+/// Gives the supervisors that hold a program.
+fn supervisors(world: &World) -> Vec<i32> {
+    let folders = std::fs::read_dir(world.folder.path().join("supervisors")).unwrap();
+    folders
+        .filter_map(|folder| std::fs::read_to_string(folder.unwrap().path().join("held")).ok())
+        .filter_map(|note| serde_json::from_str::<serde_json::Value>(&note).ok())
+        .map(|note| i32::try_from(note["supervisor"].as_i64().unwrap()).unwrap())
+        .collect()
+}
+
+fn pid(text: &str) -> Pid {
+    Pid::from_raw(text.trim().parse().unwrap()).unwrap()
+}
+
+/// Waits for the end of a process, as `kill -0` sees it.
+fn has_ended(process: Pid) -> bool {
+    let until = std::time::Instant::now() + LONG;
+    while test_kill_process(process).is_ok() {
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
+        if state.rsplit_once(") ").is_some_and(|(_, after)| after.starts_with('Z')) {
+            return true;
+        }
+        if std::time::Instant::now() > until {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+    true
+}
+
+#[tokio::test]
+async fn a_program_runs_under_a_supervisor_as_it_does_without() {
+    let mut world = supervised("echo out; echo err >&2; cat; exit 3").begin();
+    let report = world.report_of(json!({ "n": 1 })).await;
+    assert_eq!(failure(&report, FailureKind::ExitCode).detail, Some(3));
+    assert_eq!(body(&report), json!("out\n{\"n\":1}"));
+    assert_eq!(world.outputs.printed(1, Stderr).0, b"err\n");
+    assert!(world.outputs.is_finished(1));
+    assert!(!world.has_private_directories());
+}
+
+#[tokio::test]
+async fn a_supervisor_is_used_again_and_what_it_held_is_forgotten() {
+    let mut world = supervised("echo $PPID").begin();
+    let mut seen = Vec::new();
+    for number in 1..=20 {
+        world.dispatch(number, json!({}));
+        seen.push(result(&world.report().await));
+    }
+    seen.sort_by_key(ToString::to_string);
+    seen.dedup();
+    assert!(seen.len() < 20, "{} supervisors for 20 programs", seen.len());
+}
+
+#[tokio::test]
+async fn a_program_has_four_descriptors_and_nothing_else() {
+    let mut world = supervised("ls /proc/self/fd | tr '\\n' ' '").begin();
+    // 4 is the folder that `ls` itself reads.
+    assert_eq!(result(&world.report_of(json!({})).await), json!("0 1 2 3 4 "));
+}
+
+#[tokio::test]
+async fn nothing_of_the_supervisor_s_environment_is_a_program_s() {
+    let mut world = supervised("env | cut -d= -f1 | sort | tr '\\n' ' '").begin();
+    let names = result(&world.report_of(json!({})).await);
+    let contract = "ENSUE_ATTEMPT ENSUE_DEADLINE ENSUE_EXECUTION_ID ENSUE_FENCING_TOKEN ENSUE_IDEMPOTENCY_KEY ENSUE_PACK_DIR HOME LANG \
+                    PATH PWD TMPDIR TRACEPARENT ";
+    assert_eq!(names, json!(contract));
+}
+
+#[tokio::test]
+async fn a_child_that_leaves_its_session_is_ended_with_its_program() {
+    for leaving in ["setsid sleep 1000 & echo $!", "(setsid sh -c 'sleep 1000 & echo $!; exec sleep 1001' &) ; read x < go; echo"] {
+        let script = format!("mkfifo go; {leaving}; true").replace("read x < go", "sleep 0.2");
+        let mut world = supervised(&script).begin();
+        let printed = result(&world.report_of(json!({})).await);
+        let child = pid(printed.as_str().unwrap().lines().next().unwrap());
+        assert!(has_ended(child), "{leaving}");
+    }
+}
+
+#[tokio::test]
+async fn what_ignores_sigterm_and_left_the_session_is_killed_after_the_grace() {
+    let script = "trap '' TERM; (setsid sh -c 'trap \"\" TERM; echo $$ ready; while :; do sleep 1; done' &); while :; do sleep 1; done";
+    let mut world = Plan::new(sh(script)).action(sh(script), |action| action.grace = Duration::from_millis(200)).supervised().begin();
+    let mut dispatch = world.dispatched(1, json!({}));
+    dispatch.grace_millis = 200;
+    world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
+    world.outputs.says(1, Stdout, "ready").await;
+    let printed = String::from_utf8(world.outputs.printed(1, Stdout).0).unwrap();
+    world.stop(1);
+    failure(&world.report().await, FailureKind::Cancelled);
+    assert!(has_ended(pid(printed.split_whitespace().next().unwrap())));
+}
+
+#[tokio::test]
+async fn a_deadline_holds_for_the_whole_tree() {
+    let mut world = supervised("setsid sleep 1000 & echo $!; wait").begin();
+    let mut dispatch = world.dispatched(1, json!({}));
+    dispatch.timeout_millis = 500;
+    world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
+    failure(&world.report().await, FailureKind::Timeout);
+    let printed = String::from_utf8(world.outputs.printed(1, Stdout).0).unwrap();
+    assert!(has_ended(pid(&printed)));
+}
+
+#[test]
+fn a_program_outlives_its_node_and_is_reported_once_by_the_twentieth() {
+    let script = "echo begun >> runs; echo ready; while [ ! -e go ]; do sleep 0.02; done; cat runs";
+    let mut node = Node::begin(supervised(script));
+    node.run_until_it_says("ready");
+    for _ in 0..20 {
+        let next = supervised(script);
+        let dead = node.die();
+        let next = Node::begin(next.after(&dead));
+        let owed = [Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))];
+        next.runtime.block_on(next.world.executor.take_over(owed, &next.world.previous));
+        next.says("ready");
+        node = next;
+    }
+    std::fs::write(node.private().join("go"), "").unwrap();
+    assert_eq!(node.result(), json!("ready\nbegun"));
+    node.runtime.block_on(node.world.executor.stop(LONG));
+    assert!(node.world.asked.try_recv().is_err(), "it was told once");
+}
+
+#[test]
+fn an_end_that_came_while_no_node_was_there_is_reported_with_all_that_was_printed() {
+    let node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done; seq 100000; exit 0"));
+    node.run_until_it_says("ready");
+    let (private, holders) = (node.private(), node.supervisors());
+    let dead = node.die();
+    std::fs::write(private.join("go"), "").unwrap();
+    for holder in holders {
+        assert!(has_ended(Pid::from_raw(holder).unwrap()), "without a node and a program a supervisor ends");
+    }
+    let mut next = Node::begin(supervised("exit 9").after(&dead));
+    let owed = [Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))];
+    next.runtime.block_on(next.world.executor.take_over(owed, &next.world.previous));
+    let expected: String = std::iter::once("ready".to_owned()).chain((1..=100_000).map(|n| n.to_string())).collect::<Vec<_>>().join("\n");
+    assert_eq!(next.result(), json!(expected));
+}
+
+#[test]
+fn a_stop_lets_programs_go_on_and_says_so() {
+    let node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done; echo done"));
+    node.run_until_it_says("ready");
+    let stopped = node.runtime.block_on(node.world.executor.stop(LONG));
+    assert_eq!((stopped.left_running, stopped.ended), (vec![attempt(1)], vec![]));
+    let mut next = node.after(supervised("exit 9"));
+    std::fs::write(next.private().join("go"), "").unwrap();
+    assert_eq!(next.result(), json!("ready\ndone"));
+}
+
+#[test]
+fn a_cancel_that_came_while_no_node_was_there_is_carried_out_by_the_next() {
+    let node = Node::begin(supervised("echo ready; exec sleep 1000"));
+    node.run_until_it_says("ready");
+    let dead = node.die();
+    let mut next = Node::begin(supervised("exit 9").after(&dead));
+    let dispatch = next.world.dispatched(1, json!({}));
+    let stop = Effect::Stop { execution: dispatch.execution, attempt: dispatch.attempt };
+    next.runtime.block_on(next.world.executor.take_over([Effect::Dispatch(Box::new(dispatch)), stop], &next.world.previous));
+    match next.asked() {
+        Ask::ReportAttempt(report) => drop(failure(&report, FailureKind::Cancelled)),
+        other => panic!("not a report: {other:?}"),
+    }
+}
+
+#[test]
+fn a_deadline_passes_also_while_no_node_is_there() {
+    let node = Node::begin(supervised("echo ready; exec sleep 1000"));
+    let mut dispatch = node.world.dispatched(1, json!({}));
+    dispatch.timeout_millis = 1_500;
+    node.world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
+    node.says("ready");
+    let holders = node.supervisors();
+    let dead = node.die();
+    for holder in holders {
+        assert!(has_ended(Pid::from_raw(holder).unwrap()));
+    }
+    let mut next = Node::begin(supervised("exit 9").after(&dead));
+    let owed = [Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))];
+    next.runtime.block_on(next.world.executor.take_over(owed, &next.world.previous));
+    match next.asked() {
+        Ask::ReportAttempt(report) => drop(failure(&report, FailureKind::Timeout)),
+        other => panic!("not a report: {other:?}"),
+    }
+}
+
+#[test]
+fn a_program_that_the_log_does_not_wait_for_is_ended_and_leaves_nothing() {
+    for token in [None, Some(8)] {
+        let node = Node::begin(supervised("echo $$; exec sleep 1000"));
+        node.run_until_it_says("\n");
+        let program = pid(&String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap());
+        let dead = node.die();
+        let mut next = Node::begin(supervised("exit 9").after(&dead));
+        let mut dispatch = next.world.dispatched(1, json!({}));
+        let owed = token.map(|token| {
+            dispatch.token = token;
+            Effect::Dispatch(Box::new(dispatch))
+        });
+        next.runtime.block_on(next.world.executor.take_over(owed, &next.world.previous));
+        assert!(has_ended(program));
+        if token.is_some() {
+            assert!(matches!(next.asked(), Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, .. }));
+        }
+        assert!(next.world.asked.try_recv().is_err());
+    }
+}
+
+#[test]
+fn a_supervisor_that_is_killed_takes_its_program_along_and_nobody_guesses() {
+    let script = "(setsid sh -c 'echo $$; exec sleep 1000' &); echo $$; sleep 0.1; echo ready; sleep 1000";
+    let mut node = Node::begin(supervised(script));
+    node.run_until_it_says("ready");
+    let printed = String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap();
+    for holder in node.supervisors() {
+        kill_process(Pid::from_raw(holder).unwrap(), Signal::KILL).unwrap();
+    }
+    assert!(matches!(node.asked(), Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, .. }));
+    for line in printed.lines().filter(|line| *line != "ready") {
+        assert!(has_ended(pid(line)), "{line}");
+    }
+}
+
+#[test]
+fn a_node_and_a_supervisor_that_are_both_killed_leave_no_process() {
+    let node = Node::begin(supervised("setsid sleep 1000 & echo $!; echo $$; echo ready; sleep 1000"));
+    node.run_until_it_says("ready");
+    let printed = String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap();
+    let holders = node.supervisors();
+    let dead = node.die();
+    for holder in holders {
+        kill_process(Pid::from_raw(holder).unwrap(), Signal::KILL).unwrap();
+    }
+    let mut next = Node::begin(supervised("exit 9").after(&dead));
+    let owed = [Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))];
+    next.runtime.block_on(next.world.executor.take_over(owed, &next.world.previous));
+    assert!(matches!(next.asked(), Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, .. }));
+    for line in printed.lines().filter(|line| *line != "ready") {
+        assert!(has_ended(pid(line)), "{line}");
+    }
+    assert!(!next.world.has_private_directories());
+}
+
+#[test]
+fn a_supervisor_that_stands_still_is_given_up_and_killed() {
+    let mut node = Node::begin(Plan::new(sh("echo ready; sleep 1000")).supervised());
+    let mut dispatch = node.world.dispatched(1, json!({}));
+    dispatch.grace_millis = 0;
+    node.world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
+    node.says("ready");
+    let holders = node.supervisors();
+    for holder in &holders {
+        kill_process(Pid::from_raw(*holder).unwrap(), Signal::STOP).unwrap();
+    }
+    node.world.stop(1);
+    assert!(matches!(node.asked(), Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, .. }));
+    for holder in holders {
+        assert!(has_ended(Pid::from_raw(holder).unwrap()));
+    }
+}
+
+#[test]
+fn what_a_program_says_to_its_supervisor_s_socket_is_not_heard() {
+    // It may find the socket where nothing walls it off, but has no key, and its output is only output.
+    let script = r#"
+        for socket in ../../supervisors/*/socket; do
+            python3 - "$socket" <<'PYTHON'
+import json, socket, struct, sys
+forged = [{"hello": {"oldest": 1, "newest": 1, "release": "x", "key": "0" * 32}}, "collected", "kill"]
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(20)
+for word in forged:
+    word = json.dumps(word).encode(); s.sendall(struct.pack("<II", len(word), 0) + word)
+try:
+    print("heard" if s.recv(1) else "refused")
+except ConnectionResetError:
+    print("refused")
+PYTHON
+        done
+        echo '{"ended":{"exit":{"code":0},"by":null,"printed":[0,0]}}'
+        exit 4"#;
+    let mut node = Node::begin(Plan::new(sh(script)).isolated(none()));
+    node.world.dispatch(1, json!({}));
+    match node.asked() {
+        Ask::ReportAttempt(report) => {
+            assert_eq!(failure(&report, FailureKind::ExitCode).detail, Some(4));
+            let printed = body(&report);
+            let printed = printed.as_str().unwrap();
+            assert!(printed.contains("refused") && !printed.contains("heard"), "{printed}");
+        }
+        other => panic!("not a report: {other:?}"),
+    }
+}
+
+pub(crate) fn none() -> ensue_executor::programs::Isolation {
+    ensue_executor::programs::Isolation { mode: ensue_executor::programs::IsolationMode::None, ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_gigabyte_under_a_supervisor_is_read_to_its_end_and_its_beginning_kept() {
+    let mut world = supervised("yes | head -c 1073741824; echo over >&2").begin();
+    let report = world.report_of(json!({})).await;
+    assert_eq!(result(&report).as_str().unwrap().len(), (1 << 20) - 1);
+    assert_eq!(world.outputs.printed(1, Stdout).1, 16 << 20, "what its supervisor keeps");
+    assert_eq!(world.outputs.printed(1, Stderr).0, b"over\n");
+}
+
+#[tokio::test]
+async fn a_limit_of_file_size_or_memory_ends_what_is_over_it() {
+    let limits = |settings: &mut ensue_executor::ExecutorSettings| {
+        settings.limits.file_bytes = Some(1 << 20);
+        settings.limits.memory_bytes = Some(1 << 30);
+    };
+    let mut world = supervised("sleep 0.1; exec head -c 10000000 /dev/zero > file").settings(limits).begin();
+    failure(&world.report_of(json!({})).await, FailureKind::OutputLimit);
+    let mut world = supervised("sleep 0.1; python3 -c 'bytes(4 << 30)'").settings(limits).begin();
+    let report = world.report_of(json!({})).await;
+    assert!(matches!(&report.outcome, ReportOutcome::Failed(_)), "{report:?}");
+    assert!(String::from_utf8(world.outputs.printed(1, Stderr).0).unwrap().contains("MemoryError"));
+}
+
+#[tokio::test]
+async fn a_key_goes_to_a_supervised_program_and_stays_in_no_file() {
+    let files = vec![("TOKEN_FILE".into(), template(json!("${{ keys['test.file'] }}")))];
+    let command = ["sh", "-c", "wc -c < $TOKEN_FILE"].map(str::to_owned).to_vec();
+    let run = Run::Process(ProcessCommand { command, env: Vec::new(), files, input: None });
+    let mut world = Plan::new(run).supervised().begin();
+    let report = world.report_of(json!({})).await;
+    assert_eq!(result(&report), json!(crate::world::SECRET.len().to_string()));
+    assert!(!crate::world::stands_in_files(world.folder.path(), crate::world::SECRET));
+}

@@ -1,0 +1,211 @@
+//! What of this machine bears on the programs of actions: which walls it has, and whether programs outlive the node on it.
+//!
+//! It only looks; `ensue doctor` shows what it finds.
+
+use std::fs;
+use std::path::Path;
+
+use ensue_api::ports::{Finding, FindingVerdict};
+use ensue_executor::AtStop;
+use ensue_executor::programs::{AtEnd, IsolationMode, walls_of_this_machine};
+
+use crate::config::ActionSettings;
+
+/// Where systemd looks for units, the first found counts.
+const UNIT_FOLDERS: &[&str] =
+    &["/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+/// The most bytes of a unit that are read.
+const UNIT_BYTES_MAX: u64 = 1 << 20;
+
+/// Says what holds here for programs of actions. Blocks shortly.
+pub(crate) fn findings(settings: &ActionSettings, at_end: AtEnd) -> Vec<Finding> {
+    vec![walls(settings), restart(settings, at_end), limits(settings)]
+}
+
+fn walls(settings: &ActionSettings) -> Finding {
+    let check = "actions";
+    if settings.isolation == IsolationMode::None {
+        let message = "programs of actions are not walled off: they reach all that the node's own user reaches";
+        return note(check, message, "leave `actions.isolation` out of ensue.yaml, or run packs that you trust");
+    }
+    let missing = walls_of_this_machine().missing();
+    if missing.is_empty() {
+        return good(check, "programs write in their private directory only, see nothing of the node, and make no dangerous system call");
+    }
+    let message = format!("this machine has not all walls around programs: {}", missing.join("; "));
+    match settings.isolation {
+        IsolationMode::Required => bad(check, message + "; no program is started", "set `actions.isolation: auto`, or use a newer kernel"),
+        IsolationMode::Auto | IsolationMode::None => note(check, &message, "run packs that you trust, or use a newer kernel"),
+    }
+}
+
+fn restart(settings: &ActionSettings, at_end: AtEnd) -> Finding {
+    let check = "restart";
+    if at_end == AtEnd::Ended {
+        let message = "programs run as children of the node and end with it: supervisors need Linux with /proc";
+        return note(check, message, "what ran is told as lost at the next start");
+    }
+    if settings.at_stop == AtStop::End {
+        return good(check, "a stop ends programs that run, as `actions.at_stop: end` says; they outlive a crash of the node");
+    }
+    if std::process::id() == 1 || ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists()) {
+        let message = "the node is in a container: programs outlive the node, but not the container";
+        return note(check, message, "before the container is replaced, wait until nothing runs (`ensue status`)");
+    }
+    match unit() {
+        None => good(check, "programs outlive a restart, a crash and an upgrade of the node, and are adopted by the next"),
+        Some((unit, KillMode::Process)) => {
+            good(check, &format!("programs outlive a restart and an upgrade of the node under `{unit}`, and are adopted by the next"))
+        }
+        Some((unit, KillMode::Other(mode))) => note(
+            check,
+            &format!("`{unit}` has KillMode={mode}: systemd ends programs that run together with the node"),
+            &format!("systemctl edit {unit}: write `KillMode=process` under [Service]"),
+        ),
+        Some((unit, KillMode::Unknown)) => note(
+            check,
+            &format!("the file of `{unit}` is not found, so it is unknown whether systemd ends programs with the node"),
+            "it should have KillMode=process",
+        ),
+    }
+}
+
+fn limits(settings: &ActionSettings) -> Finding {
+    let check = "limits";
+    let mut open = Vec::new();
+    if settings.limits.memory_bytes.is_none() {
+        open.push("their memory (`actions.memory`)");
+    }
+    if settings.limits.file_bytes.is_none() {
+        open.push("the size of their files (`actions.file_size`)");
+    }
+    if !has_bounded_processes() {
+        open.push("how many they are (`TasksMax` of a systemd unit, or `pids.max` of a control group)");
+    }
+    if open.is_empty() {
+        return good(check, "what programs may use is limited");
+    }
+    note(
+        check,
+        &format!("nothing limits, of the processes of programs: {}", open.join(", ")),
+        "set what your packs need, and a little more",
+    )
+}
+
+/// Says whether a control group bounds how many processes there are, so that a fork bomb harms nobody else.
+fn has_bounded_processes() -> bool {
+    let Ok(groups) = fs::read_to_string("/proc/self/cgroup") else { return false };
+    groups.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|group| {
+        ["/sys/fs/cgroup", "/sys/fs/cgroup/pids"].iter().any(|root| {
+            Path::new(group).ancestors().any(|part| {
+                let file = format!("{root}{}/pids.max", part.display());
+                fs::read_to_string(file).is_ok_and(|most| most.trim().parse::<u64>().is_ok())
+            })
+        })
+    })
+}
+
+enum KillMode {
+    Process,
+    Other(String),
+    Unknown,
+}
+
+/// Gives the systemd service that this process belongs to, and what ends with it; none where it belongs to none.
+fn unit() -> Option<(String, KillMode)> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let unit = unit_of(&groups)?;
+    let mode = kill_mode(&unit, UNIT_FOLDERS.iter().map(Path::new));
+    Some((unit, mode))
+}
+
+/// Finds the service in what `/proc/self/cgroup` says.
+fn unit_of(groups: &str) -> Option<String> {
+    let group =
+        groups.lines().find_map(|line| line.strip_prefix("0::").or_else(|| line.split_once(":name=systemd:").map(|(_, path)| path)))?;
+    let last = group.rsplit('/').find(|part| part.ends_with(".service"))?;
+    // A login's own manager is no unit of the node.
+    (!last.starts_with("user@")).then(|| last.to_owned())
+}
+
+fn kill_mode<'f>(unit: &str, folders: impl Iterator<Item = &'f Path> + Clone) -> KillMode {
+    // A unit of a template, `ensue@eu.service`, is written as `ensue@.service`.
+    let template = unit.split_once('@').map(|(name, _)| format!("{name}@.service"));
+    let names: Vec<&str> = std::iter::once(unit).chain(template.as_deref()).collect();
+    let Some(written) = folders.clone().flat_map(|folder| names.iter().map(|name| folder.join(name))).find_map(|path| read(&path)) else {
+        return KillMode::Unknown;
+    };
+    let mut dropped_in = Vec::new();
+    for folder in folders {
+        for name in &names {
+            let entries = fs::read_dir(folder.join(format!("{name}.d"))).into_iter().flatten().flatten();
+            dropped_in.extend(entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "conf")));
+        }
+    }
+    dropped_in.sort_by(|one, other| one.file_name().cmp(&other.file_name()));
+    let texts = std::iter::once(written).chain(dropped_in.iter().filter_map(|path| read(path)));
+    let said = texts.filter_map(|text| {
+        let values = text.lines().filter_map(|line| line.trim().strip_prefix("KillMode=").map(|mode| mode.trim().to_owned()));
+        values.last()
+    });
+    match said.last().as_deref() {
+        Some("process" | "none") => KillMode::Process,
+        Some(mode) if !mode.is_empty() => KillMode::Other(mode.to_owned()),
+        Some(_) | None => KillMode::Other("control-group".to_owned()),
+    }
+}
+
+fn read(path: &Path) -> Option<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    fs::File::open(path).ok()?.take(UNIT_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn good(check: &str, message: &str) -> Finding {
+    Finding { check: check.to_owned(), verdict: FindingVerdict::Good, message: message.to_owned(), hint: None }
+}
+
+fn note(check: &str, message: &str, hint: &str) -> Finding {
+    Finding { check: check.to_owned(), verdict: FindingVerdict::Warning, message: message.to_owned(), hint: Some(hint.to_owned()) }
+}
+
+fn bad(check: &str, message: String, hint: &str) -> Finding {
+    Finding { check: check.to_owned(), verdict: FindingVerdict::Bad, message, hint: Some(hint.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn the_unit_is_read_off_the_control_group() {
+        assert_eq!(unit_of("0::/system.slice/ensue.service\n").as_deref(), Some("ensue.service"));
+        assert_eq!(unit_of("2:cpu:/\n1:name=systemd:/system.slice/ensue@eu.service\n0::/\n").as_deref(), Some("ensue@eu.service"));
+        for none in
+            ["0::/\n", "0::/user.slice/user-1000.slice/session-2.scope\n", "0::/user.slice/user@1000.service/app.slice/x.scope\n", ""]
+        {
+            assert_eq!(unit_of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_ends_with_a_unit_is_what_its_last_drop_in_says() {
+        let folder = TempDir::new().unwrap();
+        let mode = || match kill_mode("ensue.service", [folder.path()].into_iter()) {
+            KillMode::Process => "process".to_owned(),
+            KillMode::Other(mode) => mode,
+            KillMode::Unknown => "unknown".to_owned(),
+        };
+        assert_eq!(mode(), "unknown");
+        fs::write(folder.path().join("ensue.service"), "[Service]\nExecStart=/usr/bin/ensue serve\n").unwrap();
+        assert_eq!(mode(), "control-group");
+        fs::write(folder.path().join("ensue.service"), "[Service]\nKillMode=process\n").unwrap();
+        assert_eq!(mode(), "process");
+        fs::create_dir(folder.path().join("ensue.service.d")).unwrap();
+        fs::write(folder.path().join("ensue.service.d/override.conf"), "[Service]\nKillMode=mixed\n").unwrap();
+        assert_eq!(mode(), "mixed");
+    }
+}

@@ -1,0 +1,56 @@
+//! What runs the programs of actions on this machine: supervisors where it has what they need, the node itself elsewhere.
+//!
+//! It also says, for `ensue doctor`, what holds here and what does not.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
+
+use ensue_executor::Clock;
+use ensue_executor::programs::{DirectPrograms, Programs};
+
+use crate::config::Config;
+use crate::opening::{StartError, machine};
+
+/// Takes what runs programs, with its folders in the data directory. What is hidden is no program's to see.
+pub(crate) fn open(
+    config: &Config,
+    data: &Path,
+    hidden: &[&Path],
+    path: &OsStr,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Programs>, StartError> {
+    let private = data.join("attempts");
+    #[cfg(target_os = "linux")]
+    if let Some(command) = &config.supervisor
+        && has_what_supervisors_need()
+    {
+        use ensue_executor::programs::{Isolation, SupervisedPrograms, SupervisedSettings, around_path};
+        let mut readable = around_path(path);
+        readable.extend(config.actions.readable.iter().cloned());
+        let absolute = |path: &Path| std::path::absolute(path).and_then(|path| path.canonicalize());
+        let settings = SupervisedSettings {
+            supervisors: data.join("supervisors"),
+            private,
+            command: command.clone(),
+            isolation: Isolation {
+                mode: config.actions.isolation,
+                readable,
+                writable: config.actions.writable.clone(),
+                hidden: hidden.iter().filter_map(|path| absolute(path).ok()).collect(),
+            },
+            release: crate::wiring::RELEASE.to_owned(),
+        };
+        let programs = SupervisedPrograms::open(settings).map_err(|why| machine("preparing the supervisors", &why))?;
+        return Ok(Arc::new(programs));
+    }
+    let _ = (config, hidden, path);
+    let programs = DirectPrograms::open(&private, clock).map_err(|why| machine("preparing the private directories of attempts", &why))?;
+    Ok(Arc::new(programs))
+}
+
+/// Says whether supervisors can do here what they are for: they find processes that left their parents in `/proc`.
+#[cfg(target_os = "linux")]
+fn has_what_supervisors_need() -> bool {
+    Path::new("/proc/self/task").is_dir()
+}
