@@ -192,6 +192,8 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// The kernel killed it because memory ran out.
+    OutOfMemory,
     /// It was killed and still hangs in the kernel.
     Hangs,
 }

@@ -33,7 +33,7 @@ use protocol::{FRAME_BYTES_MAX, GREETING_BYTES_MAX, NodeSays, NotStarted, PROTOC
 /// How long a supervisor without a program waits for its first node.
 const FIRST_NODE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long somebody who connects may take to show the key.
-const GREETING_PATIENCE: Duration = Duration::from_secs(2);
+const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 /// How many who have not shown the key are listened to at once.
 const GREETINGS_MAX: usize = 16;
 

@@ -30,7 +30,7 @@ use connection::{Connection, Listener, Sayer};
 use pool::Pool;
 
 /// How long a supervisor may take to start a program.
-const START_PATIENCE: Duration = Duration::from_secs(10);
+const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How many supervisors are tried for one program: one may have been killed while it was idle.
 const START_TRIES_MAX: usize = 3;
 /// How many pieces of what a program prints wait to be heard; then its supervisor keeps them.
@@ -155,21 +155,26 @@ impl Shared {
                         NotStarted::Supervisor => StartProgramError::Supervisor(why),
                     });
                 }
-                Ok(Some(_)) | Err(_) => {
-                    left::end_all_of(&connection.folder).await;
-                    return Err(StartProgramError::Unknown("its supervisor did not say so".into()));
-                }
+                Ok(Some(_)) | Err(_) => return Err(self.unknown(attempt, connection, "its supervisor did not say so").await),
                 Ok(None) => {
                     // It notes what it is about to start before it does.
                     if !matches!(connection.folder.held(), Ok(None)) {
-                        left::end_all_of(&connection.folder).await;
-                        return Err(StartProgramError::Unknown("its supervisor died".into()));
+                        return Err(self.unknown(attempt, connection, "its supervisor died").await);
                     }
                     let _ = connection.folder.remove();
                 }
             }
         }
         Err(StartProgramError::Supervisor("none of those that were started lived".into()))
+    }
+
+    /// Ends what may have been started, and keeps its place until it is collected.
+    async fn unknown(&self, attempt: AttemptId, connection: Connection, why: &str) -> StartProgramError {
+        let folder = connection.folder.clone();
+        drop(connection);
+        left::end_all_of(&folder).await;
+        self.holding().insert(attempt, Holding { say: Sayer::to_nobody(), folder });
+        StartProgramError::Unknown(why.to_owned())
     }
 
     /// Hears what a supervisor says of its program.

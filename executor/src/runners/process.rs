@@ -138,6 +138,7 @@ fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
             let message = format!("the program was ended by signal {signal}{}", name_of(signal));
             Failure::new(FailureKind::Signal, message).with_detail(signal.into())
         }
+        Exit::OutOfMemory => Failure::new(FailureKind::Memory, "the kernel killed the program because memory ran out"),
         Exit::Hangs => Failure::new(FailureKind::Signal, "the program was killed and still hangs in the kernel"),
     };
     Err(Broken::with_body(failure, result::printed_nevertheless(stdout)))

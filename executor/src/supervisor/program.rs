@@ -140,6 +140,7 @@ impl Held {
         let (stderr, stderr_from) = io::pipe().map_err(&supervisor)?;
         let (messages, messages_from) = io::pipe().map_err(&supervisor)?;
         slot.give(&messages_from).map_err(&supervisor)?;
+        let kills_before = kills_for_memory();
         let mut command = Command::new(&order.program);
         command.args(&order.arguments).env_clear().envs(order.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(&order.private).process_group(0);
@@ -162,7 +163,7 @@ impl Held {
             grace: Duration::from_millis(order.grace_millis),
         };
         let held = Arc::new(Self { spools, end, order: remembered, ends_at, told });
-        let conductor = Conductor { held: Arc::clone(&held), folder: folder.clone(), tree: Tree::of(leader), leader, hears };
+        let conductor = Conductor { held: Arc::clone(&held), folder: folder.clone(), tree: Tree::of(leader), leader, kills_before, hears };
         let pipes = Pipes { stdin: stdin_into.into(), input, out: [stdout, stderr, messages] };
         tokio::spawn(conductor.conduct(pipes, ended));
         Ok(held)
@@ -241,6 +242,7 @@ struct Conductor {
     folder: Folder,
     tree: Tree,
     leader: Pid,
+    kills_before: u64,
     hears: watch::Receiver<Option<Told>>,
 }
 
@@ -269,7 +271,12 @@ impl Conductor {
             }
         };
         let _ = tokio::time::timeout(DRAIN_PATIENCE, drained).await;
-        let end = End { exit: self.tree.exit().unwrap_or(Exit::Hangs), by, printed: self.held.spools.printed() };
+        let exit = match self.tree.exit().unwrap_or(Exit::Hangs) {
+            // Nobody here did it.
+            Exit::Signal(SIGKILL) if by.is_none() && kills_for_memory() > self.kills_before => Exit::OutOfMemory,
+            exit => exit,
+        };
+        let end = End { exit, by, printed: self.held.spools.printed() };
         // Before the end is told: who hears of it finds it also where this process is gone the moment after.
         if let Err(error) = self.folder.note_end(end) {
             tracing::error!(%error, "the end of a program could not be noted");
@@ -344,6 +351,14 @@ async fn leader_ended(leader: Pid) {
             }
         }
     }
+}
+
+const SIGKILL: i32 = 9;
+
+/// Says how many processes the kernel has killed because memory ran out.
+fn kills_for_memory() -> u64 {
+    let counters = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or_default()
 }
 
 /// How often is looked whether a program has ended, where the kernel does not tell.

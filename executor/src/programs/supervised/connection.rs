@@ -20,8 +20,8 @@ use crate::supervisor::folder::Folder;
 use crate::supervisor::protocol::{self, FRAME_BYTES_MAX, Holds, NodeSays, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Stream, SupervisorSays};
 use crate::supervisor::spool::Spools;
 
-/// How long a supervisor may take to greet back.
-const GREETING_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a supervisor may take to greet back; one that takes longer is taken for dead, so a busy machine must not look like that.
+const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A supervisor that a node talks to.
 pub(super) struct Connection {

@@ -112,7 +112,7 @@ impl Inner {
 
     async fn up(&self, folder: &Folder) -> io::Result<Connection> {
         let mut command = Command::new(&self.command.program);
-        command.args(&self.command.arguments).arg(folder.path()).env_clear().current_dir("/");
+        command.arg0("ensue").args(&self.command.arguments).arg(folder.path()).env_clear().current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // What this process itself was started with may not be marked to stay here.
         close_fds::set_fds_cloexec_threadsafe(3, &[]);
