@@ -227,6 +227,7 @@ fn a_failure_s_kind_is_named_alike_in_the_log_and_to_people() {
         "network",
         "egress_denied",
         "http_status",
+        "memory",
         "lost",
         "cancelled",
     ] {

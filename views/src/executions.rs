@@ -209,6 +209,7 @@ impl AttemptStatus {
             | FailureKind::Network
             | FailureKind::EgressDenied
             | FailureKind::HttpStatus
+            | FailureKind::Memory
             | FailureKind::Lost => Self::Failed,
         }
     }

@@ -161,6 +161,8 @@ pub enum FailureKind {
     EgressDenied,
     /// The other side answered with an error; the detail is the HTTP status.
     HttpStatus,
+    /// The kernel killed it because memory ran out.
+    Memory,
     /// It is unknown whether the attempt took effect.
     Lost,
     /// The execution was cancelled.
@@ -184,6 +186,7 @@ impl FailureKind {
             Self::Network => "network",
             Self::EgressDenied => "egress_denied",
             Self::HttpStatus => "http_status",
+            Self::Memory => "memory",
             Self::Lost => "lost",
             Self::Cancelled => "cancelled",
         }

@@ -182,6 +182,32 @@ async fn what_ignores_sigterm_and_left_the_session_is_killed_after_the_grace() {
 }
 
 #[tokio::test]
+async fn a_tree_of_hundreds_of_processes_in_as_many_sessions_is_ended_whole() {
+    // Eight generations of twins, each in a session of its own, all deaf to SIGTERM.
+    let script = "cat > twins <<'TWINS'\ntrap '' TERM\n\
+                  if [ $1 -gt 0 ]; then setsid sh twins $(($1 - 1)) & setsid sh twins $(($1 - 1)) & fi\n\
+                  echo >> born\nwhile :; do sleep 100; done\nTWINS\n\
+                  sh twins 7 &\nwhile [ \"$(wc -l < born || echo 0)\" -lt 255 ]; do sleep 0.1; done 2>/dev/null\necho ready\nwait";
+    let mut world = supervised(script).begin();
+    let mut dispatch = world.dispatched(1, json!({}));
+    dispatch.grace_millis = 100;
+    world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
+    world.outputs.says(1, Stdout, "ready").await;
+    let marker = format!("TMPDIR={}", world.folder.path().join("private").join(attempt(1).to_string()).display());
+    assert!(marked(&marker) > 255, "{}", marked(&marker));
+    world.stop(1);
+    failure(&world.report().await, FailureKind::Cancelled);
+    assert_eq!(marked(&marker), 0);
+}
+
+/// Counts the processes that have a variable.
+fn marked(variable: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let environs = processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
+    environs.filter(|environ| environ.split(|byte| *byte == 0).any(|one| one == variable.as_bytes())).count()
+}
+
+#[tokio::test]
 async fn a_deadline_holds_for_the_whole_tree() {
     let mut world = supervised("setsid sleep 1000 & echo $!; wait").begin();
     let mut dispatch = world.dispatched(1, json!({}));
