@@ -56,7 +56,7 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
     end_all_of(&folder).await;
     let note = folder.held().ok().flatten().filter(|note| note.boot == crate::begun::boot_id());
     match (note, folder.end()) {
-        (Some(note), Ok(Some(_))) => Some(shared.ended(note, folder)),
+        (Some(note), Ok(Some(_))) => Some(shared.ended(&note, folder)),
         (Some(_) | None, _) => {
             let _ = folder.remove();
             None
@@ -66,8 +66,8 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
 
 impl Shared {
     /// Gives a program whose supervisor noted its end before it went.
-    fn ended(self: &Arc<Self>, note: HeldNote, folder: Folder) -> Left {
-        let HeldNote { attempt, token, .. } = note;
+    fn ended(self: &Arc<Self>, note: &HeldNote, folder: Folder) -> Left {
+        let HeldNote { attempt, token, .. } = *note;
         self.holding().insert(attempt, Holding { say: Sayer::to_nobody(), folder: folder.clone() });
         let (heard_into, heard) = mpsc::channel(HEARD_WAITING_MAX);
         let task = self.runtime.spawn(async move { Teller::to(heard_into).tell_from_folder(&folder).await });
