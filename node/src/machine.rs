@@ -144,11 +144,9 @@ fn kill_mode<'f>(unit: &str, folders: impl Iterator<Item = &'f Path> + Clone) ->
     }
     dropped_in.sort_by(|one, other| one.file_name().cmp(&other.file_name()));
     let texts = std::iter::once(written).chain(dropped_in.iter().filter_map(|path| read(path)));
-    let said = texts.filter_map(|text| {
-        let values = text.lines().filter_map(|line| line.trim().strip_prefix("KillMode=").map(|mode| mode.trim().to_owned()));
-        values.last()
-    });
-    match said.last().as_deref() {
+    let mut said =
+        texts.filter_map(|text| text.lines().rev().find_map(|line| Some(line.trim().strip_prefix("KillMode=")?.trim().to_owned())));
+    match said.next_back().as_deref() {
         Some("process" | "none") => KillMode::Process,
         Some(mode) if !mode.is_empty() => KillMode::Other(mode.to_owned()),
         Some(_) | None => KillMode::Other("control-group".to_owned()),
