@@ -88,7 +88,7 @@ fn end(node: Node, round: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_action_runs_through_twenty_restarts_and_kills_of_its_node_and_is_recorded_once() {
+async fn an_action_goes_on_through_twenty_restarts_and_kills_of_its_node_and_is_recorded_once() {
     let place = place();
     let mut node = place.start();
     let id = begin(&node.client()).await;
