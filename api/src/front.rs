@@ -148,15 +148,16 @@ fn shown(path: &str) -> &str {
 
 /// Answers of this node are for one caller, and are no pages to be put into others.
 fn secure(headers: &mut HeaderMap) {
-    const FIXED: [(HeaderName, HeaderValue); 4] = [
+    const FIXED: [(HeaderName, HeaderValue); 3] = [
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
         (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
     for (name, value) in FIXED {
         headers.insert(name, value);
     }
+    // A file that a program made goes out under a stricter one.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 

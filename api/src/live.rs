@@ -20,7 +20,7 @@ use crate::auth::Allowed;
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::problem::Problem;
 use crate::query::{ParameterRefusal, bad};
-use crate::wire::executions::{WireOutput, WireOutputEnd};
+use crate::wire::executions::{WireOutput, WireOutputEnd, settled};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -28,6 +28,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub(crate) const CHUNK_BYTES_MAX: usize = 64 * 1024;
 /// How often a stream is looked at for more.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a caller that does not read is waited for. Its place is the id of the last event that it got: it can go on from there.
+const READER_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a caller hears that the stream is still there, and its token is looked at again.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 
@@ -37,8 +39,8 @@ struct Followed {
     stream: OutputStream,
     /// The bytes that were given already.
     offset: u64,
-    /// Says whether the caller knows that more was printed than is kept.
-    is_cut_told: bool,
+    /// Says whether the caller knows that not all that was printed is kept.
+    is_loss_told: bool,
 }
 
 /// Where following begins.
@@ -52,7 +54,7 @@ pub(crate) struct Beginning {
 impl Beginning {
     /// Begins at an offset, the same in each stream.
     pub(crate) fn at(attempt: Option<u32>, streams: &[OutputStream], offset: u64) -> Self {
-        let streams = streams.iter().map(|stream| Followed { stream: *stream, offset, is_cut_told: false });
+        let streams = streams.iter().map(|stream| Followed { stream: *stream, offset, is_loss_told: false });
         Self { attempt, streams: streams.collect() }
     }
 
@@ -66,7 +68,7 @@ impl Beginning {
             let mut followed = Vec::with_capacity(streams.len());
             for stream in streams {
                 parts.next().filter(|name| *name == stream.as_str())?;
-                followed.push(Followed { stream: *stream, offset: parts.next()?.parse().ok()?, is_cut_told: false });
+                followed.push(Followed { stream: *stream, offset: parts.next()?.parse().ok()?, is_loss_told: false });
             }
             parts.next().is_none().then_some(Self { attempt, streams: followed })
         });
@@ -99,6 +101,8 @@ enum Look {
 enum Left {
     /// The caller is gone.
     Gone,
+    /// The caller does not read.
+    Slow,
     /// Something failed.
     Failed(Problem),
 }
@@ -119,6 +123,7 @@ impl Follower {
     pub(crate) async fn run(mut self) {
         match self.until_the_end().await {
             Ok(()) | Err(Left::Gone) => {}
+            Err(Left::Slow) => tracing::debug!(execution = %self.execution, "who follows an output reads too slowly and is dropped"),
             Err(Left::Failed(problem)) => tracing::warn!(code = problem.code(), "following an output ended early"),
         }
     }
@@ -167,7 +172,7 @@ impl Follower {
             if let Some(later) = execution.attempts.iter().find(|other| other.number > attempt.number) {
                 self.attempt = Some(later.number);
                 for followed in &mut self.streams {
-                    (followed.offset, followed.is_cut_told) = (0, false);
+                    (followed.offset, followed.is_loss_told) = (0, false);
                 }
                 return Ok(Look::More);
             }
@@ -177,10 +182,13 @@ impl Follower {
 
     /// Sends what is new in one of the streams, and says whether there was anything.
     async fn read(&mut self, index: usize, attempt: AttemptId, number: u32, is_over: bool) -> Result<bool, Left> {
-        let Followed { stream, offset, is_cut_told } = self.streams[index];
+        let Followed { stream, offset, is_loss_told } = self.streams[index];
         let part =
             self.api.blocking(move |ports| ports.outputs.read(attempt, stream, offset, CHUNK_BYTES_MAX)).await.map_err(Left::Failed)?;
         let mut part = part.map_err(|error| Left::Failed(error.into()))?;
+        if is_over {
+            part = settled(part, CHUNK_BYTES_MAX);
+        }
         let whole = whole_characters(&part.bytes);
         if whole == 0 && !is_over {
             return Ok(false);
@@ -189,13 +197,13 @@ impl Follower {
             part.next -= (part.bytes.len() - whole) as u64;
             part.bytes.truncate(whole);
         }
-        let is_cut = matches!(part.state, OutputState::Truncated { .. });
-        if part.bytes.is_empty() && (!is_cut || is_cut_told) {
+        let is_lossy = matches!(part.state, OutputState::Truncated { .. } | OutputState::Removed);
+        if part.bytes.is_empty() && (!is_lossy || is_loss_told) {
             return Ok(false);
         }
         let data =
             serde_json::to_string(&WireOutput::new(number, stream, offset, &part)).map_err(|why| Left::Failed(Problem::bug(&why)))?;
-        self.streams[index] = Followed { stream, offset: part.next, is_cut_told: is_cut };
+        self.streams[index] = Followed { stream, offset: part.next, is_loss_told: is_lossy };
         let places: String = self.streams.iter().map(|followed| format!(".{}.{}", followed.stream.as_str(), followed.offset)).collect();
         self.send(format!("id: {number}{places}\nevent: output\ndata: {data}\n\n")).await?;
         Ok(true)
@@ -203,7 +211,10 @@ impl Follower {
 
     async fn send(&mut self, text: String) -> Result<(), Left> {
         self.heard_at = Instant::now();
-        self.to.send(Ok(Bytes::from(text))).await.map_err(|_| Left::Gone)
+        match tokio::time::timeout(READER_PATIENCE, self.to.send(Ok(Bytes::from(text)))).await {
+            Ok(sent) => sent.map_err(|_| Left::Gone),
+            Err(_) => Err(Left::Slow),
+        }
     }
 }
 

@@ -57,6 +57,8 @@ permissions! {
     EnforcementsRead = "enforcements":"read", "enforcement";
     /// See executions and what they print.
     ExecutionsRead = "executions":"read", "execution";
+    /// See and save the files that executions gave away.
+    ArtifactsRead = "artifacts":"read", "artifact";
     /// Cancel executions.
     ExecutionsCancel = "executions":"cancel", "execution";
     /// Say what became of indeterminate executions.

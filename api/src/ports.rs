@@ -13,7 +13,7 @@ use ensue_engine::command::{Dedupe, ObservedEvent, RefusedDelivery};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{LogId, TokenId};
 use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
-use ensue_engine::ports::{Committed, HookRequest, LogError, Outputs, ReadLimit, Secret, Submit};
+use ensue_engine::ports::{Blobs, Committed, HookRequest, LogError, Outputs, ReadLimit, Secret, Submit};
 use ensue_engine::record::{Actor, CatalogRevision, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_packs::Diagnostic;
@@ -35,6 +35,8 @@ pub struct Ports {
     pub log: Arc<dyn LogAccess>,
     /// What attempts print. Blocking.
     pub outputs: Arc<dyn Outputs>,
+    /// The files that attempts give away. Blocking.
+    pub blobs: Arc<dyn Blobs>,
     /// What makes events of deliveries.
     pub webhooks: Arc<dyn Webhooks>,
     /// What makes events of what callers send.
@@ -283,8 +285,21 @@ pub struct NodeStatus {
     pub workers_busy: u32,
     /// How much of the disk under the data directory is free, in bytes; none where the machine does not say.
     pub disk_free_bytes: Option<u64>,
+    /// How much is kept of what attempts print.
+    pub outputs: Kept,
+    /// How much is kept of the files that they give away.
+    pub artifacts: Kept,
     /// How much memory the node's process holds, in bytes; none where the machine does not say.
     pub memory_bytes: Option<u64>,
+}
+
+/// How much of something is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// How many bytes of the disk it takes.
+    pub bytes: u64,
+    /// How many it may take.
+    pub quota_bytes: u64,
 }
 
 /// One thing that `doctor` looked at.

@@ -27,8 +27,15 @@ const RETRY_UNAVAILABLE_SECONDS: u32 = 5;
 const QUOTED_CHARS_MAX: usize = 80;
 
 /// Errors of the stores: their messages name files and statements, so they go to the node's log and not to a caller.
-const OF_THE_STORES: &[&str] =
-    &["log-unavailable", "log-unreadable", "views-unavailable", "views-damaged", "output-unavailable", "vault-unavailable"];
+const OF_THE_STORES: &[&str] = &[
+    "log-unavailable",
+    "log-unreadable",
+    "views-unavailable",
+    "views-damaged",
+    "output-unavailable",
+    "artifact-unavailable",
+    "vault-unavailable",
+];
 
 /// An error on its way to a caller.
 #[derive(Clone, Debug)]
@@ -242,6 +249,8 @@ fn status_of(fault: Fault, slug: &str) -> StatusCode {
         Fault::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         Fault::Unauthenticated => StatusCode::UNAUTHORIZED,
         Fault::Forbidden => StatusCode::FORBIDDEN,
+        // It was there, and everybody may know that it is not any more.
+        Fault::Missing if matches!(slug, "output-removed" | "artifact-removed") => StatusCode::GONE,
         Fault::Missing => StatusCode::NOT_FOUND,
         Fault::Conflict => StatusCode::CONFLICT,
         Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

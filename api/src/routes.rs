@@ -4,6 +4,7 @@
 //! take `Allowed` of that very permission does not compile. What is public is the closed list [`Public`].
 
 mod actions;
+mod artifacts;
 mod docs;
 mod enforcements;
 mod events;
@@ -31,9 +32,9 @@ use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
 use crate::context::RequestContext;
 use crate::permissions::{
-    ActionsExecute, ActionsRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel, ExecutionsRead, ExecutionsSettle, HooksRead,
-    HooksSend, KeysRead, KeysWrite, LogRead, LogVerify, NodeRead, PacksRead, Permission, RulesRead, RulesWrite, SensorsRead, TokensRead,
-    TokensWrite, TracesRead, TriggersRead, ViewsRead, ViewsRebuild,
+    ActionsExecute, ActionsRead, ArtifactsRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel, ExecutionsRead,
+    ExecutionsSettle, HooksRead, HooksSend, KeysRead, KeysWrite, LogRead, LogVerify, NodeRead, PacksRead, Permission, RulesRead,
+    RulesWrite, SensorsRead, TokensRead, TokensWrite, TracesRead, TriggersRead, ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
 
@@ -55,6 +56,8 @@ fn declare(routes: &mut Routes) {
     routes.get::<ExecutionsRead>("/executions/{id}/attempts", executions::attempts);
     routes.get::<ExecutionsRead>("/executions/{id}/timeline", executions::timeline);
     routes.get::<ExecutionsRead>("/executions/{id}/logs", logs::get);
+    routes.get::<ArtifactsRead>("/executions/{id}/artifacts", artifacts::list);
+    routes.get::<ArtifactsRead>("/executions/{id}/artifacts/{artifact}", artifacts::get);
     routes.post::<ExecutionsCancel>("/executions/{id}/cancel", executions::cancel);
     routes.post::<ExecutionsSettle>("/executions/{id}/settle", executions::settle);
 

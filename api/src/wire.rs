@@ -3,6 +3,7 @@
 //! Nothing here is read from a store or decided: a shape is made of what a view or the catalog says.
 
 pub(crate) mod actions;
+pub(crate) mod artifacts;
 pub(crate) mod enforcements;
 pub(crate) mod events;
 pub(crate) mod executions;

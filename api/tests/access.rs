@@ -23,6 +23,7 @@ fn filled(path: &str) -> String {
         .replace("{pack}", "demo")
         .replace("{sensor}", "door")
         .replace("{id}", NOTHING)
+        .replace("{artifact}", NOTHING)
         .replace("{name}", "nobody")
         .replace("{position}", "1")
         .replace("{slug}", "forbidden")

@@ -117,6 +117,16 @@ impl Client {
         if response.status().is_success() { Ok(response) } else { Err(self.problem(response).await) }
     }
 
+    /// Opens a stream of events at a path of the API, behind the one with this id.
+    pub(crate) async fn follow(&self, path: &str, query: &[(&str, String)], after: Option<&str>) -> Result<Response, Failure> {
+        let mut request = self.request_without_limit(Method::GET, &with_query(path, query)).header(header::ACCEPT, "text/event-stream");
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let response = self.send(request).await?;
+        if response.status().is_success() { Ok(response) } else { Err(self.problem(response).await) }
+    }
+
     /// Reads what stands at a path outside the API, without a token.
     pub(crate) async fn get_public(&self, path: &str) -> Result<Answer, Failure> {
         let response = self.send(self.http.get(format!("{}{path}", self.server)).timeout(ANSWER_TIMEOUT)).await?;

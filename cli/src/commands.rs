@@ -2,6 +2,7 @@
 //!
 //! Here are only the names, and what all commands have in common.
 
+mod artifacts;
 mod at_rest;
 mod bench;
 mod check;

@@ -13,6 +13,8 @@ const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// An event of a stream.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Told {
+    /// Its place in the stream, to go on from; empty where it has none.
+    pub(crate) id: String,
     /// Its name; empty where it has none.
     pub(crate) name: String,
     /// Its data.
@@ -60,11 +62,12 @@ impl Frames {
 }
 
 fn told(frame: &str) -> Result<Option<Told>, String> {
-    let (mut name, mut data) = (String::new(), Vec::new());
+    let (mut id, mut name, mut data) = (String::new(), String::new(), Vec::new());
     for line in frame.lines() {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
+            "id" => value.clone_into(&mut id),
             "event" => value.clone_into(&mut name),
             "data" => data.push(value),
             _ => {}
@@ -74,7 +77,7 @@ fn told(frame: &str) -> Result<Option<Told>, String> {
         return Ok(None);
     }
     let data = serde_json::from_str(&data.join("\n")).map_err(|error| format!("an event is not JSON: {error}"))?;
-    Ok(Some(Told { name, data }))
+    Ok(Some(Told { id, name, data }))
 }
 
 #[cfg(test)]
@@ -98,7 +101,10 @@ mod tests {
             }
             assert_eq!(
                 seen,
-                [Told { name: "output".into(), data: json!({ "text": "a" }) }, Told { name: String::new(), data: json!({ "text": "b" }) },]
+                [
+                    Told { id: "1".into(), name: "output".into(), data: json!({ "text": "a" }) },
+                    Told { id: "2".into(), name: String::new(), data: json!({ "text": "b" }) },
+                ]
             );
         }
     }

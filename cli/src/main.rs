@@ -8,6 +8,7 @@ mod client;
 mod commands;
 mod github;
 mod live;
+mod printed;
 mod reason;
 mod report;
 mod style;

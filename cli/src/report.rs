@@ -90,7 +90,6 @@ impl Failure {
     }
 
     /// Gives the code that the program ends with.
-    #[cfg(test)]
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }

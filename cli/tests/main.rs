@@ -7,6 +7,7 @@ mod command_line;
 mod explanation;
 mod guide;
 mod life_of_a_webhook;
+mod outputs;
 mod restart;
 mod support;
 mod torture;

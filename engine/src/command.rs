@@ -2,12 +2,16 @@
 //!
 //! Commands are made at the edges, which have judged and checked before; the core checks again only what depends on its state.
 
+mod message;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ensue_expression::Document;
 use thiserror::Error;
+
+pub use message::{Message, Said, SaidArtifact};
 
 use crate::catalog::{Action, Catalogs, Mode};
 use crate::executions::facts::{Evidence, Failure, Settlement};
@@ -34,7 +38,9 @@ impl Command {
         match &self.ask {
             Ask::ReceiveEvents(events) => events,
             Ask::ReportAttempt(report) => &report.emitted,
-            Ask::KeepDelivery(_)
+            Ask::TakeMessage(Message { said: Said::Event(event), .. }) => std::slice::from_ref(event),
+            Ask::TakeMessage(Message { said: Said::Progress { .. } | Said::Artifact(_) | Said::Unusable { .. }, .. })
+            | Ask::KeepDelivery(_)
             | Ask::RequestExecution(_)
             | Ask::LoseAttempt { .. }
             | Ask::CancelExecution { .. }
@@ -60,6 +66,11 @@ impl Command {
                 report.body.iter_mut().for_each(&mut change);
                 report.emitted.iter_mut().for_each(|event| change(&mut event.body));
             }
+            Ask::TakeMessage(message) => match &mut message.said {
+                Said::Progress { body, .. } => body.iter_mut().for_each(change),
+                Said::Event(event) => change(&mut event.body),
+                Said::Artifact(_) | Said::Unusable { .. } => {}
+            },
             Ask::KeepDelivery(delivery) => change(&mut delivery.body),
             Ask::RequestExecution(request) => change(&mut request.body),
             Ask::SettleExecution { result, .. } => result.iter_mut().for_each(change),
@@ -94,6 +105,8 @@ pub enum Ask {
     KeepDelivery(RefusedDelivery),
     /// Run an action.
     RequestExecution(RequestExecution),
+    /// An attempt says something while it runs.
+    TakeMessage(Message),
     /// An attempt reached its end.
     ReportAttempt(Report),
     /// The worker of an attempt is gone.
@@ -471,6 +484,19 @@ pub enum Refusal {
     /// There is no such execution, or it ended long ago.
     #[error("the execution {0} is not open")]
     NotOpen(ExecutionId),
+    /// The attempt does not run, or does not run any more.
+    #[error("the attempt {0} does not run any more; nothing more is taken of it")]
+    NotRunning(AttemptId),
+    /// The attempt has said too much.
+    #[error("the attempt {attempt} has made {max} {what} already, which is the most")]
+    TooManyMessages {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Of what.
+        what: &'static str,
+        /// The most.
+        max: u32,
+    },
     /// The report comes with another token than the attempt has.
     #[error("the token {given} is not that of attempt {attempt}")]
     WrongToken {

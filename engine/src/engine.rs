@@ -12,7 +12,7 @@ use crate::command::{Ask, Command, Context, Decision, Moment, Refusal};
 use crate::effect::Effect;
 use crate::events::{decide as events, react as event_reactions};
 use crate::executions::state::Executions;
-use crate::executions::{decide as executions, react as execution_reactions};
+use crate::executions::{decide as executions, messages, react as execution_reactions};
 use crate::fact::{ByNoun, EventFact, HealthFact};
 use crate::health::decide as health;
 use crate::health::state::Health;
@@ -24,7 +24,10 @@ use crate::table::Table;
 use crate::time::Timestamp;
 
 /// The form that [`Engine::save`] writes; a release reads its own and the one before.
-pub const STATE_FORMAT: u32 = 1;
+pub const STATE_FORMAT: u32 = 2;
+
+/// The form before: what attempts say while they run is not in it, so that it reads as one in which they have said nothing.
+const STATE_FORMAT_BEFORE: u32 = 1;
 
 /// The state of one log, and what it makes of commands and records.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +63,7 @@ pub struct SavedState {
 #[non_exhaustive]
 pub enum LoadError {
     /// The form is another release's.
-    #[error("the state has form {0}, this release reads {STATE_FORMAT}")]
+    #[error("the state has form {0}, this release reads {STATE_FORMAT_BEFORE} and {STATE_FORMAT}")]
     Format(u32),
     /// The form is right, the content is not.
     #[error("the state is damaged: {0}")]
@@ -123,6 +126,7 @@ impl Engine {
             Ask::ReceiveEvents(list) => events::receive_all(self, actor, trace, list, at, with),
             Ask::KeepDelivery(delivery) => events::keep_delivery(actor, trace, delivery),
             Ask::RequestExecution(ask) => executions::request(self, Id::root(at.time, at.entropy), actor, trace, ask, with),
+            Ask::TakeMessage(message) => messages::take(self, actor, message, at, with),
             Ask::ReportAttempt(report) => executions::report(self, actor, report, at, with),
             Ask::LoseAttempt { execution, attempt, evidence } => executions::lose(self, actor, *execution, *attempt, *evidence),
             Ask::CancelExecution { execution } => executions::cancel(self, actor, trace, *execution),
@@ -210,7 +214,7 @@ impl Engine {
 
     /// Takes a state back from its versioned form.
     pub fn load(log: LogId, saved: &SavedState) -> Result<Self, LoadError> {
-        if saved.format != STATE_FORMAT {
+        if !matches!(saved.format, STATE_FORMAT | STATE_FORMAT_BEFORE) {
             return Err(LoadError::Format(saved.format));
         }
         let state = serde_json::from_slice(&saved.json).map_err(|why| LoadError::Damaged(why.to_string()))?;

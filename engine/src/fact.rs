@@ -148,6 +148,10 @@ facts! {
     ExecutionFact {
         ExecutionRequested(executions::ExecutionRequested): "execution.requested", 1;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1;
+        AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1;
+        AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1;
+        ArtifactKept(executions::ArtifactKept): "artifact.kept", 1;
+        MessageRefused(executions::MessageRefused): "message.refused", 1;
         AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 1;
         AttemptFailed(executions::AttemptFailed): "attempt.failed", 1;
         AttemptLost(executions::AttemptLost): "attempt.lost", 1;

@@ -102,8 +102,10 @@ pub enum Role<'a> {
     Execution,
     /// A try of an execution, from 1: `attempt/<n>`.
     Attempt(u32),
-    /// An event that an execution emits, from 0: `emit/<i>`.
+    /// An event that an execution emits with its report, or an attempt while it runs, from 0: `emit/<i>`.
     Emit(u32),
+    /// A file that an attempt gives away, by the message's index: `artifact/<i>`.
+    Artifact(u32),
     /// A thing that is known by name and not by an id: `stream/<stream>`. Under the log's id.
     Stream(&'a StreamId),
     /// A later record of a thing, by its revision: `revision/<n>`. Under the thing's own id.
@@ -117,6 +119,7 @@ impl fmt::Display for Role<'_> {
             Self::Execution => f.write_str("execution"),
             Self::Attempt(number) => write!(f, "attempt/{number}"),
             Self::Emit(index) => write!(f, "emit/{index}"),
+            Self::Artifact(index) => write!(f, "artifact/{index}"),
             Self::Stream(stream) => write!(f, "stream/{stream}"),
             Self::Revision(revision) => write!(f, "revision/{revision}"),
         }
@@ -163,6 +166,8 @@ typed_ids! {
     ExecutionId;
     /// The id of one try of an execution.
     AttemptId;
+    /// The id of an artifact.
+    ArtifactId;
     /// The id of a rule, beside its ref: delete and create again is another rule.
     RuleId;
     /// The id of an access token; not its secret.

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::command::{Answer, Command, DedupeKey, Refusal, Seen};
 use crate::ids::{AttemptId, Id, LogId, TokenId};
 use crate::names::{KeyRef, SensorRef};
-use crate::record::{Body, Epoch, Head, Position, Record, Revision, StreamId};
+use crate::record::{Body, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 
 /// The records of one commit, whole or not at all.
 #[derive(Clone, Debug, Default)]
@@ -183,8 +183,11 @@ impl OutputStream {
 
 /// What attempts print. Not in the log.
 pub trait Outputs: Send + Sync {
-    /// Adds bytes to a stream, up to the cap; what is over is counted, and marked once at the end.
-    fn append(&self, attempt: AttemptId, stream: OutputStream, bytes: &[u8]) -> Result<(), OutputError>;
+    /// Adds what was printed to a stream from `offset` on, up to the cap; what is over is counted, and marked once at the end. What
+    /// was taken before is passed over, so that what is told twice is kept once.
+    fn append_at(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes: &[u8]) -> Result<(), OutputError>;
+    /// Gives up to which offset a stream was taken, kept or only counted.
+    fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError>;
     /// Says that nothing more will be added to an attempt's streams.
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError>;
     /// Gives what stands in a stream from an offset on.
@@ -214,12 +217,24 @@ pub enum OutputState {
         /// The bytes that were not kept.
         bytes_dropped: u64,
     },
+    /// It was thrown away, because it was old or the room was needed.
+    Removed,
 }
 
 /// Why outputs cannot be kept or read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OutputError {
+    /// What comes before is missing.
+    #[error("the output of attempt {attempt} goes on at {offset}, but only what comes before {taken} was taken: send it from there")]
+    Gap {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Up to where the stream was taken.
+        taken: u64,
+        /// Where it was to go on.
+        offset: u64,
+    },
     /// The store has failed.
     #[error("the output of attempt {attempt} cannot be used: {why}")]
     Store {
@@ -228,6 +243,52 @@ pub enum OutputError {
         /// Why.
         why: String,
     },
+}
+
+/// Files that attempts gave away, by the hash of their bytes. Not in the log.
+pub trait Blobs: Send + Sync {
+    /// Begins a blob; it is there once it is kept, and leaves nothing where it is dropped before.
+    fn begin(&self) -> Result<Box<dyn NewBlob>, BlobError>;
+    /// Gives a part of a blob; none where there is no such blob, or no more.
+    fn read(&self, blob: &Digest, offset: u64, bytes_max: usize) -> Result<Option<BlobPart>, BlobError>;
+}
+
+/// A blob that is being written.
+pub trait NewBlob: Send {
+    /// Adds bytes.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError>;
+    /// Keeps it: what it gives is on the disk.
+    fn keep(self: Box<Self>) -> Result<KeptBlob, BlobError>;
+}
+
+/// A blob that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptBlob {
+    /// The hash of its bytes.
+    pub digest: Digest,
+    /// How many they are.
+    pub bytes: u64,
+}
+
+/// A part of a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobPart {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// How many the whole blob has.
+    pub size: u64,
+}
+
+/// Why blobs cannot be kept or read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BlobError {
+    /// There is no room for more.
+    #[error("there is no room for more artifacts: {0}")]
+    Full(String),
+    /// The store has failed.
+    #[error("the store of artifacts cannot be used: {0}")]
+    Store(String),
 }
 
 /// One request at a webhook, before it is an event.

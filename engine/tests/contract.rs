@@ -14,9 +14,9 @@ use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
 use ensue_engine::catalog::{Mode, OnLost};
 use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
 use ensue_engine::executions::facts::{
-    AttemptFailed, AttemptLost, AttemptReportedLate, AttemptStarted, AttemptSucceeded, Evidence, ExecutionBecameIndeterminate,
-    ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested, ExecutionSettled, ExecutionSucceeded,
-    ExecutionTimedOut, Failure, FailureKind, Pace, Settlement,
+    ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
+    Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested,
+    ExecutionSettled, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, MessageRefused, Pace, Settlement,
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::{
@@ -86,6 +86,18 @@ fn samples() -> Vec<Fact> {
         }
         .into(),
         AttemptStarted { number: 2, token: 9, worker: "local".into(), lease_millis: 30_000 }.into(),
+        AttemptProgressed { attempt, index: 3, thousandths: Some(400) }.into(),
+        AttemptEmitted { attempt, index: 4, event }.into(),
+        ArtifactKept {
+            attempt,
+            index: 5,
+            name: "Überblick \"2026\".pdf".parse().unwrap(),
+            media_type: Some("application/pdf".parse().unwrap()),
+            blob: Digest::of(b"artifact"),
+            bytes: 81_920,
+        }
+        .into(),
+        MessageRefused { attempt, index: 6, reason: "the file `out` is a link".into() }.into(),
         AttemptSucceeded { attempt }.into(),
         AttemptFailed { attempt, error: error.clone() }.into(),
         AttemptLost { attempt, evidence: Evidence::MayHaveBegun }.into(),

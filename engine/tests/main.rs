@@ -13,6 +13,7 @@ mod executions;
 mod index;
 mod loops;
 mod lost;
+mod messages;
 mod modes;
 mod panics;
 mod properties;

@@ -4,18 +4,32 @@ use ensue_engine::catalog::Mode;
 use ensue_engine::command::Ask;
 use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
 use ensue_engine::executions::facts::Evidence;
-use ensue_engine::ids::{Id, LogId, TokenId};
+use ensue_engine::executions::state::Phase;
+use ensue_engine::ids::{ExecutionId, Id, LogId, TokenId};
 use ensue_engine::spec::{CatalogsHealth, NOON};
 use serde_json::{Value, json};
 
-use crate::support::site::received;
+use crate::support::site::{progress, received};
 use crate::support::{Pieces, Site, ana, asked_by, cancel, set_mode, workers};
 
-/// The form of this release. It is never edited: a change of the form is a new number, a new file, and a reader of the old one.
+/// The form before, in which attempts say nothing while they run.
 const FORMAT_1: &str = include_str!("golden/state.v1.json");
+
+/// The form of this release. It is never edited: a change of the form is a new number, a new file, and a reader of the old one.
+const FORMAT_2: &str = include_str!("golden/state.v2.json");
 
 /// A site with something in every table of the state.
 fn busy() -> Site {
+    let mut site = silent();
+    let runs = |id: &ExecutionId| matches!(site.phase(*id), Some(Phase::Running(_)));
+    let execution = *site.engine().executions().iter().map(|(id, _)| id).find(|id| runs(id)).unwrap();
+    let attempt = site.attempt(execution);
+    site.turn(progress(execution, attempt, 7)).then(&["attempt.progressed"]);
+    site
+}
+
+/// The same, but no attempt has said anything.
+fn silent() -> Site {
     let mut pieces = Pieces::default().trigger("demo.ping").trigger("demo.pong").action("demo.say").action_at_once("demo.echo").rule(
         "demo.errs",
         "demo.ping",
@@ -64,22 +78,29 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn the_state_is_saved_in_the_form_of_its_number() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 1);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_1.trim_end());
+    assert_eq!(saved.format, 2);
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_2.trim_end());
 }
 
 #[test]
 fn the_form_is_shown_with_something_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_1).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_2).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn a_saved_state_of_the_form_is_read() {
     let busy = busy();
-    let saved = SavedState { format: 1, json: FORMAT_1.trim_end().into() };
+    let saved = SavedState { format: 2, json: FORMAT_2.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
+}
+
+#[test]
+fn a_saved_state_of_the_form_before_is_read() {
+    let silent = silent();
+    let saved = SavedState { format: 1, json: FORMAT_1.trim_end().into() };
+    assert_eq!(Engine::load(silent.engine().log(), &saved).unwrap(), *silent.engine());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ensue_engine::ports::OutputStream;
 
 use crate::attempt::{Attempt, Broken, Cut, LEAVING_GRACE_MAX};
+use crate::messages::Messages;
 use crate::output::Output;
 use crate::programs::{AtEnd, End, EndedBy, Heard, Program, Tell};
 use crate::result::Head;
@@ -25,6 +26,8 @@ pub(crate) struct Ended {
 /// Hears a program to its end; its private directory is gone then. Broken off where it is left to the next node, or lost.
 pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>) -> Result<Ended, Broken> {
     let mut output = Output::begin(attempt.worker.ports.outputs.clone(), attempt.dispatch.attempt, attempt.worker.settings.blocking);
+    let messages = Messages::begin(attempt);
+    let mut unheard = None;
     let mut stdout = Head::default();
     let mut cut = None;
     let end = loop {
@@ -44,7 +47,8 @@ pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>
                 cut = Some(Cut::Left);
                 continue;
             }
-            heard = program.hear() => heard,
+            () = messages.hear(&mut unheard), if unheard.is_some() => continue,
+            heard = program.hear(), if unheard.is_none() => heard,
         };
         match heard {
             Heard::Output { stream, offset, bytes } => {
@@ -53,9 +57,7 @@ pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>
                 }
                 output.append(stream, offset, bytes).await;
             }
-            Heard::Message { index, .. } => {
-                tracing::debug!(attempt = %attempt.dispatch.attempt, index, "nobody takes what programs say on descriptor 3");
-            }
+            Heard::Message { index, line } => unheard = Some((index, line)),
             Heard::Ended(end) => break end,
             Heard::Lost => {
                 output.finish().await;
@@ -65,6 +67,7 @@ pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>
         }
     };
     output.finish().await;
+    messages.finish().await;
     program.clear().await;
     // It may have ended by itself before it heard that it was to stop.
     let cut = match (cut, end.by) {

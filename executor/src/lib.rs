@@ -10,7 +10,7 @@
 //! | `attempt`, `render` | an attempt as its runner sees it; what its action's `run` says, rendered |
 //! | `runners` | one file for each kind of action |
 //! | [`programs`] | the port through which programs are run, and what runs them |
-//! | `conduct`, `environment`, `output`, `result` | a program that runs: its end, its variables, what it prints |
+//! | `conduct`, `environment`, `output`, `messages`, `result` | a program that runs: its end, its variables, what it prints, what it says |
 //! | [`supervisor`] | the process that holds a program beside the node |
 //! | `egress`, `destinations` | where requests may go, and the connections there |
 //!
@@ -25,6 +25,7 @@ mod destinations;
 mod egress;
 mod environment;
 mod lease;
+mod messages;
 mod output;
 pub mod ports;
 pub mod programs;
@@ -41,5 +42,6 @@ pub use attempt::LEAVING_GRACE_MAX;
 pub use blocking::Blocking;
 pub use clock::{Clock, SystemClock};
 pub use egress::{Allowance, AllowanceError, EgressPolicy};
+pub use messages::LINE_BYTES_MAX;
 pub use ports::ExecutorPorts;
-pub use worker::{AtStop, Executor, ExecutorSettings, Stopped};
+pub use worker::{ARTIFACT_BYTES_MAX, AtStop, Executor, ExecutorSettings, Stopped};

@@ -32,9 +32,9 @@ impl Output {
     }
 
     /// Keeps what was printed to a stream after so many bytes.
-    pub(crate) async fn append(&mut self, stream: OutputStream, _offset: u64, bytes: Bytes) {
+    pub(crate) async fn append(&mut self, stream: OutputStream, offset: u64, bytes: Bytes) {
         let (outputs, attempt) = (Arc::clone(&self.outputs), self.attempt);
-        let appended = self.blocking.done(move || outputs.append(attempt, stream, &bytes)).await;
+        let appended = self.blocking.done(move || outputs.append_at(attempt, stream, offset, &bytes)).await;
         if let Some(Err(error)) = appended
             && self.state == State::Kept
         {

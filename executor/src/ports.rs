@@ -8,9 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ensue_engine::catalog::{Catalogs, Misfit};
 use ensue_engine::command::ObservedEvent;
-use ensue_engine::ids::{AttemptId, ExecutionId};
+use ensue_engine::ids::{AttemptId, ExecutionId, Id};
 use ensue_engine::names::{KeyRef, TriggerRef};
-use ensue_engine::ports::{Outputs, Secret, Submit};
+use ensue_engine::ports::{Blobs, Outputs, Secret, Submit};
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest};
 use ensue_expression::Document;
 use thiserror::Error;
@@ -31,6 +31,8 @@ pub struct ExecutorPorts {
     pub keys: Arc<dyn Keys>,
     /// Where what programs print is kept.
     pub outputs: Arc<dyn Outputs>,
+    /// Where the files that they give away are kept.
+    pub blobs: Arc<dyn Blobs>,
     /// What runs programs.
     pub programs: Arc<dyn Programs>,
     /// What makes events of what attempts emit.
@@ -91,7 +93,10 @@ pub struct Emission {
     pub execution: ExecutionId,
     /// The attempt.
     pub attempt: AttemptId,
-    /// Its place among the events of the attempt, from 0.
+    /// What its id is derived from: the execution where the event comes with a report, of which only one is taken; the attempt where
+    /// it comes before, for another attempt may emit again.
+    pub cause: Id,
+    /// Its place among what the cause emits, from 0.
     pub index: u32,
     /// The catalog that the execution runs in.
     pub catalog: CatalogRevision,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::command::{Answer, Ask, Command, Refusal, Report, ReportOutcome};
+use ensue_engine::command::{Answer, Ask, Command, Message, Refusal, Report, ReportOutcome};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_engine::mutants;
@@ -40,9 +40,13 @@ pub(crate) enum Told {
     Left,
 }
 
-enum Heard {
+/// What the log said.
+pub(crate) enum Heard {
+    /// It took it.
     Taken(Answer),
+    /// It refused it.
     Refused(Refusal),
+    /// Nothing: the node stops.
     Left,
 }
 
@@ -116,6 +120,11 @@ impl Reporter {
                 Told::Left
             }
         }
+    }
+
+    /// Tells what an attempt says while it runs.
+    pub(crate) async fn say(&self, message: Message, trace: Option<String>) -> Heard {
+        self.told(Ask::TakeMessage(message), trace).await
     }
 
     async fn told(&self, ask: Ask, trace: Option<String>) -> Heard {

@@ -30,6 +30,9 @@ use crate::report::{Reporter, Told};
 use crate::runners;
 use crate::running::{Running, RunningAttempt, Signal};
 
+/// How many bytes a file that a program gives away may have, where nothing else is said: 100 MiB.
+pub const ARTIFACT_BYTES_MAX: u64 = 100 * 1024 * 1024;
+
 /// What the operator, or the node for him, sets.
 #[derive(Clone, Debug)]
 pub struct ExecutorSettings {
@@ -45,6 +48,8 @@ pub struct ExecutorSettings {
     pub http_timeout: Duration,
     /// What becomes of programs that run when the worker stops.
     pub at_stop: AtStop,
+    /// How many bytes a file that a program gives away may have.
+    pub artifact_bytes_max: u64,
     /// What each process of a program may use.
     pub limits: ProgramLimits,
     /// Where work that blocks is done.
@@ -70,6 +75,7 @@ impl ExecutorSettings {
             path: path.into(),
             egress: EgressPolicy::default(),
             http_timeout: runners::HTTP_TIMEOUT,
+            artifact_bytes_max: ARTIFACT_BYTES_MAX,
             at_stop: AtStop::default(),
             limits: ProgramLimits::default(),
             blocking: Blocking::default(),
@@ -150,6 +156,7 @@ impl Executor {
                         let worker = Arc::clone(worker);
                         self.worker.runtime.spawn(async move {
                             let told = worker.reporter.lose(execution, attempt, evidence, trace).await;
+                            worker.end_output(attempt).await;
                             worker.forget(attempt, &told);
                         });
                     }
@@ -228,6 +235,10 @@ impl Executor {
 }
 
 impl Worker {
+    pub(crate) fn reporter(&self) -> &Arc<Reporter> {
+        &self.reporter
+    }
+
     fn dispatch(self: &Arc<Self>, dispatch: Dispatch) {
         if *self.is_draining.borrow() {
             tracing::debug!(attempt = %dispatch.attempt, "the worker stops and takes no attempt; the next start finds it");
@@ -412,6 +423,14 @@ impl Worker {
         self.forget(attempt, &told);
         if running.is_deserted() {
             self.running.let_go(attempt);
+        }
+    }
+
+    /// Says that nothing more comes of an attempt that nobody hears any more: its output may be thrown away in its time.
+    async fn end_output(&self, attempt: AttemptId) {
+        let outputs = Arc::clone(&self.ports.outputs);
+        if let Some(Err(error)) = self.settings.blocking.done(move || outputs.finish(attempt)).await {
+            tracing::warn!(%attempt, %error, "the output of a lost attempt could not be ended");
         }
     }
 

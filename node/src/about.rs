@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ensue_api::ports::{
-    Declined, Dependency, DependencyState, Finding, FindingVerdict, Job, JobKind, LogAccess, Node, NodeStatus, OnBehalf, Readiness,
+    Declined, Dependency, DependencyState, Finding, FindingVerdict, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness,
     SecretState, Webhooks,
 };
 use ensue_engine::catalog::{Source, Verify};
@@ -20,6 +20,7 @@ use crate::catalogs::NodeCatalogs;
 use crate::config::ActionSettings;
 use crate::edge::Edge;
 use crate::jobs::Jobs;
+use crate::kept::{KeptBeside, Used};
 use crate::log_access::LogReaders;
 use crate::opening::machine;
 use crate::outside::OutsideWriter;
@@ -49,6 +50,8 @@ pub(crate) struct AboutNode {
     pub jobs: Arc<Jobs>,
     /// The head that is kept outside.
     pub outside: OutsideWriter,
+    /// What is kept beside the log.
+    pub kept: KeptBeside,
     /// The data directory.
     pub data: PathBuf,
     /// How much space must be free, in bytes.
@@ -114,12 +117,16 @@ impl Node for AboutNode {
             workers: self.workers,
             workers_busy: u32::try_from(self.sequencer.gauges().running.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
             disk_free_bytes: self.free_bytes(),
+            outputs: kept(self.kept.outputs_used()),
+            artifacts: kept(self.kept.artifacts_used()),
             memory_bytes: memory_bytes(),
         })
     }
 
     fn doctor(&self) -> Result<Vec<Finding>, Declined> {
         let mut findings = vec![space(self.free_bytes(), self.min_free_bytes), self.log_finding()];
+        findings.push(kept_finding("outputs", "what was printed", self.kept.outputs_used()));
+        findings.push(kept_finding("artifacts", "the files that attempts gave away", self.kept.artifacts_used()));
         findings.extend(self.pack_findings());
         findings.extend(self.hook_findings());
         findings.extend(crate::machine::findings(&self.actions, self.programs_at_end));
@@ -194,6 +201,25 @@ impl AboutNode {
 
 fn good(check: &str, message: &str) -> Finding {
     Finding { check: check.to_owned(), verdict: FindingVerdict::Good, message: message.to_owned(), hint: None }
+}
+
+fn kept(used: Used) -> Kept {
+    Kept { bytes: used.bytes, quota_bytes: used.quota_bytes }
+}
+
+/// Says how much of the quota is used. That the oldest goes when it is used up is as it should be; that nothing more is taken is not.
+fn kept_finding(check: &str, what: &str, used: Used) -> Finding {
+    let mib = |bytes: u64| bytes / (1024 * 1024);
+    let message = format!("{} MiB of {} MiB are used for {what}", mib(used.bytes), mib(used.quota_bytes));
+    if used.bytes < used.quota_bytes {
+        return good(check, &message);
+    }
+    Finding {
+        check: check.to_owned(),
+        verdict: FindingVerdict::Warning,
+        message: format!("{message}: nothing more is kept until the oldest is thrown away"),
+        hint: Some(format!("set `{check}.quota` higher, or `{check}.keep_days` lower")),
+    }
 }
 
 fn space(free: Option<u64>, min: u64) -> Finding {

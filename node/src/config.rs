@@ -23,6 +23,8 @@ use actions::WrittenActions;
 pub use actions::ActionSettings;
 pub use shape::settings_schema;
 
+use crate::kept::{KeptSettings, days};
+
 /// The most bytes of the file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// How much space must be free before anything more is taken in, where the operator says nothing: 256 MiB.
@@ -49,6 +51,10 @@ pub struct Config {
     pub workers: Option<u32>,
     /// How much space must be free before anything more is taken in, in bytes.
     pub min_free_bytes: u64,
+    /// What is kept of what attempts print.
+    pub outputs: KeptSettings,
+    /// What is kept of the files that attempts give away.
+    pub artifacts: KeptSettings,
     /// Where the `http` runner may connect beyond the public internet.
     pub egress_allow: Vec<String>,
     /// How programs of actions are run.
@@ -172,11 +178,31 @@ struct Written {
     packs_dir: Option<PathBuf>,
     workers: Option<u32>,
     min_free: Option<u64>,
+    #[serde(default)]
+    outputs: WrittenOutputs,
+    #[serde(default)]
+    artifacts: WrittenArtifacts,
     egress: Option<Egress>,
     #[serde(default)]
     actions: WrittenActions,
     #[serde(default)]
     packs: BTreeMap<PackName, PackSettings>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenOutputs {
+    attempt_max: Option<u64>,
+    quota: Option<u64>,
+    keep_days: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenArtifacts {
+    file_max: Option<u64>,
+    quota: Option<u64>,
+    keep_days: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -199,6 +225,8 @@ impl Config {
             state_base: None,
             workers: None,
             min_free_bytes: MIN_FREE_BYTES,
+            outputs: KeptSettings::of_outputs(),
+            artifacts: KeptSettings::of_artifacts(),
             egress_allow: Vec::new(),
             actions: ActionSettings::default(),
             supervisor: None,
@@ -241,6 +269,10 @@ impl Config {
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
         self.workers = written.workers.or(self.workers);
         self.min_free_bytes = written.min_free.unwrap_or(self.min_free_bytes);
+        let WrittenOutputs { attempt_max, quota, keep_days } = written.outputs;
+        take_kept(&mut self.outputs, attempt_max, quota, keep_days);
+        let WrittenArtifacts { file_max, quota, keep_days } = written.artifacts;
+        take_kept(&mut self.artifacts, file_max, quota, keep_days);
         self.egress_allow = written.egress.unwrap_or_default().allow;
         self.actions.take(written.actions, base);
         self.pack_settings = written.packs;
@@ -280,6 +312,12 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn take_kept(kept: &mut KeptSettings, one: Option<u64>, quota: Option<u64>, keep_days: Option<u32>) {
+    kept.one_bytes_max = one.unwrap_or(kept.one_bytes_max);
+    kept.quota_bytes = quota.unwrap_or(kept.quota_bytes);
+    kept.keep = keep_days.map_or(kept.keep, days);
 }
 
 /// Reads a secret from a file; one newline at its end does not count.

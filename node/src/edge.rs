@@ -252,7 +252,7 @@ impl Observe for Edge {
 impl executor::Observe for Edge {
     /// Emits by the catalog of now: the rules in force decide, whatever catalog the execution began with.
     fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
-        let id = Id::derived(self.log, emission.execution.0, Role::Emit(emission.index));
+        let id = Id::derived(self.log, emission.cause, Role::Emit(emission.index));
         let observed = Observed {
             id: EventId(id),
             trigger: emission.trigger,

@@ -17,6 +17,7 @@ mod edge;
 mod followers;
 mod heard;
 mod jobs;
+mod kept;
 mod keys;
 mod log_access;
 mod machine;

@@ -645,7 +645,9 @@ fn comes_from_inside(command: &Command) -> bool {
         | Ask::NoteClockStep { .. }
         | Ask::RetryReaction { .. }
         | Ask::DismissReaction { .. } => true,
-        Ask::ReceiveEvents(_)
+        // A worker offers again what was not taken, and passes over what is old by then.
+        Ask::TakeMessage(_)
+        | Ask::ReceiveEvents(_)
         | Ask::KeepDelivery(_)
         | Ask::RequestExecution(_)
         | Ask::ChangePacks { .. }

@@ -17,12 +17,12 @@ use ensue_engine::command::{Ask, Command, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::Explain;
+use ensue_engine::ids::AttemptId;
 use ensue_engine::names::{KeyRef, PackName};
-use ensue_engine::ports::{Log, LogError, LogReader, Outputs, Secret, SubmitError, Vault};
+use ensue_engine::ports::{Blobs, Log, LogError, LogReader, Outputs, Secret, SubmitError, Vault};
 use ensue_engine::record::Actor;
 use ensue_executor::begun::Begun;
 use ensue_executor::{Allowance, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
-use ensue_store::outputs::FolderOutputs;
 use ensue_store::sqlite::log::SqliteLogReader;
 use ensue_store::sqlite::views::SqliteViews;
 use ensue_views::ViewReader;
@@ -39,6 +39,7 @@ use crate::edge::Edge;
 use crate::followers::{self, FollowerHandle};
 use crate::heard::{Copies, NodeHeard};
 use crate::jobs::Jobs;
+use crate::kept::{Housekeeper, KeptBeside};
 use crate::keys::{KeyRing, NodeKeys};
 use crate::log_access::{LogReaders, NodeBodies};
 use crate::opening::{Opened, StartError, machine, open};
@@ -54,8 +55,6 @@ pub(crate) const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
 /// The most bytes of bodies that are kept at hand between their commit and their use.
 const BODIES_AT_HAND_BYTES: usize = 32 * 1024 * 1024;
-/// The most bytes that an attempt's output is kept with.
-const OUTPUT_BYTES_MAX: u64 = 10 * 1024 * 1024;
 /// The most attempts at once for each core, where the operator says nothing.
 const WORKERS_PER_CORE: u32 = 4;
 /// How long attempts that run may go on while the node stops.
@@ -85,6 +84,7 @@ pub struct Node {
     outside: OutsideWriter,
     is_stopping: Arc<AtomicBool>,
     ticker: tokio::task::JoinHandle<()>,
+    housekeeper: Housekeeper,
     _data: ensue_store::data_dir::DataDir,
 }
 
@@ -151,6 +151,7 @@ impl Node {
         }
         self.ticker.abort();
         tokio::task::block_in_place(move || {
+            drop(self.housekeeper);
             self.sequencer.stop();
             let ended = self.sequencer_thread.join();
             self.view_follower.0.stop();
@@ -233,9 +234,6 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
     let edge = Arc::new(Edge { log: log_id, catalogs: catalogs.clone(), keys: keys.clone(), clock: clock.clone() });
     let bodies = Arc::new(BodyCache::new(BODIES_AT_HAND_BYTES));
-    let outputs: Arc<dyn Outputs> = Arc::new(
-        FolderOutputs::open(&opened.data.outputs()).map_err(|why| machine("opening the outputs", &why))?.with_bytes_max(OUTPUT_BYTES_MAX),
-    );
     let outside = OutsideWriter::new(opened.outside);
 
     let rebuilt = Rebuilt::default();
@@ -253,6 +251,11 @@ async fn start(config: Config) -> Result<Node, StartError> {
         Effect::Dispatch(dispatch) => Some(dispatch.attempt),
         Effect::Stop { .. } | Effect::Release { .. } => None,
     });
+    let running: Vec<AttemptId> = running.collect();
+    let kept = KeptBeside::open(&opened.data, (config.outputs, config.artifacts), config.min_free_bytes, &clock, running.iter().copied())
+        .map_err(|why| machine("opening what is kept beside the log", &why))?;
+    let outputs: Arc<dyn Outputs> = kept.outputs.clone();
+    let blobs: Arc<dyn Blobs> = Arc::new(kept.blobs.clone());
     let (begun, previous) = Begun::open(opened.data.begun(), running).map_err(|why| machine("reading what had begun", &why))?;
     let (handle, unstarted) = sequencer();
     let settings = Settings { workers: config.workers.unwrap_or_else(default_workers), ..Settings::default() };
@@ -261,6 +264,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
     executor_settings.at_stop = config.actions.at_stop;
     executor_settings.limits = config.actions.limits;
     executor_settings.egress = egress(&config.egress_allow)?;
+    executor_settings.artifact_bytes_max = config.artifacts.one_bytes_max;
     executor_settings.lease = Duration::from_millis(settings.lease_millis);
     let executor_clock: Arc<dyn ensue_executor::Clock> = Arc::new(ensue_executor::SystemClock::new());
     let hidden = [opened.data.path(), opened.state.as_path()];
@@ -273,6 +277,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
             bodies: Arc::new(NodeBodies { cache: bodies.clone(), log: readers.clone() }),
             keys: keys.clone(),
             outputs: outputs.clone(),
+            blobs: blobs.clone(),
             observe: edge.clone(),
             packs: Arc::new(Copies(catalogs.clone())),
             programs,
@@ -342,6 +347,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
         edge: edge.clone(),
         jobs: Jobs::new(log_id, readers.clone(), clock.clone(), opened.data.views(), rebuilt),
         outside: outside.clone(),
+        kept: kept.clone(),
         data: opened.data.path().to_owned(),
         min_free_bytes: config.min_free_bytes,
         actions: config.actions.clone(),
@@ -356,6 +362,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
         views_at,
         log: readers,
         outputs,
+        blobs,
         webhooks: edge.clone(),
         observe: edge,
         access: tokens,
@@ -372,6 +379,8 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let front = Front::new(ports, api_settings);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(Server::new(front).serve(listener, async move { drop(stopped.await) }));
+    let housekeeper =
+        Housekeeper::start(kept, clock.clone()).map_err(|why| machine("starting the job that throws old outputs away", &why))?;
     let ticker = tokio::spawn(tick(clock, handle.clone(), outside.clone()));
     Ok(Node {
         address,
@@ -389,6 +398,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
         outside,
         is_stopping,
         ticker,
+        housekeeper,
         _data: opened.data,
     })
 }

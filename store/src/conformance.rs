@@ -2,6 +2,7 @@
 //!
 //! What only one implementation has — files, permissions, damage — is tested beside it.
 
+mod blobs;
 pub(crate) mod crash_disk;
 mod log;
 mod outputs;

@@ -1,12 +1,14 @@
-//! Where things are kept: log, views, vault and outputs, in memory and on SQLite.
+//! Where things are kept: log, views, vault, outputs and blobs, in memory and on SQLite.
 //!
 //! Read in this order: [`sqlite`] and [`memory`] hold one implementation of every port each; [`encode`] compresses bodies;
-//! [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets; [`outputs`] keeps what attempts print;
+//! [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets; [`outputs`] keeps what attempts print and
+//! [`blobs`] what they give away, both as long as [`retention`] lets them;
 //! [`data_dir`] and [`state_folder`] are the places on disk; [`checkpoints`] are saved states.
 //!
 //! It decides nothing: what a record means, and what follows from it, is the engine's.
 
 mod batch;
+pub mod blobs;
 pub mod checkpoints;
 #[cfg(test)]
 mod conformance;
@@ -18,6 +20,7 @@ pub mod faults;
 pub mod master_key;
 pub mod memory;
 pub mod outputs;
+pub mod retention;
 pub mod sqlite;
 pub mod state_folder;
 mod sync;

@@ -4,10 +4,14 @@
 
 mod folder;
 mod memory;
+mod removed;
 
-use ensue_engine::ports::{OutputState, OutputStream};
+use std::ops::Range;
 
-pub use folder::FolderOutputs;
+use ensue_engine::ids::AttemptId;
+use ensue_engine::ports::{OutputError, OutputState, OutputStream};
+
+pub use folder::{CHUNK_BYTES, FolderOutputs, Now, OutputLimits};
 pub use memory::MemoryOutputs;
 
 /// How many bytes of an attempt's two streams are kept together, where nothing else is said: 10 MiB.
@@ -23,16 +27,39 @@ struct Counts {
     dropped: [u64; 2],
 }
 
+/// What is printed from some offset on, before it is known how much of it is new.
+#[derive(Clone, Copy)]
+struct Printed<'a> {
+    attempt: AttemptId,
+    stream: OutputStream,
+    offset: u64,
+    bytes: &'a [u8],
+}
+
 impl Counts {
-    /// Takes note of `bytes` that were printed, and gives how many of them are kept.
-    fn admit(&mut self, stream: OutputStream, bytes: usize, bytes_max: u64) -> usize {
+    /// Takes note of what was printed, and gives which of its bytes are to be kept: those that are new and for which there is room.
+    fn admit(&mut self, printed: Printed<'_>, bytes_max: u64) -> Result<Range<usize>, OutputError> {
+        let Printed { attempt, stream, offset, bytes } = printed;
+        let at = index(stream);
         let room = bytes_max.saturating_sub(self.kept.iter().sum());
         // What follows a gap is not kept either: a stream is whole up to its mark.
-        let room = if self.dropped[index(stream)] > 0 { 0 } else { usize::try_from(room).unwrap_or(usize::MAX) };
-        let kept = bytes.min(room);
-        self.kept[index(stream)] += kept as u64;
-        self.dropped[index(stream)] += (bytes - kept) as u64;
-        kept
+        let room = if self.dropped[at] > 0 { 0 } else { usize::try_from(room).unwrap_or(usize::MAX) };
+        let taken = self.taken(stream);
+        let missing = offset.saturating_sub(taken);
+        if missing > 0 && room > 0 {
+            return Err(OutputError::Gap { attempt, taken, offset });
+        }
+        let known = usize::try_from(taken.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
+        let kept = (bytes.len() - known).min(room);
+        self.kept[at] += kept as u64;
+        // What is missing was printed beyond the cap, and would not have been kept.
+        self.dropped[at] += missing + (bytes.len() - known - kept) as u64;
+        Ok(known..known + kept)
+    }
+
+    /// Gives how many bytes of a stream were printed, as far as is known here.
+    fn taken(&self, stream: OutputStream) -> u64 {
+        self.kept[index(stream)] + self.dropped[index(stream)]
     }
 
     /// Gives the state of a finished stream.

@@ -24,7 +24,8 @@ use ensue_node::parts::{
     OutsideWriter, PacksFolder, Rebuilt, Sequencer, SequencerHandle, SequencerParts, ShadowFold, Space, TokenTable, Turn, ViewFollower,
     follower, note_clock_step, plain, rebuild, sequencer,
 };
-use ensue_store::outputs::FolderOutputs;
+use ensue_store::blobs::{BlobLimits, FolderBlobs};
+use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
 use ensue_store::sqlite::Place;
 use ensue_store::sqlite::log::SqliteLogReader;
 use ensue_store::sqlite::views::SqliteViews;
@@ -258,7 +259,11 @@ impl Node {
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
         let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: ring.clone(), clock: clock.clone() });
         let bodies = Arc::new(BodyCache::new(BODIES_AT_HAND_BYTES));
-        let outputs = Arc::new(FolderOutputs::open(&opened.data.outputs())?.with_bytes_max(OUTPUT_BYTES_MAX));
+        let told = clock.clone();
+        let now: Now = Arc::new(move || told.now());
+        let limits = OutputLimits { attempt_bytes: OUTPUT_BYTES_MAX, ..OutputLimits::default() };
+        let outputs = Arc::new(FolderOutputs::open(&opened.data.outputs(), limits, now.clone())?);
+        let blobs = FolderBlobs::open(&opened.data.blobs(), BlobLimits { quota_bytes: u64::MAX, free_bytes: 0 }, now)?;
         let outside = OutsideWriter::new(opened.outside);
 
         let rebuilt = Rebuilt::default();
@@ -276,6 +281,8 @@ impl Node {
             Effect::Dispatch(dispatch) => Some(dispatch.attempt),
             Effect::Stop { .. } | Effect::Release { .. } => None,
         });
+        let running: Vec<_> = running.collect();
+        outputs.go_on(running.iter().copied())?;
         let boot = format!("{BOOT}{boots:012}");
         let (begun, previous) = Begun::open_in_boot(opened.data.begun(), running, &boot)?;
         may_die("reading what had begun")?;
@@ -302,6 +309,7 @@ impl Node {
                     bodies: Arc::new(NodeBodies { cache: bodies.clone(), log: readers.clone() }),
                     keys: ring.clone(),
                     outputs,
+                    blobs: Arc::new(blobs),
                     observe: edge.clone(),
                     packs: Arc::new(Copies(catalogs.clone())),
                     clock: worker_clock.clone(),

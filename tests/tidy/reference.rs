@@ -73,7 +73,15 @@ fn every_setting_stands_in_the_reference() {
 
     let source = read("node/src/config.rs") + &read("node/src/config/actions.rs");
     let mut settings = BTreeSet::new();
-    for name in ["struct Written {", "struct WrittenActions {", "struct Egress {", "pub struct PackSettings {", "pub struct KeySource {"] {
+    for name in [
+        "struct Written {",
+        "struct WrittenActions {",
+        "struct WrittenOutputs {",
+        "struct WrittenArtifacts {",
+        "struct Egress {",
+        "pub struct PackSettings {",
+        "pub struct KeySource {",
+    ] {
         let body = source.split(name).nth(1).and_then(|rest| rest.split("\n}").next()).expect("node/src/config.rs has the struct");
         let fields = body.lines().map(|line| line.trim().trim_start_matches("pub ")).filter(|line| !line.starts_with(['#', '/']));
         settings.extend(fields.filter_map(|line| line.split_once(": ").map(|(name, _)| name.to_owned())));

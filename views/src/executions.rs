@@ -15,7 +15,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What executions can be filtered by.
 pub const COLUMNS: &[Column] = &[Column::Status, Column::Action, Column::Rule, Column::Correlation];
@@ -48,6 +48,12 @@ pub struct Execution {
     pub error: Option<Failure>,
     /// How many attempts were started.
     pub attempt: u32,
+    /// How far its last attempt says it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// How many artifacts its attempts gave away.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub artifacts: u32,
     /// The rule that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleRef>,
@@ -82,6 +88,19 @@ pub struct Execution {
     /// Its attempts, oldest first: the last [`ATTEMPTS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
+}
+
+/// How far an attempt says it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// How much is done, in thousandths; none where it did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thousandths: Option<u16>,
+    /// What it does, in its own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Handle>,
+    /// When it said so.
+    pub at: Timestamp,
 }
 
 /// Where an execution stands.
@@ -304,6 +323,8 @@ impl Execution {
             result: None,
             error: None,
             attempt: 0,
+            progress: None,
+            artifacts: 0,
             rule: fact.rule.clone(),
             event: fact.event,
             enforcement: fact.enforcement,
@@ -341,9 +362,14 @@ impl Execution {
                     late_report: None,
                 });
                 self.attempt = fact.number;
+                self.progress = None;
                 self.status = Status::Running;
                 self.started_at.get_or_insert(record.time);
             }
+            ExecutionFact::AttemptProgressed(fact) => {
+                self.progress = Some(Progress { thousandths: fact.thousandths, message: body, at: record.time });
+            }
+            ExecutionFact::ArtifactKept(_) => self.artifacts = self.artifacts.saturating_add(1),
             ExecutionFact::AttemptSucceeded(fact) => {
                 self.end_attempt(fact.attempt, AttemptStatus::Succeeded, record.time);
                 self.result = body;
@@ -388,8 +414,8 @@ impl Execution {
                 let by = cut(&record.actor.to_string(), TEXT_BYTES_MAX);
                 self.settled = Some(Settled { outcome, by, at: record.time });
             }
-            // It makes the execution, and so never comes to one.
-            ExecutionFact::ExecutionRequested(_) => {}
+            // The first makes the execution, and so never comes to one. The others are told by the timeline.
+            ExecutionFact::ExecutionRequested(_) | ExecutionFact::AttemptEmitted(_) | ExecutionFact::MessageRefused(_) => {}
         }
     }
 
@@ -405,6 +431,10 @@ impl Execution {
         self.error = error;
         self.ended_at = Some(at);
     }
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn shortened(error: &Failure) -> Failure {

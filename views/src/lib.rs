@@ -1,12 +1,13 @@
 //! The pure folds that the API reads: one file per view, each a struct, the key a record touches, and `project`.
 //!
-//! Read in this order: [`view`] says what a view is; [`events`], [`enforcements`] and [`executions`] are an event's life;
+//! Read in this order: [`view`] says what a view is; [`events`], [`enforcements`], [`executions`] and [`artifacts`] are an event's life;
 //! [`rules`], [`packs`], [`keys`], [`tokens`], [`dead_letters`], [`parked_reactions`] and [`totals`] are what else is shown;
 //! [`timeline`] tells an execution's records to people; [`store`] has the ports that keep views and give them out; [`projector`]
 //! folds batches of records and keeps a store up with the log.
 //!
 //! Nothing here does I/O or reads a clock: rebuilding a view from the log gives, byte for byte, what the live one holds.
 
+pub mod artifacts;
 mod bounds;
 pub mod dead_letters;
 pub mod enforcements;
@@ -24,6 +25,7 @@ pub mod tokens;
 pub mod totals;
 pub mod view;
 
+pub use artifacts::Artifact;
 pub use dead_letters::DeadLetter;
 pub use enforcements::Enforcement;
 pub use events::Event;

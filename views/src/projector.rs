@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use ensue_engine::record::{Position, Record};
 
+use crate::artifacts::Artifact;
 use crate::dead_letters::DeadLetter;
 use crate::enforcements::Enforcement;
 use crate::events::Event;
@@ -30,6 +31,7 @@ pub struct Projector {
     events: Fold<Event>,
     enforcements: Fold<Enforcement>,
     executions: Fold<Execution>,
+    artifacts: Fold<Artifact>,
     rules: Fold<RuleActivity>,
     packs: Fold<Pack>,
     keys: Fold<Key>,
@@ -42,7 +44,7 @@ pub struct Projector {
 /// Does the same with every fold.
 macro_rules! each_fold {
     ($projector:ident, $fold:ident => $do:expr) => {{
-        each_fold!(@ $projector, $fold => $do; events enforcements executions rules packs keys tokens dead_letters parked_reactions totals);
+        each_fold!(@ $projector, $fold => $do; events enforcements executions artifacts rules packs keys tokens dead_letters parked_reactions totals);
     }};
     (@ $projector:ident, $fold:ident => $do:expr; $($view:ident)*) => {
         $({ let $fold = &mut $projector.$view; $do; })*

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use ensue_engine::catalog::{Mode, OnLost};
 use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
 use ensue_engine::executions::facts::{
-    AttemptFailed, AttemptLost, AttemptReportedLate, AttemptStarted, AttemptSucceeded, Evidence, ExecutionBecameIndeterminate,
-    ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested, ExecutionSettled, ExecutionSucceeded,
-    ExecutionTimedOut, Failure, FailureKind, Settlement,
+    ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
+    Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested,
+    ExecutionSettled, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, MessageRefused, Settlement,
 };
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, LogId, Role, RuleId};
+use ensue_engine::ids::{ArtifactId, AttemptId, EnforcementId, EventId, ExecutionId, Id, LogId, Role, RuleId};
 use ensue_engine::names::{ActionRef, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
@@ -159,6 +159,17 @@ impl Story {
         attempt
     }
 
+    /// Tells that an attempt gave a file away, and gives the artifact.
+    pub fn gave_away(&mut self, execution: ExecutionId, attempt: AttemptId, file: &str) -> ArtifactId {
+        let index = self.records.len() as u32;
+        let id = ArtifactId(Id::derived(self.log, attempt.0, Role::Artifact(index)));
+        let blob = Digest::of(file.as_bytes());
+        let media_type = Some(name("text/csv"));
+        let fact = ArtifactKept { attempt, index, name: name(file), media_type, blob, bytes: 1_024 };
+        self.tell_execution(execution, Some(id.0), fact.into(), None);
+        id
+    }
+
     /// Tells that an attempt gave a result, and its execution ended with it.
     pub fn succeeded(&mut self, execution: ExecutionId, attempt: AttemptId) {
         let body = Some(Body::json(r#"{"open":true}"#));
@@ -247,6 +258,26 @@ impl Story {
     fn set(&mut self, execution: ExecutionId, change: impl FnOnce(&mut Open)) {
         if let Some(open) = self.open.iter_mut().find(|open| open.id == execution) {
             change(open);
+        }
+    }
+
+    /// An attempt that runs says something.
+    fn said(&mut self, id: ExecutionId, attempt: AttemptId, variant: usize) {
+        let index = self.records.len() as u32;
+        match (variant % 4, self.last_event) {
+            (0, _) => {
+                let fact = AttemptProgressed { attempt, index, thousandths: Some(400) };
+                self.tell_execution(id, None, fact.into(), Some(Body::json(r#"{"message":"the gate creaks"}"#)));
+            }
+            (1, _) => {
+                self.gave_away(id, attempt, "gate.csv");
+            }
+            (2, Some(event)) => self.tell_execution(id, None, AttemptEmitted { attempt, index, event }.into(), None),
+            (3, _) => {
+                let fact = MessageRefused { attempt, index, reason: "it is no JSON".into() };
+                self.tell_execution(id, None, fact.into(), None);
+            }
+            (_, _) => {}
         }
     }
 
@@ -357,7 +388,7 @@ impl Story {
                 self.tell_execution(id, None, late.into(), None);
             }
             (Phase::Running(attempt) | Phase::Indeterminate(attempt), 13..) => self.succeeded(id, attempt),
-            (Phase::Running(_), _) => {}
+            (Phase::Running(attempt), _) => self.said(id, attempt, variant),
             (Phase::Cancelling(attempt), _) => {
                 let error = Failure::new(FailureKind::Cancelled, "it was stopped");
                 self.tell_execution(id, None, AttemptFailed { attempt, error }.into(), None);

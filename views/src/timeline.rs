@@ -39,6 +39,13 @@ fn tell(fact: ExecutionFact<'_>) -> String {
             None => format!("{} was asked for", fact.action),
         },
         ExecutionFact::AttemptStarted(fact) => format!("attempt {} was given to worker {}", fact.number, fact.worker),
+        ExecutionFact::AttemptProgressed(fact) => match fact.thousandths {
+            Some(thousandths) => format!("the attempt said that it is {}.{} % done", thousandths / 10, thousandths % 10),
+            None => "the attempt said what it does".to_owned(),
+        },
+        ExecutionFact::AttemptEmitted(fact) => format!("the attempt emitted the event {}", fact.event),
+        ExecutionFact::ArtifactKept(fact) => format!("the attempt gave the file `{}` of {} bytes away", fact.name, fact.bytes),
+        ExecutionFact::MessageRefused(fact) => format!("what the attempt said was not taken: {}", fact.reason),
         ExecutionFact::AttemptSucceeded(_) => "the attempt succeeded".to_owned(),
         ExecutionFact::AttemptFailed(fact) => format!("the attempt failed: {}", why(&fact.error)),
         ExecutionFact::AttemptLost(fact) => match fact.evidence {

@@ -175,7 +175,11 @@ impl Totals {
             ExecutionFact::AttemptStarted(_) => self.attempts.started += 1,
             ExecutionFact::AttemptLost(_) => self.attempts.lost += 1,
             ExecutionFact::AttemptReportedLate(_) => self.attempts.reported_late += 1,
-            ExecutionFact::AttemptSucceeded(_)
+            ExecutionFact::AttemptProgressed(_)
+            | ExecutionFact::AttemptEmitted(_)
+            | ExecutionFact::ArtifactKept(_)
+            | ExecutionFact::MessageRefused(_)
+            | ExecutionFact::AttemptSucceeded(_)
             | ExecutionFact::AttemptFailed(_)
             | ExecutionFact::ExecutionCancelRequested(_)
             | ExecutionFact::ExecutionBecameIndeterminate(_)

@@ -70,6 +70,8 @@ pub enum ViewName {
     Enforcements,
     /// [`Execution`](crate::Execution), by its id.
     Executions,
+    /// [`Artifact`](crate::Artifact), by its id.
+    Artifacts,
     /// [`RuleActivity`](crate::RuleActivity), by the rule's id.
     Rules,
     /// [`Pack`](crate::Pack), by its name.
@@ -88,10 +90,11 @@ pub enum ViewName {
 
 impl ViewName {
     /// Lists all views.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Events,
         Self::Enforcements,
         Self::Executions,
+        Self::Artifacts,
         Self::Rules,
         Self::Packs,
         Self::Keys,
@@ -107,6 +110,7 @@ impl ViewName {
             Self::Events => "events",
             Self::Enforcements => "enforcements",
             Self::Executions => "executions",
+            Self::Artifacts => "artifacts",
             Self::Rules => "rules",
             Self::Packs => "packs",
             Self::Keys => "keys",
@@ -123,6 +127,7 @@ impl ViewName {
             Self::Events => crate::events::VERSION,
             Self::Enforcements => crate::enforcements::VERSION,
             Self::Executions => crate::executions::VERSION,
+            Self::Artifacts => crate::artifacts::VERSION,
             Self::Rules => crate::rules::VERSION,
             Self::Packs => crate::packs::VERSION,
             Self::Keys => crate::keys::VERSION,
@@ -139,6 +144,7 @@ impl ViewName {
             Self::Events => crate::events::COLUMNS,
             Self::Enforcements => crate::enforcements::COLUMNS,
             Self::Executions => crate::executions::COLUMNS,
+            Self::Artifacts => crate::artifacts::COLUMNS,
             Self::Rules => crate::rules::COLUMNS,
             Self::Packs => crate::packs::COLUMNS,
             Self::Keys => crate::keys::COLUMNS,
@@ -152,7 +158,7 @@ impl ViewName {
     /// Reads a key of this view; none where the text cannot be one.
     pub fn key(self, text: &str) -> Option<Term> {
         match self {
-            Self::Events | Self::Enforcements | Self::Executions | Self::Rules | Self::Tokens | Self::DeadLetters => {
+            Self::Events | Self::Enforcements | Self::Executions | Self::Artifacts | Self::Rules | Self::Tokens | Self::DeadLetters => {
                 text.parse().map(Term::Id).ok()
             }
             Self::Packs | Self::Keys | Self::ParkedReactions | Self::Totals => Some(Term::Text(text.to_owned())),
@@ -184,6 +190,8 @@ pub enum Column {
     Rule,
     /// An event: an id.
     Event,
+    /// An execution: an id.
+    Execution,
     /// What became of a match.
     Outcome,
     /// Where something stands. The only column that changes while the row stays.
@@ -205,6 +213,7 @@ impl Column {
             Self::Correlation => "correlation",
             Self::Rule => "rule",
             Self::Event => "event",
+            Self::Execution => "execution",
             Self::Outcome => "outcome",
             Self::Status => "status",
             Self::Action => "action",
@@ -216,7 +225,7 @@ impl Column {
     /// Reads a value of this column; none where the text cannot be one, and so no row has it.
     pub fn value(self, text: &str) -> Option<Term> {
         match self {
-            Self::Correlation | Self::Event => text.parse().map(Term::Id).ok(),
+            Self::Correlation | Self::Event | Self::Execution => text.parse().map(Term::Id).ok(),
             Self::Trigger | Self::Source | Self::Rule | Self::Outcome | Self::Status | Self::Action | Self::Sensor | Self::Name => {
                 Some(Term::Text(text.to_owned()))
             }
@@ -276,7 +285,7 @@ macro_rules! terms {
 }
 
 terms! {
-    ids: EventId, EnforcementId, ExecutionId, RuleId, TokenId;
+    ids: EventId, EnforcementId, ExecutionId, ArtifactId, RuleId, TokenId;
     names: PackName, KeyRef;
 }
 

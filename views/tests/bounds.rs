@@ -1,5 +1,6 @@
 //! Documents are bounded whatever the log holds, and say what they are filtered by.
 
+use ensue_engine::executions::artifacts::ARTIFACT_NAME_BYTES_MAX;
 use ensue_engine::executions::facts::{
     AttemptFailed, AttemptReportedLate, AttemptStarted, ExecutionFailed, Failure, FailureKind, MESSAGE_BYTES_MAX,
 };
@@ -11,7 +12,7 @@ use ensue_views::executions::ATTEMPTS_MAX;
 use ensue_views::rules::ERRORS_MAX;
 use ensue_views::spec::Story;
 use ensue_views::view::DOCUMENT_BYTES_MAX;
-use ensue_views::{DeadLetter, Enforcement, Event, Execution, Key, Pack, ParkedReaction, RuleActivity, Token, Totals, View};
+use ensue_views::{Artifact, DeadLetter, Enforcement, Event, Execution, Key, Pack, ParkedReaction, RuleActivity, Token, Totals, View};
 use proptest::prelude::*;
 
 use crate::{fold, only};
@@ -44,6 +45,16 @@ fn the_longest_execution_fits() {
     }
     story.tell(stream, None, actor(), None, ExecutionFailed { error }.into(), None);
     assert_fits(&only::<Execution>(story.records()));
+}
+
+#[test]
+fn the_longest_artifact_fits() {
+    let mut story = Story::new();
+    let event = story.event("garden.rained", "{}");
+    let execution = story.executed("garden.drain", event, "garden.open_gate");
+    let attempt = story.started(execution);
+    story.gave_away(execution, attempt, &"\"".repeat(ARTIFACT_NAME_BYTES_MAX));
+    assert_fits(&only::<Artifact>(story.records()));
 }
 
 #[test]
@@ -91,6 +102,7 @@ proptest! {
         check::<Event>(records);
         check::<Enforcement>(records);
         check::<Execution>(records);
+        check::<Artifact>(records);
         check::<RuleActivity>(records);
         check::<Pack>(records);
         check::<Key>(records);

@@ -1,15 +1,15 @@
 //! Where an execution stands after each thing that can happen to it.
 
 use ensue_engine::executions::facts::{
-    AttemptFailed, AttemptLost, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested,
-    ExecutionCancelled, ExecutionSettled, ExecutionSucceeded, Failure, FailureKind, Settlement,
+    AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionBecameIndeterminate,
+    ExecutionCancelRequested, ExecutionCancelled, ExecutionSettled, ExecutionSucceeded, Failure, FailureKind, Settlement,
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_engine::record::{Actor, Body, StreamId};
-use ensue_views::Execution;
 use ensue_views::executions::{ATTEMPTS_MAX, AttemptStatus, SettledAs, Status};
 use ensue_views::spec::Story;
+use ensue_views::{Artifact, Execution};
 
 use crate::{fold, only};
 
@@ -172,4 +172,29 @@ fn a_record_of_an_execution_that_nobody_asked_for_makes_no_row() {
     let (story, _, _) = running();
     let started = story.records().last().cloned().unwrap();
     assert!(fold::<Execution>(&[started]).is_empty());
+}
+
+#[test]
+fn progress_is_the_last_that_the_last_attempt_said() {
+    let (mut story, execution, attempt) = running();
+    assert_eq!(now(&story).progress, None);
+    let said = |index, thousandths| AttemptProgressed { attempt, index, thousandths: Some(thousandths) };
+    tell(&mut story, execution, said(0, 100), Some(Body::json(r#"{"message":"it creaks"}"#)));
+    tell(&mut story, execution, said(1, 250), Some(Body::json(r#"{"message":"it moves"}"#)));
+    let progress = now(&story).progress.unwrap();
+    let last = story.records().last().unwrap();
+    assert_eq!((progress.thousandths, progress.message.map(|message| message.position)), (Some(250), Some(last.position)));
+    assert_eq!(progress.at, last.time);
+    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun }, None);
+    story.started(execution);
+    assert_eq!(now(&story).progress, None);
+}
+
+#[test]
+fn an_artifact_is_a_row_of_its_own_and_counted_with_its_execution() {
+    let (mut story, execution, attempt) = running();
+    let id = story.gave_away(execution, attempt, "gate.csv");
+    let artifact: Artifact = only(story.records());
+    assert_eq!((artifact.id, artifact.execution, artifact.attempt, artifact.name.as_str()), (id, execution, attempt, "gate.csv"));
+    assert_eq!(now(&story).artifacts, 1);
 }

@@ -73,8 +73,11 @@ fn a_story_tells_every_kind_of_thing_that_stores_are_tried_with() {
     let story = Story::of_everything();
     let told: BTreeSet<&str> = story.records().iter().map(Record::kind).collect();
     let expected = [
+        "artifact.kept",
+        "attempt.emitted",
         "attempt.failed",
         "attempt.lost",
+        "attempt.progressed",
         "attempt.reported_late",
         "attempt.started",
         "attempt.succeeded",
@@ -90,6 +93,7 @@ fn a_story_tells_every_kind_of_thing_that_stores_are_tried_with() {
         "execution.succeeded",
         "execution.timed_out",
         "loop.stopped",
+        "message.refused",
         "rule.erred",
         "rule.errors_counted",
         "rule.mode_set",

@@ -77,11 +77,20 @@ pub(super) async fn get(_: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     respond::json(&call.api().blocking(move |ports| whole(ports, execution)).await??)
 }
 
+/// What an attempt says it does.
+#[derive(serde::Deserialize)]
+struct Said {
+    message: String,
+}
+
 /// Shows an execution with its bodies. Blocking.
 pub(super) fn whole(ports: &Ports, execution: Execution) -> Result<WireExecution, Problem> {
     let params = execution.params.map(|params| ports.log.body(params.position)).transpose()?.flatten();
     let result = execution.result.map(|result| ports.log.body(result.position)).transpose()?.flatten();
-    let bodies = Bodies { params: params.as_ref().map(embedded), result: result.as_ref().map(embedded) };
+    let said = execution.progress.as_ref().and_then(|progress| progress.message);
+    let said = said.map(|said| ports.log.body(said.position)).transpose()?.flatten();
+    let doing = said.and_then(|said| serde_json::from_slice::<Said>(&said).ok()).map(|said| said.message);
+    let bodies = Bodies { params: params.as_ref().map(embedded), result: result.as_ref().map(embedded), doing };
     Ok(WireExecution::whole(execution, bodies))
 }
 

@@ -7,7 +7,8 @@ use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{AttemptId, ExecutionId};
-use ensue_engine::ports::OutputStream;
+use ensue_engine::ports::{OutputState, OutputStream};
+use ensue_views::executions::AttemptStatus;
 use ensue_views::{Attempt, Execution};
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -21,7 +22,7 @@ use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{ParameterRefusal, Query, bad};
 use crate::respond;
-use crate::wire::executions::{WireOutput, WireOutputs};
+use crate::wire::executions::{WireOutput, WireOutputs, settled};
 
 const KNOWN: &[&str] = &["attempt", "stream", "offset", "follow"];
 const JSON: &str = "application/json";
@@ -33,12 +34,31 @@ const BOTH: [OutputStream; 2] = [OutputStream::Stdout, OutputStream::Stderr];
 /// The most bytes of a stream that one answer in JSON holds.
 const PART_BYTES_MAX: usize = 1024 * 1024;
 /// How many chunks wait for a caller that reads slowly.
-const CHUNKS_WAITING_MAX: usize = 4;
+pub(super) const CHUNKS_WAITING_MAX: usize = 4;
+
+/// What an attempt printed is there no more.
+#[derive(Debug, Error)]
+#[error("what attempt {0} printed was thrown away: it was old, or the room was needed")]
+struct OutputRemoved(u32);
+
+impl Explain for OutputRemoved {
+    fn slug(&self) -> &'static str {
+        "output-removed"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Missing
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("`outputs.keep_days` and `outputs.quota` say how long and how much is kept; the result and the timeline are in the log".into())
+    }
+}
 
 /// Too many follow outputs.
 #[derive(Debug, Error)]
 #[error("too many outputs are followed at once")]
-struct TooManyFollowers;
+pub(super) struct TooManyFollowers;
 
 impl Explain for TooManyFollowers {
     fn slug(&self) -> &'static str {
@@ -78,7 +98,7 @@ pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
     match (media, stream) {
         (JSON, _) => part(&call, &execution, stream, place).await,
-        (TEXT, Some(stream)) => text(&call, &execution, stream, place),
+        (TEXT, Some(stream)) => text(&call, &execution, stream, place).await,
         (TEXT, None) => Err(needs_stream("`text/plain`").into()),
         (_, Some(stream)) => follow(allowed, &call, &execution, &[stream], place),
         (_, None) => follow(allowed, &call, &execution, &BOTH, place),
@@ -119,7 +139,7 @@ async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, 
     let Some(attempt) = attempt_at(execution, place.attempt)? else {
         return respond::json(&WireOutputs { items: Vec::new(), next: None });
     };
-    let (id, number) = (attempt.id, attempt.number);
+    let (id, number, is_over) = (attempt.id, attempt.number, attempt.status != AttemptStatus::Running);
     let streams = stream.map_or_else(|| BOTH.to_vec(), |stream| vec![stream]);
     let items = call
         .api()
@@ -128,6 +148,7 @@ async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, 
                 ports
                     .outputs
                     .read(id, stream, place.offset, PART_BYTES_MAX)
+                    .map(|part| if is_over { settled(part, PART_BYTES_MAX) } else { part })
                     .map(|part| WireOutput::new(number, stream, place.offset, &part))
             };
             streams.into_iter().map(read).collect::<Result<Vec<_>, _>>()
@@ -137,8 +158,15 @@ async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, 
 }
 
 /// Gives all of a stream that there is now, byte for byte.
-fn text(call: &Call, execution: &Execution, stream: OutputStream, place: Place) -> Outcome {
-    let attempt = attempt_at(execution, place.attempt)?.map(|attempt| attempt.id);
+async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: Place) -> Outcome {
+    let attempt = attempt_at(execution, place.attempt)?.map(|attempt| (attempt.id, attempt.number));
+    if let Some((id, number)) = attempt {
+        let state = call.api().blocking(move |ports| ports.outputs.read(id, stream, 0, 0)).await??.state;
+        if state == OutputState::Removed {
+            return Err(OutputRemoved(number).into());
+        }
+    }
+    let attempt = attempt.map(|(id, _)| id);
     let permit = call.api().followers.clone().try_acquire_owned().map_err(|_| TooManyFollowers)?;
     let (send, receive) = mpsc::channel(CHUNKS_WAITING_MAX);
     if let Some(attempt) = attempt {
@@ -171,7 +199,7 @@ fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64
     }
 }
 
-fn streamed<E: Into<axum::BoxError> + Send + 'static>(
+pub(super) fn streamed<E: Into<axum::BoxError> + Send + 'static>(
     chunks: mpsc::Receiver<Result<Bytes, E>>,
     content_type: &'static str,
 ) -> Response<Body> {

@@ -6,7 +6,7 @@ use ensue_engine::names::{ActionRef, RuleRef};
 use ensue_engine::ports::{OutputPart, OutputState, OutputStream};
 use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::time::Timestamp;
-use ensue_views::executions::{AttemptStatus, Settled, SettledAs, Status};
+use ensue_views::executions::{AttemptStatus, Progress, Settled, SettledAs, Status};
 use ensue_views::{Attempt, Execution};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -20,6 +20,8 @@ pub(crate) struct WireExecution {
     status: Status,
     error: Option<WireFailure>,
     attempt: u32,
+    progress: Option<WireProgress>,
+    artifacts: u32,
     rule: Option<RuleRef>,
     event: Option<EventId>,
     enforcement: Option<EnforcementId>,
@@ -46,6 +48,8 @@ pub(crate) struct WireExecution {
 pub(crate) struct Bodies {
     pub(crate) params: Option<Box<RawValue>>,
     pub(crate) result: Option<Box<RawValue>>,
+    /// What it does, as its last attempt says.
+    pub(crate) doing: Option<String>,
 }
 
 impl WireExecution {
@@ -58,6 +62,8 @@ impl WireExecution {
             status: execution.status,
             error: execution.error.map(WireFailure::from),
             attempt: execution.attempt,
+            progress: execution.progress.map(WireProgress::from),
+            artifacts: execution.artifacts,
             rule: execution.rule,
             event: execution.event,
             enforcement: execution.enforcement,
@@ -79,7 +85,28 @@ impl WireExecution {
 
     /// Shows an execution alone.
     pub(crate) fn whole(execution: Execution, bodies: Bodies) -> Self {
-        Self { params: Some(bodies.params), result: Some(bodies.result), ..Self::listed(execution) }
+        let mut whole = Self { params: Some(bodies.params), result: Some(bodies.result), ..Self::listed(execution) };
+        if let Some(progress) = &mut whole.progress {
+            progress.message = Some(bodies.doing);
+        }
+        whole
+    }
+}
+
+/// How far an execution is, as its last attempt says.
+#[derive(Serialize)]
+pub(crate) struct WireProgress {
+    done: Option<f64>,
+    /// Only of a single execution.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Option<String>>,
+    at: Timestamp,
+}
+
+impl From<Progress> for WireProgress {
+    fn from(progress: Progress) -> Self {
+        let done = progress.thousandths.map(|thousandths| f64::from(thousandths) / 1_000.0);
+        Self { done, message: None, at: progress.at }
     }
 }
 
@@ -197,10 +224,22 @@ impl WireOutput {
             OutputState::Open => ("open", 0),
             OutputState::Complete => ("complete", 0),
             OutputState::Truncated { bytes_dropped } => ("truncated", bytes_dropped),
+            OutputState::Removed => ("removed", 0),
         };
         let text = String::from_utf8_lossy(&part.bytes).into_owned();
         Self { attempt, stream: stream.as_str(), offset, next: part.next, state, bytes_dropped, text }
     }
+}
+
+/// Says what the state of a part is once its attempt is over: what was never ended, because nothing was printed or its node went down,
+/// is all there is.
+pub(crate) fn settled(part: OutputPart, bytes_max: usize) -> OutputPart {
+    let is_all = part.bytes.len() < bytes_max;
+    let state = match part.state {
+        OutputState::Open if is_all => OutputState::Complete,
+        state @ (OutputState::Open | OutputState::Complete | OutputState::Truncated { .. } | OutputState::Removed) => state,
+    };
+    OutputPart { state, ..part }
 }
 
 /// Parts of what an attempt printed.

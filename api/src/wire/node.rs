@@ -6,7 +6,7 @@ use ensue_engine::time::Timestamp;
 use ensue_views::Totals;
 use serde::Serialize;
 
-use crate::ports::{DependencyState, Finding, FindingVerdict, Job, JobKind, JobState, NodeStatus, Readiness};
+use crate::ports::{DependencyState, Finding, FindingVerdict, Job, JobKind, JobState, Kept, NodeStatus, Readiness};
 
 /// What the node is and does.
 #[derive(Serialize)]
@@ -24,7 +24,22 @@ pub(crate) struct WireStatus {
     parked_reactions: usize,
     disk_free_bytes: Option<u64>,
     memory_bytes: Option<u64>,
+    outputs: WireKept,
+    artifacts: WireKept,
     totals: Option<WireTotals>,
+}
+
+/// How much of something is kept.
+#[derive(Serialize)]
+struct WireKept {
+    bytes: u64,
+    quota_bytes: u64,
+}
+
+impl From<Kept> for WireKept {
+    fn from(kept: Kept) -> Self {
+        Self { bytes: kept.bytes, quota_bytes: kept.quota_bytes }
+    }
 }
 
 /// The log in numbers, since its beginning.
@@ -60,6 +75,8 @@ impl WireStatus {
             parked_reactions,
             disk_free_bytes: status.disk_free_bytes,
             memory_bytes: status.memory_bytes,
+            outputs: status.outputs.into(),
+            artifacts: status.artifacts.into(),
             totals: totals.map(|totals| WireTotals {
                 events: totals.events,
                 deliveries_refused: totals.deliveries_refused,

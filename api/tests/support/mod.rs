@@ -132,6 +132,7 @@ impl TestApi {
             views_at: node.views_at(),
             log: node.clone(),
             outputs: node.clone(),
+            blobs: Arc::new(node.blobs.clone()),
             webhooks: node.clone(),
             observe: node.clone(),
             access: node.clone(),

@@ -6,21 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use ensue_api::ports::{
     Access, Declined, Dependency, DependencyState, Finding, FindingVerdict, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind,
-    JobState, Keys, LogAccess, NewToken, Node, NodeStatus, Observe, OnBehalf, Readiness, SecretState, SetKey, Tokens, Webhooks,
+    JobState, Kept, Keys, LogAccess, NewToken, Node, NodeStatus, Observe, OnBehalf, Readiness, SecretState, SetKey, Tokens, Webhooks,
 };
 use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs, Extra};
 use ensue_engine::command::{
-    Ask, Bodies, Command, Conflict, Dedupe, DedupeKey, Moment, ObservedEvent, Refusal, RefusedDelivery, Report, ReportOutcome, Seen,
-    SeenKeys, Settings,
+    Ask, Bodies, Command, Conflict, Dedupe, DedupeKey, Message, Moment, ObservedEvent, Refusal, RefusedDelivery, Report, ReportOutcome,
+    Said, SaidArtifact, Seen, SeenKeys, Settings,
 };
 use ensue_engine::engine::Engine;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, LogId, TokenId};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::{
-    Committed, HookRequest, LogError, OutputError, OutputPart, OutputState, OutputStream, Outputs, ReadLimit, Reply, Secret, Submit,
-    SubmitError,
+    Blobs as _, Committed, HookRequest, LogError, OutputError, OutputPart, OutputState, OutputStream, Outputs, ReadLimit, Reply, Secret,
+    Submit, SubmitError,
 };
 use ensue_engine::record::{Actor, Body, CatalogRevision, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_engine::rules::judge::{EventView, judge};
@@ -28,6 +28,7 @@ use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
 use ensue_packs::Diagnostic;
 use ensue_sensors::webhook::{self, Outgoing, Stage};
+use ensue_store::blobs::MemoryBlobs;
 use ensue_store::memory::{MemoryViewReader, MemoryViews};
 use ensue_views::Projector;
 use sha2::{Digest as _, Sha256};
@@ -49,6 +50,7 @@ pub(crate) struct TestNode {
     script: Mutex<Script>,
     views_at: watch::Sender<Position>,
     outputs: Mutex<Printed>,
+    pub(crate) blobs: MemoryBlobs,
 }
 
 /// What attempts printed, and whether more may come.
@@ -121,6 +123,7 @@ impl TestNode {
             script: Mutex::new(Script { gate_secret: Some(GATE_SECRET), ..Script::default() }),
             views_at: watch::Sender::new(Position(0)),
             outputs: Mutex::default(),
+            blobs: MemoryBlobs::default(),
         };
         node.ask(Actor::Operator, Ask::ChangePacks { base: CatalogRevision(0), changes }).unwrap();
         for role in ROLES {
@@ -194,6 +197,32 @@ impl TestNode {
         let mut outputs = self.outputs.lock().unwrap();
         let (bytes, _) = outputs.entry((attempt, stream)).or_insert((Vec::new(), OutputState::Open));
         bytes.extend_from_slice(text.as_bytes());
+    }
+
+    /// Throws away what the newest attempt of an execution printed.
+    pub(crate) fn remove_output(&self, execution: &str) {
+        let (attempt, _) = self.attempt_of(execution);
+        let mut outputs = self.outputs.lock().unwrap();
+        for stream in [OutputStream::Stdout, OutputStream::Stderr] {
+            outputs.insert((attempt, stream), (Vec::new(), OutputState::Removed));
+        }
+    }
+
+    /// Says something as the newest attempt of an execution would.
+    pub(crate) fn say(&self, execution: &str, index: u32, said: Said) {
+        let (attempt, token) = self.attempt_of(execution);
+        let message = Message { execution: execution.parse().unwrap(), attempt, token, index, said };
+        self.ask(Actor::Worker("local".into()), Ask::TakeMessage(message)).unwrap();
+    }
+
+    /// Gives a file away as the newest attempt of an execution would; gives its hash.
+    pub(crate) fn give_away(&self, execution: &str, index: u32, name: &str, media_type: Option<&str>, content: &[u8]) -> Digest {
+        let mut new = self.blobs.begin().unwrap();
+        new.write(content).unwrap();
+        let kept = new.keep().unwrap();
+        let (name, media_type) = (name.parse().unwrap(), media_type.map(|media_type| media_type.parse().unwrap()));
+        self.say(execution, index, Said::Artifact(SaidArtifact { name, media_type, blob: kept.digest, bytes: kept.bytes }));
+        kept.digest
     }
 
     /// Drops so many bytes of what the newest attempt of an execution prints.
@@ -351,10 +380,15 @@ impl LogAccess for TestNode {
 }
 
 impl Outputs for TestNode {
-    fn append(&self, attempt: AttemptId, stream: OutputStream, bytes: &[u8]) -> Result<(), OutputError> {
+    fn append_at(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes: &[u8]) -> Result<(), OutputError> {
+        assert_eq!(offset, self.taken(attempt, stream)?, "a small node's programs tell everything once");
         let mut outputs = self.outputs.lock().unwrap();
         outputs.entry((attempt, stream)).or_insert((Vec::new(), OutputState::Open)).0.extend_from_slice(bytes);
         Ok(())
+    }
+
+    fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
+        Ok(self.outputs.lock().unwrap().get(&(attempt, stream)).map_or(0, |(bytes, _)| bytes.len() as u64))
     }
 
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
@@ -369,6 +403,9 @@ impl Outputs for TestNode {
     fn read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> Result<OutputPart, OutputError> {
         let outputs = self.outputs.lock().unwrap();
         let (bytes, state) = outputs.get(&(attempt, stream)).cloned().unwrap_or((Vec::new(), OutputState::Open));
+        if state == OutputState::Removed {
+            return Ok(OutputPart { bytes: Bytes::new(), next: offset, state });
+        }
         let from = usize::try_from(offset).unwrap().min(bytes.len());
         let to = (from + bytes_max).min(bytes.len());
         Ok(OutputPart { bytes: Bytes::copy_from_slice(&bytes[from..to]), next: to as u64, state })
@@ -480,6 +517,8 @@ impl Node for TestNode {
             workers_busy: 0,
             disk_free_bytes: None,
             memory_bytes: None,
+            outputs: Kept { bytes: 4_096, quota_bytes: 1 << 30 },
+            artifacts: Kept::default(),
         })
     }
 

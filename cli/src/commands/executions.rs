@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{Asking, Page, read_json, tell_next};
 use crate::client::{Client, segment};
-use crate::live;
-use crate::report::{Exit, Failure, Outcome, say_bytes, tell, tell_bytes};
+use crate::printed::{self, Stream};
+use crate::report::{Outcome, printable};
 use crate::table::{Column, cell, pairs, print_list, print_one, text, time};
 
 /// List, show, follow, cancel and settle executions.
@@ -17,6 +17,7 @@ use crate::table::{Column, cell, pairs, print_list, print_one, text, time};
 Examples:
   ensue executions list --status failed
   ensue executions logs 019c… --follow
+  ensue executions artifacts 019c… --save ./files
   ensue executions settle 019c… succeeded")]
 pub(crate) enum Executions {
     /// List executions, the newest first.
@@ -28,6 +29,8 @@ pub(crate) enum Executions {
     },
     /// Print what an execution printed.
     Logs(Logs),
+    /// List the files that an execution gave away, or save them.
+    Artifacts(Artifacts),
     /// End an execution.
     Cancel {
         /// The execution.
@@ -63,25 +66,37 @@ pub(crate) struct Logs {
     follow: bool,
     /// Only this stream.
     #[arg(long, value_enum, value_name = "STREAM")]
-    stream: Option<Stream>,
+    stream: Option<GivenStream>,
 }
 
 /// A stream of an attempt's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Stream {
+pub(crate) enum GivenStream {
     /// Standard output.
     Stdout,
     /// Standard error: the log, for people.
     Stderr,
 }
 
-impl Stream {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
+impl From<GivenStream> for Stream {
+    fn from(given: GivenStream) -> Self {
+        match given {
+            GivenStream::Stdout => Self::Stdout,
+            GivenStream::Stderr => Self::Stderr,
         }
     }
+}
+
+/// Which files are listed or saved.
+#[derive(Debug, Args)]
+pub(crate) struct Artifacts {
+    /// The execution.
+    pub(super) id: String,
+    /// Save those of the page into this folder; a file that is there is never written over.
+    #[arg(long, value_name = "DIR")]
+    pub(super) save: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) page: Page,
 }
 
 /// What became of an indeterminate execution.
@@ -149,6 +164,7 @@ impl Executions {
                 Ok(())
             }
             Self::Logs(logs) => print_logs(&client, &logs).await,
+            Self::Artifacts(artifacts) => artifacts.run(asking, &client).await,
             Self::Cancel { id } => {
                 let answer = client.post(&path(&id, "/cancel"), &json!({})).await?.body;
                 print_one(asking.output, &answer, |execution| text(execution, "status"));
@@ -180,7 +196,9 @@ pub(super) fn shown(execution: &Value) -> String {
         ("id", text(execution, "id")),
         ("action", text(execution, "action")),
         ("status", text(execution, "status")),
+        ("progress", progress(&execution["progress"])),
         ("error", failure(&execution["error"])),
+        ("artifacts", text(execution, "artifacts")),
         ("rule", text(execution, "rule")),
         ("event", text(execution, "event")),
         ("requested", text(execution, "requested_at")),
@@ -213,6 +231,17 @@ pub(super) fn shown(execution: &Value) -> String {
     shown
 }
 
+/// How far an execution is, for people; empty where it has not said so.
+fn progress(progress: &Value) -> String {
+    let done = progress["done"].as_f64().map(|done| format!("{:.1} %", done * 100.0));
+    let message = progress["message"].as_str().map(printable);
+    match (done, message) {
+        (Some(done), Some(message)) => format!("{done}: {message}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => String::new(),
+    }
+}
+
 /// A failure for people: its kind, its number, its message; empty for none.
 pub(super) fn failure(error: &Value) -> String {
     if error.is_null() {
@@ -225,51 +254,12 @@ pub(super) fn failure(error: &Value) -> String {
 }
 
 async fn print_logs(client: &Client, logs: &Logs) -> Outcome {
+    let (path, only) = (path(&logs.id, "/logs"), logs.stream.map(Stream::from));
     if logs.follow {
-        let mut query = vec![("follow", "true".to_owned())];
-        query.extend(logs.stream.map(|stream| ("stream", stream.as_str().to_owned())));
-        let response = client.stream(&path(&logs.id, "/logs"), &query, "text/event-stream").await?;
-        return live::follow(response, |told| if told.name == "end" { Ok(()) } else { print_part(&told.data) }).await;
+        return printed::follow(client, &path, only).await;
     }
-    let streams = logs.stream.map_or_else(|| vec![Stream::Stdout, Stream::Stderr], |stream| vec![stream]);
-    for stream in streams {
-        print_stream(client, &logs.id, stream).await?;
+    for stream in only.map_or_else(|| vec![Stream::Stdout, Stream::Stderr], |stream| vec![stream]) {
+        printed::print_whole(client, &path, stream).await?;
     }
     Ok(())
-}
-
-/// Prints all of a stream that there is, byte for byte.
-async fn print_stream(client: &Client, id: &str, stream: Stream) -> Outcome {
-    let name = stream.as_str().to_owned();
-    let mut response = client.stream(&path(id, "/logs"), &[("stream", name.clone())], "text/plain").await?;
-    let mut offset = 0;
-    let broken = |error: reqwest::Error| Failure::with(Exit::Unreachable, format!("the output broke off: {error}"));
-    while let Some(chunk) = response.chunk().await.map_err(broken)? {
-        offset += chunk.len();
-        print_bytes(stream, &chunk);
-    }
-    let end = client.get(&path(id, "/logs"), &[("stream", name), ("offset", offset.to_string())]).await?;
-    tell_dropped(&end["items"][0]);
-    Ok(())
-}
-
-fn print_part(part: &Value) -> Outcome {
-    let stream = if text(part, "stream") == Stream::Stderr.as_str() { Stream::Stderr } else { Stream::Stdout };
-    print_bytes(stream, text(part, "text").as_bytes());
-    tell_dropped(part);
-    Ok(())
-}
-
-/// What it printed goes out as it came: standard output to ours, standard error to ours.
-fn print_bytes(stream: Stream, bytes: &[u8]) {
-    match stream {
-        Stream::Stdout => say_bytes(bytes),
-        Stream::Stderr => tell_bytes(bytes),
-    }
-}
-
-fn tell_dropped(part: &Value) {
-    if let Some(dropped) = part["bytes_dropped"].as_u64().filter(|dropped| *dropped > 0) {
-        tell(format!("… {dropped} bytes more were printed than are kept"));
-    }
 }

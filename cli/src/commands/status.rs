@@ -38,6 +38,10 @@ impl Status {
 
 fn shown(status: &Value) -> String {
     let size = |name: &str| status[name].as_u64().map(bytes).unwrap_or_default();
+    let kept = |name: &str| {
+        let size = |of: &str| status[name][of].as_u64().map(bytes).unwrap_or_default();
+        format!("{} of {}", size("bytes"), size("quota_bytes"))
+    };
     pairs(&[
         ("release", text(status, "release")),
         ("started", text(status, "started_at")),
@@ -51,5 +55,7 @@ fn shown(status: &Value) -> String {
         ("parked reactions", text(status, "parked_reactions")),
         ("disk free", size("disk_free_bytes")),
         ("memory", size("memory_bytes")),
+        ("outputs", kept("outputs")),
+        ("artifacts", kept("artifacts")),
     ])
 }

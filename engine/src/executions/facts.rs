@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::OnLost;
+use crate::executions::artifacts::{ArtifactName, MediaType};
 use crate::ids::{AttemptId, EnforcementId, EventId};
 use crate::names::{ActionRef, RuleRef};
-use crate::record::CatalogRevision;
+use crate::record::{CatalogRevision, Digest};
 
 /// Somebody or something asked for an action. The body holds the parameters, validated and completed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,6 +69,62 @@ pub struct AttemptStarted {
     pub worker: String,
     /// How long its right lasts without being renewed, in milliseconds.
     pub lease_millis: u64,
+}
+
+/// A try said how far it is. The body, where there is one, says in the program's own words what it does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptProgressed {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The message's place among those of the attempt, from 0.
+    pub index: u32,
+    /// How much is done, in thousandths: at most 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thousandths: Option<u16>,
+}
+
+/// A try emitted an event while it ran; the event's own record follows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptEmitted {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The message's place among those of the attempt, from 0.
+    pub index: u32,
+    /// The event.
+    pub event: EventId,
+}
+
+/// A file that a try gave away was kept. Its bytes are a blob beside the log, and may be thrown away before the record is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactKept {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The message's place among those of the attempt, from 0.
+    pub index: u32,
+    /// The name it is shown and saved under.
+    pub name: ArtifactName,
+    /// What the program says it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<MediaType>,
+    /// The hash of its bytes, under which they are kept.
+    pub blob: Digest,
+    /// How many bytes it has.
+    pub bytes: u64,
+}
+
+/// What a try said while it ran could not be taken; it changed nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageRefused {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The message's place among those of the attempt, from 0.
+    pub index: u32,
+    /// Why.
+    pub reason: String,
 }
 
 /// A try reached its end and gave a result. The body is the result.

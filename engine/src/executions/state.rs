@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::OnLost;
 use crate::effect::{Dispatch, Effect};
 use crate::executions::facts::{AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, Pace, Settlement};
+use crate::executions::messages::Heard;
 use crate::fact::ExecutionFact;
 use crate::ids::{AttemptId, ExecutionId, Id};
 use crate::mutants;
@@ -96,6 +97,9 @@ pub struct Attempt {
     pub token: u64,
     /// When it was started.
     pub started_at: Timestamp,
+    /// What it has said since.
+    #[serde(default, skip_serializing_if = "Heard::is_nothing")]
+    pub heard: Heard,
 }
 
 impl Execution {
@@ -129,6 +133,10 @@ impl ExecutionFact<'_> {
             Self::ExecutionSucceeded(_) | Self::ExecutionFailed(_) | Self::ExecutionTimedOut(_) | Self::ExecutionCancelled(_) => true,
             Self::ExecutionRequested(_)
             | Self::AttemptStarted(_)
+            | Self::AttemptProgressed(_)
+            | Self::AttemptEmitted(_)
+            | Self::ArtifactKept(_)
+            | Self::MessageRefused(_)
             | Self::AttemptSucceeded(_)
             | Self::AttemptFailed(_)
             | Self::AttemptLost(_)
@@ -204,7 +212,13 @@ impl Executions {
                 self.enqueue(id);
             }
             ExecutionFact::AttemptStarted(fact) => {
-                let attempt = Attempt { id: AttemptId(record.id), number: fact.number, token: fact.token, started_at: record.time };
+                let attempt = Attempt {
+                    id: AttemptId(record.id),
+                    number: fact.number,
+                    token: fact.token,
+                    started_at: record.time,
+                    heard: Heard::default(),
+                };
                 self.token.insert(0, fact.token);
                 let Some(execution) = self.open.get(id) else { return };
                 self.queue.remove(&execution.place);
@@ -217,6 +231,10 @@ impl Executions {
                     execution.phase = Phase::Running(attempt);
                 });
             }
+            ExecutionFact::AttemptProgressed(fact) => self.hear(id, fact.index, |heard| heard.progressed += 1),
+            ExecutionFact::AttemptEmitted(fact) => self.hear(id, fact.index, |heard| heard.emitted += 1),
+            ExecutionFact::ArtifactKept(fact) => self.hear(id, fact.index, |heard| heard.artifacts += 1),
+            ExecutionFact::MessageRefused(fact) => self.hear(id, fact.index, |heard| heard.refused += 1),
             ExecutionFact::AttemptSucceeded(fact) => self.end_attempt(id, fact.attempt),
             ExecutionFact::AttemptFailed(fact) => self.end_attempt(id, fact.attempt),
             ExecutionFact::AttemptLost(fact) => self.lose_attempt(id, fact.evidence),
@@ -248,6 +266,16 @@ impl Executions {
             // That it is unknown whether the attempt took effect is folded with its loss.
             ExecutionFact::ExecutionBecameIndeterminate(_) | ExecutionFact::AttemptReportedLate(_) => {}
         }
+    }
+
+    /// Counts a message of the attempt that runs, and passes its index.
+    fn hear(&mut self, id: &ExecutionId, index: u32, count: impl FnOnce(&mut Heard)) {
+        self.open.change(id, |execution| {
+            if let Phase::Running(attempt) | Phase::Cancelling(attempt) = &mut execution.phase {
+                attempt.heard.next = index.saturating_add(1);
+                count(&mut attempt.heard);
+            }
+        });
     }
 
     fn end_attempt(&mut self, id: &ExecutionId, attempt: AttemptId) {
@@ -321,6 +349,10 @@ impl Executions {
             | ExecutionFact::AttemptFailed(AttemptFailed { attempt, .. })
             | ExecutionFact::AttemptLost(AttemptLost { attempt, .. }) => Some(Effect::Release { execution: id, attempt: *attempt }),
             ExecutionFact::ExecutionRequested(_)
+            | ExecutionFact::AttemptProgressed(_)
+            | ExecutionFact::AttemptEmitted(_)
+            | ExecutionFact::ArtifactKept(_)
+            | ExecutionFact::MessageRefused(_)
             | ExecutionFact::AttemptReportedLate(_)
             | ExecutionFact::ExecutionSucceeded(_)
             | ExecutionFact::ExecutionFailed(_)

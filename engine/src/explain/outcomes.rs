@@ -4,7 +4,7 @@
 
 use crate::command::Refusal;
 use crate::explain::{Explain, Fault};
-use crate::ports::{LogError, OutputError, SubmitError, VaultError};
+use crate::ports::{BlobError, LogError, OutputError, SubmitError, VaultError};
 
 impl Explain for Refusal {
     fn slug(&self) -> &'static str {
@@ -15,6 +15,8 @@ impl Explain for Refusal {
             Self::NoAction(_) | Self::NoPack(_) | Self::NoRule(_) | Self::NoKey(_) | Self::NoToken(_) | Self::NotParked(_) => "not-found",
             Self::ParametersMisfit { .. } => "parameters-invalid",
             Self::NotOpen(_) => "execution-not-open",
+            Self::NotRunning(_) => "attempt-not-running",
+            Self::TooManyMessages { .. } => "too-many-messages",
             Self::WrongToken { .. } => "fencing-token-old",
             Self::NotIndeterminate(_) => "execution-not-indeterminate",
             Self::CatalogMoved { .. } | Self::NoCatalog(_) => "catalog-moved",
@@ -35,6 +37,8 @@ impl Explain for Refusal {
             }
             Self::KeyReused { .. }
             | Self::NotOpen(_)
+            | Self::NotRunning(_)
+            | Self::TooManyMessages { .. }
             | Self::WrongToken { .. }
             | Self::NotIndeterminate(_)
             | Self::CatalogMoved { .. }
@@ -56,6 +60,8 @@ impl Explain for Refusal {
             Self::NoAction(_) => "`ensue actions list` lists the actions there are; an action's ref is `<pack>.<name>`".into(),
             Self::ParametersMisfit { action, .. } => format!("compare with the parameters that `{action}` declares"),
             Self::NotOpen(id) => format!("`ensue executions show {id}` says how it ended"),
+            Self::NotRunning(_) => "its worker should stop it; the execution's timeline says how it ended".into(),
+            Self::TooManyMessages { .. } => "have the program say less: what is many belongs in its output or in a file".into(),
             Self::WrongToken { .. } => "this try was given up; its worker should stop and report no more".into(),
             Self::NotIndeterminate(id) => format!("`ensue executions show {id}` says where it stands"),
             Self::CatalogMoved { .. } | Self::NoCatalog(_) => "look at what is installed now, and ask again".into(),
@@ -133,13 +139,31 @@ impl Explain for LogError {
 impl Explain for OutputError {
     fn slug(&self) -> &'static str {
         match self {
-            Self::Store { .. } => "output-unavailable",
+            Self::Store { .. } | Self::Gap { .. } => "output-unavailable",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Self::Store { .. } => Fault::Unavailable,
+            Self::Store { .. } | Self::Gap { .. } => Fault::Unavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("look at the disk of the data directory and at the node's own log".into())
+    }
+}
+
+impl Explain for BlobError {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Full(_) | Self::Store(_) => "artifact-unavailable",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Full(_) | Self::Store(_) => Fault::Unavailable,
         }
     }
 

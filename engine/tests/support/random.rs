@@ -3,10 +3,10 @@
 use std::sync::LazyLock;
 
 use ensue_engine::catalog::{Mode, OnLost};
-use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, Settings};
+use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, Said, Settings};
 use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
-use ensue_engine::ids::{ExecutionId, Id, TokenId};
+use ensue_engine::ids::{EventId, ExecutionId, Id, Role, TokenId};
 use ensue_engine::record::{Actor, Body, Digest, Position};
 use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_engine::rules::state::ERROR_SUMMARY_MILLIS;
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-use crate::support::site::{failed, install_demo, received, report, report_emitting};
+use crate::support::site::{artifact, failed, install_demo, progress, received, report, report_emitting, said};
 use crate::support::{Pieces, Site, ana, asked_by, cancel, dismiss, lose, note_start, retry, set_mode, settle};
 
 const ACTIONS: [&str; 5] = ["demo.ask", "demo.echo", "demo.fail", "demo.retry", "demo.urgent"];
@@ -29,6 +29,8 @@ pub(crate) enum Step {
     Succeed(Index),
     Emit(Index, Payload),
     Fail(Index, FailureKind),
+    /// An attempt that runs says something, perhaps what it said before.
+    Say(Index, u32, What),
     /// A report on any attempt there ever was, perhaps under another token.
     ReportAny(Index, Token),
     Lose(Index, Evidence),
@@ -64,6 +66,14 @@ pub(crate) enum Payload {
     Text,
     /// Very many rules match it.
     Wide,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    Progress,
+    Event(Payload),
+    Artifact,
+    Unusable,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +136,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     let payload = || prop_oneof![2 => Just(Payload::Nothing), 6 => Just(Payload::One), 2 => Just(Payload::Text), 1 => Just(Payload::Wide)];
     let event = (payload(), proptest::option::weighted(0.4, 0..4u8));
     let kind = proptest::sample::select(&[FailureKind::ExitCode, FailureKind::Timeout, FailureKind::Cancelled][..]);
+    let what =
+        prop_oneof![2 => Just(What::Progress), 2 => payload().prop_map(What::Event), 1 => Just(What::Artifact), 1 => Just(What::Unusable)];
     let evidence = || proptest::sample::select(&[Evidence::NotBegun, Evidence::MayHaveBegun][..]);
     let settlement = prop_oneof![Just(Settlement::Succeeded), Just(Settlement::Failed { error: "no".to_owned() }), Just(Settlement::Retry)];
     let roles = proptest::collection::vec(proptest::sample::select(&["admin", "viewer"][..]).prop_map(str::to_owned), 0..2);
@@ -136,6 +148,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         5 => any::<Index>().prop_map(Step::Succeed),
         4 => (any::<Index>(), payload()).prop_map(|(which, payload)| Step::Emit(which, payload)),
         2 => (any::<Index>(), kind).prop_map(|(which, kind)| Step::Fail(which, kind)),
+        4 => (any::<Index>(), 1..20u32, what).prop_map(|(which, index, what)| Step::Say(which, index, what)),
         2 => (any::<Index>(), proptest::sample::select(&[Token::Right, Token::Wrong][..])).prop_map(|(which, token)| Step::ReportAny(which, token)),
         6 => (any::<Index>(), evidence()).prop_map(|(which, evidence)| Step::Lose(which, evidence)),
         3 => any::<Index>().prop_map(Step::Cancel),
@@ -153,7 +166,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (0..4u32).prop_map(Step::Start),
         1 => proptest::sample::select(&[1, ERROR_SUMMARY_MILLIS, 24 * 60 * 60 * 1000][..]).prop_map(Step::Wait),
         2 => proptest::sample::select(&[CatalogsHealth::Whole, CatalogsHealth::Whole, CatalogsHealth::Broken][..]).prop_map(Step::Catalogs),
-        3 => any::<Index>().prop_map(Step::Retry),
+        6 => any::<Index>().prop_map(Step::Retry),
         2 => any::<Index>().prop_map(Step::Dismiss),
     ]
 }
@@ -207,6 +220,20 @@ impl World {
             Step::Fail(which, kind) => {
                 let (execution, attempt) = pick_attempt(&self.site, which)?;
                 report(execution, attempt, failed(*kind))
+            }
+            Step::Say(which, index, what) => {
+                let (execution, attempt) = pick_attempt(&self.site, which)?;
+                match what {
+                    What::Progress => progress(execution, attempt, *index),
+                    What::Event(payload) => {
+                        // Index 0 is that of what comes with a report.
+                        let id = EventId(Id::derived(self.site.engine().log(), attempt.id.0, Role::Emit(*index)));
+                        let event = self.site.observed(id, "demo.ping", &payload.json());
+                        said(execution, attempt, *index, Said::Event(Box::new(event)))
+                    }
+                    What::Unusable => said(execution, attempt, *index, Said::Unusable { reason: "it is no JSON".to_owned() }),
+                    What::Artifact => said(execution, attempt, *index, artifact("report.csv")),
+                }
             }
             Step::ReportAny(which, token) => {
                 // Mostly one that was given up while its execution goes on.

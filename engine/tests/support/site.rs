@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::Catalog;
 use ensue_engine::command::{
-    Answer, Ask, Command, Conflict, Dedupe, DedupeKey, ObservedEvent, PackChange, ReceivedEvent, Report, ReportOutcome, RequestExecution,
+    Answer, Ask, Command, Conflict, Dedupe, DedupeKey, Message, ObservedEvent, PackChange, ReceivedEvent, Report, ReportOutcome,
+    RequestExecution, Said, SaidArtifact,
 };
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::executions::state::{Attempt, Phase};
@@ -223,6 +224,22 @@ pub(crate) fn report(execution: ExecutionId, attempt: Attempt, outcome: ReportOu
 pub(crate) fn report_emitting(execution: ExecutionId, attempt: Attempt, emitted: Vec<ObservedEvent>) -> Command {
     let outcome = ReportOutcome::Succeeded;
     reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body: None, emitted })
+}
+
+/// What the worker hears of an attempt that runs.
+pub(crate) fn said(execution: ExecutionId, attempt: Attempt, index: u32, said: Said) -> Command {
+    asked_by(worker(), Ask::TakeMessage(Message { execution, attempt: attempt.id, token: attempt.token, index, said }))
+}
+
+/// The attempt gives a file away.
+pub(crate) fn artifact(name: &str) -> Said {
+    Said::Artifact(SaidArtifact { name: name.parse().unwrap(), media_type: None, blob: Digest::of(name.as_bytes()), bytes: 3 })
+}
+
+/// The attempt says that it is at 40 %.
+pub(crate) fn progress(execution: ExecutionId, attempt: Attempt, index: u32) -> Command {
+    let body = Some(Body::json(&br#"{"message":"on its way"}"#[..]));
+    said(execution, attempt, index, Said::Progress { thousandths: Some(400), body })
 }
 
 pub(crate) fn reported(report: Report) -> Command {

@@ -36,6 +36,7 @@ pub(crate) fn emitted(attempt: &Attempt<'_>, trigger: TriggerRef, payload: Docum
     let emission = Emission {
         execution: attempt.dispatch.execution,
         attempt: attempt.dispatch.attempt,
+        cause: attempt.dispatch.execution.0,
         index: 0,
         catalog: attempt.dispatch.catalog,
         trigger,

@@ -7,6 +7,7 @@
 
 mod http;
 mod leases;
+mod messages;
 mod process;
 mod reports;
 mod server;

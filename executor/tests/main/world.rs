@@ -14,7 +14,10 @@ use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
 use ensue_engine::names::{ActionRef, KeyRef};
-use ensue_engine::ports::{Committed, OutputError, OutputPart, OutputStream, Outputs, Reply, Secret, Submit, SubmitError};
+use ensue_engine::ports::{
+    BlobError, BlobPart, Blobs, Committed, KeptBlob, NewBlob, OutputError, OutputPart, OutputStream, Outputs, Reply, Secret, Submit,
+    SubmitError,
+};
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::time::Timestamp;
 use ensue_executor::begun::{Begun, Previous};
@@ -40,6 +43,7 @@ pub(crate) struct World {
     pub(crate) executor: Executor,
     pub(crate) asked: mpsc::UnboundedReceiver<Ask>,
     pub(crate) outputs: Arc<KeptOutputs>,
+    pub(crate) blobs: Arc<KeptBlobs>,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) folder: Arc<TempDir>,
     bodies: Arc<KeptBodies>,
@@ -56,6 +60,7 @@ pub(crate) struct Plan {
     change: Box<dyn FnOnce(&mut ExecutorSettings)>,
     private_dir: Option<PathBuf>,
     drain_patience: Duration,
+    programs: Option<Arc<dyn Programs>>,
     hand: Hand,
     home: Option<Arc<TempDir>>,
     isolation: Option<Isolation>,
@@ -84,6 +89,7 @@ impl Plan {
             drain_patience: DRAIN_PATIENCE,
             home: None,
             isolation: None,
+            programs: None,
             hand: Hand::AtHand,
         }
         .action(run, |_| {})
@@ -135,6 +141,11 @@ impl Plan {
         self
     }
 
+    pub(crate) fn programs(mut self, programs: Arc<dyn Programs>) -> Self {
+        self.programs = Some(programs);
+        self
+    }
+
     pub(crate) fn drain_patience(mut self, patience: Duration) -> Self {
         self.drain_patience = patience;
         self
@@ -170,6 +181,7 @@ impl Plan {
         let folder = self.home.unwrap_or_else(|| Arc::new(TempDir::new().unwrap()));
         let (asked_into, asked) = mpsc::unbounded_channel();
         let outputs = Arc::new(KeptOutputs::default());
+        let blobs = Arc::new(KeptBlobs::default());
         let clock = Arc::new(HandClock::default());
         let bodies = Arc::new(KeptBodies { kept: Mutex::default(), hand: self.hand });
         let keys = ["test.token", "test.file", "test.unset"].map(|key| key.parse().unwrap()).into();
@@ -188,9 +200,10 @@ impl Plan {
             Time::InHand => clock.clone(),
         };
         let private_dir = self.private_dir.unwrap_or_else(|| folder.path().join("private"));
-        let programs: Arc<dyn Programs> = match self.isolation {
-            None => Arc::new(DirectPrograms::open(&private_dir, time.clone()).unwrap().with_drain_patience(self.drain_patience)),
-            Some(isolation) => supervised(folder.path(), private_dir, isolation),
+        let programs: Arc<dyn Programs> = match (self.programs, self.isolation) {
+            (Some(programs), _) => programs,
+            (None, None) => Arc::new(DirectPrograms::open(&private_dir, time.clone()).unwrap().with_drain_patience(self.drain_patience)),
+            (None, Some(isolation)) => supervised(folder.path(), private_dir, isolation),
         };
         let (begun, previous) = Begun::open(folder.path().join("begun"), (1..10).map(attempt)).unwrap();
         let ports = ExecutorPorts {
@@ -199,6 +212,7 @@ impl Plan {
             bodies: bodies.clone(),
             keys: Arc::new(TwoKeys),
             outputs: outputs.clone(),
+            blobs: blobs.clone(),
             observe: self.observe,
             packs: Arc::new(PackFolder(folder.path().join("pack"))),
             programs,
@@ -210,7 +224,7 @@ impl Plan {
         settings.lease = LEASE;
         (self.change)(&mut settings);
         let executor = Executor::start(ports, settings);
-        World { executor, asked, outputs, clock, folder, bodies, previous }
+        World { executor, asked, outputs, blobs, clock, folder, bodies, previous }
     }
 }
 
@@ -439,15 +453,20 @@ impl KeptOutputs {
 }
 
 impl Outputs for KeptOutputs {
-    fn append(&self, attempt: AttemptId, stream: OutputStream, bytes: &[u8]) -> Result<(), OutputError> {
+    fn append_at(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes: &[u8]) -> Result<(), OutputError> {
         assert!(!self.finished.lock().unwrap().contains(&attempt), "printed after the end");
         let mut kept = self.kept.lock().unwrap();
         let (head, total) = kept.entry((attempt, stream)).or_default();
+        assert_eq!(offset, *total, "what is printed is told in its order");
         let room = KEPT_BYTES_MAX - head.len();
         head.extend_from_slice(&bytes[..bytes.len().min(room)]);
         *total += bytes.len() as u64;
         self.changes.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
+        Ok(self.kept.lock().unwrap().get(&(attempt, stream)).map_or(0, |(_, total)| *total))
     }
 
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
@@ -457,6 +476,44 @@ impl Outputs for KeptOutputs {
 
     fn read(&self, attempt: AttemptId, _: OutputStream, _: u64, _: usize) -> Result<OutputPart, OutputError> {
         Err(OutputError::Store { attempt, why: "nobody reads here".into() })
+    }
+}
+
+/// The files that were given away.
+#[derive(Clone, Default)]
+pub(crate) struct KeptBlobs(Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>);
+
+impl KeptBlobs {
+    pub(crate) fn content(&self, blob: &Digest) -> Vec<u8> {
+        self.0.lock().unwrap()[blob].clone()
+    }
+}
+
+impl Blobs for KeptBlobs {
+    fn begin(&self) -> Result<Box<dyn NewBlob>, BlobError> {
+        Ok(Box::new(WrittenBlob { blobs: self.clone(), bytes: Vec::new() }))
+    }
+
+    fn read(&self, _: &Digest, _: u64, _: usize) -> Result<Option<BlobPart>, BlobError> {
+        Err(BlobError::Store("nobody reads here".into()))
+    }
+}
+
+struct WrittenBlob {
+    blobs: KeptBlobs,
+    bytes: Vec<u8>,
+}
+
+impl NewBlob for WrittenBlob {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn keep(self: Box<Self>) -> Result<KeptBlob, BlobError> {
+        let kept = KeptBlob { digest: Digest::of(&self.bytes), bytes: self.bytes.len() as u64 };
+        self.blobs.0.lock().unwrap().insert(kept.digest, self.bytes);
+        Ok(kept)
     }
 }
 

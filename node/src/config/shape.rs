@@ -31,6 +31,8 @@ static SETTINGS: Shape = Shape {
             Kind::Integer { from: 0, to: i64::MAX },
             "How many bytes must be free on the disk before anything more is taken in. 268435456 (256 MiB) where nothing is said.",
         ),
+        optional("outputs", Kind::Fields(&OUTPUTS), "How much is kept of what attempts print, and how long."),
+        optional("artifacts", Kind::Fields(&ARTIFACTS), "How much is kept of the files that attempts give away, and how long."),
         optional("egress", Kind::Fields(&EGRESS), "Where actions may connect by the runner `http`."),
         optional("actions", Kind::Fields(&ACTIONS), "How programs of actions are run."),
         optional(
@@ -42,6 +44,31 @@ static SETTINGS: Shape = Shape {
     later: &[],
     between: &[],
 };
+
+static OUTPUTS: Shape = Shape {
+    what: "`outputs`",
+    fields: &[
+        optional("attempt_max", BYTES, "The most bytes of an attempt. 10485760 (10 MiB) where nothing is said."),
+        optional("quota", BYTES, "The most bytes of all attempts: the oldest go first. 2147483648 (2 GiB) where nothing is said."),
+        optional("keep_days", DAYS, "How many days the output of an attempt is kept after its end. 30 where nothing is said."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static ARTIFACTS: Shape = Shape {
+    what: "`artifacts`",
+    fields: &[
+        optional("file_max", BYTES, "The most bytes of a file. 104857600 (100 MiB) where nothing is said."),
+        optional("quota", BYTES, "The most bytes of all files: the oldest go first. 5368709120 (5 GiB) where nothing is said."),
+        optional("keep_days", DAYS, "How many days a file is kept. 30 where nothing is said."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+const BYTES: Kind = Kind::Integer { from: 0, to: i64::MAX };
+const DAYS: Kind = Kind::Integer { from: 0, to: u32::MAX as i64 };
 
 static EGRESS: Shape = Shape {
     what: "`egress`",
@@ -132,6 +159,8 @@ data: ./data
 packs_dir: ./packs
 workers: 8
 min_free: 1000000
+outputs: { attempt_max: 1000000, quota: 10000000, keep_days: 7 }
+artifacts: { file_max: 1000000, quota: 10000000, keep_days: 7 }
 egress: { allow: ['10.0.0.0/8'] }
 actions:
   isolation: auto

@@ -1,4 +1,4 @@
-//! Outputs in a folder: a file for each stream that printed something, and one more once such an attempt is finished.
+//! Outputs in a folder: each stream in files of a bounded size, and one more file once such an attempt is finished.
 //!
 //! An attempt that printed nothing leaves nothing, so that it costs nothing; whether it ended, the log says.
 //! Names are made of ids only, so nothing that a program prints or is called can choose a path.
@@ -10,99 +10,215 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use ensue_engine::ids::AttemptId;
+use ensue_engine::ids::{AttemptId, Id};
 use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Outputs};
+use ensue_engine::time::Timestamp;
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, OUTPUT_BYTES_MAX, READ_BYTES_MAX, index};
+use super::removed::Removed;
+use super::{Counts, OUTPUT_BYTES_MAX, Printed, READ_BYTES_MAX, index};
+use crate::retention::{Disposable, Kept, PARTS};
 use crate::sync::{Existing, create_private};
+
+/// The most bytes of one file: what is longer goes on in the next. `docs/decisions/outputs.md` has the measurement.
+pub const CHUNK_BYTES: u64 = 1024 * 1024;
 
 /// The most files that are kept open to be written.
 const OPEN_FILES_MAX: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
+/// After how many bytes is looked again how much of the disk is free.
+const SPACE_LOOKED_AT_EVERY: u64 = 1024 * 1024;
+
+/// What a file takes of the disk is a multiple of this.
+const BLOCK_BYTES: u64 = 4096;
+
+/// How many bytes are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimits {
+    /// Of an attempt's two streams together.
+    pub attempt_bytes: u64,
+    /// Of all attempts. What is printed over it is counted and not kept.
+    pub quota_bytes: u64,
+    /// How much of the disk is left free: what is printed then is counted and not kept, so that the log never lacks room for output.
+    pub free_bytes: u64,
+}
+
+impl Default for OutputLimits {
+    fn default() -> Self {
+        Self { attempt_bytes: OUTPUT_BYTES_MAX, quota_bytes: u64::MAX, free_bytes: 0 }
+    }
+}
+
+/// Tells the time.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// Outputs in a folder.
 pub struct FolderOutputs {
     folder: PathBuf,
-    bytes_max: u64,
+    limits: OutputLimits,
+    now: Now,
+    /// How much of the disk they take: what was found last, and what came and went since.
+    used: AtomicU64,
     writing: Mutex<Writing>,
 }
 
 struct Writing {
     attempts: BTreeMap<AttemptId, Counts>,
-    files: LruCache<(AttemptId, usize), File>,
+    files: LruCache<(AttemptId, usize, u64), File>,
+    space: Space,
+    /// What came and went while a round looks.
+    since_looked: i64,
 }
 
-/// What the last file says: that nothing more comes, and how much is missing.
+/// How much of the disk is free, as far as is known.
+#[derive(Clone, Copy)]
+struct Space {
+    left: u64,
+    looked_at: u64,
+}
+
+/// What the last file says: that nothing more comes, since when, and how much is missing.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct End {
     format: u32,
     stdout_bytes_dropped: u64,
     stderr_bytes_dropped: u64,
+    ended_at: Timestamp,
 }
 
-const END_FORMAT: u32 = 1;
+const END_FORMAT: u32 = 2;
+
+/// What stands in the folder of an attempt, by its file's ending.
+const END: &str = "end";
 
 impl FolderOutputs {
-    /// Opens the folder, making it where there is none; keeps [`OUTPUT_BYTES_MAX`] of an attempt.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    /// Opens the folder, making it where there is none.
+    pub fn open(folder: &Path, limits: OutputLimits, now: Now) -> io::Result<Self> {
         make_folder(folder)?;
-        let writing = Writing { attempts: BTreeMap::new(), files: LruCache::new(OPEN_FILES_MAX) };
-        Ok(Self { folder: folder.to_owned(), bytes_max: OUTPUT_BYTES_MAX, writing: Mutex::new(writing) })
+        let space = Space { left: 0, looked_at: 0 };
+        let writing = Writing { attempts: BTreeMap::new(), files: LruCache::new(OPEN_FILES_MAX), space, since_looked: 0 };
+        Ok(Self { folder: folder.to_owned(), limits, now, used: AtomicU64::new(0), writing: Mutex::new(writing) })
     }
 
-    /// Keeps at most so many bytes of an attempt's two streams together.
-    #[must_use]
-    pub fn with_bytes_max(self, bytes_max: u64) -> Self {
-        Self { bytes_max, ..self }
+    /// Says that attempts were running when the node went down, and may print more: what others have left is taken for all of it.
+    pub fn go_on(&self, attempts: impl IntoIterator<Item = AttemptId>) -> io::Result<()> {
+        let mut writing = self.writing();
+        for attempt in attempts {
+            if self.end(attempt)?.is_none() {
+                writing.attempts.insert(attempt, self.counts(attempt)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives how much of the disk they take, as far as is known: all is looked at now and then.
+    pub fn used_bytes(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
     }
 
     fn writing(&self) -> MutexGuard<'_, Writing> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The folder of an attempt is named by the first two hex digits of its id's tail, which is as good as random.
+    /// An attempt lies in the part that is named by the first two hex digits of its id's tail, which is as good as random.
+    fn part_of(attempt: AttemptId) -> u8 {
+        attempt.0.as_bytes()[10]
+    }
+
+    fn part_path(&self, part: u8) -> PathBuf {
+        self.folder.join(format!("{part:02x}"))
+    }
+
     fn path(&self, attempt: AttemptId, suffix: &str) -> PathBuf {
-        let id = attempt.to_string();
-        let tail = id.rsplit('-').next().unwrap_or(&id);
-        self.folder.join(&tail[..2]).join(format!("{id}.{suffix}"))
+        self.part_path(Self::part_of(attempt)).join(format!("{attempt}.{suffix}"))
     }
 
-    fn stream_path(&self, attempt: AttemptId, stream: OutputStream) -> PathBuf {
-        self.path(attempt, stream.as_str())
+    fn chunk_path(&self, attempt: AttemptId, stream: OutputStream, chunk: u64) -> PathBuf {
+        match chunk {
+            0 => self.path(attempt, stream.as_str()),
+            later => self.path(attempt, &format!("{}.{later}", stream.as_str())),
+        }
     }
 
-    fn try_append(&self, attempt: AttemptId, stream: OutputStream, bytes: &[u8]) -> io::Result<()> {
+    fn removed(&self, part: u8) -> io::Result<Removed> {
+        Removed::read(&self.removed_path(part))
+    }
+
+    fn removed_path(&self, part: u8) -> PathBuf {
+        self.part_path(part).join("removed")
+    }
+
+    fn try_append(&self, printed: Printed<'_>) -> Result<(), OutputError> {
+        let attempt = printed.attempt;
+        let in_store = |error: io::Error| failed(attempt, &error);
         let mut writing = self.writing();
-        let Writing { attempts, files } = &mut *writing;
+        let room = self.room(&mut writing);
+        let Writing { attempts, files, space, since_looked } = &mut *writing;
         let counts = match attempts.entry(attempt) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(_) if self.end(attempt)?.is_some() => return Err(io::Error::other("it was finished")),
-            Entry::Vacant(unknown) => unknown.insert(self.counts(attempt)?),
-        };
-        let mut after = *counts;
-        let kept = after.admit(stream, bytes.len(), self.bytes_max);
-        if kept > 0 {
-            let open = || open_to_append(&self.stream_path(attempt, stream));
-            let written = files.try_get_or_insert_mut((attempt, index(stream)), open)?.write_all(&bytes[..kept]);
-            if written.is_err() {
-                // How much of it reached the file is asked of the file, the next time.
-                files.pop(&(attempt, index(stream)));
-                let dropped = counts.dropped;
-                *counts = Counts { dropped, ..self.counts(attempt)? };
-                return written;
+            Entry::Vacant(_) if self.end(attempt).map_err(in_store)?.is_some() => {
+                return Err(failed(attempt, &io::Error::other("it was finished")));
             }
+            Entry::Vacant(_) if self.removed(Self::part_of(attempt)).map_err(in_store)?.names(attempt) => {
+                return Err(failed(attempt, &io::Error::other("it was thrown away")));
+            }
+            Entry::Vacant(unknown) => unknown.insert(self.counts(attempt).map_err(in_store)?),
+        };
+        let kept_before: u64 = counts.kept.iter().sum();
+        let mut after = *counts;
+        let fresh = after.admit(printed, self.limits.attempt_bytes.min(kept_before.saturating_add(room)))?;
+        let at = index(printed.stream);
+        let mut offset = counts.kept[at];
+        let mut rest = &printed.bytes[fresh];
+        while !rest.is_empty() {
+            let chunk = offset / CHUNK_BYTES;
+            let (now, later) = rest.split_at(rest.len().min((CHUNK_BYTES - offset % CHUNK_BYTES) as usize));
+            let open = || open_to_append(&self.chunk_path(attempt, printed.stream, chunk));
+            let written = files.try_get_or_insert_mut((attempt, at, chunk), open).and_then(|file| file.write_all(now));
+            if let Err(error) = written {
+                // How much of it reached the file is asked of the file, the next time.
+                files.pop(&(attempt, at, chunk));
+                let dropped = counts.dropped;
+                *counts = Counts { dropped, ..self.counts(attempt).map_err(in_store)? };
+                return Err(in_store(error));
+            }
+            let grown = blocks(offset % CHUNK_BYTES + now.len() as u64) - blocks(offset % CHUNK_BYTES);
+            self.used.fetch_add(grown, Ordering::Relaxed);
+            *since_looked += grown as i64;
+            space.left = space.left.saturating_sub(grown);
+            space.looked_at += grown;
+            offset += now.len() as u64;
+            rest = later;
         }
         *counts = after;
         Ok(())
     }
 
+    /// Gives how much may be written now for the quota's and the disk's sake.
+    fn room(&self, writing: &mut Writing) -> u64 {
+        let space = &mut writing.space;
+        // While there is none it is looked each time: room may have been made.
+        if self.limits.free_bytes > 0 && (space.left < BLOCK_BYTES || space.looked_at >= SPACE_LOOKED_AT_EVERY) {
+            // A machine that does not say how much is free is told by the file when it is full.
+            let free = rustix::fs::statvfs(&self.folder).map_or(u64::MAX, |about| about.f_bavail.saturating_mul(about.f_frsize));
+            *space = Space { left: free.saturating_sub(self.limits.free_bytes), looked_at: 0 };
+        }
+        let on_disk = if self.limits.free_bytes > 0 { space.left } else { u64::MAX };
+        on_disk.min(self.limits.quota_bytes.saturating_sub(self.used_bytes()))
+    }
+
     fn try_finish(&self, attempt: AttemptId) -> io::Result<()> {
         let mut writing = self.writing();
+        self.finish_at(&mut writing, attempt)
+    }
+
+    fn finish_at(&self, writing: &mut Writing, attempt: AttemptId) -> io::Result<()> {
         if self.end(attempt)?.is_some() {
             return Ok(());
         }
@@ -113,69 +229,117 @@ impl FolderOutputs {
         if counts == Counts::default() {
             return Ok(());
         }
-        for stream in [OutputStream::Stdout, OutputStream::Stderr] {
-            writing.files.pop(&(attempt, index(stream)));
-        }
+        let open: Vec<_> = writing.files.iter().map(|(key, _)| *key).filter(|(of, ..)| *of == attempt).collect();
+        open.iter().for_each(|key| drop(writing.files.pop(key)));
         let [stdout_bytes_dropped, stderr_bytes_dropped] = counts.dropped;
-        let end = End { format: END_FORMAT, stdout_bytes_dropped, stderr_bytes_dropped };
-        let path = self.path(attempt, "end");
+        let end = End { format: END_FORMAT, stdout_bytes_dropped, stderr_bytes_dropped, ended_at: (self.now)() };
+        let path = self.path(attempt, END);
         path.parent().map_or(Ok(()), make_folder)?;
-        create_private(&path, Existing::Replaced)?.write_all(&serde_json::to_vec(&end)?)
+        create_private(&path, Existing::Replaced)?.write_all(&serde_json::to_vec(&end)?)?;
+        self.used.fetch_add(BLOCK_BYTES, Ordering::Relaxed);
+        writing.since_looked += BLOCK_BYTES as i64;
+        Ok(())
     }
 
     fn try_read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> io::Result<OutputPart> {
-        // The end is asked for first: where it is there, the size asked for after it is the last.
-        let end = self.end(attempt)?;
-        let file = match File::open(self.stream_path(attempt, stream)) {
-            Ok(file) => Some(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        let size = file.as_ref().map_or(Ok(0), |file| file.metadata().map(|about| about.len()))?;
-        let room = size.saturating_sub(offset).min(bytes_max.min(READ_BYTES_MAX) as u64);
-        let mut bytes = vec![0; room as usize];
-        if let Some(file) = file.filter(|_| room > 0) {
-            file.read_exact_at(&mut bytes, offset)?;
+        if self.is_removed(attempt)? {
+            return Ok(OutputPart { bytes: Bytes::new(), next: offset, state: OutputState::Removed });
         }
-        let next = offset.saturating_add(room);
+        // The end is asked for first: where it is there, what is found after it is the last.
+        let end = self.end(attempt)?;
+        let mut bytes = Vec::new();
+        let mut next = offset;
+        let is_all = loop {
+            let (chunk, within) = (next / CHUNK_BYTES, next % CHUNK_BYTES);
+            let Some(file) = existing(File::open(self.chunk_path(attempt, stream, chunk)))? else {
+                // Beyond the last file: all was given, where the one before is full or there never was one.
+                break true;
+            };
+            let size = file.metadata()?.len();
+            let wanted = (bytes_max.min(READ_BYTES_MAX) - bytes.len()) as u64;
+            let room = size.saturating_sub(within).min(wanted);
+            let at = bytes.len();
+            bytes.resize(at + room as usize, 0);
+            file.read_exact_at(&mut bytes[at..], within)?;
+            next = next.saturating_add(room);
+            if within + room < size {
+                break false;
+            }
+            if size < CHUNK_BYTES {
+                break true;
+            }
+        };
+        // It may have been thrown away while it was read.
+        if end.is_some() && bytes.is_empty() && self.is_removed(attempt)? {
+            return Ok(OutputPart { bytes: Bytes::new(), next: offset, state: OutputState::Removed });
+        }
         let state = match end {
-            Some(counts) if next >= size => counts.finished(stream),
+            Some(counts) if is_all => counts.finished(stream),
             Some(_) | None => OutputState::Open,
         };
         Ok(OutputPart { bytes: Bytes::from(bytes), next, state })
     }
 
+    /// What is being written was not removed, which is known without a look at the disk.
+    fn is_removed(&self, attempt: AttemptId) -> io::Result<bool> {
+        if self.writing().attempts.contains_key(&attempt) {
+            return Ok(false);
+        }
+        let removed = self.removed(Self::part_of(attempt))?;
+        Ok(removed.names(attempt) || (removed.has(attempt) && !self.has_files(attempt)?))
+    }
+
+    fn has_files(&self, attempt: AttemptId) -> io::Result<bool> {
+        let streams = [OutputStream::Stdout, OutputStream::Stderr].map(|stream| self.chunk_path(attempt, stream, 0).try_exists());
+        Ok(streams.into_iter().collect::<io::Result<Vec<_>>>()?.contains(&true) || self.path(attempt, END).try_exists()?)
+    }
+
     /// Gives what an attempt has, where this process does not know it yet.
     fn counts(&self, attempt: AttemptId) -> io::Result<Counts> {
-        let size = |stream| match fs::metadata(self.stream_path(attempt, stream)) {
-            Ok(about) => Ok(about.len()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(error),
+        let size = |stream| {
+            let mut size = 0;
+            // A stream has no gap: it ends with the first file that is missing or not full.
+            while let Some(about) = existing(fs::metadata(self.chunk_path(attempt, stream, size / CHUNK_BYTES)))? {
+                size += about.len();
+                if about.len() < CHUNK_BYTES {
+                    break;
+                }
+            }
+            Ok::<u64, io::Error>(size)
         };
         Ok(Counts { kept: [size(OutputStream::Stdout)?, size(OutputStream::Stderr)?], dropped: [0, 0] })
     }
 
     fn end(&self, attempt: AttemptId) -> io::Result<Option<Counts>> {
-        let content = match fs::read(self.path(attempt, "end")) {
-            Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        // It is being written, or a power cut took its content.
-        if content.is_empty() {
-            return Ok(None);
-        }
-        let end: End = serde_json::from_slice(&content)?;
-        if end.format != END_FORMAT {
-            return Err(io::Error::other(format!("its end has format {}, this release knows {END_FORMAT}", end.format)));
-        }
-        Ok(Some(Counts { kept: [0, 0], dropped: [end.stdout_bytes_dropped, end.stderr_bytes_dropped] }))
+        let end = read_end(&self.path(attempt, END))?;
+        Ok(end.map(|end| Counts { kept: [0, 0], dropped: [end.stdout_bytes_dropped, end.stderr_bytes_dropped] }))
     }
 }
 
+fn read_end(path: &Path) -> io::Result<Option<End>> {
+    let Some(content) = existing(fs::read(path))? else { return Ok(None) };
+    // It is being written, or a power cut took its content.
+    if content.is_empty() {
+        return Ok(None);
+    }
+    let format = serde_json::from_slice::<serde_json::Value>(&content)?.get("format").and_then(serde_json::Value::as_u64);
+    if format != Some(END_FORMAT.into()) {
+        let found = format.unwrap_or_default();
+        return Err(io::Error::other(format!("its end has format {found}, this release knows {END_FORMAT}")));
+    }
+    Ok(Some(serde_json::from_slice(&content)?))
+}
+
 impl Outputs for FolderOutputs {
-    fn append(&self, attempt: AttemptId, stream: OutputStream, bytes: &[u8]) -> Result<(), OutputError> {
-        self.try_append(attempt, stream, bytes).map_err(|error| failed(attempt, &error))
+    fn append_at(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes: &[u8]) -> Result<(), OutputError> {
+        self.try_append(Printed { attempt, stream, offset, bytes })
+    }
+
+    fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
+        match self.writing().attempts.get(&attempt) {
+            Some(counts) => Ok(counts.taken(stream)),
+            None => self.counts(attempt).map(|counts| counts.taken(stream)).map_err(|error| failed(attempt, &error)),
+        }
     }
 
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
@@ -184,6 +348,101 @@ impl Outputs for FolderOutputs {
 
     fn read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> Result<OutputPart, OutputError> {
         self.try_read(attempt, stream, offset, bytes_max).map_err(|error| failed(attempt, &error))
+    }
+}
+
+impl Disposable for FolderOutputs {
+    type Name = AttemptId;
+
+    /// Lists what one part holds. What nobody writes any more and was never finished is finished on the way: a crash left it.
+    fn look_at(&self, part: u8) -> io::Result<Vec<Kept<AttemptId>>> {
+        if part == 0 {
+            self.writing().since_looked = 0;
+        }
+        let Some(entries) = existing(fs::read_dir(self.part_path(part)))? else { return Ok(Vec::new()) };
+        let mut found: BTreeMap<AttemptId, u64> = BTreeMap::new();
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some((id, _)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
+            let Ok(id) = id.parse::<Id>() else { continue };
+            let Some(about) = existing(entry.metadata())? else { continue };
+            *found.entry(AttemptId(id)).or_default() += blocks(about.len());
+        }
+        let removed = self.removed(part)?;
+        let mut kept = Vec::with_capacity(found.len());
+        for (attempt, bytes) in found {
+            if removed.names(attempt) {
+                // A kill came between the list and the files.
+                self.remove_files(part, &[attempt])?;
+                continue;
+            }
+            let since = match read_end(&self.path(attempt, END)) {
+                Ok(Some(end)) => Some(end.ended_at),
+                Ok(None) => self.finish_left(attempt)?,
+                // What cannot be read is not thrown away for that, and keeps nothing else from being so.
+                Err(_) => None,
+            };
+            kept.push(Kept { name: attempt, bytes, since });
+        }
+        Ok(kept)
+    }
+
+    fn throw_away(&self, part: u8, things: &[Kept<AttemptId>]) -> io::Result<u64> {
+        let attempts: Vec<AttemptId> = things.iter().map(|thing| thing.name).collect();
+        // First it is said to be gone, then it goes: whoever reads between the two is not given a part for the whole.
+        self.removed(part)?.add(&self.removed_path(part), &attempts)?;
+        self.remove_files(part, &attempts)
+    }
+
+    fn found(&self, bytes: u64) {
+        let mut writing = self.writing();
+        let came = std::mem::take(&mut writing.since_looked);
+        self.used.store(bytes.saturating_add_signed(came), Ordering::Relaxed);
+    }
+}
+
+impl FolderOutputs {
+    /// Finishes what nobody writes; gives none where somebody does.
+    fn finish_left(&self, attempt: AttemptId) -> io::Result<Option<Timestamp>> {
+        let mut writing = self.writing();
+        if writing.attempts.contains_key(&attempt) {
+            return Ok(None);
+        }
+        self.finish_at(&mut writing, attempt)?;
+        Ok(Some((self.now)()))
+    }
+
+    /// Removes the files of attempts, and gives how much of the disk they took.
+    fn remove_files(&self, part: u8, attempts: &[AttemptId]) -> io::Result<u64> {
+        let mut freed = 0;
+        let Some(entries) = existing(fs::read_dir(self.part_path(part)))? else { return Ok(0) };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.split_once('.')).and_then(|(id, _)| id.parse::<Id>().ok());
+            if id.is_some_and(|id| attempts.contains(&AttemptId(id)))
+                && let Some(about) = existing(entry.metadata())?
+            {
+                existing(fs::remove_file(entry.path()))?;
+                freed += blocks(about.len());
+            }
+        }
+        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(used.saturating_sub(freed)));
+        Ok(freed)
+    }
+}
+
+/// What a file of so many bytes takes of the disk.
+fn blocks(bytes: u64) -> u64 {
+    bytes.div_ceil(BLOCK_BYTES) * BLOCK_BYTES
+}
+
+fn existing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -200,88 +459,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
+const _: () = assert!(PARTS == 1 << u8::BITS, "a part is one byte of an id");
+
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use ensue_engine::ids::Id;
-    use ensue_engine::time::Timestamp;
-
-    use super::*;
-
-    const ATTEMPT_TIME: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
-
-    fn attempt(number: u128) -> AttemptId {
-        AttemptId(Id::root(ATTEMPT_TIME, number))
-    }
-
-    #[test]
-    fn a_file_is_its_owners_alone_and_lies_where_its_id_says() {
-        let folder = tempfile::tempdir().unwrap();
-        let outputs = FolderOutputs::open(folder.path()).unwrap();
-        outputs.append(attempt(0xAB << 40), OutputStream::Stdout, b"hello").unwrap();
-        let path = folder.path().join("ab").join(format!("{}.stdout", attempt(0xAB << 40)));
-        assert_eq!(fs::read(&path).unwrap(), b"hello");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn more_attempts_than_open_files_are_written_in_turn() {
-        let folder = tempfile::tempdir().unwrap();
-        let outputs = FolderOutputs::open(folder.path()).unwrap();
-        let attempts = 2 * OPEN_FILES_MAX.get() as u128;
-        for round in ["a", "b", "c"] {
-            for number in 0..attempts {
-                outputs.append(attempt(number), OutputStream::Stderr, round.as_bytes()).unwrap();
-            }
-        }
-        assert_eq!(outputs.writing().files.len(), OPEN_FILES_MAX.get());
-        for number in 0..attempts {
-            let part = outputs.read(attempt(number), OutputStream::Stderr, 0, 100).unwrap();
-            assert_eq!(part.bytes, "abc");
-        }
-    }
-
-    #[test]
-    fn a_reopened_folder_goes_on_under_the_same_cap() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = || FolderOutputs::open(folder.path()).unwrap().with_bytes_max(8);
-        open().append(attempt(1), OutputStream::Stdout, b"12345").unwrap();
-        let outputs = open();
-        outputs.append(attempt(1), OutputStream::Stdout, b"6789").unwrap();
-        outputs.finish(attempt(1)).unwrap();
-        let part = open().read(attempt(1), OutputStream::Stdout, 0, 100).unwrap();
-        assert_eq!((part.bytes.as_ref(), part.state), (b"12345678".as_slice(), OutputState::Truncated { bytes_dropped: 1 }));
-    }
-
-    #[test]
-    fn a_finished_attempt_takes_nothing_more_also_after_reopening() {
-        let folder = tempfile::tempdir().unwrap();
-        let outputs = FolderOutputs::open(folder.path()).unwrap();
-        outputs.append(attempt(1), OutputStream::Stdout, b"in time").unwrap();
-        outputs.finish(attempt(1)).unwrap();
-        let outputs = FolderOutputs::open(folder.path()).unwrap();
-        assert!(outputs.append(attempt(1), OutputStream::Stdout, b"late").is_err());
-    }
-
-    #[test]
-    fn an_attempt_that_printed_nothing_leaves_no_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let outputs = FolderOutputs::open(folder.path()).unwrap();
-        outputs.append(attempt(1), OutputStream::Stdout, b"").unwrap();
-        outputs.finish(attempt(1)).unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn an_end_of_a_newer_release_is_an_error_and_not_an_open_stream() {
-        let folder = tempfile::tempdir().unwrap();
-        let outputs = FolderOutputs::open(folder.path()).unwrap();
-        outputs.append(attempt(1), OutputStream::Stdout, b"x").unwrap();
-        outputs.finish(attempt(1)).unwrap();
-        let newer = r#"{"format":2,"stdout_bytes_dropped":0,"stderr_bytes_dropped":0}"#;
-        fs::write(outputs.path(attempt(1), "end"), newer).unwrap();
-        let error = outputs.read(attempt(1), OutputStream::Stdout, 0, 10).unwrap_err();
-        assert!(error.to_string().contains("format 2"), "{error}");
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Outputs};
 
-use super::{Counts, OUTPUT_BYTES_MAX, READ_BYTES_MAX, index};
+use super::{Counts, OUTPUT_BYTES_MAX, Printed as PrintedPart, READ_BYTES_MAX, index};
 
 /// Outputs in memory.
 pub struct MemoryOutputs {
@@ -20,12 +20,22 @@ struct Printed {
     streams: [Vec<u8>; 2],
     counts: Counts,
     is_finished: bool,
+    is_removed: bool,
 }
 
 impl MemoryOutputs {
     /// Keeps at most so many bytes of an attempt's two streams together.
     pub fn new(bytes_max: u64) -> Self {
         Self { bytes_max, attempts: Mutex::default() }
+    }
+
+    /// Throws the output of a finished attempt away.
+    pub fn throw_away(&self, attempt: AttemptId) {
+        if let Some(printed) = self.attempts().get_mut(&attempt)
+            && printed.is_finished
+        {
+            *printed = Printed { is_finished: true, is_removed: true, ..Printed::default() };
+        }
     }
 
     fn attempts(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Printed>> {
@@ -40,28 +50,33 @@ impl Default for MemoryOutputs {
 }
 
 impl Outputs for MemoryOutputs {
-    fn append(&self, attempt: AttemptId, stream: OutputStream, bytes: &[u8]) -> Result<(), OutputError> {
+    fn append_at(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes: &[u8]) -> Result<(), OutputError> {
         let mut attempts = self.attempts();
         let printed = attempts.entry(attempt).or_default();
         if printed.is_finished {
             return Err(OutputError::Store { attempt, why: "it was finished".to_owned() });
         }
-        let kept = printed.counts.admit(stream, bytes.len(), self.bytes_max);
-        printed.streams[index(stream)].extend_from_slice(&bytes[..kept]);
+        let fresh = printed.counts.admit(PrintedPart { attempt, stream, offset, bytes }, self.bytes_max)?;
+        printed.streams[index(stream)].extend_from_slice(&bytes[fresh]);
         Ok(())
+    }
+
+    fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
+        Ok(self.attempts().get(&attempt).map_or(0, |printed| printed.counts.taken(stream)))
     }
 
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
         if let Some(printed) = self.attempts().get_mut(&attempt) {
-            printed.is_finished = printed.counts != Counts::default();
+            printed.is_finished |= printed.counts != Counts::default();
         }
         Ok(())
     }
 
     fn read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> Result<OutputPart, OutputError> {
         let attempts = self.attempts();
-        let Some(printed) = attempts.get(&attempt) else {
-            return Ok(OutputPart { bytes: Bytes::new(), next: offset, state: OutputState::Open });
+        let Some(printed) = attempts.get(&attempt).filter(|printed| !printed.is_removed) else {
+            let state = if attempts.contains_key(&attempt) { OutputState::Removed } else { OutputState::Open };
+            return Ok(OutputPart { bytes: Bytes::new(), next: offset, state });
         };
         let kept = &printed.streams[index(stream)];
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(kept.len());

@@ -25,7 +25,10 @@ use super::{OpenError, Place, Schema, open_to_write};
 use read::Readers;
 
 /// The file of views.
-pub(crate) const VIEWS: Schema = Schema { name: "views", migrations: &[include_str!("../../../migrations/sqlite/views_0001.sql")] };
+pub(crate) const VIEWS: Schema = Schema {
+    name: "views",
+    migrations: &[include_str!("../../../migrations/sqlite/views_0001.sql"), include_str!("../../../migrations/sqlite/views_0002.sql")],
+};
 
 /// How many names are kept at hand with their numbers.
 const NAMES_AT_HAND_MAX: usize = 10_000;
@@ -299,7 +302,7 @@ enum Form {
 fn form(column: Column) -> Form {
     match column {
         Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name => Form::Number,
-        Column::Correlation | Column::Event | Column::Outcome | Column::Status => Form::AsItIs,
+        Column::Correlation | Column::Event | Column::Execution | Column::Outcome | Column::Status => Form::AsItIs,
     }
 }
 

@@ -121,7 +121,7 @@ const VALUES: u64 = 3;
 /// A value that a column could have; the first is the one that most rows have.
 fn value(column: Column, choice: u64) -> Term {
     match column {
-        Column::Correlation | Column::Event => Term::Id(id(1_000 + choice)),
+        Column::Correlation | Column::Event | Column::Execution => Term::Id(id(1_000 + choice)),
         Column::Status => ["succeeded", "failed", "queued"][choice as usize % 3].into(),
         Column::Outcome => ["executed", "rejected", "shadowed"][choice as usize % 3].into(),
         Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name => {

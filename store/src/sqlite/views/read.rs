@@ -134,6 +134,7 @@ fn common(column: Column) -> Option<&'static str> {
         | Column::Correlation
         | Column::Rule
         | Column::Event
+        | Column::Execution
         | Column::Action
         | Column::Sensor
         | Column::Name => None,

@@ -1,0 +1,293 @@
+//! The files that an execution's attempts gave away: listed, and each as it is, for saving.
+//!
+//! A file is what a program made, and perhaps somebody's attack: it is always an attachment, never a page, and nothing is looked up
+//! by its name. Ranges are RFC 9110's, one at a time.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::{ArtifactId, ExecutionId};
+use ensue_engine::record::Digest;
+use ensue_views::store::Filter;
+use ensue_views::{Artifact, Column, Execution};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use crate::api::{Api, read_row};
+use crate::auth::Allowed;
+use crate::call::Call;
+use crate::listing;
+use crate::live::CHUNK_BYTES_MAX;
+use crate::permissions::{ArtifactsRead, ExecutionsRead, Permission as _};
+use crate::problem::{Missing, Outcome, Problem};
+use crate::routes::logs::{CHUNKS_WAITING_MAX, TooManyFollowers, streamed};
+use crate::wire::artifacts::WireArtifact;
+
+/// A sandbox without scripts, forms, and an origin: also where a browser shows the file in spite of all, it can do nothing.
+const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'; frame-ancestors 'none'");
+
+/// What a file is where its program did not say.
+const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
+
+/// A file that is there no more.
+#[derive(Debug, Error)]
+#[error("the file `{0}` was thrown away: it was old, or the room was needed")]
+struct ArtifactRemoved(String);
+
+impl Explain for ArtifactRemoved {
+    fn slug(&self) -> &'static str {
+        "artifact-removed"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Missing
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("`artifacts.keep_days` and `artifacts.quota` say how long and how much is kept; run the action again to make it anew".into())
+    }
+}
+
+/// Lists an execution's artifacts, newest first.
+pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome {
+    let query = call.query(&["limit", "cursor"])?;
+    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    call.see().await?;
+    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    let filters = vec![Filter { column: Column::Execution, value: id.to_string() }];
+    let listed = listing::rows_where::<Artifact, _>(&call, &allowed, query, &[], filters).await?;
+    let items = call
+        .api()
+        .blocking(move |ports| {
+            let shown = |artifact: Artifact| {
+                let number = execution.attempts.iter().find(|attempt| attempt.id == artifact.attempt).map(|attempt| attempt.number);
+                let is_there = ports.blobs.read(&artifact.blob, 0, 0)?.is_some();
+                Ok(WireArtifact::new(artifact, number, is_there))
+            };
+            listed
+                .items
+                .into_iter()
+                .map(shown)
+                .collect::<Result<Vec<_>, Problem>>()
+                .map(|items| (items, listed.next, listed.page, listed.query))
+        })
+        .await?;
+    let (items, next, page, query) = items?;
+    call.answer_page(items, next.as_deref(), &page, &query)
+}
+
+/// Gives a file.
+pub(super) async fn get(_: Allowed<ArtifactsRead>, call: Call) -> Outcome {
+    call.no_query()?;
+    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    let id: ArtifactId = call.named("artifact", ArtifactsRead::THING)?;
+    call.see().await?;
+    let found = call.api().blocking(move |ports| read_row::<Artifact>(ports, &id.to_string())).await??;
+    // One of another execution is not there: who names it does not know it.
+    let artifact =
+        found.filter(|artifact| artifact.execution == execution).ok_or_else(|| Missing::new(ArtifactsRead::THING, &id.to_string()))?;
+    let blob = artifact.blob;
+    let size = call.api().blocking(move |ports| ports.blobs.read(&blob, 0, 0)).await??.map(|part| part.size);
+    let size = size.ok_or_else(|| ArtifactRemoved(artifact.name.to_string()))?;
+    let tag = format!("\"{blob}\"");
+    if is_known(call.headers(), &tag) {
+        return Ok(answer(StatusCode::NOT_MODIFIED, Body::empty(), &artifact, &tag));
+    }
+    match wanted(call.headers(), size, &tag) {
+        Wanted::Nothing => {
+            let mut response = answer(StatusCode::RANGE_NOT_SATISFIABLE, Body::empty(), &artifact, &tag);
+            set(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
+            Ok(response)
+        }
+        Wanted::Part { first, last } => {
+            let body = sent(call.api(), blob, Piece { first, after: last + 1, is_whole: false })?;
+            let mut response = answer(StatusCode::PARTIAL_CONTENT, body, &artifact, &tag);
+            set(&mut response, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{size}"));
+            set(&mut response, header::CONTENT_LENGTH, &(last + 1 - first).to_string());
+            Ok(response)
+        }
+        Wanted::Whole => {
+            let body = sent(call.api(), blob, Piece { first: 0, after: size, is_whole: true })?;
+            let mut response = answer(StatusCode::OK, body, &artifact, &tag);
+            set(&mut response, header::CONTENT_LENGTH, &size.to_string());
+            Ok(response)
+        }
+    }
+}
+
+fn answer(status: StatusCode, body: Body, artifact: &Artifact, tag: &str) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    let media_type = artifact.media_type.as_ref().map_or(UNKNOWN_MEDIA_TYPE, |media_type| media_type.as_str());
+    set(&mut response, header::CONTENT_TYPE, media_type);
+    set(&mut response, header::CONTENT_DISPOSITION, &disposition(artifact.name.as_str()));
+    set(&mut response, header::ETAG, tag);
+    response
+}
+
+/// Sets a header whose value has no character that a header cannot have.
+fn set(response: &mut Response<Body>, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// Says that it is to be saved, and under which name (RFC 6266): the whole name as RFC 8187 writes it, and before it what is left of
+/// it in plain letters, for who does not know that.
+fn disposition(name: &str) -> String {
+    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' }).collect();
+    let mut whole = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => whole.push(char::from(byte)),
+            other => whole.push_str(&format!("%{other:02X}")),
+        }
+    }
+    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{whole}")
+}
+
+/// Says whether the caller has the file already.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|known| {
+        let known = known.trim();
+        known == "*" || known.trim_start_matches("W/") == tag
+    })
+}
+
+/// What of a file is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Whole,
+    Part {
+        first: u64,
+        last: u64,
+    },
+    /// A part that the file does not have.
+    Nothing,
+}
+
+/// Reads `Range`. What is none, or more than one, is passed over, as is one that was meant for another file.
+fn wanted(headers: &HeaderMap, size: u64, tag: &str) -> Wanted {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(range) = text(header::RANGE).and_then(|range| range.strip_prefix("bytes=")) else { return Wanted::Whole };
+    if headers.contains_key(header::IF_RANGE) && text(header::IF_RANGE) != Some(tag) {
+        return Wanted::Whole;
+    }
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
+    match range.trim().split_once('-') {
+        Some(("", last)) => match digits(last) {
+            None => Wanted::Whole,
+            Some(0) => Wanted::Nothing,
+            Some(_) if size == 0 => Wanted::Nothing,
+            Some(bytes) => Wanted::Part { first: size.saturating_sub(bytes), last: size - 1 },
+        },
+        Some((first, last)) => match (digits(first), if last.is_empty() { Some(u64::MAX) } else { digits(last) }) {
+            (Some(first), Some(last)) if first > last => Wanted::Whole,
+            (Some(first), Some(_)) if first >= size => Wanted::Nothing,
+            (Some(first), Some(last)) => Wanted::Part { first, last: last.min(size - 1) },
+            (None, _) | (_, None) => Wanted::Whole,
+        },
+        None => Wanted::Whole,
+    }
+}
+
+/// A piece of a file.
+#[derive(Clone, Copy)]
+struct Piece {
+    first: u64,
+    after: u64,
+    is_whole: bool,
+}
+
+fn sent(api: &std::sync::Arc<Api>, blob: Digest, piece: Piece) -> Result<Body, Problem> {
+    let permit = api.followers.clone().try_acquire_owned().map_err(|_| TooManyFollowers)?;
+    let (send, receive) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let api = api.clone();
+    tokio::task::spawn_blocking(move || {
+        if let Err(why) = send_all(&api, blob, piece, &send) {
+            tracing::error!(%blob, why, "an artifact could not be sent to its end");
+            // The caller must not take the part for the whole: the connection breaks off.
+            drop(send.blocking_send(Err(std::io::Error::other("the file could not be read to its end"))));
+        }
+        drop(permit);
+    });
+    Ok(streamed(receive, UNKNOWN_MEDIA_TYPE).into_body())
+}
+
+/// Sends a piece. Of a whole file the last chunk goes only when all of it was seen to be what was kept.
+fn send_all(api: &Api, blob: Digest, piece: Piece, to: &mpsc::Sender<Result<Bytes, std::io::Error>>) -> Result<(), String> {
+    let mut hasher = blake3::Hasher::new();
+    let mut held: Option<Bytes> = None;
+    let mut at = piece.first;
+    while at < piece.after {
+        let wanted = usize::try_from(piece.after - at).unwrap_or(usize::MAX).min(CHUNK_BYTES_MAX);
+        let part = api.ports.blobs.read(&blob, at, wanted).map_err(|error| error.to_string())?;
+        let bytes = part.map(|part| part.bytes).filter(|bytes| !bytes.is_empty()).ok_or("it is gone, or shorter than it was")?;
+        at += bytes.len() as u64;
+        hasher.update(&bytes);
+        if let Some(before) = held.replace(bytes)
+            && to.blocking_send(Ok(before)).is_err()
+        {
+            return Ok(());
+        }
+    }
+    if piece.is_whole && hasher.finalize().as_bytes() != blob.as_bytes() {
+        return Err("it is not what was kept: its bytes have another hash".to_owned());
+    }
+    if let Some(last) = held {
+        let _ = to.blocking_send(Ok(last));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_break_neither_the_header_nor_the_file() {
+        assert_eq!(disposition("report.csv"), "attachment; filename=\"report.csv\"; filename*=UTF-8''report.csv");
+        assert_eq!(
+            disposition("a\"; filename=x.exe"),
+            "attachment; filename=\"a__ filename_x.exe\"; filename*=UTF-8''a%22%3B%20filename%3Dx.exe"
+        );
+        assert_eq!(disposition("Über\r\n.pdf"), "attachment; filename=\"_ber__.pdf\"; filename*=UTF-8''%C3%9Cber%0D%0A.pdf");
+    }
+
+    #[test]
+    fn a_range_is_one_part_that_the_file_has() {
+        let with = |range: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, HeaderValue::from_static(range));
+            wanted(&headers, 10, "\"t\"")
+        };
+        assert_eq!(with("bytes=0-3"), Wanted::Part { first: 0, last: 3 });
+        assert_eq!(with("bytes=8-"), Wanted::Part { first: 8, last: 9 });
+        assert_eq!(with("bytes=-3"), Wanted::Part { first: 7, last: 9 });
+        assert_eq!(with("bytes=-300"), Wanted::Part { first: 0, last: 9 });
+        assert_eq!(with("bytes=5-500"), Wanted::Part { first: 5, last: 9 });
+        for beyond in ["bytes=10-", "bytes=99-100", "bytes=-0"] {
+            assert_eq!(with(beyond), Wanted::Nothing, "{beyond}");
+        }
+        for passed_over in ["bytes=3-1", "bytes=0-1,3-4", "lines=0-1", "bytes=a-b", "bytes=-", "bytes=+1-2"] {
+            assert_eq!(with(passed_over), Wanted::Whole, "{passed_over}");
+        }
+    }
+
+    #[test]
+    fn a_range_of_another_file_is_passed_over() {
+        let with = |tag: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-3"));
+            headers.insert(header::IF_RANGE, HeaderValue::from_static(tag));
+            wanted(&headers, 10, "\"t\"")
+        };
+        assert_eq!(with("\"t\""), Wanted::Part { first: 0, last: 3 });
+        assert_eq!((with("\"u\""), with("Sat, 28 Mar 2026 12:00:00 GMT")), (Wanted::Whole, Wanted::Whole));
+    }
+}

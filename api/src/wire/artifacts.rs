@@ -1,0 +1,40 @@
+//! The files that attempts gave away.
+
+use ensue_engine::executions::artifacts::{ArtifactName, MediaType};
+use ensue_engine::ids::ArtifactId;
+use ensue_engine::record::{Digest, Position};
+use ensue_engine::time::Timestamp;
+use ensue_views::Artifact;
+use serde::Serialize;
+
+/// A file that an attempt gave away.
+#[derive(Serialize)]
+pub(crate) struct WireArtifact {
+    id: ArtifactId,
+    position: Position,
+    /// None where the attempt is not shown any more.
+    attempt: Option<u32>,
+    name: ArtifactName,
+    media_type: Option<MediaType>,
+    bytes: u64,
+    digest: Digest,
+    time: Timestamp,
+    state: &'static str,
+}
+
+impl WireArtifact {
+    /// Shows an artifact of the attempt with a number.
+    pub(crate) fn new(artifact: Artifact, attempt: Option<u32>, is_there: bool) -> Self {
+        Self {
+            id: artifact.id,
+            position: artifact.position,
+            attempt,
+            name: artifact.name,
+            media_type: artifact.media_type,
+            bytes: artifact.bytes,
+            digest: artifact.blob,
+            time: artifact.time,
+            state: if is_there { "kept" } else { "removed" },
+        }
+    }
+}

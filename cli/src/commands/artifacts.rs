@@ -1,0 +1,137 @@
+//! `ensue executions artifacts`: the files that an execution gave away, listed or saved.
+//!
+//! What a node calls a file is never a path here, and no file that is there is written over.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::executions::Artifacts;
+use super::{Asking, tell_next};
+use crate::client::{Client, segment};
+use crate::report::{Exit, Failure, Outcome, tell};
+use crate::table::{Column, bytes, cell, print_list, text, time};
+
+/// How many names are tried for a file before it is given up.
+const NAMES_TRIED_MAX: u32 = 1_000;
+
+const COLUMNS: &[Column] = &[
+    Column { title: "ID", cell: |artifact| cell(artifact, "id") },
+    Column { title: "NAME", cell: |artifact| cell(artifact, "name") },
+    Column { title: "SIZE", cell: |artifact| artifact["bytes"].as_u64().map(bytes).unwrap_or_default() },
+    Column { title: "STATE", cell: |artifact| cell(artifact, "state") },
+    Column { title: "GIVEN AWAY", cell: |artifact| time(artifact, "time") },
+];
+
+impl Artifacts {
+    pub(super) async fn run(self, asking: &Asking, client: &Client) -> Outcome {
+        let path = format!("/executions/{}/artifacts", segment(&self.id));
+        let answer = client.get(&path, &self.page.query()).await?;
+        match &self.save {
+            None => print_list(asking.output, &answer, COLUMNS),
+            Some(folder) => {
+                for artifact in answer["items"].as_array().map(Vec::as_slice).unwrap_or_default() {
+                    save(client, &path, artifact, folder).await?;
+                }
+            }
+        }
+        tell_next(&answer);
+        Ok(())
+    }
+}
+
+async fn save(client: &Client, path: &str, artifact: &Value, folder: &Path) -> Outcome {
+    let name = text(artifact, "name");
+    if text(artifact, "state") == "removed" {
+        tell(format!("`{name}` was thrown away: it was old, or the room was needed"));
+        return Ok(());
+    }
+    let mut response = client.stream(&format!("{path}/{}", segment(&text(artifact, "id"))), &[], "*/*").await?;
+    let (mut file, saved) = create(folder, &safe(&name))?;
+    let failed = |why: String| Failure::new(format!("{} cannot be written: {why}", saved.display()));
+    let mut kept = 0;
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => {
+                file.write_all(&chunk).map_err(|error| failed(error.to_string()))?;
+                kept += chunk.len() as u64;
+            }
+            Ok(None) if Some(kept) == artifact["bytes"].as_u64() => break,
+            Ok(None) => return Err(broken_off(&saved, "it is shorter than it should be")),
+            Err(error) => return Err(broken_off(&saved, &error.to_string())),
+        }
+    }
+    file.sync_all().map_err(|error| failed(error.to_string()))?;
+    tell(format!("saved {}", saved.display()));
+    Ok(())
+}
+
+/// A part must not be taken for the whole: it goes.
+fn broken_off(saved: &Path, why: &str) -> Failure {
+    let _ = std::fs::remove_file(saved);
+    Failure::with(Exit::Unreachable, format!("{} was not saved: {why}", saved.display()))
+}
+
+/// Makes a file that is not there yet: under its name, or with a number before its ending.
+fn create(folder: &Path, name: &str) -> Result<(File, PathBuf), Failure> {
+    let failed = |path: &Path, error: &std::io::Error| Failure::new(format!("{} cannot be made: {error}", path.display()));
+    std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+    let (stem, ending) =
+        name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map_or((name, ""), |(stem, _)| (stem, &name[stem.len()..]));
+    for number in 1..=NAMES_TRIED_MAX {
+        let path = folder.join(if number == 1 { name.to_owned() } else { format!("{stem} ({number}){ending}") });
+        match File::options().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => return Ok((file, path)),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(&path, &error)),
+        }
+    }
+    Err(Failure::new(format!("{} has {NAMES_TRIED_MAX} files of the name `{name}` already", folder.display())))
+}
+
+/// What of a name can be the name of a file in any folder, and is not hidden there: whatever the node said.
+fn safe(name: &str) -> String {
+    let plain = |c: char| if c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|') { '_' } else { c };
+    let mut safe: String = name.chars().map(plain).collect();
+    if safe.starts_with('.') || safe.starts_with('-') || safe.is_empty() {
+        safe.insert(0, '_');
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_file_is_called_it_lies_in_the_folder() {
+        for (name, expected) in [
+            ("report.csv", "report.csv"),
+            ("../../etc/passwd", "_.._.._etc_passwd"),
+            (".bashrc", "_.bashrc"),
+            ("-rf", "_-rf"),
+            ("a\r\nb\u{1b}[2J", "a__b_[2J"),
+            ("", "_"),
+            ("C:\\x", "C__x"),
+        ] {
+            assert_eq!(safe(name), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn no_file_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["a.tar.gz", "plain", "_.hidden"];
+        for name in names {
+            create(folder.path(), name).unwrap();
+            create(folder.path(), name).unwrap();
+        }
+        let mut made: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        made.sort();
+        assert_eq!(made, ["_ (2).hidden", "_.hidden", "a.tar (2).gz", "a.tar.gz", "plain", "plain (2)"]);
+    }
+}

@@ -1,0 +1,168 @@
+//! What attempts printed, on its way to the reader: whole, or followed as it comes, also over a restart of the node.
+//!
+//! It goes on as it came where a program reads it. Where a person does, it cannot steer the terminal.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::live;
+use crate::report::{Exit, Failure, Outcome, printable, say_bytes, tell, tell_bytes};
+use crate::table::text;
+
+/// How long a node that went away is waited for while its output is followed.
+const NODE_PATIENCE: Duration = Duration::from_secs(60);
+/// The first pause before it is asked again, and the longest.
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A stream of an attempt's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error: the log, for people.
+    Stderr,
+}
+
+impl Stream {
+    /// Gives the name as the API has it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// Prints streams as they come, until the execution has ended. Where the node goes away, it goes on where it was as soon as one answers.
+pub(crate) async fn follow(client: &Client, path: &str, only: Option<Stream>) -> Outcome {
+    let mut query = vec![("follow", "true".to_owned())];
+    query.extend(only.map(|stream| ("stream", stream.as_str().to_owned())));
+    let mut out = Screens::default();
+    let mut place: Option<String> = None;
+    let (mut heard_at, mut pause) = (Instant::now(), PAUSE_FIRST);
+    let mut was_there = false;
+    loop {
+        let mut has_ended = false;
+        let told = match client.follow(path, &query, place.as_deref()).await {
+            Ok(response) => {
+                was_there = true;
+                let each = |told: live::Told| {
+                    (heard_at, pause) = (Instant::now(), PAUSE_FIRST);
+                    has_ended |= told.name == "end";
+                    if told.name == "output" {
+                        out.part(&told.data);
+                    }
+                    if !told.id.is_empty() {
+                        place = Some(told.id);
+                    }
+                    Ok(())
+                };
+                live::follow(response, each).await
+            }
+            Err(failure) => Err(failure),
+        };
+        let is_over = heard_at.elapsed() > NODE_PATIENCE;
+        match told {
+            Ok(()) if has_ended => return Ok(()),
+            Ok(()) if is_over => return Err(Failure::with(Exit::Unreachable, "the node ended the stream before the execution did")),
+            Err(failure) if is_over || !was_there || !matches!(failure.exit(), Exit::Unreachable | Exit::TryLater) => return Err(failure),
+            Ok(()) | Err(_) => {}
+        }
+        tokio::time::sleep(pause).await;
+        pause = PAUSE_MAX.min(pause * 2);
+    }
+}
+
+/// Prints all of a stream that there is.
+pub(crate) async fn print_whole(client: &Client, path: &str, stream: Stream) -> Outcome {
+    let name = stream.as_str().to_owned();
+    let mut response = client.stream(path, &[("stream", name.clone())], "text/plain").await?;
+    let mut out = Screens::default();
+    let mut offset = 0;
+    let broken = |error: reqwest::Error| Failure::with(Exit::Unreachable, format!("the output broke off: {error}"));
+    while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        offset += chunk.len();
+        out.bytes(stream, &chunk);
+    }
+    let end = client.get(path, &[("stream", name), ("offset", offset.to_string())]).await?;
+    tell_lost(&end["items"][0]);
+    Ok(())
+}
+
+/// Where the two streams go: standard output to ours, standard error to ours.
+#[derive(Default)]
+struct Screens {
+    stdout: Screen,
+    stderr: Screen,
+}
+
+impl Screens {
+    fn part(&mut self, part: &Value) {
+        let stream = if text(part, "stream") == Stream::Stderr.as_str() { Stream::Stderr } else { Stream::Stdout };
+        self.bytes(stream, text(part, "text").as_bytes());
+        tell_lost(part);
+    }
+
+    fn bytes(&mut self, stream: Stream, bytes: &[u8]) {
+        match stream {
+            Stream::Stdout if std::io::stdout().is_terminal() => say_bytes(self.stdout.shown(bytes).as_bytes()),
+            Stream::Stdout => say_bytes(bytes),
+            Stream::Stderr if std::io::stderr().is_terminal() => tell_bytes(self.stderr.shown(bytes).as_bytes()),
+            Stream::Stderr => tell_bytes(bytes),
+        }
+    }
+}
+
+/// A stream on its way to a terminal: the beginning of a character whose rest is to come.
+#[derive(Default)]
+struct Screen {
+    begun: Vec<u8>,
+}
+
+impl Screen {
+    /// Gives what is shown of the next bytes: nothing that steers a terminal.
+    fn shown(&mut self, bytes: &[u8]) -> String {
+        let mut all = std::mem::take(&mut self.begun);
+        all.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&all) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Ok(_) | Err(_) => all.len(),
+        };
+        self.begun = all.split_off(whole);
+        printable(&String::from_utf8_lossy(&all))
+    }
+}
+
+fn tell_lost(part: &Value) {
+    if let Some(dropped) = part["bytes_dropped"].as_u64().filter(|dropped| *dropped > 0) {
+        tell(format!("… {dropped} bytes more were printed than are kept"));
+    }
+    if text(part, "state") == "removed" {
+        tell(format!("… what was printed to {} was thrown away: it was old, or the room was needed", text(part, "stream")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_on_a_terminal_cannot_steer_it() {
+        let mut screen = Screen::default();
+        let shown = screen.shown(b"\x1b]0;title\x07ok\r\x1b[2Kfaked\tcolumn\n\x9b31m");
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\r', '\u{9b}']), "{shown:?}");
+        assert!(shown.contains("ok") && shown.contains("faked\tcolumn\n"), "{shown:?}");
+        assert!(!screen.shown("\u{9b}31m".as_bytes()).contains('\u{9b}'));
+    }
+
+    #[test]
+    fn a_character_that_comes_in_two_parts_is_shown_whole() {
+        let mut screen = Screen::default();
+        let (first, second) = "né".as_bytes().split_at(2);
+        assert_eq!((screen.shown(first).as_str(), screen.shown(second).as_str()), ("n", "é"));
+    }
+}

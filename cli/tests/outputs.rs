@@ -1,0 +1,95 @@
+//! What a program prints, followed over a restart of the node: nothing is lost and nothing comes twice.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Client, Place};
+
+const PACK: &str = "name: mill\nversion: 0.1.0\ndescription: A mill.\nrequires: { packs: { core: ^0.1 } }\n";
+/// It prints for longer than the first node lives, in pieces that no chunk of a stream ends with.
+const GRIND: &str = "\
+description: Grinds, and says so.
+on_lost: fail
+run:
+  shell:
+    script: |
+      n=0
+      while [ $n -lt 200 ]; do
+        n=$((n + 1))
+        printf 'sack %s — gemahlen, and then' $n
+        sleep 0.01
+        echo ' some'
+        echo \"warned $n\" >&2
+      done
+";
+
+/// What came of a stream: the texts of each of its two parts, and the place behind them.
+#[derive(Default)]
+struct Followed {
+    stdout: String,
+    stderr: String,
+    place: Option<String>,
+    has_ended: bool,
+}
+
+impl Followed {
+    /// Follows until `is_enough`, or until the stream ends.
+    async fn go_on(&mut self, client: &Client, path: &str, is_enough: impl Fn(&Self) -> bool) {
+        let mut request = client.request(Method::GET, path).header("accept", "text/event-stream");
+        if let Some(place) = &self.place {
+            request = request.header("last-event-id", place);
+        }
+        let mut response = request.send().await.unwrap();
+        assert!(response.status().is_success(), "{}", response.status());
+        let mut unread = Vec::new();
+        while let Ok(Some(chunk)) = response.chunk().await {
+            unread.extend_from_slice(&chunk);
+            while let Some(end) = unread.windows(2).position(|window| window == b"\n\n") {
+                let frame = String::from_utf8(unread.drain(..end + 2).collect()).unwrap();
+                self.take(&frame);
+            }
+            if is_enough(self) {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, frame: &str) {
+        let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name));
+        self.has_ended |= field("event: ") == Some("end");
+        let (Some(place), Some(data)) = (field("id: "), field("data: ")) else { return };
+        self.place = Some(place.to_owned());
+        let part: Value = serde_json::from_str(data).unwrap();
+        let text = part["text"].as_str().unwrap();
+        if part["stream"] == "stdout" { self.stdout.push_str(text) } else { self.stderr.push_str(text) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_is_followed_over_a_restart_of_the_node() {
+    let place = Place::new();
+    place.write_pack_file("mill/pack.yaml", PACK);
+    place.write_pack_file("mill/actions/grind.yaml", GRIND);
+    let node = place.start();
+    let client = node.client();
+    let begun = client.post("/actions/mill.grind/execute", &json!({})).await;
+    let id = begun.body["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/executions/{id}/logs?follow=true");
+
+    let mut followed = Followed::default();
+    followed.go_on(&client, &path, |followed| followed.stdout.lines().count() > 20).await;
+    assert!(!followed.has_ended, "the node goes away in the middle of it");
+    node.kill();
+
+    let node = place.start();
+    let client = node.client();
+    followed.go_on(&client, &path, |followed| followed.has_ended).await;
+    assert!(followed.has_ended);
+    for (stream, followed) in [("stdout", &followed.stdout), ("stderr", &followed.stderr)] {
+        let whole = client.request(Method::GET, &format!("/api/v1/executions/{id}/logs?stream={stream}")).header("accept", "text/plain");
+        let whole = whole.send().await.unwrap().text().await.unwrap();
+        assert_eq!(*followed, whole, "{stream}");
+    }
+    let parts = client.get(&format!("/executions/{id}/logs")).await;
+    assert!(parts["items"].as_array().unwrap().iter().all(|part| part["state"] == "complete"), "{parts:#}");
+}

@@ -1,0 +1,149 @@
+//! The names and media types of artifacts: what programs choose, parsed once at the edge.
+//!
+//! A name is never a path here, and nothing is looked up by it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The most bytes that an artifact's name has: what file systems take.
+pub const ARTIFACT_NAME_BYTES_MAX: usize = 255;
+
+/// The most bytes that a media type has.
+pub const MEDIA_TYPE_BYTES_MAX: usize = 127;
+
+/// The name that an artifact is shown and saved under: what could be the name of a file, and nothing more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ArtifactName(String);
+
+/// Why a text is not the name of an artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ArtifactNameError {
+    /// It is empty, or names a folder.
+    #[error("an artifact's name may not be empty, `.` or `..`; give it the name of a file")]
+    NoName,
+    /// It is too long.
+    #[error("an artifact's name has {0} bytes, {ARTIFACT_NAME_BYTES_MAX} is the most")]
+    TooLong(usize),
+    /// It has a character that the name of a file cannot have everywhere.
+    #[error("an artifact's name may have no `/`, no `\\` and no control characters, and this one has {0:?}; give the path in `path`")]
+    Character(char),
+}
+
+impl ArtifactName {
+    /// Gives the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ArtifactName {
+    type Err = ArtifactNameError;
+
+    fn from_str(text: &str) -> Result<Self, ArtifactNameError> {
+        if matches!(text, "" | "." | "..") {
+            return Err(ArtifactNameError::NoName);
+        }
+        if text.len() > ARTIFACT_NAME_BYTES_MAX {
+            return Err(ArtifactNameError::TooLong(text.len()));
+        }
+        match text.chars().find(|character| is_refused(*character)) {
+            Some(character) => Err(ArtifactNameError::Character(character)),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+/// Says whether a character could make a name a path, break a line, or show it as another name than it is.
+fn is_refused(character: char) -> bool {
+    let turns_the_direction = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    matches!(character, '/' | '\\' | '\u{2028}' | '\u{2029}') || character.is_control() || turns_the_direction
+}
+
+/// What a program says its artifact is: `<type>/<subtype>`, in lower case and without parameters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MediaType(String);
+
+/// A text that is no media type.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{0}` is no media type; write `<type>/<subtype>` without parameters, for example `text/csv`")]
+pub struct MediaTypeError(String);
+
+impl MediaType {
+    /// Gives the media type as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for MediaType {
+    type Err = MediaTypeError;
+
+    fn from_str(text: &str) -> Result<Self, MediaTypeError> {
+        let is_token = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
+        match text.split_once('/') {
+            Some((kind, subtype)) if text.len() <= MEDIA_TYPE_BYTES_MAX && is_token(kind) && is_token(subtype) => {
+                Ok(Self(text.to_ascii_lowercase()))
+            }
+            Some(_) | None => Err(MediaTypeError(text.chars().take(80).collect())),
+        }
+    }
+}
+
+macro_rules! text_form {
+    ($($type:ident, $error:ident;)*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = $error;
+
+            fn try_from(text: String) -> Result<Self, $error> {
+                text.parse()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(named: $type) -> Self {
+                named.0
+            }
+        }
+    )*};
+}
+
+text_form! {
+    ArtifactName, ArtifactNameError;
+    MediaType, MediaTypeError;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_could_be_the_name_of_a_file() {
+        for good in ["report.csv", "a\"; filename=x.exe", "Überblick 2026.pdf", ".hidden", "a'b`c", &"n".repeat(255)] {
+            assert_eq!(good.parse::<ArtifactName>().unwrap().as_str(), good);
+        }
+        for bad in ["", ".", "..", "a/b", "..\\b", "a\r\nb", "a\0b", "gpj\u{202e}exe", "a\u{2028}b", &"n".repeat(256)] {
+            assert!(bad.parse::<ArtifactName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_is_two_tokens_in_lower_case() {
+        assert_eq!("Text/CSV".parse::<MediaType>().unwrap().as_str(), "text/csv");
+        assert_eq!("application/vnd.ms-excel".parse::<MediaType>().unwrap().as_str(), "application/vnd.ms-excel");
+        for bad in ["", "text", "text/", "/csv", "text/html; charset=utf-8", "text/ht ml", "text/html\r\n", "a/b/c"] {
+            assert!(bad.parse::<MediaType>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What an attempt may say while it runs, and how much of it: its progress, events, and artifacts.
+//!
+//! Its end is a report, which `decide.rs` takes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::{Answer, Context, Decision, Message, Moment, ObservedEvent, Refusal, Said, SaidArtifact};
+use crate::engine::Engine;
+use crate::events::decide::{self as events, Source};
+use crate::executions::facts::{ArtifactKept, AttemptEmitted, AttemptProgressed, MessageRefused, cut};
+use crate::executions::state::{Attempt, Phase};
+use crate::fact::Fact;
+use crate::ids::{Id, Role};
+use crate::record::{Actor, Body, Cause, Draft, StreamId};
+
+/// The most reports of progress that the log takes of one attempt. A worker passes on fewer and fewer the longer it lasts: one that
+/// runs for a day makes some five thousand.
+pub const PROGRESS_MAX: u32 = 10_000;
+
+/// The most events that an attempt emits while it runs.
+pub const EMITTED_MAX: u32 = 1_000;
+
+/// The most artifacts of an attempt.
+pub const ARTIFACTS_MAX: u32 = 100;
+
+/// The most messages that cannot be taken and are told of one by one.
+pub const REFUSED_MAX: u32 = 100;
+
+/// The most bytes of why a message is not taken.
+const REASON_BYTES_MAX: usize = 1024;
+
+/// The most bytes of what comes with a report of progress.
+pub const PROGRESS_BYTES_MAX: u64 = 2048;
+
+/// How much an attempt has said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// The first index that is not passed.
+    pub next: u32,
+    /// How many reports of progress.
+    pub progressed: u32,
+    /// How many events.
+    pub emitted: u32,
+    /// How many artifacts.
+    pub artifacts: u32,
+    /// How many messages that could not be taken.
+    pub refused: u32,
+}
+
+impl Heard {
+    /// Says whether the attempt has said nothing.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Takes what an attempt says. A repeat is passed over; what comes for an attempt that does not run any more is refused.
+pub(crate) fn take(engine: &Engine, actor: &Actor, message: &Message, at: &Moment, with: &Context<'_>) -> Decision {
+    let Some(execution) = engine.executions().get(&message.execution) else {
+        return Decision::Refused(Refusal::NotOpen(message.execution));
+    };
+    let attempt = match execution.phase {
+        Phase::Running(attempt) | Phase::Cancelling(attempt) if attempt.id == message.attempt => attempt,
+        Phase::Running(_) | Phase::Cancelling(_) | Phase::Queued | Phase::Indeterminate(_) | Phase::Ending { .. } => {
+            return Decision::Refused(Refusal::NotRunning(message.attempt));
+        }
+    };
+    if attempt.token != message.token {
+        return Decision::Refused(Refusal::WrongToken { attempt: message.attempt, given: message.token });
+    }
+    if message.index < attempt.heard.next {
+        return Decision::Done { drafts: Vec::new(), answer: Answer::Done };
+    }
+    let draft = |begins: Option<Id>, fact: Fact, body: Option<Body>| Draft {
+        stream: StreamId::Execution(message.execution),
+        begins,
+        actor: actor.clone(),
+        cause: Some(execution.cause(attempt.id.0)),
+        trace: None,
+        fact,
+        body,
+    };
+    let drafts = match &message.said {
+        Said::Progress { thousandths, body } => {
+            progress(&attempt, message.index, *thousandths, body.as_ref()).map(|fact| vec![draft(None, fact, body.clone())])
+        }
+        Said::Event(event) => {
+            let cause = execution.cause(attempt.id.0);
+            let source = Source { actor, cause: Some(Cause { depth: cause.depth + 1, ..cause }), trace: None };
+            emit(engine, &source, &attempt, event, at, with).map(|received| {
+                let emitted = AttemptEmitted { attempt: attempt.id, index: message.index, event: event.id };
+                std::iter::once(draft(None, emitted.into(), None)).chain(received).collect()
+            })
+        }
+        Said::Artifact(artifact) => {
+            let id = Id::derived(engine.log(), attempt.id.0, Role::Artifact(message.index));
+            keep(&attempt, message.index, artifact).map(|fact| vec![draft(Some(id), fact, None)])
+        }
+        Said::Unusable { reason } => within(&attempt, "messages that cannot be taken", attempt.heard.refused, REFUSED_MAX).map(|()| {
+            let reason = cut(reason.clone(), REASON_BYTES_MAX);
+            vec![draft(None, MessageRefused { attempt: attempt.id, index: message.index, reason }.into(), None)]
+        }),
+    };
+    match drafts {
+        Ok(drafts) => Decision::Done { drafts, answer: Answer::Done },
+        Err(refusal) => Decision::Refused(refusal),
+    }
+}
+
+fn progress(attempt: &Attempt, index: u32, thousandths: Option<u16>, body: Option<&Body>) -> Result<Fact, Refusal> {
+    within(attempt, "reports of progress", attempt.heard.progressed, PROGRESS_MAX)?;
+    if let Some(body) = body
+        && body.bytes > PROGRESS_BYTES_MAX
+    {
+        let message = format!("what comes with progress takes {} bytes, {PROGRESS_BYTES_MAX} is the most", body.bytes);
+        return Err(Refusal::TooLarge(message));
+    }
+    let thousandths = thousandths.map(|thousandths| thousandths.min(1000));
+    Ok(AttemptProgressed { attempt: attempt.id, index, thousandths }.into())
+}
+
+fn emit(
+    engine: &Engine,
+    source: &Source<'_>,
+    attempt: &Attempt,
+    event: &ObservedEvent,
+    at: &Moment,
+    with: &Context<'_>,
+) -> Result<Vec<Draft>, Refusal> {
+    within(attempt, "events", attempt.heard.emitted, EMITTED_MAX)?;
+    let (received, _) = events::receive_each(engine, source, std::slice::from_ref(event), at, with)?;
+    Ok(received)
+}
+
+fn keep(attempt: &Attempt, index: u32, artifact: &SaidArtifact) -> Result<Fact, Refusal> {
+    within(attempt, "artifacts", attempt.heard.artifacts, ARTIFACTS_MAX)?;
+    let SaidArtifact { name, media_type, blob, bytes } = artifact.clone();
+    Ok(ArtifactKept { attempt: attempt.id, index, name, media_type, blob, bytes }.into())
+}
+
+fn within(attempt: &Attempt, what: &'static str, heard: u32, max: u32) -> Result<(), Refusal> {
+    if heard >= max { Err(Refusal::TooManyMessages { attempt: attempt.id, what, max }) } else { Ok(()) }
+}

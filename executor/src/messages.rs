@@ -1,0 +1,228 @@
+//! Messages: what a program says on descriptor 3 while it runs, told to the log in its order.
+//!
+//! It bounds how much of it goes there, and takes files in; who reads the descriptor is not known here, and the end of an attempt is
+//! reported elsewhere.
+
+mod line;
+mod pickup;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ensue_engine::command::{Message, Refusal, Said, SaidArtifact};
+use ensue_engine::ports::Blobs;
+use ensue_engine::record::Body;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::attempt::Attempt;
+use crate::blocking::Blocking;
+use crate::clock::Clock;
+use crate::ports::{Emission, Observe};
+use crate::report::{Heard, Reporter};
+use line::{Given, Line, Progress};
+use pickup::PickUp;
+
+pub use line::LINE_BYTES_MAX;
+
+/// How many lines wait for the log before the program that says more has to wait.
+const LINES_WAITING_MAX: usize = 4;
+
+/// How often the log hears of progress at the most, in an attempt's beginning.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// The share of its age that an attempt lets pass between two reports of progress: one that lasts a day makes some 5,500 of them.
+const PROGRESS_SHARE: u32 = 1_000;
+
+/// The messages of one attempt. Dropped before they are finished, those that still wait are forgotten: whoever adopts the program
+/// hears them again.
+pub(crate) struct Messages {
+    to: mpsc::Sender<(u32, Bytes)>,
+    task: JoinHandle<()>,
+}
+
+impl Messages {
+    /// Begins to take the messages of an attempt.
+    pub(crate) fn begin(attempt: &Attempt<'_>) -> Self {
+        let (to, from) = mpsc::channel(LINES_WAITING_MAX);
+        let ports = &attempt.worker.ports;
+        let teller = Teller {
+            reporter: Arc::clone(attempt.worker.reporter()),
+            clock: Arc::clone(&ports.clock),
+            observe: Arc::clone(&ports.observe),
+            blobs: Arc::clone(&ports.blobs),
+            directory: ports.programs.directory(attempt.dispatch.attempt),
+            artifact_bytes_max: attempt.worker.settings.artifact_bytes_max,
+            blocking: attempt.worker.settings.blocking,
+            about: About {
+                message: Message {
+                    execution: attempt.dispatch.execution,
+                    attempt: attempt.dispatch.attempt,
+                    token: attempt.dispatch.token,
+                    index: 0,
+                    said: Said::Unusable { reason: String::new() },
+                },
+                catalog: attempt.dispatch.catalog,
+                trace: attempt.dispatch.trace.clone(),
+            },
+        };
+        Self { to, task: tokio::spawn(teller.tell_all(from)) }
+    }
+
+    /// Takes the line that waits, with its place among the lines, as soon as it can. May be dropped while it waits without losing it.
+    pub(crate) async fn hear(&self, waiting: &mut Option<(u32, Bytes)>) {
+        match self.to.reserve().await {
+            Ok(permit) => {
+                if let Some(line) = waiting.take() {
+                    permit.send(line);
+                }
+            }
+            // Nothing more is taken of this attempt.
+            Err(_) => *waiting = None,
+        }
+    }
+
+    /// Ends once all that was said is in the log, or nothing more of it is taken there.
+    pub(crate) async fn finish(mut self) {
+        let (closed, _) = mpsc::channel(1);
+        drop(std::mem::replace(&mut self.to, closed));
+        if let Err(error) = (&mut self.task).await {
+            tracing::error!(%error, "telling what a program said broke off");
+        }
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What tells the log.
+struct Teller {
+    reporter: Arc<Reporter>,
+    clock: Arc<dyn Clock>,
+    observe: Arc<dyn Observe>,
+    blobs: Arc<dyn Blobs>,
+    directory: PathBuf,
+    artifact_bytes_max: u64,
+    blocking: Blocking,
+    about: About,
+}
+
+/// What all messages of an attempt have in common.
+struct About {
+    /// One without content.
+    message: Message,
+    catalog: ensue_engine::record::CatalogRevision,
+    trace: Option<String>,
+}
+
+/// Whether more of an attempt is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Over,
+}
+
+impl Teller {
+    async fn tell_all(self, mut from: mpsc::Receiver<(u32, Bytes)>) {
+        let began = self.clock.now();
+        let mut due = began;
+        let mut newest: Option<(u32, Progress)> = None;
+        loop {
+            let heard = tokio::select! {
+                biased;
+                heard = from.recv() => heard,
+                () = self.clock.until(due), if newest.is_some() => Some((0, Bytes::new())),
+            };
+            let is_last = heard.is_none();
+            let line = heard.filter(|(_, line)| !line.is_empty()).map(|(index, line)| (index, Line::parse(&line)));
+            // What is said in between must not overtake how far it was said to be; of progress alone only the newest counts.
+            let other = match line {
+                Some((index, Ok(Line::Progress(progress)))) => {
+                    newest = Some((index, progress));
+                    None
+                }
+                Some((index, Ok(Line::Given(given)))) => Some((index, Ok(given))),
+                Some((index, Err(reason))) => Some((index, Err(reason))),
+                None => None,
+            };
+            if is_last || other.is_some() || self.clock.now() >= due {
+                if let Some((index, progress)) = newest.take() {
+                    if self.say(index, said(progress)).await == Next::Over {
+                        return;
+                    }
+                    let now = self.clock.now();
+                    due = now + PROGRESS_EVERY.max(now.saturating_sub(began) / PROGRESS_SHARE);
+                }
+            }
+            if let Some((index, given)) = other {
+                let said = match given {
+                    Ok(given) => self.taken_in(index, given).await,
+                    Err(reason) => Said::Unusable { reason },
+                };
+                if self.say(index, said).await == Next::Over {
+                    return;
+                }
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    /// Makes an event of what is emitted, and a blob of a file.
+    async fn taken_in(&self, index: u32, given: Given) -> Said {
+        match given {
+            Given::Event { trigger, payload } => {
+                let Message { execution, attempt, .. } = self.about.message;
+                let emission = Emission { execution, attempt, cause: attempt.0, index, catalog: self.about.catalog, trigger, payload };
+                match self.observe.observe(emission) {
+                    Ok(event) => Said::Event(Box::new(event)),
+                    Err(error) => Said::Unusable { reason: error.to_string() },
+                }
+            }
+            Given::Artifact { name, path, media_type } => {
+                let pick_up = PickUp { directory: self.directory.clone(), path, bytes_max: self.artifact_bytes_max };
+                let blobs = Arc::clone(&self.blobs);
+                let taken = self.blocking.done(move || pick_up.take(&*blobs)).await;
+                match taken {
+                    Some(Ok(kept)) => Said::Artifact(SaidArtifact { name, media_type, blob: kept.digest, bytes: kept.bytes }),
+                    Some(Err(error)) => Said::Unusable { reason: format!("the artifact `{name}` was not taken: {error}") },
+                    None => Said::Unusable { reason: format!("the artifact `{name}` was not taken: taking it in broke off") },
+                }
+            }
+        }
+    }
+
+    /// Tells the log one thing. What it refuses is told as what cannot be taken, with the reason.
+    async fn say(&self, index: u32, said: Said) -> Next {
+        let message = |said| Message { index, said, ..self.about.message.clone() };
+        let refusal = match self.reporter.say(message(said), self.about.trace.clone()).await {
+            Heard::Taken(_) => return Next::GoOn,
+            Heard::Left => return Next::Over,
+            Heard::Refused(refusal) => refusal,
+        };
+        match refusal {
+            Refusal::NotOpen(_) | Refusal::NotRunning(_) | Refusal::WrongToken { .. } => return Next::Over,
+            Refusal::TooManyMessages { attempt, .. } => {
+                tracing::debug!(%attempt, %refusal, "what an attempt says is passed over");
+                return Next::GoOn;
+            }
+            _ => {}
+        }
+        match self.reporter.say(message(Said::Unusable { reason: refusal.to_string() }), self.about.trace.clone()).await {
+            Heard::Left => Next::Over,
+            Heard::Taken(_) | Heard::Refused(_) => Next::GoOn,
+        }
+    }
+}
+
+fn said(progress: Progress) -> Said {
+    let Progress { thousandths, message } = progress;
+    Said::Progress { thousandths, body: message.map(|message| Body::json(json!({ "message": message }).to_string())) }
+}

@@ -1,0 +1,201 @@
+//! A line of descriptor 3: one JSON object that says one thing.
+//!
+//! It looks at nothing but the line.
+
+use bytes::Bytes;
+use ensue_engine::executions::artifacts::{ArtifactName, MediaType};
+use ensue_engine::names::TriggerRef;
+use ensue_expression::Document;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The most bytes of a line.
+pub const LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The most characters of what an attempt says it does: also where each of them is escaped it fits a record.
+const WORDS_CHARS_MAX: usize = 300;
+
+/// What a line says.
+#[derive(Debug)]
+pub(super) enum Line {
+    /// How far the program is.
+    Progress(Progress),
+    /// Something that it gives.
+    Given(Given),
+}
+
+/// How far a program is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// How much is done.
+    pub(super) thousandths: Option<u16>,
+    /// What it does.
+    pub(super) message: Option<String>,
+}
+
+/// Something that a program gives while it runs.
+#[derive(Debug)]
+pub(super) enum Given {
+    /// An event.
+    Event {
+        /// Its trigger.
+        trigger: TriggerRef,
+        /// Its payload.
+        payload: Document,
+    },
+    /// A file.
+    Artifact {
+        /// What it is to be called.
+        name: ArtifactName,
+        /// Where it lies.
+        path: String,
+        /// What it is said to be.
+        media_type: Option<MediaType>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    progress: Option<f64>,
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    emit: Option<WrittenEvent>,
+    #[serde(default)]
+    artifact: Option<WrittenArtifact>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenEvent {
+    trigger: TriggerRef,
+    payload: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenArtifact {
+    #[serde(default)]
+    name: Option<ArtifactName>,
+    path: String,
+    #[serde(default)]
+    media_type: Option<MediaType>,
+}
+
+impl Line {
+    /// Reads a line, or says for the program's author what is wrong with it.
+    pub(super) fn parse(line: &[u8]) -> Result<Self, String> {
+        const FORMS: &str =
+            r#"`{"progress":0.4,"message":"…"}`, `{"emit":{"trigger":"…","payload":{}}}` or `{"artifact":{"name":"…","path":"…"}}`"#;
+        if line.len() > LINE_BYTES_MAX {
+            return Err(format!("a line on descriptor 3 has {} bytes, {LINE_BYTES_MAX} is the most", line.len()));
+        }
+        let written: Written = serde_json::from_slice(line).map_err(|why| format!("a line on descriptor 3 is none of {FORMS}: {why}"))?;
+        match written {
+            Written { progress, message, emit: None, artifact: None } if progress.is_some() || message.is_some() => {
+                let thousandths = progress.map(thousandths).transpose()?;
+                Ok(Self::Progress(Progress { thousandths, message: message.map(|words| words.chars().take(WORDS_CHARS_MAX).collect()) }))
+            }
+            Written { progress: None, message: None, emit: Some(event), artifact: None } => {
+                let payload = Bytes::from(String::from(Box::<str>::from(event.payload)));
+                let payload =
+                    Document::parse(payload).map_err(|why| format!("the payload of `{}` cannot be read: {why}", event.trigger))?;
+                Ok(Self::Given(Given::Event { trigger: event.trigger, payload }))
+            }
+            Written { progress: None, message: None, emit: None, artifact: Some(artifact) } => {
+                let WrittenArtifact { name, path, media_type } = artifact;
+                let last = || path.rsplit('/').next().unwrap_or_default().parse::<ArtifactName>().map_err(|why| why.to_string());
+                let name = name.map_or_else(last, Ok)?;
+                Ok(Self::Given(Given::Artifact { name, path, media_type }))
+            }
+            Written { .. } => Err(format!("a line on descriptor 3 says one thing: {FORMS}")),
+        }
+    }
+}
+
+fn thousandths(progress: f64) -> Result<u16, String> {
+    if (0.0..=1.0).contains(&progress) {
+        Ok((progress * 1_000.0).round() as u16)
+    } else {
+        Err(format!("`progress` is a share from 0 to 1, and not {progress}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Line, String> {
+        Line::parse(line.as_bytes())
+    }
+
+    #[test]
+    fn progress_is_a_share_or_words_or_both() {
+        let progress = |line| match parse(line) {
+            Ok(Line::Progress(Progress { thousandths, message })) => (thousandths, message),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(progress(r#"{"progress":0.4,"message":"copying"}"#), (Some(400), Some("copying".to_owned())));
+        assert_eq!(progress(r#"{"progress":1}"#), (Some(1_000), None));
+        assert_eq!(progress(r#"{"message":"copying"}"#), (None, Some("copying".to_owned())));
+        let long = format!(r#"{{"message":"{}"}}"#, "ä".repeat(1_000));
+        assert_eq!(progress(&long).1.unwrap().chars().count(), WORDS_CHARS_MAX);
+    }
+
+    #[test]
+    fn an_event_has_its_payload_as_it_was_written() {
+        let Ok(Line::Given(Given::Event { trigger, payload })) = parse(r#"{"emit":{"trigger":"demo.seen","payload":{"n": 1.0}}}"#) else {
+            panic!("it is an event");
+        };
+        assert_eq!((trigger.as_str(), payload.bytes().as_ref()), ("demo.seen", br#"{"n": 1.0}"#.as_slice()));
+    }
+
+    #[test]
+    fn an_artifact_is_called_as_its_file_where_nothing_is_said() {
+        for (line, expected) in [
+            (r#"{"artifact":{"path":"out/report.csv"}}"#, "report.csv"),
+            (r#"{"artifact":{"name":"a.csv","path":"out/report.csv","media_type":"text/csv"}}"#, "a.csv"),
+        ] {
+            match parse(line) {
+                Ok(Line::Given(Given::Artifact { name, path, .. })) => {
+                    assert_eq!((name.as_str(), path.as_str()), (expected, "out/report.csv"))
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_says_what_one_is() {
+        for line in [
+            "",
+            "hello",
+            "[]",
+            "{}",
+            r#"{"progress":40}"#,
+            r#"{"progress":-0.1}"#,
+            r#"{"progress":0.5,"emit":{"trigger":"a.b","payload":{}}}"#,
+            r#"{"emit":{"trigger":"nonsense","payload":{}}}"#,
+            r#"{"artifact":{"name":"../x","path":"x"}}"#,
+            r#"{"artifact":{"path":"out/"}}"#,
+            r#"{"progres":0.5}"#,
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        assert!(parse(&format!(r#"{{"message":"{}"}}"#, "x".repeat(LINE_BYTES_MAX))).is_err());
+    }
+
+    #[test]
+    fn a_line_of_any_bytes_does_no_harm() {
+        let whole = r#"{"artifact":{"name":"a","path":"é","media_type":"a/b"}}"#.as_bytes();
+        for end in 0..whole.len() - 1 {
+            for byte in [0, b'"', b'}', 0x7f, 0xc3, 0xff] {
+                let mut line = whole[..end].to_vec();
+                line.push(byte);
+                assert!(Line::parse(&line).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What programs say while they run, on its way to the log: in order, coalesced, told again, and refused with a reason.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ensue_engine::catalog::{ProcessCommand, Run};
+use ensue_engine::command::{Ask, Message, Refusal, Said};
+use ensue_engine::ids::AttemptId;
+use ensue_engine::ports::SubmitError;
+use ensue_engine::record::{Body, Digest};
+use ensue_executor::programs::{AtEnd, End, Exit, FindError, Heard, Left, Order, Pending, Program, Programs, StartProgramError, Tell};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use crate::world::{Plan, World, attempt, refused, result};
+
+/// Programs that say what the test has them say; one at a time.
+struct Talkers {
+    folder: TempDir,
+    said: Mutex<Option<mpsc::UnboundedReceiver<Heard>>>,
+}
+
+struct Talker {
+    folder: PathBuf,
+    said: mpsc::UnboundedReceiver<Heard>,
+}
+
+impl Programs for Talkers {
+    fn find(&self, program: &str, _: &Path, _: &OsString) -> Result<PathBuf, FindError> {
+        Ok(PathBuf::from(program))
+    }
+
+    fn directory(&self, attempt: AttemptId) -> PathBuf {
+        self.folder.path().join(attempt.to_string())
+    }
+
+    fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>> {
+        let folder = self.directory(order.attempt);
+        std::fs::create_dir_all(&folder).unwrap();
+        let said = self.said.lock().unwrap().take().unwrap();
+        Box::pin(async move { Ok(Box::new(Talker { folder, said }) as Box<dyn Program>) })
+    }
+
+    fn left(&self) -> Pending<'_, Vec<Left>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    fn collected(&self, _: AttemptId) {}
+
+    fn at_end(&self) -> AtEnd {
+        AtEnd::Ended
+    }
+}
+
+impl Program for Talker {
+    fn hear(&mut self) -> Pending<'_, Heard> {
+        Box::pin(async move { self.said.recv().await.unwrap() })
+    }
+
+    fn tell(&self, _: Tell) {}
+
+    fn clear(self: Box<Self>) -> Pending<'static, ()> {
+        std::fs::remove_dir_all(&self.folder).unwrap();
+        Box::pin(async {})
+    }
+
+    fn leave(self: Box<Self>) {}
+}
+
+/// A program that runs, and how to have it say things.
+struct Talk {
+    world: World,
+    says: mpsc::UnboundedSender<Heard>,
+    directory: PathBuf,
+    lines: u32,
+}
+
+impl Talk {
+    async fn begin(plan: impl FnOnce(Plan) -> Plan) -> Self {
+        let (says, said) = mpsc::unbounded_channel();
+        let talkers = Arc::new(Talkers { folder: TempDir::new().unwrap(), said: Mutex::new(Some(said)) });
+        let directory = talkers.directory(attempt(1));
+        let run = Run::Process(ProcessCommand { command: vec!["talk".into()], input: None, env: Vec::new(), files: Vec::new() });
+        let world = plan(Plan::new(run).programs(talkers)).begin();
+        world.dispatch(1, json!({}));
+        Self { world, says, directory, lines: 0 }
+    }
+
+    fn says(&mut self, line: &str) {
+        let line = Bytes::copy_from_slice(line.as_bytes());
+        self.says.send(Heard::Message { index: self.lines, line }).unwrap();
+        self.lines += 1;
+    }
+
+    fn ends(&self) {
+        self.says.send(Heard::Ended(End { exit: Exit::Code(0), by: None, printed: [0, 0] })).unwrap();
+    }
+
+    /// Waits for the next thing that the log is told of the running attempt.
+    async fn told(&mut self) -> (u32, Said) {
+        match self.world.asked.recv().await {
+            Some(Ask::TakeMessage(Message { attempt: of, token, index, said, .. })) => {
+                assert_eq!((of, token), (attempt(1), 7));
+                (index, said)
+            }
+            other => panic!("not a message: {other:?}"),
+        }
+    }
+
+    async fn told_progress(&mut self) -> (u32, Option<u16>) {
+        match self.told().await {
+            (index, Said::Progress { thousandths, .. }) => (index, thousandths),
+            other => panic!("not progress: {other:?}"),
+        }
+    }
+
+    async fn told_unusable(&mut self) -> (u32, String) {
+        match self.told().await {
+            (index, Said::Unusable { reason }) => (index, reason),
+            other => panic!("it was taken: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_program_says_is_in_the_log_before_its_end_is() {
+    let mut talk = Talk::begin(|plan| plan).await;
+    talk.says(r#"{"progress":0.4,"message":"copying"}"#);
+    match talk.told().await {
+        (0, Said::Progress { thousandths, body }) => {
+            assert_eq!((thousandths, body), (Some(400), Some(Body::json(r#"{"message":"copying"}"#))));
+        }
+        other => panic!("{other:?}"),
+    }
+    talk.says(r#"{"progress":0.9}"#);
+    talk.ends();
+    assert_eq!(talk.told_progress().await, (1, Some(900)));
+    assert_eq!(result(&talk.world.report().await), json!(""));
+}
+
+#[tokio::test]
+async fn of_progress_that_comes_fast_only_the_newest_is_told() {
+    let mut talk = Talk::begin(Plan::time_in_hand).await;
+    talk.says(r#"{"progress":0.1}"#);
+    assert_eq!(talk.told_progress().await, (0, Some(100)));
+    for share in ["0.2", "0.3", "0.4"] {
+        talk.says(&format!(r#"{{"progress":{share}}}"#));
+    }
+    // What is told of something else tells first how far it was.
+    talk.says("nonsense");
+    assert_eq!(talk.told_progress().await, (3, Some(400)));
+    assert_eq!(talk.told_unusable().await.0, 4);
+    talk.says(r#"{"progress":0.5}"#);
+    talk.says(r#"{"progress":0.6}"#);
+    tokio::task::yield_now().await;
+    talk.world.clock.advance(Duration::from_secs(1));
+    let (index, _) = talk.told_progress().await;
+    assert!(index >= 5, "{index}");
+}
+
+#[tokio::test]
+async fn a_file_is_taken_in_before_the_private_directory_goes() {
+    let mut talk = Talk::begin(|plan| plan).await;
+    while !talk.directory.exists() {
+        tokio::task::yield_now().await;
+    }
+    std::fs::write(talk.directory.join("report.csv"), "a,b\n").unwrap();
+    talk.says(r#"{"artifact":{"name":"Report.csv","path":"report.csv","media_type":"text/csv"}}"#);
+    talk.ends();
+    match talk.told().await {
+        (0, Said::Artifact(artifact)) => {
+            assert_eq!((artifact.name.as_str(), artifact.bytes, artifact.blob), ("Report.csv", 4, Digest::of(b"a,b\n")));
+            assert_eq!(talk.world.blobs.content(&artifact.blob), b"a,b\n");
+        }
+        other => panic!("{other:?}"),
+    }
+    talk.world.report().await;
+    assert!(!talk.directory.exists());
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_is_told_with_its_reason_and_hurts_nobody() {
+    let mut talk = Talk::begin(|plan| plan).await;
+    for (line, expected) in [
+        ("not json", "descriptor 3"),
+        (r#"{"artifact":{"path":"/etc/passwd"}}"#, "beneath"),
+        (r#"{"artifact":{"path":"missing"}}"#, "cannot be opened"),
+        (r#"{"emit":{"trigger":"no.such","payload":{}}}"#, "no trigger `no.such`"),
+    ] {
+        talk.says(line);
+        let (index, reason) = talk.told_unusable().await;
+        assert_eq!(index + 1, talk.lines);
+        assert!(reason.contains(expected), "{reason}");
+    }
+    talk.ends();
+    result(&talk.world.report().await);
+}
+
+#[tokio::test]
+async fn what_the_log_refuses_is_told_as_what_cannot_be_taken() {
+    let refusal = || refused(Refusal::TooLarge("it is too large".into()));
+    let mut talk = Talk::begin(|plan| plan.answers([refusal()])).await;
+    talk.says(r#"{"progress":0.5}"#);
+    assert_eq!(talk.told_progress().await, (0, Some(500)));
+    assert_eq!(talk.told_unusable().await, (0, "it is too large".to_owned()));
+}
+
+#[tokio::test]
+async fn what_the_log_could_not_take_is_told_again_under_the_same_index() {
+    let mut talk = Talk::begin(|plan| plan.answers([Err(SubmitError::Busy), Err(SubmitError::Unknown)])).await;
+    talk.says(r#"{"progress":0.5}"#);
+    talk.says(r#"{"progress":0.7}"#);
+    talk.ends();
+    assert_eq!(talk.told_progress().await, (0, Some(500)));
+    assert_eq!(talk.told_progress().await, (1, Some(700)));
+}
+
+#[tokio::test]
+async fn nothing_more_is_told_of_an_attempt_that_is_over_for_the_log() {
+    let mut talk = Talk::begin(|plan| plan.answers([refused(Refusal::NotRunning(attempt(1)))])).await;
+    talk.says(r#"{"progress":0.5}"#);
+    talk.told_progress().await;
+    for _ in 0..20 {
+        talk.says("more");
+    }
+    talk.ends();
+    talk.world.report().await;
+}

@@ -1,0 +1,388 @@
+//! Blobs in a folder: a file each, named by the hash of its bytes, written beside, synced and renamed.
+//!
+//! A file's time is that of the last attempt that gave it away: two artifacts of the same bytes are one file, which goes when it is
+//! time for the later of them.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use ensue_engine::ports::{BlobError, BlobPart, Blobs, KeptBlob, NewBlob};
+use ensue_engine::record::Digest;
+use ensue_engine::time::Timestamp;
+
+use super::READ_BYTES_MAX;
+use crate::outputs::Now;
+use crate::retention::{Disposable, Kept, PARTS};
+use crate::sync::{self, Existing, create_private};
+
+/// What a file takes of the disk is a multiple of this.
+const BLOCK_BYTES: u64 = 4096;
+
+/// After how many bytes is looked again how much of the disk is free.
+const SPACE_LOOKED_AT_EVERY: u64 = 1024 * 1024;
+
+/// The folder of what is not kept yet; what a crash left there is removed at the opening.
+const NEW: &str = "new";
+
+/// How many bytes are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobLimits {
+    /// Of all of them.
+    pub quota_bytes: u64,
+    /// How much of the disk is left free, so that the log never lacks room for artifacts.
+    pub free_bytes: u64,
+}
+
+/// Blobs in a folder; a clone is the same store.
+#[derive(Clone)]
+pub struct FolderBlobs(Arc<Store>);
+
+struct Store {
+    folder: PathBuf,
+    limits: BlobLimits,
+    now: Now,
+    /// How much of the disk they take: what was found last, and what came and went since.
+    used: AtomicU64,
+    /// What came and went while a round looks. Who holds it may rename and remove.
+    since_looked: Mutex<i64>,
+    begun: AtomicU64,
+}
+
+impl FolderBlobs {
+    /// Opens the folder, making it where there is none.
+    pub fn open(folder: &Path, limits: BlobLimits, now: Now) -> io::Result<Self> {
+        let new = folder.join(NEW);
+        match fs::remove_dir_all(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        make_folder(&new)?;
+        let (used, since_looked, begun) = (AtomicU64::new(0), Mutex::new(0), AtomicU64::new(0));
+        Ok(Self(Arc::new(Store { folder: folder.to_owned(), limits, now, used, since_looked, begun })))
+    }
+
+    /// Gives how much of the disk they take, as far as is known: all is looked at now and then.
+    pub fn used_bytes(&self) -> u64 {
+        self.0.used.load(Ordering::Relaxed)
+    }
+}
+
+impl Store {
+    fn part_path(&self, part: u8) -> PathBuf {
+        self.folder.join(format!("{part:02x}"))
+    }
+
+    fn path(&self, blob: &Digest) -> PathBuf {
+        self.part_path(blob.as_bytes()[0]).join(blob.to_string())
+    }
+
+    fn changing(&self) -> MutexGuard<'_, i64> {
+        self.since_looked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn demand_room(&self, bytes: u64) -> Result<(), BlobError> {
+        let used = self.used.load(Ordering::Relaxed);
+        if used.saturating_add(bytes) > self.limits.quota_bytes {
+            return Err(BlobError::Full(format!("{used} bytes are kept, and {} is the quota", self.limits.quota_bytes)));
+        }
+        // A machine that does not say how much is free is told by the file when it is full.
+        let free = rustix::fs::statvfs(&self.folder).map_or(u64::MAX, |about| about.f_bavail.saturating_mul(about.f_frsize));
+        if free.saturating_sub(bytes) < self.limits.free_bytes {
+            return Err(BlobError::Full(format!("{free} bytes of the disk are free, and {} are left to the log", self.limits.free_bytes)));
+        }
+        Ok(())
+    }
+
+    /// Puts a file that is on the disk in its place. One that is there already is only made young again.
+    fn put(&self, beside: &Path, kept: KeptBlob) -> io::Result<()> {
+        let path = self.path(&kept.digest);
+        let part = self.part_path(kept.digest.as_bytes()[0]);
+        let mut since_looked = self.changing();
+        let time = system_time((self.now)());
+        if let Some(file) = existing(File::options().append(true).open(&path))?
+            && file.metadata()?.len() == kept.bytes
+        {
+            file.set_modified(time)?;
+            return fs::remove_file(beside);
+        }
+        File::options().append(true).open(beside)?.set_modified(time)?;
+        if !part.exists() {
+            make_folder(&part)?;
+            sync::sync_folder(&self.folder)?;
+        }
+        fs::rename(beside, &path)?;
+        sync::sync_folder(&part)?;
+        let grown = blocks(kept.bytes);
+        self.used.fetch_add(grown, Ordering::Relaxed);
+        *since_looked += grown as i64;
+        Ok(())
+    }
+}
+
+/// A file that is being written, removed where it is dropped before it is kept.
+struct New {
+    store: Arc<Store>,
+    path: PathBuf,
+    file: File,
+    hasher: blake3::Hasher,
+    bytes: u64,
+    looked_at: u64,
+    is_kept: bool,
+}
+
+impl NewBlob for New {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+        if self.bytes + bytes.len() as u64 > self.looked_at {
+            self.looked_at = self.bytes + (bytes.len() as u64).max(SPACE_LOOKED_AT_EVERY);
+            self.store.demand_room(self.bytes + bytes.len() as u64)?;
+        }
+        self.file.write_all(bytes).map_err(|error| failed(&error))?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn keep(mut self: Box<Self>) -> Result<KeptBlob, BlobError> {
+        self.store.demand_room(self.bytes)?;
+        self.file.sync_all().map_err(|error| failed(&error))?;
+        let kept = KeptBlob { digest: Digest::from_bytes(*self.hasher.finalize().as_bytes()), bytes: self.bytes };
+        self.store.put(&self.path, kept).map_err(|error| failed(&error))?;
+        self.is_kept = true;
+        Ok(kept)
+    }
+}
+
+impl Drop for New {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // What stays is removed at the next opening.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Blobs for FolderBlobs {
+    fn begin(&self) -> Result<Box<dyn NewBlob>, BlobError> {
+        let number = self.0.begun.fetch_add(1, Ordering::Relaxed);
+        let path = self.0.folder.join(NEW).join(number.to_string());
+        let file = create_private(&path, Existing::Replaced).map_err(|error| failed(&error))?;
+        let hasher = blake3::Hasher::new();
+        Ok(Box::new(New { store: self.0.clone(), path, file, hasher, bytes: 0, looked_at: 0, is_kept: false }))
+    }
+
+    fn read(&self, blob: &Digest, offset: u64, bytes_max: usize) -> Result<Option<BlobPart>, BlobError> {
+        let read = || -> io::Result<Option<BlobPart>> {
+            let Some(file) = existing(File::open(self.0.path(blob)))? else { return Ok(None) };
+            let size = file.metadata()?.len();
+            let room = size.saturating_sub(offset).min(bytes_max.min(READ_BYTES_MAX) as u64);
+            let mut bytes = vec![0; room as usize];
+            file.read_exact_at(&mut bytes, offset.min(size))?;
+            Ok(Some(BlobPart { bytes: Bytes::from(bytes), size }))
+        };
+        read().map_err(|error| failed(&error))
+    }
+}
+
+impl Disposable for FolderBlobs {
+    type Name = Digest;
+
+    fn look_at(&self, part: u8) -> io::Result<Vec<Kept<Digest>>> {
+        if part == 0 {
+            *self.0.changing() = 0;
+        }
+        let Some(entries) = existing(fs::read_dir(self.0.part_path(part)))? else { return Ok(Vec::new()) };
+        let mut kept = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let Some(about) = existing(entry.metadata())? else { continue };
+            kept.push(Kept { name, bytes: blocks(about.len()), since: Some(timestamp(about.modified()?)) });
+        }
+        Ok(kept)
+    }
+
+    fn throw_away(&self, _: u8, things: &[Kept<Digest>]) -> io::Result<u64> {
+        let mut freed = 0;
+        for thing in things {
+            let path = self.0.path(&thing.name);
+            let _changing = self.0.changing();
+            // It may have been given away again meanwhile.
+            let Some(about) = existing(fs::metadata(&path))? else { continue };
+            if Some(timestamp(about.modified()?)) == thing.since {
+                fs::remove_file(&path)?;
+                freed += thing.bytes;
+            }
+        }
+        let _ = self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(used.saturating_sub(freed)));
+        Ok(freed)
+    }
+
+    fn found(&self, bytes: u64) {
+        let came = std::mem::take(&mut *self.0.changing());
+        self.0.used.store(bytes.saturating_add_signed(came), Ordering::Relaxed);
+    }
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    let micros = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
+    Timestamp::from_micros(micros)
+}
+
+fn system_time(time: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(time.micros()).unwrap_or(0))
+}
+
+fn blocks(bytes: u64) -> u64 {
+    bytes.div_ceil(BLOCK_BYTES).max(1) * BLOCK_BYTES
+}
+
+fn existing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn failed(error: &io::Error) -> BlobError {
+    BlobError::Store(error.to_string())
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+const _: () = assert!(PARTS == 1 << u8::BITS, "a part is one byte of a hash");
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::AtomicU64 as Seconds;
+
+    use super::*;
+    use crate::retention::{RetentionLimits, Round, Step};
+
+    const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+    const LIMITS: BlobLimits = BlobLimits { quota_bytes: 1 << 30, free_bytes: 0 };
+
+    struct Site {
+        folder: tempfile::TempDir,
+        seconds: Arc<Seconds>,
+    }
+
+    impl Site {
+        fn new() -> Self {
+            Self { folder: tempfile::tempdir().unwrap(), seconds: Arc::default() }
+        }
+
+        fn open(&self, limits: BlobLimits) -> FolderBlobs {
+            let seconds = self.seconds.clone();
+            let now: Now = Arc::new(move || NOON.plus_millis(seconds.load(Ordering::Relaxed) * 1_000));
+            FolderBlobs::open(self.folder.path(), limits, now).unwrap()
+        }
+
+        fn round(&self, blobs: &FolderBlobs, keep_seconds: u64) -> u64 {
+            let limits = RetentionLimits { quota_bytes: LIMITS.quota_bytes, keep: Some(Duration::from_secs(keep_seconds)) };
+            let mut round = Round::begin(limits, NOON.plus_millis(self.seconds.load(Ordering::Relaxed) * 1_000));
+            loop {
+                if let Step::Over(thrown) = round.step(blobs).unwrap() {
+                    return thrown.things;
+                }
+            }
+        }
+    }
+
+    fn keep(blobs: &FolderBlobs, bytes: &[u8]) -> Result<KeptBlob, BlobError> {
+        let mut new = blobs.begin()?;
+        new.write(bytes)?;
+        new.keep()
+    }
+
+    #[test]
+    fn a_blob_is_its_owners_alone_and_is_named_by_its_hash() {
+        let site = Site::new();
+        let kept = keep(&site.open(LIMITS), b"hello").unwrap();
+        let path = site.folder.path().join(&Digest::of(b"hello").to_string()[..2]).join(kept.digest.to_string());
+        assert_eq!(fs::read(&path).unwrap(), b"hello");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(site.folder.path().join(NEW)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_was_not_kept_leaves_nothing() {
+        let site = Site::new();
+        let blobs = site.open(LIMITS);
+        let mut new = blobs.begin().unwrap();
+        new.write(b"half").unwrap();
+        drop(new);
+        assert_eq!(fs::read_dir(site.folder.path().join(NEW)).unwrap().count(), 0);
+        std::mem::forget(blobs.begin().unwrap());
+        site.open(LIMITS);
+        assert_eq!(fs::read_dir(site.folder.path().join(NEW)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_blob_that_two_artifacts_share_goes_when_it_is_time_for_the_later() {
+        let site = Site::new();
+        let blobs = site.open(LIMITS);
+        let shared = keep(&blobs, b"shared").unwrap().digest;
+        let alone = keep(&blobs, b"alone").unwrap().digest;
+        assert_eq!(blobs.used_bytes(), 2 * BLOCK_BYTES);
+        site.seconds.store(3_600, Ordering::Relaxed);
+        keep(&blobs, b"shared").unwrap();
+        assert_eq!(blobs.used_bytes(), 2 * BLOCK_BYTES);
+        site.seconds.store(3_700, Ordering::Relaxed);
+        assert_eq!(site.round(&blobs, 3_600), 1);
+        assert!(blobs.read(&alone, 0, 10).unwrap().is_none());
+        assert_eq!(blobs.read(&shared, 0, 10).unwrap().unwrap().bytes, "shared");
+        site.seconds.store(7_300, Ordering::Relaxed);
+        assert_eq!(site.round(&blobs, 3_600), 1);
+        assert!(blobs.read(&shared, 0, 10).unwrap().is_none());
+        assert_eq!(blobs.used_bytes(), 0);
+    }
+
+    #[test]
+    fn what_was_given_away_again_since_it_was_looked_at_stays() {
+        let site = Site::new();
+        let blobs = site.open(LIMITS);
+        let digest = keep(&blobs, b"again").unwrap().digest;
+        let part = digest.as_bytes()[0];
+        let seen = blobs.look_at(part).unwrap();
+        site.seconds.store(60, Ordering::Relaxed);
+        keep(&blobs, b"again").unwrap();
+        assert_eq!(blobs.throw_away(part, &seen).unwrap(), 0);
+        assert!(blobs.read(&digest, 0, 1).unwrap().is_some());
+    }
+
+    #[test]
+    fn over_the_quota_nothing_is_taken() {
+        let site = Site::new();
+        let blobs = site.open(BlobLimits { quota_bytes: 3 * BLOCK_BYTES, free_bytes: 0 });
+        keep(&blobs, &[1; 5_000]).unwrap();
+        assert!(matches!(keep(&blobs, &[2; 5_000]), Err(BlobError::Full(_))));
+        assert_eq!(fs::read_dir(site.folder.path().join(NEW)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn artifacts_leave_the_disk_to_the_log() {
+        let site = Site::new();
+        let blobs = site.open(BlobLimits { free_bytes: u64::MAX, ..LIMITS });
+        assert!(matches!(keep(&blobs, b"x"), Err(BlobError::Full(_))));
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_written_anew() {
+        let site = Site::new();
+        let blobs = site.open(LIMITS);
+        let digest = keep(&blobs, b"whole").unwrap().digest;
+        fs::write(blobs.0.path(&digest), b"who").unwrap();
+        keep(&blobs, b"whole").unwrap();
+        assert_eq!(blobs.read(&digest, 0, 10).unwrap().unwrap().bytes, "whole");
+    }
+}

@@ -1,0 +1,284 @@
+//! What only a folder can show: its files, their owner, what a restart finds, and what is thrown away.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::AtomicI64;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::retention::{RetentionLimits, Round, Step};
+
+use OutputStream::{Stderr, Stdout};
+
+const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+const HOUR: u64 = 3_600;
+
+/// A folder, and a clock in hand.
+struct Site {
+    folder: tempfile::TempDir,
+    seconds: Arc<AtomicI64>,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), seconds: Arc::default() }
+    }
+
+    fn open(&self) -> FolderOutputs {
+        self.open_within(OutputLimits::default())
+    }
+
+    fn open_within(&self, limits: OutputLimits) -> FolderOutputs {
+        let seconds = self.seconds.clone();
+        let now: Now = Arc::new(move || NOON.plus_millis(seconds.load(Ordering::Relaxed) as u64 * 1_000));
+        FolderOutputs::open(self.folder.path(), limits, now).unwrap()
+    }
+
+    fn later(&self, seconds: u64) {
+        self.seconds.fetch_add(seconds as i64, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Timestamp {
+        NOON.plus_millis(self.seconds.load(Ordering::Relaxed) as u64 * 1_000)
+    }
+
+    /// A whole round of the job.
+    fn round(&self, outputs: &FolderOutputs, limits: RetentionLimits) -> u64 {
+        let mut round = Round::begin(limits, self.now());
+        loop {
+            if let Step::Over(thrown) = round.step(outputs).unwrap() {
+                return thrown.things;
+            }
+        }
+    }
+}
+
+fn attempt(number: u128) -> AttemptId {
+    AttemptId(Id::root(NOON, number))
+}
+
+fn printed(outputs: &FolderOutputs, attempt: AttemptId, bytes: &[u8]) {
+    outputs.append_at(attempt, Stdout, outputs.taken(attempt, Stdout).unwrap(), bytes).unwrap();
+}
+
+fn all(outputs: &FolderOutputs, attempt: AttemptId) -> (Vec<u8>, OutputState) {
+    let mut bytes = Vec::new();
+    loop {
+        let part = outputs.read(attempt, Stdout, bytes.len() as u64, usize::MAX).unwrap();
+        bytes.extend_from_slice(&part.bytes);
+        if part.bytes.is_empty() || part.state != OutputState::Open {
+            return (bytes, part.state);
+        }
+    }
+}
+
+fn quota(quota_bytes: u64) -> RetentionLimits {
+    RetentionLimits { quota_bytes, keep: None }
+}
+
+#[test]
+fn a_file_is_its_owners_alone_and_lies_where_its_id_says() {
+    let site = Site::new();
+    let outputs = site.open();
+    printed(&outputs, attempt(0xAB << 40), b"hello");
+    let path = site.folder.path().join("ab").join(format!("{}.stdout", attempt(0xAB << 40)));
+    assert_eq!(fs::read(&path).unwrap(), b"hello");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn more_attempts_than_open_files_are_written_in_turn() {
+    let site = Site::new();
+    let outputs = site.open();
+    let attempts = 2 * OPEN_FILES_MAX.get() as u128;
+    for round in [b"a", b"b", b"c"] {
+        (0..attempts).for_each(|number| printed(&outputs, attempt(number), round));
+    }
+    assert_eq!(outputs.writing().files.len(), OPEN_FILES_MAX.get());
+    for number in 0..attempts {
+        assert_eq!(all(&outputs, attempt(number)).0, b"abc");
+    }
+}
+
+#[test]
+fn a_long_stream_lies_in_files_of_a_bounded_size_and_is_read_as_one() {
+    let site = Site::new();
+    let outputs = site.open();
+    let bytes: Vec<u8> = (0..2 * CHUNK_BYTES + 5).map(|at| (at % 251) as u8).collect();
+    for piece in bytes.chunks(100_003) {
+        printed(&outputs, attempt(1), piece);
+    }
+    outputs.finish(attempt(1)).unwrap();
+    let path = |chunk| site.open().chunk_path(attempt(1), Stdout, chunk);
+    assert_eq!([0, 1, 2].map(|chunk| fs::metadata(path(chunk)).unwrap().len()), [CHUNK_BYTES, CHUNK_BYTES, 5]);
+    assert_eq!(all(&outputs, attempt(1)), (bytes.clone(), OutputState::Complete));
+    let part = outputs.read(attempt(1), Stdout, CHUNK_BYTES - 2, 4).unwrap();
+    assert_eq!((part.bytes.as_ref(), part.next), (&bytes[CHUNK_BYTES as usize - 2..CHUNK_BYTES as usize + 2], CHUNK_BYTES + 2));
+}
+
+#[test]
+fn a_stream_that_fills_its_file_exactly_is_read_to_its_end() {
+    let site = Site::new();
+    let outputs = site.open();
+    printed(&outputs, attempt(1), &vec![7; CHUNK_BYTES as usize]);
+    let end = || outputs.read(attempt(1), Stdout, CHUNK_BYTES, 10).unwrap();
+    assert_eq!((end().bytes.len(), end().state), (0, OutputState::Open));
+    outputs.finish(attempt(1)).unwrap();
+    assert_eq!((end().next, end().state), (CHUNK_BYTES, OutputState::Complete));
+    assert_eq!(all(&outputs, attempt(1)).1, OutputState::Complete);
+}
+
+#[test]
+fn a_reopened_folder_goes_on_under_the_same_cap() {
+    let site = Site::new();
+    let limits = OutputLimits { attempt_bytes: 8, ..OutputLimits::default() };
+    site.open_within(limits).append_at(attempt(1), Stdout, 0, b"12345").unwrap();
+    let outputs = site.open_within(limits);
+    assert_eq!(outputs.taken(attempt(1), Stdout).unwrap(), 5);
+    outputs.append_at(attempt(1), Stdout, 3, b"456789").unwrap();
+    outputs.finish(attempt(1)).unwrap();
+    assert_eq!(all(&site.open(), attempt(1)), (b"12345678".to_vec(), OutputState::Truncated { bytes_dropped: 1 }));
+}
+
+#[test]
+fn a_finished_attempt_takes_nothing_more_also_after_reopening() {
+    let site = Site::new();
+    let outputs = site.open();
+    printed(&outputs, attempt(1), b"in time");
+    outputs.finish(attempt(1)).unwrap();
+    assert!(site.open().append_at(attempt(1), Stdout, 7, b"late").is_err());
+}
+
+#[test]
+fn an_attempt_that_printed_nothing_leaves_no_file() {
+    let site = Site::new();
+    let outputs = site.open();
+    printed(&outputs, attempt(1), b"");
+    outputs.finish(attempt(1)).unwrap();
+    assert_eq!(fs::read_dir(site.folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_end_of_a_newer_release_is_an_error_and_not_an_open_stream() {
+    let site = Site::new();
+    let outputs = site.open();
+    printed(&outputs, attempt(1), b"x");
+    outputs.finish(attempt(1)).unwrap();
+    fs::write(outputs.path(attempt(1), END), r#"{"format":3,"more":true}"#).unwrap();
+    let error = outputs.read(attempt(1), Stdout, 0, 10).unwrap_err();
+    assert!(error.to_string().contains("format 3"), "{error}");
+}
+
+#[test]
+fn over_the_quota_nothing_more_is_kept_and_it_is_marked() {
+    let site = Site::new();
+    let outputs = site.open_within(OutputLimits { quota_bytes: 3 * BLOCK_BYTES, ..OutputLimits::default() });
+    for _ in 0..20 {
+        printed(&outputs, attempt(1), &[1; 1_000]);
+    }
+    outputs.finish(attempt(1)).unwrap();
+    let (kept, state) = all(&outputs, attempt(1));
+    assert_eq!(state, OutputState::Truncated { bytes_dropped: 20_000 - kept.len() as u64 });
+    assert!(kept.len() as u64 <= 4 * BLOCK_BYTES, "{}", kept.len());
+}
+
+#[test]
+fn output_leaves_the_disk_to_the_log() {
+    let site = Site::new();
+    let outputs = site.open_within(OutputLimits { free_bytes: u64::MAX, ..OutputLimits::default() });
+    printed(&outputs, attempt(1), b"there is no room");
+    outputs.finish(attempt(1)).unwrap();
+    assert_eq!(all(&outputs, attempt(1)), (Vec::new(), OutputState::Truncated { bytes_dropped: 16 }));
+}
+
+#[test]
+fn the_oldest_ended_goes_first_and_says_so_and_what_runs_stays() {
+    let site = Site::new();
+    let outputs = site.open();
+    for number in 0..4 {
+        site.later(HOUR);
+        printed(&outputs, attempt(number << 40), &[1; 10]);
+        if number != 1 {
+            outputs.finish(attempt(number << 40)).unwrap();
+        }
+    }
+    // Three that have ended take two blocks each, the one that runs takes one.
+    assert_eq!(outputs.used_bytes(), 7 * BLOCK_BYTES);
+    assert_eq!(site.round(&outputs, quota(7 * BLOCK_BYTES)), 1);
+    assert_eq!(all(&outputs, attempt(0)), (Vec::new(), OutputState::Removed));
+    assert_eq!(all(&outputs, attempt(1 << 40)), (vec![1; 10], OutputState::Open));
+    assert_eq!(all(&outputs, attempt(2 << 40)), (vec![1; 10], OutputState::Complete));
+    assert_eq!(outputs.used_bytes(), 5 * BLOCK_BYTES);
+    assert_eq!(all(&site.open(), attempt(0)).1, OutputState::Removed);
+    assert_eq!(all(&outputs, attempt(99)).1, OutputState::Open, "what never printed is not taken for removed");
+}
+
+#[test]
+fn what_is_older_than_it_is_kept_goes() {
+    let site = Site::new();
+    let outputs = site.open();
+    printed(&outputs, attempt(1), b"old");
+    outputs.finish(attempt(1)).unwrap();
+    site.later(25 * HOUR);
+    printed(&outputs, attempt(2), b"new");
+    outputs.finish(attempt(2)).unwrap();
+    let day = RetentionLimits { quota_bytes: u64::MAX, keep: Some(std::time::Duration::from_secs(24 * HOUR)) };
+    assert_eq!(site.round(&outputs, day), 1);
+    assert_eq!((all(&outputs, attempt(1)).1, all(&outputs, attempt(2)).1), (OutputState::Removed, OutputState::Complete));
+}
+
+#[test]
+fn a_kill_between_the_list_and_the_files_leaves_nothing_that_is_taken_for_whole() {
+    let site = Site::new();
+    let outputs = site.open();
+    printed(&outputs, attempt(1), b"gone");
+    outputs.finish(attempt(1)).unwrap();
+    let part = FolderOutputs::part_of(attempt(1));
+    outputs.removed(part).unwrap().add(&outputs.removed_path(part), &[attempt(1)]).unwrap();
+    let outputs = site.open();
+    assert_eq!(all(&outputs, attempt(1)), (Vec::new(), OutputState::Removed));
+    site.round(&outputs, quota(u64::MAX));
+    assert!(!outputs.has_files(attempt(1)).unwrap());
+    assert_eq!(outputs.used_bytes(), 0);
+}
+
+#[test]
+fn what_a_crash_left_open_is_finished_but_not_what_goes_on() {
+    let site = Site::new();
+    let before = site.open();
+    printed(&before, attempt(1), b"left");
+    printed(&before, attempt(2), b"goes on");
+    let outputs = site.open();
+    outputs.go_on([attempt(2)]).unwrap();
+    site.round(&outputs, quota(u64::MAX));
+    assert_eq!(all(&outputs, attempt(1)), (b"left".to_vec(), OutputState::Complete));
+    assert_eq!(all(&outputs, attempt(2)), (b"goes on".to_vec(), OutputState::Open));
+    printed(&outputs, attempt(2), b" and on");
+    assert_eq!(all(&outputs, attempt(2)).0, b"goes on and on");
+}
+
+proptest! {
+    /// A supervisor that does not know what was kept tells again from any place before, over any number of restarts.
+    #[test]
+    fn what_is_told_again_from_anywhere_is_kept_once(
+        length in 1..200usize,
+        tellings in proptest::collection::vec((any::<prop::sample::Index>(), 1..40usize, any::<bool>()), 1..40),
+    ) {
+        let site = Site::new();
+        let whole: Vec<u8> = (0..length).map(|at| at as u8).collect();
+        let mut outputs = site.open();
+        for (from, bytes, is_restarted) in tellings {
+            if is_restarted {
+                outputs = site.open();
+            }
+            let taken = outputs.taken(attempt(1), Stderr).unwrap() as usize;
+            let from = from.index(taken + 1);
+            let told = &whole[from..length.min(from + bytes)];
+            outputs.append_at(attempt(1), Stderr, from as u64, told).unwrap();
+            prop_assert_eq!(outputs.taken(attempt(1), Stderr).unwrap() as usize, taken.max(from + told.len()));
+        }
+        let part = outputs.read(attempt(1), Stderr, 0, usize::MAX).unwrap();
+        prop_assert_eq!(&part.bytes[..], &whole[..part.bytes.len()]);
+        prop_assert_eq!(part.next, outputs.taken(attempt(1), Stderr).unwrap());
+    }
+}

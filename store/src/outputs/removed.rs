@@ -1,0 +1,138 @@
+//! Which attempts' output was thrown away: a list for each part of the folder, so that what is gone is told from what never was.
+//!
+//! The list itself is bounded: of the oldest it only remembers up to which time they were.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use ensue_engine::ids::{AttemptId, Id};
+
+use crate::sync;
+
+/// The most attempts that one list names: 256 lists of them take 64 MiB at the most.
+pub(super) const NAMED_MAX: usize = 16 * 1024;
+
+/// The head of a list: the form, and the time up to which attempts may have been forgotten.
+const HEAD_BYTES: usize = 16;
+const FORM: &[u8; 8] = b"removed1";
+const ID_BYTES: usize = 16;
+
+/// The attempts of one part of the folder whose output was thrown away.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Removed {
+    /// Of attempts whose id is not younger than this nothing is known but that they may have been removed, in milliseconds.
+    forgotten_until: u64,
+    named: BTreeSet<AttemptId>,
+}
+
+impl Removed {
+    /// Reads a list; where there is none, nothing was removed. A tail that a power cut tore is passed over.
+    pub(super) fn read(path: &Path) -> io::Result<Self> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        let Some((head, rest)) = bytes.split_at_checked(HEAD_BYTES) else { return Ok(Self::default()) };
+        let (form, until) = head.split_at(FORM.len());
+        if form != FORM {
+            return Err(io::Error::other("the list of removed outputs is of another release"));
+        }
+        let forgotten_until = until.try_into().map_or(0, u64::from_le_bytes);
+        let named = rest.chunks_exact(ID_BYTES).filter_map(|id| id.try_into().ok()).map(|id| AttemptId(Id::from_bytes(id))).collect();
+        Ok(Self { forgotten_until, named })
+    }
+
+    /// Says whether the output of an attempt was thrown away.
+    pub(super) fn has(&self, attempt: AttemptId) -> bool {
+        self.named.contains(&attempt) || attempt.0.unix_millis() < self.forgotten_until
+    }
+
+    /// Says whether the list names an attempt.
+    pub(super) fn names(&self, attempt: AttemptId) -> bool {
+        self.named.contains(&attempt)
+    }
+
+    /// Adds attempts to the list; on the disk when it returns.
+    pub(super) fn add(mut self, path: &Path, attempts: &[AttemptId]) -> io::Result<()> {
+        if self.named.len() + attempts.len() <= NAMED_MAX && !self.named.is_empty() {
+            let mut file = File::options().append(true).open(path)?;
+            // A torn tail must not shift what follows it.
+            let torn = (file.metadata()?.len() as usize).saturating_sub(HEAD_BYTES) % ID_BYTES;
+            if torn == 0 {
+                let ids: Vec<u8> = attempts.iter().flat_map(|attempt| *attempt.0.as_bytes()).collect();
+                file.write_all(&ids)?;
+                return file.sync_data();
+            }
+        }
+        self.named.extend(attempts);
+        // Ids begin with their time, so the first are the oldest.
+        let kept = if self.named.len() > NAMED_MAX { NAMED_MAX / 2 } else { NAMED_MAX };
+        while self.named.len() > kept {
+            let Some(oldest) = self.named.pop_first() else { break };
+            self.forgotten_until = self.forgotten_until.max(oldest.0.unix_millis() + 1);
+        }
+        let mut bytes = FORM.to_vec();
+        bytes.extend(self.forgotten_until.to_le_bytes());
+        bytes.extend(self.named.iter().flat_map(|attempt| *attempt.0.as_bytes()));
+        let beside = path.with_extension("new");
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        sync::sync_folder(path.parent().unwrap_or(Path::new(".")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::time::Timestamp;
+
+    use super::*;
+
+    fn attempt(seconds: u64, number: u128) -> AttemptId {
+        AttemptId(Id::root(Timestamp::from_micros(1_774_699_200_000_000).plus_millis(seconds * 1_000), number))
+    }
+
+    #[test]
+    fn what_was_added_is_there_when_it_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("removed");
+        assert_eq!(Removed::read(&path).unwrap(), Removed::default());
+        for number in 0..10 {
+            Removed::read(&path).unwrap().add(&path, &[attempt(number, 1), attempt(number, 2)]).unwrap();
+        }
+        let removed = Removed::read(&path).unwrap();
+        assert!((0..10).all(|number| removed.has(attempt(number, 1)) && removed.has(attempt(number, 2))));
+        assert!(!removed.has(attempt(3, 3)));
+    }
+
+    #[test]
+    fn a_torn_tail_costs_only_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("removed");
+        Removed::default().add(&path, &[attempt(1, 1), attempt(2, 1)]).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+        Removed::read(&path).unwrap().add(&path, &[attempt(3, 1)]).unwrap();
+        let removed = Removed::read(&path).unwrap();
+        assert_eq!([1, 2, 3].map(|second| removed.has(attempt(second, 1))), [true, false, true]);
+    }
+
+    #[test]
+    fn of_the_oldest_only_their_time_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("removed");
+        let all: Vec<AttemptId> = (0..NAMED_MAX as u64).map(|second| attempt(second, 1)).collect();
+        Removed::default().add(&path, &all[..NAMED_MAX / 2]).unwrap();
+        Removed::read(&path).unwrap().add(&path, &all[NAMED_MAX / 2..]).unwrap();
+        Removed::read(&path).unwrap().add(&path, &[attempt(1_000_000, 1)]).unwrap();
+        let removed = Removed::read(&path).unwrap();
+        assert_eq!(removed.named.len(), NAMED_MAX / 2);
+        assert!(all.iter().all(|attempt| removed.has(*attempt)) && removed.has(attempt(1_000_000, 1)));
+        assert!(!removed.has(attempt(1_000_001, 2)));
+    }
+}

@@ -1,0 +1,306 @@
+//! Retention: what is kept beside the log is thrown away by age and by quota, the oldest first, a part at a time.
+//!
+//! It does not know what is kept, nor when it is called: a job of the node does that. Nothing is remembered between two rounds, so a
+//! kill at any point costs the round alone.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use ensue_engine::time::Timestamp;
+
+/// Into how many parts what is kept is divided: by two hex digits of its name.
+pub const PARTS: usize = 256;
+
+/// The most times that a round tells apart. What is older than the oldest of them counts as that old.
+const TIMES_MAX: usize = 100_000;
+
+/// The share of the quota from which on room is made, and the share that is left then, in per cent.
+const CROWDED_PERCENT: u64 = 90;
+const LEFT_PERCENT: u64 = 80;
+
+/// What the operator allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionLimits {
+    /// How many bytes are kept at the most.
+    pub quota_bytes: u64,
+    /// How long is kept; none means for ever.
+    pub keep: Option<Duration>,
+}
+
+impl RetentionLimits {
+    /// Says whether so much is kept that room should be made.
+    pub fn is_crowded(&self, used_bytes: u64) -> bool {
+        used_bytes > self.quota_bytes / 100 * CROWDED_PERCENT
+    }
+}
+
+/// A store of things that may be thrown away.
+pub trait Disposable: Send + Sync {
+    /// What one thing is called.
+    type Name: Clone + Send;
+
+    /// Lists what one part holds. Blocks.
+    fn look_at(&self, part: u8) -> io::Result<Vec<Kept<Self::Name>>>;
+    /// Throws things of one part away, where they are still as old as they were seen to be; gives how many bytes that freed. Blocks.
+    fn throw_away(&self, part: u8, things: &[Kept<Self::Name>]) -> io::Result<u64>;
+    /// Takes note of how much a whole round found and left.
+    fn found(&self, bytes: u64);
+}
+
+/// A thing that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept<N> {
+    /// Its name.
+    pub name: N,
+    /// How much of the disk it takes.
+    pub bytes: u64,
+    /// Since when it may be thrown away; none while it may not.
+    pub since: Option<Timestamp>,
+}
+
+/// A round over all parts: first it looks, then, where that is due, it throws away.
+#[derive(Debug)]
+pub struct Round {
+    limits: RetentionLimits,
+    /// What is this old or older is too old.
+    too_old: Option<Timestamp>,
+    part: usize,
+    stage: Stage,
+    bytes: u64,
+    thrown: Thrown,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Looking { by_time: BTreeMap<u64, u64> },
+    Throwing { until: u64, spare: u64 },
+}
+
+/// What a round has thrown away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Thrown {
+    /// How many things.
+    pub things: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// Where a round stands after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There is more to do.
+    More,
+    /// The round is over.
+    Over(Thrown),
+}
+
+impl Round {
+    /// Begins a round.
+    pub fn begin(limits: RetentionLimits, now: Timestamp) -> Self {
+        let too_old = limits.keep.map(|keep| {
+            let micros = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+            Timestamp::from_micros(now.micros().saturating_sub(micros))
+        });
+        Self { limits, too_old, part: 0, stage: Stage::Looking { by_time: BTreeMap::new() }, bytes: 0, thrown: Thrown::default() }
+    }
+
+    /// Takes the next part. A part that cannot be read or emptied is passed over, and the error is given; the next step goes on.
+    pub fn step<S: Disposable>(&mut self, store: &S) -> io::Result<Step> {
+        let Ok(part) = u8::try_from(self.part) else { return Ok(self.turn(store)) };
+        self.part += 1;
+        let kept = store.look_at(part)?;
+        match &mut self.stage {
+            Stage::Looking { by_time } => {
+                for thing in &kept {
+                    self.bytes += thing.bytes;
+                    if let Some(since) = thing.since {
+                        *by_time.entry(minute(since)).or_default() += thing.bytes;
+                    }
+                }
+                while by_time.len() > TIMES_MAX {
+                    let Some((_, oldest)) = by_time.pop_first() else { break };
+                    if let Some(mut next) = by_time.first_entry() {
+                        *next.get_mut() += oldest;
+                    }
+                }
+            }
+            Stage::Throwing { until, spare } => {
+                let is_due = |thing: &Kept<S::Name>| {
+                    thing.since.is_some_and(|since| {
+                        let is_too_old = self.too_old.is_some_and(|too_old| since <= too_old);
+                        // Of the last minute, no more goes than has to.
+                        let is_spared = minute(since) == *until && {
+                            let spared = *spare >= thing.bytes;
+                            *spare -= if spared { thing.bytes } else { 0 };
+                            spared
+                        };
+                        is_too_old || (minute(since) <= *until && !is_spared)
+                    })
+                };
+                let due: Vec<Kept<S::Name>> = kept.into_iter().filter(is_due).collect();
+                if !due.is_empty() {
+                    let freed = store.throw_away(part, &due)?;
+                    self.thrown.things += due.len() as u64;
+                    self.thrown.bytes += freed;
+                    self.bytes = self.bytes.saturating_sub(freed);
+                }
+            }
+        }
+        Ok(Step::More)
+    }
+
+    /// Goes on from one stage to the next.
+    fn turn<S: Disposable>(&mut self, store: &S) -> Step {
+        if let Stage::Looking { by_time } = &self.stage {
+            let (until, spare) = self.until(by_time);
+            if until > 0 || self.too_old.is_some_and(|too_old| by_time.keys().next().is_some_and(|oldest| *oldest <= minute(too_old))) {
+                (self.stage, self.part) = (Stage::Throwing { until, spare }, 0);
+                return Step::More;
+            }
+        }
+        store.found(self.bytes);
+        Step::Over(self.thrown)
+    }
+
+    /// Gives the minute up to which things go for the quota's sake (0 for none), and how many bytes of that minute may stay.
+    fn until(&self, by_time: &BTreeMap<u64, u64>) -> (u64, u64) {
+        if !self.limits.is_crowded(self.bytes) {
+            return (0, 0);
+        }
+        let over = self.bytes.saturating_sub(self.limits.quota_bytes / 100 * LEFT_PERCENT);
+        let mut freed = 0;
+        let mut last = (0, 0);
+        for (minute, bytes) in by_time {
+            freed += bytes;
+            last = (*minute, freed.saturating_sub(over));
+            if freed >= over {
+                break;
+            }
+        }
+        last
+    }
+}
+
+/// The minute of a time, from 1: what was before 1970 is of the first.
+fn minute(time: Timestamp) -> u64 {
+    u64::try_from(time.micros()).unwrap_or(0) / 60_000_000 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+
+    /// Things in memory: their parts, how old they are in seconds, how many bytes they have, and whether they may go.
+    #[derive(Default)]
+    struct Things(Mutex<BTreeMap<u32, (u8, Kept<u32>)>>);
+
+    impl Things {
+        fn of(things: &[(u8, u64, u64, bool)]) -> Self {
+            let kept = |(at, (part, age, bytes, may_go)): (usize, &(u8, u64, u64, bool))| {
+                let since = may_go.then(|| Timestamp::from_micros(NOON.micros() - *age as i64 * 1_000_000));
+                (at as u32, (*part, Kept { name: at as u32, bytes: *bytes, since }))
+            };
+            Self(Mutex::new(things.iter().enumerate().map(kept).collect()))
+        }
+
+        fn bytes(&self) -> u64 {
+            self.0.lock().unwrap().values().map(|(_, thing)| thing.bytes).sum()
+        }
+
+        fn ages(&self) -> Vec<u64> {
+            let since = |thing: &Kept<u32>| thing.since.map(|since| ((NOON.micros() - since.micros()) / 1_000_000) as u64);
+            self.0.lock().unwrap().values().filter_map(|(_, thing)| since(thing)).collect()
+        }
+    }
+
+    impl Disposable for Things {
+        type Name = u32;
+
+        fn look_at(&self, part: u8) -> io::Result<Vec<Kept<u32>>> {
+            Ok(self.0.lock().unwrap().values().filter(|(of, _)| *of == part).map(|(_, thing)| *thing).collect())
+        }
+
+        fn throw_away(&self, _: u8, things: &[Kept<u32>]) -> io::Result<u64> {
+            let mut kept = self.0.lock().unwrap();
+            kept.retain(|name, _| things.iter().all(|thing| thing.name != *name));
+            Ok(things.iter().map(|thing| thing.bytes).sum())
+        }
+
+        fn found(&self, bytes: u64) {
+            assert_eq!(bytes, self.bytes());
+        }
+    }
+
+    fn round(things: &Things, limits: RetentionLimits) -> Thrown {
+        let mut round = Round::begin(limits, NOON);
+        for _ in 0..=2 * (PARTS + 1) {
+            if let Step::Over(thrown) = round.step(things).unwrap() {
+                return thrown;
+            }
+        }
+        panic!("a round takes each part twice at the most");
+    }
+
+    fn quota(quota_bytes: u64) -> RetentionLimits {
+        RetentionLimits { quota_bytes, keep: None }
+    }
+
+    #[test]
+    fn what_fits_stays() {
+        let things = Things::of(&[(0, 9_999_999, 40, true), (7, 0, 50, true)]);
+        assert_eq!(round(&things, quota(100)), Thrown::default());
+    }
+
+    #[test]
+    fn the_oldest_go_until_four_fifths_of_the_quota_are_left() {
+        let things = Things::of(&[(3, 600, 30, true), (9, 1_200, 30, true), (200, 60, 30, true), (255, 6_000, 10, true)]);
+        assert_eq!(round(&things, quota(100)), Thrown { things: 2, bytes: 40 });
+        assert_eq!(things.ages(), [600, 60]);
+    }
+
+    #[test]
+    fn what_may_not_go_stays_even_over_the_quota() {
+        let things = Things::of(&[(3, 600, 300, false), (9, 1, 10, true)]);
+        assert_eq!(round(&things, quota(100)), Thrown { things: 1, bytes: 10 });
+        assert_eq!(things.bytes(), 300);
+    }
+
+    #[test]
+    fn what_is_too_old_goes_whatever_the_quota() {
+        let things = Things::of(&[(0, 3_601, 1, true), (1, 3_599, 1, true), (2, 999_999, 1, false)]);
+        let limits = RetentionLimits { quota_bytes: 1_000, keep: Some(Duration::from_secs(3_600)) };
+        assert_eq!(round(&things, limits).things, 1);
+        assert_eq!(things.ages(), [3_599]);
+    }
+
+    proptest! {
+        #[test]
+        fn after_a_round_the_quota_is_kept_and_nothing_older_stays_than_went(
+            things in proptest::collection::vec((any::<u8>(), 0..100_000u64, 1..100u64, proptest::bool::weighted(0.8)), 0..60),
+            quota_bytes in 100..3_000u64,
+        ) {
+            let kept = Things::of(&things);
+            round(&kept, quota(quota_bytes));
+            let may_not_go: u64 = things.iter().filter(|thing| !thing.3).map(|thing| thing.2).sum();
+            let before: u64 = things.iter().map(|thing| thing.2).sum();
+            prop_assert!(kept.bytes() <= (quota_bytes / 100 * CROWDED_PERCENT).max(may_not_go));
+            if before > quota_bytes / 100 * CROWDED_PERCENT {
+                // No more went than one thing of the last minute too much.
+                prop_assert!(kept.bytes() + 100 + 1 >= (quota_bytes / 100 * LEFT_PERCENT).min(before));
+            } else {
+                prop_assert_eq!(kept.bytes(), before);
+            }
+            let stayed = kept.ages().into_iter().max().unwrap_or(0);
+            let all: Vec<u64> = things.iter().filter(|thing| thing.3).map(|thing| thing.1).collect();
+            let went_youngest = all.iter().filter(|age| !kept.ages().contains(age)).min().copied().unwrap_or(u64::MAX);
+            prop_assert!(stayed < went_youngest.saturating_add(60));
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Artifacts: the files that attempts gave away.
+//!
+//! Only what they are is kept here; their bytes are blobs beside the log, and may be gone before the row is.
+
+use ensue_engine::executions::artifacts::{ArtifactName, MediaType};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{ArtifactId, AttemptId, ExecutionId};
+use ensue_engine::record::{Digest, Position, Record, StreamId};
+use ensue_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::view::{Column, Life, Term, Touch, View, ViewName};
+
+/// The version of the fold and the document.
+pub const VERSION: u32 = 1;
+
+/// What artifacts can be filtered by.
+pub const COLUMNS: &[Column] = &[Column::Execution];
+
+/// An artifact.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Its id.
+    pub id: ArtifactId,
+    /// Its place in the log.
+    pub position: Position,
+    /// The execution it belongs to.
+    pub execution: ExecutionId,
+    /// The attempt that gave it away.
+    pub attempt: AttemptId,
+    /// The name it is saved under.
+    pub name: ArtifactName,
+    /// What the program says it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<MediaType>,
+    /// The hash of its bytes.
+    pub blob: Digest,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// When it was kept.
+    pub time: Timestamp,
+}
+
+impl View for Artifact {
+    const NAME: ViewName = ViewName::Artifacts;
+    type Key = ArtifactId;
+
+    fn key(record: &Record) -> Option<Touch<ArtifactId>> {
+        matches!(record.fact, Fact::ArtifactKept(_)).then_some(Touch::Begins(ArtifactId(record.id)))
+    }
+
+    fn project(before: Option<Self>, record: &Record) -> Option<Self> {
+        let (Fact::ArtifactKept(fact), StreamId::Execution(execution)) = (&record.fact, &record.stream) else { return before };
+        Some(Self {
+            id: ArtifactId(record.id),
+            position: record.position,
+            execution: *execution,
+            attempt: fact.attempt,
+            name: fact.name.clone(),
+            media_type: fact.media_type.clone(),
+            blob: fact.blob,
+            bytes: fact.bytes,
+            time: record.time,
+        })
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn began_at(&self) -> Timestamp {
+        self.time
+    }
+
+    fn columns(&self) -> Vec<Option<Term>> {
+        vec![Some(self.execution.into())]
+    }
+
+    fn life(&self) -> Life {
+        Life::Settled
+    }
+}
