@@ -3,7 +3,6 @@
 //! It decides nothing about a request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -15,17 +14,16 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::context::ENSUE_POSITION;
 use crate::deliveries::Deliveries;
+use crate::intake::Intake;
 use crate::paging::CursorKey;
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Problem};
 use crate::query::bad;
+use crate::queues::{Queue, QueueName, Queues};
 use crate::settings::Settings;
 
 /// How long a read waits for the read models to come as far as the caller has seen.
 const VIEW_WAIT: Duration = Duration::from_secs(2);
-
-/// How many explanations are worked out at once: each may hold a payload and its parts in memory, and a thread for a while.
-const EXPLAINERS_MAX: usize = 4;
 
 /// The node as handlers see it.
 pub(crate) struct Api {
@@ -37,10 +35,10 @@ pub(crate) struct Api {
     pub(crate) cursors: CursorKey,
     /// The last deliveries at each hook.
     pub(crate) deliveries: Deliveries,
-    /// Permits to follow outputs.
-    pub(crate) followers: Arc<Semaphore>,
+    /// The memory for bodies.
+    pub(crate) intake: Arc<Intake>,
+    readers: Arc<Semaphore>,
     explainers: Arc<Semaphore>,
-    under_way: AtomicUsize,
     stopping: watch::Sender<bool>,
 }
 
@@ -50,9 +48,9 @@ impl Api {
             ports,
             cursors: CursorKey::new(settings.cursor_key),
             deliveries: Deliveries::default(),
-            followers: Arc::new(Semaphore::new(settings.limits.followers_max)),
-            explainers: Arc::new(Semaphore::new(EXPLAINERS_MAX)),
-            under_way: AtomicUsize::new(0),
+            intake: Intake::new(&settings.queues),
+            readers: turns(&settings.queues, QueueName::Reads),
+            explainers: turns(&settings.queues, QueueName::Explanations),
             stopping: watch::Sender::new(false),
             settings,
         }
@@ -74,20 +72,26 @@ impl Api {
         let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
-    /// Counts a request in; none where too many are under way.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<UnderWay> {
-        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
-        let entered = UnderWay(self.clone());
-        (before < self.settings.limits.requests_max).then_some(entered)
+    /// Gives a queue.
+    pub(crate) fn queue(&self, name: QueueName) -> &Arc<Queue> {
+        self.settings.queues.of(name)
     }
 
-    /// Does what blocks on a thread where that is allowed.
+    /// Does what blocks on a thread where that is allowed, once it is this request's turn: what is read may be large.
     pub(crate) async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Ports) -> T + Send + 'static,
     ) -> Result<T, Problem> {
+        let turn = self.readers.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
         let api = self.clone();
-        tokio::task::spawn_blocking(move || work(&api.ports)).await.map_err(|why| Problem::bug(&why))
+        let done = tokio::task::spawn_blocking(move || {
+            let _held = api.queue(QueueName::Reads).enter_anyway(1);
+            let done = work(&api.ports);
+            // A caller that goes away does not give the turn to the next: the thread goes on.
+            drop(turn);
+            done
+        });
+        done.await.map_err(|why| Problem::bug(&why))
     }
 
     /// Works out again what rules made of events, on a thread where blocking is allowed, once it is this request's turn.
@@ -96,10 +100,10 @@ impl Api {
         work: impl FnOnce(&Ports) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let turn = self.explainers.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
+        let held = self.queue(QueueName::Explanations).enter_anyway(1);
         self.blocking(move |ports| {
             let explained = work(ports);
-            // A caller that goes away does not give the turn to the next: the thread goes on.
-            drop(turn);
+            drop((turn, held));
             explained
         })
         .await
@@ -145,11 +149,8 @@ pub(crate) fn read_row<V: View>(ports: &Ports, key: &str) -> Result<Option<V>, V
     ports.views.get(V::NAME, key)?.map(|row| row.read()).transpose()
 }
 
-/// A request that is under way, until it is dropped.
-pub(crate) struct UnderWay(Arc<Api>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
+/// As many turns as a queue has room.
+fn turns(queues: &Queues, name: QueueName) -> Arc<Semaphore> {
+    let most = usize::try_from(queues.of(name).capacity()).unwrap_or(usize::MAX);
+    Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))
 }

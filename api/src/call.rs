@@ -16,6 +16,7 @@ use crate::api::Api;
 use crate::auth::Allowed;
 use crate::body;
 use crate::context::RequestContext;
+use crate::intake::{Admitted, Caller};
 use crate::paging::{self, Page};
 use crate::permissions::Permission;
 use crate::problem::{Missing, Outcome, Problem};
@@ -27,13 +28,22 @@ pub(crate) struct Call {
     context: RequestContext,
     parts: Parts,
     params: Vec<(String, String)>,
+    caller: Caller,
+    /// Room for the body, once it is read, for as long as the request is under way.
+    admitted: Option<Admitted>,
     /// A body cannot be shared between threads, what holds it must: it is never locked, only taken.
     body: Mutex<Body>,
 }
 
 impl Call {
     pub(crate) fn new(api: Arc<Api>, context: RequestContext, parts: Parts, params: Vec<(String, String)>, body: Body) -> Self {
-        Self { api, context, parts, params, body: Mutex::new(body) }
+        Self { api, context, parts, params, caller: Caller::Nobody, admitted: None, body: Mutex::new(body) }
+    }
+
+    /// Says who calls, so that the body counts to their share.
+    pub(crate) fn by(mut self, caller: Caller) -> Self {
+        self.caller = caller;
+        self
     }
 
     /// Gives the node.
@@ -101,6 +111,13 @@ impl Call {
     /// Reads the body.
     pub(crate) async fn bytes(&mut self) -> Result<Bytes, Problem> {
         let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
+        match self.api.intake.admit(self.caller.clone(), &self.parts.headers, self.api.settings.limits.body_bytes_max) {
+            Ok(admitted) => self.admitted = Some(admitted),
+            Err(refusal) => {
+                body::discard(body).await;
+                return Err(refusal.into());
+            }
+        }
         body::read(&self.parts.headers, body, &self.api.settings.limits).await
     }
 

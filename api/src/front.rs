@@ -14,18 +14,22 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use bytes::Bytes;
 use ensue_engine::explain::{Explain, Fault};
-use hyper::body::Body as HttpBody;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use thiserror::Error;
 use tower::Service;
 use tracing::Instrument as _;
 
 use crate::api::Api;
+use crate::body;
 use crate::context::RequestContext;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
+use crate::queues::{Held, QueueName};
 use crate::routes::{self, Route, hooks};
 use crate::settings::Settings;
 
+/// From how many bytes on an answer is counted until it is written; smaller ones are bounded by the requests under way.
+const LARGE_ANSWER_BYTES: u64 = 32 * 1024;
 /// The most characters of a path that a trace shows.
 const SHOWN_PATH_CHARS_MAX: usize = 256;
 
@@ -53,6 +57,48 @@ impl Explain for TooManyRequests {
 
     fn hint(&self) -> Option<String> {
         Some("send it again in a second".into())
+    }
+}
+
+/// Too much of what callers asked for is not written yet.
+#[derive(Debug, Error)]
+#[error("there is no memory for the answer now: too many large ones are under way")]
+struct TooMuchUnwritten;
+
+impl Explain for TooMuchUnwritten {
+    fn slug(&self) -> &'static str {
+        "busy"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Busy
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("ask again in a second, or for less at once".into())
+    }
+}
+
+/// An answer that counts until it is written.
+struct Counted {
+    body: Body,
+    _held: Held,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -97,6 +143,7 @@ impl Front {
                 response.headers_mut().insert(header::ALLOW, allow);
             }
         }
+        let mut response = self.within_memory(response, &context, uri.path());
         let headers = response.headers_mut();
         context.write_to(headers);
         secure(headers);
@@ -109,8 +156,11 @@ impl Front {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         self.within_limits(request.uri(), request.headers())?;
-        let _under_way = self.api.enter().ok_or(TooManyRequests)?;
         let (mut parts, body) = request.into_parts();
+        let Some(_under_way) = self.api.queue(QueueName::Requests).enter(1) else {
+            body::discard(body).await;
+            return Err(TooManyRequests.into());
+        };
         if let Some(hook) = parts.uri.path().strip_prefix("/hooks/") {
             let span = tracing::debug_span!("delivery", hook = shown(hook), request_id = context.request_id());
             if parts.method != Method::POST {
@@ -126,6 +176,15 @@ impl Front {
         let request = Request::from_parts(parts, Body::new(body));
         let Ok(response) = self.router.clone().call(request).instrument(span).await;
         Ok(response)
+    }
+
+    /// Counts a large answer until it is written; where there is no memory for it, the caller is told so instead.
+    fn within_memory(&self, response: Response<Body>, context: &RequestContext, path: &str) -> Response<Body> {
+        let Some(bytes) = response.body().size_hint().exact().filter(|bytes| *bytes >= LARGE_ANSWER_BYTES) else { return response };
+        match self.api.queue(QueueName::AnswerBytes).enter(bytes) {
+            Some(held) => response.map(|body| Body::new(Counted { body, _held: held })),
+            None => Problem::of(&TooMuchUnwritten).render(context, path),
+        }
     }
 
     fn within_limits(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {

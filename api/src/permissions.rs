@@ -81,6 +81,14 @@ permissions! {
     TokensRead = "tokens":"read", "token";
     /// Make and revoke tokens.
     TokensWrite = "tokens":"write", "token";
+    /// See the reactions that were put aside.
+    ParkedReactionsRead = "parked_reactions":"read", "parked reaction";
+    /// Retry and dismiss reactions that were put aside.
+    ParkedReactionsSettle = "parked_reactions":"settle", "parked reaction";
+    /// See the deliveries that were refused although their sender was proven.
+    DeadLettersRead = "dead_letters":"read", "dead letter";
+    /// Read the node's metrics.
+    MetricsRead = "metrics":"read", "metric";
     /// See what the node is and does, and what is wrong with it.
     NodeRead = "node":"read", "node";
 }

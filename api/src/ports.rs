@@ -18,6 +18,7 @@ use ensue_engine::record::{Actor, CatalogRevision, Epoch, Head, Position, Record
 use ensue_engine::time::Timestamp;
 use ensue_packs::Diagnostic;
 use ensue_views::ViewReader;
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 /// All that the API needs of the node.
@@ -226,6 +227,8 @@ pub trait Node: Send + Sync {
     fn readiness(&self) -> Readiness;
     /// Says what the node is and does. Blocking.
     fn status(&self) -> Result<NodeStatus, Declined>;
+    /// Registers the metrics of what is behind the API. Quick.
+    fn register(&self, metrics: &mut Registry);
     /// Looks at the machine, the data directory and the packs for what is wrong or unsafe. Blocking.
     fn doctor(&self) -> Result<Vec<Finding>, Declined>;
     /// Begins a job in the background, or gives the one of that kind that is under way. Blocking, but short.
@@ -291,6 +294,8 @@ pub struct NodeStatus {
     pub artifacts: Kept,
     /// How much memory the node's process holds, in bytes; none where the machine does not say.
     pub memory_bytes: Option<u64>,
+    /// How much it may hold, as the operator set it, in bytes.
+    pub memory_max_bytes: u64,
 }
 
 /// How much of something is kept.

@@ -239,6 +239,7 @@ impl IntoResponse for Problem {
     }
 }
 
+const OVER_SHARE: &str = "over-share";
 const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported-media-type";
 
 fn status_of(fault: Fault, slug: &str) -> StatusCode {
@@ -254,6 +255,8 @@ fn status_of(fault: Fault, slug: &str) -> StatusCode {
         Fault::Missing => StatusCode::NOT_FOUND,
         Fault::Conflict => StatusCode::CONFLICT,
         Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        // The caller has its share; 503 would say that nobody can be served.
+        Fault::Busy if slug == OVER_SHARE => StatusCode::TOO_MANY_REQUESTS,
         Fault::Busy | Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Fault::World => StatusCode::BAD_GATEWAY,
         Fault::Bug => StatusCode::INTERNAL_SERVER_ERROR,

@@ -9,6 +9,7 @@ mod docs;
 mod enforcements;
 mod events;
 mod executions;
+mod health;
 pub(crate) mod hooks;
 mod installed;
 mod judged;
@@ -31,10 +32,12 @@ use crate::api::Api;
 use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
 use crate::context::RequestContext;
+use crate::intake::Caller;
 use crate::permissions::{
-    ActionsExecute, ActionsRead, ArtifactsRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel, ExecutionsRead,
-    ExecutionsSettle, HooksRead, HooksSend, KeysRead, KeysWrite, LogRead, LogVerify, NodeRead, PacksRead, Permission, RulesRead,
-    RulesWrite, SensorsRead, TokensRead, TokensWrite, TracesRead, TriggersRead, ViewsRead, ViewsRebuild,
+    ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel,
+    ExecutionsRead, ExecutionsSettle, HooksRead, HooksSend, KeysRead, KeysWrite, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
+    ParkedReactionsRead, ParkedReactionsSettle, Permission, RulesRead, RulesWrite, SensorsRead, TokensRead, TokensWrite, TracesRead,
+    TriggersRead, ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
 
@@ -98,8 +101,16 @@ fn declare(routes: &mut Routes) {
     routes.post::<LogVerify>("/log/verify", log::verify);
     routes.get::<ViewsRead>("/views/rebuild", node::rebuild_state);
     routes.post::<ViewsRebuild>("/views/rebuild", node::rebuild);
+    routes.get::<ParkedReactionsRead>("/parked_reactions", health::parked);
+    routes.get::<ParkedReactionsRead>("/parked_reactions/{position}", health::parked_one);
+    routes.post::<ParkedReactionsSettle>("/parked_reactions/{position}/retry", health::retry);
+    routes.post::<ParkedReactionsSettle>("/parked_reactions/{position}/dismiss", health::dismiss);
+    routes.get::<DeadLettersRead>("/dead_letters", health::dead_letters);
+    routes.get::<DeadLettersRead>("/dead_letters/{id}", health::dead_letter);
+
     routes.get::<NodeRead>("/status", node::status);
     routes.get::<NodeRead>("/doctor", node::doctor);
+    routes.get_outside::<MetricsRead>("/metrics", node::metrics);
 
     routes.public(Public::Livez, node::livez);
     routes.public(Public::Health, node::livez);
@@ -223,6 +234,11 @@ impl Routes {
         self.guarded(Method::GET, MethodFilter::GET, path, handler);
     }
 
+    /// Declares what is read at a path outside of the API's own.
+    fn get_outside<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>) {
+        self.guarded_at(Method::GET, MethodFilter::GET, path.to_owned(), handler);
+    }
+
     fn post<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>) {
         self.guarded(Method::POST, MethodFilter::POST, path, handler);
     }
@@ -236,13 +252,17 @@ impl Routes {
     }
 
     fn guarded<P: Permission>(&mut self, method: Method, filter: MethodFilter, path: &'static str, handler: impl Handler<P>) {
-        let path = format!("{BASE}{path}");
+        self.guarded_at(method, filter, format!("{BASE}{path}"), handler);
+    }
+
+    fn guarded_at<P: Permission>(&mut self, method: Method, filter: MethodFilter, path: String, handler: impl Handler<P>) {
         let api = self.api.clone();
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
             async move {
                 let call = call_of(api, &params, request);
                 let allowed = Allowed::<P>::demand(&*call.api().ports.access, call.request(), &secrecy(&params))?;
+                let call = call.by(Caller::Token(allowed.name().to_owned()));
                 handler.handle(allowed, call).await
             }
         };

@@ -19,13 +19,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::front::Front;
+use crate::queues::QueueName;
 use crate::server::stall::UnlessStalled;
 use crate::settings::Limits;
 
 /// How long the loop rests when the machine gives no more connections.
 const REST_AFTER_ERROR: Duration = Duration::from_millis(100);
 /// The most bytes that are held of a request before its handler takes them; a head must fit.
-const READ_BYTES_MAX: usize = 64 * 1024;
+pub const READ_BYTES_MAX: usize = 32 * 1024;
 
 /// A server of the API.
 pub struct Server {
@@ -49,11 +50,13 @@ impl Server {
     /// [`Limits::stop_timeout`] to end.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Ended {
         let limits = self.front.settings().limits.clone();
+        let open = Arc::clone(self.front.settings().queues.of(QueueName::Connections));
         let (stopping, _) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut stop = pin!(stop);
         loop {
-            let has_room = connections.len() < limits.connections_max;
+            open.set(connections.len() as u64);
+            let has_room = open.depth() < open.capacity();
             tokio::select! {
                 biased;
                 () = &mut stop => break,

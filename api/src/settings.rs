@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::queues::Queues;
+
 /// What the operator sets.
 #[derive(Clone)]
 pub struct Settings {
@@ -15,6 +17,8 @@ pub struct Settings {
     pub cursor_key: [u8; 32],
     /// The limits.
     pub limits: Limits,
+    /// The queues, with their caps.
+    pub queues: Queues,
 }
 
 /// The limits within which requests are taken.
@@ -32,12 +36,6 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How long an answer may stand still because the caller does not read it.
     pub write_timeout: Duration,
-    /// The most connections.
-    pub connections_max: usize,
-    /// The most requests under way.
-    pub requests_max: usize,
-    /// The most outputs followed live at once.
-    pub followers_max: usize,
     /// How long a stop waits for requests under way.
     pub stop_timeout: Duration,
 }
@@ -51,9 +49,6 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
-            connections_max: 8_192,
-            requests_max: 2_048,
-            followers_max: 256,
             stop_timeout: Duration::from_secs(10),
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod artifacts;
 pub(crate) mod enforcements;
 pub(crate) mod events;
 pub(crate) mod executions;
+pub(crate) mod health;
 pub(crate) mod hooks;
 pub(crate) mod keys;
 pub(crate) mod node;

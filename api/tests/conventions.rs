@@ -1,7 +1,7 @@
 //! What holds on every path.
 
 use axum::http::Method;
-use ensue_api::Limits;
+use ensue_api::{QueueName, Queues};
 use ensue_engine::command::Refusal;
 use ensue_engine::ports::SubmitError;
 use serde_json::json;
@@ -206,8 +206,67 @@ async fn what_cannot_be_done_now_says_when_to_come_again() {
         api.post("/api/v1/events").by("admin").json(&given).answer().await.expect_problem(503, code);
         api.post("/hooks/demo/door").json(&json!({ "kind": "hello", "name": "cy" })).answer().await.expect_problem(503, code);
     }
-    let full = TestApi::within(Limits { requests_max: 0, ..Limits::default() });
+    let full = TestApi::with_queues(capped(QueueName::Requests, 0));
     full.get("/livez").answer().await.expect_problem(503, "busy");
+}
+
+/// Queues with room, but for one.
+fn capped(name: QueueName, cap: u64) -> Queues {
+    Queues::with(|queue| if queue == name { cap } else { 1_000_000_000 })
+}
+
+#[tokio::test]
+async fn a_body_for_which_there_is_no_memory_is_refused_whole_and_nothing_of_it_is_kept() {
+    let api = TestApi::with_queues(capped(QueueName::RequestBytes, 10_000));
+    let head = api.node.head_position();
+    let given = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
+    for _ in 0..2 {
+        let refused = api.post("/api/v1/events").by("admin").json(&given).answer().await;
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        refused.expect_problem(503, "busy");
+        let refused = api.post("/hooks/demo/door").json(&json!({ "kind": "hello", "name": "cy" })).answer().await;
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        refused.expect_problem(503, "busy");
+    }
+    assert_eq!(api.node.head_position(), head);
+    let last = api.get("/api/v1/hooks/demo/door").by("viewer").answer().await.expect(200).json()["deliveries"][0].clone();
+    assert_eq!((&last["outcome"], &last["code"]), (&json!("refused"), &json!("busy")), "{last}");
+}
+
+#[tokio::test]
+async fn a_large_answer_counts_until_it_is_written_and_is_refused_where_there_is_no_memory() {
+    let large = json!({ "trigger": "demo.hello", "payload": { "name": "a".repeat(40_000) } });
+    let path_of = |sent: &crate::support::Answer| format!("/api/v1/events/{}", sent.json()["id"].as_str().unwrap());
+    let api = TestApi::with_queues(capped(QueueName::AnswerBytes, 60_000));
+    let sent = api.post("/api/v1/events").by("admin").json(&large).answer().await.expect(202);
+    for _ in 0..3 {
+        api.get(&path_of(&sent)).by("viewer").answer().await.expect(200);
+    }
+    let api = TestApi::with_queues(capped(QueueName::AnswerBytes, 30_000));
+    let sent = api.post("/api/v1/events").by("admin").json(&large).answer().await.expect(202);
+    api.get(&path_of(&sent)).by("viewer").answer().await.expect_problem(503, "busy");
+    api.get("/api/v1/events").by("viewer").answer().await.expect(200);
+}
+
+#[tokio::test]
+async fn metrics_have_every_queue_and_only_values_from_closed_lists() {
+    let api = TestApi::new();
+    let answer = api.get("/metrics").by("viewer").answer().await.expect(200);
+    assert_eq!(answer.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    for name in QueueName::ALL {
+        for metric in ["ensue_queue_depth", "ensue_queue_capacity", "ensue_queue_rejected_total"] {
+            let line = format!("{metric}{{queue=\"{}\"}} ", name.as_str());
+            assert_eq!(answer.text.matches(&line).count(), 1, "{line} in:\n{}", answer.text);
+        }
+    }
+    assert!(answer.text.contains("ensue_memory_max_bytes 512\n") && answer.text.ends_with("# EOF\n"), "{}", answer.text);
+    // Whatever is asked for, there are no more lines.
+    let lines = answer.text.lines().count();
+    for at in 0..50 {
+        api.get(&format!("/api/v1/nothing-{at}")).by("viewer").with("user-agent", &format!("agent-{at}")).answer().await.expect(404);
+    }
+    let again = api.get("/metrics").by("viewer").answer().await.expect(200);
+    assert_eq!(again.text.lines().count(), lines);
 }
 
 #[tokio::test]

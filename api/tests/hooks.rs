@@ -181,3 +181,17 @@ async fn hooks_are_listed_with_their_address_and_how_it_stands_with_their_secret
     assert_eq!((&hook("demo.door")["secret"], &hook("demo.door")["key"]), (&json!("not_needed"), &json!(null)));
     assert!(!hooks.to_string().contains(GATE_SECRET));
 }
+
+#[tokio::test]
+async fn a_dead_letter_is_seen_with_its_reason_and_what_was_delivered() {
+    let api = TestApi::new();
+    at_the_gate(&api, "d-1", r#"{"name":1}"#).answer().await.expect(422);
+    let list = api.get("/api/v1/dead_letters?sensor=demo.gate").by("viewer").answer().await.expect(200).json();
+    let letter = &list["items"][0];
+    assert!(letter["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{list:#}");
+    assert!(letter["delivered"].is_null(), "what was delivered stands only in a single one");
+    let path = format!("/api/v1/dead_letters/{}", letter["id"].as_str().unwrap());
+    assert_eq!(api.get(&path).by("viewer").answer().await.expect(200).json()["delivered"], json!({ "name": 1 }));
+    let others = api.get("/api/v1/dead_letters?sensor=demo.door").by("viewer").answer().await.expect(200).json();
+    assert_eq!(others["items"], json!([]));
+}

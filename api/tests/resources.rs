@@ -276,3 +276,27 @@ async fn the_node_is_looked_at_and_put_to_work() {
     api.post("/api/v1/views/rebuild").by("viewer").answer().await.expect_problem(403, "forbidden");
     api.get("/api/v1/views/rebuild").by("viewer").answer().await.expect_problem(404, "not_found");
 }
+
+#[tokio::test]
+async fn a_parked_reaction_is_seen_and_retried_or_dismissed_once() {
+    let api = TestApi::new();
+    let id = api.event("ana").await;
+    let of = api.get(&format!("/api/v1/events/{id}")).by("viewer").answer().await.expect(200).json()["position"].as_u64().unwrap();
+    api.node.park(of);
+    let list = api.get("/api/v1/parked_reactions").by("viewer").answer().await.expect(200).json();
+    assert_eq!(
+        (&list["items"][0]["of"], &list["items"][0]["error"], list["items"].as_array().unwrap().len()),
+        (&json!(of), &json!("it broke"), 1)
+    );
+    let path = format!("/api/v1/parked_reactions/{of}");
+    assert_eq!(api.get(&path).by("viewer").answer().await.expect(200).json(), list["items"][0]);
+    let retry = || api.post(&format!("{path}/retry")).by("operator").answer();
+    assert_eq!(retry().await.expect(202).json(), json!({ "of": of, "decided": "retry" }));
+    assert_eq!(api.node.kinds().last(), Some(&"reaction.retried"));
+    retry().await.expect_problem(404, "not_found");
+    api.get(&path).by("viewer").answer().await.expect_problem(404, "not_found");
+    api.node.park(of);
+    assert_eq!(api.post(&format!("{path}/dismiss")).by("operator").answer().await.expect(200).json()["decided"], "dismiss");
+    assert_eq!(api.node.kinds().last(), Some(&"reaction.dismissed"));
+    api.get("/api/v1/parked_reactions/x").by("viewer").answer().await.expect_problem(404, "not_found");
+}

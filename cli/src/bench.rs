@@ -8,6 +8,7 @@ mod delivery;
 mod ends;
 mod figures;
 mod load;
+pub(crate) mod long;
 mod packs;
 mod target;
 mod wire;

@@ -6,6 +6,7 @@ mod artifacts;
 mod at_rest;
 mod bench;
 mod check;
+mod dead_letters;
 mod demo;
 mod doctor;
 mod enforcements;
@@ -18,6 +19,7 @@ mod installed;
 mod keys;
 mod lint;
 mod log;
+mod parked;
 mod rules;
 mod run;
 mod schema;
@@ -112,6 +114,10 @@ enum Command {
     #[command(subcommand)]
     Rules(rules::Rules),
     #[command(subcommand)]
+    Parked(parked::Parked),
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLetters),
+    #[command(subcommand)]
     Log(log::Log),
     #[command(subcommand)]
     Views(views::Views),
@@ -147,6 +153,8 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Actions(actions) => wait_for(actions.run(Kind::Actions, &asking)),
         Command::Triggers(triggers) => wait_for(triggers.run(Kind::Triggers, &asking)),
         Command::Rules(rules) => wait_for(rules.run(&asking)),
+        Command::Parked(parked) => wait_for(parked.run(&asking)),
+        Command::DeadLetters(letters) => wait_for(letters.run(&asking)),
         Command::Log(log) => log.run(&asking),
         Command::Views(views) => views.run(&asking),
         Command::Doctor(doctor) => doctor.run(&asking),

@@ -5,6 +5,6 @@ pub mod explain;
 pub mod facts;
 pub mod index;
 pub mod judge;
-mod local;
+pub mod local;
 pub mod react;
 pub mod state;

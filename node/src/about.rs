@@ -11,10 +11,12 @@ use ensue_api::ports::{
 use ensue_engine::catalog::{Source, Verify};
 use ensue_engine::ids::LogId;
 use ensue_engine::ports::SubmitError;
-use ensue_engine::record::{Epoch, Head};
+use ensue_engine::record::{Epoch, Head, Position};
 use ensue_engine::time::Timestamp;
 use ensue_executor::programs::AtEnd;
 use ensue_packs::Severity;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
 use crate::catalogs::NodeCatalogs;
 use crate::config::ActionSettings;
@@ -22,6 +24,8 @@ use crate::edge::Edge;
 use crate::jobs::Jobs;
 use crate::kept::{KeptBeside, Used};
 use crate::log_access::LogReaders;
+use crate::memory::{Memory, held_bytes};
+use crate::metrics::{counter, gauge};
 use crate::opening::machine;
 use crate::outside::OutsideWriter;
 use crate::sequencer::SequencerHandle;
@@ -54,6 +58,10 @@ pub(crate) struct AboutNode {
     pub kept: KeptBeside,
     /// The data directory.
     pub data: PathBuf,
+    /// What the process holds and may hold.
+    pub memory: Arc<Memory>,
+    /// The position that the views have reached.
+    pub views_at: watch::Receiver<Position>,
     /// How much space must be free, in bytes.
     pub min_free_bytes: u64,
     /// How programs of actions are run.
@@ -88,7 +96,7 @@ impl Node for AboutNode {
         if self.is_full() {
             return Err(SubmitError::StorageFull.into());
         }
-        Ok(())
+        Ok(self.memory.admission()?)
     }
 
     fn readiness(&self) -> Readiness {
@@ -117,14 +125,30 @@ impl Node for AboutNode {
             workers: self.workers,
             workers_busy: u32::try_from(self.sequencer.gauges().running.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
             disk_free_bytes: self.free_bytes(),
+            memory_bytes: held_bytes(),
+            memory_max_bytes: self.memory.max_bytes(),
             outputs: kept(self.kept.outputs_used()),
             artifacts: kept(self.kept.artifacts_used()),
-            memory_bytes: memory_bytes(),
         })
     }
 
+    fn register(&self, metrics: &mut Registry) {
+        let gauges = self.sequencer.gauges();
+        let (parked, position) = (gauges.parked.load(Ordering::Relaxed), gauges.position.load(Ordering::Relaxed));
+        gauges.turns.register(metrics);
+        if let Some(held) = held_bytes() {
+            gauge(metrics, "memory_bytes", "The memory that the process holds", held);
+        }
+        gauge(metrics, "memory_max_bytes", "How much memory the process may hold", self.memory.max_bytes());
+        counter(metrics, "commits", "The commits since the start", gauges.commits.load(Ordering::Relaxed));
+        gauge(metrics, "parked_reactions", "The reactions that were put aside", parked);
+        gauge(metrics, "log_position", "The newest position of the log", position);
+        gauge(metrics, "views_position", "The position that the views have reached", self.views_at.borrow().0);
+    }
+
     fn doctor(&self) -> Result<Vec<Finding>, Declined> {
-        let mut findings = vec![space(self.free_bytes(), self.min_free_bytes), self.log_finding()];
+        let memory = memory_finding(held_bytes(), self.memory.max_bytes());
+        let mut findings = vec![space(self.free_bytes(), self.min_free_bytes), memory, self.log_finding()];
         findings.push(kept_finding("outputs", "what was printed", self.kept.outputs_used()));
         findings.push(kept_finding("artifacts", "the files that attempts gave away", self.kept.artifacts_used()));
         findings.extend(self.pack_findings());
@@ -151,8 +175,8 @@ impl AboutNode {
             Finding {
                 check: "log".into(),
                 verdict: FindingVerdict::Bad,
-                message: format!("{parked} reactions were put aside because of a bug of ours"),
-                hint: Some("see what they are in `ensue log tail`, and report them".into()),
+                message: format!("{parked} reactions were put aside: what should have followed from their records did not"),
+                hint: Some("see them with `ensue parked list`, and report them; `ensue parked retry` works one out again".into()),
             }
         }
     }
@@ -241,8 +265,16 @@ fn space(free: Option<u64>, min: u64) -> Finding {
     }
 }
 
-fn memory_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+/// Says how near the process is to what it may hold: near means four fifths.
+fn memory_finding(held: Option<u64>, max: u64) -> Finding {
+    let mib = |bytes: u64| bytes / (1024 * 1024);
+    let told = |held: u64, rest: &str| format!("{} MiB are held, {} MiB may be{rest}", mib(held), mib(max));
+    let hint = Some("give the node more with the setting `memory`; `/metrics` says which queue is full".to_owned());
+    let (verdict, message, hint) = match held {
+        Some(held) if held > max => (FindingVerdict::Bad, told(held, ": one body at a time is taken in"), hint),
+        Some(held) if held > max / 5 * 4 => (FindingVerdict::Warning, told(held, ""), hint),
+        Some(held) => (FindingVerdict::Good, told(held, ""), None),
+        None => (FindingVerdict::Warning, "the machine does not say how much memory the node holds".into(), None),
+    };
+    Finding { check: "memory".into(), verdict, message, hint }
 }

@@ -2,9 +2,10 @@
 //!
 //! It is a cache beside the log, which has every body; losing it loses nothing.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use ensue_api::Queue;
 use ensue_engine::record::Digest;
 use lru::LruCache;
 
@@ -13,6 +14,7 @@ use lru::LruCache;
 pub struct BodyCache {
     state: Mutex<State>,
     bytes_max: usize,
+    queue: Arc<Queue>,
 }
 
 #[derive(Debug)]
@@ -22,9 +24,10 @@ struct State {
 }
 
 impl BodyCache {
-    /// Makes a cache of at most `bytes_max` bytes.
-    pub fn new(bytes_max: usize) -> Self {
-        Self { state: Mutex::new(State { bodies: LruCache::unbounded(), bytes: 0 }), bytes_max }
+    /// Makes a cache of at most so many bytes as the queue has room for.
+    pub fn new(queue: Arc<Queue>) -> Self {
+        let bytes_max = usize::try_from(queue.capacity()).unwrap_or(usize::MAX);
+        Self { state: Mutex::new(State { bodies: LruCache::unbounded(), bytes: 0 }), bytes_max, queue }
     }
 
     /// Keeps a body for a while.
@@ -43,6 +46,7 @@ impl BodyCache {
                 None => break,
             }
         }
+        self.queue.set(state.bytes as u64);
     }
 
     /// Gives a body; none where it is not at hand.
@@ -53,11 +57,13 @@ impl BodyCache {
 
 #[cfg(test)]
 mod tests {
+    use ensue_api::QueueName;
+
     use super::*;
 
     #[test]
     fn the_cache_never_holds_more_bytes_than_it_may() {
-        let cache = BodyCache::new(100);
+        let cache = BodyCache::new(Queue::new(QueueName::BodyBytes, 100));
         for n in 0..50_u8 {
             cache.put(Digest::of(&[n]), Bytes::from(vec![n; 30]));
         }

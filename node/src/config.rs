@@ -20,6 +20,8 @@ use thiserror::Error;
 
 use actions::WrittenActions;
 
+use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
+
 pub use actions::ActionSettings;
 pub use shape::settings_schema;
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub workers: Option<u32>,
     /// How much space must be free before anything more is taken in, in bytes.
     pub min_free_bytes: u64,
+    /// How much memory the node may hold, in bytes.
+    pub memory_bytes: u64,
     /// What is kept of what attempts print.
     pub outputs: KeptSettings,
     /// What is kept of the files that attempts give away.
@@ -178,6 +182,7 @@ struct Written {
     packs_dir: Option<PathBuf>,
     workers: Option<u32>,
     min_free: Option<u64>,
+    memory: Option<u64>,
     #[serde(default)]
     outputs: WrittenOutputs,
     #[serde(default)]
@@ -225,6 +230,7 @@ impl Config {
             state_base: None,
             workers: None,
             min_free_bytes: MIN_FREE_BYTES,
+            memory_bytes: MEMORY_BYTES,
             outputs: KeptSettings::of_outputs(),
             artifacts: KeptSettings::of_artifacts(),
             egress_allow: Vec::new(),
@@ -269,6 +275,10 @@ impl Config {
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
         self.workers = written.workers.or(self.workers);
         self.min_free_bytes = written.min_free.unwrap_or(self.min_free_bytes);
+        if let Some(bytes) = written.memory {
+            let why = || format!("`memory` is {bytes}: a node needs {MEMORY_BYTES_MIN} bytes or more");
+            self.memory_bytes = enough(bytes).ok_or_else(|| ConfigError::Malformed { path: path.to_owned(), why: why() })?;
+        }
         let WrittenOutputs { attempt_max, quota, keep_days } = written.outputs;
         take_kept(&mut self.outputs, attempt_max, quota, keep_days);
         let WrittenArtifacts { file_max, quota, keep_days } = written.artifacts;
@@ -295,6 +305,10 @@ impl Config {
             "ENSUE_PACKS_DIR" => self.packs = PathBuf::from(value),
             "ENSUE_WORKERS" => self.workers = Some(value.parse().map_err(|_| wrong("a whole number"))?),
             "ENSUE_MIN_FREE" => self.min_free_bytes = value.parse().map_err(|_| wrong("a number of bytes"))?,
+            "ENSUE_MEMORY" => {
+                const EXPECTED: &str = "a number of bytes, 134217728 (128 MiB) or more";
+                self.memory_bytes = value.parse().ok().and_then(enough).ok_or_else(|| wrong(EXPECTED))?;
+            }
             "ENSUE_EGRESS_ALLOW" => self.egress_allow = value.split(',').map(|one| one.trim().to_owned()).collect(),
             _ if name.starts_with(actions::VARIABLES) => self.actions.take_variable(name, value, &wrong)?,
             "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(PathBuf::from(value)),
@@ -318,6 +332,11 @@ fn take_kept(kept: &mut KeptSettings, one: Option<u64>, quota: Option<u64>, keep
     kept.one_bytes_max = one.unwrap_or(kept.one_bytes_max);
     kept.quota_bytes = quota.unwrap_or(kept.quota_bytes);
     kept.keep = keep_days.map_or(kept.keep, days);
+}
+
+/// What a node can work with.
+fn enough(memory_bytes: u64) -> Option<u64> {
+    (memory_bytes >= MEMORY_BYTES_MIN).then_some(memory_bytes)
 }
 
 /// Reads a secret from a file; one newline at its end does not count.

@@ -9,12 +9,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ensue_api::Queue;
+use ensue_api::queues::Held;
 use ensue_engine::batch::CommittedBatch;
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Position, Record};
 
 /// The most batches that wait for a follower; further ones it reads from the log.
-const BATCHES_WAITING_MAX: usize = 64;
+pub(crate) const BATCHES_WAITING_MAX: usize = 64;
 /// The most records that are followed at once.
 const RECORDS_AT_ONCE: usize = 4_096;
 /// How often a follower looks at the log by itself, in case that it was not told of a batch.
@@ -46,17 +48,29 @@ pub trait Follow: Send {
 #[derive(Clone)]
 pub struct FollowerHandle {
     sender: SyncSender<Told>,
+    waiting: Waiting,
 }
 
 enum Told {
-    Batch(Arc<CommittedBatch>),
+    Batch(Arc<CommittedBatch>, [Held; 2]),
     Stop,
+}
+
+/// The queues of what waits for a follower.
+#[derive(Clone)]
+pub struct Waiting {
+    /// The batches.
+    pub batches: Arc<Queue>,
+    /// Their bytes.
+    pub bytes: Arc<Queue>,
 }
 
 impl FollowerHandle {
     /// Tells of a batch. Never waits: a follower that is behind reads it from the log.
     pub fn tell(&self, batch: &Arc<CommittedBatch>) {
-        let _ = self.sender.try_send(Told::Batch(batch.clone()));
+        let Some(one) = self.waiting.batches.enter(1) else { return };
+        let Some(bytes) = self.waiting.bytes.enter(bytes_of(batch)) else { return };
+        let _ = self.sender.try_send(Told::Batch(batch.clone(), [one, bytes]));
     }
 
     /// Asks the follower to take in what the log has and then to end.
@@ -65,10 +79,19 @@ impl FollowerHandle {
     }
 }
 
+/// The bytes that a batch holds: its facts and the bodies as they are kept, and something for each record.
+fn bytes_of(batch: &CommittedBatch) -> u64 {
+    let of_record = |record: &Record| {
+        let body = record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, bytes::Bytes::len);
+        size_of::<Record>() + record.fact_json.len() + body
+    };
+    batch.records.iter().map(of_record).sum::<usize>() as u64
+}
+
 /// Makes a follower, for whoever drives it step by step.
-pub fn follower<F: Follow>(follow: F, reader: Box<dyn LogReader>) -> (FollowerHandle, Follower<F>) {
+pub fn follower<F: Follow>(follow: F, reader: Box<dyn LogReader>, waiting: Waiting) -> (FollowerHandle, Follower<F>) {
     let (sender, receiver) = sync_channel(BATCHES_WAITING_MAX);
-    (FollowerHandle { sender }, Follower { follow, reader, receiver, came: None })
+    (FollowerHandle { sender, waiting }, Follower { follow, reader, receiver, came: None })
 }
 
 /// Starts a follower's thread; it gives the follower back at its end.
@@ -76,8 +99,9 @@ pub(crate) fn start<F: Follow + 'static>(
     name: &str,
     follow: F,
     reader: Box<dyn LogReader>,
+    waiting: Waiting,
 ) -> std::io::Result<(FollowerHandle, JoinHandle<F>)> {
-    let (handle, follower) = follower(follow, reader);
+    let (handle, follower) = follower(follow, reader, waiting);
     let mut thread = FollowerThread { name: name.to_owned(), follower, stepped: Instant::now() };
     let joined = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         thread.run();
@@ -126,9 +150,9 @@ impl<F: Follow> Follower<F> {
                 None => self.receiver.try_recv(),
             };
             match told {
-                Ok(Told::Batch(batch)) => {
+                Ok(Told::Batch(batch, held)) => {
                     records += batch.records.len();
-                    batches.push(batch);
+                    batches.push((batch, held));
                 }
                 Ok(Told::Stop) | Err(TryRecvError::Disconnected) => next = Next::End,
                 Err(TryRecvError::Empty) => break,
@@ -142,10 +166,10 @@ impl<F: Follow> Follower<F> {
         Ok(next)
     }
 
-    fn take(&mut self, batches: &[Arc<CommittedBatch>]) -> Result<(), String> {
+    fn take(&mut self, batches: &[(Arc<CommittedBatch>, [Held; 2])]) -> Result<(), String> {
         let mut known = self.follow.position();
         let mut runs: Vec<&[Record]> = Vec::with_capacity(batches.len());
-        for batch in batches {
+        for (batch, _) in batches {
             let run = &batch.records[batch.records.partition_point(|record| record.position <= known)..];
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
             if first.position != known.next() && !ensue_engine::mutants::is("follower skips a batch") {
@@ -194,7 +218,7 @@ impl<F: Follow> FollowerThread<F> {
     /// Waits until there is something to follow, but looks at the log now and then all the same.
     fn wait(&mut self) {
         match self.follower.receiver.recv_timeout(LOOK_EVERY) {
-            Ok(told @ Told::Batch(_)) => {
+            Ok(told @ Told::Batch(..)) => {
                 self.follower.came = Some(told);
                 std::thread::sleep(STEP_EVERY.saturating_sub(self.stepped.elapsed()));
             }

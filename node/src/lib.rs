@@ -3,7 +3,7 @@
 //! Read in this order: [`config`] is what the operator sets; [`opening`] opens a data directory and folds its log;
 //! `wiring` puts a node together; `sequencer` owns the core and the log; `followers` keep `views` and `snapshots` up;
 //! `heard` is what they hear of each commit; `edge` is where events come in, `keys` and `tokens` who may; `catalogs` what is installed and `packs_folder` how it gets there; `about` what the node says of
-//! itself; [`offline`] works on a directory on which no node runs;
+//! itself; [`offline`] works on a directory on which no node runs, and [`long_log`] makes its log long for a measurement;
 //! [`parts`] are the pieces for who puts a node together in another way than the wiring does: the simulator.
 //!
 //! It holds no domain logic and no HTTP route.
@@ -13,6 +13,7 @@ mod bodies;
 mod catalogs;
 mod clock;
 pub mod config;
+mod crash_file;
 mod edge;
 mod followers;
 mod heard;
@@ -20,7 +21,10 @@ mod jobs;
 mod kept;
 mod keys;
 mod log_access;
+pub mod long_log;
 mod machine;
+mod memory;
+mod metrics;
 pub mod offline;
 pub mod opening;
 mod outside;

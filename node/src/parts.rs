@@ -6,10 +6,11 @@ pub use crate::bodies::BodyCache;
 pub use crate::catalogs::{NodeCatalogs, plain};
 pub use crate::clock::{Clock, ClockStep, Hands, NodeClock, STEP_MICROS};
 pub use crate::edge::Edge;
-pub use crate::followers::{Follow, Follower, FollowerHandle, Next, follower};
+pub use crate::followers::{Follow, Follower, FollowerHandle, Next, Waiting, follower};
 pub use crate::heard::{Copies, NodeHeard};
 pub use crate::keys::{KeyRing, NodeKeys};
 pub use crate::log_access::{LogReaders, NodeBodies, OpenReader};
+pub use crate::memory::{Caps, queues};
 pub use crate::outside::OutsideWriter;
 pub use crate::packs_folder::{PacksFolder, TakeInError};
 pub use crate::sequencer::{

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ensue_api::queues::Held;
+use ensue_api::{QueueName, Queues};
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalogs;
-use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, Refusal, Seen, SeenKeys, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::health::state::Owed;
 use ensue_engine::ids::Id;
@@ -25,6 +27,8 @@ use ensue_engine::record::{Body, Digest, Head, Position, Record};
 use thiserror::Error;
 
 use crate::clock::Clock;
+use crate::crash_file::{Begin, CrashFile, ENDS_MAX};
+use crate::metrics::Turns;
 
 /// The most commands that wait for the sequencer; more are told that it is busy.
 pub(crate) const COMMANDS_WAITING_MAX: usize = 8_192;
@@ -36,6 +40,8 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const COMMANDS_BESIDE_A_QUEUE_MIN: usize = 8;
 /// How often a batch whose commit's outcome is unknown is looked up, and appended again where nothing of it is there.
 const UNKNOWN_TRIES_MAX: usize = 3;
+/// How many times its length a parsed document takes: its text, and the places of its parts.
+const DOCUMENT_COPIES: usize = 2;
 /// How long what is owed waits where the disk has no room.
 const SPACE_EVERY: Duration = Duration::from_millis(200);
 
@@ -95,7 +101,7 @@ pub struct SequencerParts {
     pub space: Box<dyn Space>,
     /// Gives the plain bytes of a body as it is kept.
     pub plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
-    /// Where a bug in folding is noted for whoever looks into it.
+    /// Where it is noted which owed reaction is being worked out, and a bug in folding for whoever looks into it.
     pub crash_file: PathBuf,
 }
 
@@ -104,21 +110,24 @@ pub struct SequencerParts {
 pub struct SequencerHandle {
     sender: SyncSender<Item>,
     gauges: Arc<Gauges>,
+    queues: Queues,
 }
 
 /// What can be seen of the sequencer from outside its thread.
 #[derive(Debug, Default)]
 pub struct Gauges {
-    /// How many executions are open, what waits for a person not counted.
-    pub open_work: AtomicU64,
     /// How many attempts run.
     pub running: AtomicU64,
     /// How many reactions are parked.
     pub parked: AtomicU64,
     /// How many commits there were since the start.
     pub commits: AtomicU64,
+    /// The log's newest position.
+    pub position: AtomicU64,
     /// Whether the disk has no room.
     pub is_full: AtomicBool,
+    /// How long its turns take.
+    pub turns: Turns,
 }
 
 enum Item {
@@ -129,7 +138,9 @@ enum Item {
 impl Submit for SequencerHandle {
     fn submit(&self, mut command: Command, reply: Reply) {
         let bytes = compress_bodies(&mut command);
-        match self.sender.try_send(Item::Command(Waiting { command: Box::new(command), bytes, reply: Some(reply), is_offered: false })) {
+        let Some(held) = self.held(&command, bytes) else { return reply(Err(SubmitError::Busy)) };
+        let waiting = Waiting { command: Box::new(command), bytes, reply: Some(reply), is_offered: false, held: Some(held) };
+        match self.sender.try_send(Item::Command(waiting)) {
             Ok(()) => {}
             Err(TrySendError::Full(Item::Command(waiting))) => waiting.answer(Err(SubmitError::Busy)),
             Err(TrySendError::Disconnected(Item::Command(waiting))) => waiting.answer(Err(SubmitError::Stopping)),
@@ -139,6 +150,16 @@ impl Submit for SequencerHandle {
 }
 
 impl SequencerHandle {
+    /// Takes up room for a command that waits; none where there is none. Bytes are only asked of what comes from outside.
+    fn held(&self, command: &Command, bytes: usize) -> Option<[Held; 2]> {
+        let one = self.queues.of(QueueName::Commands).enter(1)?;
+        // An event waits as it is kept, and as the document that it was judged by.
+        let documents: usize = command.events().iter().map(|event| event.payload.bytes().len() * DOCUMENT_COPIES).sum();
+        let (queue, amount) = (self.queues.of(QueueName::CommandBytes), (bytes + documents) as u64);
+        let bytes = if comes_from_inside(command) { queue.enter_anyway(amount) } else { queue.enter(amount)? };
+        Some([one, bytes])
+    }
+
     /// Gives what can be seen from outside.
     pub fn gauges(&self) -> &Arc<Gauges> {
         &self.gauges
@@ -181,28 +202,28 @@ fn compress_bodies(command: &mut Command) -> usize {
 }
 
 /// Makes the way to a sequencer that is still to be started: commands gather until then.
-pub fn sequencer() -> (SequencerHandle, Unstarted) {
+pub fn sequencer(queues: Queues) -> (SequencerHandle, Unstarted) {
     let (sender, receiver) = sync_channel(COMMANDS_WAITING_MAX);
     let gauges = Arc::new(Gauges::default());
-    (SequencerHandle { sender, gauges: gauges.clone() }, Unstarted { receiver, gauges })
+    (SequencerHandle { sender, gauges: gauges.clone(), queues: queues.clone() }, Unstarted { receiver, gauges, queues })
 }
 
 /// A sequencer that is still to be started.
 pub struct Unstarted {
     receiver: Receiver<Item>,
     gauges: Arc<Gauges>,
+    queues: Queues,
 }
 
 impl Unstarted {
     /// Makes the sequencer, for whoever drives it turn by turn.
     pub fn with(self, parts: SequencerParts) -> Sequencer {
-        Sequencer::new(parts, self.receiver, self.gauges)
+        Sequencer::new(parts, self)
     }
 
     /// Starts the thread that drives it; it ends with the last state, or with why it could not go on.
     pub(crate) fn start(self, parts: SequencerParts) -> std::io::Result<JoinHandle<Result<Engine, SequencerError>>> {
         std::thread::Builder::new().name("sequencer".into()).spawn(move || {
-            let crash_file = parts.crash_file.clone();
             let mut sequencer = self.with(parts);
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sequencer.drive()));
             match outcome {
@@ -211,10 +232,7 @@ impl Unstarted {
                 Err(panic) => {
                     let position = sequencer.sequencing.committed_head().position;
                     let message = panic_text(&*panic);
-                    let note = serde_json::json!({ "position": position, "message": message });
-                    if let Err(error) = std::fs::write(&crash_file, note.to_string()) {
-                        tracing::error!(%error, "the crash file cannot be written");
-                    }
+                    sequencer.crash.note_bug(position, &message);
                     Err(SequencerError::Fold { position, message })
                 }
             }
@@ -244,8 +262,10 @@ pub struct Sequencer {
     /// What came in from outside and waits for a batch.
     outside: VecDeque<Waiting>,
     gauges: Arc<Gauges>,
+    queues: Queues,
     /// The chain whose owed piece was served last.
     served: Option<Id>,
+    crash: CrashFile,
     is_stopping: bool,
 }
 
@@ -257,10 +277,13 @@ struct Waiting {
     reply: Option<Reply>,
     /// Whether it was offered to the core: from then on it may be in the log.
     is_offered: bool,
+    /// Its room in the queues, until it is answered.
+    held: Option<[Held; 2]>,
 }
 
 impl Waiting {
     fn answer(mut self, outcome: Result<Committed, SubmitError>) {
+        self.held = None;
         if let Some(reply) = self.reply.take() {
             reply(outcome);
         }
@@ -289,7 +312,7 @@ pub enum Turn {
 }
 
 impl Sequencer {
-    fn new(parts: SequencerParts, receiver: Receiver<Item>, gauges: Arc<Gauges>) -> Self {
+    fn new(parts: SequencerParts, Unstarted { receiver, gauges, queues }: Unstarted) -> Self {
         let epoch = parts.log.epoch();
         Self {
             sequencing: Sequencing::new(parts.engine, parts.head, epoch),
@@ -305,7 +328,9 @@ impl Sequencer {
             came: None,
             outside: VecDeque::new(),
             gauges,
+            queues,
             served: None,
+            crash: CrashFile::open(&parts.crash_file),
             is_stopping: false,
         }
     }
@@ -320,6 +345,9 @@ impl Sequencer {
     pub fn turn(&mut self) -> Result<Turn, SequencerError> {
         let waiting = self.gather();
         let is_owed = self.sequencing.next_owed(self.served).is_some();
+        if !is_owed {
+            self.crash.end();
+        }
         if waiting.is_empty() && !is_owed {
             let is_over = self.is_stopping && self.outside.is_empty();
             return Ok(if is_over { Turn::Ended } else { Turn::Idle });
@@ -410,11 +438,13 @@ impl Sequencer {
                 return Err(SequencerError::Log(error.to_string()));
             }
         };
+        let begin = Instant::now();
         let mut told = Vec::with_capacity(waiting.len());
         for waiting in &mut waiting {
             waiting.is_offered = true;
             told.push(self.offer(&waiting.command, &seen));
         }
+        self.gauges.turns.decide.observe(begin.elapsed().as_secs_f64());
         if mutants::is("acknowledged before the commit") {
             for (one, told) in waiting.iter_mut().zip(&told) {
                 if let Some(reply) = one.reply.take() {
@@ -424,8 +454,10 @@ impl Sequencer {
         }
         match self.append() {
             Ok(batch) => {
+                let begin = Instant::now();
                 answer_all(waiting, told);
                 self.released(&batch);
+                self.gauges.turns.release.observe(begin.elapsed().as_secs_f64());
                 Ok(())
             }
             Err(AppendError::Refused { .. }) if waiting.len() > 1 => waiting.into_iter().try_for_each(|one| self.take_in(vec![one])),
@@ -493,6 +525,9 @@ impl Sequencer {
         match self.sequencing.offer(command, &at, &beside) {
             Offered::Taken { position, answer } => Ok(Committed { position, answer }),
             Offered::Refused(refusal) => {
+                if let Refusal::TooMuchOpen { .. } = &refusal {
+                    self.queues.of(QueueName::OpenWork).reject();
+                }
                 if let Refusal::Bug(message) = &refusal {
                     tracing::error!(%message, "a command stopped at a bug of ours");
                 }
@@ -511,24 +546,47 @@ impl Sequencer {
         self.served = Some(owed.root);
         let record = self.record_at(owed.of).map_err(|error| SequencerError::Log(error.to_string()))?;
         let at = self.clock.moment();
+        if self.crash.begin(owed) == Begin::EndsTheProcess {
+            tracing::error!(of = %owed.of, "a reaction that ended the process {ENDS_MAX} times is put aside");
+            let error = format!("the process ended {ENDS_MAX} times while this was worked out");
+            let turn = self.put_aside(&record, owed, error, &at)?;
+            if turn == Turn::Taken {
+                self.crash.put_aside();
+            }
+            return Ok(turn);
+        }
         let body = record.body.as_ref().map(|body| (body.digest, (self.plain)(body)));
         let bodies = match body {
             Some((digest, Ok(Some(plain)))) => OneBody(Some((digest, plain))),
             Some((_, Ok(None) | Err(_))) | None => OneBody(None),
         };
         let nothing = KnownKeys::default();
+        let begin = Instant::now();
         let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &nothing, settings: &self.settings };
         if let Offered::Needs(_) = self.sequencing.serve(&record, owed, &at, &beside) {
             self.sequencing.park(&record, owed, "the body it needs was erased".to_owned(), &at);
         }
+        self.gauges.turns.decide.observe(begin.elapsed().as_secs_f64());
         match self.append() {
             Ok(batch) => {
                 self.released(&batch);
                 Ok(Turn::Taken)
             }
-            Err(AppendError::Refused { why, .. }) => {
-                self.sequencing.park(&record, owed, format!("the store refused what follows: {why}"), &at);
-                let batch = self.append().map_err(|error| SequencerError::Log(error.to_string()))?;
+            Err(AppendError::Refused { why, .. }) => self.put_aside(&record, owed, format!("the store refused what follows: {why}"), &at),
+            Err(AppendError::Full) => {
+                // It stays owed; there is nothing to do but to wait for room.
+                self.space.was_full();
+                Ok(Turn::NoRoom)
+            }
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// Puts a piece of what is owed aside.
+    fn put_aside(&mut self, record: &Record, owed: Owed, error: String, at: &Moment) -> Result<Turn, SequencerError> {
+        self.sequencing.park(record, owed, error, at);
+        match self.append() {
+            Ok(batch) => {
                 self.released(&batch);
                 Ok(Turn::Taken)
             }
@@ -558,6 +616,7 @@ impl Sequencer {
         if self.sequencing.batch().records.is_empty() {
             return Ok(Arc::new(self.sequencing.committed()));
         }
+        let begin = Instant::now();
         let mut appended = self.log.append(self.sequencing.batch(), before.position, self.sequencing.epoch());
         for _ in 0..UNKNOWN_TRIES_MAX {
             let Err(AppendError::Unknown) = appended else { break };
@@ -581,7 +640,9 @@ impl Sequencer {
         match appended {
             Ok(_) => {
                 let batch = Arc::new(self.sequencing.committed());
+                self.gauges.turns.commit.observe(begin.elapsed().as_secs_f64());
                 self.gauges.commits.fetch_add(1, Ordering::Relaxed);
+                self.gauges.position.store(self.sequencing.committed_head().position.0, Ordering::Relaxed);
                 self.heard.committed(&batch, self.sequencing.committed_head());
                 Ok(batch)
             }
@@ -612,7 +673,9 @@ impl Sequencer {
 
     fn gauge(&self) {
         let engine = self.sequencing.engine();
-        self.gauges.open_work.store(engine.executions().open_work(), Ordering::Relaxed);
+        let open = engine.executions().open_work() + engine.health().owed_count() as u64;
+        self.queues.of(QueueName::OpenWork).set(open);
+        self.queues.of(QueueName::Attempts).set(u64::from(engine.executions().running()));
         self.gauges.running.store(u64::from(engine.executions().running()), Ordering::Relaxed);
         self.gauges.parked.store(engine.health().parked().count() as u64, Ordering::Relaxed);
     }

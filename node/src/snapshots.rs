@@ -54,7 +54,7 @@ impl ShadowFold {
 }
 
 /// Gives a state's bytes: the form's version, u32 little-endian, and the state.
-fn saved(engine: &Engine) -> Vec<u8> {
+pub(crate) fn saved(engine: &Engine) -> Vec<u8> {
     let SavedState { format, json } = engine.save();
     let mut bytes = Vec::with_capacity(json.len() + 4);
     bytes.extend_from_slice(&format.to_le_bytes());

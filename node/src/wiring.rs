@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use ensue_api::ports::{OnBehalf, Tokens};
 use ensue_api::server::Ended;
-use ensue_api::{Front, Limits, Ports, Server, Settings as ApiSettings};
+use ensue_api::{Front, Limits, Ports, QueueName, Server, Settings as ApiSettings};
 use ensue_engine::command::{Ask, Command, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
@@ -36,12 +36,13 @@ use crate::catalogs::{NodeCatalogs, plain};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AdminToken, Config, Reread, read_secret};
 use crate::edge::Edge;
-use crate::followers::{self, FollowerHandle};
+use crate::followers::{self, FollowerHandle, Waiting};
 use crate::heard::{Copies, NodeHeard};
 use crate::jobs::Jobs;
 use crate::kept::{Housekeeper, KeptBeside};
 use crate::keys::{KeyRing, NodeKeys};
 use crate::log_access::{LogReaders, NodeBodies};
+use crate::memory::{self, Caps, Memory};
 use crate::opening::{Opened, StartError, machine, open};
 use crate::outside::OutsideWriter;
 use crate::packs_folder::{PacksFolder, PacksNews, PacksRead, TakeInError, WatchedFolder};
@@ -53,8 +54,6 @@ use crate::views::{Rebuilt, ViewFollower};
 /// The release that this program is.
 pub(crate) const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
-/// The most bytes of bodies that are kept at hand between their commit and their use.
-const BODIES_AT_HAND_BYTES: usize = 32 * 1024 * 1024;
 /// The most attempts at once for each core, where the operator says nothing.
 const WORKERS_PER_CORE: u32 = 4;
 /// How long attempts that run may go on while the node stops.
@@ -83,7 +82,7 @@ pub struct Node {
     shadow: (FollowerHandle, JoinHandle<ShadowFold>),
     outside: OutsideWriter,
     is_stopping: Arc<AtomicBool>,
-    ticker: tokio::task::JoinHandle<()>,
+    ticker: tokio::task::JoinHandle<((), ())>,
     housekeeper: Housekeeper,
     _data: ensue_store::data_dir::DataDir,
 }
@@ -233,18 +232,23 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let tokens = Arc::new(TokenTable::open_vault(vault, opened.engine.access())?);
     let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
     let edge = Arc::new(Edge { log: log_id, catalogs: catalogs.clone(), keys: keys.clone(), clock: clock.clone() });
-    let bodies = Arc::new(BodyCache::new(BODIES_AT_HAND_BYTES));
+    let settings = Settings { workers: config.workers.unwrap_or_else(default_workers), ..Settings::default() };
+    let queues = memory::queues(config.memory_bytes, Caps { open_work: settings.open_work_max, workers: settings.workers });
+    let bodies = Arc::new(BodyCache::new(queues.of(QueueName::BodyBytes).clone()));
     let outside = OutsideWriter::new(opened.outside);
 
+    let waiting = |batches, bytes| Waiting { batches: queues.of(batches).clone(), bytes: queues.of(bytes).clone() };
     let rebuilt = Rebuilt::default();
     let views = SqliteViews::open(&opened.data.views(), log_id)?;
     let view_reader: Arc<dyn ViewReader> = Arc::new(views.reader());
     let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
     let view_follower = ViewFollower::new(views, reached, rebuilt.clone(), readers.clone());
     let view_follower =
-        followers::start("views", view_follower, opened.log.reader()?).map_err(|why| machine("starting the views' follower", &why))?;
+        followers::start("views", view_follower, opened.log.reader()?, waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes))
+            .map_err(|why| machine("starting the views' follower", &why))?;
     let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
-    let shadow = followers::start("shadow", shadow, opened.log.reader()?).map_err(|why| machine("starting the shadow fold", &why))?;
+    let shadow = followers::start("shadow", shadow, opened.log.reader()?, waiting(QueueName::ShadowBatches, QueueName::ShadowBatchBytes))
+        .map_err(|why| machine("starting the shadow fold", &why))?;
 
     let owed: Vec<Effect> = opened.engine.owed_effects();
     let running = owed.iter().filter_map(|effect| match effect {
@@ -257,8 +261,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let outputs: Arc<dyn Outputs> = kept.outputs.clone();
     let blobs: Arc<dyn Blobs> = Arc::new(kept.blobs.clone());
     let (begun, previous) = Begun::open(opened.data.begun(), running).map_err(|why| machine("reading what had begun", &why))?;
-    let (handle, unstarted) = sequencer();
-    let settings = Settings { workers: config.workers.unwrap_or_else(default_workers), ..Settings::default() };
+    let (handle, unstarted) = sequencer(queues.clone());
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut executor_settings = ExecutorSettings::new(path.clone());
     executor_settings.at_stop = config.actions.at_stop;
@@ -335,6 +338,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let listener =
         tokio::net::TcpListener::bind(config.listen).await.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
     let address = listener.local_addr().map_err(|why| machine("listening", &why))?;
+    let memory = Arc::new(Memory::new(config.memory_bytes, queues.of(QueueName::RequestBytes).clone()));
     let about = AboutNode {
         release: RELEASE,
         started_at: clock.now(),
@@ -348,6 +352,8 @@ async fn start(config: Config) -> Result<Node, StartError> {
         jobs: Jobs::new(log_id, readers.clone(), clock.clone(), opened.data.views(), rebuilt),
         outside: outside.clone(),
         kept: kept.clone(),
+        memory: memory.clone(),
+        views_at: views_at.clone(),
         data: opened.data.path().to_owned(),
         min_free_bytes: config.min_free_bytes,
         actions: config.actions.clone(),
@@ -375,13 +381,15 @@ async fn start(config: Config) -> Result<Node, StartError> {
         release: RELEASE.to_owned(),
         cursor_key: cursor_key(&opened.data.path().join("cursor.key"))?,
         limits: Limits::default(),
+        queues,
     };
     let front = Front::new(ports, api_settings);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(Server::new(front).serve(listener, async move { drop(stopped.await) }));
     let housekeeper =
         Housekeeper::start(kept, clock.clone()).map_err(|why| machine("starting the job that throws old outputs away", &why))?;
-    let ticker = tokio::spawn(tick(clock, handle.clone(), outside.clone()));
+    let ticking = tick(clock, handle.clone(), outside.clone());
+    let ticker = tokio::spawn(async move { tokio::join!(ticking, watch_memory(memory)) });
     Ok(Node {
         address,
         first_admin_token,
@@ -586,5 +594,18 @@ pub fn note_clock_step(clock: &dyn Clock, log: &dyn ensue_engine::ports::Submit)
         tracing::warn!(from = %step.from, to = %step.to, "the wall clock stepped");
         let command = Command { actor: Actor::Engine, trace: None, ask: Ask::NoteClockStep { from: step.from, to: step.to } };
         log.submit(command, Box::new(|_| {}));
+    }
+}
+
+/// Looks at what the process holds, so that what comes in can be held to it.
+async fn watch_memory(memory: Arc<Memory>) {
+    let mut looks = tokio::time::interval(memory::LOOK_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        // What the machine does not say cannot be held to anything; `doctor` tells.
+        if let Some(held) = memory::held_bytes() {
+            memory.note(held);
+        }
     }
 }

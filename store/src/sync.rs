@@ -6,6 +6,10 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+/// How much of a file is written before it is synced: who syncs another file of the disk meanwhile, as the log does with each
+/// commit, may have to wait for what is dirty of this one.
+const SYNC_EVERY_BYTES: usize = 512 * 1024;
+
 /// Makes the names in a folder last.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -18,7 +22,10 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     name.push(".new");
     let beside = folder.join(name);
     let mut file = create_private(&beside, Existing::Replaced)?;
-    file.write_all(content)?;
+    for part in content.chunks(SYNC_EVERY_BYTES) {
+        file.write_all(part)?;
+        file.sync_data()?;
+    }
     file.sync_all()?;
     fs::rename(&beside, path)?;
     sync_folder(folder)

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ensue_api::ports::{GivenEvent, Keys, Observe, OnBehalf};
+use ensue_api::{Queue, QueueName};
 use ensue_engine::catalog::{Catalog, Catalogs};
 use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, RequestExecution, Settings};
 use ensue_engine::effect::Effect;
@@ -20,9 +21,9 @@ use ensue_executor::{Blocking, EgressPolicy, Executor, ExecutorPorts, ExecutorSe
 use ensue_node::Config;
 use ensue_node::opening::{Opened, open_on};
 use ensue_node::parts::{
-    Asking, BodyCache, Clock, Copies, Edge, Follower, KeyRing, LogReaders, Next, NodeBodies, NodeCatalogs, NodeClock, NodeHeard, NodeKeys,
-    OutsideWriter, PacksFolder, Rebuilt, Sequencer, SequencerHandle, SequencerParts, ShadowFold, Space, TokenTable, Turn, ViewFollower,
-    follower, note_clock_step, plain, rebuild, sequencer,
+    Asking, BodyCache, Caps, Clock, Copies, Edge, Follower, KeyRing, LogReaders, Next, NodeBodies, NodeCatalogs, NodeClock, NodeHeard,
+    NodeKeys, OutsideWriter, PacksFolder, Rebuilt, Sequencer, SequencerHandle, SequencerParts, ShadowFold, Space, TokenTable, Turn,
+    ViewFollower, Waiting, follower, note_clock_step, plain, queues, rebuild, sequencer,
 };
 use ensue_store::blobs::{BlobLimits, FolderBlobs};
 use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
@@ -44,7 +45,9 @@ use crate::traffic::{Outcome, Promise, Wish};
 /// The release that the simulated node says it is.
 const RELEASE: &str = "0.0.0-simulated";
 /// The most bytes of bodies that a simulated node has at hand: few, so that they are read from the log as well.
-const BODIES_AT_HAND_BYTES: usize = 16 * 1024;
+const BODIES_AT_HAND_BYTES: u64 = 16 * 1024;
+/// What the other queues have shares of.
+const MEMORY_BYTES: u64 = 512 * 1024 * 1024;
 /// The most bytes that an attempt's output is kept with.
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
 /// How long after a start the boot id of a machine stays the same in its text.
@@ -258,7 +261,9 @@ impl Node {
         may_die("opening the vault")?;
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
         let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: ring.clone(), clock: clock.clone() });
-        let bodies = Arc::new(BodyCache::new(BODIES_AT_HAND_BYTES));
+        let queues = queues(MEMORY_BYTES, Caps { open_work: ground.plan.open_work_max, workers: ground.plan.workers });
+        let waiting = |batches, bytes| Waiting { batches: queues.of(batches).clone(), bytes: queues.of(bytes).clone() };
+        let bodies = Arc::new(BodyCache::new(Queue::new(QueueName::BodyBytes, BODIES_AT_HAND_BYTES)));
         let told = clock.clone();
         let now: Now = Arc::new(move || told.now());
         let limits = OutputLimits { attempt_bytes: OUTPUT_BYTES_MAX, ..OutputLimits::default() };
@@ -271,9 +276,17 @@ impl Node {
         let views = SqliteViews::open_at(&views_place, log)?;
         let view_reader: Arc<dyn ViewReader> = Arc::new(views.reader());
         let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
-        let (views_told, views) = follower(ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()), opened.log.reader()?);
+        let (views_told, views) = follower(
+            ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()),
+            opened.log.reader()?,
+            waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes),
+        );
         let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
-        let (shadow_told, shadow) = follower(shadow.saving_every(ground.plan.snapshot_every), opened.log.reader()?);
+        let (shadow_told, shadow) = follower(
+            shadow.saving_every(ground.plan.snapshot_every),
+            opened.log.reader()?,
+            waiting(QueueName::ShadowBatches, QueueName::ShadowBatchBytes),
+        );
         may_die("opening the views")?;
 
         let owed: Vec<Effect> = opened.engine.owed_effects();
@@ -291,7 +304,7 @@ impl Node {
         let parked = idle.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().on_thread_park(move || parked.notify_one()).build()?;
         let worker_clock = WorkerClock::new(ground.clone());
-        let (handle, unstarted) = sequencer();
+        let (handle, unstarted) = sequencer(queues.clone());
         let handle = Arc::new(LivingSubmit { handle, life: life.clone() });
         let plan = &ground.plan;
         let settings =

@@ -209,7 +209,8 @@ fn every_route_stands_in_the_reference_with_what_it_demands() {
     for line in routes.lines().filter_map(|line| line.trim().strip_prefix("routes.")) {
         if let Some((method, rest)) = line.split_once("::<") {
             let permission = rest.split('>').next().and_then(|name| demanded.get(name)).expect("the permission of a route is declared");
-            real.insert(format!("{} {} {permission}", method.to_uppercase(), literals(rest)[0]));
+            let method = method.split('_').next().unwrap_or_default().to_uppercase();
+            real.insert(format!("{method} {} {permission}", literals(rest)[0]));
         }
     }
     let paths = routes.split("pub fn path(self)").nth(1).and_then(|rest| rest.split("\n    }").next()).unwrap_or_default();
@@ -232,6 +233,17 @@ fn every_route_stands_in_the_reference_with_what_it_demands() {
     let told: BTreeSet<&str> = ticked(&page).into_iter().collect();
     let missing: Vec<String> = known.difference(&told).map(|name| (*name).to_owned()).collect();
     demand_none(&missing, "each parameter of a query is told of in docs/reference/rest-api.md:");
+}
+
+#[test]
+fn every_queue_stands_in_the_reference() {
+    let source = read("api/src/queues.rs");
+    let names = source.split("pub fn as_str(self)").nth(1).and_then(|rest| rest.split("\n    }").next()).unwrap_or_default();
+    let real: BTreeSet<String> = literals(names).into_iter().map(str::to_owned).collect();
+    assert!(real.len() > 10, "{} queues were found; how they are written has changed", real.len());
+    let page = read("docs/reference/queues.md");
+    let told: BTreeSet<String> = rows(&page).iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
+    demand_same("each queue is told of:", ("api/src/queues.rs", &real), ("docs/reference/queues.md", &told));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::listing;
 use crate::live::CHUNK_BYTES_MAX;
 use crate::permissions::{ArtifactsRead, ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
+use crate::queues::QueueName;
 use crate::routes::logs::{CHUNKS_WAITING_MAX, TooManyFollowers, streamed};
 use crate::wire::artifacts::WireArtifact;
 
@@ -205,7 +206,7 @@ struct Piece {
 }
 
 fn sent(api: &std::sync::Arc<Api>, blob: Digest, piece: Piece) -> Result<Body, Problem> {
-    let permit = api.followers.clone().try_acquire_owned().map_err(|_| TooManyFollowers)?;
+    let held = api.queue(QueueName::LiveOutputs).enter(1).ok_or(TooManyFollowers)?;
     let (send, receive) = mpsc::channel(CHUNKS_WAITING_MAX);
     let api = api.clone();
     tokio::task::spawn_blocking(move || {
@@ -214,7 +215,7 @@ fn sent(api: &std::sync::Arc<Api>, blob: Digest, piece: Piece) -> Result<Body, P
             // The caller must not take the part for the whole: the connection breaks off.
             drop(send.blocking_send(Err(std::io::Error::other("the file could not be read to its end"))));
         }
-        drop(permit);
+        drop(held);
     });
     Ok(streamed(receive, UNKNOWN_MEDIA_TYPE).into_body())
 }

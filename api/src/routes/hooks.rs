@@ -22,6 +22,7 @@ use crate::body;
 use crate::call::Call;
 use crate::context::RequestContext;
 use crate::deliveries::{self, Delivery, DeliveryEnd};
+use crate::intake::{Admitted, Caller};
 use crate::listing;
 use crate::permissions::{HooksRead, HooksSend, Permission as _};
 use crate::ports::{HookRefusal, OnBehalf};
@@ -67,6 +68,14 @@ where
     let came = Instant::now();
     let sensor = sensor_at(api, hook)?;
     let mut bytes = None;
+    let _admitted = match admitted(api, parts, &sensor) {
+        Ok(admitted) => admitted,
+        Err(problem) => {
+            body::discard(body).await;
+            note(api, context, &sensor, came, bytes, &Err(problem.clone()));
+            return Err(problem);
+        }
+    };
     let outcome = match request(api, parts, &sensor, body).await {
         Err(problem) => Err(problem),
         Ok(request) => {
@@ -88,13 +97,17 @@ fn sensor_at(api: &Api, hook: &str) -> Result<SensorRef, Problem> {
     if api.ports.installed.current().sensors().contains_key(&sensor) { Ok(sensor) } else { Err(missing()) }
 }
 
+/// Says whether a delivery would be taken now, before any of it is read.
+fn admitted(api: &Api, parts: &Parts, sensor: &SensorRef) -> Result<Admitted, Problem> {
+    api.ports.node.admission()?;
+    Ok(api.intake.admit(Caller::Hook(sensor.clone()), &parts.headers, api.settings.limits.body_bytes_max)?)
+}
+
 async fn request<B>(api: &Api, parts: &Parts, sensor: &SensorRef, body: B) -> Result<HookRequest, Problem>
 where
     B: HttpBody<Data = Bytes> + Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    // Nothing of a delivery is read that would not be taken.
-    api.ports.node.admission()?;
     let body = body::read(&parts.headers, body, &api.settings.limits).await?;
     Ok(HookRequest { sensor: sensor.clone(), headers: headers_of(&parts.headers), query: query_of(parts.uri.query()), body })
 }

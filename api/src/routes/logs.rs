@@ -21,6 +21,7 @@ use crate::live::{Beginning, CHUNK_BYTES_MAX, Follower};
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{ParameterRefusal, Query, bad};
+use crate::queues::QueueName;
 use crate::respond;
 use crate::wire::executions::{WireOutput, WireOutputs, settled};
 
@@ -167,13 +168,13 @@ async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: P
         }
     }
     let attempt = attempt.map(|(id, _)| id);
-    let permit = call.api().followers.clone().try_acquire_owned().map_err(|_| TooManyFollowers)?;
+    let held = call.api().queue(QueueName::LiveOutputs).enter(1).ok_or(TooManyFollowers)?;
     let (send, receive) = mpsc::channel(CHUNKS_WAITING_MAX);
     if let Some(attempt) = attempt {
         let api = call.api().clone();
         tokio::task::spawn_blocking(move || {
             send_all(&api, attempt, stream, place.offset, &send);
-            drop(permit);
+            drop(held);
         });
     }
     Ok(streamed(receive, "text/plain; charset=utf-8"))
@@ -213,12 +214,12 @@ fn follow(allowed: Allowed<ExecutionsRead>, call: &Call, execution: &Execution, 
     let begin = || Beginning::at(place.attempt, streams, place.offset);
     let beginning = Beginning::resumed(call.headers(), streams)?.unwrap_or_else(begin);
     attempt_at(execution, beginning.attempt)?;
-    let permit = call.api().followers.clone().try_acquire_owned().map_err(|_| TooManyFollowers)?;
+    let held = call.api().queue(QueueName::LiveOutputs).enter(1).ok_or(TooManyFollowers)?;
     let (send, receive) = mpsc::channel(CHUNKS_WAITING_MAX);
     let follower = Follower::new(call.api().clone(), allowed, execution.id, beginning, send);
     tokio::spawn(async move {
         follower.run().await;
-        drop(permit);
+        drop(held);
     });
     let mut response = streamed(receive, EVENT_STREAM);
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -1,5 +1,7 @@
 //! The node: whether it lives and can serve, what it is and does, what is wrong with it, and building its views anew.
 
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, header};
 use ensue_views::store::{LIST_ROWS_MAX, ListQuery};
 use ensue_views::totals::TOTALS;
 use ensue_views::{Totals, ViewName};
@@ -7,7 +9,8 @@ use ensue_views::{Totals, ViewName};
 use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
-use crate::permissions::{NodeRead, ViewsRead, ViewsRebuild};
+use crate::metrics;
+use crate::permissions::{MetricsRead, NodeRead, ViewsRead, ViewsRebuild};
 use crate::ports::{JobKind, OnBehalf, Readiness};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Reachable};
@@ -50,6 +53,15 @@ pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
 pub(super) async fn doctor(_: Allowed<NodeRead>, call: Call) -> Outcome {
     call.no_query()?;
     respond::json(&WireDoctor::from(call.api().blocking(|ports| ports.node.doctor()).await??))
+}
+
+/// Gives the node's metrics, as Prometheus reads them.
+pub(super) async fn metrics(_: Allowed<MetricsRead>, call: Call) -> Outcome {
+    call.no_query()?;
+    let text = metrics::text(&call.api().settings.queues, &*call.api().ports.node).map_err(|why| Problem::bug(&why))?;
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    Ok(response)
 }
 
 /// Begins to build the views anew.

@@ -24,6 +24,7 @@ pub(crate) struct WireStatus {
     parked_reactions: usize,
     disk_free_bytes: Option<u64>,
     memory_bytes: Option<u64>,
+    memory_max_bytes: u64,
     outputs: WireKept,
     artifacts: WireKept,
     totals: Option<WireTotals>,
@@ -75,6 +76,7 @@ impl WireStatus {
             parked_reactions,
             disk_free_bytes: status.disk_free_bytes,
             memory_bytes: status.memory_bytes,
+            memory_max_bytes: status.memory_max_bytes,
             outputs: status.outputs.into(),
             artifacts: status.artifacts.into(),
             totals: totals.map(|totals| WireTotals {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use ensue_api::ports::Holder;
-use ensue_api::{Front, Limits, Ports, Settings};
+use ensue_api::{Front, Limits, Ports, Queues, Settings};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -117,9 +117,23 @@ impl TestApi {
     }
 
     pub(crate) fn within(limits: Limits) -> Self {
+        Self::with(limits, Queues::with(|_| 1_000_000_000))
+    }
+
+    /// A node whose queues have these caps.
+    pub(crate) fn with_queues(queues: Queues) -> Self {
+        Self::with(Limits::default(), queues)
+    }
+
+    fn with(limits: Limits, queues: Queues) -> Self {
         let node = Arc::new(TestNode::new());
-        let settings =
-            Settings { base_url: "https://ensue.example.test".to_owned(), release: "0.1.0-test".to_owned(), cursor_key: [7; 32], limits };
+        let settings = Settings {
+            base_url: "https://ensue.example.test".to_owned(),
+            release: "0.1.0-test".to_owned(),
+            cursor_key: [7; 32],
+            limits,
+            queues,
+        };
         let front = Front::new(Self::ports(&node), settings);
         Self { node, front }
     }

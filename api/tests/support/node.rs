@@ -16,6 +16,7 @@ use ensue_engine::command::{
 };
 use ensue_engine::engine::Engine;
 use ensue_engine::fact::Fact;
+use ensue_engine::health::state::Owed;
 use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, LogId, TokenId};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::{
@@ -31,6 +32,8 @@ use ensue_sensors::webhook::{self, Outgoing, Stage};
 use ensue_store::blobs::MemoryBlobs;
 use ensue_store::memory::{MemoryViewReader, MemoryViews};
 use ensue_views::Projector;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
@@ -298,6 +301,21 @@ impl TestNode {
         }
     }
 
+    /// Puts the reaction to the record at a position aside, as a bug in working it out would.
+    pub(crate) fn park(&self, of: u64) {
+        let mut core = self.core();
+        let core = &mut *core;
+        let record = core.records.iter().find(|record| record.position.0 == of).unwrap().clone();
+        core.ticks += 1;
+        let at = Moment { time: NOON.plus_millis(core.ticks), entropy: u128::from(core.ticks) << 20 };
+        let owed = Owed { of: record.position, next: 0, root: record.cause.root };
+        core.sequencing.park(&record, owed, "it broke".to_owned(), &at);
+        let records = core.sequencing.committed().records;
+        core.projector.advance(&mut core.views, &records).unwrap();
+        self.views_at.send_replace(core.sequencing.committed_head().position);
+        core.records.extend(records);
+    }
+
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap()
     }
@@ -517,9 +535,14 @@ impl Node for TestNode {
             workers_busy: 0,
             disk_free_bytes: None,
             memory_bytes: None,
+            memory_max_bytes: 512 * 1024 * 1024,
             outputs: Kept { bytes: 4_096, quota_bytes: 1 << 30 },
             artifacts: Kept::default(),
         })
+    }
+
+    fn register(&self, metrics: &mut Registry) {
+        metrics.register("memory_max_bytes", "How much memory the process may hold", ConstGauge::<i64>::new(512));
     }
 
     fn doctor(&self) -> Result<Vec<Finding>, Declined> {

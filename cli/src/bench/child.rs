@@ -108,6 +108,12 @@ impl Node {
         used_bytes(&self.folder.join("data"))
     }
 
+    /// Ends the node at once, as a power cut would, and waits until it is gone.
+    pub(super) fn kill(mut self) -> io::Result<()> {
+        self.process.kill()?;
+        self.process.wait().map(drop)
+    }
+
     /// Asks the node to stop, and waits until it has.
     pub(super) async fn stop(mut self) -> io::Result<u64> {
         if let Some(pid) = rustix::process::Pid::from_raw(self.process.id().cast_signed()) {

@@ -13,6 +13,9 @@ use super::delivery::{Delivery, event_of};
 use super::target::Calls;
 use super::wire::Connection;
 
+/// How many turns wait for a connection.
+const TURNS_WAITING_MAX: usize = 65_536;
+
 /// How deliveries are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Pace {
@@ -111,7 +114,7 @@ impl Load {
 #[derive(Clone)]
 enum Turns {
     Closed { until: Instant },
-    Open(Arc<Mutex<mpsc::UnboundedReceiver<Instant>>>),
+    Open(Arc<Mutex<mpsc::Receiver<Instant>>>),
 }
 
 impl Turns {
@@ -120,7 +123,7 @@ impl Turns {
         match pace {
             Pace::Closed => Self::Closed { until: begin + duration },
             Pace::Open { rate } => {
-                let (tick, ticks) = mpsc::unbounded_channel();
+                let (tick, ticks) = mpsc::channel(TURNS_WAITING_MAX);
                 // The runtime's timers are a millisecond coarse, which is what is to be measured; a thread's sleep is not.
                 std::thread::spawn(move || {
                     let mut number = 0_u32;
@@ -131,7 +134,8 @@ impl Turns {
                         }
                         let intended = begin + after;
                         std::thread::sleep(intended.saturating_duration_since(Instant::now()));
-                        if tick.send(intended).is_err() {
+                        // Where the queue is full this waits; the moment that was meant stays the same.
+                        if tick.blocking_send(intended).is_err() {
                             return;
                         }
                         number += 1;

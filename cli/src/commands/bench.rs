@@ -1,13 +1,16 @@
 //! `ensue bench`: how fast this machine and this build are.
 
+use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Asking, wait_for};
+use crate::bench::long::Length;
 use crate::bench::{self, Done, Pace, Plan, measure, tables};
-use crate::report::{Failure, Outcome, say, tell};
+use crate::report::{Exit, Failure, Outcome, say, tell};
 use crate::table::{Output, print_json};
 
 /// Measure a node of this binary: webhooks in, actions finished.
@@ -21,12 +24,14 @@ Scenarios:
   rule     one rule is true, and a no-op finished
   http     one rule is true, and makes one HTTP call to a server of the bench
   rules    10 against 10,000 rules on one trigger, of which 10 are true
+  log      starts after kills, on a log made so long (only when it is named)
 
 Examples:
   ensue bench                            all of them, 64 connections
   ensue bench http --rate 20             at 20 a second, whatever the node does
   ensue bench http --until-called        64 at a time, each until its call came
-  ensue bench rule --connections 16 --seconds 30 -o json")]
+  ensue bench rule --connections 16 --seconds 30 -o json
+  ensue bench log --records 10000000 --folder /var/tmp/long")]
 pub(crate) struct Bench {
     /// What is measured; otherwise all of it.
     #[arg(value_enum)]
@@ -43,6 +48,16 @@ pub(crate) struct Bench {
     /// For how long each is measured.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "S")]
     seconds: u64,
+    /// How many records the log gets (`log`).
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    records: u64,
+    /// How many of its executions stay open, without a worker (`log`).
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    open: u64,
+    /// Where the long log is made and stays (`log`); otherwise in a temporary
+    /// directory.
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
 }
 
 /// What can be measured.
@@ -56,6 +71,8 @@ enum Scenario {
     Http,
     /// 10 against 10,000 rules on one trigger, of which 10 are true.
     Rules,
+    /// Starts after kills, on a long log.
+    Log,
 }
 
 impl Scenario {
@@ -65,12 +82,20 @@ impl Scenario {
             Self::Rule => vec![bench::Scenario::Rule],
             Self::Http => vec![bench::Scenario::Http],
             Self::Rules => vec![bench::Scenario::Rules(10), bench::Scenario::Rules(10_000)],
+            Self::Log => Vec::new(),
         }
     }
 }
 
 impl Bench {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
+        if self.scenarios.contains(&Scenario::Log) {
+            if self.scenarios != [Scenario::Log] {
+                return Err(Failure::with(Exit::Usage, "`log` is measured alone").hint("leave out the others, or `log`"));
+            }
+            let length = Length { records: self.records, open: self.open };
+            return many_threads(long(length, self.folder, asking.output));
+        }
         let scenarios = if self.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { self.scenarios };
         let plan = Plan {
             done: if self.until_called { Done::Called } else { Done::Answered },
@@ -83,6 +108,29 @@ impl Bench {
         }
         wait_for(measured(scenarios.into_iter().flat_map(Scenario::runs).collect(), plan, asking.output))
     }
+}
+
+/// Waits on several threads: making a log blocks one.
+fn many_threads(asked: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| Failure::new(format!("nothing can be awaited here: {error}")))?.block_on(asked)
+}
+
+async fn long(length: Length, folder: Option<PathBuf>, output: Output) -> Outcome {
+    let temporary = tempfile::Builder::new().prefix("ensue-bench-").tempdir();
+    let temporary = temporary.map_err(|error| Failure::new(format!("no temporary directory can be made: {error}")))?;
+    let folder = folder.unwrap_or_else(|| temporary.path().to_owned());
+    tell(format!("making a log of {} records in {} …", length.records, folder.display()));
+    let folder = std::path::absolute(&folder).map_err(|error| Failure::new(format!("`{}`: {error}", folder.display())))?;
+    let made = std::fs::create_dir_all(&folder);
+    made.map_err(|error| Failure::new(format!("`{}` cannot be made: {error}", folder.display())))?;
+    let figures = bench::long::measure(&folder, length).await;
+    let figures = figures.map_err(|error| Failure::new(format!("`log` could not be measured: {error}")))?;
+    match output {
+        Output::Json => print_json(&json!({ "release": env!("CARGO_PKG_VERSION"), "log": figures })),
+        Output::Table => say(format!("{figures:#}")),
+    }
+    Ok(())
 }
 
 async fn measured(runs: Vec<bench::Scenario>, plan: Plan, output: Output) -> Outcome {

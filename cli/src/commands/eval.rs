@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Args;
+use ensue_engine::rules::local;
 use ensue_expression::{Budget, CompileError, Document, EvaluationError, Explanation, Expression, Roots, Scope, Value};
 use ensue_packs::excerpt;
 use serde_json::{Value as Json, json};
@@ -66,8 +67,8 @@ impl Eval {
             (None, None) => Names::default(),
         };
         let expression = Expression::compile(source, &names.roots()).map_err(|error| misspelt(source, &error))?;
-        let scope = names.scope();
-        let given = expression.evaluate(&scope, &mut Budget::default());
+        let (scope, failed) = names.scope()?;
+        let given = expression.evaluate(&scope, &mut Budget::default()).map_err(|error| local::cause(&expression, error, &failed));
         let explanation = self.explain.then(|| expression.explain(&scope, &mut Budget::default()));
         let shown = given.as_ref().map_err(Clone::clone).and_then(Value::to_json_shown);
         match asking.output {
@@ -81,7 +82,11 @@ impl Eval {
                 }
             }
         }
-        shown.map(drop).map_err(|error| erred("expression", expression.source(), &error))
+        let of_local = |error: &EvaluationError| failed.iter().find(|(_, other)| other == error).map(|(name, _)| *name);
+        shown.map(drop).map_err(|error| match of_local(&error).and_then(|name| Some((name, names.local_source(name)?))) {
+            Some((name, source)) => erred(&format!("local.{name}"), source, &error),
+            None => erred("expression", expression.source(), &error),
+        })
     }
 }
 
@@ -201,21 +206,26 @@ impl Names {
         if self.local.is_some() { roots.with("local") } else { roots }
     }
 
-    fn scope(&self) -> Scope<'_> {
+    fn local_source(&self, name: &str) -> Option<&str> {
+        self.local.iter().flatten().find(|(known, _)| known == name).map(|(_, expression)| expression.source())
+    }
+
+    /// Gives the values of the names, and the local values that err: as for a rule's condition they are absent, and what reads one errs.
+    fn scope(&self) -> Result<(Scope<'_>, Vec<local::Failed<'_>>), Failure> {
         let mut scope = match &self.document {
             Some(document) => batch::scope(&self.names, document),
             None => Scope::new(),
         };
-        let mut budget = Budget::default();
-        let mut values: Vec<(&str, Value<'_>)> = Vec::new();
-        for (name, expression) in self.local.iter().flatten() {
-            scope.set("local", Value::map(values.iter().cloned()));
-            // One that errs is absent, as it is for the rule's condition: what reads it errs.
-            values.extend(expression.evaluate(&scope, &mut budget).ok().map(|value| (name.as_str(), value)));
-        }
-        if self.local.is_some() {
-            scope.set("local", Value::map(values));
-        }
-        scope
+        let failed = match &self.local {
+            Some(local) => local::computable(&mut scope, local, &mut Budget::default()).map_err(|error| {
+                let failure = Failure::new(format!("the rule's local values: {}", error.message));
+                match error.hint.as_deref() {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            })?,
+            None => Vec::new(),
+        };
+        Ok((scope, failed))
     }
 }

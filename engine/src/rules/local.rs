@@ -6,13 +6,13 @@
 use ensue_expression::{Budget, ErrorKind, EvaluationError, Expression, Scope, Value};
 
 /// A local value that errs, by its name.
-pub(super) type Failed<'a> = (&'a str, EvaluationError);
+pub type Failed<'a> = (&'a str, EvaluationError);
 
 /// Adds all local values to a scope.
 ///
 /// # Errors
 /// The first that errs.
-pub(super) fn all<'a>(scope: &mut Scope<'a>, local: &'a [(String, Expression)], budget: &mut Budget) -> Result<(), EvaluationError> {
+pub(crate) fn all<'a>(scope: &mut Scope<'a>, local: &'a [(String, Expression)], budget: &mut Budget) -> Result<(), EvaluationError> {
     match computable(scope, local, budget)?.into_iter().next() {
         None => Ok(()),
         Some((_, error)) => Err(error),
@@ -23,7 +23,7 @@ pub(super) fn all<'a>(scope: &mut Scope<'a>, local: &'a [(String, Expression)], 
 ///
 /// # Errors
 /// A budget that is used up.
-pub(super) fn computable<'a>(
+pub fn computable<'a>(
     scope: &mut Scope<'a>,
     local: &'a [(String, Expression)],
     budget: &mut Budget,
@@ -45,7 +45,7 @@ pub(super) fn computable<'a>(
 }
 
 /// The error to tell of: where an expression read a local value that errs, that value's.
-pub(super) fn cause(expression: &Expression, error: EvaluationError, failed: &[Failed<'_>]) -> EvaluationError {
+pub fn cause(expression: &Expression, error: EvaluationError, failed: &[Failed<'_>]) -> EvaluationError {
     if failed.is_empty() || error.kind != ErrorKind::Missing {
         return error;
     }

@@ -6,6 +6,8 @@ use ensue_packs::json_schema;
 use ensue_packs::shape::{Form, Kind, Shape, optional, required};
 use serde_json::{Value, json};
 
+use crate::memory::MEMORY_BYTES_MIN;
+
 /// Makes the JSON Schema of `ensue.yaml`.
 pub fn settings_schema() -> Value {
     let mut schema = json_schema::of_one("The settings of a node of Ensue's", &SETTINGS);
@@ -30,6 +32,11 @@ static SETTINGS: Shape = Shape {
             "min_free",
             Kind::Integer { from: 0, to: i64::MAX },
             "How many bytes must be free on the disk before anything more is taken in. 268435456 (256 MiB) where nothing is said.",
+        ),
+        optional(
+            "memory",
+            Kind::Integer { from: MEMORY_BYTES_MIN as i64, to: i64::MAX },
+            "How many bytes of memory the node may hold. 536870912 (512 MiB) where nothing is said.",
         ),
         optional("outputs", Kind::Fields(&OUTPUTS), "How much is kept of what attempts print, and how long."),
         optional("artifacts", Kind::Fields(&ARTIFACTS), "How much is kept of the files that attempts give away, and how long."),
@@ -159,6 +166,7 @@ data: ./data
 packs_dir: ./packs
 workers: 8
 min_free: 1000000
+memory: 536870912
 outputs: { attempt_max: 1000000, quota: 10000000, keep_days: 7 }
 artifacts: { file_max: 1000000, quota: 10000000, keep_days: 7 }
 egress: { allow: ['10.0.0.0/8'] }

@@ -1,9 +1,10 @@
 //! The sequencer over a log in memory that fails on purpose: what its callers are told, and what is in the log then.
 
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 
 use ensue_engine::catalog::Catalog;
+use ensue_engine::command::RefusedDelivery;
 use ensue_engine::ids::LogId;
 use ensue_engine::record::{Actor, CatalogRevision};
 use ensue_engine::time::Timestamp;
@@ -65,6 +66,10 @@ impl Space for Room {
     }
 }
 
+fn roomy() -> Queues {
+    Queues::with(|_| 1_000_000)
+}
+
 struct World {
     handle: SequencerHandle,
     unstarted: Option<Unstarted>,
@@ -73,16 +78,21 @@ struct World {
     faults: Faults,
     room: Room,
     folder: tempfile::TempDir,
+    queues: Queues,
 }
 
 impl World {
     fn new() -> Self {
+        Self::with(roomy())
+    }
+
+    fn with(queues: Queues) -> Self {
         let log = MemoryLog::new(LogId(Id::root(NOON, 1)));
-        let (handle, unstarted) = sequencer();
+        let (handle, unstarted) = sequencer(queues.clone());
         let (reader, faults) = (log.reader().unwrap(), log.faults());
         let room = Room(Arc::new(AtomicBool::new(true)));
         let folder = tempfile::tempdir().unwrap();
-        Self { handle, unstarted: Some(unstarted), log: Some(log), reader, faults, room, folder }
+        Self { handle, unstarted: Some(unstarted), log: Some(log), reader, faults, room, folder, queues }
     }
 
     fn start(&mut self) -> JoinHandle<Result<Engine, SequencerError>> {
@@ -103,7 +113,7 @@ impl World {
     }
 
     fn submit(&self, ask: Ask) -> Receiver<Result<Committed, SubmitError>> {
-        let (tell, told) = channel();
+        let (tell, told) = sync_channel(1);
         let command = Command { actor: Actor::Operator, trace: None, ask };
         self.handle.submit(command, Box::new(move |outcome| drop(tell.send(outcome))));
         told
@@ -249,3 +259,35 @@ fn what_waits_is_answered_also_where_the_sequencer_ends_by_itself() {
     }
     world.the_log_holds(0);
 }
+
+#[test]
+fn commands_for_which_there_is_no_room_are_told_so_and_the_log_s_own_are_taken() {
+    let mut world = World::with(Queues::with(|name| match name {
+        QueueName::CommandBytes => 0,
+        _ => 2,
+    }));
+    // What brings no bytes needs none.
+    let waiting = [world.submit(set_key("a")), world.submit(set_key("b"))];
+    assert!(matches!(world.ask(set_key("c")), Err(SubmitError::Busy)), "two wait already");
+    let thread = world.start();
+    assert!(waiting.into_iter().all(|told| told.recv().unwrap().is_ok()));
+    assert!(matches!(world.ask(kept_delivery()), Err(SubmitError::Busy)), "there is no room for its bytes");
+    assert!(world.ask(clock_step()).is_ok());
+    assert_eq!(world.queues.iter().map(|queue| queue.depth()).max(), Some(0), "what was answered holds no room");
+    assert_eq!(world.queues.of(QueueName::Commands).rejected(), 1);
+    assert_eq!(world.queues.of(QueueName::CommandBytes).rejected(), 1);
+    world.handle.stop();
+    thread.join().unwrap().unwrap();
+}
+
+fn kept_delivery() -> Ask {
+    let letter = RefusedDelivery {
+        sensor: "demo.gate".parse().unwrap(),
+        trigger: None,
+        reason: "it does not fit".into(),
+        body: Body::raw(Bytes::from_static(b"12345")),
+    };
+    Ask::KeepDelivery(letter)
+}
+
+mod ended_processes;

@@ -110,6 +110,13 @@ const MUTANTS: Step = Step {
     variables: &[],
 };
 
+/// A minute of far too much, as users build the node.
+const OVERLOAD: Step = Step {
+    name: "overload, in release",
+    arguments: &["test", "--release", "-p", "ensue", "--locked", "overload"],
+    variables: &[("ENSUE_OVERLOAD_SECONDS", "60"), ("ENSUE_OVERLOAD_CONNECTIONS", "1000"), ("ENSUE_OVERLOAD_MEMORY", "536870912")],
+};
+
 fn main() -> Result<()> {
     let mut is_long = false;
     for argument in std::env::args().skip(1) {
@@ -130,6 +137,7 @@ fn main() -> Result<()> {
     fuzz(&mut report)?;
     if is_long {
         report.run(&TORTURE)?;
+        report.run(&OVERLOAD)?;
     }
     report.print();
     Ok(())

@@ -1,0 +1,61 @@
+//! Metrics: what is counted and measured in a node, as a text that Prometheus reads.
+//!
+//! Nothing is counted here: a figure belongs to who counts it, and is gathered when it is asked for. Labels have only values from
+//! closed lists of the code's own, so that what comes in can never make more of them.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::ports::Node;
+use crate::queues::{Queue, Queues};
+
+/// The form of the text.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// What each name begins with.
+const PREFIX: &str = "ensue";
+
+/// Gathers all metrics.
+pub(crate) fn text(queues: &Queues, node: &dyn Node) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(OfQueues(queues.clone())));
+    node.register(&mut registry);
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+/// The queues' own figures.
+#[derive(Debug)]
+struct OfQueues(Queues);
+
+impl OfQueues {
+    fn gauges(&self, encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, figure: fn(&Queue) -> u64) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for queue in self.0.iter() {
+            let labels = [("queue", queue.name().as_str())];
+            ConstGauge::new(i64::try_from(figure(queue)).unwrap_or(i64::MAX)).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for OfQueues {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.gauges(&mut encoder, "queue_depth", "How full each queue is", Queue::depth)?;
+        self.gauges(&mut encoder, "queue_capacity", "How full each queue may be", Queue::capacity)?;
+        let help = "How many each queue has turned away since the start";
+        let mut family = encoder.encode_descriptor("queue_rejected", help, None, MetricType::Counter)?;
+        for queue in self.0.iter() {
+            let labels = [("queue", queue.name().as_str())];
+            ConstCounter::new(queue.rejected()).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! Queues: what waits or is held in a node, each by a name, with a cap, how full it is, and what was turned away.
+//!
+//! What happens to who is turned away is decided where the queue is; which memory each may have, by the wiring.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The queues of a node: all that can grow with what comes in has one of these names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QueueName {
+    /// Connections that are open.
+    Connections,
+    /// Requests that are under way.
+    Requests,
+    /// Bytes of memory for the bodies of requests that are under way.
+    RequestBytes,
+    /// Bytes of large answers that are not written yet.
+    AnswerBytes,
+    /// Requests that read from the disk at once.
+    Reads,
+    /// Explanations that are worked out at once.
+    Explanations,
+    /// Outputs that are followed or read whole.
+    LiveOutputs,
+    /// Commands that wait for the sequencer.
+    Commands,
+    /// Bytes of memory for the commands from outside that wait for the sequencer.
+    CommandBytes,
+    /// Open work: executions and owed reactions.
+    OpenWork,
+    /// Attempts that run.
+    Attempts,
+    /// Batches that wait for the views' follower.
+    ViewBatches,
+    /// Their bytes.
+    ViewBatchBytes,
+    /// Batches that wait for the shadow fold.
+    ShadowBatches,
+    /// Their bytes.
+    ShadowBatchBytes,
+    /// Bytes of bodies that are kept at hand between their commit and their use.
+    BodyBytes,
+}
+
+impl QueueName {
+    /// Lists all.
+    pub const ALL: [Self; 16] = [
+        Self::Connections,
+        Self::Requests,
+        Self::RequestBytes,
+        Self::AnswerBytes,
+        Self::Reads,
+        Self::Explanations,
+        Self::LiveOutputs,
+        Self::Commands,
+        Self::CommandBytes,
+        Self::OpenWork,
+        Self::Attempts,
+        Self::ViewBatches,
+        Self::ViewBatchBytes,
+        Self::ShadowBatches,
+        Self::ShadowBatchBytes,
+        Self::BodyBytes,
+    ];
+
+    /// Gives the name as it stands in metrics and in the reference.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Requests => "requests",
+            Self::RequestBytes => "request_bytes",
+            Self::AnswerBytes => "answer_bytes",
+            Self::Reads => "reads",
+            Self::Explanations => "explanations",
+            Self::LiveOutputs => "live_outputs",
+            Self::Commands => "commands",
+            Self::CommandBytes => "command_bytes",
+            Self::OpenWork => "open_work",
+            Self::Attempts => "attempts",
+            Self::ViewBatches => "view_batches",
+            Self::ViewBatchBytes => "view_batch_bytes",
+            Self::ShadowBatches => "shadow_batches",
+            Self::ShadowBatchBytes => "shadow_batch_bytes",
+            Self::BodyBytes => "body_bytes",
+        }
+    }
+}
+
+/// A queue: how full it is, how full it may be, and how many were turned away.
+#[derive(Debug)]
+pub struct Queue {
+    name: QueueName,
+    capacity: u64,
+    depth: AtomicU64,
+    rejected: AtomicU64,
+}
+
+impl Queue {
+    /// Makes an empty queue.
+    pub fn new(name: QueueName, capacity: u64) -> Arc<Self> {
+        Arc::new(Self { name, capacity, depth: AtomicU64::new(0), rejected: AtomicU64::new(0) })
+    }
+
+    /// Gives the name.
+    pub fn name(&self) -> QueueName {
+        self.name
+    }
+
+    /// Gives how full it may be.
+    pub fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Gives how full it is.
+    pub fn depth(&self) -> u64 {
+        self.depth.load(Ordering::Relaxed)
+    }
+
+    /// Gives how many were turned away since the start.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
+    }
+
+    /// Takes up room; none, and counted, where there is not so much left.
+    pub fn enter(self: &Arc<Self>, amount: u64) -> Option<Held> {
+        let entered = self
+            .depth
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |depth| depth.checked_add(amount).filter(|depth| *depth <= self.capacity));
+        if entered.is_err() {
+            self.reject();
+            return None;
+        }
+        Some(Held { queue: Arc::clone(self), amount })
+    }
+
+    /// Takes up room for what is never turned away: it counts all the same.
+    pub fn enter_anyway(self: &Arc<Self>, amount: u64) -> Held {
+        self.depth.fetch_add(amount, Ordering::Relaxed);
+        Held { queue: Arc::clone(self), amount }
+    }
+
+    /// Counts one that was turned away.
+    pub fn reject(&self) {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says how full it is, where that is known otherwise.
+    pub fn set(&self, depth: u64) {
+        self.depth.store(depth, Ordering::Relaxed);
+    }
+}
+
+/// Room in a queue, until it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Held {
+    queue: Arc<Queue>,
+    amount: u64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.queue.depth.fetch_sub(self.amount, Ordering::Relaxed);
+    }
+}
+
+/// All queues of a node, each once.
+#[derive(Clone, Debug)]
+pub struct Queues(Arc<[Arc<Queue>]>);
+
+impl Queues {
+    /// Makes each queue with the cap that `capacity` gives it.
+    pub fn with(capacity: impl Fn(QueueName) -> u64) -> Self {
+        Self(QueueName::ALL.iter().map(|name| Queue::new(*name, capacity(*name))).collect())
+    }
+
+    /// Gives the queue of a name.
+    pub fn of(&self, name: QueueName) -> &Arc<Queue> {
+        // `ALL` has the names in their own order.
+        &self.0[name as usize]
+    }
+
+    /// Goes through all of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_turned_away_and_counted_and_room_comes_back() {
+        let queue = Queue::new(QueueName::RequestBytes, 10);
+        let first = queue.enter(6).unwrap();
+        assert!(queue.enter(5).is_none());
+        assert_eq!((queue.depth(), queue.rejected()), (6, 1));
+        let second = queue.enter(4).unwrap();
+        drop(first);
+        assert_eq!(queue.depth(), 4);
+        let third = queue.enter_anyway(100);
+        assert!(queue.enter(1).is_none());
+        drop((second, third));
+        assert_eq!((queue.depth(), queue.rejected()), (0, 2));
+        assert!(queue.enter(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn each_name_has_its_own_queue() {
+        let queues = Queues::with(|name| name as u64);
+        for name in QueueName::ALL {
+            assert_eq!((queues.of(name).name(), queues.of(name).capacity()), (name, name as u64));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What waits for an operator: reactions that were put aside (list, look, retry, dismiss), and dead letters (list, look).
+//!
+//! Why a reaction is put aside is the core's, and what a retry leads to as well.
+
+use ensue_engine::command::Ask;
+use ensue_engine::ids::Id;
+use ensue_engine::record::Position;
+use ensue_views::{Column, DeadLetter, ParkedReaction, parked_reactions};
+
+use crate::auth::Allowed;
+use crate::call::{Call, Nothing};
+use crate::listing;
+use crate::permissions::{DeadLettersRead, ParkedReactionsRead, ParkedReactionsSettle, Permission as _};
+use crate::ports::OnBehalf;
+use crate::problem::{Outcome, Problem};
+use crate::respond::{self, Written};
+use crate::wire::embedded;
+use crate::wire::health::{WireDeadLetter, WireDecided, WireDecision, WireParkedReaction};
+
+/// Lists the reactions that were put aside, the newest first.
+pub(super) async fn parked(allowed: Allowed<ParkedReactionsRead>, call: Call) -> Outcome {
+    const KNOWN: &[&str] = &["since", "until", "limit", "cursor"];
+    let listed = listing::rows::<ParkedReaction, _>(&call, &allowed, KNOWN, parked_reactions::COLUMNS).await?;
+    let items = listed.items.into_iter().map(WireParkedReaction::from).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+}
+
+/// Shows a reaction that was put aside.
+pub(super) async fn parked_one(_: Allowed<ParkedReactionsRead>, call: Call) -> Outcome {
+    call.no_query()?;
+    let of = owed_to(&call)?;
+    call.see().await?;
+    let parked: ParkedReaction = call.api().row(of.to_string(), ParkedReactionsRead::THING).await?;
+    respond::json(&WireParkedReaction::from(parked))
+}
+
+/// Has a reaction that was put aside worked out again.
+pub(super) async fn retry(allowed: Allowed<ParkedReactionsSettle>, mut call: Call) -> Outcome {
+    call.no_query()?;
+    let Nothing {} = call.json_or_nothing().await?;
+    let of = owed_to(&call)?;
+    decide(&call, allowed.on_behalf(call.context()), of, WireDecision::Retry).await
+}
+
+/// Decides that a reaction that was put aside is not to be.
+pub(super) async fn dismiss(allowed: Allowed<ParkedReactionsSettle>, mut call: Call) -> Outcome {
+    call.no_query()?;
+    let Nothing {} = call.json_or_nothing().await?;
+    let of = owed_to(&call)?;
+    decide(&call, allowed.on_behalf(call.context()), of, WireDecision::Dismiss).await
+}
+
+fn owed_to(call: &Call) -> Result<Position, Problem> {
+    call.named::<u64>("position", ParkedReactionsRead::THING).map(Position)
+}
+
+async fn decide(call: &Call, by: OnBehalf, of: Position, decided: WireDecision) -> Outcome {
+    let (ask, how) = match decided {
+        WireDecision::Retry => (Ask::RetryReaction { of }, Written::Accepted),
+        WireDecision::Dismiss => (Ask::DismissReaction { of }, Written::Done),
+    };
+    let committed = call.api().submit(by, ask).await?;
+    respond::written(how, committed.position, &WireDecided { of, decided })
+}
+
+/// Lists dead letters, the newest first.
+pub(super) async fn dead_letters(allowed: Allowed<DeadLettersRead>, call: Call) -> Outcome {
+    const KNOWN: &[&str] = &["sensor", "since", "until", "limit", "cursor"];
+    let listed = listing::rows::<DeadLetter, _>(&call, &allowed, KNOWN, &[Column::Sensor]).await?;
+    let items = listed.items.into_iter().map(WireDeadLetter::listed).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+}
+
+/// Shows a dead letter with what was delivered.
+pub(super) async fn dead_letter(_: Allowed<DeadLettersRead>, call: Call) -> Outcome {
+    call.no_query()?;
+    let id: Id = call.named("id", DeadLettersRead::THING)?;
+    call.see().await?;
+    let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING).await?;
+    let delivered = match letter.body {
+        Some(handle) => call.api().blocking(move |ports| ports.log.body(handle.position)).await??,
+        None => None,
+    };
+    respond::json(&WireDeadLetter::whole(letter, delivered.as_ref().map(embedded)))
+}

@@ -1,0 +1,82 @@
+//! `ensue parked`: the reactions that were put aside, and what becomes of them.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{Asking, Page, tell_next};
+use crate::report::{Outcome, tell};
+use crate::table::{Column, cell, pairs, print_list, print_one, text, time};
+
+/// List reactions that were put aside, and retry or dismiss them.
+///
+/// A reaction is what follows from a record. One that stops at a bug of ours, that cannot be kept, or during which the node ended three
+/// times is put aside; everything else goes on.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue parked list
+  ensue parked show 4711
+  ensue parked retry 4711       after an upgrade that mends it
+  ensue parked dismiss 4711     what should have followed is not to be")]
+pub(crate) enum Parked {
+    /// List them, the newest first.
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one.
+    Show {
+        /// The position of the record that it is owed to.
+        position: u64,
+    },
+    /// Have it worked out again.
+    Retry {
+        /// The position of the record that it is owed to.
+        position: u64,
+    },
+    /// Decide that it is not to be.
+    Dismiss {
+        /// The position of the record that it is owed to.
+        position: u64,
+    },
+}
+
+const COLUMNS: &[Column] = &[
+    Column { title: "OF", cell: |parked| cell(parked, "of") },
+    Column { title: "ERROR", cell: |parked| cell(parked, "error") },
+    Column { title: "PARKED", cell: |parked| time(parked, "parked_at") },
+];
+
+impl Parked {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        let client = asking.client()?;
+        match self {
+            Self::List { page } => {
+                let answer = client.get("/parked_reactions", &page.query()).await?;
+                print_list(asking.output, &answer, COLUMNS);
+                tell_next(&answer);
+            }
+            Self::Show { position } => {
+                let parked = client.get(&format!("/parked_reactions/{position}"), &[]).await?;
+                print_one(asking.output, &parked, |parked| {
+                    pairs(&[
+                        ("of", text(parked, "of")),
+                        ("consequence", text(parked, "next")),
+                        ("error", text(parked, "error")),
+                        ("parked", text(parked, "parked_at")),
+                        ("position", text(parked, "position")),
+                    ])
+                });
+            }
+            Self::Retry { position } => {
+                client.post(&format!("/parked_reactions/{position}/retry"), &json!({})).await?;
+                tell(format!("what follows from the record at {position} is worked out again"));
+            }
+            Self::Dismiss { position } => {
+                client.post(&format!("/parked_reactions/{position}/dismiss"), &json!({})).await?;
+                tell(format!("what should have followed from the record at {position} is not to be"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! Overload: far more than a node can take, over many connections, with bodies small and large; held against a ledger kept outside.
+//!
+//! A short run is part of every test run. `cargo verify --long` has a minute of it with a thousand connections.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Client, Delivery, Node, PATIENCE, PULL_REQUEST, Place, Printed};
+
+/// How much memory the node may hold.
+const MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+/// One delivery in so many is a large one.
+const LARGE_EVERY: u64 = 8;
+/// The length of what makes a delivery large.
+const LARGE_BYTES: usize = 2 * 1024 * 1024;
+/// How often the quiet caller sends.
+const QUIET_EVERY: Duration = Duration::from_millis(50);
+
+/// What is known outside of the node.
+#[derive(Default)]
+struct Ledger {
+    acknowledged: Mutex<BTreeSet<String>>,
+    full: AtomicU64,
+    over_share: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Ledger {
+    fn note(&self, answer: &crate::support::Answer) {
+        match answer.status {
+            StatusCode::ACCEPTED | StatusCode::OK => {
+                let id = answer.body["events"][0]["id"].as_str().unwrap_or_else(|| panic!("no event in {:#}", answer.body));
+                self.acknowledged.lock().unwrap().insert(id.to_owned());
+            }
+            StatusCode::SERVICE_UNAVAILABLE => drop(self.full.fetch_add(1, Ordering::Relaxed)),
+            StatusCode::TOO_MANY_REQUESTS => drop(self.over_share.fetch_add(1, Ordering::Relaxed)),
+            _ => panic!("a delivery was answered with {answer:?}"),
+        }
+        if !answer.status.is_success() {
+            assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+        }
+    }
+}
+
+fn setting(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Sends one delivery after the other, whatever becomes of them, until told to stop.
+async fn send(client: Client, small: Delivery, large: Delivery, ledger: Arc<Ledger>, stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) {
+        let number = ledger.sent.fetch_add(1, Ordering::Relaxed);
+        let delivery = if number.is_multiple_of(LARGE_EVERY) { &large } else { &small };
+        let delivery = delivery.clone().with_header("x-github-delivery", Some(&format!("delivery-{number}")));
+        let answer = client.deliver(&delivery).await.unwrap_or_else(|error| panic!("delivery {number} has no answer: {error:?}"));
+        ledger.note(&answer);
+    }
+}
+
+/// Sends a small event now and then, as somebody else; gives how many were taken and how many were not.
+async fn send_quietly(client: Client, stop: Arc<AtomicBool>) -> (u64, u64) {
+    let (mut taken, mut put_off) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        let answer = client.post("/events", &json!({ "trigger": "examples.hello", "payload": { "name": "Ada" } })).await;
+        match answer.status {
+            StatusCode::ACCEPTED => taken += 1,
+            StatusCode::SERVICE_UNAVAILABLE => put_off += 1,
+            _ => panic!("a quiet caller was answered with {answer:?}"),
+        }
+        // The rate is what is tested here; nothing waits for anything.
+        tokio::time::sleep(QUIET_EVERY).await;
+    }
+    (taken, put_off)
+}
+
+/// The most memory that the node has held.
+fn peak_bytes(node: &Node) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_far_too_much_memory_stays_bounded_and_what_was_acknowledged_is_there() {
+    let seconds = setting("ENSUE_OVERLOAD_SECONDS", 3);
+    let connections = setting("ENSUE_OVERLOAD_CONNECTIONS", 150);
+    let memory = setting("ENSUE_OVERLOAD_MEMORY", MEMORY_BYTES);
+    let place = Place::new().with_variable("ENSUE_MEMORY", &memory.to_string());
+    let node = place.start();
+    let client = node.client();
+    let idle = peak_bytes(&node);
+    let small = Delivery::pull_request("-");
+    let large = large();
+    let (ledger, stop) = (Arc::new(Ledger::default()), Arc::new(AtomicBool::new(false)));
+    let quiet = tokio::spawn(send_quietly(node.client(), stop.clone()));
+    let senders: Vec<_> =
+        (0..connections).map(|_| tokio::spawn(send(client.clone(), small.clone(), large.clone(), ledger.clone(), stop.clone()))).collect();
+    // How long the load lasts is what is set here; nothing waits for anything.
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let held = client.get("/status").await["memory_bytes"].as_u64();
+    stop.store(true, Ordering::Relaxed);
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    let (taken, put_off) = quiet.await.unwrap();
+    let peak = peak_bytes(&node);
+    let acknowledged = ledger.acknowledged.lock().unwrap().clone();
+    let (full, over_share) = (ledger.full.load(Ordering::Relaxed), ledger.over_share.load(Ordering::Relaxed));
+    let mib = |bytes: u64| bytes / 1024 / 1024;
+    eprintln!(
+        "overload: {connections} connections for {seconds} s: {} taken, {full} times full, {over_share} times over the share; the quiet caller: {taken} taken, {put_off} put off; {} MiB idle, {} at the end, {} at the peak, {} allowed",
+        acknowledged.len(),
+        mib(idle),
+        mib(held.unwrap_or(0)),
+        mib(peak),
+        mib(memory)
+    );
+    assert!(peak <= memory, "the node held {} MiB, {} were allowed", mib(peak), mib(memory));
+    assert!(full + over_share > 0, "what was sent was not too much");
+    assert!(taken > 0, "the quiet caller was starved");
+
+    recovers_by_itself(&client).await;
+    metrics_are_those_of_the_reference(&client).await;
+    let missing = missing(&client, acknowledged).await;
+    assert!(missing.is_empty(), "acknowledged and not in the log: {missing:?}");
+    assert_eq!(node.stop(), Some(0));
+    let verified = Printed::by(&mut place.ensue(&["log", "verify", "--data", "data"]));
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+}
+
+/// The pull request with a long text in it.
+fn large() -> Delivery {
+    let mut body: Value = serde_json::from_slice(PULL_REQUEST).unwrap();
+    body["pull_request"]["body"] = json!("far too much ".repeat(LARGE_BYTES / 13));
+    Delivery::github("pull_request", "-", body.to_string().as_bytes())
+}
+
+/// Waits until the node takes deliveries as if nothing had been, has no work left and no room taken up.
+async fn recovers_by_itself(client: &Client) {
+    let begin = std::time::Instant::now();
+    while client.deliver(&Delivery::pull_request("afterwards")).await.unwrap().status != StatusCode::ACCEPTED {
+        assert!(begin.elapsed() < PATIENCE, "the node did not recover");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for status in ["queued", "running"] {
+        let path = format!("/executions?status={status}&limit=1");
+        client.until(&path, |page| page["items"].as_array().is_some_and(Vec::is_empty)).await;
+    }
+    loop {
+        let text = metrics(client).await;
+        let depth = |queue: &str| text.lines().find_map(|line| line.strip_prefix(&format!("ensue_queue_depth{{queue=\"{queue}\"}} ")));
+        if ["request_bytes", "commands", "command_bytes", "open_work", "answer_bytes"].iter().all(|queue| depth(queue) == Some("0")) {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "room is still taken up:\n{text}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn metrics(client: &Client) -> String {
+    client.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap()
+}
+
+async fn metrics_are_those_of_the_reference(client: &Client) {
+    let text = metrics(client).await;
+    let real: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let page = include_str!("../../docs/reference/metrics.md");
+    let told: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("| `ensue_")?.split('`').next()).collect();
+    assert_eq!(real, told.iter().map(|name| format!("ensue_{name}")).collect::<Vec<_>>().iter().map(String::as_str).collect());
+}
+
+/// Gives the events that are not in the log.
+async fn missing(client: &Client, mut acknowledged: BTreeSet<String>) -> BTreeSet<String> {
+    let mut after = 0;
+    loop {
+        let page = client.get(&format!("/log?after={after}&limit=200")).await;
+        let items = page["items"].as_array().unwrap();
+        let Some(last) = items.last() else { return acknowledged };
+        after = last["position"].as_u64().unwrap();
+        for record in items {
+            if record["kind"] == "event.received" {
+                acknowledged.remove(record["id"].as_str().unwrap());
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The crash file: which owed reaction is being worked out, noted before it begins, and the bug that ended a node.
+//!
+//! It decides nothing about a reaction. A panic is contained where it happens; what is noted here is for what cannot be: a
+//! process that is ended by the machine, by a full stack or for want of memory. The note is in the kernel's hands, not on the
+//! disk: it is to outlive the process, not a power cut.
+
+use std::path::{Path, PathBuf};
+
+use ensue_engine::health::state::Owed;
+use ensue_engine::record::Position;
+use serde::{Deserialize, Serialize};
+
+/// How many processes may end while the same reaction is worked out; the next one puts it aside.
+pub(crate) const ENDS_MAX: u32 = 3;
+
+/// The file, and what this process has noted in it.
+pub(crate) struct CrashFile {
+    path: PathBuf,
+    /// What the processes before this one left.
+    found: Option<Serving>,
+    /// What this one has noted.
+    noted: Option<Serving>,
+}
+
+/// A reaction that is being worked out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Serving {
+    /// The record that it is owed to.
+    of: Position,
+    /// Which of the record's consequences.
+    next: u32,
+    /// How many processes in a row have begun with it, this one included.
+    begun: u32,
+}
+
+/// What the file says.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Written {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    serving: Option<Serving>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bug: Option<Bug>,
+}
+
+/// A bug of ours in folding.
+#[derive(Debug, Serialize, Deserialize)]
+struct Bug {
+    /// The newest position that was safely folded.
+    position: Position,
+    /// What went wrong.
+    message: String,
+}
+
+/// Whether a reaction may be worked out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// It may: this is noted.
+    Noted,
+    /// Too many processes have ended in it.
+    EndsTheProcess,
+}
+
+impl CrashFile {
+    /// Reads what the processes before this one left; what is not whole says nothing.
+    pub(crate) fn open(path: &Path) -> Self {
+        let written: Written = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        if let Some(bug) = written.bug {
+            tracing::warn!(position = %bug.position, message = bug.message, "the node before this one ended at a bug of ours");
+        }
+        Self { path: path.to_owned(), found: written.serving, noted: None }
+    }
+
+    /// Notes that a reaction is about to be worked out.
+    pub(crate) fn begin(&mut self, owed: Owed) -> Begin {
+        let is_same = |serving: &Serving| (serving.of, serving.next) == (owed.of, owed.next);
+        if self.noted.as_ref().is_some_and(is_same) {
+            return Begin::Noted;
+        }
+        let begun = self.found.filter(is_same).map_or(0, |serving| serving.begun);
+        if begun >= ENDS_MAX {
+            return Begin::EndsTheProcess;
+        }
+        let serving = Serving { of: owed.of, next: owed.next, begun: begun + 1 };
+        self.write(&Written { serving: Some(serving), bug: None });
+        self.noted = Some(serving);
+        Begin::Noted
+    }
+
+    /// Forgets what the processes before this one left: the reaction that ended them is put aside.
+    pub(crate) fn put_aside(&mut self) {
+        self.noted = self.found.take();
+    }
+
+    /// Notes that nothing is being worked out any more.
+    pub(crate) fn end(&mut self) {
+        let is_written = self.noted.take().is_some() | self.found.take().is_some();
+        if is_written && let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(%error, "the crash file cannot be removed");
+        }
+    }
+
+    /// Notes the bug that ends this process, for whoever looks into it.
+    pub(crate) fn note_bug(&self, position: Position, message: &str) {
+        let bug = Bug { position, message: message.to_owned() };
+        self.write(&Written { serving: self.noted, bug: Some(bug) });
+    }
+
+    fn write(&self, written: &Written) {
+        let text = serde_json::to_vec(written).expect("numbers and texts always have a JSON form");
+        // Without the note the worst is one more start that ends alike.
+        if let Err(error) = std::fs::write(&self.path, text) {
+            tracing::warn!(%error, "the crash file cannot be written");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::ids::Id;
+    use ensue_engine::time::Timestamp;
+
+    use super::*;
+
+    fn owed(of: u64, next: u32) -> Owed {
+        Owed { of: Position(of), next, root: Id::root(Timestamp::from_micros(1), 1) }
+    }
+
+    fn path() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("crash.json");
+        (folder, path)
+    }
+
+    #[test]
+    fn the_fourth_process_does_not_begin_with_what_ended_three() {
+        let (_folder, path) = path();
+        for _ in 0..ENDS_MAX {
+            assert_eq!(CrashFile::open(&path).begin(owed(7, 2)), Begin::Noted);
+        }
+        let mut fourth = CrashFile::open(&path);
+        assert_eq!(fourth.begin(owed(7, 3)), Begin::Noted, "another consequence of the same record is another reaction");
+        assert_eq!(CrashFile::open(&path).begin(owed(7, 2)), Begin::Noted, "only ends in a row count");
+    }
+
+    #[test]
+    fn what_ended_three_is_put_aside_and_begins_anew_when_it_is_retried() {
+        let (_folder, path) = path();
+        for _ in 0..ENDS_MAX {
+            CrashFile::open(&path).begin(owed(7, 2));
+        }
+        let mut file = CrashFile::open(&path);
+        assert_eq!(file.begin(owed(7, 2)), Begin::EndsTheProcess);
+        file.put_aside();
+        file.end();
+        assert!(!path.exists());
+        assert_eq!(file.begin(owed(7, 2)), Begin::Noted);
+    }
+
+    #[test]
+    fn one_process_counts_once_however_often_it_tries() {
+        let (_folder, path) = path();
+        let mut first = CrashFile::open(&path);
+        for _ in 0..10 {
+            assert_eq!(first.begin(owed(7, 2)), Begin::Noted);
+        }
+        assert_eq!(CrashFile::open(&path).begin(owed(7, 2)), Begin::Noted);
+    }
+
+    #[test]
+    fn what_came_to_an_end_leaves_no_file_and_a_torn_one_says_nothing() {
+        let (_folder, path) = path();
+        let mut file = CrashFile::open(&path);
+        file.begin(owed(7, 2));
+        file.end();
+        assert!(!path.exists());
+        std::fs::write(&path, "{\"serving\":{\"of\":7").unwrap();
+        assert_eq!(CrashFile::open(&path).begin(owed(7, 2)), Begin::Noted);
+    }
+
+    #[test]
+    fn a_bug_is_noted_beside_what_was_worked_out() {
+        let (_folder, path) = path();
+        let mut file = CrashFile::open(&path);
+        file.begin(owed(7, 2));
+        file.note_bug(Position(9), "it broke");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, r#"{"serving":{"of":7,"next":2,"begun":1},"bug":{"position":9,"message":"it broke"}}"#);
+    }
+}

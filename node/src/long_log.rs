@@ -1,0 +1,250 @@
+//! A long log, made for a measurement: events, and for some of them the rule, the execution and the attempt that follow, through the
+//! real core into the real stores.
+//!
+//! No network, no worker and no packs folder: what is installed in the directory judges, and each attempt is reported as succeeded. It
+//! is no part of a running node.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use bytes::Bytes;
+use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
+use ensue_engine::catalog::Catalog;
+use ensue_engine::command::{
+    Ask, Bodies, Command, Conflict, Dedupe, DedupeKey, ObservedEvent, Refusal, Report, ReportOutcome, Seen, SeenKeys, Settings,
+};
+use ensue_engine::effect::Effect;
+use ensue_engine::ids::{EventId, Id};
+use ensue_engine::names::TriggerRef;
+use ensue_engine::ports::Log;
+use ensue_engine::record::{Actor, Body, Digest, Head, Position, Record};
+use ensue_engine::rules::judge::{EventView, judge};
+use ensue_expression::Document;
+use ensue_store::checkpoints::{Checkpoint, Checkpoints};
+use ensue_store::encode::compress;
+use ensue_store::sqlite::log::SqliteLog;
+use ensue_store::sqlite::views::SqliteViews;
+use ensue_store::state_folder::Durability;
+use ensue_views::{Projector, ViewError};
+
+use crate::catalogs::NodeCatalogs;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::offline::OfflineError;
+use crate::opening::{Opened, StartError, open};
+use crate::snapshots::{SNAPSHOT_EVERY_RECORDS, saved};
+use crate::wiring::RELEASE;
+
+/// How many events are taken in with one commit.
+const EVENTS_PER_BATCH: u64 = 1_000;
+/// How many batches wait for the views.
+const BATCHES_WAITING_MAX: usize = 4;
+/// How many executions may run at once: none is to wait for a slot.
+const WORKERS: u32 = 1_000_000;
+
+/// How the log is to become.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How many records it is to have at least.
+    pub records: u64,
+    /// The trigger of the events.
+    pub trigger: TriggerRef,
+    /// How long a payload is, in bytes: `{"n": <number>, "text": "…"}`.
+    pub payload_bytes: usize,
+    /// How many executions stay open at the end, waiting for a worker.
+    pub open: u64,
+}
+
+/// Makes the log of a data directory, on which no node runs, as long as planned; its views follow, and a state is saved as far behind
+/// the end as a running node's is at most. `step` is told of each commit.
+pub fn lengthen(config: &Config, plan: &Plan, step: impl FnMut(Position)) -> Result<Position, OfflineError> {
+    let clock = SystemClock::default();
+    let Opened { data, log, engine, head, mut outside, checkpoints, .. } = open(config, &clock)?;
+    let id = engine.log();
+    let reader = log.reader().map_err(StartError::from)?;
+    let catalogs = NodeCatalogs::open(data.packs(), engine.packs().clone(), reader).map_err(StartError::from)?;
+    let views = SqliteViews::open(&data.views(), id).map_err(StartError::from)?;
+    let reader = log.reader().map_err(StartError::from)?;
+    let (send, receive) = sync_channel(BATCHES_WAITING_MAX);
+    let writer = Writer {
+        sequencing: Sequencing::new(engine, head, log.epoch()),
+        log,
+        catalog: catalogs.current(),
+        catalogs,
+        checkpoints,
+        clock,
+        settings: Settings { workers: WORKERS, open_work_max: u64::MAX, ..Settings::default() },
+        trigger: plan.trigger.clone(),
+        text: "x".repeat(plan.payload_bytes.saturating_sub(r#"{"n":12345678,"text":""}"#.len())),
+        number: head.position.0,
+    };
+    let head = std::thread::scope(|scope| {
+        let views = scope.spawn(move || follow(views, &*reader, &receive));
+        let written = writer.write(plan, step, &|batch| drop(send.send(batch)));
+        drop(send);
+        match views.join() {
+            Ok(followed) => followed?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        written
+    })?;
+    outside.write(head, Durability::Synced).map_err(StartError::from)?;
+    Ok(head.position)
+}
+
+/// Keeps the views up with what is written, from where they stand.
+fn follow(
+    mut views: SqliteViews,
+    reader: &dyn ensue_engine::ports::LogReader,
+    batches: &Receiver<CommittedBatch>,
+) -> Result<(), OfflineError> {
+    use ensue_engine::ports::ReadLimit;
+    use ensue_views::ViewStore as _;
+
+    let mut projector = Projector::new();
+    let mut advance = |records: &[Record], views: &mut SqliteViews| -> Result<(), OfflineError> {
+        match projector.advance(views, records) {
+            Ok(_) => Ok(()),
+            // What was there before they were begun is read from the log.
+            Err(ViewError::Gap { next, .. }) => {
+                while views.position() < Position(next.0 - 1) {
+                    let earlier = reader.read(views.position(), ReadLimit::default()).map_err(StartError::from)?;
+                    projector.advance(views, &earlier)?;
+                }
+                projector.advance(views, records)?;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    };
+    batches.iter().try_for_each(|batch| advance(&batch.records, &mut views))
+}
+
+struct Writer {
+    sequencing: Sequencing,
+    log: SqliteLog,
+    catalogs: NodeCatalogs,
+    catalog: Arc<Catalog>,
+    checkpoints: Checkpoints,
+    clock: SystemClock,
+    settings: Settings,
+    trigger: TriggerRef,
+    text: String,
+    number: u64,
+}
+
+impl Writer {
+    fn write(mut self, plan: &Plan, mut step: impl FnMut(Position), tell: &dyn Fn(CommittedBatch)) -> Result<Head, OfflineError> {
+        let mut running: Vec<Effect> = Vec::new();
+        let mut is_saved = false;
+        // What is opened last stays open, so it comes on top.
+        let until_open = plan.records.saturating_sub(plan.open * 3);
+        while self.head().position.0 < until_open || !running.is_empty() {
+            for effect in std::mem::take(&mut running) {
+                self.report(effect)?;
+            }
+            if self.head().position.0 < until_open {
+                self.take_in(EVENTS_PER_BATCH)?;
+            }
+            let batch = self.commit()?;
+            running.extend(batch.effects.iter().filter(|effect| matches!(effect, Effect::Dispatch(_))).cloned());
+            step(self.head().position);
+            tell(batch);
+            if !is_saved && self.head().position.0 + SNAPSHOT_EVERY_RECORDS >= plan.records {
+                self.save()?;
+                is_saved = true;
+            }
+        }
+        self.settings.workers = 0;
+        while (self.sequencing.engine().executions().open_work()) < plan.open || self.head().position.0 < plan.records {
+            self.take_in(EVENTS_PER_BATCH)?;
+            tell(self.commit()?);
+            step(self.head().position);
+        }
+        Ok(self.head())
+    }
+
+    fn head(&self) -> Head {
+        self.sequencing.committed_head()
+    }
+
+    fn take_in(&mut self, events: u64) -> Result<(), OfflineError> {
+        for _ in 0..events {
+            self.number += 1;
+            let event = self.event()?;
+            self.offer(Ask::ReceiveEvents(vec![event]))?;
+        }
+        Ok(())
+    }
+
+    fn event(&self) -> Result<ObservedEvent, OfflineError> {
+        let moment = self.clock.moment();
+        let payload = Bytes::from(format!(r#"{{"n":{},"text":"{}"}}"#, self.number, self.text));
+        let document = Document::parse(payload.clone()).map_err(|why| Refusal::Bug(why.to_string()))?;
+        let (id, source) = (EventId(Id::root(moment.time, moment.entropy)), "api".to_owned());
+        let view = EventView { id, trigger: &self.trigger, source: &source, time: moment.time, payload: &document };
+        let judgement = Arc::new(judge(&self.catalog, &view));
+        let key = DedupeKey { scope: "events/bench".to_owned(), hash: Digest::of(&self.number.to_le_bytes()) };
+        let body = compress(Body::json(payload));
+        Ok(ObservedEvent {
+            id,
+            trigger: self.trigger.clone(),
+            source,
+            sensor: None,
+            occurred_at: moment.time,
+            dedupe: Some(Dedupe { key, content: body.digest, conflict: Conflict::IsRepeat }),
+            body,
+            payload: document,
+            judgement,
+        })
+    }
+
+    fn report(&mut self, effect: Effect) -> Result<(), OfflineError> {
+        let Effect::Dispatch(dispatch) = effect else { return Ok(()) };
+        self.offer(Ask::ReportAttempt(Report {
+            execution: dispatch.execution,
+            attempt: dispatch.attempt,
+            token: dispatch.token,
+            outcome: ReportOutcome::Succeeded,
+            body: Some(Body::json(r#"{"done":true}"#)),
+            emitted: Vec::new(),
+        }))
+    }
+
+    fn offer(&mut self, ask: Ask) -> Result<(), OfflineError> {
+        let at = self.clock.moment();
+        let command = Command { actor: Actor::Operator, trace: None, ask };
+        let beside = Beside { catalogs: &self.catalogs, bodies: &Nothing, seen: &Nothing, settings: &self.settings };
+        match self.sequencing.offer(&command, &at, &beside) {
+            Offered::Taken { .. } => Ok(()),
+            Offered::Refused(refusal) => Err(refusal.into()),
+            Offered::Needs(_) => Err(Refusal::Bug("the command needs a body".to_owned()).into()),
+        }
+    }
+
+    fn commit(&mut self) -> Result<CommittedBatch, OfflineError> {
+        let before = self.head().position;
+        self.log.append(self.sequencing.batch(), before, self.sequencing.epoch())?;
+        Ok(self.sequencing.committed())
+    }
+
+    fn save(&self) -> Result<(), OfflineError> {
+        let checkpoint = Checkpoint { at: self.head(), release: RELEASE.to_owned(), state: saved(self.sequencing.engine()) };
+        self.checkpoints.write(&checkpoint).map(drop).map_err(|error| crate::opening::machine("saving the state", &error).into())
+    }
+}
+
+/// Each event is new, and brings what it is judged by.
+struct Nothing;
+
+impl Bodies for Nothing {
+    fn plain(&self, _: &Digest) -> Option<Bytes> {
+        None
+    }
+}
+
+impl SeenKeys for Nothing {
+    fn seen(&self, _: &DedupeKey) -> Option<Seen> {
+        None
+    }
+}

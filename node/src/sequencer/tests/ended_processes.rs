@@ -1,0 +1,138 @@
+//! A reaction that ends the whole process, in processes that really end: each run is this test's binary, started again.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command as Process, ExitStatus};
+
+use ensue_engine::events::facts::EventReceived;
+use ensue_engine::fact::Fact;
+use ensue_engine::health::facts::ReactionDeferred;
+use ensue_engine::ids::EventId;
+use ensue_engine::ports::Batch;
+use ensue_engine::record::{Cause, Epoch, Revision, StreamId};
+use ensue_store::sqlite::log::SqliteLog;
+
+use super::*;
+use crate::opening::fold_in;
+
+/// Names the folder of the log to a process of this test.
+const FOLDER: &str = "ENSUE_TEST_ENDED_PROCESSES";
+const LOG: LogId = LogId(Id::from_bytes([0x01, 0x9D, 0x34, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 9]));
+const SIGABRT: i32 = 6;
+
+/// Working out the reaction needs the catalog: there the process ends, as with a full stack.
+struct Abyss;
+
+impl Catalogs for Abyss {
+    fn at(&self, _: CatalogRevision) -> Option<Arc<Catalog>> {
+        std::process::abort()
+    }
+}
+
+/// The event, and that its consequences are owed.
+fn owing(epoch: Epoch) -> Batch {
+    let event = EventId(Id::root(NOON, 7));
+    let received = EventReceived {
+        trigger: "demo.hello".parse().unwrap(),
+        source: "api".into(),
+        sensor: None,
+        occurred_at: NOON,
+        catalog: CatalogRevision(1),
+        matched: 1,
+        erred: 0,
+        again: Vec::new(),
+        dedupe: None,
+    };
+    let batch = Id::root(NOON, 8);
+    let mut head = Head::default();
+    let mut record = |stream: StreamId, id: Id, fact: Fact, body: Option<Body>| {
+        let fact_json = fact.to_json().unwrap();
+        let mut record = Record {
+            position: head.position.next(),
+            log: LOG,
+            epoch,
+            batch,
+            stream,
+            revision: Revision(1),
+            schema: fact.schema(),
+            id,
+            time: NOON,
+            actor: Actor::Engine,
+            cause: Cause::root(event.0, None),
+            fact,
+            fact_json,
+            body,
+            chain: head.chain,
+        };
+        record.chain = head.chain.over(&record);
+        head = Head { position: record.position, chain: record.chain };
+        record
+    };
+    let received = record(StreamId::Event(event), event.0, received.into(), Some(Body::json(r#"{"name":"ana"}"#)));
+    let deferred = ReactionDeferred { of: received.position, next: 0 };
+    let deferred = record(StreamId::Log(LOG), Id::root(NOON, 9), deferred.into(), None);
+    Batch { id: Some(batch), records: vec![received, deferred], seen: Vec::new() }
+}
+
+/// One life of a node's core on the log in `folder`: serves what is owed, takes a command in, and stops.
+fn live(folder: &Path) {
+    let mut log = SqliteLog::open(&folder.join("log.sqlite"), LOG).unwrap();
+    if log.head().unwrap() == Head::default() {
+        log.append(&owing(log.epoch()), Position(0), log.epoch()).unwrap();
+    }
+    let mut engine = Engine::new(LOG);
+    let records = log.reader().unwrap().read(Position(0), ReadLimit::default()).unwrap();
+    let head = fold_in(&mut engine, Head::default(), &records).unwrap();
+    let (handle, unstarted) = sequencer(roomy());
+    let parts = SequencerParts {
+        log: Box::new(log),
+        engine,
+        head,
+        clock: Arc::new(HandClock::default()),
+        catalogs: Arc::new(Abyss),
+        settings: Settings::default(),
+        heard: Box::new(Unheard),
+        space: Box::new(Room(Arc::new(AtomicBool::new(true)))),
+        plain: |_| Ok(Some(Bytes::from_static(br#"{"name":"ana"}"#))),
+        crash_file: folder.join("crash.json"),
+    };
+    let thread = unstarted.start(parts).unwrap();
+    // Refused where an earlier process had it recorded before it ended.
+    let _ = handle.ask(Command { actor: Actor::Operator, trace: None, ask: set_key("a") });
+    handle.stop();
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+#[ignore = "is one process of the test below"]
+fn one_life() {
+    let folder = std::env::var_os(FOLDER).expect("only the test below runs this");
+    live(Path::new(&folder));
+}
+
+fn life(folder: &Path) -> ExitStatus {
+    let mut process = Process::new(std::env::current_exe().unwrap());
+    process.args(["--exact", "sequencer::tests::ended_processes::one_life", "--ignored"]).env(FOLDER, folder);
+    process.output().unwrap().status
+}
+
+#[test]
+fn a_reaction_that_ended_three_processes_is_put_aside_by_the_fourth_and_everything_else_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..ENDS_MAX {
+        assert_eq!(life(folder.path()).signal(), Some(SIGABRT));
+    }
+    assert!(life(folder.path()).success());
+    let log = SqliteLog::open(&folder.path().join("log.sqlite"), LOG).unwrap();
+    let records = log.reader().unwrap().read(Position(0), ReadLimit::default()).unwrap();
+    let mut kinds: Vec<&str> = records.iter().map(Record::kind).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["event.received", "key.set", "reaction.deferred", "reaction.parked"]);
+    let parked = records.iter().find_map(|record| match &record.fact {
+        Fact::ReactionParked(fact) => Some((fact.of, fact.error.as_str())),
+        _ => None,
+    });
+    assert_eq!(parked, Some((Position(1), "the process ended 3 times while this was worked out")));
+    assert!(!folder.path().join("crash.json").exists(), "the note is gone with what it was about");
+    assert!(life(folder.path()).success(), "what is put aside is not worked out again by itself");
+}
