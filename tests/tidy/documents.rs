@@ -84,6 +84,12 @@ struct Command {
     text: String,
 }
 
+/// The name of a variant as it is typed: `DeadLetters` is `dead-letters`.
+fn kebab(variant: &str) -> String {
+    let parts = variant.chars().enumerate().map(|(at, c)| if at > 0 && c.is_uppercase() { format!("-{c}") } else { c.to_string() });
+    parts.collect::<String>().to_lowercase()
+}
+
 /// The commands by name, read off the sources of the command line: each variant of `Command` names the file that has it.
 fn commands() -> BTreeMap<String, Command> {
     let main = read("cli/src/commands.rs");
@@ -95,7 +101,7 @@ fn commands() -> BTreeMap<String, Command> {
         let verbs = text.split("Subcommand)]").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap_or_default();
         let verbs = verbs.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| line.starts_with(|c: char| c.is_uppercase()));
         let verbs = verbs.map(|line| line.chars().take_while(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()).collect();
-        commands.insert(name.to_lowercase(), Command { verbs, text: format!("{text}{common}") });
+        commands.insert(kebab(name), Command { verbs, text: format!("{text}{common}") });
     }
     for name in ["help", "version"] {
         commands.insert(name.to_owned(), Command { verbs: Vec::new(), text: common.clone() });
