@@ -115,7 +115,8 @@ impl Api {
         let command = Command { actor: by.actor, trace: by.trace, ask };
         // A caller that went away needs no answer; the command counts all the same.
         self.ports.submit.submit(command, Box::new(move |outcome| drop(tell.send(outcome))));
-        told.await.unwrap_or(Err(SubmitError::Stopping))
+        // A sequencer that ended over it tells nobody what it had kept by then.
+        told.await.unwrap_or(Err(SubmitError::Unknown))
     }
 
     /// Waits until the read models have come as far as the request's `Ensue-Position`.

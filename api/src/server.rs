@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::{HeaderValue, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::front::Front;
-use crate::queues::QueueName;
+use crate::queues::{Queue, QueueName};
 use crate::server::stall::UnlessStalled;
 use crate::settings::Limits;
 
@@ -46,41 +47,83 @@ impl Server {
         Self { front: Arc::new(front) }
     }
 
-    /// Serves until `stop` comes: then the node is not ready at once, no more connections are taken, and requests under way have
-    /// [`Limits::stop_timeout`] to end.
+    /// Serves until `stop` comes. From then on the node is not ready, and each answer is the last on its connection. New connections
+    /// are taken while there are old ones, for [`Limits::linger`] at most: whoever has asked already is answered, and whoever comes
+    /// later is turned away before it has asked. Requests under way have [`Limits::stop_timeout`] to end.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Ended {
         let limits = self.front.settings().limits.clone();
-        let open = Arc::clone(self.front.settings().queues.of(QueueName::Connections));
+        let places = Arc::clone(self.front.settings().queues.of(QueueName::Connections));
         let (stopping, _) = watch::channel(false);
-        let mut connections = JoinSet::new();
+        let mut open = Open { front: self.front, limits: limits.clone(), stopping, connections: JoinSet::new(), places };
         let mut stop = pin!(stop);
         loop {
-            open.set(connections.len() as u64);
-            let has_room = open.depth() < open.capacity();
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                Some(_) = connections.join_next(), if !connections.is_empty() => {}
-                accepted = listener.accept(), if has_room => match accepted {
-                    Ok((stream, _)) => {
-                        connections.spawn(connection(self.front.clone(), limits.clone(), stream, stopping.subscribe()));
-                    }
-                    Err(error) if is_of_one_connection(&error) => {}
-                    Err(error) => {
-                        tracing::warn!(%error, "no connection could be accepted");
-                        tokio::time::sleep(REST_AFTER_ERROR).await;
-                    }
-                },
+                () = open.go_on(&listener) => {}
             }
         }
-        self.front.stop();
-        drop(listener);
-        stopping.send_replace(true);
+        open.front.stop();
+        open.stopping.send_replace(true);
+        let linger = tokio::time::sleep(limits.linger);
+        let mut linger = pin!(linger);
+        while !open.connections.is_empty() {
+            tokio::select! {
+                biased;
+                () = &mut linger => break,
+                () = open.go_on(&listener) => {}
+            }
+        }
+        open.take_last(listener);
+        let mut connections = open.connections;
         let all_ended = async { while connections.join_next().await.is_some() {} };
-        let in_time = tokio::time::timeout(limits.stop_timeout, all_ended).await;
+        let in_time = tokio::time::timeout(limits.linger + limits.stop_timeout, all_ended).await;
         let connections_cut = if in_time.is_ok() { 0 } else { connections.len() };
         connections.shutdown().await;
         Ended { connections_cut }
+    }
+}
+
+/// The connections that are open.
+struct Open {
+    front: Arc<Front>,
+    limits: Limits,
+    stopping: watch::Sender<bool>,
+    connections: JoinSet<()>,
+    places: Arc<Queue>,
+}
+
+impl Open {
+    /// Waits for the next connection, or for the end of one.
+    async fn go_on(&mut self, listener: &TcpListener) {
+        self.places.set(self.connections.len() as u64);
+        let has_room = self.places.depth() < self.places.capacity();
+        tokio::select! {
+            biased;
+            Some(_) = self.connections.join_next(), if !self.connections.is_empty() => {}
+            accepted = listener.accept(), if has_room => match accepted {
+                Ok((stream, _)) => self.take(stream),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "no connection could be accepted");
+                    tokio::time::sleep(REST_AFTER_ERROR).await;
+                }
+            },
+        }
+    }
+
+    /// Closes the listener, and takes what the kernel has accepted for it: that would be reset, with the request that came with it.
+    fn take_last(&mut self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, _)) = listener.accept() {
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                self.take(stream);
+            }
+        }
+    }
+
+    fn take(&mut self, stream: TcpStream) {
+        self.connections.spawn(connection(self.front.clone(), self.limits.clone(), stream, self.stopping.subscribe()));
     }
 }
 
@@ -91,9 +134,16 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut stopping: watch::Receiver<bool>) {
     // Answers are small and waited for; a socket that cannot do this is slower, not wrong.
     let _ = stream.set_nodelay(true);
+    let is_stopping = stopping.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let front = front.clone();
-        async move { Ok::<_, Infallible>(front.answer(request).await) }
+        let (front, is_stopping) = (front.clone(), is_stopping.clone());
+        async move {
+            let mut response = front.answer(request).await;
+            if *is_stopping.borrow() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let io = TokioIo::new(UnlessStalled::new(stream, limits.write_timeout));
     let served = http1::Builder::new()
@@ -102,10 +152,15 @@ async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut st
         .max_buf_size(READ_BYTES_MAX)
         .serve_connection(io, service);
     let mut served = pin!(served);
-    let stopped = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
+    // A connection that is closed while a request is on its way to it loses the request, and its sender cannot tell: so the next
+    // answer closes it, and time does only where nothing is asked.
+    let left_idle = async move {
+        drop(stopping.wait_for(|stopping| *stopping).await);
+        tokio::time::sleep(limits.linger).await;
+    };
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
-        () = stopped => {
+        () = left_idle => {
             served.as_mut().graceful_shutdown();
             served.await
         }

@@ -36,6 +36,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How long an answer may stand still because the caller does not read it.
     pub write_timeout: Duration,
+    /// How long a stop leaves connections open on which nothing is asked, so that what is on its way arrives and is answered.
+    pub linger: Duration,
     /// How long a stop waits for requests under way.
     pub stop_timeout: Duration,
 }
@@ -49,6 +51,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
+            linger: Duration::from_millis(500),
             stop_timeout: Duration::from_secs(10),
         }
     }

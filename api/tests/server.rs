@@ -14,6 +14,8 @@ use crate::support::TestApi;
 
 /// Short enough not to be waited for, long enough to tell apart.
 const SOON: Duration = Duration::from_millis(100);
+/// Longer than any test takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Served {
     api: TestApi,
@@ -123,4 +125,54 @@ async fn a_stop_does_not_wait_for_ever() {
     served.say("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     served.stop.send(()).unwrap();
     assert!(served.ended.await.unwrap().connections_cut <= 1);
+}
+
+const ASKS: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// Asks over a connection that is kept, and gives what it hears until the other side says no more for now.
+async fn ask(stream: &mut TcpStream) -> String {
+    stream.write_all(ASKS).await.unwrap();
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"{\"status\":\"ok\"}") {
+        assert_ne!(stream.read_buf(&mut heard).await.unwrap(), 0, "{}", String::from_utf8_lossy(&heard));
+    }
+    String::from_utf8(heard).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_on_a_kept_connection_is_answered_also_after_the_stop_and_that_closes_it() {
+    let served = served(Limits { linger: PATIENCE, ..Limits::default() }).await;
+    let mut kept = TcpStream::connect(served.address).await.unwrap();
+    assert!(!ask(&mut kept).await.contains("connection: close"));
+    served.stop.send(()).unwrap();
+    // The node is not ready from now on; this shows that it knows.
+    while served.api.get("/readyz").answer().await.status != 503 {
+        tokio::task::yield_now().await;
+    }
+    assert!(ask(&mut kept).await.contains("connection: close"));
+    assert_eq!(kept.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(served.ended.await.unwrap(), Ended { connections_cut: 0 });
+}
+
+#[tokio::test]
+async fn a_stop_closes_a_connection_on_which_nothing_is_asked() {
+    let served = served(Limits { linger: SOON, ..Limits::default() }).await;
+    let mut kept = TcpStream::connect(served.address).await.unwrap();
+    ask(&mut kept).await;
+    served.stop.send(()).unwrap();
+    assert_eq!(kept.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(served.ended.await.unwrap(), Ended { connections_cut: 0 });
+}
+
+#[tokio::test]
+async fn who_has_connected_before_the_stop_is_answered_even_where_nobody_had_looked() {
+    let served = served(Limits::default()).await;
+    // One thread runs all of this test: until it waits, the kernel alone knows of the connection and of the request.
+    let mut unseen = std::net::TcpStream::connect(served.address).unwrap();
+    std::io::Write::write_all(&mut unseen, ASKS).unwrap();
+    served.stop.send(()).unwrap();
+    assert_eq!(served.ended.await.unwrap(), Ended { connections_cut: 0 });
+    let mut heard = String::new();
+    std::io::Read::read_to_string(&mut unseen, &mut heard).unwrap();
+    assert!(heard.starts_with("HTTP/1.1 200 OK") && heard.contains("connection: close"), "{heard}");
 }

@@ -232,7 +232,7 @@ fn exit_of(status: StatusCode) -> Exit {
         401 | 403 => Exit::NotAllowed,
         404 | 410 => Exit::Missing,
         429 | 503 => Exit::TryLater,
-        500 => Exit::Bug,
+        500 => Exit::Internal,
         400..=499 => Exit::Refused,
         _ => Exit::Failed,
     }

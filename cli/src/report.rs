@@ -27,8 +27,8 @@ pub(crate) enum Exit {
     Refused = 6,
     /// The node cannot do it now; trying again later may work.
     TryLater = 7,
-    /// A bug of ours.
-    Bug = 70,
+    /// The program could not go on: a bug of ours, or a log that failed under a running node.
+    Internal = 70,
 }
 
 impl From<Fault> for Exit {
@@ -39,7 +39,7 @@ impl From<Fault> for Exit {
             Fault::Missing => Self::Missing,
             Fault::Busy | Fault::Unavailable => Self::TryLater,
             Fault::World => Self::Failed,
-            Fault::Bug => Self::Bug,
+            Fault::Bug => Self::Internal,
         }
     }
 }

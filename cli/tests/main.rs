@@ -5,6 +5,7 @@
 mod bad_input;
 mod command_line;
 mod explanation;
+mod faults;
 mod guide;
 mod life_of_a_webhook;
 mod loops;
@@ -12,5 +13,4 @@ mod outputs;
 mod overload;
 mod restart;
 mod support;
-mod torture;
 mod watch;

@@ -90,7 +90,8 @@ impl AboutNode {
 
 impl Node for AboutNode {
     fn admission(&self) -> Result<(), Declined> {
-        if self.is_stopping.load(Ordering::Relaxed) || self.is_failed.load(Ordering::Relaxed) {
+        // What still comes while the node stops is taken: the log is open until the last connection is closed.
+        if self.is_failed.load(Ordering::Relaxed) {
             return Err(SubmitError::Stopping.into());
         }
         if self.is_full() {
@@ -148,7 +149,8 @@ impl Node for AboutNode {
 
     fn doctor(&self) -> Result<Vec<Finding>, Declined> {
         let memory = memory_finding(held_bytes(), self.memory.max_bytes());
-        let mut findings = vec![space(self.free_bytes(), self.min_free_bytes), memory, self.log_finding()];
+        let fullness = if self.is_full() { Fullness::Full } else { Fullness::HasRoom };
+        let mut findings = vec![space(self.free_bytes(), self.min_free_bytes, fullness), memory, self.log_finding()];
         findings.push(kept_finding("outputs", "what was printed", self.kept.outputs_used()));
         findings.push(kept_finding("artifacts", "the files that attempts gave away", self.kept.artifacts_used()));
         findings.extend(self.pack_findings());
@@ -246,10 +248,18 @@ fn kept_finding(check: &str, what: &str, used: Used) -> Finding {
     }
 }
 
-fn space(free: Option<u64>, min: u64) -> Finding {
+/// Whether anything is taken in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fullness {
+    Full,
+    HasRoom,
+}
+
+/// `fullness` is what the sequencer found when it looked last, or was told by the store.
+fn space(free: Option<u64>, min: u64, fullness: Fullness) -> Finding {
     let mib = |bytes: u64| bytes / (1024 * 1024);
     match free {
-        Some(free) if free < min => Finding {
+        Some(free) if free < min || fullness == Fullness::Full => Finding {
             check: "disk".into(),
             verdict: FindingVerdict::Bad,
             message: format!("{} MiB are free, {} MiB must be: nothing is taken in", mib(free), mib(min)),

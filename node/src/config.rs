@@ -8,6 +8,7 @@ mod shape;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::names::PackName;
@@ -32,6 +33,11 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// How much space must be free before anything more is taken in, where the operator says nothing: 256 MiB.
 const MIN_FREE_BYTES: u64 = 256 * 1024 * 1024;
 
+/// How long a worker's right to an attempt lasts without being renewed, where the operator says nothing.
+const LEASE: Duration = Duration::from_secs(30);
+/// The shortest lease: a node that is merely slow must be able to renew it.
+const LEASE_MIN: Duration = Duration::from_secs(1);
+
 /// What a node is started with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -51,6 +57,8 @@ pub struct Config {
     pub state_base: Option<PathBuf>,
     /// How many attempts run at once; none means four a core.
     pub workers: Option<u32>,
+    /// How long a worker's right to an attempt lasts without being renewed.
+    pub lease: Duration,
     /// How much space must be free before anything more is taken in, in bytes.
     pub min_free_bytes: u64,
     /// How much memory the node may hold, in bytes.
@@ -181,6 +189,7 @@ struct Written {
     data: Option<PathBuf>,
     packs_dir: Option<PathBuf>,
     workers: Option<u32>,
+    lease: Option<String>,
     min_free: Option<u64>,
     memory: Option<u64>,
     #[serde(default)]
@@ -229,6 +238,7 @@ impl Config {
             master_key: None,
             state_base: None,
             workers: None,
+            lease: LEASE,
             min_free_bytes: MIN_FREE_BYTES,
             memory_bytes: MEMORY_BYTES,
             outputs: KeptSettings::of_outputs(),
@@ -274,6 +284,10 @@ impl Config {
         self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
         self.workers = written.workers.or(self.workers);
+        if let Some(text) = written.lease {
+            let wrong = || ConfigError::Malformed { path: path.to_owned(), why: format!("`lease` is `{text}`, which is not {LEASE_FORM}") };
+            self.lease = lease(&text).ok_or_else(wrong)?;
+        }
         self.min_free_bytes = written.min_free.unwrap_or(self.min_free_bytes);
         if let Some(bytes) = written.memory {
             let why = || format!("`memory` is {bytes}: a node needs {MEMORY_BYTES_MIN} bytes or more");
@@ -304,6 +318,7 @@ impl Config {
             "ENSUE_DATA" => self.data = PathBuf::from(value),
             "ENSUE_PACKS_DIR" => self.packs = PathBuf::from(value),
             "ENSUE_WORKERS" => self.workers = Some(value.parse().map_err(|_| wrong("a whole number"))?),
+            "ENSUE_LEASE" => self.lease = lease(value).ok_or_else(|| wrong(LEASE_FORM))?,
             "ENSUE_MIN_FREE" => self.min_free_bytes = value.parse().map_err(|_| wrong("a number of bytes"))?,
             "ENSUE_MEMORY" => {
                 const EXPECTED: &str = "a number of bytes, 134217728 (128 MiB) or more";
@@ -337,6 +352,13 @@ fn take_kept(kept: &mut KeptSettings, one: Option<u64>, quota: Option<u64>, keep
 /// What a node can work with.
 fn enough(memory_bytes: u64) -> Option<u64> {
     (memory_bytes >= MEMORY_BYTES_MIN).then_some(memory_bytes)
+}
+
+/// What a lease is written as, for people.
+const LEASE_FORM: &str = "a duration of a second or more, like 30s";
+
+fn lease(text: &str) -> Option<Duration> {
+    ensue_packs::parse_duration(text).filter(|lease| *lease >= LEASE_MIN)
 }
 
 /// Reads a secret from a file; one newline at its end does not count.

@@ -210,6 +210,8 @@ impl<F: Follow> FollowerThread<F> {
                 Err(error) => {
                     tracing::error!(follower = %self.name, %error, "a follower cannot keep up with the log; it tries again");
                     std::thread::sleep(RETRY_AFTER);
+                    // What it waits for may be what mends it.
+                    self.follower.follow.between();
                 }
             }
         }

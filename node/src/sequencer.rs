@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -361,14 +361,27 @@ impl Sequencer {
         Ok(turn)
     }
 
+    /// Waits for what comes next; while the disk is full only until it is to be looked at again.
+    fn next_item(&self) -> Result<Item, RecvTimeoutError> {
+        if self.gauges.is_full.load(Ordering::Relaxed) {
+            self.receiver.recv_timeout(SPACE_EVERY)
+        } else {
+            self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        }
+    }
+
     /// Takes turns for as long as nobody asks it to stop.
     fn drive(&mut self) -> Result<(), SequencerError> {
         loop {
             match self.turn()? {
                 Turn::Taken => {}
-                Turn::Idle => match self.receiver.recv() {
+                Turn::Idle => match self.next_item() {
                     Ok(item) => self.came = Some(item),
-                    Err(_) => self.is_stopping = true,
+                    // Nobody offers anything to a full disk, so nobody but the sequencer finds that there is room again.
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.has_room();
+                    }
+                    Err(RecvTimeoutError::Disconnected) => self.is_stopping = true,
                 },
                 Turn::NoRoom => std::thread::sleep(SPACE_EVERY),
                 Turn::Ended => return Ok(()),

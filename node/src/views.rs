@@ -1,26 +1,33 @@
 //! The follower that keeps the read models up with the log, and building them anew beside the live ones.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use ensue_api::ports::LogAccess;
+use ensue_api::ports::{JobKind, LogAccess};
 use ensue_engine::ids::LogId;
 use ensue_engine::ports::ReadLimit;
 use ensue_engine::record::{Position, Record};
 use ensue_store::sqlite::Place;
 use ensue_store::sqlite::views::SqliteViews;
-use ensue_views::{Projector, ViewStore};
+use ensue_views::{Projector, ViewError, ViewStore};
 use tokio::sync::watch;
 
 use crate::followers::Follow;
+use crate::jobs::Jobs;
 use crate::log_access::LogReaders;
 
-/// Keeps a view store up with the log, and tells readers how far it is.
+/// How long the read models are left as they are after they were begun to be made anew because of damage.
+const MEND_EVERY: Duration = Duration::from_secs(10);
+
+/// Keeps a view store up with the log, tells readers how far it is, and has it made anew where it is damaged.
 pub struct ViewFollower {
     store: SqliteViews,
     projector: Projector,
     reached: watch::Sender<Position>,
     rebuilt: Rebuilt,
     log: Arc<LogReaders>,
+    jobs: Option<Arc<Jobs>>,
+    mended: Option<Instant>,
 }
 
 /// Where views that were built anew wait for the follower to put them in the place of the live ones.
@@ -48,7 +55,25 @@ impl ViewFollower {
     /// Takes a store where it stands.
     pub fn new(store: SqliteViews, reached: watch::Sender<Position>, rebuilt: Rebuilt, log: Arc<LogReaders>) -> Self {
         reached.send_replace(store.position());
-        Self { store, projector: Projector::new(), reached, rebuilt, log }
+        Self { store, projector: Projector::new(), reached, rebuilt, log, jobs: None, mended: None }
+    }
+
+    /// Has damaged views made anew by these jobs; else damage is only told.
+    #[must_use]
+    pub(crate) fn mended_by(self, jobs: Arc<Jobs>) -> Self {
+        Self { jobs: Some(jobs), ..self }
+    }
+
+    fn mend(&mut self, why: &str) {
+        let Some(jobs) = &self.jobs else { return };
+        if self.mended.is_some_and(|mended| mended.elapsed() < MEND_EVERY) {
+            return;
+        }
+        self.mended = Some(Instant::now());
+        tracing::warn!(%why, "the read models are damaged; they are made anew from the log");
+        if let Err(error) = jobs.begin(JobKind::ViewsRebuild, None) {
+            tracing::error!(%error, "making the read models anew cannot be begun");
+        }
     }
 
     fn adopt(&mut self, mut views: SqliteViews) -> Result<Position, String> {
@@ -89,12 +114,22 @@ impl Follow for ViewFollower {
     }
 
     fn follow(&mut self, records: &[Record]) -> Result<(), String> {
-        let position = self.projector.advance(&mut self.store, records).map_err(|error| error.to_string())?;
+        let position = match self.projector.advance(&mut self.store, records) {
+            Ok(position) => position,
+            Err(error @ (ViewError::Damaged { .. } | ViewError::NotWhole(_) | ViewError::Misfit { .. } | ViewError::Gap { .. })) => {
+                self.mend(&error.to_string());
+                return Err(error.to_string());
+            }
+            Err(error) => return Err(error.to_string()),
+        };
         self.reached.send_replace(position);
         Ok(())
     }
 
     fn between(&mut self) {
+        if self.store.is_damaged() {
+            self.mend("what was read is not what was written");
+        }
         if let Some(handover) = self.rebuilt.take() {
             let adopted = self.adopt(handover.views);
             (handover.tell)(adopted);

@@ -24,7 +24,7 @@ use ensue_engine::record::Actor;
 use ensue_executor::begun::Begun;
 use ensue_executor::{Allowance, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_store::sqlite::log::SqliteLogReader;
-use ensue_store::sqlite::views::SqliteViews;
+use ensue_store::sqlite::views::{SqliteViewReader, SqliteViews};
 use ensue_views::ViewReader;
 use serde_json::Value;
 use thiserror::Error;
@@ -58,6 +58,8 @@ pub(crate) const RELEASE: &str = env!("CARGO_PKG_VERSION");
 const WORKERS_PER_CORE: u32 = 4;
 /// How long attempts that run may go on while the node stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long requests under way may take to be answered when the log has failed.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 /// The name of the first token.
 const ADMIN: &str = "admin";
 
@@ -125,6 +127,16 @@ impl Node {
             if failed.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
+        }
+    }
+
+    /// Leaves a node whose log has failed: whoever waits is told what is known, and nothing is written any more.
+    pub async fn leave(self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        // A server that ended by itself needs no asking.
+        let _ = self.server.0.send(());
+        if tokio::time::timeout(LEAVE_PATIENCE, self.server.1).await.is_err() {
+            tracing::warn!("requests were cut: they did not end in time");
         }
     }
 
@@ -232,7 +244,8 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let tokens = Arc::new(TokenTable::open_vault(vault, opened.engine.access())?);
     let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
     let edge = Arc::new(Edge { log: log_id, catalogs: catalogs.clone(), keys: keys.clone(), clock: clock.clone() });
-    let settings = Settings { workers: config.workers.unwrap_or_else(default_workers), ..Settings::default() };
+    let settings =
+        Settings { workers: config.workers.unwrap_or_else(default_workers), lease_millis: millis(config.lease), ..Settings::default() };
     let queues = memory::queues(config.memory_bytes, Caps { open_work: settings.open_work_max, workers: settings.workers });
     let bodies = Arc::new(BodyCache::new(queues.of(QueueName::BodyBytes).clone()));
     let outside = OutsideWriter::new(opened.outside);
@@ -242,7 +255,9 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let views = SqliteViews::open(&opened.data.views(), log_id)?;
     let view_reader: Arc<dyn ViewReader> = Arc::new(views.reader());
     let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
-    let view_follower = ViewFollower::new(views, reached, rebuilt.clone(), readers.clone());
+    let jobs = Jobs::new(log_id, readers.clone(), clock.clone(), opened.data.views(), rebuilt.clone());
+    look_through(views.reader()).map_err(|why| machine("looking through the views", &why))?;
+    let view_follower = ViewFollower::new(views, reached, rebuilt, readers.clone()).mended_by(jobs.clone());
     let view_follower =
         followers::start("views", view_follower, opened.log.reader()?, waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes))
             .map_err(|why| machine("starting the views' follower", &why))?;
@@ -268,7 +283,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
     executor_settings.limits = config.actions.limits;
     executor_settings.egress = egress(&config.egress_allow)?;
     executor_settings.artifact_bytes_max = config.artifacts.one_bytes_max;
-    executor_settings.lease = Duration::from_millis(settings.lease_millis);
+    executor_settings.lease = config.lease;
     let executor_clock: Arc<dyn ensue_executor::Clock> = Arc::new(ensue_executor::SystemClock::new());
     let hidden = [opened.data.path(), opened.state.as_path()];
     let programs = crate::programs::open(&config, opened.data.path(), &hidden, &path, executor_clock.clone())?;
@@ -349,7 +364,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
         readers: readers.clone(),
         catalogs: catalogs.clone(),
         edge: edge.clone(),
-        jobs: Jobs::new(log_id, readers.clone(), clock.clone(), opened.data.views(), rebuilt),
+        jobs,
         outside: outside.clone(),
         kept: kept.clone(),
         memory: memory.clone(),
@@ -411,6 +426,16 @@ async fn start(config: Config) -> Result<Node, StartError> {
     })
 }
 
+/// Has the read models looked through beside all else: what is found damaged is made anew by their follower.
+fn look_through(views: SqliteViewReader) -> std::io::Result<()> {
+    let looks = move || {
+        if let Err(error) = views.look_through() {
+            tracing::warn!(%error, "the read models are not what was written");
+        }
+    };
+    std::thread::Builder::new().name("views-look".into()).spawn(looks).map(drop)
+}
+
 fn open_readers(opened: &Opened) -> Box<crate::log_access::OpenReader> {
     let (path, id) = (opened.data.log(), opened.engine.log());
     Box::new(move || match SqliteLogReader::open(&path, id) {
@@ -422,6 +447,10 @@ fn open_readers(opened: &Opened) -> Box<crate::log_access::OpenReader> {
 fn default_workers() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     u32::try_from(cores).unwrap_or(1).saturating_mul(WORKERS_PER_CORE)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn egress(allow: &[String]) -> Result<EgressPolicy, StartError> {

@@ -385,8 +385,8 @@ pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
 /// The longest duration that a pack may write: a year.
 const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Reads `250ms`, `90s`, `10m`, `24h`.
-fn parse_duration(text: &str) -> Option<Duration> {
+/// Reads `250ms`, `90s`, `10m`, `24h`; none where it is not written so, or is over a year.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let number: u64 = text[..digits].parse().ok()?;
     let millis = match &text[digits..] {

@@ -86,6 +86,12 @@ pub enum OpenError {
         /// What is wrong.
         why: String,
     },
+    /// There is no room on its disk.
+    #[error("{path} cannot be opened: its disk is full")]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is in use.
     #[error("{path} is being written by another process")]
     InUse {
@@ -109,6 +115,7 @@ impl Explain for OpenError {
             Self::Newer { .. } => "data-from-a-newer-release",
             Self::Foreign { .. } => "foreign-file",
             Self::Damaged { .. } => "damaged-file",
+            Self::Full { .. } => "storage-full",
             Self::InUse { .. } => "data-in-use",
             Self::Unusable { .. } => "file-unusable",
         }
@@ -118,6 +125,7 @@ impl Explain for OpenError {
         match self {
             Self::OldSqlite { .. } => Fault::Bug,
             Self::Newer { .. } | Self::Foreign { .. } | Self::InUse { .. } => Fault::Conflict,
+            Self::Full { .. } => Fault::Unavailable,
             Self::Damaged { .. } | Self::Unusable { .. } => Fault::World,
         }
     }
@@ -128,6 +136,7 @@ impl Explain for OpenError {
             Self::Newer { .. } => Some("start the release that wrote it, or a newer one".into()),
             Self::Foreign { .. } => Some("move the file away, or name another data directory with --data".into()),
             Self::Damaged { .. } => Some("keep a copy, run `ensue log verify --data DIR`, and restore a backup".into()),
+            Self::Full { .. } => Some("make space on the disk of the data directory, then start again".into()),
             Self::InUse { .. } => Some("stop the other process, or talk to its node with --server".into()),
             Self::Unusable { .. } => None,
         }
@@ -140,6 +149,7 @@ impl OpenError {
         match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Damaged { path, why },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse { path },
+            Some(ErrorCode::DiskFull) => Self::Full { path },
             Some(_) | None => Self::Unusable { path, why },
         }
     }

@@ -8,7 +8,7 @@ use ensue_node::config::Reread;
 use ensue_node::{Config, Node, PacksNews};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::report::{Failure, Outcome, say, tell};
+use crate::report::{Exit, Failure, Outcome, say, tell};
 
 /// Start a node.
 #[derive(Debug, Args)]
@@ -125,12 +125,14 @@ async fn serve(config: Config) -> Outcome {
         _ = terminate.recv() => {}
         () = tell_news(packs_news) => {}
         failure = node.failed() => {
-            return Err(Failure::new(failure.to_string()).hint("start the node again; if it fails in the same way, `ensue log verify --data DIR` says what is there"));
+            node.leave().await;
+            let hint = "start the node again; if it fails in the same way, `ensue log verify --data DIR` says what is there";
+            return Err(Failure::with(Exit::Internal, failure.to_string()).hint(hint));
         }
     }
     tell("stopping; a second signal ends the node at once, and what then ran is found at the next start");
     tokio::select! {
-        stopped = node.stop() => stopped.map_err(|failure| Failure::new(failure.to_string())),
+        stopped = node.stop() => stopped.map_err(|failure| Failure::with(Exit::Internal, failure.to_string())),
         _ = interrupt.recv() => std::process::exit(INTERRUPTED),
         _ = terminate.recv() => std::process::exit(INTERRUPTED),
     }

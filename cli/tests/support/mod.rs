@@ -29,8 +29,12 @@ pub(crate) const ADMIN_TOKEN: &str = "ens_00000000-0000-7000-8000-000000000001_3
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory for one node: data, packs, and its state outside of the data.
+///
+/// Where a test fails, the directory is left for whoever looks into it.
 pub(crate) struct Place {
     folder: tempfile::TempDir,
+    listen: String,
+    within: Vec<String>,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
 }
@@ -43,7 +47,7 @@ impl Place {
         let secret = folder.path().join("secret");
         std::fs::write(&secret, SECRET).unwrap();
         let variables = vec![("ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE".to_owned(), secret.display().to_string())];
-        Self { folder, variables, arguments: Vec::new() }
+        Self { folder, listen: "127.0.0.1:0".to_owned(), within: Vec::new(), variables, arguments: Vec::new() }
     }
 
     /// Adds a variable to the environment of its nodes.
@@ -67,6 +71,20 @@ impl Place {
         self
     }
 
+    /// Has its nodes listen on an address of their own, which is the same after a restart.
+    #[must_use]
+    pub(crate) fn listening_on(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.listen);
+        self
+    }
+
+    /// Runs the binary through another program, which is given it with its arguments.
+    #[must_use]
+    pub(crate) fn within(mut self, program: Vec<String>) -> Self {
+        self.within = program;
+        self
+    }
+
     /// Writes a file of a pack: `release/rules/ship.yaml`.
     pub(crate) fn write_pack_file(&self, path: &str, text: &str) {
         let path = self.folder.path().join("packs").join(path);
@@ -86,8 +104,11 @@ impl Place {
 
     /// Makes the binary, ready to be run in this directory with nothing of the tester's own environment.
     pub(crate) fn ensue(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ensue"));
+        let binary = env!("CARGO_BIN_EXE_ensue").to_owned();
+        let program: Vec<String> = self.within.iter().cloned().chain([binary]).collect();
+        let mut command = Command::new(&program[0]);
         command
+            .args(&program[1..])
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
@@ -106,7 +127,7 @@ impl Place {
     /// Starts a node and waits until it is ready, or gives what it said when it ended.
     pub(crate) fn try_start(&self) -> Result<Node, String> {
         let mut process = self
-            .ensue(&["serve", "--listen", "127.0.0.1:0", "--data", "data", "--packs", "packs"])
+            .ensue(&["serve", "--listen", &self.listen, "--data", "data", "--packs", "packs"])
             .args(&self.arguments)
             .env("ENSUE_ADMIN_TOKEN", ADMIN_TOKEN)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
@@ -128,6 +149,15 @@ impl Place {
         }
         process.wait().unwrap();
         Err(said.text())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            eprintln!("what the test left is in {}", self.folder.path().display());
+        }
     }
 }
 
@@ -182,16 +212,26 @@ impl Node {
         self.process.wait().unwrap();
     }
 
-    /// Asks it to stop (SIGTERM), and gives its exit code.
-    pub(crate) fn stop(mut self) -> Option<i32> {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.process.id().cast_signed()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Asks it to stop (SIGTERM), and gives its exit code.
+    pub(crate) fn stop(self) -> Option<i32> {
+        self.signal(rustix::process::Signal::TERM);
+        self.end().0
+    }
+
+    /// Waits until it has ended, and gives its exit code and what it said.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let begin = Instant::now();
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
-                return status.code();
+                return (status.code(), self.said());
             }
-            assert!(begin.elapsed() < PATIENCE, "the node did not stop: {}", self.said());
+            assert!(begin.elapsed() < PATIENCE, "the node did not end: {}", self.said());
             std::thread::sleep(Duration::from_millis(5));
         }
     }

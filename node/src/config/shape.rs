@@ -29,6 +29,11 @@ static SETTINGS: Shape = Shape {
             "How many attempts run at once. Four a core where nothing is said.",
         ),
         optional(
+            "lease",
+            Kind::Text(Form::SomeTime),
+            "How long a worker's right to an attempt lasts without being renewed, a second or more. 30s where nothing is said.",
+        ),
+        optional(
             "min_free",
             Kind::Integer { from: 0, to: i64::MAX },
             "How many bytes must be free on the disk before anything more is taken in. 268435456 (256 MiB) where nothing is said.",
@@ -165,6 +170,7 @@ url: https://ensue.example.test
 data: ./data
 packs_dir: ./packs
 workers: 8
+lease: 30s
 min_free: 1000000
 memory: 536870912
 outputs: { attempt_max: 1000000, quota: 10000000, keep_days: 7 }

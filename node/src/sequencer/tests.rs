@@ -181,6 +181,23 @@ fn without_room_what_comes_from_outside_is_turned_away_before_it_is_decided() {
 }
 
 #[test]
+fn that_there_is_room_again_is_found_although_nobody_asks() {
+    let mut world = World::new();
+    world.room.0.store(false, Ordering::Relaxed);
+    let thread = world.start();
+    assert!(matches!(world.ask(set_key("a")), Err(SubmitError::StorageFull)));
+    assert!(world.handle.gauges().is_full.load(Ordering::Relaxed));
+    // From here on whoever asks is turned away by what the gauge says, so it has to change by itself.
+    world.room.0.store(true, Ordering::Relaxed);
+    while world.handle.gauges().is_full.load(Ordering::Relaxed) {
+        std::thread::yield_now();
+    }
+    assert!(world.ask(set_key("a")).is_ok());
+    world.handle.stop();
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
 fn an_unknown_commit_that_was_kept_is_found_and_not_written_twice() {
     let mut world = World::new();
     world.faults.fail_append_at(1, AppendFault::Unknown(Fate::Kept));

@@ -21,13 +21,18 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql,
 
 pub use read::SqliteViewReader;
 
+use super::row::Sum;
 use super::{OpenError, Place, Schema, open_to_write};
 use read::Readers;
 
 /// The file of views.
 pub(crate) const VIEWS: Schema = Schema {
     name: "views",
-    migrations: &[include_str!("../../../migrations/sqlite/views_0001.sql"), include_str!("../../../migrations/sqlite/views_0002.sql")],
+    migrations: &[
+        include_str!("../../../migrations/sqlite/views_0001.sql"),
+        include_str!("../../../migrations/sqlite/views_0002.sql"),
+        include_str!("../../../migrations/sqlite/views_0003.sql"),
+    ],
 };
 
 /// How many names are kept at hand with their numbers.
@@ -50,7 +55,7 @@ pub struct SqliteViews {
 
 impl SqliteViews {
     /// Opens the views of a log, making them where there are none. Views of another log, by other folds or of another release,
-    /// and views that are not whole, are removed and begun anew: they are made from the log.
+    /// and views that are seen not to be whole, are removed and begun anew: they are made from the log.
     pub fn open(path: &Path, log: LogId) -> Result<Self, OpenError> {
         Self::open_at(&path.into(), log)
     }
@@ -60,7 +65,7 @@ impl SqliteViews {
         let path = place.path.as_path();
         match Self::open_as_it_is(place, log) {
             Ok(Some(views)) => return Ok(views),
-            Ok(None) | Err(OpenError::Damaged { .. } | OpenError::Newer { .. }) => {}
+            Ok(None) | Err(OpenError::Damaged { .. } | OpenError::Newer { .. } | OpenError::Foreign { .. }) => {}
             Err(error) => return Err(error),
         }
         place.remove().map_err(|why| OpenError::Unusable { path: path.to_owned(), why })?;
@@ -71,6 +76,11 @@ impl SqliteViews {
     /// Gives a reader with connections of its own.
     pub fn reader(&self) -> SqliteViewReader {
         SqliteViewReader::new(self.readers.clone())
+    }
+
+    /// Says whether a reader came upon damage since these views were opened, or took the place of others.
+    pub fn is_damaged(&self) -> bool {
+        self.readers.is_damaged()
     }
 
     /// Takes the place of these views by ones that were made beside them, which must have come as far. Readers go over to them;
@@ -94,6 +104,7 @@ impl SqliteViews {
         let Self { connection, position, .. } = opened;
         (self.connection, self.position) = (connection, position);
         self.names.clear();
+        self.readers.are_whole_again();
         Ok(())
     }
 
@@ -121,23 +132,29 @@ impl SqliteViews {
 fn begin(connection: &Connection, log: LogId) -> rusqlite::Result<Option<Position>> {
     // The log has what a power cut takes from here.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    let made = connection.query_row("SELECT log, versions, position FROM made", [], |row| {
-        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+    let made = connection.query_row("SELECT log, versions, position, sum FROM made", [], |row| {
+        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
     });
     match made.optional()? {
-        Some((of, versions, position)) if of == log.0.as_bytes() && versions == made_by() => Ok(Some(Position(position.cast_unsigned()))),
-        Some(_) => Ok(None),
+        Some((of, versions, position, sum)) => {
+            let is_ours = of == log.0.as_bytes() && versions == made_by() && sum == made_sum(log, position);
+            Ok(is_ours.then_some(Position(position.cast_unsigned())))
+        }
         None => {
-            let sql = "INSERT INTO made (only, log, versions, position) VALUES (0, ?1, ?2, 0)";
-            connection.execute(sql, params![log.0.as_bytes(), made_by()])?;
+            let sql = "INSERT INTO made (only, log, versions, position, sum) VALUES (0, ?1, ?2, 0, ?3)";
+            connection.execute(sql, params![log.0.as_bytes(), made_by(), made_sum(log, 0)])?;
             Ok(Some(Position(0)))
         }
     }
 }
 
+fn made_sum(log: LogId, position: i64) -> i64 {
+    Sum::default().bytes(log.0.as_bytes()).integer(position).done()
+}
+
 /// Names what the rows depend on beside the log.
 fn made_by() -> String {
-    format!("{} pack/{}", view::versions(), pack::VERSION)
+    format!("{} pack/{} sum/1", view::versions(), pack::VERSION)
 }
 
 impl ViewStore for SqliteViews {
@@ -160,7 +177,7 @@ impl ViewStore for SqliteViews {
             return Err(ViewError::Gap { at: self.position, next: changes.through });
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let written = write(&transaction, &mut self.names, changes).and_then(|()| transaction.commit().map_err(failed));
+        let written = write(&transaction, self.log, &mut self.names, changes).and_then(|()| transaction.commit().map_err(failed));
         match written {
             Ok(()) => {
                 self.position = changes.through;
@@ -179,7 +196,7 @@ impl ViewStore for SqliteViews {
         for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain(["names", "spans"]) {
             transaction.execute(&format!("DELETE FROM {table}"), []).map_err(failed)?;
         }
-        transaction.execute("UPDATE made SET position = 0", []).map_err(failed)?;
+        transaction.execute("UPDATE made SET position = 0, sum = ?1", [made_sum(self.log, 0)]).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         self.names.clear();
         self.position = Position(0);
@@ -187,7 +204,7 @@ impl ViewStore for SqliteViews {
     }
 }
 
-fn write(transaction: &Transaction<'_>, names: &mut BTreeMap<String, i64>, changes: &Changes) -> Result<(), ViewError> {
+fn write(transaction: &Transaction<'_>, log: LogId, names: &mut BTreeMap<String, i64>, changes: &Changes) -> Result<(), ViewError> {
     let mut spans = BTreeMap::new();
     // Changes come view by view, so a statement serves a run of them.
     for run in changes.rows.chunk_by(|(one, _), (other, _)| one == other) {
@@ -222,8 +239,9 @@ fn write(transaction: &Transaction<'_>, names: &mut BTreeMap<String, i64>, chang
     for (number, (earliest, latest)) in spans {
         span.execute(params![number.cast_signed(), earliest.micros(), latest.micros()]).map_err(failed)?;
     }
-    let mut made = transaction.prepare_cached("UPDATE made SET position = ?1").map_err(failed)?;
-    made.execute([place(changes.through)]).map_err(failed)?;
+    let mut made = transaction.prepare_cached("UPDATE made SET position = ?1, sum = ?2").map_err(failed)?;
+    let through = place(changes.through);
+    made.execute([through, made_sum(log, through)]).map_err(failed)?;
     Ok(())
 }
 
@@ -283,11 +301,24 @@ impl<'a> Table<'a> {
     }
 }
 
+/// A document as its column has it: [`SUM_BYTES`] that say whether the row is the one that was written, and the packed document.
 fn packed(row: &NewRow) -> Vec<u8> {
-    match row.key {
-        Term::Id(id) => pack::pack(&row.document, Some(id)),
-        Term::Text(_) => pack::pack(&row.document, None),
-    }
+    let (key, id): (&[u8], _) = match &row.key {
+        Term::Id(id) => (id.as_bytes(), Some(*id)),
+        Term::Text(text) => (text.as_bytes(), None),
+    };
+    let document = pack::pack(&row.document, id);
+    let mut packed = row_sum(place(row.position), key, &document).to_vec();
+    packed.extend(document);
+    packed
+}
+
+/// How many bytes a row's sum has.
+const SUM_BYTES: usize = 4;
+
+fn row_sum(position: i64, key: &[u8], document: &[u8]) -> [u8; SUM_BYTES] {
+    let [a, b, c, d, ..] = Sum::default().integer(position).bytes(key).bytes(document).done().to_le_bytes();
+    [a, b, c, d]
 }
 
 /// How a column's texts are kept.

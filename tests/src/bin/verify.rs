@@ -9,9 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// How often the torture test kills the node in a long run.
-const LONG_KILLS: &str = "1000";
-
 /// One thing that is verified.
 struct Step {
     name: &'static str,
@@ -87,8 +84,9 @@ const fn fuzzing([target, corpus, seeds, words]: [&'static str; 4]) -> [&'static
     ]
 }
 
-const TORTURE: Step =
-    Step { name: "torture", arguments: &["test", "-p", "ensue", "--locked", "torture"], variables: &[("ENSUE_TORTURE_KILLS", LONG_KILLS)] };
+/// The faults of the machine below the built node, in their long versions: 1,000 kills, 50 restarts under load, hundreds of damaged files.
+const FAULTS: Step =
+    Step { name: "faults", arguments: &["test", "-p", "ensue", "--locked", "faults"], variables: &[("ENSUE_FAULTS", "long")] };
 
 /// Simulated worlds: the kept seeds and fresh ones, both cores busy.
 const SIMULATION: Step = Step {
@@ -136,7 +134,7 @@ fn main() -> Result<()> {
     report.run(&HOSTILE)?;
     fuzz(&mut report)?;
     if is_long {
-        report.run(&TORTURE)?;
+        report.run(&FAULTS)?;
         report.run(&OVERLOAD)?;
     }
     report.print();

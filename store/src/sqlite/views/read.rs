@@ -1,6 +1,6 @@
 //! Reading views on SQLite: a few connections, shared by all who ask.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use bytes::Bytes;
@@ -12,8 +12,8 @@ use rusqlite::types::{FromSqlError, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::pack::unpack;
-use super::{Form, Kept, SPAN, STATEMENTS_PREPARED, VIEWS, failed, form, place};
-use crate::sqlite::{Place, open_to_read};
+use super::{Form, Kept, SPAN, STATEMENTS_PREPARED, SUM_BYTES, VIEWS, failed, form, place, row_sum};
+use crate::sqlite::{OpenError, Place, open_to_read};
 
 /// How many can read at once; others wait.
 const READERS: usize = 4;
@@ -63,6 +63,41 @@ impl ViewReader for SqliteViewReader {
             }
             Ok(position)
         })
+    }
+}
+
+impl SqliteViewReader {
+    /// Walks through all that stands in the file: whether its pages and indexes fit together, and each row is the one that was
+    /// written. Reads the whole file; those who ask do not wait for it.
+    pub fn look_through(&self) -> Result<(), ViewError> {
+        let looked = || -> Result<(), ViewError> {
+            let connection = open_to_read(self.readers.place(), &VIEWS).map_err(|error| unopened(&error))?;
+            let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(failed)?;
+            if found != "ok" {
+                return Err(ViewError::NotWhole(found));
+            }
+            for view in ViewName::ALL {
+                let sql = format!("SELECT position, key, document FROM {view}");
+                let mut statement = connection.prepare(&sql).map_err(failed)?;
+                let mut rows = statement.query([]).map_err(failed)?;
+                while let Some(next) = rows.next().map_err(failed)? {
+                    row(next).map_err(failed)?;
+                }
+            }
+            Ok(())
+        };
+        looked().map_err(|error| self.readers.noted(error))
+    }
+}
+
+fn unopened(error: &OpenError) -> ViewError {
+    match error {
+        OpenError::Damaged { .. } | OpenError::Foreign { .. } => ViewError::NotWhole(error.to_string()),
+        OpenError::OldSqlite { .. }
+        | OpenError::Newer { .. }
+        | OpenError::Full { .. }
+        | OpenError::InUse { .. }
+        | OpenError::Unusable { .. } => ViewError::Store(error.to_string()),
     }
 }
 
@@ -158,7 +193,12 @@ pub(super) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         }
         text => (text.as_str()?.to_owned(), None),
     };
-    let document = unpack(row.get_ref(2)?.as_blob()?, id).ok_or(FromSqlError::InvalidType)?;
+    let (sum, packed) = row.get_ref(2)?.as_blob()?.split_first_chunk::<SUM_BYTES>().ok_or(FromSqlError::InvalidType)?;
+    let key_bytes = id.as_ref().map_or(key.as_bytes(), |id| id.as_bytes());
+    if *sum != row_sum(position, key_bytes, packed) {
+        return Err(FromSqlError::Other("the row is not the one that was written".into()).into());
+    }
+    let document = unpack(packed, id).ok_or(FromSqlError::InvalidType)?;
     Ok(Row { key, position: Position(position.cast_unsigned()), document: Bytes::from(document) })
 }
 
@@ -167,15 +207,32 @@ pub(super) struct Readers {
     place: Place,
     connections: [Mutex<Option<Connection>>; READERS],
     turn: AtomicUsize,
+    is_damaged: AtomicBool,
 }
 
 impl Readers {
     pub(super) fn of(place: Place) -> Self {
-        Self { place, connections: Default::default(), turn: AtomicUsize::new(0) }
+        Self { place, connections: Default::default(), turn: AtomicUsize::new(0), is_damaged: AtomicBool::new(false) }
     }
 
     pub(super) fn place(&self) -> &Place {
         &self.place
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn are_whole_again(&self) {
+        self.is_damaged.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes note of what an error says of the file.
+    fn noted(&self, error: ViewError) -> ViewError {
+        if let ViewError::NotWhole(_) = &error {
+            self.is_damaged.store(true, Ordering::Relaxed);
+        }
+        error
     }
 
     /// Closes all connections, and has who asks wait until what is given is dropped.
@@ -192,12 +249,12 @@ impl Readers {
         let connection = match &mut *one {
             Some(connection) => connection,
             none => {
-                let opened = open_to_read(&self.place, &VIEWS).map_err(|error| ViewError::Store(error.to_string()))?;
+                let opened = open_to_read(&self.place, &VIEWS).map_err(|error| self.noted(unopened(&error)))?;
                 opened.set_prepared_statement_cache_capacity(STATEMENTS_PREPARED);
                 none.insert(opened)
             }
         };
-        question(connection).map_err(failed)
+        question(connection).map_err(|error| self.noted(failed(error)))
     }
 
     /// Gives a connection that nobody uses, else the next in turn when it is free.

@@ -88,6 +88,68 @@ fn a_damaged_page_is_an_error_that_says_to_rebuild() {
     assert!(matches!(damaged, Err(ViewError::NotWhole(_))), "{damaged:?}");
 }
 
+/// Gives what a file holds after it was opened and looked through, or that it is damaged; a file that was begun anew holds nothing.
+fn held(folder: &TempDir, story: &Story) -> Option<Vec<(ViewName, Row)>> {
+    let views = views_in(folder, story);
+    if views.position() == Position(0) || views.reader().look_through().is_err() {
+        return None;
+    }
+    Some(dump(&views.reader()))
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_the_same_rows_or_is_found() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let path = folder.path().join("views.sqlite");
+    folded(&folder, &story).close().unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let before = held(&folder, &story).unwrap();
+    let mut found = 0;
+    // Every byte would take long; a step that no size of a page is a multiple of comes by all parts of all pages.
+    for at in (0..whole.len()).step_by(4_001) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        for suffix in ["-wal", "-shm"] {
+            drop(std::fs::remove_file(folder.path().join(format!("views.sqlite{suffix}"))));
+        }
+        std::fs::write(&path, bytes).unwrap();
+        match held(&folder, &story) {
+            Some(after) => assert_eq!(after, before, "byte {at}"),
+            None => found += 1,
+        }
+    }
+    assert!(found > 3, "{found}");
+}
+
+#[test]
+fn a_row_that_is_another_one_is_damage_that_is_remembered_until_other_views_take_the_place() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let mut views = folded(&folder, &story);
+    let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
+    let changed = "UPDATE events SET document = (SELECT document FROM events ORDER BY position LIMIT 1)";
+    file.execute(changed, []).unwrap();
+    drop(file);
+    assert!(!views.is_damaged());
+    let damaged = views.reader().list(&ListQuery::newest(ViewName::Events));
+    assert!(matches!(damaged, Err(ViewError::NotWhole(_))), "{damaged:?}");
+    assert!(views.is_damaged());
+    let mut beside = SqliteViews::open(&folder.path().join("views.rebuilt.sqlite"), story.log()).unwrap();
+    Projector::new().advance(&mut beside, story.records()).unwrap();
+    views.adopt(beside).unwrap();
+    assert!(!views.is_damaged());
+    assert!(views.reader().list(&ListQuery::newest(ViewName::Events)).is_ok());
+}
+
+#[test]
+fn views_whose_position_is_another_one_are_begun_anew() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    drop(folded(&folder, &story));
+    let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
+    file.execute("UPDATE made SET position = position + 4", []).unwrap();
+    drop(file);
+    assert_eq!(views_in(&folder, &story).position(), Position(0));
+}
+
 #[test]
 fn a_document_that_cannot_be_read_is_an_error_and_no_panic() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());

@@ -1,0 +1,114 @@
+//! The wall clock steps, forward and back, under a node that runs and between two that do: libfaketime stands before it.
+//!
+//! The monotonic clock stays the kernel's. Where libfaketime is not installed, the test is skipped by name.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::ledger::Patience;
+use super::skipped;
+use super::trial::{SentAgain, Trial};
+use crate::support::{Node, Place};
+
+const HOUR: i64 = 3_600;
+const YEAR: i64 = 365 * 24 * HOUR;
+
+/// How far the node's wall clock is off.
+struct WallClock(PathBuf);
+
+impl WallClock {
+    /// Gives a place whose nodes see this clock.
+    fn for_nodes_at(place: Place, library: &Path) -> (Self, Place) {
+        let file = place.path().join("faketime");
+        let clock = Self(file.clone());
+        clock.is_off_by(0);
+        let place = place
+            .with_variable("LD_PRELOAD", &library.display().to_string())
+            .with_variable("FAKETIME_TIMESTAMP_FILE", &file.display().to_string())
+            .with_variable("FAKETIME_NO_CACHE", "1")
+            .with_variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .with_variable("FAKETIME_DONT_RESET", "1");
+        (clock, place)
+    }
+
+    fn is_off_by(&self, seconds: i64) {
+        let beside = self.0.with_extension("new");
+        std::fs::write(&beside, format!("{seconds:+}\n")).unwrap();
+        std::fs::rename(beside, &self.0).unwrap();
+    }
+}
+
+/// Finds the library for programs with threads, where Debian and others put it.
+fn libfaketime() -> Option<PathBuf> {
+    let folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"];
+    let within = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
+    let candidates = folders
+        .iter()
+        .map(PathBuf::from)
+        .chain(within)
+        .flat_map(|folder| ["faketime/libfaketimeMT.so.1", "libfaketimeMT.so.1"].map(|name| folder.join(name)));
+    candidates.into_iter().find(|path| path.is_file())
+}
+
+/// Waits until the node has noted one more step of its clock.
+async fn step_is_noted(node: &Node, steps: &mut usize) -> Value {
+    *steps += 1;
+    let begin = std::time::Instant::now();
+    loop {
+        let records = node.client().records().await;
+        let noted: Vec<&Value> = records.iter().filter(|record| record["kind"] == "clock.stepped").collect();
+        if noted.len() >= *steps {
+            return noted[*steps - 1].clone();
+        }
+        assert!(begin.elapsed() < crate::support::PATIENCE, "step {steps} of the clock was not noted");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+async fn lost(node: &Node) -> usize {
+    node.client().records().await.iter().filter(|record| record["kind"] == "attempt.lost").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_steps_is_noted_and_breaks_neither_order_nor_leases_nor_ids() {
+    const TEST: &str = "a_clock_that_steps_is_noted_and_breaks_neither_order_nor_leases_nor_ids";
+    let Some(library) = libfaketime() else {
+        return skipped(TEST, "libfaketime is not installed; `.ci/run` installs it");
+    };
+    let (clock, place) = WallClock::for_nodes_at(Place::new(), &library);
+    let mut trial = Trial::at(place).await;
+    let mut steps = 0;
+    let (mut node, mut senders) = trial.start(Patience::GoesOn);
+    // The keys of deliveries are kept for a day of the node's time, so within one nothing counts twice.
+    for off in [90, 0, 5 * HOUR, 5 * HOUR - 90, -5 * HOUR, 0] {
+        trial.ledger.note(&format!("the wall clock is off by {off} s"));
+        clock.is_off_by(off);
+        step_is_noted(&node, &mut steps).await;
+    }
+    senders.stop().await;
+    assert_eq!(lost(&node).await, 0, "a lease ended because the wall clock stepped");
+    // Between two nodes it steps unseen; order is the position all the same.
+    assert_eq!(node.stop(), Some(0));
+    trial.node_is_gone();
+    clock.is_off_by(-HOUR);
+    trial.ledger.note("a node starts an hour back");
+    (node, senders) = trial.start(Patience::GoesOn);
+    clock.is_off_by(0);
+    step_is_noted(&node, &mut steps).await;
+    senders.stop().await;
+    // What the stop left open was lost with it.
+    let lost_before = lost(&node).await;
+    for n in 0..trial.ledger.sent() {
+        trial.ledger.deliver(&node.client(), n).await;
+    }
+    senders = super::ledger::Senders::start(&node.client(), &trial.ledger, Patience::GoesOn);
+    for off in [YEAR, 0, 10 * YEAR, -10 * YEAR, 0] {
+        trial.ledger.note(&format!("the wall clock is off by {off} s"));
+        clock.is_off_by(off);
+        step_is_noted(&node, &mut steps).await;
+    }
+    senders.stop().await;
+    assert_eq!(lost(&node).await, lost_before, "a lease ended because the wall clock stepped");
+    trial.holds(node, SentAgain::Unacknowledged).await;
+}

@@ -1,0 +1,245 @@
+//! A bit of a file is another one, or its end is gone, while no node runs: the next start has the same data, or says what is wrong with
+//! which file and what to do. It never has other data.
+//!
+//! Views and snapshots are made from the log: they are made anew, and nobody need do anything.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use super::ledger::Patience;
+use super::trial::{Trial, quiesce, shown};
+use super::{Random, rounds, seed};
+use crate::support::{Client, Node, PATIENCE, Place, Printed};
+
+/// What is done to a file.
+#[derive(Clone, Copy, Debug)]
+enum Damage {
+    /// One bit is turned.
+    FlippedBit { byte: u64, bit: u32 },
+    /// It ends here.
+    CutAt(u64),
+}
+
+impl Damage {
+    fn befall(self, path: &Path) {
+        let mut bytes = fs::read(path).unwrap();
+        match self {
+            Self::FlippedBit { byte, bit } => bytes[byte as usize] ^= 1 << bit,
+            Self::CutAt(length) => bytes.truncate(length as usize),
+        }
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+/// A directory as a node left it, and what it had to show.
+struct Left {
+    place: Place,
+    kept: tempfile::TempDir,
+    records: Vec<Value>,
+    shown: Vec<Value>,
+}
+
+/// How the node went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Went {
+    Stopped,
+    Killed,
+}
+
+impl Left {
+    async fn by_a_node_that(went: Went) -> Self {
+        let trial = Trial::new().await;
+        let (mut node, senders) = trial.start(Patience::Ends);
+        let enough = |head: &Value| head["position"].as_u64().is_some_and(|position| position > 150);
+        node.client().until("/log/head", enough).await;
+        senders.stop().await;
+        quiesce(&node.client()).await;
+        if went == Went::Stopped {
+            // A start writes back what stands in the write-ahead logs: then it stands in the files themselves.
+            assert_eq!(node.stop(), Some(0));
+            node = trial.place.start();
+        }
+        let (records, shown) = (node.client().records().await, shown(&node.client()).await);
+        match went {
+            Went::Stopped => assert_eq!(node.stop(), Some(0)),
+            Went::Killed => node.kill(),
+        }
+        let kept = tempfile::tempdir().unwrap();
+        for folder in ["data", "state"] {
+            copy(&trial.place.path().join(folder), &kept.path().join(folder));
+        }
+        Self { place: trial.into_place(), kept, records, shown }
+    }
+
+    fn put_back(&self) {
+        for folder in ["data", "state"] {
+            let place = self.place.path().join(folder);
+            fs::remove_dir_all(&place).unwrap();
+            copy(&self.kept.path().join(folder), &place);
+        }
+    }
+
+    /// Finds a file that was kept, by how its path ends.
+    fn files(&self, ending: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        walk(self.kept.path(), &mut |path| {
+            let path = path.strip_prefix(self.kept.path()).unwrap();
+            if path.to_string_lossy().ends_with(ending) {
+                found.push(path.to_owned());
+            }
+        });
+        found
+    }
+
+    /// Starts a node on a damaged file, and holds what it shows against what was there.
+    async fn is_held_against(&self, file: &Path, damage: Damage) -> Verdict {
+        self.put_back();
+        damage.befall(&self.place.path().join(file));
+        let case = format!("{damage:?} of {}", file.display());
+        let node = match self.place.try_start() {
+            Ok(node) => node,
+            Err(said) => {
+                let names = said.contains(&file.file_name().unwrap().to_string_lossy().into_owned()) || said.contains("position");
+                assert!(said.contains("error: ") && names, "{case}: a refusal names what is wrong: {said}");
+                assert!(said.contains("hint: "), "{case}: a refusal says what to do: {said}");
+                assert!(!said.contains("panicked"), "{case}: {said}");
+                return Verdict::Refused;
+            }
+        };
+        let verdict = self.is_same(&node, &case).await;
+        let said = node.said();
+        assert!(!said.contains("panicked"), "{case}: {said}");
+        node.stop();
+        let verified = Printed::by(&mut self.place.ensue(&["log", "verify", "--data", "data"]));
+        match verdict {
+            Verdict::Same => assert_eq!(verified.code, Some(0), "{case}: {verified:?}"),
+            Verdict::Refused => assert!(verified.code == Some(1) && verified.stderr.contains("position"), "{case}: {verified:?}"),
+        }
+        verdict
+    }
+
+    async fn is_same(&self, node: &Node, case: &str) -> Verdict {
+        let client = node.client();
+        let Some(records) = records(&client, self.records.len(), case).await else { return Verdict::Refused };
+        for (now, then) in records.iter().zip(&self.records) {
+            assert_eq!(now, then, "{case}");
+        }
+        assert!(records.len() >= self.records.len(), "{case}: records are gone");
+        // Views that are made anew take a moment; until then what is damaged is refused, and nothing else is shown in its place.
+        let begin = Instant::now();
+        loop {
+            let now = shown(&client).await;
+            if now == self.shown {
+                break;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{case}: {now:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Verdict::Same
+    }
+}
+
+/// How a start on a damaged file went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Same,
+    Refused,
+}
+
+/// Reads the records of before; none where the node says that it cannot.
+async fn records(client: &Client, count: usize, case: &str) -> Option<Vec<Value>> {
+    let mut records = Vec::new();
+    while records.len() < count {
+        let path = format!("/api/v1/log?after={}&limit=200", records.len());
+        let answer = client.request(Method::GET, &path).send().await.unwrap();
+        let status = answer.status();
+        let mut page: Value = answer.json().await.unwrap();
+        if status != StatusCode::OK {
+            assert!(status.is_server_error() && page["code"].is_string(), "{case}: {status}: {page}");
+            return None;
+        }
+        let items = page["items"].take();
+        let items = items.as_array().unwrap();
+        assert!(!items.is_empty(), "{case}: records are gone");
+        records.extend(items.iter().cloned());
+    }
+    records.truncate(count);
+    Some(records)
+}
+
+fn walk(folder: &Path, found: &mut dyn FnMut(&Path)) {
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() { walk(&path, found) } else { found(&path) }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else if entry.file_type().unwrap().is_file() {
+            fs::copy(path, to).unwrap();
+        }
+    }
+}
+
+/// Damages each file of a kind in several ways, and gives how often the data was the same and how often it was refused.
+async fn damaged(left: &Left, ending: &str, random: &mut Random) -> (usize, usize) {
+    let files = left.files(ending);
+    assert!(!files.is_empty(), "there is no {ending}");
+    let (mut same, mut refused) = (0, 0);
+    let mut tally = |verdict| match verdict {
+        Verdict::Same => same += 1,
+        Verdict::Refused => refused += 1,
+    };
+    let length_of = |file: &Path| fs::metadata(left.kept.path().join(file)).unwrap().len();
+    for _ in 0..rounds(3, 60) {
+        let file = &files[random.below(files.len() as u64) as usize];
+        let damage = Damage::FlippedBit { byte: random.below(length_of(file)), bit: random.below(8) as u32 };
+        tally(left.is_held_against(file, damage).await);
+    }
+    for share in 0..rounds(2, 10) {
+        let file = &files[random.below(files.len() as u64) as usize];
+        let damage = Damage::CutAt(if share == 0 { 0 } else { random.below(length_of(file)) });
+        tally(left.is_held_against(file, damage).await);
+    }
+    (same, refused)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_log_or_vault_or_key_or_head_is_the_same_or_refused_by_name() {
+    let seed = seed();
+    eprintln!("again with ENSUE_FAULTS_SEED={seed}");
+    let mut random = Random(seed);
+    let stopped = Left::by_a_node_that(Went::Stopped).await;
+    for file in ["log.sqlite", "vault.sqlite", "master.key", "/head", "begun", ".yaml"] {
+        let (same, refused) = damaged(&stopped, file, &mut random).await;
+        eprintln!("{file}: {same} times the same, {refused} times refused");
+    }
+    let killed = Left::by_a_node_that(Went::Killed).await;
+    for file in ["log.sqlite-wal", "vault.sqlite-wal"] {
+        let (same, refused) = damaged(&killed, file, &mut random).await;
+        eprintln!("{file}: {same} times the same, {refused} times refused");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_views_and_snapshots_are_made_anew_and_nobody_need_do_anything() {
+    let seed = seed();
+    eprintln!("again with ENSUE_FAULTS_SEED={seed}");
+    let mut random = Random(seed);
+    let stopped = Left::by_a_node_that(Went::Stopped).await;
+    for file in ["views.sqlite", ".ckpt"] {
+        assert_eq!(damaged(&stopped, file, &mut random).await.1, 0, "{file}");
+    }
+    let killed = Left::by_a_node_that(Went::Killed).await;
+    assert_eq!(damaged(&killed, "views.sqlite-wal", &mut random).await.1, 0);
+}

@@ -1,0 +1,148 @@
+//! The disk is full, nearly or wholly: a small file system of its own, mounted in a namespace where anybody may.
+//!
+//! Where the machine gives no such namespace, the tests are skipped by name.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use reqwest::{Method, StatusCode};
+
+use super::ledger::{Outcome, Patience};
+use super::skipped;
+use super::trial::{SentAgain, Trial, quiesce};
+use crate::support::{Client, PATIENCE, Place};
+
+/// How large the small file system is.
+const SIZE: &str = "size=64m";
+
+/// A small file system, in a mount namespace that lives as long as this.
+struct SmallDisk(Child);
+
+impl SmallDisk {
+    /// Mounts it at a folder.
+    fn mount(at: &Path) -> Result<Self, String> {
+        std::fs::create_dir_all(at).unwrap();
+        let script = format!("mount -t tmpfs -o {SIZE},mode=700 tmpfs \"$0\" && echo mounted && exec cat");
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", &script]).arg(at);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut holder = command.spawn().map_err(|error| format!("unshare: {error}"))?;
+        let mut said = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        if said == "mounted\n" {
+            return Ok(Self(holder));
+        }
+        Err(crate::support::read_all(holder.stderr.take().unwrap()))
+    }
+
+    /// What stands before a command so that it runs where the file system is mounted, in a folder.
+    fn inside(&self, folder: &Path) -> Vec<String> {
+        let pid = self.0.id().to_string();
+        let enter = ["nsenter", "--target", &pid, "--user", "--mount", "--preserve-credentials", "sh", "-c", "cd \"$0\" && exec \"$@\""];
+        enter.into_iter().map(str::to_owned).chain([folder.display().to_string()]).collect()
+    }
+
+    /// Runs a script in a folder where the file system is mounted.
+    fn run(&self, folder: &Path, script: &str) {
+        let inside = self.inside(folder);
+        let mut command = Command::new(&inside[0]);
+        // That a disk that is to be full takes no more is what is meant.
+        let _ = command.args(&inside[1..]).args(["sh", "-c", script]).stderr(Stdio::null()).status();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A trial whose data directory lies on a small file system.
+async fn on_a_small_disk(test: &str, min_free: &str) -> Option<(Trial, SmallDisk)> {
+    let place = Place::new();
+    let disk = match SmallDisk::mount(&place.data()) {
+        Ok(disk) => disk,
+        Err(why) => {
+            skipped(test, &format!("no file system can be mounted: {}", why.trim()));
+            return None;
+        }
+    };
+    let within = disk.inside(place.path());
+    let place = place.within(within).with_arguments(&["--min-free", min_free]);
+    Some((Trial::at(place).await, disk))
+}
+
+/// Delivers until it is told what it waits for.
+async fn deliver_until(trial: &Trial, client: &Client, wanted: &Outcome) {
+    let begin = Instant::now();
+    while trial.ledger.deliver_next(client).await != *wanted {
+        assert!(begin.elapsed() < PATIENCE, "a delivery never became {wanted:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+async fn reads_go_on(client: &Client) {
+    for path in
+        ["/readyz", "/api/v1/status", "/api/v1/events?limit=50", "/api/v1/executions?limit=50", "/api/v1/log?limit=50", "/api/v1/doctor"]
+    {
+        let answer = client.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}: {}", answer.text().await.unwrap());
+    }
+}
+
+fn full() -> Outcome {
+    Outcome::TurnedAway("storage_full".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_below_its_reserve_stops_what_comes_in_reads_go_on_and_so_does_the_node_when_there_is_room() {
+    const TEST: &str = "a_disk_below_its_reserve_stops_what_comes_in_reads_go_on_and_so_does_the_node_when_there_is_room";
+    let Some((mut trial, disk)) = on_a_small_disk(TEST, "24MiB").await else { return };
+    let (node, senders) = trial.start(Patience::GoesOn);
+    node.client().until("/executions?status=succeeded&limit=1", |page| page["items"] != serde_json::json!([])).await;
+    trial.ledger.note("the disk is filled");
+    disk.run(trial.place.path(), "head -c 44m /dev/zero > data/ballast");
+    deliver_until(&trial, &node.client(), &full()).await;
+    reads_go_on(&node.client()).await;
+    // A start finds no room, and is no crash.
+    senders.stop().await;
+    assert_eq!(node.stop(), Some(0));
+    trial.node_is_gone();
+    let node = trial.place.start();
+    let client = node.client();
+    deliver_until(&trial, &client, &full()).await;
+    reads_go_on(&client).await;
+    // There is room left for what is open to end; then nothing happens any more, and the node must look by itself.
+    quiesce(&client).await;
+    trial.ledger.note("there is room again");
+    let begin = Instant::now();
+    disk.run(trial.place.path(), "rm data/ballast");
+    deliver_until(&trial, &client, &Outcome::Acknowledged).await;
+    eprintln!("taken in again after {} ms", begin.elapsed().as_millis());
+    trial.holds(node, SentAgain::All).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_a_byte_left_loses_nothing_and_the_node_goes_on_when_there_is_room() {
+    const TEST: &str = "a_disk_without_a_byte_left_loses_nothing_and_the_node_goes_on_when_there_is_room";
+    let Some((mut trial, disk)) = on_a_small_disk(TEST, "0").await else { return };
+    let (node, senders) = trial.start(Patience::GoesOn);
+    let client = node.client();
+    for _ in 0..super::rounds(2, 20) {
+        deliver_until(&trial, &client, &Outcome::Acknowledged).await;
+        trial.ledger.note("the disk is filled");
+        disk.run(trial.place.path(), "cat /dev/zero > data/ballast");
+        deliver_until(&trial, &client, &full()).await;
+        reads_go_on(&client).await;
+        trial.ledger.note("there is room again");
+        let begin = Instant::now();
+        disk.run(trial.place.path(), "rm data/ballast");
+        deliver_until(&trial, &client, &Outcome::Acknowledged).await;
+        eprintln!("taken in again after {} ms", begin.elapsed().as_millis());
+    }
+    senders.stop().await;
+    trial.holds(node, SentAgain::All).await;
+}

@@ -1,0 +1,80 @@
+//! The disk does not take what it is asked to keep: `fdatasync` fails, as the kernel tells it after a write that the device refused.
+//!
+//! `strace` puts the failure into the running node; where it is not there or may not be attached, the test is skipped by name.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use super::ledger::{Outcome, Patience};
+use super::trial::{SentAgain, Trial};
+use super::{rounds, skipped};
+use crate::support::Node;
+
+const TEST: &str = "a_sync_of_the_log_that_fails_ends_the_node_and_the_next_start_is_whole";
+
+/// `strace`, attached to a node: the `n`-th sync of the log from now on fails, and those after it do not.
+struct FailingSync(Child);
+
+impl FailingSync {
+    fn attach(node: &Node, trial: &Trial, n: u64) -> Result<Self, String> {
+        let data = std::fs::canonicalize(trial.place.data()).unwrap();
+        let inject = format!("inject=fsync,fdatasync:error=EIO:when={n}");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-e", "trace=fsync,fdatasync", "-e", &inject, "-p", &node.pid().to_string()]);
+        for file in ["log.sqlite", "log.sqlite-wal"] {
+            command.arg("-P").arg(data.join(file));
+        }
+        command.arg("-o").arg(trial.place.path().join("strace.log"));
+        let mut strace = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| format!("strace: {error}"))?;
+        let mut said = String::new();
+        let mut lines = BufReader::new(strace.stderr.take().unwrap()).lines().map_while(Result::ok);
+        while let Some(line) = lines.next() {
+            if line.contains("attached") {
+                // It goes on to tell of each thread, and ends where nobody hears it: the node would stand still.
+                std::thread::spawn(move || lines.for_each(drop));
+                return Ok(Self(strace));
+            }
+            said.push_str(&line);
+        }
+        let _ = strace.wait();
+        Err(said)
+    }
+}
+
+impl Drop for FailingSync {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_of_the_log_that_fails_ends_the_node_and_the_next_start_is_whole() {
+    let mut trial = Trial::new().await;
+    let mut said_to_be_unknown = 0;
+    for n in 1..=rounds(4, 100) {
+        let (node, senders) = trial.start(Patience::Ends);
+        let failing = match FailingSync::attach(&node, &trial, n) {
+            Ok(failing) => failing,
+            Err(why) => {
+                senders.stop().await;
+                return skipped(TEST, &format!("no failing sync can be had: {why}"));
+            }
+        };
+        trial.ledger.note(&format!("sync {n} fails"));
+        let (code, said) = node.end();
+        drop(failing);
+        assert_eq!(code, Some(70), "{said}");
+        assert!(said.contains("the log failed") && said.contains("hint: "), "{said}");
+        let outcomes = senders.stop().await;
+        said_to_be_unknown += outcomes.iter().filter(|outcome| **outcome == Outcome::SaidToBeUnknown).count();
+        for outcome in outcomes {
+            // Nobody is cut off: who waits is told that it is unknown, and who comes later that nothing was done.
+            assert!(!matches!(outcome, Outcome::Unanswered(_)), "{outcome:?}");
+        }
+        trial.node_is_gone();
+    }
+    assert!(said_to_be_unknown > 0, "nobody was told that the outcome is unknown");
+    let node = trial.place.start();
+    trial.holds(node, SentAgain::All).await;
+}

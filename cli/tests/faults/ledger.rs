@@ -1,0 +1,185 @@
+//! What is known outside of the node: each delivery that was sent, how it was answered, and what was done to the node.
+//!
+//! It is kept in memory, and line by line in `ledger.jsonl` beside the data directory, for whoever reads what went before a failure.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Client, Delivery};
+
+/// How many senders deliver at once.
+const SENDERS: usize = 4;
+/// How long a sender waits before it goes on, where it does.
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// What is known outside.
+pub(super) struct Ledger {
+    acknowledged: Mutex<BTreeMap<u64, String>>,
+    sent: AtomicU64,
+    begun_at: Instant,
+    file: Mutex<File>,
+}
+
+/// What became of a delivery, as its sender sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It counts.
+    Acknowledged,
+    /// It does not count, and may be sent again: the code of the problem.
+    TurnedAway(String),
+    /// It may count or not: the node says so.
+    SaidToBeUnknown,
+    /// Nobody took the connection: it was not sent.
+    Unreachable,
+    /// It may count or not: no answer came.
+    Unanswered(String),
+}
+
+impl Ledger {
+    /// Begins an empty ledger in a folder.
+    pub(super) fn begin(folder: &Path) -> Self {
+        let file = Mutex::new(File::create(folder.join("ledger.jsonl")).unwrap());
+        Self { acknowledged: Mutex::default(), sent: AtomicU64::new(0), begun_at: Instant::now(), file }
+    }
+
+    /// Gives how many deliveries were sent.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Gives the events that were acknowledged, by delivery.
+    pub(super) fn acknowledged(&self) -> BTreeMap<u64, String> {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what was done to the node.
+    pub(super) fn note(&self, what: &str) {
+        self.write(json!({ "done": what }));
+    }
+
+    /// Sends a delivery, and notes how it was answered. Any other answer than those that a sender can go by fails the test.
+    pub(super) async fn deliver(&self, client: &Client, n: u64) -> Outcome {
+        let outcome = match client.deliver(&delivery(n)).await {
+            Ok(answer) if answer.status == StatusCode::ACCEPTED || answer.status == StatusCode::OK => {
+                let event = answer.body["events"][0]["id"].as_str().unwrap_or_else(|| panic!("no event in {}", answer.body));
+                self.acknowledge(n, event);
+                Outcome::Acknowledged
+            }
+            Ok(answer) if answer.status == StatusCode::SERVICE_UNAVAILABLE || answer.status == StatusCode::TOO_MANY_REQUESTS => {
+                assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+                match answer.body["code"].as_str() {
+                    Some("outcome_unknown") => Outcome::SaidToBeUnknown,
+                    code => Outcome::TurnedAway(code.unwrap_or_default().to_owned()),
+                }
+            }
+            Ok(answer) => panic!("delivery {n} was answered with {answer:?}"),
+            Err(error) if error.is_connect() => Outcome::Unreachable,
+            Err(error) => Outcome::Unanswered(format!("{error:?}")),
+        };
+        self.write(json!({ "delivery": n, "outcome": format!("{outcome:?}") }));
+        outcome
+    }
+
+    /// Sends the next delivery.
+    pub(super) async fn deliver_next(&self, client: &Client) -> Outcome {
+        let n = self.sent.fetch_add(1, Ordering::Relaxed);
+        self.deliver(client, n).await
+    }
+
+    fn acknowledge(&self, n: u64, event: &str) {
+        let earlier = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).insert(n, event.to_owned());
+        if let Some(earlier) = earlier {
+            assert_eq!(earlier, event, "delivery {n} was acknowledged as two events");
+        }
+    }
+
+    fn write(&self, mut line: Value) {
+        line["ms"] = json!(self.begun_at.elapsed().as_millis() as u64);
+        writeln!(self.file.lock().unwrap_or_else(PoisonError::into_inner), "{line}").unwrap();
+    }
+}
+
+fn delivery(n: u64) -> Delivery {
+    Delivery::github("tick", &format!("delivery-{n}"), json!({ "n": n }).to_string().as_bytes()).at("/hooks/torture/hook")
+}
+
+/// Senders at work.
+pub(super) struct Senders {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<tokio::task::JoinHandle<Vec<Outcome>>>,
+}
+
+/// What a sender does when a delivery was not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// It ends: the node is gone.
+    Ends,
+    /// It goes on with the next delivery, after a moment.
+    GoesOn,
+    /// It sends the same delivery again until it counts, where it may; what it may not repeat fails the test.
+    Insists,
+}
+
+impl Senders {
+    /// Has senders deliver until they are told to stop.
+    pub(super) fn start(client: &Client, ledger: &Arc<Ledger>, patience: Patience) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let one = || {
+            let (client, ledger, stop) = (client.clone(), ledger.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut outcomes = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let outcome = match patience {
+                        Patience::Insists => ledger.insist(&client).await,
+                        Patience::Ends | Patience::GoesOn => ledger.deliver_next(&client).await,
+                    };
+                    let is_done = outcome == Outcome::Acknowledged;
+                    outcomes.push(outcome);
+                    match patience {
+                        Patience::Ends if !is_done => break,
+                        Patience::GoesOn => tokio::time::sleep(AGAIN_AFTER).await,
+                        Patience::Ends | Patience::Insists => {}
+                    }
+                }
+                outcomes
+            })
+        };
+        let tasks = (0..SENDERS).map(|_| one()).collect();
+        Self { stop, tasks }
+    }
+
+    /// Tells them to stop, and gives what became of all that they sent.
+    pub(super) async fn stop(self) -> Vec<Outcome> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut outcomes = Vec::new();
+        for task in self.tasks {
+            outcomes.extend(task.await.unwrap());
+        }
+        outcomes
+    }
+}
+
+impl Ledger {
+    /// Delivers as a client does that tries again only where nothing can have happened: it was told so, or reached nobody.
+    async fn insist(&self, client: &Client) -> Outcome {
+        let n = self.sent.fetch_add(1, Ordering::Relaxed);
+        let begin = Instant::now();
+        loop {
+            match self.deliver(client, n).await {
+                Outcome::Acknowledged => return Outcome::Acknowledged,
+                Outcome::TurnedAway(_) | Outcome::Unreachable => {}
+                failed @ (Outcome::SaidToBeUnknown | Outcome::Unanswered(_)) => panic!("delivery {n} failed: {failed:?}"),
+            }
+            assert!(begin.elapsed() < crate::support::PATIENCE, "delivery {n} was never taken");
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The node stands still for longer than its leases last: SIGSTOP, and SIGCONT after it.
+//!
+//! Whether an attempt is given up by that is not checked: on a slow machine it may be. What is: that nothing of it counts twice.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::ledger::Patience;
+use super::rounds;
+use super::trial::{SentAgain, Trial};
+use crate::support::{Place, Printed};
+
+const LEASE: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stood_still_for_twice_its_lease_counts_nothing_twice_and_is_still_alone() {
+    let mut trial = Trial::at(Place::new().with_variable("ENSUE_LEASE", "1s")).await;
+    let (node, senders) = trial.start(Patience::GoesOn);
+    for _ in 0..rounds(2, 50) {
+        // Something is to be under way when it stops.
+        node.client().until("/executions?status=running&limit=1", |page| page["items"] != serde_json::json!([])).await;
+        trial.ledger.note("SIGSTOP");
+        node.signal(Signal::STOP);
+        let other = Printed::by(&mut trial.place.ensue(&["serve", "--listen", "127.0.0.1:0", "--data", "data", "--packs", "packs"]));
+        assert_eq!(other.code, Some(6), "a node that stands still has its directory: {other:?}");
+        tokio::time::sleep(LEASE * 2).await;
+        trial.ledger.note("SIGCONT");
+        node.signal(Signal::CONT);
+    }
+    senders.stop().await;
+    trial.holds(node, SentAgain::All).await;
+}

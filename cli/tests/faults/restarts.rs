@@ -1,0 +1,94 @@
+//! The node is asked to stop (SIGTERM) under load, and started again at the same address.
+//!
+//! Its clients try again only where nothing can have happened: they reached nobody, or were told so with `Retry-After`. So a
+//! request that was taken and dropped, or a connection that was cut under one, is a failure.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use super::ledger::{Patience, Senders};
+use super::trial::{SentAgain, Trial};
+use super::{Random, rounds, seed};
+use crate::support::{Client, PATIENCE, Place};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_tries_again_sees_no_failed_request_through_restarts_under_load() {
+    let restarts = rounds(8, 50);
+    let seed = seed();
+    eprintln!("restarts: {restarts}; again with ENSUE_FAULTS_SEED={seed}");
+    let mut random = Random(seed);
+    let address = format!("127.0.0.1:{}", port(&mut random));
+    let mut trial = Trial::at(Place::new().listening_on(&address)).await;
+    let client = Client::new(format!("http://{address}"));
+    let mut node = trial.place.start();
+    let senders = Senders::start(&client, &trial.ledger, Patience::Insists);
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::new(AtomicU64::new(0));
+    let runs = tokio::spawn(run_actions(client.clone(), stop.clone(), asked.clone()));
+    let reads = tokio::spawn(read(client.clone(), stop.clone()));
+    for _ in 0..restarts {
+        tokio::time::sleep(Duration::from_millis(100 + random.below(400))).await;
+        trial.ledger.note("SIGTERM");
+        let said = node.said();
+        assert_eq!(node.stop(), Some(0), "{said}");
+        trial.node_is_gone();
+        node = trial.place.start();
+    }
+    stop.store(true, Ordering::Relaxed);
+    senders.stop().await;
+    runs.await.unwrap();
+    reads.await.unwrap();
+    let records = client.records().await;
+    let of_runs = records.iter().filter(|record| record["kind"] == "execution.requested" && record["fact"]["action"] == "core.noop");
+    assert_eq!(of_runs.count() as u64, asked.load(Ordering::Relaxed), "what is asked for without a key counts once for each answer");
+    trial.holds(node, SentAgain::All).await;
+}
+
+/// A port that is not one of those that the kernel gives to clients: between two nodes nobody else may come by it.
+fn port(random: &mut Random) -> u16 {
+    loop {
+        let port = 20_000 + random.below(10_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Asks for executions, which have no key that would make a second one the same.
+async fn run_actions(client: Client, stop: Arc<AtomicBool>, asked: Arc<AtomicU64>) {
+    while !stop.load(Ordering::Relaxed) {
+        let answer = insist(|| client.request(Method::POST, "/api/v1/actions/core.noop/execute").json(&json!({ "params": {} }))).await;
+        assert_eq!(answer, StatusCode::ACCEPTED);
+        asked.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn read(client: Client, stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) {
+        assert_eq!(insist(|| client.request(Method::GET, "/api/v1/executions?limit=10")).await, StatusCode::OK);
+    }
+}
+
+async fn insist(request: impl Fn() -> reqwest::RequestBuilder) -> StatusCode {
+    let begin = Instant::now();
+    loop {
+        match request().send().await {
+            Ok(answer) if answer.headers().contains_key("retry-after") => {}
+            Ok(answer) => {
+                let status = answer.status();
+                let body = answer.bytes().await.expect("an answer that has begun is whole");
+                assert!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
+                return status;
+            }
+            Err(error) if error.is_connect() => {}
+            Err(error) => panic!("a request failed: {error:?}"),
+        }
+        assert!(begin.elapsed() < PATIENCE, "a request was never taken");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

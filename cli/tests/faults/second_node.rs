@@ -1,0 +1,54 @@
+//! A second process wants the data directory of a node that runs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::ledger::Patience;
+use super::trial::{SentAgain, Trial};
+use crate::support::Printed;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_second_is_told_so_plainly_and_changes_nothing() {
+    let mut trial = Trial::new().await;
+    let (node, senders) = trial.start(Patience::Ends);
+    node.client().until("/executions?status=succeeded&limit=1", |page| page["items"] != serde_json::json!([])).await;
+    senders.stop().await;
+    let idle = |page: &serde_json::Value| page["items"].as_array().is_some_and(Vec::is_empty);
+    node.client().until("/executions?status=queued&limit=1", idle).await;
+    node.client().until("/executions?status=running&limit=1", idle).await;
+    let before = node.client().get("/log/head").await;
+    let master_keys = files_named("master.key", &trial.place.path().join("state"));
+    let comers: [&[&str]; 4] = [
+        &["serve", "--listen", "127.0.0.1:0", "--data", "data", "--packs", "packs"],
+        &["log", "verify", "--data", "data"],
+        &["views", "rebuild", "--data", "data"],
+        &["tokens", "add", "second", "--role", "admin", "--data", "data"],
+    ];
+    for arguments in comers {
+        let printed = Printed::by(&mut trial.place.ensue(arguments));
+        assert_eq!(printed.code, Some(6), "{arguments:?}: {printed:?}");
+        let told = format!("is in use by process {}", node.pid());
+        assert!(printed.stderr.contains(&told) && printed.stderr.contains("--server"), "{arguments:?}: {printed:?}");
+    }
+    assert_eq!(node.client().get("/log/head").await, before, "nothing was written");
+    assert_eq!(files_named("master.key", &trial.place.path().join("state")), master_keys);
+    // A node that was killed holds nothing: the next one starts at once.
+    node.kill();
+    trial.node_is_gone();
+    let node = trial.place.start();
+    trial.holds(node, SentAgain::All).await;
+}
+
+/// Finds files by their name, with what they hold.
+fn files_named(name: &str, folder: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_named(name, &path));
+        } else if entry.file_name() == name {
+            found.insert(path.clone(), std::fs::read(path).unwrap());
+        }
+    }
+    found
+}
