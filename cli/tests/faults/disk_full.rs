@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode};
 
 use super::ledger::{Outcome, Patience};
 use super::skipped;
-use super::trial::{SentAgain, Trial, quiesce};
+use super::trial::{Machine, SentAgain, Trial, quiesce};
 use crate::support::{Client, PATIENCE, Place};
 
 /// How large the small file system is.
@@ -129,6 +129,7 @@ async fn a_disk_below_its_reserve_stops_what_comes_in_reads_go_on_and_so_does_th
 async fn a_disk_without_a_byte_left_loses_nothing_and_the_node_goes_on_when_there_is_room() {
     const TEST: &str = "a_disk_without_a_byte_left_loses_nothing_and_the_node_goes_on_when_there_is_room";
     let Some((mut trial, disk)) = on_a_small_disk(TEST, "0").await else { return };
+    trial.machine = Machine::IsFullAtTimes;
     let (node, senders) = trial.start(Patience::GoesOn);
     let client = node.client();
     for _ in 0..super::rounds(2, 20) {

@@ -29,8 +29,18 @@ pub(super) struct Trial {
     pub(super) place: Place,
     pub(super) world: World,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) machine: Machine,
     /// What the `begun` files said, each time that a node was gone.
     begun: String,
+}
+
+/// What attempts meet on the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Machine {
+    /// All that they need: none may fail.
+    HasRoom,
+    /// A disk without room at times: an attempt may fail before it begins, because what surrounds it cannot be made.
+    IsFullAtTimes,
 }
 
 /// Which deliveries are sent once more before the books are checked.
@@ -56,7 +66,7 @@ impl Trial {
             .with_variable("ENSUE_KEY_TORTURE_SECRET_FILE", "secret");
         write_pack(&place, &world);
         let ledger = Arc::new(Ledger::begin(place.path()));
-        Self { place, world, ledger, begun: String::new() }
+        Self { place, world, ledger, machine: Machine::HasRoom, begun: String::new() }
     }
 
     /// Starts a node, and has senders deliver to it.
@@ -89,10 +99,10 @@ impl Trial {
         }
         quiesce(&client).await;
         self.begun.push_str(&std::fs::read_to_string(self.place.data().join("begun")).unwrap_or_default());
-        let indeterminate = self.hold_against_the_log(&client).await;
+        let Held { indeterminate, refused } = self.hold_against_the_log(&client).await;
         self.settle_by_the_world(&client, &indeterminate).await;
         quiesce(&client).await;
-        self.every_execution_has_ended(&client).await;
+        self.every_execution_has_ended(&client, &refused).await;
         no_process_is_left(&client).await;
         rebuilt_views_are_the_live_ones(&client).await;
         eprintln!(
@@ -112,8 +122,8 @@ impl Trial {
         assert_eq!(verified.code, Some(0), "{verified:?}");
     }
 
-    /// Holds the log against the ledger, and gives the executions that are indeterminate.
-    async fn hold_against_the_log(&self, client: &Client) -> Vec<String> {
+    /// Holds the log against the ledger.
+    async fn hold_against_the_log(&self, client: &Client) -> Held {
         let records = client.records().await;
         for (at, record) in records.iter().enumerate() {
             assert_eq!(record["position"], at as u64 + 1, "positions are 1, 2, 3 … without a gap");
@@ -174,7 +184,7 @@ impl Trial {
             attempts.entry(text(&record["stream"])).or_default().push(text(&record["id"]));
         }
         let effects = self.world.effects();
-        let mut indeterminate = Vec::new();
+        let mut held = Held::default();
         for record in of_kind("execution.requested") {
             let stream = text(&record["stream"]);
             let execution = stream.trim_start_matches("execution/").to_owned();
@@ -186,17 +196,23 @@ impl Trial {
                     assert_eq!(times, 1, "{execution} of {action} took effect {times} times");
                 }
                 Some("execution.succeeded") => assert!(times >= 1, "{execution} succeeded without an effect"),
+                Some("execution.failed") if self.machine == Machine::IsFullAtTimes => {
+                    let failed = of_kind("attempt.failed").find(|failed| text(&failed["stream"]) == stream).unwrap();
+                    assert_eq!(failed["fact"]["error"]["kind"], "sandbox", "{failed}");
+                    assert_eq!(times, 0, "{execution} of {action} took effect and failed because it could not begin");
+                    held.refused.insert(execution);
+                }
                 Some(other) => panic!("{stream} of {action} ended as {other}"),
                 None => {
                     assert!(ONCE.contains(&action.as_str()), "{stream} of {action} neither ended nor may be indeterminate");
                     assert!(times <= 1, "{execution} is not idempotent and took effect {times} times");
                     let last = attempts[&stream].last().unwrap();
                     assert!(self.begun.contains(last.as_str()), "attempt {last} of {stream} is lost and is not noted as begun");
-                    indeterminate.push(execution);
+                    held.indeterminate.push(execution);
                 }
             }
         }
-        indeterminate
+        held
     }
 
     /// A person who looks at the world says what became of each.
@@ -208,19 +224,29 @@ impl Trial {
         }
     }
 
-    async fn every_execution_has_ended(&self, client: &Client) {
+    async fn every_execution_has_ended(&self, client: &Client, refused: &BTreeSet<String>) {
         let open = client.get("/executions?status=indeterminate&limit=1").await;
         assert_eq!(open["items"], json!([]));
         let effects = self.world.effects();
         for record in client.records().await.iter().filter(|record| record["kind"] == "execution.requested") {
             let execution = text(&record["stream"]).trim_start_matches("execution/").to_owned();
             match text(&record["fact"]["action"]).as_str() {
+                _ if refused.contains(&execution) => assert!(!effects.contains_key(&execution), "{execution} was refused"),
                 action if ONCE.contains(&action) => assert_eq!(effects.get(&execution), Some(&1), "{execution} is not idempotent"),
                 "torture.repeatable" => assert!(effects.contains_key(&execution), "{execution} had no effect"),
                 _ => {}
             }
         }
     }
+}
+
+/// What was found when the log was held against the ledger.
+#[derive(Default)]
+struct Held {
+    /// The executions that are indeterminate.
+    indeterminate: Vec<String>,
+    /// The executions that failed before they began, because the machine did not give what they need.
+    refused: BTreeSet<String>,
 }
 
 fn write_pack(place: &Place, world: &World) {
