@@ -103,11 +103,13 @@ impl Left {
         let node = match self.place.try_start() {
             Ok(node) => node,
             Err(said) => {
-                let name = file.file_name().unwrap().to_string_lossy().into_owned();
-                // A file, a record by its position, or a value of the vault by the key that it is of.
-                let names = [name.as_str(), "position", "the value of `"].iter().any(|what| said.contains(what));
-                assert!(said.contains("error: ") && names, "{case}: a refusal names what is wrong: {said}");
-                assert!(said.contains("hint: "), "{case}: a refusal says what to do: {said}");
+                // A file, the folder of a pack's copy, a record by its position, or a value of the vault by the key that it is of.
+                let parts: Vec<String> = file.iter().skip(1).map(|part| part.to_string_lossy().into_owned()).collect();
+                let names = parts.iter().map(String::as_str).filter(|part| *part != "packs").chain(["position", "the value of `"]);
+                let named = names.into_iter().any(|what| said.contains(what));
+                assert!(said.contains("error: ") && named, "{case}: a refusal names what is wrong: {said}");
+                let tells_what_to_do = ["hint: ", "put the data directory's"].iter().any(|what| said.contains(what));
+                assert!(tells_what_to_do, "{case}: a refusal says what to do: {said}");
                 assert!(!said.contains("panicked"), "{case}: {said}");
                 return Verdict::Refused;
             }

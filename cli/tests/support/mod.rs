@@ -28,6 +28,9 @@ pub(crate) const ADMIN_TOKEN: &str = "ens_00000000-0000-7000-8000-000000000001_3
 /// How long a node may take to be ready, to stop, and to do what a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long what a node said last is waited for.
+const HEARD_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A directory for one node: data, packs, and its state outside of the data.
 ///
 /// Where a test fails, the directory is left for whoever looks into it.
@@ -143,8 +146,8 @@ impl Place {
             if let Some(address) = line.split("listens on http://").nth(1) {
                 let address: SocketAddr = address.split(',').next().unwrap().parse().unwrap();
                 let hears = said.clone();
-                std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| hears.push(&line)));
-                return Ok(Node { process, address, said });
+                let hearing = std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| hears.push(&line)));
+                return Ok(Node { process, address, said, hearing });
             }
         }
         process.wait().unwrap();
@@ -183,6 +186,7 @@ pub(crate) struct Node {
     process: Child,
     address: SocketAddr,
     said: Said,
+    hearing: std::thread::JoinHandle<()>,
 }
 
 impl Node {
@@ -228,7 +232,10 @@ impl Node {
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let begin = Instant::now();
         loop {
-            if let Some(status) = self.process.try_wait().unwrap() {
+            // What it said last is heard a moment after it has ended, unless something that it left behind holds its standard error.
+            if let Some(status) = self.process.try_wait().unwrap()
+                && (self.hearing.is_finished() || begin.elapsed() > HEARD_PATIENCE)
+            {
                 return (status.code(), self.said());
             }
             assert!(begin.elapsed() < PATIENCE, "the node did not end: {}", self.said());
