@@ -104,9 +104,8 @@ impl Left {
             Ok(node) => node,
             Err(said) => {
                 // A file, the folder of a pack's copy, a record by its position, or a value of the vault by the key that it is of.
-                let parts: Vec<String> = file.iter().skip(1).map(|part| part.to_string_lossy().into_owned()).collect();
-                let names = parts.iter().map(String::as_str).filter(|part| *part != "packs").chain(["position", "the value of `"]);
-                let named = names.into_iter().any(|what| said.contains(what));
+                let parts = [file.file_name(), file.iter().nth(2)].into_iter().flatten().map(|part| part.to_string_lossy().into_owned());
+                let named = parts.chain(["position".to_owned(), "the value of `".to_owned()]).any(|what| said.contains(&what));
                 assert!(said.contains("error: ") && named, "{case}: a refusal names what is wrong: {said}");
                 let tells_what_to_do = ["hint: ", "put the data directory's"].iter().any(|what| said.contains(what));
                 assert!(tells_what_to_do, "{case}: a refusal says what to do: {said}");
