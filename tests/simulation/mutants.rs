@@ -56,12 +56,6 @@ pub const NOT_FOUND_YET: &[Mutant] = &[
     // A report comes late most often when nothing else runs.
     mutant("late report counts", "a report on an attempt that was given up ends the one that runs", 30),
     // Nothing holds a world to ending a program soon after its cancel.
-    // Nothing holds a world to ending a program soon after its cancel.
-    // What waits for a person is settled in the end, and nothing counts idle slots meanwhile.
-    // An attempt is seldom lost while its cancel is on its way.
-    // A power cut leaves the `begun` file whole.
-    // Nothing holds a node to adopting what lives.
-    // Nothing holds a world to ending a program soon after its cancel.
     mutant("cancel not delivered", "the worker is not told of a cancel", 30),
     // Nothing holds a world to ending a program soon after its cancel.
     mutant("stop forgotten at a restart", "a cancel that was asked for before a restart is not delivered after it", 30),

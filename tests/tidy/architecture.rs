@@ -1,4 +1,4 @@
-//! ARCHITECTURE.md: what it says of the walls between the crates is what cargo says, and each invariant has its tests.
+//! ARCHITECTURE.md: what it says of the walls between the crates is what cargo says, and each invariant and promise has its tests.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,8 @@ use crate::{demand_none, read, root, rows, section, test_names, ticked};
 
 /// The fewest invariants that the table must have: fewer means that its shape has changed.
 const INVARIANTS_MIN: usize = 12;
+/// The fewest promises that docs/guarantees.md must make.
+const PROMISES_MIN: usize = 20;
 
 /// What the column "must not use" may say, and the crates that it means. What means none is held by another test or by a reader.
 const MUST_NOT_USE: &[(&str, &[&str])] = &[
@@ -94,16 +96,29 @@ fn each_crate_depends_on_exactly_what_the_table_says() {
 #[test]
 fn each_invariant_names_tests_that_are_there() {
     let text = read("ARCHITECTURE.md");
-    let tests = test_names();
     let invariants = rows(section(&text, "## Invariants"));
+    assert!(invariants.len() >= INVARIANTS_MIN, "the table of invariants has {} rows; its shape has changed", invariants.len());
+    demand_none(&without_tests(&invariants), "an invariant has a test that fails when it is broken:");
+}
+
+#[test]
+fn each_promise_names_tests_that_are_there() {
+    let text = read("docs/guarantees.md");
+    let promises = rows(&text);
+    assert!(promises.len() >= PROMISES_MIN, "the tables of promises have {} rows; their shape has changed", promises.len());
+    demand_none(&without_tests(&promises), "a promise has a test that fails when it is broken:");
+}
+
+/// Says which rows name no test in their last cell, or one that is not there.
+fn without_tests(rows: &[Vec<String>]) -> Vec<String> {
+    let tests = test_names();
     let mut findings = Vec::new();
-    for row in &invariants {
+    for row in rows {
         let named = row.last().map(|cell| ticked(cell)).unwrap_or_default();
         if named.is_empty() {
             findings.push(format!("no test is named: {}", row[0]));
         }
         findings.extend(named.into_iter().filter(|name| !tests.contains(*name)).map(|name| format!("there is no test `{name}`")));
     }
-    assert!(invariants.len() >= INVARIANTS_MIN, "the table of invariants has {} rows; its shape has changed", invariants.len());
-    demand_none(&findings, "an invariant has a test that fails when it is broken:");
+    findings
 }
