@@ -151,14 +151,14 @@ impl Teller {
                 Some((index, Err(reason))) => Some((index, Err(reason))),
                 None => None,
             };
-            if is_last || other.is_some() || self.clock.now() >= due {
-                if let Some((index, progress)) = newest.take() {
-                    if self.say(index, said(progress)).await == Next::Over {
-                        return;
-                    }
-                    let now = self.clock.now();
-                    due = now + PROGRESS_EVERY.max(now.saturating_sub(began) / PROGRESS_SHARE);
+            if (is_last || other.is_some() || self.clock.now() >= due)
+                && let Some((index, progress)) = newest.take()
+            {
+                if self.say(index, said(progress)).await == Next::Over {
+                    return;
                 }
+                let now = self.clock.now();
+                due = now + PROGRESS_EVERY.max(now.saturating_sub(began) / PROGRESS_SHARE);
             }
             if let Some((index, given)) = other {
                 let said = match given {

@@ -36,6 +36,8 @@ const FIRST_NODE_PATIENCE: Duration = Duration::from_secs(10);
 const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 /// How many who have not shown the key are listened to at once.
 const GREETINGS_MAX: usize = 16;
+/// The most words that wait for a node; a program needs a few.
+const WORDS_WAITING_MAX: usize = 64;
 
 /// What a supervisor prints once somebody can connect.
 pub(crate) const READY: &[u8] = b"ready\n";
@@ -80,7 +82,7 @@ struct Supervisor {
 /// A node that has shown the key.
 struct Node {
     said: mpsc::Receiver<(NodeSays, Bytes)>,
-    say: mpsc::UnboundedSender<Say>,
+    say: mpsc::Sender<Say>,
 }
 
 /// What is to be said to it.
@@ -170,7 +172,7 @@ impl Supervisor {
     fn meet(&mut self, stream: UnixStream, protocol: u32) -> Node {
         let (read, write) = stream.into_split();
         let (said_into, said) = mpsc::channel(16);
-        let (say, to_say) = mpsc::unbounded_channel();
+        let (say, to_say) = mpsc::channel(WORDS_WAITING_MAX);
         tokio::spawn(listen(read, said_into));
         tokio::spawn(speak(write, to_say));
         let holds = self.held.as_ref().map(|held| held.holds());
@@ -256,7 +258,7 @@ impl Supervisor {
 impl Node {
     fn tell(&self, say: Say) {
         // It may have gone; what it misses it hears when it comes again.
-        let _ = self.say.send(say);
+        let _ = self.say.try_send(say);
     }
 }
 
@@ -301,7 +303,7 @@ async fn listen(mut from: OwnedReadHalf, said: mpsc::Sender<(NodeSays, Bytes)>) 
     }
 }
 
-async fn speak(mut to: OwnedWriteHalf, mut say: mpsc::UnboundedReceiver<Say>) {
+async fn speak(mut to: OwnedWriteHalf, mut say: mpsc::Receiver<Say>) {
     let mut following: Option<Following> = None;
     loop {
         let next = tokio::select! {

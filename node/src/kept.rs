@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -118,14 +118,14 @@ impl KeptBeside {
 
 /// The job that throws away what is old or too much, until it is dropped.
 pub(crate) struct Housekeeper {
-    stop: Option<Sender<()>>,
+    stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Housekeeper {
     /// Starts the job.
     pub(crate) fn start(kept: KeptBeside, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let (stop, stopped) = channel();
+        let (stop, stopped) = sync_channel(1);
         let rests = move |pause: Duration| stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout);
         let thread = std::thread::Builder::new().name("housekeeper".into()).spawn(move || {
             let mut due = Instant::now();

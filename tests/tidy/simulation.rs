@@ -37,7 +37,7 @@ fn each_mutant_has_its_place_in_the_code_and_each_place_its_mutant() {
 fn nothing_that_runs_is_built_with_mutants() {
     let metadata = metadata();
     let resolve = metadata.resolve.as_ref().expect("cargo metadata resolves");
-    let on = resolve.nodes.iter().filter(|node| node.features.iter().any(|feature| feature.to_string() == "mutants"));
+    let on = resolve.nodes.iter().filter(|node| node.features.iter().any(|feature| feature.as_str() == "mutants"));
     let mut findings: Vec<String> = on.map(|node| format!("{} has the feature by default", metadata[&node.id].name)).collect();
     for folder in CRATES {
         let manifest = read(&format!("{folder}/Cargo.toml"));

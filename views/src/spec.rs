@@ -387,8 +387,9 @@ impl Story {
                 let late = AttemptReportedLate { attempt, error: Some(Failure::new(FailureKind::Network, "no route")) };
                 self.tell_execution(id, None, late.into(), None);
             }
-            (Phase::Running(attempt) | Phase::Indeterminate(attempt), 13..) => self.succeeded(id, attempt),
-            (Phase::Running(attempt), _) => self.said(id, attempt, variant),
+            (Phase::Running(attempt), 13) => self.said(id, attempt, variant),
+            (Phase::Running(attempt) | Phase::Indeterminate(attempt), 14..) => self.succeeded(id, attempt),
+            (Phase::Running(_), _) => {}
             (Phase::Cancelling(attempt), _) => {
                 let error = Failure::new(FailureKind::Cancelled, "it was stopped");
                 self.tell_execution(id, None, AttemptFailed { attempt, error }.into(), None);

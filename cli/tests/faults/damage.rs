@@ -103,9 +103,13 @@ impl Left {
         let node = match self.place.try_start() {
             Ok(node) => node,
             Err(said) => {
-                // A file, the folder of a pack's copy, a record by its position, or a value of the vault by the key that it is of.
+                // A file, the folder of a pack's copy, a record by its position, or a value of the vault by the key that it is of. A
+                // write-ahead log is a part of the database that it stands beside, and that is what is put back from a backup.
                 let parts = [file.file_name(), file.iter().nth(2)].into_iter().flatten().map(|part| part.to_string_lossy().into_owned());
-                let named = parts.chain(["position".to_owned(), "the value of `".to_owned()]).any(|what| said.contains(&what));
+                let named = parts
+                    .map(|part| part.trim_end_matches("-wal").to_owned())
+                    .chain(["position".to_owned(), "the value of `".to_owned()])
+                    .any(|what| said.contains(&what));
                 assert!(said.contains("error: ") && named, "{case}: a refusal names what is wrong: {said}");
                 let tells_what_to_do = ["hint: ", "put the data directory's"].iter().any(|what| said.contains(what));
                 assert!(tells_what_to_do, "{case}: a refusal says what to do: {said}");

@@ -205,7 +205,10 @@ impl Plan {
             (None, None) => Arc::new(DirectPrograms::open(&private_dir, time.clone()).unwrap().with_drain_patience(self.drain_patience)),
             (None, Some(isolation)) => supervised(folder.path(), private_dir, isolation),
         };
-        let (begun, previous) = Begun::open(folder.path().join("begun"), (1..10).map(attempt)).unwrap();
+        let path = folder.path().join("begun");
+        // Only a world that comes after another has attempts that were open before it.
+        let open = if path.exists() { 1..10 } else { 0..0 };
+        let (begun, previous) = Begun::open(path, open.map(attempt)).unwrap();
         let ports = ExecutorPorts {
             submit: Arc::new(ScriptedSubmit { answers: Mutex::new(self.answers), asked: asked_into }),
             catalogs: Arc::new(OneCatalog(Arc::new(Catalog::new(CatalogRevision(1), definitions)))),

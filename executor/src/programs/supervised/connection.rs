@@ -30,21 +30,24 @@ pub(super) struct Connection {
     from: OwnedReadHalf,
 }
 
+/// The most words that wait for a supervisor; a program needs four.
+const WORDS_WAITING_MAX: usize = 64;
+
 /// What says words to a supervisor; a clone says them to the same.
 #[derive(Clone)]
 pub(super) struct Sayer {
-    words: mpsc::UnboundedSender<(NodeSays, Vec<u8>)>,
+    words: mpsc::Sender<(NodeSays, Vec<u8>)>,
 }
 
 impl Sayer {
     /// Says a word. Says whether somebody may hear it.
     pub(super) fn say(&self, word: NodeSays, tail: Vec<u8>) -> bool {
-        self.words.send((word, tail)).is_ok()
+        self.words.try_send((word, tail)).is_ok()
     }
 
     /// Gives one that nobody hears.
     pub(super) fn to_nobody() -> Self {
-        Self { words: mpsc::unbounded_channel().0 }
+        Self { words: mpsc::channel(1).0 }
     }
 }
 
@@ -73,7 +76,7 @@ impl Connection {
             None => return Err(io::ErrorKind::ConnectionReset.into()),
         };
         let (from, to) = stream.into_split();
-        let (words, to_say) = mpsc::unbounded_channel();
+        let (words, to_say) = mpsc::channel(WORDS_WAITING_MAX);
         tokio::spawn(speak(to, to_say));
         Ok((Self { folder, say: Sayer { words }, from }, holds))
     }
@@ -84,7 +87,7 @@ impl Connection {
     }
 }
 
-async fn speak(mut to: OwnedWriteHalf, mut words: mpsc::UnboundedReceiver<(NodeSays, Vec<u8>)>) {
+async fn speak(mut to: OwnedWriteHalf, mut words: mpsc::Receiver<(NodeSays, Vec<u8>)>) {
     while let Some((word, tail)) = words.recv().await {
         if protocol::write(&mut to, &word, &tail).await.is_err() {
             return;
