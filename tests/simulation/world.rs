@@ -352,7 +352,8 @@ impl World {
         if self.node.is_some() {
             return;
         }
-        if self.ground.strikes(self.ground.plan.views_lost) {
+        // Nobody loses a file that another node has open: the simulated disk has no files without a name.
+        if self.ground.strikes(self.ground.plan.views_lost) && self.deposed.is_none() {
             self.ground.tell("disk", "the views are lost");
             sometimes!("the views were lost");
             self.disk.lose_views();
