@@ -80,7 +80,7 @@ async fn kinds(client: &Client, id: &str) -> Vec<String> {
 }
 
 fn end(node: Node, round: usize) {
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         assert_eq!(node.stop(), Some(0));
     } else {
         node.kill();
