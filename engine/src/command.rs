@@ -13,7 +13,7 @@ use thiserror::Error;
 
 pub use message::{Message, Said, SaidArtifact};
 
-use crate::catalog::{Action, Catalogs, Mode};
+use crate::catalog::{Action, Catalog, Catalogs, Mode};
 use crate::executions::facts::{Evidence, Failure, Settlement};
 use crate::ids::{AttemptId, EventId, ExecutionId, RuleId, TokenId};
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
@@ -375,6 +375,28 @@ pub trait Bodies {
 pub trait SeenKeys {
     /// Says where the key was seen, by the log or by what is about to be in it.
     fn seen(&self, key: &DedupeKey) -> Option<Seen>;
+}
+
+/// No catalogs, no bodies and no keys, for what needs none beside the state.
+#[derive(Clone, Copy, Debug)]
+pub struct Nothing;
+
+impl Catalogs for Nothing {
+    fn at(&self, _: CatalogRevision) -> Option<Arc<Catalog>> {
+        None
+    }
+}
+
+impl Bodies for Nothing {
+    fn plain(&self, _: &Digest) -> Option<Bytes> {
+        None
+    }
+}
+
+impl SeenKeys for Nothing {
+    fn seen(&self, _: &DedupeKey) -> Option<Seen> {
+        None
+    }
 }
 
 /// What the operator sets.

@@ -10,9 +10,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use bytes::Bytes;
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalog;
-use ensue_engine::command::{
-    Ask, Bodies, Command, Conflict, Dedupe, DedupeKey, ObservedEvent, Refusal, Report, ReportOutcome, Seen, SeenKeys, Settings,
-};
+use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, Nothing, ObservedEvent, Refusal, Report, ReportOutcome, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::ids::{EventId, Id};
 use ensue_engine::names::TriggerRef;
@@ -231,20 +229,5 @@ impl Writer {
     fn save(&self) -> Result<(), OfflineError> {
         let checkpoint = Checkpoint { at: self.head(), release: RELEASE.to_owned(), state: saved(self.sequencing.engine()) };
         self.checkpoints.write(&checkpoint).map(drop).map_err(|error| crate::opening::machine("saving the state", &error).into())
-    }
-}
-
-/// Each event is new, and brings what it is judged by.
-struct Nothing;
-
-impl Bodies for Nothing {
-    fn plain(&self, _: &Digest) -> Option<Bytes> {
-        None
-    }
-}
-
-impl SeenKeys for Nothing {
-    fn seen(&self, _: &DedupeKey) -> Option<Seen> {
-        None
     }
 }

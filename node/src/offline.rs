@@ -4,15 +4,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ensue_engine::batch::{Beside, Offered, Sequencing};
-use ensue_engine::catalog::{Catalog, Catalogs};
-use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::command::{Ask, Command, Nothing, Refusal, Settings};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{Id, LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{AppendError, Log, Secret, Vault};
-use ensue_engine::record::{Actor, CatalogRevision, Digest, Head, Position};
+use ensue_engine::record::{Actor, Head, Position};
 use ensue_store::data_dir::DataDir;
 use ensue_store::sqlite::log::SqliteLog;
 use ensue_store::sqlite::views::SqliteViews;
@@ -213,8 +211,7 @@ impl Offline {
     fn record(&mut self, ask: Ask) -> Result<(), OfflineError> {
         let at = self.clock.moment();
         let command = Command { actor: Actor::Operator, trace: None, ask };
-        let nothing = Nothing;
-        let beside = Beside { catalogs: &nothing, bodies: &nothing, seen: &nothing, settings: &self.settings };
+        let beside = Beside { catalogs: &Nothing, bodies: &Nothing, seen: &Nothing, settings: &self.settings };
         match self.sequencing.offer(&command, &at, &beside) {
             Offered::Taken { .. } => {}
             Offered::Refused(refusal) => return Err(refusal.into()),
@@ -227,26 +224,5 @@ impl Offline {
         }
         self.sequencing.committed();
         Ok(self.outside.write(self.head(), Durability::Synced).map_err(StartError::from)?)
-    }
-}
-
-/// What a command about keys and tokens looks at beside the state.
-struct Nothing;
-
-impl Catalogs for Nothing {
-    fn at(&self, _: CatalogRevision) -> Option<Arc<Catalog>> {
-        None
-    }
-}
-
-impl Bodies for Nothing {
-    fn plain(&self, _: &Digest) -> Option<Bytes> {
-        None
-    }
-}
-
-impl SeenKeys for Nothing {
-    fn seen(&self, _: &DedupeKey) -> Option<Seen> {
-        None
     }
 }

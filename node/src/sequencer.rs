@@ -17,7 +17,7 @@ use ensue_api::queues::Held;
 use ensue_api::{QueueName, Queues};
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalogs;
-use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, Nothing, Refusal, Seen, SeenKeys, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::health::state::Owed;
 use ensue_engine::ids::Id;
@@ -534,7 +534,7 @@ impl Sequencer {
 
     fn offer(&mut self, command: &Command, seen: &KnownKeys) -> Result<Committed, SubmitError> {
         let at = self.clock.moment();
-        let beside = Beside { catalogs: &*self.catalogs, bodies: &NoBodies, seen, settings: &self.settings };
+        let beside = Beside { catalogs: &*self.catalogs, bodies: &Nothing, seen, settings: &self.settings };
         match self.sequencing.offer(command, &at, &beside) {
             Offered::Taken { position, answer } => Ok(Committed { position, answer }),
             Offered::Refused(refusal) => {
@@ -573,9 +573,8 @@ impl Sequencer {
             Some((digest, Ok(Some(plain)))) => OneBody(Some((digest, plain))),
             Some((_, Ok(None) | Err(_))) | None => OneBody(None),
         };
-        let nothing = KnownKeys::default();
         let begin = Instant::now();
-        let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &nothing, settings: &self.settings };
+        let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
         if let Offered::Needs(_) = self.sequencing.serve(&record, owed, &at, &beside) {
             self.sequencing.park(&record, owed, "the body it needs was erased".to_owned(), &at);
         }
@@ -739,14 +738,6 @@ struct KnownKeys(BTreeMap<DedupeKey, Seen>);
 impl SeenKeys for KnownKeys {
     fn seen(&self, key: &DedupeKey) -> Option<Seen> {
         self.0.get(key).copied()
-    }
-}
-
-struct NoBodies;
-
-impl Bodies for NoBodies {
-    fn plain(&self, _: &Digest) -> Option<Bytes> {
-        None
     }
 }
 
