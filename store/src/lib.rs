@@ -21,6 +21,7 @@ pub mod master_key;
 pub mod memory;
 pub mod outputs;
 pub mod retention;
+mod space;
 pub mod sqlite;
 pub mod state_folder;
 mod sync;

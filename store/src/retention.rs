@@ -40,6 +40,8 @@ pub trait Disposable: Send + Sync {
     /// What one thing is called.
     type Name: Clone + Send;
 
+    /// Takes note that a round begins: what comes from here on may not be among what is looked at.
+    fn begin_round(&self);
     /// Lists what one part holds. Blocks.
     fn look_at(&self, part: u8) -> io::Result<Vec<Kept<Self::Name>>>;
     /// Throws things of one part away, where they are still as old as they were seen to be; gives how many bytes that freed. Blocks.
@@ -108,6 +110,9 @@ impl Round {
     /// Takes the next part. A part that cannot be read or emptied is passed over, and the error is given; the next step goes on.
     pub fn step<S: Disposable>(&mut self, store: &S) -> io::Result<Step> {
         let Ok(part) = u8::try_from(self.part) else { return Ok(self.turn(store)) };
+        if part == 0 && matches!(self.stage, Stage::Looking { .. }) {
+            store.begin_round();
+        }
         self.part += 1;
         let kept = store.look_at(part)?;
         match &mut self.stage {
@@ -222,6 +227,8 @@ mod tests {
 
     impl Disposable for Things {
         type Name = u32;
+
+        fn begin_round(&self) {}
 
         fn look_at(&self, part: u8) -> io::Result<Vec<Kept<u32>>> {
             Ok(self.0.lock().unwrap().values().filter(|(of, _)| *of == part).map(|(_, thing)| *thing).collect())

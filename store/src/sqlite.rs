@@ -93,7 +93,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// It is in use.
-    #[error("{path} is being written by another process")]
+    #[error("{path} is in use by another process")]
     InUse {
         /// The file.
         path: PathBuf,

@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 /// How much of a file is written before it is synced: who syncs another file of the disk meanwhile, as the log does with each
@@ -42,7 +43,6 @@ pub(crate) enum Existing {
 
 /// Creates a file that its owner alone can read.
 pub(crate) fn create_private(path: &Path, existing: Existing) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
     let mut options = File::options();
     options.write(true).mode(0o600);
     match existing {
@@ -50,4 +50,18 @@ pub(crate) fn create_private(path: &Path, existing: Existing) -> io::Result<File
         Existing::Kept => options.create_new(true),
     };
     options.open(path)
+}
+
+/// Makes a folder and those above it that only their owner can enter; one that is there stays as it is.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Gives none for what is not there.
+pub(crate) fn existing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -3,9 +3,9 @@
 //! A file's time is that of the last attempt that gave it away: two artifacts of the same bytes are one file, which goes when it is
 //! time for the later of them.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,13 +19,8 @@ use ensue_engine::time::Timestamp;
 use super::READ_BYTES_MAX;
 use crate::outputs::Now;
 use crate::retention::{Disposable, Kept, PARTS};
-use crate::sync::{self, Existing, create_private};
-
-/// What a file takes of the disk is a multiple of this.
-const BLOCK_BYTES: u64 = 4096;
-
-/// After how many bytes is looked again how much of the disk is free.
-const SPACE_LOOKED_AT_EVERY: u64 = 1024 * 1024;
+use crate::space::{LOOKED_AT_EVERY_BYTES, blocks, free_bytes};
+use crate::sync::{Existing, create_private, existing, make_folder, sync_folder};
 
 /// The folder of what is not kept yet; what a crash left there is removed at the opening.
 const NEW: &str = "new";
@@ -91,8 +86,7 @@ impl Store {
         if used.saturating_add(bytes) > self.limits.quota_bytes {
             return Err(BlobError::Full(format!("{used} bytes are kept, and {} is the quota", self.limits.quota_bytes)));
         }
-        // A machine that does not say how much is free is told by the file when it is full.
-        let free = rustix::fs::statvfs(&self.folder).map_or(u64::MAX, |about| about.f_bavail.saturating_mul(about.f_frsize));
+        let free = free_bytes(&self.folder);
         if free.saturating_sub(bytes) < self.limits.free_bytes {
             return Err(BlobError::Full(format!("{free} bytes of the disk are free, and {} are left to the log", self.limits.free_bytes)));
         }
@@ -109,19 +103,23 @@ impl Store {
             && file.metadata()?.len() == kept.bytes
         {
             file.set_modified(time)?;
-            return fs::remove_file(beside);
+            fs::remove_file(beside)?;
+            // Who put it there may have failed to make its name last.
+            return self.make_last(&part);
         }
         File::options().append(true).open(beside)?.set_modified(time)?;
-        if !part.exists() {
-            make_folder(&part)?;
-            sync::sync_folder(&self.folder)?;
-        }
+        make_folder(&part)?;
         fs::rename(beside, &path)?;
-        sync::sync_folder(&part)?;
+        self.make_last(&part)?;
         let grown = blocks(kept.bytes);
         self.used.fetch_add(grown, Ordering::Relaxed);
         *since_looked += grown as i64;
         Ok(())
+    }
+
+    fn make_last(&self, part: &Path) -> io::Result<()> {
+        sync_folder(part)?;
+        sync_folder(&self.folder)
     }
 }
 
@@ -139,7 +137,7 @@ struct New {
 impl NewBlob for New {
     fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         if self.bytes + bytes.len() as u64 > self.looked_at {
-            self.looked_at = self.bytes + (bytes.len() as u64).max(SPACE_LOOKED_AT_EVERY);
+            self.looked_at = self.bytes + (bytes.len() as u64).max(LOOKED_AT_EVERY_BYTES);
             self.store.demand_room(self.bytes + bytes.len() as u64)?;
         }
         self.file.write_all(bytes).map_err(|error| failed(&error))?;
@@ -192,10 +190,11 @@ impl Blobs for FolderBlobs {
 impl Disposable for FolderBlobs {
     type Name = Digest;
 
+    fn begin_round(&self) {
+        *self.0.changing() = 0;
+    }
+
     fn look_at(&self, part: u8) -> io::Result<Vec<Kept<Digest>>> {
-        if part == 0 {
-            *self.0.changing() = 0;
-        }
         let Some(entries) = existing(fs::read_dir(self.0.part_path(part)))? else { return Ok(Vec::new()) };
         let mut kept = Vec::new();
         for entry in entries {
@@ -238,24 +237,8 @@ fn system_time(time: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(time.micros()).unwrap_or(0))
 }
 
-fn blocks(bytes: u64) -> u64 {
-    bytes.div_ceil(BLOCK_BYTES).max(1) * BLOCK_BYTES
-}
-
-fn existing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 fn failed(error: &io::Error) -> BlobError {
     BlobError::Store(error.to_string())
-}
-
-fn make_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 const _: () = assert!(PARTS == 1 << u8::BITS, "a part is one byte of a hash");
@@ -267,6 +250,7 @@ mod tests {
 
     use super::*;
     use crate::retention::{RetentionLimits, Round, Step};
+    use crate::space::BLOCK_BYTES;
 
     const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
     const LIMITS: BlobLimits = BlobLimits { quota_bytes: 1 << 30, free_bytes: 0 };

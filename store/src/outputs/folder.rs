@@ -8,7 +8,7 @@ use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,19 +23,14 @@ use serde::{Deserialize, Serialize};
 use super::removed::Removed;
 use super::{Counts, OUTPUT_BYTES_MAX, Printed, READ_BYTES_MAX, index};
 use crate::retention::{Disposable, Kept, PARTS};
-use crate::sync::{Existing, create_private};
+use crate::space::{BLOCK_BYTES, LOOKED_AT_EVERY_BYTES, blocks, free_bytes};
+use crate::sync::{Existing, create_private, existing, make_folder};
 
 /// The most bytes of one file: what is longer goes on in the next. `docs/decisions/outputs.md` has the measurement.
 pub const CHUNK_BYTES: u64 = 1024 * 1024;
 
 /// The most files that are kept open to be written.
 const OPEN_FILES_MAX: NonZeroUsize = NonZeroUsize::new(64).unwrap();
-
-/// After how many bytes is looked again how much of the disk is free.
-const SPACE_LOOKED_AT_EVERY: u64 = 1024 * 1024;
-
-/// What a file takes of the disk is a multiple of this.
-const BLOCK_BYTES: u64 = 4096;
 
 /// How many bytes are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +64,8 @@ pub struct FolderOutputs {
 
 struct Writing {
     attempts: BTreeMap<AttemptId, Counts>,
+    /// Those that have ended and whose end could not be written; no more than the full disk let in.
+    unended: BTreeMap<AttemptId, Counts>,
     files: LruCache<(AttemptId, usize, u64), File>,
     space: Space,
     /// What came and went while a round looks.
@@ -102,7 +99,8 @@ impl FolderOutputs {
     pub fn open(folder: &Path, limits: OutputLimits, now: Now) -> io::Result<Self> {
         make_folder(folder)?;
         let space = Space { left: 0, looked_at: 0 };
-        let writing = Writing { attempts: BTreeMap::new(), files: LruCache::new(OPEN_FILES_MAX), space, since_looked: 0 };
+        let (attempts, unended) = (BTreeMap::new(), BTreeMap::new());
+        let writing = Writing { attempts, unended, files: LruCache::new(OPEN_FILES_MAX), space, since_looked: 0 };
         Ok(Self { folder: folder.to_owned(), limits, now, used: AtomicU64::new(0), writing: Mutex::new(writing) })
     }
 
@@ -159,7 +157,7 @@ impl FolderOutputs {
         let in_store = |error: io::Error| failed(attempt, &error);
         let mut writing = self.writing();
         let room = self.room(&mut writing);
-        let Writing { attempts, files, space, since_looked } = &mut *writing;
+        let Writing { attempts, files, space, since_looked, .. } = &mut *writing;
         let counts = match attempts.entry(attempt) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(_) if self.end(attempt).map_err(in_store)?.is_some() => {
@@ -204,10 +202,8 @@ impl FolderOutputs {
     fn room(&self, writing: &mut Writing) -> u64 {
         let space = &mut writing.space;
         // While there is none it is looked each time: room may have been made.
-        if self.limits.free_bytes > 0 && (space.left < BLOCK_BYTES || space.looked_at >= SPACE_LOOKED_AT_EVERY) {
-            // A machine that does not say how much is free is told by the file when it is full.
-            let free = rustix::fs::statvfs(&self.folder).map_or(u64::MAX, |about| about.f_bavail.saturating_mul(about.f_frsize));
-            *space = Space { left: free.saturating_sub(self.limits.free_bytes), looked_at: 0 };
+        if self.limits.free_bytes > 0 && (space.left < BLOCK_BYTES || space.looked_at >= LOOKED_AT_EVERY_BYTES) {
+            *space = Space { left: free_bytes(&self.folder).saturating_sub(self.limits.free_bytes), looked_at: 0 };
         }
         let on_disk = if self.limits.free_bytes > 0 { space.left } else { u64::MAX };
         on_disk.min(self.limits.quota_bytes.saturating_sub(self.used_bytes()))
@@ -222,23 +218,35 @@ impl FolderOutputs {
         if self.end(attempt)?.is_some() {
             return Ok(());
         }
-        let counts = match writing.attempts.remove(&attempt) {
-            Some(counts) => counts,
-            None => self.counts(attempt)?,
-        };
+        let known = writing.attempts.remove(&attempt).or_else(|| writing.unended.remove(&attempt));
+        let counts = known.map_or_else(|| self.counts(attempt), Ok)?;
         if counts == Counts::default() {
             return Ok(());
         }
         let open: Vec<_> = writing.files.iter().map(|(key, _)| *key).filter(|(of, ..)| *of == attempt).collect();
         open.iter().for_each(|key| drop(writing.files.pop(key)));
-        let [stdout_bytes_dropped, stderr_bytes_dropped] = counts.dropped;
-        let end = End { format: END_FORMAT, stdout_bytes_dropped, stderr_bytes_dropped, ended_at: (self.now)() };
-        let path = self.path(attempt, END);
-        path.parent().map_or(Ok(()), make_folder)?;
-        create_private(&path, Existing::Replaced)?.write_all(&serde_json::to_vec(&end)?)?;
+        if let Err(error) = self.write_end(attempt, counts.dropped) {
+            // What was dropped is known here alone: the next round tries to write it again.
+            writing.unended.insert(attempt, counts);
+            return Err(error);
+        }
         self.used.fetch_add(BLOCK_BYTES, Ordering::Relaxed);
         writing.since_looked += BLOCK_BYTES as i64;
         Ok(())
+    }
+
+    fn write_end(&self, attempt: AttemptId, dropped: [u64; 2]) -> io::Result<()> {
+        let [stdout_bytes_dropped, stderr_bytes_dropped] = dropped;
+        let end = End { format: END_FORMAT, stdout_bytes_dropped, stderr_bytes_dropped, ended_at: (self.now)() };
+        let content = serde_json::to_vec(&end)?;
+        let path = self.path(attempt, END);
+        path.parent().map_or(Ok(()), make_folder)?;
+        let written = create_private(&path, Existing::Replaced).and_then(|mut file| file.write_all(&content));
+        if written.is_err() {
+            // Half an end could not be read; none is written anew.
+            let _ = fs::remove_file(&path);
+        }
+        written
     }
 
     fn try_read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> io::Result<OutputPart> {
@@ -354,11 +362,12 @@ impl Outputs for FolderOutputs {
 impl Disposable for FolderOutputs {
     type Name = AttemptId;
 
+    fn begin_round(&self) {
+        self.writing().since_looked = 0;
+    }
+
     /// Lists what one part holds. What nobody writes any more and was never finished is finished on the way: a crash left it.
     fn look_at(&self, part: u8) -> io::Result<Vec<Kept<AttemptId>>> {
-        if part == 0 {
-            self.writing().since_looked = 0;
-        }
         let Some(entries) = existing(fs::read_dir(self.part_path(part)))? else { return Ok(Vec::new()) };
         let mut found: BTreeMap<AttemptId, u64> = BTreeMap::new();
         for entry in entries {
@@ -379,8 +388,8 @@ impl Disposable for FolderOutputs {
             }
             let since = match read_end(&self.path(attempt, END)) {
                 Ok(Some(end)) => Some(end.ended_at),
-                Ok(None) => self.finish_left(attempt)?,
-                // What cannot be read is not thrown away for that, and keeps nothing else from being so.
+                // What cannot be finished or read is not thrown away for that, and keeps nothing else from being so.
+                Ok(None) => self.finish_left(attempt).unwrap_or(None),
                 Err(_) => None,
             };
             kept.push(Kept { name: attempt, bytes, since });
@@ -433,19 +442,6 @@ impl FolderOutputs {
     }
 }
 
-/// What a file of so many bytes takes of the disk.
-fn blocks(bytes: u64) -> u64 {
-    bytes.div_ceil(BLOCK_BYTES) * BLOCK_BYTES
-}
-
-fn existing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 fn failed(attempt: AttemptId, error: &io::Error) -> OutputError {
     OutputError::Store { attempt, why: error.to_string() }
 }
@@ -453,10 +449,6 @@ fn failed(attempt: AttemptId, error: &io::Error) -> OutputError {
 fn open_to_append(path: &Path) -> io::Result<File> {
     path.parent().map_or(Ok(()), make_folder)?;
     File::options().append(true).create(true).mode(0o600).open(path)
-}
-
-fn make_folder(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 const _: () = assert!(PARTS == 1 << u8::BITS, "a part is one byte of an id");

@@ -87,6 +87,33 @@ fn a_file_is_its_owners_alone_and_lies_where_its_id_says() {
 }
 
 #[test]
+fn what_was_dropped_is_told_although_the_end_could_not_be_written_at_first() {
+    let site = Site::new();
+    let outputs = site.open_within(OutputLimits { attempt_bytes: 3, ..OutputLimits::default() });
+    printed(&outputs, attempt(1), b"12345");
+    std::os::unix::fs::symlink("/no/such/folder", outputs.path(attempt(1), END)).unwrap();
+    outputs.finish(attempt(1)).unwrap_err();
+    assert_eq!(site.round(&outputs, quota(u64::MAX)), 0);
+    assert_eq!(all(&outputs, attempt(1)), (b"123".to_vec(), OutputState::Truncated { bytes_dropped: 2 }));
+}
+
+#[test]
+fn what_comes_while_a_round_looks_and_throws_away_counts() {
+    let site = Site::new();
+    let outputs = site.open();
+    printed(&outputs, attempt(1), b"old");
+    outputs.finish(attempt(1)).unwrap();
+    site.later(HOUR);
+    let limits = RetentionLimits { quota_bytes: u64::MAX, keep: Some(std::time::Duration::from_secs(1)) };
+    let mut round = Round::begin(limits, site.now());
+    assert_eq!(round.step(&outputs).unwrap(), Step::More);
+    // In the part that was just looked at.
+    printed(&outputs, attempt(2), b"new");
+    while round.step(&outputs).unwrap() == Step::More {}
+    assert_eq!(outputs.used_bytes(), BLOCK_BYTES);
+}
+
+#[test]
 fn more_attempts_than_open_files_are_written_in_turn() {
     let site = Site::new();
     let outputs = site.open();
