@@ -21,21 +21,21 @@ pub const DEPTH_MAX: u32 = 16;
 pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, judgement: &Judgement, next: u32, at: &Moment) -> Reaction {
     let Some(judged) = judgement.verdicts.get(next as usize) else { return Reaction::nothing() };
     let event = EventReaction { engine, record, fact, event: EventId(record.id) };
-    let mode =
-        if mutants::is("mode of now") { engine.rules().mode(&judged.rule) } else { engine.rules().mode_at(&judged.rule, record.position) };
+    let mode = match engine.rules().mode_at(&judged.rule, record.position) {
+        Mode::Shadow if mutants::is("shadow rule acts") => Mode::Enabled,
+        _ if mutants::is("mode of now") => engine.rules().mode(&judged.rule),
+        mode => mode,
+    };
+    let depth_max = DEPTH_MAX + u32::from(mutants::is("loop stopped late"));
     let drafts = match (mode, &judged.verdict) {
         (Mode::Disabled, _) => Vec::new(),
         (Mode::Enabled | Mode::Shadow, Verdict::Erred { message }) => event.erred(judged, message, at),
-        (Mode::Enabled | Mode::Shadow, Verdict::Matched(_))
-            if record.cause.depth > DEPTH_MAX + u32::from(mutants::is("loop stopped late")) =>
-        {
-            event.loop_stopped(judged)
-        }
-        (Mode::Shadow, Verdict::Matched(_)) if !mutants::is("shadow rule acts") => vec![event.enforcement(judged, Outcome::Shadowed)],
-        (Mode::Enabled | Mode::Shadow, Verdict::Matched(Plan::Reject { error })) => {
+        (Mode::Enabled | Mode::Shadow, Verdict::Matched(_)) if record.cause.depth > depth_max => event.loop_stopped(judged),
+        (Mode::Shadow, Verdict::Matched(_)) => vec![event.enforcement(judged, Outcome::Shadowed)],
+        (Mode::Enabled, Verdict::Matched(Plan::Reject { error })) => {
             vec![event.enforcement(judged, Outcome::Rejected { error: error.clone() })]
         }
-        (Mode::Enabled | Mode::Shadow, Verdict::Matched(Plan::Run { params, pace })) => event.executed(judged, params, *pace),
+        (Mode::Enabled, Verdict::Matched(Plan::Run { params, pace })) => event.executed(judged, params, *pace),
     };
     if next as usize + 1 == judgement.verdicts.len() { Reaction::last(drafts) } else { Reaction::more(drafts) }
 }
