@@ -91,7 +91,7 @@ fn bytes_of(batch: &CommittedBatch) -> u64 {
 /// Makes a follower, for whoever drives it step by step.
 pub fn follower<F: Follow>(follow: F, reader: Box<dyn LogReader>, waiting: Waiting) -> (FollowerHandle, Follower<F>) {
     let (sender, receiver) = sync_channel(BATCHES_WAITING_MAX);
-    (FollowerHandle { sender, waiting }, Follower { follow, reader, receiver, came: None })
+    (FollowerHandle { sender, waiting }, Follower { follow, reader, receiver, came: None, is_asked_to_end: false })
 }
 
 /// Starts a follower's thread; it gives the follower back at its end.
@@ -117,6 +117,8 @@ pub struct Follower<F> {
     receiver: Receiver<Told>,
     /// What ended the last wait.
     came: Option<Told>,
+    /// Nobody will tell it anything any more: what it cannot take in now, the next start does.
+    is_asked_to_end: bool,
 }
 
 /// Whether a follower is to go on.
@@ -154,7 +156,10 @@ impl<F: Follow> Follower<F> {
                     records += batch.records.len();
                     batches.push((batch, held));
                 }
-                Ok(Told::Stop) | Err(TryRecvError::Disconnected) => next = Next::End,
+                Ok(Told::Stop) | Err(TryRecvError::Disconnected) => {
+                    self.is_asked_to_end = true;
+                    next = Next::End;
+                }
                 Err(TryRecvError::Empty) => break,
             }
         }
@@ -208,6 +213,10 @@ impl<F: Follow> FollowerThread<F> {
                 Ok(Next::GoOn) => {}
                 Ok(Next::End) => return,
                 Err(error) => {
+                    if self.follower.is_asked_to_end {
+                        tracing::error!(follower = %self.name, %error, "a follower ends behind the log; the next start takes in the rest");
+                        return;
+                    }
                     tracing::error!(follower = %self.name, %error, "a follower cannot keep up with the log; it tries again");
                     std::thread::sleep(RETRY_AFTER);
                     // What it waits for may be what mends it.
@@ -228,5 +237,43 @@ impl<F: Follow> FollowerThread<F> {
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
         self.stepped = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_api::QueueName;
+    use ensue_engine::ids::{Id, LogId};
+    use ensue_engine::ports::Log;
+    use ensue_engine::time::Timestamp;
+    use ensue_store::memory::MemoryLog;
+
+    use super::*;
+
+    /// Views that are damaged for good.
+    struct Broken;
+
+    impl Follow for Broken {
+        fn position(&self) -> Position {
+            Position(0)
+        }
+
+        fn follow_all(&mut self, _: &[&[Record]]) -> Result<(), String> {
+            Err("damaged".to_owned())
+        }
+
+        fn follow(&mut self, _: &[Record]) -> Result<(), String> {
+            Err("damaged".to_owned())
+        }
+    }
+
+    #[test]
+    fn a_follower_that_cannot_keep_up_ends_all_the_same_when_it_is_asked_to() {
+        let reader = MemoryLog::new(LogId(Id::root(Timestamp::from_micros(1), 1))).reader().unwrap();
+        let queue = |name| Queue::new(name, 10);
+        let waiting = Waiting { batches: queue(QueueName::ViewBatches), bytes: queue(QueueName::ViewBatchBytes) };
+        let (handle, thread) = start("views", Broken, reader, waiting).unwrap();
+        handle.stop();
+        thread.join().unwrap();
     }
 }

@@ -383,6 +383,8 @@ impl Sequencer {
                     }
                     Err(RecvTimeoutError::Disconnected) => self.is_stopping = true,
                 },
+                // What is owed is in the log: the next start works it out.
+                Turn::NoRoom if self.is_stopping && self.outside.is_empty() => return Ok(()),
                 Turn::NoRoom => std::thread::sleep(SPACE_EVERY),
                 Turn::Ended => return Ok(()),
             }
@@ -585,12 +587,11 @@ impl Sequencer {
                 Ok(Turn::Taken)
             }
             Err(AppendError::Refused { why, .. }) => self.put_aside(&record, owed, format!("the store refused what follows: {why}"), &at),
-            Err(AppendError::Full) => {
-                // It stays owed; there is nothing to do but to wait for room.
-                self.space.was_full();
-                Ok(Turn::NoRoom)
+            Err(error) => {
+                // It was worked out: an end of the process from here on is the disk's fault and not the reaction's.
+                self.crash.end();
+                self.still_owed(&error)
             }
-            Err(error) => Err(failed(&error)),
         }
     }
 
@@ -602,12 +603,18 @@ impl Sequencer {
                 self.released(&batch);
                 Ok(Turn::Taken)
             }
-            Err(AppendError::Full) => {
-                // It stays owed; there is nothing to do but to wait for room.
+            Err(error) => self.still_owed(&error),
+        }
+    }
+
+    /// Where there is no room it stays owed: there is nothing to do but to wait for room.
+    fn still_owed(&mut self, error: &AppendError) -> Result<Turn, SequencerError> {
+        match error {
+            AppendError::Full => {
                 self.space.was_full();
                 Ok(Turn::NoRoom)
             }
-            Err(error) => Err(failed(&error)),
+            error => Err(failed(error)),
         }
     }
 

@@ -14,6 +14,7 @@ use ensue_store::verify::verify;
 
 use super::*;
 use crate::clock::ClockStep;
+use crate::opening::fold_in;
 
 const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 
@@ -34,14 +35,6 @@ impl Clock for HandClock {
         let mut drawn = self.0.lock().unwrap();
         *drawn += 1;
         *drawn
-    }
-}
-
-struct NoCatalogs;
-
-impl Catalogs for NoCatalogs {
-    fn at(&self, _: CatalogRevision) -> Option<Arc<Catalog>> {
-        None
     }
 }
 
@@ -97,12 +90,14 @@ impl World {
 
     fn start(&mut self) -> JoinHandle<Result<Engine, SequencerError>> {
         let log = self.log.take().unwrap();
+        let mut engine = Engine::new(log.id());
+        let head = fold_in(&mut engine, Head::default(), &self.reader.read(Position(0), ReadLimit::default()).unwrap()).unwrap();
         let parts = SequencerParts {
-            engine: Engine::new(log.id()),
-            head: Head::default(),
+            engine,
+            head,
             log: Box::new(log),
             clock: Arc::new(HandClock::default()),
-            catalogs: Arc::new(NoCatalogs),
+            catalogs: Arc::new(Nothing),
             settings: Settings::default(),
             heard: Box::new(Unheard),
             space: Box::new(self.room.clone()),
@@ -261,6 +256,19 @@ fn a_stop_answers_what_waits() {
 }
 
 #[test]
+fn a_stop_on_a_full_disk_leaves_what_is_owed_to_the_next_start_and_blames_no_reaction() {
+    let mut world = World::new();
+    let log = world.log.as_mut().unwrap();
+    log.append(&owing::owing(log.id(), log.epoch()), Position(0), log.epoch()).unwrap();
+    (2..1_000).for_each(|append| world.faults.fail_append_at(append, AppendFault::Full));
+    world.handle.stop();
+    let engine = world.start().join().unwrap().unwrap();
+    assert!(engine.health().next_owed(None).is_some());
+    assert!(!world.folder.path().join("crash.json").exists(), "it is the disk that is full");
+    world.the_log_holds(2);
+}
+
+#[test]
 fn what_waits_is_answered_also_where_the_sequencer_ends_by_itself() {
     let mut world = World::new();
     world.faults.fail_append_at(1, AppendFault::Dead);
@@ -308,3 +316,4 @@ fn kept_delivery() -> Ask {
 }
 
 mod ended_processes;
+mod owing;

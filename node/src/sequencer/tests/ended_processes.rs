@@ -4,16 +4,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command as Process, ExitStatus};
 
-use ensue_engine::events::facts::EventReceived;
 use ensue_engine::fact::Fact;
-use ensue_engine::health::facts::ReactionDeferred;
-use ensue_engine::ids::EventId;
-use ensue_engine::ports::Batch;
-use ensue_engine::record::{Cause, Epoch, Revision, StreamId};
 use ensue_store::sqlite::log::SqliteLog;
 
+use super::owing::owing;
 use super::*;
-use crate::opening::fold_in;
 
 /// Names the folder of the log to a process of this test.
 const FOLDER: &str = "ENSUE_TEST_ENDED_PROCESSES";
@@ -29,56 +24,11 @@ impl Catalogs for Abyss {
     }
 }
 
-/// The event, and that its consequences are owed.
-fn owing(epoch: Epoch) -> Batch {
-    let event = EventId(Id::root(NOON, 7));
-    let received = EventReceived {
-        trigger: "demo.hello".parse().unwrap(),
-        source: "api".into(),
-        sensor: None,
-        occurred_at: NOON,
-        catalog: CatalogRevision(1),
-        matched: 1,
-        erred: 0,
-        again: Vec::new(),
-        dedupe: None,
-    };
-    let batch = Id::root(NOON, 8);
-    let mut head = Head::default();
-    let mut record = |stream: StreamId, id: Id, fact: Fact, body: Option<Body>| {
-        let fact_json = fact.to_json().unwrap();
-        let mut record = Record {
-            position: head.position.next(),
-            log: LOG,
-            epoch,
-            batch,
-            stream,
-            revision: Revision(1),
-            schema: fact.schema(),
-            id,
-            time: NOON,
-            actor: Actor::Engine,
-            cause: Cause::root(event.0, None),
-            fact,
-            fact_json,
-            body,
-            chain: head.chain,
-        };
-        record.chain = head.chain.over(&record);
-        head = Head { position: record.position, chain: record.chain };
-        record
-    };
-    let received = record(StreamId::Event(event), event.0, received.into(), Some(Body::json(r#"{"name":"ana"}"#)));
-    let deferred = ReactionDeferred { of: received.position, next: 0 };
-    let deferred = record(StreamId::Log(LOG), Id::root(NOON, 9), deferred.into(), None);
-    Batch { id: Some(batch), records: vec![received, deferred], seen: Vec::new() }
-}
-
 /// One life of a node's core on the log in `folder`: serves what is owed, takes a command in, and stops.
 fn live(folder: &Path) {
     let mut log = SqliteLog::open(&folder.join("log.sqlite"), LOG).unwrap();
     if log.head().unwrap() == Head::default() {
-        log.append(&owing(log.epoch()), Position(0), log.epoch()).unwrap();
+        log.append(&owing(LOG, log.epoch()), Position(0), log.epoch()).unwrap();
     }
     let mut engine = Engine::new(LOG);
     let records = log.reader().unwrap().read(Position(0), ReadLimit::default()).unwrap();
