@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ensue_api::ports::{
-    Declined, Dependency, DependencyState, Finding, FindingVerdict, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness,
+    Declined, Dependency, DependencyState, Finding, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness,
     SecretState, Webhooks,
 };
 use ensue_engine::catalog::{Source, Verify};
@@ -24,6 +24,7 @@ use crate::edge::Edge;
 use crate::jobs::Jobs;
 use crate::kept::{KeptBeside, Used};
 use crate::log_access::LogReaders;
+use crate::machine::{bad, good, note};
 use crate::memory::{Memory, held_bytes};
 use crate::metrics::{counter, gauge};
 use crate::opening::machine;
@@ -174,12 +175,8 @@ impl AboutNode {
         if parked == 0 {
             good("log", "every reaction was worked out; `ensue log verify` walks the whole chain")
         } else {
-            Finding {
-                check: "log".into(),
-                verdict: FindingVerdict::Bad,
-                message: format!("{parked} reactions were put aside: what should have followed from their records did not"),
-                hint: Some("see them with `ensue parked list`, and report them; `ensue parked retry` works one out again".into()),
-            }
+            let message = format!("{parked} reactions were put aside: what should have followed from their records did not");
+            bad("log", message, "see them with `ensue parked list`, and report them; `ensue parked retry` works one out again")
         }
     }
 
@@ -189,11 +186,9 @@ impl AboutNode {
         let broken: Vec<Finding> = findings
             .iter()
             .filter(|(_, list)| errors(list) > 0)
-            .map(|(name, list)| Finding {
-                check: format!("pack {name}"),
-                verdict: FindingVerdict::Bad,
-                message: format!("{} errors; what was installed before, if anything, stays in force", errors(list)),
-                hint: Some("see them with `ensue check`".into()),
+            .map(|(name, list)| {
+                let message = format!("{} errors; what was installed before, if anything, stays in force", errors(list));
+                bad(&format!("pack {name}"), message, "see them with `ensue check`")
             })
             .collect();
         if broken.is_empty() { vec![good("packs", "all packs of the folder are installed")] } else { broken }
@@ -216,17 +211,13 @@ impl AboutNode {
                     (format!("`{key}` cannot be used: every delivery is refused"), format!("ensue keys set {key}   # 16 bytes or more"))
                 }
             };
-            findings.push(Finding { check: format!("hook {}", sensor.name), verdict: FindingVerdict::Warning, message, hint: Some(hint) });
+            findings.push(note(&format!("hook {}", sensor.name), &message, &hint));
         }
         if findings.is_empty() {
             findings.push(good("hooks", "each hook can verify its deliveries"));
         }
         findings
     }
-}
-
-fn good(check: &str, message: &str) -> Finding {
-    Finding { check: check.to_owned(), verdict: FindingVerdict::Good, message: message.to_owned(), hint: None }
 }
 
 fn kept(used: Used) -> Kept {
@@ -240,12 +231,8 @@ fn kept_finding(check: &str, what: &str, used: Used) -> Finding {
     if used.bytes < used.quota_bytes {
         return good(check, &message);
     }
-    Finding {
-        check: check.to_owned(),
-        verdict: FindingVerdict::Warning,
-        message: format!("{message}: nothing more is kept until the oldest is thrown away"),
-        hint: Some(format!("set `{check}.quota` higher, or `{check}.keep_days` lower")),
-    }
+    let hint = format!("set `{check}.quota` higher, or `{check}.keep_days` lower");
+    note(check, &format!("{message}: nothing more is kept until the oldest is thrown away"), &hint)
 }
 
 /// Whether anything is taken in.
@@ -258,20 +245,14 @@ enum Fullness {
 /// `fullness` is what the sequencer found when it looked last, or was told by the store.
 fn space(free: Option<u64>, min: u64, fullness: Fullness) -> Finding {
     let mib = |bytes: u64| bytes / (1024 * 1024);
-    match free {
-        Some(free) if free < min || fullness == Fullness::Full => Finding {
-            check: "disk".into(),
-            verdict: FindingVerdict::Bad,
-            message: format!("{} MiB are free, {} MiB must be: nothing is taken in", mib(free), mib(min)),
-            hint: Some("free some space; the node goes on by itself".into()),
-        },
-        Some(free) => good("disk", &format!("{} MiB are free", mib(free))),
-        None => Finding {
-            check: "disk".into(),
-            verdict: FindingVerdict::Warning,
-            message: "the machine does not say how much space is free".into(),
-            hint: None,
-        },
+    let hint = "free some space; the node goes on by itself";
+    match (free, fullness) {
+        (Some(free), _) if free < min => {
+            bad("disk", format!("{} MiB are free, {} MiB must be: nothing is taken in", mib(free), mib(min)), hint)
+        }
+        (_, Fullness::Full) => bad("disk", "the log could not be written for want of space: nothing is taken in".to_owned(), hint),
+        (Some(free), Fullness::HasRoom) => good("disk", &format!("{} MiB are free", mib(free))),
+        (None, Fullness::HasRoom) => note("disk", "the machine does not say how much space is free", "look at the data directory's disk yourself"),
     }
 }
 
@@ -279,12 +260,11 @@ fn space(free: Option<u64>, min: u64, fullness: Fullness) -> Finding {
 fn memory_finding(held: Option<u64>, max: u64) -> Finding {
     let mib = |bytes: u64| bytes / (1024 * 1024);
     let told = |held: u64, rest: &str| format!("{} MiB are held, {} MiB may be{rest}", mib(held), mib(max));
-    let hint = Some("give the node more with the setting `memory`; `/metrics` says which queue is full".to_owned());
-    let (verdict, message, hint) = match held {
-        Some(held) if held > max => (FindingVerdict::Bad, told(held, ": one body at a time is taken in"), hint),
-        Some(held) if held > max / 5 * 4 => (FindingVerdict::Warning, told(held, ""), hint),
-        Some(held) => (FindingVerdict::Good, told(held, ""), None),
-        None => (FindingVerdict::Warning, "the machine does not say how much memory the node holds".into(), None),
-    };
-    Finding { check: "memory".into(), verdict, message, hint }
+    let hint = "give the node more with the setting `memory`; `/metrics` says which queue is full";
+    match held {
+        Some(held) if held > max => bad("memory", told(held, ": one body at a time is taken in"), hint),
+        Some(held) if held > max / 5 * 4 => note("memory", &told(held, ""), hint),
+        Some(held) => good("memory", &told(held, "")),
+        None => note("memory", "the machine does not say how much memory the node holds", "look at its process yourself"),
+    }
 }

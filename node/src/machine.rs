@@ -46,7 +46,7 @@ fn restart(settings: &ActionSettings, at_end: AtEnd) -> Finding {
         return note(check, message, "what ran is told as lost at the next start");
     }
     if settings.at_stop == AtStop::End {
-        return good(check, "a stop ends programs that run, as `actions.at_stop: end` says; they outlive a crash of the node");
+        return good(check, "a stop ends programs that run, as `actions.at_stop: end` says");
     }
     if std::process::id() == 1 || ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists()) {
         let message = "the node is in a container: programs outlive the node, but not the container";
@@ -160,15 +160,18 @@ fn read(path: &Path) -> Option<String> {
     Some(text)
 }
 
-fn good(check: &str, message: &str) -> Finding {
+/// A finding that all is well.
+pub(crate) fn good(check: &str, message: &str) -> Finding {
     Finding { check: check.to_owned(), verdict: FindingVerdict::Good, message: message.to_owned(), hint: None }
 }
 
-fn note(check: &str, message: &str, hint: &str) -> Finding {
+/// A finding that something should be known.
+pub(crate) fn note(check: &str, message: &str, hint: &str) -> Finding {
     Finding { check: check.to_owned(), verdict: FindingVerdict::Warning, message: message.to_owned(), hint: Some(hint.to_owned()) }
 }
 
-fn bad(check: &str, message: String, hint: &str) -> Finding {
+/// A finding that something is wrong.
+pub(crate) fn bad(check: &str, message: String, hint: &str) -> Finding {
     Finding { check: check.to_owned(), verdict: FindingVerdict::Bad, message, hint: Some(hint.to_owned()) }
 }
 

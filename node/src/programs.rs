@@ -1,6 +1,6 @@
 //! What runs the programs of actions on this machine: supervisors where it has what they need, the node itself elsewhere.
 //!
-//! It also says, for `ensue doctor`, what holds here and what does not.
+//! What `ensue doctor` says of it is in `machine.rs`.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -130,7 +130,7 @@ impl Node {
         }
     }
 
-    /// Leaves a node whose log has failed: whoever waits is told what is known, and nothing is written any more.
+    /// Leaves a node whose log has failed: whoever waits is told what is known, and nothing is written to the log any more.
     pub async fn leave(self) {
         self.is_stopping.store(true, Ordering::Relaxed);
         // A server that ended by itself needs no asking.
