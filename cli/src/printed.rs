@@ -50,6 +50,7 @@ pub(crate) async fn follow(client: &Client, path: &str, only: Option<Stream>) ->
         let told = match client.follow(path, &query, place.as_deref()).await {
             Ok(response) => {
                 was_there = true;
+                let opened = Instant::now();
                 let each = |told: live::Told| {
                     (heard_at, pause) = (Instant::now(), PAUSE_FIRST);
                     has_ended |= told.name == "end";
@@ -61,7 +62,12 @@ pub(crate) async fn follow(client: &Client, path: &str, only: Option<Stream>) ->
                     }
                     Ok(())
                 };
-                live::follow(response, each).await
+                let told = live::follow(response, each).await;
+                // A program may say nothing for long: a stream that stood is a node that was there until now.
+                if opened.elapsed() > PAUSE_MAX {
+                    (heard_at, pause) = (Instant::now(), PAUSE_FIRST);
+                }
+                told
             }
             Err(failure) => Err(failure),
         };
