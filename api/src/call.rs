@@ -108,9 +108,16 @@ impl Call {
         accepted(&self.parts.headers, given)
     }
 
+    /// Says whether anything is taken in now, before any of the body is kept: where nothing is, what comes of it is thrown away.
+    pub(crate) async fn admission(&mut self) -> Result<(), Problem> {
+        let Err(declined) = self.api.ports.node.admission() else { return Ok(()) };
+        body::discard(self.take_body()).await;
+        Err(declined.into())
+    }
+
     /// Reads the body.
     pub(crate) async fn bytes(&mut self) -> Result<Bytes, Problem> {
-        let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let body = self.take_body();
         match self.api.intake.admit(self.caller.clone(), &self.parts.headers, self.api.settings.limits.body_bytes_max) {
             Ok(admitted) => self.admitted = Some(admitted),
             Err(refusal) => {
@@ -119,6 +126,10 @@ impl Call {
             }
         }
         body::read(&self.parts.headers, body, &self.api.settings.limits).await
+    }
+
+    fn take_body(&mut self) -> Body {
+        std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads the body as JSON of a shape.

@@ -54,7 +54,7 @@ fn shown(status: &Value) -> String {
         ("workers", format!("{} of {} busy", text(status, "workers_busy"), text(status, "workers"))),
         ("parked reactions", text(status, "parked_reactions")),
         ("disk free", size("disk_free_bytes")),
-        ("memory", size("memory_bytes")),
+        ("memory", format!("{} of {}", size("memory_bytes"), size("memory_max_bytes"))),
         ("outputs", kept("outputs")),
         ("artifacts", kept("artifacts")),
     ])
