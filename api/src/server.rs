@@ -2,6 +2,7 @@
 //!
 //! What a request means is the front's.
 
+mod closing;
 mod stall;
 
 use std::convert::Infallible;
@@ -26,6 +27,8 @@ use crate::settings::Limits;
 
 /// How long the loop rests when the machine gives no more connections.
 const REST_AFTER_ERROR: Duration = Duration::from_millis(100);
+/// How long whoever has begun to connect has to get through, once nobody new is let in: a round trip.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// The most bytes that are held of a request before its handler takes them; a head must fit.
 pub const READ_BYTES_MAX: usize = 32 * 1024;
 
@@ -71,6 +74,18 @@ impl Server {
             tokio::select! {
                 biased;
                 () = &mut linger => break,
+                () = open.go_on(&listener) => {}
+            }
+        }
+        if let Err(error) = closing::let_nobody_new_in(&listener) {
+            tracing::debug!(%error, "who connects while the listener is closed may be reset");
+        }
+        let round_trip = tokio::time::sleep(ROUND_TRIP);
+        let mut round_trip = pin!(round_trip);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut round_trip => break,
                 () = open.go_on(&listener) => {}
             }
         }

@@ -1,0 +1,64 @@
+//! Closing a listener without a reset: whom the kernel connects between the last look and the close would have sent a request to nobody.
+//!
+//! Who is connected is not its business, only who may still come.
+
+use std::io;
+
+use tokio::net::TcpListener;
+
+/// Has the kernel pass over who begins to connect from now on, as if the packet were lost: they try again, and find the listener closed
+/// or the next one there. Whoever has begun gets through.
+///
+/// Fails where the kernel has no such filter; then all still come.
+#[cfg(target_os = "linux")]
+pub(super) fn let_nobody_new_in(listener: &TcpListener) -> io::Result<()> {
+    use socket2::{SockFilter, SockRef};
+
+    // Classic BPF over the TCP header (linux/bpf_common.h): drop what carries SYN, let the rest through.
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    const FLAGS_AT: u32 = 13;
+    const SYN: u32 = 0x02;
+    let program = [
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_AT),
+        SockFilter::new(JUMP_IF_SET, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ];
+    SockRef::from(listener).attach_filter(&program)
+}
+
+/// Has the kernel pass over who begins to connect from now on: not on this system.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn let_nobody_new_in(_: &TcpListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(100);
+
+    #[tokio::test]
+    async fn who_has_connected_gets_through_and_who_comes_later_reaches_nobody() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut before = TcpStream::connect(address).unwrap();
+        let_nobody_new_in(&listener).unwrap();
+        let later = tokio::task::spawn_blocking(move || TcpStream::connect_timeout(&address, SOON));
+        assert_eq!(later.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        before.write_all(b"ask").unwrap();
+        let (mut taken, _) = listener.accept().await.unwrap();
+        let mut asked = [0; 3];
+        taken.read_exact(&mut asked).await.unwrap();
+        assert_eq!(&asked, b"ask");
+    }
+}
