@@ -188,6 +188,8 @@ pub trait Outputs: Send + Sync {
     fn append_at(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes: &[u8]) -> Result<(), OutputError>;
     /// Gives up to which offset a stream was taken, kept or only counted.
     fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError>;
+    /// Says how many bytes were printed to a stream in all, as its program ends: those that were never told count as not kept.
+    fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError>;
     /// Says that nothing more will be added to an attempt's streams.
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError>;
     /// Gives what stands in a stream from an offset on.

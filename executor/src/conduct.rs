@@ -66,6 +66,7 @@ pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>
             }
         }
     };
+    output.note_printed(end.printed).await;
     output.finish().await;
     messages.finish().await;
     program.clear().await;

@@ -43,6 +43,18 @@ impl Output {
         }
     }
 
+    /// Says how much was printed in all, as who held the program counted it.
+    pub(crate) async fn note_printed(&self, printed: [u64; 2]) {
+        let (outputs, attempt) = (Arc::clone(&self.outputs), self.attempt);
+        let noted = move || {
+            let streams = [OutputStream::Stdout, OutputStream::Stderr];
+            streams.into_iter().zip(printed).try_for_each(|(stream, bytes)| outputs.note_printed(attempt, stream, bytes))
+        };
+        if let Some(Err(error)) = self.blocking.done(noted).await {
+            tracing::warn!(%attempt, %error, "how much an attempt printed in all could not be noted");
+        }
+    }
+
     /// Says that nothing more comes.
     pub(crate) async fn finish(self) {
         let Self { outputs, attempt, blocking, .. } = self;

@@ -57,6 +57,11 @@ impl Counts {
         Ok(known..known + kept)
     }
 
+    /// Takes note of how many bytes of a stream were printed in all.
+    fn note_printed(&mut self, stream: OutputStream, bytes: u64) {
+        self.dropped[index(stream)] += bytes.saturating_sub(self.taken(stream));
+    }
+
     /// Gives how many bytes of a stream were printed, as far as is known here.
     fn taken(&self, stream: OutputStream) -> u64 {
         self.kept[index(stream)] + self.dropped[index(stream)]

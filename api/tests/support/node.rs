@@ -409,6 +409,11 @@ impl Outputs for TestNode {
         Ok(self.outputs.lock().unwrap().get(&(attempt, stream)).map_or(0, |(bytes, _)| bytes.len() as u64))
     }
 
+    fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError> {
+        assert_eq!(bytes, self.taken(attempt, stream)?, "a small node's programs tell everything");
+        Ok(())
+    }
+
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
         for ((of, _), (_, state)) in self.outputs.lock().unwrap().iter_mut() {
             if *of == attempt && *state == OutputState::Open {

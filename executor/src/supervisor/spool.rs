@@ -95,10 +95,11 @@ impl Spools {
     /// Keeps what came on a stream, up to the cap.
     pub(crate) fn append(&self, stream: Stream, bytes: &[u8]) {
         let spool = &self.spools[stream.index()];
-        spool.printed.fetch_add(bytes.len() as u64, Ordering::AcqRel);
+        let printed = spool.printed.fetch_add(bytes.len() as u64, Ordering::AcqRel);
         let kept = self.kept(stream);
         let room = usize::try_from(SPOOL_BYTES_MAX.saturating_sub(kept)).unwrap_or(usize::MAX).min(bytes.len());
-        if room == 0 {
+        // What follows a gap is not kept either: it would be taken for what is missing.
+        if room == 0 || printed != kept {
             return;
         }
         let mut file = spool.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -248,6 +249,19 @@ mod tests {
         assert_eq!(left.read(Stream::Stdout, 12).unwrap(), b"and the rest");
         assert_eq!(left.read(Stream::Stdout, 24).unwrap(), b"");
         assert_eq!(begun.printed(), [24, 0]);
+    }
+
+    #[test]
+    fn what_comes_after_something_that_could_not_be_kept_is_not_taken_for_it() {
+        let folder = TempDir::new().unwrap();
+        let place = folder.path().join("later");
+        let spools = Spools::begin(Folder::at(&place));
+        // As on a full disk: there is no file to be had.
+        spools.append(Stream::Stdout, b"lost");
+        std::fs::create_dir(&place).unwrap();
+        spools.append(Stream::Stdout, b"after");
+        spools.append(Stream::Stderr, b"whole");
+        assert_eq!((spools.kept(Stream::Stdout), spools.kept(Stream::Stderr), spools.printed()), (0, 5, [9, 5]));
     }
 
     #[tokio::test]

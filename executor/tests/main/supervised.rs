@@ -419,6 +419,7 @@ async fn a_gigabyte_under_a_supervisor_is_read_to_its_end_and_its_beginning_kept
     let report = world.report_of(json!({})).await;
     assert_eq!(result(&report).as_str().unwrap().len(), (1 << 20) - 1);
     assert_eq!(world.outputs.printed(1, Stdout).1, 16 << 20, "what its supervisor keeps");
+    assert_eq!(world.outputs.printed_in_all(1, Stdout), 1 << 30, "what was not kept is counted where the output is");
     assert_eq!(world.outputs.printed(1, Stderr).0, b"over\n");
 }
 

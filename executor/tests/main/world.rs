@@ -424,6 +424,7 @@ impl PackFiles for PackFolder {
 #[derive(Default)]
 pub(crate) struct KeptOutputs {
     kept: Mutex<BTreeMap<(AttemptId, OutputStream), Printed>>,
+    in_all: Mutex<BTreeMap<(AttemptId, OutputStream), u64>>,
     finished: Mutex<Vec<AttemptId>>,
     changes: watch::Sender<u64>,
 }
@@ -436,6 +437,11 @@ const KEPT_BYTES_MAX: usize = 64 << 10;
 impl KeptOutputs {
     pub(crate) fn printed(&self, number: u32, stream: OutputStream) -> Printed {
         self.kept.lock().unwrap().get(&(attempt(number), stream)).cloned().unwrap_or_default()
+    }
+
+    /// Gives how much was printed in all, as it was told at the end.
+    pub(crate) fn printed_in_all(&self, number: u32, stream: OutputStream) -> u64 {
+        self.in_all.lock().unwrap().get(&(attempt(number), stream)).copied().unwrap_or_default()
     }
 
     pub(crate) fn is_finished(&self, number: u32) -> bool {
@@ -470,6 +476,12 @@ impl Outputs for KeptOutputs {
 
     fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
         Ok(self.kept.lock().unwrap().get(&(attempt, stream)).map_or(0, |(_, total)| *total))
+    }
+
+    fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError> {
+        assert!(!self.finished.lock().unwrap().contains(&attempt), "told after the end");
+        self.in_all.lock().unwrap().insert((attempt, stream), bytes);
+        Ok(())
     }
 
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {

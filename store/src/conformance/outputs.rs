@@ -95,6 +95,7 @@ on_every_output_store! {
     what_is_told_again_with_more_gives_the_more
     a_gap_is_refused_and_says_from_where_to_go_on
     what_is_missing_beyond_the_cap_is_counted
+    what_was_printed_and_never_told_counts_as_not_kept
     a_stream_says_up_to_where_it_was_taken
     what_was_thrown_away_says_so
     what_was_thrown_away_takes_nothing_more
@@ -311,6 +312,21 @@ fn what_is_missing_beyond_the_cap_is_counted(outputs: &Subject<'_>) {
     assert_eq!(outputs.taken(ada(), Stdout).unwrap(), 6_000);
     outputs.finish(ada()).unwrap();
     assert_eq!(all(outputs, ada(), Stdout).1, OutputState::Truncated { bytes_dropped: 5_000 });
+}
+
+fn what_was_printed_and_never_told_counts_as_not_kept(outputs: &Subject<'_>) {
+    outputs.append_at(ada(), Stdout, 0, &[1; 100]).unwrap();
+    outputs.note_printed(ada(), Stdout, 5_000).unwrap();
+    outputs.note_printed(ada(), Stderr, 0).unwrap();
+    outputs.note_printed(ada(), Stdout, 5_000).unwrap();
+    outputs.finish(ada()).unwrap();
+    assert_eq!(all(outputs, ada(), Stdout), (vec![1; 100], OutputState::Truncated { bytes_dropped: 4_900 }));
+    assert_eq!(all(outputs, ada(), Stderr), (Vec::new(), OutputState::Complete));
+    // Of another nothing was told at all.
+    outputs.note_printed(attempt(2), Stderr, 7).unwrap();
+    outputs.finish(attempt(2)).unwrap();
+    assert_eq!(all(outputs, attempt(2), Stderr), (Vec::new(), OutputState::Truncated { bytes_dropped: 7 }));
+    assert!(outputs.note_printed(attempt(2), Stderr, 8).is_err());
 }
 
 fn a_stream_says_up_to_where_it_was_taken(outputs: &Subject<'_>) {

@@ -158,16 +158,7 @@ impl FolderOutputs {
         let mut writing = self.writing();
         let room = self.room(&mut writing);
         let Writing { attempts, files, space, since_looked, .. } = &mut *writing;
-        let counts = match attempts.entry(attempt) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(_) if self.end(attempt).map_err(in_store)?.is_some() => {
-                return Err(failed(attempt, &io::Error::other("it was finished")));
-            }
-            Entry::Vacant(_) if self.removed(Self::part_of(attempt)).map_err(in_store)?.names(attempt) => {
-                return Err(failed(attempt, &io::Error::other("it was thrown away")));
-            }
-            Entry::Vacant(unknown) => unknown.insert(self.counts(attempt).map_err(in_store)?),
-        };
+        let counts = self.open_counts(attempts, attempt).map_err(in_store)?;
         let kept_before: u64 = counts.kept.iter().sum();
         let mut after = *counts;
         let fresh = after.admit(printed, self.limits.attempt_bytes.min(kept_before.saturating_add(room)))?;
@@ -195,6 +186,25 @@ impl FolderOutputs {
             rest = later;
         }
         *counts = after;
+        Ok(())
+    }
+
+    /// Gives the counts of an attempt that may still print.
+    fn open_counts<'w>(&self, attempts: &'w mut BTreeMap<AttemptId, Counts>, attempt: AttemptId) -> io::Result<&'w mut Counts> {
+        match attempts.entry(attempt) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(_) if self.end(attempt)?.is_some() => Err(io::Error::other("it was finished")),
+            Entry::Vacant(_) if self.removed(Self::part_of(attempt))?.names(attempt) => Err(io::Error::other("it was thrown away")),
+            Entry::Vacant(unknown) => Ok(unknown.insert(self.counts(attempt)?)),
+        }
+    }
+
+    fn try_note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> io::Result<()> {
+        let mut writing = self.writing();
+        // What printed nothing is not known here, and need not be.
+        if writing.attempts.get(&attempt).map_or(0, |counts| counts.taken(stream)) != bytes {
+            self.open_counts(&mut writing.attempts, attempt)?.note_printed(stream, bytes);
+        }
         Ok(())
     }
 
@@ -348,6 +358,10 @@ impl Outputs for FolderOutputs {
             Some(counts) => Ok(counts.taken(stream)),
             None => self.counts(attempt).map(|counts| counts.taken(stream)).map_err(|error| failed(attempt, &error)),
         }
+    }
+
+    fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError> {
+        self.try_note_printed(attempt, stream, bytes).map_err(|error| failed(attempt, &error))
     }
 
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {

@@ -65,6 +65,19 @@ impl Outputs for MemoryOutputs {
         Ok(self.attempts().get(&attempt).map_or(0, |printed| printed.counts.taken(stream)))
     }
 
+    fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError> {
+        let mut attempts = self.attempts();
+        if bytes == attempts.get(&attempt).map_or(0, |printed| printed.counts.taken(stream)) {
+            return Ok(());
+        }
+        let printed = attempts.entry(attempt).or_default();
+        if printed.is_finished {
+            return Err(OutputError::Store { attempt, why: "it was finished".to_owned() });
+        }
+        printed.counts.note_printed(stream, bytes);
+        Ok(())
+    }
+
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
         if let Some(printed) = self.attempts().get_mut(&attempt) {
             printed.is_finished |= printed.counts != Counts::default();
