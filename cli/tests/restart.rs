@@ -175,7 +175,13 @@ async fn the_doctor_says_what_holds_for_programs_here() {
 fn the_shipped_unit_is_what_systemd_takes() {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/ensue.service");
     let text = std::fs::read_to_string(&unit).unwrap();
-    assert!(text.lines().any(|line| line == "KillMode=process"), "programs outlive the node");
+    for (line, why) in [
+        ("KillMode=process", "programs outlive the node"),
+        ("OOMPolicy=continue", "a program that runs out of memory ends nothing but itself"),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{why}");
+    }
+    assert!(text.contains("/dev/null /etc/ensue/ensue.yaml"), "what it starts with is made by what its head tells to do");
     // Its program need not be installed where the tests run.
     let folder = tempfile::TempDir::new().unwrap();
     let tried = folder.path().join("ensue.service");
