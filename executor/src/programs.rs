@@ -6,6 +6,7 @@
 mod direct;
 mod directory;
 mod find;
+pub(crate) mod leader;
 #[cfg(target_os = "linux")]
 mod supervised;
 mod walls;
@@ -23,7 +24,7 @@ use ensue_engine::ports::OutputStream;
 use thiserror::Error;
 
 pub use direct::{DRAIN_PATIENCE, DirectPrograms, KILLED_PATIENCE};
-pub(crate) use directory::remove as remove_directory;
+pub(crate) use directory::{PrivateDirectory, remove as remove_directory};
 pub use find::{FindError, find_on_disk};
 #[cfg(target_os = "linux")]
 pub use supervised::{SupervisedPrograms, SupervisedSettings};
@@ -43,7 +44,8 @@ pub trait Programs: Send + Sync {
     fn directory(&self, attempt: AttemptId) -> PathBuf;
     /// Starts a program in a private directory of its own, made fresh. The attempt was noted as begun before.
     fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>>;
-    /// Finds what an earlier node left: programs that run, and ends that nobody collected. Asked once, before anything is started.
+    /// Finds what an earlier node left: programs that run, ends that nobody collected, and programs that were lost meanwhile. Asked
+    /// once, before anything is started.
     fn left(&self) -> Pending<'_, Vec<Left>>;
     /// Forgets an attempt: its end is in the log, or nobody asks for it any more. What still runs of it is killed. Never blocks.
     fn collected(&self, attempt: AttemptId);
@@ -142,7 +144,7 @@ pub struct Left {
     pub attempt: AttemptId,
     /// The token under which it was started.
     pub token: u64,
-    /// How much of its time is left.
+    /// How much of its time is left; [`Duration::MAX`] where it is over already, however that came.
     pub remaining: Duration,
     /// It: all that it printed and said is heard again from the beginning.
     pub program: Box<dyn Program>,

@@ -103,7 +103,7 @@ impl Supervisor {
         let mut first = Some(tokio::time::Instant::now() + FIRST_NODE_PATIENCE);
         loop {
             if self.is_discarded && !self.is_needed() {
-                self.forget(node.as_ref());
+                self.forget(node.as_ref())?;
             }
             if node.is_none() && first.is_none() && !self.is_needed() {
                 return self.leave();
@@ -224,19 +224,19 @@ impl Supervisor {
         }
     }
 
-    /// Removes all that is left of a program that has ended.
-    fn forget(&mut self, node: Option<&Node>) {
+    /// Removes all that is left of a program that has ended. Who cannot do that must hold no other: it ends, and the node removes the
+    /// folder, or says why it cannot.
+    fn forget(&mut self, node: Option<&Node>) -> io::Result<()> {
         self.is_discarded = false;
         if let Some(held) = self.held.take() {
             let _ = crate::programs::remove_directory(held.private());
         }
-        if let Err(error) = self.folder.clear() {
-            tracing::error!(%error, "what is left of a program could not be removed");
-        }
+        self.folder.clear()?;
         if let Some(node) = node {
             node.tell(Say::Word(SupervisorSays::Idle));
         }
         self.prepare();
+        Ok(())
     }
 
     fn tell(&self, told: Told) {

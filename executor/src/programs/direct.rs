@@ -15,12 +15,13 @@ use bytes::Bytes;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::ports::OutputStream;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::directory::{self, PrivateDirectory};
+use super::leader::{Leader, feed, next};
 use super::{Argument, AtEnd, End, EndedBy, Exit, FindError, Heard, Left, Order, Pending, Program, Programs, StartProgramError, Tell};
 use crate::clock::Clock;
 
@@ -59,7 +60,11 @@ impl DirectPrograms {
     async fn started(&self, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
         let Order { attempt, program, arguments, env, files, input, .. } = order;
         let folder = self.folder.clone();
-        let created = tokio::task::spawn_blocking(move || PrivateDirectory::create(&folder, attempt, &files)).await;
+        let created = tokio::task::spawn_blocking(move || {
+            let files = files.iter().map(|file| (file.name.as_str(), file.bytes.as_slice()));
+            PrivateDirectory::create(folder.join(attempt.to_string()), files)
+        });
+        let created = created.await;
         let private = created
             .map_err(|error| StartProgramError::Directory(error.to_string()))?
             .map_err(|error| StartProgramError::Directory(error.to_string()))?;
@@ -178,7 +183,11 @@ impl Conductor {
             let [stdout_bytes, stderr_bytes] = &mut printed;
             let streams = async {
                 tokio::join!(
-                    feed(stdin, &input),
+                    async {
+                        if let Some(stdin) = stdin {
+                            feed(stdin, &input).await;
+                        }
+                    },
                     drain(self.attempt, OutputStream::Stdout, stdout, &self.heard, stdout_bytes),
                     drain(self.attempt, OutputStream::Stderr, stderr, &self.heard, stderr_bytes),
                 )
@@ -267,25 +276,6 @@ async fn end(group: &Group, mut told: watch::Receiver<Option<Tell>>, clock: &dyn
     by
 }
 
-async fn next(told: &mut watch::Receiver<Option<Tell>>) -> Tell {
-    loop {
-        if told.changed().await.is_err() {
-            return std::future::pending().await;
-        }
-        if let Some(tell) = *told.borrow_and_update() {
-            return tell;
-        }
-    }
-}
-
-/// Writes the input; a program need not read it.
-async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
-    if let Some(mut stdin) = stdin {
-        let _ = stdin.write_all(input).await;
-        let _ = stdin.shutdown().await;
-    }
-}
-
 /// Reads a stream to its end, and counts what comes.
 async fn drain(
     attempt: AttemptId,
@@ -314,7 +304,7 @@ async fn drain(
 }
 
 /// A process group, killed when it is dropped before it is over.
-struct Group(Option<Pid>);
+struct Group(Option<Leader>);
 
 impl Group {
     /// Starts a program in a process group of its own, with three pipes and nothing else open.
@@ -323,22 +313,20 @@ impl Group {
         close_fds::set_fds_cloexec_threadsafe(3, &[]);
         let child = command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Ok((child, Self(leader)))
+        Ok((child, Self(leader.map(Leader::of))))
     }
 
     fn send(&self, signal: Signal) {
-        if let Some(leader) = self.0 {
+        if let Some(leader) = &self.0 {
             // It fails where all have ended, which is as well.
-            let _ = kill_process_group(leader, signal);
+            let _ = kill_process_group(leader.process(), signal);
         }
     }
 
     /// Ends when the leader has ended; it is left to be reaped.
     async fn leader_ended(&self) {
-        let Some(leader) = self.0 else { return };
-        if ended(leader).await.is_err() {
-            // A kernel without such descriptors: the end shows when signal 0 finds nobody who is no zombie.
-            poll_ended(leader).await;
+        if let Some(leader) = &self.0 {
+            leader.ended().await;
         }
     }
 
@@ -350,35 +338,5 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.send(Signal::KILL);
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[allow(deprecated, reason = "the newer function is unsafe; an owned descriptor keeps what that one asks for")]
-async fn ended(leader: Pid) -> io::Result<()> {
-    use rustix::process::{PidfdFlags, pidfd_open};
-    use tokio::io::Interest;
-    use tokio::io::unix::AsyncFd;
-
-    let descriptor = pidfd_open(leader, PidfdFlags::empty())?;
-    let descriptor = AsyncFd::with_interest(descriptor, Interest::READABLE)?;
-    descriptor.readable().await.map(drop)
-}
-
-#[cfg(not(target_os = "linux"))]
-async fn ended(_leader: Pid) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// How often is looked whether a program has ended, where the kernel does not tell.
-const POLL_PAUSE: Duration = Duration::from_millis(20);
-
-async fn poll_ended(leader: Pid) {
-    use rustix::process::{WaitId, WaitIdOptions, waitid};
-
-    // Looks without reaping.
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    while let Ok(None) = waitid(WaitId::Pid(leader), options) {
-        tokio::time::sleep(POLL_PAUSE).await;
     }
 }

@@ -8,9 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use ensue_engine::ids::AttemptId;
-
-use super::{INNER, PrivateFile};
+use super::INNER;
 
 /// How deep a directory is looked into when it resists its removal.
 const OPENED_DEPTH_MAX: usize = 64;
@@ -44,21 +42,28 @@ pub(crate) struct PrivateDirectory {
 }
 
 impl PrivateDirectory {
-    /// Makes it, with the given files inside `.ensue`. Blocks.
-    pub(crate) fn create(folder: &Path, attempt: AttemptId, files: &[PrivateFile]) -> io::Result<Self> {
-        let path = folder.join(attempt.to_string());
+    /// Makes it, where nothing is yet, with the given files inside `.ensue`: their names and what is in them. Blocks.
+    pub(crate) fn create<'f>(path: PathBuf, files: impl IntoIterator<Item = (&'f str, &'f [u8])>) -> io::Result<Self> {
         let mut builder = DirBuilder::new();
         builder.mode(0o700);
         builder.create(&path)?;
         let directory = Self { path };
         let inner = directory.path.join(INNER);
         builder.create(&inner)?;
-        for file in files {
+        for (name, bytes) in files {
+            if name.contains('/') {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{name}` names no private file: it has a `/`")));
+            }
             let mut options = OpenOptions::new();
             options.write(true).create_new(true).mode(0o600);
-            options.open(inner.join(&file.name))?.write_all(&file.bytes)?;
+            options.open(inner.join(name))?.write_all(bytes)?;
         }
         Ok(directory)
+    }
+
+    /// Leaves it to whoever knows its path.
+    pub(crate) fn leave(mut self) {
+        self.path = PathBuf::new();
     }
 
     /// Gives its path.
@@ -121,18 +126,12 @@ fn open_up(path: &Path, depth: usize) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use ensue_engine::ids::Id;
-    use ensue_engine::time::Timestamp;
     use tempfile::TempDir;
 
     use super::*;
 
-    fn attempt() -> AttemptId {
-        AttemptId(Id::root(Timestamp::from_micros(1_774_699_200_000_000), 1))
-    }
-
-    fn token() -> PrivateFile {
-        PrivateFile { name: "TOKEN".into(), bytes: b"t0k3n".to_vec() }
+    fn created(folder: &TempDir, files: &[(&str, &[u8])]) -> PrivateDirectory {
+        PrivateDirectory::create(folder.path().join("attempt"), files.iter().copied()).unwrap()
     }
 
     fn mode(path: &Path) -> u32 {
@@ -142,7 +141,7 @@ mod tests {
     #[test]
     fn only_the_owner_can_look_into_it() {
         let folder = TempDir::new().unwrap();
-        let private = PrivateDirectory::create(folder.path(), attempt(), &[token()]).unwrap();
+        let private = created(&folder, &[("TOKEN", b"t0k3n")]);
         assert_eq!(mode(private.path()), 0o700);
         assert_eq!(mode(&private.file("TOKEN")), 0o600);
         assert_eq!(fs::read(private.file("TOKEN")).unwrap(), b"t0k3n");
@@ -151,7 +150,7 @@ mod tests {
     #[test]
     fn it_is_removed_also_when_the_program_locked_a_part_of_it() {
         let folder = TempDir::new().unwrap();
-        let private = PrivateDirectory::create(folder.path(), attempt(), &[]).unwrap();
+        let private = created(&folder, &[]);
         let locked = private.path().join("a/b");
         fs::create_dir_all(&locked).unwrap();
         fs::write(locked.join("c"), "").unwrap();
@@ -163,8 +162,8 @@ mod tests {
     #[test]
     fn what_an_earlier_process_left_is_removed_at_the_start() {
         let folder = TempDir::new().unwrap();
-        let private = PrivateDirectory::create(folder.path(), attempt(), &[token()]).unwrap();
-        std::mem::forget(private);
+        let private = created(&folder, &[("TOKEN", b"t0k3n")]);
+        private.leave();
         prepare(folder.path()).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
@@ -174,9 +173,20 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let outside = TempDir::new().unwrap();
         fs::write(outside.path().join("keep"), "").unwrap();
-        let private = PrivateDirectory::create(folder.path(), attempt(), &[]).unwrap();
+        let private = created(&folder, &[]);
         std::os::unix::fs::symlink(outside.path(), private.path().join("link")).unwrap();
         private.remove().unwrap();
         assert!(outside.path().join("keep").exists());
+    }
+
+    #[test]
+    fn what_was_there_before_stays_and_half_of_a_directory_does_not() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("attempt");
+        assert!(PrivateDirectory::create(path.clone(), [("TOKEN", &b"t0k3n"[..]), ("../out", b"")]).is_err());
+        assert!(!path.exists());
+        fs::create_dir(&path).unwrap();
+        assert!(PrivateDirectory::create(path.clone(), []).is_err());
+        assert!(path.exists());
     }
 }

@@ -94,10 +94,11 @@ fn of_landlock(status: &RestrictionStatus) -> (Wall, Wall) {
     }
 }
 
-/// Raises the walls around this thread and all that comes of it. What cannot be had is given as a reason where it is demanded.
-pub(crate) fn raise(isolation: &Isolation, rules: Option<Rules>, private: &Path, pack: &Path) -> Result<(), String> {
+/// Raises the walls around this thread and all that comes of it. What cannot be had is the error where all is demanded; where it is
+/// not, what the machine should have given is told, for the program's log.
+pub(crate) fn raise(isolation: &Isolation, rules: Option<Rules>, private: &Path, pack: &Path) -> Result<Option<String>, String> {
     let is_required = match isolation.mode {
-        IsolationMode::None => return Ok(()),
+        IsolationMode::None => return Ok(None),
         IsolationMode::Auto => false,
         IsolationMode::Required => true,
     };
@@ -110,14 +111,14 @@ pub(crate) fn raise(isolation: &Isolation, rules: Option<Rules>, private: &Path,
         Ok(status) => of_landlock(&status),
         Err(error) => (Wall::Missing { why: error.to_string() }, Wall::Stands),
     };
-    drop_capabilities();
+    let privileged = drop_capabilities().err().map(|error| format!("the program keeps the privileges of the superuser: {error}"));
     let calls = system_calls::deny();
     if !is_required {
-        return Ok(());
+        return Ok(privileged);
     }
     let walls = Walls { files: files.0, signals: files.1, system_calls: calls.map_or_else(|why| Wall::Missing { why }, |()| Wall::Stands) };
-    match walls.missing() {
-        missing if missing.is_empty() => Ok(()),
+    match walls.missing().into_iter().chain(privileged).collect::<Vec<_>>() {
+        missing if missing.is_empty() => Ok(None),
         missing => Err(missing.join("; ")),
     }
 }
@@ -142,17 +143,15 @@ const PIERCING: CapabilitySet = CapabilitySet::SYS_PTRACE
     .union(CapabilitySet::AUDIT_CONTROL);
 
 /// Gives up what a superuser has beyond others, for this thread and, since nothing it starts gets new privileges, for all of that.
-fn drop_capabilities() {
-    if let Ok(mut sets) = capabilities(None)
-        && sets.permitted.intersects(PIERCING)
-    {
-        sets.effective.remove(PIERCING);
-        sets.permitted.remove(PIERCING);
-        sets.inheritable.remove(PIERCING);
-        if let Err(error) = set_capabilities(None, sets) {
-            tracing::warn!(%error, "a program keeps the privileges of the superuser");
-        }
+fn drop_capabilities() -> rustix::io::Result<()> {
+    let mut sets = capabilities(None)?;
+    if !sets.permitted.intersects(PIERCING) {
+        return Ok(());
     }
+    sets.effective.remove(PIERCING);
+    sets.permitted.remove(PIERCING);
+    sets.inheritable.remove(PIERCING);
+    set_capabilities(None, sets)
 }
 
 /// Rules about files, prepared before there is a program, so that it need not wait for that.

@@ -2,10 +2,9 @@
 //!
 //! It tells nobody: what it prints and how it ends is in the folder, and in [`Held`], for whoever asks.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, PipeReader, Write};
+use std::fs::{self, File};
+use std::io::{self, PipeReader};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,19 +13,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::io::DupFlags;
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, prlimit};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncWriteExt, Interest};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, prlimit};
 use tokio::net::unix::pipe;
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::folder::Folder;
 use super::isolation::{self, Rules};
 use super::protocol::{Holds, NotStarted, Stream, WrittenOrder};
 use super::spool::Spools;
-use super::tree::Tree;
-use crate::programs::{DRAIN_PATIENCE, End, EndedBy, Exit, INNER, KILLED_PATIENCE, ProgramLimits};
+use super::tree::{self, Tree};
+use crate::programs::leader::{Leader, feed, next};
+use crate::programs::{DRAIN_PATIENCE, End, EndedBy, Exit, KILLED_PATIENCE, PrivateDirectory, ProgramLimits};
 
 /// How long a program may go on after the supervisor itself was asked to end, because the machine goes down.
 const ABANDONED_GRACE: Duration = Duration::from_secs(5);
@@ -134,7 +134,8 @@ impl Held {
     ) -> Result<Arc<Self>, NoStart> {
         let supervisor = NoStart::because(NotStarted::Supervisor);
         folder.note_held(order.attempt, order.token, PathBuf::from(&order.private)).map_err(&supervisor)?;
-        let input = make_private(order, tail).map_err(NoStart::because(NotStarted::Directory))?;
+        let (files, input) = split(order, tail).map_err(NoStart::because(NotStarted::Directory))?;
+        let private = PrivateDirectory::create(PathBuf::from(&order.private), files).map_err(NoStart::because(NotStarted::Directory))?;
         let (stdin, stdin_into) = io::pipe().map_err(&supervisor)?;
         let (stdout, stdout_from) = io::pipe().map_err(&supervisor)?;
         let (stderr, stderr_from) = io::pipe().map_err(&supervisor)?;
@@ -149,9 +150,15 @@ impl Held {
         // Before anything else is started, and so that the program alone holds the other end.
         slot.take_back().map_err(&supervisor)?;
         drop(messages_from);
-        let leader = spawned?;
-        limit(leader, order.limits);
+        let Spawned { process, unwalled } = spawned?;
+        private.leave();
+        // Before anything is reaped: until then the number is its own.
+        let leader = Leader::of(process);
+        limit(process, order.limits);
         let spools = Spools::begin(folder.clone());
+        if let Some(unwalled) = unwalled {
+            spools.note(&unwalled);
+        }
         let (told, hears) = watch::channel(None);
         let (ended, end) = watch::channel(None);
         let timeout = Duration::from_millis(order.timeout_millis);
@@ -163,7 +170,8 @@ impl Held {
             grace: Duration::from_millis(order.grace_millis),
         };
         let held = Arc::new(Self { spools, end, order: remembered, ends_at, told });
-        let conductor = Conductor { held: Arc::clone(&held), folder: folder.clone(), tree: Tree::of(leader), leader, kills_before, hears };
+        let tree = Tree::of(process);
+        let conductor = Conductor { held: Arc::clone(&held), folder: folder.clone(), tree, leader, kills_before, hears };
         let pipes = Pipes { stdin: stdin_into.into(), input, out: [stdout, stderr, messages] };
         tokio::spawn(conductor.conduct(pipes, ended));
         Ok(held)
@@ -175,43 +183,44 @@ fn far_off() -> Instant {
     Instant::now() + Duration::from_secs(60 * 60 * 24 * 365 * 30)
 }
 
-/// Makes the private directory with its files, and gives what is left of the tail: the input.
-fn make_private(order: &WrittenOrder, tail: &Bytes) -> io::Result<Bytes> {
-    let private = Path::new(&order.private);
-    let mut builder = fs::DirBuilder::new();
-    builder.mode(0o700);
-    builder.create(private)?;
-    let inner = private.join(INNER);
-    builder.create(&inner)?;
-    let mut rest = tail.clone();
+/// Splits the tail of an order into the private files, with their names, and the input.
+fn split<'o>(order: &'o WrittenOrder, tail: &'o Bytes) -> io::Result<(Vec<(&'o str, &'o [u8])>, Bytes)> {
+    let mut files = Vec::with_capacity(order.files.len());
+    let mut rest = &tail[..];
     for (name, size) in &order.files {
-        if *size > rest.len() || name.contains('/') {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the order's files are not what they should be"));
-        }
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        options.open(inner.join(name))?.write_all(&rest.split_to(*size))?;
+        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "the order's files are not what they should be");
+        let (file, after) = rest.split_at_checked(*size).ok_or_else(wrong)?;
+        files.push((name.as_str(), file));
+        rest = after;
     }
-    Ok(rest)
+    Ok((files, tail.slice_ref(rest)))
+}
+
+/// A program that was started.
+struct Spawned {
+    process: Pid,
+    /// What it should have been walled off from and is not, for its log.
+    unwalled: Option<String>,
 }
 
 /// Starts the program on a thread of its own, around which the walls are raised: both they and what is started inherit them, and
 /// nothing else of the supervisor does.
-fn spawn_behind_walls(mut command: Command, rules: Option<Rules>, order: &WrittenOrder) -> Result<Pid, NoStart> {
+fn spawn_behind_walls(mut command: Command, rules: Option<Rules>, order: &WrittenOrder) -> Result<Spawned, NoStart> {
     let (isolation, private, pack) = (order.isolation.clone(), PathBuf::from(&order.private), PathBuf::from(&order.pack));
     let spawned = std::thread::Builder::new().name("walls".into()).stack_size(256 << 10).spawn(move || {
-        isolation::raise(&isolation, rules, &private, &pack).map_err(|why| NoStart { kind: NotStarted::Isolation, why })?;
-        command.spawn().map_err(NoStart::because(NotStarted::Spawn))
+        let raised = isolation::raise(&isolation, rules, &private, &pack);
+        let unwalled = raised.map_err(|why| NoStart { kind: NotStarted::Isolation, why })?;
+        Ok((command.spawn().map_err(NoStart::because(NotStarted::Spawn))?, unwalled))
     });
     let joined = spawned.map_err(NoStart::because(NotStarted::Supervisor))?.join();
-    let child = joined.map_err(|_| NoStart { kind: NotStarted::Supervisor, why: "the thread that starts it panicked".into() })??;
-    i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| NoStart { kind: NotStarted::Supervisor, why: "the system gave the program no number".into() })
+    let panicked = |_| NoStart { kind: NotStarted::Supervisor, why: "the thread that starts it panicked".into() };
+    let (child, unwalled) = joined.map_err(panicked)??;
+    let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let process = process.ok_or_else(|| NoStart { kind: NotStarted::Supervisor, why: "the system gave the program no number".into() })?;
+    Ok(Spawned { process, unwalled })
 }
 
-/// Limits what the program may use, and what it started meanwhile; what that starts inherits it.
+/// Limits what the program may use, and what it started meanwhile, wherever that went; what those start inherits it.
 fn limit(leader: Pid, limits: ProgramLimits) {
     let ProgramLimits { memory_bytes, file_bytes, open_files, cpu_seconds } = limits;
     let wanted =
@@ -219,8 +228,7 @@ fn limit(leader: Pid, limits: ProgramLimits) {
     if wanted.iter().all(|(_, most)| most.is_none()) {
         return;
     }
-    let everybody = |leader: Pid| std::iter::once(leader).chain(super::tree::descendants(leader));
-    for process in everybody(leader) {
+    for process in std::iter::once(leader).chain(tree::descendants(getpid())) {
         for (resource, most) in wanted {
             if most.is_some() {
                 // It may have ended already.
@@ -241,7 +249,7 @@ struct Conductor {
     held: Arc<Held>,
     folder: Folder,
     tree: Tree,
-    leader: Pid,
+    leader: Leader,
     kills_before: u64,
     hears: watch::Receiver<Option<Told>>,
 }
@@ -249,8 +257,12 @@ struct Conductor {
 impl Conductor {
     async fn conduct(mut self, pipes: Pipes, ended: watch::Sender<Option<End>>) {
         let Pipes { stdin, input, out } = pipes;
-        let feeding = tokio::spawn(feed(stdin, input));
-        let readers: Vec<_> = Stream::ALL
+        let feeding = tokio::spawn(async move {
+            if let Ok(stdin) = pipe::Sender::from_owned_fd(stdin) {
+                feed(stdin, &input).await;
+            }
+        });
+        let mut readers: Vec<_> = Stream::ALL
             .into_iter()
             .zip(out)
             .map(|(stream, source)| {
@@ -264,13 +276,15 @@ impl Conductor {
             .collect();
         let by = self.end().await;
         feeding.abort();
-        // What something outside of the tree holds open is read no further.
         let drained = async {
-            for reader in readers {
+            for reader in &mut readers {
                 let _ = reader.await;
             }
         };
         let _ = tokio::time::timeout(DRAIN_PATIENCE, drained).await;
+        // What something outside of the tree holds open is read no further: its spool is soon another program's.
+        readers.iter().for_each(JoinHandle::abort);
+        self.held.spools.note_unkept();
         let exit = match self.tree.exit().unwrap_or(Exit::Hangs) {
             // Nobody here did it.
             Exit::Signal(SIGKILL) if by.is_none() && kills_for_memory() > self.kills_before => Exit::OutOfMemory,
@@ -279,7 +293,7 @@ impl Conductor {
         let end = End { exit, by, printed: self.held.spools.printed() };
         // Before the end is told: who hears of it finds it also where this process is gone the moment after.
         if let Err(error) = self.folder.note_end(end) {
-            tracing::error!(%error, "the end of a program could not be noted");
+            self.held.spools.note(&format!("the end could not be noted, and is known only as long as the supervisor is there: {error}"));
         }
         ended.send_replace(Some(end));
         self.held.spools.tell();
@@ -287,17 +301,22 @@ impl Conductor {
 
     /// Waits for the first process to end, or brings it about; then ends all that it left.
     async fn end(&mut self) -> Option<EndedBy> {
-        let leader_ended = leader_ended(self.leader);
-        tokio::pin!(leader_ended);
+        // Without it what has ended is reaped at the end.
+        let mut ended = signal(SignalKind::child()).ok();
+        self.tree.reap();
         let mut kill_at: Option<Instant> = None;
         let mut by = None;
         loop {
             let next_moment = kill_at.unwrap_or(self.held.ends_at);
             let told = tokio::select! {
                 biased;
-                () = &mut leader_ended => break,
+                () = self.leader.ended() => break,
                 told = next(&mut self.hears) => Some(told),
                 () = tokio::time::sleep_until(next_moment) => None,
+                () = something_ended(&mut ended) => {
+                    self.tree.reap();
+                    continue;
+                }
             };
             let grace = match told {
                 None if kill_at.is_some() => break,
@@ -318,38 +337,18 @@ impl Conductor {
             kill_at = Some(kill_at.map_or(moment, |before| before.min(moment)));
         }
         if !self.tree.kill(KILLED_PATIENCE).await {
-            tracing::error!("processes of a program do not end though they were killed");
+            self.held.spools.note("processes of the program do not end though they were killed");
         }
         by
     }
 }
 
-async fn next(hears: &mut watch::Receiver<Option<Told>>) -> Told {
-    loop {
-        if hears.changed().await.is_err() {
-            return std::future::pending().await;
-        }
-        if let Some(told) = *hears.borrow_and_update() {
-            return told;
-        }
-    }
-}
-
-/// Ends when a process has ended; it is left to be reaped.
-#[allow(deprecated, reason = "the newer function is unsafe; an owned descriptor keeps what that one asks for")]
-async fn leader_ended(leader: Pid) {
-    let descriptor = rustix::process::pidfd_open(leader, PidfdFlags::empty()).map_err(io::Error::from);
-    let watched = descriptor.and_then(|descriptor| AsyncFd::with_interest(descriptor, Interest::READABLE));
-    match watched {
-        Ok(watched) => drop(watched.readable().await),
-        Err(_) => {
-            use rustix::process::{WaitId, WaitIdOptions, waitid};
-            // Looks without reaping, where the kernel does not tell.
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-            while let Ok(None) = waitid(WaitId::Pid(leader), options) {
-                tokio::time::sleep(POLL_PAUSE).await;
-            }
-        }
+/// Ends when a child has ended, which may be one that had lost its parent.
+async fn something_ended(ended: &mut Option<Signals>) {
+    match ended {
+        // Its sender is the runtime's.
+        Some(ended) => drop(ended.recv().await),
+        None => std::future::pending().await,
     }
 }
 
@@ -359,17 +358,4 @@ const SIGKILL: i32 = 9;
 fn kills_for_memory() -> u64 {
     let counters = fs::read_to_string("/proc/vmstat").unwrap_or_default();
     counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or_default()
-}
-
-/// How often is looked whether a program has ended, where the kernel does not tell.
-const POLL_PAUSE: Duration = Duration::from_millis(20);
-
-/// Writes the input; a program need not read it.
-async fn feed(stdin: OwnedFd, input: Bytes) {
-    if input.is_empty() {
-        return;
-    }
-    if let Ok(mut stdin) = pipe::Sender::from_owned_fd(stdin) {
-        let _ = stdin.write_all(&input).await;
-    }
 }

@@ -1,27 +1,24 @@
 //! What a program prints and says, kept in files as it comes, so that nothing is lost while no node listens.
 //!
-//! It is capped: what is over is counted, and read on, so that a program never waits for somebody to listen.
+//! It is capped: what is over is counted, and read on, so that a program never waits for somebody to listen. What a line says is not
+//! looked at.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Notify;
 
 use super::folder::Folder;
 use super::protocol::Stream;
+use crate::messages::LINE_BYTES_MAX;
 
-/// The most bytes of a stream that are kept: more than a node keeps of an attempt, and little enough for the disk that the log is on.
+/// The most bytes of a stream that are kept, the lines of descriptor 3 taken together: more than a node keeps of an attempt where
+/// nothing else is set, and little enough for the disk that the log is on.
 pub(crate) const SPOOL_BYTES_MAX: u64 = 16 << 20;
-/// The longest line on descriptor 3, in bytes.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// The most lines on descriptor 3.
-pub(crate) const MESSAGES_MAX: u64 = 10_000;
-/// The most bytes of all lines on descriptor 3.
-pub(crate) const MESSAGES_BYTES_MAX: u64 = 8 << 20;
 /// How many bytes are read at once.
 const CHUNK_BYTES_MAX: usize = 64 << 10;
 
@@ -29,6 +26,7 @@ const CHUNK_BYTES_MAX: usize = 64 << 10;
 pub(crate) struct Spools {
     folder: Folder,
     spools: [Spool; 3],
+    unkept: Mutex<Option<Unkept>>,
     grown: Notify,
 }
 
@@ -39,10 +37,16 @@ struct Spool {
     printed: AtomicU64,
 }
 
+/// Lines of descriptor 3 that the disk did not take, which the program's log does not know yet.
+struct Unkept {
+    lines: u64,
+    why: io::Error,
+}
+
 impl Spools {
     /// Begins empty spools in a folder; a file is made once there is something to keep.
     pub(crate) fn begin(folder: Folder) -> Self {
-        Self { folder, spools: Default::default(), grown: Notify::new() }
+        Self { folder, spools: Default::default(), unkept: Mutex::default(), grown: Notify::new() }
     }
 
     /// Opens what an earlier supervisor left in a folder.
@@ -53,7 +57,7 @@ impl Spools {
             match File::open(spools.folder.spool(stream)) {
                 Ok(file) => {
                     spool.kept.store(file.metadata()?.len(), Ordering::Release);
-                    *spool.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+                    *spool.file() = Some(file);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -86,34 +90,34 @@ impl Spools {
     pub(crate) fn read(&self, stream: Stream, offset: u64) -> io::Result<Vec<u8>> {
         let room = self.kept(stream).saturating_sub(offset).min(CHUNK_BYTES_MAX as u64);
         let mut bytes = vec![0; usize::try_from(room).unwrap_or(CHUNK_BYTES_MAX)];
-        if let Some(file) = &*self.spools[stream.index()].file.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(file) = &*self.spools[stream.index()].file() {
             file.read_exact_at(&mut bytes, offset)?;
         }
         Ok(bytes)
     }
 
-    /// Keeps what came on a stream, up to the cap.
+    /// Keeps what came on a stream of bytes, up to the cap; all of it is counted.
     pub(crate) fn append(&self, stream: Stream, bytes: &[u8]) {
-        let spool = &self.spools[stream.index()];
-        let printed = spool.printed.fetch_add(bytes.len() as u64, Ordering::AcqRel);
+        let before = self.spools[stream.index()].printed.fetch_add(bytes.len() as u64, Ordering::AcqRel);
         let kept = self.kept(stream);
-        let room = usize::try_from(SPOOL_BYTES_MAX.saturating_sub(kept)).unwrap_or(usize::MAX).min(bytes.len());
-        // What follows a gap is not kept either: it would be taken for what is missing.
-        if room == 0 || printed != kept {
-            return;
+        // What follows a gap is not kept either: a stream is whole up to where it was cut.
+        let room = if kept < before { 0 } else { SPOOL_BYTES_MAX.saturating_sub(kept) };
+        let room = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+        if room > 0 {
+            // A full disk keeps no more of it; what came is counted, so that its loss is seen.
+            let _ = self.keep(stream, &bytes[..room]);
         }
-        let mut file = spool.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if file.is_none() {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(true).mode(0o600);
-            *file = options.open(self.folder.spool(stream)).ok();
-        }
-        // A full disk keeps no more of it; what came is counted, so that its loss is seen.
-        if let Some(file) = &*file
-            && file.write_all_at(&bytes[..room], kept).is_ok()
-        {
-            spool.kept.store(kept + room as u64, Ordering::Release);
-            self.grown.notify_waiters();
+    }
+
+    /// Says something in the log of the program, which is what it prints to standard error.
+    pub(crate) fn note(&self, what: &str) {
+        self.append(Stream::Stderr, format!("[ensue] {what}\n").as_bytes());
+    }
+
+    /// Says how many lines of descriptor 3 the disk did not take; nothing where it took all. Said at the end, when there may be room.
+    pub(crate) fn note_unkept(&self) {
+        if let Some(Unkept { lines, why }) = self.unkept().take() {
+            self.note(&format!("lines on descriptor 3 could not be kept, {lines} in all: {why}"));
         }
     }
 
@@ -148,20 +152,51 @@ impl Spools {
     }
 
     fn take_in_line(&self, lines: &mut Lines, line: Line) {
-        let why = match line {
-            Line::Whole(line) if lines.taken < MESSAGES_MAX && self.kept(Stream::Messages) + line.len() as u64 <= MESSAGES_BYTES_MAX => {
-                lines.taken += 1;
-                self.append(Stream::Messages, &line);
-                return;
+        match line {
+            Line::TooLong => self.note(&format!("a line on descriptor 3 has more than {LINE_BYTES_MAX} bytes and is passed over")),
+            Line::Whole(line) if self.kept(Stream::Messages) + line.len() as u64 > SPOOL_BYTES_MAX => {
+                if !std::mem::replace(&mut lines.has_overflowed, true) {
+                    self.note(&format!("more than {SPOOL_BYTES_MAX} bytes came on descriptor 3; lines that are over that are passed over"));
+                }
             }
-            Line::Whole(_) if lines.has_overflowed => return,
-            Line::Whole(_) => {
-                lines.has_overflowed = true;
-                format!("more than {MESSAGES_MAX} lines or {MESSAGES_BYTES_MAX} bytes came on descriptor 3; the rest is passed over")
+            Line::Whole(line) => {
+                if let Err(why) = self.keep(Stream::Messages, &line) {
+                    let mut unkept = self.unkept();
+                    let lines = unkept.as_ref().map_or(0, |unkept| unkept.lines) + 1;
+                    *unkept = Some(Unkept { lines, why });
+                }
             }
-            Line::TooLong => format!("a line on descriptor 3 has more than {MESSAGE_BYTES_MAX} bytes and is passed over"),
-        };
-        self.append(Stream::Stderr, format!("[ensue] {why}\n").as_bytes());
+        }
+    }
+
+    /// Writes behind what is kept. What was not written whole leaves nothing.
+    fn keep(&self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        let spool = &self.spools[stream.index()];
+        let kept = self.kept(stream);
+        let mut file = spool.file();
+        if file.is_none() {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(true).mode(0o600);
+            *file = Some(options.open(self.folder.spool(stream))?);
+        }
+        if let Some(file) = &*file {
+            file.write_all_at(bytes, kept).inspect_err(|_| {
+                let _ = file.set_len(kept);
+            })?;
+        }
+        spool.kept.store(kept + bytes.len() as u64, Ordering::Release);
+        self.grown.notify_waiters();
+        Ok(())
+    }
+
+    fn unkept(&self) -> MutexGuard<'_, Option<Unkept>> {
+        self.unkept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Spool {
+    fn file(&self) -> MutexGuard<'_, Option<File>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -170,7 +205,6 @@ impl Spools {
 struct Lines {
     line: Vec<u8>,
     is_too_long: bool,
-    taken: u64,
     has_overflowed: bool,
 }
 
@@ -185,7 +219,7 @@ impl Lines {
         if byte == b'\n' {
             return self.rest();
         }
-        if self.line.len() == MESSAGE_BYTES_MAX {
+        if self.line.len() == LINE_BYTES_MAX {
             self.is_too_long = true;
         } else {
             self.line.push(byte);
@@ -208,6 +242,8 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tempfile::TempDir;
 
     use super::*;
@@ -216,27 +252,62 @@ mod tests {
         Spools::begin(Folder::at(folder.path()))
     }
 
+    fn log(spools: &Spools) -> String {
+        String::from_utf8(spools.read(Stream::Stderr, 0).unwrap()).unwrap()
+    }
+
     #[tokio::test]
     async fn lines_are_kept_whole_and_what_is_no_line_is_told_in_the_log() {
         let folder = TempDir::new().unwrap();
         let spools = spools(&folder);
-        let long = "x".repeat(MESSAGE_BYTES_MAX + 1);
+        let long = "x".repeat(LINE_BYTES_MAX + 1);
         let said = format!("{{\"progress\":1}}\n\n  \n{long}\n{{\"progress\":2}}");
         spools.take_in(Stream::Messages, said.as_bytes()).await;
         assert_eq!(spools.read(Stream::Messages, 0).unwrap(), b"{\"progress\":1}\n{\"progress\":2}\n");
-        let log = String::from_utf8(spools.read(Stream::Stderr, 0).unwrap()).unwrap();
-        assert_eq!(log, "[ensue] a line on descriptor 3 has more than 65536 bytes and is passed over\n");
+        assert_eq!(log(&spools), "[ensue] a line on descriptor 3 has more than 1048576 bytes and is passed over\n");
     }
 
     #[tokio::test]
-    async fn too_many_lines_are_passed_over_and_told_once() {
+    async fn a_line_of_the_most_bytes_is_kept() {
         let folder = TempDir::new().unwrap();
         let spools = spools(&folder);
-        let said = "{}\n".repeat(usize::try_from(MESSAGES_MAX).unwrap() + 5);
-        spools.take_in(Stream::Messages, said.as_bytes()).await;
-        assert_eq!(spools.kept(Stream::Messages), 3 * MESSAGES_MAX);
-        let log = String::from_utf8(spools.read(Stream::Stderr, 0).unwrap()).unwrap();
-        assert_eq!(log.lines().count(), 1, "{log}");
+        spools.take_in(Stream::Messages, "x".repeat(LINE_BYTES_MAX).as_bytes()).await;
+        assert_eq!((spools.kept(Stream::Messages), log(&spools)), (LINE_BYTES_MAX as u64 + 1, String::new()));
+    }
+
+    #[tokio::test]
+    async fn lines_are_passed_over_by_their_bytes_alone_and_that_is_told_once() {
+        let folder = TempDir::new().unwrap();
+        let spools = spools(&folder);
+        let line = format!("{}\n", "x".repeat(999));
+        let lines = SPOOL_BYTES_MAX as usize / line.len();
+        spools.take_in(Stream::Messages, line.repeat(lines + 5).as_bytes()).await;
+        assert_eq!(spools.kept(Stream::Messages), (lines * line.len()) as u64);
+        assert_eq!(log(&spools).lines().count(), 1, "{}", log(&spools));
+    }
+
+    #[tokio::test]
+    async fn lines_that_the_disk_does_not_take_are_counted_and_the_log_says_how_many() {
+        let folder = TempDir::new().unwrap();
+        let missing = folder.path().join("missing");
+        let spools = Spools::begin(Folder::at(&missing));
+        spools.take_in(Stream::Messages, &b"{\"progress\":1}\n{\"progress\":2}\n"[..]).await;
+        fs::create_dir(&missing).unwrap();
+        spools.take_in(Stream::Messages, &b"{\"progress\":3}\n"[..]).await;
+        assert_eq!(spools.read(Stream::Messages, 0).unwrap(), b"{\"progress\":3}\n");
+        spools.note_unkept();
+        assert!(log(&spools).starts_with("[ensue] lines on descriptor 3 could not be kept, 2 in all: "), "{}", log(&spools));
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_gap_is_counted_and_not_kept() {
+        let folder = TempDir::new().unwrap();
+        let missing = folder.path().join("missing");
+        let spools = Spools::begin(Folder::at(&missing));
+        spools.append(Stream::Stdout, b"lost");
+        fs::create_dir(&missing).unwrap();
+        spools.append(Stream::Stdout, b"late");
+        assert_eq!((spools.kept(Stream::Stdout), spools.printed()), (0, [8, 0]));
     }
 
     #[tokio::test]
@@ -249,19 +320,6 @@ mod tests {
         assert_eq!(left.read(Stream::Stdout, 12).unwrap(), b"and the rest");
         assert_eq!(left.read(Stream::Stdout, 24).unwrap(), b"");
         assert_eq!(begun.printed(), [24, 0]);
-    }
-
-    #[test]
-    fn what_comes_after_something_that_could_not_be_kept_is_not_taken_for_it() {
-        let folder = TempDir::new().unwrap();
-        let place = folder.path().join("later");
-        let spools = Spools::begin(Folder::at(&place));
-        // As on a full disk: there is no file to be had.
-        spools.append(Stream::Stdout, b"lost");
-        std::fs::create_dir(&place).unwrap();
-        spools.append(Stream::Stdout, b"after");
-        spools.append(Stream::Stderr, b"whole");
-        assert_eq!((spools.kept(Stream::Stdout), spools.kept(Stream::Stderr), spools.printed()), (0, 5, [9, 5]));
     }
 
     #[tokio::test]

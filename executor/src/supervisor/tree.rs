@@ -41,7 +41,8 @@ impl Tree {
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
-                    if pid == self.leader {
+                    // Later the number may be another's.
+                    if pid == self.leader && self.exit.is_none() {
                         let code = status.exit_status().map(Exit::Code);
                         self.exit = code.or_else(|| status.terminating_signal().map(Exit::Signal)).or(Some(Exit::Hangs));
                     }

@@ -1,0 +1,80 @@
+//! A program's first process: watched for its end, fed, and what tells it to end, for whoever holds it.
+//!
+//! It neither starts nor ends nor reaps it: those who hold programs differ in that.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+
+/// How often is looked whether a program has ended, where the kernel does not tell.
+const POLL_PAUSE: Duration = Duration::from_millis(20);
+
+/// A child of this process that is watched.
+pub(crate) struct Leader {
+    process: Pid,
+    /// None where the kernel does not tell of its end.
+    watched: Option<AsyncFd<OwnedFd>>,
+}
+
+impl Leader {
+    /// Begins to watch a child that nobody has reaped yet, on the current runtime.
+    pub(crate) fn of(process: Pid) -> Self {
+        Self { process, watched: watched(process).ok() }
+    }
+
+    /// Gives its number, which is another's once it was reaped.
+    pub(crate) fn process(&self) -> Pid {
+        self.process
+    }
+
+    /// Ends when it has ended; it is left to be reaped.
+    pub(crate) async fn ended(&self) {
+        if let Some(watched) = &self.watched
+            && watched.readable().await.is_ok()
+        {
+            return;
+        }
+        // Looks without reaping.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        while let Ok(None) = waitid(WaitId::Pid(self.process), options) {
+            tokio::time::sleep(POLL_PAUSE).await;
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[allow(deprecated, reason = "the newer function is unsafe; an owned descriptor keeps what that one asks for")]
+fn watched(process: Pid) -> io::Result<AsyncFd<OwnedFd>> {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    use tokio::io::Interest;
+
+    AsyncFd::with_interest(pidfd_open(process, PidfdFlags::empty())?, Interest::READABLE)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn watched(_process: Pid) -> io::Result<AsyncFd<OwnedFd>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Writes the input and closes it; a program need not read it.
+pub(crate) async fn feed(mut stdin: impl AsyncWrite + Unpin, input: &[u8]) {
+    let _ = stdin.write_all(input).await;
+    let _ = stdin.shutdown().await;
+}
+
+/// Gives what a program is told next. Never ends where nobody can tell it anything more.
+pub(crate) async fn next<T: Copy>(told: &mut watch::Receiver<Option<T>>) -> T {
+    loop {
+        if told.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if let Some(tell) = *told.borrow_and_update() {
+            return tell;
+        }
+    }
+}
