@@ -2,6 +2,8 @@
 //!
 //! It knows the contract; how a program is heard to its end is `conduct.rs`, who holds it is `programs.rs`.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::ProcessCommand;
@@ -75,8 +77,7 @@ impl Launch {
         environment::checked(&self.env)?;
         let programs = &attempt.worker.ports.programs;
         let pack = attempt.pack_folder();
-        let found = programs.find(&self.program, &pack.join(ACTIONS), &attempt.worker.settings.path);
-        let program = found.map_err(|error| failed(FailureKind::Spawn, error.to_string()))?;
+        let program = find(attempt, self.program, pack.join(ACTIONS)).await?;
         let private = programs.directory(attempt.dispatch.attempt);
         let mut env: Variables = self.env.into_iter().map(|(name, value)| (name, value.into())).collect();
         for file in &self.files {
@@ -103,6 +104,14 @@ impl Launch {
         let started = programs.start(order).await.map_err(|error| not_started(&error))?;
         heard_to_its_end(attempt, started).await
     }
+}
+
+/// Finds the program on the disk.
+async fn find(attempt: &Attempt<'_>, program: String, beside: PathBuf) -> Result<PathBuf, Broken> {
+    let (programs, path) = (Arc::clone(&attempt.worker.ports.programs), attempt.worker.settings.path.clone());
+    let found = attempt.worker.settings.blocking.done(move || programs.find(&program, &beside, &path)).await;
+    let found = found.ok_or_else(|| failed(FailureKind::Spawn, "looking for the program was broken off"))?;
+    found.map_err(|error| failed(FailureKind::Spawn, error.to_string()))
 }
 
 /// Hears a program that runs to its end, and makes the attempt's ending of it.
