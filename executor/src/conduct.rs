@@ -10,6 +10,7 @@ use crate::attempt::{Attempt, Broken, Cut, LEAVING_GRACE_MAX};
 use crate::messages::Messages;
 use crate::output::Output;
 use crate::programs::{AtEnd, End, EndedBy, Heard, Program, Tell};
+use crate::report::Told;
 use crate::result::Head;
 use crate::running::Signal;
 
@@ -33,10 +34,7 @@ pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>
     let end = loop {
         let heard = tokio::select! {
             biased;
-            () = left_alone(attempt), if cut.is_none() => {
-                program.leave();
-                return Err(Cut::Left.into());
-            }
+            () = left_alone(attempt), if cut.is_none() => return Err(left(attempt, program)),
             by = attempt.cut(), if cut.is_none() => {
                 program.tell(Tell::Stop { grace: grace(attempt, by) });
                 cut = Some(by);
@@ -58,28 +56,39 @@ pub(crate) async fn conduct(attempt: &Attempt<'_>, mut program: Box<dyn Program>
                 output.append(stream, offset, bytes).await;
             }
             Heard::Message { index, line } => unheard = Some((index, line)),
-            Heard::Ended(end) => break end,
-            Heard::Lost => {
-                output.finish().await;
-                program.clear().await;
-                return Err(Broken::Lost);
-            }
+            Heard::Ended(end) => break Some(end),
+            Heard::Lost => break None,
         }
     };
-    output.note_printed(end.printed).await;
+    let is_left = messages.finish().await == Told::Left && cut != Some(Cut::Left);
+    if is_left && attempt.worker.ports.programs.at_end() == AtEnd::GoOn {
+        // What it said last, files among it, is heard again by the next node, which finds them there.
+        return Err(left(attempt, program));
+    }
+    if let Some(End { printed, .. }) = end {
+        output.note_printed(printed).await;
+    }
     output.finish().await;
-    messages.finish().await;
     program.clear().await;
+    let end = end.ok_or(Broken::Lost)?;
     // It may have ended by itself before it heard that it was to stop.
     let cut = match (cut, end.by) {
         (Some(Cut::TimedOut), None) => None,
         (Some(cut), _) => Some(cut),
         (None, Some(EndedBy::Deadline)) => Some(Cut::TimedOut),
-        (None, Some(EndedBy::Told)) => Some(Cut::Cancelled),
+        // By an earlier node, and why it did is not known here.
+        (None, Some(EndedBy::Told)) => return Err(Broken::Lost),
         (None, None) => None,
     };
     stdout.note_total(end.printed[0]);
     Ok(Ended { cut, end, stdout })
+}
+
+/// Leaves a program to the next node: it goes on, or waits with its end.
+fn left(attempt: &Attempt<'_>, program: Box<dyn Program>) -> Broken {
+    program.leave();
+    attempt.worker.note_left_running(attempt.dispatch.attempt);
+    Cut::Left.into()
 }
 
 /// Ends when the node goes away and lets its programs go on.

@@ -22,7 +22,7 @@ use crate::attempt::Attempt;
 use crate::blocking::Blocking;
 use crate::clock::Clock;
 use crate::ports::{Emission, Observe};
-use crate::report::{Heard, Reporter};
+use crate::report::{Heard, Reporter, Told};
 use line::{Given, Line, Progress};
 use pickup::PickUp;
 
@@ -41,7 +41,7 @@ const PROGRESS_SHARE: u32 = 1_000;
 /// hears them again.
 pub(crate) struct Messages {
     to: mpsc::Sender<(u32, Bytes)>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Told>,
 }
 
 impl Messages {
@@ -74,9 +74,12 @@ impl Messages {
 
     /// Takes the line that waits, with its place among the lines, as soon as it can. May be dropped while it waits without losing it.
     pub(crate) async fn hear(&self, waiting: &mut Option<(u32, Bytes)>) {
-        match self.to.reserve().await {
-            Ok(permit) => {
-                if let Some(line) = waiting.take() {
+        // A long line takes the room of several, so that what waits for the log is bounded in bytes as well.
+        let bytes = waiting.as_ref().map_or(0, |(_, line)| line.len());
+        let places = (1 + bytes * LINES_WAITING_MAX / LINE_BYTES_MAX).min(LINES_WAITING_MAX);
+        match self.to.reserve_many(places).await {
+            Ok(mut permits) => {
+                if let (Some(permit), Some(line)) = (permits.next(), waiting.take()) {
                     permit.send(line);
                 }
             }
@@ -85,13 +88,14 @@ impl Messages {
         }
     }
 
-    /// Ends once all that was said is in the log, or nothing more of it is taken there.
-    pub(crate) async fn finish(mut self) {
+    /// Ends once all that was said is in the log or not wanted there, or once the node stops and the log takes no more. Says which.
+    pub(crate) async fn finish(mut self) -> Told {
         let (closed, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.to, closed));
-        if let Err(error) = (&mut self.task).await {
+        (&mut self.task).await.unwrap_or_else(|error| {
             tracing::error!(%error, "telling what a program said broke off");
-        }
+            Told::Settled
+        })
     }
 }
 
@@ -122,14 +126,17 @@ struct About {
 }
 
 /// Whether more of an attempt is taken.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Next {
     GoOn,
+    /// Nothing more of it is wanted.
     Over,
+    /// The node stops.
+    Left,
 }
 
 impl Teller {
-    async fn tell_all(self, mut from: mpsc::Receiver<(u32, Bytes)>) {
+    async fn tell_all(self, mut from: mpsc::Receiver<(u32, Bytes)>) -> Told {
         let began = self.clock.now();
         let mut due = began;
         let mut newest: Option<(u32, Progress)> = None;
@@ -154,8 +161,10 @@ impl Teller {
             if (is_last || other.is_some() || self.clock.now() >= due)
                 && let Some((index, progress)) = newest.take()
             {
-                if self.say(index, said(progress)).await == Next::Over {
-                    return;
+                match self.say(index, said(progress)).await {
+                    Next::GoOn => {}
+                    Next::Over => return Told::Settled,
+                    Next::Left => return Told::Left,
                 }
                 let now = self.clock.now();
                 due = now + PROGRESS_EVERY.max(now.saturating_sub(began) / PROGRESS_SHARE);
@@ -165,12 +174,14 @@ impl Teller {
                     Ok(given) => self.taken_in(index, given).await,
                     Err(reason) => Said::Unusable { reason },
                 };
-                if self.say(index, said).await == Next::Over {
-                    return;
+                match self.say(index, said).await {
+                    Next::GoOn => {}
+                    Next::Over => return Told::Settled,
+                    Next::Left => return Told::Left,
                 }
             }
             if is_last {
-                return;
+                return Told::Settled;
             }
         }
     }
@@ -204,7 +215,7 @@ impl Teller {
         let message = |said| Message { index, said, ..self.about.message.clone() };
         let refusal = match self.reporter.say(message(said), self.about.trace.clone()).await {
             Heard::Taken(_) => return Next::GoOn,
-            Heard::Left => return Next::Over,
+            Heard::Left => return Next::Left,
             Heard::Refused(refusal) => refusal,
         };
         match refusal {
@@ -216,7 +227,7 @@ impl Teller {
             _ => {}
         }
         match self.reporter.say(message(Said::Unusable { reason: refusal.to_string() }), self.about.trace.clone()).await {
-            Heard::Left => Next::Over,
+            Heard::Left => Next::Left,
             Heard::Taken(_) | Heard::Refused(_) => Next::GoOn,
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! It decides nothing: how many attempts run at once, which is tried again and what a loss means is the core's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -86,7 +86,7 @@ impl ExecutorSettings {
 /// What had not ended at a stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stopped {
-    /// Attempts whose programs go on without a node. The next start adopts them.
+    /// Attempts whose programs go on without a node, or whose ends wait for the next. The next start adopts them.
     pub left_running: Vec<AttemptId>,
     /// Attempts that still ran when the patience was over. They were ended and not reported: the next start finds them open,
     /// and those that had begun are lost.
@@ -141,11 +141,14 @@ impl Executor {
         let worker = &self.worker;
         let left = worker.ports.programs.left().await;
         let mut left: BTreeMap<AttemptId, Left> = left.into_iter().map(|left| (left.attempt, left)).collect();
+        let owed: Vec<Effect> = owed.into_iter().collect();
+        let stopped: BTreeSet<AttemptId> = owed.iter().filter_map(stops).collect();
         for effect in owed {
             match effect {
                 Effect::Dispatch(dispatch) => match left.remove(&dispatch.attempt) {
                     Some(left) if left.token == dispatch.token && !mutants::is("living program taken for lost") => {
-                        worker.adopt(*dispatch, left);
+                        let signal = if stopped.contains(&dispatch.attempt) { Signal::Stop } else { Signal::GoOn };
+                        worker.adopt(*dispatch, left, signal);
                     }
                     stale => {
                         if let Some(left) = stale {
@@ -161,13 +164,8 @@ impl Executor {
                         });
                     }
                 },
-                Effect::Stop { attempt, .. } => {
-                    // Where it was not adopted, its loss says that it ended.
-                    if let Some(running) = worker.running.get(attempt) {
-                        running.tell(Signal::Stop);
-                    }
-                }
-                Effect::Release { .. } => {}
+                // Where it was not adopted, and told then, its loss says that it ended.
+                Effect::Stop { .. } | Effect::Release { .. } => {}
             }
         }
         if !mutants::is("orphan program not ended") {
@@ -228,7 +226,7 @@ impl Executor {
     }
 
     fn stopped(&self, ended: Vec<AttemptId>) -> Stopped {
-        let left_running = self.worker.left_running.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let left_running = self.worker.left_running().clone();
         let ended = ended.into_iter().filter(|attempt| !left_running.contains(attempt)).collect();
         Stopped { left_running, ended }
     }
@@ -286,10 +284,12 @@ impl Worker {
         });
     }
 
-    /// Goes on with a program that an earlier node left, under a lease that lasts a whole period from now on.
-    fn adopt(self: &Arc<Self>, dispatch: Dispatch, left: Left) {
+    /// Goes on with a program that an earlier node left, under a lease that lasts a whole period from now on. What it is told comes
+    /// before its end is heard.
+    fn adopt(self: &Arc<Self>, dispatch: Dispatch, left: Left, signal: Signal) {
         let lease = Lease::begin(self.ports.clock.now(), self.settings.lease);
         let running = RunningAttempt::begun(dispatch.execution, dispatch.attempt, dispatch.trace.clone(), lease);
+        running.tell(signal);
         if let Some(running) = self.running.take_in(running) {
             tracing::info!(attempt = %dispatch.attempt, "an attempt that an earlier node began is adopted");
             self.runtime.spawn(Arc::clone(self).carry(dispatch, running, Begin::Adopted(left)));
@@ -309,6 +309,15 @@ impl Worker {
             AtStop::GoOn => self.ports.programs.at_end(),
             AtStop::End => AtEnd::Ended,
         }
+    }
+
+    /// Notes that an attempt's program was left to the next node.
+    pub(crate) fn note_left_running(&self, attempt: AttemptId) {
+        self.left_running().push(attempt);
+    }
+
+    fn left_running(&self) -> MutexGuard<'_, Vec<AttemptId>> {
+        self.left_running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends when the worker stops.
@@ -364,11 +373,9 @@ impl Worker {
                 self.ports.begun.forget(attempt);
                 self.ports.programs.collected(attempt);
             }
-            Cut::Left => match self.at_stop() {
-                AtEnd::GoOn => self.left_running.lock().unwrap_or_else(PoisonError::into_inner).push(attempt),
-                AtEnd::Ended => self.ports.programs.collected(attempt),
-            },
-            Cut::TimedOut | Cut::Cancelled => {}
+            // That it had begun is for the next start to find.
+            Cut::Left if !self.left_running().contains(&attempt) => self.ports.programs.collected(attempt),
+            Cut::Left | Cut::TimedOut | Cut::Cancelled => {}
         }
     }
 
@@ -443,6 +450,14 @@ impl Worker {
             // The next start must find what it has begun.
             Told::Left => {}
         }
+    }
+}
+
+/// Gives the attempt that an effect stops.
+fn stops(effect: &Effect) -> Option<AttemptId> {
+    match effect {
+        Effect::Stop { attempt, .. } => Some(*attempt),
+        Effect::Dispatch(_) | Effect::Release { .. } => None,
     }
 }
 

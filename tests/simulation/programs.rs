@@ -249,14 +249,11 @@ impl Programs for NodePrograms {
         let now = self.machine.ground.now();
         let mut left = Vec::new();
         for (attempt, process) in &self.machine.lock().running {
-            if process.is_lost(now) {
-                // The supervisor is gone with its socket: there is nothing to be found.
-                sometimes!("a supervisor had died while no node was there");
-                continue;
-            }
-            sometimes!(process.is_alive(now), "a program was found running by the next node");
-            sometimes!(!process.is_alive(now), "a program had ended while no node was there");
-            let remaining = Duration::from_micros(process.deadline.saturating_sub(now));
+            let (is_alive, is_lost) = (process.is_alive(now), process.is_lost(now));
+            sometimes!(is_lost, "a supervisor had died while no node was there");
+            sometimes!(is_alive, "a program was found running by the next node");
+            sometimes!(!is_alive && !is_lost, "a program had ended while no node was there");
+            let remaining = if is_alive { Duration::from_micros(process.deadline.saturating_sub(now)) } else { Duration::MAX };
             left.push(Left { attempt: *attempt, token: process.token, remaining, program: self.program(*attempt) });
         }
         Box::pin(async move { left })

@@ -26,13 +26,13 @@ use super::{
 };
 use crate::supervisor::folder::Folder;
 use crate::supervisor::protocol::{NodeSays, NotStarted, SupervisorSays, WrittenOrder};
-use connection::{Connection, Listener, Sayer};
-use pool::Pool;
+use connection::{Connection, Listened, Listener, Sayer, Teller};
+use pool::{Pool, SUPERVISORS_IDLE_MAX};
 
 /// How long a supervisor may take to start a program.
 const START_PATIENCE: Duration = Duration::from_secs(30);
-/// How many supervisors are tried for one program: one may have been killed while it was idle.
-const START_TRIES_MAX: usize = 3;
+/// How many supervisors are tried for one program: all that were idle may have been killed, and then one is started.
+const START_TRIES_MAX: usize = SUPERVISORS_IDLE_MAX + 1;
 /// How many pieces of what a program prints wait to be heard; then its supervisor keeps them.
 const HEARD_WAITING_MAX: usize = 16;
 /// How much longer than the grace is waited for a supervisor to say that its program has ended.
@@ -66,9 +66,13 @@ struct Shared {
 }
 
 /// Who holds an attempt's program, or held it.
-struct Holding {
-    say: Sayer,
-    folder: Folder,
+enum Holding {
+    /// A supervisor, which is told what becomes of it.
+    Supervisor { say: Sayer, folder: Folder },
+    /// Nobody any more: what is left of it is in the folder.
+    Nobody(Folder),
+    /// It goes on without this node: nothing of it is touched here any more.
+    LeftAlone,
 }
 
 impl SupervisedPrograms {
@@ -106,20 +110,26 @@ impl Programs for SupervisedPrograms {
     }
 
     fn collected(&self, attempt: AttemptId) {
-        let held = self.shared.holding().remove(&attempt);
-        let Some(Holding { say, folder }) = held else { return };
-        if say.say(NodeSays::Collected, Vec::new()) {
-            return;
-        }
-        // Its supervisor is gone, so what it left is removed here.
-        let private = self.directory(attempt);
-        self.shared.runtime.spawn_blocking(move || {
-            for removed in [directory::remove(&private), folder.remove()] {
-                if let Err(error) = removed {
-                    tracing::warn!(%attempt, %error, "what is left of a program could not be removed");
+        let held = {
+            let mut holding = self.shared.holding();
+            match holding.get(&attempt) {
+                None | Some(Holding::LeftAlone) => return,
+                Some(Holding::Supervisor { .. } | Holding::Nobody(_)) => holding.remove(&attempt),
+            }
+        };
+        match held {
+            Some(Holding::Supervisor { say, folder }) => {
+                if !say.say(NodeSays::Collected, Vec::new()) {
+                    let shared = Arc::clone(&self.shared);
+                    self.shared.runtime.spawn(async move {
+                        left::end_all_of(&folder).await;
+                        shared.removed(attempt, folder).await;
+                    });
                 }
             }
-        });
+            Some(Holding::Nobody(folder)) => drop(self.shared.runtime.spawn(Arc::clone(&self.shared).removed(attempt, folder))),
+            None | Some(Holding::LeftAlone) => {}
+        }
     }
 
     fn at_end(&self) -> AtEnd {
@@ -173,22 +183,22 @@ impl Shared {
         let folder = connection.folder.clone();
         drop(connection);
         left::end_all_of(&folder).await;
-        self.holding().insert(attempt, Holding { say: Sayer::to_nobody(), folder });
+        self.holding().insert(attempt, Holding::Nobody(folder));
         StartProgramError::Unknown(why.to_owned())
     }
 
     /// Hears what a supervisor says of its program.
     fn hold(self: &Arc<Self>, attempt: AttemptId, connection: Connection) -> Box<dyn Program> {
-        let holding = Holding { say: connection.say.clone(), folder: connection.folder.clone() };
-        self.holding().insert(attempt, holding);
-        let say = connection.say.clone();
+        let (say, folder) = (connection.say.clone(), connection.folder.clone());
+        self.holding().insert(attempt, Holding::Supervisor { say: say.clone(), folder: folder.clone() });
         let (heard_into, heard) = mpsc::channel(HEARD_WAITING_MAX);
         let (end_by, listens_until) = watch::channel(None);
         let listener = Listener::new(connection, heard_into, listens_until);
         let shared = Arc::clone(self);
         let task = self.runtime.spawn(async move {
-            if let Some(idle) = listener.listen().await {
-                shared.pool.give_back(idle);
+            match listener.listen().await {
+                Listened::Idle(connection) => shared.pool.give_back(connection),
+                Listened::Gone(teller) => shared.without_supervisor(attempt, folder, teller).await,
             }
         });
         Box::new(SupervisedProgram {
@@ -200,6 +210,37 @@ impl Shared {
             task: task.abort_handle(),
             stage: Stage::Running,
         })
+    }
+
+    /// Tells the rest of a program whose supervisor is gone, perhaps after it noted the end, and removes what nobody collects later.
+    async fn without_supervisor(self: Arc<Self>, attempt: AttemptId, folder: Folder, teller: Teller) {
+        let is_awaited = match self.holding().get_mut(&attempt) {
+            Some(Holding::LeftAlone) => return,
+            // Whoever collects it from now on finds nobody to say it to.
+            Some(held) => {
+                *held = Holding::Nobody(folder.clone());
+                true
+            }
+            None => false,
+        };
+        if !teller.has_ended() {
+            left::end_all_of(&folder).await;
+            teller.tell_from_folder(&folder).await;
+        }
+        if !is_awaited {
+            self.removed(attempt, folder).await;
+        }
+    }
+
+    /// Removes what is left of a program that nobody holds any more.
+    async fn removed(self: Arc<Self>, attempt: AttemptId, folder: Folder) {
+        let private = self.private(attempt);
+        let removing = tokio::task::spawn_blocking(move || [directory::remove(&private), folder.remove()]);
+        for removed in removing.await.into_iter().flatten() {
+            if let Err(error) = removed {
+                tracing::warn!(%attempt, %error, "what is left of a program could not be removed");
+            }
+        }
     }
 
     fn written(&self, order: Order) -> Result<(WrittenOrder, Vec<u8>), StartProgramError> {
@@ -300,7 +341,7 @@ impl Program for SupervisedProgram {
     fn leave(mut self: Box<Self>) {
         self.stage = Stage::LeftAlone;
         // The connection closes with its two ends.
-        self.shared.holding().remove(&self.attempt);
+        self.shared.holding().insert(self.attempt, Holding::LeftAlone);
         self.task.abort();
     }
 }

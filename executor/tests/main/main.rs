@@ -8,6 +8,8 @@
 
 mod http;
 mod leases;
+#[cfg(target_os = "linux")]
+mod losses;
 mod messages;
 mod process;
 mod reports;

@@ -15,25 +15,25 @@ use tokio::runtime::Runtime;
 use crate::world::{Plan, World, attempt, body, failure, result, template};
 
 /// A time that nothing under test takes.
-const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-fn sh(script: &str) -> Run {
+pub(crate) fn sh(script: &str) -> Run {
     let command = ["sh", "-c", script].map(str::to_owned).to_vec();
     Run::Process(ProcessCommand { command, env: Vec::new(), files: Vec::new(), input: None })
 }
 
-fn supervised(script: &str) -> Plan {
+pub(crate) fn supervised(script: &str) -> Plan {
     Plan::new(sh(script)).supervised()
 }
 
 /// A worker on a runtime of its own, so that it can be dropped like a process that dies.
-struct Node {
-    runtime: Runtime,
-    world: World,
+pub(crate) struct Node {
+    pub(crate) runtime: Runtime,
+    pub(crate) world: World,
 }
 
 impl Node {
-    fn begin(plan: Plan) -> Self {
+    pub(crate) fn begin(plan: Plan) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let world = runtime.block_on(async { plan.begin() });
         Self { runtime, world }
@@ -42,66 +42,76 @@ impl Node {
     /// Begins where another was, and takes over what it left.
     fn after(&self, plan: Plan) -> Self {
         let next = Self::begin(plan.after(&self.world));
-        let owed = [Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))];
-        next.runtime.block_on(next.world.executor.take_over(owed, &next.world.previous));
+        next.take_over();
         next
     }
 
-    fn run_until_it_says(&self, text: &str) {
+    /// Takes over what the log owes: one attempt.
+    pub(crate) fn take_over(&self) {
+        let owed = [Effect::Dispatch(Box::new(self.world.dispatched(1, json!({}))))];
+        self.runtime.block_on(self.world.executor.take_over(owed, &self.world.previous));
+    }
+
+    pub(crate) fn run_until_it_says(&self, text: &str) {
         self.world.dispatch(1, json!({}));
         self.says(text);
     }
 
-    fn says(&self, text: &str) {
+    pub(crate) fn says(&self, text: &str) {
         self.runtime.block_on(async {
             tokio::time::timeout(LONG, self.world.outputs.says(1, Stdout, text)).await.unwrap();
         });
     }
 
-    fn asked(&mut self) -> Ask {
+    pub(crate) fn asked(&mut self) -> Ask {
         let asked = async { tokio::time::timeout(LONG, self.world.asked.recv()).await.unwrap().unwrap() };
         self.runtime.block_on(asked)
     }
 
-    fn result(&mut self) -> serde_json::Value {
+    pub(crate) fn result(&mut self) -> serde_json::Value {
         match self.asked() {
             Ask::ReportAttempt(report) => result(&report),
             other => panic!("not a report: {other:?}"),
         }
     }
 
-    fn private(&self) -> PathBuf {
+    pub(crate) fn private(&self) -> PathBuf {
         self.world.folder.path().join("private").join(attempt(1).to_string())
     }
 
     /// Dies: nothing of it runs any more, and nobody was told.
-    fn die(self) -> World {
+    pub(crate) fn die(self) -> World {
         let Self { runtime, world } = self;
         runtime.shutdown_background();
         world
     }
 
-    fn supervisors(&self) -> Vec<i32> {
+    pub(crate) fn supervisors(&self) -> Vec<i32> {
         supervisors(&self.world)
     }
 }
 
+/// Gives the folders of supervisors.
+pub(crate) fn folders(world: &World) -> Vec<PathBuf> {
+    std::fs::read_dir(world.folder.path().join("supervisors")).unwrap().flatten().map(|entry| entry.path()).collect()
+}
+
 /// Gives the supervisors that hold a program.
-fn supervisors(world: &World) -> Vec<i32> {
-    let folders = std::fs::read_dir(world.folder.path().join("supervisors")).unwrap();
-    folders
-        .filter_map(|folder| std::fs::read_to_string(folder.unwrap().path().join("held")).ok())
+pub(crate) fn supervisors(world: &World) -> Vec<i32> {
+    folders(world)
+        .into_iter()
+        .filter_map(|folder| std::fs::read_to_string(folder.join("held")).ok())
         .filter_map(|note| serde_json::from_str::<serde_json::Value>(&note).ok())
         .map(|note| i32::try_from(note["supervisor"].as_i64().unwrap()).unwrap())
         .collect()
 }
 
-fn pid(text: &str) -> Pid {
+pub(crate) fn pid(text: &str) -> Pid {
     Pid::from_raw(text.trim().parse().unwrap()).unwrap()
 }
 
 /// Waits for the end of a process, as `kill -0` sees it.
-fn has_ended(process: Pid) -> bool {
+pub(crate) fn has_ended(process: Pid) -> bool {
     let until = std::time::Instant::now() + LONG;
     while test_kill_process(process).is_ok() {
         let state = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
@@ -227,8 +237,7 @@ fn a_program_outlives_its_node_and_is_reported_once_by_the_twentieth() {
         let next = supervised(script);
         let dead = node.die();
         let next = Node::begin(next.after(&dead));
-        let owed = [Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))];
-        next.runtime.block_on(next.world.executor.take_over(owed, &next.world.previous));
+        next.take_over();
         next.says("ready");
         node = next;
     }
@@ -249,8 +258,7 @@ fn an_end_that_came_while_no_node_was_there_is_reported_with_all_that_was_printe
         assert!(has_ended(Pid::from_raw(holder).unwrap()), "without a node and a program a supervisor ends");
     }
     let mut next = Node::begin(supervised("exit 9").after(&dead));
-    let owed = [Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))];
-    next.runtime.block_on(next.world.executor.take_over(owed, &next.world.previous));
+    next.take_over();
     let expected: String = std::iter::once("ready".to_owned()).chain((1..=100_000).map(|n| n.to_string())).collect::<Vec<_>>().join("\n");
     assert_eq!(next.result(), json!(expected));
 }
@@ -294,8 +302,7 @@ fn a_deadline_passes_also_while_no_node_is_there() {
         assert!(has_ended(Pid::from_raw(holder).unwrap()));
     }
     let mut next = Node::begin(supervised("exit 9").after(&dead));
-    let owed = [Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))];
-    next.runtime.block_on(next.world.executor.take_over(owed, &next.world.previous));
+    next.take_over();
     match next.asked() {
         Ask::ReportAttempt(report) => drop(failure(&report, FailureKind::Timeout)),
         other => panic!("not a report: {other:?}"),
@@ -350,8 +357,7 @@ fn a_node_and_a_supervisor_that_are_both_killed_leave_no_process() {
         kill_process(Pid::from_raw(holder).unwrap(), Signal::KILL).unwrap();
     }
     let mut next = Node::begin(supervised("exit 9").after(&dead));
-    let owed = [Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))];
-    next.runtime.block_on(next.world.executor.take_over(owed, &next.world.previous));
+    next.take_over();
     assert!(matches!(next.asked(), Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, .. }));
     for line in printed.lines().filter(|line| *line != "ready") {
         assert!(has_ended(pid(line)), "{line}");

@@ -14,7 +14,8 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-use super::left;
+use super::HEARD_WAITING_MAX;
+use crate::messages::LINE_BYTES_MAX;
 use crate::programs::{End, Heard};
 use crate::supervisor::folder::Folder;
 use crate::supervisor::protocol::{self, FRAME_BYTES_MAX, Holds, NodeSays, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Stream, SupervisorSays};
@@ -108,13 +109,12 @@ impl Listener {
         Self { connection, teller: Teller::to(heard), end_by }
     }
 
-    /// Hears to the end. Gives the connection back where its supervisor can hold another program.
-    pub(super) async fn listen(mut self) -> Option<Connection> {
+    /// Hears to the end, and until the supervisor has forgotten the program or is gone.
+    pub(super) async fn listen(mut self) -> Listened {
         enum Next {
             Word(Option<(SupervisorSays, Bytes)>),
             Silent,
         }
-        let folder = self.connection.folder.clone();
         loop {
             let has_ended = self.teller.has_ended;
             let end_by = self.end_by.clone();
@@ -126,7 +126,7 @@ impl Listener {
             match next {
                 Next::Word(Some((SupervisorSays::Output { stream, offset }, bytes))) => self.teller.output(stream, offset, bytes).await,
                 Next::Word(Some((SupervisorSays::Ended(end), _))) => self.teller.end(end).await,
-                Next::Word(Some((SupervisorSays::Idle, _))) => return Some(self.connection),
+                Next::Word(Some((SupervisorSays::Idle, _))) => return Listened::Idle(self.connection),
                 Next::Word(Some((
                     SupervisorSays::Hello { .. }
                     | SupervisorSays::NoProtocol { .. }
@@ -134,15 +134,18 @@ impl Listener {
                     | SupervisorSays::NotStarted { .. },
                     _,
                 ))) => {}
-                Next::Word(None) if has_ended => return None,
-                Next::Word(None) | Next::Silent => break,
+                Next::Word(None) | Next::Silent => return Listened::Gone(self.teller),
             }
         }
-        // It is gone, perhaps after it noted the end.
-        left::end_all_of(&folder).await;
-        self.teller.tell_from_folder(&folder).await;
-        None
     }
+}
+
+/// How hearing a program ended.
+pub(super) enum Listened {
+    /// Its supervisor can hold another.
+    Idle(Connection),
+    /// Its supervisor is gone, or silent for too long; the end may not have been heard.
+    Gone(Teller),
 }
 
 async fn silence(mut end_by: watch::Receiver<Option<Instant>>) {
@@ -195,25 +198,47 @@ impl Teller {
         self.tell(Heard::Ended(end)).await;
     }
 
-    /// Tells the rest from what a supervisor that is gone has left.
+    /// Says whether the end was told.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Tells the rest from what a supervisor that is gone has left: what came before its own end counts, also where that was too early.
     pub(super) async fn tell_from_folder(mut self, folder: &Folder) {
-        let Ok(Some(end)) = folder.end() else { return self.tell(Heard::Lost).await };
-        let Ok(spools) = Spools::left(folder.clone()) else { return self.tell(Heard::Lost).await };
+        let is_whole = self.spooled(folder).await.is_ok();
+        match folder.end() {
+            Ok(Some(end)) if is_whole => self.end(end).await,
+            Ok(_) | Err(_) => self.tell(Heard::Lost).await,
+        }
+    }
+
+    async fn spooled(&mut self, folder: &Folder) -> io::Result<()> {
+        let spools = Spools::left(folder.clone())?;
         for stream in Stream::ALL {
             loop {
                 let offset = self.sent[stream.index()];
-                match spools.read(stream, offset) {
-                    Ok(bytes) if bytes.is_empty() => break,
-                    Ok(bytes) => self.output(stream, offset, bytes.into()).await,
-                    Err(_) => return self.tell(Heard::Lost).await,
+                let bytes = spools.read(stream, offset)?;
+                if bytes.is_empty() {
+                    break;
                 }
+                self.output(stream, offset, bytes.into()).await;
             }
         }
-        self.end(end).await;
+        Ok(())
     }
 
     async fn tell(&self, heard: Heard) {
+        // A long line takes the room of several pieces, so that what waits to be heard is bounded in bytes as well.
+        let bytes = match &heard {
+            Heard::Message { line, .. } => line.len(),
+            Heard::Output { .. } | Heard::Ended(_) | Heard::Lost => 0,
+        };
+        let places = (1 + bytes * HEARD_WAITING_MAX / LINE_BYTES_MAX).min(HEARD_WAITING_MAX);
         // Nobody may listen any more, and the supervisor is still to be heard until it is idle.
-        let _ = self.heard.send(heard).await;
+        if let Ok(mut permits) = self.heard.reserve_many(places).await
+            && let Some(permit) = permits.next()
+        {
+            permit.send(heard);
+        }
     }
 }

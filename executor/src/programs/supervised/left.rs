@@ -1,4 +1,4 @@
-//! What supervisors of an earlier node left: programs that run, and ends that nobody collected.
+//! What supervisors of an earlier node left: programs that run, ends that nobody collected, and what a supervisor that died had kept.
 //!
 //! Whether an attempt is still waited for, the log says, not this.
 
@@ -55,9 +55,9 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
     }
     end_all_of(&folder).await;
     let note = folder.held().ok().flatten().filter(|note| note.boot == crate::begun::boot_id());
-    match (note, folder.end()) {
-        (Some(note), Ok(Some(_))) => Some(shared.ended(&note, folder)),
-        (Some(_) | None, _) => {
+    match note {
+        Some(note) => Some(shared.over(&note, folder)),
+        None => {
             let _ = folder.remove();
             None
         }
@@ -65,16 +65,16 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
 }
 
 impl Shared {
-    /// Gives a program whose supervisor noted its end before it went.
-    fn ended(self: &Arc<Self>, note: &HeldNote, folder: Folder) -> Left {
+    /// Gives a program whose supervisor is gone, perhaps after it noted the end. How much time it had left no longer counts.
+    fn over(self: &Arc<Self>, note: &HeldNote, folder: Folder) -> Left {
         let HeldNote { attempt, token, .. } = *note;
-        self.holding().insert(attempt, Holding { say: Sayer::to_nobody(), folder: folder.clone() });
+        self.holding().insert(attempt, Holding::Nobody(folder.clone()));
         let (heard_into, heard) = mpsc::channel(HEARD_WAITING_MAX);
         let task = self.runtime.spawn(async move { Teller::to(heard_into).tell_from_folder(&folder).await });
         let (say, end_by) = (Sayer::to_nobody(), watch::Sender::new(None));
         let program =
             SupervisedProgram { shared: Arc::clone(self), attempt, heard, say, end_by, task: task.abort_handle(), stage: Stage::Running };
-        Left { attempt, token, remaining: Duration::ZERO, program: Box::new(program) }
+        Left { attempt, token, remaining: Duration::MAX, program: Box::new(program) }
     }
 }
 

@@ -83,7 +83,9 @@ impl Pool {
                 let mut state = inner.state();
                 state.coming -= 1;
                 match started {
-                    Ok(connection) => state.idle.push(connection),
+                    // Others may have been given back meanwhile.
+                    Ok(connection) if state.idle.len() < SUPERVISORS_IDLE_MAX => state.idle.push(connection),
+                    Ok(_) => {}
                     // Whoever needs one tries again, and is told.
                     Err(error) => tracing::warn!(%error, "a supervisor does not come up"),
                 }

@@ -1,0 +1,251 @@
+//! What is left where a program, its supervisor or its node ends before its time: nothing that was said is lost, nothing is guessed,
+//! and nothing stays behind.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ensue_engine::catalog::{HttpBody, HttpRequest, Run};
+use ensue_engine::command::{Ask, Message, Said};
+use ensue_engine::effect::Effect;
+use ensue_engine::executions::facts::{Evidence, FailureKind};
+use ensue_engine::ports::OutputStream::{Stderr, Stdout};
+use ensue_engine::ports::SubmitError;
+use ensue_executor::AtStop;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::supervised::{LONG, Node, folders, has_ended, none, pid, sh, supervised, supervisors};
+use crate::world::{Plan, World, attempt, failure, result, template};
+
+/// A program's way to give a file away, which it has made before.
+const GIVES: &str = r#"echo a,b > report.csv; echo '{"artifact":{"path":"report.csv"}}' >&3"#;
+
+/// Waits for what other processes do.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = std::time::Instant::now() + LONG;
+    while !is_so() {
+        assert!(std::time::Instant::now() < until, "it never came: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Waits for the next thing that is told of the attempt but how far it is.
+async fn told(world: &mut World) -> Ask {
+    loop {
+        match tokio::time::timeout(LONG, world.asked.recv()).await.unwrap().unwrap() {
+            Ask::TakeMessage(Message { said: Said::Progress { .. }, .. }) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Expects the file that [`GIVES`] gives, and says its place among the lines.
+#[track_caller]
+fn given(ask: Ask, world: &World) -> u32 {
+    match ask {
+        Ask::TakeMessage(Message { index, said: Said::Artifact(artifact), .. }) => {
+            assert_eq!((artifact.name.as_str(), world.blobs.content(&artifact.blob)), ("report.csv", b"a,b\n".to_vec()));
+            index
+        }
+        other => panic!("no file: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn lost(ask: &Ask) {
+    assert!(matches!(ask, Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, .. }), "{ask:?}");
+}
+
+fn kill_all(processes: impl IntoIterator<Item = i32>) {
+    for process in processes {
+        let process = Pid::from_raw(process).unwrap();
+        // Of idle ones there may have been enough, and it has ended by itself.
+        let _ = kill_process(process, Signal::KILL);
+        assert!(has_ended(process));
+    }
+}
+
+#[tokio::test]
+async fn progress_that_comes_fast_costs_a_program_nothing_that_it_gives_later() {
+    let script = format!("seq 20000 | sed 's/.*/{{\"progress\":0.5}}/' >&3; {GIVES}");
+    let mut world = supervised(&script).begin();
+    world.dispatch(1, json!({}));
+    let ask = told(&mut world).await;
+    assert_eq!(given(ask, &world), 20_000);
+    assert!(matches!(told(&mut world).await, Ask::ReportAttempt(_)));
+    assert_eq!(world.outputs.printed(1, Stderr).0, b"");
+}
+
+#[tokio::test]
+async fn what_lost_its_parent_is_reaped_while_its_program_runs() {
+    let script = "\
+for i in 1 2 3 4 5 6 7 8; do (setsid sh -c 'echo >> gone' &); done
+while [ \"$(cat gone 2>/dev/null | wc -l)\" -lt 8 ]; do sleep 0.01; done
+n=0
+while [ $n -lt 500 ]; do
+  n=$((n + 1)); others=0
+  for child in $(cat /proc/$PPID/task/*/children); do [ $child = $$ ] || others=$((others + 1)); done
+  [ $others = 0 ] && break
+  sleep 0.01
+done
+echo $others";
+    let mut world = supervised(script).begin();
+    assert_eq!(result(&world.report_of(json!({})).await), json!("0"), "of eight that ended, so many are zombies");
+}
+
+#[test]
+fn a_program_that_an_earlier_node_ended_is_lost_and_neither_timed_out_nor_cancelled() {
+    let script = "trap 'echo told; while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
+    for ends_first in [true, false] {
+        let node = Node::begin(supervised(script).settings(|settings| settings.at_stop = AtStop::End));
+        node.run_until_it_says("ready");
+        let executor = node.world.executor.clone();
+        node.runtime.spawn(async move { executor.stop(Duration::ZERO).await });
+        node.says("told");
+        let (go, holders) = (node.private().join("go"), node.supervisors());
+        let dead = node.die();
+        if ends_first {
+            std::fs::write(&go, "").unwrap();
+            assert!(holders.into_iter().all(|holder| has_ended(Pid::from_raw(holder).unwrap())));
+        }
+        let mut next = Node::begin(supervised("exit 9").after(&dead));
+        next.take_over();
+        if !ends_first {
+            std::fs::write(&go, "").unwrap();
+        }
+        lost(&next.asked());
+    }
+}
+
+#[test]
+fn a_cancel_that_an_earlier_node_carried_out_and_could_not_tell_is_told_by_the_next() {
+    let script = "trap 'echo told; while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
+    let node = Node::begin(supervised(script));
+    node.run_until_it_says("ready");
+    node.world.stop(1);
+    node.says("told");
+    let (go, holders) = (node.private().join("go"), node.supervisors());
+    let dead = node.die();
+    std::fs::write(go, "").unwrap();
+    assert!(holders.into_iter().all(|holder| has_ended(Pid::from_raw(holder).unwrap())));
+    let mut next = Node::begin(supervised("exit 9").after(&dead));
+    let dispatch = next.world.dispatched(1, json!({}));
+    let stop = Effect::Stop { execution: dispatch.execution, attempt: dispatch.attempt };
+    next.runtime.block_on(next.world.executor.take_over([Effect::Dispatch(Box::new(dispatch)), stop], &next.world.previous));
+    match next.asked() {
+        Ask::ReportAttempt(report) => drop(failure(&report, FailureKind::Cancelled)),
+        other => panic!("not a report: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_a_stop_cuts_off_is_ended_and_goes_on_nowhere() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let request = HttpRequest {
+        url: template(json!(format!("http://{address}/"))),
+        method: template(json!(null)),
+        headers: template(json!({})),
+        query: template(json!({})),
+        body: HttpBody::None,
+    };
+    let world = Plan::new(Run::Http(Box::new(request))).allow(address).supervised().begin();
+    world.dispatch(1, json!({}));
+    let _connection = listener.accept().await.unwrap();
+    let stopped = world.executor.stop(Duration::ZERO).await;
+    assert_eq!((stopped.left_running, stopped.ended), (vec![], vec![attempt(1)]));
+    assert!(world.begun().contains(&attempt(1).to_string()), "the next start finds that it had begun");
+}
+
+#[test]
+fn nothing_of_a_lost_program_stays_while_its_node_runs() {
+    let mut node = Node::begin(supervised("echo ready; sleep 1000"));
+    node.run_until_it_says("ready");
+    kill_all(node.supervisors());
+    lost(&node.asked());
+    until("the end of its folder", || supervisors(&node.world).is_empty());
+    until("the end of its private directory", || !node.world.has_private_directories());
+}
+
+#[test]
+fn supervisors_that_die_while_they_are_idle_fail_no_program() {
+    let script = "echo $PPID; while [ ! -e ../../go ]; do sleep 0.02; done";
+    let mut node = Node::begin(Plan::new(sh(script)).isolated(none()));
+    for number in 1..=8 {
+        node.world.dispatch(number, json!({}));
+    }
+    until("eight supervisors", || node.supervisors().len() == 8);
+    let holders = node.supervisors();
+    std::fs::write(node.world.folder.path().join("go"), "").unwrap();
+    for _ in 0..8 {
+        node.result();
+    }
+    until("eight idle supervisors", || node.supervisors().is_empty());
+    kill_all(holders);
+    node.world.dispatch(9, json!({}));
+    node.result();
+}
+
+#[test]
+fn what_is_held_open_from_outside_is_read_no_further_once_its_program_has_ended() {
+    let mut node = Node::begin(supervised("echo $$; while [ ! -e go ]; do sleep 0.02; done"));
+    node.run_until_it_says("\n");
+    let program = pid(&String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap());
+    let held = format!("/proc/{}/fd/2", program.as_raw_nonzero());
+    let mut held = std::fs::OpenOptions::new().write(true).open(held).unwrap();
+    std::fs::write(node.private().join("go"), "").unwrap();
+    node.result();
+    until("the end of reading", || held.write_all(b"late").is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe));
+}
+
+#[test]
+fn a_file_that_is_given_as_the_node_stops_is_taken_by_the_next() {
+    let node = Node::begin(supervised(GIVES).answers([Err(SubmitError::Stopping)]));
+    node.world.dispatch(1, json!({}));
+    until("the end of the program", || node.world.executor.running() == 0);
+    let stopped = node.runtime.block_on(node.world.executor.stop(LONG));
+    assert_eq!(stopped.left_running, [attempt(1)]);
+    let dead = node.die();
+    let mut next = Node::begin(supervised("exit 9").after(&dead));
+    next.take_over();
+    assert_eq!(given(next.asked(), &next.world), 0);
+    next.result();
+    until("the end of its private directory", || !next.world.has_private_directories());
+}
+
+#[test]
+fn what_a_program_printed_and_gave_before_its_supervisor_died_is_kept() {
+    let script = format!("echo ready; while [ ! -e go ]; do sleep 0.02; done; echo more; {GIVES}; sleep 1000");
+    let node = Node::begin(supervised(&script));
+    node.run_until_it_says("ready");
+    let (private, holders) = (node.private(), node.supervisors());
+    let dead = node.die();
+    std::fs::write(private.join("go"), "").unwrap();
+    let has_said = |folder: PathBuf| std::fs::read_to_string(folder.join("messages")).is_ok_and(|said| said.ends_with('\n'));
+    until("what it says", || folders(&dead).into_iter().any(has_said));
+    kill_all(holders);
+    let mut next = Node::begin(supervised("exit 9").after(&dead));
+    next.take_over();
+    assert_eq!(given(next.asked(), &next.world), 0);
+    lost(&next.asked());
+    assert_eq!(next.world.outputs.printed(1, Stdout).0, b"ready\nmore\n");
+    until("the end of its folder", || supervisors(&next.world).is_empty());
+}
+
+#[test]
+fn a_supervisor_that_cannot_note_or_forget_says_so_and_holds_nothing_more() {
+    let mut node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done"));
+    node.run_until_it_says("ready");
+    let holders = node.supervisors();
+    for folder in folders(&node.world).into_iter().filter(|folder| folder.join("held").exists()) {
+        std::fs::create_dir_all(folder.join("end/in the way")).unwrap();
+    }
+    std::fs::write(node.private().join("go"), "").unwrap();
+    node.result();
+    let log = String::from_utf8(node.world.outputs.printed(1, Stderr).0).unwrap();
+    assert!(log.starts_with("[ensue] the end could not be noted"), "{log}");
+    assert!(holders.into_iter().all(|holder| has_ended(Pid::from_raw(holder).unwrap())));
+    until("the end of its folder", || supervisors(&node.world).is_empty());
+}
