@@ -8,7 +8,8 @@ use crate::support::{demo, linted, shown_alone};
 use ensue_packs::{Code, PackSource};
 
 /// Codes without an example, each because a page cannot show what it is about.
-const WITHOUT_EXAMPLE: [Code; 5] = [Code::NotUtf8, Code::FileTooLarge, Code::NeedsBrokenPack, Code::ConfigInvalid, Code::MoreLeftOut];
+const WITHOUT_EXAMPLE: [Code; 6] =
+    [Code::NotUtf8, Code::FileTooLarge, Code::NeedsBrokenPack, Code::ConfigInvalid, Code::MoreLeftOut, Code::RulesNotCompared];
 
 /// The variable that has the page's outputs written anew.
 const UPDATE: &str = "UPDATE_DOCS";

@@ -29,6 +29,7 @@ const RESTING: &str = "trigger: demo.ping\nmode: disabled\naction: core.echo\n";
 
 const NEVER: &[Code] = &[Code::RuleNeverMatches];
 const CONTAINED: &[Code] = &[Code::RuleContained];
+const CONTAINED_OR_NOT: &[Code] = &[Code::RuleContained, Code::RulesNotCompared];
 const ITSELF: &[Code] = &[Code::RuleTriggersItself];
 
 #[test]
@@ -87,6 +88,16 @@ mod conditions {
                 ("b", "when: event.payload.host == \"a\" || event.payload.host == \"b\"\naction: core.echo\nwith: { message: two }\n"),
             ]
         ));
+    }
+
+    #[test]
+    fn more_rules_of_a_trigger_than_are_compared_are_told_once() {
+        let rules: String = (0..1_001).map(|at| format!("  r{at}: {{ trigger: demo.ping, action: core.echo }}\n")).collect();
+        let told = told(CONTAINED_OR_NOT, &[("rules/greet.yaml", RESTING), ("rules/many.yaml", &format!("rules:\n{rules}"))]);
+        let lines: Vec<&str> = told.lines().filter(|line| line.starts_with("note[")).collect();
+        let message = "1001 rules listen to `demo.ping`: whether one matches all that another matches was not looked at";
+        assert_eq!(lines, [format!("note[rules_not_compared]: {message}")], "{told}");
+        assert!(told.contains("packs/demo/rules/many.yaml:2:"), "{told}");
     }
 
     #[test]

@@ -167,6 +167,8 @@ codes! {
     RuleNeverMatches = "rule_never_matches";
     /// A rule whose every event another rule matches too.
     RuleContained = "rule_contained";
+    /// A trigger with more rules than are held against each other.
+    RulesNotCompared = "rules_not_compared";
     /// A rule whose action leads to events that it matches.
     RuleTriggersItself = "rule_triggers_itself";
     /// A parameter that its action does not read.

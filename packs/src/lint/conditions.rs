@@ -13,8 +13,8 @@ use super::{Finding, Findings, RuleInPack, located};
 use crate::diagnostics::{Code, Severity};
 use crate::fields::first_line;
 
-/// How many pairs of the rules of one trigger are held against each other.
-const PAIRS_MAX: usize = 1_000_000;
+/// How many rules of one trigger are held against each other: a million pairs. Where there are more, none are, which is told.
+const COMPARED_MAX: usize = 1_000;
 
 pub(super) fn look(rules: &[RuleInPack<'_>], findings: &mut Findings) {
     let prepared: Vec<Option<Condition<'_>>> = rules.iter().map(|rule| rule.checked.when.as_ref().map(Condition::of)).collect();
@@ -99,10 +99,17 @@ fn tell_contained(rules: &[Judged<'_>], findings: &mut Findings) {
             of_trigger.entry(trigger).or_default().push(at);
         }
     }
+    for (trigger, listening) in &of_trigger {
+        if listening.len() > COMPARED_MAX
+            && let Some(first) = listening.first()
+        {
+            tell_not_compared(trigger, listening.len(), rules[*first].rule, findings);
+        }
+    }
     for (at, inner) in rules.iter().enumerate() {
         let Some(first) = inner.rule.checked.triggers.first() else { continue };
         let listening = &of_trigger[first];
-        if listening.len() * listening.len() > PAIRS_MAX {
+        if listening.len() > COMPARED_MAX {
             continue;
         }
         let wider = listening.iter().filter(|other| **other != at && contains(&rules[**other], inner));
@@ -119,6 +126,23 @@ fn tell_contained(rules: &[Judged<'_>], findings: &mut Findings) {
             tell_one_contained(inner, outer, *likeness, is_same, findings);
         }
     }
+}
+
+fn tell_not_compared(trigger: &TriggerRef, count: usize, rule: &RuleInPack<'_>, findings: &mut Findings) {
+    let written = rule.written.triggers.iter().zip(&rule.checked.triggers).find(|(_, checked)| *checked == trigger);
+    findings.tell(
+        &rule.pack.pack.name,
+        rule.file,
+        Finding {
+            severity: Severity::Note,
+            code: Code::RulesNotCompared,
+            span: written.map_or(0..0, |(written, _)| written.span.clone()),
+            message: format!("{count} rules listen to `{trigger}`: whether one matches all that another matches was not looked at"),
+            hint: format!(
+                "up to {COMPARED_MAX} rules of a trigger are held against each other; `ensue lint` of fewer packs at once looks at fewer"
+            ),
+        },
+    );
 }
 
 fn tell_one_contained(inner: &Judged<'_>, outer: &Judged<'_>, likeness: Likeness, is_same: bool, findings: &mut Findings) {
