@@ -17,7 +17,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::catalogs::{CatalogError, NodeCatalogs, find_packs};
+use crate::catalogs::{CatalogError, FoundPacks, NodeCatalogs, find_packs};
 use crate::clock::Clock;
 use crate::sequencer::Asking;
 
@@ -74,7 +74,11 @@ pub enum TakeInError {
 impl PacksFolder {
     /// Brings the catalog to what the library and the folder hold. What is wrong with a pack is told, and stops none of the others.
     pub fn take_in(&self) -> Result<PacksRead, TakeInError> {
-        let found = find_packs(&self.path, &self.settings);
+        self.take_in_what(find_packs(&self.path, &self.settings))
+    }
+
+    /// Brings the catalog to what was found in the library and the folder.
+    pub(crate) fn take_in_what(&self, found: FoundPacks) -> Result<PacksRead, TakeInError> {
         let mut findings = found.unreadable;
         findings.extend(found.checked.diagnostics.iter().map(|one| one.render(Colour::Plain)));
         let refused = found.findings.iter().filter(|(_, of_pack)| of_pack.iter().any(is_error)).map(|(name, _)| name.clone()).collect();

@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::about::AboutNode;
 use crate::bodies::BodyCache;
-use crate::catalogs::{NodeCatalogs, plain};
+use crate::catalogs::{FoundPacks, NodeCatalogs, find_packs, plain};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AdminToken, Config, Reread, read_secret};
 use crate::edge::Edge;
@@ -235,6 +235,7 @@ impl ensue_api::ports::Installed for NodeCatalogs {
 
 async fn start(config: Config) -> Result<Node, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let found_packs = looking_for_packs(&config).map_err(|why| machine("reading the packs folder", &why))?;
     let opened = open(&config, &*clock)?;
     let log_id = opened.engine.log();
     let readers = Arc::new(LogReaders::new(open_readers(&opened)));
@@ -341,7 +342,11 @@ async fn start(config: Config) -> Result<Node, StartError> {
         sequencer: Arc::new(handle.clone()),
         clock: clock.clone(),
     };
-    let packs_read = folder.take_in().map_err(not_taken_in)?;
+    let packs_read = match found_packs.join() {
+        Ok(found) => folder.take_in_what(found),
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    let packs_read = packs_read.map_err(not_taken_in)?;
     let mut warnings = packs_read.findings.clone();
     let (watched_packs, packs_news) = watch_packs(folder, packs_read, config.reread)?;
     let node_keys = NodeKeys { ring: keys.clone(), sequencer: Arc::new(handle.clone()), setting: Mutex::new(()) };
@@ -424,6 +429,13 @@ async fn start(config: Config) -> Result<Node, StartError> {
         housekeeper,
         _data: opened.data,
     })
+}
+
+/// Has the packs folder read and checked beside the opening of the log, and the building of what is installed: with many rules each
+/// takes a while.
+fn looking_for_packs(config: &Config) -> std::io::Result<JoinHandle<FoundPacks>> {
+    let (path, settings) = (config.packs.clone(), pack_values(config));
+    std::thread::Builder::new().name("packs-find".into()).spawn(move || find_packs(&path, &settings))
 }
 
 /// Has the read models looked through beside all else: what is found damaged is made anew by their follower.
