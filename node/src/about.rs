@@ -15,12 +15,15 @@ use ensue_engine::record::{Epoch, Head, Position};
 use ensue_engine::time::Timestamp;
 use ensue_executor::programs::AtEnd;
 use ensue_packs::Severity;
+use ensue_views::ViewReader;
+use ensue_views::store::PassedOver;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::catalogs::NodeCatalogs;
 use crate::config::ActionSettings;
 use crate::edge::Edge;
+use crate::followers::Fares;
 use crate::jobs::Jobs;
 use crate::kept::{KeptBeside, Used};
 use crate::log_access::LogReaders;
@@ -63,6 +66,12 @@ pub(crate) struct AboutNode {
     pub memory: Arc<Memory>,
     /// The position that the views have reached.
     pub views_at: watch::Receiver<Position>,
+    /// The views.
+    pub views: Arc<dyn ViewReader>,
+    /// How what keeps them up with the log fares.
+    pub views_fare: Arc<Fares>,
+    /// How what saves the state fares.
+    pub shadow_fares: Arc<Fares>,
     /// How much space must be free, in bytes.
     pub min_free_bytes: u64,
     /// How programs of actions are run.
@@ -107,9 +116,12 @@ impl Node for AboutNode {
         };
         let is_failed = self.is_failed.load(Ordering::Relaxed);
         let is_stopping = self.is_stopping.load(Ordering::Relaxed);
+        let views_trouble = self.views_fare.trouble();
         let dependencies = vec![
             Dependency { name: "log", state: state(is_failed, "the log failed; the node must be started again") },
             Dependency { name: "disk", state: state(self.is_full(), "too little space is free: nothing is taken in") },
+            // What is written is taken all the same; who reads and names a position is told that the views are behind.
+            Dependency { name: "views", state: state(views_trouble.is_some(), views_trouble.as_deref().unwrap_or_default()) },
             Dependency { name: "node", state: state(is_stopping, "the node is stopping") },
         ];
         // A full disk stops what comes in; reads go on, so the node stays ready for them.
@@ -145,6 +157,10 @@ impl Node for AboutNode {
         counter(metrics, "commits", "The commits since the start", gauges.commits.load(Ordering::Relaxed));
         gauge(metrics, "parked_reactions", "The reactions that were put aside", parked);
         gauge(metrics, "log_position", "The newest position of the log", position);
+        counter(metrics, "follower_bugs", "How often a bug of ours interrupted a follower", self.follower_bugs());
+        if let Ok((_, passed_over)) = self.views.passed_over() {
+            gauge(metrics, "views_passed_over", "The records that a view passed over because of a bug of ours", passed_over);
+        }
         gauge(metrics, "views_position", "The position that the views have reached", self.views_at.borrow().0);
     }
 
@@ -154,6 +170,7 @@ impl Node for AboutNode {
         let mut findings = vec![space(self.free_bytes(), self.min_free_bytes, fullness), memory, self.log_finding()];
         findings.push(kept_finding("outputs", "what was printed", self.kept.outputs_used()));
         findings.push(kept_finding("artifacts", "the files that attempts gave away", self.kept.artifacts_used()));
+        findings.extend([self.views_finding(), self.shadow_finding()]);
         findings.extend(self.pack_findings());
         findings.extend(self.hook_findings());
         findings.extend(crate::machine::findings(&self.actions, self.programs_at_end));
@@ -177,6 +194,45 @@ impl AboutNode {
         } else {
             let message = format!("{parked} reactions were put aside: what should have followed from their records did not");
             bad("log", message, "see them with `ensue parked list`, and report them; `ensue parked retry` works one out again")
+        }
+    }
+
+    fn follower_bugs(&self) -> u64 {
+        self.views_fare.bugs() + self.shadow_fares.bugs()
+    }
+
+    fn views_finding(&self) -> Finding {
+        let bad =
+            |message: String, hint: &str| Finding { check: "views".into(), verdict: FindingVerdict::Bad, message, hint: Some(hint.into()) };
+        if let Some(why) = self.views_fare.trouble() {
+            return bad(
+                format!("the read models cannot follow the log, what is read is old: {why}"),
+                "report a bug; what is written is kept",
+            );
+        }
+        match self.views.passed_over() {
+            Ok((told, count)) => match told.first() {
+                None => good("views", "the read models follow the log"),
+                Some(PassedOver { view, position, message }) => bad(
+                    format!(
+                        "{count} records were passed over because of a bug of ours, the first at position {position} in `{view}`: {message}"
+                    ),
+                    "report them; the records are in the log, and `ensue views rebuild` of a release that mends it takes them in",
+                ),
+            },
+            Err(error) => bad(format!("the read models cannot be read: {error}"), "they are made anew from the log: `ensue views rebuild`"),
+        }
+    }
+
+    fn shadow_finding(&self) -> Finding {
+        match self.shadow_fares.trouble() {
+            None => good("snapshots", "the state is saved now and then, so that a start need not fold the whole log"),
+            Some(why) => Finding {
+                check: "snapshots".into(),
+                verdict: FindingVerdict::Warning,
+                message: format!("the state is not saved any more, so the next start takes longer: {why}"),
+                hint: Some("report a bug, and start the node again".into()),
+            },
         }
     }
 

@@ -2,10 +2,13 @@
 //!
 //! The sequencer hands over each batch as it is committed; a follower that is behind reads from the log instead, so a slow one
 //! never holds the sequencer up and never misses a record. [`Follower`] takes one step at a time and waits for nothing; its thread
-//! does the waiting.
+//! does the waiting, and outlives a bug of ours: what it cannot follow is told, and tried again.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -42,6 +45,42 @@ pub trait Follow: Send {
     }
     /// Is called between two batches, and now and then when there are none.
     fn between(&mut self) {}
+    /// Is called after a panic in it, and says whether it can go on from its position.
+    fn after_panic(&mut self) -> AfterPanic {
+        AfterPanic::GoesOn
+    }
+}
+
+/// What becomes of a follower after a panic in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterPanic {
+    /// It goes on from its position.
+    GoesOn,
+    /// What it holds cannot be trusted any more.
+    Ends,
+}
+
+/// How a follower fares, as it can be seen from outside.
+#[derive(Debug, Default)]
+pub(crate) struct Fares {
+    trouble: Mutex<Option<String>>,
+    bugs: AtomicU64,
+}
+
+impl Fares {
+    /// Gives why it cannot follow; none where it does.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives how often a bug of ours interrupted it.
+    pub(crate) fn bugs(&self) -> u64 {
+        self.bugs.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
 }
 
 /// The way to tell a follower of batches.
@@ -91,18 +130,18 @@ fn bytes_of(batch: &CommittedBatch) -> u64 {
 /// Makes a follower, for whoever drives it step by step.
 pub fn follower<F: Follow>(follow: F, reader: Box<dyn LogReader>, waiting: Waiting) -> (FollowerHandle, Follower<F>) {
     let (sender, receiver) = sync_channel(BATCHES_WAITING_MAX);
-    (FollowerHandle { sender, waiting }, Follower { follow, reader, receiver, came: None, is_asked_to_end: false })
+    (FollowerHandle { sender, waiting }, Follower { follow, reader, receiver, came: None, is_ending: false })
 }
 
-/// Starts a follower's thread; it gives the follower back at its end.
+/// Starts a follower's thread; it gives the follower back at its end, and says meanwhile how it fares.
 pub(crate) fn start<F: Follow + 'static>(
     name: &str,
     follow: F,
     reader: Box<dyn LogReader>,
-    waiting: Waiting,
+    (waiting, fares): (Waiting, Arc<Fares>),
 ) -> std::io::Result<(FollowerHandle, JoinHandle<F>)> {
     let (handle, follower) = follower(follow, reader, waiting);
-    let mut thread = FollowerThread { name: name.to_owned(), follower, stepped: Instant::now() };
+    let mut thread = FollowerThread { name: name.to_owned(), follower, fares, stepped: Instant::now() };
     let joined = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         thread.run();
         thread.follower.follow
@@ -117,8 +156,8 @@ pub struct Follower<F> {
     receiver: Receiver<Told>,
     /// What ended the last wait.
     came: Option<Told>,
-    /// Nobody will tell it anything any more: what it cannot take in now, the next start does.
-    is_asked_to_end: bool,
+    /// Whether it was asked to end.
+    is_ending: bool,
 }
 
 /// Whether a follower is to go on.
@@ -157,8 +196,8 @@ impl<F: Follow> Follower<F> {
                     batches.push((batch, held));
                 }
                 Ok(Told::Stop) | Err(TryRecvError::Disconnected) => {
-                    self.is_asked_to_end = true;
                     next = Next::End;
+                    self.is_ending = true;
                 }
                 Err(TryRecvError::Empty) => break,
             }
@@ -202,6 +241,7 @@ impl<F: Follow> Follower<F> {
 struct FollowerThread<F> {
     name: String,
     follower: Follower<F>,
+    fares: Arc<Fares>,
     stepped: Instant,
 }
 
@@ -209,21 +249,43 @@ impl<F: Follow> FollowerThread<F> {
     fn run(&mut self) {
         loop {
             self.wait();
-            match self.follower.step() {
-                Ok(Next::GoOn) => {}
-                Ok(Next::End) => return,
-                Err(error) => {
-                    if self.follower.is_asked_to_end {
-                        tracing::error!(follower = %self.name, %error, "a follower ends behind the log; the next start takes in the rest");
+            match catch_unwind(AssertUnwindSafe(|| self.follower.step())) {
+                Ok(Ok(Next::GoOn)) => self.fares.note(None),
+                Ok(Ok(Next::End)) => return,
+                Ok(Err(error)) => {
+                    tracing::error!(follower = %self.name, %error, "a follower cannot keep up with the log; it tries again");
+                    self.fares.note(Some(error));
+                }
+                Err(panic) => {
+                    if self.stopped_at_a_bug(&*panic) == AfterPanic::Ends {
                         return;
                     }
-                    tracing::error!(follower = %self.name, %error, "a follower cannot keep up with the log; it tries again");
-                    std::thread::sleep(RETRY_AFTER);
-                    // What it waits for may be what mends it.
-                    self.follower.follow.between();
+                }
+            }
+            // What was asked for is not asked twice, and what is missing is made up for by the next start.
+            if self.follower.is_ending {
+                return;
+            }
+            if self.fares.trouble().is_some() {
+                std::thread::sleep(RETRY_AFTER);
+                // What it waits for may be what mends it.
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.follower.follow.between()))
+                    && self.stopped_at_a_bug(&*panic) == AfterPanic::Ends
+                {
+                    return;
                 }
             }
         }
+    }
+
+    fn stopped_at_a_bug(&mut self, panic: &(dyn Any + Send)) -> AfterPanic {
+        let position = self.follower.follow.position();
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let why = format!("a bug of ours behind position {position}: {}", text.unwrap_or("a panic without a message"));
+        tracing::error!(follower = %self.name, error = %why, "a follower stopped at a bug of ours: report this");
+        self.fares.bugs.fetch_add(1, Ordering::Relaxed);
+        self.fares.note(Some(why));
+        self.follower.follow.after_panic()
     }
 
     /// Waits until there is something to follow, but looks at the log now and then all the same.
@@ -241,39 +303,4 @@ impl<F: Follow> FollowerThread<F> {
 }
 
 #[cfg(test)]
-mod tests {
-    use ensue_api::QueueName;
-    use ensue_engine::ids::{Id, LogId};
-    use ensue_engine::ports::Log;
-    use ensue_engine::time::Timestamp;
-    use ensue_store::memory::MemoryLog;
-
-    use super::*;
-
-    /// Views that are damaged for good.
-    struct Broken;
-
-    impl Follow for Broken {
-        fn position(&self) -> Position {
-            Position(0)
-        }
-
-        fn follow_all(&mut self, _: &[&[Record]]) -> Result<(), String> {
-            Err("damaged".to_owned())
-        }
-
-        fn follow(&mut self, _: &[Record]) -> Result<(), String> {
-            Err("damaged".to_owned())
-        }
-    }
-
-    #[test]
-    fn a_follower_that_cannot_keep_up_ends_all_the_same_when_it_is_asked_to() {
-        let reader = MemoryLog::new(LogId(Id::root(Timestamp::from_micros(1), 1))).reader().unwrap();
-        let queue = |name| Queue::new(name, 10);
-        let waiting = Waiting { batches: queue(QueueName::ViewBatches), bytes: queue(QueueName::ViewBatchBytes) };
-        let (handle, thread) = start("views", Broken, reader, waiting).unwrap();
-        handle.stop();
-        thread.join().unwrap();
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! What is done in the background because it reads the whole log: verifying it, and building the read models anew.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,9 +47,15 @@ impl Jobs {
         newest.insert(kind, job.clone());
         drop(newest);
         let jobs = self.clone();
-        std::thread::Builder::new().name(name_of(kind).to_owned()).spawn(move || match kind {
-            JobKind::LogVerify => jobs.run_verify(seen),
-            JobKind::ViewsRebuild => jobs.run_rebuild(),
+        std::thread::Builder::new().name(name_of(kind).to_owned()).spawn(move || {
+            let run = catch_unwind(AssertUnwindSafe(|| match kind {
+                JobKind::LogVerify => jobs.run_verify(seen),
+                JobKind::ViewsRebuild => jobs.run_rebuild(),
+            }));
+            // Else it would be under way for ever, and no other could begin.
+            if run.is_err() {
+                jobs.ended(kind, Err("it stopped at a bug of ours; the node's own log has more".to_owned()));
+            }
         })?;
         Ok(job)
     }

@@ -7,7 +7,7 @@ use ensue_engine::ids::LogId;
 use ensue_engine::record::{Head, Position, Record};
 use ensue_store::checkpoints::{Checkpoint, Checkpoints};
 
-use crate::followers::Follow;
+use crate::followers::{AfterPanic, Follow};
 use crate::wiring::RELEASE;
 
 /// After how many records a snapshot is saved.
@@ -20,18 +20,25 @@ pub struct ShadowFold {
     saved_at: Position,
     every_records: u64,
     checkpoints: Checkpoints,
+    /// A bug of ours left it half folded.
+    is_broken: bool,
 }
 
 impl ShadowFold {
     /// Begins with the state that was folded at the start.
     pub fn new(engine: Engine, head: Head, saved_at: Position, checkpoints: Checkpoints) -> Self {
-        Self { engine, head, saved_at, every_records: SNAPSHOT_EVERY_RECORDS, checkpoints }
+        Self { engine, head, saved_at, every_records: SNAPSHOT_EVERY_RECORDS, checkpoints, is_broken: false }
     }
 
     /// Saves a snapshot after so many records.
     #[must_use]
     pub fn saving_every(self, records: u64) -> Self {
         Self { every_records: records, ..self }
+    }
+
+    /// Says whether a bug of ours left it half folded, so that nothing of it counts.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
     }
 
     /// Gives the state.
@@ -41,7 +48,7 @@ impl ShadowFold {
 
     /// Saves the state where it is newer than the last that was saved.
     pub fn save(&mut self) {
-        if self.head.position == self.saved_at {
+        if self.head.position == self.saved_at || self.is_broken {
             return;
         }
         // A snapshot only makes the next start quicker: without it the log is folded from further back.
@@ -93,5 +100,10 @@ impl Follow for ShadowFold {
 
     fn follow_all(&mut self, runs: &[&[Record]]) -> Result<(), String> {
         runs.iter().try_for_each(|run| self.follow(run))
+    }
+
+    fn after_panic(&mut self) -> AfterPanic {
+        self.is_broken = true;
+        AfterPanic::Ends
     }
 }

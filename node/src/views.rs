@@ -12,7 +12,7 @@ use ensue_store::sqlite::views::SqliteViews;
 use ensue_views::{Projector, ViewError, ViewStore};
 use tokio::sync::watch;
 
-use crate::followers::Follow;
+use crate::followers::{AfterPanic, Follow};
 use crate::jobs::Jobs;
 use crate::log_access::LogReaders;
 
@@ -134,5 +134,12 @@ impl Follow for ViewFollower {
             let adopted = self.adopt(handover.views);
             (handover.tell)(adopted);
         }
+    }
+
+    fn after_panic(&mut self) -> AfterPanic {
+        // What is kept is of whole batches; only what is at hand beside it may not be.
+        self.projector = Projector::new();
+        self.store.forget_what_is_at_hand();
+        AfterPanic::GoesOn
     }
 }

@@ -36,7 +36,7 @@ use crate::catalogs::{FoundPacks, NodeCatalogs, find_packs, plain};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AdminToken, Config, Reread, read_secret};
 use crate::edge::Edge;
-use crate::followers::{self, FollowerHandle, Waiting};
+use crate::followers::{self, Fares, FollowerHandle, Waiting};
 use crate::heard::{Copies, NodeHeard};
 use crate::jobs::Jobs;
 use crate::kept::{Housekeeper, KeptBeside};
@@ -174,6 +174,7 @@ impl Node {
                 if let Ok(Ok(engine)) = &ended
                     && engine.position() == shadow.engine().position()
                     && engine != shadow.engine()
+                    && !shadow.is_broken()
                 {
                     tracing::error!(position = %engine.position(), "the shadow state differs from the live one: report this as a bug");
                 } else {
@@ -259,12 +260,13 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let jobs = Jobs::new(log_id, readers.clone(), clock.clone(), opened.data.views(), rebuilt.clone());
     look_through(views.reader()).map_err(|why| machine("looking through the views", &why))?;
     let view_follower = ViewFollower::new(views, reached, rebuilt, readers.clone()).mended_by(jobs.clone());
-    let view_follower =
-        followers::start("views", view_follower, opened.log.reader()?, waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes))
-            .map_err(|why| machine("starting the views' follower", &why))?;
+    let (views_fare, shadow_fares) = (Arc::new(Fares::default()), Arc::new(Fares::default()));
+    let told = (waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes), views_fare.clone());
+    let view_follower = followers::start("views", view_follower, opened.log.reader()?, told)
+        .map_err(|why| machine("starting the views' follower", &why))?;
     let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
-    let shadow = followers::start("shadow", shadow, opened.log.reader()?, waiting(QueueName::ShadowBatches, QueueName::ShadowBatchBytes))
-        .map_err(|why| machine("starting the shadow fold", &why))?;
+    let told = (waiting(QueueName::ShadowBatches, QueueName::ShadowBatchBytes), shadow_fares.clone());
+    let shadow = followers::start("shadow", shadow, opened.log.reader()?, told).map_err(|why| machine("starting the shadow fold", &why))?;
 
     let owed: Vec<Effect> = opened.engine.owed_effects();
     let running = owed.iter().filter_map(|effect| match effect {
@@ -374,6 +376,9 @@ async fn start(config: Config) -> Result<Node, StartError> {
         kept: kept.clone(),
         memory: memory.clone(),
         views_at: views_at.clone(),
+        views: view_reader.clone(),
+        views_fare,
+        shadow_fares,
         data: opened.data.path().to_owned(),
         min_free_bytes: config.min_free_bytes,
         actions: config.actions.clone(),

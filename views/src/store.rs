@@ -33,6 +33,8 @@ pub trait ViewReader: Send + Sync {
     fn get(&self, view: ViewName, key: &str) -> Result<Option<Row>, ViewError>;
     /// Gives the rows that a query asks for, at most [`LIST_ROWS_MAX`].
     fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError>;
+    /// Gives the records that views passed over, the oldest first, at most [`PASSED_OVER_MAX`], and how many there are.
+    fn passed_over(&self) -> Result<(Vec<PassedOver>, u64), ViewError>;
     /// Shows every row of every view, views in the order of [`ViewName::ALL`] and rows in the order of their positions, and gives
     /// the position they stand at: two stores that hold the same show the same, byte for byte.
     fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError>;
@@ -67,7 +69,26 @@ pub struct Changes {
     pub through: Position,
     /// The changes, to be made in this order.
     pub rows: Vec<(ViewName, Change)>,
+    /// What could not be folded: it is kept beside the rows, so that it is told for as long as they stand.
+    pub passed_over: Vec<PassedOver>,
 }
+
+/// A record that a view passed over because of a bug of ours: its row stands as if the record were not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// The view.
+    pub view: ViewName,
+    /// The record.
+    pub position: Position,
+    /// What went wrong.
+    pub message: String,
+}
+
+/// The most characters of what is said of a bug.
+pub const MESSAGE_CHARS_MAX: usize = 500;
+
+/// The most records that were passed over which a reader gives.
+pub const PASSED_OVER_MAX: usize = 100;
 
 /// What becomes of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]

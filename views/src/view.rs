@@ -17,7 +17,7 @@ pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
 ///
 /// A record touches at most one key of a view, so the position of the record that began a row names the row as well as its key
 /// does: lists are ordered by it, and cursors are made of it.
-pub trait View: Serialize + DeserializeOwned {
+pub trait View: Clone + Serialize + DeserializeOwned {
     /// The view's name.
     const NAME: ViewName;
     /// What the rows are told apart by.

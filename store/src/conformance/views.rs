@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
-use ensue_views::store::{Change, Changes, NewRow};
+use ensue_views::store::{Change, Changes, NewRow, PASSED_OVER_MAX, PassedOver};
 use ensue_views::{ListQuery, Row, Term, ViewError, ViewName, ViewReader, ViewStore};
 use tempfile::TempDir;
 
@@ -45,12 +45,12 @@ impl Subject {
     fn insert(&mut self, view: ViewName, rows: impl IntoIterator<Item = NewRow>) {
         let through = self.store.position().next();
         let rows = rows.into_iter().map(|row| (view, Change::Insert(row))).collect();
-        self.store.apply(&Changes { through, rows }).unwrap();
+        self.store.apply(&Changes { through, rows, ..Changes::default() }).unwrap();
     }
 
     fn change(&mut self, view: ViewName, change: Change) -> Result<(), ViewError> {
         let through = self.store.position().next();
-        self.store.apply(&Changes { through, rows: vec![(view, change)] })
+        self.store.apply(&Changes { through, rows: vec![(view, change)], ..Changes::default() })
     }
 
     fn dump(&self) -> Vec<(ViewName, Row)> {
@@ -93,6 +93,7 @@ on_every_view_store! {
     changes_without_rows_move_the_position
     the_longest_document_comes_out_the_same
     clearing_forgets_everything
+    what_was_passed_over_is_told_until_the_views_are_cleared
     a_dump_shows_every_row_in_order
     a_reader_sees_all_of_a_change_or_none
 }
@@ -193,7 +194,7 @@ fn a_row_is_replaced_in_one_step(subject: &mut Subject) {
     let replaced = NewRow { key: Term::Id(id(1)), ..letter(2, "garden.bell") };
     let rows = vec![Change::Remove { position: Position(1) }, Change::Insert(replaced)];
     let rows = rows.into_iter().map(|change| (ViewName::DeadLetters, change)).collect();
-    subject.store.apply(&Changes { through: Position(9), rows }).unwrap();
+    subject.store.apply(&Changes { through: Position(9), rows, ..Changes::default() }).unwrap();
     assert_eq!(subject.positions(&letters()), [2]);
 }
 
@@ -214,7 +215,7 @@ fn a_change_that_does_not_fit_leaves_nothing_changed(subject: &mut Subject) {
             Change::Remove { position: Position(2) },
         ];
         let rows = good.into_iter().chain([misfit.clone()]).map(|change| (ViewName::DeadLetters, change)).collect();
-        let refused = subject.store.apply(&Changes { through: Position(50), rows });
+        let refused = subject.store.apply(&Changes { through: Position(50), rows, ..Changes::default() });
         assert!(matches!(refused, Err(ViewError::Misfit { view: ViewName::DeadLetters, .. })), "{misfit:?}: {refused:?}");
         assert_eq!((subject.dump(), subject.store.position()), before, "{misfit:?}");
     }
@@ -223,16 +224,20 @@ fn a_change_that_does_not_fit_leaves_nothing_changed(subject: &mut Subject) {
 }
 
 fn changes_that_do_not_go_on_are_refused(subject: &mut Subject) {
-    subject.store.apply(&Changes { through: Position(5), rows: Vec::new() }).unwrap();
+    subject.store.apply(&Changes { through: Position(5), ..Changes::default() }).unwrap();
     for through in [Position(4), Position(5)] {
-        let refused = subject.store.apply(&Changes { through, rows: vec![(ViewName::DeadLetters, Change::Insert(letter(1, "a.b")))] });
+        let refused = subject.store.apply(&Changes {
+            through,
+            rows: vec![(ViewName::DeadLetters, Change::Insert(letter(1, "a.b")))],
+            ..Changes::default()
+        });
         assert!(matches!(refused, Err(ViewError::Gap { at: Position(5), .. })), "{refused:?}");
     }
     assert_eq!(subject.dump(), []);
 }
 
 fn changes_without_rows_move_the_position(subject: &mut Subject) {
-    subject.store.apply(&Changes { through: Position(7), rows: Vec::new() }).unwrap();
+    subject.store.apply(&Changes { through: Position(7), ..Changes::default() }).unwrap();
     assert_eq!((subject.store.position(), subject.reader.position().unwrap()), (Position(7), Position(7)));
 }
 
@@ -279,4 +284,16 @@ fn a_reader_sees_all_of_a_change_or_none(subject: &mut Subject) {
         subject.insert(ViewName::DeadLetters, (1..=PER_ROUND).map(|number| letter(round * PER_ROUND + number, "garden.gauge")));
     }
     watcher.join().unwrap();
+}
+
+fn what_was_passed_over_is_told_until_the_views_are_cleared(subject: &mut Subject) {
+    let one = |position| PassedOver { view: ViewName::Rules, position: Position(position), message: "it stumbled".to_owned() };
+    assert_eq!(subject.reader.passed_over().unwrap(), (Vec::new(), 0));
+    let more = PASSED_OVER_MAX as u64 + 5;
+    let passed_over = (1..=more).map(one).collect();
+    subject.store.apply(&Changes { through: Position(more), passed_over, ..Changes::default() }).unwrap();
+    let (told, count) = subject.reader.passed_over().unwrap();
+    assert_eq!((told.len(), &told[0], count), (PASSED_OVER_MAX, &one(1), more));
+    subject.store.clear().unwrap();
+    assert_eq!(subject.reader.passed_over().unwrap(), (Vec::new(), 0));
 }

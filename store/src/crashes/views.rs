@@ -25,7 +25,7 @@ fn letter(position: u64) -> NewRow {
 }
 
 fn changes(through: u64) -> Changes {
-    Changes { through: Position(through), rows: vec![(ViewName::DeadLetters, Change::Insert(letter(through)))] }
+    Changes { through: Position(through), rows: vec![(ViewName::DeadLetters, Change::Insert(letter(through)))], ..Changes::default() }
 }
 
 fn open(disk: &Disk) -> Result<SqliteViews, String> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use ensue_engine::record::Position;
-use ensue_views::store::{Change, Changes, LIST_ROWS_MAX, NewRow, Order};
+use ensue_views::store::{Change, Changes, LIST_ROWS_MAX, NewRow, Order, PASSED_OVER_MAX, PassedOver};
 use ensue_views::{Column, ListQuery, Row, Term, ViewError, ViewName, ViewReader, ViewStore};
 
 /// Views in memory.
@@ -25,6 +25,7 @@ struct Kept {
     position: Position,
     rows: BTreeMap<(ViewName, Position), NewRow>,
     positions: BTreeMap<(ViewName, Term), Position>,
+    passed_over: Vec<PassedOver>,
 }
 
 impl MemoryViews {
@@ -69,6 +70,7 @@ impl ViewStore for MemoryViews {
             }
         }
         kept.position = changes.through;
+        kept.passed_over.extend(changes.passed_over.iter().cloned());
         Ok(())
     }
 
@@ -167,6 +169,11 @@ impl ViewReader for MemoryViewReader {
             Order::OldestFirst => fits.take(limit).map(shown).collect(),
             Order::NewestFirst => fits.rev().take(limit).map(shown).collect(),
         })
+    }
+
+    fn passed_over(&self) -> Result<(Vec<PassedOver>, u64), ViewError> {
+        let kept = self.kept();
+        Ok((kept.passed_over.iter().take(PASSED_OVER_MAX).cloned().collect(), kept.passed_over.len() as u64))
     }
 
     fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError> {

@@ -32,6 +32,7 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0001.sql"),
         include_str!("../../../migrations/sqlite/views_0002.sql"),
         include_str!("../../../migrations/sqlite/views_0003.sql"),
+        include_str!("../../../migrations/sqlite/views_0004.sql"),
     ],
 };
 
@@ -76,6 +77,11 @@ impl SqliteViews {
     /// Gives a reader with connections of its own.
     pub fn reader(&self) -> SqliteViewReader {
         SqliteViewReader::new(self.readers.clone())
+    }
+
+    /// Forgets what is at hand beside the file: a bug of ours may have left it other than what is kept.
+    pub fn forget_what_is_at_hand(&mut self) {
+        self.names.clear();
     }
 
     /// Says whether a reader came upon damage since these views were opened, or took the place of others.
@@ -193,7 +199,7 @@ impl ViewStore for SqliteViews {
 
     fn clear(&mut self) -> Result<(), ViewError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain(["names", "spans"]) {
+        for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain(["names", "spans", "passed_over"]) {
             transaction.execute(&format!("DELETE FROM {table}"), []).map_err(failed)?;
         }
         transaction.execute("UPDATE made SET position = 0, sum = ?1", [made_sum(self.log, 0)]).map_err(failed)?;
@@ -238,6 +244,10 @@ fn write(transaction: &Transaction<'_>, log: LogId, names: &mut BTreeMap<String,
         .map_err(failed)?;
     for (number, (earliest, latest)) in spans {
         span.execute(params![number.cast_signed(), earliest.micros(), latest.micros()]).map_err(failed)?;
+    }
+    for one in &changes.passed_over {
+        let sql = "INSERT OR REPLACE INTO passed_over (position, view, message) VALUES (?1, ?2, ?3)";
+        transaction.execute(sql, params![place(one.position), one.view.as_str(), one.message]).map_err(failed)?;
     }
     let mut made = transaction.prepare_cached("UPDATE made SET position = ?1, sum = ?2").map_err(failed)?;
     let through = place(changes.through);

@@ -1,0 +1,91 @@
+//! A follower that cannot follow: it is told, tried again, and ends when it is asked to.
+
+use std::sync::atomic::AtomicU32;
+
+use ensue_api::QueueName;
+use ensue_engine::ids::{Id, LogId};
+use ensue_engine::ports::Log;
+use ensue_engine::time::Timestamp;
+use ensue_store::memory::MemoryLog;
+
+use super::*;
+
+/// Follows nothing, in the way that a test says.
+struct Stumbles {
+    steps: Arc<AtomicU32>,
+    way: Way,
+    after: AfterPanic,
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    ErrsAlways,
+    PanicsFirst,
+}
+
+impl Follow for Stumbles {
+    fn position(&self) -> Position {
+        Position(0)
+    }
+
+    fn follow(&mut self, _: &[Record]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn follow_all(&mut self, _: &[&[Record]]) -> Result<(), String> {
+        match (self.steps.fetch_add(1, Ordering::Relaxed), self.way) {
+            (_, Way::ErrsAlways) => Err("the disk is gone".to_owned()),
+            (0, Way::PanicsFirst) => panic!("it stumbled"),
+            (_, Way::PanicsFirst) => Ok(()),
+        }
+    }
+
+    fn after_panic(&mut self) -> AfterPanic {
+        self.after
+    }
+}
+
+fn begin(way: Way, after: AfterPanic) -> (FollowerHandle, JoinHandle<Stumbles>, Arc<Fares>, Arc<AtomicU32>) {
+    let log = MemoryLog::new(LogId(Id::root(Timestamp::from_micros(1), 1)));
+
+    let waiting = Waiting { batches: Queue::new(QueueName::ViewBatches, 64), bytes: Queue::new(QueueName::ViewBatchBytes, 1 << 20) };
+    let (fares, steps) = (Arc::new(Fares::default()), Arc::new(AtomicU32::new(0)));
+    let follow = Stumbles { steps: steps.clone(), way, after };
+    let (handle, thread) = start("stumbles", follow, log.reader().unwrap(), (waiting, fares.clone())).unwrap();
+    (handle, thread, fares, steps)
+}
+
+/// Lets other threads run until something is so; each step of a follower takes its time.
+fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_follower_that_errs_for_ever_is_told_and_ends_when_it_is_asked_to() {
+    let (handle, thread, fares, _) = begin(Way::ErrsAlways, AfterPanic::GoesOn);
+    until(|| fares.trouble().is_some());
+    assert_eq!((fares.trouble().as_deref(), fares.bugs()), (Some("the disk is gone"), 0));
+    handle.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_follower_goes_on_after_a_panic_and_the_bug_stays_counted() {
+    let (handle, thread, fares, steps) = begin(Way::PanicsFirst, AfterPanic::GoesOn);
+    until(|| steps.load(Ordering::Relaxed) > 1 && fares.trouble().is_none());
+    assert_eq!(fares.bugs(), 1);
+    handle.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_follower_that_cannot_be_trusted_after_a_panic_ends_and_says_why() {
+    let (handle, thread, fares, steps) = begin(Way::PanicsFirst, AfterPanic::Ends);
+    thread.join().unwrap();
+    assert_eq!(fares.trouble().as_deref(), Some("a bug of ours behind position 0: it stumbled"));
+    assert_eq!((fares.bugs(), steps.load(Ordering::Relaxed)), (1, 1));
+    // Who goes on telling it of batches is not held up.
+    handle.stop();
+}
