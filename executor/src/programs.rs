@@ -111,6 +111,30 @@ pub struct ProgramLimits {
     pub open_files: Option<u64>,
     /// The most time on a processor, in seconds.
     pub cpu_seconds: Option<u64>,
+    /// The most processes and threads, of the whole program, where the machine can bound them.
+    pub processes: Option<u64>,
+}
+
+/// What bounds how many processes a program has on a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProcessBound {
+    /// A control group for each program.
+    Group,
+    /// How many processes the node's user may have: those it had, and as many more.
+    User,
+    /// Nothing.
+    Missing {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Says what bounds how many processes a program has here. Blocks shortly.
+pub fn process_bound_of_this_machine() -> ProcessBound {
+    #[cfg(target_os = "linux")]
+    return crate::supervisor::bound::probe();
+    #[cfg(not(target_os = "linux"))]
+    ProcessBound::Missing { why: "processes are bounded on Linux only".to_owned() }
 }
 
 /// What starts a supervisor: the folder it is to work in is put behind as the last argument.

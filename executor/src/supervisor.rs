@@ -3,6 +3,7 @@
 //! It owns the program's processes, its output and its end, and says all of it to whichever node comes with its key. It reads no
 //! settings and knows neither the log nor what an action is. Without a node and without a program it ends.
 
+pub(crate) mod bound;
 pub(crate) mod folder;
 pub(crate) mod isolation;
 mod program;
@@ -25,6 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::programs::{Isolation, IsolationMode};
+use bound::Bound;
 use folder::Folder;
 use isolation::Rules;
 use program::{Descriptor3, Held, Told};
@@ -58,8 +60,17 @@ pub fn run(folder: &Path, release: &str) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = UnixListener::bind("socket")?;
-        let supervisor =
-            Supervisor { folder, key, release: release.to_owned(), slot, rules: None, prepared_for: None, held: None, is_discarded: false };
+        let supervisor = Supervisor {
+            folder,
+            key,
+            release: release.to_owned(),
+            slot,
+            bound: Bound::default(),
+            rules: None,
+            prepared_for: None,
+            held: None,
+            is_discarded: false,
+        };
         // Whoever started it reads this, and nothing else, from its standard output.
         std::io::stdout().write_all(READY)?;
         std::io::stdout().flush()?;
@@ -72,6 +83,7 @@ struct Supervisor {
     key: String,
     release: String,
     slot: Descriptor3,
+    bound: Bound,
     rules: Option<Rules>,
     prepared_for: Option<Isolation>,
     held: Option<Arc<Held>>,
@@ -144,6 +156,7 @@ impl Supervisor {
 
     /// Ends, and leaves nothing but what the next node is to find.
     fn leave(self) -> io::Result<()> {
+        self.bound.leave();
         match self.held {
             Some(_) => Ok(()),
             None => self.folder.remove(),
@@ -200,7 +213,12 @@ impl Supervisor {
             NodeSays::Start(order) => {
                 // Prepared ahead for what the operator had set; he may have set something else since.
                 let rules = self.rules.take().filter(|_| self.prepared_for.as_ref() == Some(&order.isolation));
-                match Held::start(&self.folder, &mut self.slot, rules, &order, tail) {
+                let raised = self.bound.raise(order.limits.processes);
+                let started = Held::start(&self.folder, &mut self.slot, rules, &order, tail);
+                if let Some(raised) = raised {
+                    raised.fasten();
+                }
+                match started {
                     Ok(held) => {
                         answer(Say::Word(SupervisorSays::Started));
                         answer(Say::Follow(Arc::clone(&held)));

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ensue_api::ports::{Finding, FindingVerdict};
 use ensue_executor::AtStop;
-use ensue_executor::programs::{AtEnd, IsolationMode, walls_of_this_machine};
+use ensue_executor::programs::{AtEnd, IsolationMode, ProcessBound, process_bound_of_this_machine, walls_of_this_machine};
 
 use crate::config::ActionSettings;
 
@@ -19,7 +19,7 @@ const UNIT_BYTES_MAX: u64 = 1 << 20;
 
 /// Says what holds here for programs of actions. Blocks shortly.
 pub(crate) fn findings(settings: &ActionSettings, at_end: AtEnd) -> Vec<Finding> {
-    vec![walls(settings), restart(settings, at_end), limits(settings)]
+    vec![walls(settings), restart(settings, at_end), limits(settings), processes(settings, at_end)]
 }
 
 fn walls(settings: &ActionSettings) -> Finding {
@@ -79,9 +79,6 @@ fn limits(settings: &ActionSettings) -> Finding {
     if settings.limits.file_bytes.is_none() {
         open.push("the size of their files (`actions.file_size`)");
     }
-    if !has_bounded_processes() {
-        open.push("how many they are (`TasksMax` of a systemd unit, or `pids.max` of a control group)");
-    }
     if open.is_empty() {
         return good(check, "what programs may use is limited");
     }
@@ -90,6 +87,32 @@ fn limits(settings: &ActionSettings) -> Finding {
         &format!("nothing limits, of the processes of programs: {}", open.join(", ")),
         "set what your packs need, and a little more",
     )
+}
+
+/// Says what bounds how many processes a program has, so that a fork bomb is its own affair.
+fn processes(settings: &ActionSettings, at_end: AtEnd) -> Finding {
+    let check = "processes";
+    // Without a supervisor nobody holds a program to it.
+    let bound = match (settings.limits.processes, at_end) {
+        (Some(most), AtEnd::GoOn) => (most, process_bound_of_this_machine()),
+        (Some(_) | None, _) => (0, ProcessBound::Missing { why: "programs are children of the node here".to_owned() }),
+    };
+    match bound {
+        (most, ProcessBound::Group) => {
+            good(check, &format!("a program has at most {most} processes and threads, by a control group of its own"))
+        }
+        (most, ProcessBound::User) => {
+            good(check, &format!("a program has at most {most} processes and threads beside those that the node's user has as it starts"))
+        }
+        (_, ProcessBound::Missing { .. }) if has_bounded_processes() => {
+            good(check, "a control group bounds how many processes the node and all programs have together")
+        }
+        (_, ProcessBound::Missing { why }) => note(
+            check,
+            &format!("nothing bounds how many processes a program has: {why}"),
+            "run the node as an ordinary user, or set `TasksMax` of its unit, or `pids.max` of its control group",
+        ),
+    }
 }
 
 /// Says whether a control group bounds how many processes there are, so that a fork bomb harms nobody else.

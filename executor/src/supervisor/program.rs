@@ -222,7 +222,8 @@ fn spawn_behind_walls(mut command: Command, rules: Option<Rules>, order: &Writte
 
 /// Limits what the program may use, and what it started meanwhile, wherever that went; what those start inherits it.
 fn limit(leader: Pid, limits: ProgramLimits) {
-    let ProgramLimits { memory_bytes, file_bytes, open_files, cpu_seconds } = limits;
+    // How many processes there are is bounded before it is started.
+    let ProgramLimits { memory_bytes, file_bytes, open_files, cpu_seconds, processes: _ } = limits;
     let wanted =
         [(Resource::As, memory_bytes), (Resource::Fsize, file_bytes), (Resource::Nofile, open_files), (Resource::Cpu, cpu_seconds)];
     if wanted.iter().all(|(_, most)| most.is_none()) {

@@ -10,11 +10,14 @@ use serde::Deserialize;
 
 use super::ConfigError;
 
+/// How many processes and threads a program may have, where nothing is said.
+const PROCESSES: u64 = 1_000;
+
 /// How the names of these settings' variables begin.
 pub(super) const VARIABLES: &str = "ENSUE_ACTIONS_";
 
 /// How programs of actions are run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionSettings {
     /// Whether they are walled off.
     pub isolation: IsolationMode,
@@ -26,6 +29,18 @@ pub struct ActionSettings {
     pub at_stop: AtStop,
     /// What each of their processes may use.
     pub limits: ProgramLimits,
+}
+
+impl Default for ActionSettings {
+    fn default() -> Self {
+        Self {
+            isolation: IsolationMode::default(),
+            readable: Vec::new(),
+            writable: Vec::new(),
+            at_stop: AtStop::default(),
+            limits: ProgramLimits { processes: Some(PROCESSES), ..ProgramLimits::default() },
+        }
+    }
 }
 
 /// `actions`, as it is written.
@@ -42,6 +57,7 @@ pub(super) struct WrittenActions {
     file_size: Option<u64>,
     open_files: Option<u64>,
     cpu_seconds: Option<u64>,
+    processes: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -53,7 +69,7 @@ enum WrittenAtStop {
 
 impl ActionSettings {
     pub(super) fn take(&mut self, written: WrittenActions, base: &Path) {
-        let WrittenActions { isolation, readable, writable, at_stop, memory, file_size, open_files, cpu_seconds } = written;
+        let WrittenActions { isolation, readable, writable, at_stop, memory, file_size, open_files, cpu_seconds, processes } = written;
         let from_base = |paths: Vec<PathBuf>| paths.into_iter().map(|path| base.join(path)).collect();
         self.isolation = isolation.unwrap_or(self.isolation);
         self.readable = from_base(readable);
@@ -63,7 +79,8 @@ impl ActionSettings {
             Some(WrittenAtStop::End) => AtStop::End,
             None => self.at_stop,
         };
-        self.limits = ProgramLimits { memory_bytes: memory, file_bytes: file_size, open_files, cpu_seconds };
+        let processes = processes.or(self.limits.processes);
+        self.limits = ProgramLimits { memory_bytes: memory, file_bytes: file_size, open_files, cpu_seconds, processes };
     }
 
     pub(super) fn take_variable(

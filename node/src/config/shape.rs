@@ -122,6 +122,11 @@ static ACTIONS: Shape = Shape {
         optional("file_size", LIMIT, "How many bytes a file may have that a program writes. No limit where nothing is said."),
         optional("open_files", LIMIT, "How many files each process of a program may have open. The machine's limit where nothing is said."),
         optional("cpu_seconds", LIMIT, "How long each process of a program may compute. No limit where nothing is said."),
+        optional(
+            "processes",
+            LIMIT,
+            "How many processes and threads a program may have, where the machine can bound them: 1,000 where nothing is said.",
+        ),
     ],
     later: &[],
     between: &[],

@@ -1,0 +1,235 @@
+//! How many processes a program may have: bounded by a control group of its supervisor's own where one can be made, else, for an
+//! ordinary user, by how many that user may have.
+//!
+//! It ends nothing: `tree` does. What the machine does not give is said by [`probe`].
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
+
+use super::tree;
+use crate::programs::ProcessBound;
+
+/// How many processes and threads a supervisor's group has room for beside its program: its own.
+const SUPERVISOR_TASKS: u64 = 16;
+/// For how long it counts how many processes the user was found to have.
+const COUNTED_FOR: Duration = Duration::from_secs(10);
+/// How the names of groups begin.
+const GROUP: &str = "ensue-";
+/// The most groups that supervisors have left which are looked at.
+const GROUPS_MAX: usize = 10_000;
+
+/// What bounds the programs of this supervisor; it is found out for the first one that is to be bounded.
+#[derive(Default)]
+pub(crate) struct Bound {
+    way: Option<Way>,
+}
+
+enum Way {
+    Group { group: Group, most: u64 },
+    User { others: u64, counted: Instant },
+    Nothing,
+}
+
+impl Bound {
+    /// Has what this process starts from now on be bounded; none bounds nothing. Held until the program was started.
+    pub(crate) fn raise(&mut self, most: Option<u64>) -> Option<Raised> {
+        let Some(most) = most else {
+            if let Some(Way::Group { group, most }) = &mut self.way
+                && group.allow("max").is_ok()
+            {
+                *most = 0;
+            }
+            return None;
+        };
+        match self.way.get_or_insert_with(Way::found) {
+            Way::Group { most: set, .. } if *set == most => None,
+            Way::Group { group, most: set } => {
+                if group.allow(&most.saturating_add(SUPERVISOR_TASKS).to_string()).is_ok() {
+                    *set = most;
+                }
+                None
+            }
+            Way::User { others, counted } => {
+                if counted.elapsed() > COUNTED_FOR {
+                    (*others, *counted) = (tasks_of_this_user(), Instant::now());
+                }
+                Raised::to(others.saturating_add(most))
+            }
+            Way::Nothing => None,
+        }
+    }
+
+    /// Leaves what was made for it.
+    pub(crate) fn leave(self) {
+        if let Some(Way::Group { group, .. }) = self.way {
+            group.leave();
+        }
+    }
+}
+
+impl Way {
+    fn found() -> Self {
+        match Group::join() {
+            Ok(group) => Self::Group { group, most: 0 },
+            Err(_) if !rustix::process::geteuid().is_root() => Self::User { others: tasks_of_this_user(), counted: Instant::now() },
+            Err(_) => Self::Nothing,
+        }
+    }
+}
+
+/// Says what this machine gives, by making a group and removing it. Blocks shortly.
+pub(crate) fn probe() -> ProcessBound {
+    let made = Group::make(&format!("{GROUP}probe-{}", std::process::id()));
+    match made {
+        Ok(group) => {
+            group.remove();
+            ProcessBound::Group
+        }
+        Err(_) if !rustix::process::geteuid().is_root() => ProcessBound::User,
+        Err(error) => {
+            ProcessBound::Missing { why: format!("there is no control group to be had ({error}), and nothing else binds the superuser") }
+        }
+    }
+}
+
+/// A control group for processes.
+struct Group {
+    above: PathBuf,
+    own: PathBuf,
+}
+
+impl Group {
+    /// Makes one below the group that this process is in, and moves this process into it.
+    fn join() -> io::Result<Self> {
+        let group = Self::make(&format!("{GROUP}{}", std::process::id()))?;
+        match fs::write(group.own.join("cgroup.procs"), "0") {
+            Ok(()) => Ok(group),
+            Err(error) => {
+                group.remove();
+                Err(error)
+            }
+        }
+    }
+
+    fn make(name: &str) -> io::Result<Self> {
+        let above = group_of_this_process()?;
+        // Where groups have one hierarchy, what is below a group gets its controllers from it.
+        let _ = fs::write(above.join("cgroup.subtree_control"), "+pids");
+        remove_left(&above);
+        let group = Self { own: above.join(name), above };
+        fs::create_dir(&group.own)?;
+        if !group.own.join("pids.max").exists() {
+            group.remove();
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "it does not bound processes"));
+        }
+        Ok(group)
+    }
+
+    fn allow(&self, most: &str) -> io::Result<()> {
+        fs::write(self.own.join("pids.max"), most)
+    }
+
+    fn leave(self) {
+        // It cannot be removed with this process in it.
+        if fs::write(self.above.join("cgroup.procs"), "0").is_ok() {
+            self.remove();
+        }
+    }
+
+    fn remove(&self) {
+        let _ = fs::remove_dir(&self.own);
+    }
+}
+
+/// Finds the folder of the group for processes that this process is in.
+fn group_of_this_process() -> io::Result<PathBuf> {
+    let none = || io::Error::new(io::ErrorKind::NotFound, "there is none for processes");
+    let groups = fs::read_to_string("/proc/self/cgroup")?;
+    let (root, path) = group_in(&groups).ok_or_else(none)?;
+    let folder = Path::new(root).join(path.trim_start_matches('/'));
+    if folder.join("cgroup.procs").exists() { Ok(folder) } else { Err(none()) }
+}
+
+/// Reads off where the group is mounted as a rule, and its path.
+fn group_in(groups: &str) -> Option<(&'static str, &str)> {
+    let of_processes = groups.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|one| one == "pids").then_some(path)
+    });
+    match of_processes {
+        Some(path) => Some(("/sys/fs/cgroup/pids", path)),
+        None => groups.lines().find_map(|line| line.strip_prefix("0::")).map(|path| ("/sys/fs/cgroup", path)),
+    }
+}
+
+/// Removes the groups of supervisors that are gone; one that has a process in it cannot be removed.
+fn remove_left(above: &Path) {
+    let Ok(entries) = fs::read_dir(above) else { return };
+    for entry in entries.flatten().take(GROUPS_MAX) {
+        let name = entry.file_name();
+        let of = name.to_str().and_then(|name| name.strip_prefix(GROUP)?.parse::<i32>().ok());
+        if of.is_some_and(|process| tree::started_at(process).is_none()) {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+/// How many processes and threads the user of this process has now.
+fn tasks_of_this_user() -> u64 {
+    let user = rustix::process::geteuid().as_raw();
+    let Ok(processes) = fs::read_dir("/proc") else { return 0 };
+    let own = processes.flatten().filter(|entry| entry.metadata().is_ok_and(|about| about.uid() == user));
+    own.filter_map(|entry| tree::threads_of(entry.file_name().to_str()?.parse().ok()?)).sum()
+}
+
+/// A limit of this process that what it starts inherits, until it is dropped.
+pub(crate) struct Raised {
+    before: Rlimit,
+    most: u64,
+}
+
+impl Raised {
+    fn to(most: u64) -> Option<Self> {
+        let before = getrlimit(Resource::Nproc);
+        let most = before.current.map_or(most, |current| current.min(most));
+        setrlimit(Resource::Nproc, Rlimit { current: Some(most), ..before }).ok()?;
+        Some(Self { before, most })
+    }
+
+    /// Has what was started keep the limit for good: what is inherited could be raised again.
+    pub(crate) fn fasten(&self) {
+        for process in tree::descendants(rustix::process::getpid()) {
+            // It may have ended already.
+            let _ = prlimit(Some(process), Resource::Nproc, Rlimit { current: Some(self.most), maximum: Some(self.most) });
+        }
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        let _ = setrlimit(Resource::Nproc, self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_for_processes_is_read_off_what_the_kernel_says() {
+        let both = "9:name=systemd:/\n8:cpu,pids:/a/b\n0::/\n";
+        assert_eq!(group_in(both), Some(("/sys/fs/cgroup/pids", "/a/b")));
+        assert_eq!(group_in("0::/system.slice/ensue.service\n"), Some(("/sys/fs/cgroup", "/system.slice/ensue.service")));
+        assert_eq!(group_in("2:cpu:/\n"), None);
+    }
+
+    #[test]
+    fn this_user_has_this_process_and_its_threads() {
+        assert!(tasks_of_this_user() >= 2);
+    }
+}
