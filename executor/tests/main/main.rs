@@ -12,6 +12,8 @@ mod leases;
 mod losses;
 mod messages;
 mod process;
+#[cfg(target_os = "linux")]
+mod protocols;
 mod reports;
 mod server;
 mod shell;

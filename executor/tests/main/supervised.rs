@@ -40,7 +40,7 @@ impl Node {
     }
 
     /// Begins where another was, and takes over what it left.
-    fn after(&self, plan: Plan) -> Self {
+    pub(crate) fn after(&self, plan: Plan) -> Self {
         let next = Self::begin(plan.after(&self.world));
         next.take_over();
         next

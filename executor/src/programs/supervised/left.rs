@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,10 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
         Ok((connection, None)) => {
             shared.pool.give_back(connection);
             return None;
+        }
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            let folder = folder.path().display();
+            tracing::error!(%error, %folder, "a supervisor of another release cannot be spoken to: what it holds is ended, and told as lost");
         }
         Err(error) => tracing::debug!(%error, folder = %folder.path().display(), "a supervisor does not answer"),
     }

@@ -1,0 +1,87 @@
+//! Releases that do not speak one protocol: whoever cannot be spoken to is told so, and nothing is lost in silence.
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+use ensue_engine::command::Ask;
+use ensue_engine::effect::Effect;
+use ensue_engine::executions::facts::Evidence;
+use ensue_engine::ports::OutputStream::Stdout;
+use serde_json::{Value, json};
+
+use crate::supervised::{Node, has_ended, pid, supervised};
+use crate::world::World;
+
+/// The versions that a release far ahead speaks.
+const OLDEST: u32 = 7;
+const NEWEST: u32 = 9;
+
+/// Gives the folder of the supervisor that holds a program.
+fn holder(world: &World) -> PathBuf {
+    let folders = std::fs::read_dir(world.folder.path().join("supervisors")).unwrap();
+    folders.map(|folder| folder.unwrap().path()).find(|folder| folder.join("held").exists()).unwrap()
+}
+
+fn say(stream: &mut UnixStream, word: &Value) {
+    let word = word.to_string();
+    let length = u32::try_from(word.len()).unwrap();
+    stream.write_all(&[&length.to_le_bytes()[..], &[0; 4], word.as_bytes()].concat()).unwrap();
+}
+
+fn hear(stream: &mut UnixStream) -> Value {
+    let mut head = [0; 8];
+    stream.read_exact(&mut head).unwrap();
+    let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+    let mut word = vec![0; length as usize];
+    stream.read_exact(&mut word).unwrap();
+    serde_json::from_slice(&word).unwrap()
+}
+
+fn take_over(next: &Node) {
+    let owed = [Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))];
+    next.runtime.block_on(next.world.executor.take_over(owed, &next.world.previous));
+}
+
+#[test]
+fn a_node_that_speaks_no_protocol_of_a_supervisor_s_is_told_so_and_the_program_goes_on_for_the_next() {
+    let script = "echo ready; while [ ! -e go ]; do sleep 0.02; done; echo done";
+    let node = Node::begin(supervised(script));
+    node.run_until_it_says("ready");
+    let private = node.private();
+    let dead = node.die();
+    let folder = holder(&dead);
+    let key = std::fs::read_to_string(folder.join("key")).unwrap();
+    let mut stream = UnixStream::connect(folder.join("socket")).unwrap();
+    say(&mut stream, &json!({ "hello": { "oldest": OLDEST, "newest": NEWEST, "release": "9.0.0", "key": key } }));
+    assert_eq!(hear(&mut stream), json!({ "no_protocol": { "oldest": 1, "newest": 1 } }));
+    let mut next = Node::begin(supervised("exit 9").after(&dead));
+    take_over(&next);
+    std::fs::write(private.join("go"), "").unwrap();
+    assert_eq!(next.result(), json!("ready\ndone"));
+}
+
+#[test]
+fn a_supervisor_that_speaks_no_protocol_of_the_node_s_is_ended_with_its_program_and_nobody_guesses() {
+    let node = Node::begin(supervised("echo $$; exec sleep 1000"));
+    node.run_until_it_says("\n");
+    let program = pid(&String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap());
+    let dead = node.die();
+    // From now on it answers as one of a release far ahead would.
+    let socket = holder(&dead).join("socket");
+    std::fs::remove_file(&socket).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let answers = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let greeting = hear(&mut stream);
+        say(&mut stream, &json!({ "no_protocol": { "oldest": OLDEST, "newest": NEWEST } }));
+        greeting
+    });
+    let mut next = Node::begin(supervised("exit 9").after(&dead));
+    take_over(&next);
+    assert!(matches!(next.asked(), Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, .. }));
+    assert!(has_ended(program));
+    let greeting = answers.join().unwrap();
+    assert_eq!((&greeting["hello"]["oldest"], &greeting["hello"]["newest"]), (&json!(1), &json!(1)));
+    assert!(!next.world.has_private_directories());
+}
