@@ -14,11 +14,14 @@
 //! | the wall clock steps | `clock_steps.rs` |
 //! | the node is asked to stop under load | `restarts.rs` |
 //! | a second node wants the directory | `second_node.rs` |
+//! | a program multiplies without end | `fork_bomb.rs` |
 
 mod clock_steps;
 mod damage;
 mod disk_full;
 mod failing_sync;
+#[cfg(target_os = "linux")]
+mod fork_bomb;
 mod kill;
 mod ledger;
 mod pause;
@@ -44,7 +47,7 @@ fn seed() -> u64 {
 }
 
 /// Says which test is passed over and why, also where the test runner keeps what tests print to itself.
-fn skipped(test: &str, why: &str) {
+pub(crate) fn skipped(test: &str, why: &str) {
     writeln!(std::io::stderr(), "skipped: {test}: {why}").expect("the terminal takes a line");
 }
 

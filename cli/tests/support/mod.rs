@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod ordinary;
 pub(crate) mod world;
 
 use std::io::{BufRead, BufReader, Read};
@@ -36,6 +37,7 @@ const HEARD_PATIENCE: Duration = Duration::from_secs(5);
 /// Where a test fails, the directory is left for whoever looks into it.
 pub(crate) struct Place {
     folder: tempfile::TempDir,
+    binary: PathBuf,
     listen: String,
     within: Vec<String>,
     variables: Vec<(String, String)>,
@@ -50,7 +52,8 @@ impl Place {
         let secret = folder.path().join("secret");
         std::fs::write(&secret, SECRET).unwrap();
         let variables = vec![("ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE".to_owned(), secret.display().to_string())];
-        Self { folder, listen: "127.0.0.1:0".to_owned(), within: Vec::new(), variables, arguments: Vec::new() }
+        let binary = env!("CARGO_BIN_EXE_ensue").into();
+        Self { folder, binary, listen: "127.0.0.1:0".to_owned(), within: Vec::new(), variables, arguments: Vec::new() }
     }
 
     /// Adds a variable to the environment of its nodes.
@@ -88,6 +91,11 @@ impl Place {
         self
     }
 
+    /// Goes on with another binary.
+    pub(crate) fn go_on_with(&mut self, binary: &Path) {
+        binary.clone_into(&mut self.binary);
+    }
+
     /// Writes a file of a pack: `release/rules/ship.yaml`.
     pub(crate) fn write_pack_file(&self, path: &str, text: &str) {
         let path = self.folder.path().join("packs").join(path);
@@ -107,7 +115,7 @@ impl Place {
 
     /// Makes the binary, ready to be run in this directory with nothing of the tester's own environment.
     pub(crate) fn ensue(&self, arguments: &[&str]) -> Command {
-        let binary = env!("CARGO_BIN_EXE_ensue").to_owned();
+        let binary = self.binary.display().to_string();
         let program: Vec<String> = self.within.iter().cloned().chain([binary]).collect();
         let mut command = Command::new(&program[0]);
         command

@@ -1,0 +1,101 @@
+//! A fork bomb in an action: it is bounded, others go on beside it, and it is ended whole.
+//!
+//! Where the machine bounds nothing the doctor says so, and the test is skipped by name.
+
+use serde_json::json;
+
+use super::skipped;
+use crate::support::{Client, Node, PATIENCE, Place, ordinary};
+
+/// How many processes a program may have in these tests.
+const PROCESSES: usize = 120;
+/// What of them a bomb has at least, once it is at its bound.
+const BOMB_PROCESSES: usize = 40;
+
+const BOMB: &str = "\
+description: Multiplies for as long as it may.
+timeout: 5m
+grace: 1s
+run:
+  shell:
+    script: |
+      exec 2>/dev/null
+      bomb() { bomb | bomb & }
+      trap '' TERM
+      bomb
+      while :; do :; done
+";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write_pack_file("bad/pack.yaml", "name: bad\nversion: 1.0.0\ndescription: What harms.\n");
+    place.write_pack_file("bad/actions/bomb.yaml", BOMB);
+    place.write_pack_file("bad/actions/small.yaml", "description: Is small.\nrun:\n  shell:\n    script: echo small | cat\n");
+    std::fs::write(place.path().join("ensue.yaml"), format!("actions: {{ processes: {PROCESSES} }}\n")).unwrap();
+    place.with_arguments(&["--config", "ensue.yaml"])
+}
+
+async fn begin(client: &Client, action: &str) -> String {
+    let asked = client.post(&format!("/actions/{action}/execute"), &json!({ "params": {} })).await;
+    asked.body["id"].as_str().unwrap_or_else(|| panic!("{asked:#?}")).to_owned()
+}
+
+/// Counts the processes of programs: each has its private directory in its environment.
+fn processes(place: &Place) -> usize {
+    let marker = format!("TMPDIR={}", place.data().join("attempts").display());
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let environs = processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
+    environs.filter(|environ| environ.split(|byte| *byte == 0).any(|one| one.starts_with(marker.as_bytes()))).count()
+}
+
+/// Waits for what processes do.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = std::time::Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "it never came: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+async fn goes_off(test: &str, place: &Place, node: Node) {
+    let client = node.client();
+    let doctor = client.get("/doctor").await;
+    let found = doctor["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "processes").cloned().unwrap();
+    if found["verdict"] != "good" {
+        return skipped(test, found["message"].as_str().unwrap_or_default());
+    }
+    let bomb = begin(&client, "bad.bomb").await;
+    until("the bomb at its bound", || processes(place) >= BOMB_PROCESSES).await;
+    // Others go on beside it: a program under another supervisor, and the node.
+    let small = begin(&client, "bad.small").await;
+    let shown = client.until(&format!("/executions/{small}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!((&shown["status"], &shown["result"]), (&json!("succeeded"), &json!("small")), "{shown:#}");
+    for _ in 0..20 {
+        let found = processes(place);
+        assert!(found <= PROCESSES, "{found} processes");
+    }
+    let cancelled = client.post(&format!("/executions/{bomb}/cancel"), &json!({})).await;
+    assert!(cancelled.status.is_success(), "{cancelled:#?}");
+    client.until(&format!("/executions/{bomb}"), |shown| shown["status"] == "cancelled").await;
+    assert_eq!(processes(place), 0, "none of it is left once it is told as ended");
+    assert_eq!(node.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_bomb_is_bounded_others_go_on_and_it_is_ended_whole() {
+    let place = place();
+    let node = place.start();
+    goes_off("a_fork_bomb_is_bounded_others_go_on_and_it_is_ended_whole", &place, node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_bomb_is_an_ordinary_user_s_own_affair_too() {
+    let test = "a_fork_bomb_is_an_ordinary_user_s_own_affair_too";
+    match ordinary::as_ordinary_user(place()) {
+        Ok(place) => {
+            let node = place.start();
+            goes_off(test, &place, node).await;
+        }
+        Err(why) => skipped(test, &why),
+    }
+}

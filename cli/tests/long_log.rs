@@ -1,0 +1,20 @@
+//! The log of a measurement, made small: the tool that makes it and the one that walks it agree.
+
+use crate::support::{Place, Printed};
+
+/// How many records it is to have.
+const RECORDS: &str = "6000";
+
+#[test]
+fn a_log_that_was_made_for_a_measurement_is_whole_and_a_node_starts_on_it() {
+    let place = Place::new();
+    let folder = place.path().join("long");
+    let folder = folder.to_str().expect("a temporary folder has a plain name");
+    let made = Printed::by(&mut place.ensue(&["bench", "log", "--records", RECORDS, "--open", "100", "--folder", folder, "-o", "json"]));
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let figures: serde_json::Value = serde_json::from_str(&made.stdout).unwrap_or_else(|error| panic!("{error}: {}", made.stdout));
+    let text = figures.to_string();
+    assert!(text.contains("starts_after_kills_ms"), "{text}");
+    let verified = Printed::by(&mut place.ensue(&["log", "verify", "--data", &format!("{folder}/data")]));
+    assert_eq!(verified.code, Some(0), "{}{}", verified.stdout, verified.stderr);
+}

@@ -1,0 +1,64 @@
+//! The node of an ordinary user: its actions run, their walls stand where the doctor says so, and nothing needs the superuser.
+
+#![cfg(target_os = "linux")]
+
+use serde_json::{Value, json};
+
+use crate::faults::skipped;
+use crate::support::{Client, Place, ordinary};
+
+const LOOK: &str = "\
+description: Says who it is and tries to get out.
+result: {}
+run:
+  shell:
+    script: |
+      exec 2>/dev/null
+      vault=shut
+      (head -c 1 ../../vault.sqlite >/dev/null) && vault=open
+      outside=shut
+      (echo x > ../../../outside) && outside=open
+      echo mine > file
+      printf '{\"user\":%s,\"vault\":\"%s\",\"outside\":\"%s\",\"own\":\"%s\"}' \"$(id -u)\" $vault $outside \"$(cat file)\"
+";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write_pack_file("look/pack.yaml", "name: look\nversion: 1.0.0\ndescription: Looks around.\n");
+    place.write_pack_file("look/actions/around.yaml", LOOK);
+    place
+}
+
+/// Gives what the doctor finds of something.
+async fn finding(client: &Client, check: &str) -> Value {
+    let found = client.get("/doctor").await;
+    let findings = found["findings"].as_array().unwrap().clone();
+    findings.into_iter().find(|finding| finding["check"] == check).unwrap_or_else(|| panic!("nothing of {check}: {found:#}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_an_ordinary_user_runs_actions_behind_the_walls_that_its_doctor_tells_of() {
+    let test = "a_node_of_an_ordinary_user_runs_actions_behind_the_walls_that_its_doctor_tells_of";
+    let place = match ordinary::as_ordinary_user(place()) {
+        Ok(place) => place,
+        Err(why) => return skipped(test, &why),
+    };
+    let node = place.start();
+    let client = node.client();
+    let asked = client.post("/actions/look.around/execute", &json!({ "params": {} })).await;
+    let id = asked.body["id"].as_str().unwrap_or_else(|| panic!("{asked:#?}")).to_owned();
+    let shown = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!(shown["status"], "succeeded", "{shown:#}");
+    let result = &shown["result"];
+    assert_ne!(result["user"], 0, "{result}");
+    assert_eq!(result["own"], "mine");
+    // What the doctor says of the walls is what an action meets.
+    let walls = finding(&client, "actions").await;
+    match walls["verdict"].as_str() {
+        Some("good") => assert_eq!((&result["vault"], &result["outside"]), (&json!("shut"), &json!("shut"))),
+        Some("warning") => skipped(test, &format!("the walls: {}", walls["message"])),
+        other => panic!("{other:?}: {walls:#}"),
+    }
+    assert_eq!(finding(&client, "processes").await["verdict"], "good", "an ordinary user's programs can always be bounded");
+    assert_eq!(node.stop(), Some(0));
+}

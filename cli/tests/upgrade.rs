@@ -1,0 +1,113 @@
+//! An upgrade: another release takes over what the one before it left running, and back again.
+//!
+//! The other release is this very binary with another version written in it: what it must not rely on is that all its processes are of
+//! one release. A protocol that one of them does not speak is tested where supervisors are (`executor/tests`).
+
+#![cfg(target_os = "linux")]
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Place};
+
+const WAIT: &str = "\
+description: Runs until it is let go.
+timeout: 5m
+run:
+  shell:
+    script: |
+      echo begun >> runs
+      while [ ! -e go ]; do sleep 0.02; done
+      cat runs
+";
+
+/// The release that the binary is, and one that it is not; as long as each other.
+const OWN: &str = env!("CARGO_PKG_VERSION");
+
+fn next() -> String {
+    let mut next: Vec<u8> = OWN.bytes().collect();
+    let last = next.last_mut().expect("a version has a last digit");
+    *last = if *last == b'9' { b'8' } else { *last + 1 };
+    String::from_utf8(next).unwrap()
+}
+
+/// Writes this binary as one of another release, where anybody may have put it.
+fn install(release: &str, at: &Path) {
+    let mut bytes = std::fs::read(env!("CARGO_BIN_EXE_ensue")).unwrap();
+    for at in 0..bytes.len() - OWN.len() {
+        if bytes[at..].starts_with(OWN.as_bytes()) {
+            bytes[at..at + OWN.len()].copy_from_slice(release.as_bytes());
+        }
+    }
+    // A file that runs is replaced and not written into.
+    let beside = at.with_extension("new");
+    std::fs::write(&beside, bytes).unwrap();
+    std::fs::set_permissions(&beside, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::rename(beside, at).unwrap();
+}
+
+fn place() -> (Place, PathBuf) {
+    let mut place = Place::new();
+    place.write_pack_file("long/pack.yaml", "name: long\nversion: 1.0.0\ndescription: What takes long.\n");
+    place.write_pack_file("long/actions/wait.yaml", WAIT);
+    let binary = place.path().join("ensue");
+    place.go_on_with(&binary);
+    (place, binary)
+}
+
+async fn begin(client: &Client) -> String {
+    let asked = client.post("/actions/long.wait/execute", &json!({ "params": {} })).await;
+    let id = asked.body["id"].as_str().unwrap_or_else(|| panic!("{asked:#?}")).to_owned();
+    client.until(&format!("/executions/{id}"), |shown| shown["status"] == "running").await;
+    id
+}
+
+/// Lets all that runs come to its end.
+fn let_go(place: &Place) {
+    for attempt in std::fs::read_dir(place.data().join("attempts")).unwrap() {
+        std::fs::write(attempt.unwrap().path().join("go"), "").unwrap();
+    }
+}
+
+async fn recorded_once(client: &Client, id: &str) {
+    let shown = client.until(&format!("/executions/{id}"), |shown| shown["status"] != "running").await;
+    assert_eq!((&shown["status"], &shown["result"]), (&json!("succeeded"), &json!("begun")), "{shown:#}");
+    let stream = format!("execution/{id}");
+    let records = client.records().await;
+    let kinds: Vec<&str> =
+        records.iter().filter(|record| record["stream"] == stream.as_str()).filter_map(|record| record["kind"].as_str()).collect();
+    for once in ["attempt.started", "attempt.succeeded", "execution.succeeded"] {
+        assert_eq!(kinds.iter().filter(|kind| **kind == once).count(), 1, "{once}: {kinds:?}");
+    }
+    assert!(!kinds.contains(&"attempt.lost"), "{kinds:?}");
+}
+
+async fn release(client: &Client) -> Value {
+    client.get("/status").await["release"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_release_left_running_the_next_adopts_and_records_once_and_so_back_again() {
+    let (place, binary) = place();
+    let mut of = [OWN.to_owned(), next()];
+    install(&of[0], &binary);
+    let mut node = place.start();
+    for _ in 0..2 {
+        let client = node.client();
+        assert_eq!(release(&client).await, of[0].as_str());
+        let before = begin(&client).await;
+        // The file is replaced while the node runs, as a package manager does; what it starts now is still its own.
+        install(&of[1], &binary);
+        let meanwhile = begin(&client).await;
+        assert_eq!(node.stop(), Some(0));
+        node = place.start();
+        let client = node.client();
+        assert_eq!(release(&client).await, of[1].as_str());
+        let_go(&place);
+        for id in [before, meanwhile] {
+            recorded_once(&client, &id).await;
+        }
+        of.swap(0, 1);
+    }
+}
