@@ -83,7 +83,7 @@ impl<H: Hands> Clock for NodeClock<H> {
 
 /// The machine's clocks and randomness.
 #[derive(Debug)]
-pub(crate) struct MachineHands {
+pub struct MachineHands {
     started: Instant,
 }
 
@@ -112,7 +112,7 @@ impl Hands for MachineHands {
 }
 
 /// The machine's own clock.
-pub(crate) type SystemClock = NodeClock<MachineHands>;
+pub type SystemClock = NodeClock<MachineHands>;
 
 impl Default for SystemClock {
     fn default() -> Self {

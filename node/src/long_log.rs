@@ -67,14 +67,11 @@ pub fn lengthen(config: &Config, plan: &Plan, step: impl FnMut(Position)) -> Res
     let writer = Writer {
         sequencing: Sequencing::new(engine, head, log.epoch()),
         log,
-        catalog: catalogs.current(),
+        ticks: Ticks::after(head.position.0, plan.payload_bytes, plan.trigger.clone(), catalogs.current()),
         catalogs,
         checkpoints,
         clock,
         settings: Settings { workers: WORKERS, open_work_max: u64::MAX, ..Settings::default() },
-        trigger: plan.trigger.clone(),
-        text: "x".repeat(plan.payload_bytes.saturating_sub(r#"{"n":12345678,"text":""}"#.len())),
-        number: head.position.0,
     };
     let head = std::thread::scope(|scope| {
         let views = scope.spawn(move || follow(views, &*reader, &receive));
@@ -118,17 +115,57 @@ fn follow(
     batches.iter().try_for_each(|batch| advance(&batch.records, &mut views))
 }
 
+/// Events of one trigger, each with its number in it, judged by a catalog.
+pub struct Ticks {
+    /// What judges them.
+    pub catalog: Arc<Catalog>,
+    /// What they are of.
+    pub trigger: TriggerRef,
+    /// The number of the newest.
+    pub number: u64,
+    text: String,
+}
+
+impl Ticks {
+    /// Begins behind a number, with payloads of so many bytes.
+    pub fn after(number: u64, payload_bytes: usize, trigger: TriggerRef, catalog: Arc<Catalog>) -> Self {
+        let text = "x".repeat(payload_bytes.saturating_sub(r#"{"n":12345678,"text":""}"#.len()));
+        Self { catalog, trigger, number, text }
+    }
+
+    /// Makes the next.
+    pub fn next(&mut self, clock: &dyn Clock) -> Result<ObservedEvent, Refusal> {
+        self.number += 1;
+        let moment = clock.moment();
+        let payload = Bytes::from(format!(r#"{{"n":{},"text":"{}"}}"#, self.number, self.text));
+        let document = Document::parse(payload.clone()).map_err(|why| Refusal::Bug(why.to_string()))?;
+        let (id, source) = (EventId(Id::root(moment.time, moment.entropy)), "api".to_owned());
+        let view = EventView { id, trigger: &self.trigger, source: &source, time: moment.time, payload: &document };
+        let judgement = Arc::new(judge(&self.catalog, &view));
+        let key = DedupeKey { scope: "events/bench".to_owned(), hash: Digest::of(&self.number.to_le_bytes()) };
+        let body = compress(Body::json(payload));
+        Ok(ObservedEvent {
+            id,
+            trigger: self.trigger.clone(),
+            source,
+            sensor: None,
+            occurred_at: moment.time,
+            dedupe: Some(Dedupe { key, content: body.digest, conflict: Conflict::IsRepeat }),
+            body,
+            payload: document,
+            judgement,
+        })
+    }
+}
+
 struct Writer {
     sequencing: Sequencing,
     log: SqliteLog,
     catalogs: NodeCatalogs,
-    catalog: Arc<Catalog>,
     checkpoints: Checkpoints,
     clock: SystemClock,
     settings: Settings,
-    trigger: TriggerRef,
-    text: String,
-    number: u64,
+    ticks: Ticks,
 }
 
 impl Writer {
@@ -168,33 +205,10 @@ impl Writer {
 
     fn take_in(&mut self, events: u64) -> Result<(), OfflineError> {
         for _ in 0..events {
-            self.number += 1;
-            let event = self.event()?;
+            let event = self.ticks.next(&self.clock)?;
             self.offer(Ask::ReceiveEvents(vec![event]))?;
         }
         Ok(())
-    }
-
-    fn event(&self) -> Result<ObservedEvent, OfflineError> {
-        let moment = self.clock.moment();
-        let payload = Bytes::from(format!(r#"{{"n":{},"text":"{}"}}"#, self.number, self.text));
-        let document = Document::parse(payload.clone()).map_err(|why| Refusal::Bug(why.to_string()))?;
-        let (id, source) = (EventId(Id::root(moment.time, moment.entropy)), "api".to_owned());
-        let view = EventView { id, trigger: &self.trigger, source: &source, time: moment.time, payload: &document };
-        let judgement = Arc::new(judge(&self.catalog, &view));
-        let key = DedupeKey { scope: "events/bench".to_owned(), hash: Digest::of(&self.number.to_le_bytes()) };
-        let body = compress(Body::json(payload));
-        Ok(ObservedEvent {
-            id,
-            trigger: self.trigger.clone(),
-            source,
-            sensor: None,
-            occurred_at: moment.time,
-            dedupe: Some(Dedupe { key, content: body.digest, conflict: Conflict::IsRepeat }),
-            body,
-            payload: document,
-            judgement,
-        })
     }
 
     fn report(&mut self, effect: Effect) -> Result<(), OfflineError> {

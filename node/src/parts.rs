@@ -4,7 +4,7 @@
 
 pub use crate::bodies::BodyCache;
 pub use crate::catalogs::{NodeCatalogs, plain};
-pub use crate::clock::{Clock, ClockStep, Hands, NodeClock, STEP_MICROS};
+pub use crate::clock::{Clock, ClockStep, Hands, NodeClock, STEP_MICROS, SystemClock};
 pub use crate::edge::Edge;
 pub use crate::followers::{Follow, Follower, FollowerHandle, Next, Waiting, follower};
 pub use crate::heard::{Copies, NodeHeard};

@@ -1,0 +1,225 @@
+//! Measures the sequencer's turns while many executions are open, beside a shadow fold that saves the state and beside one that does not.
+//!
+//!     cargo run --release -p ensue-node --example pauses -- [open executions] [seconds]
+//!
+//! The sequencer, the log on the disk and the shadow fold are the node's own; there is no worker, no network and no view.
+
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ensue_api::QueueName;
+use ensue_engine::batch::CommittedBatch;
+use ensue_engine::command::{Ask, Command, DedupeKey, Seen, Settings};
+use ensue_engine::ids::LogId;
+use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, Submit};
+use ensue_engine::record::{Actor, Epoch, Head, Position};
+use ensue_node::long_log::{self, Plan, Ticks};
+use ensue_node::opening::{Opened, open};
+use ensue_node::parts::{
+    Caps, FollowerHandle, Heard, Next, NodeCatalogs, SequencerParts, ShadowFold, Space, SystemClock, Turn, Waiting, follower, plain,
+    queues, sequencer,
+};
+use ensue_node::{Config, Node};
+use ensue_store::sqlite::log::SqliteLog;
+
+const TRIGGER: &str = "pauses.tick";
+const PAYLOAD_BYTES: usize = 300;
+/// How many commands wait when a turn is taken.
+const COMMANDS: usize = 32;
+/// After how many records the state is saved.
+const SAVE_EVERY: u64 = 20_000;
+/// A step of the shadow fold that takes longer has saved.
+const SAVE_AT_LEAST: Duration = Duration::from_millis(40);
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u64>().unwrap());
+    let (executions, seconds) = (arguments.next().unwrap_or(100_000), arguments.next().unwrap_or(30));
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    prepare(&config, executions);
+    for (what, save_every) in [("without saves", u64::MAX), ("with saves", SAVE_EVERY)] {
+        let (turns, saves) = run(&config, Duration::from_secs(seconds), save_every);
+        tell(what, &turns, &saves);
+    }
+}
+
+fn config(folder: &Path) -> Config {
+    let pack = folder.join("packs/pauses");
+    for (path, text) in [
+        ("pack.yaml", "name: pauses\nversion: 0.1.0\ndescription: Made for a measurement.\n"),
+        ("triggers/tick.yaml", "description: A tick.\npayload:\n  n: integer\n  text: string\n"),
+        ("rules/all.yaml", "description: Always true.\ntrigger: pauses.tick\naction: core.noop\n"),
+    ] {
+        let path = pack.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let data = folder.join("data");
+    Config {
+        packs: folder.join("packs"),
+        state_base: Some(folder.join("state")),
+        workers: Some(0),
+        listen: ([127, 0, 0, 1], 0).into(),
+        ..Config::new(data)
+    }
+}
+
+/// Has the packs taken in and the executions opened.
+fn prepare(config: &Config, executions: u64) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async { Node::start(config.clone()).await.unwrap().stop().await.unwrap() });
+    let plan = Plan { records: 1, trigger: TRIGGER.parse().unwrap(), payload_bytes: PAYLOAD_BYTES, open: executions };
+    let position = long_log::lengthen(config, &plan, |_| {}).unwrap();
+    println!("{executions} executions are open in a log of {position} records");
+}
+
+/// A turn: when it began, how long it took, and how much of that it waited for the log.
+struct Taken {
+    at: Instant,
+    took: Duration,
+    appended: Duration,
+}
+
+/// When a step of the shadow fold began that saved, and when it was over.
+type Save = (Instant, Instant);
+
+fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<Taken>, Vec<Save>) {
+    let clock = Arc::new(SystemClock::default());
+    let Opened { data, log, engine, head, checkpoints, saved_at, .. } = open(config, &*clock).unwrap();
+    println!("{} executions are open", engine.executions().open_work());
+    let reader = log.reader().unwrap();
+    let catalogs = Arc::new(NodeCatalogs::open(data.packs(), engine.packs().clone(), log.reader().unwrap()).unwrap());
+    let mut ticks = Ticks::after(1_000_000_000 + head.position.0, PAYLOAD_BYTES, TRIGGER.parse().unwrap(), catalogs.current());
+    let settings = Settings { workers: 0, open_work_max: u64::MAX, ..Settings::default() };
+    let queues = queues(config.memory_bytes, Caps { open_work: settings.open_work_max, workers: settings.workers });
+    let waiting = Waiting { batches: queues.of(QueueName::ShadowBatches).clone(), bytes: queues.of(QueueName::ShadowBatchBytes).clone() };
+    let shadow = ShadowFold::new(engine.clone(), head, saved_at, checkpoints).saving_every(save_every);
+    let (shadow_handle, mut shadow) = follower(shadow, reader, waiting);
+    let shadow_thread = std::thread::spawn(move || {
+        let mut saves = Vec::new();
+        loop {
+            let begin = Instant::now();
+            let next = shadow.step().unwrap();
+            if begin.elapsed() > SAVE_AT_LEAST {
+                saves.push((begin, Instant::now()));
+            }
+            if next == Next::End {
+                return saves;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let appended = Arc::new(Mutex::new(Duration::ZERO));
+    let (handle, unstarted) = sequencer(queues);
+    let mut sequencer = unstarted.with(SequencerParts {
+        log: Box::new(Timed { log, took: appended.clone() }),
+        engine,
+        head,
+        clock: clock.clone(),
+        catalogs,
+        settings,
+        heard: Box::new(ToShadow(shadow_handle.clone())),
+        space: Box::new(Roomy),
+        plain,
+        crash_file: data.crash(),
+    });
+    let mut turns = Vec::new();
+    let begin = Instant::now();
+    while begin.elapsed() < for_as_long {
+        for _ in 0..COMMANDS {
+            let event = ticks.next(&*clock).unwrap();
+            let command = Command { actor: Actor::Operator, trace: None, ask: Ask::ReceiveEvents(vec![event]) };
+            handle.submit(command, Box::new(|answer| drop(answer.unwrap())));
+        }
+        let mut next = Turn::Taken;
+        while next == Turn::Taken {
+            let at = Instant::now();
+            next = sequencer.turn().unwrap();
+            let took = at.elapsed();
+            turns.push(Taken { at, took, appended: std::mem::take(&mut appended.lock().unwrap()) });
+        }
+        turns.pop();
+    }
+    shadow_handle.stop();
+    (turns, shadow_thread.join().unwrap())
+}
+
+fn tell(what: &str, turns: &[Taken], saves: &[Save]) {
+    let is_beside = |turn: &&Taken| saves.iter().any(|(from, to)| turn.at < *to && turn.at + turn.took > *from);
+    println!("{what}: {} turns, {} saves", turns.len(), saves.len());
+    if let Some(longest) = saves.iter().map(|(from, to)| *to - *from).max() {
+        println!("  the longest save took {longest:?}");
+    }
+    let (beside, alone): (Vec<&Taken>, Vec<&Taken>) = turns.iter().partition(is_beside);
+    for (which, turns) in [("turns beside a save", beside), ("other turns", alone)] {
+        let of = |part: fn(&Taken) -> Duration| {
+            let mut times: Vec<Duration> = turns.iter().map(|turn| part(turn)).collect();
+            times.sort_unstable();
+            let at = |share: f64| times.get((times.len() as f64 * share) as usize).or(times.last()).copied().unwrap_or_default();
+            format!("p50 {:?}, p99 {:?}, longest {:?}", at(0.5), at(0.99), at(1.0))
+        };
+        if !turns.is_empty() {
+            println!("  {which} ({}): {}", turns.len(), of(|turn| turn.took));
+            println!("    of that waiting for the log: {}", of(|turn| turn.appended));
+            println!("    all else: {}", of(|turn| turn.took.saturating_sub(turn.appended)));
+        }
+    }
+}
+
+/// The log, with how long it took.
+struct Timed {
+    log: SqliteLog,
+    took: Arc<Mutex<Duration>>,
+}
+
+impl Log for Timed {
+    fn id(&self) -> LogId {
+        self.log.id()
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.log.epoch()
+    }
+
+    fn head(&self) -> Result<Head, LogError> {
+        self.log.head()
+    }
+
+    fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
+        let begin = Instant::now();
+        let appended = self.log.append(batch, head, epoch);
+        *self.took.lock().unwrap() += begin.elapsed();
+        appended
+    }
+
+    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
+        self.log.seen(keys)
+    }
+
+    fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
+        self.log.reader()
+    }
+}
+
+struct ToShadow(FollowerHandle);
+
+impl Heard for ToShadow {
+    fn committed(&mut self, _: &Arc<CommittedBatch>, _: Head) {}
+
+    fn answered(&mut self, batch: &Arc<CommittedBatch>) {
+        self.0.tell(batch);
+    }
+}
+
+struct Roomy;
+
+impl Space for Roomy {
+    fn has_room(&mut self) -> bool {
+        true
+    }
+
+    fn was_full(&mut self) {}
+}
