@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ensue_api::ports::{
-    Declined, Dependency, DependencyState, Finding, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness,
-    SecretState, Webhooks,
+    Declined, Dependency, DependencyState, Finding, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness, SecretState,
+    Webhooks,
 };
 use ensue_engine::catalog::{Source, Verify};
 use ensue_engine::ids::LogId;
@@ -202,8 +202,7 @@ impl AboutNode {
     }
 
     fn views_finding(&self) -> Finding {
-        let bad =
-            |message: String, hint: &str| Finding { check: "views".into(), verdict: FindingVerdict::Bad, message, hint: Some(hint.into()) };
+        let bad = |message: String, hint: &str| bad("views", message, hint);
         if let Some(why) = self.views_fare.trouble() {
             return bad(
                 format!("the read models cannot follow the log, what is read is old: {why}"),
@@ -227,12 +226,10 @@ impl AboutNode {
     fn shadow_finding(&self) -> Finding {
         match self.shadow_fares.trouble() {
             None => good("snapshots", "the state is saved now and then, so that a start need not fold the whole log"),
-            Some(why) => Finding {
-                check: "snapshots".into(),
-                verdict: FindingVerdict::Warning,
-                message: format!("the state is not saved any more, so the next start takes longer: {why}"),
-                hint: Some("report a bug, and start the node again".into()),
-            },
+            Some(why) => {
+                let message = format!("the state is not saved any more, so the next start takes longer: {why}");
+                note("snapshots", &message, "report a bug, and start the node again")
+            }
         }
     }
 
@@ -308,7 +305,9 @@ fn space(free: Option<u64>, min: u64, fullness: Fullness) -> Finding {
         }
         (_, Fullness::Full) => bad("disk", "the log could not be written for want of space: nothing is taken in".to_owned(), hint),
         (Some(free), Fullness::HasRoom) => good("disk", &format!("{} MiB are free", mib(free))),
-        (None, Fullness::HasRoom) => note("disk", "the machine does not say how much space is free", "look at the data directory's disk yourself"),
+        (None, Fullness::HasRoom) => {
+            note("disk", "the machine does not say how much space is free", "look at the data directory's disk yourself")
+        }
     }
 }
 

@@ -183,8 +183,11 @@ fn far_off() -> Instant {
     Instant::now() + Duration::from_secs(60 * 60 * 24 * 365 * 30)
 }
 
-/// Splits the tail of an order into the private files, with their names, and the input.
-fn split<'o>(order: &'o WrittenOrder, tail: &'o Bytes) -> io::Result<(Vec<(&'o str, &'o [u8])>, Bytes)> {
+/// A private file: its name, and what stands in it.
+type PrivateFile<'o> = (&'o str, &'o [u8]);
+
+/// Splits the tail of an order into the private files and the input.
+fn split<'o>(order: &'o WrittenOrder, tail: &'o Bytes) -> io::Result<(Vec<PrivateFile<'o>>, Bytes)> {
     let mut files = Vec::with_capacity(order.files.len());
     let mut rest = &tail[..];
     for (name, size) in &order.files {
