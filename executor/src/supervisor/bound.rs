@@ -15,7 +15,7 @@ use super::tree;
 use crate::programs::ProcessBound;
 
 /// How many processes and threads a supervisor's group has room for beside its program: its own.
-const SUPERVISOR_TASKS: u64 = 16;
+const SUPERVISOR_TASKS: u64 = 4;
 /// For how long it counts how many processes the user was found to have.
 const COUNTED_FOR: Duration = Duration::from_secs(10);
 /// How the names of groups begin.
