@@ -9,7 +9,6 @@ use crate::support::{Client, Place, ordinary};
 
 const LOOK: &str = "\
 description: Says who it is and tries to get out.
-result: {}
 run:
   shell:
     script: |
