@@ -29,6 +29,10 @@ pub(crate) const ADMIN_TOKEN: &str = "ens_00000000-0000-7000-8000-000000000001_3
 /// How long a node may take to be ready, to stop, and to do what a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a connection may rest before it is not used again: less than the node leaves one open on which nothing is asked. A request on
+/// one that the node is just closing has no answer, and nobody can tell that it was not read.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+
 /// How long what a node said last is waited for.
 const HEARD_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -272,7 +276,8 @@ impl Client {
     /// Prepares to talk to a node as an admin.
     pub(crate) fn new(url: String) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE).pool_idle_timeout(IDLE_MAX);
+        let http = builder.build().unwrap();
         Self { http, url }
     }
 
