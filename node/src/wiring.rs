@@ -60,6 +60,9 @@ const WORKERS_PER_CORE: u32 = 4;
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How long requests under way may take to be answered when the log has failed.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+/// How far the thread that looks through the read models stands back for the others.
+#[cfg(target_os = "linux")]
+const LOOKING_NICENESS: i32 = 19;
 /// The name of the first token.
 const ADMIN: &str = "admin";
 
@@ -446,6 +449,9 @@ fn looking_for_packs(config: &Config) -> std::io::Result<JoinHandle<FoundPacks>>
 /// Has the read models looked through beside all else: what is found damaged is made anew by their follower.
 fn look_through(views: SqliteViewReader) -> std::io::Result<()> {
     let looks = move || {
+        // With a million rows it takes a while, and whoever asks meanwhile goes first. Elsewhere this would be of the whole process.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::setpriority_process(None, LOOKING_NICENESS);
         if let Err(error) = views.look_through() {
             tracing::warn!(%error, "the read models are not what was written");
         }
