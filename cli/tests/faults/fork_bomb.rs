@@ -15,17 +15,18 @@ const SUPERVISOR_TASKS: usize = 4;
 const BOMB_PROCESSES: usize = 40;
 
 const BOMB: &str = "\
-description: Multiplies for as long as it may.
+description: Multiplies for as long as it may, and what is there stays.
 timeout: 5m
 grace: 1s
 run:
   shell:
     script: |
       exec 2>/dev/null
-      bomb() { bomb | bomb & }
       trap '' TERM
-      bomb
-      while :; do :; done
+      mkfifo never
+      bomb() { bomb & bomb & read x < never; }
+      bomb &
+      read x < never
 ";
 
 fn place() -> Place {
