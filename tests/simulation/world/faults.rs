@@ -1,0 +1,183 @@
+//! What strikes a world by itself, and how faults end.
+//!
+//! What strikes at an occasion (an append, a message) is where the occasion is.
+
+use ensue_engine::command::{Ask, Command};
+
+use super::{Event, ROOM_BYTES, World};
+use crate::oracle::Violation;
+use crate::pack::Edition;
+use crate::plan::Plan;
+use crate::sometimes;
+
+/// What strikes by itself, so and so often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
+    Kill,
+    Stop,
+    Pause,
+    Depose,
+    FullSpell,
+    ClockStep,
+    ClockFreeze,
+    Rebuild,
+    EditPack,
+    Disk,
+}
+
+impl Fault {
+    pub(super) const ALL: [Self; 10] = [
+        Self::Kill,
+        Self::Stop,
+        Self::Pause,
+        Self::Depose,
+        Self::FullSpell,
+        Self::ClockStep,
+        Self::ClockFreeze,
+        Self::Rebuild,
+        Self::EditPack,
+        Self::Disk,
+    ];
+
+    fn per_minute(self, plan: &Plan) -> f64 {
+        match self {
+            Self::Kill => plan.kills,
+            Self::Stop => plan.stops,
+            Self::Pause => plan.pauses,
+            Self::Depose => plan.deposals,
+            Self::FullSpell => plan.full_spells,
+            Self::ClockStep => plan.clock_steps,
+            Self::ClockFreeze => plan.clock_freezes,
+            Self::Rebuild => plan.rebuilds,
+            Self::EditPack => 0.7,
+            Self::Disk => plan.disk_errors,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn schedule(&mut self, fault: Fault) {
+        let per_minute = fault.per_minute(&self.ground.plan);
+        if per_minute > 0.0 {
+            let after = self.random.until_next(per_minute);
+            self.after(after, Event::Fault(fault));
+        }
+    }
+
+    pub(super) fn strike(&mut self, fault: Fault) {
+        match fault {
+            Fault::Kill => {
+                if self.node.is_some() {
+                    self.ground.tell("fault", "SIGKILL");
+                    sometimes!("killed between two steps");
+                    self.bury();
+                }
+            }
+            Fault::Stop => {
+                if let Some(node) = &self.node
+                    && !self.is_paused()
+                {
+                    self.ground.tell("fault", "SIGTERM");
+                    node.begin_stop();
+                    self.wake_sequencer();
+                }
+            }
+            Fault::Pause => {
+                if let Some(node) = &self.node
+                    && !self.is_paused()
+                {
+                    let number = node.number;
+                    let micros = self.random.log_uniform(100_000.0, 120e6) as u64;
+                    self.ground.tell("fault", format!("the node stands still for {:.1} s", micros as f64 / 1e6));
+                    sometimes!(micros > self.ground.plan.lease_millis * 1_000, "a node stood still for longer than a lease");
+                    self.paused_until = self.ground.now() + micros;
+                    self.after(micros, Event::Resume(number));
+                }
+            }
+            Fault::Depose => self.depose(),
+            Fault::FullSpell => {
+                let micros = self.random.log_uniform(100_000.0, 60e6) as u64;
+                self.ground.tell("fault", "the disk has no room");
+                sometimes!("the disk had no room for a while");
+                self.room.set_full(true);
+                self.disk.leave_room(Some(ROOM_BYTES));
+                self.after(micros, Event::RoomAgain);
+            }
+            Fault::ClockStep => {
+                let by = self.random.log_uniform(1e6, 315e12) as i64;
+                let by = if self.random.chance(0.5) { by } else { -by };
+                self.ground.tell("fault", format!("the wall clock jumps by {:.1} s", by as f64 / 1e6));
+                self.ground.step_wall(by);
+            }
+            Fault::ClockFreeze => {
+                self.ground.tell("fault", "the wall clock stands still");
+                self.ground.freeze_wall(true);
+                let micros = self.random.log_uniform(1e6, 200e6) as u64;
+                self.after(micros, Event::Thaw);
+            }
+            Fault::Rebuild => {
+                if let Some(node) = &self.node
+                    && !self.is_paused()
+                    && let Err(why) = node.rebuild_views()
+                {
+                    self.ground.tell("views", format!("they cannot be built anew: {why}"));
+                }
+            }
+            Fault::Disk => self.disk.fail(&mut self.random, &self.ground),
+            Fault::EditPack => {
+                let number = self.editions.len() as u64;
+                let edition = Edition::draw(&mut self.random, number, self.editions.last());
+                if let Err(error) = edition.write(&self.disk.packs()) {
+                    self.finding.get_or_insert(Violation::new("world", format!("the pack cannot be written: {error}")));
+                }
+                self.ground.tell("operator", format!("edits the pack: edition {number}"));
+                self.editions.push(edition);
+            }
+        }
+    }
+
+    /// Another node takes the log over while this one does not know it, as where somebody takes the lock away.
+    fn depose(&mut self) {
+        if self.is_paused() {
+            return;
+        }
+        let Some(old) = self.node.take() else { return };
+        self.ground.tell("fault", format!("somebody takes the lock of #{} away, and starts another node", old.number));
+        sometimes!("a node was deposed");
+        self.disk.lose_lock();
+        self.deposed = Some(old);
+        self.is_starting = true;
+        self.start();
+        // The old one wakes up, finds work, and tries to write.
+        if let Some(old) = self.deposed.take() {
+            let command =
+                Command { actor: ensue_engine::record::Actor::Engine, trace: None, ask: Ask::NoteStart { release: "deposed".to_owned() } };
+            old.submit(command);
+            let before = old.head();
+            let turn = old.turn();
+            let after = old.head();
+            if self.node.is_some() && before != after {
+                let what = format!("#{} was deposed and wrote all the same ({turn:?})", old.number);
+                self.finding.get_or_insert(Violation::new("I7", what));
+            }
+            old.life.end();
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.ground.tell("world", "all faults end");
+        self.ground.heal();
+        self.healed_at = Some(self.ground.now());
+        self.room.set_full(false);
+        self.disk.mend();
+        self.ground.freeze_wall(false);
+        if let Some(node) = &self.node
+            && self.is_paused()
+        {
+            let number = node.number;
+            self.paused_until = 0;
+            self.after(0, Event::Resume(number));
+        }
+        self.wake_sequencer();
+    }
+}

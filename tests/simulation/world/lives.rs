@@ -1,0 +1,236 @@
+//! The lives of a world's node: its starts, the steps of its parts, its ends.
+//!
+//! What a start does is in `node.rs`.
+
+use super::{Event, Prompt, ROOM_BYTES, World};
+use crate::node::{Node, Start, Unstarted};
+use crate::oracle::Violation;
+use crate::sometimes;
+
+/// How long a dead node is away before it is started again, at most.
+const AWAY_MICROS_MAX: u64 = 20_000_000;
+/// How often a follower looks at the log by itself.
+const LOOK_MICROS: u64 = 500_000;
+
+impl World {
+    /// Sees to a node that was asked for something, or has died.
+    pub(super) fn look_after_node(&mut self) {
+        if let Some(node) = &self.node {
+            if node.life.take_asked() {
+                self.wake_sequencer();
+            }
+            if let Some(why) = self.node.as_ref().and_then(Node::failed) {
+                self.ground.tell("node", format!("stops by itself: {why}"));
+                self.bury();
+            } else if self.node.as_ref().is_some_and(|node| node.life.is_over()) {
+                self.bury();
+            }
+        }
+        if self.node.is_none() && !self.is_starting {
+            self.is_starting = true;
+            let most = if self.ground.is_healed() { 1_000_000 } else { AWAY_MICROS_MAX };
+            let away = self.random.log_uniform(1_000.0, most as f64) as u64;
+            self.after(away, Event::Start);
+        }
+    }
+
+    pub(super) fn start(&mut self) {
+        self.is_starting = false;
+        if self.node.is_some() {
+            return;
+        }
+        // Nobody loses a file that another node has open: the simulated disk has no files without a name.
+        if self.ground.strikes(self.ground.plan.views_lost) && self.deposed.is_none() {
+            self.ground.tell("disk", "the views are lost");
+            sometimes!("the views were lost");
+            self.disk.lose_views();
+        }
+        if self.ground.strikes(self.ground.plan.snapshots_lost) {
+            self.ground.tell("disk", "the snapshots are lost");
+            self.disk.lose_snapshots();
+        }
+        self.starts += 1;
+        if self.ground.random().chance(0.5) {
+            self.disk.mend();
+            if self.room.is_full() {
+                self.disk.leave_room(Some(ROOM_BYTES));
+            }
+        }
+        let start = Start {
+            ground: &self.ground,
+            disk: &self.disk,
+            number: self.starts,
+            boots: self.boots,
+            room: &self.room,
+            machine: &self.machine,
+        };
+        let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Node::start(&start)));
+        match started {
+            Ok(Ok(node)) => {
+                self.failed_starts = 0;
+                self.ground.tell("node", format!("#{} runs under epoch {}", node.number, node.epoch));
+                let number = node.number;
+                self.node = Some(node);
+                self.paused_until = 0;
+                self.is_turning = false;
+                self.is_working = false;
+                self.wake_sequencer();
+                self.wake_worker();
+                self.after(1_000_000, Event::Tick(number));
+                self.after(0, Event::Views(number, Prompt::Looks));
+                self.after(0, Event::Shadow(number, Prompt::Looks));
+            }
+            Ok(Err(Unstarted::Killed)) => {
+                self.ground.take_answers().clear();
+                self.machine.node_died();
+            }
+            Ok(Err(Unstarted::Failed(why))) => {
+                self.ground.take_answers().clear();
+                self.ground.tell("node", format!("#{} does not start: {}", self.starts, self.disk.without_place(&why)));
+                sometimes!("a start failed by itself");
+                self.machine.node_died();
+                self.failed_starts += 1;
+                let is_at_fault = self.ground.is_healed() && self.failed_starts > 3 && !self.room.is_full();
+                if is_at_fault {
+                    self.finding.get_or_insert(Violation::new("I20", format!("without any fault the node does not start: {why}")));
+                }
+            }
+            Err(_) => {
+                self.finding.get_or_insert(Violation::new("panic", "the start panicked".to_owned()));
+            }
+        }
+    }
+
+    pub(super) fn turn(&mut self, number: u32) {
+        if !self.is_awake(number, Event::Turn(number)) {
+            return;
+        }
+        self.is_turning = false;
+        let Some(node) = &self.node else { return };
+        let turn = node.turn();
+        match turn {
+            ensue_node::parts::Turn::Taken => {
+                self.wake_sequencer();
+                for again in [Event::Views, Event::Shadow] {
+                    let lag = self.random.log_uniform(100.0, self.ground.plan.follower_micros_max as f64) as u64;
+                    self.after(lag, again(number, Prompt::Told));
+                }
+                self.wake_worker();
+            }
+            ensue_node::parts::Turn::Idle => {}
+            ensue_node::parts::Turn::NoRoom => {
+                self.is_turning = true;
+                self.after(200_000, Event::Turn(number));
+            }
+            ensue_node::parts::Turn::Ended => {
+                if node.failed().is_none() && !node.life.is_over() {
+                    self.stopped();
+                }
+            }
+        }
+    }
+
+    pub(super) fn work(&mut self, number: u32) {
+        if !self.is_awake(number, Event::Work(number)) {
+            return;
+        }
+        self.is_working = false;
+        if let Some(node) = &self.node {
+            node.work();
+        }
+    }
+
+    pub(super) fn follow(
+        &mut self,
+        number: u32,
+        prompt: Prompt,
+        name: &str,
+        step: fn(&mut Node) -> Result<ensue_node::parts::Next, String>,
+        again: fn(u32, Prompt) -> Event,
+    ) {
+        if !self.is_awake(number, again(number, prompt)) {
+            return;
+        }
+        let Some(node) = &mut self.node else { return };
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| step(node))) {
+            Ok(Ok(_)) => {}
+            Ok(Err(why)) => self.ground.tell(name, format!("cannot follow: {why}")),
+            Err(_) => {
+                self.finding.get_or_insert(Violation::new("panic", format!("the follower of the {name} panicked")));
+            }
+        }
+        if prompt == Prompt::Looks {
+            self.after(LOOK_MICROS, again(number, prompt));
+        }
+    }
+
+    /// Ends a node without warning.
+    pub(super) fn bury(&mut self) {
+        let Some(node) = self.node.take() else { return };
+        node.life.end();
+        self.disk.kill();
+        let number = node.number;
+        drop(node);
+        self.machine.node_died();
+        self.paused_until = 0;
+        if self.ground.strikes(self.ground.plan.power_cuts) {
+            self.ground.tell("fault", "the power is cut");
+            sometimes!("the power was cut");
+            self.boots += 1;
+            self.machine.power_cut();
+            self.disk.cut_power(&self.ground);
+        }
+        self.ground.tell("node", format!("#{number} is dead"));
+    }
+
+    /// A node that was asked to stop has done all that waited.
+    fn stopped(&mut self) {
+        let Some(node) = self.node.take() else { return };
+        let number = node.number;
+        // Answers that were given before the end still go out.
+        node.life.end();
+        node.end_stop();
+        self.machine.node_died();
+        self.ground.tell("node", format!("#{number} has stopped"));
+        sometimes!("a node stopped when it was asked to");
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_until > self.ground.now()
+    }
+
+    /// Says whether what is to happen to a node can happen now; where it stands still, it happens when it goes on.
+    pub(super) fn is_awake(&mut self, number: u32, event: Event) -> bool {
+        if self.node.as_ref().is_none_or(|node| node.number != number) {
+            return false;
+        }
+        if self.is_paused() {
+            let at = self.paused_until;
+            self.at(at, event);
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn wake_sequencer(&mut self) {
+        if let Some(node) = &self.node
+            && !self.is_turning
+        {
+            let number = node.number;
+            self.is_turning = true;
+            let wait = self.random.log_uniform(100.0, self.ground.plan.disk_micros_max as f64) as u64;
+            self.after(wait, Event::Turn(number));
+        }
+    }
+
+    pub(super) fn wake_worker(&mut self) {
+        if let Some(node) = &self.node
+            && !self.is_working
+        {
+            let number = node.number;
+            self.is_working = true;
+            let wait = self.random.below(2_000);
+            self.after(wait, Event::Work(number));
+        }
+    }
+}

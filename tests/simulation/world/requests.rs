@@ -1,0 +1,145 @@
+//! What clients ask for, and the network between them and the node.
+//!
+//! What the node makes of a request is in `node.rs`, what a client wants next in `clients.rs`.
+
+use ensue_engine::command::Answer;
+
+use super::{Event, World};
+use crate::oracle::Violation;
+use crate::sometimes;
+use crate::traffic::{Outcome, Promise, Request, RequestNumber, Wish};
+
+/// How often a request is tried again.
+const RETRIES_MAX: u32 = 8;
+
+impl World {
+    pub(super) fn wish(&mut self, client: usize) {
+        if self.ground.is_healed() {
+            return;
+        }
+        let wish = self.clients[client].wish(&mut self.random);
+        let number = self.requests.len() as u64 + 1;
+        self.ground.tell(&self.clients[client].name, format!("request {number}: {wish:?}"));
+        self.requests.insert(number, Request { client, wish, retries: 0, heard: None, said: Vec::new(), arrivals: 0 });
+        self.send(number);
+        let pause = self.random.until_next(self.ground.plan.asks_per_minute);
+        self.after(pause, Event::Wish(client));
+    }
+
+    fn send(&mut self, number: RequestNumber) {
+        let plan = &self.ground.plan;
+        let (patience, doubled, lost) = (plan.patience_micros, plan.request_doubled, plan.request_lost);
+        let retry = self.requests.get(&number).map_or(0, |request| request.retries);
+        self.after(patience, Event::Impatience(number, retry));
+        if self.ground.strikes(doubled) {
+            self.ground.tell("network", format!("request {number} is doubled"));
+            let delay = self.network_delay() * 3;
+            self.after(delay, Event::Arrival(number));
+        }
+        if self.ground.strikes(lost) {
+            self.ground.tell("network", format!("request {number} is lost"));
+            return;
+        }
+        let delay = self.network_delay();
+        self.after(delay, Event::Arrival(number));
+    }
+
+    pub(super) fn arrive(&mut self, number: RequestNumber) {
+        if self.is_paused() {
+            let at = self.paused_until;
+            self.at(at, Event::Arrival(number));
+            return;
+        }
+        let Some(request) = self.requests.get_mut(&number) else { return };
+        let Some(node) = &self.node else {
+            let delay = self.network_delay();
+            self.after(delay, Event::Answer(number, Outcome::NoNode));
+            return;
+        };
+        request.arrivals += 1;
+        let promise = Promise::new(self.ground.clone(), number, node.number);
+        let wish = request.wish.clone();
+        node.take(&wish, &self.clients[request.client].name, promise);
+        self.wake_worker();
+    }
+
+    pub(super) fn hear(&mut self, number: RequestNumber, outcome: &Outcome) {
+        let Some(request) = self.requests.get_mut(&number) else { return };
+        if matches!(request.heard, Some(Outcome::Done(_) | Outcome::Seen)) {
+            return;
+        }
+        self.ground.tell(&self.clients[request.client].name, format!("request {number} was answered: {outcome:?}"));
+        request.heard = Some(outcome.clone());
+        match outcome {
+            Outcome::Done(committed) => match &committed.answer {
+                Answer::Execution(execution) => self.clients[request.client].remember_execution(*execution),
+                Answer::Events(events) => {
+                    for event in events {
+                        self.clients[request.client].remember_event(event.id.to_string(), event.position.0);
+                    }
+                }
+                _ => {}
+            },
+            Outcome::Not(why) if matches!(request.wish, Wish::See { .. }) => {
+                let what = format!("request {number}: what was written could not be seen: {why}");
+                self.finding.get_or_insert(Violation::new("I3", what));
+            }
+            Outcome::Unknown | Outcome::NoNode | Outcome::NotYet => self.try_again(number),
+            Outcome::Seen | Outcome::Not(_) => {}
+        }
+    }
+
+    pub(super) fn lose_patience(&mut self, number: RequestNumber, retry: u32) {
+        let Some(request) = self.requests.get(&number) else { return };
+        if request.heard.is_none() && request.retries == retry {
+            self.ground.tell(&self.clients[request.client].name, format!("waits no longer for request {number}"));
+            self.try_again(number);
+        }
+    }
+
+    /// A client that does not know tries again where that does no harm: what has a key, and what is the same when it is said twice.
+    fn try_again(&mut self, number: RequestNumber) {
+        let Some(request) = self.requests.get_mut(&number) else { return };
+        let is_safe = match &request.wish {
+            Wish::Send { key, .. } => key.is_some(),
+            Wish::Run { .. } | Wish::SetKey(_) => false,
+            Wish::Cancel(_) | Wish::Settle(..) | Wish::SetMode(..) | Wish::RemoveKey | Wish::TakeInPacks | Wish::See { .. } => true,
+        };
+        if !is_safe || request.retries >= RETRIES_MAX {
+            return;
+        }
+        request.retries += 1;
+        request.heard = None;
+        sometimes!("a client tried again");
+        self.send(number);
+    }
+
+    /// Carries what the node has answered to its clients.
+    pub(super) fn carry_answers(&mut self) {
+        for answered in self.ground.take_answers() {
+            let is_alive =
+                [&self.node, &self.deposed].into_iter().flatten().any(|node| node.number == answered.node && !node.life.is_over());
+            if !is_alive {
+                continue;
+            }
+            let Some(outcome) = answered.outcome else {
+                self.finding.get_or_insert(Violation::new("I17", format!("request {} was never answered", answered.request)));
+                continue;
+            };
+            if let Some(request) = self.requests.get_mut(&answered.request) {
+                request.said.push(outcome.clone());
+            }
+            if self.ground.strikes(self.ground.plan.answer_lost) {
+                self.ground.tell("network", format!("the answer to request {} is lost", answered.request));
+                sometimes!("an answer was lost after the effect");
+                continue;
+            }
+            let delay = self.network_delay();
+            self.after(delay, Event::Answer(answered.request, outcome));
+        }
+    }
+
+    fn network_delay(&mut self) -> u64 {
+        self.random.log_uniform(100.0, self.ground.plan.network_micros_max as f64) as u64
+    }
+}
