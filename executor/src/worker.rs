@@ -168,10 +168,12 @@ impl Executor {
                 Effect::Stop { .. } | Effect::Release { .. } => {}
             }
         }
-        if !mutants::is("orphan program not ended") {
-            for left in left.into_values() {
-                worker.discard(left);
+        for left in left.into_values() {
+            if mutants::is("orphan program not ended") {
+                left.program.leave();
+                continue;
             }
+            worker.discard(left);
         }
     }
 

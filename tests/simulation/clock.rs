@@ -10,6 +10,7 @@ use std::time::Duration;
 use ensue_node::parts::Hands;
 
 use crate::ground::Ground;
+use crate::sometimes;
 
 /// The hands of a node's clock.
 pub(crate) struct WorldHands(pub(crate) Arc<Ground>);
@@ -36,7 +37,12 @@ pub(crate) struct WorkerClock {
 
 #[derive(Default)]
 struct Waiting {
+    /// By the moment and a ticket.
     wakers: BTreeMap<(u64, u64), Waker>,
+    /// Those that are woken late: by that moment and the ticket, with the moment that they asked for.
+    late: BTreeMap<(u64, u64), (u64, Waker)>,
+    /// The tasks that are woken late, and until when.
+    tasks: BTreeMap<String, u64>,
     tickets: u64,
 }
 
@@ -48,7 +54,14 @@ impl WorkerClock {
 
     /// Gives the moment that somebody waits for first, in microseconds since the world began.
     pub(crate) fn first(&self) -> Option<u64> {
-        self.lock().wakers.first_key_value().map(|((at, _), _)| *at)
+        let mut waiting = self.lock();
+        if self.ground.is_healed() && !waiting.tasks.is_empty() {
+            waiting.hurry();
+            self.ground.witness().timeline.end_late(self.ground.now());
+        }
+        let first = waiting.wakers.first_key_value().map(|((at, _), _)| *at);
+        let late = waiting.late.first_key_value().map(|((at, _), _)| *at);
+        first.into_iter().chain(late).min()
     }
 
     /// Wakes all whose moment has come.
@@ -56,14 +69,46 @@ impl WorkerClock {
         let now = self.ground.now();
         let due = {
             let mut waiting = self.lock();
-            let later = waiting.wakers.split_off(&(now + 1, 0));
-            std::mem::replace(&mut waiting.wakers, later)
+            let (later, still_late) = (waiting.wakers.split_off(&(now + 1, 0)), waiting.late.split_off(&(now + 1, 0)));
+            let due = std::mem::replace(&mut waiting.wakers, later).into_values();
+            let late = std::mem::replace(&mut waiting.late, still_late).into_values();
+            due.chain(late.map(|(_, waker)| waker)).collect::<Vec<_>>()
         };
-        due.into_values().for_each(Waker::wake);
+        due.into_iter().for_each(Waker::wake);
+    }
+
+    /// Says until when the task that asks is woken late, where it is: timers come late for a whole task at once.
+    fn late_until(&self, waiting: &mut Waiting) -> Option<u64> {
+        let task = tokio::task::try_id()?.to_string();
+        let now = self.ground.now();
+        if let Some(until) = waiting.tasks.get(&task).filter(|until| **until > now) {
+            return Some(*until);
+        }
+        waiting.tasks.remove(&task);
+        if !self.ground.strikes(self.ground.plan.late_timers) {
+            return None;
+        }
+        sometimes!("a task's timers came late");
+        let lease = self.ground.plan.lease_millis * 1_000;
+        let until = now + self.ground.random().between(lease / 2, lease * 3);
+        self.ground.tell("worker", format!("a task's timers come late, by {:.1} s", (until - now) as f64 / 1e6));
+        self.ground.witness().timeline.note_late(now, until);
+        waiting.tasks.insert(task, until);
+        Some(until)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Has nobody wait any longer than they asked for.
+    fn hurry(&mut self) {
+        self.tasks.clear();
+        for ((_, ticket), (at, waker)) in std::mem::take(&mut self.late) {
+            self.wakers.insert((at, ticket), waker);
+        }
     }
 }
 
@@ -74,7 +119,7 @@ impl ensue_executor::Clock for WorkerClock {
 
     fn until(&self, moment: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let at = u64::try_from(moment.as_micros()).unwrap_or(u64::MAX);
-        Box::pin(Until { clock: self, at, ticket: None })
+        Box::pin(Until { clock: self, at, place: None })
     }
 }
 
@@ -82,7 +127,8 @@ impl ensue_executor::Clock for WorkerClock {
 struct Until<'c> {
     clock: &'c WorkerClock,
     at: u64,
-    ticket: Option<u64>,
+    /// When it is woken, and its ticket.
+    place: Option<(u64, u64)>,
 }
 
 impl Future for Until<'_> {
@@ -92,26 +138,33 @@ impl Future for Until<'_> {
         if self.clock.ground.now() >= self.at {
             return Poll::Ready(());
         }
-        let at = self.at;
         let mut waiting = self.clock.lock();
-        let ticket = match self.ticket {
-            Some(ticket) => ticket,
+        let place = match self.place {
+            Some((_, ticket)) if self.clock.ground.is_healed() => (self.at, ticket),
+            Some(place) => place,
             None => {
                 waiting.tickets += 1;
-                waiting.tickets
+                let late = self.clock.late_until(&mut waiting).unwrap_or(0);
+                (late.max(self.at), waiting.tickets)
             }
         };
-        waiting.wakers.insert((at, ticket), context.waker().clone());
+        if place.0 > self.at {
+            waiting.late.insert(place, (self.at, context.waker().clone()));
+        } else {
+            waiting.wakers.insert(place, context.waker().clone());
+        }
         drop(waiting);
-        self.ticket = Some(ticket);
+        self.place = Some(place);
         Poll::Pending
     }
 }
 
 impl Drop for Until<'_> {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            self.clock.lock().wakers.remove(&(self.at, ticket));
+        if let Some(place) = self.place {
+            let mut waiting = self.clock.lock();
+            waiting.wakers.remove(&(self.at, place.1));
+            waiting.late.remove(&place);
         }
     }
 }

@@ -171,22 +171,8 @@ impl<L: Log> FailingLog<L> {
         }
         appended
     }
-}
 
-impl<L: Log> Log for FailingLog<L> {
-    fn id(&self) -> LogId {
-        self.log.id()
-    }
-
-    fn epoch(&self) -> Epoch {
-        self.log.epoch()
-    }
-
-    fn head(&self) -> Result<Head, LogError> {
-        self.log.head()
-    }
-
-    fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
+    fn appended(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
         let (ground, plan) = (self.ground.clone(), self.ground.plan.clone());
         let told = |what: &str| ground.tell("disk", format!("{what} at the append of {} records after {head}", batch.records.len()));
         if self.life.is_over() || self.is_dead {
@@ -228,6 +214,28 @@ impl<L: Log> Log for FailingLog<L> {
             return Err(AppendError::Dead("a fault of the simulated disk".to_owned()));
         }
         self.kept(batch, head, epoch)
+    }
+}
+
+impl<L: Log> Log for FailingLog<L> {
+    fn id(&self) -> LogId {
+        self.log.id()
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.log.epoch()
+    }
+
+    fn head(&self) -> Result<Head, LogError> {
+        self.log.head()
+    }
+
+    fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
+        let appended = self.appended(batch, head, epoch);
+        if appended.is_err() {
+            self.ground.witness().note_unkept(self.ground.now());
+        }
+        appended
     }
 
     fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {

@@ -10,6 +10,7 @@ use crate::plan::Plan;
 use crate::random::Random;
 use crate::story::{Story, Verbosity};
 use crate::traffic::Answered;
+use crate::witness::Witness;
 
 /// When simulated time begins, in microseconds since the Unix epoch: 28 March 2026, noon.
 const NOON: i64 = 1_774_699_200_000_000;
@@ -28,6 +29,7 @@ pub(crate) struct Ground {
     story: Mutex<Story>,
     answers: Mutex<Vec<Answered>>,
     commits: Mutex<BTreeMap<u64, u64>>,
+    witness: Mutex<Witness>,
     is_healed: AtomicU64,
 }
 
@@ -43,6 +45,7 @@ impl Ground {
             story: Mutex::new(Story::new(verbosity)),
             answers: Mutex::default(),
             commits: Mutex::default(),
+            witness: Mutex::default(),
             is_healed: AtomicU64::new(0),
         })
     }
@@ -115,6 +118,11 @@ impl Ground {
     /// Takes the answers that were left.
     pub(crate) fn take_answers(&self) -> Vec<Answered> {
         std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives what was seen and no log says.
+    pub(crate) fn witness(&self) -> MutexGuard<'_, Witness> {
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that all records up to a position are on the disk since now.

@@ -1,8 +1,8 @@
 //! The simulator: a whole node from one seed, on simulated clock, disk, processes and network.
 //!
 //! Read in this order: `world` is the loop; `plan` what a seed decides beforehand; `node` the twin of the node's wiring;
-//! `clients`, `pack` and `traffic` what is asked of it; `disk`, `programs`, `clock` and `life` what it stands on and how it dies; `oracle` who
-//! judges; `story` what is told. It holds no logic of a node: the parts are the node's own.
+//! `clients`, `pack` and `traffic` what is asked of it; `disk`, `programs`, `clock` and `life` what it stands on and how it dies; `witness`,
+//! `timeline` and `sightings` what was seen beside the log; `oracle` who judges; `story` what is told. It holds no logic of a node: the parts are the node's own.
 
 mod clients;
 mod clock;
@@ -16,9 +16,12 @@ mod pack;
 mod plan;
 mod programs;
 mod random;
+mod sightings;
 pub mod sometimes;
 mod story;
+mod timeline;
 mod traffic;
+mod witness;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

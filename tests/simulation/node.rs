@@ -8,7 +8,7 @@ use std::time::Duration;
 use ensue_api::ports::{GivenEvent, Keys, Observe, OnBehalf};
 use ensue_api::{Queue, QueueName};
 use ensue_engine::catalog::{Catalog, Catalogs};
-use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, RequestExecution, Settings};
+use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, Refusal, RequestExecution, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
 use ensue_engine::ids::LogId;
@@ -39,6 +39,7 @@ use crate::disk::{Disk, FailingLog, FailingVault};
 use crate::ground::Ground;
 use crate::life::Life;
 use crate::programs::{Machine, NodePrograms};
+use crate::sightings::Finder;
 use crate::sometimes;
 use crate::traffic::{Outcome, Promise, Wish};
 
@@ -147,6 +148,7 @@ pub(crate) struct Node {
 struct LivingSubmit {
     handle: SequencerHandle,
     life: Arc<Life>,
+    ground: Arc<Ground>,
 }
 
 impl Submit for LivingSubmit {
@@ -155,7 +157,14 @@ impl Submit for LivingSubmit {
             return reply(Err(SubmitError::Unknown));
         }
         self.life.ask();
-        self.handle.submit(command, reply);
+        let ground = self.ground.clone();
+        let reply = move |outcome: Result<Committed, SubmitError>| {
+            if matches!(outcome, Err(SubmitError::Refused(Refusal::Bug(_)))) {
+                ground.witness().note_refused(ground.now());
+            }
+            reply(outcome);
+        };
+        self.handle.submit(command, Box::new(reply));
     }
 }
 
@@ -223,6 +232,7 @@ impl Catalogs for BuggyCatalogs {
         if self.ground.strikes(self.ground.plan.catalog_panics) {
             self.ground.tell("node", format!("a bug strikes when the catalog of revision {revision} is looked up"));
             sometimes!("a bug struck in the core");
+            self.ground.witness().note_bug(self.ground.now());
             std::panic::panic_any(SimulatedBug);
         }
         self.catalogs.at(revision)
@@ -305,7 +315,7 @@ impl Node {
         let runtime = tokio::runtime::Builder::new_current_thread().on_thread_park(move || parked.notify_one()).build()?;
         let worker_clock = WorkerClock::new(ground.clone());
         let (handle, unstarted) = sequencer(queues.clone());
-        let handle = Arc::new(LivingSubmit { handle, life: life.clone() });
+        let handle = Arc::new(LivingSubmit { handle, life: life.clone(), ground: ground.clone() });
         let plan = &ground.plan;
         let settings =
             Settings { workers: plan.workers, lease_millis: plan.lease_millis, open_work_max: plan.open_work_max, ..Settings::default() };
@@ -313,6 +323,7 @@ impl Node {
         executor_settings.egress = EgressPolicy::default();
         executor_settings.lease = Duration::from_millis(settings.lease_millis);
         executor_settings.blocking = Blocking::InPlace;
+        let finder = Finder { node: number, epoch: opened.log.epoch().0 };
         let executor = {
             let _entered = runtime.enter();
             Executor::start(
@@ -327,7 +338,7 @@ impl Node {
                     packs: Arc::new(Copies(catalogs.clone())),
                     clock: worker_clock.clone(),
                     begun,
-                    programs: Arc::new(NodePrograms { machine: machine.clone(), life: life.clone(), clock: worker_clock.clone() }),
+                    programs: Arc::new(NodePrograms { machine: machine.clone(), life: life.clone(), clock: worker_clock.clone(), finder }),
                 },
                 executor_settings,
             )
@@ -341,7 +352,6 @@ impl Node {
             executor: executor.clone(),
             followers: [views_told, shadow_told],
         };
-        let epoch = opened.log.epoch().0;
         let machine = unstarted.with(SequencerParts {
             log: Box::new(FailingLog::new(opened.log, ground.clone(), life.clone())),
             engine: opened.engine,
@@ -372,7 +382,7 @@ impl Node {
         Ok(Self {
             number,
             life,
-            epoch,
+            epoch: finder.epoch,
             worker_clock,
             ground: ground.clone(),
             runtime,

@@ -85,6 +85,12 @@ pub(crate) struct Plan {
     pub(crate) spawn_fails: f64,
     /// The supervisor of a program dies, and the program with it.
     pub(crate) supervisor_dies: f64,
+    /// The timers of one of the worker's tasks come late, by about its lease.
+    pub(crate) late_timers: f64,
+    /// Somebody cancels an execution that runs, each time that somebody looks.
+    pub(crate) cancels: f64,
+    /// Somebody settles what waits for a person, each time that somebody looks.
+    pub(crate) settles: f64,
     /// Whether SQLite's files lie on a disk that loses at a power cut what was not flushed.
     pub(crate) has_crash_disk: bool,
     /// An operation of the disk fails, per minute.
@@ -137,6 +143,9 @@ impl Plan {
             spawn_kill: rare(random) * 3.0,
             spawn_fails: rare(random) * 3.0,
             supervisor_dies: rare(random) * 6.0,
+            late_timers: rare(random),
+            cancels: often(random) * 0.2,
+            settles: random.log_uniform(0.005, 0.5),
             has_crash_disk: random.chance(0.8),
             disk_errors: often(random),
             power_cuts: if random.chance(0.5) { random.fraction() } else { 0.0 },

@@ -20,10 +20,13 @@ use crate::clock::WorkerClock;
 use crate::ground::Ground;
 use crate::life::Life;
 use crate::random::Random;
+use crate::sightings::{Finder, Found, Sighting};
 use crate::sometimes;
 
 /// How long a program takes to heed SIGTERM, in microseconds.
 const HEEDS_MICROS: u64 = 20_000;
+/// How long it takes at most to remove a program's private directory, in microseconds.
+const CLEARS_MICROS_MAX: f64 = 200_000.0;
 
 /// The machine on which a world's programs run: it is there however often the node dies.
 pub(crate) struct Machine {
@@ -37,6 +40,27 @@ struct Processes {
     running: BTreeMap<AttemptId, Process>,
     /// Every attempt whose program was started, however often.
     started: BTreeMap<AttemptId, u32>,
+    /// What was seen of each.
+    sightings: BTreeMap<AttemptId, Sighting>,
+}
+
+impl Processes {
+    /// Ends the program of an attempt, where it still runs.
+    fn end(&mut self, attempt: AttemptId, now: u64) {
+        if let Some(process) = self.running.remove(&attempt) {
+            self.sighting(attempt).over_at.get_or_insert(process.over_at().min(now));
+        }
+    }
+
+    fn end_all(&mut self, now: u64) {
+        while let Some(attempt) = self.running.keys().next().copied() {
+            self.end(attempt, now);
+        }
+    }
+
+    fn sighting(&mut self, attempt: AttemptId) -> &mut Sighting {
+        self.sightings.entry(attempt).or_default()
+    }
 }
 
 /// A program, with all that it will do.
@@ -69,14 +93,14 @@ impl Machine {
     /// Ends what ends with its node.
     pub(crate) fn node_died(&self) {
         match self.at_end {
-            AtEnd::Ended => self.lock().running.clear(),
+            AtEnd::Ended => self.lock().end_all(self.ground.now()),
             AtEnd::GoOn => {}
         }
     }
 
     /// Ends everything: the power is cut.
     pub(crate) fn power_cut(&self) {
-        self.lock().running.clear();
+        self.lock().end_all(self.ground.now());
     }
 
     /// Gives the attempts whose programs run now.
@@ -88,6 +112,16 @@ impl Machine {
     /// Gives how often a program was started, for each attempt for which one was.
     pub(crate) fn started(&self) -> BTreeMap<String, u32> {
         self.lock().started.iter().map(|(attempt, times)| (attempt.to_string(), *times)).collect()
+    }
+
+    /// Gives what was seen of each program, by its attempt.
+    pub(crate) fn sightings(&self) -> BTreeMap<String, Sighting> {
+        let processes = self.lock();
+        let seen = processes.sightings.iter().map(|(attempt, sighting)| {
+            let end = || processes.running.get(attempt).map(Process::over_at);
+            (attempt.to_string(), Sighting { over_at: sighting.over_at.or_else(end), ..sighting.clone() })
+        });
+        seen.collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Processes> {
@@ -149,6 +183,11 @@ impl Process {
         end
     }
 
+    /// Gives when nothing of it runs any more, if nobody does anything more about it.
+    fn over_at(&self) -> u64 {
+        self.lost_at.unwrap_or(u64::MAX).min(self.end().0)
+    }
+
     fn is_lost(&self, now: u64) -> bool {
         self.lost_at.is_some_and(|lost| lost <= now && lost < self.end().0)
     }
@@ -170,12 +209,14 @@ pub(crate) struct NodePrograms {
     pub(crate) life: Arc<Life>,
     /// The node's clock.
     pub(crate) clock: Arc<WorkerClock>,
+    /// The node.
+    pub(crate) finder: Finder,
 }
 
 impl NodePrograms {
     fn program(&self, attempt: AttemptId) -> Box<dyn Program> {
         let (machine, life, clock) = (self.machine.clone(), self.life.clone(), self.clock.clone());
-        Box::new(Listening { machine, life, clock, attempt, heard: 0, is_over: false })
+        Box::new(Listening { machine, life, clock, attempt, node: self.finder.node, heard: 0, is_over: false })
     }
 }
 
@@ -201,6 +242,7 @@ impl Programs for NodePrograms {
             );
             *processes.started.entry(attempt).or_default() += 1;
             processes.running.insert(attempt, process);
+            processes.sighting(attempt).started_at = ground.now();
             drop(processes);
             ground.tell("program", format!("of attempt {attempt} starts"));
             if dies {
@@ -234,7 +276,7 @@ impl Programs for NodePrograms {
                     if ground.random().chance(0.5) {
                         starts(false);
                         // Whoever does not know whether it has a supervisor has none, and that one ends what it holds.
-                        self.machine.lock().running.remove(&attempt);
+                        self.machine.lock().end(attempt, ground.now());
                     }
                     Box::pin(async { Err(StartProgramError::Unknown(why)) })
                 }
@@ -248,11 +290,17 @@ impl Programs for NodePrograms {
     fn left(&self) -> Pending<'_, Vec<Left>> {
         let now = self.machine.ground.now();
         let mut left = Vec::new();
-        for (attempt, process) in &self.machine.lock().running {
+        let mut processes = self.machine.lock();
+        let Processes { running, sightings, .. } = &mut *processes;
+        for (attempt, process) in running {
             let (is_alive, is_lost) = (process.is_alive(now), process.is_lost(now));
             sometimes!(is_lost, "a supervisor had died while no node was there");
             sometimes!(is_alive, "a program was found running by the next node");
             sometimes!(!is_alive && !is_lost, "a program had ended while no node was there");
+            if !is_lost {
+                let found = Found { finder: self.finder, at: now, token: process.token, is_alive };
+                sightings.entry(*attempt).or_default().found.push(found);
+            }
             let remaining = if is_alive { Duration::from_micros(process.deadline.saturating_sub(now)) } else { Duration::MAX };
             left.push(Left { attempt: *attempt, token: process.token, remaining, program: self.program(*attempt) });
         }
@@ -261,7 +309,7 @@ impl Programs for NodePrograms {
 
     fn collected(&self, attempt: AttemptId) {
         if !self.life.is_over() {
-            self.machine.lock().running.remove(&attempt);
+            self.machine.lock().end(attempt, self.machine.ground.now());
         }
     }
 
@@ -276,6 +324,8 @@ struct Listening {
     life: Arc<Life>,
     clock: Arc<WorkerClock>,
     attempt: AttemptId,
+    /// The node that listens.
+    node: u32,
     /// How many pieces of output were heard.
     heard: usize,
     is_over: bool,
@@ -290,7 +340,8 @@ enum Now {
 impl Listening {
     fn now(&mut self) -> Now {
         let now = self.machine.ground.now();
-        let processes = self.machine.lock();
+        let mut processes = self.machine.lock();
+        processes.sighting(self.attempt).heard.entry(self.node).or_insert(now);
         let Some(process) = processes.running.get(&self.attempt) else {
             self.is_over = true;
             return Now::Heard(Heard::Lost);
@@ -338,13 +389,21 @@ impl Program for Listening {
         if self.life.is_over() {
             return;
         }
-        let now = self.machine.ground.now();
-        if let Some(process) = self.machine.lock().running.get_mut(&self.attempt) {
+        let ground = &self.machine.ground;
+        let now = ground.now();
+        let mut processes = self.machine.lock();
+        processes.sighting(self.attempt).told_at.get_or_insert(now);
+        if let Some(process) = processes.running.get_mut(&self.attempt) {
             match tell {
                 Tell::Stop { grace } => {
                     let (asked, least) = process.told.unwrap_or((now, u64::MAX));
                     let until = asked.saturating_add(least).min(now + micros(grace));
                     process.told = Some((asked, until.saturating_sub(asked)));
+                    // It dies of what it is about to do, as where memory runs out.
+                    if ground.strikes(ground.plan.supervisor_dies) {
+                        let at = now + ground.random().below(micros(grace).max(1));
+                        process.lost_at = Some(process.lost_at.map_or(at, |lost| lost.min(at)));
+                    }
                 }
                 Tell::Kill => process.killed_at = Some(process.killed_at.unwrap_or(now)),
             }
@@ -352,7 +411,9 @@ impl Program for Listening {
     }
 
     fn clear(self: Box<Self>) -> Pending<'static, ()> {
-        Box::pin(async {})
+        let micros = self.machine.ground.random().log_uniform(100.0, CLEARS_MICROS_MAX);
+        let (clock, at) = (self.clock.clone(), self.machine.ground.now() + micros as u64);
+        Box::pin(async move { clock.until(Duration::from_micros(at)).await })
     }
 
     fn leave(mut self: Box<Self>) {
@@ -364,7 +425,7 @@ impl Drop for Listening {
     /// A listener that goes ends what it listened to; one whose node was killed does nothing any more.
     fn drop(&mut self) {
         if !self.is_over && !self.life.is_over() {
-            self.machine.lock().running.remove(&self.attempt);
+            self.machine.lock().end(self.attempt, self.machine.ground.now());
         }
     }
 }

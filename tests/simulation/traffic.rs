@@ -112,13 +112,15 @@ pub(crate) struct Promise {
     ground: Arc<Ground>,
     request: RequestNumber,
     node: u32,
+    place: usize,
     is_kept: bool,
 }
 
 impl Promise {
     /// Promises an answer.
     pub(crate) fn new(ground: Arc<Ground>, request: RequestNumber, node: u32) -> Self {
-        Self { ground, request, node, is_kept: false }
+        let place = ground.witness().take(request, node, ground.now());
+        Self { ground, request, node, place, is_kept: false }
     }
 
     /// Keeps the promise.
@@ -130,6 +132,7 @@ impl Promise {
 
 impl Drop for Promise {
     fn drop(&mut self) {
+        self.ground.witness().let_go(self.place, self.ground.now());
         if !self.is_kept {
             self.ground.answer(Answered { request: self.request, node: self.node, outcome: None });
         }

@@ -2,6 +2,7 @@
 //!
 //! What happens next is the first of a queue by simulated time; what stands at the same time goes by lots drawn from the seed.
 
+mod attendant;
 mod faults;
 mod lives;
 mod requests;
@@ -9,9 +10,7 @@ mod requests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ensue_engine::command::{Ask, Command};
-
-use crate::clients::{Client, settlement};
+use crate::clients::Client;
 use crate::disk::Disk;
 use crate::ground::Ground;
 use crate::node::{Node, Room};
@@ -20,7 +19,6 @@ use crate::pack::Edition;
 use crate::plan::Plan;
 use crate::programs::Machine;
 use crate::random::Random;
-use crate::sometimes;
 use crate::story::Verbosity;
 use crate::traffic::{Outcome, Request, RequestNumber};
 use faults::Fault;
@@ -208,6 +206,7 @@ impl World {
         }
         self.carry_answers();
         self.look_after_node();
+        self.note_condition();
         let newest = self.ground.newest();
         if newest != self.progress.0 {
             self.progress = (newest, self.ground.now());
@@ -257,38 +256,6 @@ impl World {
             Event::Thaw => self.ground.freeze_wall(false),
             Event::Heal => self.heal(),
             Event::Attend => self.attend(),
-        }
-    }
-
-    /// A person settles what is indeterminate, and retries what is parked.
-    fn attend(&mut self) {
-        self.after(3_000_000, Event::Attend);
-        if self.is_paused() || !(self.ground.is_healed() || self.random.chance(0.2)) {
-            return;
-        }
-        let Some(node) = &self.node else { return };
-        let Some((indeterminate, parked)) = node.look(|engine| {
-            let waits = engine
-                .executions()
-                .iter()
-                .filter(|(_, open)| matches!(open.phase, ensue_engine::executions::state::Phase::Indeterminate(_)));
-            let waits: Vec<_> = waits.map(|(id, _)| *id).collect();
-            let parked: Vec<_> = engine.health().parked().map(|(of, _)| *of).collect();
-            (waits, parked)
-        }) else {
-            return;
-        };
-        sometimes!(!indeterminate.is_empty(), "an execution was indeterminate");
-        sometimes!(!parked.is_empty(), "a reaction was parked");
-        let actor = ensue_engine::record::Actor::Token("attendant".to_owned());
-        for execution in indeterminate {
-            let outcome = settlement(&mut self.random);
-            self.ground.tell("attendant", format!("settles {execution}: {outcome:?}"));
-            node.submit(Command { actor: actor.clone(), trace: None, ask: Ask::SettleExecution { execution, outcome, result: None } });
-        }
-        for of in parked {
-            self.ground.tell("attendant", format!("retries the reaction to {of}"));
-            node.submit(Command { actor: actor.clone(), trace: None, ask: Ask::RetryReaction { of } });
         }
     }
 

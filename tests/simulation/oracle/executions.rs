@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::oracle::records::Raw;
-use crate::oracle::{Ledger, Violation, demand};
+use crate::oracle::slots::{Load, Slots};
+use crate::oracle::{Ledger, Violation, bounds, demand};
 use crate::sometimes;
 
 /// An execution, as its records tell it.
@@ -40,56 +41,95 @@ enum Last {
 }
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
-    let mut told: BTreeMap<&str, Told<'_>> = BTreeMap::new();
-    let mut token = 0;
-    let mut busy = 0_u32;
-    for record in records.iter().filter(|record| record.stream.starts_with("execution/")) {
-        let at = record.position;
-        if record.kind == "execution.requested" {
-            let new = Told { request: record, phase: Phase::Waiting, attempts: 0, cancelled: false, last: Last::Nothing };
-            demand!(told.insert(&record.stream, new).is_none(), "I12", "{} at {at} was asked for twice", record.stream);
-            continue;
+    let mut slots = Slots::default();
+    let load = Load { waiting: 0, busy: 0, workers: ledger.ground.plan.workers };
+    let mut book = Book { told: BTreeMap::new(), token: 0, load };
+    for (place, record) in records.iter().enumerate() {
+        slots.note(record);
+        if record.stream.starts_with("execution/") {
+            book.note(record, ledger)?;
         }
-        let Some(execution) = told.get_mut(record.stream.as_str()) else {
-            return Err(Violation::new("I12", format!("{} at {at} comes before the request", record.kind)));
-        };
-        if let Phase::Over(end) = execution.phase {
-            return Err(Violation::new("I12", format!("{} at {at}, after {} at {}", record.kind, end.kind, end.position)));
+        if records.get(place + 1).is_none_or(|next| next.batch != record.batch) {
+            slots.end_batch(record, book.load, ledger)?;
         }
-        let was_busy = execution.is_busy();
-        if let (Phase::Running(attempt), Some("timeout")) = (&execution.phase, record.said.pointer("/error/kind").and_then(Value::as_str)) {
-            let at = |position| ledger.ground.committed_at(position).unwrap_or(0);
-            let (lasted, allowed) = (at(record.position) - at(attempt.position), execution.request.number("timeout_millis") * 1_000);
-            demand!(lasted >= allowed, "I9", "{} timed out at {at:?} after {lasted} µs of {allowed}", record.stream, at = record.position);
-        }
-        if record.kind == "attempt.started" {
-            demand!(record.number("token") > token, "I7", "the token at {at} is {}, {token} was given out before", record.number("token"));
-            token = record.number("token");
-        }
-        execution.note(record)?;
-        match (was_busy, execution.is_busy()) {
-            (false, true) => busy += 1,
-            (true, false) => busy -= 1,
-            (true, true) | (false, false) => {}
-        }
-        demand!(
-            busy <= ledger.ground.plan.workers,
-            "I15",
-            "{busy} attempts hold a worker's slot at {at}, there are {}",
-            ledger.ground.plan.workers
-        );
     }
-    for (stream, execution) in &told {
+    for (stream, execution) in &book.told {
         demand!(matches!(execution.phase, Phase::Over(_)), "I20", "{stream}, asked for at {}, is not over", execution.request.position);
     }
     Ok(())
 }
 
+/// All executions, as far as the log was read.
+struct Book<'r> {
+    told: BTreeMap<&'r str, Told<'r>>,
+    /// The fencing token that was given out last.
+    token: u64,
+    load: Load,
+}
+
+impl<'r> Book<'r> {
+    fn note(&mut self, record: &'r Raw, ledger: &Ledger<'_>) -> Result<(), Violation> {
+        let at = record.position;
+        if record.kind == "execution.requested" {
+            let new = Told { request: record, phase: Phase::Waiting, attempts: 0, cancelled: false, last: Last::Nothing };
+            self.load.waiting += usize::from(new.waits());
+            demand!(self.told.insert(&record.stream, new).is_none(), "I12", "{} at {at} was asked for twice", record.stream);
+            return Ok(());
+        }
+        let Some(execution) = self.told.get_mut(record.stream.as_str()) else {
+            return Err(Violation::new("I12", format!("{} at {at} comes before the request", record.kind)));
+        };
+        if let Phase::Over(end) = execution.phase {
+            return Err(Violation::new("I12", format!("{} at {at}, after {} at {}", record.kind, end.kind, end.position)));
+        }
+        if record.kind == "attempt.started" {
+            let (token, last) = (record.number("token"), self.token);
+            demand!(token > last, "I7", "the token at {at} is {token}, {last} was given out before");
+            self.token = token;
+        }
+        let (was_busy, waited) = (execution.is_busy(), execution.waits());
+        let ran = execution.attempt();
+        execution.note(record)?;
+        if let Some(attempt) = ran.filter(|_| execution.attempt().is_none()) {
+            bounds::hold_attempt_to_its_time(execution.request, attempt, record, ledger)?;
+        }
+        match (was_busy, execution.is_busy()) {
+            (false, true) => self.load.busy += 1,
+            (true, false) => self.load.busy -= 1,
+            (true, true) | (false, false) => {}
+        }
+        match (waited, execution.waits()) {
+            (false, true) => self.load.waiting += 1,
+            (true, false) => self.load.waiting -= 1,
+            (true, true) | (false, false) => {}
+        }
+        let Load { busy, workers, .. } = self.load;
+        demand!(busy <= workers, "I15", "{busy} attempts hold a worker's slot at {at}, there are {workers}");
+        Ok(())
+    }
+}
+
 impl<'r> Told<'r> {
     /// Says whether it holds a worker's slot.
     fn is_busy(&self) -> bool {
-        let is_worked = self.request.said.get("pace").is_none_or(|pace| pace == "worked");
-        is_worked && matches!(self.phase, Phase::Running(_))
+        self.is_worked() && matches!(self.phase, Phase::Running(_))
+    }
+
+    /// Says whether it waits for one.
+    fn waits(&self) -> bool {
+        self.is_worked() && matches!(self.phase, Phase::Waiting)
+    }
+
+    fn is_worked(&self) -> bool {
+        self.request.said.get("pace").is_none_or(|pace| pace == "worked")
+    }
+
+    /// Gives the attempt that runs.
+    fn attempt(&self) -> Option<&'r Raw> {
+        match self.phase {
+            Phase::Running(attempt) => Some(attempt),
+            Phase::Waiting | Phase::Unknown(_) | Phase::Ending | Phase::Over(_) => None,
+        }
     }
 
     fn is_about(&self, record: &Raw) -> bool {
@@ -143,6 +183,7 @@ impl<'r> Told<'r> {
                 self.phase = if !is_proven && !self.may_be_tried_again() {
                     Phase::Unknown(attempt)
                 } else if self.cancelled {
+                    sometimes!("an attempt was lost between its cancel and its end");
                     Phase::Ending
                 } else {
                     Phase::Waiting
@@ -169,6 +210,7 @@ impl<'r> Told<'r> {
             "attempt.reported_late" => {
                 demand!(!self.is_about(record), "I12", "{stream}: a report at {at} on the attempt that runs counts as late");
                 sometimes!("a report came late");
+                sometimes!(matches!(self.phase, Phase::Running(_)), "a report came late while another attempt ran");
             }
             "execution.succeeded" => {
                 demand!(

@@ -3,12 +3,17 @@
 //! The numbers are those of the invariants in `docs/contributing/simulate.md`.
 
 mod answers;
+mod bounds;
 mod chain;
 mod decisions;
 mod effects;
 mod executions;
+mod keys;
 mod meaning;
+mod poisons;
+mod programs;
 mod records;
+mod slots;
 mod views;
 
 use std::collections::BTreeMap;
@@ -71,8 +76,12 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     chain::check(&records)?;
     executions::check(&records, ledger)?;
     effects::check(&records, ledger)?;
+    programs::check(&records, ledger)?;
     decisions::check(&records, ledger)?;
     answers::check(&records, ledger)?;
+    keys::check(&records, ledger)?;
+    bounds::check_answers(ledger)?;
+    poisons::check(&records, ledger)?;
     views::check(node, &records)?;
     Ok(records.len() as u64)
 }

@@ -6,6 +6,7 @@ use super::{Event, Prompt, ROOM_BYTES, World};
 use crate::node::{Node, Start, Unstarted};
 use crate::oracle::Violation;
 use crate::sometimes;
+use crate::timeline::Condition;
 
 /// How long a dead node is away before it is started again, at most.
 const AWAY_MICROS_MAX: u64 = 20_000_000;
@@ -193,6 +194,13 @@ impl World {
         self.machine.node_died();
         self.ground.tell("node", format!("#{number} has stopped"));
         sometimes!("a node stopped when it was asked to");
+    }
+
+    /// Notes whether there is a node that can work.
+    pub(super) fn note_condition(&self) {
+        let node = self.node.as_ref().map(|node| node.number);
+        let condition = Condition { node, is_paused: self.is_paused(), has_room: !self.room.is_full() };
+        self.ground.witness().timeline.note(self.ground.now(), condition);
     }
 
     pub(super) fn is_paused(&self) -> bool {

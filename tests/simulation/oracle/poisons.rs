@@ -1,0 +1,40 @@
+//! I22: what is put aside is what a bug struck, and nothing that a bug struck is lost without a word.
+
+use std::collections::BTreeMap;
+
+use crate::oracle::records::Raw;
+use crate::oracle::{Ledger, Violation, demand};
+
+/// What is put aside without a bug, by the beginning of its reason: the disk, and processes that ended.
+const NO_BUGS: [&str; 3] = ["the body it needs", "the store refused", "the process ended"];
+
+pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
+    let (mut parked, mut told) = (BTreeMap::<u64, u64>::new(), BTreeMap::<u64, u64>::new());
+    for record in records {
+        let Some(at) = ledger.ground.committed_at(record.position) else { continue };
+        match record.kind.as_str() {
+            "reaction.parked" if !NO_BUGS.iter().any(|reason| record.text("error").starts_with(reason)) => {
+                *parked.entry(at).or_default() += 1;
+                *told.entry(at).or_default() += 1;
+            }
+            // What is worked out later or once more meets the bug no more.
+            "reaction.deferred" | "reaction.resumed" => *told.entry(at).or_default() += 1,
+            _ => {}
+        }
+    }
+    let witness = ledger.ground.witness();
+    let of = |what: &BTreeMap<u64, u64>, at: u64| what.get(&at).copied().unwrap_or(0);
+    for (at, count) in &parked {
+        let bugs = of(&witness.bugs, *at);
+        demand!(*count <= bugs, "I22", "{count} reactions were put aside at {at} µs, and {bugs} bugs struck then");
+    }
+    for (at, bugs) in &witness.bugs {
+        let (told, refused) = (of(&told, *at), of(&witness.refused, *at));
+        demand!(
+            told + refused >= *bugs || witness.unkept.contains(at),
+            "I22",
+            "{bugs} bugs struck at {at} µs; {refused} commands were refused for it, and {told} reactions put aside or owed"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! I11 and I16: a program whose execution was cancelled is told to stop, one that the log waits for is gone on with, and none runs on
+//! for nobody. All within a bound of the time in which a node was there and did not stand still.
+//!
+//! Programs are seen from outside: on the simulated machine, whose supervisors end what outlives its grace.
+
+use std::collections::BTreeMap;
+
+use crate::oracle::records::Raw;
+use crate::oracle::{Ledger, Violation, demand};
+use crate::sightings::Sighting;
+use crate::sometimes;
+use crate::timeline::{Counts, Timeline};
+
+/// How long a node may take to do what it owes to a program, in microseconds in which it did not stand still.
+const BOUND_MICROS: u64 = 1_000_000;
+
+/// An attempt, as its records tell it.
+struct Told<'r> {
+    started: &'r Raw,
+    grace_micros: u64,
+    /// The cancel that came while it ran.
+    cancelled: Option<&'r Raw>,
+    /// What ended it for the log.
+    ended: Option<&'r Raw>,
+}
+
+pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
+    let told = told(records);
+    let witness = ledger.ground.witness();
+    for (attempt, sighting) in ledger.machine.sightings() {
+        // A program without an attempt in the log is a matter of I6.
+        let Some(told) = told.get(attempt.as_str()) else { continue };
+        let program = Seen { attempt: &attempt, sighting: &sighting, told, ledger, timeline: &witness.timeline };
+        program.stops_when_it_is_cancelled()?;
+        program.ends_with_its_attempt()?;
+        program.is_gone_on_with()?;
+    }
+    Ok(())
+}
+
+fn told(records: &[Raw]) -> BTreeMap<&str, Told<'_>> {
+    let mut attempts: BTreeMap<&str, Told<'_>> = BTreeMap::new();
+    let mut graces: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut latest: BTreeMap<&str, &str> = BTreeMap::new();
+    for record in records {
+        match record.kind.as_str() {
+            "execution.requested" => drop(graces.insert(&record.stream, record.number("grace_millis") * 1_000)),
+            "attempt.started" => {
+                let grace_micros = graces.get(record.stream.as_str()).copied().unwrap_or(0);
+                attempts.insert(&record.id, Told { started: record, grace_micros, cancelled: None, ended: None });
+                latest.insert(&record.stream, &record.id);
+            }
+            "attempt.succeeded" | "attempt.failed" | "attempt.lost" => {
+                if let Some(told) = attempts.get_mut(record.text("attempt")) {
+                    told.ended.get_or_insert(record);
+                }
+            }
+            "execution.cancel_requested" => {
+                let running = latest.get(record.stream.as_str()).and_then(|attempt| attempts.get_mut(attempt));
+                if let Some(told) = running.filter(|told| told.ended.is_none()) {
+                    told.cancelled.get_or_insert(record);
+                }
+            }
+            _ => {}
+        }
+    }
+    attempts
+}
+
+/// A program, as it was seen and as its attempt was told.
+struct Seen<'a> {
+    attempt: &'a str,
+    sighting: &'a Sighting,
+    told: &'a Told<'a>,
+    ledger: &'a Ledger<'a>,
+    timeline: &'a Timeline,
+}
+
+impl Seen<'_> {
+    fn stops_when_it_is_cancelled(&self) -> Result<(), Violation> {
+        let Self { attempt, sighting, .. } = self;
+        let Some(cancel) = self.told.cancelled else { return Ok(()) };
+        let Some(at) = self.ledger.ground.committed_at(cancel.position) else { return Ok(()) };
+        demand!(sighting.started_at <= at, "I11", "the program of attempt {attempt} was started after the cancel at {}", cancel.position);
+        sometimes!(sighting.told_at.is_some_and(|told| told > at), "a program was told to stop some time after its cancel");
+        let first = sighting.told_at.unwrap_or(u64::MAX).min(sighting.over_at.unwrap_or(u64::MAX));
+        let due = self.timeline.due(at, BOUND_MICROS, Counts::Awake);
+        demand!(
+            due.is_none_or(|due| first <= due),
+            "I16",
+            "the program of attempt {attempt} was cancelled at {} and runs on: it was told to stop at {:?} µs, which was due at {due:?} µs",
+            cancel.position,
+            sighting.told_at
+        );
+        Ok(())
+    }
+
+    fn ends_with_its_attempt(&self) -> Result<(), Violation> {
+        let Self { attempt, sighting, .. } = self;
+        let Some(end) = self.told.ended else { return Ok(()) };
+        let Some(at) = self.ledger.ground.committed_at(end.position) else { return Ok(()) };
+        let over = sighting.over_at.unwrap_or(u64::MAX);
+        sometimes!(over > at, "a program outlived its attempt");
+        let due = self.timeline.due(at, self.told.grace_micros + BOUND_MICROS, Counts::Awake);
+        demand!(
+            due.is_none_or(|due| over <= due),
+            "I16",
+            "attempt {attempt} is over since {} at {}, and its program ran until {over} µs; it should have ended at {due:?} µs",
+            end.kind,
+            end.position
+        );
+        Ok(())
+    }
+
+    /// Whoever starts goes on with what the log waits for under the same token, and ends the rest at once.
+    fn is_gone_on_with(&self) -> Result<(), Violation> {
+        let Self { attempt, sighting, told, .. } = self;
+        for found in &sighting.found {
+            let (node, epoch) = (found.finder.node, found.finder.epoch);
+            let due = self.timeline.due_for(node, found.at, BOUND_MICROS, Counts::Awake);
+            let is_open = told.started.epoch < epoch && told.ended.is_none_or(|end| end.epoch >= epoch);
+            if is_open && found.token == told.started.number("token") {
+                let heard = sighting.heard.get(&node).copied();
+                let end = told.ended.filter(|end| end.epoch == epoch);
+                demand!(
+                    heard.is_some() || end.is_none(),
+                    "I16",
+                    "node #{node} found the program of attempt {attempt}, did not go on with it, and wrote at {} that it had ended",
+                    end.map_or(0, |end| end.position)
+                );
+                demand!(
+                    due.is_none_or(|due| heard.is_some_and(|heard| heard <= due)),
+                    "I16",
+                    "node #{node} found the program of attempt {attempt}, for which the log waits, and listened to it at {heard:?} µs"
+                );
+                sometimes!(heard.is_some() && found.is_alive, "a living program was adopted");
+            } else if found.is_alive {
+                sometimes!("a program was found that nobody waited for");
+                let over = sighting.over_at.unwrap_or(u64::MAX);
+                demand!(
+                    due.is_none_or(|due| over <= due),
+                    "I16",
+                    "node #{node} found the program of attempt {attempt} at {} µs, for which nobody waits, and it ran until {over} µs",
+                    found.at
+                );
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! I20: work waits for a worker only while all of them are busy.
+
+use std::collections::BTreeSet;
+
+use crate::oracle::records::Raw;
+use crate::oracle::{Ledger, Violation, demand};
+use crate::sometimes;
+use crate::timeline::Counts;
+
+/// How long work may wait beside a free worker, in microseconds in which a node could write.
+const BOUND_MICROS: u64 = 5_000_000;
+
+/// What has been held against the log so far.
+#[derive(Default)]
+pub(super) struct Slots {
+    /// Reactions that are put aside or still to be worked out: who waits may wait for these.
+    owed: BTreeSet<u64>,
+    /// Since when work waits beside a free worker: the moment, and the position.
+    since: Option<(u64, u64)>,
+}
+
+/// How work stands.
+#[derive(Clone, Copy)]
+pub(super) struct Load {
+    /// How many executions wait for a worker.
+    pub(super) waiting: usize,
+    /// How many workers are busy.
+    pub(super) busy: u32,
+    /// How many there are.
+    pub(super) workers: u32,
+}
+
+impl Slots {
+    /// Takes a record.
+    pub(super) fn note(&mut self, record: &Raw) {
+        match record.kind.as_str() {
+            "reaction.deferred" | "reaction.parked" | "reaction.retried" => drop(self.owed.insert(record.number("of"))),
+            "reaction.resumed" | "reaction.dismissed" => drop(self.owed.remove(&record.number("of"))),
+            _ => {}
+        }
+    }
+
+    /// Takes the end of a batch, and how work stands then.
+    pub(super) fn end_batch(&mut self, last: &Raw, load: Load, ledger: &Ledger<'_>) -> Result<(), Violation> {
+        let Some(now) = ledger.ground.committed_at(last.position) else { return Ok(()) };
+        self.hold_to(now, load, ledger)?;
+        let Load { waiting, busy, workers } = load;
+        sometimes!(waiting > 0 && busy >= workers, "work waited while all workers were busy");
+        if waiting > 0 && busy < workers && self.owed.is_empty() {
+            self.since.get_or_insert((now, last.position));
+        } else {
+            self.since = None;
+        }
+        Ok(())
+    }
+
+    /// Fails where work has waited for too long.
+    fn hold_to(&self, now: u64, load: Load, ledger: &Ledger<'_>) -> Result<(), Violation> {
+        let Some((since, position)) = self.since else { return Ok(()) };
+        let due = ledger.ground.witness().timeline.due(since, BOUND_MICROS, Counts::Working);
+        let Load { waiting, busy, workers } = load;
+        demand!(
+            due.is_none_or(|due| now <= due),
+            "I20",
+            "since {position} work waits although a worker is free; {waiting} wait now, {busy} of {workers} workers are busy"
+        );
+        Ok(())
+    }
+}

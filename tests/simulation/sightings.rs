@@ -1,0 +1,42 @@
+//! What the simulated machine saw of each program: when it ran, who told it to stop, which node found it and which went on with it.
+//!
+//! What that should have been is the oracle's.
+
+use std::collections::BTreeMap;
+
+/// What was seen of the program of one attempt. Moments are microseconds since the world began.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sighting {
+    /// When it was started.
+    pub(crate) started_at: u64,
+    /// When somebody first told it to stop.
+    pub(crate) told_at: Option<u64>,
+    /// When nothing of it ran any more, whoever brought that about; none while it is held, where its own end says so.
+    pub(crate) over_at: Option<u64>,
+    /// The nodes that found it at their start.
+    pub(crate) found: Vec<Found>,
+    /// The nodes that listened to it, and since when.
+    pub(crate) heard: BTreeMap<u32, u64>,
+}
+
+/// A program that a node found at its start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// The node.
+    pub(crate) finder: Finder,
+    /// When.
+    pub(crate) at: u64,
+    /// The token under which it had been started.
+    pub(crate) token: u64,
+    /// Whether it still ran.
+    pub(crate) is_alive: bool,
+}
+
+/// A node that listens to programs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finder {
+    /// Its number.
+    pub(crate) node: u32,
+    /// The epoch that it writes under.
+    pub(crate) epoch: u64,
+}

@@ -1,0 +1,163 @@
+//! When the nodes of a world could work: which was there from when to when, when it stood still, when its disk had no room, and when
+//! timers came late.
+//!
+//! It only says which time counts; what should have happened in it is the oracle's.
+
+/// What the world is like for whoever should work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Condition {
+    /// The node that is there.
+    pub(crate) node: Option<u32>,
+    /// Whether it stands still.
+    pub(crate) is_paused: bool,
+    /// Whether its disk has room.
+    pub(crate) has_room: bool,
+}
+
+/// Which time counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// In which a node was there and did not stand still.
+    Awake,
+    /// In which, beside that, its disk had room and its timers came in time.
+    Working,
+}
+
+/// The conditions of a world, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Timeline {
+    /// From when on there was which condition.
+    stretches: Vec<(u64, Condition)>,
+    /// When timers came late: from, until; without overlaps.
+    late: Vec<(u64, u64)>,
+    /// How far it goes.
+    until: u64,
+}
+
+impl Timeline {
+    /// Notes what it is like since now.
+    pub(crate) fn note(&mut self, now: u64, condition: Condition) {
+        self.until = now;
+        if self.stretches.last().is_none_or(|(_, last)| *last != condition) {
+            self.stretches.push((now, condition));
+        }
+    }
+
+    /// Notes that timers come late.
+    pub(crate) fn note_late(&mut self, now: u64, until: u64) {
+        match self.late.last_mut() {
+            Some((_, last)) if *last >= now => *last = (*last).max(until),
+            Some(_) | None => self.late.push((now, until)),
+        }
+    }
+
+    /// Notes that no timer comes late any more.
+    pub(crate) fn end_late(&mut self, now: u64) {
+        if let Some((_, last)) = self.late.last_mut() {
+            *last = now.min(*last);
+        }
+    }
+
+    /// Gives when a node had had so much time since `from`, the first that had it in one life; none where none ever did.
+    pub(crate) fn due(&self, from: u64, micros: u64, counts: Counts) -> Option<u64> {
+        self.passed(from, micros, counts, None)
+    }
+
+    /// The same for one node alone.
+    pub(crate) fn due_for(&self, node: u32, from: u64, micros: u64, counts: Counts) -> Option<u64> {
+        self.passed(from, micros, counts, Some(node))
+    }
+
+    fn passed(&self, from: u64, micros: u64, counts: Counts, only: Option<u32>) -> Option<u64> {
+        let first = self.stretches.partition_point(|(begin, _)| *begin <= from).saturating_sub(1);
+        let (mut life, mut had) = (None, 0);
+        for (place, (begin, condition)) in self.stretches.iter().enumerate().skip(first) {
+            if condition.node != life {
+                (life, had) = (condition.node, 0);
+            }
+            let is_wanted = life.is_some() && only.is_none_or(|only| life == Some(only));
+            let is_good = !condition.is_paused && (counts == Counts::Awake || condition.has_room);
+            if !is_wanted || !is_good {
+                continue;
+            }
+            let end = self.stretches.get(place + 1).map_or(self.until, |(next, _)| *next);
+            for (begin, end) in self.in_time((*begin).max(from), end, counts) {
+                if had + (end - begin) >= micros {
+                    return Some(begin + (micros - had));
+                }
+                had += end - begin;
+            }
+        }
+        None
+    }
+
+    /// Gives the parts of a stretch that count.
+    fn in_time(&self, mut begin: u64, end: u64, counts: Counts) -> Vec<(u64, u64)> {
+        let mut parts = Vec::new();
+        if counts == Counts::Working {
+            let first = self.late.partition_point(|(_, until)| *until <= begin);
+            for (from, until) in self.late.iter().skip(first).take_while(|(from, _)| *from < end) {
+                if begin < *from {
+                    parts.push((begin, *from));
+                }
+                begin = *until;
+            }
+        }
+        if begin < end {
+            parts.push((begin, end));
+        }
+        parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Condition = Condition { node: Some(1), is_paused: false, has_room: true };
+    const SECOND: Condition = Condition { node: Some(2), ..FIRST };
+    const NOBODY: Condition = Condition { node: None, ..FIRST };
+
+    fn timeline(stretches: &[(u64, Condition)], until: u64) -> Timeline {
+        let mut timeline = Timeline::default();
+        for (from, condition) in stretches {
+            timeline.note(*from, *condition);
+        }
+        timeline.until = until;
+        timeline
+    }
+
+    #[test]
+    fn time_in_which_no_node_is_there_does_not_count() {
+        let timeline = timeline(&[(0, FIRST), (10, NOBODY), (50, SECOND)], 100);
+        assert_eq!(timeline.due(0, 10, Counts::Awake), Some(10));
+        assert_eq!(timeline.due(5, 10, Counts::Awake), Some(60));
+        assert_eq!(timeline.due_for(1, 5, 10, Counts::Awake), None);
+    }
+
+    #[test]
+    fn each_node_has_its_time_in_one_life() {
+        let timeline = timeline(&[(0, FIRST), (9, SECOND), (18, FIRST)], 40);
+        assert_eq!(timeline.due(0, 10, Counts::Awake), Some(28));
+    }
+
+    #[test]
+    fn a_node_that_stands_still_goes_on_with_what_it_had() {
+        let timeline = timeline(&[(0, FIRST), (5, Condition { is_paused: true, ..FIRST }), (20, FIRST)], 40);
+        assert_eq!(timeline.due(0, 10, Counts::Awake), Some(25));
+    }
+
+    #[test]
+    fn what_lies_ahead_of_the_end_is_not_due() {
+        assert_eq!(timeline(&[(0, FIRST)], 9).due(0, 10, Counts::Awake), None);
+    }
+
+    #[test]
+    fn a_full_disk_and_late_timers_count_only_for_who_is_merely_awake() {
+        let mut timeline = timeline(&[(0, FIRST), (5, Condition { has_room: false, ..FIRST }), (20, FIRST)], 60);
+        timeline.note_late(22, 30);
+        timeline.note_late(28, 40);
+        assert_eq!(timeline.due(0, 10, Counts::Awake), Some(10));
+        assert_eq!(timeline.due(0, 10, Counts::Working), Some(43));
+    }
+}

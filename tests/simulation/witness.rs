@@ -1,0 +1,67 @@
+//! What the world itself saw and no log says: when nodes could work, which requests came to them, where bugs struck, which batches were
+//! not kept.
+//!
+//! It judges nothing: the oracle holds it against the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::timeline::Timeline;
+use crate::traffic::RequestNumber;
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Witness {
+    /// When nodes could work.
+    pub(crate) timeline: Timeline,
+    /// The requests that came to a node, in their order.
+    pub(crate) taken: Vec<Taken>,
+    /// How often a simulated bug struck, by the moment.
+    pub(crate) bugs: BTreeMap<u64, u64>,
+    /// How often the core refused a command because of a bug, by the moment.
+    pub(crate) refused: BTreeMap<u64, u64>,
+    /// The moments at which a batch was not kept, as far as its writer knows.
+    pub(crate) unkept: BTreeSet<u64>,
+}
+
+/// A request that came to a node.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// The request.
+    pub(crate) request: RequestNumber,
+    /// The node.
+    pub(crate) node: u32,
+    /// When it came.
+    pub(crate) at: u64,
+    /// When the node answered, or let go of it.
+    pub(crate) over_at: Option<u64>,
+}
+
+impl Witness {
+    /// Notes that a request came to a node; gives its place for [`let_go`](Self::let_go).
+    pub(crate) fn take(&mut self, request: RequestNumber, node: u32, now: u64) -> usize {
+        self.taken.push(Taken { request, node, at: now, over_at: None });
+        self.taken.len() - 1
+    }
+
+    /// Notes that the node answered, or let go of the request.
+    pub(crate) fn let_go(&mut self, place: usize, now: u64) {
+        if let Some(taken) = self.taken.get_mut(place) {
+            taken.over_at.get_or_insert(now);
+        }
+    }
+
+    /// Notes that a simulated bug struck.
+    pub(crate) fn note_bug(&mut self, now: u64) {
+        *self.bugs.entry(now).or_default() += 1;
+    }
+
+    /// Notes that a command was refused because of a bug.
+    pub(crate) fn note_refused(&mut self, now: u64) {
+        *self.refused.entry(now).or_default() += 1;
+    }
+
+    /// Notes that a batch was not kept.
+    pub(crate) fn note_unkept(&mut self, now: u64) {
+        self.unkept.insert(now);
+    }
+}

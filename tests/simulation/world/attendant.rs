@@ -1,0 +1,67 @@
+//! The people beside a world: somebody cancels what runs, settles what waits for a person, and retries what was put aside.
+//!
+//! What clients ask for is in `requests.rs`.
+
+use ensue_engine::command::{Ask, Command};
+use ensue_engine::executions::state::Phase;
+use ensue_engine::record::Actor;
+
+use super::{Event, World};
+use crate::clients::settlement;
+use crate::sometimes;
+
+/// How often somebody looks.
+const LOOK_MICROS: u64 = 3_000_000;
+
+impl World {
+    /// Somebody looks. In some worlds what waits for a person waits for long.
+    pub(super) fn attend(&mut self) {
+        self.after(LOOK_MICROS, Event::Attend);
+        if self.is_paused() {
+            return;
+        }
+        self.cancel_what_runs();
+        if self.ground.is_healed() || self.random.chance(self.ground.plan.settles) {
+            self.settle();
+        }
+    }
+
+    fn cancel_what_runs(&mut self) {
+        let Some(node) = &self.node else { return };
+        let running = node.look(|engine| {
+            let running = engine.executions().iter().filter(|(_, open)| matches!(open.phase, Phase::Running(_)));
+            running.map(|(id, _)| *id).collect::<Vec<_>>()
+        });
+        for execution in running.unwrap_or_default() {
+            if self.ground.strikes(self.ground.plan.cancels) {
+                self.ground.tell("attendant", format!("cancels {execution}"));
+                let actor = Actor::Token("attendant".to_owned());
+                node.submit(Command { actor, trace: None, ask: Ask::CancelExecution { execution } });
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        let Some(node) = &self.node else { return };
+        let Some((indeterminate, parked)) = node.look(|engine| {
+            let waits = engine.executions().iter().filter(|(_, open)| matches!(open.phase, Phase::Indeterminate(_)));
+            let waits: Vec<_> = waits.map(|(id, _)| *id).collect();
+            let parked: Vec<_> = engine.health().parked().map(|(of, _)| *of).collect();
+            (waits, parked)
+        }) else {
+            return;
+        };
+        sometimes!(!indeterminate.is_empty(), "an execution was indeterminate");
+        sometimes!(!parked.is_empty(), "a reaction was parked");
+        let actor = Actor::Token("attendant".to_owned());
+        for execution in indeterminate {
+            let outcome = settlement(&mut self.random);
+            self.ground.tell("attendant", format!("settles {execution}: {outcome:?}"));
+            node.submit(Command { actor: actor.clone(), trace: None, ask: Ask::SettleExecution { execution, outcome, result: None } });
+        }
+        for of in parked {
+            self.ground.tell("attendant", format!("retries the reaction to {of}"));
+            node.submit(Command { actor: actor.clone(), trace: None, ask: Ask::RetryReaction { of } });
+        }
+    }
+}
