@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use ensue_engine::batch::TURN_DRAFTS_MAX;
+use ensue_engine::command::{Settings, TurnLimits};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{Id, Role};
 use ensue_engine::record::Record;
@@ -87,6 +88,22 @@ fn a_turn_of_large_bodies_is_bounded_in_bytes() {
 }
 
 #[test]
+fn however_small_turns_are_each_gets_on_and_they_come_to_the_same() {
+    for turn_of in [TurnLimits { drafts: 2, ..TurnLimits::default() }, TurnLimits { drafts: 9, bytes: 2_000 }] {
+        let mut site = site(7);
+        site.set(Settings { turn: turn_of, ..workers(4) });
+        let event = turn(&mut site).records()[0].id;
+        assert!(site.engine().health().owed_count() > 0, "{turn_of:?}");
+        site.serve_all();
+        let made = of_kind(site.records(), "enforcement.made");
+        let log = site.engine().log();
+        let expected: Vec<Id> = (0..7).map(|rule| Id::derived(log, event, Role::Enforcement(rule_id(&rule_name(rule))))).collect();
+        assert_eq!(made.iter().map(|record| record.id).collect::<Vec<_>>(), expected, "{turn_of:?}");
+        assert_eq!(of_kind(site.records(), "attempt.started").len(), 4, "{turn_of:?}");
+    }
+}
+
+#[test]
 fn what_is_owed_is_served_by_turns_between_the_chains() {
     let mut site = site(2_100);
     let roots = [turn(&mut site).records()[0].id, turn(&mut site).records()[0].id, turn(&mut site).records()[0].id];
@@ -102,7 +119,7 @@ fn what_is_owed_counts_as_open_work() {
     let mut site = site(700);
     turn(&mut site);
     let open = site.engine().executions().open_work() + site.engine().health().owed_count() as u64;
-    site.set(ensue_engine::command::Settings { open_work_max: open, ..workers(4) });
+    site.set(Settings { open_work_max: open, ..workers(4) });
     let event = site.event("demo.ping", &json!({}));
     let refusal = ensue_engine::command::Refusal::TooMuchOpen { open, max: open };
     site.turn(received(vec![event])).then_refused(&refusal);
