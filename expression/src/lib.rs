@@ -15,6 +15,7 @@
 //! | `types`, `check` | what a value can be before it is there; what is wrong with an expression whatever comes |
 //! | `imply` | which conditions never hold, and which hold only where others do |
 //! | `template` | JSON trees whose strings hold `${{ … }}` |
+//! | `bugs` | a bug on purpose, for the simulator alone |
 //!
 //! Nothing here knows of a clock, randomness, files or the network: an expression's value is a function of its source
 //! and its scope, the same on every machine and at every time.
@@ -25,6 +26,7 @@ mod analyse;
 mod arithmetic;
 mod ast;
 mod budget;
+pub mod bugs;
 mod check;
 mod compare;
 mod error;

@@ -55,6 +55,22 @@ fn nothing_that_runs_is_built_with_mutants() {
 }
 
 #[test]
+fn the_bug_on_purpose_is_the_simulator_s_alone() {
+    let mut findings = Vec::new();
+    for folder in CRATES {
+        let manifest = read(&format!("{folder}/Cargo.toml"));
+        let lines = manifest.lines().filter(|line| !line.starts_with('#') && line.contains("bugs"));
+        let allowed = match *folder {
+            "expression" => "bugs = []",
+            "tests" => "ensue-expression = { workspace = true, features = [\"bugs\"] }",
+            _ => "",
+        };
+        findings.extend(lines.filter(|line| *line != allowed).map(|line| format!("{folder}: {line}")));
+    }
+    demand_none(&findings, "the feature `bugs` is for the simulator alone:");
+}
+
+#[test]
 fn each_rare_state_is_marked_and_each_mark_is_listed() {
     let list = read("tests/simulation/sometimes.rs");
     let list = list.split("];").next().unwrap_or_default().to_owned();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Evaluation;
 use crate::ast::{Chain, Flatness, Kind, Link, LinkKind, Presence};
+use crate::bugs;
 use crate::compare::{element, look_up, made_entry};
 use crate::error::{ErrorKind, Fault, fault};
 use crate::functions::Arguments;
@@ -106,6 +107,7 @@ impl<'a> Evaluation<'_, 'a> {
 
     /// `value.name`
     fn field(&mut self, value: &Value<'a>, name: &'a str, presence: Presence) -> Result<Value<'a>, Fault> {
+        bugs::strike(name);
         let found = match value {
             Value::Json(node) if node.kind() == NodeKind::Object => look_up(*node, name, self.budget)?,
             Value::Map(map) => map.get_str(name).cloned(),
