@@ -79,15 +79,18 @@ impl PackSource {
     pub fn write_copy(&self, packs: &Path) -> Result<PathBuf, CopyError> {
         let digest = self.digest();
         let target = packs.join(digest.to_string());
-        if target.is_dir() {
-            return Ok(target);
-        }
         let beside = packs.join(format!(".{digest}.new"));
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| CopyError::Io { path, source }
         };
+        if target.is_dir() {
+            // Whoever copied it may have ended before its name was on the disk.
+            sync_folder(packs).map_err(failed(packs))?;
+            return Ok(target);
+        }
         fs::create_dir_all(packs).map_err(failed(packs))?;
+        sync_folder(packs.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))).map_err(failed(packs))?;
         if beside.exists() {
             // What an interrupted run left behind.
             fs::remove_dir_all(&beside).map_err(failed(&beside))?;

@@ -3,9 +3,9 @@
 //! It says where everything lies; what lies there is said by the stores. What must not lie beside the data — the master key and
 //! the outside head — is in the state folder.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ensue_engine::explain::{Explain, Fault};
@@ -80,8 +80,7 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let unusable = |source: io::Error| DataDirError::Unusable { path: path.to_owned(), source };
         if !path.exists() {
-            DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
-            sync::sync_folder(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))).map_err(unusable)?;
+            sync::create_folder(path).map_err(unusable)?;
         }
         let path = fs::canonicalize(path).map_err(unusable)?;
         demand_local(&path)?;

@@ -24,7 +24,7 @@ pub mod retention;
 mod space;
 pub mod sqlite;
 pub mod state_folder;
-mod sync;
+pub mod sync;
 pub mod vault;
 pub mod verify;
 

@@ -139,7 +139,7 @@ impl MasterKey {
         }
         text.push('\n');
         let mut file = sync::create_private(path, Existing::Kept).map_err(unusable)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(unusable)?;
+        file.write_all(text.as_bytes()).and_then(|()| sync::sync_file(&file, path)).map_err(unusable)?;
         sync::sync_folder(path.parent().unwrap_or(Path::new("."))).map_err(unusable)?;
         Ok(Self::from_bytes(*bytes))
     }

@@ -3,9 +3,9 @@
 //! Whoever takes or changes the data directory alone can open no secret, and cannot cut the newest records off unseen.
 
 use std::env;
-use std::fs::{DirBuilder, File};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ensue_engine::explain::{Explain, Fault};
@@ -112,7 +112,7 @@ impl StateFolder {
     pub fn master_key(&self, data: Data) -> Result<MasterKey, StateFolderError> {
         match (MasterKey::load(&self.master_key_path()), data) {
             (Err(MasterKeyError::Missing(_)), Data::New) => {
-                self.make()?;
+                self.make_last()?;
                 Ok(MasterKey::create(&self.master_key_path())?)
             }
             (loaded, Data::New | Data::Existing) => Ok(loaded?),
@@ -121,17 +121,26 @@ impl StateFolder {
 
     /// Opens the file that holds the outside head, making it where there is none.
     pub fn outside_head(&self) -> Result<OutsideHead, StateFolderError> {
-        self.make()?;
-        OutsideHead::open(&self.path.join("head"))
+        if !self.path.exists() {
+            self.make_last()?;
+        }
+        let path = self.path.join("head");
+        let is_new = !path.exists();
+        let head = OutsideHead::open(&path)?;
+        if is_new {
+            sync::sync_folder(&self.path).map_err(|source| self.unusable(source))?;
+        }
+        Ok(head)
     }
 
-    fn make(&self) -> Result<(), StateFolderError> {
-        let unusable = |source: io::Error| StateFolderError::Unusable { path: self.path.clone(), source };
-        if self.path.exists() {
-            return Ok(());
-        }
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(unusable)?;
-        sync::sync_folder(self.path.parent().unwrap_or(Path::new("/"))).map_err(unusable)
+    /// Makes the folder and the one above it, and makes their names last: a power cut must not take the key with one of them.
+    fn make_last(&self) -> Result<(), StateFolderError> {
+        let above = self.path.parent().unwrap_or(Path::new("/"));
+        sync::create_folder(above).and_then(|()| sync::create_folder(&self.path)).map_err(|source| self.unusable(source))
+    }
+
+    fn unusable(&self, source: io::Error) -> StateFolderError {
+        StateFolderError::Unusable { path: self.path.clone(), source }
     }
 }
 
@@ -173,12 +182,12 @@ impl OutsideHead {
         Ok(head)
     }
 
-    /// Gives the newest head that was written; none in a new file.
+    /// Gives the newest head that was written; none in a new file, and in one whose only line was lost in a power cut.
     pub fn read(&self) -> Result<Option<Head>, StateFolderError> {
         let lines = self.lines()?;
         match lines.into_iter().flatten().max_by_key(|head| head.position) {
             Some(head) => Ok(Some(head)),
-            None if self.size()? == 0 => Ok(None),
+            None if self.is_blank()? => Ok(None),
             None => Err(StateFolderError::HeadMalformed(self.path.clone())),
         }
     }
@@ -190,7 +199,7 @@ impl OutsideHead {
         self.next_line = 1 - self.next_line;
         match durability {
             Durability::Written => Ok(()),
-            Durability::Synced => self.file.sync_data().map_err(|source| self.unusable(source)),
+            Durability::Synced => sync::sync_file(&self.file, &self.path).map_err(|source| self.unusable(source)),
         }
     }
 
@@ -207,8 +216,13 @@ impl OutsideHead {
         Ok(lines)
     }
 
-    fn size(&self) -> Result<u64, StateFolderError> {
-        self.file.metadata().map(|about| about.len()).map_err(|source| self.unusable(source))
+    /// Says whether nothing stands in the file, or nothing but zeros: what a disk shows that was told of a write and did not get to it.
+    fn is_blank(&self) -> Result<bool, StateFolderError> {
+        let mut bytes = Vec::new();
+        let most = 2 * LINE_BYTES as u64 + 1;
+        let file = File::open(&self.path).map_err(|source| self.unusable(source))?;
+        file.take(most).read_to_end(&mut bytes).map_err(|source| self.unusable(source))?;
+        Ok((bytes.len() as u64) < most && bytes.iter().all(|byte| *byte == 0))
     }
 
     fn unusable(&self, source: io::Error) -> StateFolderError {
@@ -315,6 +329,32 @@ mod tests {
             fs::write(folder.path().join("head"), torn).unwrap();
             let read = folder.outside_head().unwrap().read().unwrap();
             assert!(read == Some(head(8)) || (length == LINE_BYTES - 1 && read == Some(head(9))), "{length}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_first_head_that_a_power_cut_left_as_zeros_is_none() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = StateFolder::under(base.path(), LOG);
+        folder.outside_head().unwrap();
+        fs::write(folder.path().join("head"), [0; LINE_BYTES]).unwrap();
+        let mut outside = folder.outside_head().unwrap();
+        assert_eq!(outside.read().unwrap(), None);
+        outside.write(head(1), Durability::Written).unwrap();
+        assert_eq!(folder.outside_head().unwrap().read().unwrap(), Some(head(1)));
+    }
+
+    #[test]
+    fn the_names_above_the_key_and_the_head_last_also_where_the_first_start_was_cut_short() {
+        sync::tests::note_folders();
+        let base = tempfile::tempdir().unwrap();
+        let folder = StateFolder::under(&base.path().join("state"), LOG);
+        fs::create_dir_all(folder.path()).unwrap();
+        folder.master_key(Data::New).unwrap();
+        folder.outside_head().unwrap();
+        let above = folder.path().parent().unwrap();
+        for path in [above, folder.path(), &folder.master_key_path(), &folder.path().join("head")] {
+            assert!(sync::tests::name_lasts(path), "{}", path.display());
         }
     }
 

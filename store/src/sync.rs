@@ -1,24 +1,71 @@
 //! Making files last: a file that was written beside and renamed is there whole or not at all, also after a power cut.
 //!
-//! It knows nothing of what the files hold.
+//! It knows nothing of what the files hold. SQLite syncs its own.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// How much of a file is written before it is synced: who syncs another file of the disk meanwhile, as the log does with each
 /// commit, may have to wait for what is dirty of this one.
 const SYNC_EVERY_BYTES: usize = 512 * 1024;
 
+/// What was made to last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting<'p> {
+    /// What a file holds.
+    File(&'p Path),
+    /// The names in a folder.
+    Folder(&'p Path),
+}
+
+/// Who is told of all that was made to last.
+pub type Witness = fn(Lasting<'_>);
+
+static WITNESS: OnceLock<Witness> = OnceLock::new();
+
+/// Has a witness told of all that is made to last from now on, for tests that say what a power cut leaves. The first one stays.
+pub fn tell(witness: Witness) {
+    let _ = WITNESS.set(witness);
+}
+
+fn told(lasting: Lasting<'_>) {
+    if let Some(witness) = WITNESS.get() {
+        witness(lasting);
+    }
+}
+
+/// Makes what was written to a file last.
+pub(crate) fn sync_file(file: &File, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    told(Lasting::File(path));
+    Ok(())
+}
+
 /// Makes the names in a folder last.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()?;
+    told(Lasting::Folder(folder));
+    Ok(())
+}
+
+/// Makes a folder that its owner alone can use, with those above it that are missing, and makes all their names last. The name of one
+/// that is there is made to last as well: who made it may have ended before that.
+pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
+    let missing = path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).count();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    path.ancestors().take(missing.max(1)).try_for_each(|made| sync_folder(parent(made)))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Puts `content` in the place of what stands at `path`, whole or not at all, readable by the owner only.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = parent(path);
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let beside = folder.join(name);
@@ -27,7 +74,7 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         file.write_all(part)?;
         file.sync_data()?;
     }
-    file.sync_all()?;
+    sync_file(&file, &beside)?;
     fs::rename(&beside, path)?;
     sync_folder(folder)
 }
@@ -63,5 +110,49 @@ pub(crate) fn existing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::path::PathBuf;
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    static LASTING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+    /// Has it noted which folders' names are made to last.
+    pub(crate) fn note_folders() {
+        tell(|lasting| {
+            if let Lasting::Folder(folder) = lasting {
+                LASTING.lock().unwrap_or_else(PoisonError::into_inner).push(folder.to_owned());
+            }
+        });
+    }
+
+    /// Says whether the name of a file or a folder was made to last since it is noted.
+    pub(crate) fn name_lasts(path: &Path) -> bool {
+        LASTING.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|folder| folder == parent(path))
+    }
+
+    #[test]
+    fn the_name_of_each_folder_that_is_made_lasts() {
+        note_folders();
+        let base = tempfile::tempdir().unwrap();
+        let deepest = base.path().join("a/b/c");
+        create_folder(&deepest).unwrap();
+        assert!(deepest.is_dir());
+        assert!(deepest.ancestors().take(3).all(name_lasts));
+    }
+
+    #[test]
+    fn the_name_of_a_folder_that_is_there_lasts_as_well() {
+        note_folders();
+        let base = tempfile::tempdir().unwrap();
+        let there = base.path().join("there");
+        fs::create_dir(&there).unwrap();
+        create_folder(&there).unwrap();
+        assert!(name_lasts(&there));
     }
 }

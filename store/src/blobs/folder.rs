@@ -20,7 +20,7 @@ use super::READ_BYTES_MAX;
 use crate::outputs::Now;
 use crate::retention::{Disposable, Kept, PARTS};
 use crate::space::{LOOKED_AT_EVERY_BYTES, blocks, free_bytes};
-use crate::sync::{Existing, create_private, existing, make_folder, sync_folder};
+use crate::sync::{Existing, create_private, existing, make_folder, sync_file, sync_folder};
 
 /// The folder of what is not kept yet; what a crash left there is removed at the opening.
 const NEW: &str = "new";
@@ -148,7 +148,7 @@ impl NewBlob for New {
 
     fn keep(mut self: Box<Self>) -> Result<KeptBlob, BlobError> {
         self.store.demand_room(self.bytes)?;
-        self.file.sync_all().map_err(|error| failed(&error))?;
+        sync_file(&self.file, &self.path).map_err(|error| failed(&error))?;
         let kept = KeptBlob { digest: Digest::from_bytes(*self.hasher.finalize().as_bytes()), bytes: self.bytes };
         self.store.put(&self.path, kept).map_err(|error| failed(&error))?;
         self.is_kept = true;

@@ -65,7 +65,7 @@ impl Removed {
             if torn == 0 {
                 let ids: Vec<u8> = attempts.iter().flat_map(|attempt| *attempt.0.as_bytes()).collect();
                 file.write_all(&ids)?;
-                return file.sync_data();
+                return sync::sync_file(&file, path);
             }
         }
         self.named.extend(attempts);
@@ -81,7 +81,7 @@ impl Removed {
         let beside = path.with_extension("new");
         let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(&bytes)?;
-        file.sync_all()?;
+        sync::sync_file(&file, &beside)?;
         fs::rename(&beside, path)?;
         sync::sync_folder(path.parent().unwrap_or(Path::new(".")))
     }
