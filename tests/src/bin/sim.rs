@@ -1,8 +1,11 @@
 //! `cargo sim`: runs simulated worlds, fresh ones or those of given seeds, and says which invariant does not hold.
 //!
-//! A failing seed is one line that replays it exactly.
+//! A failing seed is one line that replays it exactly, and is kept: it runs each time from then on. Bugs that are looked for on purpose are
+//! the program `mutants`', which keeps nothing.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +18,8 @@ use ensue_simulation::{Ran, Verbosity, Violation, sometimes};
 const SEEDS: u64 = 100;
 /// Every so many seeds one is run twice, and both must leave the same trace.
 const TWICE_EVERY: u64 = 15;
+/// The one file in the folder of kept seeds that is none.
+const README: &str = "README.md";
 
 /// What is asked for.
 struct Asked {
@@ -137,15 +142,60 @@ fn fresh() -> u64 {
     u64::try_from(now.as_micros() % 1_000_000_000_000).unwrap_or(0)
 }
 
-/// Where the seeds are kept that once failed: they are run each time.
-fn kept_file() -> PathBuf {
+/// Where the seeds are kept that once failed, a file each, with what it found: they are run each time.
+fn kept_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("simulation/seeds")
 }
 
 fn kept() -> Result<Vec<u64>> {
-    let text = std::fs::read_to_string(kept_file()).context("the file of kept seeds")?;
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|line| !line.is_empty());
-    lines.map(|line| line.parse().with_context(|| format!("`{line}` is no seed"))).collect()
+    let mut seeds = Vec::new();
+    let files = match std::fs::read_dir(kept_folder()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(seeds),
+        files => files.context("the folder of kept seeds")?,
+    };
+    for file in files {
+        let name = file?.file_name();
+        let name = name.to_string_lossy();
+        if name != README {
+            seeds.push(name.parse().with_context(|| format!("`{name}` in the folder of kept seeds is no seed"))?);
+        }
+    }
+    seeds.sort_unstable();
+    Ok(seeds)
+}
+
+/// What became of the keeping of a seed that failed.
+enum Kept {
+    /// It has a file now.
+    Now,
+    /// It had one.
+    Before,
+    /// It has none, and why.
+    Not(std::io::Error),
+}
+
+/// Keeps a seed that failed, with what it found.
+fn keep(seed: u64, violation: &Violation) -> Kept {
+    let keep = || {
+        std::fs::create_dir_all(kept_folder())?;
+        let mut file = std::fs::File::create_new(kept_folder().join(seed.to_string()))?;
+        writeln!(file, "{violation}")
+    };
+    match keep() {
+        Ok(()) => Kept::Now,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Kept::Before,
+        Err(error) => Kept::Not(error),
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now => f.write_str("kept in tests/simulation/seeds"),
+            Self::Before => f.write_str("it was kept before"),
+            Self::Not(error) => write!(f, "it cannot be kept: {error}"),
+        }
+    }
 }
 
 /// What all runs came to.
@@ -172,7 +222,7 @@ impl Tally {
                 self.micros += ran.micros;
             }
             Err(violation) => {
-                println!("FAILED cargo sim --seed {seed}   # {violation}");
+                println!("FAILED cargo sim --seed {seed}   # {violation} ({})", keep(seed, &violation));
                 self.failed.push(seed);
             }
         }
