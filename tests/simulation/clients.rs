@@ -50,7 +50,7 @@ impl Client {
 
     /// Decides what it wants now.
     pub(crate) fn wish(&mut self, random: &mut Random) -> Wish {
-        match random.weighted(&[40, 10, 6, 3, 3, 2, 1, 2, 10]) {
+        match random.weighted(&[40, 10, 6, 3, 6, 2, 1, 2, 10]) {
             0 => self.send(random),
             1 => run(random),
             2 => match random.pick(&self.executions) {

@@ -32,6 +32,8 @@ impl Hands for WorldHands {
 /// The steady clock of a node's worker, and who waits for it.
 pub(crate) struct WorkerClock {
     ground: Arc<Ground>,
+    /// How long the worker's right to an attempt lasts.
+    lease_micros: u64,
     waiting: Mutex<Waiting>,
 }
 
@@ -48,8 +50,8 @@ struct Waiting {
 
 impl WorkerClock {
     /// Makes the clock of a node's worker.
-    pub(crate) fn new(ground: Arc<Ground>) -> Arc<Self> {
-        Arc::new(Self { ground, waiting: Mutex::default() })
+    pub(crate) fn new(ground: Arc<Ground>, lease_micros: u64) -> Arc<Self> {
+        Arc::new(Self { ground, lease_micros, waiting: Mutex::default() })
     }
 
     /// Gives the moment that somebody waits for first, in microseconds since the world began.
@@ -89,7 +91,7 @@ impl WorkerClock {
             return None;
         }
         sometimes!("a task's timers came late");
-        let lease = self.ground.plan.lease_millis * 1_000;
+        let lease = self.lease_micros;
         let until = now + self.ground.random().between(lease / 2, lease * 3);
         self.ground.tell("worker", format!("a task's timers come late, by {:.1} s", (until - now) as f64 / 1e6));
         self.ground.witness().timeline.note_late(now, until);

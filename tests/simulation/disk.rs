@@ -1,7 +1,7 @@
 //! The disk of a world: a folder in memory-backed space where there is one, in most worlds with SQLite's files on a disk that fails as
 //! disks fail, and a log and a vault that fail as the plan says.
 //!
-//! What such a disk does is said by the crate `ensue-disk`.
+//! What such a disk does is said by the crate `ensue-disk`; what a power cut leaves of the other files, by `small_files.rs`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,12 +23,15 @@ use crate::ground::Ground;
 use crate::life::Life;
 use crate::plan::Plan;
 use crate::random::Random;
+use crate::small_files::SmallFiles;
 use crate::sometimes;
 
 /// The folder of a world; it goes with the world.
 pub(crate) struct Disk {
-    folder: TempDir,
     files: Option<ensue_disk::Disk>,
+    small: SmallFiles,
+    // What is noted of the folder goes before the folder.
+    folder: TempDir,
 }
 
 /// How SQLite's files are reached on a disk that fails.
@@ -46,10 +49,10 @@ impl Disk {
     /// Makes an empty disk.
     pub(crate) fn new(seed: u64, plan: &Plan) -> std::io::Result<Self> {
         let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { tempfile::Builder::new().prefix("ensue-sim-").tempdir_in(memory) } else { TempDir::new() };
+        let folder = if memory.is_dir() { tempfile::Builder::new().prefix("ensue-sim-").tempdir_in(memory) } else { TempDir::new() }?;
         let sectors = if seed.is_multiple_of(2) { Sectors::Bytes4096 } else { Sectors::Bytes512 };
         let files = plan.has_crash_disk.then(|| ensue_disk::Disk::new(&format!("world-{seed}"), seed, sectors));
-        Ok(Self { folder: folder?, files })
+        Ok(Self { files, small: SmallFiles::below(folder.path())?, folder })
     }
 
     /// Gives the places of SQLite's files.
@@ -66,14 +69,25 @@ impl Disk {
         }
     }
 
-    /// Cuts the power: what SQLite had not flushed is there in part.
-    pub(crate) fn cut_power(&self, ground: &Ground) {
+    /// Cuts the power: what was not flushed is there in part.
+    pub(crate) fn cut_power(&self, ground: &Ground) -> std::io::Result<()> {
+        let cut = self.small.cut_power(&mut ground.random())?;
+        ground.tell("disk", format!("{} names of small files are as they were, {} files lost something", cut.names, cut.contents));
+        sometimes!(cut.names > 0, "a power cut took a name of a small file back");
+        sometimes!(cut.contents > 0, "a power cut took what was written to a small file");
         if let Some(files) = &self.files {
             let cut = files.cut_power();
             ground.tell("disk", format!("{} sectors are kept, {} are lost, {} are torn", cut.kept, cut.lost, cut.torn));
             sometimes!(cut.lost > 0, "a power cut lost sectors that were not flushed");
             sometimes!(cut.torn > 0, "a power cut tore a sector");
         }
+        Ok(())
+    }
+
+    /// Lets a second pass: now and then the kernel writes small files back by itself.
+    pub(crate) fn tick(&self, ground: &Ground) -> std::io::Result<()> {
+        let mut random = ground.random();
+        if random.chance(0.2) { self.small.write_back(&mut random) } else { Ok(()) }
     }
 
     /// Makes one of the next operations of SQLite fail, once or from then on.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::operator::Operated;
 use crate::plan::Plan;
 use crate::random::Random;
 use crate::story::{Story, Verbosity};
@@ -23,6 +24,8 @@ pub(crate) struct Ground {
     now: AtomicU64,
     /// How far the wall clock is off, in microseconds.
     wall_off: AtomicI64,
+    /// How far it runs ahead, in millionths, and since when.
+    wall_drift: Mutex<(i64, u64)>,
     /// Where the wall clock stands still; `i64::MIN` where it goes.
     wall_frozen: AtomicI64,
     random: Mutex<Random>,
@@ -30,6 +33,7 @@ pub(crate) struct Ground {
     answers: Mutex<Vec<Answered>>,
     commits: Mutex<BTreeMap<u64, u64>>,
     witness: Mutex<Witness>,
+    operated: Mutex<BTreeMap<u64, Operated>>,
     is_healed: AtomicU64,
 }
 
@@ -40,12 +44,14 @@ impl Ground {
             plan,
             now: AtomicU64::new(0),
             wall_off: AtomicI64::new(0),
+            wall_drift: Mutex::default(),
             wall_frozen: AtomicI64::new(i64::MIN),
             random: Mutex::new(random),
             story: Mutex::new(Story::new(verbosity)),
             answers: Mutex::default(),
             commits: Mutex::default(),
             witness: Mutex::default(),
+            operated: Mutex::default(),
             is_healed: AtomicU64::new(0),
         })
     }
@@ -63,7 +69,7 @@ impl Ground {
     /// Gives what a wall clock says, in microseconds since the Unix epoch.
     pub(crate) fn wall(&self) -> i64 {
         match self.wall_frozen.load(Ordering::Relaxed) {
-            i64::MIN => NOON + self.now().cast_signed() + self.wall_off.load(Ordering::Relaxed),
+            i64::MIN => NOON + self.now().cast_signed() + self.wall_off.load(Ordering::Relaxed) + self.drifted(),
             frozen => frozen,
         }
     }
@@ -71,6 +77,18 @@ impl Ground {
     /// Moves the wall clock.
     pub(crate) fn step_wall(&self, by_micros: i64) {
         self.wall_off.fetch_add(by_micros, Ordering::Relaxed);
+    }
+
+    /// Has the wall clock run ahead by so many millionths from now on, or behind where they are negative.
+    pub(crate) fn drift_wall(&self, millionths: i64) {
+        self.wall_off.fetch_add(self.drifted(), Ordering::Relaxed);
+        *self.wall_drift.lock().unwrap_or_else(PoisonError::into_inner) = (millionths, self.now());
+    }
+
+    /// Gives how far the wall clock ran away since it began to run as it does.
+    fn drifted(&self) -> i64 {
+        let (millionths, since) = *self.wall_drift.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.now() - since).cast_signed() * millionths / 1_000_000
     }
 
     /// Stops the wall clock, or lets it go on from the time it should show.
@@ -138,5 +156,15 @@ impl Ground {
     /// Gives when the record at a position came to the disk, in microseconds since the world began.
     pub(crate) fn committed_at(&self, position: u64) -> Option<u64> {
         self.commits.lock().unwrap_or_else(PoisonError::into_inner).range(position..).next().map(|(_, at)| *at)
+    }
+
+    /// Notes what the operator set for the node that writes under an epoch.
+    pub(crate) fn note_operated(&self, epoch: u64, operated: Operated) {
+        self.operated.lock().unwrap_or_else(PoisonError::into_inner).insert(epoch, operated);
+    }
+
+    /// Gives what the operator set for the node that wrote under an epoch.
+    pub(crate) fn operated_at(&self, epoch: u64) -> Option<Operated> {
+        self.operated.lock().unwrap_or_else(PoisonError::into_inner).get(&epoch).cloned()
     }
 }

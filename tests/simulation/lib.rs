@@ -1,8 +1,9 @@
 //! The simulator: a whole node from one seed, on simulated clock, disk, processes and network.
 //!
-//! Read in this order: `world` is the loop; `plan` what a seed decides beforehand; `node` the twin of the node's wiring;
-//! `clients`, `pack` and `traffic` what is asked of it; `disk`, `programs`, `clock` and `life` what it stands on and how it dies; `witness`,
-//! `timeline` and `sightings` what was seen beside the log; `oracle` who judges; `story` what is told. It holds no logic of a node: the parts are the node's own.
+//! Read in this order: `world` is the loop; `plan` what a seed decides beforehand, `operator` what is set at a start; `node` the twin of the
+//! node's wiring; `clients`, `pack` and `traffic` what is asked of it; `disk`, `small_files`, `programs`, `clock` and `life` what it stands on
+//! and how it dies; `witness`, `timeline` and `sightings` what was seen beside the log; `oracle` who judges; `story` what is told. It holds no
+//! logic of a node: the parts are the node's own.
 
 mod clients;
 mod clock;
@@ -11,12 +12,14 @@ mod ground;
 mod life;
 pub mod mutants;
 mod node;
+mod operator;
 mod oracle;
 mod pack;
 mod plan;
 mod programs;
 mod random;
 mod sightings;
+mod small_files;
 pub mod sometimes;
 mod story;
 mod timeline;
@@ -25,6 +28,8 @@ mod witness;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ensue_expression::bugs::BugOnPurpose;
 
 pub use oracle::Violation;
 pub use story::Verbosity;
@@ -49,7 +54,8 @@ pub fn run(seed: u64, verbosity: Verbosity) -> Result<Ran, Violation> {
 pub fn quiet_simulated_bugs() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !panic.payload().is::<node::SimulatedBug>() {
+        let payload = panic.payload();
+        if !payload.is::<node::SimulatedBug>() && !payload.is::<BugOnPurpose>() {
             before(panic);
         }
     }));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ensue_api::ports::{GivenEvent, Keys, Observe, OnBehalf};
 use ensue_api::{Queue, QueueName};
 use ensue_engine::catalog::{Catalog, Catalogs};
-use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, Refusal, RequestExecution, Settings};
+use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, Refusal, RequestExecution};
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
 use ensue_engine::ids::LogId;
@@ -38,6 +38,7 @@ use crate::clock::{WorkerClock, WorldHands};
 use crate::disk::{Disk, FailingLog, FailingVault};
 use crate::ground::Ground;
 use crate::life::Life;
+use crate::operator::Operated;
 use crate::programs::{Machine, NodePrograms};
 use crate::sightings::Finder;
 use crate::sometimes;
@@ -45,8 +46,6 @@ use crate::traffic::{Outcome, Promise, Wish};
 
 /// The release that the simulated node says it is.
 const RELEASE: &str = "0.0.0-simulated";
-/// The most bytes of bodies that a simulated node has at hand: few, so that they are read from the log as well.
-const BODIES_AT_HAND_BYTES: u64 = 16 * 1024;
 /// What the other queues have shares of.
 const MEMORY_BYTES: u64 = 512 * 1024 * 1024;
 /// The most bytes that an attempt's output is kept with.
@@ -68,6 +67,8 @@ pub(crate) struct Start<'w> {
     pub(crate) room: &'w Room,
     /// The machine that programs run on.
     pub(crate) machine: &'w Arc<Machine>,
+    /// What the operator set.
+    pub(crate) operated: &'w Operated,
 }
 
 /// Why a start came to nothing.
@@ -141,7 +142,17 @@ pub(crate) struct Node {
     clock: Arc<dyn Clock>,
     log: LogId,
     views_place: Place,
+    /// What waits for the followers of the views and of the shadow state.
+    followed: [Waiting; 2],
     _data: ensue_store::data_dir::DataDir,
+}
+
+/// A request that was judged at the edge, on its way to the sequencer.
+pub(crate) struct Judged {
+    command: Command,
+    /// What it was judged by.
+    catalog: CatalogRevision,
+    promise: Promise,
 }
 
 /// The way to the sequencer of a node that may die.
@@ -245,7 +256,7 @@ pub(crate) struct SimulatedBug;
 impl Node {
     /// Starts a node, step by step as the one at work does; it may be killed at each step.
     pub(crate) fn start(start: &Start<'_>) -> Result<Self, Unstarted> {
-        let Start { ground, disk, number, boots, room, machine } = *start;
+        let Start { ground, disk, number, boots, room, machine, operated } = *start;
         let life = Arc::new(Life::default());
         let may_die = |after: &'static str| {
             if ground.strikes(ground.plan.start_kill) {
@@ -261,6 +272,7 @@ impl Node {
         config.state_base = Some(disk.state());
         let clock: Arc<dyn Clock> = Arc::new(NodeClock::new(WorldHands(ground.clone())));
         let opened = open_on(&config, &*clock, |data| disk.places(data))?;
+        ground.note_operated(opened.log.epoch().0, operated.clone());
         may_die("opening the data")?;
 
         let log = opened.engine.log();
@@ -271,9 +283,14 @@ impl Node {
         may_die("opening the vault")?;
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
         let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: ring.clone(), clock: clock.clone() });
-        let queues = queues(MEMORY_BYTES, Caps { open_work: ground.plan.open_work_max, workers: ground.plan.workers });
-        let waiting = |batches, bytes| Waiting { batches: queues.of(batches).clone(), bytes: queues.of(bytes).clone() };
-        let bodies = Arc::new(BodyCache::new(Queue::new(QueueName::BodyBytes, BODIES_AT_HAND_BYTES)));
+        let queues = queues(MEMORY_BYTES, Caps { open_work: operated.open_work_max, workers: operated.workers });
+        let waiting = |batches, bytes| Waiting {
+            batches: Queue::new(batches, operated.batches_waiting_max),
+            bytes: Queue::new(bytes, operated.batch_bytes_max),
+        };
+        let followed =
+            [waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes), waiting(QueueName::ShadowBatches, QueueName::ShadowBatchBytes)];
+        let bodies = Arc::new(BodyCache::new(Queue::new(QueueName::BodyBytes, operated.bodies_at_hand_bytes)));
         let told = clock.clone();
         let now: Now = Arc::new(move || told.now());
         let limits = OutputLimits { attempt_bytes: OUTPUT_BYTES_MAX, ..OutputLimits::default() };
@@ -286,17 +303,10 @@ impl Node {
         let views = SqliteViews::open_at(&views_place, log)?;
         let view_reader: Arc<dyn ViewReader> = Arc::new(views.reader());
         let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
-        let (views_told, views) = follower(
-            ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()),
-            opened.log.reader()?,
-            waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes),
-        );
+        let (views_told, views) =
+            follower(ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()), opened.log.reader()?, followed[0].clone());
         let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
-        let (shadow_told, shadow) = follower(
-            shadow.saving_every(ground.plan.snapshot_every),
-            opened.log.reader()?,
-            waiting(QueueName::ShadowBatches, QueueName::ShadowBatchBytes),
-        );
+        let (shadow_told, shadow) = follower(shadow.saving_every(operated.snapshot_every), opened.log.reader()?, followed[1].clone());
         may_die("opening the views")?;
 
         let owed: Vec<Effect> = opened.engine.owed_effects();
@@ -313,12 +323,10 @@ impl Node {
         let idle = Arc::new(Notify::new());
         let parked = idle.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().on_thread_park(move || parked.notify_one()).build()?;
-        let worker_clock = WorkerClock::new(ground.clone());
+        let worker_clock = WorkerClock::new(ground.clone(), operated.lease_millis * 1_000);
         let (handle, unstarted) = sequencer(queues.clone());
         let handle = Arc::new(LivingSubmit { handle, life: life.clone(), ground: ground.clone() });
-        let plan = &ground.plan;
-        let settings =
-            Settings { workers: plan.workers, lease_millis: plan.lease_millis, open_work_max: plan.open_work_max, ..Settings::default() };
+        let settings = operated.settings();
         let mut executor_settings = ExecutorSettings::new("");
         executor_settings.egress = EgressPolicy::default();
         executor_settings.lease = Duration::from_millis(settings.lease_millis);
@@ -371,7 +379,7 @@ impl Node {
         may_die("noting the start")?;
         let packs = PacksFolder {
             path: disk.packs(),
-            settings: std::collections::BTreeMap::new(),
+            settings: operated.of_packs(),
             catalogs: catalogs.clone(),
             sequencer: pump.clone(),
             clock: clock.clone(),
@@ -404,13 +412,18 @@ impl Node {
             clock,
             log,
             views_place,
+            followed,
             _data: opened.data,
         })
     }
 
     /// Lets the sequencer take a turn.
     pub(crate) fn turn(&self) -> Turn {
-        self.pump.turn()
+        let turned_away = |of: &Waiting| of.batches.rejected() + of.bytes.rejected();
+        let before = self.followed.iter().map(turned_away).sum::<u64>();
+        let turn = self.pump.turn();
+        sometimes!(self.followed.iter().map(turned_away).sum::<u64>() > before, "a follower was not told of a batch");
+        turn
     }
 
     /// Gives why the sequencer ended by itself, where it did.
@@ -440,9 +453,11 @@ impl Node {
         self.outside.flush();
     }
 
-    /// Takes a request in, and answers it now or later.
-    pub(crate) fn take(&self, wish: &Wish, client: &str, promise: Promise) {
-        match wish {
+    /// Takes a request in at the edge, by what is in force now. What is asked of the log is given back, to be handed in then or later, as
+    /// the threads of a node at work do; everything else is answered.
+    pub(crate) fn judge(&self, wish: &Wish, client: &str, promise: Promise) -> Option<Judged> {
+        let asked = |ask: Ask| Command { actor: Actor::Token(client.to_owned()), trace: None, ask };
+        let ask = match wish {
             Wish::Send { trigger, payload, key } => {
                 let payload = bytes::Bytes::from(payload.clone());
                 let dedupe = key.as_ref().map(|key| Dedupe {
@@ -451,39 +466,23 @@ impl Node {
                     conflict: Conflict::IsRefused,
                 });
                 let trigger = format!("sim.t{trigger}").parse().expect("it is a ref");
-                match self.edge.observe(GivenEvent { trigger, payload, source: "api".to_owned(), dedupe }) {
-                    Ok(event) => self.ask(client, Ask::ReceiveEvents(vec![event]), promise),
-                    Err(declined) => promise.keep(Outcome::Not(declined.why.to_string())),
-                }
+                let observed = self.edge.observe(GivenEvent { trigger, payload, source: "api".to_owned(), dedupe });
+                observed.map(|event| Ask::ReceiveEvents(vec![event])).map_err(|declined| declined.why.to_string())
             }
-            Wish::Run { action, params } => match self.requested(action, params) {
-                Ok(request) => self.ask(client, Ask::RequestExecution(request), promise),
-                Err(why) => promise.keep(Outcome::Not(why)),
-            },
-            Wish::Cancel(execution) => self.ask(client, Ask::CancelExecution { execution: *execution }, promise),
-            Wish::Settle(execution, outcome) => {
-                let ask = Ask::SettleExecution { execution: *execution, outcome: outcome.clone(), result: None };
-                self.ask(client, ask, promise);
-            }
-            Wish::SetMode(name, mode) => {
-                let catalog = self.catalogs.current();
-                let found = name.parse().ok().and_then(|name| catalog.rules().get(&name).cloned());
-                let Some(rule) = found else { return promise.keep(Outcome::Not(format!("there is no rule `{name}`"))) };
-                let mode = match mode {
-                    crate::pack::WrittenMode::Enabled => ensue_engine::catalog::Mode::Enabled,
-                    crate::pack::WrittenMode::Disabled => ensue_engine::catalog::Mode::Disabled,
-                    crate::pack::WrittenMode::Shadow => ensue_engine::catalog::Mode::Shadow,
-                };
-                self.ask(client, Ask::SetRuleMode { rule: rule.name.clone(), rule_id: rule.id, mode }, promise);
-            }
+            Wish::Run { action, params } => self.requested(action, params).map(Ask::RequestExecution),
+            Wish::Cancel(execution) => Ok(Ask::CancelExecution { execution: *execution }),
+            Wish::Settle(execution, outcome) => Ok(Ask::SettleExecution { execution: *execution, outcome: outcome.clone(), result: None }),
+            Wish::SetMode(name, mode) => self.mode_set(name, *mode),
             Wish::SetKey(value) => {
                 let secret = Secret::new(format!("canary-{value:016x}").into_bytes());
                 let set = self.keys.set(&canary(), secret, &behalf(client));
                 promise.keep(set.map_or_else(|declined| unsure(&declined), |set| Outcome::Done(set.committed)));
+                return None;
             }
             Wish::RemoveKey => {
                 let removed = self.keys.remove(&canary(), &behalf(client));
                 promise.keep(removed.map_or_else(|declined| unsure(&declined), Outcome::Done));
+                return None;
             }
             Wish::TakeInPacks => {
                 let taken = self.packs.take_in();
@@ -491,14 +490,39 @@ impl Node {
                     Ok(_) => Outcome::Seen,
                     Err(error) => Outcome::Not(error.to_string()),
                 });
+                return None;
             }
-            Wish::See { event, position } => promise.keep(self.seen(event, *position)),
+            Wish::See { event, position } => {
+                promise.keep(self.seen(event, *position));
+                return None;
+            }
+        };
+        match ask {
+            Ok(ask) => Some(Judged { command: asked(ask), catalog: self.catalogs.current().revision(), promise }),
+            Err(why) => {
+                promise.keep(Outcome::Not(why));
+                None
+            }
         }
     }
 
-    fn ask(&self, client: &str, ask: Ask, promise: Promise) {
-        let command = Command { actor: Actor::Token(client.to_owned()), trace: None, ask };
+    /// Hands in what was judged.
+    pub(crate) fn hand_in(&self, judged: Judged) {
+        let Judged { command, catalog, promise } = judged;
+        sometimes!(catalog != self.catalogs.current().revision(), "the catalog changed between a judgement and its submission");
         self.handle.submit(command, Box::new(move |outcome| promise.keep(outcome.into())));
+    }
+
+    fn mode_set(&self, name: &str, mode: crate::pack::WrittenMode) -> Result<Ask, String> {
+        let catalog = self.catalogs.current();
+        let found = name.parse().ok().and_then(|name| catalog.rules().get(&name).cloned());
+        let rule = found.ok_or_else(|| format!("there is no rule `{name}`"))?;
+        let mode = match mode {
+            crate::pack::WrittenMode::Enabled => ensue_engine::catalog::Mode::Enabled,
+            crate::pack::WrittenMode::Disabled => ensue_engine::catalog::Mode::Disabled,
+            crate::pack::WrittenMode::Shadow => ensue_engine::catalog::Mode::Shadow,
+        };
+        Ok(Ask::SetRuleMode { rule: rule.name.clone(), rule_id: rule.id, mode })
     }
 
     fn requested(&self, action: &str, params: &str) -> Result<RequestExecution, String> {

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::path::Path;
 
+use ensue_expression::bugs::BUGGY_FIELD;
+
 use crate::random::Random;
 
 /// The triggers of the pack: `sim.t0`, `sim.t1`, `sim.t2`.
@@ -25,6 +27,8 @@ pub(crate) enum Condition {
     NumberIs(u64),
     /// `event.payload.n < <number>`
     NumberBelow(u64),
+    /// `event.payload.n < config.least`
+    NumberBelowSetting,
     /// `event.payload.n in [<numbers>]`
     NumberIn(Vec<u64>),
     /// `event.payload.text == "<text>"`
@@ -41,6 +45,8 @@ pub(crate) enum Condition {
     Or(Box<Condition>, Box<Condition>),
     /// Not.
     Not(Box<Condition>),
+    /// `event.payload.simulated_bug`, which stops the evaluation at a bug; never a part of another one.
+    Bug,
 }
 
 /// The texts that payloads may hold.
@@ -50,7 +56,7 @@ impl Condition {
     fn draw(random: &mut Random, depth: u32) -> Self {
         let deep = if depth < DEPTH_MAX { 4 } else { 0 };
         let inner = |random: &mut Random| Box::new(Self::draw(random, depth + 1));
-        match random.weighted(&[2, 4, 3, 2, 4, 2, 3, 1, deep, deep, deep / 2]) {
+        match random.weighted(&[2, 4, 3, 2, 4, 2, 3, 1, deep, deep, deep / 2, 2]) {
             0 => Self::Always,
             1 => Self::NumberIs(random.below(NUMBER_MAX)),
             2 => Self::NumberBelow(random.below(NUMBER_MAX)),
@@ -61,6 +67,7 @@ impl Condition {
             7 => Self::SourceIs(random.pick(&["api", "nobody"]).copied().unwrap_or_default()),
             8 => Self::And(inner(random), inner(random)),
             9 => Self::Or(inner(random), inner(random)),
+            11 => Self::NumberBelowSetting,
             _ => Self::Not(inner(random)),
         }
     }
@@ -70,8 +77,10 @@ impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Always => f.write_str("true"),
+            Self::Bug => write!(f, "event.payload.{BUGGY_FIELD}"),
             Self::NumberIs(number) => write!(f, "event.payload.n == {number}"),
             Self::NumberBelow(number) => write!(f, "event.payload.n < {number}"),
+            Self::NumberBelowSetting => f.write_str("event.payload.n < config.least"),
             Self::NumberIn(numbers) => {
                 let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
                 write!(f, "event.payload.n in [{}]", numbers.join(", "))
@@ -176,7 +185,10 @@ impl Edition {
         for inside in ["rules", "triggers", "actions"] {
             std::fs::create_dir_all(folder.join(inside))?;
         }
-        std::fs::write(folder.join("pack.yaml"), format!("name: sim\nversion: 0.1.{}\nkeys: [canary]\n", self.number))?;
+        std::fs::write(
+            folder.join("pack.yaml"),
+            format!("name: sim\nversion: 0.1.{}\nkeys: [canary]\nconfig:\n  least: integer = 2\n", self.number),
+        )?;
         for trigger in 0..TRIGGERS {
             std::fs::write(folder.join(format!("triggers/t{trigger}.yaml")), "description: Something was simulated.\n")?;
             let again = format!(
@@ -204,7 +216,11 @@ impl WrittenRule {
             _ => Doing::Start(random.pick(&PROGRAMS).map_or("ask", |(name, _)| name)),
         };
         let mode = [WrittenMode::Enabled, WrittenMode::Disabled, WrittenMode::Shadow][random.weighted(&[8, 1, 1])];
-        let when = (!random.chance(0.15)).then(|| Condition::draw(random, 0));
+        let when = match random.weighted(&[15, 80, 5]) {
+            0 => None,
+            1 => Some(Condition::draw(random, 0)),
+            _ => Some(Condition::Bug),
+        };
         Self { name, trigger: random.below(TRIGGERS), when, mode, doing }
     }
 

@@ -3,10 +3,11 @@
 //! Each seed enables a random subset of the faults, each with an intensity of its own ("swarm testing"): runs in which everything
 //! fails at once find other bugs than runs in which one thing fails all the time.
 
+use crate::operator::Operated;
 use crate::random::Random;
 
 /// The settings of a world. Faults are probabilities per occasion, or times per minute; 0 where the seed has none of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// How long the safety phase lasts, in microseconds.
     pub(crate) safety_micros: u64,
@@ -14,14 +15,12 @@ pub(crate) struct Plan {
     pub(crate) clients: usize,
     /// How often each client asks for something, per minute.
     pub(crate) asks_per_minute: f64,
-    /// How many workers the node has.
-    pub(crate) workers: u32,
-    /// How long a worker's right to an attempt lasts, in milliseconds.
-    pub(crate) lease_millis: u64,
-    /// How much work may be open.
-    pub(crate) open_work_max: u64,
-    /// After how many records a snapshot is saved.
-    pub(crate) snapshot_every: u64,
+    /// What the operator sets; where the settings change, only for the first start.
+    pub(crate) operated: Operated,
+    /// Whether the operator sets something else at each start.
+    pub(crate) settings_change: bool,
+    /// The longest that a request is held up between its judging at the edge and the sequencer, in microseconds.
+    pub(crate) judged_micros_max: u64,
     /// The longest that the disk takes for a commit, in microseconds.
     pub(crate) disk_micros_max: u64,
     /// The longest that the network takes one way, in microseconds.
@@ -65,6 +64,8 @@ pub(crate) struct Plan {
     pub(crate) clock_steps: f64,
     /// The wall clock stands still for a while, per minute.
     pub(crate) clock_freezes: f64,
+    /// The wall clock runs ahead or behind for a while, per minute.
+    pub(crate) clock_drifts: f64,
     /// A request is lost on its way.
     pub(crate) request_lost: f64,
     /// An answer is lost on its way.
@@ -108,10 +109,9 @@ impl Plan {
             safety_micros: random.between(60, 600) * 1_000_000,
             clients: random.between(1, 5) as usize,
             asks_per_minute: random.log_uniform(3.0, 120.0),
-            workers: random.between(1, 8) as u32,
-            lease_millis: random.between(1_000, 30_000),
-            open_work_max: if random.chance(0.2) { random.between(2, 20) } else { 100_000 },
-            snapshot_every: random.log_uniform(5.0, 5_000.0) as u64,
+            operated: Operated::draw(random),
+            settings_change: random.chance(0.5),
+            judged_micros_max: random.log_uniform(100.0, 2_000_000.0) as u64,
             disk_micros_max: random.log_uniform(200.0, 200_000.0) as u64,
             network_micros_max: random.log_uniform(200.0, 2_000_000.0) as u64,
             follower_micros_max: random.log_uniform(200.0, 3_000_000.0) as u64,
@@ -133,6 +133,7 @@ impl Plan {
             full_spells: often(random) * 0.5,
             clock_steps: often(random),
             clock_freezes: often(random) * 0.3,
+            clock_drifts: often(random) * 0.5,
             request_lost: rare(random) * 4.0,
             answer_lost: rare(random) * 4.0,
             request_doubled: rare(random) * 4.0,

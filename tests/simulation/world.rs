@@ -13,7 +13,8 @@ use std::sync::Arc;
 use crate::clients::Client;
 use crate::disk::Disk;
 use crate::ground::Ground;
-use crate::node::{Node, Room};
+use crate::node::{Judged, Node, Room};
+use crate::operator::Operated;
 use crate::oracle::{Ledger, Violation};
 use crate::pack::Edition;
 use crate::plan::Plan;
@@ -51,6 +52,8 @@ enum Event {
     Wish(usize),
     /// A request arrives at whatever node is there.
     Arrival(RequestNumber),
+    /// A request that a node has judged is handed to its sequencer.
+    HandIn((u32, u64)),
     /// An answer arrives at its client.
     Answer(RequestNumber, Outcome),
     /// A client has waited long enough.
@@ -63,6 +66,8 @@ enum Event {
     RoomAgain,
     /// The wall clock goes on.
     Thaw,
+    /// The wall clock runs as it should.
+    EvenPace,
     /// The safety phase ends.
     Heal,
     /// Somebody looks after what waits for a person.
@@ -109,12 +114,17 @@ pub(crate) struct World {
     is_turning: bool,
     is_working: bool,
     is_starting: bool,
+    is_stopping: bool,
     starts: u32,
     boots: u32,
     failed_starts: u32,
     clients: Vec<Client>,
     requests: BTreeMap<RequestNumber, Request>,
+    /// What was judged and not handed in yet, by its node and the event of its arrival.
+    judged: BTreeMap<(u32, u64), Judged>,
     editions: Vec<Edition>,
+    /// What the operator set for the newest start.
+    operated: Operated,
     healed_at: Option<u64>,
     /// The newest position, and when it was written.
     progress: (u64, u64),
@@ -134,6 +144,7 @@ impl World {
         edition.write(&disk.packs())?;
         let clients = (0..ground.plan.clients).map(Client::new).collect();
         let lots = random.fork();
+        let operated = ground.plan.operated.clone();
         Ok(Self {
             ground,
             random,
@@ -148,12 +159,15 @@ impl World {
             is_turning: false,
             is_working: false,
             is_starting: false,
+            is_stopping: false,
             starts: 0,
             boots: 1,
             failed_starts: 0,
             clients,
             requests: BTreeMap::new(),
+            judged: BTreeMap::new(),
             editions: vec![edition],
+            operated,
             healed_at: None,
             progress: (0, 0),
             events: 0,
@@ -221,16 +235,10 @@ impl World {
             Event::Work(node) => self.work(node),
             Event::Views(node, prompt) => self.follow(node, prompt, "views", Node::follow_views, Event::Views),
             Event::Shadow(node, prompt) => self.follow(node, prompt, "shadow", Node::follow_shadow, Event::Shadow),
-            Event::Tick(number) => {
-                if self.is_awake(number, Event::Tick(number))
-                    && let Some(node) = &self.node
-                {
-                    node.tick();
-                    self.after(1_000_000, Event::Tick(number));
-                }
-            }
+            Event::Tick(number) => self.tick(number),
             Event::Wish(client) => self.wish(client),
             Event::Arrival(request) => self.arrive(request),
+            Event::HandIn(ticket) => self.hand_in(ticket),
             Event::Answer(request, outcome) => self.hear(request, &outcome),
             Event::Impatience(request, retry) => self.lose_patience(request, retry),
             Event::Fault(fault) => {
@@ -254,6 +262,7 @@ impl World {
                 self.wake_sequencer();
             }
             Event::Thaw => self.ground.freeze_wall(false),
+            Event::EvenPace => self.ground.drift_wall(0),
             Event::Heal => self.heal(),
             Event::Attend => self.attend(),
         }

@@ -17,8 +17,8 @@ const DEPTH_MAX: u64 = 16;
 #[derive(Default)]
 struct InForce<'w> {
     catalog: u64,
-    /// By revision: the edition, and the ids of its rules.
-    revisions: BTreeMap<u64, (Option<&'w Edition>, BTreeMap<String, String>)>,
+    /// By revision.
+    revisions: BTreeMap<u64, Revision<'w>>,
     /// By the rule's id: the mode that was set last.
     modes: BTreeMap<String, String>,
 }
@@ -34,6 +34,12 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
                 demand!(twice.is_none(), "I5", "rule {} decided twice on event {}", record.text("rule"), record.text("event"));
             }
             "loop.stopped" => drop(stopped.insert((record.text("event"), record.text("rule_id")))),
+            "rule.erred" => sometimes!(record.text("message").contains("a bug of ours"), "a bug struck where a rule was evaluated"),
+            "reaction.resumed" => sometimes!("a reaction was worked out in a later turn"),
+            "reaction.parked" => {
+                let is_ended = record.text("error").starts_with("the process ended");
+                sometimes!(is_ended, "a reaction was put aside because it ended three processes");
+            }
             "execution.requested" => {
                 if let Some(enforcement) = record.said.get("enforcement").and_then(Value::as_str) {
                     let twice = requested.insert(enforcement, record);
@@ -62,22 +68,33 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     Ok(())
 }
 
+/// The pack, as a revision of the catalog has it.
+#[derive(Clone, Default)]
+struct Revision<'w> {
+    edition: Option<&'w Edition>,
+    /// The ids of its rules.
+    ids: BTreeMap<String, String>,
+    /// What the operator set for it.
+    least: u64,
+}
+
 impl<'w> InForce<'w> {
     fn note(&mut self, record: &Raw, ledger: &Ledger<'w>) -> Result<(), Violation> {
         match record.kind.as_str() {
             "pack.installed" | "pack.removed" => {
-                let (mut edition, mut ids) = self.revisions.get(&self.catalog).cloned().unwrap_or_default();
+                let mut revision = self.revisions.get(&self.catalog).cloned().unwrap_or_default();
                 self.catalog = record.number("catalog");
                 if record.text("name") == "sim" {
                     let number = record.text("version").rsplit('.').next().and_then(|number| number.parse::<usize>().ok());
-                    edition = number.and_then(|number| ledger.editions.get(number));
-                    demand!(edition.is_some(), "I4", "edition {} of the pack was never written", record.text("version"));
-                    ids = BTreeMap::new();
+                    revision.edition = number.and_then(|number| ledger.editions.get(number));
+                    demand!(revision.edition.is_some(), "I4", "edition {} of the pack was never written", record.text("version"));
+                    revision.ids = BTreeMap::new();
+                    revision.least = ledger.ground.operated_at(record.epoch).map_or(0, |operated| operated.least);
                     if let Some(rules) = record.payload().get("rules").and_then(Value::as_object) {
-                        ids.extend(rules.iter().map(|(name, id)| (name.clone(), id.as_str().unwrap_or_default().to_owned())));
+                        revision.ids.extend(rules.iter().map(|(name, id)| (name.clone(), id.as_str().unwrap_or_default().to_owned())));
                     }
                 }
-                self.revisions.insert(self.catalog, (edition, ids));
+                self.revisions.insert(self.catalog, revision);
             }
             "rule.mode_set" => drop(self.modes.insert(record.text("rule_id").to_owned(), record.text("mode").to_owned())),
             "loop.stopped" => drop(self.modes.insert(record.text("rule_id").to_owned(), "disabled".to_owned())),
@@ -98,8 +115,8 @@ fn judge(
     let id = event.stream.strip_prefix("event/").unwrap_or_default();
     let catalog = event.number("catalog");
     demand!(catalog == in_force.catalog, "I4", "the event at {at} was judged by catalog {catalog}, {} was in force", in_force.catalog);
-    let none = (None, BTreeMap::new());
-    let (edition, ids) = in_force.revisions.get(&catalog).unwrap_or(&none);
+    let none = Revision::default();
+    let Revision { edition, ids, least } = in_force.revisions.get(&catalog).unwrap_or(&none);
     let payload = event.payload();
     let (mut matched, mut erred) = (0, 0);
     let mut expected: BTreeMap<String, &'static str> = BTreeMap::new();
@@ -112,7 +129,7 @@ fn judge(
             return Err(Violation::new("I4", format!("rule {name} of catalog {catalog} has no id")));
         };
         let mode = in_force.modes.get(rule_id).map_or(rule.mode.as_str(), String::as_str);
-        let verdict = rule.when.as_ref().map_or(Meaning::Yes, |when| meaning::of(when, &payload, event.text("source")));
+        let verdict = rule.when.as_ref().map_or(Meaning::Yes, |when| meaning::of(when, &payload, event.text("source"), *least));
         match verdict {
             _ if mode == WrittenMode::Disabled.as_str() => {}
             Meaning::No => {}

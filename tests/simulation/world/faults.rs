@@ -20,13 +20,14 @@ pub(super) enum Fault {
     FullSpell,
     ClockStep,
     ClockFreeze,
+    ClockDrift,
     Rebuild,
     EditPack,
     Disk,
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Kill,
         Self::Stop,
         Self::Pause,
@@ -34,6 +35,7 @@ impl Fault {
         Self::FullSpell,
         Self::ClockStep,
         Self::ClockFreeze,
+        Self::ClockDrift,
         Self::Rebuild,
         Self::EditPack,
         Self::Disk,
@@ -48,6 +50,7 @@ impl Fault {
             Self::FullSpell => plan.full_spells,
             Self::ClockStep => plan.clock_steps,
             Self::ClockFreeze => plan.clock_freezes,
+            Self::ClockDrift => plan.clock_drifts,
             Self::Rebuild => plan.rebuilds,
             Self::EditPack => 0.7,
             Self::Disk => plan.disk_errors,
@@ -74,11 +77,11 @@ impl World {
                 }
             }
             Fault::Stop => {
-                if let Some(node) = &self.node
-                    && !self.is_paused()
-                {
+                if self.node.is_some() && !self.is_paused() && !self.is_stopping {
                     self.ground.tell("fault", "SIGTERM");
-                    node.begin_stop();
+                    self.is_stopping = true;
+                    self.hand_in_all();
+                    self.node.as_ref().inspect(|node| node.begin_stop());
                     self.wake_sequencer();
                 }
             }
@@ -89,7 +92,7 @@ impl World {
                     let number = node.number;
                     let micros = self.random.log_uniform(100_000.0, 120e6) as u64;
                     self.ground.tell("fault", format!("the node stands still for {:.1} s", micros as f64 / 1e6));
-                    sometimes!(micros > self.ground.plan.lease_millis * 1_000, "a node stood still for longer than a lease");
+                    sometimes!(micros > self.operated.lease_millis * 1_000, "a node stood still for longer than a lease");
                     self.paused_until = self.ground.now() + micros;
                     self.after(micros, Event::Resume(number));
                 }
@@ -114,6 +117,16 @@ impl World {
                 self.ground.freeze_wall(true);
                 let micros = self.random.log_uniform(1e6, 200e6) as u64;
                 self.after(micros, Event::Thaw);
+            }
+            Fault::ClockDrift => {
+                // From what a cheap quartz does to a virtual machine that is starved: a tenth.
+                let millionths = self.random.log_uniform(50.0, 100_000.0) as i64;
+                let millionths = if self.random.chance(0.5) { millionths } else { -millionths };
+                self.ground.tell("fault", format!("the wall clock runs ahead by {millionths} µs in a second"));
+                sometimes!("the wall clock ran at another pace");
+                self.ground.drift_wall(millionths);
+                let micros = self.random.log_uniform(1e6, 300e6) as u64;
+                self.after(micros, Event::EvenPace);
             }
             Fault::Rebuild => {
                 if let Some(node) = &self.node
@@ -171,6 +184,7 @@ impl World {
         self.room.set_full(false);
         self.disk.mend();
         self.ground.freeze_wall(false);
+        self.ground.drift_wall(0);
         if let Some(node) = &self.node
             && self.is_paused()
         {

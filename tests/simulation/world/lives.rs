@@ -4,6 +4,7 @@
 
 use super::{Event, Prompt, ROOM_BYTES, World};
 use crate::node::{Node, Start, Unstarted};
+use crate::operator::Operated;
 use crate::oracle::Violation;
 use crate::sometimes;
 use crate::timeline::Condition;
@@ -50,6 +51,10 @@ impl World {
             self.ground.tell("disk", "the snapshots are lost");
             self.disk.lose_snapshots();
         }
+        if self.starts > 0 && self.ground.plan.settings_change {
+            self.operated = Operated::draw(&mut self.random);
+            self.ground.tell("operator", format!("sets {:?}", self.operated));
+        }
         self.starts += 1;
         if self.ground.random().chance(0.5) {
             self.disk.mend();
@@ -64,6 +69,7 @@ impl World {
             boots: self.boots,
             room: &self.room,
             machine: &self.machine,
+            operated: &self.operated,
         };
         let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Node::start(&start)));
         match started {
@@ -75,6 +81,7 @@ impl World {
                 self.paused_until = 0;
                 self.is_turning = false;
                 self.is_working = false;
+                self.is_stopping = false;
                 self.wake_sequencer();
                 self.wake_worker();
                 self.after(1_000_000, Event::Tick(number));
@@ -131,6 +138,19 @@ impl World {
         }
     }
 
+    /// Does what is done once a second.
+    pub(super) fn tick(&mut self, number: u32) {
+        if self.is_awake(number, Event::Tick(number))
+            && let Some(node) = &self.node
+        {
+            node.tick();
+            if let Err(error) = self.disk.tick(&self.ground) {
+                self.finding.get_or_insert(Violation::new("world", format!("the small files cannot be read: {error}")));
+            }
+            self.after(1_000_000, Event::Tick(number));
+        }
+    }
+
     pub(super) fn work(&mut self, number: u32) {
         if !self.is_awake(number, Event::Work(number)) {
             return;
@@ -179,7 +199,9 @@ impl World {
             sometimes!("the power was cut");
             self.boots += 1;
             self.machine.power_cut();
-            self.disk.cut_power(&self.ground);
+            if let Err(error) = self.disk.cut_power(&self.ground) {
+                self.finding.get_or_insert(Violation::new("world", format!("the power cannot be cut: {error}")));
+            }
         }
         self.ground.tell("node", format!("#{number} is dead"));
     }

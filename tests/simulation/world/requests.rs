@@ -22,7 +22,12 @@ impl World {
         self.ground.tell(&self.clients[client].name, format!("request {number}: {wish:?}"));
         self.requests.insert(number, Request { client, wish, retries: 0, heard: None, said: Vec::new(), arrivals: 0 });
         self.send(number);
-        let pause = self.random.until_next(self.ground.plan.asks_per_minute);
+        // Who wants one thing often wants another one at once, while the first is still worked on.
+        let pause = if self.random.chance(0.3) {
+            self.random.log_uniform(1_000.0, 500_000.0) as u64
+        } else {
+            self.random.until_next(self.ground.plan.asks_per_minute)
+        };
         self.after(pause, Event::Wish(client));
     }
 
@@ -59,7 +64,39 @@ impl World {
         request.arrivals += 1;
         let promise = Promise::new(self.ground.clone(), number, node.number);
         let wish = request.wish.clone();
-        node.take(&wish, &self.clients[request.client].name, promise);
+        let judged = node.judge(&wish, &self.clients[request.client].name, promise);
+        let ticket = (node.number, self.events);
+        self.wake_worker();
+        let Some(judged) = judged else { return };
+        self.judged.insert(ticket, judged);
+        // A node that stops waits for the requests that it has, and they do not take their time.
+        let most = if self.is_stopping { 1 } else { self.ground.plan.judged_micros_max };
+        let held_up = self.random.log_uniform(1.0, most as f64) as u64;
+        self.after(held_up, Event::HandIn(ticket));
+    }
+
+    /// Hands a request to the sequencer that was judged before.
+    pub(super) fn hand_in(&mut self, ticket: (u32, u64)) {
+        if !self.is_awake(ticket.0, Event::HandIn(ticket)) {
+            // Its node may be dead: nobody answers then.
+            if self.node.as_ref().is_none_or(|node| node.number != ticket.0) {
+                self.judged.remove(&ticket);
+            }
+            return;
+        }
+        if let (Some(judged), Some(node)) = (self.judged.remove(&ticket), &self.node) {
+            node.hand_in(judged);
+            self.wake_worker();
+        }
+    }
+
+    /// Hands in all that was judged.
+    pub(super) fn hand_in_all(&mut self) {
+        for (_, judged) in std::mem::take(&mut self.judged) {
+            if let Some(node) = &self.node {
+                node.hand_in(judged);
+            }
+        }
         self.wake_worker();
     }
 

@@ -1,0 +1,75 @@
+//! What the operator sets for a node: the same at each start in some worlds, something else at each in others.
+//!
+//! What belongs to the world and not to its node (how long the network takes, say) is in `plan.rs`.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::command::{Settings, TurnLimits};
+use ensue_engine::names::PackName;
+use serde_json::{Value, json};
+
+use crate::pack::NUMBER_MAX;
+use crate::random::Random;
+
+/// The settings of one start.
+#[derive(Clone, Debug)]
+pub(crate) struct Operated {
+    /// How many workers the node has.
+    pub(crate) workers: u32,
+    /// How long a worker's right to an attempt lasts, in milliseconds.
+    pub(crate) lease_millis: u64,
+    /// How much work may be open.
+    pub(crate) open_work_max: u64,
+    /// After how many records a snapshot is saved.
+    pub(crate) snapshot_every: u64,
+    /// After how much a turn ends.
+    pub(crate) turn: TurnLimits,
+    /// How many batches may wait for a follower.
+    pub(crate) batches_waiting_max: u64,
+    /// How many bytes of batches may wait for a follower.
+    pub(crate) batch_bytes_max: u64,
+    /// How many bytes of bodies the node has at hand.
+    pub(crate) bodies_at_hand_bytes: u64,
+    /// The pack's own setting, `config.least`.
+    pub(crate) least: u64,
+}
+
+impl Operated {
+    /// Draws the settings of a start.
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        // Small turns owe most of what they lead to, and take a commit for each piece of it.
+        let turn = match random.weighted(&[4, 4, 2]) {
+            0 => TurnLimits::default(),
+            1 => TurnLimits { drafts: random.log_uniform(2.0, 16.0) as usize, ..TurnLimits::default() },
+            _ => TurnLimits { drafts: random.log_uniform(4.0, 400.0) as usize, bytes: random.log_uniform(4_096.0, 65_536.0) as usize },
+        };
+        Self {
+            workers: random.between(1, 8) as u32,
+            lease_millis: random.between(1_000, 30_000),
+            open_work_max: if random.chance(0.2) { random.between(2, 20) } else { 100_000 },
+            snapshot_every: random.log_uniform(5.0, 5_000.0) as u64,
+            turn,
+            batches_waiting_max: if random.chance(0.5) { 64 } else { random.between(1, 8) },
+            batch_bytes_max: if random.chance(0.7) { 16 * 1024 * 1024 } else { random.log_uniform(2_000.0, 60_000.0) as u64 },
+            bodies_at_hand_bytes: if random.chance(0.5) { 16 * 1024 } else { 0 },
+            least: random.below(NUMBER_MAX + 1),
+        }
+    }
+
+    /// Gives what the core is told.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            workers: self.workers,
+            lease_millis: self.lease_millis,
+            open_work_max: self.open_work_max,
+            turn: self.turn,
+            ..Settings::default()
+        }
+    }
+
+    /// Gives what is set for packs.
+    pub(crate) fn of_packs(&self) -> BTreeMap<PackName, Value> {
+        let name = "sim".parse().expect("it is a pack's name");
+        BTreeMap::from([(name, json!({ "least": self.least }))])
+    }
+}

@@ -1,0 +1,315 @@
+//! The small files of a node in a power cut: what was written and not synced is there, is lost, or is there in part, and so are names.
+//!
+//! They lie on the machine's own file system, and nothing holds them up while they are written: it is noted what was synced, and a power
+//! cut puts them back to something that a disk may hold then. SQLite's files have a disk of their own (`ensue-disk`). The copies of packs
+//! are left whole, because their crate has its own way of syncing, and so are outputs and artifacts, which nothing is decided by.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ensue_store::sync::Lasting;
+
+use crate::random::Random;
+
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
+/// What a power cut leaves alone.
+const LEFT_ALONE: [&str; 3] = ["packs", "outputs", "blobs"];
+/// The ends of the names of SQLite's files.
+const SQLITE: [&str; 3] = [".sqlite", ".sqlite-wal", ".sqlite-shm"];
+
+/// The disks of the worlds of this process, by their folders.
+static WORLDS: Mutex<BTreeMap<PathBuf, Arc<Mutex<Synced>>>> = Mutex::new(BTreeMap::new());
+
+/// The small files below a world's folder; the folder itself lasts.
+pub(crate) struct SmallFiles {
+    folder: PathBuf,
+    synced: Arc<Mutex<Synced>>,
+}
+
+/// What was synced, and lasts.
+#[derive(Debug, Default)]
+struct Synced {
+    /// By inode: what it holds.
+    contents: BTreeMap<u64, Vec<u8>>,
+    /// By folder: its names, and what they stand for.
+    names: BTreeMap<PathBuf, BTreeMap<String, u64>>,
+}
+
+/// What became of small files in a power cut.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cut {
+    /// How many names vanished or came back.
+    pub(crate) names: u32,
+    /// How many files lost what was written to them, all of it or some.
+    pub(crate) contents: u32,
+}
+
+impl SmallFiles {
+    /// Notes what is made to last below a folder from now on.
+    pub(crate) fn below(folder: &Path) -> std::io::Result<Self> {
+        ensue_store::sync::tell(noted);
+        let folder = folder.canonicalize()?;
+        let synced = Arc::<Mutex<Synced>>::default();
+        lock(&WORLDS).insert(folder.clone(), synced.clone());
+        Ok(Self { folder, synced })
+    }
+
+    /// Has the kernel write something back by itself, as it does every few seconds: some files as they are now, and the names of some folders.
+    pub(crate) fn write_back(&self, random: &mut Random) -> std::io::Result<()> {
+        write_back(&self.folder, &mut lock(&self.synced), random)
+    }
+
+    /// Cuts the power: nobody has a file open any more.
+    pub(crate) fn cut_power(&self, random: &mut Random) -> std::io::Result<Cut> {
+        let mut cut = Cut::default();
+        let mut synced = lock(&self.synced);
+        put_back(&self.folder, &synced, random, &mut cut)?;
+        // What stands on the disk when the machine comes up again lasts.
+        *synced = Synced::default();
+        remember(&self.folder, &mut synced)?;
+        Ok(cut)
+    }
+}
+
+impl Drop for SmallFiles {
+    fn drop(&mut self) {
+        lock(&WORLDS).remove(&self.folder);
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Is told of all that a store of this process makes last.
+fn noted(lasting: Lasting<'_>) {
+    let (Lasting::File(path) | Lasting::Folder(path)) = lasting;
+    let world = lock(&WORLDS).iter().find(|(folder, _)| path.starts_with(folder)).map(|(_, synced)| synced.clone());
+    let Some(world) = world else { return };
+    let mut synced = lock(&world);
+    match lasting {
+        Lasting::File(path) => {
+            if let (Ok(about), Ok(content)) = (fs::metadata(path), fs::read(path)) {
+                synced.contents.insert(about.ino(), content);
+            }
+        }
+        Lasting::Folder(path) => {
+            if let Ok(names) = listed(path) {
+                synced.names.insert(path.to_owned(), names);
+            }
+        }
+    }
+}
+
+/// Lists what a power cut does not leave alone, by name.
+fn listed(folder: &Path) -> std::io::Result<BTreeMap<String, u64>> {
+    let mut names = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if !LEFT_ALONE.contains(&name.as_str()) && !SQLITE.iter().any(|end| name.ends_with(end)) {
+            names.insert(name, entry.metadata()?.ino());
+        }
+    }
+    Ok(names)
+}
+
+fn write_back(folder: &Path, synced: &mut Synced, random: &mut Random) -> std::io::Result<()> {
+    let names = listed(folder)?;
+    for (name, inode) in &names {
+        let path = folder.join(name);
+        if path.is_dir() {
+            write_back(&path, synced, random)?;
+        } else if random.chance(0.5) {
+            synced.contents.insert(*inode, fs::read(&path)?);
+        }
+    }
+    if random.chance(0.5) {
+        synced.names.insert(folder.to_owned(), names);
+    }
+    Ok(())
+}
+
+fn put_back(folder: &Path, synced: &Synced, random: &mut Random, cut: &mut Cut) -> std::io::Result<()> {
+    let none = BTreeMap::new();
+    let before = synced.names.get(folder).unwrap_or(&none);
+    let now = listed(folder)?;
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    for name in names {
+        let path = folder.join(name);
+        let is_new = before.get(name) != now.get(name);
+        let goes_back = is_new && random.chance(0.5);
+        let old = before.get(name).filter(|_| goes_back).and_then(|inode| synced.contents.get(inode));
+        cut.names += u32::from(goes_back);
+        match (goes_back, now.get(name), old) {
+            (true, Some(_), None) if path.is_dir() => fs::remove_dir_all(&path)?,
+            (true, Some(_), None) => fs::remove_file(&path)?,
+            (true, _, Some(content)) => write_private(&path, content)?,
+            // A folder that was removed, or a file that was never synced: nothing comes back.
+            (true, None, None) | (false, None, _) => {}
+            (false, Some(_), _) if path.is_dir() => put_back(&path, synced, random, cut)?,
+            (false, Some(inode), _) => {
+                let lasts = synced.contents.get(inode).map(Vec::as_slice).unwrap_or_default();
+                let written = fs::read(&path)?;
+                if lasts != written {
+                    let left = left_of(lasts, &written, random);
+                    cut.contents += u32::from(left != written);
+                    write_private(&path, &left)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives what a disk may hold of a file that was written over and not synced: each sector is the old one or the new one, and one that was
+/// added and not written is all zeros.
+fn left_of(lasts: &[u8], written: &[u8], random: &mut Random) -> Vec<u8> {
+    match random.weighted(&[2, 2, 3]) {
+        0 => written.to_vec(),
+        1 => lasts.to_vec(),
+        _ => {
+            let (least, most) = (lasts.len().min(written.len()), lasts.len().max(written.len()));
+            let length = match random.weighted(&[1, 1, 1]) {
+                0 => lasts.len(),
+                1 => written.len(),
+                _ => random.between(least as u64, most as u64) as usize,
+            };
+            let mut left = vec![0; length];
+            for (place, sector) in left.chunks_mut(SECTOR_BYTES).enumerate() {
+                let source = if random.chance(0.5) { written } else { lasts };
+                let source = source.get(place * SECTOR_BYTES..).unwrap_or_default();
+                let known = source.len().min(sector.len());
+                sector[..known].copy_from_slice(&source[..known]);
+            }
+            left
+        }
+    }
+}
+
+/// Puts a file there as the product's own are: a new one, that its owner alone can use.
+fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    fs::File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)
+}
+
+/// Notes that all below a folder lasts as it is.
+fn remember(folder: &Path, synced: &mut Synced) -> std::io::Result<()> {
+    let names = listed(folder)?;
+    for (name, inode) in &names {
+        let path = folder.join(name);
+        if path.is_dir() {
+            remember(&path, synced)?;
+        } else {
+            synced.contents.insert(*inode, fs::read(&path)?);
+        }
+    }
+    synced.names.insert(folder.to_owned(), names);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct World {
+        folder: tempfile::TempDir,
+        files: SmallFiles,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let files = SmallFiles::below(folder.path()).unwrap();
+            Self { folder, files }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().canonicalize().unwrap().join(name)
+        }
+
+        fn write(&self, name: &str, content: &[u8]) {
+            fs::write(self.path(name), content).unwrap();
+        }
+
+        fn sync(&self, names: &[&str]) {
+            names.iter().for_each(|name| noted(Lasting::File(&self.path(name))));
+            noted(Lasting::Folder(&self.path("")));
+        }
+    }
+
+    /// Gives all that a file holds after power cuts of many seeds; none where it is not there.
+    fn outcomes(made: impl Fn(&World), name: &str) -> BTreeSet<Option<Vec<u8>>> {
+        let cut = |seed| {
+            let world = World::new();
+            made(&world);
+            world.files.cut_power(&mut Random::new(seed)).unwrap();
+            fs::read(world.path(name)).ok()
+        };
+        (0..60).map(cut).collect()
+    }
+
+    #[test]
+    fn what_was_synced_with_its_name_outlives_every_power_cut() {
+        let made = |world: &World| {
+            world.write("a", b"one");
+            world.sync(&["a"]);
+        };
+        assert_eq!(outcomes(made, "a"), BTreeSet::from([Some(b"one".to_vec())]));
+    }
+
+    #[test]
+    fn a_name_that_was_not_synced_may_vanish_and_content_that_was_not_may_be_empty_or_zeros() {
+        let made = |world: &World| world.write("a", b"one");
+        let wanted = [None, Some(Vec::new()), Some(vec![0; 3]), Some(b"one".to_vec())];
+        let outcomes = outcomes(made, "a");
+        assert!(wanted.iter().all(|wanted| outcomes.contains(wanted)), "{outcomes:?}");
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_the_old_or_the_new_one_and_never_a_mixture() {
+        let made = |world: &World| {
+            world.write("a", b"old");
+            world.sync(&["a"]);
+            world.write("a.new", b"newer");
+            noted(Lasting::File(&world.path("a.new")));
+            fs::rename(world.path("a.new"), world.path("a")).unwrap();
+        };
+        assert_eq!(outcomes(made, "a"), BTreeSet::from([Some(b"newer".to_vec()), Some(b"old".to_vec())]));
+    }
+
+    #[test]
+    fn what_the_kernel_wrote_back_by_itself_is_there_as_it_was_then() {
+        let made = |world: &World| {
+            world.write("a", b"one\n");
+            let mut random = Random::new(1);
+            (0..20).for_each(|_| world.files.write_back(&mut random).unwrap());
+            world.write("a", b"one\ntwo\n");
+        };
+        let outcomes = outcomes(made, "a");
+        assert!(outcomes.contains(&Some(b"one\n".to_vec())) && outcomes.contains(&Some(b"one\ntwo\n".to_vec())), "{outcomes:?}");
+        assert!(!outcomes.contains(&None));
+    }
+
+    #[test]
+    fn what_stands_after_one_power_cut_stands_after_the_next() {
+        for seed in 0..20 {
+            let world = World::new();
+            world.write("a", b"one");
+            let mut random = Random::new(seed);
+            world.files.cut_power(&mut random).unwrap();
+            let first = fs::read(world.path("a")).ok();
+            world.files.cut_power(&mut random).unwrap();
+            assert_eq!(fs::read(world.path("a")).ok(), first);
+        }
+    }
+}
