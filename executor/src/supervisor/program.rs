@@ -343,7 +343,8 @@ impl Conductor {
         if !self.tree.kill(KILLED_PATIENCE).await {
             self.held.spools.note("processes of the program do not end though they were killed");
         }
-        by
+        // Whatever it was told for, it has not ended before its time was over: a node that hears of it later knows no other reason.
+        by.map(|by| if Instant::now() >= self.held.ends_at { EndedBy::Deadline } else { by })
     }
 }
 

@@ -120,6 +120,25 @@ fn a_program_that_an_earlier_node_ended_is_lost_and_neither_timed_out_nor_cancel
 }
 
 #[test]
+fn a_timeout_that_an_earlier_node_carried_out_and_could_not_tell_is_told_by_the_next() {
+    let script = "trap 'echo told; sleep 1; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
+    let node = Node::begin(supervised(script));
+    let mut dispatch = node.world.dispatched(1, json!({}));
+    dispatch.timeout_millis = 500;
+    node.world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
+    node.says("told");
+    let holders = node.supervisors();
+    let dead = node.die();
+    assert!(holders.into_iter().all(|holder| has_ended(Pid::from_raw(holder).unwrap())));
+    let mut next = Node::begin(supervised("exit 9").after(&dead));
+    next.take_over();
+    match next.asked() {
+        Ask::ReportAttempt(report) => drop(failure(&report, FailureKind::Timeout)),
+        other => panic!("not a report: {other:?}"),
+    }
+}
+
+#[test]
 fn a_cancel_that_an_earlier_node_carried_out_and_could_not_tell_is_told_by_the_next() {
     let script = "trap 'echo told; while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
     let node = Node::begin(supervised(script));
