@@ -15,6 +15,7 @@ fn a_log_that_was_made_for_a_measurement_is_whole_and_a_node_starts_on_it() {
     let figures: serde_json::Value = serde_json::from_str(&made.stdout).unwrap_or_else(|error| panic!("{error}: {}", made.stdout));
     let text = figures.to_string();
     assert!(text.contains("starts_after_kills_ms"), "{text}");
-    let verified = Printed::by(&mut place.ensue(&["log", "verify", "--data", &format!("{folder}/data")]));
+    let mut verify = place.ensue(&["log", "verify", "--data", &format!("{folder}/data")]);
+    let verified = Printed::by(verify.env("XDG_STATE_HOME", format!("{folder}/state")));
     assert_eq!(verified.code, Some(0), "{}{}", verified.stdout, verified.stderr);
 }
