@@ -208,6 +208,29 @@ fn a_cancelled_execution_whose_worker_is_lost_is_not_tried_again() {
     }
 }
 
+/// A site with an execution of `demo.ask` that was cancelled, and became indeterminate before it ended.
+fn cancelled_and_indeterminate() -> (Site, ExecutionId) {
+    let mut site = site();
+    let execution = site.run("demo.ask");
+    site.when(cancel(execution));
+    site.lose(execution, Evidence::MayHaveBegun).then(&["attempt.lost", "execution.became_indeterminate"]);
+    (site, execution)
+}
+
+#[test]
+fn a_cancelled_execution_that_a_person_would_have_tried_again_ends_as_cancelled() {
+    let (mut site, execution) = cancelled_and_indeterminate();
+    site.when(settle(execution, Settlement::Retry)).then(&["execution.settled", "execution.cancelled"]);
+    assert_eq!((site.engine().executions().queued(), site.engine().executions().open_work()), (0, 0));
+}
+
+#[test]
+fn a_late_report_that_a_cancelled_execution_was_stopped_ends_it_as_cancelled() {
+    let (mut site, execution) = cancelled_and_indeterminate();
+    let Some(Phase::Indeterminate(attempt)) = site.phase(execution) else { panic!("it waits for a person") };
+    site.when(report(execution, attempt, failed(FailureKind::Cancelled))).then(&["attempt.failed", "execution.cancelled"]);
+}
+
 #[test]
 fn an_execution_is_given_up_after_so_many_lost_attempts() {
     let mut site = site();

@@ -79,7 +79,7 @@ fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
         (ExecutionFact::ExecutionSettled(settled), Phase::Indeterminate(_)) => match &settled.outcome {
             Settlement::Succeeded => Some(ExecutionSucceeded {}.into()),
             Settlement::Failed { error } => Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, error.clone()) }.into()),
-            Settlement::Retry => None,
+            Settlement::Retry => execution.is_cancelled.then(|| ExecutionCancelled {}.into()),
         },
         // Whatever else happens to an execution does not end it; listing every pair would say no more.
         _ => None,

@@ -61,6 +61,9 @@ pub struct Execution {
     pub pace: Pace,
     /// How many attempts were started.
     pub attempts: u32,
+    /// Whether its last attempt was lost after somebody had asked that it end: nothing of it starts any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_cancelled: bool,
     /// Where it stands.
     pub phase: Phase,
 }
@@ -206,6 +209,7 @@ impl Executions {
                     trace: record.cause.trace.clone(),
                     pace: fact.pace,
                     attempts: 0,
+                    is_cancelled: false,
                     phase: Phase::Queued,
                 };
                 self.open.insert(*id, execution);
@@ -245,9 +249,10 @@ impl Executions {
             }),
             ExecutionFact::ExecutionSettled(fact) => {
                 self.indeterminate.remove(id);
+                let is_cancelled = self.open.get(id).is_some_and(|execution| execution.is_cancelled);
                 match &fact.outcome {
-                    Settlement::Retry => self.requeue(id),
-                    Settlement::Succeeded | Settlement::Failed { .. } => {}
+                    Settlement::Retry if !is_cancelled => self.requeue(id),
+                    Settlement::Retry | Settlement::Succeeded | Settlement::Failed { .. } => {}
                 }
             }
             ExecutionFact::ExecutionSucceeded(_)
@@ -282,7 +287,7 @@ impl Executions {
         self.leave(id);
         self.indeterminate.remove(id);
         self.open.change(id, |execution| {
-            let cancelled = matches!(execution.phase, Phase::Cancelling(_));
+            let cancelled = execution.is_cancelled || matches!(execution.phase, Phase::Cancelling(_));
             execution.phase = Phase::Ending { attempt, cancelled };
         });
     }
@@ -304,7 +309,10 @@ impl Executions {
                     self.leave(id);
                 }
                 self.indeterminate.insert(*id, attempt.id);
-                self.open.change(id, |execution| execution.phase = Phase::Indeterminate(attempt));
+                self.open.change(id, |execution| {
+                    execution.is_cancelled = matches!(execution.phase, Phase::Cancelling(_));
+                    execution.phase = Phase::Indeterminate(attempt);
+                });
             }
             Phase::Queued | Phase::Indeterminate(_) | Phase::Ending { .. } => {}
         }
