@@ -131,9 +131,13 @@ pub(crate) enum Doing {
     Again(u64),
 }
 
-/// The actions that start a program, and what they say of a loss.
-pub(crate) const PROGRAMS: [(&str, &str); 4] =
-    [("ask", "on_lost: ask"), ("fail", "on_lost: fail"), ("retry", "on_lost: retry"), ("safe", "idempotent: true")];
+/// The actions that start a program, and what they say of a loss and of their time.
+pub(crate) const PROGRAMS: [(&str, &str); 4] = [
+    ("ask", "on_lost: ask\ntimeout: 6s"),
+    ("fail", "on_lost: fail\ntimeout: 6s"),
+    ("retry", "on_lost: retry\ntimeout: 20s"),
+    ("safe", "idempotent: true\ntimeout: 40s"),
+];
 
 /// A rule, as it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -197,7 +201,7 @@ impl Edition {
             std::fs::write(folder.join(format!("actions/again{trigger}.yaml")), again)?;
         }
         for (name, settings) in PROGRAMS {
-            let text = format!("parameters:\n  n: any?\nrun:\n  process:\n    command: [worker]\ntimeout: 6s\ngrace: 2s\n{settings}\n");
+            let text = format!("parameters:\n  n: any?\nrun:\n  process:\n    command: [worker]\ngrace: 2s\n{settings}\n");
             std::fs::write(folder.join(format!("actions/{name}.yaml")), text)?;
         }
         for rule in &self.rules {

@@ -86,10 +86,14 @@ pub(crate) struct Plan {
     pub(crate) spawn_fails: f64,
     /// The supervisor of a program dies, and the program with it.
     pub(crate) supervisor_dies: f64,
+    /// The longest that the worker takes to come to what it has to do, in microseconds.
+    pub(crate) worker_micros_max: u64,
     /// The timers of one of the worker's tasks come late, by about its lease.
     pub(crate) late_timers: f64,
     /// Somebody cancels an execution that runs, each time that somebody looks.
     pub(crate) cancels: f64,
+    /// Who has just cancelled something restarts the node as well.
+    pub(crate) restarts: f64,
     /// Somebody settles what waits for a person, each time that somebody looks.
     pub(crate) settles: f64,
     /// Whether SQLite's files lie on a disk that loses at a power cut what was not flushed.
@@ -121,7 +125,7 @@ impl Plan {
             append_unknown_lost: rare(random),
             append_dead: rare(random),
             append_kill_before: rare(random),
-            append_kill_after: rare(random),
+            append_kill_after: if random.chance(0.1) { random.log_uniform(0.05, 0.2) } else { rare(random) },
             vault_fails: rare(random) * 10.0,
             vault_kill: rare(random) * 10.0,
             start_kill: rare(random) * 5.0,
@@ -144,8 +148,10 @@ impl Plan {
             spawn_kill: rare(random) * 3.0,
             spawn_fails: rare(random) * 3.0,
             supervisor_dies: rare(random) * 6.0,
-            late_timers: rare(random),
+            worker_micros_max: random.log_uniform(1_000.0, 300_000.0) as u64,
+            late_timers: rare(random) * 2.0,
             cancels: often(random) * 0.2,
+            restarts: if random.chance(0.4) { random.log_uniform(0.05, 0.5) } else { 0.0 },
             settles: random.log_uniform(0.005, 0.5),
             has_crash_disk: random.chance(0.8),
             disk_errors: often(random),

@@ -132,7 +132,8 @@ impl Machine {
 impl Process {
     fn draw(random: &mut Random, now: u64, order: &Order, supervisor_dies: f64) -> Self {
         let never_ends = random.chance(0.08);
-        let ends_at = now + random.log_uniform(1_000.0, 12e6) as u64;
+        let most = if random.chance(0.2) { 50e6 } else { 12e6 };
+        let ends_at = now + random.log_uniform(1_000.0, most) as u64;
         let exit = match random.weighted(&[12, 3, 1]) {
             0 => Exit::Code(0),
             1 => Exit::Code(1 + random.below(3) as i32),

@@ -21,6 +21,8 @@ pub const NAMES: &[&str] = &[
     "a node stood still for longer than a lease",
     "a node stopped when it was asked to",
     "a node was deposed",
+    "a node was restarted soon after a cancel",
+    "a person would have had a cancelled execution tried again",
     "a power cut lost sectors that were not flushed",
     "a power cut took a name of a small file back",
     "a power cut took what was written to a small file",

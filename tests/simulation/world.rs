@@ -72,6 +72,8 @@ enum Event {
     Heal,
     /// Somebody looks after what waits for a person.
     Attend,
+    /// Somebody restarts a node, and does not wait for its end.
+    Restart(u32),
 }
 
 /// Why a follower takes a step.
@@ -265,6 +267,7 @@ impl World {
             Event::EvenPace => self.ground.drift_wall(0),
             Event::Heal => self.heal(),
             Event::Attend => self.attend(),
+            Event::Restart(number) => self.restart(number),
         }
     }
 

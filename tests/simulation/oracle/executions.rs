@@ -200,7 +200,10 @@ impl<'r> Told<'r> {
             "execution.settled" => {
                 demand!(matches!(self.phase, Phase::Unknown(_)), "I12", "{stream} is settled at {at}, and is not indeterminate");
                 match record.said.get("outcome") {
-                    Some(Value::String(word)) if word == "retry" => self.phase = Phase::Waiting,
+                    Some(Value::String(word)) if word == "retry" => {
+                        sometimes!(self.cancelled, "a person would have had a cancelled execution tried again");
+                        self.phase = Phase::Waiting;
+                    }
                     Some(Value::String(word)) if word == "succeeded" => self.last = Last::SettledSucceeded,
                     _ => self.last = Last::SettledFailed,
                 }
@@ -231,7 +234,8 @@ impl<'r> Told<'r> {
                     "{stream} fails at {at} after {:?}",
                     self.last
                 );
-                demand!(!self.cancelled || self.last == Last::Lost, "I12", "{stream} was cancelled and fails at {at}");
+                let is_known = matches!(self.last, Last::Lost | Last::SettledFailed);
+                demand!(!self.cancelled || is_known, "I12", "{stream} was cancelled and fails at {at}");
                 self.phase = Phase::Over(record);
             }
             "execution.timed_out" => {

@@ -12,6 +12,9 @@ use crate::sometimes;
 
 /// How often somebody looks.
 const LOOK_MICROS: u64 = 3_000_000;
+/// How soon after a cancel somebody restarts the node, at least and at most, in microseconds.
+const RESTART_MICROS_LEAST: f64 = 500.0;
+const RESTART_MICROS_MOST: f64 = 1e6;
 
 impl World {
     /// Somebody looks. In some worlds what waits for a person waits for long.
@@ -26,18 +29,34 @@ impl World {
         }
     }
 
+    /// Somebody restarts the node that has just been told to cancel something, as people do where a thing hangs.
+    pub(super) fn restart(&mut self, number: u32) {
+        if !self.ground.is_healed() && self.node.as_ref().is_some_and(|node| node.number == number) {
+            self.ground.tell("attendant", format!("restarts #{number}"));
+            sometimes!("a node was restarted soon after a cancel");
+            self.bury();
+        }
+    }
+
     fn cancel_what_runs(&mut self) {
         let Some(node) = &self.node else { return };
+        let number = node.number;
         let running = node.look(|engine| {
             let running = engine.executions().iter().filter(|(_, open)| matches!(open.phase, Phase::Running(_)));
             running.map(|(id, _)| *id).collect::<Vec<_>>()
         });
+        let mut is_cancelled = false;
         for execution in running.unwrap_or_default() {
             if self.ground.strikes(self.ground.plan.cancels) {
                 self.ground.tell("attendant", format!("cancels {execution}"));
                 let actor = Actor::Token("attendant".to_owned());
                 node.submit(Command { actor, trace: None, ask: Ask::CancelExecution { execution } });
+                is_cancelled = true;
             }
+        }
+        if is_cancelled && self.ground.strikes(self.ground.plan.restarts) {
+            let after = self.random.log_uniform(RESTART_MICROS_LEAST, RESTART_MICROS_MOST) as u64;
+            self.after(after, Event::Restart(number));
         }
     }
 

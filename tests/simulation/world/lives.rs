@@ -259,7 +259,7 @@ impl World {
         {
             let number = node.number;
             self.is_working = true;
-            let wait = self.random.below(2_000);
+            let wait = self.random.log_uniform(100.0, self.ground.plan.worker_micros_max as f64) as u64;
             self.after(wait, Event::Work(number));
         }
     }
