@@ -45,7 +45,7 @@ impl Operated {
         };
         Self {
             workers: random.between(1, 8) as u32,
-            lease_millis: random.between(1_000, 30_000),
+            lease_millis: random.log_uniform(1_000.0, 30_000.0) as u64,
             open_work_max: if random.chance(0.2) { random.between(2, 20) } else { 100_000 },
             snapshot_every: random.log_uniform(5.0, 5_000.0) as u64,
             turn,
