@@ -40,6 +40,12 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("timeout fires early", "an attempt gets half of its time", 100),
     mutant("report given up", "a report that found the disk full is not told again", 100),
     mutant("snapshot off by one", "a snapshot says a position whose record it has not folded", 100),
+    mutant("late report counts", "a report on an attempt that was given up ends the one that runs", 100),
+    mutant("cancel not delivered", "the worker is not told of a cancel", 100),
+    mutant("slot kept by an indeterminate execution", "who waits for a person holds a worker's slot", 100),
+    mutant("cancel forgotten at a loss", "a cancelled execution whose attempt is lost waits for a worker again", 100),
+    mutant("living program taken for lost", "a program that an earlier node left is not adopted", 100),
+    mutant("one scope for all keys", "a dedupe key of one caller is taken for another's", 100),
 ];
 
 /// Those that no world has shown yet, each with the hole that hides it. They are looked for like the others, and that they are not found
@@ -53,24 +59,12 @@ pub const NOT_FOUND_YET: &[Mutant] = &[
     mutant("panic drops the reaction", "a reaction that stopped at a bug is not put aside", 30),
     // No turn of a world is so long that something of it is owed.
     mutant("owed reaction dropped", "a reaction that needs a body from the disk is never worked out", 30),
-    // A report comes late most often when nothing else runs.
-    mutant("late report counts", "a report on an attempt that was given up ends the one that runs", 30),
-    // Nothing holds a world to ending a program soon after its cancel.
-    mutant("cancel not delivered", "the worker is not told of a cancel", 30),
-    // Nothing holds a world to ending a program soon after its cancel.
+    // A node seldom dies between a cancel and its delivery, while the program has long to live.
     mutant("stop forgotten at a restart", "a cancel that was asked for before a restart is not delivered after it", 30),
-    // What waits for a person is settled in the end, and nothing counts idle slots meanwhile.
-    mutant("slot kept by an indeterminate execution", "who waits for a person holds a worker's slot", 30),
-    // An attempt is seldom lost while its cancel is on its way.
-    mutant("cancel forgotten at a loss", "a cancelled execution whose attempt is lost waits for a worker again", 30),
     // A power cut leaves the `begun` file whole.
     mutant("file of another boot believed", "what the file lost in a power cut counts as not begun", 30),
-    // Nothing holds a node to adopting what lives.
-    mutant("living program taken for lost", "a program that an earlier node left is not adopted", 30),
-    // A program that nobody waits for ends at its deadline, before a world is judged.
+    // A node seldom dies between a loss and the end of the program that was lost.
     mutant("orphan program not ended", "a program that nobody waits for goes on", 30),
     // The queue of a simulated follower is never full.
     mutant("follower skips a batch", "a follower goes on behind a batch that it was not told of", 30),
-    // A refusal is taken at its word, also a wrong one.
-    mutant("one scope for all keys", "a dedupe key of one caller is taken for another's", 30),
 ];
