@@ -34,7 +34,10 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
                 demand!(twice.is_none(), "I5", "rule {} decided twice on event {}", record.text("rule"), record.text("event"));
             }
             "loop.stopped" => drop(stopped.insert((record.text("event"), record.text("rule_id")))),
-            "rule.erred" => sometimes!(record.text("message").contains("a bug of ours"), "a bug struck where a rule was evaluated"),
+            "rule.erred" => {
+                let is_bug = record.text("message").contains("a bug of ours");
+                sometimes!(is_bug, "a bug struck where a rule was evaluated");
+            }
             "reaction.resumed" => sometimes!("a reaction was worked out in a later turn"),
             "reaction.parked" => {
                 let is_ended = record.text("error").starts_with("the process ended");
