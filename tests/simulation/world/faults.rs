@@ -81,7 +81,9 @@ impl World {
                     self.ground.tell("fault", "SIGTERM");
                     self.is_stopping = true;
                     self.hand_in_all();
-                    self.node.as_ref().inspect(|node| node.begin_stop());
+                    if let Some(node) = &self.node {
+                        node.begin_stop();
+                    }
                     self.wake_sequencer();
                 }
             }
