@@ -1,4 +1,4 @@
-//! Destinations: for each server a pool of connections, which can only lead to addresses that were checked.
+//! Destinations: the real web, with a pool of connections for each server, which can only lead to addresses that were checked.
 //!
 //! A name is resolved once, its addresses are checked, and the pool connects to these and no others, so a name that stands
 //! for something else a moment later leads nowhere new. No proxy is read from the environment, no redirect is followed.
@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::Client;
 use rustls::ClientConfig;
 use rustls_platform_verifier::BuilderVerifierExt;
@@ -19,6 +20,8 @@ use url::{Host, Position, Url};
 
 use crate::clock::Clock;
 use crate::egress::EgressPolicy;
+use crate::programs::Pending;
+use crate::web::{Answered, AnsweredBody, BrokenOff, Letter, NoWay, Way, Web};
 
 /// How many servers are remembered; the one that was not used for the longest time makes room.
 pub(crate) const DESTINATIONS_MAX: usize = 256;
@@ -32,7 +35,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_MAX: usize = 64;
 
 /// The servers that requests went to.
-pub(crate) struct Destinations {
+pub struct Destinations {
     policy: EgressPolicy,
     clock: Arc<dyn Clock>,
     names: Box<dyn Names>,
@@ -48,13 +51,13 @@ struct Known {
 }
 
 /// What says which addresses a name stands for.
-pub(crate) trait Names: Send + Sync {
+trait Names: Send + Sync {
     /// Gives the addresses.
     fn resolve<'a>(&'a self, host: &'a str) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>>;
 }
 
 /// The machine's own resolver.
-pub(crate) struct SystemNames;
+struct SystemNames;
 
 impl Names for SystemNames {
     fn resolve<'a>(&'a self, host: &'a str) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>> {
@@ -67,9 +70,9 @@ impl Names for SystemNames {
 
 /// Why there is no way to a server.
 #[derive(Debug, Error)]
-pub(crate) enum DestinationError {
+enum DestinationError {
     /// It may not be reached.
-    #[error("may not be reached from here; an operator can allow it under `egress.allow`")]
+    #[error("may not be reached from here")]
     Denied,
     /// Its name stands for nothing.
     #[error("has no address: {0}")]
@@ -82,14 +85,69 @@ pub(crate) enum DestinationError {
     NoClient(reqwest::Error),
 }
 
+impl Web for Destinations {
+    fn way<'a>(&'a self, to: &'a Url) -> Pending<'a, Result<Box<dyn Way>, NoWay>> {
+        Box::pin(async move {
+            let client = self.client(to).await?;
+            Ok(Box::new(client) as Box<dyn Way>)
+        })
+    }
+}
+
+impl Way for Client {
+    fn send(&self, letter: Letter) -> Pending<'_, Result<Answered, BrokenOff>> {
+        let mut request = reqwest::Request::new(letter.method, letter.url);
+        *request.headers_mut() = letter.headers;
+        *request.body_mut() = letter.body.map(Into::into);
+        Box::pin(async move {
+            let mut answer = self.execute(request).await.map_err(broken_off)?;
+            let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
+            Ok(Answered { status, headers, body: Box::new(answer) })
+        })
+    }
+}
+
+impl AnsweredBody for reqwest::Response {
+    fn piece(&mut self) -> Pending<'_, Result<Option<Bytes>, BrokenOff>> {
+        Box::pin(async move { self.chunk().await.map_err(broken_off) })
+    }
+}
+
+/// Tells why an exchange broke off, down to its cause.
+fn broken_off(error: reqwest::Error) -> BrokenOff {
+    let error = error.without_url();
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(inner) = source {
+        message.push_str(&format!(": {inner}"));
+        source = inner.source();
+    }
+    BrokenOff(message)
+}
+
+impl From<DestinationError> for NoWay {
+    fn from(error: DestinationError) -> Self {
+        match error {
+            DestinationError::Denied => Self::Denied,
+            DestinationError::NoAddress(_) | DestinationError::NoTrust(_) | DestinationError::NoClient(_) => {
+                Self::Unreachable(error.to_string())
+            }
+        }
+    }
+}
+
 impl Destinations {
-    /// Knows no server yet.
-    pub(crate) fn new(policy: EgressPolicy, clock: Arc<dyn Clock>, names: Box<dyn Names>) -> Self {
+    /// Knows no server yet; names stand for what the machine's own resolver says.
+    pub fn new(policy: EgressPolicy, clock: Arc<dyn Clock>) -> Self {
+        Self::with_names(policy, clock, Box::new(SystemNames))
+    }
+
+    fn with_names(policy: EgressPolicy, clock: Arc<dyn Clock>, names: Box<dyn Names>) -> Self {
         Self { policy, clock, names, known: Mutex::default(), tls: OnceLock::new() }
     }
 
     /// Gives the client for a URL's server, after its addresses were checked.
-    pub(crate) async fn client(&self, url: &Url) -> Result<Client, DestinationError> {
+    async fn client(&self, url: &Url) -> Result<Client, DestinationError> {
         let name = &url[..Position::BeforePath];
         let now = self.clock.now();
         if let Some(client) = self.remembered(name, now) {
@@ -221,7 +279,7 @@ mod tests {
         let parse = |answer: &&[&str]| answer.iter().map(|text| text.parse().unwrap()).collect();
         let names = ScriptedNames(Mutex::new(answers.iter().map(parse).collect()));
         let clock = Arc::new(StandingClock(Mutex::new(Duration::ZERO)));
-        (Destinations::new(EgressPolicy::default(), clock.clone(), Box::new(names)), clock)
+        (Destinations::with_names(EgressPolicy::default(), clock.clone(), Box::new(names)), clock)
     }
 
     async fn reach(destinations: &Destinations, url: &str) -> Result<Client, DestinationError> {

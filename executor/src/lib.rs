@@ -12,6 +12,7 @@
 //! | [`programs`] | the port through which programs are run, and what runs them |
 //! | `conduct`, `environment`, `output`, `messages`, `result` | a program that runs: its end, its variables, what it prints, what it says |
 //! | [`supervisor`] | the process that holds a program beside the node |
+//! | [`web`] | the port through which requests are sent |
 //! | `egress`, `destinations` | where requests may go, and the connections there |
 //!
 //! Nothing here decides what an attempt's end means: that is the core's.
@@ -36,11 +37,13 @@ mod runners;
 mod running;
 #[cfg(target_os = "linux")]
 pub mod supervisor;
+pub mod web;
 mod worker;
 
 pub use attempt::LEAVING_GRACE_MAX;
 pub use blocking::Blocking;
 pub use clock::{Clock, SystemClock};
+pub use destinations::Destinations;
 pub use egress::{Allowance, AllowanceError, EgressPolicy};
 pub use messages::LINE_BYTES_MAX;
 pub use ports::ExecutorPorts;

@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::begun::Begun;
 use crate::clock::Clock;
 use crate::programs::Programs;
+use crate::web::Web;
 
 /// All that the worker is connected to.
 pub struct ExecutorPorts {
@@ -35,6 +36,8 @@ pub struct ExecutorPorts {
     pub blobs: Arc<dyn Blobs>,
     /// What runs programs.
     pub programs: Arc<dyn Programs>,
+    /// What carries requests.
+    pub web: Arc<dyn Web>,
     /// What makes events of what attempts emit.
     pub observe: Arc<dyn Observe>,
     /// Where the files of packs are.

@@ -21,8 +21,6 @@ use tokio::sync::{Notify, watch};
 use crate::attempt::{Attempt, Broken, Cut, Ending, Given, LEAVING_GRACE_MAX, failed};
 use crate::begun::Previous;
 use crate::blocking::Blocking;
-use crate::destinations::{Destinations, SystemNames};
-use crate::egress::EgressPolicy;
 use crate::lease::Lease;
 use crate::ports::ExecutorPorts;
 use crate::programs::{AtEnd, KILLED_PATIENCE, Left, ProgramLimits};
@@ -42,8 +40,6 @@ pub struct ExecutorSettings {
     pub lease: Duration,
     /// The operator's `PATH`: where programs are looked up, and what they are given.
     pub path: OsString,
-    /// Where requests may go.
-    pub egress: EgressPolicy,
     /// How long an HTTP exchange may take.
     pub http_timeout: Duration,
     /// What becomes of programs that run when the worker stops.
@@ -67,13 +63,12 @@ pub enum AtStop {
 }
 
 impl ExecutorSettings {
-    /// Sets what has a default: a lease of 30 s, public addresses only, 60 s for an HTTP exchange.
+    /// Sets what has a default: a lease of 30 s, 60 s for an HTTP exchange.
     pub fn new(path: impl Into<OsString>) -> Self {
         Self {
             worker: "local".to_owned(),
             lease: Duration::from_secs(30),
             path: path.into(),
-            egress: EgressPolicy::default(),
             http_timeout: runners::HTTP_TIMEOUT,
             artifact_bytes_max: ARTIFACT_BYTES_MAX,
             at_stop: AtStop::default(),
@@ -103,7 +98,6 @@ pub struct Executor {
 pub(crate) struct Worker {
     pub(crate) ports: ExecutorPorts,
     pub(crate) settings: ExecutorSettings,
-    pub(crate) destinations: Destinations,
     running: Running,
     reporter: Arc<Reporter>,
     runtime: Handle,
@@ -117,12 +111,10 @@ impl Executor {
     pub fn start(ports: ExecutorPorts, settings: ExecutorSettings) -> Self {
         let runtime = Handle::current();
         let clock = Arc::clone(&ports.clock);
-        let reporter = Reporter::new(Arc::clone(&ports.submit), Arc::clone(&clock), runtime.clone(), settings.worker.clone());
-        let destinations = Destinations::new(settings.egress.clone(), clock, Box::new(SystemNames));
+        let reporter = Reporter::new(Arc::clone(&ports.submit), clock, runtime.clone(), settings.worker.clone());
         let worker = Arc::new(Worker {
             ports,
             settings,
-            destinations,
             running: Running::default(),
             reporter: Arc::new(reporter),
             runtime,

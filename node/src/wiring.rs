@@ -22,7 +22,7 @@ use ensue_engine::names::{KeyRef, PackName};
 use ensue_engine::ports::{Blobs, Log, LogError, LogReader, Outputs, Secret, SubmitError, Vault};
 use ensue_engine::record::Actor;
 use ensue_executor::begun::Begun;
-use ensue_executor::{Allowance, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
+use ensue_executor::{Allowance, Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_store::sqlite::log::SqliteLogReader;
 use ensue_store::sqlite::views::{SqliteViewReader, SqliteViews};
 use ensue_views::ViewReader;
@@ -287,7 +287,6 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let mut executor_settings = ExecutorSettings::new(path.clone());
     executor_settings.at_stop = config.actions.at_stop;
     executor_settings.limits = config.actions.limits;
-    executor_settings.egress = egress(&config.egress_allow)?;
     executor_settings.artifact_bytes_max = config.artifacts.one_bytes_max;
     executor_settings.lease = config.lease;
     let executor_clock: Arc<dyn ensue_executor::Clock> = Arc::new(ensue_executor::SystemClock::new());
@@ -305,6 +304,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
             observe: edge.clone(),
             packs: Arc::new(Copies(catalogs.clone())),
             programs,
+            web: Arc::new(Destinations::new(egress(&config.egress_allow)?, executor_clock.clone())),
             clock: executor_clock,
             begun,
         },

@@ -1,6 +1,6 @@
 //! The runner `http`: makes one request, follows a few redirects, and takes the answer for its result.
 //!
-//! Where requests may go is `egress.rs`; how connections are pooled is `destinations.rs`.
+//! Who carries it is `web.rs`: where requests may go is `egress.rs`, how connections are pooled `destinations.rs`.
 
 mod answer;
 mod request;
@@ -12,8 +12,8 @@ use ensue_engine::executions::facts::FailureKind;
 use reqwest::StatusCode;
 
 use crate::attempt::{Attempt, Broken, Ending, failed};
-use crate::destinations::DestinationError;
 use crate::runners::Runner;
+use crate::web::{BrokenOff, NoWay};
 use request::Request;
 
 /// How long the exchange may take, redirects and all.
@@ -45,12 +45,12 @@ impl Runner for HttpRequest {
 
 async fn exchange(attempt: &Attempt<'_>, mut request: Request) -> Ending {
     for _ in 0..=HTTP_HOPS_MAX {
-        let client = attempt.worker.destinations.client(&request.url).await;
-        let client = client.map_err(|error| unreachable(&request, &error))?;
+        let way = attempt.worker.ports.web.way(&request.url).await;
+        let way = way.map_err(|error| unreachable(&request, &error))?;
         attempt.begin().await?;
-        let answer = client.execute(request.to_send()).await;
-        let answer = answer.map_err(|error| broken_off(&request, error))?;
-        match request.redirected(answer.status(), answer.headers())? {
+        let answer = way.send(request.to_send()).await;
+        let answer = answer.map_err(|error| broken_off(&request, &error))?;
+        match request.redirected(answer.status, &answer.headers)? {
             Some(next) => request = next,
             None => return answer::taken(attempt, &request, answer).await,
         }
@@ -59,24 +59,16 @@ async fn exchange(attempt: &Attempt<'_>, mut request: Request) -> Ending {
     Err(failed(FailureKind::EgressDenied, message))
 }
 
-fn unreachable(request: &Request, error: &DestinationError) -> Broken {
+fn unreachable(request: &Request, error: &NoWay) -> Broken {
     let kind = match error {
-        DestinationError::Denied => FailureKind::EgressDenied,
-        DestinationError::NoAddress(_) | DestinationError::NoTrust(_) | DestinationError::NoClient(_) => FailureKind::Network,
+        NoWay::Denied => FailureKind::EgressDenied,
+        NoWay::Unreachable(_) => FailureKind::Network,
     };
     failed(kind, format!("{} {error}", request.server()))
 }
 
-/// Tells why an exchange broke off, without the URL, which may hold a secret.
-fn broken_off(request: &Request, error: reqwest::Error) -> Broken {
-    let error = error.without_url();
-    let mut message = format!("{}: {error}", request.server());
-    let mut source = std::error::Error::source(&error);
-    while let Some(inner) = source {
-        message.push_str(&format!(": {inner}"));
-        source = inner.source();
-    }
-    failed(FailureKind::Network, message)
+fn broken_off(request: &Request, error: &BrokenOff) -> Broken {
+    failed(FailureKind::Network, format!("{}: {error}", request.server()))
 }
 
 /// Says whether a status is an error of either side.

@@ -187,8 +187,7 @@ async fn a_name_is_allowed_by_the_addresses_it_stands_for() {
     let server = ok_server().await;
     let port = server.address.port();
     let allow = vec![format!("127.0.0.1:{port}").parse().unwrap(), format!("[::1]:{port}").parse().unwrap()];
-    let settings = move |settings: &mut ensue_executor::ExecutorSettings| settings.egress = EgressPolicy::allowing(allow);
-    let mut world = Plan::new(run(get(&format!("http://localhost:{port}/")))).settings(settings).begin();
+    let mut world = Plan::new(run(get(&format!("http://localhost:{port}/")))).egress(EgressPolicy::allowing(allow)).begin();
     assert_eq!(result(&world.report_of(json!({})).await)["status"], 200);
 }
 

@@ -25,7 +25,7 @@ use ensue_executor::ports::{Bodies, BodyError, Emission, EmissionError, KeyError
 use ensue_executor::programs::{
     DRAIN_PATIENCE, DirectPrograms, Isolation, Programs, SupervisedPrograms, SupervisedSettings, SupervisorCommand,
 };
-use ensue_executor::{Clock, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings, SystemClock};
+use ensue_executor::{Clock, Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings, SystemClock};
 use ensue_expression::{Roots, Template};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -64,6 +64,7 @@ pub(crate) struct Plan {
     hand: Hand,
     home: Option<Arc<TempDir>>,
     isolation: Option<Isolation>,
+    egress: EgressPolicy,
 }
 
 enum Time {
@@ -91,6 +92,7 @@ impl Plan {
             isolation: None,
             programs: None,
             hand: Hand::AtHand,
+            egress: EgressPolicy::default(),
         }
         .action(run, |_| {})
     }
@@ -169,7 +171,12 @@ impl Plan {
     }
 
     pub(crate) fn allow(self, address: std::net::SocketAddr) -> Self {
-        self.settings(move |settings| settings.egress = EgressPolicy::allowing(vec![address.to_string().parse().unwrap()]))
+        self.egress(EgressPolicy::allowing(vec![address.to_string().parse().unwrap()]))
+    }
+
+    pub(crate) fn egress(mut self, egress: EgressPolicy) -> Self {
+        self.egress = egress;
+        self
     }
 
     pub(crate) fn bodies_in_the_log(mut self) -> Self {
@@ -219,6 +226,7 @@ impl Plan {
             observe: self.observe,
             packs: Arc::new(PackFolder(folder.path().join("pack"))),
             programs,
+            web: Arc::new(Destinations::new(self.egress, time.clone())),
             clock: time,
             begun,
         };

@@ -6,20 +6,21 @@ use bytes::{Bytes, BytesMut};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::record::Body;
 use ensue_expression::Document;
+use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Response, StatusCode};
 use serde_json::{Map, Value};
 
 use super::request::Request;
 use super::{HTTP_ANSWER_BYTES_MAX, broken_off, is_failure};
 use crate::attempt::{Attempt, Broken, Ending, Given};
 use crate::result::{fitting, json_text};
+use crate::web::Answered;
 
 /// Reads an answer to its end; its result is `{ status, headers, body }`, and that of a failure is kept with it.
-pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, mut answer: Response) -> Ending {
-    let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
+pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answered) -> Ending {
+    let Answered { status, headers, body: mut coming } = answer;
     let mut body = Pieces::default();
-    while let Some(piece) = answer.chunk().await.map_err(|error| broken_off(request, error))? {
+    while let Some(piece) = coming.piece().await.map_err(|error| broken_off(request, &error))? {
         if body.bytes + piece.len() > HTTP_ANSWER_BYTES_MAX {
             let message = format!("{} answered with more than {HTTP_ANSWER_BYTES_MAX} bytes", request.server());
             return Err(Broken::with_body(

@@ -14,6 +14,7 @@ use url::{Position, Url};
 
 use crate::attempt::{Attempt, Broken, failed};
 use crate::render::{Renderer, entries, reads_keys, scalar};
+use crate::web::Letter;
 
 /// The longest URL that is sent, in bytes.
 pub(crate) const URL_BYTES_MAX: usize = 16 << 10;
@@ -88,11 +89,8 @@ impl Request {
     }
 
     /// Gives the request as it is sent.
-    pub(super) fn to_send(&self) -> reqwest::Request {
-        let mut request = reqwest::Request::new(self.method.clone(), self.url.clone());
-        *request.headers_mut() = self.headers.clone();
-        *request.body_mut() = self.body.clone().map(Into::into);
-        request
+    pub(super) fn to_send(&self) -> Letter {
+        Letter { method: self.method.clone(), url: self.url.clone(), headers: self.headers.clone(), body: self.body.clone() }
     }
 
     /// Names the server in a message.
