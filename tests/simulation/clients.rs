@@ -4,7 +4,7 @@ use ensue_engine::executions::facts::Settlement;
 use ensue_engine::ids::ExecutionId;
 use serde_json::{Map, Value, json};
 
-use crate::pack::{NUMBER_MAX, PROGRAMS, TEXTS, TRIGGERS, WrittenMode};
+use crate::pack::{NUMBER_MAX, POSTS, PROGRAMS, TEXTS, TRIGGERS, WrittenMode};
 use crate::random::Random;
 use crate::traffic::Wish;
 
@@ -120,7 +120,8 @@ impl Client {
 }
 
 fn run(random: &mut Random) -> Wish {
-    let (action, params) = match random.weighted(&[4, 6, 2, 1, 8]) {
+    let (action, params) = match random.weighted(&[4, 6, 2, 1, 8, 5]) {
+        5 => (format!("sim.{}", random.pick(&POSTS).map_or("post_ask", |(name, _)| name)), json!({ "n": random.below(NUMBER_MAX) })),
         4 => (format!("sim.{}", random.pick(&PROGRAMS).map_or("ask", |(name, _)| name)), json!({ "n": random.below(NUMBER_MAX) })),
         0 => ("core.echo".to_owned(), json!({ "message": random.below(NUMBER_MAX) })),
         1 => ("core.noop".to_owned(), json!({ "seconds": random.between(0, 5_000) as f64 / 1e3 })),

@@ -1,8 +1,8 @@
 //! The simulator: a whole node from one seed, on simulated clock, disk, processes and network.
 //!
 //! Read in this order: `world` is the loop; `plan` what a seed decides beforehand, `operator` what is set at a start; `node` the twin of the
-//! node's wiring; `clients`, `pack` and `traffic` what is asked of it; `disk`, `small_files`, `programs`, `clock` and `life` what it stands on
-//! and how it dies; `witness`, `timeline` and `sightings` what was seen beside the log; `oracle` who judges; `story` what is told. It holds no
+//! node's wiring; `clients`, `pack` and `traffic` what is asked of it; `disk`, `small_files`, `programs`, `web`, `clock` and `life` what it
+//! stands on and how it dies; `witness`, `timeline` and `sightings` what was seen beside the log; `oracle` who judges; `story` what is told. It holds no
 //! logic of a node: the parts are the node's own.
 
 mod clients;
@@ -24,6 +24,7 @@ pub mod sometimes;
 mod story;
 mod timeline;
 mod traffic;
+mod web;
 mod witness;
 mod world;
 

@@ -17,7 +17,7 @@ use ensue_engine::ports::{Committed, Log, LogError, LogReader, Reply, Secret, Su
 use ensue_engine::record::{Actor, Body, CatalogRevision, Digest};
 use ensue_engine::rules::judge::complete;
 use ensue_executor::begun::Begun;
-use ensue_executor::{Blocking, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
+use ensue_executor::{Blocking, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_node::Config;
 use ensue_node::opening::{Opened, open_on};
 use ensue_node::parts::{
@@ -43,6 +43,7 @@ use crate::programs::{Machine, NodePrograms};
 use crate::sightings::Finder;
 use crate::sometimes;
 use crate::traffic::{Outcome, Promise, Wish};
+use crate::web::{NodeWeb, Server};
 
 /// The release that the simulated node says it is.
 const RELEASE: &str = "0.0.0-simulated";
@@ -69,6 +70,8 @@ pub(crate) struct Start<'w> {
     pub(crate) machine: &'w Arc<Machine>,
     /// What the operator set.
     pub(crate) operated: &'w Operated,
+    /// The server that requests are sent to.
+    pub(crate) server: &'w Arc<Server>,
 }
 
 /// Why a start came to nothing.
@@ -256,7 +259,7 @@ pub(crate) struct SimulatedBug;
 impl Node {
     /// Starts a node, step by step as the one at work does; it may be killed at each step.
     pub(crate) fn start(start: &Start<'_>) -> Result<Self, Unstarted> {
-        let Start { ground, disk, number, boots, room, machine, operated } = *start;
+        let Start { ground, disk, number, boots, room, machine, operated, server } = *start;
         let life = Arc::new(Life::default());
         let may_die = |after: &'static str| {
             if ground.strikes(ground.plan.start_kill) {
@@ -328,7 +331,6 @@ impl Node {
         let handle = Arc::new(LivingSubmit { handle, life: life.clone(), ground: ground.clone() });
         let settings = operated.settings();
         let mut executor_settings = ExecutorSettings::new("");
-        executor_settings.egress = EgressPolicy::default();
         executor_settings.lease = Duration::from_millis(settings.lease_millis);
         executor_settings.blocking = Blocking::InPlace;
         let finder = Finder { node: number, epoch: opened.log.epoch().0 };
@@ -347,6 +349,7 @@ impl Node {
                     clock: worker_clock.clone(),
                     begun,
                     programs: Arc::new(NodePrograms { machine: machine.clone(), life: life.clone(), clock: worker_clock.clone(), finder }),
+                    web: Arc::new(NodeWeb { server: server.clone(), life: life.clone(), clock: worker_clock.clone() }),
                 },
                 executor_settings,
             )

@@ -8,6 +8,7 @@ use std::path::Path;
 use ensue_expression::bugs::BUGGY_FIELD;
 
 use crate::random::Random;
+use crate::web::EFFECTS;
 
 /// The triggers of the pack: `sim.t0`, `sim.t1`, `sim.t2`.
 pub(crate) const TRIGGERS: u64 = 3;
@@ -127,6 +128,8 @@ pub(crate) enum Doing {
     Wait(u64),
     /// `sim.<name>`, which starts a program.
     Start(&'static str),
+    /// `sim.<name>`, which sends a request.
+    Post(&'static str),
     /// `sim.again`, which emits an event of the trigger with that number.
     Again(u64),
 }
@@ -137,6 +140,15 @@ pub(crate) const PROGRAMS: [(&str, &str); 4] = [
     ("fail", "on_lost: fail\ntimeout: 6s"),
     ("retry", "on_lost: retry\ntimeout: 20s"),
     ("safe", "idempotent: true\ntimeout: 40s"),
+];
+
+/// The actions that send a request, and what they say of a loss; the last sends a key along.
+pub(crate) const POSTS: [(&str, &str); 5] = [
+    ("post_ask", "on_lost: ask"),
+    ("post_fail", "on_lost: fail"),
+    ("post_retry", "on_lost: retry"),
+    ("post_safe", "idempotent: true"),
+    ("post_key", "idempotent: true"),
 ];
 
 /// A rule, as it was written.
@@ -204,6 +216,9 @@ impl Edition {
             let text = format!("parameters:\n  n: any?\nrun:\n  process:\n    command: [worker]\ngrace: 2s\n{settings}\n");
             std::fs::write(folder.join(format!("actions/{name}.yaml")), text)?;
         }
+        for (name, settings) in POSTS {
+            std::fs::write(folder.join(format!("actions/{name}.yaml")), post(name, settings))?;
+        }
         for rule in &self.rules {
             std::fs::write(folder.join(format!("rules/{}.yaml", rule.name)), rule.yaml())?;
         }
@@ -211,12 +226,26 @@ impl Edition {
     }
 }
 
+/// Writes an action that sends a request.
+fn post(name: &str, settings: &str) -> String {
+    let mut text = format!(
+        "parameters:\n  n: any?\nrun:\n  http:\n    url: {EFFECTS}\n    method: POST\n    headers:\n      X-Attempt: ${{{{ execution.attempt }}}}\n"
+    );
+    if name == "post_key" {
+        text.push_str("      Authorization: 'Bearer ${{ keys[\"sim.canary\"] }}'\n");
+    }
+    text.push_str("    json:\n      n: ${{ params.?n.orValue(1) }}\n");
+    text.push_str(&format!("timeout: 6s\n{settings}\n"));
+    text
+}
+
 impl WrittenRule {
     fn draw(random: &mut Random, name: String) -> Self {
-        let doing = match random.weighted(&[4, 4, 2, 5]) {
+        let doing = match random.weighted(&[4, 4, 2, 5, 3]) {
             0 => Doing::Echo,
             1 => Doing::Wait(if random.chance(0.4) { 0 } else { random.between(10, 4_000) }),
             2 => Doing::Again(random.below(TRIGGERS)),
+            3 => Doing::Post(random.pick(&POSTS).map_or("post_ask", |(name, _)| name)),
             _ => Doing::Start(random.pick(&PROGRAMS).map_or("ask", |(name, _)| name)),
         };
         let mode = [WrittenMode::Enabled, WrittenMode::Disabled, WrittenMode::Shadow][random.weighted(&[8, 1, 1])];
@@ -236,7 +265,7 @@ impl WrittenRule {
         text.push_str(&match &self.doing {
             Doing::Echo => "action: core.echo\nwith:\n  message: ${{ event.payload.n }}\n".to_owned(),
             Doing::Wait(millis) => format!("action: core.noop\nwith:\n  seconds: {}\n", *millis as f64 / 1e3),
-            Doing::Start(name) => format!("action: sim.{name}\nwith: {{}}\n"),
+            Doing::Start(name) | Doing::Post(name) => format!("action: sim.{name}\nwith: {{}}\n"),
             Doing::Again(trigger) => format!("action: sim.again{trigger}\nwith: {{}}\n"),
         });
         text

@@ -80,7 +80,7 @@ pub(crate) struct Plan {
     pub(crate) snapshots_lost: f64,
     /// Whether programs go on when their node dies.
     pub(crate) programs_outlive: bool,
-    /// The node dies where a program is started: right before, or right after.
+    /// The node dies where a program is started or a request is sent: right before, or right after.
     pub(crate) spawn_kill: f64,
     /// A program is not started, or nobody knows.
     pub(crate) spawn_fails: f64,
@@ -96,6 +96,8 @@ pub(crate) struct Plan {
     pub(crate) restarts: f64,
     /// Somebody settles what waits for a person, each time that somebody looks.
     pub(crate) settles: f64,
+    /// An action's request is not heard, or its answer is lost.
+    pub(crate) web_fails: f64,
     /// Whether SQLite's files lie on a disk that loses at a power cut what was not flushed.
     pub(crate) has_crash_disk: bool,
     /// An operation of the disk fails, per minute.
@@ -153,6 +155,7 @@ impl Plan {
             cancels: often(random) * 0.2,
             restarts: if random.chance(0.4) { random.log_uniform(0.05, 0.5) } else { 0.0 },
             settles: random.log_uniform(0.005, 0.5),
+            web_fails: rare(random) * 6.0,
             has_crash_disk: random.chance(0.8),
             disk_errors: often(random),
             power_cuts: if random.chance(0.5) { random.fraction() } else { 0.0 },

@@ -22,6 +22,7 @@ use crate::programs::Machine;
 use crate::random::Random;
 use crate::story::Verbosity;
 use crate::traffic::{Outcome, Request, RequestNumber};
+use crate::web::Server;
 use faults::Fault;
 
 /// How long nothing may be written, once all faults have ended, while something is left to do: 120 simulated seconds.
@@ -107,6 +108,7 @@ pub(crate) struct World {
     disk: Disk,
     room: Room,
     machine: Arc<Machine>,
+    server: Arc<Server>,
     queue: BTreeMap<(u64, u64), Event>,
     lots: Random,
     node: Option<Node>,
@@ -142,6 +144,7 @@ impl World {
         let ground = Ground::new(plan, random.fork(), verbosity);
         let disk = Disk::new(seed, &ground.plan)?;
         let machine = Machine::new(ground.clone());
+        let server = Server::new(ground.clone());
         let edition = Edition::draw(&mut random, 0, None);
         edition.write(&disk.packs())?;
         let clients = (0..ground.plan.clients).map(Client::new).collect();
@@ -153,6 +156,7 @@ impl World {
             disk,
             room: Room::default(),
             machine,
+            server,
             queue: BTreeMap::new(),
             lots,
             node: None,
@@ -307,7 +311,13 @@ impl World {
             return Err(Violation::new("I13", "the shadow state differs from the live one".to_owned()));
         }
         self.ground.tell("disk", format!("{} in all", self.disk.sum()));
-        let ledger = Ledger { ground: &self.ground, requests: &self.requests, machine: &self.machine, editions: &self.editions };
+        let ledger = Ledger {
+            ground: &self.ground,
+            requests: &self.requests,
+            machine: &self.machine,
+            server: &self.server,
+            editions: &self.editions,
+        };
         let records = crate::oracle::judge(node, &ledger)?;
         Ok(Ran { hash: self.ground.story().hash(), events: self.events, micros: self.ground.now(), records, starts: self.starts })
     }

@@ -15,6 +15,7 @@ mod programs;
 mod records;
 mod slots;
 mod views;
+mod web;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::node::Node;
 use crate::pack::Edition;
 use crate::programs::Machine;
 use crate::traffic::{Request, RequestNumber};
+use crate::web::Server;
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug)]
@@ -66,6 +68,8 @@ pub(crate) struct Ledger<'w> {
     pub(crate) requests: &'w BTreeMap<RequestNumber, Request>,
     /// The machine that programs ran on.
     pub(crate) machine: &'w Machine,
+    /// The server that requests were sent to.
+    pub(crate) server: &'w Server,
     /// The editions of the pack, by their number.
     pub(crate) editions: &'w [Edition],
 }
@@ -77,6 +81,7 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     executions::check(&records, ledger)?;
     effects::check(&records, ledger)?;
     programs::check(&records, ledger)?;
+    web::check(&records, ledger)?;
     decisions::check(&records, ledger)?;
     answers::check(&records, ledger)?;
     keys::check(&records, ledger)?;

@@ -70,6 +70,7 @@ impl World {
             room: &self.room,
             machine: &self.machine,
             operated: &self.operated,
+            server: &self.server,
         };
         let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Node::start(&start)));
         match started {
