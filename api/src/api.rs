@@ -20,7 +20,7 @@ use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Problem};
 use crate::query::bad;
 use crate::queues::{Queue, QueueName, Queues};
-use crate::settings::Settings;
+use crate::settings::{Blocking, Settings};
 
 /// How long a read waits for the read models to come as far as the caller has seen.
 const VIEW_WAIT: Duration = Duration::from_secs(2);
@@ -84,14 +84,17 @@ impl Api {
     ) -> Result<T, Problem> {
         let turn = self.readers.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
         let api = self.clone();
-        let done = tokio::task::spawn_blocking(move || {
+        let work = move || {
             let _held = api.queue(QueueName::Reads).enter_anyway(1);
             let done = work(&api.ports);
             // A caller that goes away does not give the turn to the next: the thread goes on.
             drop(turn);
             done
-        });
-        done.await.map_err(|why| Problem::bug(&why))
+        };
+        match self.settings.blocking {
+            Blocking::Pool => tokio::task::spawn_blocking(work).await.map_err(|why| Problem::bug(&why)),
+            Blocking::InPlace => Ok(work()),
+        }
     }
 
     /// Works out again what rules made of events, on a thread where blocking is allowed, once it is this request's turn.

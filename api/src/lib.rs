@@ -38,4 +38,4 @@ pub use pages::slugs;
 pub use ports::Ports;
 pub use queues::{Queue, QueueName, Queues};
 pub use server::Server;
-pub use settings::{Limits, Settings};
+pub use settings::{Blocking, Limits, Settings};

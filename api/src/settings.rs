@@ -19,6 +19,19 @@ pub struct Settings {
     pub limits: Limits,
     /// The queues, with their caps.
     pub queues: Queues,
+    /// Where what blocks is done.
+    pub blocking: Blocking,
+}
+
+/// Where a handler's work that blocks is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Blocking {
+    /// On the runtime's pool of threads.
+    #[default]
+    Pool,
+    /// Where it is met: for a runtime whose every step is to be the same each time, as the simulator's. What is streamed, as outputs and
+    /// artifacts are, is read on the pool all the same.
+    InPlace,
 }
 
 /// The limits within which requests are taken.

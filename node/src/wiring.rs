@@ -410,6 +410,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
         cursor_key: cursor_key(&opened.data.path().join("cursor.key"))?,
         limits: Limits::default(),
         queues,
+        blocking: ensue_api::Blocking::Pool,
     };
     let front = Front::new(ports, api_settings);
     let (stop, stopped) = oneshot::channel::<()>();

@@ -133,6 +133,7 @@ impl TestApi {
             cursor_key: [7; 32],
             limits,
             queues,
+            blocking: ensue_api::Blocking::Pool,
         };
         let front = Front::new(Self::ports(&node), settings);
         Self { node, front }
