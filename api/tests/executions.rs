@@ -25,6 +25,21 @@ async fn an_action_is_run_by_hand_with_its_parameters_checked() {
     run("core.noop").answer().await.expect(202);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_execution_that_was_taken_is_shown_also_where_the_read_models_lag() {
+    let api = TestApi::new();
+    api.node.hold_views();
+    for wait in [None, Some("wait=3")] {
+        let run = api.post("/api/v1/actions/core.echo/execute").by("author").json(&json!({ "params": { "message": "hi" } }));
+        let run = wait.into_iter().fold(run, |run, wait| run.with("prefer", wait));
+        let taken = run.answer().await.expect(202);
+        let execution = taken.json();
+        assert_eq!((&execution["status"], &execution["params"]), (&json!("running"), &json!({ "message": "hi" })));
+        assert!(taken.header("ensue-position").is_some());
+    }
+    assert_eq!(api.node.kinds().iter().filter(|kind| **kind == "execution.requested").count(), 2);
+}
+
 #[tokio::test]
 async fn a_caller_that_prefers_to_wait_gets_the_end() {
     let api = TestApi::new();

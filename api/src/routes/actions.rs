@@ -8,9 +8,10 @@ use ensue_engine::command::{Answer, Ask, RequestExecution};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::ActionRef;
-use ensue_engine::record::{Body, Position};
+use ensue_engine::ports::{ReadLimit, SubmitError};
+use ensue_engine::record::{Body, Position, Revision, StreamId};
 use ensue_engine::rules::judge::complete;
-use ensue_views::Execution;
+use ensue_views::{Execution, View as _};
 use serde_json::Value;
 use thiserror::Error;
 use tokio::time::Instant;
@@ -24,6 +25,7 @@ use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
 use crate::routes::executions::whole;
 use crate::wire::actions::{WireAction, WireExecute};
+use crate::wire::executions::WireExecution;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -108,23 +110,38 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(WAIT_MAX))
 }
 
+/// Answers that an execution was asked for: that is in the log, and nothing that is read afterwards may make it look otherwise.
 async fn answer(api: &Arc<Api>, id: ExecutionId, position: Position, wait: Option<Duration>) -> Outcome {
-    api.see_position(position).await?;
-    let (execution, how) = match wait {
-        None => (api.row::<Execution>(id.to_string(), ExecutionsRead::THING).await?, Written::Accepted),
-        Some(wait) => {
-            let execution = at_its_end(api, id, wait).await?;
-            let how = if execution.status.is_end() { Written::Done } else { Written::Accepted };
-            (execution, how)
-        }
+    let is_seen = api.see_position(position).await.is_ok();
+    let shown = match wait {
+        _ if !is_seen => None,
+        Some(wait) => at_its_end(api, id, wait).await.ok(),
+        None => api.row::<Execution>(id.to_string(), ExecutionsRead::THING).await.ok(),
     };
-    let wire = api.blocking(move |ports| whole(ports, execution)).await??;
-    let mut response = respond::written(how, position, &wire)?;
+    let execution = match shown {
+        Some(execution) => execution,
+        None => told_by_the_log(api, id).await?,
+    };
+    let is_over = wait.is_some() && execution.status.is_end();
+    let listed = execution.clone();
+    let wire = match api.blocking(move |ports| whole(ports, execution)).await {
+        Ok(Ok(wire)) => wire,
+        Ok(Err(_)) | Err(_) => WireExecution::listed(listed),
+    };
+    let mut response = respond::written(if is_over { Written::Done } else { Written::Accepted }, position, &wire)?;
     if let Some(wait) = wait {
         let applied = HeaderValue::from_str(&format!("wait={}", wait.as_secs())).map_err(|why| Problem::bug(&why))?;
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
     Ok(respond::located(response, &format!("{}/executions/{id}", super::BASE)))
+}
+
+/// Folds an execution's own records, where the read models do not show it. Where the log cannot be read either, its caller is told that
+/// nobody knows.
+async fn told_by_the_log(api: &Arc<Api>, id: ExecutionId) -> Result<Execution, Problem> {
+    let records = api.blocking(move |ports| ports.log.read_stream(&StreamId::Execution(id), Revision(0), ReadLimit::default())).await?;
+    let folded = records.ok().and_then(|records| records.iter().fold(None, Execution::project));
+    folded.ok_or_else(|| SubmitError::Unknown.into())
 }
 
 /// Gives the execution at its end, or as it is when the time is over or the node stops.
@@ -138,9 +155,10 @@ async fn at_its_end(api: &Arc<Api>, id: ExecutionId, wait: Duration) -> Result<E
             return Ok(execution);
         }
         tokio::select! {
-            moved = views_at.changed() => if moved.is_err() { return Ok(execution) },
-            () = tokio::time::sleep_until(deadline) => return Ok(execution),
+            biased;
             () = api.stopped() => return Ok(execution),
+            () = tokio::time::sleep_until(deadline) => return Ok(execution),
+            moved = views_at.changed() => if moved.is_err() { return Ok(execution) },
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -163,7 +163,7 @@ async fn change(call: &Call, id: ExecutionId, by: crate::ports::OnBehalf, ask: A
     let committed = api.submit(by, ask).await?;
     // It is done; a view that lags must not make it look otherwise.
     let after = match api.see_position(committed.position).await {
-        Ok(()) => api.row(id.to_string(), ExecutionsRead::THING).await?,
+        Ok(()) => api.row(id.to_string(), ExecutionsRead::THING).await.unwrap_or(before),
         Err(_) => before,
     };
     respond::written(how, committed.position, &WireExecution::listed(after))
