@@ -11,7 +11,7 @@ use ensue_engine::command::{Ask, Command};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::{Id, TokenId};
-use ensue_engine::ports::{Committed, Secret, Vault, VaultError};
+use ensue_engine::ports::{Committed, Secret, SubmitError, Vault, VaultError};
 use ensue_engine::record::Record;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -102,6 +102,12 @@ impl TokenTable {
         self.tokens.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
+    /// Says whether the token of that id is among them.
+    pub fn is_known(&self, token: &Secret) -> bool {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        given_parts(token).is_some_and(|(id, _)| tokens.contains_key(&id))
+    }
+
     /// Takes note of committed records: a token that was added or revoked.
     pub fn note(&self, records: &[Record]) {
         for record in records {
@@ -168,7 +174,8 @@ impl NodeTokens {
         self.table.vault.put_token(id, hash)?;
         let ask = Ask::AddToken { id, name: name.to_owned(), roles: roles.to_vec() };
         let added = self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask });
-        if added.is_err()
+        // Where it is unknown whether it was added, it must be there in case it was; the next start destroys it where it was not.
+        if matches!(&added, Err(error) if !matches!(error, SubmitError::Unknown))
             && let Err(error) = self.table.vault.destroy_token(id)
         {
             tracing::warn!(%error, "the secret of a token that was not added stays in the vault until the next start");
@@ -229,4 +236,47 @@ fn given_parts(token: &Secret) -> Option<(TokenId, Vec<u8>)> {
     let (id, secret) = text.strip_prefix("ens_")?.split_once('_')?;
     let is_secret = secret.len() >= GIVEN_SECRET_BYTES_MIN && secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_secret.then_some((id.parse().ok()?, secret.as_bytes().to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::ids::LogId;
+    use ensue_engine::ports::Reply;
+    use ensue_engine::time::Timestamp;
+    use ensue_store::master_key::MasterKey;
+    use ensue_store::memory::MemoryVault;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// A log that fails like this.
+    struct FailingLog(SubmitError);
+
+    impl ensue_engine::ports::Submit for FailingLog {
+        fn submit(&self, _: Command, reply: Reply) {
+            reply(Err(self.0.clone()));
+        }
+    }
+
+    impl Asking for FailingLog {
+        fn ask(&self, _: Command) -> Result<Committed, SubmitError> {
+            Err(self.0.clone())
+        }
+    }
+
+    /// Gives how many secrets the vault holds after a token was added to a log that fails like this.
+    fn kept_after(error: SubmitError) -> usize {
+        let vault: Arc<dyn Vault> = Arc::new(MemoryVault::new(LogId(Id::root(Timestamp::default(), 1)), MasterKey::from_bytes([7; 32])));
+        let table = Arc::new(TokenTable::open_vault(vault.clone(), &state::Access::default()).unwrap());
+        let tokens = NodeTokens { table, sequencer: Arc::new(FailingLog(error)), clock: Arc::new(SystemClock::default()) };
+        let by = OnBehalf { actor: ensue_engine::record::Actor::Operator, trace: None };
+        assert!(tokens.add("ana", &["viewer".to_owned()], &by).is_err());
+        vault.tokens().unwrap().len()
+    }
+
+    #[test]
+    fn the_secret_of_a_token_goes_only_where_it_is_certain_that_the_log_does_not_have_it() {
+        assert_eq!(kept_after(SubmitError::StorageFull), 0);
+        assert_eq!(kept_after(SubmitError::Unknown), 1, "the log may have it: without its secret it would let nobody in, for ever");
+    }
 }
