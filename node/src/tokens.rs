@@ -72,6 +72,7 @@ impl Explain for TokenRefusal {
 pub struct TokenTable {
     vault: Arc<dyn Vault>,
     tokens: RwLock<BTreeMap<TokenId, Entry>>,
+    lost: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -84,22 +85,32 @@ impl TokenTable {
     /// Begins with what the state says, and destroys the orphans of the vault.
     pub fn open_vault(vault: Arc<dyn Vault>, access: &state::Access) -> Result<Self, VaultError> {
         let mut hashes: BTreeMap<TokenId, [u8; 32]> = vault.tokens()?.into_iter().collect();
-        let mut tokens = BTreeMap::new();
+        let (mut tokens, mut lost) = (BTreeMap::new(), Vec::new());
         for (id, token) in access.tokens() {
             if let Some(hash) = hashes.remove(id) {
                 let holder = Arc::new(Holder { name: token.name.clone(), roles: token.roles.clone() });
                 tokens.insert(*id, Entry { hash, holder });
+            } else {
+                lost.push(token.name.clone());
             }
+        }
+        if !lost.is_empty() {
+            tracing::warn!(tokens = lost.join(", "), "the vault has lost the secrets of tokens: they let nobody in");
         }
         for orphan in hashes.into_keys() {
             vault.destroy_token(orphan)?;
         }
-        Ok(Self { vault, tokens: RwLock::new(tokens) })
+        Ok(Self { vault, tokens: RwLock::new(tokens), lost })
     }
 
     /// Says whether there is no token at all: the very first start.
     pub fn is_empty(&self) -> bool {
         self.tokens.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Gives the names of those that the log has and whose secrets the vault lost: they let nobody in.
+    pub fn lost(&self) -> &[String] {
+        &self.lost
     }
 
     /// Says whether the token of that id is among them.
@@ -240,8 +251,12 @@ fn given_parts(token: &Secret) -> Option<(TokenId, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
+    use ensue_engine::batch::{Beside, Offered, Sequencing};
+    use ensue_engine::command::{Moment, Nothing, Settings};
+    use ensue_engine::engine::Engine;
     use ensue_engine::ids::LogId;
     use ensue_engine::ports::Reply;
+    use ensue_engine::record::{Actor, Epoch, Head};
     use ensue_engine::time::Timestamp;
     use ensue_store::master_key::MasterKey;
     use ensue_store::memory::MemoryVault;
@@ -269,7 +284,7 @@ mod tests {
         let vault: Arc<dyn Vault> = Arc::new(MemoryVault::new(LogId(Id::root(Timestamp::default(), 1)), MasterKey::from_bytes([7; 32])));
         let table = Arc::new(TokenTable::open_vault(vault.clone(), &state::Access::default()).unwrap());
         let tokens = NodeTokens { table, sequencer: Arc::new(FailingLog(error)), clock: Arc::new(SystemClock::default()) };
-        let by = OnBehalf { actor: ensue_engine::record::Actor::Operator, trace: None };
+        let by = OnBehalf { actor: Actor::Operator, trace: None };
         assert!(tokens.add("ana", &["viewer".to_owned()], &by).is_err());
         vault.tokens().unwrap().len()
     }
@@ -278,5 +293,19 @@ mod tests {
     fn the_secret_of_a_token_goes_only_where_it_is_certain_that_the_log_does_not_have_it() {
         assert_eq!(kept_after(SubmitError::StorageFull), 0);
         assert_eq!(kept_after(SubmitError::Unknown), 1, "the log may have it: without its secret it would let nobody in, for ever");
+    }
+
+    #[test]
+    fn a_token_whose_secret_the_vault_lost_is_named() {
+        let log = LogId(Id::root(Timestamp::default(), 1));
+        let mut sequencing = Sequencing::new(Engine::new(log), Head::default(), Epoch(1));
+        let (at, id) = (Moment { time: Timestamp::default(), entropy: 1 }, TokenId(Id::root(Timestamp::default(), 2)));
+        let ask = Ask::AddToken { id, name: "ana".to_owned(), roles: vec!["viewer".to_owned()] };
+        let beside = Beside { catalogs: &Nothing, bodies: &Nothing, seen: &Nothing, settings: &Settings::default() };
+        let added = sequencing.offer(&Command { actor: Actor::Operator, trace: None, ask }, &at, &beside);
+        assert!(matches!(added, Offered::Taken { .. }));
+        let vault = MemoryVault::new(log, MasterKey::from_bytes([7; 32]));
+        let table = TokenTable::open_vault(Arc::new(vault), sequencing.engine().access()).unwrap();
+        assert_eq!((table.is_empty(), table.lost()), (true, &["ana".to_owned()][..]));
     }
 }

@@ -593,6 +593,14 @@ fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTokens) -> Re
     if !is_first_start && !tokens.table.is_empty() {
         return Ok(None);
     }
+    let lost = tokens.table.lost();
+    if !lost.is_empty() {
+        return Err(StartError::Refused {
+            doing: "letting callers in",
+            why: format!("vault.sqlite has lost the secret of every token that the log names: {}", lost.join(", ")),
+            hint: Some("put it back from a backup; or end each with `ensue tokens revoke NAME`, and the next start makes a new one".into()),
+        });
+    }
     let by = OnBehalf { actor: Actor::Operator, trace: None };
     let roles = [ADMIN.to_owned()];
     let doing = "adding the first admin token";
