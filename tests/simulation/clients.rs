@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::pack::{NUMBER_MAX, POSTS, PROGRAMS, TEXTS, TRIGGERS, WrittenMode};
 use crate::random::Random;
-use crate::traffic::Wish;
+use crate::traffic::{Signature, Wish};
 
 /// How many keys a client uses over and over.
 const KEYS: u64 = 6;
@@ -23,13 +23,22 @@ pub(crate) struct Client {
     events: Vec<(String, u64)>,
     /// What it sent under each key.
     keyed: Vec<(String, u64, String)>,
+    /// What it delivered under each id.
+    delivered: Vec<(String, String)>,
     marks: u64,
 }
 
 impl Client {
     /// Makes a client.
     pub(crate) fn new(number: usize) -> Self {
-        Self { name: format!("client{number}"), executions: Vec::new(), events: Vec::new(), keyed: Vec::new(), marks: 0 }
+        Self {
+            name: format!("client{number}"),
+            executions: Vec::new(),
+            events: Vec::new(),
+            keyed: Vec::new(),
+            delivered: Vec::new(),
+            marks: 0,
+        }
     }
 
     /// Remembers an execution that it was told of.
@@ -50,7 +59,8 @@ impl Client {
 
     /// Decides what it wants now.
     pub(crate) fn wish(&mut self, random: &mut Random) -> Wish {
-        match random.weighted(&[40, 10, 6, 3, 6, 2, 1, 2, 10]) {
+        match random.weighted(&[40, 10, 6, 3, 6, 2, 1, 2, 10, 12]) {
+            9 => self.deliver(random),
             0 => self.send(random),
             1 => run(random),
             2 => match random.pick(&self.executions) {
@@ -90,6 +100,30 @@ impl Client {
             return Wish::Send { trigger, payload, key: Some(name) };
         }
         Wish::Send { trigger: random.below(TRIGGERS), payload: self.payload(random, None), key: None }
+    }
+
+    fn deliver(&mut self, random: &mut Random) -> Wish {
+        let signature = match random.weighted(&[16, 1, 1, 1]) {
+            0 => Signature::Right,
+            1 => Signature::OfAnotherKey,
+            2 => Signature::OfAnotherBody,
+            _ => Signature::None,
+        };
+        if random.chance(0.05) {
+            self.marks += 1;
+            return Wish::Deliver { payload: format!("{{\"mark\": \"{}-{}\"", self.name, self.marks), delivery: None, signature };
+        }
+        if random.chance(0.2) {
+            return Wish::Deliver { payload: self.payload(random, None), delivery: None, signature };
+        }
+        let id = format!("{}-d{}", self.name, random.below(KEYS));
+        if let Some((_, payload)) = self.delivered.iter().find(|(known, _)| *known == id) {
+            return Wish::Deliver { payload: payload.clone(), delivery: Some(id), signature };
+        }
+        // Another key than any of the client's own: its name is in the payload, by which the oracle tells them apart.
+        let payload = self.payload(random, Some(&id));
+        self.delivered.push((id.clone(), payload.clone()));
+        Wish::Deliver { payload, delivery: Some(id), signature }
     }
 
     /// Makes a payload with a mark that no other has, so that each event can be told from all others.

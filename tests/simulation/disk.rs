@@ -34,6 +34,12 @@ pub(crate) struct Disk {
     folder: TempDir,
 }
 
+/// Makes a folder in memory-backed space, where there is such; it goes with the world.
+pub(crate) fn folder() -> std::io::Result<TempDir> {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::Builder::new().prefix("ensue-sim-").tempdir_in(memory) } else { TempDir::new() }
+}
+
 /// How SQLite's files are reached on a disk that fails.
 const CRASH_DISKS: FileSystem = FileSystem {
     vfs: Some(ensue_disk::VFS),
@@ -48,8 +54,7 @@ const CRASH_DISKS: FileSystem = FileSystem {
 impl Disk {
     /// Makes an empty disk.
     pub(crate) fn new(seed: u64, plan: &Plan) -> std::io::Result<Self> {
-        let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { tempfile::Builder::new().prefix("ensue-sim-").tempdir_in(memory) } else { TempDir::new() }?;
+        let folder = folder()?;
         let sectors = if seed.is_multiple_of(2) { Sectors::Bytes4096 } else { Sectors::Bytes512 };
         let files = plan.has_crash_disk.then(|| ensue_disk::Disk::new(&format!("world-{seed}"), seed, sectors));
         Ok(Self { files, small: SmallFiles::below(folder.path())?, folder })

@@ -2,18 +2,19 @@
 //!
 //! It decides nothing by itself: the world says which part takes its next step, and when.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ensue_api::ports::{GivenEvent, Keys, Observe, OnBehalf};
-use ensue_api::{Queue, QueueName};
+use ensue_api::{Ports, Queue, QueueName};
 use ensue_engine::catalog::{Catalog, Catalogs};
 use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, Refusal, RequestExecution};
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
 use ensue_engine::ids::LogId;
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{Committed, Log, LogError, LogReader, Reply, Secret, Submit, SubmitError, Vault};
+use ensue_engine::ports::{Blobs, Committed, Log, LogError, LogReader, Reply, Secret, Submit, SubmitError, Vault};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Digest};
 use ensue_engine::rules::judge::complete;
 use ensue_executor::begun::Begun;
@@ -22,8 +23,8 @@ use ensue_node::Config;
 use ensue_node::opening::{Opened, open_on};
 use ensue_node::parts::{
     Asking, BodyCache, Caps, Clock, Copies, Edge, Follower, KeyRing, LogReaders, Next, NodeBodies, NodeCatalogs, NodeClock, NodeHeard,
-    NodeKeys, OutsideWriter, PacksFolder, Rebuilt, Sequencer, SequencerHandle, SequencerParts, ShadowFold, Space, TokenTable, Turn,
-    ViewFollower, Waiting, follower, note_clock_step, plain, queues, rebuild, sequencer,
+    NodeKeys, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, Sequencer, SequencerHandle, SequencerParts, ShadowFold, Space, TokenTable,
+    Turn, ViewFollower, Waiting, follower, note_clock_step, plain, queues, rebuild, sequencer,
 };
 use ensue_store::blobs::{BlobLimits, FolderBlobs};
 use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
@@ -34,15 +35,17 @@ use ensue_views::{Event, View, ViewReader};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 
+use crate::api::{About, Arrived, NodeApi};
 use crate::clock::{WorkerClock, WorldHands};
 use crate::disk::{Disk, FailingLog, FailingVault};
 use crate::ground::Ground;
+use crate::http::{self, Copy, DOOR_SECRET, Exchanges, Sent};
 use crate::life::Life;
 use crate::operator::Operated;
 use crate::programs::{Machine, NodePrograms};
 use crate::sightings::Finder;
 use crate::sometimes;
-use crate::traffic::{Outcome, Promise, Wish};
+use crate::traffic::{Outcome, Promise, RequestNumber, Wish};
 use crate::web::{NodeWeb, Server};
 
 /// The release that the simulated node says it is.
@@ -129,6 +132,10 @@ pub(crate) struct Node {
     runtime: Runtime,
     idle: Arc<Notify>,
     executor: Executor,
+    api: NodeApi,
+    tokens: NodeTokens,
+    /// How far the runtime's own time has come, in microseconds since the world began.
+    ticked: AtomicU64,
     pump: Arc<Pump>,
     handle: Arc<LivingSubmit>,
     views: Follower<ViewFollower>,
@@ -137,7 +144,7 @@ pub(crate) struct Node {
     shadow: Follower<ShadowFold>,
     catalogs: Arc<NodeCatalogs>,
     edge: Arc<Edge>,
-    keys: NodeKeys,
+    keys: Arc<NodeKeys>,
     packs: PacksFolder,
     readers: Arc<LogReaders>,
     outside: OutsideWriter,
@@ -298,7 +305,8 @@ impl Node {
         let now: Now = Arc::new(move || told.now());
         let limits = OutputLimits { attempt_bytes: OUTPUT_BYTES_MAX, ..OutputLimits::default() };
         let outputs = Arc::new(FolderOutputs::open(&opened.data.outputs(), limits, now.clone())?);
-        let blobs = FolderBlobs::open(&opened.data.blobs(), BlobLimits { quota_bytes: u64::MAX, free_bytes: 0 }, now)?;
+        let limits = BlobLimits { quota_bytes: u64::MAX, free_bytes: 0 };
+        let blobs: Arc<dyn Blobs> = Arc::new(FolderBlobs::open(&opened.data.blobs(), limits, now)?);
         let outside = OutsideWriter::new(opened.outside);
 
         let rebuilt = Rebuilt::default();
@@ -325,9 +333,13 @@ impl Node {
 
         let idle = Arc::new(Notify::new());
         let parked = idle.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread().on_thread_park(move || parked.notify_one()).build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .on_thread_park(move || parked.notify_one())
+            .build()?;
         let worker_clock = WorkerClock::new(ground.clone(), operated.lease_millis * 1_000);
-        let (handle, unstarted) = sequencer(queues.clone());
+        let (handle, unstarted) = sequencer(queues);
         let handle = Arc::new(LivingSubmit { handle, life: life.clone(), ground: ground.clone() });
         let settings = operated.settings();
         let mut executor_settings = ExecutorSettings::new("");
@@ -342,8 +354,8 @@ impl Node {
                     catalogs: catalogs.clone(),
                     bodies: Arc::new(NodeBodies { cache: bodies.clone(), log: readers.clone() }),
                     keys: ring.clone(),
-                    outputs,
-                    blobs: Arc::new(blobs),
+                    outputs: outputs.clone(),
+                    blobs: blobs.clone(),
                     observe: edge.clone(),
                     packs: Arc::new(Copies(catalogs.clone())),
                     clock: worker_clock.clone(),
@@ -357,7 +369,7 @@ impl Node {
         let heard = NodeHeard {
             catalogs: catalogs.clone(),
             keys: ring.clone(),
-            tokens,
+            tokens: tokens.clone(),
             bodies,
             outside: outside.clone(),
             executor: executor.clone(),
@@ -389,16 +401,41 @@ impl Node {
         };
         packs.take_in()?;
         may_die("taking in the packs")?;
-        let keys = NodeKeys { ring, sequencer: pump.clone(), setting: Mutex::new(()) };
-        Ok(Self {
+        let keys = Arc::new(NodeKeys { ring, sequencer: pump.clone(), setting: Mutex::new(()) });
+        let api = NodeApi::new(
+            Ports {
+                submit: handle.clone(),
+                installed: catalogs.clone(),
+                views: view_reader.clone(),
+                views_at: views_at.clone(),
+                log: readers.clone(),
+                outputs,
+                blobs,
+                webhooks: edge.clone(),
+                observe: edge.clone(),
+                access: tokens.clone(),
+                keys: keys.clone(),
+                tokens: Arc::new(NodeTokens { table: tokens.clone(), sequencer: pump.clone(), clock: clock.clone() }),
+                node: Arc::new(About(handle.handle.gauges().clone())),
+            },
+            ground.plan.api_memory_bytes,
+            operated,
+            &runtime,
+        );
+        let tokens = NodeTokens { table: tokens, sequencer: pump.clone(), clock: clock.clone() };
+        let ticked = AtomicU64::new(ground.now());
+        let node = Self {
             number,
-            life,
+            life: life.clone(),
             epoch: finder.epoch,
             worker_clock,
             ground: ground.clone(),
             runtime,
             idle,
             executor,
+            api,
+            tokens,
+            ticked,
             pump,
             handle,
             views,
@@ -417,7 +454,25 @@ impl Node {
             views_place,
             followed,
             _data: opened.data,
-        })
+        };
+        node.let_clients_in();
+        may_die("letting clients in")?;
+        Ok(node)
+    }
+
+    /// Gives each client its token and the webhook its key, where they are not there; what fails is tried again later.
+    fn let_clients_in(&self) {
+        let by = OnBehalf { actor: Actor::Operator, trace: None };
+        let door = door();
+        if matches!(self.keys.ring.open(&door), Ok(None)) {
+            let _ = self.keys.set(&door, Secret::new(DOOR_SECRET.as_bytes().to_vec()), &by);
+        }
+        for client in 0..self.ground.plan.clients {
+            let token = Secret::new(http::token(client).into_bytes());
+            if !self.tokens.table.is_known(&token) {
+                let _ = self.tokens.add_given(&format!("client{client}"), &["operator".to_owned()], &token, &by);
+            }
+        }
     }
 
     /// Lets the sequencer take a turn.
@@ -437,6 +492,15 @@ impl Node {
     /// Lets the worker's tasks run until each of them waits.
     pub(crate) fn work(&self) {
         self.worker_clock.wake();
+        let now = self.ground.now();
+        let passed = Duration::from_micros(now - self.ticked.swap(now, Ordering::Relaxed));
+        if self.under_way() > 0 {
+            // What waits by the runtime's own time is woken where the runtime rests, and runs in the next round.
+            self.runtime.block_on(async {
+                tokio::time::advance(passed).await;
+                self.idle.notified().await;
+            });
+        }
         self.runtime.block_on(self.idle.notified());
     }
 
@@ -454,6 +518,32 @@ impl Node {
     pub(crate) fn tick(&self) {
         note_clock_step(&*self.clock, &*self.handle);
         self.outside.flush();
+        if !self.api.is_stopping() {
+            self.let_clients_in();
+        } else if self.under_way() == 0 {
+            self.close();
+        }
+    }
+
+    /// Serves a copy of a request over the API's own routes.
+    pub(crate) fn serve(&self, copy: &Copy, request: axum::http::Request<Sent>, promise: Promise, exchanges: &Arc<Exchanges>) {
+        let arrived = Arrived { number: copy.number, copy: copy.copy, request, promise, exchanges: exchanges.clone() };
+        self.api.serve(arrived);
+    }
+
+    /// Closes the connections of a request: its client has gone away.
+    pub(crate) fn hang_up(&self, number: RequestNumber) {
+        self.api.hang_up(number);
+    }
+
+    /// Says whether connections are accepted.
+    pub(crate) fn accepts(&self) -> bool {
+        !self.api.is_stopping()
+    }
+
+    /// Gives how many requests are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.api.under_way()
     }
 
     /// Takes a request in at the edge, by what is in force now. What is asked of the log is given back, to be handed in then or later, as
@@ -471,6 +561,11 @@ impl Node {
                 let trigger = format!("sim.t{trigger}").parse().expect("it is a ref");
                 let observed = self.edge.observe(GivenEvent { trigger, payload, source: "api".to_owned(), dedupe });
                 observed.map(|event| Ask::ReceiveEvents(vec![event])).map_err(|declined| declined.why.to_string())
+            }
+            // A delivery comes over the API's routes alone.
+            Wish::Deliver { .. } => {
+                promise.let_go();
+                return None;
             }
             Wish::Run { action, params } => self.requested(action, params).map(Ask::RequestExecution),
             Wish::Cancel(execution) => Ok(Ask::CancelExecution { execution: *execution }),
@@ -610,9 +705,17 @@ impl Node {
         .flatten()
     }
 
-    /// Begins a stop: nothing is taken in any more, and what waits is done.
+    /// Begins a stop: no connection is accepted any more, requests under way end, and then what waits is done.
     pub(crate) fn begin_stop(&self) {
+        self.api.stop();
+        if self.under_way() == 0 {
+            self.close();
+        }
+    }
+
+    fn close(&self) {
         self.handle.handle.stop();
+        self.life.ask();
     }
 
     /// Ends a stop, once the sequencer has ended: what is left is written.
@@ -620,6 +723,10 @@ impl Node {
         self.shadow.follow_mut().save();
         self.outside.flush();
     }
+}
+
+fn door() -> KeyRef {
+    "sim.door".parse().expect("it is a key's ref")
 }
 
 fn canary() -> KeyRef {

@@ -12,6 +12,8 @@ use crate::web::EFFECTS;
 
 /// The triggers of the pack: `sim.t0`, `sim.t1`, `sim.t2`.
 pub(crate) const TRIGGERS: u64 = 3;
+/// The trigger of the events that the pack's webhook makes.
+pub(crate) const DOOR_TRIGGER: u64 = 1;
 /// The names that rules may have: a rule comes, changes and goes under one of them.
 const RULES_MAX: u64 = 8;
 /// How deep a condition may nest.
@@ -198,13 +200,17 @@ impl Edition {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        for inside in ["rules", "triggers", "actions"] {
+        for inside in ["rules", "triggers", "actions", "sensors"] {
             std::fs::create_dir_all(folder.join(inside))?;
         }
         std::fs::write(
             folder.join("pack.yaml"),
-            format!("name: sim\nversion: 0.1.{}\nkeys: [canary]\nconfig:\n  least: integer = 2\n", self.number),
+            format!("name: sim\nversion: 0.1.{}\nkeys: [canary, door]\nconfig:\n  least: integer = 2\n", self.number),
         )?;
+        let door = format!(
+            "webhook:\n  verify: {{ scheme: hmac, key: sim.door, header: X-Signature }}\nemits:\n  - trigger: sim.t{DOOR_TRIGGER}\n    dedupe: headers[\"x-delivery\"]\n"
+        );
+        std::fs::write(folder.join("sensors/door.yaml"), format!("description: A door that was simulated.\n{door}"))?;
         for trigger in 0..TRIGGERS {
             std::fs::write(folder.join(format!("triggers/t{trigger}.yaml")), "description: Something was simulated.\n")?;
             let again = format!(

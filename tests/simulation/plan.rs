@@ -72,6 +72,12 @@ pub(crate) struct Plan {
     pub(crate) answer_lost: f64,
     /// A request arrives twice.
     pub(crate) request_doubled: f64,
+    /// The connection breaks in the middle of a body.
+    pub(crate) body_cut: f64,
+    /// The second half of a body comes late.
+    pub(crate) body_late: f64,
+    /// How much memory the API shares out among its queues.
+    pub(crate) api_memory_bytes: u64,
     /// The views are built anew beside the live ones, per minute.
     pub(crate) rebuilds: f64,
     /// The views are lost while the node is down.
@@ -143,6 +149,9 @@ impl Plan {
             request_lost: rare(random) * 4.0,
             answer_lost: rare(random) * 4.0,
             request_doubled: rare(random) * 4.0,
+            body_cut: rare(random) * 4.0,
+            body_late: rare(random) * 8.0,
+            api_memory_bytes: random.log_uniform(200e3, 512e6) as u64,
             rebuilds: often(random) * 0.3,
             views_lost: rare(random) * 10.0,
             snapshots_lost: rare(random) * 10.0,

@@ -15,11 +15,13 @@ use ensue_executor::Clock as _;
 use ensue_executor::programs::{
     AtEnd, End, EndedBy, Exit, FindError, Heard, Left, Order, Pending, Program, Programs, StartProgramError, Tell,
 };
+use tempfile::TempDir;
 
 use crate::clock::WorkerClock;
 use crate::ground::Ground;
 use crate::life::Life;
 use crate::random::Random;
+use crate::saying::{self, Line};
 use crate::sightings::{Finder, Found, Sighting};
 use crate::sometimes;
 
@@ -32,6 +34,8 @@ const CLEARS_MICROS_MAX: f64 = 200_000.0;
 pub(crate) struct Machine {
     ground: Arc<Ground>,
     at_end: AtEnd,
+    /// Where the private directories of programs are.
+    private: TempDir,
     processes: Mutex<Processes>,
 }
 
@@ -42,6 +46,8 @@ struct Processes {
     started: BTreeMap<AttemptId, u32>,
     /// What was seen of each.
     sightings: BTreeMap<AttemptId, Sighting>,
+    /// What each program says, if it is not ended before.
+    said: BTreeMap<AttemptId, Vec<Line>>,
 }
 
 impl Processes {
@@ -72,6 +78,8 @@ struct Process {
     exit: Exit,
     /// What it prints, and when.
     prints: Vec<(u64, OutputStream, Bytes)>,
+    /// What it says.
+    says: Vec<Line>,
     /// Whether it goes on when it is asked to stop.
     is_stubborn: bool,
     deadline: u64,
@@ -85,9 +93,9 @@ struct Process {
 
 impl Machine {
     /// Makes a machine on which nothing runs.
-    pub(crate) fn new(ground: Arc<Ground>) -> Arc<Self> {
+    pub(crate) fn new(ground: Arc<Ground>) -> std::io::Result<Arc<Self>> {
         let at_end = if ground.plan.programs_outlive { AtEnd::GoOn } else { AtEnd::Ended };
-        Arc::new(Self { ground, at_end, processes: Mutex::default() })
+        Ok(Arc::new(Self { ground, at_end, private: crate::disk::folder()?, processes: Mutex::default() }))
     }
 
     /// Ends what ends with its node.
@@ -124,6 +132,15 @@ impl Machine {
         seen.collect()
     }
 
+    /// Gives what each program said, or would have said had it lasted, by its attempt.
+    pub(crate) fn said(&self) -> BTreeMap<String, Vec<Line>> {
+        self.lock().said.iter().map(|(attempt, lines)| (attempt.to_string(), lines.clone())).collect()
+    }
+
+    fn directory(&self, attempt: AttemptId) -> PathBuf {
+        self.private.path().join(attempt.to_string())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Processes> {
         self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -151,6 +168,7 @@ impl Process {
             ends_at: (!never_ends).then_some(ends_at),
             exit,
             prints,
+            says: saying::lines(random, order.attempt, now, ends_at),
             is_stubborn: random.chance(0.2),
             deadline: now + micros(order.timeout),
             grace: micros(order.grace),
@@ -217,7 +235,7 @@ pub(crate) struct NodePrograms {
 impl NodePrograms {
     fn program(&self, attempt: AttemptId) -> Box<dyn Program> {
         let (machine, life, clock) = (self.machine.clone(), self.life.clone(), self.clock.clone());
-        Box::new(Listening { machine, life, clock, attempt, node: self.finder.node, heard: 0, is_over: false })
+        Box::new(Listening { machine, life, clock, attempt, node: self.finder.node, heard: 0, lines: 0, is_over: false })
     }
 }
 
@@ -227,7 +245,7 @@ impl Programs for NodePrograms {
     }
 
     fn directory(&self, attempt: AttemptId) -> PathBuf {
-        Path::new("/simulated").join(attempt.to_string())
+        self.machine.directory(attempt)
     }
 
     fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>> {
@@ -242,6 +260,9 @@ impl Programs for NodePrograms {
                 if ground.is_healed() { 0.0 } else { ground.plan.supervisor_dies },
             );
             *processes.started.entry(attempt).or_default() += 1;
+            // A file that cannot be written is missed where it is to be taken in.
+            let _ = saying::write_files(&self.machine.directory(attempt), &process.says);
+            processes.said.insert(attempt, process.says.clone());
             processes.running.insert(attempt, process);
             processes.sighting(attempt).started_at = ground.now();
             drop(processes);
@@ -329,6 +350,8 @@ struct Listening {
     node: u32,
     /// How many pieces of output were heard.
     heard: usize,
+    /// How many lines of what it says.
+    lines: usize,
     is_over: bool,
 }
 
@@ -353,6 +376,16 @@ impl Listening {
             sometimes!("a supervisor died with its program");
             self.is_over = true;
             return Now::Heard(Heard::Lost);
+        }
+        let line = process.says.get(self.lines).filter(|line| line.at < ends_at);
+        if let Some(line) = line
+            && prints.get(self.heard).is_none_or(|(at, ..)| line.at < *at)
+        {
+            if line.at > now {
+                return Now::Quiet(line.at);
+            }
+            self.lines += 1;
+            return Now::Heard(Heard::Message { index: self.lines as u32 - 1, line: line.bytes.clone() });
         }
         if let Some((at, stream, bytes)) = prints.get(self.heard) {
             if *at > now {
@@ -412,9 +445,15 @@ impl Program for Listening {
     }
 
     fn clear(self: Box<Self>) -> Pending<'static, ()> {
-        let micros = self.machine.ground.random().log_uniform(100.0, CLEARS_MICROS_MAX);
-        let (clock, at) = (self.clock.clone(), self.machine.ground.now() + micros as u64);
-        Box::pin(async move { clock.until(Duration::from_micros(at)).await })
+        let ground = &self.machine.ground;
+        let micros = ground.random().log_uniform(100.0, CLEARS_MICROS_MAX);
+        let at = ground.now() + micros as u64;
+        Box::pin(async move {
+            self.clock.until(Duration::from_micros(at)).await;
+            if !self.life.is_over() {
+                let _ = std::fs::remove_dir_all(self.machine.directory(self.attempt));
+            }
+        })
     }
 
     fn leave(mut self: Box<Self>) {

@@ -24,6 +24,15 @@ pub(crate) enum Wish {
         /// The key under which it is to be accepted once.
         key: Option<String>,
     },
+    /// To deliver at the pack's webhook.
+    Deliver {
+        /// The body.
+        payload: String,
+        /// The id of the delivery, under which it is to be accepted once.
+        delivery: Option<String>,
+        /// How it is signed.
+        signature: Signature,
+    },
     /// To run an action.
     Run {
         /// The action.
@@ -52,6 +61,28 @@ pub(crate) enum Wish {
     },
 }
 
+/// How a delivery is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signature {
+    /// As it should be.
+    Right,
+    /// With another key.
+    OfAnotherKey,
+    /// For another body.
+    OfAnotherBody,
+    /// Not at all.
+    None,
+}
+
+/// By which way a request goes to the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Straight to its ports.
+    Ports,
+    /// Over the API's own routes.
+    Http,
+}
+
 /// A request, as its client remembers it.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -59,6 +90,8 @@ pub(crate) struct Request {
     pub(crate) client: usize,
     /// What it wants.
     pub(crate) wish: Wish,
+    /// By which way it goes.
+    pub(crate) by: By,
     /// How often it was tried again.
     pub(crate) retries: u32,
     /// The last answer that came.
@@ -123,10 +156,20 @@ impl Promise {
         Self { ground, request, node, place, is_kept: false }
     }
 
+    /// Notes how long its client itself has it take, in microseconds.
+    pub(crate) fn takes(&self, micros: u64) {
+        self.ground.witness().note_own(self.place, micros);
+    }
+
     /// Keeps the promise.
     pub(crate) fn keep(mut self, outcome: Outcome) {
         self.is_kept = true;
         self.ground.answer(Answered { request: self.request, node: self.node, outcome: Some(outcome) });
+    }
+
+    /// Lets go of it: whoever asked has gone away.
+    pub(crate) fn let_go(mut self) {
+        self.is_kept = true;
     }
 }
 

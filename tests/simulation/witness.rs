@@ -32,6 +32,8 @@ pub(crate) struct Taken {
     pub(crate) node: u32,
     /// When it came.
     pub(crate) at: u64,
+    /// How long its client itself has it take, in microseconds.
+    pub(crate) own_micros: u64,
     /// When the node answered, or let go of it.
     pub(crate) over_at: Option<u64>,
 }
@@ -39,8 +41,15 @@ pub(crate) struct Taken {
 impl Witness {
     /// Notes that a request came to a node; gives its place for [`let_go`](Self::let_go).
     pub(crate) fn take(&mut self, request: RequestNumber, node: u32, now: u64) -> usize {
-        self.taken.push(Taken { request, node, at: now, over_at: None });
+        self.taken.push(Taken { request, node, at: now, own_micros: 0, over_at: None });
         self.taken.len() - 1
+    }
+
+    /// Notes how long the client of a request itself has it take.
+    pub(crate) fn note_own(&mut self, place: usize, micros: u64) {
+        if let Some(taken) = self.taken.get_mut(place) {
+            taken.own_micros = micros;
+        }
     }
 
     /// Notes that the node answered, or let go of the request.
@@ -58,6 +67,12 @@ impl Witness {
     /// Notes that a command was refused because of a bug.
     pub(crate) fn note_refused(&mut self, now: u64) {
         *self.refused.entry(now).or_default() += 1;
+    }
+
+    /// Says whether a command was refused because of a bug while a node had a request.
+    pub(crate) fn has_refused(&self, request: RequestNumber) -> bool {
+        let mut of_it = self.taken.iter().filter(|taken| taken.request == request);
+        of_it.any(|taken| self.refused.range(taken.at..=taken.over_at.unwrap_or(u64::MAX)).next().is_some())
     }
 
     /// Notes that a batch was not kept.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::clients::Client;
 use crate::disk::Disk;
 use crate::ground::Ground;
+use crate::http::Exchanges;
 use crate::node::{Judged, Node, Room};
 use crate::operator::Operated;
 use crate::oracle::{Ledger, Violation};
@@ -109,6 +110,7 @@ pub(crate) struct World {
     room: Room,
     machine: Arc<Machine>,
     server: Arc<Server>,
+    exchanges: Arc<Exchanges>,
     queue: BTreeMap<(u64, u64), Event>,
     lots: Random,
     node: Option<Node>,
@@ -143,7 +145,7 @@ impl World {
         let plan = Plan::draw(&mut random.fork());
         let ground = Ground::new(plan, random.fork(), verbosity);
         let disk = Disk::new(seed, &ground.plan)?;
-        let machine = Machine::new(ground.clone());
+        let machine = Machine::new(ground.clone())?;
         let server = Server::new(ground.clone());
         let edition = Edition::draw(&mut random, 0, None);
         edition.write(&disk.packs())?;
@@ -157,6 +159,7 @@ impl World {
             room: Room::default(),
             machine,
             server,
+            exchanges: Arc::default(),
             queue: BTreeMap::new(),
             lots,
             node: None,
@@ -286,7 +289,7 @@ impl World {
             let left = node.look(|engine| {
                 (engine.executions().iter().count(), engine.health().next_owed(None).is_some(), engine.health().parked().count())
             });
-            let is_quiet = left == Some((0, false, 0)) && node.running() == 0;
+            let is_quiet = left == Some((0, false, 0)) && node.running() == 0 && node.under_way() == 0;
             let follows = node.shadow_is_live().is_some() && node.head() == node.views_at();
             if is_quiet && follows {
                 return Ok(true);
@@ -316,6 +319,7 @@ impl World {
             requests: &self.requests,
             machine: &self.machine,
             server: &self.server,
+            exchanges: &self.exchanges,
             editions: &self.editions,
         };
         let records = crate::oracle::judge(node, &ledger)?;

@@ -89,7 +89,7 @@ fn done(
         of.iter().any(|record| kinds.contains(&record.kind.as_str()))
     };
     match (&request.wish, answer) {
-        (Wish::Send { payload, .. }, Answer::Events(events)) => {
+        (Wish::Send { payload, .. } | Wish::Deliver { payload, .. }, Answer::Events(events)) => {
             for event in events {
                 let at = event.position.0;
                 let record = usize::try_from(at).ok().and_then(|at| records.get(at.checked_sub(1)?));
@@ -122,7 +122,16 @@ fn done(
             let is_there = records.iter().any(|record| record.kind == "key.set" && record.position <= position);
             demand!(is_there, "I1", "request {number}: the key was set, and no record says so");
         }
-        (Wish::Send { .. } | Wish::Run { .. } | Wish::SetMode(..) | Wish::RemoveKey | Wish::TakeInPacks | Wish::See { .. }, _) => {}
+        (
+            Wish::Send { .. }
+            | Wish::Deliver { .. }
+            | Wish::Run { .. }
+            | Wish::SetMode(..)
+            | Wish::RemoveKey
+            | Wish::TakeInPacks
+            | Wish::See { .. },
+            _,
+        ) => {}
     }
     Ok(())
 }

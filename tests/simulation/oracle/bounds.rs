@@ -8,7 +8,7 @@ use crate::timeline::Counts;
 
 /// How long after its time and its grace the end of an attempt may come, in microseconds in which a node could write.
 const END_MICROS: u64 = 10_000_000;
-/// How long a node may take to answer, in microseconds in which it did not stand still.
+/// How long a node may take to answer, beside what its client has it take, in microseconds in which it did not stand still.
 const ANSWER_MICROS: u64 = 10_000_000;
 
 /// Checks that an attempt did not time out before its time, and that its end, whatever it was, came soon after it.
@@ -38,7 +38,7 @@ pub(super) fn hold_attempt_to_its_time(request: &Raw, started: &Raw, ended: &Raw
 pub(super) fn check_answers(ledger: &Ledger<'_>) -> Result<(), Violation> {
     let witness = ledger.ground.witness();
     for taken in &witness.taken {
-        let due = witness.timeline.due_for(taken.node, taken.at, ANSWER_MICROS, Counts::Awake);
+        let due = witness.timeline.due_for(taken.node, taken.at, taken.own_micros + ANSWER_MICROS, Counts::Awake);
         let over = taken.over_at.unwrap_or(u64::MAX);
         demand!(
             due.is_none_or(|due| over <= due),

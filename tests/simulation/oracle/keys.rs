@@ -12,8 +12,8 @@ use crate::oracle::{Ledger, Violation, demand};
 use crate::sometimes;
 use crate::traffic::{Outcome, Wish};
 
-/// What a refusal says that a key was used before, as text or as the slug of its page.
-const USED_BEFORE: [&str; 2] = ["dedupe key was used", "dedupe-key-reused"];
+/// What a refusal says that a key was used before, as text or as its problem's code.
+const USED_BEFORE: [&str; 2] = ["dedupe key was used", "dedupe_key_reused"];
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     let mut accepted: BTreeMap<(String, String), Vec<&Raw>> = BTreeMap::new();

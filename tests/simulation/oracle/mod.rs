@@ -8,8 +8,10 @@ mod chain;
 mod decisions;
 mod effects;
 mod executions;
+mod http;
 mod keys;
 mod meaning;
+mod messages;
 mod poisons;
 mod programs;
 mod records;
@@ -22,6 +24,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::ground::Ground;
+use crate::http::Exchanges;
 use crate::node::Node;
 use crate::pack::Edition;
 use crate::programs::Machine;
@@ -70,6 +73,8 @@ pub(crate) struct Ledger<'w> {
     pub(crate) machine: &'w Machine,
     /// The server that requests were sent to.
     pub(crate) server: &'w Server,
+    /// What came over the API's routes.
+    pub(crate) exchanges: &'w Exchanges,
     /// The editions of the pack, by their number.
     pub(crate) editions: &'w [Edition],
 }
@@ -82,9 +87,11 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     effects::check(&records, ledger)?;
     programs::check(&records, ledger)?;
     web::check(&records, ledger)?;
+    messages::check(&records, ledger)?;
     decisions::check(&records, ledger)?;
     answers::check(&records, ledger)?;
     keys::check(&records, ledger)?;
+    http::check(&records, ledger)?;
     bounds::check_answers(ledger)?;
     poisons::check(&records, ledger)?;
     views::check(node, &records)?;

@@ -145,6 +145,9 @@ impl World {
             && let Some(node) = &self.node
         {
             node.tick();
+            if node.under_way() > 0 {
+                self.wake_worker();
+            }
             if let Err(error) = self.disk.tick(&self.ground) {
                 self.finding.get_or_insert(Violation::new("world", format!("the small files cannot be read: {error}")));
             }

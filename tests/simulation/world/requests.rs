@@ -5,9 +5,10 @@
 use ensue_engine::command::Answer;
 
 use super::{Event, World};
+use crate::http::{self, BodyFault, Copy};
 use crate::oracle::Violation;
 use crate::sometimes;
-use crate::traffic::{Outcome, Promise, Request, RequestNumber, Wish};
+use crate::traffic::{By, Outcome, Promise, Request, RequestNumber, Wish};
 
 /// How often a request is tried again.
 const RETRIES_MAX: u32 = 8;
@@ -19,8 +20,14 @@ impl World {
         }
         let wish = self.clients[client].wish(&mut self.random);
         let number = self.requests.len() as u64 + 1;
-        self.ground.tell(&self.clients[client].name, format!("request {number}: {wish:?}"));
-        self.requests.insert(number, Request { client, wish, retries: 0, heard: None, said: Vec::new(), arrivals: 0 });
+        let by = match wish {
+            Wish::TakeInPacks => By::Ports,
+            Wish::Deliver { .. } => By::Http,
+            _ if self.random.chance(0.6) => By::Http,
+            _ => By::Ports,
+        };
+        self.ground.tell(&self.clients[client].name, format!("request {number} by {by:?}: {wish:?}"));
+        self.requests.insert(number, Request { client, wish, by, retries: 0, heard: None, said: Vec::new(), arrivals: 0 });
         self.send(number);
         // Who wants one thing often wants another one at once, while the first is still worked on.
         let pause = if self.random.chance(0.3) {
@@ -56,7 +63,7 @@ impl World {
             return;
         }
         let Some(request) = self.requests.get_mut(&number) else { return };
-        let Some(node) = &self.node else {
+        let Some(node) = self.node.as_ref().filter(|node| request.by == By::Ports || node.accepts()) else {
             let delay = self.network_delay();
             self.after(delay, Event::Answer(number, Outcome::NoNode));
             return;
@@ -64,6 +71,10 @@ impl World {
         request.arrivals += 1;
         let promise = Promise::new(self.ground.clone(), number, node.number);
         let wish = request.wish.clone();
+        if request.by == By::Http {
+            self.arrive_over_http(number, &wish, promise);
+            return;
+        }
         let judged = node.judge(&wish, &self.clients[request.client].name, promise);
         let ticket = (node.number, self.events);
         self.wake_worker();
@@ -73,6 +84,26 @@ impl World {
         let most = if self.is_stopping { 1 } else { self.ground.plan.judged_micros_max };
         let held_up = self.random.log_uniform(1.0, most as f64) as u64;
         self.after(held_up, Event::HandIn(ticket));
+    }
+
+    /// A request comes over the API's own routes, which judge it and hand it in themselves.
+    fn arrive_over_http(&mut self, number: RequestNumber, wish: &Wish, promise: Promise) {
+        let fault = if self.ground.strikes(self.ground.plan.body_cut) {
+            BodyFault::Cut
+        } else if self.ground.strikes(self.ground.plan.body_late) {
+            BodyFault::Late(self.ground.now() + self.random.log_uniform(1_000.0, 40e6) as u64)
+        } else {
+            BodyFault::None
+        };
+        if let (Some(request), Some(node)) = (self.requests.get(&number), &self.node) {
+            let copy = Copy { number, copy: request.arrivals, fault };
+            if let Some(sent) = http::request(wish, request.client, &copy, &node.worker_clock) {
+                promise.takes(http::own_micros(wish, &copy));
+                self.exchanges.begin(wish, &copy);
+                node.serve(&copy, sent, promise, &self.exchanges);
+            }
+        }
+        self.wake_worker();
     }
 
     /// Hands a request to the sequencer that was judged before.
@@ -130,6 +161,10 @@ impl World {
         let Some(request) = self.requests.get(&number) else { return };
         if request.heard.is_none() && request.retries == retry {
             self.ground.tell(&self.clients[request.client].name, format!("waits no longer for request {number}"));
+            if let Some(node) = &self.node {
+                node.hang_up(number);
+            }
+            self.wake_worker();
             self.try_again(number);
         }
     }
@@ -139,6 +174,7 @@ impl World {
         let Some(request) = self.requests.get_mut(&number) else { return };
         let is_safe = match &request.wish {
             Wish::Send { key, .. } => key.is_some(),
+            Wish::Deliver { delivery, .. } => delivery.is_some(),
             Wish::Run { .. } | Wish::SetKey(_) => false,
             Wish::Cancel(_) | Wish::Settle(..) | Wish::SetMode(..) | Wish::RemoveKey | Wish::TakeInPacks | Wish::See { .. } => true,
         };

@@ -1,0 +1,178 @@
+//! The API of a simulated node: its own routes, over the node's own ports, without a socket.
+//!
+//! What is sent and what is made of the answers is in `http.rs`. What clients of a world never ask (status, doctor, background jobs) is
+//! declined here.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response};
+use ensue_api::ports::{Declined, Finding, Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, Readiness};
+use ensue_api::settings::Blocking;
+use ensue_api::{Front, Limits, Ports, Settings};
+use ensue_engine::ports::SubmitError;
+use ensue_node::parts::{Caps, Gauges, queues};
+use prometheus_client::registry::Registry;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use crate::http::{BODY_TIMEOUT, Exchanges, Sent, Told};
+use crate::operator::Operated;
+use crate::traffic::{Promise, RequestNumber};
+
+/// The most bytes of an answer.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// The API of one node.
+pub(crate) struct NodeApi {
+    front: Front,
+    is_stopping: AtomicBool,
+    connections: Arc<Connections>,
+    /// By request and copy: dropped, the client has gone away.
+    clients: Mutex<BTreeMap<(RequestNumber, u32), oneshot::Sender<()>>>,
+}
+
+/// A copy of a request that has arrived.
+pub(crate) struct Arrived {
+    /// Its request.
+    pub(crate) number: RequestNumber,
+    /// Which copy.
+    pub(crate) copy: u32,
+    /// It.
+    pub(crate) request: Request<Sent>,
+    /// What reads its answer.
+    pub(crate) promise: Promise,
+    /// Where what was answered is kept.
+    pub(crate) exchanges: Arc<Exchanges>,
+}
+
+impl NodeApi {
+    /// Opens the API over a node's ports, to be served on a runtime.
+    pub(crate) fn new(ports: Ports, memory_bytes: u64, operated: &Operated, runtime: &Runtime) -> Self {
+        let settings = Settings {
+            base_url: "http://ensue.example".to_owned(),
+            release: "0.0.0-simulated".to_owned(),
+            cursor_key: [7; 32],
+            limits: Limits { body_timeout: BODY_TIMEOUT, ..Limits::default() },
+            queues: queues(memory_bytes, Caps { open_work: operated.open_work_max, workers: operated.workers }),
+            blocking: Blocking::InPlace,
+        };
+        let connections: Arc<Connections> = Arc::default();
+        runtime.spawn(Serving(connections.clone()));
+        Self { front: Front::new(ports, settings), is_stopping: AtomicBool::new(false), connections, clients: Mutex::default() }
+    }
+
+    /// Gives how many requests are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        lock(&self.connections.open).len()
+    }
+
+    /// Begins a stop: nothing is accepted any more.
+    pub(crate) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        self.front.stop();
+    }
+
+    /// Says whether it stops.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
+    /// Serves a request from the next step of the runtime on.
+    pub(crate) fn serve(&self, arrived: Arrived) {
+        let Arrived { number, copy, request, promise, exchanges } = arrived;
+        let (client, has_gone) = oneshot::channel();
+        let mut clients = lock(&self.clients);
+        clients.retain(|_, client| !client.is_closed());
+        clients.insert((number, copy), client);
+        let front = self.front.clone();
+        let served = async move {
+            tokio::select! {
+                biased;
+                _ = has_gone => promise.let_go(),
+                answer = answered(&front, request) => match exchanges.note(number, copy, answer) {
+                    Some(outcome) => promise.keep(outcome),
+                    None => promise.let_go(),
+                },
+            }
+        };
+        lock(&self.connections.open).insert((number, copy), Box::pin(served));
+        if let Some(waker) = lock(&self.connections.waker).take() {
+            waker.wake();
+        }
+    }
+
+    /// Closes the connections of a request: its client has gone away.
+    pub(crate) fn hang_up(&self, number: RequestNumber) {
+        lock(&self.clients).retain(|(of, _), _| *of != number);
+    }
+}
+
+/// The connections that are open.
+#[derive(Default)]
+struct Connections {
+    open: Mutex<BTreeMap<(RequestNumber, u32), Connection>>,
+    waker: Mutex<Option<Waker>>,
+}
+
+type Connection = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Serves connections in the order of their requests, whichever is woken first: those who wait for the views are woken in no order, and
+/// equal seeds must leave equal traces.
+struct Serving(Arc<Connections>);
+
+impl Future for Serving {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        *lock(&self.0.waker) = Some(context.waker().clone());
+        let mut open = lock(&self.0.open);
+        open.retain(|_, connection| connection.as_mut().poll(context).is_pending());
+        Poll::Pending
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn answered(front: &Front, request: Request<Sent>) -> Told {
+    let (head, body) = front.answer(request).await.into_parts();
+    let body = to_bytes(body, ANSWER_BYTES_MAX).await.unwrap_or_default();
+    Told::of(&Response::from_parts(head, Body::empty()), &body)
+}
+
+/// What the API asks of the node itself.
+pub(crate) struct About(pub(crate) Arc<Gauges>);
+
+impl AboutNode for About {
+    fn admission(&self) -> Result<(), Declined> {
+        if self.0.is_full.load(Ordering::Relaxed) { Err(SubmitError::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness { is_ready: true, dependencies: Vec::new() }
+    }
+
+    fn status(&self) -> Result<NodeStatus, Declined> {
+        Err(SubmitError::Stopping.into())
+    }
+
+    fn register(&self, _: &mut Registry) {}
+
+    fn doctor(&self) -> Result<Vec<Finding>, Declined> {
+        Err(SubmitError::Stopping.into())
+    }
+
+    fn begin_job(&self, _: JobKind, _: &OnBehalf) -> Result<Job, Declined> {
+        Err(SubmitError::Stopping.into())
+    }
+
+    fn job(&self, _: JobKind) -> Option<Job> {
+        None
+    }
+}

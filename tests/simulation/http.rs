@@ -1,0 +1,340 @@
+//! Requests as clients send them over HTTP: made of what a client wants, and what was answered read again.
+//!
+//! It shares no types with the API: paths, headers and bodies are written here as a client's author writes them.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, Method, Request, Response};
+use bytes::Bytes;
+use ensue_engine::command::{Answer, Novelty, ReceivedEvent};
+use ensue_engine::executions::facts::Settlement;
+use ensue_engine::ports::Committed;
+use ensue_engine::record::Position;
+use ensue_executor::Clock as _;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use hyper::body::Frame;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::clock::WorkerClock;
+use crate::pack::{DOOR_TRIGGER, WrittenMode};
+use crate::traffic::{Outcome, RequestNumber, Signature, Wish};
+
+/// What the webhook's deliveries are signed with: it must be found in no record, no view and no answer.
+pub(crate) const DOOR_SECRET: &str = "canary-door-0123456789abcdef";
+/// What the secret of each client's token begins with: it must be found nowhere either.
+pub(crate) const TOKEN_CANARY: &str = "canarytoken";
+
+/// For how long the node waits for a body that comes late: less than most clients wait for an answer.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The token of a client.
+pub(crate) fn token(client: usize) -> String {
+    format!("ens_01980000-0000-7000-8000-{client:012x}_{TOKEN_CANARY}{client:024}")
+}
+
+/// The W3C trace of a copy of a request: each has one of its own, so that what came of it is found in the log.
+pub(crate) fn trace(number: RequestNumber, copy: u32) -> String {
+    format!("00-{number:016x}{copy:016x}-{:016x}-01", number + 1)
+}
+
+/// What goes wrong with a body on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyFault {
+    /// Nothing.
+    None,
+    /// Its second half comes at this time of the world.
+    Late(u64),
+    /// The connection breaks in the middle of it.
+    Cut,
+}
+
+/// A body on its way.
+pub(crate) struct Sent {
+    pieces: std::vec::IntoIter<Result<Bytes, std::io::ErrorKind>>,
+    pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Sent {
+    fn new(body: Bytes, fault: BodyFault, clock: &Arc<WorkerClock>) -> Self {
+        let half = body.len() / 2;
+        let (first, second) = (body.slice(..half), body.slice(half..));
+        let (pieces, pause) = match fault {
+            BodyFault::None => (vec![Ok(body)], None),
+            BodyFault::Cut => (vec![Ok(first), Err(std::io::ErrorKind::ConnectionReset)], None),
+            BodyFault::Late(at) => {
+                let clock = clock.clone();
+                let late: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move { clock.until(Duration::from_micros(at)).await });
+                (vec![Ok(first), Ok(second)], Some(late))
+            }
+        };
+        Self { pieces: pieces.into_iter(), pause }
+    }
+}
+
+impl hyper::body::Body for Sent {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        // The pause is before the last piece.
+        if self.pieces.len() == 1
+            && let Some(pause) = &mut self.pause
+        {
+            if pause.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.pause = None;
+        }
+        Poll::Ready(self.pieces.next().map(|piece| piece.map(Frame::data).map_err(std::io::Error::from)))
+    }
+}
+
+/// A copy of a request on its way.
+pub(crate) struct Copy {
+    /// Its request.
+    pub(crate) number: RequestNumber,
+    /// Which copy.
+    pub(crate) copy: u32,
+    /// What goes wrong with its body.
+    pub(crate) fault: BodyFault,
+}
+
+/// Makes a request of what a client wants; none where no route serves it.
+pub(crate) fn request(wish: &Wish, client: usize, copy: &Copy, clock: &Arc<WorkerClock>) -> Option<Request<Sent>> {
+    let mut headers: Vec<(&'static str, String)> = vec![
+        ("authorization", format!("Bearer {}", token(client))),
+        ("traceparent", trace(copy.number, copy.copy)),
+        ("x-request-id", request_id(copy.number, copy.copy)),
+    ];
+    let none = String::new;
+    let (method, path, body) = match wish {
+        Wish::Send { trigger, payload, key } => {
+            let dedupe = key.as_ref().map_or_else(none, |key| format!(r#","dedupe":{}"#, json!(key)));
+            let body = format!(r#"{{"trigger":"sim.t{trigger}","payload":{payload}{dedupe}}}"#);
+            (Method::POST, "/api/v1/events".to_owned(), body)
+        }
+        Wish::Deliver { payload, delivery, signature } => {
+            headers.remove(0);
+            headers.extend(delivery.clone().map(|delivery| ("x-delivery", delivery)));
+            headers.extend(signed(payload, *signature).map(|signature| ("x-signature", signature)));
+            (Method::POST, "/hooks/sim/door".to_owned(), payload.clone())
+        }
+        Wish::Run { action, params } => {
+            headers.extend(waits_seconds(copy.number).map(|seconds| ("prefer", format!("wait={seconds}"))));
+            (Method::POST, format!("/api/v1/actions/{action}/execute"), format!(r#"{{"params":{params}}}"#))
+        }
+        Wish::Cancel(execution) => (Method::POST, format!("/api/v1/executions/{execution}/cancel"), none()),
+        Wish::Settle(execution, outcome) => {
+            let body = match outcome {
+                Settlement::Succeeded => json!({ "outcome": "succeeded" }),
+                Settlement::Failed { error } => json!({ "outcome": "failed", "error": error }),
+                Settlement::Retry => json!({ "outcome": "retry" }),
+            };
+            (Method::POST, format!("/api/v1/executions/{execution}/settle"), body.to_string())
+        }
+        Wish::SetMode(rule, mode) => {
+            let verb = match mode {
+                WrittenMode::Enabled => "enable",
+                WrittenMode::Disabled => "disable",
+                WrittenMode::Shadow => "shadow",
+            };
+            (Method::POST, format!("/api/v1/rules/{rule}/{verb}"), none())
+        }
+        Wish::SetKey(value) => {
+            (Method::PUT, "/api/v1/keys/sim.canary".to_owned(), json!({ "value": format!("canary-{value:016x}") }).to_string())
+        }
+        Wish::RemoveKey => (Method::DELETE, "/api/v1/keys/sim.canary".to_owned(), none()),
+        Wish::See { event, position } => {
+            headers.push(("ensue-position", position.to_string()));
+            (Method::GET, format!("/api/v1/events/{event}"), none())
+        }
+        Wish::TakeInPacks => return None,
+    };
+    if !body.is_empty() {
+        headers.push(("content-type", "application/json".to_owned()));
+        headers.push(("content-length", body.len().to_string()));
+    }
+    let mut built = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        built = built.header(name, value);
+    }
+    let fault = if body.is_empty() { BodyFault::None } else { copy.fault };
+    built.body(Sent::new(Bytes::from(body), fault, clock)).ok()
+}
+
+/// Gives how long a copy of a request may take for what its client itself does or wants, in microseconds.
+pub(crate) fn own_micros(wish: &Wish, copy: &Copy) -> u64 {
+    let body = if matches!(copy.fault, BodyFault::Late(_)) { BODY_TIMEOUT.as_secs() } else { 0 };
+    let waits = if matches!(wish, Wish::Run { .. }) { waits_seconds(copy.number).unwrap_or(0) } else { 0 };
+    (body + waits) * 1_000_000
+}
+
+/// Gives for how long a caller would have its answer wait for the end of its execution; some would not.
+fn waits_seconds(number: RequestNumber) -> Option<u64> {
+    number.is_multiple_of(3).then_some(number % 7)
+}
+
+fn request_id(number: RequestNumber, copy: u32) -> String {
+    format!("r{number}-{copy}")
+}
+
+/// Signs a delivery, rightly or not; none where it goes without.
+fn signed(body: &str, signature: Signature) -> Option<String> {
+    let sign = |key: &str, body: &str| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()?;
+        mac.update(body.as_bytes());
+        Some(hex::encode(mac.finalize().into_bytes()))
+    };
+    match signature {
+        Signature::Right => sign(DOOR_SECRET, body),
+        Signature::OfAnotherKey => sign("canary-another-0123456789", body),
+        Signature::OfAnotherBody => sign(DOOR_SECRET, &format!("{body} ")),
+        Signature::None => None,
+    }
+}
+
+/// What was answered, as a client reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// The status.
+    pub(crate) status: u16,
+    /// The content type.
+    pub(crate) content_type: String,
+    /// In how many seconds to come again.
+    pub(crate) retry_after: Option<u64>,
+    /// The position that shows what was written.
+    pub(crate) position: Option<u64>,
+    /// The request's id.
+    pub(crate) request_id: String,
+    /// The body.
+    pub(crate) body: Value,
+    /// Whether a secret stands anywhere in it.
+    pub(crate) holds_secret: bool,
+}
+
+impl Told {
+    /// Reads an answer.
+    pub(crate) fn of<B>(head: &Response<B>, body: &Bytes) -> Self {
+        let headers = head.headers();
+        let shown = format!("{headers:?}{}", String::from_utf8_lossy(body));
+        Self {
+            status: head.status().as_u16(),
+            content_type: text(headers, "content-type"),
+            retry_after: text(headers, "retry-after").parse().ok(),
+            position: text(headers, "ensue-position").parse().ok(),
+            request_id: text(headers, "x-request-id"),
+            holds_secret: shown.contains("canary-") || shown.contains(TOKEN_CANARY),
+            body: serde_json::from_slice(body).unwrap_or(Value::Null),
+        }
+    }
+
+    /// Gives the code of the problem; an empty one where there is none.
+    pub(crate) fn code(&self) -> &str {
+        self.body.get("code").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Says what a client makes of it.
+    fn outcome(&self, wish: &Wish) -> Outcome {
+        let position = Position(self.position.unwrap_or(0));
+        let done = |answer| Outcome::Done(Committed { position, answer });
+        if matches!(wish, Wish::See { .. }) {
+            return match (self.status, self.code()) {
+                (200, _) => Outcome::Seen,
+                (503, "view_behind") => Outcome::NotYet,
+                (404, _) => Outcome::Not("it is not there".to_owned()),
+                _ => Outcome::Unknown,
+            };
+        }
+        match (self.status, wish) {
+            (200..=299, Wish::Send { trigger, .. }) => {
+                self.event(&self.body, *trigger).map_or(Outcome::Unknown, |event| done(Answer::Events(vec![event])))
+            }
+            (200..=299, Wish::Deliver { .. }) => {
+                let events = self.body.get("events").and_then(Value::as_array);
+                let events: Option<Vec<_>> = events.into_iter().flatten().map(|event| self.event(event, DOOR_TRIGGER)).collect();
+                events.map_or(Outcome::Unknown, |events| done(Answer::Events(events)))
+            }
+            (200..=299, Wish::Run { .. }) => {
+                let id = self.body.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+                id.map_or(Outcome::Unknown, |id| done(Answer::Execution(id)))
+            }
+            (200..=299, _) => done(Answer::Done),
+            _ if self.code() == "outcome_unknown" || self.status == 500 => Outcome::Unknown,
+            // Setting a key is several steps: that it was declined does not say that nothing was done.
+            (_, Wish::SetKey(_) | Wish::RemoveKey) => Outcome::Unknown,
+            (status, _) => Outcome::Not(format!("{status} {}", self.code())),
+        }
+    }
+
+    fn event(&self, said: &Value, trigger: u64) -> Option<ReceivedEvent> {
+        let novelty = if self.status == 202 { Novelty::New } else { Novelty::Repeat };
+        let trigger = format!("sim.t{trigger}").parse().ok()?;
+        let id = said.get("id")?.as_str()?.parse().ok()?;
+        Some(ReceivedEvent { id, trigger, position: Position(said.get("position")?.as_u64()?), novelty })
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> String {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// What became of a copy of a request that arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    /// Its request.
+    pub(crate) number: RequestNumber,
+    /// Which copy.
+    pub(crate) copy: u32,
+    /// What was wanted.
+    pub(crate) wish: Wish,
+    /// What went wrong with its body.
+    pub(crate) fault: BodyFault,
+    /// What was answered; none where nothing was.
+    pub(crate) told: Option<Told>,
+}
+
+impl Exchange {
+    /// Gives its trace.
+    pub(crate) fn trace(&self) -> String {
+        trace(self.number, self.copy)
+    }
+
+    /// Gives the id that it gave itself.
+    pub(crate) fn request_id(&self) -> String {
+        request_id(self.number, self.copy)
+    }
+}
+
+/// All copies of requests that arrived at a node's API, as the network saw them.
+#[derive(Default)]
+pub(crate) struct Exchanges(Mutex<Vec<Exchange>>);
+
+impl Exchanges {
+    /// Notes a copy that arrives.
+    pub(crate) fn begin(&self, wish: &Wish, copy: &Copy) {
+        let Copy { number, copy, fault } = *copy;
+        self.lock().push(Exchange { number, copy, wish: wish.clone(), fault, told: None });
+    }
+
+    /// Notes what a copy was answered, and says what its client makes of it; none where the connection is broken, and it hears nothing.
+    pub(crate) fn note(&self, number: RequestNumber, copy: u32, told: Told) -> Option<Outcome> {
+        let mut exchanges = self.lock();
+        let exchange = exchanges.iter_mut().rev().find(|exchange| (exchange.number, exchange.copy) == (number, copy))?;
+        let outcome = told.outcome(&exchange.wish);
+        exchange.told = Some(told);
+        (exchange.fault != BodyFault::Cut).then_some(outcome)
+    }
+
+    /// Gives all of them.
+    pub(crate) fn all(&self) -> Vec<Exchange> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Exchange>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

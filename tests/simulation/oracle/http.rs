@@ -1,0 +1,113 @@
+//! I1, I17 and I18 over HTTP: each status means in the log what it says, problems have the form that is promised, and no secret is in
+//! any answer.
+//!
+//! What came of a copy of a request is found by its trace, of which each has its own.
+
+use std::collections::BTreeMap;
+
+use crate::http::{BodyFault, Exchange, TOKEN_CANARY, Told};
+use crate::oracle::records::Raw;
+use crate::oracle::{Ledger, Violation, demand};
+use crate::pack::DOOR_TRIGGER;
+use crate::sometimes;
+use crate::traffic::{Signature, Wish};
+
+/// What a request of a kind begins in the log, where it is taken.
+const BEGINNINGS: [&str; 2] = ["event.received", "execution.requested"];
+/// What is kept of a delivery that proved its sender and made no event.
+const LETTER: &str = "delivery.refused";
+
+pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
+    let mut begun: BTreeMap<&str, Vec<&Raw>> = BTreeMap::new();
+    for record in records {
+        let is_secret = record.fact.get().contains(TOKEN_CANARY);
+        demand!(!is_secret, "I18", "the secret of a token stands in the record at {}", record.position);
+        if let (Some(trace), None) = (&record.cause.trace, &record.cause.parent) {
+            begun.entry(trace).or_default().push(record);
+        }
+    }
+    for exchange in ledger.exchanges.all() {
+        let trace = exchange.trace();
+        let of_copy = begun.get(trace.as_str()).map(Vec::as_slice).unwrap_or_default();
+        if let Some(told) = &exchange.told {
+            form(&exchange, told, ledger)?;
+        }
+        if matches!(exchange.wish, Wish::Send { .. } | Wish::Deliver { .. } | Wish::Run { .. }) {
+            begins(&exchange, of_copy)?;
+        }
+    }
+    Ok(())
+}
+
+/// Holds an answer to the form that each has.
+fn form(exchange: &Exchange, told: &Told, ledger: &Ledger<'_>) -> Result<(), Violation> {
+    let Exchange { number, .. } = exchange;
+    let (status, code) = (told.status, told.code());
+    demand!(!told.holds_secret, "I18", "the answer to request {number} ({status} {code}) has a secret in it");
+    let is_its_own = told.request_id == exchange.request_id();
+    demand!(is_its_own, "I17", "request {number} was answered under the id {}", told.request_id);
+    let is_excused = status != 500 || ledger.ground.witness().has_refused(*number);
+    demand!(is_excused, "I17", "request {number} was answered with an error of the node, and no bug struck: {}", told.body);
+    if status < 400 {
+        let writes = !matches!(exchange.wish, Wish::See { .. });
+        let is_empty_delivery = told.body.pointer("/events/0").is_none() && matches!(exchange.wish, Wish::Deliver { .. });
+        demand!(!writes || is_empty_delivery || told.position.is_some(), "I3", "request {number} was taken and names no position");
+        return Ok(());
+    }
+    sometimes!(status == 401, "a request was not let in");
+    sometimes!(status == 409, "a request met a conflict");
+    sometimes!(status == 429, "a caller had its share");
+    sometimes!(status == 503 && code == "busy", "the node had no room for a request");
+    sometimes!(code == "view_behind", "a view was behind what its reader wrote");
+    sometimes!(status == 408, "a body did not come in time");
+    sometimes!(code == "body_incomplete", "a connection broke in the middle of a body");
+    let is_problem = told.content_type == "application/problem+json"
+        && !code.is_empty()
+        && told.body.get("status").and_then(serde_json::Value::as_u64) == Some(u64::from(status))
+        && told.body.get("type").is_some_and(serde_json::Value::is_string);
+    demand!(is_problem, "I17", "request {number} was answered with {status} and no problem: {}", told.body);
+    let says_when = !matches!(status, 429 | 503) || told.retry_after.is_some_and(|seconds| seconds > 0);
+    demand!(says_when, "I17", "request {number} was answered with {status} {code}, and not when to come again");
+    Ok(())
+}
+
+/// Holds a status against what the request began.
+fn begins(exchange: &Exchange, of_copy: &[&Raw]) -> Result<(), Violation> {
+    let Exchange { number, copy, .. } = exchange;
+    let begun = of_copy.iter().filter(|record| BEGINNINGS.contains(&record.kind.as_str())).count();
+    let letters = of_copy.iter().filter(|record| record.kind == LETTER).count();
+    demand!(begun <= 1, "I1", "copy {copy} of request {number} began {begun} things");
+    demand!(exchange.fault != BodyFault::Cut || begun == 0, "I1", "request {number} broke off in its body, and began something");
+    if let Wish::Deliver { signature, delivery, .. } = &exchange.wish {
+        let is_signed = *signature == Signature::Right;
+        demand!(is_signed || begun + letters == 0, "I1", "delivery {number} proved nothing ({signature:?}) and is in the log");
+        let is_right = of_copy.iter().all(|record| record.kind == LETTER || record.text("trigger") == format!("sim.t{DOOR_TRIGGER}"));
+        demand!(is_right, "I1", "delivery {number} made an event of another trigger");
+        sometimes!(is_signed && begun == 1, "a signed delivery made an event");
+        sometimes!(is_signed && delivery.is_none() && begun == 1, "a delivery without an id was taken");
+        sometimes!(letters > 0, "a signed delivery was kept as a dead letter");
+    }
+    let Some(told) = &exchange.told else {
+        sometimes!(begun == 1, "a caller went away, and what it asked for was done");
+        return Ok(());
+    };
+    let (status, code) = (told.status, told.code());
+    let is_repeat = status == 200 && !matches!(exchange.wish, Wish::Run { .. });
+    let expected = match status {
+        200..=299 if is_repeat => Some(0),
+        200..=299 => Some(1),
+        _ if code == "outcome_unknown" => None,
+        _ => Some(0),
+    };
+    let is_true = expected.is_none_or(|expected| begun == expected);
+    demand!(is_true, "I1", "copy {copy} of request {number} was answered with {status} {code}, and began {begun} things");
+    sometimes!(is_repeat && matches!(exchange.wish, Wish::Deliver { .. }), "a delivery that came again was recognised");
+    sometimes!(status == 200 && matches!(exchange.wish, Wish::Run { .. }), "a caller waited for the end of its execution");
+    let is_kept = letters == usize::from(code == "body_not_json" && matches!(exchange.wish, Wish::Deliver { .. }));
+    demand!(
+        is_kept || code == "outcome_unknown",
+        "I1",
+        "delivery {number} was answered with {status} {code}, and {letters} letters are kept"
+    );
+    Ok(())
+}

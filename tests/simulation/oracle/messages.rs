@@ -1,0 +1,74 @@
+//! I1, I5 and I6 for what programs say while they run: each line is in the log at most once, of a program that succeeded exactly once, an
+//! event has the program's attempt for its cause, and an artifact the content that the program gave away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::oracle::records::Raw;
+use crate::oracle::{Ledger, Violation, demand};
+use crate::saying::{Line, Meant};
+use crate::sometimes;
+
+pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
+    // By the attempt and the line's place: what the log made of it.
+    let mut made: BTreeMap<(&str, u64), &Raw> = BTreeMap::new();
+    let mut emitted: BTreeMap<&str, &Raw> = BTreeMap::new();
+    let mut succeeded: BTreeSet<&str> = BTreeSet::new();
+    for record in records {
+        match record.kind.as_str() {
+            "attempt.progressed" | "attempt.emitted" | "artifact.kept" | "message.refused" => {
+                let twice = made.insert((record.text("attempt"), record.number("index")), record);
+                demand!(twice.is_none(), "I1", "line {} of attempt {} is in the log twice", record.number("index"), record.text("attempt"));
+            }
+            "event.received" => drop(emitted.insert(record.stream.strip_prefix("event/").unwrap_or_default(), record)),
+            "attempt.succeeded" => drop(succeeded.insert(record.text("attempt"))),
+            _ => {}
+        }
+    }
+    let said = ledger.machine.said();
+    for ((attempt, index), record) in &made {
+        let line = said.get(*attempt).and_then(|lines| lines.get(usize::try_from(*index).ok()?));
+        let Some(line) = line else {
+            return Err(Violation::new("I1", format!("the log has line {index} of attempt {attempt}, which its program never said")));
+        };
+        fits(line, record, &emitted)?;
+    }
+    for (attempt, lines) in &said {
+        let has_succeeded = succeeded.contains(attempt.as_str());
+        for (index, line) in lines.iter().enumerate() {
+            let is_made = made.contains_key(&(attempt.as_str(), index as u64));
+            // Of progress only the newest counts.
+            let must_be = has_succeeded && line.meant != Meant::Progress;
+            demand!(is_made || !must_be, "I1", "attempt {attempt} succeeded, and its line {index} is not in the log: {:?}", line.meant);
+        }
+    }
+    Ok(())
+}
+
+/// Holds what the log made of a line against what the program meant.
+fn fits(line: &Line, record: &Raw, emitted: &BTreeMap<&str, &Raw>) -> Result<(), Violation> {
+    let (at, kind) = (record.position, record.kind.as_str());
+    match (&line.meant, kind) {
+        (Meant::Progress, "attempt.progressed") | (Meant::Nonsense, "message.refused") => {
+            sometimes!(kind == "message.refused", "a program said what could not be taken");
+        }
+        (Meant::Event(mark), "attempt.emitted") => {
+            let Some(event) = emitted.get(record.text("event")) else {
+                return Err(Violation::new("I1", format!("the event that was emitted at {at} is not there")));
+            };
+            let payload = event.payload();
+            let is_it = payload.get("mark").and_then(serde_json::Value::as_str) == Some(mark);
+            demand!(is_it, "I1", "the event at {}, emitted at {at}, is another than the program's: {payload}", event.position);
+            let is_caused = event.cause.parent.as_deref() == Some(record.text("attempt")) && event.text("source") == record.stream;
+            demand!(is_caused, "I5", "the event at {} does not have the attempt that emitted it for its cause", event.position);
+            demand!(event.batch == record.batch, "I2", "the event at {} is in another batch than its emission", event.position);
+            sometimes!("a program emitted an event");
+        }
+        (Meant::Artifact(name, content), "artifact.kept") => {
+            let digest = blake3::hash(content).to_hex().to_string();
+            let is_it = record.text("name") == name && record.number("bytes") == content.len() as u64 && record.text("blob") == digest;
+            demand!(is_it, "I1", "the artifact kept at {at} is not what the program gave away: {}", record.said);
+        }
+        (meant, kind) => return Err(Violation::new("I1", format!("the log has {kind} at {at} for a line that means {meant:?}"))),
+    }
+    Ok(())
+}
