@@ -18,6 +18,8 @@ pub(crate) struct HandleId(pub(crate) u64);
 #[derive(Default)]
 pub(crate) struct Locks {
     held: BTreeMap<HandleId, LockKind>,
+    /// Who has the index open.
+    indexed: BTreeSet<HandleId>,
     regions: Vec<Box<[u8; REGION_BYTES]>>,
     exclusive: BTreeMap<u8, HandleId>,
     shared: BTreeMap<u8, BTreeSet<HandleId>>,
@@ -85,6 +87,14 @@ impl Locks {
         is_free
     }
 
+    /// Opens the index. Whoever is the first begins it anew, as on a machine: what an earlier one left in it need not fit the files any more.
+    pub(crate) fn open_index(&mut self, handle: HandleId) {
+        if self.indexed.is_empty() {
+            self.forget_index();
+        }
+        self.indexed.insert(handle);
+    }
+
     /// Gives a region of the index, making it where there is none.
     pub(crate) fn region(&mut self, number: u32) -> &mut [u8; REGION_BYTES] {
         let number = number as usize;
@@ -101,6 +111,7 @@ impl Locks {
     /// Gives back all that a connection holds.
     pub(crate) fn release(&mut self, handle: HandleId) {
         self.held.remove(&handle);
+        self.indexed.remove(&handle);
         self.exclusive.retain(|_, holder| *holder != handle);
         for readers in self.shared.values_mut() {
             readers.remove(&handle);

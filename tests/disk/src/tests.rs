@@ -48,6 +48,22 @@ fn two_connections_cannot_write_at_once() {
 }
 
 #[test]
+fn what_a_failed_sync_took_of_a_log_is_no_more_in_its_index_once_all_connections_are_closed() {
+    for seed in 1..=40 {
+        let disk = Disk::new(&format!("stale-index-{seed}"), seed, Sectors::Bytes4096);
+        let connection = open(&disk, "cats");
+        connection.execute_batch("CREATE TABLE cats (name TEXT); INSERT INTO cats VALUES ('tom')").unwrap();
+        connection.pragma_update(None, "synchronous", "NORMAL").unwrap();
+        connection.execute_batch("INSERT INTO cats VALUES ('tim')").unwrap();
+        // The log is written back at the end, which fails here.
+        disk.fail(io_error(1, Kind::Sync));
+        drop(connection);
+        let there = count(&open(&disk, "cats"));
+        assert!((1..=2).contains(&there), "seed {seed}: {there}");
+    }
+}
+
+#[test]
 fn a_killed_process_leaves_all_that_it_wrote_and_can_do_nothing_more() {
     let disk = Disk::new("kill", 1, Sectors::Bytes512);
     let old = open(&disk, "cats");

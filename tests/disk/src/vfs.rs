@@ -119,7 +119,11 @@ impl DatabaseHandle for OpenFile {
     }
 
     fn wal_index(&self, is_read_only: bool) -> io::Result<Index> {
-        if is_read_only { Err(ErrorKind::PermissionDenied.into()) } else { Ok(Index { disk: self.disk.clone(), handle: self.handle }) }
+        if is_read_only {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+        self.disk.locks(self.handle, |locks| locks.open_index(self.handle.id))?;
+        Ok(Index { disk: self.disk.clone(), handle: self.handle })
     }
 }
 
