@@ -187,13 +187,21 @@ impl World {
         self.disk.mend();
         self.ground.freeze_wall(false);
         self.ground.drift_wall(0);
-        if let Some(node) = &self.node
-            && self.is_paused()
-        {
-            let number = node.number;
-            self.paused_until = 0;
-            self.after(0, Event::Resume(number));
-        }
+        self.end_pause();
         self.wake_sequencer();
+    }
+
+    /// Has a node that stands still go on now, with all that was put off until it would have.
+    fn end_pause(&mut self) {
+        if !self.is_paused() {
+            return;
+        }
+        let until = std::mem::take(&mut self.paused_until);
+        let put_off: Vec<_> = self.queue.range((until, 0)..=(until, u64::MAX)).map(|(place, _)| *place).collect();
+        for place in put_off {
+            if let Some(event) = self.queue.remove(&place) {
+                self.after(0, event);
+            }
+        }
     }
 }
