@@ -257,8 +257,9 @@ impl World {
                 }
             }
             Event::Resume(number) => {
-                self.paused_until = 0;
+                // Of a node that is dead: another may stand still now.
                 if self.node.as_ref().is_some_and(|node| node.number == number) {
+                    self.paused_until = 0;
                     self.ground.tell("node", format!("#{number} goes on"));
                     self.wake_sequencer();
                     self.wake_worker();
