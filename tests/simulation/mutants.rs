@@ -49,19 +49,16 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("judged by an older catalog", "what the edge judged counts although the catalog changed since", 100),
     mutant("owed reaction dropped", "what does not fit into a turn is never worked out", 100),
     mutant("follower skips a batch", "a follower goes on behind a batch that it was not told of", 100),
+    mutant("mode of now", "an event is held against the mode of now, not of its position", 100),
+    mutant("panic drops the reaction", "a reaction that stopped at a bug is not put aside", 100),
+    mutant("file of another boot believed", "what the file lost in a power cut counts as not begun", 100),
 ];
 
 /// Those that no world has shown yet, each with the hole that hides it. They are looked for like the others, and that they are not found
 /// is told and fails nothing: fill the hole, and move the line up.
 pub const NOT_FOUND_YET: &[Mutant] = &[
-    // A rule's mode seldom changes while something that it decides is owed.
-    mutant("mode of now", "an event is held against the mode of now, not of its position", 30),
-    // A bug seldom strikes where a reaction is worked out: catalogs are looked up only for what is owed, and where one has changed.
-    mutant("panic drops the reaction", "a reaction that stopped at a bug is not put aside", 30),
     // A node seldom dies between a cancel and its delivery, while the program has long to live.
     mutant("stop forgotten at a restart", "a cancel that was asked for before a restart is not delivered after it", 30),
-    // What a power cut takes of the `begun` file seldom is a program that ran, of an action that is not tried again.
-    mutant("file of another boot believed", "what the file lost in a power cut counts as not begun", 30),
     // A node seldom dies between a loss and the end of the program that was lost.
     mutant("orphan program not ended", "a program that nobody waits for goes on", 30),
 ];

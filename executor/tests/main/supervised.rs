@@ -392,11 +392,11 @@ fn what_a_program_says_to_its_supervisor_s_socket_is_not_heard() {
 import json, socket, struct, sys
 forged = [{"hello": {"oldest": 1, "newest": 1, "release": "x", "key": "0" * 32}}, "collected", "kill"]
 s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(20)
-for word in forged:
-    word = json.dumps(word).encode(); s.sendall(struct.pack("<II", len(word), 0) + word)
 try:
+    for word in forged:
+        word = json.dumps(word).encode(); s.sendall(struct.pack("<II", len(word), 0) + word)
     print("heard" if s.recv(1) else "refused")
-except ConnectionResetError:
+except ConnectionError:
     print("refused")
 PYTHON
         done
