@@ -13,7 +13,7 @@ use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ids::{LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, Secret, Vault, VaultError};
-use ensue_engine::record::{Epoch, Head, Position};
+use ensue_engine::record::{Epoch, Head, Position, Record};
 use ensue_node::opening::Places;
 use ensue_store::data_dir::DataDir;
 use ensue_store::sqlite::{FileSystem, Place};
@@ -25,6 +25,11 @@ use crate::plan::Plan;
 use crate::random::Random;
 use crate::small_files::SmallFiles;
 use crate::sometimes;
+
+/// What the crash file said where a reaction ended the process.
+pub(crate) const CRASH_NOTE: &str = "crash.json.noted";
+/// How often a kind of record may have been kept and still be rare.
+const RARE_MAX: u64 = 20;
 
 /// The folder of a world; it goes with the world.
 pub(crate) struct Disk {
@@ -146,6 +151,15 @@ impl Disk {
         self.folder.path().join("state")
     }
 
+    /// Gives the crash file back as it was where a reaction ended the process: the code of a dead node runs on, and takes it away.
+    pub(crate) fn leave_crash_note(&self) {
+        let note = self.data().join(CRASH_NOTE);
+        if note.exists() {
+            // On one file system, and nobody else is there: it does not fail; where it did, one end would not count.
+            let _ = std::fs::rename(note, self.data().join("crash.json"));
+        }
+    }
+
     /// Takes the views away, as an operator may.
     pub(crate) fn lose_views(&self) {
         for end in ["", "-wal", "-shm"] {
@@ -232,7 +246,15 @@ impl<L: Log> FailingLog<L> {
             self.is_dead = true;
             return Err(AppendError::Dead("a fault of the simulated disk".to_owned()));
         }
-        self.kept(batch, head, epoch)
+        let appended = self.kept(batch, head, epoch)?;
+        let rarest = ground.witness().note_kinds(batch.records.iter().map(Record::kind));
+        if rarest < RARE_MAX && ground.strikes(plan.append_kill_rare / (rarest + 1) as f64) {
+            told("the node dies after something rare is kept");
+            sometimes!("killed after something rare was kept");
+            self.life.end();
+            return Err(AppendError::Dead("the node is dead".to_owned()));
+        }
+        Ok(appended)
     }
 }
 

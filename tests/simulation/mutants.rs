@@ -52,13 +52,6 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("mode of now", "an event is held against the mode of now, not of its position", 100),
     mutant("panic drops the reaction", "a reaction that stopped at a bug is not put aside", 100),
     mutant("file of another boot believed", "what the file lost in a power cut counts as not begun", 100),
-];
-
-/// Those that no world has shown yet, each with the hole that hides it. They are looked for like the others, and that they are not found
-/// is told and fails nothing: fill the hole, and move the line up.
-pub const NOT_FOUND_YET: &[Mutant] = &[
-    // A node seldom dies between a cancel and its delivery, while the program has long to live.
-    mutant("stop forgotten at a restart", "a cancel that was asked for before a restart is not delivered after it", 30),
-    // A node seldom dies between a loss and the end of the program that was lost.
-    mutant("orphan program not ended", "a program that nobody waits for goes on", 30),
+    mutant("stop forgotten at a restart", "a cancel that was asked for before a restart is not delivered after it", 100),
+    mutant("orphan program not ended", "a program that nobody waits for goes on", 100),
 ];

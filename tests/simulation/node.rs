@@ -2,6 +2,7 @@
 //!
 //! It decides nothing by itself: the world says which part takes its next step, and when.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -37,7 +38,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::api::{About, Arrived, NodeApi};
 use crate::clock::{WorkerClock, WorldHands};
-use crate::disk::{Disk, FailingLog, FailingVault};
+use crate::disk::{CRASH_NOTE, Disk, FailingLog, FailingVault};
 use crate::ground::Ground;
 use crate::http::{self, Copy, DOOR_SECRET, Exchanges, Sent};
 use crate::life::Life;
@@ -246,10 +247,42 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 struct BuggyCatalogs {
     catalogs: Arc<NodeCatalogs>,
     ground: Arc<Ground>,
+    life: Arc<Life>,
+    crash_file: PathBuf,
+}
+
+impl BuggyCatalogs {
+    /// Ends the process where an owed reaction is worked out that ends processes.
+    fn may_end_the_process(&self) {
+        let is_possible = self.ground.plan.reaction_kill > 0.0 && !self.ground.is_healed() && !self.life.is_over();
+        if !is_possible {
+            return;
+        }
+        let Some(reaction) = noted_reaction(&self.crash_file) else { return };
+        if !self.ground.witness().ends_processes(&reaction) {
+            if !self.ground.strikes(self.ground.plan.reaction_kill) {
+                return;
+            }
+            self.ground.witness().note_ending(reaction);
+        }
+        self.ground.tell("node", "a reaction ends the process");
+        let kept = self.crash_file.with_file_name(CRASH_NOTE);
+        // Without the note the worst is that this end does not count.
+        let _ = std::fs::copy(&self.crash_file, kept);
+        self.life.end();
+        std::panic::panic_any(SimulatedBug);
+    }
+}
+
+/// Gives the reaction that is being worked out: the position it is owed to, and which of its consequences it is.
+fn noted_reaction(crash_file: &Path) -> Option<(u64, u64)> {
+    let noted: serde_json::Value = serde_json::from_slice(&std::fs::read(crash_file).ok()?).ok()?;
+    Some((noted["serving"]["of"].as_u64()?, noted["serving"]["next"].as_u64()?))
 }
 
 impl Catalogs for BuggyCatalogs {
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
+        self.may_end_the_process();
         if self.ground.strikes(self.ground.plan.catalog_panics) {
             self.ground.tell("node", format!("a bug strikes when the catalog of revision {revision} is looked up"));
             sometimes!("a bug struck in the core");
@@ -380,7 +413,12 @@ impl Node {
             engine: opened.engine,
             head: opened.head,
             clock: clock.clone(),
-            catalogs: Arc::new(BuggyCatalogs { catalogs: catalogs.clone(), ground: ground.clone() }),
+            catalogs: Arc::new(BuggyCatalogs {
+                catalogs: catalogs.clone(),
+                ground: ground.clone(),
+                life: life.clone(),
+                crash_file: opened.data.crash(),
+            }),
             settings,
             heard: Box::new(heard),
             space: Box::new(room.clone()),

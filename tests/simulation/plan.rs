@@ -42,6 +42,10 @@ pub(crate) struct Plan {
     pub(crate) append_kill_before: f64,
     /// The node dies at an append, after all of it is kept.
     pub(crate) append_kill_after: f64,
+    /// The node dies after an append that keeps a kind of record for the first time in this world; with the n-th, n times less often.
+    pub(crate) append_kill_rare: f64,
+    /// The process ends where an owed reaction is worked out, and ends again each time that it is.
+    pub(crate) reaction_kill: f64,
     /// The vault cannot be written.
     pub(crate) vault_fails: f64,
     /// The node dies at a write of the vault.
@@ -134,6 +138,8 @@ impl Plan {
             append_dead: rare(random),
             append_kill_before: rare(random),
             append_kill_after: if random.chance(0.1) { random.log_uniform(0.05, 0.2) } else { rare(random) },
+            append_kill_rare: if random.chance(0.4) { random.log_uniform(0.05, 1.0) } else { 0.0 },
+            reaction_kill: rare(random) * 2.0,
             vault_fails: rare(random) * 10.0,
             vault_kill: rare(random) * 10.0,
             start_kill: rare(random) * 5.0,

@@ -86,6 +86,7 @@ pub const NAMES: &[&str] = &[
     "killed after a write of the vault",
     "killed at an append, all kept",
     "killed at an append, nothing kept",
+    "killed after something rare was kept",
     "killed between noting that an attempt begins and its effect",
     "killed between two steps",
     "killed right after a program was started",

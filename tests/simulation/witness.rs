@@ -21,6 +21,10 @@ pub(crate) struct Witness {
     pub(crate) refused: BTreeMap<u64, u64>,
     /// The moments at which a batch was not kept, as far as its writer knows.
     pub(crate) unkept: BTreeSet<u64>,
+    /// How many records of each kind were kept.
+    pub(crate) kinds: BTreeMap<&'static str, u64>,
+    /// The reactions that end the process in which they are worked out: what each is owed to, and which of its consequences it is.
+    pub(crate) ending: BTreeSet<(u64, u64)>,
 }
 
 /// A request that came to a node.
@@ -73,6 +77,27 @@ impl Witness {
     pub(crate) fn has_refused(&self, request: RequestNumber) -> bool {
         let mut of_it = self.taken.iter().filter(|taken| taken.request == request);
         of_it.any(|taken| self.refused.range(taken.at..=taken.over_at.unwrap_or(u64::MAX)).next().is_some())
+    }
+
+    /// Notes the kinds of a batch that is kept; gives how many of its rarest were kept before it.
+    pub(crate) fn note_kinds(&mut self, kinds: impl Iterator<Item = &'static str>) -> u64 {
+        let mut rarest = u64::MAX;
+        for kind in kinds {
+            let kept = self.kinds.entry(kind).or_default();
+            rarest = rarest.min(*kept);
+            *kept += 1;
+        }
+        rarest
+    }
+
+    /// Notes a reaction that ends the process in which it is worked out.
+    pub(crate) fn note_ending(&mut self, reaction: (u64, u64)) {
+        self.ending.insert(reaction);
+    }
+
+    /// Says whether a reaction ends the process in which it is worked out.
+    pub(crate) fn ends_processes(&self, reaction: &(u64, u64)) -> bool {
+        self.ending.contains(reaction)
     }
 
     /// Notes that a batch was not kept.

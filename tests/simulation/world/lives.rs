@@ -62,6 +62,7 @@ impl World {
                 self.disk.leave_room(Some(ROOM_BYTES));
             }
         }
+        self.disk.leave_crash_note();
         let start = Start {
             ground: &self.ground,
             disk: &self.disk,

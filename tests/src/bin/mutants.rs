@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use ensue_simulation::mutants::{MUTANTS, Mutant, NOT_FOUND_YET};
+use ensue_simulation::mutants::{MUTANTS, Mutant};
 use ensue_simulation::{Verbosity, run};
 
 /// Names the bug of this process.
@@ -47,8 +47,7 @@ fn asked() -> Result<Asked> {
 
 /// Runs worlds with the chosen bug until one shows it.
 fn one(name: &str, asked: &Asked) -> Result<ExitCode> {
-    let mutant =
-        MUTANTS.iter().chain(NOT_FOUND_YET).find(|mutant| mutant.name == name).with_context(|| format!("there is no mutant `{name}`"))?;
+    let mutant = MUTANTS.iter().find(|mutant| mutant.name == name).with_context(|| format!("there is no mutant `{name}`"))?;
     ensue_engine::mutants::choose(name.to_owned());
     std::panic::set_hook(Box::new(|_| {}));
     let most = asked.seeds.unwrap_or(mutant.seeds_max);
@@ -65,8 +64,7 @@ fn one(name: &str, asked: &Asked) -> Result<ExitCode> {
 
 /// Runs each bug in a process of its own, as many at once as there are cores.
 fn all(asked: &Asked) -> Result<ExitCode> {
-    let chosen =
-        MUTANTS.iter().chain(NOT_FOUND_YET).filter(|mutant| asked.only.as_ref().is_none_or(|only| mutant.name.contains(only.as_str())));
+    let chosen = MUTANTS.iter().filter(|mutant| asked.only.as_ref().is_none_or(|only| mutant.name.contains(only.as_str())));
     let left = Mutex::new(chosen.collect::<VecDeque<_>>());
     let found: Mutex<Vec<(&Mutant, Result<(u64, String), String>)>> = Mutex::default();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -90,9 +88,7 @@ fn all(asked: &Asked) -> Result<ExitCode> {
     seeds.sort_unstable();
     let median = seeds.get(seeds.len() / 2).copied().unwrap_or(0);
     println!("mutants: {} of {} found, the median in {median} worlds", seeds.len(), found.len());
-    let must = |mutant: &Mutant| MUTANTS.iter().any(|other| other.name == mutant.name);
-    let is_missed = found.iter().any(|(mutant, outcome)| outcome.is_err() && must(mutant));
-    Ok(if is_missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if seeds.len() < found.len() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Gives in how many worlds a bug was found, and by which invariant; or why it was not.
