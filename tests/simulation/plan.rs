@@ -44,7 +44,7 @@ pub(crate) struct Plan {
     pub(crate) append_kill_after: f64,
     /// The node dies after an append that keeps a kind of record for the first time in this world; with the n-th, n times less often.
     pub(crate) append_kill_rare: f64,
-    /// The process ends where an owed reaction is worked out, and ends again each time that it is.
+    /// The process ends where an owed reaction is worked out, and again where the next two begin with it.
     pub(crate) reaction_kill: f64,
     /// The vault cannot be written.
     pub(crate) vault_fails: f64,

@@ -23,8 +23,8 @@ pub(crate) struct Witness {
     pub(crate) unkept: BTreeSet<u64>,
     /// How many records of each kind were kept.
     pub(crate) kinds: BTreeMap<&'static str, u64>,
-    /// The reactions that end the process in which they are worked out: what each is owed to, and which of its consequences it is.
-    pub(crate) ending: BTreeSet<(u64, u64)>,
+    /// How often each reaction ended the process: by what it is owed to, and which of its consequences it is.
+    pub(crate) ends: BTreeMap<(u64, u64), u32>,
 }
 
 /// A request that came to a node.
@@ -90,14 +90,14 @@ impl Witness {
         rarest
     }
 
-    /// Notes a reaction that ends the process in which it is worked out.
-    pub(crate) fn note_ending(&mut self, reaction: (u64, u64)) {
-        self.ending.insert(reaction);
+    /// Notes that a reaction ended the process.
+    pub(crate) fn note_end(&mut self, reaction: (u64, u64)) {
+        *self.ends.entry(reaction).or_default() += 1;
     }
 
-    /// Says whether a reaction ends the process in which it is worked out.
-    pub(crate) fn ends_processes(&self, reaction: &(u64, u64)) -> bool {
-        self.ending.contains(reaction)
+    /// Gives how often a reaction ended the process.
+    pub(crate) fn ends_of(&self, reaction: &(u64, u64)) -> u32 {
+        self.ends.get(reaction).copied().unwrap_or(0)
     }
 
     /// Notes that a batch was not kept.

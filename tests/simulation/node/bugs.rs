@@ -1,0 +1,72 @@
+//! Bugs of ours, simulated: they strike where a catalog is looked up, and panic or end the process.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ensue_engine::catalog::{Catalog, Catalogs};
+use ensue_engine::record::CatalogRevision;
+use ensue_node::parts::NodeCatalogs;
+
+use crate::disk::CRASH_NOTE;
+use crate::ground::Ground;
+use crate::life::Life;
+use crate::sometimes;
+
+/// How often a reaction ends the process that ends it once; then it is put aside, and its bug is mended.
+const ENDS: u32 = 3;
+
+/// Catalogs with a bug that strikes now and then.
+pub(super) struct BuggyCatalogs {
+    pub(super) catalogs: Arc<NodeCatalogs>,
+    pub(super) ground: Arc<Ground>,
+    pub(super) life: Arc<Life>,
+    pub(super) crash_file: PathBuf,
+}
+
+impl BuggyCatalogs {
+    /// Ends the process where an owed reaction is worked out that ends processes.
+    fn may_end_the_process(&self) {
+        let is_possible = self.ground.plan.reaction_kill > 0.0 && !self.ground.is_healed() && !self.life.is_over();
+        if !is_possible {
+            return;
+        }
+        let Some(reaction) = noted_reaction(&self.crash_file) else { return };
+        let ends = self.ground.witness().ends_of(&reaction);
+        let strikes = match ends {
+            0 => self.ground.strikes(self.ground.plan.reaction_kill),
+            ends => ends < ENDS,
+        };
+        if !strikes {
+            return;
+        }
+        self.ground.witness().note_end(reaction);
+        self.ground.tell("node", "a reaction ends the process");
+        let kept = self.crash_file.with_file_name(CRASH_NOTE);
+        // Without the note the worst is that this end does not count.
+        let _ = std::fs::copy(&self.crash_file, kept);
+        self.life.end();
+        std::panic::panic_any(SimulatedBug);
+    }
+}
+
+/// Gives the reaction that is being worked out: the position it is owed to, and which of its consequences it is.
+fn noted_reaction(crash_file: &Path) -> Option<(u64, u64)> {
+    let noted: serde_json::Value = serde_json::from_slice(&std::fs::read(crash_file).ok()?).ok()?;
+    Some((noted["serving"]["of"].as_u64()?, noted["serving"]["next"].as_u64()?))
+}
+
+impl Catalogs for BuggyCatalogs {
+    fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
+        self.may_end_the_process();
+        if self.ground.strikes(self.ground.plan.catalog_panics) {
+            self.ground.tell("node", format!("a bug strikes when the catalog of revision {revision} is looked up"));
+            sometimes!("a bug struck in the core");
+            self.ground.witness().note_bug(self.ground.now());
+            std::panic::panic_any(SimulatedBug);
+        }
+        self.catalogs.at(revision)
+    }
+}
+
+/// What a simulated bug panics with.
+pub(crate) struct SimulatedBug;

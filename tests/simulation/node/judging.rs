@@ -1,0 +1,137 @@
+//! What a node takes in at its edge without HTTP, judged by what is in force then.
+
+use ensue_api::ports::{GivenEvent, Keys, Observe, OnBehalf};
+use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, RequestExecution};
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::{Secret, Submit};
+use ensue_engine::record::{Actor, Body, CatalogRevision, Digest};
+use ensue_engine::rules::judge::complete;
+use ensue_views::{Event, View};
+
+use super::Node;
+use crate::sometimes;
+use crate::traffic::{Outcome, Promise, Wish};
+
+/// A request that was judged at the edge, on its way to the sequencer.
+pub(crate) struct Judged {
+    command: Command,
+    /// What it was judged by.
+    catalog: CatalogRevision,
+    promise: Promise,
+}
+
+impl Node {
+    /// Takes a request in at the edge, by what is in force now. What is asked of the log is given back, to be handed in then or later, as
+    /// the threads of a node at work do; everything else is answered.
+    pub(crate) fn judge(&self, wish: &Wish, client: &str, promise: Promise) -> Option<Judged> {
+        let asked = |ask: Ask| Command { actor: Actor::Token(client.to_owned()), trace: None, ask };
+        let ask = match wish {
+            Wish::Send { trigger, payload, key } => {
+                let payload = bytes::Bytes::from(payload.clone());
+                let dedupe = key.as_ref().map(|key| Dedupe {
+                    key: DedupeKey { scope: format!("events/{client}"), hash: Digest::of(key.as_bytes()) },
+                    content: Digest::of(&payload),
+                    conflict: Conflict::IsRefused,
+                });
+                let trigger = format!("sim.t{trigger}").parse().expect("it is a ref");
+                let observed = self.edge.observe(GivenEvent { trigger, payload, source: "api".to_owned(), dedupe });
+                observed.map(|event| Ask::ReceiveEvents(vec![event])).map_err(|declined| declined.why.to_string())
+            }
+            // A delivery comes over the API's routes alone.
+            Wish::Deliver { .. } => {
+                promise.let_go();
+                return None;
+            }
+            Wish::Run { action, params } => self.requested(action, params).map(Ask::RequestExecution),
+            Wish::Cancel(execution) => Ok(Ask::CancelExecution { execution: *execution }),
+            Wish::Settle(execution, outcome) => Ok(Ask::SettleExecution { execution: *execution, outcome: outcome.clone(), result: None }),
+            Wish::SetMode(name, mode) => self.mode_set(name, *mode),
+            Wish::SetKey(value) => {
+                let secret = Secret::new(format!("canary-{value:016x}").into_bytes());
+                let set = self.keys.set(&canary(), secret, &behalf(client));
+                promise.keep(set.map_or_else(|declined| unsure(&declined), |set| Outcome::Done(set.committed)));
+                return None;
+            }
+            Wish::RemoveKey => {
+                let removed = self.keys.remove(&canary(), &behalf(client));
+                promise.keep(removed.map_or_else(|declined| unsure(&declined), Outcome::Done));
+                return None;
+            }
+            Wish::TakeInPacks => {
+                let taken = self.packs.take_in();
+                promise.keep(match taken {
+                    Ok(_) => Outcome::Seen,
+                    Err(error) => Outcome::Not(error.to_string()),
+                });
+                return None;
+            }
+            Wish::See { event, position } => {
+                promise.keep(self.seen(event, *position));
+                return None;
+            }
+        };
+        match ask {
+            Ok(ask) => Some(Judged { command: asked(ask), catalog: self.catalogs.current().revision(), promise }),
+            Err(why) => {
+                promise.keep(Outcome::Not(why));
+                None
+            }
+        }
+    }
+
+    /// Hands in what was judged.
+    pub(crate) fn hand_in(&self, judged: Judged) {
+        let Judged { command, catalog, promise } = judged;
+        sometimes!(catalog != self.catalogs.current().revision(), "the catalog changed between a judgement and its submission");
+        self.handle.submit(command, Box::new(move |outcome| promise.keep(outcome.into())));
+    }
+
+    fn mode_set(&self, name: &str, mode: crate::pack::WrittenMode) -> Result<Ask, String> {
+        let catalog = self.catalogs.current();
+        let found = name.parse().ok().and_then(|name| catalog.rules().get(&name).cloned());
+        let rule = found.ok_or_else(|| format!("there is no rule `{name}`"))?;
+        let mode = match mode {
+            crate::pack::WrittenMode::Enabled => ensue_engine::catalog::Mode::Enabled,
+            crate::pack::WrittenMode::Disabled => ensue_engine::catalog::Mode::Disabled,
+            crate::pack::WrittenMode::Shadow => ensue_engine::catalog::Mode::Shadow,
+        };
+        Ok(Ask::SetRuleMode { rule: rule.name.clone(), rule_id: rule.id, mode })
+    }
+
+    fn requested(&self, action: &str, params: &str) -> Result<RequestExecution, String> {
+        let catalog = self.catalogs.current();
+        let name: ensue_engine::names::ActionRef = action.parse().map_err(|_| "no ref".to_owned())?;
+        let definition = catalog.actions().get(&name).cloned().ok_or_else(|| format!("there is no action `{name}`"))?;
+        let params = serde_json::from_str(params).map_err(|error| error.to_string())?;
+        let params = complete(&definition.parameters, params).map_err(|misfits| format!("{} misfits", misfits.len()))?;
+        let body = Body::json(params.bytes().clone());
+        Ok(RequestExecution { action: name, definition, catalog: catalog.revision(), body, params })
+    }
+
+    fn seen(&self, event: &str, position: u64) -> Outcome {
+        if self.views_at.borrow().0 < position {
+            sometimes!("a view was behind what its reader wrote");
+            return Outcome::NotYet;
+        }
+        match self.view_reader.get(Event::NAME, event) {
+            Ok(Some(_)) => Outcome::Seen,
+            Ok(None) => Outcome::Not("it is not there".to_owned()),
+            // A disk that cannot be read says nothing of what stands on it.
+            Err(_) => Outcome::Unknown,
+        }
+    }
+}
+
+fn canary() -> KeyRef {
+    "sim.canary".parse().expect("it is a key's ref")
+}
+
+fn behalf(client: &str) -> OnBehalf {
+    OnBehalf { actor: Actor::Token(client.to_owned()), trace: None }
+}
+
+/// Setting a key is several steps: that it was declined does not say that nothing was done.
+fn unsure(declined: &ensue_api::ports::Declined) -> Outcome {
+    let _ = declined;
+    Outcome::Unknown
+}

@@ -1,0 +1,316 @@
+//! A node's start, step by step as the one at work does it: the twin of `wiring.rs`.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ensue_api::ports::{Keys, OnBehalf};
+use ensue_api::{Ports, Queue, QueueName};
+use ensue_engine::command::{Ask, Command};
+use ensue_engine::effect::Effect;
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::{Blobs, Log, LogError, LogReader, Secret, Vault};
+use ensue_engine::record::Actor;
+use ensue_executor::begun::Begun;
+use ensue_executor::{Blocking, Executor, ExecutorPorts, ExecutorSettings};
+use ensue_node::Config;
+use ensue_node::opening::{Opened, open_on};
+use ensue_node::parts::{
+    Asking, BodyCache, Caps, Clock, Copies, Edge, KeyRing, LogReaders, NodeBodies, NodeCatalogs, NodeClock, NodeHeard, NodeKeys,
+    NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SequencerParts, ShadowFold, TokenTable, ViewFollower, Waiting, follower, plain,
+    queues, sequencer,
+};
+use ensue_store::blobs::{BlobLimits, FolderBlobs};
+use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
+use ensue_store::sqlite::log::SqliteLogReader;
+use ensue_store::sqlite::views::SqliteViews;
+use ensue_views::ViewReader;
+use tokio::sync::{Notify, watch};
+
+use super::bugs::BuggyCatalogs;
+use super::submit::{LivingSubmit, Pump};
+use super::{Node, Room};
+use crate::api::{About, NodeApi};
+use crate::clock::{WorkerClock, WorldHands};
+use crate::disk::{Disk, FailingLog, FailingVault};
+use crate::ground::Ground;
+use crate::http::{self, DOOR_SECRET};
+use crate::life::Life;
+use crate::operator::Operated;
+use crate::programs::{Machine, NodePrograms};
+use crate::sightings::Finder;
+use crate::sometimes;
+use crate::web::{NodeWeb, Server};
+
+/// The release that the simulated node says it is.
+const RELEASE: &str = "0.0.0-simulated";
+/// What the other queues have shares of.
+const MEMORY_BYTES: u64 = 512 * 1024 * 1024;
+/// The most bytes that an attempt's output is kept with.
+const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
+/// How long after a start the boot id of a machine stays the same in its text.
+const BOOT: &str = "00000000-0000-4000-8000-";
+
+/// What a start is given.
+pub(crate) struct Start<'w> {
+    /// The world.
+    pub(crate) ground: &'w Arc<Ground>,
+    /// The disk it starts on.
+    pub(crate) disk: &'w Disk,
+    /// Which of the world's nodes it is.
+    pub(crate) number: u32,
+    /// How often the machine was booted.
+    pub(crate) boots: u32,
+    /// Whether the disk has room.
+    pub(crate) room: &'w Room,
+    /// The machine that programs run on.
+    pub(crate) machine: &'w Arc<Machine>,
+    /// What the operator set.
+    pub(crate) operated: &'w Operated,
+    /// The server that requests are sent to.
+    pub(crate) server: &'w Arc<Server>,
+}
+
+/// Why a start came to nothing.
+pub(crate) enum Unstarted {
+    /// It was killed on the way.
+    Killed,
+    /// It stopped by itself.
+    Failed(String),
+}
+
+impl<E: std::fmt::Display> From<E> for Unstarted {
+    fn from(error: E) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl Node {
+    /// Starts a node, step by step as the one at work does; it may be killed at each step.
+    pub(crate) fn start(start: &Start<'_>) -> Result<Self, Unstarted> {
+        let Start { ground, disk, number, boots, room, machine, operated, server } = *start;
+        let life = Arc::new(Life::default());
+        let may_die = |after: &'static str| {
+            if ground.strikes(ground.plan.start_kill) {
+                ground.tell("node", format!("#{number} is killed while it starts, after {after}"));
+                sometimes!("killed while starting");
+                life.end();
+                disk.kill();
+            }
+            if life.is_over() { Err(Unstarted::Killed) } else { Ok(()) }
+        };
+        let mut config = Config::new(disk.data());
+        config.packs = disk.packs();
+        config.state_base = Some(disk.state());
+        let clock: Arc<dyn Clock> = Arc::new(NodeClock::new(WorldHands(ground.clone())));
+        let opened = open_on(&config, &*clock, |data| disk.places(data))?;
+        ground.note_operated(opened.log.epoch().0, operated.clone());
+        may_die("opening the data")?;
+
+        let log = opened.engine.log();
+        let readers = Arc::new(LogReaders::new(open_readers(&opened)));
+        let vault: Arc<dyn Vault> = Arc::new(FailingVault::new(opened.vault.clone(), ground.clone(), life.clone()));
+        let ring = Arc::new(KeyRing::open_vault(vault.clone(), opened.engine.access())?);
+        let tokens = Arc::new(TokenTable::open_vault(vault, opened.engine.access())?);
+        may_die("opening the vault")?;
+        let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
+        let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: ring.clone(), clock: clock.clone() });
+        let queues = queues(MEMORY_BYTES, Caps { open_work: operated.open_work_max, workers: operated.workers });
+        let waiting = |batches, bytes| Waiting {
+            batches: Queue::new(batches, operated.batches_waiting_max),
+            bytes: Queue::new(bytes, operated.batch_bytes_max),
+        };
+        let followed =
+            [waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes), waiting(QueueName::ShadowBatches, QueueName::ShadowBatchBytes)];
+        let bodies = Arc::new(BodyCache::new(Queue::new(QueueName::BodyBytes, operated.bodies_at_hand_bytes)));
+        let told = clock.clone();
+        let now: Now = Arc::new(move || told.now());
+        let limits = OutputLimits { attempt_bytes: OUTPUT_BYTES_MAX, ..OutputLimits::default() };
+        let outputs = Arc::new(FolderOutputs::open(&opened.data.outputs(), limits, now.clone())?);
+        let limits = BlobLimits { quota_bytes: u64::MAX, free_bytes: 0 };
+        let blobs: Arc<dyn Blobs> = Arc::new(FolderBlobs::open(&opened.data.blobs(), limits, now)?);
+        let outside = OutsideWriter::new(opened.outside);
+
+        let rebuilt = Rebuilt::default();
+        let views_place = opened.places.views.clone();
+        let views = SqliteViews::open_at(&views_place, log)?;
+        let view_reader: Arc<dyn ViewReader> = Arc::new(views.reader());
+        let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
+        let (views_told, views) =
+            follower(ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()), opened.log.reader()?, followed[0].clone());
+        let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
+        let (shadow_told, shadow) = follower(shadow.saving_every(operated.snapshot_every), opened.log.reader()?, followed[1].clone());
+        may_die("opening the views")?;
+
+        let owed: Vec<Effect> = opened.engine.owed_effects();
+        let running = owed.iter().filter_map(|effect| match effect {
+            Effect::Dispatch(dispatch) => Some(dispatch.attempt),
+            Effect::Stop { .. } | Effect::Release { .. } => None,
+        });
+        let running: Vec<_> = running.collect();
+        outputs.go_on(running.iter().copied())?;
+        let boot = format!("{BOOT}{boots:012}");
+        let (begun, previous) = Begun::open_in_boot(opened.data.begun(), running, &boot)?;
+        may_die("reading what had begun")?;
+
+        let idle = Arc::new(Notify::new());
+        let parked = idle.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .on_thread_park(move || parked.notify_one())
+            .build()?;
+        let worker_clock = WorkerClock::new(ground.clone(), operated.lease_millis * 1_000);
+        let (handle, unstarted) = sequencer(queues);
+        let handle = Arc::new(LivingSubmit { handle, life: life.clone(), ground: ground.clone() });
+        let settings = operated.settings();
+        let mut executor_settings = ExecutorSettings::new("");
+        executor_settings.lease = Duration::from_millis(settings.lease_millis);
+        executor_settings.blocking = Blocking::InPlace;
+        let finder = Finder { node: number, epoch: opened.log.epoch().0 };
+        let executor = {
+            let _entered = runtime.enter();
+            Executor::start(
+                ExecutorPorts {
+                    submit: handle.clone(),
+                    catalogs: catalogs.clone(),
+                    bodies: Arc::new(NodeBodies { cache: bodies.clone(), log: readers.clone() }),
+                    keys: ring.clone(),
+                    outputs: outputs.clone(),
+                    blobs: blobs.clone(),
+                    observe: edge.clone(),
+                    packs: Arc::new(Copies(catalogs.clone())),
+                    clock: worker_clock.clone(),
+                    begun,
+                    programs: Arc::new(NodePrograms { machine: machine.clone(), life: life.clone(), clock: worker_clock.clone(), finder }),
+                    web: Arc::new(NodeWeb { server: server.clone(), life: life.clone(), clock: worker_clock.clone() }),
+                },
+                executor_settings,
+            )
+        };
+        let heard = NodeHeard {
+            catalogs: catalogs.clone(),
+            keys: ring.clone(),
+            tokens: tokens.clone(),
+            bodies,
+            outside: outside.clone(),
+            executor: executor.clone(),
+            followers: [views_told, shadow_told],
+        };
+        let machine = unstarted.with(SequencerParts {
+            log: Box::new(FailingLog::new(opened.log, ground.clone(), life.clone())),
+            engine: opened.engine,
+            head: opened.head,
+            clock: clock.clone(),
+            catalogs: Arc::new(BuggyCatalogs {
+                catalogs: catalogs.clone(),
+                ground: ground.clone(),
+                life: life.clone(),
+                crash_file: opened.data.crash(),
+            }),
+            settings,
+            heard: Box::new(heard),
+            space: Box::new(room.clone()),
+            plain,
+            crash_file: opened.data.crash(),
+        });
+        let pump = Arc::new(Pump { submit: handle.clone(), sequencer: Mutex::new(Some(machine)), failed: Mutex::default() });
+        sometimes!(!owed.is_empty(), "a start found attempts that were running");
+        runtime.block_on(executor.take_over(owed, &previous));
+        pump.ask(Command { actor: Actor::Engine, trace: None, ask: Ask::NoteStart { release: RELEASE.to_owned() } })?;
+        may_die("noting the start")?;
+        let packs = PacksFolder {
+            path: disk.packs(),
+            settings: operated.of_packs(),
+            catalogs: catalogs.clone(),
+            sequencer: pump.clone(),
+            clock: clock.clone(),
+        };
+        packs.take_in()?;
+        may_die("taking in the packs")?;
+        let keys = Arc::new(NodeKeys { ring, sequencer: pump.clone(), setting: Mutex::new(()) });
+        let api = NodeApi::new(
+            Ports {
+                submit: handle.clone(),
+                installed: catalogs.clone(),
+                views: view_reader.clone(),
+                views_at: views_at.clone(),
+                log: readers.clone(),
+                outputs,
+                blobs,
+                webhooks: edge.clone(),
+                observe: edge.clone(),
+                access: tokens.clone(),
+                keys: keys.clone(),
+                tokens: Arc::new(NodeTokens { table: tokens.clone(), sequencer: pump.clone(), clock: clock.clone() }),
+                node: Arc::new(About(handle.handle.gauges().clone())),
+            },
+            ground.plan.api_memory_bytes,
+            operated,
+            &runtime,
+        );
+        let tokens = NodeTokens { table: tokens, sequencer: pump.clone(), clock: clock.clone() };
+        let ticked = AtomicU64::new(ground.now());
+        let node = Self {
+            number,
+            life: life.clone(),
+            epoch: finder.epoch,
+            worker_clock,
+            ground: ground.clone(),
+            runtime,
+            idle,
+            executor,
+            api,
+            tokens,
+            ticked,
+            pump,
+            handle,
+            views,
+            view_reader,
+            views_at,
+            shadow,
+            catalogs,
+            edge,
+            keys,
+            packs,
+            readers,
+            outside,
+            rebuilt,
+            clock,
+            log,
+            views_place,
+            followed,
+            _data: opened.data,
+        };
+        node.let_clients_in();
+        may_die("letting clients in")?;
+        Ok(node)
+    }
+
+    /// Gives each client its token and the webhook its key, where they are not there; what fails is tried again later.
+    pub(super) fn let_clients_in(&self) {
+        let by = OnBehalf { actor: Actor::Operator, trace: None };
+        let door = door();
+        if matches!(self.keys.ring.open(&door), Ok(None)) {
+            let _ = self.keys.set(&door, Secret::new(DOOR_SECRET.as_bytes().to_vec()), &by);
+        }
+        for client in 0..self.ground.plan.clients {
+            let token = Secret::new(http::token(client).into_bytes());
+            if !self.tokens.table.is_known(&token) {
+                let _ = self.tokens.add_given(&format!("client{client}"), &["operator".to_owned()], &token, &by);
+            }
+        }
+    }
+}
+
+fn door() -> KeyRef {
+    "sim.door".parse().expect("it is a key's ref")
+}
+
+fn open_readers(opened: &Opened) -> Box<ensue_node::parts::OpenReader> {
+    let (place, id) = (opened.places.log.clone(), opened.engine.log());
+    Box::new(move || match SqliteLogReader::open_at(&place, id) {
+        Ok(reader) => Ok(Box::new(reader) as Box<dyn LogReader>),
+        Err(error) => Err(LogError::Store(error.to_string())),
+    })
+}
