@@ -1,9 +1,8 @@
 //! Bodies of requests: read within limits, and parsed strictly.
 //!
-//! It does not know what a body means; who reads it does.
+//! It does not know what a body means; who reads it does. What becomes of a body that nobody reads is `leftover.rs`'s.
 
 use std::error::Error as StdError;
-use std::pin::pin;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
@@ -65,30 +64,6 @@ impl Explain for BodyRefusal {
             Self::OfOtherShape(_) => "leave out what is unknown, and compare the names with the API's description".into(),
         })
     }
-}
-
-/// The most bytes of a body that are read and thrown away before its refusal is told: a sender that is still sending would
-/// otherwise see its connection break, and not why. As much as a body may have.
-const REFUSED_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How long that may take.
-const REFUSED_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Throws away what comes of a body that is not taken, as far as is needed for its sender to hear why.
-pub(crate) async fn discard<B>(body: B)
-where
-    B: HttpBody<Data = Bytes> + Send,
-{
-    let mut body = pin!(body);
-    let mut bytes = 0;
-    let all = async {
-        while bytes < REFUSED_BYTES_MAX
-            && let Some(Ok(frame)) = body.frame().await
-        {
-            bytes += frame.data_ref().map_or(0, Bytes::len);
-        }
-    };
-    // What does not come in time is not waited for.
-    let _ = within(REFUSED_TIMEOUT, all).await;
 }
 
 /// Reads a body whole, within the limits; one that says of itself that it is too large is not read.

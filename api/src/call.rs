@@ -108,28 +108,17 @@ impl Call {
         accepted(&self.parts.headers, given)
     }
 
-    /// Says whether anything is taken in now, before any of the body is kept: where nothing is, what comes of it is thrown away.
-    pub(crate) async fn admission(&mut self) -> Result<(), Problem> {
-        let Err(declined) = self.api.ports.node.admission() else { return Ok(()) };
-        body::discard(self.take_body()).await;
-        Err(declined.into())
+    /// Says whether anything is taken in now, before any of the body is kept.
+    pub(crate) fn admission(&self) -> Result<(), Problem> {
+        Ok(self.api.ports.node.admission()?)
     }
 
     /// Reads the body.
     pub(crate) async fn bytes(&mut self) -> Result<Bytes, Problem> {
-        let body = self.take_body();
-        match self.api.intake.admit(self.caller.clone(), &self.parts.headers, self.api.settings.limits.body_bytes_max) {
-            Ok(admitted) => self.admitted = Some(admitted),
-            Err(refusal) => {
-                body::discard(body).await;
-                return Err(refusal.into());
-            }
-        }
-        body::read(&self.parts.headers, body, &self.api.settings.limits).await
-    }
-
-    fn take_body(&mut self) -> Body {
-        std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner))
+        let limits = &self.api.settings.limits;
+        self.admitted = Some(self.api.intake.admit(self.caller.clone(), &self.parts.headers, limits.body_bytes_max)?);
+        let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
+        body::read(&self.parts.headers, body, limits).await
     }
 
     /// Reads the body as JSON of a shape.

@@ -20,8 +20,8 @@ use tower::Service;
 use tracing::Instrument as _;
 
 use crate::api::Api;
-use crate::body;
 use crate::context::RequestContext;
+use crate::leftover::{self, Read};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::queues::{Held, QueueName};
@@ -128,12 +128,14 @@ impl Front {
     /// Answers a request.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes> + Send + 'static,
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let context = RequestContext::of(request.headers());
         let uri = request.uri().clone();
-        let outcome = contained(self.dispatch(&context, request)).await;
+        let (parts, body) = request.into_parts();
+        let (body, leftover) = leftover::lend(body, &parts.headers);
+        let outcome = contained(self.dispatch(&context, Request::from_parts(parts, body))).await;
         let mut response = outcome.unwrap_or_else(|problem| problem.render(&context, uri.path()));
         // The router hands problems on, so that they are written here, where the request is known.
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
@@ -144,9 +146,14 @@ impl Front {
             }
         }
         let mut response = self.within_memory(response, &context, uri.path());
+        let read = leftover.discard(response.status()).await;
         let headers = response.headers_mut();
         context.write_to(headers);
         secure(headers);
+        match read {
+            Read::ToItsEnd => {}
+            Read::InPart => drop(headers.insert(header::CONNECTION, HeaderValue::from_static("close"))),
+        }
         response
     }
 
@@ -158,7 +165,6 @@ impl Front {
         self.within_limits(request.uri(), request.headers())?;
         let (mut parts, body) = request.into_parts();
         let Some(_under_way) = self.api.queue(QueueName::Requests).enter(1) else {
-            body::discard(body).await;
             return Err(TooManyRequests.into());
         };
         if let Some(hook) = parts.uri.path().strip_prefix("/hooks/") {

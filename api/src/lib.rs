@@ -16,6 +16,7 @@ mod context;
 mod deliveries;
 pub mod front;
 mod intake;
+mod leftover;
 mod listing;
 mod live;
 mod metrics;

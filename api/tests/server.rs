@@ -84,6 +84,20 @@ async fn what_is_not_http_is_refused_and_the_connection_closed() {
 }
 
 #[tokio::test]
+async fn who_sends_more_than_is_read_hears_why_and_that_the_connection_is_over() {
+    let served = served(Limits::default()).await;
+    let length = 3 * 1024 * 1024;
+    let head = format!("POST /hooks/demo/nothing HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    // All of it comes: the connection goes on, and takes a second request.
+    let whole = format!("{head}{}GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "x".repeat(length));
+    let heard = served.say(&whole).await;
+    assert!(heard.starts_with("HTTP/1.1 404") && heard.contains("HTTP/1.1 200 OK"), "{heard}");
+    // It does not come: nobody may take the connection for free.
+    let heard = served.say(&format!("{head}x")).await;
+    assert!(heard.starts_with("HTTP/1.1 404") && heard.contains("connection: close\r\n"), "{heard}");
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let served = served(Limits::default()).await;
     let long = format!("GET /livez?{} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "a".repeat(9_000));

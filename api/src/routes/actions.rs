@@ -80,7 +80,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
     let api = call.api().clone();
     let catalog = api.ports.installed.current();
     let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
-    call.admission().await?;
+    call.admission()?;
     let WireExecute { params } = call.json_or_nothing().await?;
     let params = match params {
         None => Value::Object(serde_json::Map::new()),

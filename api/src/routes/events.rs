@@ -48,7 +48,7 @@ impl Explain for DedupeKeyInvalid {
 /// Takes an event in: 202 once it is on the disk, 200 where its key was seen before.
 pub(super) async fn send(allowed: Allowed<EventsWrite>, mut call: Call) -> Outcome {
     call.no_query()?;
-    call.admission().await?;
+    call.admission()?;
     let given: WireGivenEvent = call.json().await?;
     let payload = Bytes::from(String::from(Box::<str>::from(given.payload)));
     let dedupe = given.dedupe.map(|key| dedupe(allowed.name(), &key, &payload)).transpose()?;

@@ -71,7 +71,6 @@ where
     let _admitted = match admitted(api, parts, &sensor) {
         Ok(admitted) => admitted,
         Err(problem) => {
-            body::discard(body).await;
             note(api, context, &sensor, came, bytes, &Err(problem.clone()));
             return Err(problem);
         }

@@ -1,0 +1,172 @@
+//! What is left of a request's body when its answer is there: thrown away before the answer is told, so that its sender hears the answer
+//! instead of a reset, and the connection can go on.
+//!
+//! A connection on which a body was not read to its end is of no use for a second request. Its sender must be told so: it may have
+//! handed the whole body to its kernel, and take the connection for free.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+/// The most bytes that are thrown away of one body; one that says of itself that it is longer is not read.
+const DISCARDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How long that may take.
+const DISCARDED_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The body of a request, lent to whoever answers it. Where they do not read it to its end, the rest comes back.
+pub(crate) struct Lent<B: HttpBody> {
+    body: Option<B>,
+    back: Arc<Mutex<Option<B>>>,
+}
+
+/// The rest of a body, once its [`Lent`] is dropped.
+pub(crate) struct Leftover<B> {
+    left: Arc<Mutex<Option<B>>>,
+    /// Whether its sender sends it only when it is told to go on.
+    is_held_back: bool,
+}
+
+/// Whether a request was read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// It was: the connection can go on.
+    ToItsEnd,
+    /// More of it may come.
+    InPart,
+}
+
+/// Lends a body.
+pub(crate) fn lend<B: HttpBody>(body: B, headers: &HeaderMap) -> (Lent<B>, Leftover<B>) {
+    let left = Arc::default();
+    (Lent { body: Some(body), back: Arc::clone(&left) }, Leftover { left, is_held_back: headers.contains_key(header::EXPECT) })
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin> Leftover<B> {
+    /// Throws the rest away, within bounds of length and time. What is held back is not asked for, and what was waited for in vain is
+    /// not waited for again.
+    pub(crate) async fn discard(self, answered: StatusCode) -> Read {
+        let Some(mut body) = self.left.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Read::ToItsEnd };
+        let is_too_long = body.size_hint().lower() > DISCARDED_BYTES_MAX;
+        if self.is_held_back || is_too_long || answered == StatusCode::REQUEST_TIMEOUT {
+            return Read::InPart;
+        }
+        let mut bytes = 0;
+        let all = async {
+            while bytes <= DISCARDED_BYTES_MAX {
+                match body.frame().await {
+                    None => return Read::ToItsEnd,
+                    Some(Ok(frame)) => bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+                    Some(Err(_)) => break,
+                }
+            }
+            Read::InPart
+        };
+        tokio::time::timeout(DISCARDED_TIMEOUT, all).await.unwrap_or(Read::InPart)
+    }
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Lent<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            // It ended, or broke off: nothing comes any more.
+            self.body = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl<B: HttpBody> Drop for Lent<B> {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+            *self.back.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{Full, StreamBody};
+
+    use super::*;
+
+    async fn left_of(body: impl HttpBody<Data = Bytes> + Unpin, headers: &[(&str, &str)]) -> Read {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let (lent, left) = lend(body, &headers);
+        drop(lent);
+        left.discard(StatusCode::UNAUTHORIZED).await
+    }
+
+    fn chunks(count: usize) -> impl HttpBody<Data = Bytes, Error = std::io::Error> + Unpin {
+        let chunk = Bytes::from(vec![b'x'; 1024 * 1024]);
+        StreamBody::new(tokio_stream::iter((0..count).map(move |_| Ok(Frame::data(chunk.clone())))))
+    }
+
+    #[tokio::test]
+    async fn what_comes_at_once_is_thrown_away_and_the_connection_goes_on() {
+        assert_eq!(left_of(Full::from("a body"), &[]).await, Read::ToItsEnd);
+        assert_eq!(left_of(chunks(16), &[]).await, Read::ToItsEnd);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_much_is_not() {
+        assert_eq!(left_of(chunks(18), &[]).await, Read::InPart);
+        let long = Full::from(vec![b'x'; DISCARDED_BYTES_MAX as usize + 1]);
+        assert_eq!(left_of(long, &[]).await, Read::InPart);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_come_is_not_waited_for_long() {
+        let never = StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, std::io::Error>>());
+        let begin = tokio::time::Instant::now();
+        assert_eq!(left_of(never, &[]).await, Read::InPart);
+        assert_eq!(begin.elapsed(), DISCARDED_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_to_be_told_to_go_on_is_not_told() {
+        let never = StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, std::io::Error>>());
+        let begin = tokio::time::Instant::now();
+        assert_eq!(left_of(never, &[("expect", "100-continue")]).await, Read::InPart);
+        assert!(begin.elapsed().is_zero());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_read_leaves_nothing_and_one_that_was_begun_leaves_its_rest() {
+        let (lent, left) = lend(chunks(3), &HeaderMap::new());
+        lent.collect().await.unwrap();
+        assert_eq!(left.discard(StatusCode::OK).await, Read::ToItsEnd);
+        let (mut lent, left) = lend(chunks(3), &HeaderMap::new());
+        lent.frame().await.unwrap().unwrap();
+        drop(lent);
+        assert!(left.left.lock().unwrap().is_some());
+        assert_eq!(left.discard(StatusCode::OK).await, Read::ToItsEnd);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_broke_off_leaves_nothing() {
+        let broken = tokio_stream::once(Err::<Frame<Bytes>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
+        let (lent, left) = lend(StreamBody::new(broken), &HeaderMap::new());
+        lent.collect().await.unwrap_err();
+        assert!(left.left.lock().unwrap().is_none());
+        assert_eq!(left.discard(StatusCode::OK).await, Read::ToItsEnd);
+    }
+}
