@@ -3,6 +3,7 @@
 //! What a request means is the front's.
 
 mod closing;
+mod lingering;
 mod stall;
 
 use std::convert::Infallible;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::front::Front;
 use crate::queues::{Queue, QueueName};
+use crate::server::lingering::{Lingering, Unread};
 use crate::server::stall::UnlessStalled;
 use crate::settings::Limits;
 
@@ -150,17 +152,23 @@ async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut st
     // Answers are small and waited for; a socket that cannot do this is slower, not wrong.
     let _ = stream.set_nodelay(true);
     let is_stopping = stopping.clone();
+    let unread = Unread::default();
+    let in_part = unread.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (front, is_stopping) = (front.clone(), is_stopping.clone());
+        let (front, is_stopping, unread) = (front.clone(), is_stopping.clone(), in_part.clone());
         async move {
             let mut response = front.answer(request).await;
+            // The front ends a connection for this reason alone.
+            if response.headers().contains_key(header::CONNECTION) {
+                unread.note();
+            }
             if *is_stopping.borrow() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
         }
     });
-    let io = TokioIo::new(UnlessStalled::new(stream, limits.write_timeout));
+    let io = TokioIo::new(Lingering::new(UnlessStalled::new(stream, limits.write_timeout), unread));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)

@@ -98,6 +98,15 @@ async fn who_sends_more_than_is_read_hears_why_and_that_the_connection_is_over()
 }
 
 #[tokio::test]
+async fn who_sends_far_too_much_can_send_it_all_before_it_reads_the_refusal() {
+    let served = served(Limits::default()).await;
+    let length = 64 * 1024 * 1024;
+    let body = "x".repeat(length);
+    let heard = served.say(&format!("POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}")).await;
+    assert!(heard.starts_with("HTTP/1.1 413"), "{heard}");
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let served = served(Limits::default()).await;
     let long = format!("GET /livez?{} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "a".repeat(9_000));
