@@ -337,7 +337,8 @@ async fn speak(mut to: OwnedWriteHalf, mut say: mpsc::Receiver<Say>) {
             piece = piece(&mut following) => piece,
         };
         let Some((word, tail)) = next else { return };
-        if matches!(word, SupervisorSays::Ended(_)) {
+        // A word waits for no output: of a program that is forgotten nothing is sent any more.
+        if matches!(word, SupervisorSays::Ended(_) | SupervisorSays::Idle) {
             following = None;
         }
         if protocol::write(&mut to, &word, &tail).await.is_err() {

@@ -15,6 +15,8 @@ mod process;
 #[cfg(target_os = "linux")]
 mod protocols;
 mod reports;
+#[cfg(target_os = "linux")]
+mod reuse;
 mod server;
 mod shell;
 #[cfg(target_os = "linux")]
