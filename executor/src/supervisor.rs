@@ -242,14 +242,19 @@ impl Supervisor {
         }
     }
 
-    /// Removes all that is left of a program that has ended. Who cannot do that must hold no other: it ends, and the node removes the
-    /// folder, or says why it cannot.
+    /// Removes all that is left of a program that has ended. Who cannot do that, or has processes of it left, must hold no other: it
+    /// ends, and the node removes the folder, or says why it cannot.
     fn forget(&mut self, node: Option<&Node>) -> io::Result<()> {
         self.is_discarded = false;
-        if let Some(held) = self.held.take() {
+        let held = self.held.take();
+        if let Some(held) = &held {
             let _ = crate::programs::remove_directory(held.private());
         }
         self.folder.clear()?;
+        if held.is_some_and(|held| held.has_remains()) {
+            // They would be taken for the next program's, whose end would wait for theirs.
+            return Err(io::Error::other("processes of its last program do not end though they were killed"));
+        }
         if let Some(node) = node {
             node.tell(Say::Word(SupervisorSays::Idle));
         }

@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -67,6 +68,7 @@ pub(crate) struct Held {
     order: Order,
     ends_at: Instant,
     told: watch::Sender<Option<Told>>,
+    has_remains: AtomicBool,
 }
 
 /// What is remembered of an order.
@@ -119,6 +121,11 @@ impl Held {
         &self.order.private
     }
 
+    /// Says whether processes of it were still there at its end, although they had been killed.
+    pub(crate) fn has_remains(&self) -> bool {
+        self.has_remains.load(Ordering::Acquire)
+    }
+
     /// Tells it to end.
     pub(crate) fn tell(&self, told: Told) {
         self.told.send_replace(Some(told));
@@ -169,7 +176,7 @@ impl Held {
             private: PathBuf::from(&order.private),
             grace: Duration::from_millis(order.grace_millis),
         };
-        let held = Arc::new(Self { spools, end, order: remembered, ends_at, told });
+        let held = Arc::new(Self { spools, end, order: remembered, ends_at, told, has_remains: AtomicBool::new(false) });
         let tree = Tree::of(process);
         let conductor = Conductor { held: Arc::clone(&held), folder: folder.clone(), tree, leader, kills_before, hears };
         let pipes = Pipes { stdin: stdin_into.into(), input, out: [stdout, stderr, messages] };
@@ -341,6 +348,7 @@ impl Conductor {
             kill_at = Some(kill_at.map_or(moment, |before| before.min(moment)));
         }
         if !self.tree.kill(KILLED_PATIENCE).await {
+            self.held.has_remains.store(true, Ordering::Release);
             self.held.spools.note("processes of the program do not end though they were killed");
         }
         // Whatever it was told for, it has not ended before its time was over: a node that hears of it later knows no other reason.

@@ -1,6 +1,9 @@
 //! A supervisor that is used again: nothing of its last program is heard of the next, and one that is not free of it is not used.
 
-use ensue_engine::ports::OutputStream::Stdout;
+use std::path::PathBuf;
+
+use ensue_engine::ports::OutputStream::{Stderr, Stdout};
+use rustix::process::Pid;
 use serde_json::json;
 
 use crate::supervised::{Node, folders, has_ended, pid, supervised, supervisors};
@@ -37,4 +40,46 @@ fn what_a_forgotten_program_printed_is_not_heard_of_the_next_under_its_superviso
         seen.extend((1..=PROGRAMS).map(|_| next.result()));
     }
     assert!(seen.contains(&json!(holder)), "its supervisor was not used again: {seen:?}");
+}
+
+/// A control group whose processes stand still, also where they are killed; gone with all that is in it.
+struct Frozen(PathBuf);
+
+impl Frozen {
+    /// Freezes a process; none where this machine does not let a test do that.
+    fn freeze(process: &str) -> std::io::Result<Self> {
+        let frozen = Self(format!("/sys/fs/cgroup/freezer/ensue-test-{}", std::process::id()).into());
+        std::fs::create_dir(&frozen.0)?;
+        std::fs::write(frozen.0.join("cgroup.procs"), process)?;
+        std::fs::write(frozen.0.join("freezer.state"), "FROZEN")?;
+        Ok(frozen)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = std::fs::write(self.0.join("freezer.state"), "THAWED");
+        while std::fs::remove_dir(&self.0).is_err_and(|error| error.kind() == std::io::ErrorKind::ResourceBusy) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_supervisor_whose_program_cannot_be_killed_holds_no_other() {
+    let mut node = Node::begin(supervised("sleep 1000 & echo $!; while [ ! -e go ]; do sleep 0.02; done"));
+    node.run_until_it_says("\n");
+    let child = String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap();
+    let frozen = match Frozen::freeze(child.trim()) {
+        Ok(frozen) => frozen,
+        Err(error) => return eprintln!("skipped: this machine freezes no process for a test: {error}"),
+    };
+    let holders = node.supervisors();
+    std::fs::write(node.private().join("go"), "").unwrap();
+    assert_eq!(node.result(), json!(child.trim()));
+    let log = String::from_utf8(node.world.outputs.printed(1, Stderr).0).unwrap();
+    assert!(log.contains("do not end though they were killed"), "{log}");
+    assert!(holders.into_iter().all(|holder| has_ended(Pid::from_raw(holder).unwrap())));
+    drop(frozen);
+    assert!(has_ended(pid(&child)));
 }
