@@ -77,6 +77,8 @@ pub struct Config {
     pub pack_settings: BTreeMap<PackName, PackSettings>,
     /// The token that lets an admin in from the very first start on, where it is given from outside.
     pub admin_token: AdminToken,
+    /// The file that it was read from.
+    pub admin_token_file: Option<PathBuf>,
     /// The environment's `ENSUE_KEY_<PACK>_<NAME>_FILE`, by variable.
     pub key_files: BTreeMap<String, PathBuf>,
 }
@@ -248,6 +250,7 @@ impl Config {
             supervisor: None,
             pack_settings: BTreeMap::new(),
             admin_token: AdminToken::Made,
+            admin_token_file: None,
             key_files: BTreeMap::new(),
         }
     }
@@ -262,6 +265,13 @@ impl Config {
             config.take_variable(&name, &value)?;
         }
         Ok(config)
+    }
+
+    /// Names the files that secrets are read from: no program is to see one.
+    pub(crate) fn secret_files(&self) -> impl Iterator<Item = &Path> {
+        let of_packs = self.pack_settings.values().flat_map(|settings| settings.keys.values().map(|source| &source.file));
+        let files = self.master_key.iter().chain(&self.admin_token_file).chain(self.key_files.values()).chain(of_packs);
+        files.map(PathBuf::as_path)
     }
 
     fn take_file(&mut self, path: &Path) -> Result<(), ConfigError> {
@@ -332,6 +342,7 @@ impl Config {
                 let path = PathBuf::from(value);
                 let secret = read_secret(&path)?;
                 self.admin_token = AdminToken::Given(secret);
+                self.admin_token_file = Some(path);
             }
             _ if name.starts_with("ENSUE_KEY_") && name.ends_with("_FILE") => {
                 self.key_files.insert(name.to_owned(), PathBuf::from(value));
@@ -371,4 +382,24 @@ pub fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
         }
     }
     Ok(Secret::new(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn every_file_that_a_secret_is_read_from_is_known() {
+        let folder = TempDir::new().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        std::fs::write(file("admin"), "ens_token\n").unwrap();
+        std::fs::write(file("ensue.yaml"), "packs: { release: { keys: { deploy: { file: deploy } } } }").unwrap();
+        let variables =
+            [("ENSUE_MASTER_KEY_FILE", "master"), ("ENSUE_ADMIN_TOKEN_FILE", "admin"), ("ENSUE_KEY_GITHUB_SECRET_FILE", "github")];
+        let variables = variables.map(|(name, of)| (name.to_owned(), file(of).to_str().unwrap().to_owned()));
+        let config = Config::read(Some(&file("ensue.yaml")), variables.into_iter()).unwrap();
+        assert_eq!(config.secret_files().collect::<Vec<_>>(), ["master", "admin", "github", "deploy"].map(file));
+    }
 }

@@ -28,7 +28,8 @@ pub(crate) fn open(
         use ensue_executor::programs::{Isolation, SupervisedPrograms, SupervisedSettings, around_path};
         let mut readable = around_path(path);
         readable.extend(config.actions.readable.iter().cloned());
-        let absolute = |path: &Path| std::path::absolute(path).and_then(|path| path.canonicalize());
+        // A supervisor works elsewhere: there a relative path would name something else.
+        let absolute = |path: &Path| std::path::absolute(path).map_err(|why| machine("finding out where the node was started", &why));
         let settings = SupervisedSettings {
             supervisors: data.join("supervisors"),
             private,
@@ -37,7 +38,7 @@ pub(crate) fn open(
                 mode: config.actions.isolation,
                 readable,
                 writable: config.actions.writable.clone(),
-                hidden: hidden.iter().filter_map(|path| absolute(path).ok()).collect(),
+                hidden: hidden.iter().copied().map(absolute).collect::<Result<_, _>>()?,
             },
             release: crate::wiring::RELEASE.to_owned(),
         };

@@ -290,7 +290,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
     executor_settings.artifact_bytes_max = config.artifacts.one_bytes_max;
     executor_settings.lease = config.lease;
     let executor_clock: Arc<dyn ensue_executor::Clock> = Arc::new(ensue_executor::SystemClock::new());
-    let hidden = [opened.data.path(), opened.state.as_path()];
+    let hidden: Vec<&Path> = [opened.data.path(), opened.state.as_path()].into_iter().chain(config.secret_files()).collect();
     let programs = crate::programs::open(&config, opened.data.path(), &hidden, &path, executor_clock.clone())?;
     let programs_at_end = programs.at_end();
     let executor = Executor::start(

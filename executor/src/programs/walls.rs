@@ -29,7 +29,8 @@ pub struct Isolation {
     pub readable: Vec<PathBuf>,
     /// What programs may write beside their private directory.
     pub writable: Vec<PathBuf>,
-    /// What programs may never reach, though it may lie in what they may read: the node's own.
+    /// What programs may never reach, though it may lie in what they may read or write: the node's own, and files that hold secrets.
+    /// Each is an absolute path, which may be a link.
     pub hidden: Vec<PathBuf>,
 }
 

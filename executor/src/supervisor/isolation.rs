@@ -154,6 +154,16 @@ fn drop_capabilities() -> rustix::io::Result<()> {
     set_capabilities(None, sets)
 }
 
+/// Resolves what is hidden as it is now: whoever rolls a secret switches a link over to another file.
+fn hidden_now(isolation: &Isolation) -> Vec<PathBuf> {
+    let resolved = |path: &PathBuf| {
+        // What is not there yet is hidden where it will be.
+        let beside = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+        path.canonicalize().ok().or_else(beside).unwrap_or_else(|| path.clone())
+    };
+    isolation.hidden.iter().map(resolved).collect()
+}
+
 /// Rules about files, prepared before there is a program, so that it need not wait for that.
 pub(crate) struct Rules {
     ruleset: RulesetCreated,
@@ -163,19 +173,20 @@ impl Rules {
     /// Makes those that all programs have in common.
     pub(crate) fn common(isolation: &Isolation) -> Result<Self, RulesetError> {
         let read = AccessFs::from_read(LANDLOCK);
+        let hidden = hidden_now(isolation);
         let ruleset = Ruleset::default().handle_access(AccessFs::from_all(LANDLOCK))?.scope(Scope::from_all(LANDLOCK))?.create()?;
         let mut rules = Self { ruleset };
         for path in SYSTEM.iter().chain(READ) {
-            rules = rules.allow_around(Path::new(path), read, &isolation.hidden)?;
+            rules = rules.allow_around(Path::new(path), read, &hidden)?;
         }
         for path in &isolation.readable {
-            rules = rules.allow_around(path, read, &isolation.hidden)?;
+            rules = rules.allow_around(path, read, &hidden)?;
         }
         for path in WRITE {
             rules = rules.allow(Path::new(path), (AccessFs::from_write(LANDLOCK) | read) & AccessFs::from_file(LANDLOCK))?;
         }
         for path in &isolation.writable {
-            rules = rules.allow(path, AccessFs::from_all(LANDLOCK))?;
+            rules = rules.allow_around(path, AccessFs::from_all(LANDLOCK), &hidden)?;
         }
         Ok(rules)
     }
@@ -184,7 +195,8 @@ impl Rules {
         self.allow(private, AccessFs::from_all(LANDLOCK))?.allow(pack, AccessFs::from_read(LANDLOCK))
     }
 
-    /// Allows a folder but for what is hidden in it: then its entries are allowed one by one, as they are now.
+    /// Allows a folder but for what is hidden in it: then its entries are allowed one by one, as they are now, and none that is made
+    /// in it later.
     fn allow_around(self, path: &Path, access: BitFlags<AccessFs>, hidden: &[PathBuf]) -> Result<Self, RulesetError> {
         // What a link leads to counts, not the link.
         let Ok(path) = path.canonicalize() else { return Ok(self) };
@@ -196,7 +208,9 @@ impl Rules {
         }
         let Ok(entries) = std::fs::read_dir(&path) else { return Ok(self) };
         let mut rules = self;
-        for entry in entries.flatten().take(ENTRIES_MAX) {
+        // A link within leads to what is allowed by itself, or to what no program may open up by making one.
+        let is_link = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        for entry in entries.flatten().filter(|entry| !is_link(entry)).take(ENTRIES_MAX) {
             rules = rules.allow_around(&entry.path(), access, hidden)?;
         }
         Ok(rules)

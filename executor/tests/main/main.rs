@@ -6,6 +6,8 @@
 #![allow(clippy::needless_pass_by_value, reason = "values are written in place")]
 #![allow(clippy::disallowed_methods, reason = "what a test hears of is bounded by what it does")]
 
+#[cfg(target_os = "linux")]
+mod hidden;
 mod http;
 mod leases;
 #[cfg(target_os = "linux")]

@@ -13,7 +13,7 @@ fn sh(script: &str) -> Run {
 }
 
 /// Says whether a wall stands here; where it does not, the test is skipped by name.
-fn stands(what: &str, wall: &Wall) -> bool {
+pub(crate) fn stands(what: &str, wall: &Wall) -> bool {
     match wall {
         Wall::Stands => true,
         Wall::Missing { why } => {
@@ -23,7 +23,7 @@ fn stands(what: &str, wall: &Wall) -> bool {
     }
 }
 
-async fn printed(plan: Plan) -> String {
+pub(crate) async fn printed(plan: Plan) -> String {
     let mut world = plan.begin();
     let report = world.report_of(json!({})).await;
     result(&report).as_str().unwrap().to_owned()
@@ -66,7 +66,7 @@ async fn ordinary_programs_work_behind_the_walls() {
             "python3 -c 'import json, tempfile, subprocess, sqlite3; tempfile.TemporaryFile(); subprocess.run([\"true\"], check=True); print(\"ok\")'",
         ),
         ("git", "git init -q r && cd r && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m x && echo ok"),
-        ("curl", "curl -s file:///etc/hostname > got; test -e got && echo ok"),
+        ("curl", "curl -s file:///etc/hostname > got; test -s got && echo ok"),
     ];
     for (program, script) in scripts {
         let script = format!("command -v {program} > /dev/null || {{ echo missing; exit 0; }}; {script}");
