@@ -308,7 +308,7 @@ impl Config {
         let WrittenArtifacts { file_max, quota, keep_days } = written.artifacts;
         take_kept(&mut self.artifacts, file_max, quota, keep_days);
         self.egress_allow = written.egress.unwrap_or_default().allow;
-        self.actions.take(written.actions, base);
+        self.actions.take(written.actions, base).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         self.pack_settings = written.packs;
         for source in self.pack_settings.values_mut().flat_map(|settings| settings.keys.values_mut()) {
             source.file = base.join(&source.file);

@@ -2,6 +2,7 @@
 //!
 //! It only reads what the operator says; the machine may have less.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ensue_executor::AtStop;
@@ -21,9 +22,9 @@ pub(super) const VARIABLES: &str = "ENSUE_ACTIONS_";
 pub struct ActionSettings {
     /// Whether they are walled off.
     pub isolation: IsolationMode,
-    /// What they may read beside the system, their pack and their private directory.
+    /// What they may read beside the system, their pack and their private directory: absolute paths.
     pub readable: Vec<PathBuf>,
-    /// What they may write beside their private directory.
+    /// What they may write beside their private directory: absolute paths.
     pub writable: Vec<PathBuf>,
     /// What becomes of those that run when the node stops.
     pub at_stop: AtStop,
@@ -68,12 +69,15 @@ enum WrittenAtStop {
 }
 
 impl ActionSettings {
-    pub(super) fn take(&mut self, written: WrittenActions, base: &Path) {
+    /// Takes what is written over it; the error is a path that cannot be meant.
+    pub(super) fn take(&mut self, written: WrittenActions, base: &Path) -> Result<(), String> {
         let WrittenActions { isolation, readable, writable, at_stop, memory, file_size, open_files, cpu_seconds, processes } = written;
-        let from_base = |paths: Vec<PathBuf>| paths.into_iter().map(|path| base.join(path)).collect();
+        let from_base = |setting: &str, paths: Vec<PathBuf>| {
+            absolute(paths.iter().map(|path| base.join(path))).map_err(|why| format!("`actions.{setting}` has a path that is none: {why}"))
+        };
         self.isolation = isolation.unwrap_or(self.isolation);
-        self.readable = from_base(readable);
-        self.writable = from_base(writable);
+        self.readable = from_base("readable", readable)?;
+        self.writable = from_base("writable", writable)?;
         self.at_stop = match at_stop {
             Some(WrittenAtStop::GoOn) => AtStop::GoOn,
             Some(WrittenAtStop::End) => AtStop::End,
@@ -81,6 +85,7 @@ impl ActionSettings {
         };
         let processes = processes.or(self.limits.processes);
         self.limits = ProgramLimits { memory_bytes: memory, file_bytes: file_size, open_files, cpu_seconds, processes };
+        Ok(())
     }
 
     pub(super) fn take_variable(
@@ -89,7 +94,8 @@ impl ActionSettings {
         value: &str,
         wrong: &dyn Fn(&'static str) -> ConfigError,
     ) -> Result<(), ConfigError> {
-        let paths = || value.split(',').map(|path| PathBuf::from(path.trim())).collect();
+        let paths =
+            || absolute(value.split(',').map(|path| PathBuf::from(path.trim()))).map_err(|_| wrong("paths with commas between them"));
         match name {
             "ENSUE_ACTIONS_ISOLATION" => {
                 self.isolation = match value {
@@ -106,11 +112,44 @@ impl ActionSettings {
                     _ => return Err(wrong("go_on or end")),
                 }
             }
-            "ENSUE_ACTIONS_READABLE" => self.readable = paths(),
-            "ENSUE_ACTIONS_WRITABLE" => self.writable = paths(),
+            "ENSUE_ACTIONS_READABLE" => self.readable = paths()?,
+            "ENSUE_ACTIONS_WRITABLE" => self.writable = paths()?,
             // Nobody's.
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Makes paths absolute: what raises walls works elsewhere than the node.
+fn absolute(paths: impl Iterator<Item = PathBuf>) -> io::Result<Vec<PathBuf>> {
+    paths.map(std::path::absolute).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_meant_from_where_they_were_said_wherever_a_program_works() {
+        let here = std::env::current_dir().unwrap();
+        let mut settings = ActionSettings::default();
+        let written = WrittenActions { readable: vec!["www".into(), "/srv".into()], writable: vec!["./out".into()], ..Default::default() };
+        // The folder of a file that is named without one.
+        settings.take(written, Path::new("")).unwrap();
+        assert_eq!((settings.readable, settings.writable), (vec![here.join("www"), "/srv".into()], vec![here.join("out")]));
+        let mut settings = ActionSettings::default();
+        let wrong = |expected| ConfigError::Variable { name: String::new(), value: String::new(), expected };
+        settings.take_variable("ENSUE_ACTIONS_READABLE", "www, /srv", &wrong).unwrap();
+        settings.take_variable("ENSUE_ACTIONS_WRITABLE", "out", &wrong).unwrap();
+        assert_eq!((settings.readable, settings.writable), (vec![here.join("www"), "/srv".into()], vec![here.join("out")]));
+    }
+
+    #[test]
+    fn a_path_that_is_none_is_refused() {
+        let wrong = |expected| ConfigError::Variable { name: String::new(), value: String::new(), expected };
+        assert!(ActionSettings::default().take_variable("ENSUE_ACTIONS_READABLE", "/srv,,", &wrong).is_err());
+        let written = WrittenActions { writable: vec!["".into()], ..Default::default() };
+        assert!(ActionSettings::default().take(written, Path::new("")).is_err());
     }
 }
