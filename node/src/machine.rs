@@ -19,11 +19,15 @@ const UNIT_BYTES_MAX: u64 = 1 << 20;
 
 /// Says what holds here for programs of actions. Blocks shortly.
 pub(crate) fn findings(settings: &ActionSettings, at_end: AtEnd) -> Vec<Finding> {
-    vec![walls(settings), restart(settings, at_end), limits(settings), processes(settings, at_end)]
+    vec![walls(settings, at_end), restart(settings, at_end), limits(settings, at_end), processes(settings, at_end)]
 }
 
-fn walls(settings: &ActionSettings) -> Finding {
+fn walls(settings: &ActionSettings, at_end: AtEnd) -> Finding {
     let check = "actions";
+    if at_end == AtEnd::Ended {
+        let message = "programs are not walled off: they are children of the node here, and reach all that its user reaches";
+        return note(check, message, "run the node on Linux with /proc, or run packs that you trust");
+    }
     if settings.isolation == IsolationMode::None {
         let message = "programs of actions are not walled off: they reach all that the node's own user reaches";
         return note(check, message, "leave `actions.isolation` out of ensue.yaml, or run packs that you trust");
@@ -70,8 +74,12 @@ fn restart(settings: &ActionSettings, at_end: AtEnd) -> Finding {
     }
 }
 
-fn limits(settings: &ActionSettings) -> Finding {
+fn limits(settings: &ActionSettings, at_end: AtEnd) -> Finding {
     let check = "limits";
+    if at_end == AtEnd::Ended {
+        let message = "nothing limits what programs use: they are children of the node here, and the limits of `actions` do not hold";
+        return note(check, message, "run the node on Linux with /proc, or limit the node itself");
+    }
     let mut open = Vec::new();
     if settings.limits.memory_bytes.is_none() {
         open.push("their memory (`actions.memory`)");
@@ -203,6 +211,20 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    #[test]
+    fn nothing_is_said_to_hold_that_holds_under_supervisors_alone() {
+        let mut settings = ActionSettings::default();
+        settings.limits.memory_bytes = Some(1 << 30);
+        settings.limits.file_bytes = Some(1 << 30);
+        let said = findings(&settings, AtEnd::Ended);
+        for check in ["actions", "restart", "limits"] {
+            let one = said.iter().find(|finding| finding.check == check).unwrap();
+            assert_eq!(one.verdict, FindingVerdict::Warning, "{check}: {}", one.message);
+        }
+        let limits = limits(&settings, AtEnd::GoOn);
+        assert_eq!(limits.verdict, FindingVerdict::Good, "{}", limits.message);
+    }
 
     #[test]
     fn the_unit_is_read_off_the_control_group() {

@@ -72,6 +72,12 @@ pub enum StartError {
         /// Why it failed.
         why: String,
     },
+    /// Nothing can wall programs off here, and the operator demands that they are.
+    #[error("`actions.isolation` is `required`, and programs are children of the node here, with no walls around them: {why}")]
+    NoWalls {
+        /// Why there is no supervisor to raise them.
+        why: &'static str,
+    },
     /// What has to be noted at the start was refused.
     #[error("{doing}: {why}")]
     Refused {
@@ -97,7 +103,7 @@ impl Explain for StartError {
             Self::Catalog(_) => "catalog-unbuildable",
             Self::TailMissing { .. } => "log-tail-missing",
             Self::Chain(_) => "log-chain-broken",
-            Self::Machine { .. } => "machine-unusable",
+            Self::Machine { .. } | Self::NoWalls { .. } => "machine-unusable",
             Self::Refused { .. } => "start-refused",
         }
     }
@@ -111,7 +117,7 @@ impl Explain for StartError {
             Self::Config(error) => error.fault(),
             Self::Log(error) => error.fault(),
             Self::Vault(error) => error.fault(),
-            Self::Catalog(_) | Self::TailMissing { .. } | Self::Chain(_) | Self::Machine { .. } => Fault::World,
+            Self::Catalog(_) | Self::TailMissing { .. } | Self::Chain(_) | Self::Machine { .. } | Self::NoWalls { .. } => Fault::World,
             Self::Refused { .. } => Fault::Conflict,
         }
     }
@@ -131,6 +137,9 @@ impl Explain for StartError {
             }
             Self::Chain(_) => Some("keep a copy, and see with `ensue log verify --data DIR` from where on it differs".into()),
             Self::Machine { .. } => None,
+            Self::NoWalls { .. } => {
+                Some("run the node on Linux with /proc, or set `actions.isolation: auto` and run packs that you trust".into())
+            }
             Self::Refused { hint, .. } => hint.clone(),
         }
     }

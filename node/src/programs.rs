@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ensue_executor::Clock;
-use ensue_executor::programs::{DirectPrograms, Programs};
+use ensue_executor::programs::{DirectPrograms, IsolationMode, Programs};
 
 use crate::config::Config;
 use crate::opening::{StartError, machine};
@@ -45,13 +45,42 @@ pub(crate) fn open(
         let programs = SupervisedPrograms::open(settings).map_err(|why| machine("preparing the supervisors", &why))?;
         return Ok(Arc::new(programs));
     }
-    let _ = (config, hidden, path);
+    let _ = (hidden, path);
+    if config.actions.isolation == IsolationMode::Required {
+        return Err(StartError::NoWalls { why: why_no_supervisor(config) });
+    }
     let programs = DirectPrograms::open(&private, clock).map_err(|why| machine("preparing the private directories of attempts", &why))?;
     Ok(Arc::new(programs))
+}
+
+fn why_no_supervisor(config: &Config) -> &'static str {
+    match config.supervisor {
+        _ if cfg!(not(target_os = "linux")) => "supervisors need Linux",
+        Some(_) => "supervisors need /proc",
+        None => "the node was started without what starts supervisors",
+    }
 }
 
 /// Says whether supervisors can do here what they are for: they find processes that left their parents in `/proc`.
 #[cfg(target_os = "linux")]
 fn has_what_supervisors_need() -> bool {
     Path::new("/proc/self/task").is_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn isolation_that_is_demanded_is_had_or_the_node_does_not_start() {
+        let folder = TempDir::new().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(ensue_executor::SystemClock::new());
+        let mut config = Config::new(folder.path().to_owned());
+        let opened = |config: &Config| open(config, folder.path(), &[], OsStr::new("/bin"), clock.clone()).map(|_| ());
+        assert!(opened(&config).is_ok());
+        config.actions.isolation = IsolationMode::Required;
+        assert!(matches!(opened(&config), Err(StartError::NoWalls { .. })));
+    }
 }
