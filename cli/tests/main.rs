@@ -10,6 +10,7 @@ mod guide;
 mod life_of_a_webhook;
 mod long_log;
 mod loops;
+mod open_files;
 mod ordinary_user;
 mod outputs;
 mod overload;

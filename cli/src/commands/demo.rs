@@ -76,7 +76,7 @@ async fn start(folder: &Path) -> Result<Node, Failure> {
     config.packs = packs;
     config.state_base = Some(folder.join("state"));
     config.min_free_bytes = 0;
-    config.supervisor = Some(super::supervisor::command());
+    config.supervisor = Some(super::supervisor::command(super::serve::OpenFiles(None)));
     // The directory goes with the node.
     config.actions.at_stop = AtStop::End;
     Node::start(config).await.map_err(|error| Failure::explained(&error))

@@ -65,22 +65,37 @@ const LISTENS_ON: &str = "listens on http://";
 impl Serve {
     pub(super) fn run(self) -> Outcome {
         subscribe(self.log_format);
-        let config = self.settings()?;
+        let open_files = raise_open_files();
+        let config = self.settings(open_files)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         runtime.map_err(|error| Failure::new(format!("no threads can be had: {error}")))?.block_on(serve(config))
     }
 
-    fn settings(self) -> Result<Config, Failure> {
+    fn settings(self, open_files: OpenFiles) -> Result<Config, Failure> {
         let mut config = settings(self.config.as_deref())?;
         config.listen = self.listen.unwrap_or(config.listen);
         config.data = self.data.unwrap_or(config.data);
         config.packs = self.packs.unwrap_or(config.packs);
         config.master_key = self.master_key.or(config.master_key);
         config.min_free_bytes = self.min_free.unwrap_or(config.min_free_bytes);
-        config.supervisor = Some(super::supervisor::command());
+        config.supervisor = Some(super::supervisor::command(open_files));
         config.reread = if self.watch { Reread::OnChange } else { config.reread };
         Ok(config)
     }
+}
+
+/// How many files a process may have open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenFiles(pub(crate) Option<u64>);
+
+/// Lets this process have as many files open as it may at most: each connection and each program that runs takes some. Gives what held
+/// before, which is what programs are made for.
+fn raise_open_files() -> OpenFiles {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let before = getrlimit(Resource::Nofile);
+    // Some systems say that there is no limit and mean another.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
+    OpenFiles(before.current)
 }
 
 /// Reads the settings of the node's own file, of `ensue.yaml` where none is named and it is there, and of the environment.

@@ -4,23 +4,36 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ensue_node::config::SupervisorCommand;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::serve::OpenFiles;
 use crate::report::{Failure, Outcome};
 
 /// Hold a program for a node. Nodes start this themselves.
 #[derive(Debug, Args)]
 pub(crate) struct Supervisor {
+    /// How many files its program may have open, where the node itself may have more.
+    #[arg(long, value_name = "COUNT")]
+    open_files: Option<u64>,
     /// The supervisor's folder, which its node has made.
     folder: PathBuf,
 }
 
 impl Supervisor {
     pub(super) fn run(self) -> Outcome {
+        if let Some(current) = self.open_files {
+            let before = getrlimit(Resource::Nofile);
+            // What it starts inherits it, and may raise it again as far as the node could have.
+            let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..before });
+        }
         ensue_node::supervise(&self.folder).map_err(|error| Failure::new(format!("the supervisor cannot go on: {error}")))
     }
 }
 
-/// Gives what a node of this binary starts its supervisors with: itself, also where its file was replaced meanwhile.
-pub(crate) fn command() -> SupervisorCommand {
-    SupervisorCommand { program: PathBuf::from("/proc/self/exe"), arguments: vec!["supervisor".into()] }
+/// Gives what a node of this binary starts its supervisors with: itself, also where its file was replaced meanwhile. What they start may
+/// have so many files open.
+pub(crate) fn command(open_files: OpenFiles) -> SupervisorCommand {
+    let mut arguments = vec!["supervisor".into()];
+    arguments.extend(open_files.0.map(|count| format!("--open-files={count}").into()));
+    SupervisorCommand { program: PathBuf::from("/proc/self/exe"), arguments }
 }

@@ -120,7 +120,11 @@ static ACTIONS: Shape = Shape {
         ),
         optional("memory", LIMIT, "How many bytes of memory each process of a program may have. No limit where nothing is said."),
         optional("file_size", LIMIT, "How many bytes a file may have that a program writes. No limit where nothing is said."),
-        optional("open_files", LIMIT, "How many files each process of a program may have open. The machine's limit where nothing is said."),
+        optional(
+            "open_files",
+            LIMIT,
+            "How many files each process of a program may have open. What the node was started with where nothing is said.",
+        ),
         optional("cpu_seconds", LIMIT, "How long each process of a program may compute. No limit where nothing is said."),
         optional(
             "processes",

@@ -9,21 +9,38 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::connection::{Connection, Sayer, Teller};
 use super::{HEARD_WAITING_MAX, Holding, Shared, Stage, SupervisedProgram};
 use crate::programs::{Left, directory};
 use crate::supervisor::folder::{Folder, HeldNote};
+use crate::supervisor::protocol::Holds;
 use crate::supervisor::tree;
 
 /// The most folders of supervisors that are looked at; there is one for each program that ran at once.
 const FOLDERS_MAX: usize = 10_000;
 
+/// How many of them are looked at at once: each takes two descriptors.
+const LOOKS_AT_ONCE_MAX: usize = 64;
+/// How often is tried to speak to a supervisor that may live, where it is the node that cannot.
+const TRIES_MAX: usize = 100;
+/// How long is waited in between.
+const TRY_PAUSE: Duration = Duration::from_millis(100);
+
 /// Finds what is left, and removes what nobody holds.
 pub(super) async fn found(shared: Arc<Shared>) -> Vec<Left> {
     let folders = folders(&shared.settings.supervisors);
-    let looked_at: Vec<_> = folders.into_iter().map(|folder| shared.runtime.spawn(look(Arc::clone(&shared), folder))).collect();
+    let places = Arc::new(Semaphore::new(LOOKS_AT_ONCE_MAX));
+    let looked = |folder| {
+        let (shared, places) = (Arc::clone(&shared), Arc::clone(&places));
+        async move {
+            // It is never closed.
+            let _place = places.acquire().await;
+            look(shared, folder).await
+        }
+    };
+    let looked_at: Vec<_> = folders.into_iter().map(|folder| shared.runtime.spawn(looked(folder))).collect();
     let mut left = Vec::new();
     for one in looked_at {
         if let Ok(Some(one)) = one.await {
@@ -42,7 +59,7 @@ fn folders(of: &Path) -> Vec<Folder> {
 }
 
 async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
-    match Connection::to(folder.clone(), shared.pool.release()).await {
+    match connected(&folder, shared.pool.release()).await {
         Ok((connection, Some(holds))) => {
             let program = shared.hold(holds.attempt, connection);
             let remaining = Duration::from_millis(holds.remaining_millis);
@@ -56,6 +73,10 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
             let folder = folder.path().display();
             tracing::error!(%error, %folder, "a supervisor of another release cannot be spoken to: what it holds is ended, and told as lost");
         }
+        Err(error) if !is_of_a_dead_one(&error) => {
+            let folder = folder.path().display();
+            tracing::error!(%error, %folder, "a supervisor cannot be spoken to: what it holds is ended, and told as lost");
+        }
         Err(error) => tracing::debug!(%error, folder = %folder.path().display(), "a supervisor does not answer"),
     }
     end_all_of(&folder).await;
@@ -67,6 +88,32 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
             None
         }
     }
+}
+
+/// Connects to a supervisor, again where the error may be this process's own: nobody is taken for dead for want of a descriptor here.
+async fn connected(folder: &Folder, release: &str) -> io::Result<(Connection, Option<Holds>)> {
+    let mut tries = 1;
+    loop {
+        match Connection::to(folder.clone(), release).await {
+            Err(error) if may_pass(&error) && tries < TRIES_MAX => {
+                tracing::debug!(%error, folder = %folder.path().display(), "a supervisor is to be asked again");
+                tries += 1;
+                tokio::time::sleep(TRY_PAUSE).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+/// Says whether it may be otherwise later: neither is the supervisor dead, nor did it say that it speaks no protocol of ours.
+fn may_pass(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::Unsupported && !is_of_a_dead_one(error)
+}
+
+/// Says whether nobody is there who could answer, or somebody who does not.
+fn is_of_a_dead_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotADirectory, NotFound, TimedOut, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionRefused | ConnectionReset | NotADirectory | NotFound | TimedOut | UnexpectedEof)
 }
 
 impl Shared {
@@ -95,5 +142,21 @@ pub(super) async fn end_all_of(folder: &Folder) {
     });
     if let Ok(count @ 1..) = ended.await {
         tracing::warn!(count, "processes that had lost their supervisor were killed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisor_is_not_dead_because_this_process_is_at_its_limit() {
+        for errno in [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM, libc::EACCES] {
+            assert!(may_pass(&io::Error::from_raw_os_error(errno)), "{errno}");
+        }
+        for errno in [libc::ECONNREFUSED, libc::ENOENT, libc::ECONNRESET, libc::EPIPE, libc::ENOTDIR] {
+            assert!(!may_pass(&io::Error::from_raw_os_error(errno)), "{errno}");
+        }
+        assert!(!may_pass(&io::ErrorKind::Unsupported.into()));
     }
 }

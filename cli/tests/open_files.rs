@@ -1,0 +1,27 @@
+//! How many files a node and its programs may have open: it takes all that it may, they get what it was started with.
+
+#![cfg(target_os = "linux")]
+
+use serde_json::json;
+
+use crate::support::Place;
+
+const LOOK: &str = "description: Says how many.\nrun:\n  shell:\n    script: 'echo \"$(ulimit -Sn) $(ulimit -Hn)\"'\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_opens_as_many_files_as_it_may_and_its_programs_as_many_as_before() {
+    let limited = ["sh", "-c", "ulimit -n 2048 && ulimit -Sn 512 && exec \"$@\"", "limited"].map(str::to_owned).to_vec();
+    let place = Place::new().within(limited);
+    place.write_pack_file("look/pack.yaml", "name: look\nversion: 1.0.0\ndescription: Looks around.\n");
+    place.write_pack_file("look/actions/around.yaml", LOOK);
+    let node = place.start();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", node.pid())).unwrap();
+    let open_files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(open_files.split_whitespace().collect::<Vec<_>>()[3..5], ["2048", "2048"], "{limits}");
+    let client = node.client();
+    let asked = client.post("/actions/look.around/execute", &json!({ "params": {} })).await;
+    let id = asked.body["id"].as_str().unwrap_or_else(|| panic!("{asked:#?}")).to_owned();
+    let shown = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!(shown["result"], "512 2048", "{shown:#}");
+    assert_eq!(node.stop(), Some(0));
+}
