@@ -7,7 +7,6 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
@@ -16,8 +15,6 @@ use crate::programs::ProcessBound;
 
 /// How many processes and threads a supervisor's group has room for beside its program: its own.
 const SUPERVISOR_TASKS: u64 = 4;
-/// For how long it counts how many processes the user was found to have.
-const COUNTED_FOR: Duration = Duration::from_secs(10);
 /// How the names of groups begin.
 const GROUP: &str = "ensue-";
 /// The most groups that supervisors have left which are looked at.
@@ -30,36 +27,31 @@ pub(crate) struct Bound {
 }
 
 enum Way {
-    Group { group: Group, most: u64 },
-    User { others: u64, counted: Instant },
+    /// What the group has room for was set for so many; none where it has room for all.
+    Group {
+        group: Group,
+        most: Option<u64>,
+    },
+    User,
     Nothing,
 }
 
 impl Bound {
     /// Has what this process starts from now on be bounded; none bounds nothing. Held until the program was started.
     pub(crate) fn raise(&mut self, most: Option<u64>) -> Option<Raised> {
-        let Some(most) = most else {
-            if let Some(Way::Group { group, most }) = &mut self.way
-                && group.allow("max").is_ok()
-            {
-                *most = 0;
-            }
+        if most.is_none() && self.way.is_none() {
             return None;
-        };
+        }
         match self.way.get_or_insert_with(Way::found) {
             Way::Group { most: set, .. } if *set == most => None,
             Way::Group { group, most: set } => {
-                if group.allow(&most.saturating_add(SUPERVISOR_TASKS).to_string()).is_ok() {
+                if group.allow(most).is_ok() {
                     *set = most;
                 }
                 None
             }
-            Way::User { others, counted } => {
-                if counted.elapsed() > COUNTED_FOR {
-                    (*others, *counted) = (tasks_of_this_user(), Instant::now());
-                }
-                Raised::to(others.saturating_add(most))
-            }
+            // Counted each time: what others of the user have started meanwhile is no reason to refuse this program its own.
+            Way::User => most.and_then(|most| Raised::to(tasks_of_this_user().saturating_add(most))),
             Way::Nothing => None,
         }
     }
@@ -75,8 +67,8 @@ impl Bound {
 impl Way {
     fn found() -> Self {
         match Group::join() {
-            Ok(group) => Self::Group { group, most: 0 },
-            Err(_) if !rustix::process::geteuid().is_root() => Self::User { others: tasks_of_this_user(), counted: Instant::now() },
+            Ok(group) => Self::Group { group, most: None },
+            Err(_) if !rustix::process::geteuid().is_root() => Self::User,
             Err(_) => Self::Nothing,
         }
     }
@@ -130,8 +122,10 @@ impl Group {
         Ok(group)
     }
 
-    fn allow(&self, most: &str) -> io::Result<()> {
-        fs::write(self.own.join("pids.max"), most)
+    /// Has room for a program of so many processes beside the supervisor; none is room for all.
+    fn allow(&self, most: Option<u64>) -> io::Result<()> {
+        let room = most.map_or_else(|| "max".to_owned(), |most| most.saturating_add(SUPERVISOR_TASKS).to_string());
+        fs::write(self.own.join("pids.max"), room)
     }
 
     fn leave(self) {
@@ -183,8 +177,9 @@ fn remove_left(above: &Path) {
 fn tasks_of_this_user() -> u64 {
     let user = rustix::process::geteuid().as_raw();
     let Ok(processes) = fs::read_dir("/proc") else { return 0 };
-    let own = processes.flatten().filter(|entry| entry.metadata().is_ok_and(|about| about.uid() == user));
-    own.filter_map(|entry| tree::threads_of(entry.file_name().to_str()?.parse().ok()?)).sum()
+    let numbered = processes.flatten().filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry)));
+    let own = numbered.filter(|(_, entry)| entry.metadata().is_ok_and(|about| about.uid() == user));
+    own.filter_map(|(process, _)| tree::threads_of(process)).sum()
 }
 
 /// A limit of this process that what it starts inherits, until it is dropped.
@@ -218,6 +213,8 @@ impl Drop for Raised {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     #[test]
@@ -226,6 +223,25 @@ mod tests {
         assert_eq!(group_in(both), Some(("/sys/fs/cgroup/pids", "/a/b")));
         assert_eq!(group_in("0::/system.slice/ensue.service\n"), Some(("/sys/fs/cgroup", "/system.slice/ensue.service")));
         assert_eq!(group_in("2:cpu:/\n"), None);
+    }
+
+    fn group_at(folder: &TempDir) -> Group {
+        Group { above: folder.path().to_owned(), own: folder.path().to_owned() }
+    }
+
+    fn room(folder: &TempDir) -> String {
+        fs::read_to_string(folder.path().join("pids.max")).unwrap()
+    }
+
+    #[test]
+    fn a_group_has_room_for_the_program_that_is_started_next() {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("pids.max"), "max\n").unwrap();
+        let mut bound = Bound { way: Some(Way::Group { group: group_at(&folder), most: None }) };
+        for (most, expected) in [(Some(0), "4"), (Some(9), "13"), (None, "max"), (Some(9), "13")] {
+            assert!(bound.raise(most).is_none());
+            assert_eq!(room(&folder), expected, "{most:?}");
+        }
     }
 
     #[test]
