@@ -107,19 +107,28 @@ pub(crate) fn raise(isolation: &Isolation, rules: Option<Rules>, private: &Path,
         None => Rules::common(isolation),
     };
     let enforced = rules.and_then(|rules| rules.with_program(private, pack)).and_then(Rules::enforce);
-    let files = match enforced {
+    let has_failed = enforced.as_ref().map_or(true, should_have_been_enforced);
+    let (files, signals) = match enforced {
         Ok(status) => of_landlock(&status),
         Err(error) => (Wall::Missing { why: error.to_string() }, Wall::Stands),
     };
     let privileged = drop_capabilities().err().map(|error| format!("the program keeps the privileges of the superuser: {error}"));
-    let calls = system_calls::deny();
-    if !is_required {
-        return Ok(privileged);
+    let system_calls = system_calls::deny().map_or_else(|why| Wall::Missing { why }, |()| Wall::Stands);
+    if is_required {
+        let missing: Vec<_> = Walls { files, signals, system_calls }.missing().into_iter().chain(privileged).collect();
+        return if missing.is_empty() { Ok(None) } else { Err(missing.join("; ")) };
     }
-    let walls = Walls { files: files.0, signals: files.1, system_calls: calls.map_or_else(|why| Wall::Missing { why }, |()| Wall::Stands) };
-    match walls.missing().into_iter().chain(privileged).collect::<Vec<_>>() {
-        missing if missing.is_empty() => Ok(None),
-        missing => Err(missing.join("; ")),
+    // What the kernel does not have, the doctor says once; what it has and did not give concerns this program.
+    let files = if has_failed { files } else { Wall::Stands };
+    let failed: Vec<_> = Walls { files, signals: Wall::Stands, system_calls }.missing().into_iter().chain(privileged).collect();
+    Ok((!failed.is_empty()).then(|| format!("not all walls could be raised: {}", failed.join("; "))))
+}
+
+/// Says whether the kernel has what it did not enforce.
+fn should_have_been_enforced(status: &RestrictionStatus) -> bool {
+    match status.landlock {
+        LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => false,
+        LandlockStatus::Available { .. } => status.ruleset == RulesetStatus::NotEnforced,
     }
 }
 
@@ -231,3 +240,39 @@ impl Rules {
 
 /// How many entries of a folder around something hidden are allowed.
 const ENTRIES_MAX: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More filters than the kernel puts on one thread.
+    const FILTERS: usize = 1_000;
+
+    #[test]
+    fn a_wall_that_the_machine_has_and_does_not_raise_is_told() {
+        if let Wall::Missing { why } = probe().system_calls {
+            return eprintln!("skipped: this machine has no wall around system calls: {why}");
+        }
+        let told = std::thread::spawn(|| {
+            let isolation = Isolation { mode: IsolationMode::Auto, ..Isolation::default() };
+            let root = Path::new("/");
+            (0..FILTERS).find_map(|_| raise(&isolation, None, root, root).unwrap())
+        });
+        let told = told.join().unwrap().unwrap();
+        assert!(told.starts_with("not all walls could be raised: "), "{told}");
+    }
+
+    #[test]
+    fn a_wall_that_is_demanded_and_not_raised_is_the_error() {
+        if let Wall::Missing { why } = probe().system_calls {
+            return eprintln!("skipped: this machine has no wall around system calls: {why}");
+        }
+        let raised = std::thread::spawn(|| {
+            while system_calls::deny().is_ok() {}
+            let isolation = Isolation { mode: IsolationMode::Required, ..Isolation::default() };
+            raise(&isolation, None, Path::new("/"), Path::new("/"))
+        });
+        let error = raised.join().unwrap().unwrap_err();
+        assert!(error.contains("system calls: "), "{error}");
+    }
+}
