@@ -218,8 +218,10 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
-    /// The kernel killed it because memory ran out.
+    /// The kernel killed it because memory ran out: its control group counted that.
     OutOfMemory,
+    /// It was killed, and the kernel killed somebody on the machine because memory ran out.
+    PerhapsOutOfMemory,
     /// It was killed and still hangs in the kernel.
     Hangs,
 }

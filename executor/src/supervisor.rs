@@ -6,6 +6,7 @@
 pub(crate) mod bound;
 pub(crate) mod folder;
 pub(crate) mod isolation;
+mod memory;
 mod program;
 pub(crate) mod protocol;
 pub(crate) mod spool;

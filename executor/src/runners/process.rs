@@ -148,11 +148,18 @@ fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
             Failure::new(FailureKind::Signal, message).with_detail(signal.into())
         }
         Exit::OutOfMemory => Failure::new(FailureKind::Memory, "the kernel killed the program because memory ran out"),
+        Exit::PerhapsOutOfMemory => {
+            let message =
+                "the program was ended by signal 9 (SIGKILL), perhaps because memory ran out: the kernel killed for that meanwhile";
+            Failure::new(FailureKind::Signal, message).with_detail(SIGKILL.into())
+        }
         Exit::Hangs => Failure::new(FailureKind::Signal, "the program was killed and still hangs in the kernel"),
     };
     Err(Broken::with_body(failure, result::printed_nevertheless(stdout)))
 }
 
+/// What nobody can refuse.
+const SIGKILL: i32 = 9;
 /// What ends a program that writes a file beyond its limit.
 const SIGXFSZ: i32 = 25;
 

@@ -2,7 +2,7 @@
 //!
 //! It tells nobody: what it prints and how it ends is in the folder, and in [`Held`], for whoever asks.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, PipeReader};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::folder::Folder;
 use super::isolation::{self, Rules};
+use super::memory::{Killed, KillsForMemory};
 use super::protocol::{Holds, NotStarted, Stream, WrittenOrder};
 use super::spool::Spools;
 use super::tree::{self, Tree};
@@ -148,7 +149,7 @@ impl Held {
         let (stderr, stderr_from) = io::pipe().map_err(&supervisor)?;
         let (messages, messages_from) = io::pipe().map_err(&supervisor)?;
         slot.give(&messages_from).map_err(&supervisor)?;
-        let kills_before = kills_for_memory();
+        let kills_for_memory = KillsForMemory::until_now();
         let mut command = Command::new(&order.program);
         command.args(&order.arguments).env_clear().envs(order.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(&order.private).process_group(0);
@@ -178,7 +179,7 @@ impl Held {
         };
         let held = Arc::new(Self { spools, end, order: remembered, ends_at, told, has_remains: AtomicBool::new(false) });
         let tree = Tree::of(process);
-        let conductor = Conductor { held: Arc::clone(&held), folder: folder.clone(), tree, leader, kills_before, hears };
+        let conductor = Conductor { held: Arc::clone(&held), folder: folder.clone(), tree, leader, kills_for_memory, hears };
         let pipes = Pipes { stdin: stdin_into.into(), input, out: [stdout, stderr, messages] };
         tokio::spawn(conductor.conduct(pipes, ended));
         Ok(held)
@@ -255,13 +256,29 @@ struct Pipes {
     out: [PipeReader; 3],
 }
 
+/// How a program's first process came to its end.
+struct Over {
+    /// Who had it end.
+    by: Option<EndedBy>,
+    /// Whose doing it was if it was killed.
+    killed: Killer,
+}
+
+/// Who kills.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Killer {
+    Supervisor,
+    /// The kernel, or somebody on the machine.
+    Another,
+}
+
 /// What sees to a program's end.
 struct Conductor {
     held: Arc<Held>,
     folder: Folder,
     tree: Tree,
     leader: Leader,
-    kills_before: u64,
+    kills_for_memory: KillsForMemory,
     hears: watch::Receiver<Option<Told>>,
 }
 
@@ -285,7 +302,7 @@ impl Conductor {
                 })
             })
             .collect();
-        let by = self.end().await;
+        let Over { by, killed } = self.end().await;
         feeding.abort();
         let drained = async {
             for reader in &mut readers {
@@ -296,10 +313,9 @@ impl Conductor {
         // What something outside of the tree holds open is read no further: its spool is soon another program's.
         readers.iter().for_each(JoinHandle::abort);
         self.held.spools.note_unkept();
-        let exit = match self.tree.exit().unwrap_or(Exit::Hangs) {
-            // Nobody here did it.
-            Exit::Signal(SIGKILL) if by.is_none() && kills_for_memory() > self.kills_before => Exit::OutOfMemory,
-            exit => exit,
+        let exit = match (self.tree.exit().unwrap_or(Exit::Hangs), killed) {
+            (Exit::Signal(SIGKILL), Killer::Another) => killed_by_another(self.kills_for_memory.since()),
+            (exit, Killer::Another | Killer::Supervisor) => exit,
         };
         let end = End { exit, by, printed: self.held.spools.printed() };
         // Before the end is told: who hears of it finds it also where this process is gone the moment after.
@@ -311,17 +327,17 @@ impl Conductor {
     }
 
     /// Waits for the first process to end, or brings it about; then ends all that it left.
-    async fn end(&mut self) -> Option<EndedBy> {
+    async fn end(&mut self) -> Over {
         // Without it what has ended is reaped at the end.
         let mut ended = signal(SignalKind::child()).ok();
         self.tree.reap();
         let mut kill_at: Option<Instant> = None;
         let mut by = None;
-        loop {
+        let killed = loop {
             let next_moment = kill_at.unwrap_or(self.held.ends_at);
             let told = tokio::select! {
                 biased;
-                () = self.leader.ended() => break,
+                () = self.leader.ended() => break Killer::Another,
                 told = next(&mut self.hears) => Some(told),
                 () = tokio::time::sleep_until(next_moment) => None,
                 () = something_ended(&mut ended) => {
@@ -330,7 +346,7 @@ impl Conductor {
                 }
             };
             let grace = match told {
-                None if kill_at.is_some() => break,
+                None if kill_at.is_some() => break Killer::Supervisor,
                 None => {
                     by = Some(EndedBy::Deadline);
                     self.held.order.grace
@@ -346,13 +362,14 @@ impl Conductor {
             }
             let moment = Instant::now() + grace;
             kill_at = Some(kill_at.map_or(moment, |before| before.min(moment)));
-        }
+        };
         if !self.tree.kill(KILLED_PATIENCE).await {
             self.held.has_remains.store(true, Ordering::Release);
             self.held.spools.note("processes of the program do not end though they were killed");
         }
         // Whatever it was told for, it has not ended before its time was over: a node that hears of it later knows no other reason.
-        by.map(|by| if Instant::now() >= self.held.ends_at { EndedBy::Deadline } else { by })
+        let by = by.map(|by| if Instant::now() >= self.held.ends_at { EndedBy::Deadline } else { by });
+        Over { by, killed }
     }
 }
 
@@ -367,8 +384,11 @@ async fn something_ended(ended: &mut Option<Signals>) {
 
 const SIGKILL: i32 = 9;
 
-/// Says how many processes the kernel has killed because memory ran out.
-fn kills_for_memory() -> u64 {
-    let counters = fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or_default()
+/// Gives how a process left that was killed, and not from here.
+fn killed_by_another(for_memory: Option<Killed>) -> Exit {
+    match for_memory {
+        Some(Killed::InGroup) => Exit::OutOfMemory,
+        Some(Killed::OnMachine) => Exit::PerhapsOutOfMemory,
+        None => Exit::Signal(SIGKILL),
+    }
 }

@@ -12,6 +12,8 @@ mod http;
 mod leases;
 #[cfg(target_os = "linux")]
 mod losses;
+#[cfg(target_os = "linux")]
+mod memory;
 mod messages;
 mod process;
 #[cfg(target_os = "linux")]
