@@ -30,7 +30,7 @@ fn main() {
         return ensue_executor::supervisor::run(&folder, "measured").unwrap();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (bare, piped) = (best(|_| bare()), best(|_| piped()));
+    let (bare, piped) = (best(bare), best(piped));
     println!("bare, no pipes           {bare:>6.0} a second");
     println!("bare, three pipes        {piped:>6.0} a second  {:>4.0} %", percent(piped, bare));
     for (what, mode, at_once) in [
@@ -59,10 +59,10 @@ fn percent(rate: f64, of: f64) -> f64 {
     100.0 * rate / of
 }
 
-fn best(run: impl Fn(u128)) -> f64 {
+fn best(run: impl Fn()) -> f64 {
     let round = |_| {
         let begin = Instant::now();
-        (0..PROGRAMS).for_each(&run);
+        (0..PROGRAMS).for_each(|_| run());
         PROGRAMS as f64 / begin.elapsed().as_secs_f64()
     };
     (0..ROUNDS).map(round).fold(0.0, f64::max)
@@ -86,6 +86,7 @@ fn settings(folder: &tempfile::TempDir, mode: IsolationMode) -> SupervisedSettin
         private: folder.path().join("private"),
         command,
         isolation: Isolation { mode, ..Isolation::default() },
+        output_bytes_max: 0,
         release: "measured".into(),
     }
 }

@@ -40,6 +40,7 @@ pub(crate) fn open(
                 writable: config.actions.writable.clone(),
                 hidden: hidden.iter().copied().map(absolute).collect::<Result<_, _>>()?,
             },
+            output_bytes_max: config.outputs.one_bytes_max,
             release: crate::wiring::RELEASE.to_owned(),
         };
         let programs = SupervisedPrograms::open(settings).map_err(|why| machine("preparing the supervisors", &why))?;

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::supervisor::folder::Folder;
 use crate::supervisor::protocol::{NodeSays, NotStarted, SupervisorSays, WrittenOrder};
+use crate::supervisor::spool::SPOOL_BYTES_MAX;
 use connection::{Connection, Listened, Listener, Sayer, Teller};
 use pool::{Pool, SUPERVISORS_IDLE_MAX};
 
@@ -49,6 +50,8 @@ pub struct SupervisedSettings {
     pub command: SupervisorCommand,
     /// What programs are walled off from.
     pub isolation: Isolation,
+    /// How many bytes are kept of what an attempt prints: a supervisor keeps as many of each stream, and 16 MiB at least.
+    pub output_bytes_max: u64,
     /// The node's release.
     pub release: String,
 }
@@ -273,6 +276,7 @@ impl Shared {
             grace_millis: millis(order.grace),
             limits: order.limits,
             isolation: self.settings.isolation.clone(),
+            output_bytes_max: self.settings.output_bytes_max.max(SPOOL_BYTES_MAX),
         };
         Ok((written, tail))
     }

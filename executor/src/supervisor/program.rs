@@ -163,7 +163,7 @@ impl Held {
         // Before anything is reaped: until then the number is its own.
         let leader = Leader::of(process);
         limit(process, order.limits);
-        let spools = Spools::begin(folder.clone());
+        let spools = Spools::begin(folder.clone(), order.output_bytes_max);
         if let Some(unwalled) = unwalled {
             spools.note(&unwalled);
         }

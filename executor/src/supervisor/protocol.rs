@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::spool::SPOOL_BYTES_MAX;
 use crate::programs::{End, Isolation, ProgramLimits};
 
 /// The oldest version that this release speaks.
@@ -171,6 +172,14 @@ pub(crate) struct WrittenOrder {
     pub(crate) limits: ProgramLimits,
     /// What is walled off.
     pub(crate) isolation: Isolation,
+    /// How many bytes of standard output are kept, and as many of standard error.
+    #[serde(default = "spool_bytes_max")]
+    pub(crate) output_bytes_max: u64,
+}
+
+/// What a node means that does not say.
+fn spool_bytes_max() -> u64 {
+    SPOOL_BYTES_MAX
 }
 
 /// Writes a frame at once.

@@ -16,8 +16,8 @@ use super::folder::Folder;
 use super::protocol::Stream;
 use crate::messages::LINE_BYTES_MAX;
 
-/// The most bytes of a stream that are kept, the lines of descriptor 3 taken together: more than a node keeps of an attempt where
-/// nothing else is set, and little enough for the disk that the log is on.
+/// The most bytes that are kept of the lines of descriptor 3 together, and of each other stream where the order does not ask for more:
+/// more than a node keeps of an attempt where nothing else is set, and little enough for the disk that the log is on.
 pub(crate) const SPOOL_BYTES_MAX: u64 = 16 << 20;
 /// How many bytes are read at once.
 const CHUNK_BYTES_MAX: usize = 64 << 10;
@@ -25,6 +25,7 @@ const CHUNK_BYTES_MAX: usize = 64 << 10;
 /// The spools of one program.
 pub(crate) struct Spools {
     folder: Folder,
+    output_bytes_max: u64,
     spools: [Spool; 3],
     unkept: Mutex<Option<Unkept>>,
     grown: Notify,
@@ -44,14 +45,15 @@ struct Unkept {
 }
 
 impl Spools {
-    /// Begins empty spools in a folder; a file is made once there is something to keep.
-    pub(crate) fn begin(folder: Folder) -> Self {
-        Self { folder, spools: Default::default(), unkept: Mutex::default(), grown: Notify::new() }
+    /// Begins empty spools in a folder, which keep so many bytes of standard output and as many of standard error; a file is made once
+    /// there is something to keep.
+    pub(crate) fn begin(folder: Folder, output_bytes_max: u64) -> Self {
+        Self { folder, output_bytes_max, spools: Default::default(), unkept: Mutex::default(), grown: Notify::new() }
     }
 
     /// Opens what an earlier supervisor left in a folder.
     pub(crate) fn left(folder: Folder) -> io::Result<Self> {
-        let spools = Self::begin(folder);
+        let spools = Self::begin(folder, SPOOL_BYTES_MAX);
         for stream in Stream::ALL {
             let spool = &spools.spools[stream.index()];
             match File::open(spools.folder.spool(stream)) {
@@ -101,7 +103,7 @@ impl Spools {
         let before = self.spools[stream.index()].printed.fetch_add(bytes.len() as u64, Ordering::AcqRel);
         let kept = self.kept(stream);
         // What follows a gap is not kept either: a stream is whole up to where it was cut.
-        let room = if kept < before { 0 } else { SPOOL_BYTES_MAX.saturating_sub(kept) };
+        let room = if kept < before { 0 } else { self.output_bytes_max.saturating_sub(kept) };
         let room = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
         if room > 0 {
             // A full disk keeps no more of it; what came is counted, so that its loss is seen.
@@ -249,7 +251,7 @@ mod tests {
     use super::*;
 
     fn spools(folder: &TempDir) -> Spools {
-        Spools::begin(Folder::at(folder.path()))
+        Spools::begin(Folder::at(folder.path()), SPOOL_BYTES_MAX)
     }
 
     fn log(spools: &Spools) -> String {
@@ -290,7 +292,7 @@ mod tests {
     async fn lines_that_the_disk_does_not_take_are_counted_and_the_log_says_how_many() {
         let folder = TempDir::new().unwrap();
         let missing = folder.path().join("missing");
-        let spools = Spools::begin(Folder::at(&missing));
+        let spools = Spools::begin(Folder::at(&missing), SPOOL_BYTES_MAX);
         spools.take_in(Stream::Messages, &b"{\"progress\":1}\n{\"progress\":2}\n"[..]).await;
         fs::create_dir(&missing).unwrap();
         spools.take_in(Stream::Messages, &b"{\"progress\":3}\n"[..]).await;
@@ -303,7 +305,7 @@ mod tests {
     async fn what_follows_a_gap_is_counted_and_not_kept() {
         let folder = TempDir::new().unwrap();
         let missing = folder.path().join("missing");
-        let spools = Spools::begin(Folder::at(&missing));
+        let spools = Spools::begin(Folder::at(&missing), SPOOL_BYTES_MAX);
         spools.append(Stream::Stdout, b"lost");
         fs::create_dir(&missing).unwrap();
         spools.append(Stream::Stdout, b"late");

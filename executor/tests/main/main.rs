@@ -15,6 +15,8 @@ mod losses;
 #[cfg(target_os = "linux")]
 mod memory;
 mod messages;
+#[cfg(target_os = "linux")]
+mod port;
 mod process;
 #[cfg(target_os = "linux")]
 mod protocols;

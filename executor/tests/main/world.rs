@@ -315,7 +315,7 @@ fn supervised(folder: &Path, private: PathBuf, mut isolation: Isolation) -> Arc<
     isolation.readable.extend(ensue_executor::programs::around_path(&std::env::var_os("PATH").unwrap_or_default()));
     let command = SupervisorCommand { program: env!("CARGO_BIN_EXE_ensue-test-supervisor").into(), arguments: Vec::new() };
     let supervisors = folder.join("supervisors");
-    let settings = SupervisedSettings { supervisors, private, command, isolation, release: "test".into() };
+    let settings = SupervisedSettings { supervisors, private, command, isolation, output_bytes_max: 0, release: "test".into() };
     Arc::new(SupervisedPrograms::open(settings).unwrap())
 }
 

@@ -1,0 +1,68 @@
+//! The port for programs itself, as supervisors hold them: what is ordered, what is told, and what is heard.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ensue_engine::ports::OutputStream;
+use ensue_executor::programs::{
+    Argument, End, Heard, Order, ProgramLimits, Programs, SupervisedPrograms, SupervisedSettings, SupervisorCommand,
+};
+use tempfile::TempDir;
+
+use crate::supervised::{LONG, none};
+use crate::world::attempt;
+
+/// More than a supervisor keeps where nothing is said.
+const OUTPUT_BYTES_MAX: u64 = 20 << 20;
+
+fn programs(folder: &TempDir) -> Arc<dyn Programs> {
+    let command = SupervisorCommand { program: env!("CARGO_BIN_EXE_ensue-test-supervisor").into(), arguments: Vec::new() };
+    let settings = SupervisedSettings {
+        supervisors: folder.path().join("supervisors"),
+        private: folder.path().join("private"),
+        command,
+        isolation: none(),
+        output_bytes_max: OUTPUT_BYTES_MAX,
+        release: "test".into(),
+    };
+    Arc::new(SupervisedPrograms::open(settings).unwrap())
+}
+
+fn order(number: u32, script: &str) -> Order {
+    Order {
+        attempt: attempt(number),
+        token: 1,
+        program: "/bin/sh".into(),
+        arguments: vec![Argument::Text("-c".into()), Argument::Text(script.into())],
+        env: BTreeMap::from([("PATH".into(), std::env::var_os("PATH").unwrap_or_default())]),
+        files: Vec::new(),
+        input: Vec::new(),
+        pack: "/usr".into(),
+        timeout: LONG * 10,
+        grace: Duration::ZERO,
+        limits: ProgramLimits::default(),
+    }
+}
+
+/// Hears a program to its end: how it ended, and how many bytes came on standard output.
+async fn heard(program: &mut Box<dyn ensue_executor::programs::Program>) -> (End, u64) {
+    let mut bytes_heard = 0;
+    loop {
+        match program.hear().await {
+            Heard::Output { stream: OutputStream::Stdout, bytes, .. } => bytes_heard += bytes.len() as u64,
+            Heard::Output { .. } | Heard::Message { .. } => {}
+            Heard::Ended(end) => return (end, bytes_heard),
+            Heard::Lost => panic!("it was lost"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn as_much_of_what_a_program_prints_is_kept_as_the_operator_says() {
+    let folder = TempDir::new().unwrap();
+    let programs = programs(&folder);
+    let mut program = programs.start(order(1, "yes | head -c 30000000")).await.unwrap();
+    let (end, bytes_heard) = heard(&mut program).await;
+    assert_eq!((end.printed[0], bytes_heard), (30_000_000, OUTPUT_BYTES_MAX));
+}
