@@ -266,6 +266,14 @@ pub enum StartProgramError {
     /// What the operator demands around it cannot be had on this machine.
     #[error("the program may not run without isolation, which this machine does not give: {0}")]
     Isolation(String),
+    /// More is to be handed over than a supervisor takes.
+    #[error("the program cannot be started with {bytes} bytes of input, files, environment and arguments: {most} are the most")]
+    TooLarge {
+        /// How many bytes that are.
+        bytes: usize,
+        /// How many it may be.
+        most: usize,
+    },
     /// No supervisor can be had; nothing was started.
     #[error("no supervisor can be had for the program: {0}")]
     Supervisor(String),

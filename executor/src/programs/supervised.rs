@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ensue_engine::ids::AttemptId;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -25,7 +26,7 @@ use super::{
     SupervisorCommand, Tell, directory,
 };
 use crate::supervisor::folder::Folder;
-use crate::supervisor::protocol::{NodeSays, NotStarted, SupervisorSays, WrittenOrder};
+use crate::supervisor::protocol::{self, FRAME_BYTES_MAX, NodeSays, NotStarted, SupervisorSays, WrittenOrder};
 use crate::supervisor::spool::SPOOL_BYTES_MAX;
 use connection::{Connection, Listened, Listener, Sayer, Teller};
 use pool::{Pool, SUPERVISORS_IDLE_MAX};
@@ -122,7 +123,7 @@ impl Programs for SupervisedPrograms {
         };
         match held {
             Some(Holding::Supervisor { say, folder }) => {
-                if !say.say(NodeSays::Collected, Vec::new()) {
+                if !say.say(NodeSays::Collected, Bytes::new()) {
                     let shared = Arc::clone(&self.shared);
                     self.shared.runtime.spawn(async move {
                         left::end_all_of(&folder).await;
@@ -152,11 +153,10 @@ impl Shared {
     async fn started(self: Arc<Self>, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
         let attempt = order.attempt;
         let program = order.program.to_string_lossy().into_owned();
-        let (written, tail) = self.written(order)?;
-        let written = Arc::new(written);
+        let (start, tail) = self.written(order)?;
         for _ in 0..START_TRIES_MAX {
             let mut connection = self.pool.take().await.map_err(|error| StartProgramError::Supervisor(error.to_string()))?;
-            connection.say.say(NodeSays::Start(Arc::clone(&written)), tail.clone());
+            connection.say.say(start.clone(), tail.clone());
             match timeout(START_PATIENCE, connection.next()).await {
                 Ok(Some((SupervisorSays::Started, _))) => return Ok(self.hold(attempt, connection)),
                 Ok(Some((SupervisorSays::NotStarted { kind, why }, _))) => {
@@ -246,7 +246,7 @@ impl Shared {
         }
     }
 
-    fn written(&self, order: Order) -> Result<(WrittenOrder, Vec<u8>), StartProgramError> {
+    fn written(&self, order: Order) -> Result<(NodeSays, Bytes), StartProgramError> {
         let no_text = |what: &str| StartProgramError::Supervisor(format!("{what} is not UTF-8"));
         let text = |path: &Path, what: &str| path.to_str().map(str::to_owned).ok_or_else(|| no_text(what));
         let private = self.private(order.attempt);
@@ -262,7 +262,7 @@ impl Shared {
         }
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let files = order.files.iter().map(|file| (file.name.clone(), file.bytes.len())).collect();
-        let tail = order.files.into_iter().flat_map(|file| file.bytes).chain(order.input).collect();
+        let tail: Bytes = order.files.into_iter().flat_map(|file| file.bytes).chain(order.input).collect();
         let written = WrittenOrder {
             attempt: order.attempt,
             token: order.token,
@@ -278,7 +278,12 @@ impl Shared {
             isolation: self.settings.isolation.clone(),
             output_bytes_max: self.settings.output_bytes_max.max(SPOOL_BYTES_MAX),
         };
-        Ok((written, tail))
+        let start = NodeSays::Start(Arc::new(written));
+        let bytes = protocol::frame_bytes(&start, &tail).map_err(|error| StartProgramError::Supervisor(error.to_string()))?;
+        if bytes > FRAME_BYTES_MAX {
+            return Err(StartProgramError::TooLarge { bytes, most: FRAME_BYTES_MAX });
+        }
+        Ok((start, tail))
     }
 }
 
@@ -328,7 +333,7 @@ impl Program for SupervisedProgram {
             Tell::Stop { grace } => (NodeSays::Stop { grace_millis: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) }, grace),
             Tell::Kill => (NodeSays::Kill, Duration::ZERO),
         };
-        self.say.say(word, Vec::new());
+        self.say.say(word, Bytes::new());
         self.expect_end(grace);
     }
 
@@ -354,7 +359,7 @@ impl Drop for SupervisedProgram {
     fn drop(&mut self) {
         match self.stage {
             Stage::Running => {
-                self.say.say(NodeSays::Kill, Vec::new());
+                self.say.say(NodeSays::Kill, Bytes::new());
                 self.expect_end(Duration::ZERO);
             }
             Stage::Ended | Stage::LeftAlone => {}

@@ -122,7 +122,7 @@ pub(crate) async fn heard_to_its_end(attempt: &Attempt<'_>, program: Box<dyn Pro
 fn not_started(error: &StartProgramError) -> Broken {
     let kind = match error {
         StartProgramError::Unknown(_) => return Broken::Lost,
-        StartProgramError::Spawn { .. } => FailureKind::Spawn,
+        StartProgramError::Spawn { .. } | StartProgramError::TooLarge { .. } => FailureKind::Spawn,
         StartProgramError::Directory(_) | StartProgramError::Isolation(_) | StartProgramError::Supervisor(_) => FailureKind::Sandbox,
     };
     failed(kind, error.to_string())

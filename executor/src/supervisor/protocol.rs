@@ -25,7 +25,7 @@ pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
 pub(crate) const GREETING_BYTES_MAX: usize = 4 << 10;
 
 /// What a node says.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NodeSays {
     /// Who it is; the first word.
@@ -182,6 +182,27 @@ fn spool_bytes_max() -> u64 {
     SPOOL_BYTES_MAX
 }
 
+/// Gives how many bytes a frame has, its head not counted.
+pub(crate) fn frame_bytes(word: &impl Serialize, tail: &[u8]) -> io::Result<usize> {
+    let mut counted = Counted(tail.len());
+    serde_json::to_writer(&mut counted, word)?;
+    Ok(counted.0)
+}
+
+/// What counts the bytes that are written to it.
+struct Counted(usize);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes a frame at once.
 pub(crate) async fn write(to: &mut (impl AsyncWrite + Unpin), word: &impl Serialize, tail: &[u8]) -> io::Result<()> {
     let word = serde_json::to_vec(word)?;
@@ -234,6 +255,7 @@ mod tests {
         let (word, tail) = read_back(&sent, GREETING_BYTES_MAX).await.unwrap().unwrap();
         assert!(matches!(word, NodeSays::Stop { grace_millis: 7 }));
         assert_eq!(tail, b"tail"[..]);
+        assert_eq!(frame_bytes(&NodeSays::Stop { grace_millis: 7 }, b"tail").unwrap() + 8, sent.len());
     }
 
     #[tokio::test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ensue_engine::ports::OutputStream;
 use ensue_executor::programs::{
-    Argument, End, Heard, Order, ProgramLimits, Programs, SupervisedPrograms, SupervisedSettings, SupervisorCommand,
+    Argument, End, Exit, Heard, Order, ProgramLimits, Programs, StartProgramError, SupervisedPrograms, SupervisedSettings,
+    SupervisorCommand,
 };
 use tempfile::TempDir;
 
@@ -65,4 +66,19 @@ async fn as_much_of_what_a_program_prints_is_kept_as_the_operator_says() {
     let mut program = programs.start(order(1, "yes | head -c 30000000")).await.unwrap();
     let (end, bytes_heard) = heard(&mut program).await;
     assert_eq!((end.printed[0], bytes_heard), (30_000_000, OUTPUT_BYTES_MAX));
+}
+
+#[tokio::test]
+async fn an_order_that_is_too_large_is_refused_by_its_size_and_costs_no_supervisor() {
+    let folder = TempDir::new().unwrap();
+    let programs = programs(&folder);
+    let mut first = programs.start(order(1, "true")).await.unwrap();
+    heard(&mut first).await;
+    programs.collected(attempt(1));
+    let mut large = order(2, "true");
+    large.input = vec![b'x'; 64 << 20];
+    let refused = programs.start(large).await.map(|_| ()).unwrap_err();
+    assert!(matches!(refused, StartProgramError::TooLarge { most, bytes } if bytes > most && most == 64 << 20), "{refused}");
+    let mut next = programs.start(order(3, "cat | wc -c")).await.unwrap();
+    assert_eq!(heard(&mut next).await.0.exit, Exit::Code(0));
 }

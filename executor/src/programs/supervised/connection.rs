@@ -37,12 +37,12 @@ const WORDS_WAITING_MAX: usize = 64;
 /// What says words to a supervisor; a clone says them to the same.
 #[derive(Clone)]
 pub(super) struct Sayer {
-    words: mpsc::Sender<(NodeSays, Vec<u8>)>,
+    words: mpsc::Sender<(NodeSays, Bytes)>,
 }
 
 impl Sayer {
     /// Says a word. Says whether somebody may hear it.
-    pub(super) fn say(&self, word: NodeSays, tail: Vec<u8>) -> bool {
+    pub(super) fn say(&self, word: NodeSays, tail: Bytes) -> bool {
         self.words.try_send((word, tail)).is_ok()
     }
 
@@ -88,7 +88,7 @@ impl Connection {
     }
 }
 
-async fn speak(mut to: OwnedWriteHalf, mut words: mpsc::Receiver<(NodeSays, Vec<u8>)>) {
+async fn speak(mut to: OwnedWriteHalf, mut words: mpsc::Receiver<(NodeSays, Bytes)>) {
     while let Some((word, tail)) = words.recv().await {
         if protocol::write(&mut to, &word, &tail).await.is_err() {
             return;
