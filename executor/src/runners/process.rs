@@ -160,6 +160,9 @@ fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
 
 /// What nobody can refuse.
 const SIGKILL: i32 = 9;
+/// What ends a program that makes a system call which a filter does not know.
+#[cfg(target_os = "linux")]
+const SIGSYS: i32 = 31;
 /// What ends a program that writes a file beyond its limit.
 const SIGXFSZ: i32 = 25;
 
@@ -179,6 +182,11 @@ fn name_of(signal: i32) -> &'static str {
         15 => " (SIGTERM)",
         24 => " (SIGXCPU)",
         25 => " (SIGXFSZ)",
+        #[cfg(target_os = "linux")]
+        SIGSYS => {
+            " (SIGSYS): it is made for another kind of processor, as a 32-bit program is, which does not run behind walls; or it forbade \
+             itself the call that it made"
+        }
         _ => "",
     }
 }

@@ -1,10 +1,13 @@
 //! The system calls that no program of a pack needs, and that let one out of its walls or reach into others: refused with `EPERM`.
 //!
-//! All others are allowed: programs are of every kind, and a list of what is allowed would break some of them.
+//! All others are allowed: programs are of every kind, and a list of what is allowed would break some of them. A program that is made for
+//! another kind of processor, as a 32-bit one, has other numbers for its calls: it is ended by SIGSYS.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "x86_64")]
+use seccompiler::sock_filter;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch, apply_filter,
 };
@@ -80,12 +83,12 @@ const CLONE_NAMESPACES: u64 = (libc::CLONE_NEWNS
 
 /// Refuses them to this thread and all that comes of it.
 pub(crate) fn deny() -> Result<(), String> {
-    static FILTERS: OnceLock<Result<[BpfProgram; 2], String>> = OnceLock::new();
+    static FILTERS: OnceLock<Result<Vec<BpfProgram>, String>> = OnceLock::new();
     let filters = FILTERS.get_or_init(|| filters().map_err(|error| error.to_string())).as_ref().map_err(Clone::clone)?;
     filters.iter().try_for_each(|filter| apply_filter(filter).map_err(|error| format!("the kernel takes no seccomp filter: {error}")))
 }
 
-fn filters() -> Result<[BpfProgram; 2], Box<dyn std::error::Error>> {
+fn filters() -> Result<Vec<BpfProgram>, Box<dyn std::error::Error>> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let mut denied: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|call| (*call, Vec::new())).collect();
     let mut rules = Vec::new();
@@ -106,5 +109,32 @@ fn filters() -> Result<[BpfProgram; 2], Box<dyn std::error::Error>> {
     // What this one is given lies in memory, where a filter cannot look; without it `clone` is used.
     let absent = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let absent = SeccompFilter::new(absent, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.unsigned_abs()), arch)?;
-    Ok([denied.try_into()?, absent.try_into()?])
+    Ok(vec![
+        denied.try_into()?,
+        absent.try_into()?,
+        #[cfg(target_arch = "x86_64")]
+        second_numbers(),
+    ])
+}
+
+/// Refuses the second numbers that most calls have on x86-64, those of x32: a list of the first ones lets them through.
+#[cfg(target_arch = "x86_64")]
+fn second_numbers() -> BpfProgram {
+    /// What is below has one of the first numbers.
+    const FIRST: u32 = 0x4000_0000;
+    /// From here on a number is negative, and none of a call.
+    const NEGATIVE: u32 = 0x8000_0000;
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
+    vec![
+        // The number is what a filter is shown first.
+        step(LOAD, 0, 0, 0),
+        step(AT_LEAST, 0, 2, FIRST),
+        step(AT_LEAST, 1, 0, NEGATIVE),
+        step(RETURN, 0, 0, refused),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
 }

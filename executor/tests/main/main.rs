@@ -6,6 +6,8 @@
 #![allow(clippy::needless_pass_by_value, reason = "values are written in place")]
 #![allow(clippy::disallowed_methods, reason = "what a test hears of is bounded by what it does")]
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod calls;
 #[cfg(target_os = "linux")]
 mod hidden;
 mod http;

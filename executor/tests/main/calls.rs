@@ -1,0 +1,50 @@
+//! System calls by other numbers than the machine's own: no way past what is refused, and an end that says why.
+
+use ensue_engine::command::ReportOutcome;
+use ensue_engine::executions::facts::FailureKind;
+use ensue_executor::programs::walls_of_this_machine;
+use serde_json::json;
+
+use crate::supervised::supervised;
+use crate::walls::stands;
+
+/// A 32-bit program that ends with 0 at once: its head, where it is loaded, and four instructions.
+const OF_32_BITS: [u8; 93] = [
+    0x7f, 0x45, 0x4c, 0x46, 0x01, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x03, 0x00, 0x01, 0x00,
+    0x00, 0x00, 0x54, 0x80, 0x04, 0x08, 0x34, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x34, 0x00, 0x20, 0x00,
+    0x01, 0x00, 0x28, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x80, 0x04, 0x08, 0x00, 0x80,
+    0x04, 0x08, 0x5d, 0x00, 0x00, 0x00, 0x5d, 0x00, 0x00, 0x00, 0x05, 0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x00, 0xb8, 0x01, 0x00, 0x00,
+    0x00, 0x31, 0xdb, 0xcd, 0x80,
+];
+
+#[tokio::test]
+async fn the_second_number_of_a_call_is_no_way_to_it() {
+    if !stands("system calls", &walls_of_this_machine().system_calls) {
+        return;
+    }
+    // `getpid`, which by its first number nobody is refused; a kernel that has no second ones says 38.
+    let script = "command -v python3 > /dev/null || { echo missing; exit 0; }; python3 -c 'import ctypes; \
+                  c = ctypes.CDLL(None, use_errno=True); print(c.syscall(0x40000000 + 39), ctypes.get_errno(), c.syscall(39) > 0)'";
+    match crate::walls::printed(crate::world::Plan::new(crate::supervised::sh(script)).supervised()).await.as_str() {
+        "missing" => eprintln!("skipped: there is no python3 here to make a call"),
+        said => assert_eq!(said, "-1 1 True"),
+    }
+}
+
+#[tokio::test]
+async fn a_32_bit_program_is_ended_behind_walls_and_its_failure_says_why() {
+    if !stands("system calls", &walls_of_this_machine().system_calls) {
+        return;
+    }
+    let bytes: String = OF_32_BITS.iter().map(|byte| format!("\\{byte:03o}")).collect();
+    let mut world = supervised(&format!("printf '{bytes}' > program; chmod +x program; exec ./program")).begin();
+    let report = world.report_of(json!({})).await;
+    match report.outcome {
+        ReportOutcome::Failed(failure) if failure.kind == FailureKind::Signal => {
+            assert_eq!(failure.detail, Some(31));
+            assert!(failure.message.contains("as a 32-bit program is"), "{}", failure.message);
+        }
+        ReportOutcome::Failed(failure) if failure.kind == FailureKind::ExitCode => eprintln!("skipped: this kernel has no 32-bit programs"),
+        other => panic!("{other:?}"),
+    }
+}
