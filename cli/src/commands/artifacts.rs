@@ -50,29 +50,62 @@ async fn save(client: &Client, path: &str, artifact: &Value, folder: &Path) -> O
         return Ok(());
     }
     let mut response = client.stream(&format!("{path}/{}", segment(&text(artifact, "id"))), &[], "*/*").await?;
-    let (mut file, saved) = create(folder, &safe(&name))?;
-    let failed = |why: String| Failure::new(format!("{} cannot be written: {why}", saved.display()));
+    let mut saved = Saved::begin(folder, &safe(&name))?;
     let mut kept = 0;
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) => {
-                file.write_all(&chunk).map_err(|error| failed(error.to_string()))?;
+                saved.write(&chunk)?;
                 kept += chunk.len() as u64;
             }
             Ok(None) if Some(kept) == artifact["bytes"].as_u64() => break,
-            Ok(None) => return Err(broken_off(&saved, "it is shorter than it should be")),
-            Err(error) => return Err(broken_off(&saved, &error.to_string())),
+            Ok(None) => return Err(saved.broken_off("it is shorter than it should be")),
+            Err(error) => return Err(saved.broken_off(&error.to_string())),
         }
     }
-    file.sync_all().map_err(|error| failed(error.to_string()))?;
-    tell(format!("saved {}", saved.display()));
+    tell(format!("saved {}", saved.keep()?.display()));
     Ok(())
 }
 
-/// A part must not be taken for the whole: it goes.
-fn broken_off(saved: &Path, why: &str) -> Failure {
-    let _ = std::fs::remove_file(saved);
-    Failure::with(Exit::Unreachable, format!("{} was not saved: {why}", saved.display()))
+/// A file that is being saved: a part must not be taken for the whole, so it goes where it is not kept.
+struct Saved {
+    file: File,
+    path: PathBuf,
+    is_whole: bool,
+}
+
+impl Saved {
+    fn begin(folder: &Path, name: &str) -> Result<Self, Failure> {
+        let (file, path) = create(folder, name)?;
+        Ok(Self { file, path, is_whole: false })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.file.write_all(bytes).map_err(|error| self.failed(&error))
+    }
+
+    /// Keeps all that was written, and gives its place.
+    fn keep(mut self) -> Result<PathBuf, Failure> {
+        self.file.sync_all().map_err(|error| self.failed(&error))?;
+        self.is_whole = true;
+        Ok(self.path.clone())
+    }
+
+    fn failed(&self, error: &std::io::Error) -> Failure {
+        Failure::new(format!("{} cannot be written: {error}", self.path.display()))
+    }
+
+    fn broken_off(&self, why: &str) -> Failure {
+        Failure::with(Exit::Unreachable, format!("{} was not saved: {why}", self.path.display()))
+    }
+}
+
+impl Drop for Saved {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// Makes a file that is not there yet: under its name, or with a number before its ending.
@@ -119,6 +152,22 @@ mod tests {
         ] {
             assert_eq!(safe(name), expected, "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_file_stays_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut saved = Saved::begin(folder.path(), "report.csv").unwrap();
+        saved.write(b"a,b\n").unwrap();
+        // Nothing can be written to what was opened to be read.
+        saved.file = File::open(&saved.path).unwrap();
+        let path = saved.path.clone();
+        assert!(saved.write(b"c,d\n").is_err());
+        drop(saved);
+        assert!(!path.exists());
+        let mut saved = Saved::begin(folder.path(), "report.csv").unwrap();
+        saved.write(b"a,b\n").unwrap();
+        assert_eq!(std::fs::read(saved.keep().unwrap()).unwrap(), b"a,b\n");
     }
 
     #[test]
