@@ -148,12 +148,27 @@ pub(super) enum Listened {
     Gone(Teller),
 }
 
+/// Ends at the moment that is waited for, which may become an earlier one meanwhile.
 async fn silence(mut end_by: watch::Receiver<Option<Instant>>) {
-    let Ok(moment) = end_by.wait_for(Option::is_some).await.map(|moment| *moment) else {
-        return std::future::pending().await;
-    };
-    if let Some(moment) = moment {
-        tokio::time::sleep_until(moment).await;
+    loop {
+        let moment = *end_by.borrow_and_update();
+        let passed = async {
+            match moment {
+                Some(moment) => tokio::time::sleep_until(moment).await,
+                None => std::future::pending().await,
+            }
+        };
+        let changed = async {
+            if end_by.changed().await.is_err() {
+                // Nobody can say another.
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            biased;
+            () = passed => return,
+            () = changed => {}
+        }
     }
 }
 
@@ -240,5 +255,26 @@ impl Teller {
         {
             permit.send(heard);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_earlier_moment_is_heard_while_a_later_one_is_waited_for() {
+        let (say, end_by) = watch::channel(Some(Instant::now() + Duration::from_secs(3_600)));
+        let waiting = tokio::spawn(silence(end_by));
+        tokio::task::yield_now().await;
+        say.send_replace(Some(Instant::now()));
+        timeout(Duration::from_secs(60), waiting).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_moment_counts_also_where_nobody_can_say_another() {
+        let (say, end_by) = watch::channel(Some(Instant::now() + Duration::from_millis(10)));
+        drop(say);
+        timeout(Duration::from_secs(60), silence(end_by)).await.unwrap();
     }
 }
