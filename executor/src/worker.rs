@@ -421,6 +421,11 @@ impl Worker {
     async fn tell_loss(self: Arc<Self>, running: Arc<RunningAttempt>, evidence: Evidence) {
         let attempt = running.attempt;
         let told = self.reporter.lose(running.execution, attempt, evidence, running.trace.clone()).await;
+        match told {
+            Told::Settled => self.end_output(attempt).await,
+            // The next start may adopt its program, which prints on.
+            Told::Left => {}
+        }
         self.forget(attempt, &told);
         if running.is_deserted() {
             self.running.let_go(attempt);

@@ -46,6 +46,7 @@ async fn an_attempt_whose_task_panics_is_lost_at_once() {
     assert_eq!(lost(&mut world).await, (attempt(1), Evidence::NotBegun));
     world.executor.stop(Duration::from_secs(60)).await;
     assert!(world.asked.try_recv().is_err(), "once");
+    assert!(world.outputs.is_finished(1), "its output stays open");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
