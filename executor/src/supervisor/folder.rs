@@ -27,7 +27,7 @@ pub(crate) struct Folder {
     path: PathBuf,
 }
 
-/// What a supervisor notes before it starts a program.
+/// What a supervisor notes before it starts a program. What [`HeldBy`] has of it stays in every format.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct HeldNote {
     format: u32,
@@ -36,6 +36,19 @@ pub(crate) struct HeldNote {
     /// Its token.
     pub(crate) token: u64,
     /// Its private directory.
+    pub(crate) private: PathBuf,
+    /// The supervisor's process, which is its session too.
+    pub(crate) supervisor: i32,
+    /// When that was started, in ticks since the boot.
+    pub(crate) started_at: u64,
+    /// The boot of the machine in which that number means anything.
+    pub(crate) boot: String,
+}
+
+/// What the note says of who holds the program: whatever its format is, so that what a later release left can be ended.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct HeldBy {
+    /// The program's private directory.
     pub(crate) private: PathBuf,
     /// The supervisor's process, which is its session too.
     pub(crate) supervisor: i32,
@@ -122,6 +135,11 @@ impl Folder {
     pub(crate) fn held(&self) -> io::Result<Option<HeldNote>> {
         let note: Option<HeldNote> = self.read("held")?;
         note.map(|note| known(note.format).map(|()| note)).transpose()
+    }
+
+    /// Says who holds or held what is noted, in any format; none where there is nothing.
+    pub(crate) fn held_by(&self) -> io::Result<Option<HeldBy>> {
+        self.read("held")
     }
 
     /// Says how the program ended; none where it has not.

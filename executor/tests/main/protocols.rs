@@ -8,6 +8,7 @@ use ensue_engine::command::Ask;
 use ensue_engine::effect::Effect;
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ports::OutputStream::Stdout;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::supervised::{Node, has_ended, pid, supervised};
@@ -83,5 +84,27 @@ fn a_supervisor_that_speaks_no_protocol_of_the_node_s_is_ended_with_its_program_
     assert!(has_ended(program));
     let greeting = answers.join().unwrap();
     assert_eq!((&greeting["hello"]["oldest"], &greeting["hello"]["newest"]), (&json!(1), &json!(1)));
+    assert!(!next.world.has_private_directories());
+}
+
+#[test]
+fn what_a_later_release_left_is_ended_though_its_note_is_not_understood() {
+    let node = Node::begin(supervised("echo $$; exec sleep 1000"));
+    node.run_until_it_says("\n");
+    let program = pid(&String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap());
+    let supervisor = node.supervisors()[0];
+    let dead = node.die();
+    let folder = holder(&dead);
+    let mut note: Value = serde_json::from_slice(&std::fs::read(folder.join("held")).unwrap()).unwrap();
+    note["format"] = json!(OLDEST);
+    note["attempts"] = json!([note["attempt"].take()]);
+    note.as_object_mut().unwrap().retain(|name, _| name != "attempt");
+    std::fs::write(folder.join("held"), note.to_string()).unwrap();
+    kill_process(Pid::from_raw(supervisor).unwrap(), Signal::KILL).unwrap();
+    assert!(has_ended(Pid::from_raw(supervisor).unwrap()));
+    let mut next = Node::begin(supervised("exit 9").after(&dead));
+    take_over(&next);
+    assert!(matches!(next.asked(), Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, .. }));
+    assert!(has_ended(program));
     assert!(!next.world.has_private_directories());
 }

@@ -134,7 +134,7 @@ impl Shared {
 pub(super) async fn end_all_of(folder: &Folder) {
     let folder = folder.clone();
     let ended = tokio::task::spawn_blocking(move || {
-        let Ok(Some(note)) = folder.held() else { return 0 };
+        let Ok(Some(note)) = folder.held_by() else { return 0 };
         if note.boot != crate::begun::boot_id() {
             return 0;
         }
