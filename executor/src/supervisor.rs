@@ -274,7 +274,7 @@ impl Supervisor {
         if let Some(isolation) = &self.prepared_for
             && isolation.mode != IsolationMode::None
         {
-            self.rules = Rules::common(isolation).ok();
+            self.rules = Rules::of_system(isolation).ok();
         }
     }
 }

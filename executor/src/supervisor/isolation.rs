@@ -49,7 +49,7 @@ const WRITE: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
 pub(crate) fn probe() -> Walls {
     let missing = |why: &str| Wall::Missing { why: why.to_owned() };
     let tried = std::thread::Builder::new().name("probe".into()).spawn(|| {
-        let files = Rules::common(&Isolation::default()).and_then(Rules::enforce);
+        let files = Rules::of_system(&Isolation::default()).and_then(Rules::enforce);
         let calls = system_calls::deny();
         (files, calls)
     });
@@ -104,9 +104,9 @@ pub(crate) fn raise(isolation: &Isolation, rules: Option<Rules>, private: &Path,
     };
     let rules = match rules {
         Some(rules) => Ok(rules),
-        None => Rules::common(isolation),
+        None => Rules::of_system(isolation),
     };
-    let enforced = rules.and_then(|rules| rules.with_program(private, pack)).and_then(Rules::enforce);
+    let enforced = rules.and_then(|rules| rules.with_program(isolation, private, pack)).and_then(Rules::enforce);
     let has_failed = enforced.as_ref().map_or(true, should_have_been_enforced);
     let (files, signals) = match enforced {
         Ok(status) => of_landlock(&status),
@@ -173,35 +173,47 @@ fn hidden_now(isolation: &Isolation) -> Vec<PathBuf> {
     isolation.hidden.iter().map(resolved).collect()
 }
 
-/// Rules about files, prepared before there is a program, so that it need not wait for that.
+/// Says whether something hidden lies in a folder.
+fn encloses(folder: &Path, hidden: &[PathBuf]) -> bool {
+    folder.canonicalize().is_ok_and(|folder| hidden.iter().any(|hidden| hidden.starts_with(&folder)))
+}
+
+/// Rules about files, begun before there is a program, so that it need not wait for that.
 pub(crate) struct Rules {
     ruleset: RulesetCreated,
 }
 
 impl Rules {
-    /// Makes those that all programs have in common.
-    pub(crate) fn common(isolation: &Isolation) -> Result<Self, RulesetError> {
-        let read = AccessFs::from_read(LANDLOCK);
+    /// Begins with what is the same for all programs, and stays: the system, as far as nothing hidden lies in it.
+    pub(crate) fn of_system(isolation: &Isolation) -> Result<Self, RulesetError> {
         let hidden = hidden_now(isolation);
         let ruleset = Ruleset::default().handle_access(AccessFs::from_all(LANDLOCK))?.scope(Scope::from_all(LANDLOCK))?.create()?;
         let mut rules = Self { ruleset };
-        for path in SYSTEM.iter().chain(READ) {
-            rules = rules.allow_around(Path::new(path), read, &hidden)?;
-        }
-        for path in &isolation.readable {
-            rules = rules.allow_around(path, read, &hidden)?;
+        for path in SYSTEM.iter().chain(READ).map(Path::new).filter(|path| !encloses(path, &hidden)) {
+            rules = rules.allow_around(path, AccessFs::from_read(LANDLOCK), &hidden)?;
         }
         for path in WRITE {
-            rules = rules.allow(Path::new(path), (AccessFs::from_write(LANDLOCK) | read) & AccessFs::from_file(LANDLOCK))?;
-        }
-        for path in &isolation.writable {
-            rules = rules.allow_around(path, AccessFs::from_all(LANDLOCK), &hidden)?;
+            let access = (AccessFs::from_write(LANDLOCK) | AccessFs::from_read(LANDLOCK)) & AccessFs::from_file(LANDLOCK);
+            rules = rules.allow(Path::new(path), access)?;
         }
         Ok(rules)
     }
 
-    fn with_program(self, private: &Path, pack: &Path) -> Result<Self, RulesetError> {
-        self.allow(private, AccessFs::from_all(LANDLOCK))?.allow(pack, AccessFs::from_read(LANDLOCK))
+    /// Ends with what is opened as it is when the program starts: what the operator lists may be another folder after a deploy, and
+    /// around something hidden there may be other files.
+    fn with_program(self, isolation: &Isolation, private: &Path, pack: &Path) -> Result<Self, RulesetError> {
+        let (read, all, hidden) = (AccessFs::from_read(LANDLOCK), AccessFs::from_all(LANDLOCK), hidden_now(isolation));
+        let mut rules = self;
+        for path in SYSTEM.iter().map(Path::new).filter(|path| encloses(path, &hidden)) {
+            rules = rules.allow_around(path, read, &hidden)?;
+        }
+        for path in &isolation.readable {
+            rules = rules.allow_around(path, read, &hidden)?;
+        }
+        for path in &isolation.writable {
+            rules = rules.allow_around(path, all, &hidden)?;
+        }
+        rules.allow(private, all)?.allow(pack, read)
     }
 
     /// Allows a folder but for what is hidden in it: then its entries are allowed one by one, as they are now, and none that is made
@@ -212,7 +224,7 @@ impl Rules {
         if hidden.iter().any(|hidden| path.starts_with(hidden)) {
             return Ok(self);
         }
-        if !hidden.iter().any(|hidden| hidden.starts_with(&path)) {
+        if !encloses(&path, hidden) {
             return self.allow(&path, access);
         }
         let Ok(entries) = std::fs::read_dir(&path) else { return Ok(self) };

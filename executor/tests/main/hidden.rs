@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use ensue_executor::programs::{Isolation, walls_of_this_machine};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::supervised::sh;
 use crate::walls::{printed, stands};
-use crate::world::Plan;
+use crate::world::{Plan, result};
 
 /// A folder that programs may read and write, with a secret in it.
 struct Site {
@@ -72,4 +73,34 @@ async fn a_link_beside_a_secret_opens_nothing_up() {
     fs::write(elsewhere.path().join("other"), "other").unwrap();
     symlink(elsewhere.path(), site.folder.path().join("way")).unwrap();
     assert_eq!(site.printed("cat way/other 2>/dev/null || echo hidden").await, "hidden");
+}
+
+#[tokio::test]
+async fn a_folder_is_open_as_it_is_when_a_program_starts_and_not_as_it_was_before() {
+    if !stands("files", &walls_of_this_machine().files) {
+        return;
+    }
+    let folder = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();
+    let of = |name: &str| folder.path().join(name);
+    for release in ["old", "new"] {
+        fs::create_dir(of(release)).unwrap();
+        fs::write(of(release).join("name"), release).unwrap();
+    }
+    symlink("old", of("current")).unwrap();
+    let isolation = Isolation { readable: vec![of("current")], ..Isolation::default() };
+    let script =
+        format!("cat {}/name 2>/dev/null || echo shut; cat {}/name 2>/dev/null || echo shut", of("current").display(), of("old").display());
+    let mut world = Plan::new(sh(&script)).isolated(isolation).begin();
+    let mut said = Vec::new();
+    // As many as have every supervisor be used again.
+    for number in 1..=8 {
+        world.dispatch(number, json!({}));
+        said.push(result(&world.report().await));
+        if number == 4 {
+            symlink("new", of("switched")).unwrap();
+            fs::rename(of("switched"), of("current")).unwrap();
+        }
+    }
+    let (old, new) = (json!("oldold"), json!("newshut"));
+    assert_eq!(said, [vec![old; 4], vec![new; 4]].concat());
 }
