@@ -115,11 +115,26 @@ impl Group {
         remove_left(&above);
         let group = Self { own: above.join(name), above };
         fs::create_dir(&group.own)?;
-        if !group.own.join("pids.max").exists() {
+        if let Err(error) = group.fit() {
             group.remove();
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "it does not bound processes"));
+            return Err(error);
         }
         Ok(group)
+    }
+
+    /// Has a fresh group be one that bounds processes and can be joined; the error is that it is not.
+    fn fit(&self) -> io::Result<()> {
+        let unfit = |why| io::Error::new(io::ErrorKind::Unsupported, why);
+        if !self.own.join("pids.max").exists() {
+            return Err(unfit("it does not bound processes"));
+        }
+        // Where groups have one hierarchy, one below a group that has processes itself is joined only by threads of those: said, it is
+        // good for the bound. Older hierarchies have no such file.
+        let kind = self.own.join("cgroup.type");
+        if is_invalid(&kind) {
+            fs::write(&kind, "threaded")?;
+        }
+        if is_invalid(&kind) { Err(unfit("nothing can join it")) } else { Ok(()) }
     }
 
     /// Has room for a program of so many processes beside the supervisor; none is room for all.
@@ -138,6 +153,11 @@ impl Group {
     fn remove(&self) {
         let _ = fs::remove_dir(&self.own);
     }
+}
+
+/// Says whether a group's kind is one that nothing can join.
+fn is_invalid(kind: &Path) -> bool {
+    fs::read_to_string(kind).is_ok_and(|kind| kind.trim() == "domain invalid")
 }
 
 /// Finds the folder of the group for processes that this process is in.
@@ -241,6 +261,21 @@ mod tests {
         for (most, expected) in [(Some(0), "4"), (Some(9), "13"), (None, "max"), (Some(9), "13")] {
             assert!(bound.raise(most).is_none());
             assert_eq!(room(&folder), expected, "{most:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_nothing_can_join_is_made_one_for_threads_and_others_stay_as_they_are() {
+        let folder = TempDir::new().unwrap();
+        let (kind, group) = (folder.path().join("cgroup.type"), group_at(&folder));
+        assert!(group.fit().is_err(), "it bounds nothing");
+        fs::write(folder.path().join("pids.max"), "max\n").unwrap();
+        group.fit().unwrap();
+        assert!(!kind.exists());
+        for (before, after) in [("domain\n", "domain\n"), ("threaded\n", "threaded\n"), ("domain invalid\n", "threaded")] {
+            fs::write(&kind, before).unwrap();
+            group.fit().unwrap();
+            assert_eq!(fs::read_to_string(&kind).unwrap(), after);
         }
     }
 
