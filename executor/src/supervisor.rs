@@ -121,7 +121,8 @@ impl Supervisor {
             if node.is_none() && first.is_none() && !self.is_needed() {
                 return self.leave();
             }
-            let ended = self.ended_unheard(node.is_none() || self.is_discarded);
+            let is_end_awaited = node.is_none() || self.is_discarded;
+            let ended = self.ended();
             tokio::select! {
                 biased;
                 Some((stream, protocol)) = greeted.recv() => {
@@ -146,10 +147,10 @@ impl Supervisor {
                     }
                 }
                 _ = terminate.recv() => match &self.held {
-                    Some(held) => held.tell(Told::Abandoned),
+                    Some(held) => held.tell(Told::abandoned()),
                     None => return self.leave(),
                 },
-                () = ended => {}
+                () = ended, if is_end_awaited => {}
                 () = patience(first), if node.is_none() => first = None,
             }
         }
@@ -169,9 +170,9 @@ impl Supervisor {
         self.held.as_ref().is_some_and(|held| held.end.borrow().is_none())
     }
 
-    /// Ends when the program that is held ends, where that is waited for here.
-    fn ended_unheard(&self, is_awaited: bool) -> impl Future<Output = ()> + use<> {
-        let end = self.held.as_ref().filter(|_| is_awaited).map(|held| held.end.clone());
+    /// Ends when the program that is held ends; never where none is.
+    fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let end = self.held.as_ref().map(|held| held.end.clone());
         async move {
             match end {
                 Some(mut end) => {
@@ -234,10 +235,10 @@ impl Supervisor {
                 }
                 self.prepared_for = Some(order.isolation.clone());
             }
-            NodeSays::Stop { grace_millis } => self.tell(Told::ByNode { grace: Duration::from_millis(grace_millis) }),
-            NodeSays::Kill => self.tell(Told::ByNode { grace: Duration::ZERO }),
+            NodeSays::Stop { grace_millis } => self.tell(Told::by_node(Duration::from_millis(grace_millis))),
+            NodeSays::Kill => self.tell(Told::by_node(Duration::ZERO)),
             NodeSays::Collected => {
-                self.tell(Told::ByNode { grace: Duration::ZERO });
+                self.tell(Told::by_node(Duration::ZERO));
                 self.is_discarded = true;
             }
         }

@@ -125,16 +125,16 @@ impl Group {
     /// Has a fresh group be one that bounds processes and can be joined; the error is that it is not.
     fn fit(&self) -> io::Result<()> {
         let unfit = |why| io::Error::new(io::ErrorKind::Unsupported, why);
-        if !self.own.join("pids.max").exists() {
-            return Err(unfit("it does not bound processes"));
-        }
-        // Where groups have one hierarchy, one below a group that has processes itself is joined only by threads of those: said, it is
-        // good for the bound. Older hierarchies have no such file.
+        // Where groups have one hierarchy, one below a group that has processes itself is for threads of those only, and that has to be
+        // said; the bound is the same. Older hierarchies have no such file.
         let kind = self.own.join("cgroup.type");
         if is_invalid(&kind) {
             fs::write(&kind, "threaded")?;
         }
-        if is_invalid(&kind) { Err(unfit("nothing can join it")) } else { Ok(()) }
+        if is_invalid(&kind) {
+            return Err(unfit("nothing can join it"));
+        }
+        if self.own.join("pids.max").exists() { Ok(()) } else { Err(unfit("it does not bound processes")) }
     }
 
     /// Has room for a program of so many processes beside the supervisor; none is room for all.

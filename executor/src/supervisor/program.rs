@@ -80,16 +80,42 @@ struct Order {
     grace: Duration,
 }
 
-/// What the program is told; a later one of the list outweighs the ones before it.
+/// What the program is told: to end. What it is told next takes nothing of it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// By the node.
-    ByNode {
-        /// How long it may go on.
-        grace: Duration,
-    },
-    /// The machine goes down.
-    Abandoned,
+pub(crate) struct Told {
+    /// How long it may go on at most.
+    until: Instant,
+    /// Who says so.
+    by: Teller,
+}
+
+/// Who tells a program to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Teller {
+    Node,
+    /// Nobody: the machine goes down.
+    Machine,
+}
+
+impl Told {
+    /// By the node, which lets it go on for so long.
+    pub(crate) fn by_node(grace: Duration) -> Self {
+        Self { until: in_a_while(grace), by: Teller::Node }
+    }
+
+    /// By the machine, which goes down.
+    pub(crate) fn abandoned() -> Self {
+        Self { until: Instant::now() + ABANDONED_GRACE, by: Teller::Machine }
+    }
+
+    /// Gives what holds after both: the earlier moment, and the node's word where it was one.
+    fn and(self, other: Self) -> Self {
+        let by = match (self.by, other.by) {
+            (Teller::Machine, Teller::Machine) => Teller::Machine,
+            (Teller::Node, _) | (_, Teller::Node) => Teller::Node,
+        };
+        Self { until: self.until.min(other.until), by }
+    }
 }
 
 /// Why a program was not started.
@@ -129,7 +155,7 @@ impl Held {
 
     /// Tells it to end.
     pub(crate) fn tell(&self, told: Told) {
-        self.told.send_replace(Some(told));
+        self.told.send_modify(|before| *before = Some(before.map_or(told, |before| before.and(told))));
     }
 
     /// Starts a program, and sees to its end on the current runtime. The tail holds its files and its input.
@@ -170,7 +196,7 @@ impl Held {
         let (told, hears) = watch::channel(None);
         let (ended, end) = watch::channel(None);
         let timeout = Duration::from_millis(order.timeout_millis);
-        let ends_at = Instant::now().checked_add(timeout).unwrap_or_else(far_off);
+        let ends_at = in_a_while(timeout);
         let remembered = Order {
             attempt: order.attempt,
             token: order.token,
@@ -186,9 +212,10 @@ impl Held {
     }
 }
 
-/// A moment that no program reaches.
-fn far_off() -> Instant {
-    Instant::now() + Duration::from_secs(60 * 60 * 24 * 365 * 30)
+/// Gives the moment after so long, or one that no program reaches.
+fn in_a_while(long: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(long).unwrap_or_else(|| now + Duration::from_secs(60 * 60 * 24 * 365 * 30))
 }
 
 /// A private file: its name, and what stands in it.
@@ -345,23 +372,22 @@ impl Conductor {
                     continue;
                 }
             };
-            let grace = match told {
+            let until = match told {
                 None if kill_at.is_some() => break Killer::Supervisor,
                 None => {
                     by = Some(EndedBy::Deadline);
-                    self.held.order.grace
+                    in_a_while(self.held.order.grace)
                 }
-                Some(Told::ByNode { grace }) => {
+                Some(Told { until, by: Teller::Node }) => {
                     by = by.or(Some(EndedBy::Told));
-                    grace
+                    until
                 }
-                Some(Told::Abandoned) => ABANDONED_GRACE,
+                Some(Told { until, by: Teller::Machine }) => until,
             };
-            if !grace.is_zero() {
+            if until > Instant::now() {
                 self.tree.send(Signal::TERM);
             }
-            let moment = Instant::now() + grace;
-            kill_at = Some(kill_at.map_or(moment, |before| before.min(moment)));
+            kill_at = Some(kill_at.map_or(until, |before| before.min(until)));
         };
         if !self.tree.kill(KILLED_PATIENCE).await {
             self.held.has_remains.store(true, Ordering::Release);
@@ -390,5 +416,25 @@ fn killed_by_another(for_memory: Option<Killed>) -> Exit {
         Some(Killed::InGroup) => Exit::OutOfMemory,
         Some(Killed::OnMachine) => Exit::PerhapsOutOfMemory,
         None => Exit::Signal(SIGKILL),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_word_takes_nothing_of_an_earlier_one_back() {
+        let now = Instant::now();
+        let told = |seconds, by| Told { until: now + Duration::from_secs(seconds), by };
+        let cases = [
+            (told(1, Teller::Node), told(9, Teller::Node), told(1, Teller::Node)),
+            (told(9, Teller::Node), told(5, Teller::Machine), told(5, Teller::Node)),
+            (told(5, Teller::Machine), told(9, Teller::Node), told(5, Teller::Node)),
+            (told(5, Teller::Machine), told(4, Teller::Machine), told(4, Teller::Machine)),
+        ];
+        for (first, second, after_both) in cases {
+            assert_eq!(first.and(second), after_both);
+        }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ensue_engine::ports::OutputStream;
 use ensue_executor::programs::{
-    Argument, End, Exit, Heard, Order, ProgramLimits, Programs, StartProgramError, SupervisedPrograms, SupervisedSettings,
-    SupervisorCommand,
+    Argument, End, EndedBy, Exit, Heard, Order, ProgramLimits, Programs, StartProgramError, SupervisedPrograms, SupervisedSettings,
+    SupervisorCommand, Tell,
 };
 use tempfile::TempDir;
 
@@ -81,4 +81,18 @@ async fn an_order_that_is_too_large_is_refused_by_its_size_and_costs_no_supervis
     assert!(matches!(refused, StartProgramError::TooLarge { most, bytes } if bytes > most && most == 64 << 20), "{refused}");
     let mut next = programs.start(order(3, "cat | wc -c")).await.unwrap();
     assert_eq!(heard(&mut next).await.0.exit, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_program_that_is_told_to_end_at_once_is_given_no_grace_by_what_it_is_told_next() {
+    let folder = TempDir::new().unwrap();
+    let programs = programs(&folder);
+    let mut program = programs.start(order(1, "trap '' TERM; echo ready; while :; do sleep 0.1; done")).await.unwrap();
+    program.hear().await;
+    let begin = std::time::Instant::now();
+    program.tell(Tell::Kill);
+    program.tell(Tell::Stop { grace: LONG });
+    let (end, _) = heard(&mut program).await;
+    assert_eq!((end.exit, end.by), (Exit::Signal(9), Some(EndedBy::Told)));
+    assert!(begin.elapsed() < LONG / 2, "{:?}", begin.elapsed());
 }
