@@ -66,25 +66,7 @@ pub(crate) struct Logs {
     follow: bool,
     /// Only this stream.
     #[arg(long, value_enum, value_name = "STREAM")]
-    stream: Option<GivenStream>,
-}
-
-/// A stream of an attempt's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum GivenStream {
-    /// Standard output.
-    Stdout,
-    /// Standard error: the log, for people.
-    Stderr,
-}
-
-impl From<GivenStream> for Stream {
-    fn from(given: GivenStream) -> Self {
-        match given {
-            GivenStream::Stdout => Self::Stdout,
-            GivenStream::Stderr => Self::Stderr,
-        }
-    }
+    stream: Option<Stream>,
 }
 
 /// Which files are listed or saved.
@@ -254,7 +236,7 @@ pub(super) fn failure(error: &Value) -> String {
 }
 
 async fn print_logs(client: &Client, logs: &Logs) -> Outcome {
-    let (path, only) = (path(&logs.id, "/logs"), logs.stream.map(Stream::from));
+    let (path, only) = (path(&logs.id, "/logs"), logs.stream);
     if logs.follow {
         return printed::follow(client, &path, only).await;
     }
