@@ -118,7 +118,7 @@ static ACTIONS: Shape = Shape {
             "What becomes of programs that run when the node stops: they go on, and the next start adopts them (`go_on`, where nothing is \
              said), or they end.",
         ),
-        optional("memory", LIMIT, "How many bytes of memory each process of a program may have. No limit where nothing is said."),
+        optional("memory", LIMIT, "How many bytes of address space each process of a program may have. No limit where nothing is said."),
         optional("file_size", LIMIT, "How many bytes a file may have that a program writes. No limit where nothing is said."),
         optional(
             "open_files",
