@@ -5,7 +5,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`ports`], `clock`, `blocking` | what the worker needs of the node |
-//! | `worker` | [`Executor`]: effects in, reports out |
+//! | `worker`, `adoption` | [`Executor`]: effects in, reports out; what an earlier node left |
 //! | `running`, `lease`, [`begun`], `report` | what runs, whose it is, whether it has begun, and how the log learns its end |
 //! | `attempt`, `render` | an attempt as its runner sees it; what its action's `run` says, rendered |
 //! | `runners` | one file for each kind of action |
@@ -17,6 +17,7 @@
 //!
 //! Nothing here decides what an attempt's end means: that is the core's.
 
+mod adoption;
 mod attempt;
 pub mod begun;
 mod blocking;

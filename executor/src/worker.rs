@@ -1,17 +1,17 @@
 //! The worker: takes attempts that the log has started, has them run, and sees to it that the log learns their end.
 //!
-//! It decides nothing: how many attempts run at once, which is tried again and what a loss means is the core's.
+//! What it takes over of an earlier node is in `adoption.rs`, what becomes of an attempt whose task is gone in `lease.rs`. It decides
+//! nothing: how many attempts run at once, which is tried again and what a loss means is the core's.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::catalog::{Action, Pack, Run};
 use ensue_engine::command::{Report, ReportOutcome};
 use ensue_engine::effect::{Dispatch, Effect};
-use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
+use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_engine::mutants;
 use ensue_expression::Document;
@@ -19,9 +19,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::attempt::{Attempt, Broken, Cut, Ending, Given, LEAVING_GRACE_MAX, failed};
-use crate::begun::Previous;
 use crate::blocking::Blocking;
-use crate::lease::Lease;
+use crate::lease::{Lease, Task, watch_leases};
 use crate::ports::ExecutorPorts;
 use crate::programs::{AtEnd, KILLED_PATIENCE, Left, ProgramLimits};
 use crate::report::{Reporter, Told};
@@ -91,18 +90,18 @@ pub struct Stopped {
 /// The worker of one log; a clone is the same worker.
 #[derive(Clone)]
 pub struct Executor {
-    worker: Arc<Worker>,
+    pub(crate) worker: Arc<Worker>,
 }
 
 /// What all attempts of a worker share.
 pub(crate) struct Worker {
     pub(crate) ports: ExecutorPorts,
     pub(crate) settings: ExecutorSettings,
-    running: Running,
+    pub(crate) running: Running,
     reporter: Arc<Reporter>,
-    runtime: Handle,
+    pub(crate) runtime: Handle,
     is_draining: watch::Sender<bool>,
-    task_deserted: Notify,
+    pub(crate) task_deserted: Notify,
     left_running: Mutex<Vec<AttemptId>>,
 }
 
@@ -124,49 +123,6 @@ impl Executor {
         });
         worker.runtime.spawn(watch_leases(Arc::downgrade(&worker)));
         Self { worker }
-    }
-
-    /// Takes over what the log owes at the start of a node, before anything else is carried out. A program that an earlier node
-    /// left is adopted where the log still waits for it under the same token, and killed otherwise. Every other attempt that was
-    /// running is reported as lost, with the evidence of the `begun` file, and the log decides what becomes of it.
-    pub async fn take_over(&self, owed: impl IntoIterator<Item = Effect>, previous: &Previous) {
-        let worker = &self.worker;
-        let left = worker.ports.programs.left().await;
-        let mut left: BTreeMap<AttemptId, Left> = left.into_iter().map(|left| (left.attempt, left)).collect();
-        let owed: Vec<Effect> = owed.into_iter().collect();
-        let stopped: BTreeSet<AttemptId> = owed.iter().filter_map(stops).collect();
-        for effect in owed {
-            match effect {
-                Effect::Dispatch(dispatch) => match left.remove(&dispatch.attempt) {
-                    Some(left) if left.token == dispatch.token && !mutants::is("living program taken for lost") => {
-                        let signal = if stopped.contains(&dispatch.attempt) { Signal::Stop } else { Signal::GoOn };
-                        worker.adopt(*dispatch, left, signal);
-                    }
-                    stale => {
-                        if let Some(left) = stale {
-                            worker.discard(left);
-                        }
-                        let Dispatch { execution, attempt, trace, .. } = *dispatch;
-                        let evidence = previous.evidence(attempt);
-                        let worker = Arc::clone(worker);
-                        self.worker.runtime.spawn(async move {
-                            let told = worker.reporter.lose(execution, attempt, evidence, trace).await;
-                            worker.end_output(attempt).await;
-                            worker.forget(attempt, &told);
-                        });
-                    }
-                },
-                // Where it was not adopted, and told then, its loss says that it ended.
-                Effect::Stop { .. } | Effect::Release { .. } => {}
-            }
-        }
-        for left in left.into_values() {
-            if mutants::is("orphan program not ended") {
-                left.program.leave();
-                continue;
-            }
-            worker.discard(left);
-        }
     }
 
     /// Carries an effect out. Never blocks; what takes no time (an echo, a no-op of 0 seconds) is run and reported on the
@@ -278,25 +234,6 @@ impl Worker {
         });
     }
 
-    /// Goes on with a program that an earlier node left, under a lease that lasts a whole period from now on. What it is told comes
-    /// before its end is heard.
-    fn adopt(self: &Arc<Self>, dispatch: Dispatch, left: Left, signal: Signal) {
-        let lease = Lease::begin(self.ports.clock.now(), self.settings.lease);
-        let running = RunningAttempt::begun(dispatch.execution, dispatch.attempt, dispatch.trace.clone(), lease);
-        running.tell(signal);
-        if let Some(running) = self.running.take_in(running) {
-            tracing::info!(attempt = %dispatch.attempt, "an attempt that an earlier node began is adopted");
-            self.runtime.spawn(Arc::clone(self).carry(dispatch, running, Begin::Adopted(left)));
-        }
-    }
-
-    /// Ends a program that the log does not wait for any more.
-    fn discard(&self, left: Left) {
-        tracing::info!(attempt = %left.attempt, "a program that nobody waits for any more is ended");
-        drop(left.program);
-        self.ports.programs.collected(left.attempt);
-    }
-
     /// Says what becomes of programs when the worker stops.
     pub(crate) fn at_stop(&self) -> AtEnd {
         match self.settings.at_stop {
@@ -321,10 +258,10 @@ impl Worker {
     }
 
     /// Carries one attempt to its reported end, and renews its lease meanwhile.
-    async fn carry(self: Arc<Self>, dispatch: Dispatch, running: Arc<RunningAttempt>, begin: Begin) {
+    pub(crate) async fn carry(self: Arc<Self>, dispatch: Dispatch, running: Arc<RunningAttempt>, begin: Begin) {
         let clock = Arc::clone(&self.ports.clock);
         let beat = Lease::beat(self.settings.lease);
-        let task = Task { worker: &self, running: &running };
+        let task = Task::begin(&self, &running);
         let work = self.run_and_report(&dispatch, &running, begin);
         tokio::pin!(work);
         loop {
@@ -418,29 +355,15 @@ impl Worker {
         Document::parse(bytes).map_err(|error| invalid(error.to_string()))
     }
 
-    async fn tell_loss(self: Arc<Self>, running: Arc<RunningAttempt>, evidence: Evidence) {
-        let attempt = running.attempt;
-        let told = self.reporter.lose(running.execution, attempt, evidence, running.trace.clone()).await;
-        match told {
-            Told::Settled => self.end_output(attempt).await,
-            // The next start may adopt its program, which prints on.
-            Told::Left => {}
-        }
-        self.forget(attempt, &told);
-        if running.is_deserted() {
-            self.running.let_go(attempt);
-        }
-    }
-
     /// Says that nothing more comes of an attempt that nobody hears any more: its output may be thrown away in its time.
-    async fn end_output(&self, attempt: AttemptId) {
+    pub(crate) async fn end_output(&self, attempt: AttemptId) {
         let outputs = Arc::clone(&self.ports.outputs);
         if let Some(Err(error)) = self.settings.blocking.done(move || outputs.finish(attempt)).await {
             tracing::warn!(%attempt, %error, "the output of a lost attempt could not be ended");
         }
     }
 
-    fn forget(&self, attempt: AttemptId, told: &Told) {
+    pub(crate) fn forget(&self, attempt: AttemptId, told: &Told) {
         match told {
             Told::Settled => {
                 self.ports.begun.forget(attempt);
@@ -452,16 +375,8 @@ impl Worker {
     }
 }
 
-/// Gives the attempt that an effect stops.
-fn stops(effect: &Effect) -> Option<AttemptId> {
-    match effect {
-        Effect::Stop { attempt, .. } => Some(*attempt),
-        Effect::Dispatch(_) | Effect::Release { .. } => None,
-    }
-}
-
 /// How an attempt comes to its task.
-enum Begin {
+pub(crate) enum Begin {
     /// It was just started.
     Fresh,
     /// An earlier node had it begin.
@@ -493,58 +408,5 @@ fn failure_of(cut: Cut, dispatch: &Dispatch) -> Option<Failure> {
         }
         Cut::Cancelled => Some(Failure::new(FailureKind::Cancelled, "the attempt was stopped by a cancel")),
         Cut::Released | Cut::Left => None,
-    }
-}
-
-/// An attempt's task: dropped before it is over, by a panic or with its runtime, it leaves its attempt deserted.
-struct Task<'w> {
-    worker: &'w Worker,
-    running: &'w RunningAttempt,
-}
-
-impl Task<'_> {
-    fn end(self) {
-        self.worker.running.let_go(self.running.attempt);
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Task<'_> {
-    fn drop(&mut self) {
-        self.running.desert();
-        self.worker.task_deserted.notify_one();
-    }
-}
-
-/// Reports attempts whose lease has ended as lost, each once, for as long as the worker is there.
-async fn watch_leases(worker: Weak<Worker>) {
-    let mut due = Duration::ZERO;
-    loop {
-        let Some(worker) = worker.upgrade() else { return };
-        let clock = Arc::clone(&worker.ports.clock);
-        let beat = Lease::beat(worker.settings.lease);
-        let now = clock.now();
-        // Where the watcher itself comes late, the whole process stood still: its tasks get a beat to renew what they hold.
-        let stood_still = due > Duration::ZERO && now > due + beat;
-        for running in worker.running.all() {
-            let is_lost = running.is_deserted() || (running.lease.has_ended(now) && !stood_still);
-            if !is_lost {
-                continue;
-            }
-            match running.give_up() {
-                Some(evidence) => {
-                    tracing::error!(attempt = %running.attempt, ?evidence, "the task of an attempt is gone or hangs");
-                    worker.runtime.spawn(Arc::clone(&worker).tell_loss(running, evidence));
-                }
-                None if running.is_deserted() => worker.running.let_go(running.attempt),
-                None => {}
-            }
-        }
-        due = now + beat;
-        tokio::select! {
-            biased;
-            () = clock.until(due) => {}
-            () = worker.task_deserted.notified() => {}
-        }
     }
 }

@@ -1,0 +1,90 @@
+//! Adoption: what the log owes at the start of a node, and what an earlier node left of it, brought together.
+//!
+//! What is lost and what goes on is decided by what is found; what a loss means is the core's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ensue_engine::effect::{Dispatch, Effect};
+use ensue_engine::ids::AttemptId;
+use ensue_engine::mutants;
+
+use crate::begun::Previous;
+use crate::lease::Lease;
+use crate::programs::Left;
+use crate::running::{RunningAttempt, Signal};
+use crate::worker::{Begin, Executor, Worker};
+
+impl Executor {
+    /// Takes over what the log owes at the start of a node, before anything else is carried out. A program that an earlier node
+    /// left is adopted where the log still waits for it under the same token, and killed otherwise. Every other attempt that was
+    /// running is reported as lost, with the evidence of the `begun` file, and the log decides what becomes of it.
+    pub async fn take_over(&self, owed: impl IntoIterator<Item = Effect>, previous: &Previous) {
+        let worker = &self.worker;
+        let left = worker.ports.programs.left().await;
+        let mut left: BTreeMap<AttemptId, Left> = left.into_iter().map(|left| (left.attempt, left)).collect();
+        let owed: Vec<Effect> = owed.into_iter().collect();
+        let stopped: BTreeSet<AttemptId> = owed.iter().filter_map(stops).collect();
+        for effect in owed {
+            match effect {
+                Effect::Dispatch(dispatch) => match left.remove(&dispatch.attempt) {
+                    Some(left) if left.token == dispatch.token && !mutants::is("living program taken for lost") => {
+                        let signal = if stopped.contains(&dispatch.attempt) { Signal::Stop } else { Signal::GoOn };
+                        worker.adopt(*dispatch, left, signal);
+                    }
+                    stale => {
+                        if let Some(left) = stale {
+                            worker.discard(left);
+                        }
+                        let Dispatch { execution, attempt, trace, .. } = *dispatch;
+                        let evidence = previous.evidence(attempt);
+                        let worker = Arc::clone(worker);
+                        self.worker.runtime.spawn(async move {
+                            let told = worker.reporter().lose(execution, attempt, evidence, trace).await;
+                            worker.end_output(attempt).await;
+                            worker.forget(attempt, &told);
+                        });
+                    }
+                },
+                // Where it was not adopted, and told then, its loss says that it ended.
+                Effect::Stop { .. } | Effect::Release { .. } => {}
+            }
+        }
+        for left in left.into_values() {
+            if mutants::is("orphan program not ended") {
+                left.program.leave();
+                continue;
+            }
+            worker.discard(left);
+        }
+    }
+}
+
+impl Worker {
+    /// Goes on with a program that an earlier node left, under a lease that lasts a whole period from now on. What it is told comes
+    /// before its end is heard.
+    fn adopt(self: &Arc<Self>, dispatch: Dispatch, left: Left, signal: Signal) {
+        let lease = Lease::begin(self.ports.clock.now(), self.settings.lease);
+        let running = RunningAttempt::begun(dispatch.execution, dispatch.attempt, dispatch.trace.clone(), lease);
+        running.tell(signal);
+        if let Some(running) = self.running.take_in(running) {
+            tracing::info!(attempt = %dispatch.attempt, "an attempt that an earlier node began is adopted");
+            self.runtime.spawn(Arc::clone(self).carry(dispatch, running, Begin::Adopted(left)));
+        }
+    }
+
+    /// Ends a program that the log does not wait for any more.
+    fn discard(&self, left: Left) {
+        tracing::info!(attempt = %left.attempt, "a program that nobody waits for any more is ended");
+        drop(left.program);
+        self.ports.programs.collected(left.attempt);
+    }
+}
+
+/// Gives the attempt that an effect stops.
+fn stops(effect: &Effect) -> Option<AttemptId> {
+    match effect {
+        Effect::Stop { attempt, .. } => Some(*attempt),
+        Effect::Dispatch(_) | Effect::Release { .. } => None,
+    }
+}
