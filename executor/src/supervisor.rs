@@ -26,10 +26,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::programs::{Isolation, IsolationMode};
 use bound::Bound;
 use folder::Folder;
-use isolation::Rules;
+use isolation::System;
 use program::{Descriptor3, Held, Told};
 use protocol::{FRAME_BYTES_MAX, GREETING_BYTES_MAX, NodeSays, NotStarted, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Stream, SupervisorSays};
 
@@ -67,8 +66,7 @@ pub fn run(folder: &Path, release: &str) -> io::Result<()> {
             release: release.to_owned(),
             slot,
             bound: Bound::default(),
-            rules: None,
-            prepared_for: None,
+            system: System::open(),
             held: None,
             is_discarded: false,
         };
@@ -85,8 +83,7 @@ struct Supervisor {
     release: String,
     slot: Descriptor3,
     bound: Bound,
-    rules: Option<Rules>,
-    prepared_for: Option<Isolation>,
+    system: System,
     held: Option<Arc<Held>>,
     /// Nobody wants to hear how it ends.
     is_discarded: bool,
@@ -213,10 +210,8 @@ impl Supervisor {
                 answer(Say::Word(SupervisorSays::NotStarted { kind: NotStarted::Supervisor, why }));
             }
             NodeSays::Start(order) => {
-                // Prepared ahead for what the operator had set; he may have set something else since.
-                let rules = self.rules.take().filter(|_| self.prepared_for.as_ref() == Some(&order.isolation));
                 let raised = self.bound.raise(order.limits.processes);
-                let started = Held::start(&self.folder, &mut self.slot, rules, &order, tail);
+                let started = Held::start(&self.folder, &mut self.slot, &self.system, &order, tail);
                 if let Some(raised) = raised {
                     raised.fasten();
                 }
@@ -233,7 +228,6 @@ impl Supervisor {
                         answer(Say::Word(SupervisorSays::NotStarted { kind: no_start.kind, why: no_start.why }));
                     }
                 }
-                self.prepared_for = Some(order.isolation.clone());
             }
             NodeSays::Stop { grace_millis } => self.tell(Told::by_node(Duration::from_millis(grace_millis))),
             NodeSays::Kill => self.tell(Told::by_node(Duration::ZERO)),
@@ -260,22 +254,12 @@ impl Supervisor {
         if let Some(node) = node {
             node.tell(Say::Word(SupervisorSays::Idle));
         }
-        self.prepare();
         Ok(())
     }
 
     fn tell(&self, told: Told) {
         if let Some(held) = &self.held {
             held.tell(told);
-        }
-    }
-
-    /// Makes ready what the next program needs.
-    fn prepare(&mut self) {
-        if let Some(isolation) = &self.prepared_for
-            && isolation.mode != IsolationMode::None
-        {
-            self.rules = Rules::of_system(isolation).ok();
         }
     }
 }

@@ -49,7 +49,7 @@ const WRITE: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
 pub(crate) fn probe() -> Walls {
     let missing = |why: &str| Wall::Missing { why: why.to_owned() };
     let tried = std::thread::Builder::new().name("probe".into()).spawn(|| {
-        let files = Rules::of_system(&Isolation::default()).and_then(Rules::enforce);
+        let files = Rules::begin().and_then(|rules| rules.allow_system(&System::open(), &[])).and_then(Rules::enforce);
         let calls = system_calls::deny();
         (files, calls)
     });
@@ -96,17 +96,13 @@ fn of_landlock(status: &RestrictionStatus) -> (Wall, Wall) {
 
 /// Raises the walls around this thread and all that comes of it. What cannot be had is the error where all is demanded; where it is
 /// not, what the machine should have given is told, for the program's log.
-pub(crate) fn raise(isolation: &Isolation, rules: Option<Rules>, private: &Path, pack: &Path) -> Result<Option<String>, String> {
+pub(crate) fn raise(isolation: &Isolation, system: &System, private: &Path, pack: &Path) -> Result<Option<String>, String> {
     let is_required = match isolation.mode {
         IsolationMode::None => return Ok(None),
         IsolationMode::Auto => false,
         IsolationMode::Required => true,
     };
-    let rules = match rules {
-        Some(rules) => Ok(rules),
-        None => Rules::of_system(isolation),
-    };
-    let enforced = rules.and_then(|rules| rules.with_program(isolation, private, pack)).and_then(Rules::enforce);
+    let enforced = Rules::of(isolation, system, private, pack).and_then(Rules::enforce);
     let has_failed = enforced.as_ref().map_or(true, should_have_been_enforced);
     let (files, signals) = match enforced {
         Ok(status) => of_landlock(&status),
@@ -173,40 +169,47 @@ fn hidden_now(isolation: &Isolation) -> Vec<PathBuf> {
     isolation.hidden.iter().map(resolved).collect()
 }
 
-/// Says whether something hidden lies in a folder.
-fn encloses(folder: &Path, hidden: &[PathBuf]) -> bool {
-    folder.canonicalize().is_ok_and(|folder| hidden.iter().any(|hidden| hidden.starts_with(&folder)))
+/// What programs may reach of the system, opened once: its folders and devices stay what they are.
+pub(crate) struct System(Vec<Opened>);
+
+struct Opened {
+    /// Where it really is.
+    path: PathBuf,
+    file: PathFd,
+    access: BitFlags<AccessFs>,
 }
 
-/// Rules about files, begun before there is a program, so that it need not wait for that.
-pub(crate) struct Rules {
+impl System {
+    /// Opens what is there.
+    pub(crate) fn open() -> Self {
+        let read = AccessFs::from_read(LANDLOCK);
+        let write = AccessFs::from_write(LANDLOCK) | read;
+        let all = SYSTEM.iter().chain(READ).map(|path| (path, read)).chain(WRITE.iter().map(|path| (path, write)));
+        // What is not there cannot be reached either.
+        Self(all.filter_map(|(path, access)| Opened::at(Path::new(path), access)).collect())
+    }
+}
+
+impl Opened {
+    fn at(path: &Path, access: BitFlags<AccessFs>) -> Option<Self> {
+        // What a link leads to counts, not the link.
+        let path = path.canonicalize().ok()?;
+        let file = PathFd::new(&path).ok()?;
+        let access = if path.is_dir() { access } else { access & AccessFs::from_file(LANDLOCK) };
+        Some(Self { path, file, access })
+    }
+}
+
+/// Rules about files, for one program.
+struct Rules {
     ruleset: RulesetCreated,
 }
 
 impl Rules {
-    /// Begins with what is the same for all programs, and stays: the system, as far as nothing hidden lies in it.
-    pub(crate) fn of_system(isolation: &Isolation) -> Result<Self, RulesetError> {
-        let hidden = hidden_now(isolation);
-        let ruleset = Ruleset::default().handle_access(AccessFs::from_all(LANDLOCK))?.scope(Scope::from_all(LANDLOCK))?.create()?;
-        let mut rules = Self { ruleset };
-        for path in SYSTEM.iter().chain(READ).map(Path::new).filter(|path| !encloses(path, &hidden)) {
-            rules = rules.allow_around(path, AccessFs::from_read(LANDLOCK), &hidden)?;
-        }
-        for path in WRITE {
-            let access = (AccessFs::from_write(LANDLOCK) | AccessFs::from_read(LANDLOCK)) & AccessFs::from_file(LANDLOCK);
-            rules = rules.allow(Path::new(path), access)?;
-        }
-        Ok(rules)
-    }
-
-    /// Ends with what is opened as it is when the program starts: what the operator lists may be another folder after a deploy, and
-    /// around something hidden there may be other files.
-    fn with_program(self, isolation: &Isolation, private: &Path, pack: &Path) -> Result<Self, RulesetError> {
+    /// Makes the rules of a program. What the operator lists is opened as it is now: it may be another folder after a deploy.
+    fn of(isolation: &Isolation, system: &System, private: &Path, pack: &Path) -> Result<Self, RulesetError> {
         let (read, all, hidden) = (AccessFs::from_read(LANDLOCK), AccessFs::from_all(LANDLOCK), hidden_now(isolation));
-        let mut rules = self;
-        for path in SYSTEM.iter().map(Path::new).filter(|path| encloses(path, &hidden)) {
-            rules = rules.allow_around(path, read, &hidden)?;
-        }
+        let mut rules = Self::begin()?.allow_system(system, &hidden)?;
         for path in &isolation.readable {
             rules = rules.allow_around(path, read, &hidden)?;
         }
@@ -214,6 +217,24 @@ impl Rules {
             rules = rules.allow_around(path, all, &hidden)?;
         }
         rules.allow(private, all)?.allow(pack, read)
+    }
+
+    /// Begins with nothing allowed.
+    fn begin() -> Result<Self, RulesetError> {
+        let ruleset = Ruleset::default().handle_access(AccessFs::from_all(LANDLOCK))?.scope(Scope::from_all(LANDLOCK))?.create()?;
+        Ok(Self { ruleset })
+    }
+
+    fn allow_system(self, system: &System, hidden: &[PathBuf]) -> Result<Self, RulesetError> {
+        let mut rules = self;
+        for Opened { path, file, access } in &system.0 {
+            rules = if hidden.iter().any(|hidden| hidden.starts_with(path)) {
+                rules.allow_around(path, *access, hidden)?
+            } else {
+                Self { ruleset: rules.ruleset.add_rule(PathBeneath::new(file, *access))? }
+            };
+        }
+        Ok(rules)
     }
 
     /// Allows a folder but for what is hidden in it: then its entries are allowed one by one, as they are now, and none that is made
@@ -224,7 +245,7 @@ impl Rules {
         if hidden.iter().any(|hidden| path.starts_with(hidden)) {
             return Ok(self);
         }
-        if !encloses(&path, hidden) {
+        if !hidden.iter().any(|hidden| hidden.starts_with(&path)) {
             return self.allow(&path, access);
         }
         let Ok(entries) = std::fs::read_dir(&path) else { return Ok(self) };
@@ -238,11 +259,8 @@ impl Rules {
     }
 
     fn allow(self, path: &Path, access: BitFlags<AccessFs>) -> Result<Self, RulesetError> {
-        // What is not there cannot be reached either.
-        let Ok(opened) = PathFd::new(path) else { return Ok(self) };
-        let access = if path.is_dir() { access } else { access & AccessFs::from_file(LANDLOCK) };
-        let ruleset = self.ruleset.add_rule(PathBeneath::new(opened, access))?;
-        Ok(Self { ruleset })
+        let Some(Opened { file, access, .. }) = Opened::at(path, access) else { return Ok(self) };
+        Ok(Self { ruleset: self.ruleset.add_rule(PathBeneath::new(file, access))? })
     }
 
     fn enforce(self) -> Result<RestrictionStatus, RulesetError> {
@@ -268,7 +286,7 @@ mod tests {
         let told = std::thread::spawn(|| {
             let isolation = Isolation { mode: IsolationMode::Auto, ..Isolation::default() };
             let root = Path::new("/");
-            (0..FILTERS).find_map(|_| raise(&isolation, None, root, root).unwrap())
+            (0..FILTERS).find_map(|_| raise(&isolation, &System::open(), root, root).unwrap())
         });
         let told = told.join().unwrap().unwrap();
         assert!(told.starts_with("not all walls could be raised: "), "{told}");
@@ -282,7 +300,7 @@ mod tests {
         let raised = std::thread::spawn(|| {
             while system_calls::deny().is_ok() {}
             let isolation = Isolation { mode: IsolationMode::Required, ..Isolation::default() };
-            raise(&isolation, None, Path::new("/"), Path::new("/"))
+            raise(&isolation, &System::open(), Path::new("/"), Path::new("/"))
         });
         let error = raised.join().unwrap().unwrap_err();
         assert!(error.contains("system calls: "), "{error}");

@@ -22,13 +22,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::folder::Folder;
-use super::isolation::{self, Rules};
+use super::isolation::{self, System};
 use super::memory::{Killed, KillsForMemory};
 use super::protocol::{Holds, NotStarted, Stream, WrittenOrder};
 use super::spool::Spools;
 use super::tree::{self, Tree};
 use crate::programs::leader::{Leader, feed, next};
-use crate::programs::{DRAIN_PATIENCE, End, EndedBy, Exit, KILLED_PATIENCE, PrivateDirectory, ProgramLimits};
+use crate::programs::{DRAIN_PATIENCE, End, EndedBy, Exit, IsolationMode, KILLED_PATIENCE, PrivateDirectory, ProgramLimits};
 
 /// How long a program may go on after the supervisor itself was asked to end, because the machine goes down.
 const ABANDONED_GRACE: Duration = Duration::from_secs(5);
@@ -162,7 +162,7 @@ impl Held {
     pub(crate) fn start(
         folder: &Folder,
         slot: &mut Descriptor3,
-        rules: Option<Rules>,
+        system: &System,
         order: &WrittenOrder,
         tail: &Bytes,
     ) -> Result<Arc<Self>, NoStart> {
@@ -180,7 +180,7 @@ impl Held {
         command.args(&order.arguments).env_clear().envs(order.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(&order.private).process_group(0);
         command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout_from)).stderr(Stdio::from(stderr_from));
-        let spawned = spawn_behind_walls(command, rules, order);
+        let spawned = spawn_behind_walls(command, system, order);
         // Before anything else is started, and so that the program alone holds the other end.
         slot.take_back().map_err(&supervisor)?;
         drop(messages_from);
@@ -243,19 +243,27 @@ struct Spawned {
 
 /// Starts the program on a thread of its own, around which the walls are raised: both they and what is started inherit them, and
 /// nothing else of the supervisor does.
-fn spawn_behind_walls(mut command: Command, rules: Option<Rules>, order: &WrittenOrder) -> Result<Spawned, NoStart> {
-    let (isolation, private, pack) = (order.isolation.clone(), PathBuf::from(&order.private), PathBuf::from(&order.pack));
-    let spawned = std::thread::Builder::new().name("walls".into()).stack_size(256 << 10).spawn(move || {
-        let raised = isolation::raise(&isolation, rules, &private, &pack);
+fn spawn_behind_walls(mut command: Command, system: &System, order: &WrittenOrder) -> Result<Spawned, NoStart> {
+    let mut start = move || {
+        let raised = isolation::raise(&order.isolation, system, Path::new(&order.private), Path::new(&order.pack));
         let unwalled = raised.map_err(|why| NoStart { kind: NotStarted::Isolation, why })?;
         Ok((command.spawn().map_err(NoStart::because(NotStarted::Spawn))?, unwalled))
-    });
-    let joined = spawned.map_err(NoStart::because(NotStarted::Supervisor))?.join();
-    let panicked = |_| NoStart { kind: NotStarted::Supervisor, why: "the thread that starts it panicked".into() };
-    let (child, unwalled) = joined.map_err(panicked)??;
+    };
+    let (child, unwalled) = match order.isolation.mode {
+        IsolationMode::None => start(),
+        IsolationMode::Auto | IsolationMode::Required => on_a_thread_of_its_own(start),
+    }?;
     let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let process = process.ok_or_else(|| NoStart { kind: NotStarted::Supervisor, why: "the system gave the program no number".into() })?;
     Ok(Spawned { process, unwalled })
+}
+
+fn on_a_thread_of_its_own<T: Send>(start: impl FnOnce() -> Result<T, NoStart> + Send) -> Result<T, NoStart> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("walls".into()).stack_size(256 << 10).spawn_scoped(scope, start);
+        let joined = thread.map_err(NoStart::because(NotStarted::Supervisor))?.join();
+        joined.map_err(|_| NoStart { kind: NotStarted::Supervisor, why: "the thread that starts it panicked".into() })?
+    })
 }
 
 /// Limits what the program may use, and what it started meanwhile, wherever that went; what those start inherits it.
