@@ -197,9 +197,11 @@ fn remove_left(above: &Path) {
 fn tasks_of_this_user() -> u64 {
     let user = rustix::process::geteuid().as_raw();
     let Ok(processes) = fs::read_dir("/proc") else { return 0 };
-    let numbered = processes.flatten().filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry)));
-    let own = numbered.filter(|(_, entry)| entry.metadata().is_ok_and(|about| about.uid() == user));
-    own.filter_map(|(process, _)| tree::threads_of(process)).sum()
+    let is_process = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    let is_own = |entry: &fs::DirEntry| is_process(entry) && entry.metadata().is_ok_and(|about| about.uid() == user);
+    // Each thread is a folder in it, and has a link to it as its parent: no file has to be read.
+    let threads = |entry: fs::DirEntry| fs::metadata(entry.path().join("task")).map_or(0, |tasks| tasks.nlink().saturating_sub(2));
+    processes.flatten().filter(is_own).map(threads).sum()
 }
 
 /// A limit of this process that what it starts inherits, until it is dropped.
@@ -280,7 +282,17 @@ mod tests {
     }
 
     #[test]
-    fn this_user_has_this_process_and_its_threads() {
-        assert!(tasks_of_this_user() >= 2);
+    fn each_thread_of_this_user_is_counted() {
+        let process = format!("/proc/{}", std::process::id());
+        let threads = fs::read_dir(format!("{process}/task")).unwrap().count() as u64;
+        assert!(threads >= 2 && tasks_of_this_user() >= threads);
+        let stopped = std::sync::Barrier::new(1_001);
+        std::thread::scope(|scope| {
+            for _ in 0..1_000 {
+                std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, || stopped.wait()).unwrap();
+            }
+            assert!(tasks_of_this_user() >= 1_000);
+            stopped.wait();
+        });
     }
 }

@@ -112,11 +112,6 @@ pub(crate) fn started_at(process: i32) -> Option<u64> {
     stat(process)?.get(19)?.parse().ok()
 }
 
-/// Says how many threads a process has.
-pub(crate) fn threads_of(process: i32) -> Option<u64> {
-    stat(process)?.get(17)?.parse().ok()
-}
-
 /// Kills what is left of a supervisor that is gone or hangs: itself, all of its session, and all whose environment names the
 /// private directory. Whatever had left the session and wiped its environment as well cannot be told from a stranger.
 pub(crate) fn kill_orphans(supervisor: i32, started_at: u64, private: &str) -> usize {
