@@ -33,7 +33,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ensue_expression::bugs::BugOnPurpose;
+use ensue_expression::bugs::{self, BugOnPurpose};
 
 pub use oracle::Violation;
 pub use story::Verbosity;
@@ -43,6 +43,7 @@ use world::World;
 
 /// Runs the world of a seed; gives what it came to, or which invariant does not hold.
 pub fn run(seed: u64, verbosity: Verbosity) -> Result<Ran, Violation> {
+    bugs::plant();
     let ran = catch_unwind(AssertUnwindSafe(|| match World::new(seed, verbosity) {
         Ok(world) => world.run(),
         Err(error) => Err(Violation::new("world", format!("the world cannot be made: {error}"))),

@@ -1,5 +1,6 @@
 //! What expressions give, a sentence a rule.
 
+use ensue_expression::bugs::BUGGY_FIELD;
 use ensue_expression::{Budget, ErrorKind, Expression, Roots, Scope};
 use serde_json::json;
 
@@ -16,6 +17,12 @@ fn fields_are_read_from_the_document_in_their_own_type() {
     gives(r#"event["payload"]["action"]"#, &json!("opened"));
     gives("event.payload.title", &json!("Grüße \"an\" alle"));
     gives("event.payload.labels", &json!([{"name": "bug"}, {"name": "urgent"}]));
+}
+
+#[test]
+fn a_field_is_read_whatever_its_name_is() {
+    let source = format!("{{'{BUGGY_FIELD}': 1}}.{BUGGY_FIELD}");
+    gives(&source, &json!(1));
 }
 
 #[test]
