@@ -124,7 +124,7 @@ pub(super) enum Patience {
     Ends,
     /// It goes on with the next delivery, after a moment.
     GoesOn,
-    /// It sends the same delivery again until it counts, where it may; what it may not repeat fails the test.
+    /// It sends the same delivery again for as long as it reaches nobody; any other answer than that it counts fails the test.
     Insists,
 }
 
@@ -168,15 +168,17 @@ impl Senders {
 }
 
 impl Ledger {
-    /// Delivers as a client does that tries again only where nothing can have happened: it was told so, or reached nobody.
+    /// Delivers as a client does that tries again only where it reached nobody.
     async fn insist(&self, client: &Client) -> Outcome {
         let n = self.sent.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
         loop {
             match self.deliver(client, n).await {
                 Outcome::Acknowledged => return Outcome::Acknowledged,
-                Outcome::TurnedAway(_) | Outcome::Unreachable => {}
-                failed @ (Outcome::SaidToBeUnknown | Outcome::Unanswered(_)) => panic!("delivery {n} failed: {failed:?}"),
+                Outcome::Unreachable => {}
+                failed @ (Outcome::TurnedAway(_) | Outcome::SaidToBeUnknown | Outcome::Unanswered(_)) => {
+                    panic!("delivery {n} failed: {failed:?}")
+                }
             }
             assert!(begin.elapsed() < crate::support::PATIENCE, "delivery {n} was never taken");
             tokio::time::sleep(AGAIN_AFTER).await;
