@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::faults::skipped;
+use crate::support::skipped::skipped;
 use crate::support::{Client, Place, ordinary};
 
 const LOOK: &str = "\

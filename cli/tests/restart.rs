@@ -10,6 +10,7 @@ use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
+use crate::support::skipped::skipped;
 use crate::support::{Answer, Client, Node, PATIENCE, Place};
 
 const SCRIPT: &str = "\
@@ -192,6 +193,6 @@ fn the_shipped_unit_is_what_systemd_takes() {
             let about_it: Vec<&str> = text.lines().filter(|line| line.contains("ensue.service")).collect();
             assert!(said.status.success() && about_it.is_empty(), "{text}");
         }
-        Err(_) => eprintln!("skipped: there is no systemd-analyze here to verify packaging/ensue.service"),
+        Err(_) => skipped("the_shipped_unit_is_what_systemd_takes", "there is no systemd-analyze here"),
     }
 }

@@ -4,7 +4,6 @@
 //! asked too where `.ci/run` has installed them; they are not copied in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use ensue_engine::catalog::{Catalog, Extra, Fields, Misfit, Presence, Type};
@@ -15,6 +14,8 @@ use ensue_engine::time::Timestamp;
 use ensue_expression::{Budget, Document, Scope, Value as Cel};
 use ensue_packs::{build, check, library};
 use serde_json::{Value, json};
+
+use crate::skipped::not_installed;
 
 /// GitHub's events that have a trigger of their own.
 const EVENTS: [&str; 20] = [
@@ -149,9 +150,7 @@ fn octokit(file: &str, test: &str) -> Option<Value> {
     if let Ok(text) = std::fs::read_to_string(&path) {
         return Some(serde_json::from_str(&text).expect("what is installed is JSON"));
     }
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{} is not there; `.ci/run` installs it", path.display());
-    // Not by `eprintln`, whose text is shown of failed tests only.
-    let _ = writeln!(std::io::stderr(), "skipped: {test}: `.ci/run` installs @octokit/{file}");
+    not_installed(test, &format!("@octokit/{file}"));
     None
 }
 

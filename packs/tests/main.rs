@@ -9,6 +9,8 @@ mod json_schemas;
 mod lints;
 mod mistakes;
 mod one_mistake;
+#[path = "../../tests/support/skipped.rs"]
+mod skipped;
 mod support;
 mod traps;
 mod types;

@@ -1,14 +1,14 @@
 //! The wall clock steps, forward and back, under a node that runs and between two that do: libfaketime stands before it.
 //!
-//! The monotonic clock stays the kernel's. Where libfaketime is not installed, the test is skipped by name.
+//! The monotonic clock stays the kernel's. Where libfaketime is not installed, the test is skipped by name; where `CI` is `true`, it fails.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::ledger::Patience;
-use super::skipped;
 use super::trial::{SentAgain, Trial};
+use crate::support::skipped::not_installed;
 use crate::support::{Node, Place};
 
 const HOUR: i64 = 3_600;
@@ -74,7 +74,7 @@ async fn lost(node: &Node) -> usize {
 async fn a_clock_that_steps_is_noted_and_breaks_neither_order_nor_leases_nor_ids() {
     const TEST: &str = "a_clock_that_steps_is_noted_and_breaks_neither_order_nor_leases_nor_ids";
     let Some(library) = libfaketime() else {
-        return skipped(TEST, "libfaketime is not installed; `.ci/run` installs it");
+        return not_installed(TEST, "libfaketime");
     };
     let (clock, place) = WallClock::for_nodes_at(Place::new(), &library);
     let mut trial = Trial::at(place).await;

@@ -10,8 +10,8 @@ use std::time::Instant;
 use reqwest::{Method, StatusCode};
 
 use super::ledger::{Outcome, Patience};
-use super::skipped;
 use super::trial::{Machine, SentAgain, Trial, quiesce};
+use crate::support::skipped::skipped;
 use crate::support::{Client, PATIENCE, Place};
 
 /// How large the small file system is.

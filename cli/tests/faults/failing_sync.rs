@@ -6,9 +6,10 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use super::ledger::{Outcome, Patience};
+use super::rounds;
 use super::trial::{SentAgain, Trial};
-use super::{rounds, skipped};
 use crate::support::Node;
+use crate::support::skipped::skipped;
 
 const TEST: &str = "a_sync_of_the_log_that_fails_ends_the_node_and_the_next_start_is_whole";
 

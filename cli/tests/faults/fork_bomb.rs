@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::skipped;
+use crate::support::skipped::skipped;
 use crate::support::{Client, Node, PATIENCE, Place, ordinary};
 
 /// How many processes a program may have in these tests.

@@ -29,8 +29,6 @@ mod restarts;
 mod second_node;
 mod trial;
 
-use std::io::Write as _;
-
 /// How much of a fault a run takes: CI's part, or the long run's (`cargo verify --long`), which says `ENSUE_FAULTS=long`.
 fn rounds(in_ci: u64, in_a_long_run: u64) -> u64 {
     match std::env::var("ENSUE_FAULTS").as_deref() {
@@ -44,11 +42,6 @@ fn rounds(in_ci: u64, in_a_long_run: u64) -> u64 {
 fn seed() -> u64 {
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
     std::env::var("ENSUE_FAULTS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(now)
-}
-
-/// Says which test is passed over and why, also where the test runner keeps what tests print to itself.
-pub(crate) fn skipped(test: &str, why: &str) {
-    writeln!(std::io::stderr(), "skipped: {test}: {why}").expect("the terminal takes a line");
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): enough to choose moments with, and to choose them again.

@@ -63,6 +63,7 @@ impl Trial {
         let world = World::start().await;
         let place = place
             .with_variable("ENSUE_EGRESS_ALLOW", &world.address().to_string())
+            .with_variable("ENSUE_ACTIONS_WRITABLE", &world.folder().display().to_string())
             .with_variable("ENSUE_KEY_TORTURE_SECRET_FILE", "secret");
         write_pack(&place, &world);
         let ledger = Arc::new(Ledger::begin(place.path()));
@@ -271,7 +272,8 @@ fn write_pack(place: &Place, world: &World) {
     place.write_pack_file(
         "torture/actions/program.yaml",
         &format!(
-            "description: Has an effect on the world, by a program that takes its time.\nparameters: {{ n: integer }}\nrun:\n  shell:\n    script: |\n      curl -sS -o /dev/null -X POST -H \"Idempotency-Key: $ENSUE_IDEMPOTENCY_KEY\" -d x {url}/program\n      sleep 0.3\n"
+            "description: Has an effect on the world, by a program that takes its time.\nparameters: {{ n: integer }}\nrun:\n  shell:\n    script: |\n      echo $ENSUE_ATTEMPT >> {}/$ENSUE_IDEMPOTENCY_KEY\n      sleep 0.3\n",
+            world.folder().display()
         ),
     );
     for (name, condition) in

@@ -5,6 +5,8 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod ordinary;
+#[path = "../../../tests/support/skipped.rs"]
+pub(crate) mod skipped;
 pub(crate) mod world;
 
 use std::io::{BufRead, BufReader, Read};

@@ -1,15 +1,19 @@
-//! The world outside: a server that counts the effects that actions have on it, by the key that says which are the same.
+//! The world outside: a server, and a folder for programs, that count the effects that actions have on them, by the key that says which are
+//! the same.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A server that takes any request as an effect.
+/// A server that takes any request as an effect, and a folder in which each line of a file is one: the file's name is its key.
 pub(crate) struct World {
     address: SocketAddr,
+    folder: TempDir,
     effects: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
@@ -25,7 +29,7 @@ impl World {
                 tokio::spawn(serve(stream, counted.clone()));
             }
         });
-        Self { address, effects }
+        Self { address, folder: TempDir::new().unwrap(), effects }
     }
 
     /// Gives where it listens.
@@ -38,9 +42,20 @@ impl World {
         format!("http://{}", self.address)
     }
 
+    /// Gives its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Gives how many effects there were, by idempotency key.
     pub(crate) fn effects(&self) -> BTreeMap<String, u64> {
-        self.effects.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut effects = self.effects.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for entry in std::fs::read_dir(self.folder()).unwrap() {
+            let entry = entry.unwrap();
+            let lines = std::fs::read_to_string(entry.path()).unwrap().lines().count();
+            *effects.entry(entry.file_name().into_string().unwrap()).or_default() += lines as u64;
+        }
+        effects
     }
 }
 

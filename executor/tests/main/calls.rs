@@ -19,7 +19,7 @@ const OF_32_BITS: [u8; 93] = [
 
 #[tokio::test]
 async fn the_second_number_of_a_call_is_no_way_to_it() {
-    if !stands("system calls", &walls_of_this_machine().system_calls) {
+    if !stands("the_second_number_of_a_call_is_no_way_to_it", "system calls", &walls_of_this_machine().system_calls) {
         return;
     }
     // `getpid`, which by its first number nobody is refused; a kernel that has no second ones says 38.
@@ -33,7 +33,7 @@ async fn the_second_number_of_a_call_is_no_way_to_it() {
 
 #[tokio::test]
 async fn a_32_bit_program_is_ended_behind_walls_and_its_failure_says_why() {
-    if !stands("system calls", &walls_of_this_machine().system_calls) {
+    if !stands("a_32_bit_program_is_ended_behind_walls_and_its_failure_says_why", "system calls", &walls_of_this_machine().system_calls) {
         return;
     }
     let bytes: String = OF_32_BITS.iter().map(|byte| format!("\\{byte:03o}")).collect();

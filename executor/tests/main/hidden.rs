@@ -38,7 +38,7 @@ impl Site {
 
 #[tokio::test]
 async fn a_secret_in_a_folder_that_programs_may_write_is_neither_read_nor_written() {
-    if !stands("files", &walls_of_this_machine().files) {
+    if !stands("a_secret_in_a_folder_that_programs_may_write_is_neither_read_nor_written", "files", &walls_of_this_machine().files) {
         return;
     }
     let site = Site::with_secret("secret");
@@ -50,7 +50,7 @@ async fn a_secret_in_a_folder_that_programs_may_write_is_neither_read_nor_writte
 
 #[tokio::test]
 async fn a_secret_stays_hidden_where_its_link_was_switched_over_to_another_file() {
-    if !stands("files", &walls_of_this_machine().files) {
+    if !stands("a_secret_stays_hidden_where_its_link_was_switched_over_to_another_file", "files", &walls_of_this_machine().files) {
         return;
     }
     let site = Site::with_secret("secret");
@@ -66,7 +66,7 @@ async fn a_secret_stays_hidden_where_its_link_was_switched_over_to_another_file(
 
 #[tokio::test]
 async fn a_link_beside_a_secret_opens_nothing_up() {
-    if !stands("files", &walls_of_this_machine().files) {
+    if !stands("a_link_beside_a_secret_opens_nothing_up", "files", &walls_of_this_machine().files) {
         return;
     }
     let (site, elsewhere) = (Site::with_secret("secret"), tempfile::Builder::new().tempdir_in("/var/tmp").unwrap());
@@ -77,7 +77,7 @@ async fn a_link_beside_a_secret_opens_nothing_up() {
 
 #[tokio::test]
 async fn a_folder_is_open_as_it_is_when_a_program_starts_and_not_as_it_was_before() {
-    if !stands("files", &walls_of_this_machine().files) {
+    if !stands("a_folder_is_open_as_it_is_when_a_program_starts_and_not_as_it_was_before", "files", &walls_of_this_machine().files) {
         return;
     }
     let folder = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();

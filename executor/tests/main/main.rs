@@ -28,6 +28,9 @@ mod reuse;
 mod server;
 mod shell;
 #[cfg(target_os = "linux")]
+#[path = "../../../tests/support/skipped.rs"]
+mod skipped;
+#[cfg(target_os = "linux")]
 mod supervised;
 #[cfg(target_os = "linux")]
 mod walls;

@@ -1,23 +1,19 @@
 //! What programs are walled off from, where the machine has the walls; what it lacks is skipped by name.
 
-use ensue_engine::catalog::{ProcessCommand, Run};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_executor::programs::{Isolation, IsolationMode, Wall, walls_of_this_machine};
 use serde_json::json;
 
+use crate::skipped::{has_program, skipped};
+use crate::supervised::sh;
 use crate::world::{Plan, failure, result};
 
-fn sh(script: &str) -> Run {
-    let command = ["sh", "-c", script].map(str::to_owned).to_vec();
-    Run::Process(ProcessCommand { command, env: Vec::new(), files: Vec::new(), input: None })
-}
-
 /// Says whether a wall stands here; where it does not, the test is skipped by name.
-pub(crate) fn stands(what: &str, wall: &Wall) -> bool {
+pub(crate) fn stands(test: &str, what: &str, wall: &Wall) -> bool {
     match wall {
         Wall::Stands => true,
         Wall::Missing { why } => {
-            eprintln!("skipped: this machine has no wall around {what}: {why}");
+            skipped(test, &format!("this machine has no wall around {what}: {why}"));
             false
         }
     }
@@ -31,7 +27,8 @@ pub(crate) async fn printed(plan: Plan) -> String {
 
 #[tokio::test]
 async fn a_program_writes_in_its_private_directory_and_nowhere_else() {
-    if !stands("files", &walls_of_this_machine().files) {
+    let test = "a_program_writes_in_its_private_directory_and_nowhere_else";
+    if !stands(test, "files", &walls_of_this_machine().files) {
         return;
     }
     let outside = tempfile::TempDir::new().unwrap();
@@ -47,7 +44,8 @@ async fn a_program_writes_in_its_private_directory_and_nowhere_else() {
 
 #[tokio::test]
 async fn a_program_reads_the_system_and_not_what_is_hidden_or_another_s() {
-    if !stands("files", &walls_of_this_machine().files) {
+    let test = "a_program_reads_the_system_and_not_what_is_hidden_or_another_s";
+    if !stands(test, "files", &walls_of_this_machine().files) {
         return;
     }
     let data = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();
@@ -69,18 +67,16 @@ async fn ordinary_programs_work_behind_the_walls() {
         ("curl", "curl -s file:///etc/hostname > got; test -s got && echo ok"),
     ];
     for (program, script) in scripts {
-        let script = format!("command -v {program} > /dev/null || {{ echo missing; exit 0; }}; {script}");
-        match printed(Plan::new(sh(&script)).supervised()).await.as_str() {
-            "ok" => {}
-            "missing" => eprintln!("skipped: there is no {program} here"),
-            other => panic!("{program}: {other}"),
+        if has_program("ordinary_programs_work_behind_the_walls", program) {
+            assert_eq!(printed(Plan::new(sh(script)).supervised()).await, "ok", "{program}");
         }
     }
 }
 
 #[tokio::test]
 async fn no_program_signals_what_is_outside_of_its_walls() {
-    if !stands("signals", &walls_of_this_machine().signals) {
+    let test = "no_program_signals_what_is_outside_of_its_walls";
+    if !stands(test, "signals", &walls_of_this_machine().signals) {
         return;
     }
     let script = format!("kill -0 {} 2>/dev/null && echo reached; kill -0 $PPID 2>/dev/null && echo reached; echo ok", std::process::id());
@@ -89,7 +85,8 @@ async fn no_program_signals_what_is_outside_of_its_walls() {
 
 #[tokio::test]
 async fn no_program_looks_into_another_of_the_same_user() {
-    if !stands("files", &walls_of_this_machine().files) {
+    let test = "no_program_looks_into_another_of_the_same_user";
+    if !stands(test, "files", &walls_of_this_machine().files) {
         return;
     }
     // Both are of the same user, and the canary stands in the environment of the other.
@@ -103,23 +100,23 @@ async fn no_program_looks_into_another_of_the_same_user() {
 
 #[tokio::test]
 async fn system_calls_that_lead_out_are_refused() {
-    if !stands("system calls", &walls_of_this_machine().system_calls) {
+    let test = "system_calls_that_lead_out_are_refused";
+    if !stands(test, "system calls", &walls_of_this_machine().system_calls) {
         return;
     }
     let script = "unshare -Ur true 2>/dev/null && echo unshared; unshare -n true 2>/dev/null && echo unshared; \
-                  mount -t tmpfs none . 2>/dev/null && echo mounted; kill -9 -1 2>/dev/null && echo killed; \
-                  python3 -c 'import ctypes; c = ctypes.CDLL(None, use_errno=True); print([c.syscall(n, 0, 0, 0, 0), ctypes.get_errno()] )' \
-                  2>/dev/null; echo ok";
-    let script =
-        script.replace("c.syscall(n, 0, 0, 0, 0), ctypes.get_errno()", "(c.syscall(n, 0, 0, 0, 0), ctypes.get_errno()) for n in NUMBERS");
+                  mount -t tmpfs none . 2>/dev/null && echo mounted; kill -9 -1 2>/dev/null && echo killed; echo ok";
+    assert_eq!(printed(Plan::new(sh(script)).supervised()).await, "ok");
+    if !has_program(test, "python3") {
+        return;
+    }
     // ptrace, keyctl, bpf and io_uring_setup, by their numbers here.
     let numbers = [libc::SYS_ptrace, libc::SYS_keyctl, libc::SYS_bpf, libc::SYS_io_uring_setup];
-    let said = printed(Plan::new(sh(&script.replace("NUMBERS", &format!("{numbers:?}")))).supervised()).await;
-    if said == "ok" {
-        eprintln!("skipped: there is no python3 here to make the other calls");
-    } else {
-        assert_eq!(said, "[(-1, 1), (-1, 1), (-1, 1), (-1, 1)]\nok");
-    }
+    let script = format!(
+        "python3 -c 'import ctypes; c = ctypes.CDLL(None, use_errno=True); \
+         print([(c.syscall(n, 0, 0, 0, 0), ctypes.get_errno()) for n in {numbers:?}])'"
+    );
+    assert_eq!(printed(Plan::new(sh(&script)).supervised()).await, "[(-1, 1), (-1, 1), (-1, 1), (-1, 1)]");
 }
 
 #[tokio::test]

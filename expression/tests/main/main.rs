@@ -11,6 +11,8 @@ mod implication;
 mod json;
 mod language;
 mod reference;
+#[path = "../../../tests/support/skipped.rs"]
+mod skipped;
 mod soundness;
 mod templates;
 

@@ -47,11 +47,11 @@ pub(super) fn read() -> Source {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = root.join("../target/npm");
     if !folder.join("node_modules/@bufbuild/cel-spec").is_dir() {
-        return Source::Missing("the npm package @bufbuild/cel-spec is not in target/npm; `.ci/run` installs it".to_owned());
+        return Source::Missing("the npm package @bufbuild/cel-spec".to_owned());
     }
     let output = match Command::new("node").arg(root.join("tests/main/conformance/cases.mjs")).arg(folder).output() {
         Ok(output) => output,
-        Err(error) => return Source::Missing(format!("node does not start: {error}")),
+        Err(error) => return Source::Missing(format!("node ({error})")),
     };
     assert!(output.status.success(), "cases.mjs: {}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout).expect("the script writes UTF-8");
