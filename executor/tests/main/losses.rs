@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use ensue_engine::catalog::{HttpBody, HttpRequest, Run};
 use ensue_engine::command::{Ask, Message, Said};
-use ensue_engine::effect::Effect;
-use ensue_engine::executions::facts::{Evidence, FailureKind};
+use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::ports::OutputStream::{Stderr, Stdout};
 use ensue_engine::ports::SubmitError;
 use ensue_executor::AtStop;
@@ -16,20 +15,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::supervised::{LONG, Node, folders, has_ended, none, pid, sh, supervised, supervisors};
-use crate::world::{Plan, World, attempt, failure, result, template};
+use crate::node::{LONG, Node, folders, has_ended, have_ended, none, supervised, supervisors, until};
+use crate::world::{Plan, World, attempt, result, sh, template};
 
 /// A program's way to give a file away, which it has made before.
 const GIVES: &str = r#"echo a,b > report.csv; echo '{"artifact":{"path":"report.csv"}}' >&3"#;
-
-/// Waits for what other processes do.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = std::time::Instant::now() + LONG;
-    while !is_so() {
-        assert!(std::time::Instant::now() < until, "it never came: {what}");
-        std::thread::yield_now();
-    }
-}
 
 /// Waits for the next thing that is told of the attempt but how far it is.
 async fn told(world: &mut World) -> Ask {
@@ -51,11 +41,6 @@ fn given(ask: Ask, world: &World) -> u32 {
         }
         other => panic!("no file: {other:?}"),
     }
-}
-
-#[track_caller]
-fn lost(ask: &Ask) {
-    assert!(matches!(ask, Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, .. }), "{ask:?}");
 }
 
 fn kill_all(processes: impl IntoIterator<Item = i32>) {
@@ -108,14 +93,13 @@ fn a_program_that_an_earlier_node_ended_is_lost_and_neither_timed_out_nor_cancel
         let dead = node.die();
         if ends_first {
             std::fs::write(&go, "").unwrap();
-            assert!(holders.into_iter().all(|holder| has_ended(Pid::from_raw(holder).unwrap())));
+            have_ended(holders);
         }
-        let mut next = Node::begin(supervised("exit 9").after(&dead));
-        next.take_over();
+        let mut next = Node::after(&dead);
         if !ends_first {
             std::fs::write(&go, "").unwrap();
         }
-        lost(&next.asked());
+        next.loses();
     }
 }
 
@@ -123,19 +107,12 @@ fn a_program_that_an_earlier_node_ended_is_lost_and_neither_timed_out_nor_cancel
 fn a_timeout_that_an_earlier_node_carried_out_and_could_not_tell_is_told_by_the_next() {
     let script = "trap 'echo told; sleep 1; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
     let node = Node::begin(supervised(script));
-    let mut dispatch = node.world.dispatched(1, json!({}));
-    dispatch.timeout_millis = 500;
-    node.world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
-    node.says("told");
+    node.run_for_until_it_says(Duration::from_millis(500), "told");
     let holders = node.supervisors();
     let dead = node.die();
-    assert!(holders.into_iter().all(|holder| has_ended(Pid::from_raw(holder).unwrap())));
-    let mut next = Node::begin(supervised("exit 9").after(&dead));
-    next.take_over();
-    match next.asked() {
-        Ask::ReportAttempt(report) => drop(failure(&report, FailureKind::Timeout)),
-        other => panic!("not a report: {other:?}"),
-    }
+    have_ended(holders);
+    let mut next = Node::after(&dead);
+    next.fails(FailureKind::Timeout);
 }
 
 #[test]
@@ -148,15 +125,9 @@ fn a_cancel_that_an_earlier_node_carried_out_and_could_not_tell_is_told_by_the_n
     let (go, holders) = (node.private().join("go"), node.supervisors());
     let dead = node.die();
     std::fs::write(go, "").unwrap();
-    assert!(holders.into_iter().all(|holder| has_ended(Pid::from_raw(holder).unwrap())));
-    let mut next = Node::begin(supervised("exit 9").after(&dead));
-    let dispatch = next.world.dispatched(1, json!({}));
-    let stop = Effect::Stop { execution: dispatch.execution, attempt: dispatch.attempt };
-    next.runtime.block_on(next.world.executor.take_over([Effect::Dispatch(Box::new(dispatch)), stop], &next.world.previous));
-    match next.asked() {
-        Ask::ReportAttempt(report) => drop(failure(&report, FailureKind::Cancelled)),
-        other => panic!("not a report: {other:?}"),
-    }
+    have_ended(holders);
+    let mut next = Node::after_a_cancel(&dead);
+    next.fails(FailureKind::Cancelled);
 }
 
 #[tokio::test]
@@ -183,7 +154,7 @@ fn nothing_of_a_lost_program_stays_while_its_node_runs() {
     let mut node = Node::begin(supervised("echo ready; sleep 1000"));
     node.run_until_it_says("ready");
     kill_all(node.supervisors());
-    lost(&node.asked());
+    node.loses();
     until("the end of its folder", || supervisors(&node.world).is_empty());
     until("the end of its private directory", || !node.world.has_private_directories());
 }
@@ -211,7 +182,7 @@ fn supervisors_that_die_while_they_are_idle_fail_no_program() {
 fn what_is_held_open_from_outside_is_read_no_further_once_its_program_has_ended() {
     let mut node = Node::begin(supervised("echo $$; while [ ! -e go ]; do sleep 0.02; done"));
     node.run_until_it_says("\n");
-    let program = pid(&String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap());
+    let program = node.program();
     let held = format!("/proc/{}/fd/2", program.as_raw_nonzero());
     let mut held = std::fs::OpenOptions::new().write(true).open(held).unwrap();
     std::fs::write(node.private().join("go"), "").unwrap();
@@ -227,8 +198,7 @@ fn a_file_that_is_given_as_the_node_stops_is_taken_by_the_next() {
     let stopped = node.runtime.block_on(node.world.executor.stop(LONG));
     assert_eq!(stopped.left_running, [attempt(1)]);
     let dead = node.die();
-    let mut next = Node::begin(supervised("exit 9").after(&dead));
-    next.take_over();
+    let mut next = Node::after(&dead);
     assert_eq!(given(next.asked(), &next.world), 0);
     next.result();
     until("the end of its private directory", || !next.world.has_private_directories());
@@ -245,10 +215,9 @@ fn what_a_program_printed_and_gave_before_its_supervisor_died_is_kept() {
     let has_said = |folder: PathBuf| std::fs::read_to_string(folder.join("messages")).is_ok_and(|said| said.ends_with('\n'));
     until("what it says", || folders(&dead).into_iter().any(has_said));
     kill_all(holders);
-    let mut next = Node::begin(supervised("exit 9").after(&dead));
-    next.take_over();
+    let mut next = Node::after(&dead);
     assert_eq!(given(next.asked(), &next.world), 0);
-    lost(&next.asked());
+    next.loses();
     assert_eq!(next.world.outputs.printed(1, Stdout).0, b"ready\nmore\n");
     until("the end of its folder", || supervisors(&next.world).is_empty());
 }
@@ -265,6 +234,6 @@ fn a_supervisor_that_cannot_note_or_forget_says_so_and_holds_nothing_more() {
     node.result();
     let log = String::from_utf8(node.world.outputs.printed(1, Stderr).0).unwrap();
     assert!(log.starts_with("[ensue] the end could not be noted"), "{log}");
-    assert!(holders.into_iter().all(|holder| has_ended(Pid::from_raw(holder).unwrap())));
+    have_ended(holders);
     until("the end of its folder", || supervisors(&node.world).is_empty());
 }

@@ -18,6 +18,8 @@ mod losses;
 mod memory;
 mod messages;
 #[cfg(target_os = "linux")]
+mod node;
+#[cfg(target_os = "linux")]
 mod port;
 mod process;
 #[cfg(target_os = "linux")]

@@ -9,7 +9,7 @@ use ensue_engine::ports::OutputStream::{Stderr, Stdout};
 use ensue_expression::{Expression, Roots};
 use serde_json::{Value, json};
 
-use crate::world::{GRACE, Plan, SECRET, TIMEOUT, TRACE, attempt, body, execution, failure, result, stands_in_files, template};
+use crate::world::{GRACE, Plan, SECRET, TIMEOUT, TRACE, attempt, body, execution, failure, result, sh, stands_in_files, template};
 
 fn command(command: &[&str]) -> ProcessCommand {
     let command = command.iter().map(ToString::to_string).collect();
@@ -18,10 +18,6 @@ fn command(command: &[&str]) -> ProcessCommand {
 
 fn program(parts: &[&str]) -> Run {
     Run::Process(command(parts))
-}
-
-fn sh(script: &str) -> Run {
-    program(&["sh", "-c", script])
 }
 
 fn declares_count() -> Option<Schema> {

@@ -2,27 +2,15 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
 
-use ensue_engine::command::Ask;
-use ensue_engine::effect::Effect;
-use ensue_engine::executions::facts::Evidence;
-use ensue_engine::ports::OutputStream::Stdout;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::supervised::{Node, has_ended, pid, supervised};
-use crate::world::World;
+use crate::node::{Node, has_ended, holder, supervised};
 
 /// The versions that a release far ahead speaks.
 const OLDEST: u32 = 7;
 const NEWEST: u32 = 9;
-
-/// Gives the folder of the supervisor that holds a program.
-fn holder(world: &World) -> PathBuf {
-    let folders = std::fs::read_dir(world.folder.path().join("supervisors")).unwrap();
-    folders.map(|folder| folder.unwrap().path()).find(|folder| folder.join("held").exists()).unwrap()
-}
 
 fn say(stream: &mut UnixStream, word: &Value) {
     let word = word.to_string();
@@ -39,11 +27,6 @@ fn hear(stream: &mut UnixStream) -> Value {
     serde_json::from_slice(&word).unwrap()
 }
 
-fn take_over(next: &Node) {
-    let owed = [Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))];
-    next.runtime.block_on(next.world.executor.take_over(owed, &next.world.previous));
-}
-
 #[test]
 fn a_node_that_speaks_no_protocol_of_a_supervisor_s_is_told_so_and_the_program_goes_on_for_the_next() {
     let script = "echo ready; while [ ! -e go ]; do sleep 0.02; done; echo done";
@@ -56,8 +39,7 @@ fn a_node_that_speaks_no_protocol_of_a_supervisor_s_is_told_so_and_the_program_g
     let mut stream = UnixStream::connect(folder.join("socket")).unwrap();
     say(&mut stream, &json!({ "hello": { "oldest": OLDEST, "newest": NEWEST, "release": "9.0.0", "key": key } }));
     assert_eq!(hear(&mut stream), json!({ "no_protocol": { "oldest": 1, "newest": 1 } }));
-    let mut next = Node::begin(supervised("exit 9").after(&dead));
-    take_over(&next);
+    let mut next = Node::after(&dead);
     std::fs::write(private.join("go"), "").unwrap();
     assert_eq!(next.result(), json!("ready\ndone"));
 }
@@ -66,7 +48,7 @@ fn a_node_that_speaks_no_protocol_of_a_supervisor_s_is_told_so_and_the_program_g
 fn a_supervisor_that_speaks_no_protocol_of_the_node_s_is_ended_with_its_program_and_nobody_guesses() {
     let node = Node::begin(supervised("echo $$; exec sleep 1000"));
     node.run_until_it_says("\n");
-    let program = pid(&String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap());
+    let program = node.program();
     let dead = node.die();
     // From now on it answers as one of a release far ahead would.
     let socket = holder(&dead).join("socket");
@@ -78,9 +60,8 @@ fn a_supervisor_that_speaks_no_protocol_of_the_node_s_is_ended_with_its_program_
         say(&mut stream, &json!({ "no_protocol": { "oldest": OLDEST, "newest": NEWEST } }));
         greeting
     });
-    let mut next = Node::begin(supervised("exit 9").after(&dead));
-    take_over(&next);
-    assert!(matches!(next.asked(), Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, .. }));
+    let mut next = Node::after(&dead);
+    next.loses();
     assert!(has_ended(program));
     let greeting = answers.join().unwrap();
     assert_eq!((&greeting["hello"]["oldest"], &greeting["hello"]["newest"]), (&json!(1), &json!(1)));
@@ -91,7 +72,7 @@ fn a_supervisor_that_speaks_no_protocol_of_the_node_s_is_ended_with_its_program_
 fn what_a_later_release_left_is_ended_though_its_note_is_not_understood() {
     let node = Node::begin(supervised("echo $$; exec sleep 1000"));
     node.run_until_it_says("\n");
-    let program = pid(&String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap());
+    let program = node.program();
     let supervisor = node.supervisors()[0];
     let dead = node.die();
     let folder = holder(&dead);
@@ -102,9 +83,8 @@ fn what_a_later_release_left_is_ended_though_its_note_is_not_understood() {
     std::fs::write(folder.join("held"), note.to_string()).unwrap();
     kill_process(Pid::from_raw(supervisor).unwrap(), Signal::KILL).unwrap();
     assert!(has_ended(Pid::from_raw(supervisor).unwrap()));
-    let mut next = Node::begin(supervised("exit 9").after(&dead));
-    take_over(&next);
-    assert!(matches!(next.asked(), Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, .. }));
+    let mut next = Node::after(&dead);
+    next.loses();
     assert!(has_ended(program));
     assert!(!next.world.has_private_directories());
 }

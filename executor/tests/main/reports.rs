@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ensue_engine::catalog::{Builtin, ProcessCommand, Run};
+use ensue_engine::catalog::{Builtin, Run};
 use ensue_engine::command::{Answer, Ask, ObservedEvent, Refusal, ReportOutcome};
 use ensue_engine::effect::Effect;
 use ensue_engine::executions::facts::{Evidence, FailureKind};
@@ -15,15 +15,10 @@ use ensue_executor::begun::Begun;
 use ensue_executor::ports::{Emission, EmissionError, Observe};
 use serde_json::json;
 
-use crate::world::{NOON, Plan, attempt, execution, failure, refused, result, template};
+use crate::world::{NOON, Plan, attempt, execution, failure, refused, result, sh, template};
 
 fn echo() -> Run {
     Run::Builtin(Builtin::Echo)
-}
-
-fn sh(script: &str) -> Run {
-    let command = ["sh", "-c", script].map(str::to_owned).to_vec();
-    Run::Process(ProcessCommand { command, input: None, env: Vec::new(), files: Vec::new() })
 }
 
 /// Makes an event of anything.

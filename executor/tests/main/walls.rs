@@ -5,8 +5,7 @@ use ensue_executor::programs::{Isolation, IsolationMode, Wall, walls_of_this_mac
 use serde_json::json;
 
 use crate::skipped::{has_program, skipped};
-use crate::supervised::sh;
-use crate::world::{Plan, failure, result};
+use crate::world::{Plan, failure, result, sh};
 
 /// Says whether a wall stands here; where it does not, the test is skipped by name.
 pub(crate) fn stands(test: &str, what: &str, wall: &Wall) -> bool {

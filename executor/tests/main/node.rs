@@ -1,0 +1,196 @@
+//! A worker that can die like a process, and what it leaves behind: its supervisors, their folders, its programs.
+//!
+//! It asserts nothing of its own but that what every test needs comes.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ensue_engine::command::Ask;
+use ensue_engine::effect::Effect;
+use ensue_engine::executions::facts::{Evidence, FailureKind};
+use ensue_engine::ports::OutputStream::Stdout;
+use ensue_executor::programs::{Isolation, IsolationMode};
+use rustix::process::{Pid, test_kill_process};
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use crate::world::{Plan, World, attempt, failure, result, sh};
+
+/// A time that nothing under test takes.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+pub(crate) fn supervised(script: &str) -> Plan {
+    Plan::new(sh(script)).supervised()
+}
+
+/// A worker on a runtime of its own, so that it can be dropped like a process that dies.
+pub(crate) struct Node {
+    pub(crate) runtime: Runtime,
+    pub(crate) world: World,
+}
+
+impl Node {
+    pub(crate) fn begin(plan: Plan) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let world = runtime.block_on(async { plan.begin() });
+        Self { runtime, world }
+    }
+
+    /// Begins where another was, and takes over what it left: what the log owes is one attempt. Whatever runs anew fails.
+    pub(crate) fn after(dead: &World) -> Self {
+        let next = Self::begin(supervised("exit 9").after(dead));
+        next.take_over([Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))]);
+        next
+    }
+
+    /// Does the same where the attempt is to be stopped.
+    pub(crate) fn after_a_cancel(dead: &World) -> Self {
+        let next = Self::begin(supervised("exit 9").after(dead));
+        let dispatch = next.world.dispatched(1, json!({}));
+        let stop = Effect::Stop { execution: dispatch.execution, attempt: dispatch.attempt };
+        next.take_over([Effect::Dispatch(Box::new(dispatch)), stop]);
+        next
+    }
+
+    /// Takes over what the log owes.
+    pub(crate) fn take_over(&self, owed: impl IntoIterator<Item = Effect>) {
+        self.runtime.block_on(self.world.executor.take_over(owed, &self.world.previous));
+    }
+
+    pub(crate) fn run_until_it_says(&self, text: &str) {
+        self.world.dispatch(1, json!({}));
+        self.says(text);
+    }
+
+    /// Runs until it says something, and may run for so long.
+    pub(crate) fn run_for_until_it_says(&self, timeout: Duration, text: &str) {
+        let mut dispatch = self.world.dispatched(1, json!({}));
+        dispatch.timeout_millis = timeout.as_millis() as u64;
+        self.world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
+        self.says(text);
+    }
+
+    pub(crate) fn says(&self, text: &str) {
+        self.runtime.block_on(async {
+            tokio::time::timeout(LONG, self.world.outputs.says(1, Stdout, text)).await.unwrap();
+        });
+    }
+
+    pub(crate) fn asked(&mut self) -> Ask {
+        let asked = async { tokio::time::timeout(LONG, self.world.asked.recv()).await.unwrap().unwrap() };
+        self.runtime.block_on(asked)
+    }
+
+    #[track_caller]
+    pub(crate) fn result(&mut self) -> serde_json::Value {
+        match self.asked() {
+            Ask::ReportAttempt(report) => result(&report),
+            other => panic!("not a report: {other:?}"),
+        }
+    }
+
+    /// Expects to be told that the program failed.
+    #[track_caller]
+    pub(crate) fn fails(&mut self, kind: FailureKind) {
+        match self.asked() {
+            Ask::ReportAttempt(report) => drop(failure(&report, kind)),
+            other => panic!("not a report: {other:?}"),
+        }
+    }
+
+    /// Expects to be told that nobody knows what became of the program.
+    #[track_caller]
+    pub(crate) fn loses(&mut self) {
+        let asked = self.asked();
+        assert!(matches!(asked, Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, .. }), "{asked:?}");
+    }
+
+    pub(crate) fn private(&self) -> PathBuf {
+        self.world.folder.path().join("private").join(attempt(1).to_string())
+    }
+
+    /// Dies: nothing of it runs any more, and nobody was told.
+    pub(crate) fn die(self) -> World {
+        let Self { runtime, world } = self;
+        runtime.shutdown_background();
+        world
+    }
+
+    /// Gives the supervisors that hold a program.
+    pub(crate) fn supervisors(&self) -> Vec<i32> {
+        supervisors(&self.world)
+    }
+
+    /// Gives the process that the program has named on its standard output.
+    pub(crate) fn program(&self) -> Pid {
+        pid(&self.printed())
+    }
+
+    /// Gives what the program has printed.
+    pub(crate) fn printed(&self) -> String {
+        String::from_utf8(self.world.outputs.printed(1, Stdout).0).unwrap()
+    }
+}
+
+/// Gives the folder of the supervisor that holds a program.
+pub(crate) fn holder(world: &World) -> PathBuf {
+    folders(world).into_iter().find(|folder| folder.join("held").exists()).unwrap()
+}
+
+/// Gives the folders of supervisors.
+pub(crate) fn folders(world: &World) -> Vec<PathBuf> {
+    std::fs::read_dir(world.folder.path().join("supervisors")).unwrap().flatten().map(|entry| entry.path()).collect()
+}
+
+/// Gives the supervisors that hold a program.
+pub(crate) fn supervisors(world: &World) -> Vec<i32> {
+    folders(world)
+        .into_iter()
+        .filter_map(|folder| std::fs::read_to_string(folder.join("held")).ok())
+        .filter_map(|note| serde_json::from_str::<serde_json::Value>(&note).ok())
+        .map(|note| i32::try_from(note["supervisor"].as_i64().unwrap()).unwrap())
+        .collect()
+}
+
+pub(crate) fn pid(text: &str) -> Pid {
+    Pid::from_raw(text.trim().parse().unwrap()).unwrap()
+}
+
+/// Waits for the end of a process, as `kill -0` sees it.
+pub(crate) fn has_ended(process: Pid) -> bool {
+    let begin = Instant::now();
+    while test_kill_process(process).is_ok() {
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
+        if state.rsplit_once(") ").is_some_and(|(_, after)| after.starts_with('Z')) {
+            return true;
+        }
+        if begin.elapsed() > LONG {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+    true
+}
+
+/// Waits for the end of supervisors, and of what they hold with them.
+#[track_caller]
+pub(crate) fn have_ended(supervisors: impl IntoIterator<Item = i32>) {
+    for supervisor in supervisors {
+        assert!(has_ended(Pid::from_raw(supervisor).unwrap()), "supervisor {supervisor} did not end");
+    }
+}
+
+/// Waits for what other processes do.
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < LONG, "it never came: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// No walls.
+pub(crate) fn none() -> Isolation {
+    Isolation { mode: IsolationMode::None, ..Isolation::default() }
+}
