@@ -52,8 +52,12 @@ impl Drop for FailingSync {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_of_the_log_that_fails_ends_the_node_and_the_next_start_is_whole() {
     let mut trial = Trial::new().await;
-    let mut said_to_be_unknown = 0;
-    for n in 1..=rounds(4, 100) {
+    let least = rounds(4, 100);
+    let (mut n, mut said_to_be_unknown) = (0, 0);
+    // A sync may be of a batch in which there is no delivery; then nobody waits for it.
+    while n < least || said_to_be_unknown == 0 {
+        n += 1;
+        assert!(n <= 10 * least, "nobody was told that the outcome is unknown");
         let (node, senders) = trial.start(Patience::Ends);
         let failing = match FailingSync::attach(&node, &trial, n) {
             Ok(failing) => failing,
@@ -75,7 +79,6 @@ async fn a_sync_of_the_log_that_fails_ends_the_node_and_the_next_start_is_whole(
         }
         trial.node_is_gone();
     }
-    assert!(said_to_be_unknown > 0, "nobody was told that the outcome is unknown");
     let node = trial.place.start();
     trial.holds(node, SentAgain::All).await;
 }
