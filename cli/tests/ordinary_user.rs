@@ -44,9 +44,7 @@ async fn a_node_of_an_ordinary_user_runs_actions_behind_the_walls_that_its_docto
     };
     let node = place.start();
     let client = node.client();
-    let asked = client.post("/actions/look.around/execute", &json!({ "params": {} })).await;
-    let id = asked.body["id"].as_str().unwrap_or_else(|| panic!("{asked:#?}")).to_owned();
-    let shown = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
+    let shown = client.run("look.around", &json!({})).await;
     assert_eq!(shown["status"], "succeeded", "{shown:#}");
     let result = &shown["result"];
     assert_ne!(result["user"], 0, "{result}");

@@ -4,14 +4,12 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
 use crate::support::skipped::skipped;
-use crate::support::{Answer, Client, Node, PATIENCE, Place};
+use crate::support::{Client, Node, Place, until};
 
 const SCRIPT: &str = "\
 description: Runs until it is let go.
@@ -33,10 +31,9 @@ fn place() -> Place {
     place
 }
 
-async fn begin(client: &Client) -> String {
-    let request = client.request(Method::POST, "/api/v1/actions/long.wait/execute").json(&json!({ "params": {} }));
-    let answer = Answer::of(request.send().await.unwrap()).await;
-    let id = answer.body["id"].as_str().unwrap_or_else(|| panic!("{answer:#?}")).to_owned();
+/// Begins an action, and waits until it runs.
+pub(crate) async fn begin(client: &Client, action: &str) -> String {
+    let id = client.execute(action, &json!({})).await;
     client.until(&format!("/executions/{id}"), |shown| shown["status"] == "running").await;
     id
 }
@@ -47,23 +44,16 @@ fn private(place: &Place) -> std::path::PathBuf {
     entries.next().unwrap().unwrap().path()
 }
 
-/// Waits for what another process does.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = std::time::Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < PATIENCE, "it never came: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn program(place: &Place) -> Pid {
+/// Waits until the program has named its process, which it does first.
+async fn program(place: &Place) -> Pid {
     let holds = |folder: &Path| std::fs::read_to_string(folder.join("stdout")).ok().and_then(|text| text.lines().next()?.parse().ok());
     let mut found = None;
     until("the program's number", || {
         let folders = std::fs::read_dir(place.data().join("supervisors")).unwrap();
         found = folders.flatten().find_map(|folder| holds(&folder.path()));
         found.is_some()
-    });
+    })
+    .await;
     Pid::from_raw(found.unwrap()).unwrap()
 }
 
@@ -74,10 +64,16 @@ fn supervisors(place: &Place) -> Vec<Pid> {
     notes.map(|note| Pid::from_raw(i32::try_from(note["supervisor"].as_i64().unwrap()).unwrap()).unwrap()).collect()
 }
 
-async fn kinds(client: &Client, id: &str) -> Vec<String> {
+/// Holds that an execution succeeded in one attempt, and that the log says so once.
+pub(crate) async fn is_recorded_once(client: &Client, id: &str) {
     let stream = format!("execution/{id}");
     let records = client.records().await;
-    records.iter().filter(|record| record["stream"] == stream.as_str()).map(|record| record["kind"].as_str().unwrap().to_owned()).collect()
+    let of_it = records.iter().filter(|record| record["stream"] == stream.as_str());
+    let kinds: Vec<&str> = of_it.filter_map(|record| record["kind"].as_str()).collect();
+    for once in ["attempt.started", "attempt.succeeded", "execution.succeeded"] {
+        assert_eq!(kinds.iter().filter(|kind| **kind == once).count(), 1, "{once}: {kinds:?}");
+    }
+    assert!(!kinds.contains(&"attempt.lost"), "{kinds:?}");
 }
 
 fn end(node: Node, round: usize) {
@@ -92,8 +88,8 @@ fn end(node: Node, round: usize) {
 async fn an_action_goes_on_through_twenty_restarts_and_kills_of_its_node_and_is_recorded_once() {
     let place = place();
     let mut node = place.start();
-    let id = begin(&node.client()).await;
-    let program = program(&place);
+    let id = begin(&node.client(), "long.wait").await;
+    let program = program(&place).await;
     for round in 0..20 {
         end(node, round);
         assert!(test_kill_process(program).is_ok(), "round {round}: a node's end is not its program's");
@@ -104,11 +100,7 @@ async fn an_action_goes_on_through_twenty_restarts_and_kills_of_its_node_and_is_
     std::fs::write(private(&place).join("go"), "").unwrap();
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["status"] != "running").await;
     assert_eq!((&shown["status"], &shown["result"]), (&json!("succeeded"), &json!(format!("{}\nbegun", program.as_raw_nonzero()))));
-    let kinds = kinds(&client, &id).await;
-    for once in ["attempt.started", "attempt.succeeded", "execution.succeeded"] {
-        assert_eq!(kinds.iter().filter(|kind| *kind == once).count(), 1, "{once}: {kinds:?}");
-    }
-    assert!(!kinds.iter().any(|kind| kind == "attempt.lost"), "{kinds:?}");
+    is_recorded_once(&client, &id).await;
     let logs = client.get(&format!("/executions/{id}/logs?stream=stderr")).await;
     let text: String = logs["items"].as_array().unwrap().iter().filter_map(|part| part["text"].as_str()).collect();
     let printed: Vec<u64> = text.lines().filter_map(|line| line.parse().ok()).collect();
@@ -120,8 +112,8 @@ async fn an_action_goes_on_through_twenty_restarts_and_kills_of_its_node_and_is_
 async fn a_killed_node_and_supervisor_leave_no_process_and_an_honest_indeterminate() {
     let place = place();
     let node = place.start();
-    let id = begin(&node.client()).await;
-    let program = program(&place);
+    let id = begin(&node.client(), "long.wait").await;
+    let program = program(&place).await;
     let supervisors = supervisors(&place);
     node.kill();
     for supervisor in supervisors {
@@ -129,7 +121,7 @@ async fn a_killed_node_and_supervisor_leave_no_process_and_an_honest_indetermina
     }
     let node = place.start();
     node.client().until(&format!("/executions/{id}"), |shown| shown["status"] == "indeterminate").await;
-    until("the end of the program", || test_kill_process(program).is_err());
+    until("the end of the program", || test_kill_process(program).is_err()).await;
     assert_eq!(std::fs::read_dir(place.data().join("attempts")).unwrap().count(), 0);
 }
 
@@ -137,26 +129,26 @@ async fn a_killed_node_and_supervisor_leave_no_process_and_an_honest_indetermina
 async fn a_cancel_of_an_adopted_action_ends_all_that_it_started() {
     let place = place();
     let node = place.start();
-    let id = begin(&node.client()).await;
-    let program = program(&place);
+    let id = begin(&node.client(), "long.wait").await;
+    let program = program(&place).await;
     node.kill();
     let node = place.start();
     let client = node.client();
     let answer = client.post(&format!("/executions/{id}/cancel"), &json!({})).await;
     assert!(answer.status.is_success(), "{answer:#?}");
     client.until(&format!("/executions/{id}"), |shown| shown["status"] == "cancelled").await;
-    until("the end of the program", || test_kill_process(program).is_err());
+    until("the end of the program", || test_kill_process(program).is_err()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_may_have_actions_end_with_their_node() {
     let place = place().with_variable("ENSUE_ACTIONS_AT_STOP", "end");
     let node = place.start();
-    let id = begin(&node.client()).await;
-    let program = program(&place);
+    let id = begin(&node.client(), "long.wait").await;
+    let program = program(&place).await;
     std::fs::write(private(&place).join("unused"), "").unwrap();
     assert_eq!(node.stop(), Some(0));
-    until("the end of the program", || test_kill_process(program).is_err());
+    until("the end of the program", || test_kill_process(program).is_err()).await;
     let node = place.start();
     node.client().until(&format!("/executions/{id}"), |shown| shown["status"] == "indeterminate").await;
 }

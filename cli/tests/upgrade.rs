@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::restart::{begin, is_recorded_once};
 use crate::support::{Client, Place};
 
 const WAIT: &str = "\
@@ -56,13 +57,6 @@ fn place() -> (Place, PathBuf) {
     (place, binary)
 }
 
-async fn begin(client: &Client) -> String {
-    let asked = client.post("/actions/long.wait/execute", &json!({ "params": {} })).await;
-    let id = asked.body["id"].as_str().unwrap_or_else(|| panic!("{asked:#?}")).to_owned();
-    client.until(&format!("/executions/{id}"), |shown| shown["status"] == "running").await;
-    id
-}
-
 /// Lets all that runs come to its end.
 fn let_go(place: &Place) {
     for attempt in std::fs::read_dir(place.data().join("attempts")).unwrap() {
@@ -70,17 +64,10 @@ fn let_go(place: &Place) {
     }
 }
 
-async fn recorded_once(client: &Client, id: &str) {
+async fn succeeded_once(client: &Client, id: &str) {
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["status"] != "running").await;
     assert_eq!((&shown["status"], &shown["result"]), (&json!("succeeded"), &json!("begun")), "{shown:#}");
-    let stream = format!("execution/{id}");
-    let records = client.records().await;
-    let kinds: Vec<&str> =
-        records.iter().filter(|record| record["stream"] == stream.as_str()).filter_map(|record| record["kind"].as_str()).collect();
-    for once in ["attempt.started", "attempt.succeeded", "execution.succeeded"] {
-        assert_eq!(kinds.iter().filter(|kind| **kind == once).count(), 1, "{once}: {kinds:?}");
-    }
-    assert!(!kinds.contains(&"attempt.lost"), "{kinds:?}");
+    is_recorded_once(client, id).await;
 }
 
 async fn release(client: &Client) -> Value {
@@ -96,17 +83,17 @@ async fn what_one_release_left_running_the_next_adopts_and_records_once_and_so_b
     for _ in 0..2 {
         let client = node.client();
         assert_eq!(release(&client).await, of[0].as_str());
-        let before = begin(&client).await;
+        let before = begin(&client, "long.wait").await;
         // The file is replaced while the node runs, as a package manager does; what it starts now is still its own.
         install(&of[1], &binary);
-        let meanwhile = begin(&client).await;
+        let meanwhile = begin(&client, "long.wait").await;
         assert_eq!(node.stop(), Some(0));
         node = place.start();
         let client = node.client();
         assert_eq!(release(&client).await, of[1].as_str());
         let_go(&place);
         for id in [before, meanwhile] {
-            recorded_once(&client, &id).await;
+            succeeded_once(&client, &id).await;
         }
         of.swap(0, 1);
     }

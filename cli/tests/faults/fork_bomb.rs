@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::support::skipped::skipped;
-use crate::support::{Client, Node, PATIENCE, Place, ordinary};
+use crate::support::{Node, Place, ordinary, until};
 
 /// How many processes a program may have in these tests.
 const PROCESSES: usize = 120;
@@ -38,26 +38,12 @@ fn place() -> Place {
     place.with_arguments(&["--config", "ensue.yaml"])
 }
 
-async fn begin(client: &Client, action: &str) -> String {
-    let asked = client.post(&format!("/actions/{action}/execute"), &json!({ "params": {} })).await;
-    asked.body["id"].as_str().unwrap_or_else(|| panic!("{asked:#?}")).to_owned()
-}
-
 /// Counts the processes of programs: each has its private directory in its environment.
 fn processes(place: &Place) -> usize {
     let marker = format!("TMPDIR={}", place.data().join("attempts").display());
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let environs = processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
     environs.filter(|environ| environ.split(|byte| *byte == 0).any(|one| one.starts_with(marker.as_bytes()))).count()
-}
-
-/// Waits for what processes do.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = std::time::Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < PATIENCE, "it never came: {what}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
 }
 
 async fn goes_off(test: &str, place: &Place, node: Node) {
@@ -67,11 +53,10 @@ async fn goes_off(test: &str, place: &Place, node: Node) {
     if found["verdict"] != "good" {
         return skipped(test, found["message"].as_str().unwrap_or_default());
     }
-    let bomb = begin(&client, "bad.bomb").await;
+    let bomb = client.execute("bad.bomb", &json!({})).await;
     until("the bomb at its bound", || processes(place) >= BOMB_PROCESSES).await;
     // Others go on beside it: a program under another supervisor, and the node.
-    let small = begin(&client, "bad.small").await;
-    let shown = client.until(&format!("/executions/{small}"), |shown| shown["ended_at"].is_string()).await;
+    let shown = client.run("bad.small", &json!({})).await;
     assert_eq!((&shown["status"], &shown["result"]), (&json!("succeeded"), &json!("small")), "{shown:#}");
     for _ in 0..20 {
         let found = processes(place);

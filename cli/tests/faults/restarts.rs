@@ -34,8 +34,7 @@ async fn a_client_that_tries_again_sees_no_failed_request_through_restarts_under
     for _ in 0..restarts {
         tokio::time::sleep(Duration::from_millis(100 + random.below(400))).await;
         trial.ledger.note("SIGTERM");
-        let said = node.said();
-        assert_eq!(node.stop(), Some(0), "{said}");
+        node.stop_well();
         trial.node_is_gone();
         node = trial.place.start();
     }

@@ -13,12 +13,14 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::Sha256;
 
 /// The body of a GitHub `pull_request` delivery, action `opened`.
@@ -35,8 +37,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// one that the node is just closing has no answer, and nobody can tell that it was not read.
 const IDLE_MAX: Duration = Duration::from_secs(5);
 
-/// How long what a node said last is waited for.
+/// How long what a node said last is waited for after its end.
 const HEARD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long is waited between two looks at something.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A directory for one node: data, packs, and its state outside of the data.
 ///
@@ -152,21 +157,32 @@ impl Place {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
         let said = Said::default();
-        for line in lines.by_ref() {
-            let line = line.unwrap();
-            said.push(&line);
-            if let Some(address) = line.split("listens on http://").nth(1) {
-                let address: SocketAddr = address.split(',').next().unwrap().parse().unwrap();
-                let hears = said.clone();
-                let hearing = std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| hears.push(&line)));
-                return Ok(Node { process, address, said, hearing });
+        let (ready, listens) = sync_channel(1);
+        let hearing = std::thread::spawn({
+            let said = said.clone();
+            move || {
+                for line in stderr.lines().map_while(Result::ok) {
+                    said.push(&line);
+                    if let Some(address) = listening_on(&line) {
+                        let _ = ready.try_send(address);
+                    }
+                }
             }
+        });
+        let process = Process { child: process, said, hearing };
+        match listens.recv_timeout(PATIENCE) {
+            Ok(address) => Ok(Node { process, address }),
+            Err(RecvTimeoutError::Disconnected) => Err(process.end().1),
+            Err(RecvTimeoutError::Timeout) => panic!("the node was neither ready in time nor did it end: {}", process.said.text()),
         }
-        process.wait().unwrap();
-        Err(said.text())
     }
+}
+
+/// Gives the address that a node says it listens on.
+fn listening_on(line: &str) -> Option<SocketAddr> {
+    line.split_once("listens on http://")?.1.split(',').next()?.parse().ok()
 }
 
 impl Drop for Place {
@@ -195,12 +211,46 @@ impl Said {
     }
 }
 
+/// A process of a node; it is killed where nobody waits for its end.
+struct Process {
+    child: Child,
+    said: Said,
+    hearing: JoinHandle<()>,
+}
+
+impl Process {
+    /// Waits for its end, and gives its exit code and what it said.
+    fn end(mut self) -> (Option<i32>, String) {
+        let begin = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begin.elapsed() < PATIENCE, "the node did not end: {}", self.said.text());
+            std::thread::sleep(LOOK_EVERY);
+        };
+        // What it said last is heard a moment after it has ended, unless something that it left behind holds its standard error.
+        let ended = Instant::now();
+        while !self.hearing.is_finished() && ended.elapsed() < HEARD_PATIENCE {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        (status.code(), self.said.text())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
 /// A running node.
 pub(crate) struct Node {
-    process: Child,
+    process: Process,
     address: SocketAddr,
-    said: Said,
-    hearing: std::thread::JoinHandle<()>,
 }
 
 impl Node {
@@ -211,12 +261,12 @@ impl Node {
 
     /// Gives its process id.
     pub(crate) fn pid(&self) -> u32 {
-        self.process.id()
+        self.process.child.id()
     }
 
     /// Gives what it said on standard error.
     pub(crate) fn said(&self) -> String {
-        self.said.text()
+        self.process.said.text()
     }
 
     /// Prepares to talk to it as an admin.
@@ -226,13 +276,13 @@ impl Node {
 
     /// Ends it at once, as a power cut would (SIGKILL), and waits until it is gone.
     pub(crate) fn kill(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        self.process.child.kill().unwrap();
+        self.process.child.wait().unwrap();
     }
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(self.process.id().cast_signed()).unwrap();
+        let pid = rustix::process::Pid::from_raw(self.pid().cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
@@ -242,28 +292,18 @@ impl Node {
         self.end().0
     }
 
-    /// Waits until it has ended, and gives its exit code and what it said.
-    pub(crate) fn end(mut self) -> (Option<i32>, String) {
-        let begin = Instant::now();
-        loop {
-            // What it said last is heard a moment after it has ended, unless something that it left behind holds its standard error.
-            if let Some(status) = self.process.try_wait().unwrap()
-                && (self.hearing.is_finished() || begin.elapsed() > HEARD_PATIENCE)
-            {
-                return (status.code(), self.said());
-            }
-            assert!(begin.elapsed() < PATIENCE, "the node did not end: {}", self.said());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    /// Asks it to stop, demands that it ends well, and gives what it said.
+    #[track_caller]
+    pub(crate) fn stop_well(self) -> String {
+        self.signal(rustix::process::Signal::TERM);
+        let (code, said) = self.end();
+        assert_eq!(code, Some(0), "{said}");
+        said
     }
-}
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        if matches!(self.process.try_wait(), Ok(None)) {
-            let _ = self.process.kill();
-            let _ = self.process.wait();
-        }
+    /// Waits until it has ended, and gives its exit code and what it said.
+    pub(crate) fn end(self) -> (Option<i32>, String) {
+        self.process.end()
     }
 }
 
@@ -303,6 +343,18 @@ impl Client {
     /// Sends a document to a path of the API.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         Answer::of(self.request(Method::POST, &format!("/api/v1{path}")).json(body).send().await.unwrap()).await
+    }
+
+    /// Asks for an action to be run, and gives the execution's id.
+    pub(crate) async fn execute(&self, action: &str, params: &Value) -> String {
+        let asked = self.post(&format!("/actions/{action}/execute"), &json!({ "params": params })).await;
+        asked.body["id"].as_str().unwrap_or_else(|| panic!("{asked:#?}")).to_owned()
+    }
+
+    /// Asks for an action to be run, waits for its end, and shows the execution.
+    pub(crate) async fn run(&self, action: &str, params: &Value) -> Value {
+        let id = self.execute(action, params).await;
+        self.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await
     }
 
     /// Sends a delivery; fails where no answer comes.
@@ -444,6 +496,15 @@ impl Printed {
     fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+/// Waits for what processes do.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "it never came: {what}");
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
