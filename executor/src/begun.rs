@@ -3,24 +3,28 @@
 //! An attempt is noted by one write just before anything outward happens: a program is started, a connection is used.
 //! `core.noop`, `core.echo` and the emitting of events are never noted: all they do is in their report, so an attempt of them
 //! that was not reported has, provably, done nothing. The file is never flushed. The kernel keeps what was written when the
-//! process dies; when the kernel dies itself, its boot id in the head is another, and nothing can be proved.
+//! process dies; when the kernel dies itself, its boot id in the head is another, and nothing can be proved. Nor can it where a line is
+//! another than it was or is not there any more: each has a checksum, and the head counts them.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::mutants;
+use ensue_engine::record::Digest;
 use thiserror::Error;
 
 /// The size from which the file is written anew with what is still open.
 pub const BEGUN_BYTES_MAX: u64 = 1 << 20;
 
 const HEAD: &str = "ensue begun 1, boot ";
+/// How many characters of a line's digest stand behind it.
+const CHECK_CHARS: usize = 8;
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Why the file cannot be used.
@@ -45,6 +49,8 @@ struct State {
     file: File,
     /// How many bytes are good.
     bytes: u64,
+    /// How many attempts stand in them.
+    noted: u64,
     /// The size from which it pays to write the file anew.
     compact_at: u64,
     /// The attempts that have begun and are not over.
@@ -87,7 +93,7 @@ impl Begun {
         let open: BTreeSet<AttemptId> = open.into_iter().filter(|attempt| previous.evidence(*attempt) == Evidence::MayHaveBegun).collect();
         let open = if mutants::is("begun forgotten at a restart") { BTreeSet::new() } else { open };
         let (file, bytes) = rewrite(&path, boot, &open).map_err(|source| failed("write", &path, source))?;
-        let state = State { file, bytes, compact_at: compact_at(bytes), open };
+        let state = State { file, bytes, noted: open.len() as u64, compact_at: compact_at(bytes), open };
         let begun = Self { path, boot: boot.to_owned(), state: Mutex::new(state) };
         Ok((begun, previous))
     }
@@ -96,7 +102,11 @@ impl Begun {
     pub fn note(&self, attempt: AttemptId) -> Result<(), BegunError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let line = line(attempt);
-        if let Err(source) = state.file.write_all(line.as_bytes()) {
+        let noted = state.noted + 1;
+        // The line first: where more lines stand there than are counted, the attempt has not begun and is not taken for one that has not.
+        let written = state.file.write_all_at(line.as_bytes(), state.bytes);
+        let written = written.and_then(|()| state.file.write_all_at(head(&self.boot, noted).as_bytes(), 0));
+        if let Err(source) = written {
             // Half a line would be read as an attempt that cannot be told, so it is taken back.
             let bytes = state.bytes;
             if let Err(error) = state.file.set_len(bytes) {
@@ -105,6 +115,7 @@ impl Begun {
             return Err(failed("write", &self.path, source));
         }
         state.bytes += line.len() as u64;
+        state.noted = noted;
         state.open.insert(attempt);
         Ok(())
     }
@@ -126,6 +137,7 @@ impl Begun {
             Ok((file, bytes)) => {
                 state.file = file;
                 state.bytes = bytes;
+                state.noted = state.open.len() as u64;
                 state.compact_at = compact_at(bytes);
             }
             Err(error) => {
@@ -141,8 +153,26 @@ fn compact_at(bytes: u64) -> u64 {
     BEGUN_BYTES_MAX.max(bytes * 2)
 }
 
+/// The first line, as long for any number of attempts.
+fn head(boot: &str, noted: u64) -> String {
+    format!("{HEAD}{boot}, {noted:020}\n")
+}
+
 fn line(attempt: AttemptId) -> String {
-    format!("{attempt}\n")
+    let attempt = attempt.to_string();
+    format!("{attempt} {}\n", check(&attempt))
+}
+
+fn check(attempt: &str) -> String {
+    let mut digest = Digest::of(attempt.as_bytes()).to_string();
+    digest.truncate(CHECK_CHARS);
+    digest
+}
+
+/// Reads a line; none where it is not what was written.
+fn noted(line: &str) -> Option<AttemptId> {
+    let (attempt, its_check) = line.split_once(' ')?;
+    if check(attempt) == its_check { attempt.parse().ok() } else { None }
 }
 
 /// Gives the id that the kernel drew when it started; a text that no head has where it cannot be told.
@@ -151,21 +181,27 @@ pub(crate) fn boot_id() -> String {
 }
 
 fn parsed(text: &str, boot: &str) -> Previous {
-    let unknown = Previous { begun: None };
-    let Some((head, lines)) = text.split_once('\n') else {
-        return unknown;
-    };
-    if (boot.is_empty() || head.strip_prefix(HEAD) != Some(boot)) && !mutants::is("file of another boot believed") {
-        return unknown;
-    }
-    let begun: Result<BTreeSet<AttemptId>, String> = lines.lines().map(str::parse).collect();
-    Previous { begun: begun.ok() }
+    Previous { begun: told(text, boot) }
 }
 
-/// Puts a new file in the place of the old one, and gives it open for appending.
+/// Gives the attempts that a whole file of this boot names; none where it is another.
+fn told(text: &str, boot: &str) -> Option<BTreeSet<AttemptId>> {
+    let (head, lines) = text.split_once('\n')?;
+    let (its_boot, count) = head.strip_prefix(HEAD)?.split_once(", ")?;
+    if (boot.is_empty() || its_boot != boot) && !mutants::is("file of another boot believed") {
+        return None;
+    }
+    let lines: Vec<&str> = lines.lines().collect();
+    if (lines.len() as u64) < count.parse().ok()? {
+        return None;
+    }
+    lines.into_iter().map(noted).collect()
+}
+
+/// Puts a new file in the place of the old one, and gives it open for writing, with its length.
 fn rewrite(path: &Path, boot: &str, open: &BTreeSet<AttemptId>) -> io::Result<(File, u64)> {
     let beside = path.with_extension("new");
-    let mut text = format!("{HEAD}{boot}\n");
+    let mut text = head(boot, open.len() as u64);
     text.extend(open.iter().map(|attempt| line(*attempt)));
     match fs::remove_file(&beside) {
         Ok(()) => {}
@@ -173,9 +209,9 @@ fn rewrite(path: &Path, boot: &str, open: &BTreeSet<AttemptId>) -> io::Result<(F
         Err(error) => return Err(error),
     }
     let mut options = OpenOptions::new();
-    options.append(true).create_new(true).mode(0o600);
-    let mut file = options.open(&beside)?;
-    file.write_all(text.as_bytes())?;
+    options.write(true).create_new(true).mode(0o600);
+    let file = options.open(&beside)?;
+    file.write_all_at(text.as_bytes(), 0)?;
     fs::rename(&beside, path)?;
     Ok((file, text.len() as u64))
 }
@@ -242,9 +278,33 @@ mod tests {
             let (_, previous) = open(&folder, &[attempt(1)], BOOT);
             assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun, "{text:?}");
         }
-        fs::write(&path, format!("{HEAD}{BOOT}\n0199")).unwrap();
+        fs::write(&path, format!("{}0199", head(BOOT, 0))).unwrap();
         let (_, previous) = open(&folder, &[attempt(1)], BOOT);
         assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun, "half a line");
+    }
+
+    #[test]
+    fn a_changed_bit_or_a_missing_end_of_the_file_proves_nothing() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("begun");
+        let (begun, _) = open(&folder, &[], BOOT);
+        begun.note(attempt(1)).unwrap();
+        begun.note(attempt(2)).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let flips = (0..whole.len() * 8).map(|bit| {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        });
+        let cuts = (0..whole.len()).map(|length| whole[..length].to_vec());
+        for text in flips.chain(cuts).filter_map(|damaged| String::from_utf8(damaged).ok()) {
+            let previous = parsed(&text, BOOT);
+            for number in [1, 2] {
+                assert_eq!(previous.evidence(attempt(number)), Evidence::MayHaveBegun, "attempt {number} by\n{text}");
+            }
+        }
+        let previous = parsed(std::str::from_utf8(&whole).unwrap(), BOOT);
+        assert_eq!(previous.evidence(attempt(3)), Evidence::NotBegun, "what is whole proves it");
     }
 
     #[test]
