@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use super::ledger::Patience;
-use super::trial::{Trial, quiesce, shown};
+use super::shown::Shown;
+use super::trial::{Trial, quiesce, some_are_refused};
 use super::{Random, rounds, seed};
 use crate::support::{Client, Node, PATIENCE, Place, Printed};
 
@@ -38,9 +42,9 @@ impl Damage {
 /// A directory as a node left it, and what it had to show.
 struct Left {
     place: Place,
-    kept: tempfile::TempDir,
+    kept: TempDir,
     records: Vec<Value>,
-    shown: Vec<Value>,
+    shown: Shown,
 }
 
 /// How the node went.
@@ -58,29 +62,18 @@ impl Left {
         node.client().until("/log/head", enough).await;
         senders.stop().await;
         quiesce(&node.client()).await;
+        some_are_refused(&node.client()).await;
         if went == Went::Stopped {
             // A start writes back what stands in the write-ahead logs: then it stands in the files themselves.
             assert_eq!(node.stop(), Some(0));
             node = trial.place.start();
         }
-        let (records, shown) = (node.client().records().await, shown(&node.client()).await);
+        let (records, shown) = (node.client().records().await, Shown::by(&node.client()).await);
         match went {
             Went::Stopped => assert_eq!(node.stop(), Some(0)),
             Went::Killed => node.kill(),
         }
-        let kept = tempfile::tempdir().unwrap();
-        for folder in ["data", "state"] {
-            copy(&trial.place.path().join(folder), &kept.path().join(folder));
-        }
-        Self { place: trial.into_place(), kept, records, shown }
-    }
-
-    fn put_back(&self) {
-        for folder in ["data", "state"] {
-            let place = self.place.path().join(folder);
-            fs::remove_dir_all(&place).unwrap();
-            copy(&self.kept.path().join(folder), &place);
-        }
+        Self { kept: keep(&trial.place), place: trial.into_place(), records, shown }
     }
 
     /// Finds a file that was kept, by how its path ends.
@@ -97,7 +90,7 @@ impl Left {
 
     /// Starts a node on a damaged file, and holds what it shows against what was there.
     async fn is_held_against(&self, file: &Path, damage: Damage) -> Verdict {
-        self.put_back();
+        put_back(&self.place, &self.kept);
         damage.befall(&self.place.path().join(file));
         let case = format!("{damage:?} of {}", file.display());
         let node = match self.place.try_start() {
@@ -118,9 +111,10 @@ impl Left {
             }
         };
         let verdict = self.is_same(&node, &case).await;
-        let said = node.said();
+        // It may end otherwise than well, and says why.
+        node.signal(Signal::TERM);
+        let (_, said) = node.end();
         assert!(!said.contains("panicked"), "{case}: {said}");
-        node.stop();
         let verified = Printed::by(&mut self.place.ensue(&["log", "verify", "--data", "data"]));
         match verdict {
             Verdict::Same => assert_eq!(verified.code, Some(0), "{case}: {verified:?}"),
@@ -139,11 +133,11 @@ impl Left {
         // Views that are made anew take a moment; until then what is damaged is refused, and nothing else is shown in its place.
         let begin = Instant::now();
         loop {
-            let now = shown(&client).await;
-            if now == self.shown {
+            let differences = Shown::by(&client).await.differs_from(&self.shown);
+            if differences.is_empty() {
                 break;
             }
-            assert!(begin.elapsed() < PATIENCE, "{case}: {now:#?}");
+            assert!(begin.elapsed() < PATIENCE, "{case}: {differences:#?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Verdict::Same
@@ -182,6 +176,27 @@ fn walk(folder: &Path, found: &mut dyn FnMut(&Path)) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
         if path.is_dir() { walk(&path, found) } else { found(&path) }
+    }
+}
+
+/// The folders in which a node keeps what it knows.
+const FOLDERS: [&str; 2] = ["data", "state"];
+
+/// Copies what a node left.
+fn keep(place: &Place) -> TempDir {
+    let kept = TempDir::new().unwrap();
+    for folder in FOLDERS {
+        copy(&place.path().join(folder), &kept.path().join(folder));
+    }
+    kept
+}
+
+/// Has a place be as it was when a node had left it.
+fn put_back(place: &Place, kept: &TempDir) {
+    for folder in FOLDERS {
+        let at = place.path().join(folder);
+        fs::remove_dir_all(&at).unwrap();
+        copy(&kept.path().join(folder), &at);
     }
 }
 
@@ -249,4 +264,46 @@ async fn damaged_views_and_snapshots_are_made_anew_and_nobody_need_do_anything()
     }
     let killed = Left::by_a_node_that(Went::Killed).await;
     assert_eq!(damaged(&killed, "views.sqlite-wal", &mut random).await.1, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_note_of_what_had_begun_has_nothing_tried_again() {
+    let seed = seed();
+    eprintln!("again with ENSUE_FAULTS_SEED={seed}");
+    let mut random = Random(seed);
+    // A request that nobody answers has begun, and is open for as long as its node lives.
+    let world = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = world.local_addr().unwrap();
+    let place = Place::new().with_variable("ENSUE_EGRESS_ALLOW", &address.to_string());
+    place.write_pack_file("open/pack.yaml", "name: open\nversion: 1.0.0\ndescription: What stays open.\n");
+    let action = format!("description: Is not to be done twice.\nrun: {{ http: {{ method: POST, url: 'http://{address}/' }} }}\n");
+    place.write_pack_file("open/actions/send.yaml", &action);
+    let node = place.start();
+    let id = node.client().execute("open.send", &json!({})).await;
+    let _open = world.accept().await.unwrap();
+    node.kill();
+    let kept = keep(&place);
+    let begun = place.data().join("begun");
+    let noted = fs::read_to_string(&begun).unwrap();
+    let line = noted.find('\n').expect("the file has a head") + 1;
+    let digit = line + noted[line..].find(|c: char| c.is_ascii_digit()).expect("an attempt is noted");
+    let mut damages = vec![
+        Damage::FlippedBit { byte: digit as u64, bit: 0 },
+        Damage::CutAt(0),
+        Damage::CutAt(line as u64),
+        Damage::CutAt(line as u64 + 10),
+    ];
+    damages.extend((0..rounds(4, 200)).map(|_| Damage::FlippedBit { byte: random.below(noted.len() as u64), bit: random.below(8) as u32 }));
+    for damage in damages {
+        put_back(&place, &kept);
+        damage.befall(&begun);
+        let node = place.start();
+        let client = node.client();
+        let path = format!("/executions/{id}");
+        tokio::select! {
+            _ = client.until(&path, |shown| shown["status"] == "indeterminate") => {}
+            _ = world.accept() => panic!("{damage:?}: what had begun was tried again"),
+        }
+        node.kill();
+    }
 }

@@ -27,6 +27,7 @@ mod ledger;
 mod pause;
 mod restarts;
 mod second_node;
+mod shown;
 mod trial;
 
 /// How much of a fault a run takes: CI's part, or the long run's (`cargo verify --long`), which says `ENSUE_FAULTS=long`.

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::ledger::{Ledger, Outcome, Patience, Senders};
+use super::shown::Shown;
 use crate::support::world::World;
-use crate::support::{Client, Node, PATIENCE, Place, Printed};
+use crate::support::{Client, Delivery, Node, PATIENCE, Place, Printed};
 
 /// The rules of the pack that match each delivery.
 const RULES: [&str; 3] = ["torture.note", "torture.once", "torture.repeatable"];
@@ -105,6 +106,7 @@ impl Trial {
         quiesce(&client).await;
         self.every_execution_has_ended(&client, &refused).await;
         no_process_is_left(&client).await;
+        some_are_refused(&client).await;
         rebuilt_views_are_the_live_ones(&client).await;
         eprintln!(
             "{} deliveries, {} effects, {} indeterminate and settled",
@@ -112,8 +114,7 @@ impl Trial {
             self.world.effects().values().sum::<u64>(),
             indeterminate.len()
         );
-        let said = node.said();
-        assert_eq!(node.stop(), Some(0), "{said}");
+        node.stop_well();
         self.log_is_whole();
     }
 
@@ -339,24 +340,29 @@ pub(super) fn processes_of(executions: &BTreeSet<String>) -> Vec<(u32, String)> 
 }
 
 async fn rebuilt_views_are_the_live_ones(client: &Client) {
-    let before = shown(client).await;
+    let before = Shown::by(client).await;
+    for list in ["/events", "/enforcements", "/executions", "/dead_letters"] {
+        assert!(before.count(list) > 0, "there is nothing in {list} that could be built anew");
+    }
     let answer = client.post("/views/rebuild", &json!({})).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     client.until("/views/rebuild", |job| job["status"] == "succeeded").await;
-    assert_eq!(shown(client).await, before, "views that are built anew hold what the live ones held");
+    let differences = Shown::by(client).await.differs_from(&before);
+    assert!(differences.is_empty(), "views that are built anew hold other things than the live ones: {differences:#?}");
 }
 
-/// Gives what the views show.
-pub(super) async fn shown(client: &Client) -> Vec<Value> {
-    let mut shown = Vec::new();
-    for path in ["/events?limit=200", "/enforcements?limit=200", "/executions?limit=200", "/packs", "/keys", "/tokens", "/rules"] {
-        let answer = client.request(Method::GET, &format!("/api/v1{path}")).send().await.unwrap();
-        let mut page: Value = answer.json().await.unwrap();
-        // A cursor is signed for the moment it is asked for.
-        page["next"] = Value::Null;
-        shown.push(page);
+/// How many deliveries are refused.
+const REFUSED: usize = 3;
+
+/// Has deliveries refused whose sender is proven, and waits for the dead letters that come of them.
+pub(super) async fn some_are_refused(client: &Client) {
+    for n in 0..REFUSED {
+        let misfit = json!({ "n": "no number" }).to_string();
+        let delivery = Delivery::github("tick", &format!("misfit-{n}"), misfit.as_bytes()).at("/hooks/torture/hook");
+        let answer = client.deliver(&delivery).await.unwrap();
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{answer:?}");
     }
-    shown
+    client.until("/dead_letters", |page| page["items"].as_array().is_some_and(|letters| letters.len() == REFUSED)).await;
 }
 
 /// Gives a value that must be a text.
