@@ -113,6 +113,18 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|why| of_other_shape("", &why))
 }
 
+/// What is said of a body with a secret in it that cannot be taken: other messages repeat what stands there.
+const UNQUOTED: &str = "no more is said, because it holds a secret";
+
+/// Parses a body that holds a secret: what is wrong with it is told without a word of it.
+pub(crate) fn parse_secret<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    Document::parse(body.clone()).map_err(|mut why| {
+        UNQUOTED.clone_into(&mut why.message);
+        BodyRefusal::NotJson(why)
+    })?;
+    serde_json::from_slice(body).map_err(|_| BodyRefusal::OfOtherShape(UNQUOTED.to_owned()).into())
+}
+
 /// Parses a part of a body that was parsed as JSON already, at `pointer`.
 pub(crate) fn parse_part<T: DeserializeOwned>(pointer: &str, text: &str) -> Result<T, Problem> {
     serde_json::from_str(text).map_err(|why| of_other_shape(pointer, &why))

@@ -195,7 +195,14 @@ async fn a_key_is_set_and_never_shown() {
     put().json(&json!({ "value": "" })).answer().await.expect_problem(422, "key_value_invalid");
     put().with("content-type", "text/plain").body("x".repeat(70_000)).answer().await.expect_problem(413, "key_value_invalid");
     put().body("s3cret").answer().await.expect_problem(415, "unsupported_media_type");
-    let refused = put().json(&json!({ "value": "s3cret", "extra": 1 })).answer().await.expect_problem(422, "body_invalid");
+    for body in
+        [r#"{"value":"s3cret","extra":1}"#, r#""s3cret""#, r#"{"s3cret":1}"#, r#"{"value":{"s3cret":1}}"#, r#"{"value":["s3cret"]}"#]
+    {
+        let refused = put().with("content-type", "application/json").body(body).answer().await.expect_problem(422, "body_invalid");
+        assert!(!refused.to_string().contains("s3cret"), "{refused}");
+    }
+    let doubled = put().with("content-type", "application/json").body(r#"{"s3cret":1,"s3cret":1}"#);
+    let refused = doubled.answer().await.expect_problem(400, "body_not_json");
     assert!(!refused.to_string().contains("s3cret"), "{refused}");
     for path in ["/api/v1/keys", "/api/v1/keys/demo.secret"] {
         let shown = api.get(path).by("operator").answer().await.expect(200);

@@ -15,6 +15,7 @@ mod ordinary_user;
 mod outputs;
 mod overload;
 mod restart;
+mod secrets;
 mod support;
 mod upgrade;
 mod watch;

@@ -88,7 +88,7 @@ async fn value(call: &mut Call) -> Result<Secret, Problem> {
         body::demand_json(call.headers())?;
     }
     let body = call.bytes().await?;
-    let value = if is_raw { body.to_vec() } else { body::parse::<WireKeyValue>(&body)?.value.into_bytes() };
+    let value = if is_raw { body.to_vec() } else { body::parse_secret::<WireKeyValue>(&body)?.value.into_bytes() };
     match value.len() {
         0 => Err(ValueInvalid::Empty.into()),
         bytes if bytes > VALUE_BYTES_MAX => Err(ValueInvalid::TooLarge.into()),

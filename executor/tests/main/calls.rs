@@ -5,7 +5,7 @@ use ensue_engine::executions::facts::FailureKind;
 use ensue_executor::programs::walls_of_this_machine;
 use serde_json::json;
 
-use crate::supervised::supervised;
+use crate::node::supervised;
 use crate::walls::stands;
 
 /// A 32-bit program that ends with 0 at once: its head, where it is loaded, and four instructions.
@@ -25,7 +25,7 @@ async fn the_second_number_of_a_call_is_no_way_to_it() {
     // `getpid`, which by its first number nobody is refused; a kernel that has no second ones says 38.
     let script = "command -v python3 > /dev/null || { echo missing; exit 0; }; python3 -c 'import ctypes; \
                   c = ctypes.CDLL(None, use_errno=True); print(c.syscall(0x40000000 + 39), ctypes.get_errno(), c.syscall(39) > 0)'";
-    match crate::walls::printed(crate::world::Plan::new(crate::supervised::sh(script)).supervised()).await.as_str() {
+    match crate::walls::printed(crate::world::Plan::new(crate::world::sh(script)).supervised()).await.as_str() {
         "missing" => eprintln!("skipped: there is no python3 here to make a call"),
         said => assert_eq!(said, "-1 1 True"),
     }

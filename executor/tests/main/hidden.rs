@@ -7,8 +7,8 @@ use ensue_executor::programs::{Isolation, walls_of_this_machine};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::supervised::sh;
 use crate::walls::{printed, stands};
+use crate::world::sh;
 use crate::world::{Plan, result};
 
 /// A folder that programs may read and write, with a secret in it.

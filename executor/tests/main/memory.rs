@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ensue_engine::executions::facts::FailureKind;
 use serde_json::json;
 
-use crate::supervised::supervised;
+use crate::node::supervised;
 use crate::world::{World, failure};
 
 /// A control group that has little memory, for as long as a test needs it.

@@ -11,7 +11,7 @@ use ensue_executor::programs::{
 };
 use tempfile::TempDir;
 
-use crate::supervised::{LONG, none};
+use crate::node::{LONG, none};
 use crate::world::attempt;
 
 /// More than a supervisor keeps where nothing is said.

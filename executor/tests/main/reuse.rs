@@ -6,7 +6,7 @@ use ensue_engine::ports::OutputStream::{Stderr, Stdout};
 use rustix::process::Pid;
 use serde_json::json;
 
-use crate::supervised::{Node, folders, has_ended, pid, supervised, supervisors};
+use crate::node::{Node, folders, has_ended, pid, supervised, supervisors};
 
 /// More programs than there are supervisors that wait.
 const PROGRAMS: u32 = 12;

@@ -1,0 +1,331 @@
+//! Secrets: keys that are set in every way and used in every way, by actions that succeed and by actions that fail, and tokens. Afterwards
+//! everything that the node kept, said or answered is searched for them.
+//!
+//! What a program does with a key that it was given is the program's affair; these print none.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::world::World;
+use crate::support::{ADMIN_TOKEN, Client, Delivery, Place, Printed, SECRET};
+
+/// The values of keys, by how each came in; all of different lengths.
+const BY_REST: &str = "canary-by-rest-5d1f0e";
+const REPLACED: &str = "canary-replaced-by-rest-77aa31";
+const BY_BYTES: &str = "canary-by-bytes-9b02c4d6";
+const BY_COMMAND: &str = "canary-by-command-line-e81f";
+const AT_REST: &str = "canary-at-rest-40c2aa917b";
+const BY_FILE: &str = "canary-by-file-c7d3";
+const REMOVED: &str = "canary-removed-again-1f2e3d4c";
+const REFUSED: &str = "canary-in-a-body-that-is-refused-0b";
+
+/// What is no secret: where this is not found, the search finds nothing.
+const MARKER: &str = "marker-that-is-no-secret";
+
+const USE: &str = r#"
+description: Gets keys in each way in which a program can, and prints how long they are.
+parameters: { code: integer, note: string }
+run:
+  process:
+    command: [sh, -c, 'echo "$NOTE" >&2; printf %s "$TOKEN" | wc -c; wc -c < "$TOKEN_FILE"; wc -c; echo x > out; echo "{\"artifact\":{\"path\":\"out\"}}" >&3; exit $CODE']
+    input: { token: '${{ keys["sealed.by_rest"] }}' }
+    env: { TOKEN: '${{ keys["sealed.by_command"] }}', CODE: '${{ params.code }}', NOTE: '${{ params.note }}' }
+    files: { TOKEN_FILE: '${{ keys["sealed.by_file"] }}' }
+"#;
+const ERR: &str = r#"
+description: Errs in an expression that reads a key.
+run: { process: { command: [cat], input: { n: '${{ int(keys["sealed.at_rest"]) }}' } } }
+"#;
+const STAY: &str = r#"
+description: Takes too long.
+timeout: 1s
+run: { process: { command: [sleep, '60'], env: { TOKEN: '${{ keys["sealed.by_bytes"] }}' } } }
+"#;
+const MISS: &str = r#"
+description: Names no program.
+run: { process: { command: [no-program-of-this-name], input: { token: '${{ keys["sealed.by_bytes"] }}' } } }
+"#;
+const LACK: &str = r#"
+description: Reads a key that is not set any more, beside one that is.
+run: { process: { command: [cat], input: '${{ keys["sealed.at_rest"] + keys["sealed.removed"] }}' } }
+"#;
+
+/// The actions that fail, and the kind of each failure.
+const FAILING: [(&str, &str, &str); 4] =
+    [("err", ERR, "expression"), ("stay", STAY, "timeout"), ("miss", MISS, "spawn"), ("lack", LACK, "key_missing")];
+
+fn send(description: &str, url: &str) -> String {
+    format!(
+        "description: {description}\nidempotent: false\nrun:\n  http:\n    method: POST\n    url: {url}\n    headers: {{ authorization: 'Bearer ${{{{ keys[\"sealed.by_rest\"] }}}}' }}\n    json: {{ token: '${{{{ keys[\"sealed.by_bytes\"] }}}}' }}\n"
+    )
+}
+
+fn place(world: &World) -> Place {
+    let place = Place::new();
+    let file = place.path().join("by-file");
+    std::fs::write(&file, BY_FILE).unwrap();
+    place.write_pack_file(
+        "sealed/pack.yaml",
+        "name: sealed\nversion: 1.0.0\ndescription: Uses keys.\nkeys: [by_rest, by_bytes, by_command, by_file, at_rest, removed]\n",
+    );
+    place.write_pack_file("sealed/triggers/asked.yaml", "description: Somebody asks.\npayload: { what: string }\n");
+    place.write_pack_file(
+        "sealed/rules/answer.yaml",
+        "description: Answers.\ntrigger: sealed.asked\naction: sealed.use\nwith: { code: 0, note: '${{ event.payload.what }}' }\n",
+    );
+    place.write_pack_file("sealed/actions/use.yaml", USE);
+    for (name, text, _) in FAILING {
+        place.write_pack_file(&format!("sealed/actions/{name}.yaml"), text);
+    }
+    place.write_pack_file("sealed/actions/send.yaml", &send("Sends keys.", &world.url()));
+    place.write_pack_file("sealed/actions/deny.yaml", &send("Would send keys where nothing may be sent.", "http://127.0.0.1:9/"));
+    place
+        .with_variable("ENSUE_KEY_SEALED_BY_FILE_FILE", &file.display().to_string())
+        .with_variable("ENSUE_EGRESS_ALLOW", &world.address().to_string())
+        .with_variable("ENSUE_LOG", "trace")
+}
+
+/// What must be found nowhere: each secret, in the forms in which it could be written.
+struct Secrets(Vec<(String, String)>);
+
+impl Secrets {
+    fn new(secrets: &[&str]) -> Self {
+        let forms = |secret: &&str| forms(secret).into_iter().map(|form| ((*secret).to_owned(), form)).collect::<Vec<_>>();
+        Self(secrets.iter().flat_map(forms).collect())
+    }
+
+    #[track_caller]
+    fn are_not_in(&self, place: &str, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        for (secret, form) in &self.0 {
+            assert!(!text.contains(form.as_str()), "{place} holds `{secret}`, as `{form}`: {}", around(&text, form));
+        }
+    }
+}
+
+fn around(text: &str, found: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains(found)).collect();
+    lines.join("\n").chars().take(2_000).collect()
+}
+
+/// A text as it is, in hexadecimal, and what of its Base64 is the same whatever stands before and behind it.
+fn forms(secret: &str) -> Vec<String> {
+    let mut forms = vec![secret.to_owned(), hex::encode(secret), hex::encode_upper(secret)];
+    for before in 0..3 {
+        let encoded = STANDARD_NO_PAD.encode([&vec![0; before], secret.as_bytes()].concat());
+        let (first, behind) = ((before * 8).div_ceil(6), (before + secret.len()) * 8 / 6);
+        let own = &encoded[first..behind];
+        forms.extend([own.to_owned(), own.replace('+', "-").replace('/', "_")]);
+    }
+    forms
+}
+
+/// Gives all files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.is_file() {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Searches what the node keeps: its data, and its state beside them. Gives whether what is no secret was found there.
+fn search_files(place: &Place, secrets: &Secrets) -> bool {
+    let mut is_seen = false;
+    for path in files(&place.data()).into_iter().chain(files(&place.path().join("state"))) {
+        // What ends meanwhile takes its files with it.
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        secrets.are_not_in(&path.display().to_string(), &bytes);
+        is_seen |= String::from_utf8_lossy(&bytes).contains(MARKER);
+    }
+    is_seen
+}
+
+/// Lists the paths that can be read, by the reference: each with all that can stand in it.
+async fn readable_paths(client: &Client) -> Vec<String> {
+    let page = include_str!("../../docs/reference/rest-api.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| GET | `")?.split_once("` | "));
+    // The pages about errors are the binary's own.
+    let rows = rows.filter(|(path, _)| !path.starts_with("/docs/"));
+    let mut open: Vec<String> = Vec::new();
+    let mut paths = Vec::new();
+    for (path, rest) in rows {
+        let is_outside = rest.starts_with('—') || path == "/metrics";
+        // A hook is named by its sensor's two names.
+        let path = path.replace("{pack}/{sensor}", "{sensor}");
+        if is_outside { paths.push(path) } else { open.push(format!("/api/v1{path}")) }
+    }
+    assert!(open.len() > 30, "the reference is written otherwise: {open:?}");
+    while let Some(path) = open.pop() {
+        let Some((before, rest)) = path.split_once('{') else {
+            paths.push(path);
+            continue;
+        };
+        let (what, behind) = rest.split_once('}').unwrap();
+        for name in named(client, before.trim_end_matches('/'), what).await {
+            open.push(format!("{before}{name}{behind}"));
+        }
+    }
+    paths
+}
+
+/// Gives all that can stand in a path behind `list`.
+async fn named(client: &Client, list: &str, what: &str) -> Vec<String> {
+    let (list, field) = match (list.trim_start_matches("/api/v1"), what) {
+        ("/trace", "id") => ("/events", "id"),
+        ("/parked_reactions", "position") => return Vec::new(),
+        ("/log", "position") => ("/log", "position"),
+        (list, "id" | "artifact") => (list, "id"),
+        (list, "ref" | "sensor") => (list, "ref"),
+        (list, "pack") => (list, "name"),
+        (list, other) => panic!("say what can stand for `{other}` behind {list}"),
+    };
+    let page = client.get(&format!("{list}?limit=200")).await;
+    assert_eq!(page["next"], Value::Null, "{list} has one page");
+    let items = page["items"].as_array().unwrap();
+    let names = items.iter().map(|item| match &item[field] {
+        Value::String(name) if what == "sensor" => name.replace('.', "/"),
+        Value::String(name) => name.clone(),
+        other => other.to_string(),
+    });
+    names.collect()
+}
+
+/// Searches all that can be read. Gives how many answers held what is no secret.
+async fn search_answers(client: &Client, secrets: &Secrets) -> usize {
+    let mut seen = 0;
+    let paths = readable_paths(client).await;
+    for demanded in
+        ["/rules", "/timeline", "/logs", "/artifacts/", "/api/v1/dead_letters/", "/api/v1/trace/", "/api/v1/keys/", "/api/v1/hooks/"]
+    {
+        assert!(paths.iter().any(|path| path.contains(demanded)), "nothing is read below {demanded}: {paths:?}");
+    }
+    for path in paths {
+        let answer = client.request(Method::GET, &path).send().await.unwrap();
+        assert!(answer.status().is_success(), "GET {path}: {}", answer.status());
+        secrets.are_not_in(&path, format!("{:?}", answer.headers()).as_bytes());
+        let bytes = answer.bytes().await.unwrap();
+        secrets.are_not_in(&path, &bytes);
+        seen += usize::from(String::from_utf8_lossy(&bytes).contains(MARKER));
+    }
+    seen
+}
+
+/// Sets a key over REST, or tries to; gives the answer.
+async fn put(client: &Client, key: &str, media_type: &str, body: String) -> (StatusCode, String) {
+    let request = client.request(Method::PUT, &format!("/api/v1/keys/sealed.{key}")).header("content-type", media_type).body(body);
+    let answer = request.send().await.unwrap();
+    (answer.status(), format!("{:?} {}", answer.headers().clone(), answer.text().await.unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_stands_in_anything_that_a_node_keeps_says_or_answers() {
+    let world = World::start().await;
+    let place = place(&world);
+    let mut told: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut tell = |what: &str, printed: &Printed| told.push((what.to_owned(), format!("{printed:?}").into_bytes()));
+
+    // Keys come in by each door.
+    assert_eq!(place.start().stop(), Some(0));
+    let set = Printed::by_feeding(&mut place.ensue(&["keys", "set", "sealed.at_rest", "--data", "data"]), AT_REST.as_bytes());
+    assert_eq!(set.code, Some(0), "{set:?}");
+    tell("keys set, at rest", &set);
+    let node = place.start();
+    let client = node.client();
+    let asked = |arguments: &[&str], input: &str| {
+        let mut command = place.ensue(arguments);
+        command.args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN);
+        Printed::by_feeding(&mut command, input.as_bytes())
+    };
+    let set = asked(&["keys", "set", "sealed.by_command"], BY_COMMAND);
+    assert_eq!(set.code, Some(0), "{set:?}");
+    tell("keys set", &set);
+    let mut answers = Vec::new();
+    for (key, media_type, body, status) in [
+        ("by_rest", "application/json", json!({ "value": REPLACED }).to_string(), StatusCode::CREATED),
+        ("by_rest", "application/json", json!({ "value": BY_REST }).to_string(), StatusCode::OK),
+        ("by_bytes", "application/octet-stream", BY_BYTES.to_owned(), StatusCode::CREATED),
+        ("removed", "text/plain", REMOVED.to_owned(), StatusCode::CREATED),
+        ("by_rest", "application/json", json!(REFUSED).to_string(), StatusCode::UNPROCESSABLE_ENTITY),
+        ("by_rest", "application/json", json!({ REFUSED: 1 }).to_string(), StatusCode::UNPROCESSABLE_ENTITY),
+        ("by_rest", "application/json", json!({ "value": [REFUSED] }).to_string(), StatusCode::UNPROCESSABLE_ENTITY),
+        ("by_rest", "application/json", REFUSED.to_owned(), StatusCode::BAD_REQUEST),
+        ("by_rest", "application/xml", REFUSED.to_owned(), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("not_the_pack_s", "application/octet-stream", REFUSED.to_owned(), StatusCode::CREATED),
+    ] {
+        let (answered, text) = put(&client, key, media_type, body).await;
+        assert_eq!(answered, status, "{key}: {text}");
+        answers.push((format!("PUT {key}"), text.into_bytes()));
+    }
+    let removed = client.request(Method::DELETE, "/api/v1/keys/sealed.removed").send().await.unwrap();
+    assert_eq!(removed.status(), StatusCode::NO_CONTENT);
+    let added = client.post("/tokens", &json!({ "name": "second", "roles": ["viewer"] })).await;
+    let second = added.body["token"].as_str().unwrap().to_owned();
+    let own = |token: &str| token.rsplit('_').next().unwrap().to_owned();
+    let tokens = [own(ADMIN_TOKEN), own(&second)];
+    let keys = [BY_REST, REPLACED, BY_BYTES, BY_COMMAND, AT_REST, BY_FILE, REMOVED, REFUSED, SECRET];
+    let secrets = Secrets::new(&keys.into_iter().chain(tokens.iter().map(String::as_str)).collect::<Vec<_>>());
+
+    // They are used, and really come to where they are used.
+    let used = client.run("sealed.use", &json!({ "code": 0, "note": MARKER })).await;
+    let lengths = [BY_COMMAND.len(), BY_FILE.len(), json!({ "token": BY_REST }).to_string().len()].map(|length| length.to_string());
+    assert_eq!((&used["status"], &used["result"]), (&json!("succeeded"), &json!(lengths.join("\n"))), "{used:#}");
+    assert_eq!(client.run("sealed.send", &json!({})).await["status"], "succeeded");
+    assert_eq!(world.effects().len(), 1);
+    let mut failed = vec![("use", "exit_code", client.run("sealed.use", &json!({ "code": 3, "note": MARKER })).await)];
+    failed.push(("deny", "egress_denied", client.run("sealed.deny", &json!({})).await));
+    for (name, _, kind) in FAILING {
+        failed.push((name, kind, client.run(&format!("sealed.{name}"), &json!({})).await));
+    }
+    for (name, kind, shown) in failed {
+        assert_eq!(shown["error"]["kind"], kind, "{name}: {shown:#}");
+    }
+    let sent = client.post("/events", &json!({ "trigger": "sealed.asked", "payload": { "what": MARKER } })).await;
+    let event = sent.body["id"].as_str().unwrap_or_else(|| panic!("{sent:#?}")).to_owned();
+    client.until(&format!("/events/{event}/rules"), |rules| rules["items"][0]["execution"].is_string()).await;
+    let quiet = |page: &Value| page["items"].as_array().is_some_and(|items| items.iter().all(|shown| shown["ended_at"].is_string()));
+    client.until("/executions?limit=200", quiet).await;
+    for (delivery, status) in [
+        (Delivery::pull_request("good"), StatusCode::ACCEPTED),
+        (Delivery::pull_request("forged").with_header("x-hub-signature-256", Some("sha256=00")), StatusCode::UNAUTHORIZED),
+        (Delivery::github("pull_request", "misfit", b"{\"action\":7}"), StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        let answer = client.deliver(&delivery).await.unwrap();
+        assert_eq!(answer.status, status, "{answer:?}");
+        answers.push(("a delivery".to_owned(), format!("{answer:?}").into_bytes()));
+    }
+    for arguments in
+        [&["keys", "list"][..], &["tokens", "list"], &["why", &event], &["hooks", "list"], &["doctor"], &["log", "tail", "--once"]]
+    {
+        let printed = asked(arguments, "");
+        assert!(printed.code == Some(0) || arguments == ["doctor"], "{printed:?}");
+        tell(&arguments.join(" "), &printed);
+    }
+
+    for work in ["/views/rebuild", "/log/verify"] {
+        let answer = client.post(work, &json!({})).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+        client.until(work, |job| job["status"] == "succeeded").await;
+    }
+
+    // And stand nowhere.
+    for (place, bytes) in told.iter().chain(&answers) {
+        secrets.are_not_in(place, bytes);
+    }
+    assert!(search_answers(&client, &secrets).await > 3, "the search of answers finds nothing");
+    assert!(search_files(&place, &secrets), "the search of files finds nothing");
+    let said = node.said();
+    assert!(said.contains(" TRACE "), "the node does not say all that it can: {said}");
+    secrets.are_not_in("what the node said", said.as_bytes());
+    secrets.are_not_in("what the node said", node.stop_well().as_bytes());
+    assert!(search_files(&place, &secrets), "the search of files finds nothing");
+}
