@@ -132,7 +132,7 @@ impl Front {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let context = RequestContext::of(request.headers());
-        let uri = request.uri().clone();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         let (parts, body) = request.into_parts();
         let (body, leftover) = leftover::lend(body, &parts.headers);
         let outcome = contained(self.dispatch(&context, Request::from_parts(parts, body))).await;
@@ -145,7 +145,7 @@ impl Front {
                 response.headers_mut().insert(header::ALLOW, allow);
             }
         }
-        let mut response = self.within_memory(response, &context, uri.path());
+        let mut response = self.within_memory(response, &method).unwrap_or_else(|why| Problem::of(&why).render(&context, uri.path()));
         let read = leftover.discard(response.status()).await;
         let headers = response.headers_mut();
         context.write_to(headers);
@@ -184,13 +184,13 @@ impl Front {
         Ok(response)
     }
 
-    /// Counts a large answer until it is written; where there is no memory for it, the caller is told so instead.
-    fn within_memory(&self, response: Response<Body>, context: &RequestContext, path: &str) -> Response<Body> {
-        let Some(bytes) = response.body().size_hint().exact().filter(|bytes| *bytes >= LARGE_ANSWER_BYTES) else { return response };
-        match self.api.queue(QueueName::AnswerBytes).enter(bytes) {
-            Some(held) => response.map(|body| Body::new(Counted { body, _held: held })),
-            None => Problem::of(&TooMuchUnwritten).render(context, path),
-        }
+    /// Counts a large answer until it is written. Where there is no memory for it, who only reads is told so instead; who changed
+    /// something is told that all the same, else they would do it again.
+    fn within_memory(&self, response: Response<Body>, method: &Method) -> Result<Response<Body>, TooMuchUnwritten> {
+        let Some(bytes) = response.body().size_hint().exact().filter(|bytes| *bytes >= LARGE_ANSWER_BYTES) else { return Ok(response) };
+        let queue = self.api.queue(QueueName::AnswerBytes);
+        let held = if method.is_safe() { queue.enter(bytes).ok_or(TooMuchUnwritten)? } else { queue.enter_anyway(bytes) };
+        Ok(response.map(|body| Body::new(Counted { body, _held: held })))
     }
 
     fn within_limits(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {

@@ -249,6 +249,14 @@ async fn a_large_answer_counts_until_it_is_written_and_is_refused_where_there_is
 }
 
 #[tokio::test]
+async fn what_was_done_is_told_however_little_memory_there_is_for_the_answer() {
+    let api = TestApi::with_queues(capped(QueueName::AnswerBytes, 30_000));
+    let run = api.post("/api/v1/actions/core.echo/execute").by("admin");
+    let told = run.json(&json!({ "params": { "message": "a".repeat(40_000) } })).answer().await.expect(202);
+    assert!(told.text.len() > 40_000, "{}", told.text.len());
+}
+
+#[tokio::test]
 async fn metrics_have_every_queue_and_only_values_from_closed_lists() {
     let api = TestApi::new();
     let answer = api.get("/metrics").by("viewer").answer().await.expect(200);
