@@ -29,7 +29,7 @@ pub(crate) struct Call {
     parts: Parts,
     params: Vec<(String, String)>,
     caller: Caller,
-    /// Room for the body, once it is read, for as long as the request is under way.
+    /// Room for the body, once it is read, until it is let go of or the request is over.
     admitted: Option<Admitted>,
     /// A body cannot be shared between threads, what holds it must: it is never locked, only taken.
     body: Mutex<Body>,
@@ -119,6 +119,11 @@ impl Call {
         self.admitted = Some(self.api.intake.admit(self.caller.clone(), &self.parts.headers, limits.body_bytes_max)?);
         let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
         body::read(&self.parts.headers, body, limits).await
+    }
+
+    /// Gives back the room of the body: what came of it is held elsewhere by now, and the request may still last.
+    pub(crate) fn let_go_of_body(&mut self) {
+        self.admitted = None;
     }
 
     /// Reads the body as JSON of a shape.

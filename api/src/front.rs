@@ -13,7 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::{Explain, Fault, panic_text};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use thiserror::Error;
 use tower::Service;
@@ -231,11 +231,7 @@ async fn contained(work: impl Future<Output = Outcome>) -> Outcome {
     let mut work = pin!(work);
     std::future::poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
         Ok(poll) => poll,
-        Err(panic) => {
-            let told = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let told = told.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned());
-            Poll::Ready(Err(Problem::bug(&told)))
-        }
+        Err(panic) => Poll::Ready(Err(Problem::bug(panic_text(&*panic)))),
     })
     .await
 }

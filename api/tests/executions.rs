@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use ensue_api::{QueueName, Queues};
 use ensue_engine::ports::OutputStream;
+use http_body_util::BodyExt as _;
 use serde_json::json;
 
 use crate::support::TestApi;
@@ -59,6 +61,30 @@ async fn a_caller_that_prefers_to_wait_gets_the_end() {
     let answer = answer.expect(200);
     assert_eq!(answer.header("preference-applied"), Some("wait=30"));
     assert_eq!((&answer.json()["status"], &answer.json()["result"]), (&json!("succeeded"), &json!({ "message": "hi" })));
+}
+
+#[tokio::test]
+async fn who_waits_for_the_end_holds_no_room_for_a_body_meanwhile() {
+    let queues = Queues::with(|_| 1_000_000_000);
+    let bodies = queues.of(QueueName::RequestBytes).clone();
+    let api = TestApi::with_queues(queues);
+    let waiting = api.post("/api/v1/actions/core.echo/execute").by("author").with("prefer", "wait=30");
+    let waiting = waiting.json(&json!({ "params": { "message": "hi" } })).answer();
+    let ending = async {
+        let running = || api.get("/api/v1/executions?status=running").by("viewer").answer();
+        let execution = loop {
+            if let Some(id) = running().await.json()["items"][0]["id"].as_str() {
+                break id.to_owned();
+            }
+        };
+        running().await.expect(200);
+        let held = bodies.depth();
+        api.node.succeed(&execution, r#"{"message":"hi"}"#);
+        held
+    };
+    let (answer, held) = tokio::join!(waiting, ending);
+    answer.expect(200);
+    assert_eq!(held, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,6 +165,20 @@ async fn what_an_execution_printed_is_given_in_parts_and_as_it_is() {
     api.get(&path).by("viewer").with("accept", "text/plain").answer().await.expect_problem(400, "bad_parameter");
     api.get(&format!("{path}?offset=4")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
     api.get(&format!("{path}?attempt=7")).by("viewer").answer().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn an_output_that_is_thrown_away_while_it_is_sent_breaks_off() {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    // More than waits for a caller that reads slowly.
+    api.node.print(&id, OutputStream::Stdout, &"a".repeat(1024 * 1024));
+    api.node.succeed(&id, "{}");
+    let path = format!("/api/v1/executions/{id}/logs?stream=stdout");
+    let mut sent = api.get(&path).by("viewer").with("accept", "text/plain").response().await.into_body();
+    sent.frame().await.unwrap().unwrap();
+    api.node.remove_output(&id);
+    assert!(sent.collect().await.is_err(), "a part must not be taken for the whole");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,6 @@
 //! Each command is a turn: decide, fold, and work out what follows, up to a bound; what is over is owed and served between
 //! batches. The thread that owns the log, waits for the disk and answers callers is `ensue-node`'s.
 
-use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use crate::effect::Effect;
 use crate::engine::{Engine, Reaction, Then};
 use crate::events::react::judgement;
 use crate::executions::facts::cut;
+use crate::explain::panic_text;
 use crate::fact::Fact;
 use crate::health::facts::{ReactionDeferred, ReactionParked, ReactionResumed};
 use crate::health::state::Owed;
@@ -134,7 +134,7 @@ impl Sequencing {
             Ok(Decision::Done { drafts, answer }) => (drafts, answer),
             Ok(Decision::Refused(refusal)) => return Offered::Refused(refusal),
             Ok(Decision::Needs(digests)) => return Offered::Needs(digests),
-            Err(panic) => return Offered::Refused(Refusal::Bug(panic_text(&*panic))),
+            Err(panic) => return Offered::Refused(Refusal::Bug(panic_text(&*panic).to_owned())),
         };
         let mut facts = Vec::with_capacity(drafts.len());
         for draft in drafts {
@@ -271,7 +271,7 @@ impl Sequencing {
             }
             self.engine.react(record, next, at, &beside.context(&seen, judgements))
         }));
-        reaction.map_err(|panic| panic_text(&*panic))
+        reaction.map_err(|panic| panic_text(&*panic).to_owned())
     }
 
     /// Records what happens to the reaction of a record: on the log's own stream, in the record's chain.
@@ -425,14 +425,6 @@ fn place(received: &mut [ReceivedEvent], positions: &[Position]) {
             received[index].position = first;
         }
     }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 /// The bodies that a command brings, and those at hand.

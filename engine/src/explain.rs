@@ -4,6 +4,8 @@
 
 mod outcomes;
 
+use std::any::Any;
+
 /// An error that a person can meet.
 pub trait Explain: std::error::Error {
     /// Gives the error's page: `docs/errors/<slug>.md`.
@@ -14,6 +16,12 @@ pub trait Explain: std::error::Error {
     fn hint(&self) -> Option<String> {
         None
     }
+}
+
+/// Gives what a panic says.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message")
 }
 
 /// Whose move it is after an error.

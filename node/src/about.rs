@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ensue_api::ports::{
     Declined, Dependency, DependencyState, Finding, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness, SecretState,
@@ -66,6 +66,8 @@ pub(crate) struct AboutNode {
     pub memory: Arc<Memory>,
     /// The position that the views have reached.
     pub views_at: watch::Receiver<Position>,
+    /// How many records they passed over.
+    pub views_passed_over: Arc<AtomicU64>,
     /// The views.
     pub views: Arc<dyn ViewReader>,
     /// How what keeps them up with the log fares.
@@ -158,9 +160,8 @@ impl Node for AboutNode {
         gauge(metrics, "parked_reactions", "The reactions that were put aside", parked);
         gauge(metrics, "log_position", "The newest position of the log", position);
         counter(metrics, "follower_bugs", "How often a bug of ours interrupted a follower", self.follower_bugs());
-        if let Ok((_, passed_over)) = self.views.passed_over() {
-            gauge(metrics, "views_passed_over", "The records that a view passed over because of a bug of ours", passed_over);
-        }
+        let passed_over = self.views_passed_over.load(Ordering::Relaxed);
+        gauge(metrics, "views_passed_over", "The records that a view passed over because of a bug of ours", passed_over);
         gauge(metrics, "views_position", "The position that the views have reached", self.views_at.borrow().0);
     }
 
@@ -210,11 +211,12 @@ impl AboutNode {
             );
         }
         match self.views.passed_over() {
-            Ok((told, count)) => match told.first() {
+            Ok(all) => match all.first().first() {
                 None => good("views", "the read models follow the log"),
                 Some(PassedOver { view, position, message }) => bad(
                     format!(
-                        "{count} records were passed over because of a bug of ours, the first at position {position} in `{view}`: {message}"
+                        "{} records were passed over because of a bug of ours, the first at position {position} in `{view}`: {message}",
+                        all.count()
                     ),
                     "report them; the records are in the log, and `ensue views rebuild` of a release that mends it takes them in",
                 ),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use ensue_api::Queue;
 use ensue_api::queues::Held;
 use ensue_engine::batch::CommittedBatch;
+use ensue_engine::explain::panic_text;
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Position, Record};
 
@@ -280,8 +281,7 @@ impl<F: Follow> FollowerThread<F> {
 
     fn stopped_at_a_bug(&mut self, panic: &(dyn Any + Send)) -> AfterPanic {
         let position = self.follower.follow.position();
-        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let why = format!("a bug of ours behind position {position}: {}", text.unwrap_or("a panic without a message"));
+        let why = format!("a bug of ours behind position {position}: {}", panic_text(panic));
         tracing::error!(follower = %self.name, error = %why, "a follower stopped at a bug of ours: report this");
         self.fares.bugs.fetch_add(1, Ordering::Relaxed);
         self.fares.note(Some(why));

@@ -39,15 +39,18 @@ impl Jobs {
     /// Begins a job, or gives the one of its kind that is under way. `seen` is the head as it was last seen outside the data
     /// directory.
     pub(crate) fn begin(self: &Arc<Self>, kind: JobKind, seen: Option<Head>) -> std::io::Result<Job> {
+        self.begin_in(std::thread::Builder::new().name(name_of(kind).to_owned()), kind, seen)
+    }
+
+    fn begin_in(self: &Arc<Self>, thread: std::thread::Builder, kind: JobKind, seen: Option<Head>) -> std::io::Result<Job> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(job) = newest.get(&kind).filter(|job| job.state == JobState::Running) {
             return Ok(job.clone());
         }
         let job = Job { kind, began_at: self.clock.now(), position: Position(0), state: JobState::Running };
-        newest.insert(kind, job.clone());
-        drop(newest);
         let jobs = self.clone();
-        std::thread::Builder::new().name(name_of(kind).to_owned()).spawn(move || {
+        // The thread tells nothing before it is noted: who tells takes the lock.
+        thread.spawn(move || {
             let run = catch_unwind(AssertUnwindSafe(|| match kind {
                 JobKind::LogVerify => jobs.run_verify(seen),
                 JobKind::ViewsRebuild => jobs.run_rebuild(),
@@ -57,6 +60,7 @@ impl Jobs {
                 jobs.ended(kind, Err("it stopped at a bug of ours; the node's own log has more".to_owned()));
             }
         })?;
+        newest.insert(kind, job.clone());
         Ok(job)
     }
 
@@ -116,5 +120,31 @@ impl LogReaders {
             Ok(Err(error)) => Err(error.to_string()),
             Err(error) => Err(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::ids::Id;
+    use ensue_engine::ports::Log as _;
+    use ensue_engine::time::Timestamp;
+    use ensue_store::memory::MemoryLog;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// More than a process can address.
+    const NO_SUCH_STACK: usize = 1 << (usize::BITS - 8);
+
+    #[test]
+    fn a_job_that_could_not_begin_is_not_under_way() {
+        let id = LogId(Id::root(Timestamp::from_micros(1), 1));
+        let log = MemoryLog::new(id);
+        let readers = Arc::new(LogReaders::new(Box::new(move || log.reader())));
+        let jobs = Jobs::new(id, readers, Arc::new(SystemClock::default()), PathBuf::new(), Rebuilt::default());
+        let thread = std::thread::Builder::new().stack_size(NO_SUCH_STACK);
+        jobs.begin_in(thread, JobKind::LogVerify, None).unwrap_err();
+        assert_eq!(jobs.job(JobKind::LogVerify), None);
+        assert_eq!(jobs.begin(JobKind::LogVerify, None).unwrap().state, JobState::Running);
     }
 }

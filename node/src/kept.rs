@@ -95,7 +95,9 @@ impl KeptBeside {
         let free_bytes = if min_free_bytes == 0 { 0 } else { min_free_bytes.saturating_add(FREE_BESIDE_RESERVE_BYTES) };
         let limits = OutputLimits { attempt_bytes: outputs_set.one_bytes_max, quota_bytes: outputs_set.quota_bytes, free_bytes };
         let outputs = FolderOutputs::open(&data.outputs(), limits, now.clone())?;
-        outputs.go_on(running)?;
+        for error in outputs.go_on(running) {
+            tracing::warn!(%error, "what an attempt that runs has printed cannot be read, so nothing more of it is kept");
+        }
         let blobs = FolderBlobs::open(&data.blobs(), BlobLimits { quota_bytes: artifacts_set.quota_bytes, free_bytes }, now)?;
         Ok(Self { outputs: Arc::new(outputs), blobs, outputs_set, artifacts_set })
     }

@@ -59,6 +59,13 @@ pub struct PacksRead {
     pub findings: Vec<String>,
 }
 
+impl PacksRead {
+    /// Says whether all is as it was told before; that packs are still refused is nothing new.
+    fn says_nothing_new(&self) -> bool {
+        self.live.is_empty() && self.mended.is_empty() && self.findings.is_empty()
+    }
+}
+
 /// Why what the folder holds does not become the catalog.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -154,6 +161,7 @@ impl PacksFolder {
         std::thread::Builder::new().name("packs".into()).spawn(move || watching.run(&told, &tell)).map_err(notify::Error::io)?;
         Ok(WatchedFolder(teller))
     }
+
     fn take_in_patiently(&self) -> Result<PacksRead, TakeInError> {
         let mut tries = 0;
         loop {
@@ -178,6 +186,13 @@ struct Watching {
 
 impl Watching {
     fn run(mut self, told: &Receiver<Told>, tell: &Tell) {
+        // What was saved between the reading at the start and the watching was seen by nobody.
+        match self.folder.take_in_patiently().map(|read| self.news(read)) {
+            Ok(news) if news.says_nothing_new() => {}
+            Ok(news) => tell(PacksNews::Read(news)),
+            Err(TakeInError::Refused(SubmitError::Stopping)) => return,
+            Err(error) => tell(PacksNews::Failed(error.to_string())),
+        }
         while let Ok(Told::Changed) = told.recv() {
             if !is_quiet(told) {
                 return;
@@ -242,7 +257,57 @@ fn is_quiet(told: &Receiver<Told>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ensue_engine::catalog::state::InstalledPacks;
+    use ensue_engine::command::Answer;
+    use ensue_engine::ids::{Id, LogId};
+    use ensue_engine::ports::{Committed, Log as _, Reply, Submit};
+    use ensue_engine::record::Position;
+    use ensue_engine::time::Timestamp;
+    use ensue_store::memory::MemoryLog;
+
     use super::*;
+    use crate::clock::SystemClock;
+
+    /// Longer than reading a folder takes.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Takes every change.
+    struct Taken;
+
+    impl Submit for Taken {
+        fn submit(&self, _: Command, reply: Reply) {
+            reply(Ok(Committed { position: Position(1), answer: Answer::Catalog(CatalogRevision(1)) }));
+        }
+    }
+
+    impl Asking for Taken {
+        fn ask(&self, _: Command) -> Result<ensue_engine::ports::Committed, SubmitError> {
+            Ok(Committed { position: Position(1), answer: Answer::Catalog(CatalogRevision(1)) })
+        }
+    }
+
+    #[test]
+    fn what_is_saved_while_the_node_starts_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (packs, copies) = (folder.path().join("packs"), folder.path().join("copies"));
+        std::fs::create_dir(&packs).unwrap();
+        let log = MemoryLog::new(LogId(Id::root(Timestamp::from_micros(1), 1)));
+        let packs_folder = PacksFolder {
+            path: packs.clone(),
+            settings: BTreeMap::new(),
+            catalogs: Arc::new(NodeCatalogs::open(copies, InstalledPacks::default(), log.reader().unwrap()).unwrap()),
+            sequencer: Arc::new(Taken),
+            clock: Arc::new(SystemClock::default()),
+        };
+        let at_start = packs_folder.take_in().unwrap();
+        std::fs::create_dir(packs.join("late")).unwrap();
+        std::fs::write(packs.join("late/pack.yaml"), "name: late\nversion: 1.0.0\n").unwrap();
+        let (sender, news) = sync_channel(1);
+        let watched = packs_folder.watch(at_start, Box::new(move |one| drop(sender.send(one)))).unwrap();
+        let PacksNews::Read(read) = news.recv_timeout(PATIENCE).unwrap() else { panic!("it was not read") };
+        assert!(read.live.contains_key(&"late".parse().unwrap()), "{read:?}");
+        drop(watched);
+    }
 
     #[test]
     fn what_an_editor_keeps_beside_a_file_is_no_change() {

@@ -19,6 +19,7 @@ use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalogs;
 use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, Nothing, Refusal, Seen, SeenKeys, Settings};
 use ensue_engine::engine::Engine;
+use ensue_engine::explain::panic_text;
 use ensue_engine::health::state::Owed;
 use ensue_engine::ids::Id;
 use ensue_engine::mutants;
@@ -231,18 +232,13 @@ impl Unstarted {
                 Ok(Err(error)) => Err(error),
                 Err(panic) => {
                     let position = sequencer.sequencing.committed_head().position;
-                    let message = panic_text(&*panic);
+                    let message = panic_text(&*panic).to_owned();
                     sequencer.crash.note_bug(position, &message);
                     Err(SequencerError::Fold { position, message })
                 }
             }
         })
     }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 /// The core and the log's writer, one turn after the other.

@@ -1,5 +1,6 @@
 //! The follower that keeps the read models up with the log, and building them anew beside the live ones.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ pub struct ViewFollower {
     store: SqliteViews,
     projector: Projector,
     reached: watch::Sender<Position>,
+    passed_over: Arc<AtomicU64>,
     rebuilt: Rebuilt,
     log: Arc<LogReaders>,
     jobs: Option<Arc<Jobs>>,
@@ -55,7 +57,13 @@ impl ViewFollower {
     /// Takes a store where it stands.
     pub fn new(store: SqliteViews, reached: watch::Sender<Position>, rebuilt: Rebuilt, log: Arc<LogReaders>) -> Self {
         reached.send_replace(store.position());
-        Self { store, projector: Projector::new(), reached, rebuilt, log, jobs: None, mended: None }
+        let passed_over = Arc::new(AtomicU64::new(store.passed_over()));
+        Self { store, projector: Projector::new(), reached, passed_over, rebuilt, log, jobs: None, mended: None }
+    }
+
+    /// Gives how many records the views passed over, for who is not to wait for a look into the store.
+    pub(crate) fn passed_over(&self) -> Arc<AtomicU64> {
+        self.passed_over.clone()
     }
 
     /// Has damaged views made anew by these jobs; else damage is only told.
@@ -80,6 +88,7 @@ impl ViewFollower {
         build(&mut views, &self.log, self.store.position(), &mut |_| {})?;
         self.store.adopt(views).map_err(|error| error.to_string())?;
         self.projector = Projector::new();
+        self.passed_over.store(self.store.passed_over(), Ordering::Relaxed);
         Ok(self.store.position())
     }
 }
@@ -122,6 +131,7 @@ impl Follow for ViewFollower {
             }
             Err(error) => return Err(error.to_string()),
         };
+        self.passed_over.store(self.store.passed_over(), Ordering::Relaxed);
         self.reached.send_replace(position);
         Ok(())
     }

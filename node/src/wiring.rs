@@ -263,6 +263,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
     let jobs = Jobs::new(log_id, readers.clone(), clock.clone(), opened.data.views(), rebuilt.clone());
     look_through(views.reader()).map_err(|why| machine("looking through the views", &why))?;
     let view_follower = ViewFollower::new(views, reached, rebuilt, readers.clone()).mended_by(jobs.clone());
+    let views_passed_over = view_follower.passed_over();
     let (views_fare, shadow_fares) = (Arc::new(Fares::default()), Arc::new(Fares::default()));
     let told = (waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes), views_fare.clone());
     let view_follower = followers::start("views", view_follower, opened.log.reader()?, told)
@@ -379,6 +380,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
         kept: kept.clone(),
         memory: memory.clone(),
         views_at: views_at.clone(),
+        views_passed_over,
         views: view_reader.clone(),
         views_fare,
         shadow_fares,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use ensue_engine::explain::panic_text;
 use ensue_engine::record::{Position, Record};
 
 use crate::artifacts::Artifact;
@@ -19,7 +20,7 @@ use crate::keys::Key;
 use crate::packs::Pack;
 use crate::parked_reactions::ParkedReaction;
 use crate::rules::RuleActivity;
-use crate::store::{Change, Changes, MESSAGE_CHARS_MAX, NewRow, PassedOver, Row, ViewError, ViewStore};
+use crate::store::{AllPassedOver, Change, Changes, MESSAGE_CHARS_MAX, NewRow, PassedOver, Row, ViewError, ViewStore};
 use crate::tokens::Token;
 use crate::totals::Totals;
 use crate::view::{Life, Term, Touch, View, ViewName};
@@ -171,7 +172,7 @@ impl<V: View> Fold<V> {
     }
 
     /// Has slots made and folds, record by record: one that ends in a panic is passed over, and its row stays as it was.
-    fn fold_one_by_one(&mut self, records: &[Record], load: &mut Load<'_>, passed_over: &mut Vec<PassedOver>) -> Result<(), ViewError> {
+    fn fold_one_by_one(&mut self, records: &[Record], load: &mut Load<'_>, passed_over: &mut AllPassedOver) -> Result<(), ViewError> {
         for record in records {
             let mut before = None;
             let folded = catch_unwind(AssertUnwindSafe(|| {
@@ -190,7 +191,7 @@ impl<V: View> Fold<V> {
                     if let Some((slot, row)) = slot {
                         slot.now = row;
                     }
-                    passed_over.push(PassedOver { view: V::NAME, position: record.position, message: message_of(&*panic) });
+                    passed_over.add(PassedOver { view: V::NAME, position: record.position, message: message_of(&*panic) });
                 }
             }
         }
@@ -234,10 +235,9 @@ fn document<V: View>(row: &V) -> Bytes {
     serde_json::to_vec(row).expect("views hold only text, numbers and lists, which always have a JSON form").into()
 }
 
-/// Gives what a panic says.
+/// Gives what a panic says, as far as it is kept.
 fn message_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without a message").chars().take(MESSAGE_CHARS_MAX).collect()
+    panic_text(panic).chars().take(MESSAGE_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

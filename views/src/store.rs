@@ -17,6 +17,8 @@ pub const LIST_ROWS_MAX: usize = 1_000;
 pub trait ViewStore: Send {
     /// Gives the position of the newest record that the rows know of; 0 where nothing was folded.
     fn position(&self) -> Position;
+    /// Gives how many records views passed over.
+    fn passed_over(&self) -> u64;
     /// Gives the rows that stand under these keys, in any order; what is not there is left out.
     fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError>;
     /// Makes the changes and moves to `changes.through`, whole or not at all.
@@ -33,8 +35,8 @@ pub trait ViewReader: Send + Sync {
     fn get(&self, view: ViewName, key: &str) -> Result<Option<Row>, ViewError>;
     /// Gives the rows that a query asks for, at most [`LIST_ROWS_MAX`].
     fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError>;
-    /// Gives the records that views passed over, the oldest first, at most [`PASSED_OVER_MAX`], and how many there are.
-    fn passed_over(&self) -> Result<(Vec<PassedOver>, u64), ViewError>;
+    /// Gives the records that views passed over.
+    fn passed_over(&self) -> Result<AllPassedOver, ViewError>;
     /// Shows every row of every view, views in the order of [`ViewName::ALL`] and rows in the order of their positions, and gives
     /// the position they stand at: two stores that hold the same show the same, byte for byte.
     fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError>;
@@ -70,7 +72,7 @@ pub struct Changes {
     /// The changes, to be made in this order.
     pub rows: Vec<(ViewName, Change)>,
     /// What could not be folded: it is kept beside the rows, so that it is told for as long as they stand.
-    pub passed_over: Vec<PassedOver>,
+    pub passed_over: AllPassedOver,
 }
 
 /// A record that a view passed over because of a bug of ours: its row stands as if the record were not there.
@@ -87,8 +89,48 @@ pub struct PassedOver {
 /// The most characters of what is said of a bug.
 pub const MESSAGE_CHARS_MAX: usize = 500;
 
-/// The most records that were passed over which a reader gives.
+/// The most records that were passed over which are named; further ones are counted.
 pub const PASSED_OVER_MAX: usize = 100;
+
+/// The records that views passed over: the first of them, and how many there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllPassedOver {
+    first: Vec<PassedOver>,
+    count: u64,
+}
+
+impl AllPassedOver {
+    /// Puts together what a store kept: some that are named, among `count`.
+    pub fn of(mut first: Vec<PassedOver>, count: u64) -> Self {
+        first.truncate(PASSED_OVER_MAX);
+        Self { first, count }
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, one: PassedOver) {
+        if self.first.len() < PASSED_OVER_MAX {
+            self.first.push(one);
+        }
+        self.count += 1;
+    }
+
+    /// Adds what comes after these.
+    pub fn extend(&mut self, more: &Self) {
+        let room = PASSED_OVER_MAX - self.first.len();
+        self.first.extend(more.first.iter().take(room).cloned());
+        self.count += more.count;
+    }
+
+    /// Gives the first of them, as they came: at most [`PASSED_OVER_MAX`].
+    pub fn first(&self) -> &[PassedOver] {
+        &self.first
+    }
+
+    /// Gives how many there are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+}
 
 /// What becomes of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]

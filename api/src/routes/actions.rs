@@ -96,6 +96,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         params,
     };
     let committed = api.submit(allowed.on_behalf(call.context()), Ask::RequestExecution(request)).await?;
+    call.let_go_of_body();
     match committed.answer {
         Answer::Execution(execution) => answer(&api, execution, committed.position, preferred_wait(call.headers())).await,
         other => Err(Problem::bug(&format!("a request for an execution was answered with {other:?}"))),

@@ -181,6 +181,11 @@ async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: P
 }
 
 fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64, to: &mpsc::Sender<Result<Bytes, std::io::Error>>) {
+            // What was sent is not all there was, and all there was cannot be had any more.
+            Ok(part) if part.state == OutputState::Removed => {
+                drop(to.blocking_send(Err(std::io::Error::other("the output was thrown away while it was sent"))));
+                return;
+            }
     loop {
         match api.ports.outputs.read(attempt, stream, offset, CHUNK_BYTES_MAX) {
             Ok(part) if part.bytes.is_empty() => return,

@@ -6,7 +6,7 @@ mod packs;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use ensue_api::ports::Holder;
 use ensue_api::{Front, Limits, Ports, Queues, Settings};
 use http_body_util::BodyExt as _;
@@ -102,10 +102,14 @@ impl Asked<'_> {
         Self { body: body.into(), ..self }
     }
 
-    pub(crate) async fn answer(self) -> Answer {
+    /// Gives the answer before its body is read.
+    pub(crate) async fn response(self) -> Response<Body> {
         let request = self.request.body(self.body).unwrap();
-        let response = self.api.front.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+        self.api.front.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(crate) async fn answer(self) -> Answer {
+        let (parts, body) = self.response().await.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
     }

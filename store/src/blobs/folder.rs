@@ -42,6 +42,8 @@ struct Store {
     folder: PathBuf,
     limits: BlobLimits,
     now: Now,
+    /// Says how much of a folder's disk is free.
+    free_bytes: fn(&Path) -> u64,
     /// How much of the disk they take: what was found last, and what came and went since.
     used: AtomicU64,
     /// What came and went while a round looks. Who holds it may rename and remove.
@@ -52,6 +54,10 @@ struct Store {
 impl FolderBlobs {
     /// Opens the folder, making it where there is none.
     pub fn open(folder: &Path, limits: BlobLimits, now: Now) -> io::Result<Self> {
+        Self::open_on(folder, limits, now, free_bytes)
+    }
+
+    fn open_on(folder: &Path, limits: BlobLimits, now: Now, free_bytes: fn(&Path) -> u64) -> io::Result<Self> {
         let new = folder.join(NEW);
         match fs::remove_dir_all(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -59,7 +65,7 @@ impl FolderBlobs {
         }
         make_folder(&new)?;
         let (used, since_looked, begun) = (AtomicU64::new(0), Mutex::new(0), AtomicU64::new(0));
-        Ok(Self(Arc::new(Store { folder: folder.to_owned(), limits, now, used, since_looked, begun })))
+        Ok(Self(Arc::new(Store { folder: folder.to_owned(), limits, now, free_bytes, used, since_looked, begun })))
     }
 
     /// Gives how much of the disk they take, as far as is known: all is looked at now and then.
@@ -81,46 +87,47 @@ impl Store {
         self.since_looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn demand_room(&self, bytes: u64) -> Result<(), BlobError> {
+    /// Demands that there is room for a blob of `whole` bytes, `unwritten` of which are not on the disk yet.
+    fn demand_room(&self, Room { whole, unwritten }: Room) -> Result<(), BlobError> {
         let used = self.used.load(Ordering::Relaxed);
-        if used.saturating_add(bytes) > self.limits.quota_bytes {
+        if used.saturating_add(whole) > self.limits.quota_bytes {
             return Err(BlobError::Full(format!("{used} bytes are kept, and {} is the quota", self.limits.quota_bytes)));
         }
-        let free = free_bytes(&self.folder);
-        if free.saturating_sub(bytes) < self.limits.free_bytes {
+        let free = (self.free_bytes)(&self.folder);
+        if free.saturating_sub(unwritten) < self.limits.free_bytes {
             return Err(BlobError::Full(format!("{free} bytes of the disk are free, and {} are left to the log", self.limits.free_bytes)));
         }
         Ok(())
     }
 
-    /// Puts a file that is on the disk in its place. One that is there already is only made young again.
+    /// Puts a file that is on the disk in its place, also over one that is there: that one may be damaged.
     fn put(&self, beside: &Path, kept: KeptBlob) -> io::Result<()> {
         let path = self.path(&kept.digest);
         let part = self.part_path(kept.digest.as_bytes()[0]);
         let mut since_looked = self.changing();
-        let time = system_time((self.now)());
-        if let Some(file) = existing(File::options().append(true).open(&path))?
-            && file.metadata()?.len() == kept.bytes
-        {
-            file.set_modified(time)?;
-            fs::remove_file(beside)?;
-            // Who put it there may have failed to make its name last.
-            return self.make_last(&part);
-        }
-        File::options().append(true).open(beside)?.set_modified(time)?;
+        File::options().append(true).open(beside)?.set_modified(system_time((self.now)()))?;
         make_folder(&part)?;
+        let before = existing(fs::metadata(&path))?.map_or(0, |about| blocks(about.len()));
         fs::rename(beside, &path)?;
-        self.make_last(&part)?;
-        let grown = blocks(kept.bytes);
-        self.used.fetch_add(grown, Ordering::Relaxed);
-        *since_looked += grown as i64;
-        Ok(())
+        let grown = blocks(kept.bytes) as i64 - before as i64;
+        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(used.saturating_add_signed(grown)));
+        *since_looked += grown;
+        self.make_last(&part)
     }
 
     fn make_last(&self, part: &Path) -> io::Result<()> {
         sync_folder(part)?;
         sync_folder(&self.folder)
     }
+}
+
+/// What a blob needs.
+#[derive(Clone, Copy)]
+struct Room {
+    /// Its bytes.
+    whole: u64,
+    /// Those that are not on the disk yet.
+    unwritten: u64,
 }
 
 /// A file that is being written, removed where it is dropped before it is kept.
@@ -138,7 +145,7 @@ impl NewBlob for New {
     fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         if self.bytes + bytes.len() as u64 > self.looked_at {
             self.looked_at = self.bytes + (bytes.len() as u64).max(LOOKED_AT_EVERY_BYTES);
-            self.store.demand_room(self.bytes + bytes.len() as u64)?;
+            self.store.demand_room(Room { whole: self.bytes + bytes.len() as u64, unwritten: bytes.len() as u64 })?;
         }
         self.file.write_all(bytes).map_err(|error| failed(&error))?;
         self.hasher.update(bytes);
@@ -147,7 +154,7 @@ impl NewBlob for New {
     }
 
     fn keep(mut self: Box<Self>) -> Result<KeptBlob, BlobError> {
-        self.store.demand_room(self.bytes)?;
+        self.store.demand_room(Room { whole: self.bytes, unwritten: 0 })?;
         sync_file(&self.file, &self.path).map_err(|error| failed(&error))?;
         let kept = KeptBlob { digest: Digest::from_bytes(*self.hasher.finalize().as_bytes()), bytes: self.bytes };
         self.store.put(&self.path, kept).map_err(|error| failed(&error))?;
@@ -360,13 +367,32 @@ mod tests {
         assert!(matches!(keep(&blobs, b"x"), Err(BlobError::Full(_))));
     }
 
+    /// A disk of 100 KiB with nothing else on it.
+    fn free_of_a_small_disk(folder: &Path) -> u64 {
+        let new = fs::read_dir(folder.join(NEW)).unwrap();
+        100 * 1024 - new.map(|entry| entry.unwrap().metadata().unwrap().len()).sum::<u64>()
+    }
+
     #[test]
-    fn a_file_that_was_cut_is_written_anew() {
+    fn a_blob_is_not_asked_to_fit_beside_itself() {
+        let site = Site::new();
+        let limits = BlobLimits { free_bytes: 30 * 1024, ..LIMITS };
+        let blobs = FolderBlobs::open_on(site.folder.path(), limits, Arc::new(|| NOON), free_of_a_small_disk).unwrap();
+        assert!(keep(&blobs, &[1; 60 * 1024]).is_ok());
+        assert!(matches!(keep(&blobs, &[2; 80 * 1024]), Err(BlobError::Full(_))));
+    }
+
+    #[test]
+    fn a_file_that_was_damaged_is_put_right_by_who_keeps_the_same_again() {
         let site = Site::new();
         let blobs = site.open(LIMITS);
         let digest = keep(&blobs, b"whole").unwrap().digest;
-        fs::write(blobs.0.path(&digest), b"who").unwrap();
-        keep(&blobs, b"whole").unwrap();
-        assert_eq!(blobs.read(&digest, 0, 10).unwrap().unwrap().bytes, "whole");
+        let longer = [7; BLOCK_BYTES as usize + 1];
+        for damaged in [&b"who"[..], b"whale", &longer] {
+            fs::write(blobs.0.path(&digest), damaged).unwrap();
+            keep(&blobs, b"whole").unwrap();
+            assert_eq!(blobs.read(&digest, 0, 10).unwrap().unwrap().bytes, "whole");
+        }
+        assert_eq!(fs::read_dir(site.folder.path().join(NEW)).unwrap().count(), 0);
     }
 }

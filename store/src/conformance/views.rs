@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
-use ensue_views::store::{Change, Changes, NewRow, PASSED_OVER_MAX, PassedOver};
+use ensue_views::store::{AllPassedOver, Change, Changes, NewRow, PASSED_OVER_MAX, PassedOver};
 use ensue_views::{ListQuery, Row, Term, ViewError, ViewName, ViewReader, ViewStore};
 use tempfile::TempDir;
 
@@ -288,12 +288,19 @@ fn a_reader_sees_all_of_a_change_or_none(subject: &mut Subject) {
 
 fn what_was_passed_over_is_told_until_the_views_are_cleared(subject: &mut Subject) {
     let one = |position| PassedOver { view: ViewName::Rules, position: Position(position), message: "it stumbled".to_owned() };
-    assert_eq!(subject.reader.passed_over().unwrap(), (Vec::new(), 0));
-    let more = PASSED_OVER_MAX as u64 + 5;
-    let passed_over = (1..=more).map(one).collect();
-    subject.store.apply(&Changes { through: Position(more), passed_over, ..Changes::default() }).unwrap();
-    let (told, count) = subject.reader.passed_over().unwrap();
-    assert_eq!((told.len(), &told[0], count), (PASSED_OVER_MAX, &one(1), more));
+    let counts = |subject: &Subject| (subject.store.passed_over(), subject.reader.passed_over().unwrap().count());
+    assert_eq!(subject.reader.passed_over().unwrap(), AllPassedOver::default());
+    let half = PASSED_OVER_MAX as u64 / 2 + 5;
+    for positions in [1..=half, half + 1..=2 * half, 2 * half + 1..=3 * half] {
+        let mut passed_over = AllPassedOver::default();
+        let through = Position(*positions.end());
+        positions.map(one).for_each(|one| passed_over.add(one));
+        subject.store.apply(&Changes { through, passed_over, ..Changes::default() }).unwrap();
+        assert_eq!(counts(subject), (through.0, through.0));
+    }
+    let named = (1..=PASSED_OVER_MAX as u64).map(one).collect::<Vec<_>>();
+    assert_eq!(subject.reader.passed_over().unwrap().first(), named);
     subject.store.clear().unwrap();
-    assert_eq!(subject.reader.passed_over().unwrap(), (Vec::new(), 0));
+    assert_eq!(subject.reader.passed_over().unwrap(), AllPassedOver::default());
+    assert_eq!(counts(subject), (0, 0));
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use ensue_engine::record::Position;
-use ensue_views::store::{Change, Changes, LIST_ROWS_MAX, NewRow, Order, PASSED_OVER_MAX, PassedOver};
+use ensue_views::store::{AllPassedOver, Change, Changes, LIST_ROWS_MAX, NewRow, Order};
 use ensue_views::{Column, ListQuery, Row, Term, ViewError, ViewName, ViewReader, ViewStore};
 
 /// Views in memory.
@@ -25,7 +25,7 @@ struct Kept {
     position: Position,
     rows: BTreeMap<(ViewName, Position), NewRow>,
     positions: BTreeMap<(ViewName, Term), Position>,
-    passed_over: Vec<PassedOver>,
+    passed_over: AllPassedOver,
 }
 
 impl MemoryViews {
@@ -49,6 +49,10 @@ impl ViewStore for MemoryViews {
         self.kept().position
     }
 
+    fn passed_over(&self) -> u64 {
+        self.kept().passed_over.count()
+    }
+
     fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError> {
         let kept = self.kept();
         Ok(keys.iter().filter_map(|key| kept.get(view, key)).map(shown).collect())
@@ -70,7 +74,7 @@ impl ViewStore for MemoryViews {
             }
         }
         kept.position = changes.through;
-        kept.passed_over.extend(changes.passed_over.iter().cloned());
+        kept.passed_over.extend(&changes.passed_over);
         Ok(())
     }
 
@@ -171,9 +175,8 @@ impl ViewReader for MemoryViewReader {
         })
     }
 
-    fn passed_over(&self) -> Result<(Vec<PassedOver>, u64), ViewError> {
-        let kept = self.kept();
-        Ok((kept.passed_over.iter().take(PASSED_OVER_MAX).cloned().collect(), kept.passed_over.len() as u64))
+    fn passed_over(&self) -> Result<AllPassedOver, ViewError> {
+        Ok(self.kept().passed_over.clone())
     }
 
     fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError> {

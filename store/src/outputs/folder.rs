@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -104,15 +104,27 @@ impl FolderOutputs {
         Ok(Self { folder: folder.to_owned(), limits, now, used: AtomicU64::new(0), writing: Mutex::new(writing) })
     }
 
-    /// Says that attempts were running when the node went down, and may print more: what others have left is taken for all of it.
-    pub fn go_on(&self, attempts: impl IntoIterator<Item = AttemptId>) -> io::Result<()> {
+    /// Says that attempts were running when the node went down, and may print more: what others have left is taken for all of it. So is
+    /// what cannot be read, and that is what this gives.
+    pub fn go_on(&self, attempts: impl IntoIterator<Item = AttemptId>) -> Vec<OutputError> {
         let mut writing = self.writing();
+        let mut unreadable = Vec::new();
         for attempt in attempts {
-            if self.end(attempt)?.is_none() {
-                writing.attempts.insert(attempt, self.counts(attempt)?);
+            match self.left_open(attempt) {
+                Ok(Some(counts)) => drop(writing.attempts.insert(attempt, counts)),
+                Ok(None) => {}
+                Err(error) => unreadable.push(failed(attempt, &error)),
             }
         }
-        Ok(())
+        unreadable
+    }
+
+    /// Gives what an attempt has that was not finished.
+    fn left_open(&self, attempt: AttemptId) -> io::Result<Option<Counts>> {
+        match self.end(attempt)? {
+            Some(_) => Ok(None),
+            None => self.counts(attempt).map(Some),
+        }
     }
 
     /// Gives how much of the disk they take, as far as is known: all is looked at now and then.
@@ -287,8 +299,8 @@ impl FolderOutputs {
                 break true;
             }
         };
-        // It may have been thrown away while it was read.
-        if end.is_some() && bytes.is_empty() && self.is_removed(attempt)? {
+        // It may have been thrown away while it was read: the first of its files that is gone looks like its end.
+        if end.is_some() && is_all && self.is_removed(attempt)? {
             return Ok(OutputPart { bytes: Bytes::new(), next: offset, state: OutputState::Removed });
         }
         let state = match end {
@@ -386,11 +398,9 @@ impl Disposable for FolderOutputs {
         let mut found: BTreeMap<AttemptId, u64> = BTreeMap::new();
         for entry in entries {
             let entry = entry?;
-            let name = entry.file_name();
-            let Some((id, _)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
-            let Ok(id) = id.parse::<Id>() else { continue };
+            let Some(attempt) = attempt_of(&entry) else { continue };
             let Some(about) = existing(entry.metadata())? else { continue };
-            *found.entry(AttemptId(id)).or_default() += blocks(about.len());
+            *found.entry(attempt).or_default() += blocks(about.len());
         }
         let removed = self.removed(part)?;
         let mut kept = Vec::with_capacity(found.len());
@@ -442,9 +452,7 @@ impl FolderOutputs {
         let Some(entries) = existing(fs::read_dir(self.part_path(part)))? else { return Ok(0) };
         for entry in entries {
             let entry = entry?;
-            let name = entry.file_name();
-            let id = name.to_str().and_then(|name| name.split_once('.')).and_then(|(id, _)| id.parse::<Id>().ok());
-            if id.is_some_and(|id| attempts.contains(&AttemptId(id)))
+            if attempt_of(&entry).is_some_and(|attempt| attempts.contains(&attempt))
                 && let Some(about) = existing(entry.metadata())?
             {
                 existing(fs::remove_file(entry.path()))?;
@@ -454,6 +462,13 @@ impl FolderOutputs {
         let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(used.saturating_sub(freed)));
         Ok(freed)
     }
+}
+
+/// Says whose file it is; none where it is nobody's.
+fn attempt_of(entry: &DirEntry) -> Option<AttemptId> {
+    let name = entry.file_name();
+    let (id, _) = name.to_str()?.split_once('.')?;
+    id.parse::<Id>().ok().map(AttemptId)
 }
 
 fn failed(attempt: AttemptId, error: &io::Error) -> OutputError {

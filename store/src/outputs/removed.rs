@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use ensue_engine::ids::{AttemptId, Id};
@@ -78,12 +77,7 @@ impl Removed {
         let mut bytes = FORM.to_vec();
         bytes.extend(self.forgotten_until.to_le_bytes());
         bytes.extend(self.named.iter().flat_map(|attempt| *attempt.0.as_bytes()));
-        let beside = path.with_extension("new");
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&bytes)?;
-        sync::sync_file(&file, &beside)?;
-        fs::rename(&beside, path)?;
-        sync::sync_folder(path.parent().unwrap_or(Path::new(".")))
+        sync::replace(path, &bytes)
     }
 }
 

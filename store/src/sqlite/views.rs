@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use ensue_engine::ids::LogId;
 use ensue_engine::record::Position;
-use ensue_views::store::{Change, Changes, NewRow};
+use ensue_views::store::{Change, Changes, NewRow, PASSED_OVER_MAX};
 use ensue_views::{Column, Row, Term, ViewError, ViewName, ViewStore, view};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
@@ -33,6 +33,7 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0002.sql"),
         include_str!("../../../migrations/sqlite/views_0003.sql"),
         include_str!("../../../migrations/sqlite/views_0004.sql"),
+        include_str!("../../../migrations/sqlite/views_0005.sql"),
     ],
 };
 
@@ -49,7 +50,7 @@ const SPAN: u64 = 1024;
 pub struct SqliteViews {
     connection: Connection,
     log: LogId,
-    position: Position,
+    made: Made,
     names: BTreeMap<String, i64>,
     readers: Arc<Readers>,
 }
@@ -92,8 +93,8 @@ impl SqliteViews {
     /// Takes the place of these views by ones that were made beside them, which must have come as far. Readers go over to them;
     /// what they are asked meanwhile waits. After an error the views are to be opened anew.
     pub fn adopt(&mut self, beside: Self) -> Result<(), ViewError> {
-        if beside.position < self.position {
-            return Err(ViewError::Gap { at: self.position, next: beside.position });
+        if beside.made.position < self.made.position {
+            return Err(ViewError::Gap { at: self.made.position, next: beside.made.position });
         }
         let place = self.readers.place().clone();
         let source = beside.close()?;
@@ -107,8 +108,8 @@ impl SqliteViews {
         place.sync_folder().map_err(|why| in_files(why.to_string()))?;
         let opened = Self::open_as_it_is(&place, self.log).map_err(|why| in_files(why.to_string()))?;
         let opened = opened.ok_or_else(|| in_files(format!("{} is not what was made", place.path.display())))?;
-        let Self { connection, position, .. } = opened;
-        (self.connection, self.position) = (connection, position);
+        let Self { connection, made, .. } = opened;
+        (self.connection, self.made) = (connection, made);
         self.names.clear();
         self.readers.are_whole_again();
         Ok(())
@@ -117,10 +118,10 @@ impl SqliteViews {
     /// Gives none where the file holds something else.
     fn open_as_it_is(place: &Place, log: LogId) -> Result<Option<Self>, OpenError> {
         let connection = open_to_write(place, &VIEWS)?;
-        let position = begin(&connection, log).map_err(|error| OpenError::of(&place.path, &error))?;
+        let made = begin(&connection, log).map_err(|error| OpenError::of(&place.path, &error))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_PREPARED);
         let readers = Arc::new(Readers::of(place.clone()));
-        Ok(position.map(|position| Self { connection, log, position, names: BTreeMap::new(), readers }))
+        Ok(made.map(|made| Self { connection, log, made, names: BTreeMap::new(), readers }))
     }
 
     /// Closes the file so that it stands alone, and gives its place.
@@ -133,39 +134,53 @@ impl SqliteViews {
     }
 }
 
-/// Gives the position of the views in a file, marking an empty file as this log's; none where they are not this log's by these
-/// folds.
-fn begin(connection: &Connection, log: LogId) -> rusqlite::Result<Option<Position>> {
+/// How far views are, and what they left out on the way.
+#[derive(Clone, Copy, Default)]
+struct Made {
+    position: Position,
+    /// How many records were passed over.
+    passed_over: u64,
+}
+
+impl Made {
+    fn sum(self, log: LogId) -> i64 {
+        Sum::default().bytes(log.0.as_bytes()).integer(place(self.position)).integer(self.passed_over.cast_signed()).done()
+    }
+}
+
+/// Gives how far the views in a file are, marking an empty file as this log's; none where they are not this log's by these folds.
+fn begin(connection: &Connection, log: LogId) -> rusqlite::Result<Option<Made>> {
     // The log has what a power cut takes from here.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    let made = connection.query_row("SELECT log, versions, position, sum FROM made", [], |row| {
-        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
+    let found = connection.query_row("SELECT log, versions, position, passed_over, sum FROM made", [], |row| {
+        let made = Made { position: Position(row.get::<_, i64>(2)?.cast_unsigned()), passed_over: row.get::<_, i64>(3)?.cast_unsigned() };
+        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, made, row.get::<_, i64>(4)?))
     });
-    match made.optional()? {
-        Some((of, versions, position, sum)) => {
-            let is_ours = of == log.0.as_bytes() && versions == made_by() && sum == made_sum(log, position);
-            Ok(is_ours.then_some(Position(position.cast_unsigned())))
+    match found.optional()? {
+        Some((of, versions, made, sum)) => {
+            let is_ours = of == log.0.as_bytes() && versions == made_by() && sum == made.sum(log);
+            Ok(is_ours.then_some(made))
         }
         None => {
             let sql = "INSERT INTO made (only, log, versions, position, sum) VALUES (0, ?1, ?2, 0, ?3)";
-            connection.execute(sql, params![log.0.as_bytes(), made_by(), made_sum(log, 0)])?;
-            Ok(Some(Position(0)))
+            connection.execute(sql, params![log.0.as_bytes(), made_by(), Made::default().sum(log)])?;
+            Ok(Some(Made::default()))
         }
     }
 }
 
-fn made_sum(log: LogId, position: i64) -> i64 {
-    Sum::default().bytes(log.0.as_bytes()).integer(position).done()
-}
-
 /// Names what the rows depend on beside the log.
 fn made_by() -> String {
-    format!("{} pack/{} sum/1", view::versions(), pack::VERSION)
+    format!("{} pack/{} sum/2", view::versions(), pack::VERSION)
 }
 
 impl ViewStore for SqliteViews {
     fn position(&self) -> Position {
-        self.position
+        self.made.position
+    }
+
+    fn passed_over(&self) -> u64 {
+        self.made.passed_over
     }
 
     fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError> {
@@ -179,14 +194,17 @@ impl ViewStore for SqliteViews {
     }
 
     fn apply(&mut self, changes: &Changes) -> Result<(), ViewError> {
-        if changes.through <= self.position {
-            return Err(ViewError::Gap { at: self.position, next: changes.through });
+        if changes.through <= self.made.position {
+            return Err(ViewError::Gap { at: self.made.position, next: changes.through });
         }
+        let made = Made { position: changes.through, passed_over: self.made.passed_over + changes.passed_over.count() };
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let written = write(&transaction, self.log, &mut self.names, changes).and_then(|()| transaction.commit().map_err(failed));
+        let written = write_rows(&transaction, &mut self.names, changes)
+            .and_then(|()| write_made(&transaction, (self.log, self.made), (changes, made)).map_err(failed))
+            .and_then(|()| transaction.commit().map_err(failed));
         match written {
             Ok(()) => {
-                self.position = changes.through;
+                self.made = made;
                 Ok(())
             }
             Err(error) => {
@@ -202,15 +220,16 @@ impl ViewStore for SqliteViews {
         for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain(["names", "spans", "passed_over"]) {
             transaction.execute(&format!("DELETE FROM {table}"), []).map_err(failed)?;
         }
-        transaction.execute("UPDATE made SET position = 0, sum = ?1", [made_sum(self.log, 0)]).map_err(failed)?;
+        let sql = "UPDATE made SET position = 0, passed_over = 0, sum = ?1";
+        transaction.execute(sql, [Made::default().sum(self.log)]).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         self.names.clear();
-        self.position = Position(0);
+        self.made = Made::default();
         Ok(())
     }
 }
 
-fn write(transaction: &Transaction<'_>, log: LogId, names: &mut BTreeMap<String, i64>, changes: &Changes) -> Result<(), ViewError> {
+fn write_rows(transaction: &Transaction<'_>, names: &mut BTreeMap<String, i64>, changes: &Changes) -> Result<(), ViewError> {
     let mut spans = BTreeMap::new();
     // Changes come view by view, so a statement serves a run of them.
     for run in changes.rows.chunk_by(|(one, _), (other, _)| one == other) {
@@ -245,14 +264,18 @@ fn write(transaction: &Transaction<'_>, log: LogId, names: &mut BTreeMap<String,
     for (number, (earliest, latest)) in spans {
         span.execute(params![number.cast_signed(), earliest.micros(), latest.micros()]).map_err(failed)?;
     }
-    for one in &changes.passed_over {
-        let sql = "INSERT OR REPLACE INTO passed_over (position, view, message) VALUES (?1, ?2, ?3)";
-        transaction.execute(sql, params![place(one.position), one.view.as_str(), one.message]).map_err(failed)?;
-    }
-    let mut made = transaction.prepare_cached("UPDATE made SET position = ?1, sum = ?2").map_err(failed)?;
-    let through = place(changes.through);
-    made.execute([through, made_sum(log, through)]).map_err(failed)?;
     Ok(())
+}
+
+/// Moves the views of a log on to where the changes take them; the first that were passed over are named.
+fn write_made(transaction: &Transaction<'_>, (log, before): (LogId, Made), (changes, after): (&Changes, Made)) -> rusqlite::Result<()> {
+    let named = usize::try_from(before.passed_over).unwrap_or(usize::MAX);
+    for one in changes.passed_over.first().iter().take(PASSED_OVER_MAX.saturating_sub(named)) {
+        let sql = "INSERT INTO passed_over (position, view, message) VALUES (?1, ?2, ?3)";
+        transaction.execute(sql, params![place(one.position), one.view.as_str(), one.message])?;
+    }
+    let mut made = transaction.prepare_cached("UPDATE made SET position = ?1, passed_over = ?2, sum = ?3")?;
+    made.execute([place(after.position), after.passed_over.cast_signed(), after.sum(log)]).map(drop)
 }
 
 /// The statements that change one view's table.

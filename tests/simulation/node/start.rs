@@ -148,7 +148,7 @@ impl Node {
             Effect::Stop { .. } | Effect::Release { .. } => None,
         });
         let running: Vec<_> = running.collect();
-        outputs.go_on(running.iter().copied())?;
+        drop(outputs.go_on(running.iter().copied()));
         let boot = format!("{BOOT}{boots:012}");
         let (begun, previous) = Begun::open_in_boot(opened.data.begun(), running, &boot)?;
         may_die("reading what had begun")?;

@@ -59,12 +59,13 @@ fn a_record_that_a_fold_stumbles_over_is_passed_over_and_named_and_all_others_ar
     let attempt = story.started(execution);
     story.succeeded(execution, attempt);
     let mut fold = Fold::<Stumbles>::default();
-    let mut passed_over = Vec::new();
+    let mut passed_over = AllPassedOver::default();
     fold.fold_one_by_one(story.records(), &mut |_, _| Ok(Vec::new()), &mut passed_over).unwrap();
     let struck: Vec<Position> =
         story.records().iter().filter(|record| record.kind() == "attempt.started").map(|record| record.position).collect();
     assert_eq!(struck.len(), 1);
-    let told: Vec<(ViewName, Position, &str)> = passed_over.iter().map(|one| (one.view, one.position, one.message.as_str())).collect();
+    let told: Vec<(ViewName, Position, &str)> =
+        passed_over.first().iter().map(|one| (one.view, one.position, one.message.as_str())).collect();
     assert_eq!(told, [(ViewName::Totals, struck[0], "a bug in folding an attempt")]);
     let folded: usize = fold.touched.values().filter_map(|slot| slot.now.as_ref()).map(|row| row.seen.len()).sum();
     assert_eq!(folded, story.records().len() - 1);

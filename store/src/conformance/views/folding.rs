@@ -58,6 +58,10 @@ impl ViewStore for Failing<'_> {
         self.store.position()
     }
 
+    fn passed_over(&self) -> u64 {
+        self.store.passed_over()
+    }
+
     fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError> {
         self.store.load(view, keys)
     }

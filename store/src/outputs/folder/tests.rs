@@ -276,12 +276,54 @@ fn what_a_crash_left_open_is_finished_but_not_what_goes_on() {
     printed(&before, attempt(1), b"left");
     printed(&before, attempt(2), b"goes on");
     let outputs = site.open();
-    outputs.go_on([attempt(2)]).unwrap();
+    assert!(outputs.go_on([attempt(2)]).is_empty());
     site.round(&outputs, quota(u64::MAX));
     assert_eq!(all(&outputs, attempt(1)), (b"left".to_vec(), OutputState::Complete));
     assert_eq!(all(&outputs, attempt(2)), (b"goes on".to_vec(), OutputState::Open));
     printed(&outputs, attempt(2), b" and on");
     assert_eq!(all(&outputs, attempt(2)).0, b"goes on and on");
+}
+
+#[test]
+fn an_end_that_cannot_be_read_keeps_no_other_attempt_from_going_on() {
+    let site = Site::new();
+    let before = site.open();
+    printed(&before, attempt(1), b"broken");
+    printed(&before, attempt(2), b"whole");
+    fs::write(before.path(attempt(1), END), "no end").unwrap();
+    let outputs = site.open();
+    let unreadable = outputs.go_on([attempt(1), attempt(2)]);
+    assert!(matches!(unreadable[..], [OutputError::Store { attempt: of, .. }] if of == attempt(1)), "{unreadable:?}");
+    // The round takes for finished what does not go on.
+    site.round(&outputs, quota(u64::MAX));
+    printed(&outputs, attempt(2), b" and on");
+    assert_eq!(all(&outputs, attempt(2)), (b"whole and on".to_vec(), OutputState::Open));
+    assert!(outputs.append_at(attempt(1), Stdout, 6, b"more").is_err());
+}
+
+/// The end is a pipe, so that the reader stands still between its first look at the list and the files.
+#[test]
+fn what_is_thrown_away_while_it_is_read_is_not_taken_for_whole() {
+    let site = Site::new();
+    let outputs = site.open();
+    printed(&outputs, attempt(1), &vec![7; CHUNK_BYTES as usize + 1]);
+    outputs.finish(attempt(1)).unwrap();
+    let end_path = outputs.path(attempt(1), END);
+    let end = fs::read(&end_path).unwrap();
+    fs::remove_file(&end_path).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &end_path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    let read = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| outputs.read(attempt(1), Stdout, 0, usize::MAX).unwrap());
+        // It opens once the reader has come there.
+        let mut pipe = File::options().write(true).open(&end_path).unwrap();
+        let part = FolderOutputs::part_of(attempt(1));
+        outputs.removed(part).unwrap().add(&outputs.removed_path(part), &[attempt(1)]).unwrap();
+        fs::remove_file(outputs.chunk_path(attempt(1), Stdout, 1)).unwrap();
+        pipe.write_all(&end).unwrap();
+        drop(pipe);
+        reader.join().unwrap()
+    });
+    assert_eq!((read.bytes.len(), read.state), (0, OutputState::Removed));
 }
 
 proptest! {

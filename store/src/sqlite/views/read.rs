@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use bytes::Bytes;
 use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
-use ensue_views::store::{LIST_ROWS_MAX, Order, PASSED_OVER_MAX, PassedOver};
+use ensue_views::store::{AllPassedOver, LIST_ROWS_MAX, Order, PASSED_OVER_MAX, PassedOver};
 use ensue_views::{Column, ListQuery, Row, Term, ViewError, ViewName, ViewReader};
 use rusqlite::types::{FromSqlError, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension};
@@ -51,17 +51,17 @@ impl ViewReader for SqliteViewReader {
         })
     }
 
-    fn passed_over(&self) -> Result<(Vec<PassedOver>, u64), ViewError> {
+    fn passed_over(&self) -> Result<AllPassedOver, ViewError> {
         self.readers.ask(|connection| {
             let moment = connection.unchecked_transaction()?;
-            let count: i64 = moment.query_row("SELECT count(*) FROM passed_over", [], |row| row.get(0))?;
+            let count: i64 = moment.query_row("SELECT passed_over FROM made", [], |row| row.get(0))?;
             let mut statement = moment.prepare("SELECT position, view, message FROM passed_over ORDER BY position, view LIMIT ?1")?;
             let rows = statement.query_map([PASSED_OVER_MAX as i64], |row| {
                 let name: String = row.get(1)?;
                 let view = ViewName::ALL.into_iter().find(|view| view.as_str() == name).ok_or(FromSqlError::InvalidType)?;
                 Ok(PassedOver { view, position: Position(row.get::<_, i64>(0)?.cast_unsigned()), message: row.get(2)? })
             })?;
-            Ok((rows.collect::<rusqlite::Result<_>>()?, count.cast_unsigned()))
+            Ok(AllPassedOver::of(rows.collect::<rusqlite::Result<_>>()?, count.cast_unsigned()))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use ensue_engine::record::Position;
 use ensue_views::spec::Story;
-use ensue_views::store::Order;
+use ensue_views::store::{AllPassedOver, Changes, Order, PASSED_OVER_MAX, PassedOver};
 use ensue_views::{ListQuery, Projector, Row, ViewError, ViewName, ViewReader, ViewStore};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -37,6 +37,25 @@ fn a_file_that_is_opened_again_holds_what_it_held() {
     let again = views_in(&folder, &story);
     assert_eq!(again.position().0, story.records().len() as u64);
     assert_eq!(dump(&again.reader()), before);
+}
+
+#[test]
+fn of_the_records_that_are_passed_over_the_first_are_kept_by_name_and_the_others_as_a_number() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let mut views = views_in(&folder, &story);
+    for batch in 1..=3 {
+        let through = Position(batch * PASSED_OVER_MAX as u64);
+        let mut passed_over = AllPassedOver::default();
+        for position in through.0 - PASSED_OVER_MAX as u64 + 1..=through.0 {
+            passed_over.add(PassedOver { view: ViewName::Rules, position: Position(position), message: "it stumbled".to_owned() });
+        }
+        views.apply(&Changes { through, passed_over, ..Changes::default() }).unwrap();
+    }
+    drop(views);
+    let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
+    let rows: i64 = file.query_row("SELECT count(*) FROM passed_over", [], |row| row.get(0)).unwrap();
+    drop(file);
+    assert_eq!((rows as usize, views_in(&folder, &story).passed_over()), (PASSED_OVER_MAX, 3 * PASSED_OVER_MAX as u64));
 }
 
 #[test]
