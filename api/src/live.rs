@@ -26,6 +26,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The most bytes that are read of a stream at once where all of it is given.
 pub(crate) const CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// How many chunks wait for a caller that reads slowly.
+pub(crate) const CHUNKS_WAITING_MAX: usize = 2;
 /// How often a stream is looked at for more.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a caller that does not read is waited for. Its place is the id of the last event that it got: it can go on from there.

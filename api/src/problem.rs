@@ -46,6 +46,8 @@ pub(crate) struct Problem {
     hint: Option<String>,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u32>,
+    /// How many bytes there are, where a part was asked for that is not there.
+    size: Option<u64>,
 }
 
 /// One way in which what was given does not fit.
@@ -99,6 +101,7 @@ impl Problem {
             hint: why.hint(),
             errors: Vec::new(),
             retry_after_seconds: retry_after_seconds(fault),
+            size: None,
         }
     }
 
@@ -150,6 +153,15 @@ impl Problem {
             .with_hint("send it again, at once and whole")
     }
 
+    /// The file does not have the part that was asked for.
+    pub(crate) fn range_not_satisfiable(size: u64) -> Self {
+        let mut problem = Self::bare("range-not-satisfiable", StatusCode::RANGE_NOT_SATISFIABLE)
+            .with_detail(format!("the file has {size} bytes, and none where `Range` asks for some"))
+            .with_hint("ask for a part of what there is, or leave `Range` out for all of it");
+        problem.size = Some(size);
+        problem
+    }
+
     /// The read models have not come as far as the caller has seen.
     pub(crate) fn view_behind(wanted: u64, reached: u64) -> Self {
         let mut problem = Self::bare("view-behind", StatusCode::SERVICE_UNAVAILABLE)
@@ -160,7 +172,7 @@ impl Problem {
     }
 
     fn bare(slug: &'static str, status: StatusCode) -> Self {
-        Self { slug, status, detail: None, hint: None, errors: Vec::new(), retry_after_seconds: None }
+        Self { slug, status, detail: None, hint: None, errors: Vec::new(), retry_after_seconds: None, size: None }
     }
 
     fn with_detail(self, detail: String) -> Self {
@@ -207,6 +219,11 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(size) = self.size
+            && let Ok(none_of_it) = HeaderValue::from_str(&format!("bytes */{size}"))
+        {
+            headers.insert(header::CONTENT_RANGE, none_of_it);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             // A delivery at a webhook proves itself by its signature, everything else by a token.

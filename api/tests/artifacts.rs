@@ -1,8 +1,10 @@
 //! Files that attempts gave away: listed, served as attachments, in ranges, and gone; and what attempts say of how far they are.
 
+use ensue_api::{QueueName, Queues};
 use ensue_engine::command::Said;
 use ensue_engine::ports::OutputStream;
-use ensue_engine::record::Body;
+use ensue_engine::record::{Body, Digest};
+use http_body_util::BodyExt as _;
 use serde_json::json;
 
 use crate::support::TestApi;
@@ -61,10 +63,42 @@ async fn a_file_is_given_in_parts_and_not_again_to_who_has_it() {
     let tag = part.header("etag").unwrap().to_owned();
     let known = api.get(&file).by("viewer").with("if-none-match", &tag).answer().await.expect(304);
     assert_eq!(known.text, "");
-    let beyond = api.get(&file).by("viewer").with("range", "bytes=10-").answer().await.expect(416);
+    let beyond = api.get(&file).by("viewer").with("range", "bytes=10-").answer().await;
     assert_eq!(beyond.header("content-range"), Some("bytes */10"));
+    beyond.expect_problem(416, "range_not_satisfiable");
     let other = api.get(&file).by("viewer").with("range", "bytes=0-1").with("if-range", "\"other\"").answer().await.expect(200);
     assert_eq!(other.text, "0123456789");
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_what_was_kept_breaks_off_however_its_whole_is_asked_for() {
+    let api = TestApi::new();
+    let (_, file) = given_away(&api, "digits", None, b"0123456789").await;
+    api.node.blobs.damage(&Digest::of(b"0123456789"), "012345678x");
+    for range in ["bytes=0-", "bytes=0-9", "bytes=-10"] {
+        let sent = api.get(&file).by("viewer").with("range", range).response().await;
+        assert!(sent.into_body().collect().await.is_err(), "{range}");
+    }
+    assert!(api.get(&file).by("viewer").response().await.into_body().collect().await.is_err());
+}
+
+#[tokio::test]
+async fn a_file_of_another_length_than_was_kept_is_not_given_in_parts_either() {
+    let api = TestApi::new();
+    let (_, file) = given_away(&api, "digits", None, b"0123456789").await;
+    api.node.blobs.damage(&Digest::of(b"0123456789"), "01234");
+    for range in ["bytes=0-1", "bytes=7-", "bytes=0-"] {
+        api.get(&file).by("viewer").with("range", range).answer().await.expect_problem(503, "artifact_unavailable");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_one_file_too_many_is_told_of_files() {
+    let queues = Queues::with(|name| if name == QueueName::LiveOutputs { 0 } else { 1_000_000_000 });
+    let api = TestApi::with_queues(queues);
+    let (_, file) = given_away(&api, "digits", None, b"0123456789").await;
+    let refused = api.get(&file).by("viewer").answer().await.expect_problem(503, "busy");
+    assert_eq!(refused["detail"], "too many files and outputs are sent at once");
 }
 
 #[tokio::test]

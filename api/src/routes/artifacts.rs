@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, heade
 use bytes::Bytes;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{ArtifactId, ExecutionId};
+use ensue_engine::ports::BlobError;
 use ensue_engine::record::Digest;
 use ensue_views::store::Filter;
 use ensue_views::{Artifact, Column, Execution};
@@ -18,12 +19,12 @@ use crate::api::{Api, read_row};
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
-use crate::live::CHUNK_BYTES_MAX;
+use crate::live::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX};
 use crate::permissions::{ArtifactsRead, ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::queues::QueueName;
-use crate::routes::logs::{CHUNKS_WAITING_MAX, TooManyFollowers, streamed};
-use crate::wire::artifacts::WireArtifact;
+use crate::routes::logs::streamed;
+use crate::wire::artifacts::{FileState, WireArtifact};
 
 /// A sandbox without scripts, forms, and an origin: also where a browser shows the file in spite of all, it can do nothing.
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'; frame-ancestors 'none'");
@@ -50,6 +51,25 @@ impl Explain for ArtifactRemoved {
     }
 }
 
+/// Too much is being sent.
+#[derive(Debug, Error)]
+#[error("too many files and outputs are sent at once")]
+struct TooManySent;
+
+impl Explain for TooManySent {
+    fn slug(&self) -> &'static str {
+        "busy"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Busy
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("ask again in a second, when another has been sent".into())
+    }
+}
+
 /// Lists an execution's artifacts, newest first.
 pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome {
     let query = call.query(&["limit", "cursor"])?;
@@ -63,8 +83,8 @@ pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome
         .blocking(move |ports| {
             let shown = |artifact: Artifact| {
                 let number = execution.attempts.iter().find(|attempt| attempt.id == artifact.attempt).map(|attempt| attempt.number);
-                let is_there = ports.blobs.read(&artifact.blob, 0, 0)?.is_some();
-                Ok(WireArtifact::new(artifact, number, is_there))
+                let state = ports.blobs.read(&artifact.blob, 0, 0)?.map_or(FileState::Removed, |_| FileState::Kept);
+                Ok(WireArtifact::new(artifact, number, state))
             };
             listed
                 .items
@@ -91,25 +111,24 @@ pub(super) async fn get(_: Allowed<ArtifactsRead>, call: Call) -> Outcome {
     let blob = artifact.blob;
     let size = call.api().blocking(move |ports| ports.blobs.read(&blob, 0, 0)).await??.map(|part| part.size);
     let size = size.ok_or_else(|| ArtifactRemoved(artifact.name.to_string()))?;
+    if size != artifact.bytes {
+        return Err(BlobError::Store(format!("{blob} has {size} bytes, {} were kept", artifact.bytes)).into());
+    }
     let tag = format!("\"{blob}\"");
     if is_known(call.headers(), &tag) {
         return Ok(answer(StatusCode::NOT_MODIFIED, Body::empty(), &artifact, &tag));
     }
     match wanted(call.headers(), size, &tag) {
-        Wanted::Nothing => {
-            let mut response = answer(StatusCode::RANGE_NOT_SATISFIABLE, Body::empty(), &artifact, &tag);
-            set(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
-            Ok(response)
-        }
+        Wanted::Nothing => Err(Problem::range_not_satisfiable(size)),
         Wanted::Part { first, last } => {
-            let body = sent(call.api(), blob, Piece { first, after: last + 1, is_whole: false })?;
+            let body = sent(call.api(), blob, Piece { first, after: last + 1, size })?;
             let mut response = answer(StatusCode::PARTIAL_CONTENT, body, &artifact, &tag);
             set(&mut response, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{size}"));
             set(&mut response, header::CONTENT_LENGTH, &(last + 1 - first).to_string());
             Ok(response)
         }
         Wanted::Whole => {
-            let body = sent(call.api(), blob, Piece { first: 0, after: size, is_whole: true })?;
+            let body = sent(call.api(), blob, Piece { first: 0, after: size, size })?;
             let mut response = answer(StatusCode::OK, body, &artifact, &tag);
             set(&mut response, header::CONTENT_LENGTH, &size.to_string());
             Ok(response)
@@ -202,11 +221,18 @@ fn wanted(headers: &HeaderMap, size: u64, tag: &str) -> Wanted {
 struct Piece {
     first: u64,
     after: u64,
-    is_whole: bool,
+    /// How many bytes the whole file has.
+    size: u64,
+}
+
+impl Piece {
+    fn is_whole(&self) -> bool {
+        self.first == 0 && self.after == self.size
+    }
 }
 
 fn sent(api: &std::sync::Arc<Api>, blob: Digest, piece: Piece) -> Result<Body, Problem> {
-    let held = api.queue(QueueName::LiveOutputs).enter(1).ok_or(TooManyFollowers)?;
+    let held = api.queue(QueueName::LiveOutputs).enter(1).ok_or(TooManySent)?;
     let (send, receive) = mpsc::channel(CHUNKS_WAITING_MAX);
     let api = api.clone();
     tokio::task::spawn_blocking(move || {
@@ -237,7 +263,7 @@ fn send_all(api: &Api, blob: Digest, piece: Piece, to: &mpsc::Sender<Result<Byte
             return Ok(());
         }
     }
-    if piece.is_whole && hasher.finalize().as_bytes() != blob.as_bytes() {
+    if piece.is_whole() && hasher.finalize().as_bytes() != blob.as_bytes() {
         return Err("it is not what was kept: its bytes have another hash".to_owned());
     }
     if let Some(last) = held {

@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::{Call, accepted};
-use crate::live::{Beginning, CHUNK_BYTES_MAX, Follower};
+use crate::live::{Beginning, CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX, Follower};
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{ParameterRefusal, Query, bad};
@@ -34,8 +34,6 @@ const BOTH: [OutputStream; 2] = [OutputStream::Stdout, OutputStream::Stderr];
 
 /// The most bytes of a stream that one answer in JSON holds.
 const PART_BYTES_MAX: usize = 1024 * 1024;
-/// How many chunks wait for a caller that reads slowly.
-pub(super) const CHUNKS_WAITING_MAX: usize = 4;
 
 /// What an attempt printed is there no more.
 #[derive(Debug, Error)]
@@ -59,7 +57,7 @@ impl Explain for OutputRemoved {
 /// Too many follow outputs.
 #[derive(Debug, Error)]
 #[error("too many outputs are followed at once")]
-pub(super) struct TooManyFollowers;
+struct TooManyFollowers;
 
 impl Explain for TooManyFollowers {
     fn slug(&self) -> &'static str {
@@ -181,13 +179,13 @@ async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: P
 }
 
 fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64, to: &mpsc::Sender<Result<Bytes, std::io::Error>>) {
+    loop {
+        match api.ports.outputs.read(attempt, stream, offset, CHUNK_BYTES_MAX) {
             // What was sent is not all there was, and all there was cannot be had any more.
             Ok(part) if part.state == OutputState::Removed => {
                 drop(to.blocking_send(Err(std::io::Error::other("the output was thrown away while it was sent"))));
                 return;
             }
-    loop {
-        match api.ports.outputs.read(attempt, stream, offset, CHUNK_BYTES_MAX) {
             Ok(part) if part.bytes.is_empty() => return,
             Ok(part) => {
                 offset = part.next;

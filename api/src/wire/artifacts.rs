@@ -19,12 +19,22 @@ pub(crate) struct WireArtifact {
     bytes: u64,
     digest: Digest,
     time: Timestamp,
-    state: &'static str,
+    state: FileState,
+}
+
+/// Whether a file is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FileState {
+    /// It can be saved.
+    Kept,
+    /// It was thrown away.
+    Removed,
 }
 
 impl WireArtifact {
     /// Shows an artifact of the attempt with a number.
-    pub(crate) fn new(artifact: Artifact, attempt: Option<u32>, is_there: bool) -> Self {
+    pub(crate) fn new(artifact: Artifact, attempt: Option<u32>, state: FileState) -> Self {
         Self {
             id: artifact.id,
             position: artifact.position,
@@ -34,7 +44,7 @@ impl WireArtifact {
             bytes: artifact.bytes,
             digest: artifact.blob,
             time: artifact.time,
-            state: if is_there { "kept" } else { "removed" },
+            state,
         }
     }
 }

@@ -19,6 +19,11 @@ impl MemoryBlobs {
         self.lock().remove(blob);
     }
 
+    /// Puts other bytes in a blob's place, as a damaged disk does.
+    pub fn damage(&self, blob: &Digest, bytes: impl Into<Bytes>) {
+        self.lock().insert(*blob, bytes.into());
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Digest, Bytes>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
