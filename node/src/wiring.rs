@@ -600,7 +600,10 @@ fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTokens) -> Re
         return Err(StartError::Refused {
             doing: "letting callers in",
             why: format!("vault.sqlite has lost the secret of every token that the log names: {}", lost.join(", ")),
-            hint: Some("put it back from a backup; or end each with `ensue tokens revoke NAME`, and the next start makes a new one".into()),
+            hint: Some(
+                "put it back from a backup; or end each with `ensue tokens revoke NAME --data DIR`, and the next start makes a new one"
+                    .into(),
+            ),
         });
     }
     let by = OnBehalf { actor: Actor::Operator, trace: None };
