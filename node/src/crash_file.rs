@@ -20,6 +20,8 @@ pub(crate) struct CrashFile {
     found: Option<Serving>,
     /// What this one has noted.
     noted: Option<Serving>,
+    /// The newest bug that ended a node, until the operator removes the file.
+    bug: Option<Bug>,
 }
 
 /// A reaction that is being worked out.
@@ -43,7 +45,7 @@ struct Written {
 }
 
 /// A bug of ours in folding.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Bug {
     /// The newest position that was safely folded.
     position: Position,
@@ -64,10 +66,10 @@ impl CrashFile {
     /// Reads what the processes before this one left; what is not whole says nothing.
     pub(crate) fn open(path: &Path) -> Self {
         let written: Written = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        if let Some(bug) = written.bug {
+        if let Some(bug) = &written.bug {
             tracing::warn!(position = %bug.position, message = bug.message, "a node ended at a bug of ours on this log; report it, and remove the file `crash.json` to hear no more of it");
         }
-        Self { path: path.to_owned(), found: written.serving, noted: None }
+        Self { path: path.to_owned(), found: written.serving, noted: None, bug: written.bug }
     }
 
     /// Notes that a reaction is about to be worked out.
@@ -81,7 +83,7 @@ impl CrashFile {
             return Begin::EndsTheProcess;
         }
         let serving = Serving { of: owed.of, next: owed.next, begun: begun + 1 };
-        self.write(&Written { serving: Some(serving), bug: None });
+        self.write(&Written { serving: Some(serving), bug: self.bug.clone() });
         self.noted = Some(serving);
         Begin::Noted
     }
@@ -94,7 +96,12 @@ impl CrashFile {
     /// Notes that nothing is being worked out any more.
     pub(crate) fn end(&mut self) {
         let is_written = self.noted.take().is_some() | self.found.take().is_some();
-        if is_written && let Err(error) = std::fs::remove_file(&self.path) {
+        if !is_written {
+            return;
+        }
+        if self.bug.is_some() {
+            self.write(&Written { serving: None, bug: self.bug.clone() });
+        } else if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(%error, "the crash file cannot be removed");
         }
     }
@@ -175,6 +182,23 @@ mod tests {
         assert!(!path.exists());
         std::fs::write(&path, "{\"serving\":{\"of\":7").unwrap();
         assert_eq!(CrashFile::open(&path).begin(owed(7, 2)), Begin::Noted);
+    }
+
+    #[test]
+    fn a_bug_that_was_noted_is_told_until_the_file_is_removed() {
+        let (_folder, path) = path();
+        CrashFile::open(&path).note_bug(Position(9), "it broke");
+        let mut next = CrashFile::open(&path);
+        next.begin(owed(7, 2));
+        let text = || std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text(), r#"{"serving":{"of":7,"next":2,"begun":1},"bug":{"position":9,"message":"it broke"}}"#);
+        next.end();
+        assert_eq!(text(), r#"{"bug":{"position":9,"message":"it broke"}}"#);
+        std::fs::remove_file(&path).unwrap();
+        let mut after = CrashFile::open(&path);
+        after.begin(owed(8, 0));
+        after.end();
+        assert!(!path.exists());
     }
 
     #[test]
