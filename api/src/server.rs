@@ -132,7 +132,7 @@ impl Open {
     /// Closes the listener, and takes what the kernel has accepted for it: that would be reset, with the request that came with it.
     fn take_last(&mut self, listener: TcpListener) {
         let Ok(listener) = listener.into_std() else { return };
-        while let Ok((stream, _)) = listener.accept() {
+        for (stream, _) in all_of(|| listener.accept()) {
             if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
                 self.take(stream);
             }
@@ -142,6 +142,19 @@ impl Open {
     fn take(&mut self, stream: TcpStream) {
         self.connections.spawn(connection(self.front.clone(), self.limits.clone(), stream, self.stopping.subscribe()));
     }
+}
+
+/// Gives what there is to accept, until there is nothing more.
+fn all_of<T>(mut accept: impl FnMut() -> io::Result<T>) -> impl Iterator<Item = T> {
+    std::iter::from_fn(move || {
+        loop {
+            match accept() {
+                Ok(accepted) => return Some(accepted),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(_) => return None,
+            }
+        }
+    })
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {
@@ -190,5 +203,17 @@ async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut st
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_broke_off_before_it_was_accepted_hides_none_behind_it() {
+        let mut waiting = vec![Ok(1), Err(io::ErrorKind::ConnectionAborted), Ok(2), Err(io::ErrorKind::WouldBlock), Ok(3)].into_iter();
+        let accepted: Vec<i32> = all_of(|| waiting.next().expect("nobody asks for more").map_err(io::Error::from)).collect();
+        assert_eq!(accepted, [1, 2]);
     }
 }
