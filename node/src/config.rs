@@ -162,7 +162,18 @@ pub enum ConfigError {
         /// What it should be.
         expected: &'static str,
     },
+    /// A variable is none of those that there are.
+    #[error("{name} is no setting")]
+    UnknownVariable {
+        /// The variable.
+        name: String,
+        /// The one that was probably meant.
+        near: Option<String>,
+    },
 }
+
+/// Where all settings stand.
+const LISTED: &str = "the settings are listed in docs/reference/ensue-yaml.md";
 
 impl Explain for ConfigError {
     fn slug(&self) -> &'static str {
@@ -176,7 +187,8 @@ impl Explain for ConfigError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Unreadable { .. } => Some("name the file with --config, or leave it out for the defaults".into()),
-            Self::Malformed { .. } => Some("the settings are listed in docs/reference/ensue-yaml.md".into()),
+            Self::Malformed { .. } | Self::UnknownVariable { near: None, .. } => Some(LISTED.into()),
+            Self::UnknownVariable { near: Some(near), .. } => Some(format!("did you mean {near}?")),
             Self::Variable { .. } => None,
         }
     }

@@ -190,7 +190,7 @@ impl Report {
 }
 
 /// Gives the known name that a misspelt one was probably meant to be.
-pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A third of the letters may be wrong: `whem` is `when`, `foo` is nothing we know.
     let distance_max = (given.chars().count() / 3).max(1);
     known
