@@ -5,6 +5,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ensue_views::view::DOCUMENT_BYTES_MAX;
+
+use crate::live::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX};
+use crate::paging::LIMIT_MAX;
+use crate::server::READ_BYTES_MAX;
+
+/// What an explanation holds: the longest payload, as it came and as the document that rules read.
+const EXPLANATION_BYTES: u64 = 8 * 1024 * 1024;
+
 /// The queues of a node: all that can grow with what comes in has one of these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum QueueName {
@@ -20,7 +29,7 @@ pub enum QueueName {
     Reads,
     /// Explanations that are worked out at once.
     Explanations,
-    /// Outputs that are followed or read whole.
+    /// Outputs that are followed or sent whole, and files that are saved.
     LiveOutputs,
     /// Commands that wait for the sequencer.
     Commands,
@@ -82,6 +91,27 @@ impl QueueName {
             Self::ShadowBatches => "shadow_batches",
             Self::ShadowBatchBytes => "shadow_batch_bytes",
             Self::BodyBytes => "body_bytes",
+        }
+    }
+}
+
+impl QueueName {
+    /// Gives how many bytes of memory one in it may hold at the most; 0 where that is counted in another queue, or is part of the state.
+    pub fn bytes_of_one(self) -> u64 {
+        match self {
+            Self::Connections => READ_BYTES_MAX as u64,
+            Self::RequestBytes
+            | Self::AnswerBytes
+            | Self::CommandBytes
+            | Self::ViewBatchBytes
+            | Self::ShadowBatchBytes
+            | Self::BodyBytes => 1,
+            // A page of a list.
+            Self::Reads => (LIMIT_MAX * DOCUMENT_BYTES_MAX) as u64,
+            Self::Explanations => EXPLANATION_BYTES,
+            // Those that wait, the one that is read, and the one that is written.
+            Self::LiveOutputs => ((CHUNKS_WAITING_MAX + 2) * CHUNK_BYTES_MAX) as u64,
+            Self::Requests | Self::Commands | Self::OpenWork | Self::Attempts | Self::ViewBatches | Self::ShadowBatches => 0,
         }
     }
 }

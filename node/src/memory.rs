@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ensue_api::server::READ_BYTES_MAX;
 use ensue_api::{Queue, QueueName, Queues};
 use ensue_engine::explain::{Explain, Fault};
 use thiserror::Error;
@@ -25,12 +24,14 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 const CONNECTIONS_MAX: u64 = 8_192;
 /// The most requests under way.
 const REQUESTS_MAX: u64 = 2_048;
-/// The most requests that read at once: a page of a list may hold 200 documents of 64 KiB.
+/// The most requests that read at once, likewise.
 const READS_MAX: u64 = 16;
-/// The most explanations that are worked out at once: each may hold a payload and its parts in memory, and a thread for a while.
+/// The most explanations that are worked out at once, likewise: each takes a thread for a while.
 const EXPLANATIONS_MAX: u64 = 4;
-/// The most outputs that are followed at once.
+/// The most outputs that are followed at once, likewise.
 const LIVE_OUTPUTS_MAX: u64 = 256;
+/// Shares of memory are counted in parts of so many.
+const PARTS: u64 = 32;
 
 /// The caps that do not follow from memory.
 #[derive(Clone, Copy, Debug)]
@@ -44,20 +45,24 @@ pub struct Caps {
 /// Makes the queues of a node that may hold so much memory.
 pub fn queues(memory_bytes: u64, caps: Caps) -> Queues {
     Queues::with(|name| match name {
-        QueueName::Connections => (memory_bytes / 4 / READ_BYTES_MAX as u64).min(CONNECTIONS_MAX),
+        QueueName::Connections => places(name, memory_bytes / PARTS * 4, CONNECTIONS_MAX),
         QueueName::Requests => REQUESTS_MAX,
-        QueueName::RequestBytes => memory_bytes / 4,
-        QueueName::AnswerBytes | QueueName::CommandBytes => memory_bytes / 8,
-        QueueName::Reads => READS_MAX,
-        QueueName::Explanations => EXPLANATIONS_MAX,
-        QueueName::LiveOutputs => LIVE_OUTPUTS_MAX,
+        QueueName::RequestBytes => memory_bytes / PARTS * 6,
+        QueueName::AnswerBytes | QueueName::CommandBytes => memory_bytes / PARTS * 4,
+        QueueName::Reads => places(name, memory_bytes / PARTS * 4, READS_MAX),
+        QueueName::Explanations => places(name, memory_bytes / PARTS * 2, EXPLANATIONS_MAX),
+        QueueName::LiveOutputs => places(name, memory_bytes / PARTS, LIVE_OUTPUTS_MAX),
         QueueName::Commands => COMMANDS_WAITING_MAX as u64,
         QueueName::OpenWork => caps.open_work,
         QueueName::Attempts => u64::from(caps.workers),
         QueueName::ViewBatches | QueueName::ShadowBatches => BATCHES_WAITING_MAX as u64,
-        QueueName::ViewBatchBytes | QueueName::ShadowBatchBytes => memory_bytes / 32,
-        QueueName::BodyBytes => memory_bytes / 16,
+        QueueName::ViewBatchBytes | QueueName::ShadowBatchBytes | QueueName::BodyBytes => memory_bytes / PARTS,
     })
+}
+
+/// How many may be in a queue that has so many bytes of memory: one at the least, or nothing would ever be served.
+fn places(name: QueueName, bytes: u64, most: u64) -> u64 {
+    (bytes / name.bytes_of_one().max(1)).clamp(1, most)
 }
 
 /// The node holds as much as it may.
@@ -127,17 +132,9 @@ mod tests {
     fn the_queues_together_have_less_than_the_memory_whatever_it_is() {
         for memory in [MEMORY_BYTES_MIN, MEMORY_BYTES, 64 * 1024 * 1024 * 1024] {
             let queues = queues(memory, CAPS);
-            let of = |name: QueueName| queues.of(name).capacity();
-            let bytes = [
-                QueueName::RequestBytes,
-                QueueName::AnswerBytes,
-                QueueName::CommandBytes,
-                QueueName::ViewBatchBytes,
-                QueueName::ShadowBatchBytes,
-                QueueName::BodyBytes,
-            ];
-            let in_bytes: u64 = bytes.into_iter().map(of).sum();
-            assert!(in_bytes + of(QueueName::Connections) * READ_BYTES_MAX as u64 <= memory / 8 * 7, "{memory}");
+            let in_bytes: u64 = queues.iter().map(|queue| queue.capacity() * queue.name().bytes_of_one()).sum();
+            assert!(in_bytes <= memory / 8 * 7, "{memory}: {in_bytes}");
+            assert!(queues.iter().all(|queue| queue.capacity() > 0), "{memory}");
         }
     }
 
