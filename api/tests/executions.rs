@@ -9,6 +9,23 @@ use serde_json::json;
 
 use crate::support::TestApi;
 
+/// Longer than any request takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until an execution runs, and gives its id.
+async fn running(api: &TestApi) -> String {
+    let looks = async {
+        loop {
+            let list = api.get("/api/v1/executions?status=running").by("viewer").answer().await.json();
+            if let Some(id) = list["items"][0]["id"].as_str() {
+                break id.to_owned();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looks).await.unwrap()
+}
+
 #[tokio::test]
 async fn an_action_is_run_by_hand_with_its_parameters_checked() {
     let api = TestApi::new();
@@ -48,14 +65,7 @@ async fn a_caller_that_prefers_to_wait_gets_the_end() {
     let waiting = api.post("/api/v1/actions/core.echo/execute").by("author").with("prefer", "wait=30");
     let waiting = waiting.json(&json!({ "params": { "message": "hi" } })).answer();
     let ending = async {
-        let execution = loop {
-            let list = api.get("/api/v1/executions?status=running").by("viewer").answer().await.json();
-            if let Some(id) = list["items"][0]["id"].as_str() {
-                break id.to_owned();
-            }
-            tokio::task::yield_now().await;
-        };
-        api.node.succeed(&execution, r#"{"message":"hi"}"#);
+        api.node.succeed(&running(&api).await, r#"{"message":"hi"}"#);
     };
     let (answer, ()) = tokio::join!(waiting, ending);
     let answer = answer.expect(200);
@@ -71,13 +81,9 @@ async fn who_waits_for_the_end_holds_no_room_for_a_body_meanwhile() {
     let waiting = api.post("/api/v1/actions/core.echo/execute").by("author").with("prefer", "wait=30");
     let waiting = waiting.json(&json!({ "params": { "message": "hi" } })).answer();
     let ending = async {
-        let running = || api.get("/api/v1/executions?status=running").by("viewer").answer();
-        let execution = loop {
-            if let Some(id) = running().await.json()["items"][0]["id"].as_str() {
-                break id.to_owned();
-            }
-        };
-        running().await.expect(200);
+        let execution = running(&api).await;
+        // Who waits has gone on by the time that another request is answered.
+        running(&api).await;
         let held = bodies.depth();
         api.node.succeed(&execution, r#"{"message":"hi"}"#);
         held

@@ -169,9 +169,12 @@ async fn a_request_on_a_kept_connection_is_answered_also_after_the_stop_and_that
     assert!(!ask(&mut kept).await.contains("connection: close"));
     served.stop.send(()).unwrap();
     // The node is not ready from now on; this shows that it knows.
-    while served.api.get("/readyz").answer().await.status != 503 {
-        tokio::task::yield_now().await;
-    }
+    let knows = async {
+        while served.api.get("/readyz").answer().await.status != 503 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, knows).await.unwrap();
     assert!(ask(&mut kept).await.contains("connection: close"));
     assert_eq!(kept.read(&mut [0]).await.unwrap(), 0);
     assert_eq!(served.ended.await.unwrap(), Ended { connections_cut: 0 });

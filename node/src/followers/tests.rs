@@ -55,9 +55,14 @@ fn begin(way: Way, after: AfterPanic) -> (FollowerHandle, JoinHandle<Stumbles>, 
     (handle, thread, fares, steps)
 }
 
+/// Longer than any step takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Lets other threads run until something is so; each step of a follower takes its time.
 fn until(mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
     while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "it is still not so");
         std::thread::yield_now();
     }
 }

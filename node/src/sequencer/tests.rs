@@ -59,6 +59,9 @@ impl Space for Room {
     }
 }
 
+/// Longer than any turn takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn roomy() -> Queues {
     Queues::with(|_| 1_000_000)
 }
@@ -184,7 +187,9 @@ fn that_there_is_room_again_is_found_although_nobody_asks() {
     assert!(world.handle.gauges().is_full.load(Ordering::Relaxed));
     // From here on whoever asks is turned away by what the gauge says, so it has to change by itself.
     world.room.0.store(true, Ordering::Relaxed);
+    let begin = Instant::now();
     while world.handle.gauges().is_full.load(Ordering::Relaxed) {
+        assert!(begin.elapsed() < PATIENCE, "nobody has looked again");
         std::thread::yield_now();
     }
     assert!(world.ask(set_key("a")).is_ok());
@@ -287,10 +292,7 @@ fn what_waits_is_answered_also_where_the_sequencer_ends_by_itself() {
 
 #[test]
 fn commands_for_which_there_is_no_room_are_told_so_and_the_log_s_own_are_taken() {
-    let mut world = World::with(Queues::with(|name| match name {
-        QueueName::CommandBytes => 0,
-        _ => 2,
-    }));
+    let mut world = World::with(Queues::with(|name| if name == QueueName::CommandBytes { 0 } else { 2 }));
     // What brings no bytes needs none.
     let waiting = [world.submit(set_key("a")), world.submit(set_key("b"))];
     assert!(matches!(world.ask(set_key("c")), Err(SubmitError::Busy)), "two wait already");
