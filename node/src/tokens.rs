@@ -113,7 +113,7 @@ impl TokenTable {
         &self.lost
     }
 
-    /// Says whether the token of that id is among them.
+    /// Says whether a token with the id of this one counts; its secret is not compared.
     pub fn is_known(&self, token: &Secret) -> bool {
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         given_parts(token).is_some_and(|(id, _)| tokens.contains_key(&id))
