@@ -12,8 +12,9 @@ use ensue_store::sqlite::views::SqliteViews;
 use ensue_store::verify::verify;
 
 use crate::clock::Clock;
+use crate::fold_guard::AllLeftOut;
 use crate::log_access::LogReaders;
-use crate::views::{Rebuilt, rebuild};
+use crate::views::{Rebuilt, rebuild_under};
 
 /// The newest job of each kind.
 pub(crate) struct Jobs {
@@ -22,13 +23,19 @@ pub(crate) struct Jobs {
     clock: Arc<dyn Clock>,
     views: PathBuf,
     rebuilt: Rebuilt,
+    left_out: AllLeftOut,
     newest: Mutex<BTreeMap<JobKind, Job>>,
 }
 
 impl Jobs {
-    /// Makes the place for jobs; nothing is begun. `views` is the file of the live read models.
-    pub(crate) fn new(log: LogId, readers: Arc<LogReaders>, clock: Arc<dyn Clock>, views: PathBuf, rebuilt: Rebuilt) -> Arc<Self> {
-        Arc::new(Self { log, readers, clock, views, rebuilt, newest: Mutex::default() })
+    /// Makes the place for jobs; nothing is begun. `views` is the file of the live read models, and `left_out` what they leave out.
+    pub(crate) fn new(
+        log: LogId,
+        readers: Arc<LogReaders>,
+        clock: Arc<dyn Clock>,
+        (views, rebuilt, left_out): (PathBuf, Rebuilt, AllLeftOut),
+    ) -> Arc<Self> {
+        Arc::new(Self { log, readers, clock, views, rebuilt, left_out, newest: Mutex::default() })
     }
 
     /// Gives the newest job of a kind.
@@ -81,7 +88,9 @@ impl Jobs {
 
     fn rebuild(&self) -> Result<SqliteViews, String> {
         let beside = self.views.with_extension("rebuilt.sqlite");
-        rebuild(&beside.as_path().into(), self.log, &self.readers, &mut |position| self.reached(JobKind::ViewsRebuild, position))
+        let mut left_out = self.left_out.clone();
+        let step = &mut |position| self.reached(JobKind::ViewsRebuild, position);
+        rebuild_under((&self.readers, &mut left_out), &beside.as_path().into(), self.log, step)
     }
 
     fn reached(&self, kind: JobKind, position: Position) {
@@ -141,7 +150,7 @@ mod tests {
         let id = LogId(Id::root(Timestamp::from_micros(1), 1));
         let log = MemoryLog::new(id);
         let readers = Arc::new(LogReaders::new(Box::new(move || log.reader())));
-        let jobs = Jobs::new(id, readers, Arc::new(SystemClock::default()), PathBuf::new(), Rebuilt::default());
+        let jobs = Jobs::new(id, readers, Arc::new(SystemClock::default()), (PathBuf::new(), Rebuilt::default(), AllLeftOut::default()));
         let thread = std::thread::Builder::new().stack_size(NO_SUCH_STACK);
         jobs.begin_in(thread, JobKind::LogVerify, None).unwrap_err();
         assert_eq!(jobs.job(JobKind::LogVerify), None);

@@ -15,6 +15,7 @@ mod clock;
 pub mod config;
 mod crash_file;
 mod edge;
+mod fold_guard;
 mod followers;
 mod heard;
 mod jobs;

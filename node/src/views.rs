@@ -10,6 +10,7 @@ use ensue_engine::ports::ReadLimit;
 use ensue_engine::record::{Position, Record};
 use ensue_store::sqlite::Place;
 use ensue_store::sqlite::views::SqliteViews;
+use ensue_views::onlooker::{Nobody, Onlooker};
 use ensue_views::{Projector, ViewError, ViewStore};
 use tokio::sync::watch;
 
@@ -27,6 +28,7 @@ pub struct ViewFollower {
     reached: watch::Sender<Position>,
     passed_over: Arc<AtomicU64>,
     rebuilt: Rebuilt,
+    onlooker: Box<dyn Onlooker>,
     log: Arc<LogReaders>,
     jobs: Option<Arc<Jobs>>,
     mended: Option<Instant>,
@@ -58,7 +60,17 @@ impl ViewFollower {
     pub fn new(store: SqliteViews, reached: watch::Sender<Position>, rebuilt: Rebuilt, log: Arc<LogReaders>) -> Self {
         reached.send_replace(store.position());
         let passed_over = Arc::new(AtomicU64::new(store.passed_over()));
-        Self { store, projector: Projector::new(), reached, passed_over, rebuilt, log, jobs: None, mended: None }
+        Self {
+            store,
+            projector: Projector::new(),
+            reached,
+            passed_over,
+            rebuilt,
+            onlooker: Box::new(Nobody),
+            log,
+            jobs: None,
+            mended: None,
+        }
     }
 
     /// Gives how many records the views passed over, for who is not to wait for a look into the store.
@@ -70,6 +82,12 @@ impl ViewFollower {
     #[must_use]
     pub(crate) fn mended_by(self, jobs: Arc<Jobs>) -> Self {
         Self { jobs: Some(jobs), ..self }
+    }
+
+    /// Has somebody look on at each fold; else nobody does.
+    #[must_use]
+    pub(crate) fn under(self, onlooker: Box<dyn Onlooker>) -> Self {
+        Self { onlooker, ..self }
     }
 
     fn mend(&mut self, why: &str) {
@@ -85,7 +103,7 @@ impl ViewFollower {
     }
 
     fn adopt(&mut self, mut views: SqliteViews) -> Result<Position, String> {
-        build(&mut views, &self.log, self.store.position(), &mut |_| {})?;
+        build(&mut views, (&self.log, &mut *self.onlooker), self.store.position(), &mut |_| {})?;
         self.store.adopt(views).map_err(|error| error.to_string())?;
         self.projector = Projector::new();
         self.passed_over.store(self.store.passed_over(), Ordering::Relaxed);
@@ -96,22 +114,37 @@ impl ViewFollower {
 /// Folds the log from its beginning into views at `beside`, telling of each step; they are put in the place of the live ones by
 /// [`Rebuilt::hand_over`].
 pub fn rebuild(beside: &Place, id: LogId, log: &LogReaders, step: &mut dyn FnMut(Position)) -> Result<SqliteViews, String> {
+    rebuild_under((log, &mut Nobody), beside, id, step)
+}
+
+/// Does as [`rebuild`] does, and has somebody look on at each fold.
+pub(crate) fn rebuild_under(
+    (log, onlooker): (&LogReaders, &mut dyn Onlooker),
+    beside: &Place,
+    id: LogId,
+    step: &mut dyn FnMut(Position),
+) -> Result<SqliteViews, String> {
     let mut views = SqliteViews::open_at(beside, id).map_err(|error| error.to_string())?;
     views.clear().map_err(|error| error.to_string())?;
     let head = log.head().map_err(|error| error.to_string())?;
-    build(&mut views, log, head.position, step)?;
+    build(&mut views, (log, onlooker), head.position, step)?;
     Ok(views)
 }
 
 /// Folds the log into views until they have come as far as `until`, telling of each step.
-pub(crate) fn build(views: &mut SqliteViews, log: &LogReaders, until: Position, step: &mut dyn FnMut(Position)) -> Result<(), String> {
+fn build(
+    views: &mut SqliteViews,
+    (log, onlooker): (&LogReaders, &mut dyn Onlooker),
+    until: Position,
+    step: &mut dyn FnMut(Position),
+) -> Result<(), String> {
     let mut projector = Projector::new();
     while views.position() < until {
         let records = log.read(views.position(), ReadLimit::default()).map_err(|error| error.to_string())?;
         if records.is_empty() {
             return Err(format!("the log ends at position {}, the views stand at {until}", views.position()));
         }
-        projector.advance(views, &records).map_err(|error| error.to_string())?;
+        projector.advance_under(views, &records, &mut *onlooker).map_err(|error| error.to_string())?;
         step(views.position());
     }
     Ok(())
@@ -123,7 +156,7 @@ impl Follow for ViewFollower {
     }
 
     fn follow(&mut self, records: &[Record]) -> Result<(), String> {
-        let position = match self.projector.advance(&mut self.store, records) {
+        let position = match self.projector.advance_under(&mut self.store, records, &mut *self.onlooker) {
             Ok(position) => position,
             Err(error @ (ViewError::Damaged { .. } | ViewError::NotWhole(_) | ViewError::Misfit { .. } | ViewError::Gap { .. })) => {
                 self.mend(&error.to_string());

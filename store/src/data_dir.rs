@@ -133,6 +133,11 @@ impl DataDir {
         self.path.join("begun")
     }
 
+    /// What is noted of the folding of the views, for the process after one that it ended.
+    pub fn views_crash(&self) -> PathBuf {
+        self.path.join("views-crash.json")
+    }
+
     /// What the last crash left.
     pub fn crash(&self) -> PathBuf {
         self.path.join("crash.json")

@@ -14,6 +14,7 @@ pub mod enforcements;
 pub mod events;
 pub mod executions;
 pub mod keys;
+pub mod onlooker;
 pub mod packs;
 pub mod parked_reactions;
 pub mod projector;

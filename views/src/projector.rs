@@ -17,6 +17,7 @@ use crate::enforcements::Enforcement;
 use crate::events::Event;
 use crate::executions::Execution;
 use crate::keys::Key;
+use crate::onlooker::{Care, Nobody, Onlooker};
 use crate::packs::Pack;
 use crate::parked_reactions::ParkedReaction;
 use crate::rules::RuleActivity;
@@ -64,14 +65,24 @@ impl Projector {
     /// Folds the next records of the log into the store: those that it knows already are passed over, and where one is missing
     /// nothing changes. After an error the store is as it was, and the same records can be offered again.
     pub fn advance(&mut self, store: &mut dyn ViewStore, records: &[Record]) -> Result<Position, ViewError> {
+        self.advance_under(store, records, &mut Nobody)
+    }
+
+    /// Does as [`advance`](Self::advance) does, and has somebody look on at each fold.
+    pub fn advance_under(
+        &mut self,
+        store: &mut dyn ViewStore,
+        records: &[Record],
+        onlooker: &mut dyn Onlooker,
+    ) -> Result<Position, ViewError> {
         let at = store.position();
         let known = records.partition_point(|record| record.position <= at);
         let Some(first) = records.get(known) else { return Ok(at) };
         if first.position != at.next() {
             return Err(ViewError::Gap { at, next: first.position });
         }
-        let advanced = self.project(&records[known..], &mut |view, keys| store.load(view, keys)).and_then(|changes| store.apply(&changes));
-        match advanced {
+        let changes = self.project(&records[known..], &mut |view, keys| store.load(view, keys), onlooker);
+        match changes.and_then(|changes| store.apply(&changes)) {
             Ok(()) => Ok(store.position()),
             Err(error) => {
                 *self = Self::new();
@@ -82,27 +93,43 @@ impl Projector {
 
     /// Says which rows change with these records; `load` gives the rows that are not at hand. If it fails, or what it says is
     /// not kept, the projector is ahead of the store and must be made anew: [`advance`](Self::advance) does.
-    pub fn project(&mut self, records: &[Record], load: &mut Load<'_>) -> Result<Changes, ViewError> {
-        let folded = catch_unwind(AssertUnwindSafe(|| {
-            each_fold!(self, fold => fold.fetch(records, load)?);
-            for record in records {
-                each_fold!(self, fold => fold.fold(record));
-            }
-            Ok(())
-        }));
-        let through = records.last().map(|record| record.position).unwrap_or_default();
-        let mut changes = Changes { through, ..Changes::default() };
+    pub fn project(&mut self, records: &[Record], load: &mut Load<'_>, onlooker: &mut dyn Onlooker) -> Result<Changes, ViewError> {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(Changes::default()) };
+        let mut changes = Changes { through: last.position, ..Changes::default() };
+        let folded = match onlooker.care(first.position, last.position) {
+            Care::AtOnce => self.fold_at_once(records, load, onlooker)?,
+            Care::OneByOne => Folded::Nothing,
+        };
         match folded {
-            Ok(folded) => folded?,
-            Err(_) => {
-                // A bug of ours is somewhere in it: once more from what is kept, so that only what it strikes is passed over.
-                *self = Self::new();
-                each_fold!(self, fold => fold.fold_one_by_one(records, load, &mut changes.passed_over)?);
-            }
+            Folded::All => {}
+            Folded::Nothing => each_fold!(self, fold => fold.fold_one_by_one(records, load, (onlooker, &mut changes.passed_over))?),
         }
         each_fold!(self, fold => fold.finish(&mut changes));
         Ok(changes)
     }
+
+    fn fold_at_once(&mut self, records: &[Record], load: &mut Load<'_>, onlooker: &mut dyn Onlooker) -> Result<Folded, ViewError> {
+        let folded = catch_unwind(AssertUnwindSafe(|| {
+            each_fold!(self, fold => fold.fetch(records, load)?);
+            onlooker.begin_all(records.last().map(|record| record.position).unwrap_or_default());
+            for record in records {
+                each_fold!(self, fold => fold.fold(record));
+            }
+            Ok(Folded::All)
+        }));
+        onlooker.end();
+        folded.unwrap_or_else(|_| {
+            // A bug of ours is somewhere in it: once more from what is kept, so that only what it strikes is passed over.
+            *self = Self::new();
+            Ok(Folded::Nothing)
+        })
+    }
+}
+
+/// How much of a run of records was folded.
+enum Folded {
+    All,
+    Nothing,
 }
 
 /// Gives the rows that a store has under some keys of a view.
@@ -171,28 +198,41 @@ impl<V: View> Fold<V> {
         }
     }
 
-    /// Has slots made and folds, record by record: one that ends in a panic is passed over, and its row stays as it was.
-    fn fold_one_by_one(&mut self, records: &[Record], load: &mut Load<'_>, passed_over: &mut AllPassedOver) -> Result<(), ViewError> {
+    /// Has slots made and folds, record by record: one that ends in a panic, or that whoever looks on forbids, is passed over, and its
+    /// row stays as it was.
+    fn fold_one_by_one(
+        &mut self,
+        records: &[Record],
+        load: &mut Load<'_>,
+        (onlooker, passed_over): (&mut dyn Onlooker, &mut AllPassedOver),
+    ) -> Result<(), ViewError> {
         for record in records {
             let mut before = None;
             let folded = catch_unwind(AssertUnwindSafe(|| {
                 self.fetch(std::slice::from_ref(record), load)?;
-                let Some(Touch::Begins(key) | Touch::Changes(key)) = V::key(record) else { return Ok(()) };
+                let Some(Touch::Begins(key) | Touch::Changes(key)) = V::key(record) else { return Ok(None) };
+                if let Some(why) = onlooker.begin_one(V::NAME, record.position) {
+                    return Ok(Some(why));
+                }
                 if let Some(slot) = self.touched.get_mut(&key) {
                     before = Some((key, slot.now.clone()));
                     slot.now = V::project(slot.now.take(), record);
                 }
-                Ok(())
+                Ok(None)
             }));
-            match folded {
-                Ok(folded) => folded?,
+            onlooker.end();
+            let why = match folded {
+                Ok(forbidden) => forbidden?,
                 Err(panic) => {
                     let slot = before.and_then(|(key, row)| Some((self.touched.get_mut(&key)?, row)));
                     if let Some((slot, row)) = slot {
                         slot.now = row;
                     }
-                    passed_over.add(PassedOver { view: V::NAME, position: record.position, message: message_of(&*panic) });
+                    Some(message_of(&*panic))
                 }
+            };
+            if let Some(message) = why {
+                passed_over.add(PassedOver { view: V::NAME, position: record.position, message });
             }
         }
         Ok(())

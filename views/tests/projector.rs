@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use ensue_engine::record::Record;
+use ensue_views::onlooker::Nobody;
 use ensue_views::spec::Story;
 use ensue_views::store::Change;
 use ensue_views::{Projector, Row, Term, ViewError, ViewName};
@@ -13,10 +14,11 @@ type AskedFor = Vec<(ViewName, Vec<Term>)>;
 /// Loads nothing, and tells what was asked for and what changes.
 fn loads(projector: &mut Projector, records: &[Record]) -> (AskedFor, Vec<(ViewName, Change)>) {
     let mut asked = Vec::new();
-    let changes = projector.project(records, &mut |view, keys| {
+    let load = &mut |view: ViewName, keys: &[Term]| {
         asked.push((view, keys.to_vec()));
         Ok(Vec::new())
-    });
+    };
+    let changes = projector.project(records, load, &mut Nobody);
     (asked, changes.unwrap().rows)
 }
 
@@ -58,11 +60,11 @@ fn a_damaged_row_is_an_error_that_names_it() {
     let execution = story.executed("garden.drain", event, "garden.open_gate");
     let before = story.records().len();
     story.started(execution);
-    let folded = Projector::new().project(&story.records()[before..], &mut |view, keys| {
+    let load = &mut |view: ViewName, keys: &[Term]| {
         let damaged = |key: &Term| Row { key: key.to_string(), position: story.records()[0].position, document: "{".into() };
         Ok(if view == ViewName::Executions { keys.iter().map(damaged).collect() } else { Vec::new() })
-    });
-    match folded {
+    };
+    match Projector::new().project(&story.records()[before..], load, &mut Nobody) {
         Err(ViewError::Damaged { view: ViewName::Executions, key, .. }) => assert_eq!(key, execution.to_string()),
         other => panic!("{other:?}"),
     }

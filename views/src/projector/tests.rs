@@ -60,7 +60,7 @@ fn a_record_that_a_fold_stumbles_over_is_passed_over_and_named_and_all_others_ar
     story.succeeded(execution, attempt);
     let mut fold = Fold::<Stumbles>::default();
     let mut passed_over = AllPassedOver::default();
-    fold.fold_one_by_one(story.records(), &mut |_, _| Ok(Vec::new()), &mut passed_over).unwrap();
+    fold.fold_one_by_one(story.records(), &mut |_, _| Ok(Vec::new()), (&mut Nobody, &mut passed_over)).unwrap();
     let struck: Vec<Position> =
         story.records().iter().filter(|record| record.kind() == "attempt.started").map(|record| record.position).collect();
     assert_eq!(struck.len(), 1);
@@ -78,11 +78,11 @@ fn a_batch_that_is_folded_one_by_one_gives_what_it_gives_at_once() {
     let execution = story.executed("garden.drain", event, "garden.open_gate");
     let attempt = story.started(execution);
     story.succeeded(execution, attempt);
-    let at_once = Projector::new().project(story.records(), &mut |_, _| Ok(Vec::new())).unwrap();
+    let at_once = Projector::new().project(story.records(), &mut |_, _| Ok(Vec::new()), &mut Nobody).unwrap();
     let mut projector = Projector::new();
     let mut changes = Changes { through: at_once.through, ..Changes::default() };
     let records = story.records();
-    each_fold!(projector, fold => fold.fold_one_by_one(records, &mut |_, _| Ok(Vec::new()), &mut changes.passed_over).unwrap());
+    each_fold!(projector, fold => fold.fold_one_by_one(records, &mut |_, _| Ok(Vec::new()), (&mut Nobody, &mut changes.passed_over)).unwrap());
     each_fold!(projector, fold => fold.finish(&mut changes));
     assert_eq!(changes, at_once);
 }

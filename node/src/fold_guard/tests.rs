@@ -1,0 +1,200 @@
+//! Folds that end the process, in processes that really end: each run is this test's binary, started again.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command as Process, ExitStatus};
+
+use ensue_engine::ports::LogError;
+use ensue_store::sqlite::views::SqliteViews;
+use ensue_views::spec::Story;
+use ensue_views::{Row, ViewReader as _, ViewStore as _};
+use tokio::sync::watch;
+
+use super::*;
+use crate::followers::Follow as _;
+use crate::log_access::LogReaders;
+use crate::views::{Rebuilt, ViewFollower};
+
+/// Names the folder of the views to a process of this test.
+const FOLDER: &str = "ENSUE_TEST_ENDED_FOLDS";
+/// Names how the fold ends the process.
+const WAY: &str = "ENSUE_TEST_ENDED_FOLDS_WAY";
+const SIGABRT: i32 = 6;
+/// Short enough not to be waited for; what is folded here takes less than a look.
+const SHORT: Patience = Patience { look_every: Duration::from_millis(20), looks: 25 };
+
+fn story() -> Story {
+    Story::of_everything()
+}
+
+/// The record whose folding into executions ends the process.
+fn abyss(story: &Story) -> Position {
+    let mut ends = story.records().iter().filter(|record| record.kind() == "attempt.succeeded");
+    ends.nth(3).unwrap().position
+}
+
+/// A guard of folds, one of which ends the process, as with a full stack, or never ends.
+struct Abyss {
+    guard: FoldGuard,
+    at: Position,
+    way: String,
+}
+
+impl Abyss {
+    fn fall(&self) -> ! {
+        match self.way.as_str() {
+            "abort" => std::process::abort(),
+            _ => loop {
+                std::thread::park();
+            },
+        }
+    }
+}
+
+impl Onlooker for Abyss {
+    fn care(&self, first: Position, last: Position) -> Care {
+        self.guard.care(first, last)
+    }
+
+    fn begin_all(&mut self, last: Position) {
+        self.guard.begin_all(last);
+        if last >= self.at {
+            self.fall();
+        }
+    }
+
+    fn begin_one(&mut self, view: ViewName, position: Position) -> Option<String> {
+        let why = self.guard.begin_one(view, position);
+        if why.is_none() && (view, position) == (ViewName::Executions, self.at) {
+            self.fall();
+        }
+        why
+    }
+
+    fn end(&mut self) {
+        self.guard.end();
+    }
+}
+
+fn views(folder: &Path) -> SqliteViews {
+    SqliteViews::open(&folder.join("views.sqlite"), story().log()).unwrap()
+}
+
+/// One life of a node's follower of the views: it takes in what there is, and stops.
+fn live(folder: &Path, way: String) {
+    let story = story();
+    let views = views(folder);
+    let at = views.position();
+    let guard = FoldGuard::open(&folder.join("views-crash.json"), at, SHORT).unwrap();
+    let (reached, _) = watch::channel(at);
+    let log = Arc::new(LogReaders::new(Box::new(|| Err(LogError::Store("nobody reads it".to_owned())))));
+    let onlooker = Abyss { guard, at: abyss(&story), way };
+    let mut follower = ViewFollower::new(views, reached, Rebuilt::default(), log).under(Box::new(onlooker));
+    let rest = &story.records()[usize::try_from(at.0).unwrap()..];
+    if !rest.is_empty() {
+        follower.follow(rest).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "is one process of the tests below"]
+fn one_life() {
+    let folder = std::env::var_os(FOLDER).expect("only the tests below run this");
+    live(Path::new(&folder), std::env::var(WAY).unwrap());
+}
+
+fn life(folder: &Path, way: &str) -> ExitStatus {
+    let mut process = Process::new(std::env::current_exe().unwrap());
+    process.args(["--exact", "fold_guard::tests::one_life", "--ignored"]).env(FOLDER, folder).env(WAY, way);
+    process.output().unwrap().status
+}
+
+fn rows(views: &SqliteViews) -> Vec<(ViewName, Row)> {
+    let mut rows = Vec::new();
+    views.reader().dump(&mut |view, row| rows.push((view, row.clone()))).unwrap();
+    rows
+}
+
+/// The views where one record is left out of executions.
+fn without(folder: &Path, left_out: AllLeftOut) -> Vec<(ViewName, Row)> {
+    let mut views = SqliteViews::open(&folder.join("expected.sqlite"), story().log()).unwrap();
+    let mut left_out = left_out;
+    ensue_views::Projector::new().advance_under(&mut views, story().records(), &mut left_out).unwrap();
+    rows(&views)
+}
+
+fn a_fold_is_found_that_ends_the_process_by(way: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // The first life notes only where it went on; those after it note the record.
+    for _ in 0..=ENDS_MAX {
+        assert_eq!(life(folder, way).signal(), Some(SIGABRT));
+        assert_eq!(views(folder).position(), Position(0));
+    }
+    assert!(life(folder, way).success());
+    let (views, story) = (views(folder), story());
+    assert_eq!(views.position(), story.records().last().unwrap().position);
+    let told = views.reader().passed_over().unwrap();
+    let told: Vec<_> = told.first().iter().map(|one| (one.view, one.position, one.message.as_str())).collect();
+    assert_eq!(told, [(ViewName::Executions, abyss(&story), "the process ended 3 times while it was folded")]);
+    // It is remembered, for whoever makes the views anew; nothing else is suspected any more.
+    let guard = FoldGuard::open(&folder.join("views-crash.json"), views.position(), SHORT).unwrap();
+    assert_eq!(guard.suspect_until, None);
+    assert_eq!(rows(&views), without(folder, guard.left_out()));
+}
+
+#[test]
+fn a_record_whose_folding_ended_three_processes_is_left_out_by_the_next_and_everything_else_is_folded() {
+    a_fold_is_found_that_ends_the_process_by("abort");
+}
+
+#[test]
+fn a_record_whose_folding_never_ends_is_found_likewise() {
+    a_fold_is_found_that_ends_the_process_by("a loop");
+}
+
+fn path() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("views-crash.json");
+    (folder, path)
+}
+
+#[test]
+fn the_usual_life_notes_once_where_it_goes_on_and_leaves_nothing() {
+    let (_folder, path) = path();
+    let mut guard = FoldGuard::open(&path, Position(7), Patience::MINUTE).unwrap();
+    assert!(path.exists());
+    for last in [10, 20] {
+        assert_eq!(guard.care(Position(last - 2), Position(last)), Care::AtOnce);
+        guard.begin_all(Position(last));
+        guard.end();
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn who_finds_that_nobody_got_further_folds_one_by_one_for_a_while() {
+    let (_folder, path) = path();
+    let killed = |behind| std::mem::forget(FoldGuard::open(&path, Position(behind), Patience::MINUTE).unwrap());
+    let open = |behind| FoldGuard::open(&path, Position(behind), Patience::MINUTE).unwrap();
+    killed(7);
+    assert_eq!(open(8).care(Position(9), Position(10)), Care::AtOnce, "it got further");
+    killed(7);
+    let suspects = open(7);
+    assert_eq!(suspects.care(Position(8), Position(9)), Care::OneByOne);
+    assert_eq!(suspects.care(Position(8 + SUSPECT_RECORDS), Position(9 + SUSPECT_RECORDS)), Care::AtOnce);
+    drop(suspects);
+    assert_eq!(open(7).care(Position(8), Position(9)), Care::AtOnce, "who stopped in order is not suspected");
+}
+
+#[test]
+fn what_another_release_left_out_is_tried_again() {
+    let (_folder, path) = path();
+    let text = |release: &str| format!(r#"{{"release":"{release}","left_out":[{{"view":"executions","position":9}}]}}"#);
+    for (release, care) in [(crate::wiring::RELEASE, Care::OneByOne), ("0.0.0-other", Care::AtOnce)] {
+        std::fs::write(&path, text(release)).unwrap();
+        let mut guard = FoldGuard::open(&path, Position(0), Patience::MINUTE).unwrap();
+        assert_eq!(guard.care(Position(1), Position(20)), care);
+        assert_eq!(guard.begin_one(ViewName::Executions, Position(9)).is_some(), care == Care::OneByOne);
+        assert_eq!(guard.begin_one(ViewName::Events, Position(9)), None);
+    }
+}
