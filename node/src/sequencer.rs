@@ -303,7 +303,7 @@ pub enum Turn {
     Idle,
     /// What is owed must wait until the disk has room; what is asked need not.
     NoRoom,
-    /// It was asked to stop, and nothing waits any more.
+    /// It was asked to stop, and nothing waits any more; what is owed and finds no room is for the next start.
     Ended,
 }
 
@@ -345,8 +345,7 @@ impl Sequencer {
             self.crash.end();
         }
         if waiting.is_empty() && !is_owed {
-            let is_over = self.is_stopping && self.outside.is_empty();
-            return Ok(if is_over { Turn::Ended } else { Turn::Idle });
+            return Ok(if self.may_end() { Turn::Ended } else { Turn::Idle });
         }
         self.take_in(waiting)?;
         let turn = match self.sequencing.next_owed(self.served) {
@@ -354,7 +353,12 @@ impl Sequencer {
             None => Turn::Taken,
         };
         self.gauge();
-        Ok(turn)
+        Ok(if turn == Turn::NoRoom && self.may_end() { Turn::Ended } else { turn })
+    }
+
+    /// Says whether it was asked to stop, and has nobody to answer any more.
+    fn may_end(&self) -> bool {
+        self.is_stopping && self.outside.is_empty()
     }
 
     /// Waits for what comes next; while the disk is full only until it is to be looked at again.
@@ -379,8 +383,6 @@ impl Sequencer {
                     }
                     Err(RecvTimeoutError::Disconnected) => self.is_stopping = true,
                 },
-                // What is owed is in the log: the next start works it out.
-                Turn::NoRoom if self.is_stopping && self.outside.is_empty() => return Ok(()),
                 Turn::NoRoom => std::thread::sleep(SPACE_EVERY),
                 Turn::Ended => return Ok(()),
             }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -30,7 +30,6 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// The API of one node.
 pub(crate) struct NodeApi {
     front: Front,
-    is_stopping: AtomicBool,
     connections: Arc<Connections>,
     /// By request and copy: dropped, the client has gone away.
     clients: Mutex<BTreeMap<(RequestNumber, u32), oneshot::Sender<()>>>,
@@ -63,7 +62,7 @@ impl NodeApi {
         };
         let connections: Arc<Connections> = Arc::default();
         runtime.spawn(Serving(connections.clone()));
-        Self { front: Front::new(ports, settings), is_stopping: AtomicBool::new(false), connections, clients: Mutex::default() }
+        Self { front: Front::new(ports, settings), connections, clients: Mutex::default() }
     }
 
     /// Gives how many requests are under way.
@@ -73,13 +72,7 @@ impl NodeApi {
 
     /// Begins a stop: nothing is accepted any more.
     pub(crate) fn stop(&self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
         self.front.stop();
-    }
-
-    /// Says whether it stops.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.is_stopping.load(Ordering::Relaxed)
     }
 
     /// Serves a request from the next step of the runtime on.

@@ -5,6 +5,7 @@
 mod bugs;
 mod judging;
 mod start;
+mod stop;
 mod submit;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,7 @@ use tokio::sync::{Notify, watch};
 pub(crate) use self::bugs::SimulatedBug;
 pub(crate) use self::judging::Judged;
 pub(crate) use self::start::{Start, Unstarted};
+use self::stop::Stopping;
 use self::submit::{LivingSubmit, Pump};
 use crate::api::{Arrived, NodeApi};
 use crate::clock::WorkerClock;
@@ -80,6 +82,9 @@ pub(crate) struct Node {
     executor: Executor,
     api: NodeApi,
     tokens: NodeTokens,
+    stopping: Stopping,
+    /// How long its attempts may go on at a stop.
+    stop_patience: Duration,
     /// How far the runtime's own time has come, in microseconds since the world began.
     ticked: AtomicU64,
     pump: Arc<Pump>,
@@ -144,12 +149,13 @@ impl Node {
 
     /// Does what is done once a second.
     pub(crate) fn tick(&self) {
+        if self.has_only_its_sequencer() {
+            return;
+        }
         note_clock_step(&*self.clock, &*self.handle);
         self.outside.flush();
-        if !self.api.is_stopping() {
+        if self.accepts() {
             self.let_clients_in();
-        } else if self.under_way() == 0 {
-            self.close();
         }
     }
 
@@ -162,11 +168,6 @@ impl Node {
     /// Closes the connections of a request: its client has gone away.
     pub(crate) fn hang_up(&self, number: RequestNumber) {
         self.api.hang_up(number);
-    }
-
-    /// Says whether connections are accepted.
-    pub(crate) fn accepts(&self) -> bool {
-        !self.api.is_stopping()
     }
 
     /// Gives how many requests are under way.
@@ -231,25 +232,6 @@ impl Node {
             (shadow.position() == live.position()).then(|| shadow == live)
         })
         .flatten()
-    }
-
-    /// Begins a stop: no connection is accepted any more, requests under way end, and then what waits is done.
-    pub(crate) fn begin_stop(&self) {
-        self.api.stop();
-        if self.under_way() == 0 {
-            self.close();
-        }
-    }
-
-    fn close(&self) {
-        self.handle.handle.stop();
-        self.life.ask();
-    }
-
-    /// Ends a stop, once the sequencer has ended: what is left is written.
-    pub(crate) fn end_stop(mut self) {
-        self.shadow.follow_mut().save();
-        self.outside.flush();
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use ensue_engine::command::{Settings, TurnLimits};
 use ensue_engine::names::PackName;
+use ensue_executor::AtStop;
 use serde_json::{Value, json};
 
 use crate::pack::NUMBER_MAX;
@@ -30,6 +31,10 @@ pub(crate) struct Operated {
     pub(crate) batch_bytes_max: u64,
     /// How many bytes of bodies the node has at hand.
     pub(crate) bodies_at_hand_bytes: u64,
+    /// What becomes of programs that run when the node stops.
+    pub(crate) at_stop: AtStop,
+    /// How long attempts that run may go on while the node stops, in milliseconds.
+    pub(crate) stop_patience_millis: u64,
     /// The pack's own setting, `config.least`.
     pub(crate) least: u64,
 }
@@ -52,6 +57,8 @@ impl Operated {
             batches_waiting_max: if random.chance(0.5) { 64 } else { random.between(1, 8) },
             batch_bytes_max: if random.chance(0.7) { 16 * 1024 * 1024 } else { random.log_uniform(2_000.0, 60_000.0) as u64 },
             bodies_at_hand_bytes: if random.chance(0.5) { 16 * 1024 } else { 0 },
+            at_stop: if random.chance(0.25) { AtStop::End } else { AtStop::GoOn },
+            stop_patience_millis: random.log_uniform(10.0, 10_000.0) as u64,
             least: random.below(NUMBER_MAX + 1),
         }
     }

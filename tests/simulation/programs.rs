@@ -22,7 +22,7 @@ use crate::ground::Ground;
 use crate::life::Life;
 use crate::random::Random;
 use crate::saying::{self, Line};
-use crate::sightings::{Finder, Found, Sighting};
+use crate::sightings::{Done, Finder, Found, Sighting};
 use crate::sometimes;
 
 /// How long a program takes to heed SIGTERM, in microseconds.
@@ -56,6 +56,14 @@ impl Processes {
         if let Some(process) = self.running.remove(&attempt) {
             self.sighting(attempt).over_at.get_or_insert(process.over_at().min(now));
         }
+    }
+
+    /// Has a node kill the program of an attempt, where it still runs.
+    fn kill(&mut self, attempt: AttemptId, by: Finder, now: u64) {
+        if self.running.get(&attempt).is_some_and(|process| process.is_alive(now)) {
+            self.sighting(attempt).killed.get_or_insert(Done { by, at: now });
+        }
+        self.end(attempt, now);
     }
 
     fn end_all(&mut self, now: u64) {
@@ -109,6 +117,11 @@ impl Machine {
     /// Ends everything: the power is cut.
     pub(crate) fn power_cut(&self) {
         self.lock().end_all(self.ground.now());
+    }
+
+    /// Says what becomes of programs when their node ends.
+    pub(crate) fn at_end(&self) -> AtEnd {
+        self.at_end
     }
 
     /// Gives the attempts whose programs run now.
@@ -235,7 +248,7 @@ pub(crate) struct NodePrograms {
 impl NodePrograms {
     fn program(&self, attempt: AttemptId) -> Box<dyn Program> {
         let (machine, life, clock) = (self.machine.clone(), self.life.clone(), self.clock.clone());
-        Box::new(Listening { machine, life, clock, attempt, node: self.finder.node, heard: 0, lines: 0, is_over: false })
+        Box::new(Listening { machine, life, clock, attempt, node: self.finder, heard: 0, lines: 0, is_over: false })
     }
 }
 
@@ -263,8 +276,9 @@ impl Programs for NodePrograms {
             // A file that cannot be written is missed where it is to be taken in.
             let _ = saying::write_files(&self.machine.directory(attempt), &process.says);
             processes.said.insert(attempt, process.says.clone());
+            let sighting = processes.sighting(attempt);
+            (sighting.started_at, sighting.deadline) = (ground.now(), process.deadline);
             processes.running.insert(attempt, process);
-            processes.sighting(attempt).started_at = ground.now();
             drop(processes);
             ground.tell("program", format!("of attempt {attempt} starts"));
             if dies {
@@ -331,7 +345,7 @@ impl Programs for NodePrograms {
 
     fn collected(&self, attempt: AttemptId) {
         if !self.life.is_over() {
-            self.machine.lock().end(attempt, self.machine.ground.now());
+            self.machine.lock().kill(attempt, self.finder, self.machine.ground.now());
         }
     }
 
@@ -347,7 +361,7 @@ struct Listening {
     clock: Arc<WorkerClock>,
     attempt: AttemptId,
     /// The node that listens.
-    node: u32,
+    node: Finder,
     /// How many pieces of output were heard.
     heard: usize,
     /// How many lines of what it says.
@@ -365,7 +379,7 @@ impl Listening {
     fn now(&mut self) -> Now {
         let now = self.machine.ground.now();
         let mut processes = self.machine.lock();
-        processes.sighting(self.attempt).heard.entry(self.node).or_insert(now);
+        processes.sighting(self.attempt).heard.entry(self.node.node).or_insert(now);
         let Some(process) = processes.running.get(&self.attempt) else {
             self.is_over = true;
             return Now::Heard(Heard::Lost);
@@ -426,7 +440,7 @@ impl Program for Listening {
         let ground = &self.machine.ground;
         let now = ground.now();
         let mut processes = self.machine.lock();
-        processes.sighting(self.attempt).told_at.get_or_insert(now);
+        processes.sighting(self.attempt).told.get_or_insert(Done { by: self.node, at: now });
         if let Some(process) = processes.running.get_mut(&self.attempt) {
             match tell {
                 Tell::Stop { grace } => {
@@ -458,6 +472,10 @@ impl Program for Listening {
 
     fn leave(mut self: Box<Self>) {
         self.is_over = self.machine.at_end == AtEnd::GoOn;
+        if self.is_over && !self.life.is_over() {
+            let now = self.machine.ground.now();
+            self.machine.lock().sighting(self.attempt).left.entry(self.node.node).or_insert(now);
+        }
     }
 }
 
@@ -465,7 +483,7 @@ impl Drop for Listening {
     /// A listener that goes ends what it listened to; one whose node was killed does nothing any more.
     fn drop(&mut self) {
         if !self.is_over && !self.life.is_over() {
-            self.machine.lock().end(self.attempt, self.machine.ground.now());
+            self.machine.lock().kill(self.attempt, self.node, self.machine.ground.now());
         }
     }
 }

@@ -9,14 +9,29 @@ use std::collections::BTreeMap;
 pub(crate) struct Sighting {
     /// When it was started.
     pub(crate) started_at: u64,
-    /// When somebody first told it to stop.
-    pub(crate) told_at: Option<u64>,
+    /// When its time is over.
+    pub(crate) deadline: u64,
+    /// Who first told it to stop, and when.
+    pub(crate) told: Option<Done>,
+    /// The node that killed it while it ran, and when.
+    pub(crate) killed: Option<Done>,
     /// When nothing of it ran any more, whoever brought that about; none while it is held, where its own end says so.
     pub(crate) over_at: Option<u64>,
     /// The nodes that found it at their start.
     pub(crate) found: Vec<Found>,
     /// The nodes that listened to it, and since when.
     pub(crate) heard: BTreeMap<u32, u64>,
+    /// The nodes that left it to the next, and when.
+    pub(crate) left: BTreeMap<u32, u64>,
+}
+
+/// What a node did to a program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Done {
+    /// The node.
+    pub(crate) by: Finder,
+    /// When.
+    pub(crate) at: u64,
 }
 
 /// A program that a node found at its start.

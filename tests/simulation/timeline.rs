@@ -12,6 +12,8 @@ pub(crate) struct Condition {
     pub(crate) is_paused: bool,
     /// Whether its disk has room.
     pub(crate) has_room: bool,
+    /// Whether it was asked to stop.
+    pub(crate) is_stopping: bool,
 }
 
 /// Which time counts.
@@ -19,7 +21,7 @@ pub(crate) struct Condition {
 pub(crate) enum Counts {
     /// In which a node was there and did not stand still.
     Awake,
-    /// In which, beside that, its disk had room and its timers came in time.
+    /// In which, beside that, nobody had asked it to stop, its disk had room and its timers came in time.
     Working,
 }
 
@@ -68,6 +70,12 @@ impl Timeline {
         self.passed(from, micros, counts, Some(node))
     }
 
+    /// Gives when a node was asked to stop.
+    pub(crate) fn asked_to_stop(&self, node: u32) -> Option<u64> {
+        let asked = self.stretches.iter().find(|(_, condition)| condition.node == Some(node) && condition.is_stopping);
+        asked.map(|(at, _)| *at)
+    }
+
     fn passed(&self, from: u64, micros: u64, counts: Counts, only: Option<u32>) -> Option<u64> {
         let first = self.stretches.partition_point(|(begin, _)| *begin <= from).saturating_sub(1);
         let (mut life, mut had) = (None, 0);
@@ -76,7 +84,7 @@ impl Timeline {
                 (life, had) = (condition.node, 0);
             }
             let is_wanted = life.is_some() && only.is_none_or(|only| life == Some(only));
-            let is_good = !condition.is_paused && (counts == Counts::Awake || condition.has_room);
+            let is_good = !condition.is_paused && (counts == Counts::Awake || (condition.has_room && !condition.is_stopping));
             if !is_wanted || !is_good {
                 continue;
             }
@@ -114,7 +122,7 @@ impl Timeline {
 mod tests {
     use super::*;
 
-    const FIRST: Condition = Condition { node: Some(1), is_paused: false, has_room: true };
+    const FIRST: Condition = Condition { node: Some(1), is_paused: false, has_room: true, is_stopping: false };
     const SECOND: Condition = Condition { node: Some(2), ..FIRST };
     const NOBODY: Condition = Condition { node: None, ..FIRST };
 
@@ -150,6 +158,14 @@ mod tests {
     #[test]
     fn what_lies_ahead_of_the_end_is_not_due() {
         assert_eq!(timeline(&[(0, FIRST)], 9).due(0, 10, Counts::Awake), None);
+    }
+
+    #[test]
+    fn a_node_that_stops_is_awake_and_takes_on_no_work() {
+        let timeline = timeline(&[(0, FIRST), (5, Condition { is_stopping: true, ..FIRST }), (20, SECOND)], 40);
+        assert_eq!(timeline.due(0, 10, Counts::Awake), Some(10));
+        assert_eq!(timeline.due(0, 10, Counts::Working), Some(30));
+        assert_eq!((timeline.asked_to_stop(1), timeline.asked_to_stop(2)), (Some(5), None));
     }
 
     #[test]

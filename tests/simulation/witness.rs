@@ -15,6 +15,8 @@ pub(crate) struct Witness {
     pub(crate) timeline: Timeline,
     /// The requests that came to a node, in their order.
     pub(crate) taken: Vec<Taken>,
+    /// How many of them each node has not answered yet.
+    unanswered: BTreeMap<u32, u64>,
     /// How often a simulated bug struck, by the moment.
     pub(crate) bugs: BTreeMap<u64, u64>,
     /// How often the core refused a command because of a bug, by the moment.
@@ -45,6 +47,7 @@ pub(crate) struct Taken {
 impl Witness {
     /// Notes that a request came to a node; gives its place for [`let_go`](Self::let_go).
     pub(crate) fn take(&mut self, request: RequestNumber, node: u32, now: u64) -> usize {
+        *self.unanswered.entry(node).or_default() += 1;
         self.taken.push(Taken { request, node, at: now, own_micros: 0, over_at: None });
         self.taken.len() - 1
     }
@@ -58,9 +61,16 @@ impl Witness {
 
     /// Notes that the node answered, or let go of the request.
     pub(crate) fn let_go(&mut self, place: usize, now: u64) {
-        if let Some(taken) = self.taken.get_mut(place) {
-            taken.over_at.get_or_insert(now);
+        let Some(taken) = self.taken.get_mut(place).filter(|taken| taken.over_at.is_none()) else { return };
+        taken.over_at = Some(now);
+        if let Some(unanswered) = self.unanswered.get_mut(&taken.node) {
+            *unanswered -= 1;
         }
+    }
+
+    /// Gives how many requests a node has and has not answered.
+    pub(crate) fn unanswered(&self, node: u32) -> u64 {
+        self.unanswered.get(&node).copied().unwrap_or(0)
     }
 
     /// Notes that a simulated bug struck.

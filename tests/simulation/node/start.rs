@@ -28,6 +28,7 @@ use ensue_views::ViewReader;
 use tokio::sync::{Notify, watch};
 
 use super::bugs::BuggyCatalogs;
+use super::stop::Stopping;
 use super::submit::{LivingSubmit, Pump};
 use super::{Node, Room};
 use crate::api::{About, NodeApi};
@@ -167,6 +168,7 @@ impl Node {
         let mut executor_settings = ExecutorSettings::new("");
         executor_settings.lease = Duration::from_millis(settings.lease_millis);
         executor_settings.blocking = Blocking::InPlace;
+        executor_settings.at_stop = operated.at_stop;
         let finder = Finder { node: number, epoch: opened.log.epoch().0 };
         let executor = {
             let _entered = runtime.enter();
@@ -262,6 +264,8 @@ impl Node {
             executor,
             api,
             tokens,
+            stopping: Stopping::Unasked,
+            stop_patience: Duration::from_millis(operated.stop_patience_millis),
             ticked,
             pump,
             handle,

@@ -1,13 +1,16 @@
-//! I11 and I16: a program whose execution was cancelled is told to stop, one that the log waits for is gone on with, and none runs on
-//! for nobody. All within a bound of the time in which a node was there and did not stand still.
+//! I11 and I16: a program whose execution was cancelled is told to stop, one that the log waits for is gone on with and stopped by nobody
+//! without a reason, and none runs on for nobody. All within a bound of the time in which a node was there and did not stand still.
 //!
 //! Programs are seen from outside: on the simulated machine, whose supervisors end what outlives its grace.
 
 use std::collections::BTreeMap;
 
+use ensue_executor::AtStop;
+use ensue_executor::programs::AtEnd;
+
 use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
-use crate::sightings::Sighting;
+use crate::sightings::{Done, Finder, Sighting};
 use crate::sometimes;
 use crate::timeline::{Counts, Timeline};
 
@@ -34,6 +37,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         program.stops_when_it_is_cancelled()?;
         program.ends_with_its_attempt()?;
         program.is_gone_on_with()?;
+        program.is_not_stopped_without_a_reason()?;
     }
     Ok(())
 }
@@ -82,15 +86,15 @@ impl Seen<'_> {
         let Some(cancel) = self.told.cancelled else { return Ok(()) };
         let Some(at) = self.ledger.ground.committed_at(cancel.position) else { return Ok(()) };
         demand!(sighting.started_at <= at, "I11", "the program of attempt {attempt} was started after the cancel at {}", cancel.position);
-        sometimes!(sighting.told_at.is_some_and(|told| told > at), "a program was told to stop some time after its cancel");
-        let first = sighting.told_at.unwrap_or(u64::MAX).min(sighting.over_at.unwrap_or(u64::MAX));
+        sometimes!(sighting.told.is_some_and(|told| told.at > at), "a program was told to stop some time after its cancel");
+        let first = sighting.told.map_or(u64::MAX, |told| told.at).min(sighting.over_at.unwrap_or(u64::MAX));
         let due = self.timeline.due(at, BOUND_MICROS, Counts::Awake);
         demand!(
             due.is_none_or(|due| first <= due),
             "I16",
             "the program of attempt {attempt} was cancelled at {} and runs on: it was told to stop at {:?} µs, which was due at {due:?} µs",
             cancel.position,
-            sighting.told_at
+            sighting.told
         );
         Ok(())
     }
@@ -120,7 +124,8 @@ impl Seen<'_> {
             let due = self.timeline.due_for(node, found.at, BOUND_MICROS, Counts::Awake);
             let is_open = told.started.epoch < epoch && told.ended.is_none_or(|end| end.epoch >= epoch);
             if is_open && found.token == told.started.number("token") {
-                let heard = sighting.heard.get(&node).copied();
+                // Where it was asked to stop at once, it left the program to the next.
+                let heard = sighting.heard.get(&node).or(sighting.left.get(&node)).copied();
                 let end = told.ended.filter(|end| end.epoch == epoch);
                 demand!(
                     heard.is_some() || end.is_none(),
@@ -146,5 +151,32 @@ impl Seen<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whoever has a program end has a reason: its cancel, its time, its end in the log, or a stop that lets no program go on.
+    fn is_not_stopped_without_a_reason(&self) -> Result<(), Violation> {
+        let Self { attempt, sighting, .. } = self;
+        if let Some(Done { by, at }) = sighting.told {
+            let is_due = at >= sighting.deadline || self.is_in_the_log(self.told.cancelled, at);
+            let has_reason = is_due || self.is_in_the_log(self.told.ended, at) || self.ends_at_the_stop_of(by, at);
+            demand!(has_reason, "I16", "node #{} told the program of attempt {attempt} at {at} µs to stop, and nobody asked for that", by.node);
+        }
+        if let Some(Done { by, at }) = sighting.killed {
+            let has_reason = self.is_in_the_log(self.told.ended, at);
+            demand!(has_reason, "I16", "node #{} killed the program of attempt {attempt} at {at} µs, for which the log waits", by.node);
+        }
+        Ok(())
+    }
+
+    fn is_in_the_log(&self, record: Option<&Raw>, at: u64) -> bool {
+        record.and_then(|record| self.ledger.ground.committed_at(record.position)).is_some_and(|committed| committed <= at)
+    }
+
+    /// Says whether a node was stopping then, with programs that may not outlive it and whose patience was over.
+    fn ends_at_the_stop_of(&self, node: Finder, at: u64) -> bool {
+        let Some(operated) = self.ledger.ground.operated_at(node.epoch) else { return false };
+        let ends = operated.at_stop == AtStop::End || self.ledger.machine.at_end() == AtEnd::Ended;
+        let asked = self.timeline.asked_to_stop(node.node);
+        ends && asked.is_some_and(|asked| at >= asked + operated.stop_patience_millis * 1_000)
     }
 }

@@ -39,7 +39,7 @@ impl World {
     }
 
     fn cancel_what_runs(&mut self) {
-        let Some(node) = &self.node else { return };
+        let Some(node) = self.node.as_ref().filter(|node| node.accepts()) else { return };
         let number = node.number;
         let running = node.look(|engine| {
             let running = engine.executions().iter().filter(|(_, open)| matches!(open.phase, Phase::Running(_)));
@@ -61,7 +61,7 @@ impl World {
     }
 
     fn settle(&mut self) {
-        let Some(node) = &self.node else { return };
+        let Some(node) = self.node.as_ref().filter(|node| node.accepts()) else { return };
         let Some((indeterminate, parked)) = node.look(|engine| {
             let waits = engine.executions().iter().filter(|(_, open)| matches!(open.phase, Phase::Indeterminate(_)));
             let waits: Vec<_> = waits.map(|(id, _)| *id).collect();

@@ -77,14 +77,12 @@ impl World {
                 }
             }
             Fault::Stop => {
-                if self.node.is_some() && !self.is_paused() && !self.is_stopping {
+                if !self.is_paused()
+                    && let Some(node) = self.node.as_mut().filter(|node| node.accepts())
+                {
                     self.ground.tell("fault", "SIGTERM");
-                    self.is_stopping = true;
-                    self.hand_in_all();
-                    if let Some(node) = &self.node {
-                        node.begin_stop();
-                    }
-                    self.wake_sequencer();
+                    node.begin_stop();
+                    self.wake_worker();
                 }
             }
             Fault::Pause => {

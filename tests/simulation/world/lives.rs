@@ -2,6 +2,8 @@
 //!
 //! What a start does is in `node.rs`.
 
+use std::task::Poll;
+
 use super::{Event, Prompt, ROOM_BYTES, World};
 use crate::node::{Node, Start, Unstarted};
 use crate::operator::Operated;
@@ -17,6 +19,7 @@ const LOOK_MICROS: u64 = 500_000;
 impl World {
     /// Sees to a node that was asked for something, or has died.
     pub(super) fn look_after_node(&mut self) {
+        self.go_on_with_stop();
         if let Some(node) = &self.node {
             if node.life.take_asked() {
                 self.wake_sequencer();
@@ -33,6 +36,19 @@ impl World {
             let most = if self.ground.is_healed() { 1_000_000 } else { AWAY_MICROS_MAX };
             let away = self.random.log_uniform(1_000.0, most as f64) as u64;
             self.after(away, Event::Start);
+        }
+    }
+
+    /// Lets a node that was asked to stop begin with its next part, where it can.
+    fn go_on_with_stop(&mut self) {
+        if self.is_paused() {
+            return;
+        }
+        let Some(node) = &mut self.node else { return };
+        match node.go_on_with_stop() {
+            Ok(Poll::Ready(())) => self.wake_worker(),
+            Ok(Poll::Pending) => {}
+            Err(why) => drop(self.finding.get_or_insert(Violation::new("panic", why))),
         }
     }
 
@@ -83,7 +99,6 @@ impl World {
                 self.paused_until = 0;
                 self.is_turning = false;
                 self.is_working = false;
-                self.is_stopping = false;
                 self.wake_sequencer();
                 self.wake_worker();
                 self.after(1_000_000, Event::Tick(number));
@@ -196,6 +211,7 @@ impl World {
         node.life.end();
         self.disk.kill();
         let number = node.number;
+        sometimes!(!node.accepts(), "a node died while it stopped");
         drop(node);
         self.machine.node_died();
         self.paused_until = 0;
@@ -215,6 +231,7 @@ impl World {
     fn stopped(&mut self) {
         let Some(node) = self.node.take() else { return };
         let number = node.number;
+        sometimes!(self.room.is_full(), "a node stopped while the disk had no room");
         // Answers that were given before the end still go out.
         node.life.end();
         node.end_stop();
@@ -225,8 +242,9 @@ impl World {
 
     /// Notes whether there is a node that can work.
     pub(super) fn note_condition(&self) {
+        let is_stopping = self.node.as_ref().is_some_and(|node| !node.accepts());
         let node = self.node.as_ref().map(|node| node.number);
-        let condition = Condition { node, is_paused: self.is_paused(), has_room: !self.room.is_full() };
+        let condition = Condition { node, is_paused: self.is_paused(), has_room: !self.room.is_full(), is_stopping };
         self.ground.witness().timeline.note(self.ground.now(), condition);
     }
 

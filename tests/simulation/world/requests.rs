@@ -63,7 +63,7 @@ impl World {
             return;
         }
         let Some(request) = self.requests.get_mut(&number) else { return };
-        let Some(node) = self.node.as_ref().filter(|node| request.by == By::Ports || node.accepts()) else {
+        let Some(node) = self.node.as_ref().filter(|node| node.accepts()) else {
             let delay = self.network_delay();
             self.after(delay, Event::Answer(number, Outcome::NoNode));
             return;
@@ -80,9 +80,7 @@ impl World {
         self.wake_worker();
         let Some(judged) = judged else { return };
         self.judged.insert(ticket, judged);
-        // A node that stops waits for the requests that it has, and they do not take their time.
-        let most = if self.is_stopping { 1 } else { self.ground.plan.judged_micros_max };
-        let held_up = self.random.log_uniform(1.0, most as f64) as u64;
+        let held_up = self.random.log_uniform(1.0, self.ground.plan.judged_micros_max as f64) as u64;
         self.after(held_up, Event::HandIn(ticket));
     }
 
@@ -119,16 +117,6 @@ impl World {
             node.hand_in(judged);
             self.wake_worker();
         }
-    }
-
-    /// Hands in all that was judged.
-    pub(super) fn hand_in_all(&mut self) {
-        for (_, judged) in std::mem::take(&mut self.judged) {
-            if let Some(node) = &self.node {
-                node.hand_in(judged);
-            }
-        }
-        self.wake_worker();
     }
 
     pub(super) fn hear(&mut self, number: RequestNumber, outcome: &Outcome) {
