@@ -10,6 +10,8 @@ use crate::oracle::{Ledger, Violation, demand};
 use crate::sometimes;
 use crate::traffic::{Outcome, Request, Wish};
 
+/// The key that clients set and remove.
+const KEY: &str = "sim.canary";
 /// How long a key is remembered, in microseconds of the log's time.
 const KEY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
@@ -88,6 +90,7 @@ fn done(
         let of = streams.get(stream).map(Vec::as_slice).unwrap_or_default();
         of.iter().any(|record| kinds.contains(&record.kind.as_str()))
     };
+    let done = Done { number, request, position, records };
     match (&request.wish, answer) {
         (Wish::Send { payload, .. } | Wish::Deliver { payload, .. }, Answer::Events(events)) => {
             for event in events {
@@ -118,20 +121,37 @@ fn done(
                 "request {number}: the settling of {id} was taken and is not there"
             );
         }
-        (Wish::SetKey(_), _) => {
-            let is_there = records.iter().any(|record| record.kind == "key.set" && record.position <= position);
-            demand!(is_there, "I1", "request {number}: the key was set, and no record says so");
-        }
-        (
-            Wish::Send { .. }
-            | Wish::Deliver { .. }
-            | Wish::Run { .. }
-            | Wish::SetMode(..)
-            | Wish::RemoveKey
-            | Wish::TakeInPacks
-            | Wish::See { .. },
-            _,
-        ) => {}
+        // Nothing follows from these by itself: the position that they are answered with is their record's own.
+        (Wish::SetKey(_), _) => done.made("key.set", &[("key", KEY)])?,
+        (Wish::RemoveKey, _) => done.made("key.removed", &[("key", KEY)])?,
+        (Wish::SetMode(rule, mode), _) => done.made("rule.mode_set", &[("rule", rule), ("mode", mode.as_str())])?,
+        (Wish::Send { .. } | Wish::Deliver { .. } | Wish::Run { .. } | Wish::TakeInPacks | Wish::See { .. }, _) => {}
     }
     Ok(())
+}
+
+/// A request that was answered as done.
+struct Done<'a> {
+    number: u64,
+    request: &'a Request,
+    /// The position that it was answered with.
+    position: u64,
+    records: &'a [Raw],
+}
+
+impl Done<'_> {
+    /// Demands that the record at its position is of a kind, says what was asked, and is its client's.
+    fn made(&self, kind: &str, says: &[(&str, &str)]) -> Result<(), Violation> {
+        let Self { number, position, .. } = self;
+        let record = usize::try_from(*position).ok().and_then(|at| self.records.get(at.checked_sub(1)?));
+        let Some(record) = record else {
+            return Err(Violation::new("I1", format!("request {number} ({kind}) was answered with position {position}")));
+        };
+        let is_it = record.kind == kind && says.iter().all(|(field, value)| record.text(field) == *value);
+        let stands = (&record.kind, &record.said);
+        demand!(is_it, "I1", "request {number} ({kind} {says:?}) was answered with position {position}, where stands {stands:?}");
+        let client = format!("token/client{}", self.request.client);
+        demand!(record.actor == client, "I1", "what request {number} of {client} asked for stands at {position} by {}", record.actor);
+        Ok(())
+    }
 }
