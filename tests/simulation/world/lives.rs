@@ -232,9 +232,13 @@ impl World {
         let Some(node) = self.node.take() else { return };
         let number = node.number;
         sometimes!(self.room.is_full(), "a node stopped while the disk had no room");
-        // Answers that were given before the end still go out.
+        if node.shadow_is_live() == Some(false) {
+            self.finding
+                .get_or_insert(Violation::new("I13", format!("the shadow state of #{number} differs from the live one at its stop")));
+        }
         node.life.end();
         node.end_stop();
+        self.carry_last_answers(number);
         self.machine.node_died();
         self.ground.tell("node", format!("#{number} has stopped"));
         sometimes!("a node stopped when it was asked to");

@@ -8,7 +8,7 @@ use super::{Event, World};
 use crate::http::{self, BodyFault, Copy};
 use crate::oracle::Violation;
 use crate::sometimes;
-use crate::traffic::{By, Outcome, Promise, Request, RequestNumber, Wish};
+use crate::traffic::{Answered, By, Outcome, Promise, Request, RequestNumber, Wish};
 
 /// How often a request is tried again.
 const RETRIES_MAX: u32 = 8;
@@ -180,24 +180,36 @@ impl World {
         for answered in self.ground.take_answers() {
             let is_alive =
                 [&self.node, &self.deposed].into_iter().flatten().any(|node| node.number == answered.node && !node.life.is_over());
-            if !is_alive {
-                continue;
+            if is_alive {
+                self.carry(answered);
             }
-            let Some(outcome) = answered.outcome else {
-                self.finding.get_or_insert(Violation::new("I17", format!("request {} was never answered", answered.request)));
-                continue;
-            };
-            if let Some(request) = self.requests.get_mut(&answered.request) {
-                request.said.push(outcome.clone());
-            }
-            if self.ground.strikes(self.ground.plan.answer_lost) {
-                self.ground.tell("network", format!("the answer to request {} is lost", answered.request));
-                sometimes!("an answer was lost after the effect");
-                continue;
-            }
-            let delay = self.network_delay();
-            self.after(delay, Event::Answer(answered.request, outcome));
         }
+    }
+
+    /// Carries what a node has answered that was asked to stop and has ended: nobody who asked it goes without an answer.
+    pub(super) fn carry_last_answers(&mut self, of: u32) {
+        for answered in self.ground.take_answers() {
+            if answered.node == of {
+                self.carry(answered);
+            }
+        }
+    }
+
+    fn carry(&mut self, answered: Answered) {
+        let Some(outcome) = answered.outcome else {
+            self.finding.get_or_insert(Violation::new("I17", format!("request {} was never answered", answered.request)));
+            return;
+        };
+        if let Some(request) = self.requests.get_mut(&answered.request) {
+            request.said.push(outcome.clone());
+        }
+        if self.ground.strikes(self.ground.plan.answer_lost) {
+            self.ground.tell("network", format!("the answer to request {} is lost", answered.request));
+            sometimes!("an answer was lost after the effect");
+            return;
+        }
+        let delay = self.network_delay();
+        self.after(delay, Event::Answer(answered.request, outcome));
     }
 
     fn network_delay(&mut self) -> u64 {
