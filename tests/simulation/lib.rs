@@ -46,7 +46,7 @@ pub fn run(seed: u64, verbosity: Verbosity) -> Result<Ran, Violation> {
     bugs::plant();
     let ran = catch_unwind(AssertUnwindSafe(|| match World::new(seed, verbosity) {
         Ok(world) => world.run(),
-        Err(error) => Err(Violation::new("world", format!("the world cannot be made: {error}"))),
+        Err(error) => Err(Violation::of_the_world(format!("the world cannot be made: {error}"))),
     }));
     ran.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

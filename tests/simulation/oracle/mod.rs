@@ -31,6 +31,9 @@ use crate::programs::Machine;
 use crate::traffic::{Request, RequestNumber};
 use crate::web::Server;
 
+/// What stands for the number of an invariant where the world itself could not go on.
+const WORLD: &str = "world";
+
 /// An invariant that does not hold.
 #[derive(Clone, Debug)]
 pub struct Violation {
@@ -44,6 +47,16 @@ impl Violation {
     /// Makes one.
     pub fn new(invariant: &'static str, what: String) -> Self {
         Self { invariant, what }
+    }
+
+    /// Makes the one of a world that could not go on: whoever simulates failed, and says nothing of the node.
+    pub(crate) fn of_the_world(what: String) -> Self {
+        Self::new(WORLD, what)
+    }
+
+    /// Says whether the world could not go on, whatever the node does.
+    pub fn is_of_the_world(&self) -> bool {
+        self.invariant == WORLD
     }
 }
 

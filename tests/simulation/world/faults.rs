@@ -141,7 +141,7 @@ impl World {
                 let number = self.editions.len() as u64;
                 let edition = Edition::draw(&mut self.random, number, self.editions.last());
                 if let Err(error) = edition.write(&self.disk.packs()) {
-                    self.finding.get_or_insert(Violation::new("world", format!("the pack cannot be written: {error}")));
+                    self.finding.get_or_insert(Violation::of_the_world(format!("the pack cannot be written: {error}")));
                 }
                 self.ground.tell("operator", format!("edits the pack: edition {number}"));
                 self.editions.push(edition);

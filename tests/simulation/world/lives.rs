@@ -165,7 +165,7 @@ impl World {
                 self.wake_worker();
             }
             if let Err(error) = self.disk.tick(&self.ground) {
-                self.finding.get_or_insert(Violation::new("world", format!("the small files cannot be read: {error}")));
+                self.finding.get_or_insert(Violation::of_the_world(format!("the small files cannot be read: {error}")));
             }
             self.after(1_000_000, Event::Tick(number));
         }
@@ -221,7 +221,7 @@ impl World {
             self.boots += 1;
             self.machine.power_cut();
             if let Err(error) = self.disk.cut_power(&self.ground) {
-                self.finding.get_or_insert(Violation::new("world", format!("the power cannot be cut: {error}")));
+                self.finding.get_or_insert(Violation::of_the_world(format!("the power cannot be cut: {error}")));
             }
         }
         self.ground.tell("node", format!("#{number} is dead"));

@@ -1,19 +1,24 @@
 //! `cargo sim --mutants`: breaks the node in one line at a time, and says in how many simulated worlds each bug is found.
 //!
-//! A bug is chosen once per process, so each has a process of its own. Nothing else builds with the feature `mutants`.
+//! A bug is chosen once per process, so each has a process of its own. Nothing else builds with the feature `mutants`. A world shows a bug
+//! only where it holds without one, so the worlds are run once more without any.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::process::{Command, ExitCode};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use ensue_simulation::mutants::{MUTANTS, Mutant};
-use ensue_simulation::{Verbosity, run};
+use ensue_simulation::{Verbosity, Violation, run};
 
 /// Names the bug of this process.
 const CHOSEN: &str = "ENSUE_MUTANT";
 /// From which seed on worlds are run, where nothing else is said: the same each time, so that the figures can be compared.
 const FROM: u64 = 1;
+/// How many worlds are run without a bug beforehand: as many as most bugs need. Where a bug needs more, its world is run behind.
+const WORLDS_BEFORE: u64 = 12;
+/// How a process leaves whose world could not go on: it has looked for nothing.
+const UNJUDGED: u8 = 2;
 
 /// What is asked for.
 struct Asked {
@@ -45,6 +50,21 @@ fn asked() -> Result<Asked> {
     Ok(asked)
 }
 
+/// What came of looking for a bug.
+enum Hunt {
+    /// It was found.
+    Found {
+        /// In how many worlds.
+        worlds: u64,
+        /// By which invariant.
+        by: String,
+    },
+    /// It was not, and why.
+    Missed(String),
+    /// It was not looked for: a world could not go on.
+    Unjudged(String),
+}
+
 /// Runs worlds with the chosen bug until one shows it.
 fn one(name: &str, asked: &Asked) -> Result<ExitCode> {
     let mutant = MUTANTS.iter().find(|mutant| mutant.name == name).with_context(|| format!("there is no mutant `{name}`"))?;
@@ -55,7 +75,7 @@ fn one(name: &str, asked: &Asked) -> Result<ExitCode> {
         let seed = asked.from.wrapping_add(tried);
         if let Err(violation) = run(seed, Verbosity::Quiet) {
             println!("{}\t{violation}", tried + 1);
-            return Ok(ExitCode::SUCCESS);
+            return Ok(if violation.is_of_the_world() { ExitCode::from(UNJUDGED) } else { ExitCode::SUCCESS });
         }
     }
     println!("0\tnot found in {most} worlds from seed {} on", asked.from);
@@ -64,44 +84,76 @@ fn one(name: &str, asked: &Asked) -> Result<ExitCode> {
 
 /// Runs each bug in a process of its own, as many at once as there are cores.
 fn all(asked: &Asked) -> Result<ExitCode> {
+    ensue_simulation::quiet_simulated_bugs();
+    let before = WORLDS_BEFORE.min(asked.seeds.unwrap_or(WORLDS_BEFORE));
+    hold_without_a_bug((0..before).map(|place| asked.from.wrapping_add(place)))?;
     let chosen = MUTANTS.iter().filter(|mutant| asked.only.as_ref().is_none_or(|only| mutant.name.contains(only.as_str())));
     let left = Mutex::new(chosen.collect::<VecDeque<_>>());
-    let found: Mutex<Vec<(&Mutant, Result<(u64, String), String>)>> = Mutex::default();
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let Some(mutant) = lock(&left).pop_front() else { return };
-                    let outcome = hunted(mutant, asked);
-                    match &outcome {
-                        Ok((seeds, by)) => println!("found in {seeds:>4}: {}: {by}", mutant.name),
-                        Err(why) => println!("NOT FOUND    : {}: {why}", mutant.name),
-                    }
-                    lock(&found).push((mutant, outcome));
-                }
-            });
+    let hunts: Mutex<Vec<(&Mutant, Hunt)>> = Mutex::default();
+    on_each_core(|| {
+        loop {
+            let Some(mutant) = lock(&left).pop_front() else { return };
+            let hunt = hunted(mutant, asked).unwrap_or_else(|error| Hunt::Unjudged(format!("{error:#}")));
+            match &hunt {
+                Hunt::Found { worlds, by } => println!("found in {worlds:>4}: {}: {by}", mutant.name),
+                Hunt::Missed(why) => println!("NOT FOUND    : {}: {why}", mutant.name),
+                Hunt::Unjudged(why) => println!("NOT JUDGED   : {}: {why}", mutant.name),
+            }
+            lock(&hunts).push((mutant, hunt));
         }
     });
-    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let mut seeds: Vec<u64> = found.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).map(|(seeds, _)| *seeds).collect();
-    seeds.sort_unstable();
-    let median = seeds.get(seeds.len() / 2).copied().unwrap_or(0);
-    println!("mutants: {} of {} found, the median in {median} worlds", seeds.len(), found.len());
-    Ok(if seeds.len() < found.len() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let hunts = hunts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut found = Vec::new();
+    for (mutant, hunt) in &hunts {
+        match hunt {
+            Hunt::Found { worlds, .. } => found.push(*worlds),
+            Hunt::Missed(_) => {}
+            Hunt::Unjudged(why) => bail!("`{}` was not looked for, mend that first: {why}", mutant.name),
+        }
+    }
+    found.sort_unstable();
+    let median = found.get(found.len() / 2).copied().unwrap_or(0);
+    hold_without_a_bug(found.iter().filter(|worlds| **worlds > before).map(|worlds| asked.from.wrapping_add(worlds - 1)))?;
+    println!("mutants: {} of {} found, the median in {median} worlds", found.len(), hunts.len());
+    Ok(if found.len() < hunts.len() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Gives in how many worlds a bug was found, and by which invariant; or why it was not.
-fn hunted(mutant: &Mutant, asked: &Asked) -> Result<(u64, String), String> {
-    let itself = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new(itself).args(std::env::args().skip(1)).env(CHOSEN, mutant.name).output();
-    let output = output.map_err(|error| error.to_string())?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let (seeds, by) = said.lines().last().and_then(|line| line.split_once('\t')).unwrap_or(("", "it ended without a word"));
-    match seeds.parse() {
-        Ok(seeds) if seeds > 0 => Ok((seeds, by.to_owned())),
-        Ok(_) | Err(_) => Err(format!("{by} (from seed {})", asked.from)),
+/// Runs worlds without any bug: one that does not hold shows nothing of one either.
+fn hold_without_a_bug(seeds: impl Iterator<Item = u64>) -> Result<()> {
+    let left = Mutex::new(seeds.collect::<BTreeSet<_>>());
+    let failed: Mutex<Option<(u64, Violation)>> = Mutex::default();
+    on_each_core(|| {
+        loop {
+            let Some(seed) = lock(&left).pop_first() else { return };
+            if let Err(violation) = run(seed, Verbosity::Quiet) {
+                lock(&failed).get_or_insert((seed, violation));
+            }
+        }
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some((seed, violation)) => bail!("a world fails without any bug, mend it first: cargo sim --seed {seed}   # {violation}"),
+        None => Ok(()),
     }
+}
+
+/// Does the same on as many threads as there are cores.
+fn on_each_core(work: impl Fn() + Sync) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(&work))));
+}
+
+/// Looks for a bug in a process of its own.
+fn hunted(mutant: &Mutant, asked: &Asked) -> Result<Hunt> {
+    let itself = std::env::current_exe()?;
+    let output = Command::new(itself).args(std::env::args().skip(1)).env(CHOSEN, mutant.name).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let (worlds, by) = said.lines().last().and_then(|line| line.split_once('\t')).unwrap_or(("", "it ended without a word"));
+    let missed = || Hunt::Missed(format!("{by} (from seed {})", asked.from));
+    Ok(match output.status.code() {
+        Some(0) => worlds.parse().map_or_else(|_| missed(), |worlds| Hunt::Found { worlds, by: by.to_owned() }),
+        Some(code) if code == i32::from(UNJUDGED) => Hunt::Unjudged(by.to_owned()),
+        Some(_) | None => missed(),
+    })
 }
 
 fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

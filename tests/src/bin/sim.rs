@@ -170,12 +170,17 @@ enum Kept {
     Now,
     /// It had one.
     Before,
+    /// It has none: its world could not go on, which says nothing of the seed.
+    Unjudged,
     /// It has none, and why.
     Not(std::io::Error),
 }
 
 /// Keeps a seed that failed, with what it found.
 fn keep(seed: u64, violation: &Violation) -> Kept {
+    if violation.is_of_the_world() {
+        return Kept::Unjudged;
+    }
     let keep = || {
         std::fs::create_dir_all(kept_folder())?;
         let mut file = std::fs::File::create_new(kept_folder().join(seed.to_string()))?;
@@ -193,6 +198,7 @@ impl fmt::Display for Kept {
         match self {
             Self::Now => f.write_str("kept in tests/simulation/seeds"),
             Self::Before => f.write_str("it was kept before"),
+            Self::Unjudged => f.write_str("it is not kept: the node was not judged"),
             Self::Not(error) => write!(f, "it cannot be kept: {error}"),
         }
     }
