@@ -160,6 +160,26 @@ impl Disk {
         }
     }
 
+    /// Gives every file of the node: its name, and its content.
+    pub(crate) fn contents(&self) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+        let mut contents = Vec::new();
+        if let Some(files) = &self.files {
+            contents.extend(files.names().into_iter().filter_map(|name| files.content(&name).map(|content| (name, content))));
+        }
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    contents.push((self.without_place(&path.to_string_lossy()), std::fs::read(&path)?));
+                }
+            }
+        }
+        Ok(contents)
+    }
+
     /// Takes the views away, as an operator may.
     pub(crate) fn lose_views(&self) {
         for end in ["", "-wal", "-shm"] {

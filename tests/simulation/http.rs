@@ -21,20 +21,11 @@ use sha2::Sha256;
 
 use crate::clock::WorkerClock;
 use crate::pack::{DOOR_TRIGGER, WrittenMode};
+use crate::secrets::{DOOR_SECRET, holds_secret, key_value, token};
 use crate::traffic::{Outcome, RequestNumber, Signature, Wish};
-
-/// What the webhook's deliveries are signed with: it must be found in no record, no view and no answer.
-pub(crate) const DOOR_SECRET: &str = "canary-door-0123456789abcdef";
-/// What the secret of each client's token begins with: it must be found nowhere either.
-pub(crate) const TOKEN_CANARY: &str = "canarytoken";
 
 /// For how long the node waits for a body that comes late: less than most clients wait for an answer.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// The token of a client.
-pub(crate) fn token(client: usize) -> String {
-    format!("ens_01980000-0000-7000-8000-{client:012x}_{TOKEN_CANARY}{client:024}")
-}
 
 /// The W3C trace of a copy of a request: each has one of its own, so that what came of it is found in the log.
 pub(crate) fn trace(number: RequestNumber, copy: u32) -> String {
@@ -145,7 +136,7 @@ pub(crate) fn request(wish: &Wish, client: usize, copy: &Copy, clock: &Arc<Worke
             (Method::POST, format!("/api/v1/rules/{rule}/{verb}"), none())
         }
         Wish::SetKey(value) => {
-            (Method::PUT, "/api/v1/keys/sim.canary".to_owned(), json!({ "value": format!("canary-{value:016x}") }).to_string())
+            (Method::PUT, "/api/v1/keys/sim.canary".to_owned(), json!({ "value": key_value(*value) }).to_string())
         }
         Wish::RemoveKey => (Method::DELETE, "/api/v1/keys/sim.canary".to_owned(), none()),
         Wish::See { event, position } => {
@@ -227,7 +218,7 @@ impl Told {
             retry_after: text(headers, "retry-after").parse().ok(),
             position: text(headers, "ensue-position").parse().ok(),
             request_id: text(headers, "x-request-id"),
-            holds_secret: shown.contains("canary-") || shown.contains(TOKEN_CANARY),
+            holds_secret: holds_secret(shown.as_bytes()),
             body: serde_json::from_slice(body).unwrap_or(Value::Null),
         }
     }

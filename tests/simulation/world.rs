@@ -316,6 +316,7 @@ impl World {
         let ledger = Ledger {
             ground: &self.ground,
             requests: &self.requests,
+            disk: &self.disk,
             machine: &self.machine,
             server: &self.server,
             exchanges: &self.exchanges,

@@ -9,6 +9,7 @@ use ensue_engine::rules::judge::complete;
 use ensue_views::{Event, View};
 
 use super::Node;
+use crate::secrets::key_value;
 use crate::sometimes;
 use crate::traffic::{Outcome, Promise, Wish};
 
@@ -47,7 +48,7 @@ impl Node {
             Wish::Settle(execution, outcome) => Ok(Ask::SettleExecution { execution: *execution, outcome: outcome.clone(), result: None }),
             Wish::SetMode(name, mode) => self.mode_set(name, *mode),
             Wish::SetKey(value) => {
-                let secret = Secret::new(format!("canary-{value:016x}").into_bytes());
+                let secret = Secret::new(key_value(*value).into_bytes());
                 let set = self.keys.set(&canary(), secret, &behalf(client));
                 promise.keep(set.map_or_else(|declined| unsure(&declined), |set| Outcome::Done(set.committed)));
                 return None;

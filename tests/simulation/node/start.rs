@@ -35,10 +35,10 @@ use crate::api::{About, NodeApi};
 use crate::clock::{WorkerClock, WorldHands};
 use crate::disk::{Disk, FailingLog, FailingVault};
 use crate::ground::Ground;
-use crate::http::{self, DOOR_SECRET};
 use crate::life::Life;
 use crate::operator::Operated;
 use crate::programs::{Machine, NodePrograms};
+use crate::secrets::{self, DOOR_SECRET};
 use crate::sightings::Finder;
 use crate::sometimes;
 use crate::web::{NodeWeb, Server};
@@ -299,7 +299,7 @@ impl Node {
             let _ = self.keys.set(&door, Secret::new(DOOR_SECRET.as_bytes().to_vec()), &by);
         }
         for client in 0..self.ground.plan.clients {
-            let token = Secret::new(http::token(client).into_bytes());
+            let token = Secret::new(secrets::token(client).into_bytes());
             if !self.tokens.table.is_known(&token) {
                 let _ = self.tokens.add_given(&format!("client{client}"), &["operator".to_owned()], &token, &by);
             }

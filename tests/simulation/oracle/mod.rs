@@ -15,6 +15,7 @@ mod messages;
 mod poisons;
 mod programs;
 mod records;
+mod secrets;
 mod slots;
 mod views;
 mod web;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::disk::Disk;
 use crate::ground::Ground;
 use crate::http::Exchanges;
 use crate::node::Node;
@@ -82,6 +84,8 @@ pub(crate) struct Ledger<'w> {
     pub(crate) ground: &'w Arc<Ground>,
     /// What was asked and answered.
     pub(crate) requests: &'w BTreeMap<RequestNumber, Request>,
+    /// The disk.
+    pub(crate) disk: &'w Disk,
     /// The machine that programs ran on.
     pub(crate) machine: &'w Machine,
     /// The server that requests were sent to.
@@ -107,6 +111,7 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     http::check(&records, ledger)?;
     bounds::check_answers(ledger)?;
     poisons::check(&records, ledger)?;
+    secrets::check(&records, ledger)?;
     views::check(node, &records)?;
     Ok(records.len() as u64)
 }

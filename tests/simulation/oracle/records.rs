@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::ground::Ground;
 use crate::node::Node;
 use crate::oracle::Violation;
+use crate::secrets::holds_secret;
 
 /// A record, read from its JSON.
 #[derive(Debug, Deserialize)]
@@ -33,6 +34,9 @@ pub(super) struct Raw {
     /// The plain bytes of the body.
     #[serde(skip)]
     pub(super) content: Option<Vec<u8>>,
+    /// Whether a secret stands anywhere in its JSON.
+    #[serde(skip)]
+    pub(super) holds_secret: bool,
     /// The fact, parsed.
     #[serde(skip)]
     pub(super) said: Value,
@@ -87,6 +91,7 @@ pub(super) fn read(node: &Node, ground: &Ground) -> Result<Vec<Raw>, Violation> 
             let json = serde_json::to_string(&WireRecord::from(record)).map_err(|error| Violation::new("I2", error.to_string()))?;
             ground.story().note(json.as_bytes());
             let mut raw: Raw = serde_json::from_str(&json).map_err(|error| Violation::new("I2", format!("{error}: {json}")))?;
+            raw.holds_secret = holds_secret(json.as_bytes());
             raw.said = serde_json::from_str(raw.fact.get()).unwrap_or(Value::Null);
             raw.content = match &record.body {
                 Some(body) => ensue_node::parts::plain(body).ok().flatten().map(|bytes| bytes.to_vec()),
