@@ -3,7 +3,8 @@
 //! Read in this order: `world` is the loop; `plan` what a seed decides beforehand, `operator` what is set at a start; `node` the twin of the
 //! node's wiring; `clients`, `pack` and `traffic` what is asked of it, `http` and `api` how it is asked over its routes, `secrets` what nobody may be told; `disk`,
 //! `small_files`, `programs` and `saying`, `web`, `clock` and `life` what it stands on and how it dies; `witness`, `timeline` and `sightings`
-//! what was seen beside the log; `oracle` who judges; `story` what is told. It holds no logic of a node: the parts are the node's own.
+//! what was seen beside the log; `oracle` who judges; `story` what is told; `watchdog`
+//! who notices a world that hangs. It holds no logic of a node: the parts are the node's own.
 
 mod api;
 mod clients;
@@ -28,6 +29,7 @@ pub mod sometimes;
 mod story;
 mod timeline;
 mod traffic;
+pub mod watchdog;
 mod web;
 mod witness;
 mod world;

@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use ensue_simulation::mutants::{MUTANTS, Mutant};
-use ensue_simulation::{Verbosity, Violation, run};
+use ensue_simulation::watchdog::{PATIENCE, watched};
+use ensue_simulation::{Ran, Verbosity, Violation};
 
 /// Names the bug of this process.
 const CHOSEN: &str = "ENSUE_MUTANT";
@@ -73,13 +74,22 @@ fn one(name: &str, asked: &Asked) -> Result<ExitCode> {
     let most = asked.seeds.unwrap_or(mutant.seeds_max);
     for tried in 0..most {
         let seed = asked.from.wrapping_add(tried);
-        if let Err(violation) = run(seed, Verbosity::Quiet) {
+        if let Err(violation) = run(seed) {
             println!("{}\t{violation}", tried + 1);
             return Ok(if violation.is_of_the_world() { ExitCode::from(UNJUDGED) } else { ExitCode::SUCCESS });
         }
     }
     println!("0\tnot found in {most} worlds from seed {} on", asked.from);
     Ok(ExitCode::FAILURE)
+}
+
+/// Runs the world of a seed; where it hangs, names it and ends the process: nothing else does.
+fn run(seed: u64) -> Result<Ran, Violation> {
+    let give_up = || {
+        println!("0\tcargo sim --seed {seed}   # its world has not ended in {} s: something in it spins", PATIENCE.as_secs());
+        std::process::exit(1);
+    };
+    watched(PATIENCE, || ensue_simulation::run(seed, Verbosity::Quiet), give_up)
 }
 
 /// Runs each bug in a process of its own, as many at once as there are cores.
@@ -125,7 +135,7 @@ fn hold_without_a_bug(seeds: impl Iterator<Item = u64>) -> Result<()> {
     on_each_core(|| {
         loop {
             let Some(seed) = lock(&left).pop_first() else { return };
-            if let Err(violation) = run(seed, Verbosity::Quiet) {
+            if let Err(violation) = run(seed) {
                 lock(&failed).get_or_insert((seed, violation));
             }
         }

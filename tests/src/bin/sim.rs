@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use ensue_simulation::watchdog::{PATIENCE, watched};
 use ensue_simulation::{Ran, Verbosity, Violation, sometimes};
 
 /// How many fresh seeds are run where nothing is said.
@@ -55,7 +56,7 @@ fn main() -> Result<ExitCode> {
                 while asked.until.is_none_or(|until| begin.elapsed() < until) {
                     let Some((place, seed)) = lock(&left).pop_front() else { return };
                     let began = Instant::now();
-                    let ran = ensue_simulation::run(seed, asked.verbosity);
+                    let ran = run(seed, asked.verbosity);
                     let ran = if (place as u64).is_multiple_of(TWICE_EVERY) && asked.verbosity == Verbosity::Quiet {
                         again(seed, ran)
                     } else {
@@ -89,10 +90,19 @@ fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Runs a seed; where its world hangs, names it and ends the process: nothing else does.
+fn run(seed: u64, verbosity: Verbosity) -> Result<Ran, Violation> {
+    let give_up = || {
+        println!("FAILED cargo sim --seed {seed}   # its world has not ended in {} s: something in it spins", PATIENCE.as_secs());
+        std::process::exit(1);
+    };
+    watched(PATIENCE, || ensue_simulation::run(seed, verbosity), give_up)
+}
+
 /// Runs a seed a second time: equal seeds leave equal traces.
 fn again(seed: u64, first: Result<Ran, Violation>) -> Result<Ran, Violation> {
     let first = first?;
-    let second = ensue_simulation::run(seed, Verbosity::Quiet)?;
+    let second = run(seed, Verbosity::Quiet)?;
     if first.hash != second.hash {
         let what =
             format!("the seed left two traces: {} after {} events, {} after {}", first.hash, first.events, second.hash, second.events);

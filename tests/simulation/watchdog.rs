@@ -1,0 +1,43 @@
+//! What notices a world that hangs: where a part of a node wakes itself for ever, no simulated time passes, and no bound of the world ends it.
+//!
+//! It is the one thing here that goes by real time, and nothing in a world sees it.
+
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+/// How long a world may take at the most, some hundred times what most take.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Does `work`; where it has not ended after `patience`, calls `give_up` beside it, which can do no more than end the process.
+pub fn watched<T>(patience: Duration, work: impl FnOnce() -> T, give_up: impl FnOnce() + Send) -> T {
+    let (done, is_done) = sync_channel::<()>(1);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if let Err(RecvTimeoutError::Timeout) = is_done.recv_timeout(patience) {
+                give_up();
+            }
+        });
+        let made = work();
+        drop(done);
+        made
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hangs_is_given_up() {
+        let (given_up, is_given_up) = sync_channel(1);
+        let heard = watched(Duration::from_millis(1), || is_given_up.recv(), move || given_up.send(7).unwrap());
+        assert_eq!(heard, Ok(7));
+    }
+
+    #[test]
+    fn what_ends_in_time_is_not() {
+        let (given_up, is_given_up) = sync_channel::<()>(1);
+        assert_eq!(watched(PATIENCE, || 7, move || given_up.send(()).unwrap()), 7);
+        assert!(is_given_up.recv().is_err());
+    }
+}
