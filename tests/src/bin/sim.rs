@@ -17,17 +17,26 @@ use ensue_simulation::{Ran, Verbosity, Violation, sometimes};
 
 /// How many fresh seeds are run where nothing is said.
 const SEEDS: u64 = 100;
-/// Every so many seeds one is run twice, and both must leave the same trace.
+/// Every so many fresh seeds one is run twice, and both must leave the same trace.
 const TWICE_EVERY: u64 = 15;
 /// The one file in the folder of kept seeds that is none.
 const README: &str = "README.md";
 
 /// What is asked for.
 struct Asked {
-    seeds: Vec<u64>,
+    seeds: Vec<(u64, Times)>,
     verbosity: Verbosity,
     until: Option<Duration>,
     rare_states: RareStates,
+}
+
+/// How often a seed is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Times {
+    /// Once.
+    Once,
+    /// A second time, which must leave the same trace.
+    Twice,
 }
 
 /// What is made of rare states that no world reached.
@@ -48,19 +57,18 @@ fn main() -> Result<ExitCode> {
     let begin = Instant::now();
     let workers = if asked.verbosity == Verbosity::Told { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) };
     let count = asked.seeds.len();
-    let left = Mutex::new(asked.seeds.iter().copied().enumerate().collect::<VecDeque<_>>());
+    let left = Mutex::new(asked.seeds.iter().copied().collect::<VecDeque<_>>());
     let tally = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 while asked.until.is_none_or(|until| begin.elapsed() < until) {
-                    let Some((place, seed)) = lock(&left).pop_front() else { return };
+                    let Some((seed, times)) = lock(&left).pop_front() else { return };
                     let began = Instant::now();
                     let ran = run(seed, asked.verbosity);
-                    let ran = if (place as u64).is_multiple_of(TWICE_EVERY) && asked.verbosity == Verbosity::Quiet {
-                        again(seed, ran)
-                    } else {
-                        ran
+                    let ran = match times {
+                        Times::Twice if asked.verbosity == Verbosity::Quiet => again(seed, ran),
+                        Times::Once | Times::Twice => ran,
                     };
                     lock(&tally).note(seed, ran, began.elapsed());
                 }
@@ -121,7 +129,7 @@ fn asked() -> Result<Asked> {
             value.parse().with_context(|| format!("`{value}` is not a number"))
         };
         match argument.as_str() {
-            "--seed" => asked.seeds.push(number()?),
+            "--seed" => asked.seeds.push((number()?, Times::Twice)),
             "--seeds" => count = Some(number()?),
             "--from" => from = Some(number()?),
             "--minutes" => asked.until = Some(Duration::from_secs(60 * number()?)),
@@ -138,10 +146,11 @@ fn asked() -> Result<Asked> {
         let from = from.unwrap_or_else(fresh);
         let count = count.unwrap_or(if asked.until.is_some() { u64::from(u32::MAX) } else { SEEDS });
         if is_fresh {
-            asked.seeds = kept()?;
+            asked.seeds.extend(kept()?.into_iter().map(|seed| (seed, Times::Twice)));
         }
         println!("sim: {} kept seeds, {count} seeds from {from} on", asked.seeds.len());
-        asked.seeds.extend((0..count).map(|place| from.wrapping_add(place)));
+        let times = |place: u64| if place.is_multiple_of(TWICE_EVERY) { Times::Twice } else { Times::Once };
+        asked.seeds.extend((0..count).map(|place| (from.wrapping_add(place), times(place))));
     }
     Ok(asked)
 }
