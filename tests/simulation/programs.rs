@@ -66,8 +66,9 @@ impl Processes {
         self.end(attempt, now);
     }
 
-    fn end_all(&mut self, now: u64) {
-        while let Some(attempt) = self.running.keys().next().copied() {
+    fn end_those(&mut self, are: impl Fn(&Process) -> bool, now: u64) {
+        let attempts: Vec<_> = self.running.iter().filter(|(_, process)| are(process)).map(|(attempt, _)| *attempt).collect();
+        for attempt in attempts {
             self.end(attempt, now);
         }
     }
@@ -80,6 +81,8 @@ impl Processes {
 /// A program, with all that it will do.
 #[derive(Clone, Debug)]
 struct Process {
+    /// The node that started it.
+    node: u32,
     token: u64,
     /// When it ends by itself; none where it never does.
     ends_at: Option<u64>,
@@ -106,17 +109,17 @@ impl Machine {
         Ok(Arc::new(Self { ground, at_end, private: crate::disk::folder()?, processes: Mutex::default() }))
     }
 
-    /// Ends what ends with its node.
-    pub(crate) fn node_died(&self) {
+    /// Ends what ends with a node.
+    pub(crate) fn node_died(&self, node: u32) {
         match self.at_end {
-            AtEnd::Ended => self.lock().end_all(self.ground.now()),
+            AtEnd::Ended => self.lock().end_those(|process| process.node == node, self.ground.now()),
             AtEnd::GoOn => {}
         }
     }
 
     /// Ends everything: the power is cut.
     pub(crate) fn power_cut(&self) {
-        self.lock().end_all(self.ground.now());
+        self.lock().end_those(|_| true, self.ground.now());
     }
 
     /// Says what becomes of programs when their node ends.
@@ -160,7 +163,7 @@ impl Machine {
 }
 
 impl Process {
-    fn draw(random: &mut Random, now: u64, order: &Order, supervisor_dies: f64) -> Self {
+    fn draw(random: &mut Random, now: u64, node: u32, order: &Order, supervisor_dies: f64) -> Self {
         let never_ends = random.chance(0.08);
         let most = if random.chance(0.2) { 50e6 } else { 12e6 };
         let ends_at = now + random.log_uniform(1_000.0, most) as u64;
@@ -177,6 +180,7 @@ impl Process {
         }
         prints.sort_by_key(|(at, ..)| *at);
         Self {
+            node,
             token: order.token,
             ends_at: (!never_ends).then_some(ends_at),
             exit,
@@ -269,6 +273,7 @@ impl Programs for NodePrograms {
             let process = Process::draw(
                 &mut ground.random(),
                 ground.now(),
+                self.finder.node,
                 &order,
                 if ground.is_healed() { 0.0 } else { ground.plan.supervisor_dies },
             );
@@ -326,6 +331,10 @@ impl Programs for NodePrograms {
     fn left(&self) -> Pending<'_, Vec<Left>> {
         let now = self.machine.ground.now();
         let mut left = Vec::new();
+        match self.machine.at_end {
+            AtEnd::Ended => return Box::pin(std::future::ready(left)),
+            AtEnd::GoOn => {}
+        }
         let mut processes = self.machine.lock();
         let Processes { running, sightings, .. } = &mut *processes;
         for (attempt, process) in running {

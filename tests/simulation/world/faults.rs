@@ -174,6 +174,9 @@ impl World {
                 self.finding.get_or_insert(Violation::new("I7", what));
             }
             old.life.end();
+            let number = old.number;
+            drop(old);
+            self.machine.node_died(number);
         }
     }
 

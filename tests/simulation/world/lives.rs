@@ -107,13 +107,13 @@ impl World {
             }
             Ok(Err(Unstarted::Killed)) => {
                 self.ground.take_answers().clear();
-                self.machine.node_died();
+                self.machine.node_died(self.starts);
             }
             Ok(Err(Unstarted::Failed(why))) => {
                 self.ground.take_answers().clear();
                 self.ground.tell("node", format!("#{} does not start: {}", self.starts, self.disk.without_place(&why)));
                 sometimes!("a start failed by itself");
-                self.machine.node_died();
+                self.machine.node_died(self.starts);
                 self.failed_starts += 1;
                 let is_at_fault = self.ground.is_healed() && self.failed_starts > 3 && !self.room.is_full();
                 if is_at_fault {
@@ -213,7 +213,7 @@ impl World {
         let number = node.number;
         sometimes!(!node.accepts(), "a node died while it stopped");
         drop(node);
-        self.machine.node_died();
+        self.machine.node_died(number);
         self.paused_until = 0;
         if self.ground.strikes(self.ground.plan.power_cuts) {
             self.ground.tell("fault", "the power is cut");
@@ -239,7 +239,7 @@ impl World {
         node.life.end();
         node.end_stop();
         self.carry_last_answers(number);
-        self.machine.node_died();
+        self.machine.node_died(number);
         self.ground.tell("node", format!("#{number} has stopped"));
         sometimes!("a node stopped when it was asked to");
     }
