@@ -228,6 +228,11 @@ impl Process {
         self.lost_at.is_some_and(|lost| lost <= now && lost < self.end().0)
     }
 
+    /// Gives when there is something to hear of it, where it says nothing before `at`: the end of its supervisor is heard at once.
+    fn news_at(&self, at: u64, now: u64) -> u64 {
+        self.lost_at.map_or(at, |lost| lost.max(now + 1).min(at))
+    }
+
     fn is_alive(&self, now: u64) -> bool {
         self.end().0 > now && !self.is_lost(now)
     }
@@ -405,14 +410,14 @@ impl Listening {
             && prints.get(self.heard).is_none_or(|(at, ..)| line.at < *at)
         {
             if line.at > now {
-                return Now::Quiet(line.at);
+                return Now::Quiet(process.news_at(line.at, now));
             }
             self.lines += 1;
             return Now::Heard(Heard::Message { index: self.lines as u32 - 1, line: line.bytes.clone() });
         }
         if let Some((at, stream, bytes)) = prints.get(self.heard) {
             if *at > now {
-                return Now::Quiet(*at);
+                return Now::Quiet(process.news_at(*at, now));
             }
             let before = prints[..self.heard].iter().filter(|(_, other, _)| other == stream);
             let offset = before.map(|(.., bytes)| bytes.len() as u64).sum();
@@ -420,7 +425,7 @@ impl Listening {
             return Now::Heard(Heard::Output { stream: *stream, offset, bytes: bytes.clone() });
         }
         if ends_at > now {
-            return Now::Quiet(process.lost_at.map_or(ends_at, |lost| lost.max(now + 1).min(ends_at)));
+            return Now::Quiet(process.news_at(ends_at, now));
         }
         self.is_over = true;
         let printed = [OutputStream::Stdout, OutputStream::Stderr]
