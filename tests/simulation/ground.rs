@@ -85,10 +85,20 @@ impl Ground {
         *self.wall_drift.lock().unwrap_or_else(PoisonError::into_inner) = (millionths, self.now());
     }
 
+    /// Says whether the wall clock runs at another pace than it should.
+    pub(crate) fn is_wall_drifting(&self) -> bool {
+        self.wall_drift.lock().unwrap_or_else(PoisonError::into_inner).0 != 0
+    }
+
     /// Gives how far the wall clock ran away since it began to run as it does.
     fn drifted(&self) -> i64 {
         let (millionths, since) = *self.wall_drift.lock().unwrap_or_else(PoisonError::into_inner);
         (self.now() - since).cast_signed() * millionths / 1_000_000
+    }
+
+    /// Says whether the wall clock stands still.
+    pub(crate) fn is_wall_frozen(&self) -> bool {
+        self.wall_frozen.load(Ordering::Relaxed) != i64::MIN
     }
 
     /// Stops the wall clock, or lets it go on from the time it should show.

@@ -98,6 +98,8 @@ impl World {
                 }
             }
             Fault::Depose => self.depose(),
+            // A spell that began while another lasts would end with that one.
+            Fault::FullSpell if self.room.is_full() => {}
             Fault::FullSpell => {
                 let micros = self.random.log_uniform(100_000.0, 60e6) as u64;
                 self.ground.tell("fault", "the disk has no room");
@@ -112,12 +114,14 @@ impl World {
                 self.ground.tell("fault", format!("the wall clock jumps by {:.1} s", by as f64 / 1e6));
                 self.ground.step_wall(by);
             }
+            Fault::ClockFreeze if self.ground.is_wall_frozen() => {}
             Fault::ClockFreeze => {
                 self.ground.tell("fault", "the wall clock stands still");
                 self.ground.freeze_wall(true);
                 let micros = self.random.log_uniform(1e6, 200e6) as u64;
                 self.after(micros, Event::Thaw);
             }
+            Fault::ClockDrift if self.ground.is_wall_drifting() => {}
             Fault::ClockDrift => {
                 // From what a cheap quartz does to a virtual machine that is starved: a tenth.
                 let millionths = self.random.log_uniform(50.0, 100_000.0) as i64;
