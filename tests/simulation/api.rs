@@ -41,7 +41,7 @@ pub(crate) struct Arrived {
     pub(crate) number: RequestNumber,
     /// Which copy.
     pub(crate) copy: u32,
-    /// It.
+    /// The copy, as it was sent.
     pub(crate) request: Request<Sent>,
     /// What reads its answer.
     pub(crate) promise: Promise,

@@ -101,10 +101,14 @@ impl Ground {
         self.wall_frozen.load(Ordering::Relaxed) != i64::MIN
     }
 
-    /// Stops the wall clock, or lets it go on from the time it should show.
-    pub(crate) fn freeze_wall(&self, is_frozen: bool) {
-        let wall = self.wall();
-        self.wall_frozen.store(if is_frozen { wall } else { i64::MIN }, Ordering::Relaxed);
+    /// Stops the wall clock.
+    pub(crate) fn freeze_wall(&self) {
+        self.wall_frozen.store(self.wall(), Ordering::Relaxed);
+    }
+
+    /// Lets the wall clock go on from the time it should show.
+    pub(crate) fn thaw_wall(&self) {
+        self.wall_frozen.store(i64::MIN, Ordering::Relaxed);
     }
 
     /// Gives the world's chance.

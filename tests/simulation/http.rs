@@ -135,9 +135,7 @@ pub(crate) fn request(wish: &Wish, client: usize, copy: &Copy, clock: &Arc<Worke
             };
             (Method::POST, format!("/api/v1/rules/{rule}/{verb}"), none())
         }
-        Wish::SetKey(value) => {
-            (Method::PUT, "/api/v1/keys/sim.canary".to_owned(), json!({ "value": key_value(*value) }).to_string())
-        }
+        Wish::SetKey(value) => (Method::PUT, "/api/v1/keys/sim.canary".to_owned(), json!({ "value": key_value(*value) }).to_string()),
         Wish::RemoveKey => (Method::DELETE, "/api/v1/keys/sim.canary".to_owned(), none()),
         Wish::See { event, position } => {
             headers.push(("ensue-position", position.to_string()));
@@ -253,7 +251,16 @@ impl Told {
                 let id = self.body.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
                 id.map_or(Outcome::Unknown, |id| done(Answer::Execution(id)))
             }
-            (200..=299, _) => done(Answer::Done),
+            (
+                200..=299,
+                Wish::Cancel(_)
+                | Wish::Settle(..)
+                | Wish::SetMode(..)
+                | Wish::SetKey(_)
+                | Wish::RemoveKey
+                | Wish::TakeInPacks
+                | Wish::See { .. },
+            ) => done(Answer::Done),
             _ if self.code() == "outcome_unknown" || self.status == 500 => Outcome::Unknown,
             // Setting a key is several steps: that it was declined does not say that nothing was done.
             (_, Wish::SetKey(_) | Wish::RemoveKey) => Outcome::Unknown,

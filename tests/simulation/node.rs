@@ -8,7 +8,7 @@ mod start;
 mod stop;
 mod submit;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,17 +41,22 @@ use crate::traffic::{Promise, RequestNumber};
 
 /// Whether the disk has room; a clone speaks of the same disk.
 #[derive(Clone, Default)]
-pub(crate) struct Room(Arc<std::sync::atomic::AtomicBool>);
+pub(crate) struct Room(Arc<AtomicBool>);
 
 impl Room {
-    /// Takes all room away, or gives it back.
-    pub(crate) fn set_full(&self, is_full: bool) {
-        self.0.store(is_full, std::sync::atomic::Ordering::Relaxed);
+    /// Takes all room away.
+    pub(crate) fn take_away(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives it back.
+    pub(crate) fn give_back(&self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 
     /// Says whether there is none.
     pub(crate) fn is_full(&self) -> bool {
-        self.0.load(std::sync::atomic::Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -85,8 +90,8 @@ pub(crate) struct Node {
     stopping: Stopping,
     /// How long its attempts may go on at a stop.
     stop_patience: Duration,
-    /// How far the runtime's own time has come, in microseconds since the world began.
-    ticked: AtomicU64,
+    /// When the worker's tasks ran last, in microseconds since the world began.
+    worked_at: AtomicU64,
     pump: Arc<Pump>,
     handle: Arc<LivingSubmit>,
     views: Follower<ViewFollower>,
@@ -107,6 +112,7 @@ pub(crate) struct Node {
     followed: [Waiting; 2],
     _data: ensue_store::data_dir::DataDir,
 }
+
 impl Node {
     /// Lets the sequencer take a turn.
     pub(crate) fn turn(&self) -> Turn {
@@ -126,7 +132,7 @@ impl Node {
     pub(crate) fn work(&self) {
         self.worker_clock.wake();
         let now = self.ground.now();
-        let passed = Duration::from_micros(now - self.ticked.swap(now, Ordering::Relaxed));
+        let passed = Duration::from_micros(now - self.worked_at.swap(now, Ordering::Relaxed));
         if self.under_way() > 0 {
             // What waits by the runtime's own time is woken where the runtime rests, and runs in the next round.
             self.runtime.block_on(async {

@@ -273,7 +273,7 @@ impl Programs for NodePrograms {
     fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>> {
         let ground = &self.machine.ground;
         let attempt = order.attempt;
-        let starts = |dies: bool| {
+        let starts = || {
             let mut processes = self.machine.lock();
             let process = Process::draw(
                 &mut ground.random(),
@@ -291,9 +291,6 @@ impl Programs for NodePrograms {
             processes.running.insert(attempt, process);
             drop(processes);
             ground.tell("program", format!("of attempt {attempt} starts"));
-            if dies {
-                self.life.end();
-            }
         };
         if self.life.is_over() {
             return Box::pin(std::future::pending());
@@ -306,7 +303,8 @@ impl Programs for NodePrograms {
                 self.life.end();
             } else {
                 sometimes!("killed right after a program was started");
-                starts(true);
+                starts();
+                self.life.end();
             }
             return Box::pin(std::future::pending());
         }
@@ -320,7 +318,7 @@ impl Programs for NodePrograms {
                 _ => {
                     sometimes!("it was unknown whether a program was started");
                     if ground.random().chance(0.5) {
-                        starts(false);
+                        starts();
                         // Whoever does not know whether it has a supervisor has none, and that one ends what it holds.
                         self.machine.lock().end(attempt, ground.now());
                     }
@@ -328,7 +326,7 @@ impl Programs for NodePrograms {
                 }
             };
         }
-        starts(false);
+        starts();
         let program = self.program(attempt);
         Box::pin(async { Ok(program) })
     }

@@ -43,7 +43,7 @@ pub(crate) struct Heard {
     pub(crate) attempt: Option<u64>,
     /// Whether what it asks for was carried out.
     pub(crate) has_effect: bool,
-    /// Whether it was told how the request ended, as far as the server knows.
+    /// The status that was answered; none where the answer does not come, or breaks off.
     pub(crate) status: Option<u16>,
     /// Whether it came with a secret.
     pub(crate) has_secret: bool,
@@ -58,7 +58,7 @@ enum Fate {
     /// The connection breaks before an answer comes.
     Reset,
     /// An answer comes, and its body breaks off where it is to.
-    Answer { status: StatusCode, location: Option<String>, pieces: Vec<Bytes>, breaks_off: bool },
+    Answer { status: StatusCode, location: Option<String>, body: Bytes, breaks_off: bool },
 }
 
 impl Server {
@@ -103,7 +103,7 @@ impl Server {
         let answer = |status: StatusCode, location: Option<String>| Fate::Answer {
             status,
             location,
-            pieces: vec![Bytes::from(done.clone())],
+            body: Bytes::from(done.clone()),
             breaks_off: false,
         };
         if self.ground.strikes(self.ground.plan.web_fails) {
@@ -113,7 +113,7 @@ impl Server {
             let fate = match self.ground.random().below(3) {
                 0 => Fate::Silence,
                 1 => Fate::Reset,
-                _ => Fate::Answer { status: StatusCode::OK, location: None, pieces: vec![half], breaks_off: true },
+                _ => Fate::Answer { status: StatusCode::OK, location: None, body: half, breaks_off: true },
             };
             return (fate, has_effect);
         }
@@ -200,7 +200,7 @@ impl Way for NodeWay {
         }
         let fate = self.server.hear(&letter);
         let pause = || Duration::from_micros(ground.random().log_uniform(500.0, 9e6) as u64);
-        let (head, body) = (self.clock.now() + pause(), pause() / 4);
+        let (head, body_takes) = (self.clock.now() + pause(), pause() / 4);
         Box::pin(async move {
             match fate {
                 Fate::Silence => std::future::pending().await,
@@ -208,14 +208,14 @@ impl Way for NodeWay {
                     self.clock.until(head).await;
                     Err(BrokenOff("the connection was reset".to_owned()))
                 }
-                Fate::Answer { status, location, pieces, breaks_off } => {
+                Fate::Answer { status, location, body, breaks_off } => {
                     self.clock.until(head).await;
                     let mut headers = HeaderMap::new();
                     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                     if let Some(location) = location.and_then(|location| HeaderValue::from_str(&location).ok()) {
                         headers.insert(LOCATION, location);
                     }
-                    let body = Coming { clock: self.clock.clone(), at: head + body, pieces: pieces.into_iter(), breaks_off };
+                    let body = Coming { clock: self.clock.clone(), at: head + body_takes, piece: Some(body), breaks_off };
                     Ok(Answered { status, headers, body: Box::new(body) })
                 }
             }
@@ -228,7 +228,7 @@ struct Coming {
     clock: Arc<WorkerClock>,
     /// When what is left of it comes.
     at: Duration,
-    pieces: std::vec::IntoIter<Bytes>,
+    piece: Option<Bytes>,
     breaks_off: bool,
 }
 
@@ -236,7 +236,7 @@ impl AnsweredBody for Coming {
     fn piece(&mut self) -> Pending<'_, Result<Option<Bytes>, BrokenOff>> {
         Box::pin(async move {
             self.clock.until(self.at).await;
-            match self.pieces.next() {
+            match self.piece.take() {
                 Some(piece) => Ok(Some(piece)),
                 None if self.breaks_off => Err(BrokenOff("the connection was reset in the middle of the body".to_owned())),
                 None => Ok(None),

@@ -265,11 +265,11 @@ impl World {
             }
             Event::RoomAgain => {
                 self.ground.tell("disk", "there is room again");
-                self.room.set_full(false);
+                self.room.give_back();
                 self.disk.leave_room(None);
                 self.wake_sequencer();
             }
-            Event::Thaw => self.ground.freeze_wall(false),
+            Event::Thaw => self.ground.thaw_wall(),
             Event::EvenPace => self.ground.drift_wall(0),
             Event::Heal => self.heal(),
             Event::Attend => self.attend(),

@@ -13,6 +13,9 @@ use crate::secrets::key_value;
 use crate::sometimes;
 use crate::traffic::{Outcome, Promise, Wish};
 
+/// What became of a key whose change was declined: it is several steps, of which some may have been done.
+const UNSURE: Outcome = Outcome::Unknown;
+
 /// A request that was judged at the edge, on its way to the sequencer.
 pub(crate) struct Judged {
     command: Command,
@@ -50,12 +53,12 @@ impl Node {
             Wish::SetKey(value) => {
                 let secret = Secret::new(key_value(*value).into_bytes());
                 let set = self.keys.set(&canary(), secret, &behalf(client));
-                promise.keep(set.map_or_else(|declined| unsure(&declined), |set| Outcome::Done(set.committed)));
+                promise.keep(set.map_or(UNSURE, |set| Outcome::Done(set.committed)));
                 return None;
             }
             Wish::RemoveKey => {
                 let removed = self.keys.remove(&canary(), &behalf(client));
-                promise.keep(removed.map_or_else(|declined| unsure(&declined), Outcome::Done));
+                promise.keep(removed.map_or(UNSURE, Outcome::Done));
                 return None;
             }
             Wish::TakeInPacks => {
@@ -129,10 +132,4 @@ fn canary() -> KeyRef {
 
 fn behalf(client: &str) -> OnBehalf {
     OnBehalf { actor: Actor::Token(client.to_owned()), trace: None }
-}
-
-/// Setting a key is several steps: that it was declined does not say that nothing was done.
-fn unsure(declined: &ensue_api::ports::Declined) -> Outcome {
-    let _ = declined;
-    Outcome::Unknown
 }

@@ -49,7 +49,7 @@ const RELEASE: &str = "0.0.0-simulated";
 const MEMORY_BYTES: u64 = 512 * 1024 * 1024;
 /// The most bytes that an attempt's output is kept with.
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
-/// How long after a start the boot id of a machine stays the same in its text.
+/// What the id of each of the machine's boots begins with; its number follows.
 const BOOT: &str = "00000000-0000-4000-8000-";
 
 /// What a start is given.
@@ -252,7 +252,7 @@ impl Node {
             &runtime,
         );
         let tokens = NodeTokens { table: tokens, sequencer: pump.clone(), clock: clock.clone() };
-        let ticked = AtomicU64::new(ground.now());
+        let worked_at = AtomicU64::new(ground.now());
         let node = Self {
             number,
             life: life.clone(),
@@ -266,7 +266,7 @@ impl Node {
             tokens,
             stopping: Stopping::Unasked,
             stop_patience: Duration::from_millis(operated.stop_patience_millis),
-            ticked,
+            worked_at,
             pump,
             handle,
             views,

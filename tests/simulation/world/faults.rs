@@ -104,7 +104,7 @@ impl World {
                 let micros = self.random.log_uniform(100_000.0, 60e6) as u64;
                 self.ground.tell("fault", "the disk has no room");
                 sometimes!("the disk had no room for a while");
-                self.room.set_full(true);
+                self.room.take_away();
                 self.disk.leave_room(Some(ROOM_BYTES));
                 self.after(micros, Event::RoomAgain);
             }
@@ -117,7 +117,7 @@ impl World {
             Fault::ClockFreeze if self.ground.is_wall_frozen() => {}
             Fault::ClockFreeze => {
                 self.ground.tell("fault", "the wall clock stands still");
-                self.ground.freeze_wall(true);
+                self.ground.freeze_wall();
                 let micros = self.random.log_uniform(1e6, 200e6) as u64;
                 self.after(micros, Event::Thaw);
             }
@@ -188,9 +188,9 @@ impl World {
         self.ground.tell("world", "all faults end");
         self.ground.heal();
         self.healed_at = Some(self.ground.now());
-        self.room.set_full(false);
+        self.room.give_back();
         self.disk.mend();
-        self.ground.freeze_wall(false);
+        self.ground.thaw_wall();
         self.ground.drift_wall(0);
         self.end_pause();
         self.wake_sequencer();

@@ -23,8 +23,20 @@ impl World {
         let by = match wish {
             Wish::TakeInPacks => By::Ports,
             Wish::Deliver { .. } => By::Http,
-            _ if self.random.chance(0.6) => By::Http,
-            _ => By::Ports,
+            Wish::Send { .. }
+            | Wish::Run { .. }
+            | Wish::Cancel(_)
+            | Wish::Settle(..)
+            | Wish::SetMode(..)
+            | Wish::SetKey(_)
+            | Wish::RemoveKey
+            | Wish::See { .. } => {
+                if self.random.chance(0.6) {
+                    By::Http
+                } else {
+                    By::Ports
+                }
+            }
         };
         self.ground.tell(&self.clients[client].name, format!("request {number} by {by:?}: {wish:?}"));
         self.requests.insert(number, Request { client, wish, by, retries: 0, heard: None, said: Vec::new(), arrivals: 0 });
@@ -134,7 +146,7 @@ impl World {
                         self.clients[request.client].remember_event(event.id.to_string(), event.position.0);
                     }
                 }
-                _ => {}
+                Answer::Done | Answer::Catalog(_) | Answer::ReportedLate => {}
             },
             Outcome::Not(why) if matches!(request.wish, Wish::See { .. }) => {
                 let what = format!("request {number}: what was written could not be seen: {why}");

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use ensue_simulation::mutants::{MUTANTS, Mutant};
+use ensue_simulation::mutants::{MUTANTS, Mutant, SEEDS_MAX};
 use ensue_simulation::watchdog::{PATIENCE, watched};
 use ensue_simulation::{Ran, Verbosity, Violation};
 
@@ -68,10 +68,10 @@ enum Hunt {
 
 /// Runs worlds with the chosen bug until one shows it.
 fn one(name: &str, asked: &Asked) -> Result<ExitCode> {
-    let mutant = MUTANTS.iter().find(|mutant| mutant.name == name).with_context(|| format!("there is no mutant `{name}`"))?;
+    MUTANTS.iter().find(|mutant| mutant.name == name).with_context(|| format!("there is no mutant `{name}`"))?;
     ensue_engine::mutants::choose(name.to_owned());
     std::panic::set_hook(Box::new(|_| {}));
-    let most = asked.seeds.unwrap_or(mutant.seeds_max);
+    let most = asked.seeds.unwrap_or(SEEDS_MAX);
     for tried in 0..most {
         let seed = asked.from.wrapping_add(tried);
         if let Err(violation) = run(seed) {
