@@ -98,7 +98,13 @@ impl Node {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         // Another start in the same process has installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        start(config).await
+        let mut taken_over = None;
+        let started = start(config, &mut taken_over).await;
+        if let (Err(_), Some(executor)) = (&started, taken_over) {
+            // Dropped with its task, a program that an earlier node left would be killed.
+            executor.stop(Duration::ZERO).await;
+        }
+        started
     }
 
     /// Gives the address that the node listens on.
@@ -134,7 +140,8 @@ impl Node {
         }
     }
 
-    /// Leaves a node whose log has failed: whoever waits is told what is known, and nothing is written to the log any more.
+    /// Leaves a node whose log has failed: whoever waits is told what is known, nothing is written to the log any more, and programs
+    /// that outlive the node go on.
     pub async fn leave(self) {
         self.is_stopping.store(true, Ordering::Relaxed);
         // A server that ended by itself needs no asking.
@@ -142,6 +149,7 @@ impl Node {
         if tokio::time::timeout(LEAVE_PATIENCE, self.server.1).await.is_err() {
             tracing::warn!("requests were cut: they did not end in time");
         }
+        self.executor.stop(Duration::ZERO).await;
     }
 
     /// Stops: not ready at once, requests under way end, attempts get a while to end, what waits is written.
@@ -238,7 +246,7 @@ impl ensue_api::ports::Installed for NodeCatalogs {
     }
 }
 
-async fn start(config: Config) -> Result<Node, StartError> {
+async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let found_packs = looking_for_packs(&config).map_err(|why| machine("reading the packs folder", &why))?;
     let opened = open(&config, &*clock)?;
@@ -342,6 +350,7 @@ async fn start(config: Config) -> Result<Node, StartError> {
         .map_err(|why| machine("starting the sequencer", &why))?;
     let (sequencer_thread, failed, is_failed) = watched(sequencer_thread)?;
 
+    *taken_over = Some(executor.clone());
     executor.take_over(owed, &previous).await;
     note(&handle, "noting the start", Ask::NoteStart { release: RELEASE.to_owned() })?;
     let folder = PacksFolder {

@@ -82,7 +82,7 @@ pub(crate) struct Node {
     pub(crate) worker_clock: Arc<WorkerClock>,
     ground: Arc<Ground>,
     // The tasks of the worker go before what they use.
-    runtime: Runtime,
+    runtime: Arc<Runtime>,
     idle: Arc<Notify>,
     executor: Executor,
     api: NodeApi,

@@ -17,6 +17,8 @@ pub(crate) struct Witness {
     pub(crate) taken: Vec<Taken>,
     /// How many of them each node has not answered yet.
     unanswered: BTreeMap<u32, u64>,
+    /// The nodes that gave their start up by themselves once their worker had begun.
+    pub(crate) failed_starts: BTreeSet<u32>,
     /// How often a simulated bug struck, by the moment.
     pub(crate) bugs: BTreeMap<u64, u64>,
     /// How often the core refused a command because of a bug, by the moment.
@@ -71,6 +73,11 @@ impl Witness {
     /// Gives how many requests a node has and has not answered.
     pub(crate) fn unanswered(&self, node: u32) -> u64 {
         self.unanswered.get(&node).copied().unwrap_or(0)
+    }
+
+    /// Notes that a node gave its start up by itself.
+    pub(crate) fn note_failed_start(&mut self, node: u32) {
+        self.failed_starts.insert(node);
     }
 
     /// Notes that a simulated bug struck.

@@ -174,6 +174,17 @@ fn a_stop_lets_programs_go_on_and_says_so() {
 }
 
 #[test]
+fn a_stop_without_patience_lets_programs_go_on_too() {
+    let node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done; echo done"));
+    node.run_until_it_says("ready");
+    let stopped = node.runtime.block_on(node.world.executor.stop(Duration::ZERO));
+    assert_eq!((stopped.left_running, stopped.ended), (vec![attempt(1)], vec![]));
+    let mut next = Node::after(&node.world);
+    std::fs::write(next.private().join("go"), "").unwrap();
+    assert_eq!(next.result(), json!("ready\ndone"));
+}
+
+#[test]
 fn a_cancel_that_came_while_no_node_was_there_is_carried_out_by_the_next() {
     let node = Node::begin(supervised("echo ready; exec sleep 1000"));
     node.run_until_it_says("ready");

@@ -25,6 +25,7 @@ use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
 use ensue_store::sqlite::log::SqliteLogReader;
 use ensue_store::sqlite::views::SqliteViews;
 use ensue_views::ViewReader;
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 
 use super::bugs::BuggyCatalogs;
@@ -87,8 +88,19 @@ impl<E: std::fmt::Display> From<E> for Unstarted {
 }
 
 impl Node {
-    /// Starts a node, step by step as the one at work does; it may be killed at each step.
+    /// Starts a node, step by step as the one at work does; it may be killed at each step. Where it stops by itself, its worker leaves
+    /// what it has taken over.
     pub(crate) fn start(start: &Start<'_>) -> Result<Self, Unstarted> {
+        let mut working = None;
+        let started = Self::started(start, &mut working);
+        if let (Err(Unstarted::Failed(_)), Some(working)) = (&started, working) {
+            start.ground.witness().note_failed_start(start.number);
+            working.leave();
+        }
+        started
+    }
+
+    fn started(start: &Start<'_>, working: &mut Option<Working>) -> Result<Self, Unstarted> {
         let Start { ground, disk, number, boots, room, machine, operated, server } = *start;
         let life = Arc::new(Life::default());
         let may_die = |after: &'static str| {
@@ -161,6 +173,7 @@ impl Node {
             .start_paused(true)
             .on_thread_park(move || parked.notify_one())
             .build()?;
+        let runtime = Arc::new(runtime);
         let worker_clock = WorkerClock::new(ground.clone(), operated.lease_millis * 1_000);
         let (handle, unstarted) = sequencer(queues);
         let handle = Arc::new(LivingSubmit { handle, life: life.clone(), ground: ground.clone() });
@@ -218,6 +231,7 @@ impl Node {
         });
         let pump = Arc::new(Pump { submit: handle.clone(), sequencer: Mutex::new(Some(machine)), failed: Mutex::default() });
         sometimes!(!owed.is_empty(), "a start found attempts that were running");
+        *working = Some(Working { runtime: runtime.clone(), idle: idle.clone(), executor: executor.clone(), life: life.clone() });
         runtime.block_on(executor.take_over(owed, &previous));
         pump.ask(Command { actor: Actor::Engine, trace: None, ask: Ask::NoteStart { release: RELEASE.to_owned() } })?;
         may_die("noting the start")?;
@@ -304,6 +318,24 @@ impl Node {
                 let _ = self.tokens.add_given(&format!("client{client}"), &["operator".to_owned()], &token, &by);
             }
         }
+    }
+}
+
+/// A worker that has begun, in a node whose start is not done.
+struct Working {
+    runtime: Arc<Runtime>,
+    idle: Arc<Notify>,
+    executor: Executor,
+    life: Arc<Life>,
+}
+
+impl Working {
+    /// Leaves what it has taken over, and ends with its process.
+    fn leave(self) {
+        let Self { runtime, idle, executor, life } = self;
+        runtime.spawn(async move { executor.stop(Duration::ZERO).await });
+        runtime.block_on(idle.notified());
+        life.end();
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Programs are seen from outside: on the simulated machine, whose supervisors end what outlives its grace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_executor::AtStop;
 use ensue_executor::programs::AtEnd;
@@ -33,7 +33,8 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     for (attempt, sighting) in ledger.machine.sightings() {
         // A program without an attempt in the log is a matter of I6.
         let Some(told) = told.get(attempt.as_str()) else { continue };
-        let program = Seen { attempt: &attempt, sighting: &sighting, told, ledger, timeline: &witness.timeline };
+        let (timeline, failed_starts) = (&witness.timeline, &witness.failed_starts);
+        let program = Seen { attempt: &attempt, sighting: &sighting, told, ledger, timeline, failed_starts };
         program.stops_when_it_is_cancelled()?;
         program.ends_with_its_attempt()?;
         program.is_gone_on_with()?;
@@ -78,6 +79,7 @@ struct Seen<'a> {
     told: &'a Told<'a>,
     ledger: &'a Ledger<'a>,
     timeline: &'a Timeline,
+    failed_starts: &'a BTreeSet<u32>,
 }
 
 impl Seen<'_> {
@@ -159,7 +161,12 @@ impl Seen<'_> {
         if let Some(Done { by, at }) = sighting.told {
             let is_due = at >= sighting.deadline || self.is_in_the_log(self.told.cancelled, at);
             let has_reason = is_due || self.is_in_the_log(self.told.ended, at) || self.ends_at_the_stop_of(by, at);
-            demand!(has_reason, "I16", "node #{} told the program of attempt {attempt} at {at} µs to stop, and nobody asked for that", by.node);
+            demand!(
+                has_reason,
+                "I16",
+                "node #{} told the program of attempt {attempt} at {at} µs to stop, and nobody asked for that",
+                by.node
+            );
         }
         if let Some(Done { by, at }) = sighting.killed {
             let has_reason = self.is_in_the_log(self.told.ended, at);
@@ -177,6 +184,7 @@ impl Seen<'_> {
         let Some(operated) = self.ledger.ground.operated_at(node.epoch) else { return false };
         let ends = operated.at_stop == AtStop::End || self.ledger.machine.at_end() == AtEnd::Ended;
         let asked = self.timeline.asked_to_stop(node.node);
-        ends && asked.is_some_and(|asked| at >= asked + operated.stop_patience_millis * 1_000)
+        let is_over = asked.is_some_and(|asked| at >= asked + operated.stop_patience_millis * 1_000);
+        ends && (is_over || self.failed_starts.contains(&node.node))
     }
 }
