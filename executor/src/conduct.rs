@@ -91,11 +91,14 @@ fn left(attempt: &Attempt<'_>, program: Box<dyn Program>) -> Broken {
     Cut::Left.into()
 }
 
-/// Ends when the node goes away and lets its programs go on.
+/// Ends when the node goes away and lets its programs go on, but for one that the log has told to end: that is seen to first.
 async fn left_alone(attempt: &Attempt<'_>) {
     match attempt.worker.at_stop() {
         AtEnd::GoOn => attempt.worker.draining().await,
         AtEnd::Ended => std::future::pending().await,
+    }
+    if attempt.running.is_to_end() {
+        std::future::pending().await
     }
 }
 

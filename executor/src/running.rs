@@ -158,6 +158,14 @@ impl RunningAttempt {
         told.unwrap_or(Signal::Leave)
     }
 
+    /// Says whether the log has told it to end.
+    pub(crate) fn is_to_end(&self) -> bool {
+        match *self.signal.borrow() {
+            Signal::Stop | Signal::Release => true,
+            Signal::GoOn | Signal::Leave => false,
+        }
+    }
+
     /// Notes that it begins: only after this may anything outward happen.
     pub(crate) fn begin(&self, begun: &Begun) -> Result<(), BeginError> {
         let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);

@@ -184,6 +184,18 @@ fn a_stop_without_patience_lets_programs_go_on_too() {
     assert_eq!(next.result(), json!("ready\ndone"));
 }
 
+#[tokio::test]
+async fn a_cancel_that_came_right_before_a_stop_is_carried_out_and_not_left_to_the_next() {
+    let mut world = supervised("echo ready; exec sleep 1000").begin();
+    world.dispatch(1, json!({}));
+    world.outputs.says(1, Stdout, "ready").await;
+    let executor = world.executor.clone();
+    world.stop(1);
+    let (stopped, report) = tokio::join!(executor.stop(LONG), tokio::time::timeout(LONG, world.report()));
+    assert_eq!(stopped.left_running, []);
+    failure(&report.unwrap(), FailureKind::Cancelled);
+}
+
 #[test]
 fn a_cancel_that_came_while_no_node_was_there_is_carried_out_by_the_next() {
     let node = Node::begin(supervised("echo ready; exec sleep 1000"));
