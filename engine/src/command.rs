@@ -3,17 +3,19 @@
 //! Commands are made at the edges, which have judged and checked before; the core checks again only what depends on its state.
 
 mod message;
+mod refusal;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ensue_expression::Document;
-use thiserror::Error;
 
 pub use message::{Message, Said, SaidArtifact};
+pub use refusal::Refusal;
+pub use settings::{Settings, TurnLimits};
 
-use crate::batch::{TURN_BYTES_MAX, TURN_DRAFTS_MAX};
 use crate::catalog::{Action, Catalog, Catalogs, Mode};
 use crate::executions::facts::{Evidence, Failure, Settlement};
 use crate::ids::{AttemptId, EventId, ExecutionId, RuleId, TokenId};
@@ -400,42 +402,6 @@ impl SeenKeys for Nothing {
     }
 }
 
-/// What the operator sets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// How many attempts the node's own workers run at once.
-    pub workers: u32,
-    /// The name of the node's own workers.
-    pub worker: String,
-    /// How long a worker's right to an attempt lasts without being renewed, in milliseconds.
-    pub lease_millis: u64,
-    /// How much work may be open before no more is taken in from outside.
-    pub open_work_max: u64,
-    /// After how much a turn ends.
-    pub turn: TurnLimits,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { workers: 8, worker: "local".into(), lease_millis: 30_000, open_work_max: 100_000, turn: TurnLimits::default() }
-    }
-}
-
-/// After how much a turn ends; what is over is owed. No operator sets them: they are smaller in tests alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TurnLimits {
-    /// After how many drafts. From 2 on each turn gets on: one says that it goes on with what is owed.
-    pub drafts: usize,
-    /// After how many bytes of facts and bodies.
-    pub bytes: usize,
-}
-
-impl Default for TurnLimits {
-    fn default() -> Self {
-        Self { drafts: TURN_DRAFTS_MAX, bytes: TURN_BYTES_MAX }
-    }
-}
-
 /// What the core makes of a command.
 #[derive(Debug)]
 pub enum Decision {
@@ -487,128 +453,4 @@ pub enum Novelty {
     New,
     /// It was there before.
     Repeat,
-}
-
-/// Why a command is not allowed.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The trigger is not in the catalog any more.
-    #[error("there is no trigger `{0}`")]
-    NoTrigger(TriggerRef),
-    /// The payload does not fit.
-    #[error("the payload does not fit the trigger `{trigger}`: {misfits}")]
-    PayloadMisfit {
-        /// The trigger.
-        trigger: TriggerRef,
-        /// How.
-        misfits: String,
-    },
-    /// Another event was accepted under the same key.
-    #[error("the dedupe key was used {} for another event; a key belongs to one event", place(*position))]
-    KeyReused {
-        /// Where; 0 for an event of the same command.
-        position: Position,
-    },
-    /// The action is not in the catalog any more.
-    #[error("there is no action `{0}`")]
-    NoAction(ActionRef),
-    /// The parameters do not fit.
-    #[error("the parameters do not fit the action `{action}`: {misfits}")]
-    ParametersMisfit {
-        /// The action.
-        action: ActionRef,
-        /// How.
-        misfits: String,
-    },
-    /// There is no such execution, or it ended long ago.
-    #[error("the execution {0} is not open")]
-    NotOpen(ExecutionId),
-    /// The attempt does not run, or does not run any more.
-    #[error("the attempt {0} does not run any more; nothing more is taken of it")]
-    NotRunning(AttemptId),
-    /// The attempt has said too much.
-    #[error("the attempt {attempt} has made {max} {what} already, which is the most")]
-    TooManyMessages {
-        /// The attempt.
-        attempt: AttemptId,
-        /// Of what.
-        what: &'static str,
-        /// The most.
-        max: u32,
-    },
-    /// The report comes with another token than the attempt has.
-    #[error("the token {given} is not that of attempt {attempt}")]
-    WrongToken {
-        /// The attempt.
-        attempt: AttemptId,
-        /// The token given.
-        given: u64,
-    },
-    /// The execution is not indeterminate.
-    #[error("the execution {0} is not indeterminate; only such a one can be settled")]
-    NotIndeterminate(ExecutionId),
-    /// The catalog has moved on.
-    #[error("the catalog is at revision {now}, the change was made for {base}")]
-    CatalogMoved {
-        /// The revision now.
-        now: CatalogRevision,
-        /// The revision the change was made for.
-        base: CatalogRevision,
-    },
-    /// The catalog of a revision is not built.
-    #[error("the catalog of revision {0} is not built")]
-    NoCatalog(CatalogRevision),
-    /// A pack is not installed.
-    #[error("there is no pack `{0}`")]
-    NoPack(PackName),
-    /// A rule is not in the catalog.
-    #[error("there is no rule `{0}`")]
-    NoRule(RuleRef),
-    /// A key has a newer version already.
-    #[error("key `{key}` is at version {now} already, {given} was given; set it again")]
-    KeyVersion {
-        /// The key.
-        key: KeyRef,
-        /// The version now.
-        now: u32,
-        /// The version given.
-        given: u32,
-    },
-    /// A key is not set.
-    #[error("key `{0}` is not set")]
-    NoKey(KeyRef),
-    /// A name is taken.
-    #[error("there is a token named `{0}` already; revoke it first or choose another name")]
-    TokenNameTaken(String),
-    /// A token does not exist.
-    #[error("there is no token named `{0}`")]
-    NoToken(String),
-    /// The last token that can make others would be gone.
-    #[error("`{0}` is the last token with the role admin; add another first")]
-    LastAdmin(String),
-    /// No reaction of that record is parked.
-    #[error("no reaction of the record at position {0} is parked")]
-    NotParked(Position),
-    /// Too much work is open.
-    #[error("{open} executions are open, {max} is the most: try again later")]
-    TooMuchOpen {
-        /// How much.
-        open: u64,
-        /// The most.
-        max: u64,
-    },
-    /// What would be recorded is too large.
-    #[error("{0}")]
-    TooLarge(String),
-    /// A bug of ours stopped the command; nothing was changed.
-    #[error("the command stopped at a bug of ours; nothing was changed")]
-    Bug(String),
-    /// The store did not take what the command would record; nothing was changed.
-    #[error("the store refused the command's records: {0}")]
-    Unstorable(String),
-}
-
-fn place(position: Position) -> String {
-    if position == Position::default() { "in the same request".to_owned() } else { format!("at position {position}") }
 }

@@ -1,0 +1,133 @@
+//! Refusals: the typed no to a command.
+//!
+//! What to do about each is told in `explain/outcomes.rs`.
+
+use thiserror::Error;
+
+use crate::ids::{AttemptId, ExecutionId};
+use crate::names::{ActionRef, KeyRef, PackName, RuleRef, TriggerRef};
+use crate::record::{CatalogRevision, Position};
+
+/// Why a command is not allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The trigger is not in the catalog any more.
+    #[error("there is no trigger `{0}`")]
+    NoTrigger(TriggerRef),
+    /// The payload does not fit.
+    #[error("the payload does not fit the trigger `{trigger}`: {misfits}")]
+    PayloadMisfit {
+        /// The trigger.
+        trigger: TriggerRef,
+        /// How.
+        misfits: String,
+    },
+    /// Another event was accepted under the same key.
+    #[error("the dedupe key was used {} for another event; a key belongs to one event", place(*position))]
+    KeyReused {
+        /// Where; 0 for an event of the same command.
+        position: Position,
+    },
+    /// The action is not in the catalog any more.
+    #[error("there is no action `{0}`")]
+    NoAction(ActionRef),
+    /// The parameters do not fit.
+    #[error("the parameters do not fit the action `{action}`: {misfits}")]
+    ParametersMisfit {
+        /// The action.
+        action: ActionRef,
+        /// How.
+        misfits: String,
+    },
+    /// There is no such execution, or it ended long ago.
+    #[error("the execution {0} is not open")]
+    NotOpen(ExecutionId),
+    /// The attempt does not run, or does not run any more.
+    #[error("the attempt {0} does not run any more; nothing more is taken of it")]
+    NotRunning(AttemptId),
+    /// The attempt has said too much.
+    #[error("the attempt {attempt} has made {max} {what} already, which is the most")]
+    TooManyMessages {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Of what.
+        what: &'static str,
+        /// The most.
+        max: u32,
+    },
+    /// The report comes with another token than the attempt has.
+    #[error("the token {given} is not that of attempt {attempt}")]
+    WrongToken {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The token given.
+        given: u64,
+    },
+    /// The execution is not indeterminate.
+    #[error("the execution {0} is not indeterminate; only such a one can be settled")]
+    NotIndeterminate(ExecutionId),
+    /// The catalog has moved on.
+    #[error("the catalog is at revision {now}, the change was made for {base}")]
+    CatalogMoved {
+        /// The revision now.
+        now: CatalogRevision,
+        /// The revision the change was made for.
+        base: CatalogRevision,
+    },
+    /// The catalog of a revision is not built.
+    #[error("the catalog of revision {0} is not built")]
+    NoCatalog(CatalogRevision),
+    /// A pack is not installed.
+    #[error("there is no pack `{0}`")]
+    NoPack(PackName),
+    /// A rule is not in the catalog.
+    #[error("there is no rule `{0}`")]
+    NoRule(RuleRef),
+    /// A key has a newer version already.
+    #[error("key `{key}` is at version {now} already, {given} was given; set it again")]
+    KeyVersion {
+        /// The key.
+        key: KeyRef,
+        /// The version now.
+        now: u32,
+        /// The version given.
+        given: u32,
+    },
+    /// A key is not set.
+    #[error("key `{0}` is not set")]
+    NoKey(KeyRef),
+    /// A name is taken.
+    #[error("there is a token named `{0}` already; revoke it first or choose another name")]
+    TokenNameTaken(String),
+    /// A token does not exist.
+    #[error("there is no token named `{0}`")]
+    NoToken(String),
+    /// The last token that can make others would be gone.
+    #[error("`{0}` is the last token with the role admin; add another first")]
+    LastAdmin(String),
+    /// No reaction of that record is parked.
+    #[error("no reaction of the record at position {0} is parked")]
+    NotParked(Position),
+    /// Too much work is open.
+    #[error("{open} executions are open, {max} is the most: try again later")]
+    TooMuchOpen {
+        /// How much.
+        open: u64,
+        /// The most.
+        max: u64,
+    },
+    /// What would be recorded is too large.
+    #[error("{0}")]
+    TooLarge(String),
+    /// A bug of ours stopped the command; nothing was changed.
+    #[error("the command stopped at a bug of ours; nothing was changed")]
+    Bug(String),
+    /// The store did not take what the command would record; nothing was changed.
+    #[error("the store refused the command's records: {0}")]
+    Unstorable(String),
+}
+
+fn place(position: Position) -> String {
+    if position == Position::default() { "in the same request".to_owned() } else { format!("at position {position}") }
+}

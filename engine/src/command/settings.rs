@@ -1,0 +1,41 @@
+//! What the operator sets, as far as the core knows it.
+//!
+//! Where it is read from is the node's.
+
+use crate::batch::{TURN_BYTES_MAX, TURN_DRAFTS_MAX};
+
+/// What the operator sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How many attempts the node's own workers run at once.
+    pub workers: u32,
+    /// The name of the node's own workers.
+    pub worker: String,
+    /// How long a worker's right to an attempt lasts without being renewed, in milliseconds.
+    pub lease_millis: u64,
+    /// How much work may be open before no more is taken in from outside.
+    pub open_work_max: u64,
+    /// After how much a turn ends.
+    pub turn: TurnLimits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { workers: 8, worker: "local".into(), lease_millis: 30_000, open_work_max: 100_000, turn: TurnLimits::default() }
+    }
+}
+
+/// After how much a turn ends; what is over is owed. No operator sets them: they are smaller in tests alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnLimits {
+    /// After how many drafts. From 2 on each turn gets on: one says that it goes on with what is owed.
+    pub drafts: usize,
+    /// After how many bytes of facts and bodies.
+    pub bytes: usize,
+}
+
+impl Default for TurnLimits {
+    fn default() -> Self {
+        Self { drafts: TURN_DRAFTS_MAX, bytes: TURN_BYTES_MAX }
+    }
+}
