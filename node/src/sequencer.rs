@@ -4,45 +4,43 @@
 //! no batch is closed before the disk is free for it. [`Sequencer`] takes one turn at a time and knows no thread and no clock but
 //! its port; the thread that drives it waits where there is nothing to do.
 
+mod gather;
+mod handle;
+mod owed;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ensue_api::queues::Held;
 use ensue_api::{QueueName, Queues};
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalogs;
-use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, Nothing, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::command::{Command, DedupeKey, Nothing, Refusal, Seen, SeenKeys, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::panic_text;
-use ensue_engine::health::state::Owed;
 use ensue_engine::ids::Id;
 use ensue_engine::mutants;
-use ensue_engine::ports::{AppendError, Committed, Log, LogError, LogReader, ReadLimit, Reply, Submit, SubmitError};
-use ensue_engine::record::{Body, Digest, Head, Position, Record};
+use ensue_engine::ports::{AppendError, Committed, Log, LogError, LogReader, SubmitError};
+use ensue_engine::record::{Body, Head, Position};
 use thiserror::Error;
 
 use crate::clock::Clock;
-use crate::crash_file::{Begin, CrashFile, ENDS_MAX};
+use crate::crash_file::CrashFile;
 use crate::metrics::Turns;
+use gather::comes_from_inside;
+use handle::{Item, Waiting};
+
+pub use handle::{Asking, SequencerHandle};
 
 /// The most commands that wait for the sequencer; more are told that it is busy.
 pub(crate) const COMMANDS_WAITING_MAX: usize = 8_192;
-/// The most commands of one batch: a caller waits for the commands beside it, but not for ever.
-const BATCH_COMMANDS_MAX: usize = 512;
-/// The most bytes of one batch after which no further command is taken into it.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How many commands from outside a batch takes at least while executions wait for a slot.
-const COMMANDS_BESIDE_A_QUEUE_MIN: usize = 8;
 /// How often a batch whose commit's outcome is unknown is looked up, and appended again where nothing of it is there.
 const UNKNOWN_TRIES_MAX: usize = 3;
-/// How many times its length a parsed document takes: its text, and the places of its parts.
-const DOCUMENT_COPIES: usize = 2;
 /// How long what is owed waits where the disk has no room.
 const SPACE_EVERY: Duration = Duration::from_millis(200);
 
@@ -106,14 +104,6 @@ pub struct SequencerParts {
     pub crash_file: PathBuf,
 }
 
-/// The way to the sequencer, shared by all who ask.
-#[derive(Clone)]
-pub struct SequencerHandle {
-    sender: SyncSender<Item>,
-    gauges: Arc<Gauges>,
-    queues: Queues,
-}
-
 /// What can be seen of the sequencer from outside its thread.
 #[derive(Debug, Default)]
 pub struct Gauges {
@@ -129,77 +119,6 @@ pub struct Gauges {
     pub is_full: AtomicBool,
     /// How long its turns take.
     pub turns: Turns,
-}
-
-enum Item {
-    Command(Waiting),
-    Stop,
-}
-
-impl Submit for SequencerHandle {
-    fn submit(&self, mut command: Command, reply: Reply) {
-        let bytes = compress_bodies(&mut command);
-        let Some(held) = self.held(&command, bytes) else { return reply(Err(SubmitError::Busy)) };
-        let waiting = Waiting { command: Box::new(command), bytes, reply: Some(reply), is_offered: false, held: Some(held) };
-        match self.sender.try_send(Item::Command(waiting)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(Item::Command(waiting))) => waiting.answer(Err(SubmitError::Busy)),
-            Err(TrySendError::Disconnected(Item::Command(waiting))) => waiting.answer(Err(SubmitError::Stopping)),
-            Err(TrySendError::Full(Item::Stop) | TrySendError::Disconnected(Item::Stop)) => {}
-        }
-    }
-}
-
-impl SequencerHandle {
-    /// Takes up room for a command that waits; none where there is none. Bytes are only asked of what comes from outside.
-    fn held(&self, command: &Command, bytes: usize) -> Option<[Held; 2]> {
-        let one = self.queues.of(QueueName::Commands).enter(1)?;
-        // An event waits as it is kept, and as the document that it was judged by.
-        let documents: usize = command.events().iter().map(|event| event.payload.bytes().len() * DOCUMENT_COPIES).sum();
-        let (queue, amount) = (self.queues.of(QueueName::CommandBytes), (bytes + documents) as u64);
-        let bytes = if comes_from_inside(command) { queue.enter_anyway(amount) } else { queue.enter(amount)? };
-        Some([one, bytes])
-    }
-
-    /// Gives what can be seen from outside.
-    pub fn gauges(&self) -> &Arc<Gauges> {
-        &self.gauges
-    }
-
-    /// Asks the sequencer to answer what waits and then to end.
-    pub fn stop(&self) {
-        // A sequencer that is gone already needs no asking.
-        let _ = self.sender.send(Item::Stop);
-    }
-}
-
-/// The way to the log for those who wait for the answer.
-pub trait Asking: Submit {
-    /// Submits a command and waits for the answer; for threads that may block.
-    fn ask(&self, command: Command) -> Result<Committed, SubmitError>;
-}
-
-impl Asking for SequencerHandle {
-    fn ask(&self, command: Command) -> Result<Committed, SubmitError> {
-        let (sender, receiver) = sync_channel(1);
-        self.submit(
-            command,
-            Box::new(move |outcome| {
-                let _ = sender.send(outcome);
-            }),
-        );
-        receiver.recv().unwrap_or(Err(SubmitError::Stopping))
-    }
-}
-
-/// Compressing is the caller's work: it happens on the callers' threads, side by side. Gives how many bytes are left.
-fn compress_bodies(command: &mut Command) -> usize {
-    let mut bytes = 0;
-    command.change_bodies(|body| {
-        *body = ensue_store::encode::compress(body.clone());
-        bytes += body.content.as_ref().map_or(0, Bytes::len);
-    });
-    bytes
 }
 
 /// Makes the way to a sequencer that is still to be started: commands gather until then.
@@ -263,35 +182,6 @@ pub struct Sequencer {
     served: Option<Id>,
     crash: CrashFile,
     is_stopping: bool,
-}
-
-/// A command that waits for its batch, and who waits for it: they are answered, whatever becomes of the sequencer.
-struct Waiting {
-    command: Box<Command>,
-    /// The bytes of the bodies that it brings, as they are kept.
-    bytes: usize,
-    reply: Option<Reply>,
-    /// Whether it was offered to the core: from then on it may be in the log.
-    is_offered: bool,
-    /// Its room in the queues, until it is answered.
-    held: Option<[Held; 2]>,
-}
-
-impl Waiting {
-    fn answer(mut self, outcome: Result<Committed, SubmitError>) {
-        self.held = None;
-        if let Some(reply) = self.reply.take() {
-            reply(outcome);
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(reply) = self.reply.take() {
-            reply(Err(if self.is_offered { SubmitError::Unknown } else { SubmitError::Stopping }));
-        }
-    }
 }
 
 /// What a turn came to.
@@ -386,52 +276,6 @@ impl Sequencer {
                 Turn::NoRoom => std::thread::sleep(SPACE_EVERY),
                 Turn::Ended => return Ok(()),
             }
-        }
-    }
-
-    /// Takes the commands of the next batch. What the log itself leads to (the reports above all) goes first, and while executions
-    /// wait for a slot no more comes in from outside than slots can come free: else a batch grows, the reports behind it come later,
-    /// and what was taken in is never finished.
-    fn gather(&mut self) -> Vec<Waiting> {
-        let mut inside = Vec::new();
-        if let Some(item) = self.came.take() {
-            self.sort(item, &mut inside);
-        }
-        while inside.len() < BATCH_COMMANDS_MAX && self.outside.len() < BATCH_COMMANDS_MAX {
-            match self.receiver.try_recv() {
-                Ok(item) => self.sort(item, &mut inside),
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => {
-                    self.is_stopping = true;
-                    break;
-                }
-            }
-        }
-        let most = if inside.len() >= BATCH_COMMANDS_MAX {
-            // More of the log's own may wait behind these; what it leads to by itself comes to an end.
-            0
-        } else if self.sequencing.engine().executions().queued() > 0 {
-            (self.settings.workers as usize).max(COMMANDS_BESIDE_A_QUEUE_MIN)
-        } else {
-            BATCH_COMMANDS_MAX
-        };
-        let mut bytes = 0;
-        for _ in 0..most {
-            if bytes >= BATCH_BYTES_MAX {
-                break;
-            }
-            let Some(waiting) = self.outside.pop_front() else { break };
-            bytes += waiting.bytes;
-            inside.push(waiting);
-        }
-        inside
-    }
-
-    fn sort(&mut self, item: Item, inside: &mut Vec<Waiting>) {
-        match item {
-            Item::Command(waiting) if comes_from_inside(&waiting.command) => inside.push(waiting),
-            Item::Command(waiting) => self.outside.push_back(waiting),
-            Item::Stop => self.is_stopping = true,
         }
     }
 
@@ -554,79 +398,6 @@ impl Sequencer {
         }
     }
 
-    /// Works out one piece of what is owed.
-    fn serve(&mut self, owed: Owed) -> Result<Turn, SequencerError> {
-        self.served = Some(owed.root);
-        let record = self.record_at(owed.of).map_err(|error| SequencerError::Log(error.to_string()))?;
-        let at = self.clock.moment();
-        if self.crash.begin(owed) == Begin::EndsTheProcess {
-            tracing::error!(of = %owed.of, "a reaction that ended the process {ENDS_MAX} times is put aside");
-            let error = format!("the process ended {ENDS_MAX} times while this was worked out");
-            let turn = self.put_aside(&record, owed, error, &at)?;
-            if turn == Turn::Taken {
-                self.crash.put_aside();
-            }
-            return Ok(turn);
-        }
-        let body = record.body.as_ref().map(|body| (body.digest, (self.plain)(body)));
-        let bodies = match body {
-            Some((digest, Ok(Some(plain)))) => OneBody(Some((digest, plain))),
-            Some((_, Ok(None) | Err(_))) | None => OneBody(None),
-        };
-        let begin = Instant::now();
-        let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
-        if let Offered::Needs(_) = self.sequencing.serve(&record, owed, &at, &beside) {
-            self.sequencing.park(&record, owed, "the body it needs was erased".to_owned(), &at);
-        }
-        self.gauges.turns.decide.observe(begin.elapsed().as_secs_f64());
-        match self.append() {
-            Ok(batch) => {
-                self.released(&batch);
-                Ok(Turn::Taken)
-            }
-            Err(AppendError::Refused { why, .. }) => self.put_aside(&record, owed, format!("the store refused what follows: {why}"), &at),
-            Err(error) => {
-                // It was worked out: an end of the process from here on is the disk's fault and not the reaction's.
-                self.crash.end();
-                self.still_owed(&error)
-            }
-        }
-    }
-
-    /// Puts a piece of what is owed aside.
-    fn put_aside(&mut self, record: &Record, owed: Owed, error: String, at: &Moment) -> Result<Turn, SequencerError> {
-        self.sequencing.park(record, owed, error, at);
-        match self.append() {
-            Ok(batch) => {
-                self.released(&batch);
-                Ok(Turn::Taken)
-            }
-            Err(error) => self.still_owed(&error),
-        }
-    }
-
-    /// Where there is no room it stays owed: there is nothing to do but to wait for room.
-    fn still_owed(&mut self, error: &AppendError) -> Result<Turn, SequencerError> {
-        match error {
-            AppendError::Full => {
-                self.space.was_full();
-                Ok(Turn::NoRoom)
-            }
-            error => Err(failed(error)),
-        }
-    }
-
-    fn record_at(&mut self, position: Position) -> Result<Record, LogError> {
-        let reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => self.log.reader()?,
-        };
-        let before = Position(position.0.saturating_sub(1));
-        let read = reader.read(before, ReadLimit { records: 1, ..ReadLimit::default() });
-        self.reader = Some(reader);
-        read?.into_iter().next().ok_or_else(|| LogError::Store(format!("there is no record at position {position}")))
-    }
-
     /// Appends the batch. Where the commit's outcome is unknown it is looked up, not guessed.
     fn append(&mut self) -> Result<Arc<CommittedBatch>, AppendError> {
         let before = self.sequencing.committed_head();
@@ -712,30 +483,6 @@ fn answer_all(waiting: Vec<Waiting>, told: Vec<Result<Committed, SubmitError>>) 
     }
 }
 
-fn comes_from_inside(command: &Command) -> bool {
-    match &command.ask {
-        Ask::ReportAttempt(_)
-        | Ask::LoseAttempt { .. }
-        | Ask::CancelExecution { .. }
-        | Ask::SettleExecution { .. }
-        | Ask::RevokeToken { .. }
-        | Ask::RemoveKey { .. }
-        | Ask::SetRuleMode { .. }
-        | Ask::NoteStart { .. }
-        | Ask::NoteClockStep { .. }
-        | Ask::RetryReaction { .. }
-        | Ask::DismissReaction { .. } => true,
-        // A worker offers again what was not taken, and passes over what is old by then.
-        Ask::TakeMessage(_)
-        | Ask::ReceiveEvents(_)
-        | Ask::KeepDelivery(_)
-        | Ask::RequestExecution(_)
-        | Ask::ChangePacks { .. }
-        | Ask::SetKey { .. }
-        | Ask::AddToken { .. } => false,
-    }
-}
-
 /// The keys of the gathered commands that the log has seen.
 #[derive(Default)]
 struct KnownKeys(BTreeMap<DedupeKey, Seen>);
@@ -743,15 +490,6 @@ struct KnownKeys(BTreeMap<DedupeKey, Seen>);
 impl SeenKeys for KnownKeys {
     fn seen(&self, key: &DedupeKey) -> Option<Seen> {
         self.0.get(key).copied()
-    }
-}
-
-/// The body of the one record whose reaction is owed.
-struct OneBody(Option<(Digest, Bytes)>);
-
-impl Bodies for OneBody {
-    fn plain(&self, digest: &Digest) -> Option<Bytes> {
-        self.0.as_ref().filter(|(held, _)| held == digest).map(|(_, plain)| plain.clone())
     }
 }
 

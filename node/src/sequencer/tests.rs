@@ -4,14 +4,16 @@ use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
 
 use ensue_engine::catalog::Catalog;
-use ensue_engine::command::RefusedDelivery;
+use ensue_engine::command::{Ask, RefusedDelivery};
 use ensue_engine::ids::LogId;
-use ensue_engine::record::{Actor, CatalogRevision};
+use ensue_engine::ports::{ReadLimit, Submit as _};
+use ensue_engine::record::{Actor, CatalogRevision, Record};
 use ensue_engine::time::Timestamp;
 use ensue_store::faults::{AppendFault, Fate, Faults};
 use ensue_store::memory::MemoryLog;
 use ensue_store::verify::verify;
 
+use super::gather::BATCH_COMMANDS_MAX;
 use super::*;
 use crate::clock::ClockStep;
 use crate::opening::fold_in;

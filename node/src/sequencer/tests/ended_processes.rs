@@ -9,6 +9,7 @@ use ensue_store::sqlite::log::SqliteLog;
 
 use super::owing::owing;
 use super::*;
+use crate::crash_file::ENDS_MAX;
 
 /// Names the folder of the log to a process of this test.
 const FOLDER: &str = "ENSUE_TEST_ENDED_PROCESSES";

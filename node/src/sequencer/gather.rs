@@ -1,0 +1,90 @@
+//! Gathering: which of the commands that wait go into the next batch.
+//!
+//! What a batch makes of them is the core's.
+
+use std::sync::mpsc::TryRecvError;
+
+use ensue_engine::command::{Ask, Command};
+
+use super::Sequencer;
+use super::handle::{Item, Waiting};
+
+/// The most commands of one batch: a caller waits for the commands beside it, but not for ever.
+pub(super) const BATCH_COMMANDS_MAX: usize = 512;
+/// The most bytes of one batch after which no further command is taken into it.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How many commands from outside a batch takes at least while executions wait for a slot.
+const COMMANDS_BESIDE_A_QUEUE_MIN: usize = 8;
+
+impl Sequencer {
+    /// Takes the commands of the next batch. What the log itself leads to (the reports above all) goes first, and while executions
+    /// wait for a slot no more comes in from outside than slots can come free: else a batch grows, the reports behind it come later,
+    /// and what was taken in is never finished.
+    pub(super) fn gather(&mut self) -> Vec<Waiting> {
+        let mut inside = Vec::new();
+        if let Some(item) = self.came.take() {
+            self.sort(item, &mut inside);
+        }
+        while inside.len() < BATCH_COMMANDS_MAX && self.outside.len() < BATCH_COMMANDS_MAX {
+            match self.receiver.try_recv() {
+                Ok(item) => self.sort(item, &mut inside),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.is_stopping = true;
+                    break;
+                }
+            }
+        }
+        let most = if inside.len() >= BATCH_COMMANDS_MAX {
+            // More of the log's own may wait behind these; what it leads to by itself comes to an end.
+            0
+        } else if self.sequencing.engine().executions().queued() > 0 {
+            (self.settings.workers as usize).max(COMMANDS_BESIDE_A_QUEUE_MIN)
+        } else {
+            BATCH_COMMANDS_MAX
+        };
+        let mut bytes = 0;
+        for _ in 0..most {
+            if bytes >= BATCH_BYTES_MAX {
+                break;
+            }
+            let Some(waiting) = self.outside.pop_front() else { break };
+            bytes += waiting.bytes;
+            inside.push(waiting);
+        }
+        inside
+    }
+
+    fn sort(&mut self, item: Item, inside: &mut Vec<Waiting>) {
+        match item {
+            Item::Command(waiting) if comes_from_inside(&waiting.command) => inside.push(waiting),
+            Item::Command(waiting) => self.outside.push_back(waiting),
+            Item::Stop => self.is_stopping = true,
+        }
+    }
+}
+
+/// Says whether a command is one that the log itself leads to, or that sets something right.
+pub(super) fn comes_from_inside(command: &Command) -> bool {
+    match &command.ask {
+        Ask::ReportAttempt(_)
+        | Ask::LoseAttempt { .. }
+        | Ask::CancelExecution { .. }
+        | Ask::SettleExecution { .. }
+        | Ask::RevokeToken { .. }
+        | Ask::RemoveKey { .. }
+        | Ask::SetRuleMode { .. }
+        | Ask::NoteStart { .. }
+        | Ask::NoteClockStep { .. }
+        | Ask::RetryReaction { .. }
+        | Ask::DismissReaction { .. } => true,
+        // A worker offers again what was not taken, and passes over what is old by then.
+        Ask::TakeMessage(_)
+        | Ask::ReceiveEvents(_)
+        | Ask::KeepDelivery(_)
+        | Ask::RequestExecution(_)
+        | Ask::ChangePacks { .. }
+        | Ask::SetKey { .. }
+        | Ask::AddToken { .. } => false,
+    }
+}
