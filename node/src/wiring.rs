@@ -1,16 +1,17 @@
 //! THE wiring: the only file that knows every concrete type, in the order in which a node comes up and goes down.
 
+mod access;
+mod stop;
+mod ticks;
+
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ensue_api::ports::{OnBehalf, Tokens};
 use ensue_api::server::Ended;
 use ensue_api::{Front, Limits, Ports, QueueName, Server, Settings as ApiSettings};
 use ensue_engine::command::{Ask, Command, Settings};
@@ -18,7 +19,7 @@ use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::AttemptId;
-use ensue_engine::names::{KeyRef, PackName};
+use ensue_engine::names::PackName;
 use ensue_engine::ports::{Blobs, Log, LogError, LogReader, Outputs, Secret, SubmitError, Vault};
 use ensue_engine::record::Actor;
 use ensue_executor::begun::Begun;
@@ -34,7 +35,7 @@ use crate::about::AboutNode;
 use crate::bodies::BodyCache;
 use crate::catalogs::{FoundPacks, NodeCatalogs, find_packs, plain};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AdminToken, Config, Reread, read_secret};
+use crate::config::{Config, Reread};
 use crate::edge::Edge;
 use crate::fold_guard::{FoldGuard, Patience};
 use crate::followers::{self, Fares, FollowerHandle, Waiting};
@@ -51,22 +52,19 @@ use crate::sequencer::{Asking, SequencerError, SequencerHandle, SequencerParts, 
 use crate::snapshots::ShadowFold;
 use crate::tokens::{NodeTokens, TokenTable};
 use crate::views::{Rebuilt, ViewFollower};
+use access::{cursor_key, first_token, set_keys};
+use ticks::{tick, watch_memory};
+
+pub use ticks::note_clock_step;
 
 /// The release that this program is.
 pub(crate) const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
 /// The most attempts at once for each core, where the operator says nothing.
 const WORKERS_PER_CORE: u32 = 4;
-/// How long attempts that run may go on while the node stops.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
-/// How long requests under way may take to be answered when the log has failed.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 /// How far the thread that looks through the read models stands back for the others.
 #[cfg(target_os = "linux")]
 const LOOKING_NICENESS: i32 = 19;
-/// The name of the first token.
-const ADMIN: &str = "admin";
-
 /// Why a node ended other than by being asked to.
 #[derive(Clone, Debug, Error)]
 #[error(transparent)]
@@ -138,68 +136,6 @@ impl Node {
                 std::future::pending::<()>().await;
             }
         }
-    }
-
-    /// Leaves a node whose log has failed: whoever waits is told what is known, nothing is written to the log any more, and programs
-    /// that outlive the node go on.
-    pub async fn leave(self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
-        // A server that ended by itself needs no asking.
-        let _ = self.server.0.send(());
-        if tokio::time::timeout(LEAVE_PATIENCE, self.server.1).await.is_err() {
-            tracing::warn!("requests were cut: they did not end in time");
-        }
-        self.executor.stop(Duration::ZERO).await;
-    }
-
-    /// Stops: not ready at once, requests under way end, attempts get a while to end, what waits is written.
-    pub async fn stop(self) -> Result<(), NodeFailure> {
-        self.is_stopping.store(true, Ordering::Relaxed);
-        drop(self.watched_packs);
-        // A server that ended by itself needs no asking.
-        let _ = self.server.0.send(());
-        match self.server.1.await {
-            Ok(ended) if ended.connections_cut > 0 => {
-                tracing::warn!(connections = ended.connections_cut, "connections were cut: their requests did not end in time");
-            }
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "the server panicked"),
-        }
-        let left = self.executor.stop(STOP_PATIENCE).await;
-        if !left.left_running.is_empty() {
-            tracing::info!(attempts = left.left_running.len(), "attempts go on under their supervisors; the next start adopts them");
-        }
-        if !left.ended.is_empty() {
-            tracing::warn!(attempts = left.ended.len(), "attempts were ended with the node; the next start says what became of them");
-        }
-        self.ticker.abort();
-        tokio::task::block_in_place(move || {
-            drop(self.housekeeper);
-            self.sequencer.stop();
-            let ended = self.sequencer_thread.join();
-            self.view_follower.0.stop();
-            self.shadow.0.stop();
-            if self.view_follower.1.join().is_err() {
-                tracing::error!("the read models' follower panicked; they are rebuilt if they are not whole");
-            }
-            if let Ok(mut shadow) = self.shadow.1.join() {
-                if let Ok(Ok(engine)) = &ended
-                    && engine.position() == shadow.engine().position()
-                    && engine != shadow.engine()
-                    && !shadow.is_broken()
-                {
-                    tracing::error!(position = %engine.position(), "the shadow state differs from the live one: report this as a bug");
-                } else {
-                    shadow.save();
-                }
-            }
-            self.outside.flush();
-            match ended {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(error)) => Err(error.into()),
-                Err(_) => Err(SequencerError::Log("the sequencer's thread panicked".to_owned()).into()),
-            }
-        })
     }
 }
 
@@ -559,131 +495,6 @@ fn watch_packs(
             });
             let watched = folder.watch(at_start, tell).map_err(|why| machine(&doing, &why))?;
             Ok((Some(watched), Some(news)))
-        }
-    }
-}
-
-/// Sets the keys whose values the operator keeps in files, where they differ from what is set.
-fn set_keys(config: &Config, catalogs: &NodeCatalogs, keys: &NodeKeys) -> Result<Vec<String>, StartError> {
-    let mut files: BTreeMap<KeyRef, PathBuf> = BTreeMap::new();
-    let mut warnings = Vec::new();
-    for (pack, settings) in &config.pack_settings {
-        for (name, source) in &settings.keys {
-            match KeyRef::new(pack, name) {
-                Ok(key) => {
-                    files.insert(key, source.file.clone());
-                }
-                Err(error) => warnings.push(format!("a key of pack `{pack}` in the settings is not set: {error}")),
-            }
-        }
-    }
-    let declared: Vec<KeyRef> = catalogs.current().packs().values().flat_map(|pack| pack.keys.iter().cloned()).collect();
-    for (variable, path) in &config.key_files {
-        match declared.iter().find(|key| variable_of(key) == *variable) {
-            Some(key) => {
-                files.insert(key.clone(), path.clone());
-            }
-            None => warnings.push(format!("{variable} names no key that an installed pack declares; it is not used")),
-        }
-    }
-    let by = OnBehalf { actor: Actor::Operator, trace: None };
-    for (key, path) in files {
-        let value = read_secret(&path)?;
-        let is_same = keys.ring.open(&key)?.is_some_and(|set| set.reveal() == value.reveal());
-        if !is_same {
-            ensue_api::ports::Keys::set(keys, &key, value, &by)
-                .map_err(|declined| declined_start("setting a key from its file", &declined))?;
-        }
-    }
-    Ok(warnings)
-}
-
-fn variable_of(key: &KeyRef) -> String {
-    format!("ENSUE_KEY_{}_{}_FILE", key.pack().as_str().to_ascii_uppercase(), key.name().to_ascii_uppercase())
-}
-
-/// Lets the first admin in, at the very first start only.
-fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTokens) -> Result<Option<Secret>, StartError> {
-    if !is_first_start && !tokens.table.is_empty() {
-        return Ok(None);
-    }
-    let lost = tokens.table.lost();
-    if !lost.is_empty() {
-        return Err(StartError::Refused {
-            doing: "letting callers in",
-            why: format!("vault.sqlite has lost the secret of every token that the log names: {}", lost.join(", ")),
-            hint: Some(
-                "put it back from a backup; or end each with `ensue tokens revoke NAME --data DIR`, and the next start makes a new one"
-                    .into(),
-            ),
-        });
-    }
-    let by = OnBehalf { actor: Actor::Operator, trace: None };
-    let roles = [ADMIN.to_owned()];
-    let doing = "adding the first admin token";
-    match &config.admin_token {
-        AdminToken::Given(token) => {
-            tokens.add_given(ADMIN, &roles, token, &by).map_err(|declined| declined_start(doing, &declined))?;
-            Ok(None)
-        }
-        AdminToken::Made => {
-            let made = tokens.add(ADMIN, &roles, &by).map_err(|declined| declined_start(doing, &declined))?;
-            Ok(Some(made.token))
-        }
-    }
-}
-
-fn declined_start(doing: &'static str, declined: &ensue_api::ports::Declined) -> StartError {
-    StartError::Refused { doing, why: declined.why.to_string(), hint: declined.why.hint() }
-}
-
-/// The key that cursors are signed with: made once, and the same after a restart.
-fn cursor_key(path: &Path) -> Result<[u8; 32], StartError> {
-    let doing = "keeping the key of cursors";
-    if let Ok(bytes) = std::fs::read(path)
-        && let Ok(key) = <[u8; 32]>::try_from(bytes)
-    {
-        return Ok(key);
-    }
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(|why| machine(doing, &why))?;
-    let mut file =
-        std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(|why| machine(doing, &why))?;
-    file.write_all(&key).map_err(|why| machine(doing, &why))?;
-    Ok(key)
-}
-
-/// Once a second: the clock is brought nearer to the wall's, and the outside head is flushed.
-async fn tick(clock: Arc<dyn Clock>, handle: SequencerHandle, outside: OutsideWriter) {
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        seconds.tick().await;
-        note_clock_step(&*clock, &handle);
-        let outside = outside.clone();
-        // A flush may wait for the disk.
-        let _ = tokio::task::spawn_blocking(move || outside.flush()).await;
-    }
-}
-
-/// Has the log know where the wall clock has stepped; called about once a second.
-pub fn note_clock_step(clock: &dyn Clock, log: &dyn ensue_engine::ports::Submit) {
-    if let Some(step) = clock.tick() {
-        tracing::warn!(from = %step.from, to = %step.to, "the wall clock stepped");
-        let command = Command { actor: Actor::Engine, trace: None, ask: Ask::NoteClockStep { from: step.from, to: step.to } };
-        log.submit(command, Box::new(|_| {}));
-    }
-}
-
-/// Looks at what the process holds, so that what comes in can be held to it.
-async fn watch_memory(memory: Arc<Memory>) {
-    let mut looks = tokio::time::interval(memory::LOOK_EVERY);
-    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        looks.tick().await;
-        // What the machine does not say cannot be held to anything; `doctor` tells.
-        if let Some(held) = memory::held_bytes() {
-            memory.note(held);
         }
     }
 }

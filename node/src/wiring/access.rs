@@ -1,0 +1,112 @@
+//! What a node must have before anybody is let in: keys from files, the first token, the key of cursors.
+//!
+//! Who may do what is not decided here.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use ensue_api::ports::{OnBehalf, Tokens};
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::Secret;
+use ensue_engine::record::Actor;
+
+use crate::catalogs::NodeCatalogs;
+use crate::config::{AdminToken, Config, read_secret};
+use crate::keys::NodeKeys;
+use crate::opening::{StartError, machine};
+use crate::tokens::NodeTokens;
+
+/// The name of the first token.
+const ADMIN: &str = "admin";
+
+/// Sets the keys whose values the operator keeps in files, where they differ from what is set.
+pub(super) fn set_keys(config: &Config, catalogs: &NodeCatalogs, keys: &NodeKeys) -> Result<Vec<String>, StartError> {
+    let mut files: BTreeMap<KeyRef, PathBuf> = BTreeMap::new();
+    let mut warnings = Vec::new();
+    for (pack, settings) in &config.pack_settings {
+        for (name, source) in &settings.keys {
+            match KeyRef::new(pack, name) {
+                Ok(key) => {
+                    files.insert(key, source.file.clone());
+                }
+                Err(error) => warnings.push(format!("a key of pack `{pack}` in the settings is not set: {error}")),
+            }
+        }
+    }
+    let declared: Vec<KeyRef> = catalogs.current().packs().values().flat_map(|pack| pack.keys.iter().cloned()).collect();
+    for (variable, path) in &config.key_files {
+        match declared.iter().find(|key| variable_of(key) == *variable) {
+            Some(key) => {
+                files.insert(key.clone(), path.clone());
+            }
+            None => warnings.push(format!("{variable} names no key that an installed pack declares; it is not used")),
+        }
+    }
+    let by = OnBehalf { actor: Actor::Operator, trace: None };
+    for (key, path) in files {
+        let value = read_secret(&path)?;
+        let is_same = keys.ring.open(&key)?.is_some_and(|set| set.reveal() == value.reveal());
+        if !is_same {
+            ensue_api::ports::Keys::set(keys, &key, value, &by)
+                .map_err(|declined| declined_start("setting a key from its file", &declined))?;
+        }
+    }
+    Ok(warnings)
+}
+
+fn variable_of(key: &KeyRef) -> String {
+    format!("ENSUE_KEY_{}_{}_FILE", key.pack().as_str().to_ascii_uppercase(), key.name().to_ascii_uppercase())
+}
+
+/// Lets the first admin in, at the very first start only.
+pub(super) fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTokens) -> Result<Option<Secret>, StartError> {
+    if !is_first_start && !tokens.table.is_empty() {
+        return Ok(None);
+    }
+    let lost = tokens.table.lost();
+    if !lost.is_empty() {
+        return Err(StartError::Refused {
+            doing: "letting callers in",
+            why: format!("vault.sqlite has lost the secret of every token that the log names: {}", lost.join(", ")),
+            hint: Some(
+                "put it back from a backup; or end each with `ensue tokens revoke NAME --data DIR`, and the next start makes a new one"
+                    .into(),
+            ),
+        });
+    }
+    let by = OnBehalf { actor: Actor::Operator, trace: None };
+    let roles = [ADMIN.to_owned()];
+    let doing = "adding the first admin token";
+    match &config.admin_token {
+        AdminToken::Given(token) => {
+            tokens.add_given(ADMIN, &roles, token, &by).map_err(|declined| declined_start(doing, &declined))?;
+            Ok(None)
+        }
+        AdminToken::Made => {
+            let made = tokens.add(ADMIN, &roles, &by).map_err(|declined| declined_start(doing, &declined))?;
+            Ok(Some(made.token))
+        }
+    }
+}
+
+fn declined_start(doing: &'static str, declined: &ensue_api::ports::Declined) -> StartError {
+    StartError::Refused { doing, why: declined.why.to_string(), hint: declined.why.hint() }
+}
+
+/// The key that cursors are signed with: made once, and the same after a restart.
+pub(super) fn cursor_key(path: &Path) -> Result<[u8; 32], StartError> {
+    let doing = "keeping the key of cursors";
+    if let Ok(bytes) = std::fs::read(path)
+        && let Ok(key) = <[u8; 32]>::try_from(bytes)
+    {
+        return Ok(key);
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|why| machine(doing, &why))?;
+    let mut file =
+        std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(|why| machine(doing, &why))?;
+    file.write_all(&key).map_err(|why| machine(doing, &why))?;
+    Ok(key)
+}

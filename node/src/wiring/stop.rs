@@ -1,0 +1,78 @@
+//! How a node goes down: in order, or because its log has failed.
+//!
+//! What each part does when it is asked to stop is its own.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Node, NodeFailure};
+use crate::sequencer::SequencerError;
+
+/// How long attempts that run may go on while the node stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long requests under way may take to be answered when the log has failed.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Node {
+    /// Leaves a node whose log has failed: whoever waits is told what is known, nothing is written to the log any more, and programs
+    /// that outlive the node go on.
+    pub async fn leave(self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        // A server that ended by itself needs no asking.
+        let _ = self.server.0.send(());
+        if tokio::time::timeout(LEAVE_PATIENCE, self.server.1).await.is_err() {
+            tracing::warn!("requests were cut: they did not end in time");
+        }
+        self.executor.stop(Duration::ZERO).await;
+    }
+
+    /// Stops: not ready at once, requests under way end, attempts get a while to end, what waits is written.
+    pub async fn stop(self) -> Result<(), NodeFailure> {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        drop(self.watched_packs);
+        // A server that ended by itself needs no asking.
+        let _ = self.server.0.send(());
+        match self.server.1.await {
+            Ok(ended) if ended.connections_cut > 0 => {
+                tracing::warn!(connections = ended.connections_cut, "connections were cut: their requests did not end in time");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "the server panicked"),
+        }
+        let left = self.executor.stop(STOP_PATIENCE).await;
+        if !left.left_running.is_empty() {
+            tracing::info!(attempts = left.left_running.len(), "attempts go on under their supervisors; the next start adopts them");
+        }
+        if !left.ended.is_empty() {
+            tracing::warn!(attempts = left.ended.len(), "attempts were ended with the node; the next start says what became of them");
+        }
+        self.ticker.abort();
+        tokio::task::block_in_place(move || {
+            drop(self.housekeeper);
+            self.sequencer.stop();
+            let ended = self.sequencer_thread.join();
+            self.view_follower.0.stop();
+            self.shadow.0.stop();
+            if self.view_follower.1.join().is_err() {
+                tracing::error!("the read models' follower panicked; they are rebuilt if they are not whole");
+            }
+            if let Ok(mut shadow) = self.shadow.1.join() {
+                if let Ok(Ok(engine)) = &ended
+                    && engine.position() == shadow.engine().position()
+                    && engine != shadow.engine()
+                    && !shadow.is_broken()
+                {
+                    tracing::error!(position = %engine.position(), "the shadow state differs from the live one: report this as a bug");
+                } else {
+                    shadow.save();
+                }
+            }
+            self.outside.flush();
+            match ended {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(error.into()),
+                Err(_) => Err(SequencerError::Log("the sequencer's thread panicked".to_owned()).into()),
+            }
+        })
+    }
+}

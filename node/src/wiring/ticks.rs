@@ -1,0 +1,49 @@
+//! What is done again and again while a node runs: the clock, the outside head, a look at the memory.
+//!
+//! What each look leads to is told where it is noted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ensue_engine::command::{Ask, Command};
+use ensue_engine::record::Actor;
+
+use crate::clock::Clock;
+use crate::memory::{self, Memory};
+use crate::outside::OutsideWriter;
+use crate::sequencer::SequencerHandle;
+
+/// Once a second: the clock is brought nearer to the wall's, and the outside head is flushed.
+pub(super) async fn tick(clock: Arc<dyn Clock>, handle: SequencerHandle, outside: OutsideWriter) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        note_clock_step(&*clock, &handle);
+        let outside = outside.clone();
+        // A flush may wait for the disk.
+        let _ = tokio::task::spawn_blocking(move || outside.flush()).await;
+    }
+}
+
+/// Has the log know where the wall clock has stepped; called about once a second.
+pub fn note_clock_step(clock: &dyn Clock, log: &dyn ensue_engine::ports::Submit) {
+    if let Some(step) = clock.tick() {
+        tracing::warn!(from = %step.from, to = %step.to, "the wall clock stepped");
+        let command = Command { actor: Actor::Engine, trace: None, ask: Ask::NoteClockStep { from: step.from, to: step.to } };
+        log.submit(command, Box::new(|_| {}));
+    }
+}
+
+/// Looks at what the process holds, so that what comes in can be held to it.
+pub(super) async fn watch_memory(memory: Arc<Memory>) {
+    let mut looks = tokio::time::interval(memory::LOOK_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        // What the machine does not say cannot be held to anything; `doctor` tells.
+        if let Some(held) = memory::held_bytes() {
+            memory.note(held);
+        }
+    }
+}
