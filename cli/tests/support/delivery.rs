@@ -1,0 +1,62 @@
+//! Deliveries at webhooks, signed as GitHub signs its own.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// The body of a GitHub `pull_request` delivery, action `opened`.
+pub(crate) const PULL_REQUEST: &[u8] = include_bytes!("../../fixtures/pull_request.json");
+/// The secret that test deliveries are signed with.
+pub(crate) const SECRET: &str = "a secret for tests, long enough";
+
+/// A delivery at a webhook, on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Delivery {
+    /// The path of the hook.
+    pub(crate) path: String,
+    /// The headers.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The raw body.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Delivery {
+    /// Makes a delivery as GitHub would, signed with [`SECRET`].
+    pub(crate) fn github(event: &str, id: &str, body: &[u8]) -> Self {
+        let headers = [
+            ("content-type", "application/json".to_owned()),
+            ("user-agent", "GitHub-Hookshot/test".to_owned()),
+            ("x-github-event", event.to_owned()),
+            ("x-github-delivery", id.to_owned()),
+            ("x-hub-signature-256", signature(SECRET.as_bytes(), body)),
+        ];
+        let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { path: "/hooks/github/webhook".to_owned(), headers, body: body.to_vec() }
+    }
+
+    /// The opened pull request of the fixtures.
+    pub(crate) fn pull_request(id: &str) -> Self {
+        Self::github("pull_request", id, PULL_REQUEST)
+    }
+
+    /// Puts another value into a header, or takes it out.
+    #[must_use]
+    pub(crate) fn with_header(mut self, name: &str, value: Option<&str>) -> Self {
+        self.headers.retain(|(known, _)| known != name);
+        self.headers.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        self
+    }
+
+    /// Sends it to another hook.
+    #[must_use]
+    pub(crate) fn at(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+}
+
+/// Signs a body as GitHub does.
+pub(crate) fn signature(secret: &[u8], body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
+    mac.update(body);
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
