@@ -107,10 +107,19 @@ pub(crate) fn demand_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 const JSON: &str = "`application/json`";
 
-/// Parses a body: strict JSON first, then the shape.
+/// Parses a body: strict JSON first, then the shape, which is an object's.
 pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     Document::parse(body.clone()).map_err(BodyRefusal::NotJson)?;
+    demand_object(body)?;
     serde_json::from_slice(body).map_err(|why| of_other_shape("", &why))
+}
+
+/// Refuses a list: serde would take it for an object, with the fields in the order of our source.
+fn demand_object(body: &Bytes) -> Result<(), BodyRefusal> {
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(BodyRefusal::OfOtherShape("a list, where this path takes an object".to_owned()));
+    }
+    Ok(())
 }
 
 /// What is said of a body with a secret in it that cannot be taken: other messages repeat what stands there.
@@ -122,6 +131,7 @@ pub(crate) fn parse_secret<T: DeserializeOwned>(body: &Bytes) -> Result<T, Probl
         UNQUOTED.clone_into(&mut why.message);
         BodyRefusal::NotJson(why)
     })?;
+    demand_object(body)?;
     serde_json::from_slice(body).map_err(|_| BodyRefusal::OfOtherShape(UNQUOTED.to_owned()).into())
 }
 
@@ -174,6 +184,13 @@ mod tests {
         assert_eq!(pointer_of("missing field `name`"), "/name");
         assert_eq!(pointer_of("invalid type: integer `1`, expected a string"), "");
         assert_eq!(refused(r#"{"name":"x","colour":"red"}"#).code(), "body_invalid");
+    }
+
+    #[test]
+    fn a_list_is_not_taken_for_an_object() {
+        assert_eq!(refused(r#" ["ada"]"#).code(), "body_invalid");
+        let body = Bytes::from_static(br#"["a secret"]"#);
+        assert_eq!(parse_secret::<Shape>(&body).unwrap_err().code(), "body_invalid");
     }
 
     #[test]
