@@ -39,8 +39,8 @@ use serde_json::{Value, json};
 
 use self::installed::Kind;
 use crate::client::{Client, DEFAULT_SERVER};
+use crate::output::Output;
 use crate::report::{Exit, Failure, Outcome};
-use crate::table::Output;
 
 /// Event-driven automation on an event-sourced engine: what happens leads to what should be done, and one can always see why.
 #[derive(Debug, Parser)]
@@ -50,6 +50,13 @@ pub(crate) struct CommandLine {
     asking: Asking,
     #[command(subcommand)]
     command: Command,
+}
+
+impl CommandLine {
+    /// Gives how answers are printed, and what went wrong is told.
+    pub(crate) fn output(&self) -> Output {
+        self.asking.output
+    }
 }
 
 const FIRST_STEPS: &str = "\
@@ -68,8 +75,7 @@ pub(crate) struct Asking {
     /// The node's address.
     #[arg(long, global = true, env = "ENSUE_SERVER", default_value = DEFAULT_SERVER, value_name = "URL")]
     server: String,
-    /// How answers are printed.
-    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORM")]
+    #[command(flatten)]
     output: Output,
 }
 
@@ -134,13 +140,13 @@ enum Command {
 pub(crate) fn run(line: CommandLine) -> Outcome {
     let CommandLine { asking, command } = line;
     match command {
-        Command::Demo(demo) => demo.run(),
+        Command::Demo(demo) => demo.run(&asking),
         Command::Init(init) => init.run(),
         Command::Check(check) => check.run(&asking),
         Command::Lint(lint) => lint.run(&asking),
-        Command::Schema(schema) => schema.run(),
+        Command::Schema(schema) => schema.run(&asking),
         Command::Eval(eval) => wait_for(eval.run(&asking)),
-        Command::Serve(serve) => serve.run(),
+        Command::Serve(serve) => serve.run(&asking),
         Command::Keys(keys) => keys.run(&asking),
         Command::Tokens(tokens) => tokens.run(&asking),
         Command::Hooks(hooks) => wait_for(hooks.run(&asking)),
@@ -162,7 +168,8 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Bench(bench) => bench.run(&asking),
         Command::Supervisor(supervisor) => supervisor.run(),
         Command::Version => {
-            crate::report::say(format!("ensue {}", env!("CARGO_PKG_VERSION")));
+            let release = env!("CARGO_PKG_VERSION");
+            asking.output.print_one(&json!({ "release": release }), |_| format!("ensue {release}"));
             Ok(())
         }
     }

@@ -1,6 +1,6 @@
 //! The command line of Ensue: it talks to a node over its API, or starts one.
 //!
-//! Read `commands` for what can be asked; `client` talks to the node, `report` and `table` to people.
+//! Read `commands` for what can be asked; `client` talks to the node, `report` and `output` to people.
 
 mod batch;
 mod bench;
@@ -8,6 +8,8 @@ mod client;
 mod commands;
 mod github;
 mod live;
+mod output;
+mod pager;
 mod printed;
 mod reason;
 mod report;
@@ -15,6 +17,7 @@ mod style;
 mod table;
 mod trace;
 mod tree;
+mod yaml;
 
 use std::process::ExitCode;
 
@@ -25,5 +28,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    report::finish(commands::run(commands::CommandLine::parse()))
+    let line = commands::CommandLine::parse();
+    let style = line.output().style_of_errors();
+    report::finish(commands::run(line), style)
 }

@@ -127,11 +127,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Tells a failure, if there is one, and gives the code to end with.
-pub(crate) fn finish(outcome: Outcome) -> ExitCode {
+pub(crate) fn finish(outcome: Outcome, style: Style) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            tell(failure.show(Style::of_stderr()).trim_end());
+            tell(failure.show(style).trim_end());
             ExitCode::from(failure.exit as u8)
         }
     }

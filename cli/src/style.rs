@@ -1,8 +1,31 @@
-//! Colour, where a person sees it: not in a pipe, not with `NO_COLOR`, not on a dumb terminal.
+//! Colour, where a person sees it: not in a pipe, not with `NO_COLOR`, not on a dumb terminal, unless somebody asks for it.
 //!
 //! What is printed reads as well without.
 
-use std::io::IsTerminal;
+use clap::ValueEnum;
+
+/// When there is colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// Where a person sees it, or `CLICOLOR_FORCE` asks for it.
+    #[default]
+    Auto,
+    /// Also in a pipe.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// What the environment says of colour.
+#[derive(Clone, Copy, Debug, Default)]
+struct Surroundings {
+    is_terminal: bool,
+    is_dumb: bool,
+    /// `NO_COLOR` (<https://no-color.org>).
+    is_unwanted: bool,
+    /// `CLICOLOR_FORCE` (<https://bixense.com/clicolors/>).
+    is_forced: bool,
+}
 
 /// Whether text is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,20 +37,28 @@ impl Style {
     /// No colour.
     pub(crate) const PLAIN: Self = Self { is_coloured: false };
 
-    /// Gives the style for standard output.
-    pub(crate) fn of_stdout() -> Self {
-        Self::of(std::io::stdout().is_terminal())
+    /// Gives the style for a place that is a terminal or is not.
+    pub(crate) fn new(colour: Colour, is_terminal: bool) -> Self {
+        let is_set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self::within(
+            colour,
+            Surroundings {
+                is_terminal,
+                is_dumb: is_set("TERM").is_some_and(|term| term == "dumb"),
+                is_unwanted: is_set("NO_COLOR").is_some(),
+                is_forced: is_set("CLICOLOR_FORCE").is_some_and(|value| value != "0"),
+            },
+        )
     }
 
-    /// Gives the style for standard error.
-    pub(crate) fn of_stderr() -> Self {
-        Self::of(std::io::stderr().is_terminal())
-    }
-
-    fn of(is_terminal: bool) -> Self {
-        let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { is_coloured: is_terminal && !is_unwanted && !is_dumb }
+    fn within(colour: Colour, around: Surroundings) -> Self {
+        let Surroundings { is_terminal, is_dumb, is_unwanted, is_forced } = around;
+        let is_coloured = match colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => !is_unwanted && (is_forced || (is_terminal && !is_dumb)),
+        };
+        Self { is_coloured }
     }
 
     /// What is right.
@@ -52,5 +83,24 @@ impl Style {
 
     fn painted(self, code: &str, text: &str) -> String {
         if self.is_coloured && !text.is_empty() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_goes_before_no_color_and_no_color_before_all_else() {
+        let coloured = |colour, around| Style::within(colour, around) != Style::PLAIN;
+        let terminal = Surroundings { is_terminal: true, ..Surroundings::default() };
+        let pipe = Surroundings::default();
+        assert!(coloured(Colour::Auto, terminal));
+        assert!(!coloured(Colour::Auto, pipe));
+        assert!(!coloured(Colour::Auto, Surroundings { is_dumb: true, ..terminal }));
+        assert!(coloured(Colour::Auto, Surroundings { is_forced: true, ..pipe }));
+        assert!(!coloured(Colour::Auto, Surroundings { is_forced: true, is_unwanted: true, ..terminal }));
+        assert!(coloured(Colour::Always, Surroundings { is_unwanted: true, ..pipe }));
+        assert!(!coloured(Colour::Never, Surroundings { is_forced: true, ..terminal }));
     }
 }

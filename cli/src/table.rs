@@ -1,64 +1,99 @@
-//! Answers for people and for programs: tables of JSON documents, and the documents themselves.
+//! Tables and lines of JSON documents, for people.
 //!
 //! It does not know what the documents mean; each command says which of their fields it shows.
 
-use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::report::{printable, say};
+use crate::report::printable;
 
-/// How an answer is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
-    #[default]
-    Table,
-    /// For programs: one JSON document.
-    Json,
-}
+/// The columns of a terminal that does not say how many it has, and of a pipe.
+const WIDTH_DEFAULT: usize = 80;
+/// The columns between two cells.
+const GAP: usize = 2;
+/// The least columns that a cell is cut to.
+const CELL_MIN: usize = 8;
 
-/// A column: its title, and how it is read off a document.
+/// A column: its title, how it is read off a document, and what becomes of it where room is short.
 pub(crate) struct Column {
-    /// The title.
-    pub(crate) title: &'static str,
-    /// The cell's text.
-    pub(crate) cell: fn(&Value) -> String,
+    title: &'static str,
+    cell: fn(&Value) -> String,
+    fit: Fit,
 }
 
-/// Prints documents as rows, or as they are.
-pub(crate) fn print_list(output: Output, answer: &Value, columns: &[Column]) {
-    match output {
-        Output::Json => print_json(answer),
-        Output::Table => {
-            let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-            say(rows(items, columns));
-        }
+/// What becomes of a column where room is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    /// It is shown whole: half an id is none.
+    Whole,
+    /// It is cut.
+    Cut,
+}
+
+impl Column {
+    /// A column that is shown whole, however short the room: ids, states, times.
+    pub(crate) const fn whole(title: &'static str, cell: fn(&Value) -> String) -> Self {
+        Self { title, cell, fit: Fit::Whole }
+    }
+
+    /// A column that is cut where room is short: names and descriptions.
+    pub(crate) const fn cut(title: &'static str, cell: fn(&Value) -> String) -> Self {
+        Self { title, cell, fit: Fit::Cut }
     }
 }
 
-/// Prints one document as the lines that `show` makes of it, of which there may be none, or as it is.
-pub(crate) fn print_one(output: Output, answer: &Value, show: impl FnOnce(&Value) -> String) {
-    match output {
-        Output::Json => print_json(answer),
-        Output::Table => {
-            let shown = show(answer);
-            if !shown.trim_end().is_empty() {
-                say(shown.trim_end());
-            }
+/// Gives the columns that there are: of the terminal, or as `COLUMNS` says.
+pub(crate) fn width() -> usize {
+    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
+    let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    said.or_else(seen).unwrap_or(WIDTH_DEFAULT)
+}
+
+/// Lays documents out under titles, no line wider than `width`; only the titles where there are none.
+pub(crate) fn rows(items: &[Value], columns: &[Column], width: usize) -> String {
+    let mut rows: Vec<Vec<String>> = vec![columns.iter().map(|column| column.title.to_owned()).collect()];
+    rows.extend(items.iter().map(|item| columns.iter().map(|column| one_line(&(column.cell)(item))).collect()));
+    let fits: Vec<Fit> = columns.iter().map(|column| column.fit).collect();
+    let widths = widths(&rows, &fits, width);
+    for row in &mut rows {
+        for (cell, width) in row.iter_mut().zip(&widths) {
+            *cell = cut(cell, *width);
         }
     }
+    let titles = rows.remove(0);
+    let lines = laid_out(titles, rows.into_iter());
+    lines.lines().map(|line| cut(line, width)).collect::<Vec<_>>().join("\n")
 }
 
-/// Prints a document as JSON.
-pub(crate) fn print_json(value: &Value) {
-    say(format!("{value:#}"));
+/// How wide each column may be: the widest of those that can be cut give way first, down to [`CELL_MIN`].
+fn widths(rows: &[Vec<String>], fits: &[Fit], width: usize) -> Vec<usize> {
+    let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or_default();
+    let mut widths: Vec<usize> = (0..fits.len()).map(widest).collect();
+    let gaps = GAP * fits.len().saturating_sub(1);
+    while widths.iter().sum::<usize>() + gaps > width {
+        let can_give = fits.iter().zip(&mut widths).filter(|(fit, width)| **fit == Fit::Cut && **width > CELL_MIN);
+        let Some((_, widest)) = can_give.max_by_key(|(_, width)| **width) else { break };
+        *widest -= 1;
+    }
+    widths
 }
 
-/// Lays documents out under titles; only the titles where there are none.
-pub(crate) fn rows(items: &[Value], columns: &[Column]) -> String {
-    let cells = items.iter().map(|item| columns.iter().map(|column| (column.cell)(item)).collect());
-    laid_out(columns.iter().map(|column| column.title.to_owned()).collect(), cells)
+/// A text of so many columns at most; `…` where it was cut.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut taken = 0;
+    let mut cut: String = text
+        .chars()
+        .take_while(|character| {
+            taken += character.width().unwrap_or_default();
+            taken < width
+        })
+        .collect();
+    cut.push('…');
+    cut
 }
 
 /// Lays rows out under titles.
@@ -156,15 +191,36 @@ mod tests {
             json!({ "id": "twenty-two", "rule": { "name": "a.b" }, "note": "\u{1b}[2J" }),
         ];
         let columns = [
-            Column { title: "ID", cell: |item| cell(item, "id") },
-            Column { title: "RULE", cell: |item| cell(item, "rule.name") },
-            Column { title: "NOTE", cell: |item| cell(item, "note") },
+            Column::whole("ID", |item| cell(item, "id")),
+            Column::cut("RULE", |item| cell(item, "rule.name")),
+            Column::cut("NOTE", |item| cell(item, "note")),
         ];
-        insta::assert_snapshot!(rows(&items, &columns), @r"
+        insta::assert_snapshot!(rows(&items, &columns, 80), @r"
         ID          RULE  NOTE
         one         -     two lines
         twenty-two  a.b   �[2J
         ");
+    }
+
+    #[test]
+    fn a_table_is_cut_to_the_terminal_and_an_id_never_before_a_name() {
+        let items = [
+            json!({ "id": "019c1f3a-0000-7000-8000-000000000001", "action": "release_management.announce_in_every_room", "status": "succeeded" }),
+            json!({ "id": "019c1f3a-0000-7000-8000-000000000002", "action": "日本語日本語日本語日本語日本語日本語", "status": "failed" }),
+        ];
+        let columns = [
+            Column::whole("ID", |item| cell(item, "id")),
+            Column::cut("ACTION", |item| cell(item, "action")),
+            Column::whole("STATUS", |item| cell(item, "status")),
+        ];
+        insta::assert_snapshot!(rows(&items, &columns, 70), @r"
+        ID                                    ACTION                 STATUS
+        019c1f3a-0000-7000-8000-000000000001  release_management.a…  succeeded
+        019c1f3a-0000-7000-8000-000000000002  日本語日本語日本語日…  failed
+        ");
+        for width in 1..120 {
+            assert!(rows(&items, &columns, width).lines().all(|line| line.width() <= width), "at {width}");
+        }
     }
 
     #[test]

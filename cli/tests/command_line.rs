@@ -121,7 +121,7 @@ fn keys_and_tokens_can_be_worked_on_while_no_node_runs_and_not_while_one_does() 
 }
 
 #[test]
-fn every_list_is_a_table_for_people_and_json_for_programs() {
+fn every_list_is_a_table_for_people_and_a_document_for_programs() {
     let place = Place::new();
     let node = place.start();
     let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
@@ -131,7 +131,15 @@ fn every_list_is_a_table_for_people_and_json_for_programs() {
         let json = asked(&[list, "list", "--output", "json"]);
         let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
         assert!(json["items"].is_array(), "{list}: {json:#}");
+        let yaml = asked(&[list, "list", "--output", "yaml"]);
+        let yaml: serde_json::Value = serde_saphyr::from_str(&yaml.stdout).unwrap();
+        assert_eq!(yaml, json, "{list}");
+        let too_wide: Vec<&str> = table.stdout.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(list == "hooks" || too_wide.is_empty(), "{list}: {too_wide:?}");
     }
+    let tail = asked(&["log", "tail", "--after", "0", "--once", "-o", "yaml"]);
+    let records: Vec<serde_json::Value> = serde_saphyr::from_multiple(&tail.stdout).unwrap();
+    assert!(records.len() > 1 && records[0]["position"] == 1, "{tail:?}");
     for one in [&["status"][..], &["doctor"], &["log", "head"], &["log", "verify"], &["views", "rebuild"], &["log", "tail", "--once"]] {
         let printed = asked(one);
         assert_eq!(printed.code, Some(0), "{one:?}: {printed:?}");
@@ -161,4 +169,25 @@ fn without_a_token_the_hint_says_how_to_name_one() {
     let refused = Printed::by(&mut place.ensue(&["events", "list", "--server", &node.url()]));
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(4), ""));
     assert!(refused.stderr.contains("export ENSUE_TOKEN="), "{refused:?}");
+}
+
+#[test]
+fn colour_is_printed_where_it_is_asked_for_and_otherwise_not_in_a_pipe() {
+    let place = Place::new();
+    let asked = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = place.ensue(&["events", "list", "--server", "http://127.0.0.1:1"]);
+        Printed::by(command.args(arguments).envs(variables.iter().copied())).stderr
+    };
+    let is_coloured = |printed: &str| printed.starts_with("\u{1b}[1;31merror:\u{1b}[0m no node answers");
+    for coloured in [asked(&["--color", "always"], &[("NO_COLOR", "1")]), asked(&[], &[("CLICOLOR_FORCE", "1")])] {
+        assert!(is_coloured(&coloured), "{coloured:?}");
+    }
+    for plain in [
+        asked(&[], &[]),
+        asked(&[], &[("CLICOLOR_FORCE", "0")]),
+        asked(&[], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]),
+        asked(&["--color", "never"], &[("CLICOLOR_FORCE", "1")]),
+    ] {
+        assert!(!plain.contains('\u{1b}'), "{plain:?}");
+    }
 }

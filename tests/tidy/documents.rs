@@ -93,7 +93,7 @@ fn kebab(variant: &str) -> String {
 /// The commands by name, read off the sources of the command line: each variant of `Command` names the file that has it.
 fn commands() -> BTreeMap<String, Command> {
     let main = read("cli/src/commands.rs");
-    let common: String = [main.clone(), read("cli/src/commands/at_rest.rs")].concat();
+    let common: String = [main.clone(), read("cli/src/output.rs"), read("cli/src/commands/at_rest.rs")].concat();
     let mut commands = BTreeMap::new();
     for (name, place) in main.lines().filter_map(|line| line.strip_prefix("    ")?.split_once('(')) {
         let Some((file, _)) = place.split_once("::").filter(|_| name.starts_with(|c: char| c.is_uppercase())) else { continue };

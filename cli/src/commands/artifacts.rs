@@ -13,17 +13,17 @@ use super::executions::Artifacts;
 use super::{Asking, tell_next};
 use crate::client::{Client, segment};
 use crate::report::{Exit, Failure, Outcome, tell};
-use crate::table::{Column, bytes, cell, print_list, text, time};
+use crate::table::{Column, bytes, cell, text, time};
 
 /// How many names are tried for a file before it is given up.
 const NAMES_TRIED_MAX: u32 = 1_000;
 
 const COLUMNS: &[Column] = &[
-    Column { title: "ID", cell: |artifact| cell(artifact, "id") },
-    Column { title: "NAME", cell: |artifact| cell(artifact, "name") },
-    Column { title: "SIZE", cell: |artifact| artifact["bytes"].as_u64().map(bytes).unwrap_or_default() },
-    Column { title: "STATE", cell: |artifact| cell(artifact, "state") },
-    Column { title: "GIVEN AWAY", cell: |artifact| time(artifact, "time") },
+    Column::whole("ID", |artifact| cell(artifact, "id")),
+    Column::cut("NAME", |artifact| cell(artifact, "name")),
+    Column::whole("SIZE", |artifact| artifact["bytes"].as_u64().map(bytes).unwrap_or_default()),
+    Column::whole("STATE", |artifact| cell(artifact, "state")),
+    Column::whole("GIVEN AWAY", |artifact| time(artifact, "time")),
 ];
 
 impl Artifacts {
@@ -31,7 +31,7 @@ impl Artifacts {
         let path = format!("/executions/{}/artifacts", segment(&self.id));
         let answer = client.get(&path, &self.page.query()).await?;
         match &self.save {
-            None => print_list(asking.output, &answer, COLUMNS),
+            None => asking.output.print_list(&answer, COLUMNS),
             Some(folder) => {
                 for artifact in answer["items"].as_array().map(Vec::as_slice).unwrap_or_default() {
                     save(client, &path, artifact, folder).await?;

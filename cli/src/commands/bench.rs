@@ -10,8 +10,8 @@ use serde_json::json;
 use super::{Asking, wait_for};
 use crate::bench::long::Length;
 use crate::bench::{self, Done, Pace, Plan, measure, tables};
-use crate::report::{Exit, Failure, Outcome, say, tell};
-use crate::table::{Output, print_json};
+use crate::output::Output;
+use crate::report::{Exit, Failure, Outcome, tell};
 
 /// Measure a node of this binary: webhooks in, actions finished.
 ///
@@ -126,10 +126,7 @@ async fn long(length: Length, folder: Option<PathBuf>, output: Output) -> Outcom
     made.map_err(|error| Failure::new(format!("`{}` cannot be made: {error}", folder.display())))?;
     let figures = bench::long::measure(&folder, length).await;
     let figures = figures.map_err(|error| Failure::new(format!("`log` could not be measured: {error}")))?;
-    match output {
-        Output::Json => print_json(&json!({ "release": env!("CARGO_PKG_VERSION"), "log": figures })),
-        Output::Table => say(format!("{figures:#}")),
-    }
+    output.print_one(&json!({ "release": env!("CARGO_PKG_VERSION"), "log": figures }), |_| format!("{figures:#}"));
     Ok(())
 }
 
@@ -142,10 +139,7 @@ async fn measured(runs: Vec<bench::Scenario>, plan: Plan, output: Output) -> Out
         let measured = measure(run, &plan, folder.path()).await;
         figures.push(measured.map_err(|error| Failure::new(format!("`{}` could not be measured: {error}", run.name())))?);
     }
-    match output {
-        Output::Json => print_json(&json!({ "release": env!("CARGO_PKG_VERSION"), "runs": figures })),
-        Output::Table => say(tables(&figures)),
-    }
+    output.print_one(&json!({ "release": env!("CARGO_PKG_VERSION"), "runs": figures }), |_| tables(&figures));
     Ok(())
 }
 

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use super::Asking;
 use crate::report::{Exit, Failure, Outcome, say, tell};
 use crate::style::Style;
-use crate::table::{Output, print_json};
 
 /// Check packs: every error with its file, line and column, and what to write instead.
 #[derive(Debug, Args)]
@@ -80,26 +79,24 @@ impl PacksAtHand {
 impl Found {
     /// Shows what was found: to people with the lines it is about, to programs as JSON.
     pub(super) fn show(&self, asking: &Asking) {
-        match asking.output {
-            Output::Json => print_json(&json!({
-                "diagnostics": self.checked.diagnostics.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
-                "unreadable": self.unreadable,
-                "errors": self.errors(),
-                "warnings": self.warnings(),
-            })),
-            Output::Table => {
-                let colour = if Style::of_stdout() == Style::PLAIN { Colour::Plain } else { Colour::Ansi };
-                for diagnostic in &self.checked.diagnostics {
-                    say(diagnostic.render(colour));
-                }
-                for error in &self.unreadable {
-                    say(format!("error: {error}\n"));
-                }
-                if let Some(first) = self.checked.diagnostics.first() {
-                    tell(format!("more about a code: ensue check --explain {}", first.code));
-                }
+        let document = json!({
+            "diagnostics": self.checked.diagnostics.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
+            "unreadable": self.unreadable,
+            "errors": self.errors(),
+            "warnings": self.warnings(),
+        });
+        asking.output.print(&document, || {
+            let colour = if asking.output.style() == Style::PLAIN { Colour::Plain } else { Colour::Ansi };
+            for diagnostic in &self.checked.diagnostics {
+                say(diagnostic.render(colour));
             }
-        }
+            for error in &self.unreadable {
+                say(format!("error: {error}\n"));
+            }
+            if let Some(first) = self.checked.diagnostics.first() {
+                tell(format!("more about a code: ensue check --explain {}", first.code));
+            }
+        });
     }
 
     /// Says in a line what was found; errors are a failure.

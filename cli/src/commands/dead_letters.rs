@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::{Asking, Page, tell_next};
 use crate::client::segment;
 use crate::report::Outcome;
-use crate::table::{Column, cell, pairs, print_list, print_one, text, time};
+use crate::table::{Column, cell, pairs, text, time};
 
 /// List and show deliveries that were refused although their sender was proven.
 #[derive(Debug, Subcommand)]
@@ -30,10 +30,10 @@ pub(crate) enum DeadLetters {
 }
 
 const COLUMNS: &[Column] = &[
-    Column { title: "ID", cell: |letter| cell(letter, "id") },
-    Column { title: "SENSOR", cell: |letter| cell(letter, "sensor") },
-    Column { title: "REASON", cell: |letter| cell(letter, "reason") },
-    Column { title: "CAME", cell: |letter| time(letter, "time") },
+    Column::whole("ID", |letter| cell(letter, "id")),
+    Column::cut("SENSOR", |letter| cell(letter, "sensor")),
+    Column::cut("REASON", |letter| cell(letter, "reason")),
+    Column::whole("CAME", |letter| time(letter, "time")),
 ];
 
 impl DeadLetters {
@@ -44,12 +44,12 @@ impl DeadLetters {
                 let mut query = page.query();
                 query.extend(sensor.map(|sensor| ("sensor", sensor)));
                 let answer = client.get("/dead_letters", &query).await?;
-                print_list(asking.output, &answer, COLUMNS);
+                asking.output.print_list(&answer, COLUMNS);
                 tell_next(&answer);
             }
             Self::Show { id } => {
                 let letter = client.get(&format!("/dead_letters/{}", segment(&id)), &[]).await?;
-                print_one(asking.output, &letter, |letter| {
+                asking.output.print_one(&letter, |letter| {
                     pairs(&[
                         ("id", text(letter, "id")),
                         ("sensor", text(letter, "sensor")),

@@ -11,6 +11,7 @@ use ensue_node::config::AtStop;
 use ensue_node::{Config, Node};
 use serde_json::{Value, json};
 
+use super::Asking;
 use super::run::has_ended;
 use crate::client::{Client, Delivered};
 use crate::github;
@@ -41,18 +42,18 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        runtime.map_err(|error| Failure::new(format!("no threads can be had: {error}")))?.block_on(self.play())
+        runtime.map_err(|error| Failure::new(format!("no threads can be had: {error}")))?.block_on(self.play(asking.output.style()))
     }
 
-    async fn play(self) -> Outcome {
+    async fn play(self, style: Style) -> Outcome {
         let begin = Instant::now();
         let failed = |error: std::io::Error| Failure::new(format!("the demonstration needs a temporary directory: {error}"));
         let folder = tempfile::Builder::new().prefix("ensue-demo-").tempdir().map_err(failed)?;
         let secret = hex::encode(entropy()?);
         let node = start(folder.path()).await?;
-        let stage = Stage { folder: folder.path(), secret, style: Style::of_stdout(), server: format!("http://{}", node.address()) };
+        let stage = Stage { folder: folder.path(), secret, style, server: format!("http://{}", node.address()) };
         let token = node.first_admin_token().map(Secret::reveal).map(String::from_utf8_lossy).unwrap_or_default().into_owned();
         let played = stage.play(&token, begin).await;
         if let (Ok(()), true) = (&played, self.keep) {

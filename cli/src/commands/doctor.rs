@@ -7,7 +7,7 @@ use super::at_rest::AtRest;
 use super::{Asking, wait_for};
 use crate::report::{Failure, Outcome};
 use crate::style::Style;
-use crate::table::{print_one, text};
+use crate::table::text;
 use crate::tree::wrapped;
 
 /// Look for what is wrong or unsafe, and say what to do; exit code 1 if something does not work.
@@ -34,7 +34,7 @@ impl Doctor {
                 findings
             }
         };
-        print_one(asking.output, &findings, |findings| shown(items(findings), Style::of_stdout()));
+        asking.output.print_one(&findings, |findings| shown(items(findings), asking.output.style()));
         match items(&findings).iter().filter(|finding| finding["verdict"] == "bad").count() {
             0 => Ok(()),
             1 => Err(Failure::new("one thing does not work")),

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::{Asking, Page, tell_next};
 use crate::client::segment;
 use crate::report::Outcome;
-use crate::table::{Column, cell, pairs, print_list, print_one, text, time};
+use crate::table::{Column, cell, pairs, text, time};
 
 /// List and show enforcements.
 #[derive(Debug, Subcommand)]
@@ -36,10 +36,10 @@ pub(crate) enum Enforcements {
 }
 
 const COLUMNS: &[Column] = &[
-    Column { title: "ID", cell: |made| cell(made, "id") },
-    Column { title: "RULE", cell: |made| cell(made, "rule") },
-    Column { title: "OUTCOME", cell: |made| cell(made, "outcome") },
-    Column { title: "MADE", cell: |made| time(made, "time") },
+    Column::whole("ID", |made| cell(made, "id")),
+    Column::cut("RULE", |made| cell(made, "rule")),
+    Column::whole("OUTCOME", |made| cell(made, "outcome")),
+    Column::whole("MADE", |made| time(made, "time")),
 ];
 
 impl Enforcements {
@@ -52,12 +52,12 @@ impl Enforcements {
                 query.extend(event.map(|event| ("event", event)));
                 query.extend(outcome.map(|outcome| ("outcome", outcome)));
                 let answer = client.get("/enforcements", &query).await?;
-                print_list(asking.output, &answer, COLUMNS);
+                asking.output.print_list(&answer, COLUMNS);
                 tell_next(&answer);
             }
             Self::Show { id } => {
                 let made = client.get(&format!("/enforcements/{}", segment(&id)), &[]).await?;
-                print_one(asking.output, &made, |made| {
+                asking.output.print_one(&made, |made| {
                     pairs(&[
                         ("id", text(made, "id")),
                         ("rule", text(made, "rule")),

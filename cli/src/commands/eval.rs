@@ -17,7 +17,6 @@ use crate::client::{Client, segment};
 use crate::reason::{self, Words};
 use crate::report::{Exit, Failure, Outcome, printable, say};
 use crate::style::Style;
-use crate::table::{Output, print_json};
 
 /// The most bytes of a document that an expression is evaluated over.
 const DATA_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -71,17 +70,14 @@ impl Eval {
         let given = expression.evaluate(&scope, &mut Budget::default()).map_err(|error| local::cause(&expression, error, &failed));
         let explanation = self.explain.then(|| expression.explain(&scope, &mut Budget::default()));
         let shown = given.as_ref().map_err(Clone::clone).and_then(Value::to_json_shown);
-        match asking.output {
-            Output::Json => print_json(&document(&given, &shown, explanation.as_ref())),
-            Output::Table => {
-                if let Ok(value) = &shown {
-                    say(printable(&format!("{value:#}")));
-                }
-                if let Some(explanation) = &explanation {
-                    say(printable(&told(explanation, Style::of_stdout()).join("\n")));
-                }
+        asking.output.print(&document(&given, &shown, explanation.as_ref()), || {
+            if let Ok(value) = &shown {
+                say(printable(&format!("{value:#}")));
             }
-        }
+            if let Some(explanation) = &explanation {
+                say(printable(&told(explanation, asking.output.style()).join("\n")));
+            }
+        });
         let of_local = |error: &EvaluationError| failed.iter().find(|(_, other)| other == error).map(|(name, _)| *name);
         shown.map(drop).map_err(|error| match of_local(&error).and_then(|name| Some((name, names.local_source(name)?))) {
             Some((name, source)) => erred(&format!("local.{name}"), source, &error),

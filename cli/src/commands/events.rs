@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Asking, Page, read_json, tell_next};
 use crate::client::segment;
 use crate::report::Outcome;
-use crate::table::{Column, cell, pairs, print_list, print_one, text, time};
+use crate::table::{Column, cell, pairs, text, time};
 
 /// List, show and send events.
 #[derive(Debug, Subcommand)]
@@ -50,10 +50,10 @@ pub(crate) enum Events {
 }
 
 const COLUMNS: &[Column] = &[
-    Column { title: "ID", cell: |event| cell(event, "id") },
-    Column { title: "TRIGGER", cell: |event| cell(event, "trigger") },
-    Column { title: "MATCHED", cell: |event| cell(event, "matched") },
-    Column { title: "RECEIVED", cell: |event| time(event, "received_at") },
+    Column::whole("ID", |event| cell(event, "id")),
+    Column::cut("TRIGGER", |event| cell(event, "trigger")),
+    Column::whole("MATCHED", |event| cell(event, "matched")),
+    Column::whole("RECEIVED", |event| time(event, "received_at")),
 ];
 
 impl Events {
@@ -65,12 +65,12 @@ impl Events {
                 query.extend(trigger.map(|trigger| ("trigger", trigger)));
                 query.extend(source.map(|source| ("source", source)));
                 let answer = client.get("/events", &query).await?;
-                print_list(asking.output, &answer, COLUMNS);
+                asking.output.print_list(&answer, COLUMNS);
                 tell_next(&answer);
             }
             Self::Show { id } => {
                 let event = client.get(&format!("/events/{}", segment(&id)), &[]).await?;
-                print_one(asking.output, &event, shown);
+                asking.output.print_one(&event, shown);
             }
             Self::Send { trigger, data, dedupe } => {
                 let payload = match data {
@@ -82,11 +82,11 @@ impl Events {
                     body["dedupe"] = Value::from(key);
                 }
                 let answer = client.post("/events", &body).await?.body;
-                print_one(asking.output, &answer, |answer| {
+                asking.output.print_one(&answer, |answer| {
                     let id = text(answer, "id");
                     format!("{id}\n")
                 });
-                if asking.output == crate::table::Output::Table {
+                if asking.output.is_for_people() {
                     crate::report::tell(format!(
                         "accepted at position {}; see what came of it: ensue why {}",
                         text(&answer, "position"),

@@ -9,7 +9,7 @@ use super::{Asking, Page, read_json, tell_next};
 use crate::client::{Client, segment};
 use crate::printed::{self, Stream};
 use crate::report::{Outcome, printable};
-use crate::table::{Column, cell, pairs, print_list, print_one, text, time};
+use crate::table::{Column, cell, pairs, text, time};
 
 /// List, show, follow, cancel and settle executions.
 #[derive(Debug, Subcommand)]
@@ -119,10 +119,10 @@ impl SettledAs {
 }
 
 const COLUMNS: &[Column] = &[
-    Column { title: "ID", cell: |execution| cell(execution, "id") },
-    Column { title: "ACTION", cell: |execution| cell(execution, "action") },
-    Column { title: "STATUS", cell: |execution| cell(execution, "status") },
-    Column { title: "REQUESTED", cell: |execution| time(execution, "requested_at") },
+    Column::whole("ID", |execution| cell(execution, "id")),
+    Column::cut("ACTION", |execution| cell(execution, "action")),
+    Column::whole("STATUS", |execution| cell(execution, "status")),
+    Column::whole("REQUESTED", |execution| time(execution, "requested_at")),
 ];
 
 impl Executions {
@@ -135,21 +135,21 @@ impl Executions {
                 query.extend(action.map(|action| ("action", action)));
                 query.extend(rule.map(|rule| ("rule", rule)));
                 let answer = client.get("/executions", &query).await?;
-                print_list(asking.output, &answer, COLUMNS);
+                asking.output.print_list(&answer, COLUMNS);
                 tell_next(&answer);
                 Ok(())
             }
             Self::Show { id } => {
                 let mut execution = client.get(&path(&id, ""), &[]).await?;
                 execution["attempts"] = client.get(&path(&id, "/attempts"), &[]).await?["items"].take();
-                print_one(asking.output, &execution, shown);
+                asking.output.print_one(&execution, shown);
                 Ok(())
             }
             Self::Logs(logs) => print_logs(&client, &logs).await,
             Self::Artifacts(artifacts) => artifacts.run(asking, &client).await,
             Self::Cancel { id } => {
                 let answer = client.post(&path(&id, "/cancel"), &json!({})).await?.body;
-                print_one(asking.output, &answer, |execution| text(execution, "status"));
+                asking.output.print_one(&answer, |execution| text(execution, "status"));
                 Ok(())
             }
             Self::Settle(settle) => {
@@ -161,7 +161,7 @@ impl Executions {
                     body["error"] = Value::from(error);
                 }
                 let answer = client.post(&path(&settle.id, "/settle"), &body).await?.body;
-                print_one(asking.output, &answer, |execution| text(execution, "status"));
+                asking.output.print_one(&answer, |execution| text(execution, "status"));
                 Ok(())
             }
         }

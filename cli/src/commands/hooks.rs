@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::{Asking, Page, read_json, tell_next};
 use crate::client::segment;
+use crate::output::Output;
 use crate::report::{Exit, Failure, Outcome, tell};
-use crate::table::{Output, one_line, print_json, print_one, text, time};
+use crate::table::{one_line, text, time};
 
 /// List webhooks with their last deliveries, and send one to try.
 #[derive(Debug, Args)]
@@ -59,7 +60,7 @@ impl Hooks {
                 let path = path_of(&hook)?;
                 let body = json!({ "event": event, "body": read_json(&data)? });
                 let answer = client.post(&format!("{path}/send"), &body).await?.body;
-                print_one(asking.output, &answer, |answer| {
+                asking.output.print_one(&answer, |answer| {
                     let events = answer["events"].as_array().map(Vec::as_slice).unwrap_or_default();
                     events.iter().map(|event| format!("{}  {}\n", text(event, "id"), text(event, "trigger"))).collect()
                 });
@@ -81,12 +82,10 @@ fn path_of(hook: &str) -> Result<String, Failure> {
 }
 
 fn print_hooks(output: Output, answer: &Value) {
-    if output == Output::Json {
-        return print_json(answer);
-    }
-    let hooks = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let shown: Vec<String> = hooks.iter().map(shown).collect();
-    crate::report::say(shown.join("\n").trim_end());
+    output.print_one(answer, |answer| {
+        let hooks = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        hooks.iter().map(shown).collect::<Vec<_>>().join("\n")
+    });
 }
 
 fn shown(hook: &Value) -> String {

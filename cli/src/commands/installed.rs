@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::{Asking, Page, tell_next};
 use crate::client::segment;
 use crate::report::Outcome;
-use crate::table::{Column, cell, print_list, print_one};
+use crate::table::{Column, cell};
 
 /// What can be asked of a kind of thing that is installed.
 #[derive(Debug, Subcommand)]
@@ -31,20 +31,18 @@ pub(super) enum Kind {
 }
 
 const PACKS: &[Column] = &[
-    Column { title: "PACK", cell: |pack| cell(pack, "name") },
-    Column { title: "VERSION", cell: |pack| cell(pack, "version") },
-    Column { title: "STATUS", cell: |pack| cell(pack, "status") },
-    Column { title: "DESCRIPTION", cell: |pack| cell(pack, "description") },
+    Column::whole("PACK", |pack| cell(pack, "name")),
+    Column::whole("VERSION", |pack| cell(pack, "version")),
+    Column::whole("STATUS", |pack| cell(pack, "status")),
+    Column::cut("DESCRIPTION", |pack| cell(pack, "description")),
 ];
 const ACTIONS: &[Column] = &[
-    Column { title: "ACTION", cell: |action| cell(action, "ref") },
-    Column { title: "RUNNER", cell: |action| cell(action, "runner") },
-    Column { title: "DESCRIPTION", cell: |action| cell(action, "description") },
+    Column::whole("ACTION", |action| cell(action, "ref")),
+    Column::whole("RUNNER", |action| cell(action, "runner")),
+    Column::cut("DESCRIPTION", |action| cell(action, "description")),
 ];
-const TRIGGERS: &[Column] = &[
-    Column { title: "TRIGGER", cell: |trigger| cell(trigger, "ref") },
-    Column { title: "DESCRIPTION", cell: |trigger| cell(trigger, "description") },
-];
+const TRIGGERS: &[Column] =
+    &[Column::whole("TRIGGER", |trigger| cell(trigger, "ref")), Column::cut("DESCRIPTION", |trigger| cell(trigger, "description"))];
 
 impl Kind {
     fn path(self) -> &'static str {
@@ -70,12 +68,12 @@ impl Installed {
         match self {
             Self::List { page } => {
                 let answer = client.get(kind.path(), &page.query()).await?;
-                print_list(asking.output, &answer, kind.columns());
+                asking.output.print_list(&answer, kind.columns());
                 tell_next(&answer);
             }
             Self::Show { name } => {
                 let thing = client.get(&format!("{}/{}", kind.path(), segment(&name)), &[]).await?;
-                print_one(asking.output, &thing, |thing| format!("{thing:#}"));
+                asking.output.print_one(&thing, |thing| format!("{thing:#}"));
             }
         }
         Ok(())

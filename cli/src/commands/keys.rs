@@ -11,7 +11,7 @@ use super::at_rest::AtRest;
 use super::{Asking, read_input, wait_for};
 use crate::client::segment;
 use crate::report::{Exit, Failure, Outcome, is_interactive, tell};
-use crate::table::{Column, cell, print_list, time};
+use crate::table::{Column, cell, time};
 
 /// The most bytes of a key's value.
 const VALUE_BYTES_MAX: u64 = 64 * 1024;
@@ -50,10 +50,10 @@ pub(crate) enum Keys {
 }
 
 const COLUMNS: &[Column] = &[
-    Column { title: "KEY", cell: |key| cell(key, "ref") },
-    Column { title: "VERSION", cell: |key| cell(key, "version") },
-    Column { title: "SET", cell: |key| time(key, "set_at") },
-    Column { title: "BY", cell: |key| cell(key, "set_by") },
+    Column::whole("KEY", |key| cell(key, "ref")),
+    Column::whole("VERSION", |key| cell(key, "version")),
+    Column::whole("SET", |key| time(key, "set_at")),
+    Column::cut("BY", |key| cell(key, "set_by")),
 ];
 
 impl Keys {
@@ -70,12 +70,12 @@ impl Keys {
             }
             Self::List { at_rest } => match at_rest.open()? {
                 Some(data) => {
-                    print_list(asking.output, &json!({ "items": data.keys(), "next": null }), COLUMNS);
+                    asking.output.print_list(&json!({ "items": data.keys(), "next": null }), COLUMNS);
                     Ok(())
                 }
                 None => wait_for(async {
                     let answer = asking.client()?.get("/keys", &[]).await?;
-                    print_list(asking.output, &answer, COLUMNS);
+                    asking.output.print_list(&answer, COLUMNS);
                     Ok(())
                 }),
             },

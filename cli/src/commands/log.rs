@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::at_rest::AtRest;
 use super::{Asking, wait_for};
 use crate::client::Client;
-use crate::report::{Failure, Outcome, say, tell};
-use crate::table::{Output, one_line, pairs, print_json, print_one, text, time};
+use crate::output::Output;
+use crate::report::{Failure, Outcome, tell};
+use crate::table::{one_line, pairs, text, time};
 
 /// How long a follower waits before it looks again.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(300);
@@ -71,7 +72,7 @@ impl Log {
                         head
                     }
                 };
-                print_one(asking.output, &head, |head| pairs(&[("position", text(head, "position")), ("chain", text(head, "chain"))]));
+                asking.output.print_one(&head, |head| pairs(&[("position", text(head, "position")), ("chain", text(head, "chain"))]));
                 Ok(())
             }
         }
@@ -97,10 +98,7 @@ async fn tail(asking: &Asking, after: Option<u64>, at_end: After) -> Outcome {
     loop {
         let records = read(&client, position).await?;
         for record in &records {
-            match asking.output {
-                Output::Json => say(record.to_string()),
-                Output::Table => say(line(record)),
-            }
+            asking.output.print_next(record, line);
             position = record["position"].as_u64().unwrap_or(position);
         }
         match (records.is_empty(), at_end) {
@@ -137,10 +135,7 @@ fn plain(value: &Value) -> String {
 }
 
 fn print_verified(output: Output, verified: &Value) -> Outcome {
-    match output {
-        Output::Json => print_json(verified),
-        Output::Table => tell(format!("the log is whole up to position {}", text(verified, "position"))),
-    }
+    output.print(verified, || tell(format!("the log is whole up to position {}", text(verified, "position"))));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Asking, Page, tell_next};
 use crate::report::{Outcome, tell};
-use crate::table::{Column, cell, pairs, print_list, print_one, text, time};
+use crate::table::{Column, cell, pairs, text, time};
 
 /// List reactions that were put aside, and retry or dismiss them.
 ///
@@ -42,9 +42,9 @@ pub(crate) enum Parked {
 }
 
 const COLUMNS: &[Column] = &[
-    Column { title: "OF", cell: |parked| cell(parked, "of") },
-    Column { title: "ERROR", cell: |parked| cell(parked, "error") },
-    Column { title: "PARKED", cell: |parked| time(parked, "parked_at") },
+    Column::cut("OF", |parked| cell(parked, "of")),
+    Column::cut("ERROR", |parked| cell(parked, "error")),
+    Column::whole("PARKED", |parked| time(parked, "parked_at")),
 ];
 
 impl Parked {
@@ -53,12 +53,12 @@ impl Parked {
         match self {
             Self::List { page } => {
                 let answer = client.get("/parked_reactions", &page.query()).await?;
-                print_list(asking.output, &answer, COLUMNS);
+                asking.output.print_list(&answer, COLUMNS);
                 tell_next(&answer);
             }
             Self::Show { position } => {
                 let parked = client.get(&format!("/parked_reactions/{position}"), &[]).await?;
-                print_one(asking.output, &parked, |parked| {
+                asking.output.print_one(&parked, |parked| {
                     pairs(&[
                         ("of", text(parked, "of")),
                         ("consequence", text(parked, "next")),

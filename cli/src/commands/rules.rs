@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Asking, Page, tell_next};
 use crate::client::segment;
 use crate::report::Outcome;
-use crate::table::{Column, cell, pairs, print_list, print_one, text};
+use crate::table::{Column, cell, pairs, text};
 
 /// List and show rules, and say what becomes of their matches.
 #[derive(Debug, Subcommand)]
@@ -57,12 +57,12 @@ impl Mode {
 }
 
 const COLUMNS: &[Column] = &[
-    Column { title: "RULE", cell: |rule| cell(rule, "ref") },
-    Column { title: "MODE", cell: |rule| cell(rule, "mode") },
-    Column { title: "TRIGGERS", cell: |rule| names(&rule["triggers"]) },
-    Column { title: "ACTION", cell: |rule| cell(rule, "action") },
-    Column { title: "MATCHED", cell: |rule| matched(rule) },
-    Column { title: "ERRED", cell: |rule| cell(rule, "erred") },
+    Column::whole("RULE", |rule| cell(rule, "ref")),
+    Column::whole("MODE", |rule| cell(rule, "mode")),
+    Column::cut("TRIGGERS", |rule| names(&rule["triggers"])),
+    Column::cut("ACTION", |rule| cell(rule, "action")),
+    Column::whole("MATCHED", matched),
+    Column::whole("ERRED", |rule| cell(rule, "erred")),
 ];
 
 impl Rules {
@@ -71,12 +71,12 @@ impl Rules {
         match self {
             Self::List { page } => {
                 let answer = client.get("/rules", &page.query()).await?;
-                print_list(asking.output, &answer, COLUMNS);
+                asking.output.print_list(&answer, COLUMNS);
                 tell_next(&answer);
             }
             Self::Show { rule } => {
                 let rule = client.get(&format!("/rules/{}", segment(&rule)), &[]).await?;
-                print_one(asking.output, &rule, |rule| {
+                asking.output.print_one(&rule, |rule| {
                     pairs(&[
                         ("rule", text(rule, "ref")),
                         ("description", text(rule, "description")),
@@ -93,7 +93,7 @@ impl Rules {
             }
             Self::Set { rule, mode } => {
                 let answer = client.post(&format!("/rules/{}/{}", segment(&rule), mode.verb()), &json!({})).await?.body;
-                print_one(asking.output, &answer, |rule| text(rule, "mode"));
+                asking.output.print_one(&answer, |rule| text(rule, "mode"));
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Asking, executions, read_json};
 use crate::client::{Client, segment};
 use crate::report::{Exit, Failure, Outcome, tell};
-use crate::table::{Output, print_one, text};
+use crate::table::text;
 
 /// How long one request waits for an execution's end, in seconds; it is sent again until the end.
 const WAIT_SECONDS: u64 = 30;
@@ -44,8 +44,8 @@ impl Run {
         if !self.wait {
             let execution = client.post(&path, &body).await?.body;
             let id = text(&execution, "id");
-            print_one(asking.output, &execution, |_| id.clone());
-            if asking.output == Output::Table {
+            asking.output.print_one(&execution, |_| id.clone());
+            if asking.output.is_for_people() {
                 tell(format!("requested; follow it with: ensue executions logs {id} --follow"));
             }
             return Ok(());
@@ -54,7 +54,7 @@ impl Run {
         while !has_ended(&execution) {
             execution = wait_more(&client, &execution).await?;
         }
-        print_one(asking.output, &execution, result);
+        asking.output.print_one(&execution, result);
         match text(&execution, "status").as_str() {
             "succeeded" => Ok(()),
             status => {

@@ -7,6 +7,7 @@ use ensue_node::config::settings_schema;
 use ensue_packs::FileKind;
 use serde_json::Value;
 
+use super::Asking;
 use crate::report::{Failure, Outcome, say};
 
 /// Print the JSON Schema of a kind of file, for editors: completion, descriptions, and mistakes as you type.
@@ -69,14 +70,15 @@ impl Kind {
 }
 
 impl Schema {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
         if let Some(kind) = self.kind {
-            say(text(kind).trim_end());
+            asking.output.print_one(&kind.json_schema(), |schema| format!("{schema:#}"));
         }
-        if let Some(folder) = self.all {
-            write_all(&folder)?;
-        }
-        Ok(())
+        self.write()
+    }
+
+    fn write(&self) -> Outcome {
+        self.all.as_deref().map_or(Ok(()), write_all)
     }
 }
 
@@ -124,7 +126,7 @@ mod tests {
     fn what_is_written_is_renewed() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("schemas");
-        let write = || Schema { kind: None, all: Some(folder.clone()) }.run().unwrap();
+        let write = || Schema { kind: None, all: Some(folder.clone()) }.write().unwrap();
         write();
         std::fs::write(folder.join("rule.json"), "old").unwrap();
         write();

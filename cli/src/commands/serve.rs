@@ -8,7 +8,9 @@ use ensue_node::config::Reread;
 use ensue_node::{Config, Node, PacksNews};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::Asking;
 use crate::report::{Exit, Failure, Outcome, say, tell};
+use crate::style::Style;
 
 /// Start a node.
 #[derive(Debug, Args)]
@@ -63,8 +65,8 @@ enum LogFormat {
 const LISTENS_ON: &str = "listens on http://";
 
 impl Serve {
-    pub(super) fn run(self) -> Outcome {
-        subscribe(self.log_format);
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        subscribe(self.log_format, asking.output.style_of_errors());
         let open_files = raise_open_files();
         let config = self.settings(open_files)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -192,14 +194,13 @@ fn tell_of_packs(news: &PacksNews) {
 const INTERRUPTED: i32 = 130;
 
 /// Has the node's own messages written to standard error: `ENSUE_LOG` says how many, for example `debug` or `ensue_node=trace`.
-fn subscribe(format: LogFormat) {
+fn subscribe(format: LogFormat, style: Style) {
     use tracing_subscriber::EnvFilter;
     let filter = std::env::var("ENSUE_LOG").ok().and_then(|text| text.parse::<EnvFilter>().ok()).unwrap_or_else(|| EnvFilter::new("warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let is_coloured = crate::style::Style::of_stderr() != crate::style::Style::PLAIN;
     // A subscriber that is there already is a test's; it is as good.
     let _ = match format {
-        LogFormat::Text => builder.with_ansi(is_coloured).try_init(),
+        LogFormat::Text => builder.with_ansi(style != Style::PLAIN).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Asking;
 use crate::report::{Exit, Failure, Outcome};
-use crate::table::{Output, bytes, pairs, print_json, print_one, text};
+use crate::table::{bytes, pairs, text};
 
 /// Show how the node is; without a token, whether it is ready.
 #[derive(Debug, Args)]
@@ -20,10 +20,8 @@ impl Status {
         let client = asking.client()?;
         if self.ready {
             let answer = client.get_public("/readyz").await?;
-            match asking.output {
-                Output::Json => print_json(&answer.body),
-                Output::Table => crate::report::say(if answer.status.is_success() { "ready" } else { "not ready" }),
-            }
+            let said = if answer.status.is_success() { "ready" } else { "not ready" };
+            asking.output.print_one(&answer.body, |_| said.to_owned());
             return if answer.status.is_success() {
                 Ok(())
             } else {
@@ -31,7 +29,7 @@ impl Status {
             };
         }
         let status = client.get("/status", &[]).await?;
-        print_one(asking.output, &status, shown);
+        asking.output.print_one(&status, shown);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use super::at_rest::AtRest;
 use super::{Asking, wait_for};
 use crate::client::segment;
 use crate::report::{Outcome, say, tell};
-use crate::table::{Column, Output, cell, print_json, print_list, text, time};
+use crate::table::{Column, cell, text, time};
 
 /// Add, list and revoke tokens.
 #[derive(Debug, Subcommand)]
@@ -46,16 +46,13 @@ pub(crate) enum Tokens {
 }
 
 const COLUMNS: &[Column] = &[
-    Column { title: "NAME", cell: |token| cell(token, "name") },
-    Column {
-        title: "ROLES",
-        cell: |token| {
-            let roles = token["roles"].as_array().map(Vec::as_slice).unwrap_or_default();
-            roles.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join(", ")
-        },
-    },
-    Column { title: "ADDED", cell: |token| time(token, "added_at") },
-    Column { title: "BY", cell: |token| cell(token, "added_by") },
+    Column::whole("NAME", |token| cell(token, "name")),
+    Column::cut("ROLES", |token| {
+        let roles = token["roles"].as_array().map(Vec::as_slice).unwrap_or_default();
+        roles.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join(", ")
+    }),
+    Column::whole("ADDED", |token| time(token, "added_at")),
+    Column::cut("BY", |token| cell(token, "added_by")),
 ];
 
 impl Tokens {
@@ -73,23 +70,20 @@ impl Tokens {
                         added
                     }
                 };
-                match asking.output {
-                    Output::Json => print_json(&added),
-                    Output::Table => {
-                        say(text(&added, "token"));
-                        tell(format!("this is the only time that the token of `{name}` is shown; its holder sets ENSUE_TOKEN to it"));
-                    }
-                }
+                asking.output.print(&added, || {
+                    say(text(&added, "token"));
+                    tell(format!("this is the only time that the token of `{name}` is shown; its holder sets ENSUE_TOKEN to it"));
+                });
                 Ok(())
             }
             Self::List { at_rest } => match at_rest.open()? {
                 Some(data) => {
-                    print_list(asking.output, &json!({ "items": data.tokens(), "next": null }), COLUMNS);
+                    asking.output.print_list(&json!({ "items": data.tokens(), "next": null }), COLUMNS);
                     Ok(())
                 }
                 None => wait_for(async {
                     let answer = asking.client()?.get("/tokens", &[]).await?;
-                    print_list(asking.output, &answer, COLUMNS);
+                    asking.output.print_list(&answer, COLUMNS);
                     Ok(())
                 }),
             },

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::at_rest::AtRest;
 use super::{Asking, wait_for};
 use crate::report::{Outcome, tell};
-use crate::table::{Output, print_json, text};
+use crate::table::text;
 
 /// Work on the read models.
 #[derive(Debug, Subcommand)]
@@ -32,10 +32,7 @@ impl Views {
                 job
             }
         };
-        match asking.output {
-            Output::Json => print_json(&rebuilt),
-            Output::Table => tell(format!("the read models are rebuilt up to position {}", text(&rebuilt, "position"))),
-        }
+        asking.output.print(&rebuilt, || tell(format!("the read models are rebuilt up to position {}", text(&rebuilt, "position"))));
         Ok(())
     }
 }

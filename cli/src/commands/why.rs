@@ -7,12 +7,11 @@ use serde_json::{Value, json};
 
 use super::{Asking, Page, read_json, tell_next};
 use crate::client::{Client, segment};
+use crate::output::Output;
 use crate::reason;
-use crate::report::{Exit, Failure, Outcome, say};
-use crate::style::Style;
-use crate::table::{Output, print_json};
+use crate::report::{Exit, Failure, Outcome};
 use crate::trace::{self, Ids};
-use crate::tree;
+use crate::tree::{self, Branch};
 
 /// The most pages of rules that are asked for one after the other.
 const PAGES_MAX: usize = 500;
@@ -109,13 +108,10 @@ impl Why {
                 items.append(new);
             }
         }
-        match output {
-            Output::Json => print_json(&answer),
-            Output::Table => {
-                let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-                say(reason::of_rules(items, Style::of_stdout()));
-            }
-        }
+        output.print_one(&answer, |answer| {
+            let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+            reason::of_rules(items, output.style())
+        });
         tell_next(&answer);
         Ok(())
     }
@@ -124,23 +120,18 @@ impl Why {
 /// Draws the causal tree around a thing.
 async fn causes(client: &Client, id: &str, output: Output) -> Outcome {
     let graph = client.get(&format!("/trace/{}", segment(id)), &[]).await?;
-    match output {
-        Output::Json => print_json(&graph),
-        Output::Table => {
-            let tree = trace::tree(client, &graph, Ids::Shown).await?;
-            say(tree::draw(&tree, Style::of_stdout()).trim_end());
-        }
-    }
+    let tree = match output.is_for_people() {
+        true => trace::tree(client, &graph, Ids::Shown).await?,
+        false => Branch::default(),
+    };
+    output.print_one(&graph, |_| tree::draw(&tree, output.style()));
     Ok(())
 }
 
 /// Asks what a rule makes of an event, and tells it.
 async fn explained(client: &Client, path: &str, asked: &Value, output: Output) -> Outcome {
     let told = client.post(path, asked).await?.body;
-    match output {
-        Output::Json => print_json(&told),
-        Output::Table => say(reason::of_rule(&told, Style::of_stdout())),
-    }
+    output.print_one(&told, |told| reason::of_rule(told, output.style()));
     Ok(())
 }
 

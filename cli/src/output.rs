@@ -1,0 +1,102 @@
+//! How answers are printed: for people as tables and lines, for programs as JSON or YAML.
+//!
+//! The one place that knows the forms. What a document means to people, each command says.
+
+use std::io::IsTerminal;
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use crate::report::say;
+use crate::style::{Colour, Style};
+use crate::{pager, table, yaml};
+
+/// How the answers of a command are printed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Output {
+    /// How answers are printed.
+    #[arg(id = "output", long, short, global = true, value_enum, default_value_t, value_name = "FORM")]
+    form: Form,
+    /// When there is colour; `auto` is on a terminal, unless NO_COLOR is set.
+    #[arg(id = "color", long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    colour: Colour,
+    /// Never show a long answer in a pager.
+    #[arg(long, global = true)]
+    no_pager: bool,
+}
+
+/// The forms of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: one JSON document.
+    Json,
+    /// For programs and people: one YAML document.
+    Yaml,
+}
+
+impl Output {
+    /// Gives the style of standard output.
+    pub(crate) fn style(self) -> Style {
+        Style::new(self.colour, std::io::stdout().is_terminal())
+    }
+
+    /// Gives the style of standard error.
+    pub(crate) fn style_of_errors(self) -> Style {
+        Style::new(self.colour, std::io::stderr().is_terminal())
+    }
+
+    /// Says whether a person reads the answer: then words may stand around it.
+    pub(crate) fn is_for_people(self) -> bool {
+        match self.form {
+            Form::Table => true,
+            Form::Json | Form::Yaml => false,
+        }
+    }
+
+    /// Prints a document to programs as it is; to people what `tell` does.
+    pub(crate) fn print(self, document: &Value, tell: impl FnOnce()) {
+        match self.form {
+            Form::Table => tell(),
+            Form::Json => say(format!("{document:#}")),
+            Form::Yaml => say(yaml::document(document).trim_end()),
+        }
+    }
+
+    /// Prints one document as the lines that `show` makes of it, of which there may be none, or as it is.
+    pub(crate) fn print_one(self, document: &Value, show: impl FnOnce(&Value) -> String) {
+        self.print(document, || {
+            let shown = show(document);
+            if !shown.trim_end().is_empty() {
+                self.page(shown.trim_end());
+            }
+        });
+    }
+
+    /// Prints documents as rows, or as they are.
+    pub(crate) fn print_list(self, answer: &Value, columns: &[table::Column]) {
+        self.print(answer, || {
+            let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+            self.page(&table::rows(items, columns, table::width()));
+        });
+    }
+
+    /// Prints one document of a series that may have no end: a line for people, one of JSON, or a YAML document of its own.
+    pub(crate) fn print_next(self, document: &Value, line: impl FnOnce(&Value) -> String) {
+        match self.form {
+            Form::Table => say(line(document)),
+            Form::Json => say(document.to_string()),
+            Form::Yaml => say(format!("---\n{}", yaml::document(document).trim_end())),
+        }
+    }
+
+    /// Prints text for people, in a pager where it is longer than the terminal.
+    pub(crate) fn page(self, text: &str) {
+        let is_paged = !self.no_pager && pager::is_wanted(text);
+        if !(is_paged && pager::show(text)) {
+            say(text);
+        }
+    }
+}
