@@ -12,6 +12,7 @@ use crate::style::Style;
 
 /// How the program ends. `docs/reference/exit-codes.md` says the same for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(clap::ValueEnum))]
 pub(crate) enum Exit {
     /// What was asked for did not work out: a check found errors, an execution failed, the log is damaged.
     Failed = 1,
@@ -29,6 +30,15 @@ pub(crate) enum Exit {
     TryLater = 7,
     /// The program could not go on: a bug of ours, or a log that failed under a running node.
     Internal = 70,
+    /// Somebody ended the program before it was done.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// Ends the program with this code, at once.
+    pub(crate) fn now(self) -> ! {
+        std::process::exit(self as i32)
+    }
 }
 
 impl From<Fault> for Exit {
@@ -151,7 +161,10 @@ pub(crate) fn say_bytes(bytes: &[u8]) {
         if !is_gone {
             tell(format!("error: standard output cannot be written: {error}"));
         }
-        std::process::exit(if is_gone { 0 } else { Exit::Failed as i32 });
+        if is_gone {
+            std::process::exit(0);
+        }
+        Exit::Failed.now();
     }
 }
 
@@ -184,6 +197,8 @@ pub(crate) fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
 
     #[test]
@@ -201,6 +216,34 @@ mod tests {
     #[test]
     fn what_a_node_or_a_sender_says_cannot_steer_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\r\n\tc\u{9b}"), "a\u{fffd}[2Jb\u{fffd}\n\tc\u{fffd}");
+    }
+
+    /// What a code means, as the reference says it.
+    fn meaning(exit: Exit) -> &'static str {
+        match exit {
+            Exit::Failed => "what was asked for did not work out",
+            Exit::Usage => "the command line cannot be understood",
+            Exit::Unreachable => "no node answers",
+            Exit::NotAllowed => "not allowed",
+            Exit::Missing => "not there",
+            Exit::Refused => "refused",
+            Exit::TryLater => "try again later",
+            Exit::Internal => "it could not go on",
+            Exit::Interrupted => "ended by Ctrl-C",
+        }
+    }
+
+    #[test]
+    fn the_reference_has_each_exit_code_with_its_meaning_and_no_other() {
+        let reference = include_str!("../../docs/reference/exit-codes.md");
+        let rows = reference.lines().filter_map(|line| {
+            let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
+            Some((cells.next()?.parse::<u8>().ok()?, cells.next()?))
+        });
+        let documented: Vec<(u8, &str)> = rows.collect();
+        let mut known = vec![(0, "done")];
+        known.extend(Exit::value_variants().iter().map(|exit| (*exit as u8, meaning(*exit))));
+        assert_eq!(documented, known);
     }
 
     #[test]

@@ -150,8 +150,8 @@ async fn serve(config: Config) -> Outcome {
     tell("stopping; a second signal ends the node at once, and what then ran is found at the next start");
     tokio::select! {
         stopped = node.stop() => stopped.map_err(|failure| Failure::with(Exit::Internal, failure.to_string())),
-        _ = interrupt.recv() => std::process::exit(INTERRUPTED),
-        _ = terminate.recv() => std::process::exit(INTERRUPTED),
+        _ = interrupt.recv() => Exit::Interrupted.now(),
+        _ = terminate.recv() => Exit::Interrupted.now(),
     }
 }
 
@@ -189,9 +189,6 @@ fn tell_of_packs(news: &PacksNews) {
         _ => {}
     }
 }
-
-/// The exit code of a program that was ended by Ctrl-C.
-const INTERRUPTED: i32 = 130;
 
 /// Has the node's own messages written to standard error: `ENSUE_LOG` says how many, for example `debug` or `ensue_node=trace`.
 fn subscribe(format: LogFormat, style: Style) {
