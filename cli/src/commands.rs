@@ -6,6 +6,7 @@ mod artifacts;
 mod at_rest;
 mod bench;
 mod check;
+mod completions;
 mod dead_letters;
 mod demo;
 mod doctor;
@@ -19,6 +20,7 @@ mod installed;
 mod keys;
 mod lint;
 mod log;
+mod man;
 mod parked;
 mod rules;
 mod run;
@@ -130,6 +132,8 @@ enum Command {
     Doctor(doctor::Doctor),
     Status(status::Status),
     Bench(bench::Bench),
+    Completions(completions::Completions),
+    Man(man::Man),
     #[command(hide = true)]
     Supervisor(supervisor::Supervisor),
     /// Print the release.
@@ -166,6 +170,8 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Doctor(doctor) => doctor.run(&asking),
         Command::Status(status) => wait_for(status.run(&asking)),
         Command::Bench(bench) => bench.run(&asking),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
         Command::Supervisor(supervisor) => supervisor.run(),
         Command::Version => {
             let release = env!("CARGO_PKG_VERSION");

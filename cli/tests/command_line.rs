@@ -191,3 +191,36 @@ fn colour_is_printed_where_it_is_asked_for_and_otherwise_not_in_a_pipe() {
         assert!(!plain.contains('\u{1b}'), "{plain:?}");
     }
 }
+
+#[test]
+fn the_completions_of_bash_are_understood_by_bash() {
+    let place = Place::new();
+    let printed = Printed::by(&mut place.ensue(&["completions", "bash"]));
+    assert_eq!(printed.code, Some(0), "{}", printed.stderr);
+    let script = place.path().join("ensue.bash");
+    std::fs::write(&script, &printed.stdout).unwrap();
+    let completed = |words: &str| {
+        let script = format!(
+            "source '{}'; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _ensue ensue \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"; echo \"${{COMPREPLY[@]}}\"",
+            script.display()
+        );
+        Printed::by(std::process::Command::new("bash").args(["-c", &script]))
+    };
+    let checked = Printed::by(std::process::Command::new("bash").arg("-n").arg(&script));
+    assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));
+    assert_eq!(completed("ensue exec").stdout.trim(), "executions");
+    assert_eq!(completed("ensue executions can").stdout.trim(), "cancel");
+    assert_eq!(completed("ensue events list --output y").stdout.trim(), "yaml");
+}
+
+#[test]
+fn the_man_pages_of_all_commands_are_written() {
+    let place = Place::new();
+    let written = Printed::by(&mut place.ensue(&["man", "--all", "man1"]));
+    assert_eq!(written.code, Some(0), "{written:?}");
+    let page = std::fs::read_to_string(place.path().join("man1/ensue-executions-list.1")).unwrap();
+    assert!(page.contains("ensue\\-executions\\-list") || page.contains("ensue-executions-list"), "{page}");
+    let alone = Printed::by(&mut place.ensue(&["man"]));
+    assert_eq!(alone.stdout, std::fs::read_to_string(place.path().join("man1/ensue.1")).unwrap());
+}
