@@ -8,6 +8,7 @@ mod client;
 mod commands;
 mod github;
 mod live;
+mod nearest;
 mod output;
 mod pager;
 mod printed;

@@ -224,3 +224,25 @@ fn the_man_pages_of_all_commands_are_written() {
     let alone = Printed::by(&mut place.ensue(&["man"]));
     assert_eq!(alone.stdout, std::fs::read_to_string(place.path().join("man1/ensue.1")).unwrap());
 }
+
+#[test]
+fn a_misspelt_ref_and_an_id_of_another_kind_are_answered_with_what_was_meant() {
+    let place = Place::new();
+    let node = place.start();
+    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    for (kind, misspelt, meant) in
+        [("actions", "core.ecko", "core.echo"), ("packs", "gihub", "github"), ("triggers", "github.pusch", "github.push")]
+    {
+        let shown = asked(&[kind, "show", misspelt]);
+        assert_eq!((shown.code, shown.stdout.as_str()), (Some(5), ""), "{shown:?}");
+        assert!(shown.stderr.contains(&format!("hint: did you mean `{meant}`?")), "{shown:?}");
+    }
+    let nothing = asked(&["actions", "show", "other.altogether"]);
+    assert!(nothing.code == Some(5) && !nothing.stderr.contains("did you mean"), "{nothing:?}");
+    let run = asked(&["run", "core.echo", "--param", "message=hello", "--wait", "-o", "json"]);
+    let execution: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let id = execution["id"].as_str().unwrap();
+    let shown = asked(&["events", "show", id]);
+    assert_eq!((shown.code, shown.stdout.as_str()), (Some(5), ""), "{shown:?}");
+    assert!(shown.stderr.contains(&format!("hint: this is an execution: ensue executions show {id}")), "{shown:?}");
+}

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::{Asking, Page, tell_next};
-use crate::client::segment;
+use crate::nearest;
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
 
@@ -48,7 +48,7 @@ impl DeadLetters {
                 tell_next(&answer);
             }
             Self::Show { id } => {
-                let letter = client.get(&format!("/dead_letters/{}", segment(&id)), &[]).await?;
+                let letter = nearest::get_by_id(&client, "/dead_letters", &id).await?;
                 asking.output.print_one(&letter, |letter| {
                     pairs(&[
                         ("id", text(letter, "id")),

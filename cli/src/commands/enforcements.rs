@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::{Asking, Page, tell_next};
-use crate::client::segment;
+use crate::nearest;
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
 
@@ -56,7 +56,7 @@ impl Enforcements {
                 tell_next(&answer);
             }
             Self::Show { id } => {
-                let made = client.get(&format!("/enforcements/{}", segment(&id)), &[]).await?;
+                let made = nearest::get_by_id(&client, "/enforcements", &id).await?;
                 asking.output.print_one(&made, |made| {
                     pairs(&[
                         ("id", text(made, "id")),

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{Asking, Page, read_json, tell_next};
-use crate::client::segment;
+use crate::nearest;
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
 
@@ -69,7 +69,7 @@ impl Events {
                 tell_next(&answer);
             }
             Self::Show { id } => {
-                let event = client.get(&format!("/events/{}", segment(&id)), &[]).await?;
+                let event = nearest::get_by_id(&client, "/events", &id).await?;
                 asking.output.print_one(&event, shown);
             }
             Self::Send { trigger, data, dedupe } => {

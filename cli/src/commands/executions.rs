@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Asking, Page, read_json, tell_next};
 use crate::client::{Client, segment};
+use crate::nearest;
 use crate::printed::{self, Stream};
 use crate::report::{Outcome, printable};
 use crate::table::{Column, cell, pairs, text, time};
@@ -140,7 +141,7 @@ impl Executions {
                 Ok(())
             }
             Self::Show { id } => {
-                let mut execution = client.get(&path(&id, ""), &[]).await?;
+                let mut execution = nearest::get_by_id(&client, "/executions", &id).await?;
                 execution["attempts"] = client.get(&path(&id, "/attempts"), &[]).await?["items"].take();
                 asking.output.print_one(&execution, shown);
                 Ok(())

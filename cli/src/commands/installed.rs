@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::{Asking, Page, tell_next};
-use crate::client::segment;
+use crate::nearest;
 use crate::report::Outcome;
 use crate::table::{Column, cell};
 
@@ -72,7 +72,7 @@ impl Installed {
                 tell_next(&answer);
             }
             Self::Show { name } => {
-                let thing = client.get(&format!("{}/{}", kind.path(), segment(&name)), &[]).await?;
+                let thing = nearest::get_by_name(&client, kind.path(), &name).await?;
                 asking.output.print_one(&thing, |thing| format!("{thing:#}"));
             }
         }

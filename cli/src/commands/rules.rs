@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Asking, Page, tell_next};
 use crate::client::segment;
+use crate::nearest;
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text};
 
@@ -75,7 +76,7 @@ impl Rules {
                 tell_next(&answer);
             }
             Self::Show { rule } => {
-                let rule = client.get(&format!("/rules/{}", segment(&rule)), &[]).await?;
+                let rule = nearest::get_by_name(&client, "/rules", &rule).await?;
                 asking.output.print_one(&rule, |rule| {
                     pairs(&[
                         ("rule", text(rule, "ref")),

@@ -1,0 +1,56 @@
+//! What somebody may have meant: the nearest name, and of which kind an id is.
+//!
+//! It asks the node only after an answer of "not there".
+
+use ensue_packs::nearest;
+use serde_json::Value;
+
+use crate::client::{Client, segment};
+use crate::report::{Exit, Failure};
+
+/// The most names that one is looked for among: a page of the API.
+const NAMES_MAX: u16 = 200;
+/// Kinds of things that have an id, each with the path of the API and the command that shows it.
+const KINDS: [(&str, &str, &str); 4] = [
+    ("an event", "/events", "ensue events show"),
+    ("an enforcement", "/enforcements", "ensue enforcements show"),
+    ("an execution", "/executions", "ensue executions show"),
+    ("a dead letter", "/dead_letters", "ensue dead-letters show"),
+];
+
+/// Reads the thing with an id in the list at the path.
+///
+/// Fails as the read does; where the id is one of another kind, the hint says of which, and what shows it.
+pub(crate) async fn get_by_id(client: &Client, path: &str, id: &str) -> Result<Value, Failure> {
+    let failure = match client.get(&format!("{path}/{}", segment(id)), &[]).await {
+        Err(failure) if failure.exit() == Exit::Missing => failure,
+        answered => return answered,
+    };
+    for (kind, other, command) in KINDS.iter().filter(|(_, other, _)| *other != path) {
+        if client.get(&format!("{other}/{}", segment(id)), &[]).await.is_ok() {
+            return Err(failure.hint(format!("this is {kind}: {command} {id}")));
+        }
+    }
+    Err(failure)
+}
+
+/// Reads the thing with a name in the list at the path.
+///
+/// Fails as the read does; where there is no such name, the hint is the nearest one of the list's first page.
+pub(crate) async fn get_by_name(client: &Client, path: &str, name: &str) -> Result<Value, Failure> {
+    match client.get(&format!("{path}/{}", segment(name)), &[]).await {
+        Err(failure) if failure.exit() == Exit::Missing => Err(of_list(client, path, name, failure).await),
+        answered => answered,
+    }
+}
+
+/// Adds to a failure the nearest name that the list at the path has, where one is near.
+pub(crate) async fn of_list(client: &Client, path: &str, name: &str, failure: Failure) -> Failure {
+    let Ok(answer) = client.get(path, &[("limit", NAMES_MAX.to_string())]).await else { return failure };
+    let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let names = items.iter().filter_map(|item| item["ref"].as_str().or(item["name"].as_str()));
+    match nearest(name, names) {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None => failure,
+    }
+}
