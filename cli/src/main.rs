@@ -15,6 +15,7 @@ mod printed;
 mod reason;
 mod report;
 mod style;
+mod svg;
 mod table;
 mod trace;
 mod tree;

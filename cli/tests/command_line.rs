@@ -246,3 +246,21 @@ fn a_misspelt_ref_and_an_id_of_another_kind_are_answered_with_what_was_meant() {
     assert_eq!((shown.code, shown.stdout.as_str()), (Some(5), ""), "{shown:?}");
     assert!(shown.stderr.contains(&format!("hint: this is an execution: ensue executions show {id}")), "{shown:?}");
 }
+
+#[test]
+fn what_led_to_an_execution_and_when_it_ran_can_be_had_as_pictures() {
+    let place = Place::new();
+    let node = place.start();
+    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let run = asked(&["run", "core.echo", "--param", "message=<hello>", "--wait", "-o", "json"]);
+    let execution: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let id = execution["id"].as_str().unwrap();
+    for (arguments, told) in [(["why", id, "--svg"].as_slice(), "&lt;hello&gt;"), (&["executions", "show", id, "--svg"], ">attempt 1<")] {
+        let picture = asked(arguments);
+        assert_eq!(picture.code, Some(0), "{picture:?}");
+        assert!(picture.stdout.starts_with("<svg ") && picture.stdout.ends_with("</svg>\n"), "{picture:?}");
+        assert!(picture.stdout.contains(told), "{picture:?}");
+    }
+    let both = asked(&["why", id, "--svg", "-o", "json"]);
+    assert_eq!(both.code, Some(2), "{both:?}");
+}

@@ -9,7 +9,8 @@ use super::{Asking, Page, read_json, tell_next};
 use crate::client::{Client, segment};
 use crate::nearest;
 use crate::printed::{self, Stream};
-use crate::report::{Outcome, printable};
+use crate::report::{Outcome, printable, say};
+use crate::svg;
 use crate::table::{Column, cell, pairs, text, time};
 
 /// List, show, follow, cancel and settle executions.
@@ -17,6 +18,7 @@ use crate::table::{Column, cell, pairs, text, time};
 #[command(after_help = "\
 Examples:
   ensue executions list --status failed
+  ensue executions show 019c… --svg > timeline.svg
   ensue executions logs 019c… --follow
   ensue executions artifacts 019c… --save ./files
   ensue executions settle 019c… succeeded")]
@@ -27,6 +29,9 @@ pub(crate) enum Executions {
     Show {
         /// The execution.
         id: String,
+        /// Print when it waited and ran as a picture, SVG.
+        #[arg(long, conflicts_with = "output")]
+        svg: bool,
     },
     /// Print what an execution printed.
     Logs(Logs),
@@ -140,10 +145,14 @@ impl Executions {
                 tell_next(&answer);
                 Ok(())
             }
-            Self::Show { id } => {
+            Self::Show { id, svg } => {
                 let mut execution = nearest::get_by_id(&client, "/executions", &id).await?;
                 execution["attempts"] = client.get(&path(&id, "/attempts"), &[]).await?["items"].take();
-                asking.output.print_one(&execution, shown);
+                if svg {
+                    say(svg::of_execution(&execution).trim_end());
+                } else {
+                    asking.output.print_one(&execution, shown);
+                }
                 Ok(())
             }
             Self::Logs(logs) => print_logs(&client, &logs).await,

@@ -9,7 +9,8 @@ use super::{Asking, Page, read_json, tell_next};
 use crate::client::{Client, segment};
 use crate::output::Output;
 use crate::reason;
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{Exit, Failure, Outcome, say};
+use crate::svg;
 use crate::trace::{self, Ids};
 use crate::tree::{self, Branch};
 
@@ -23,6 +24,7 @@ const PAGES_MAX: usize = 500;
     after_help = "\
 Examples:
   ensue why 019c…              times count from the arrival of what began it
+  ensue why 019c… --svg > why.svg
   ensue why --event 019c…      what each rule made of the event, and why
   ensue why --rule release.ship --event 019c…
   ensue why --rule release.ship --event 019c… --definitions now
@@ -48,6 +50,9 @@ pub(crate) struct Why {
     /// By which definitions: of then, when the event came, or of now.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", conflicts_with = "data")]
     definitions: Definitions,
+    /// Print the tree as a picture, SVG.
+    #[arg(long, requires = "id", conflicts_with = "output")]
+    svg: bool,
     /// Show all rules, however many there are.
     #[arg(long, requires = "event", conflicts_with = "cursor")]
     all: bool,
@@ -78,6 +83,7 @@ impl Why {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match (&self.id, &self.rule, &self.event, &self.data) {
+            (Some(id), ..) if self.svg => pictured(&client, id).await,
             (Some(id), ..) => causes(&client, id, asking.output).await,
             (None, Some(rule), Some(event), _) => {
                 let path = format!("/rules/{}/explain?definitions={}", segment(rule), self.definitions.name());
@@ -125,6 +131,13 @@ async fn causes(client: &Client, id: &str, output: Output) -> Outcome {
         false => Branch::default(),
     };
     output.print_one(&graph, |_| tree::draw(&tree, output.style()));
+    Ok(())
+}
+
+/// Draws the causal tree around a thing as a picture.
+async fn pictured(client: &Client, id: &str) -> Outcome {
+    let graph = client.get(&format!("/trace/{}", segment(id)), &[]).await?;
+    say(svg::of_tree(&trace::tree(client, &graph, Ids::Shown).await?).trim_end());
     Ok(())
 }
 

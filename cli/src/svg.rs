@@ -1,0 +1,268 @@
+//! Pictures for documents and tickets: a causal tree, and the time that an execution took, as SVG.
+//!
+//! A picture stands alone: no script, no link, no font and no style from elsewhere. What senders said is text in it, never markup.
+
+use std::fmt::Write as _;
+
+use ensue_engine::time::Timestamp;
+use serde_json::Value;
+
+use crate::report::printable;
+use crate::table::text;
+use crate::trace::duration;
+use crate::tree::{Branch, Mood, wrapped};
+
+/// The room around a picture, in pixels.
+const MARGIN: usize = 16;
+/// The height of a line.
+const LINE: usize = 20;
+/// The width of a character of a font whose characters are all as wide.
+const CHARACTER: usize = 8;
+/// How far a branch stands from its parent.
+const INDENT: usize = 24;
+/// The width of a tree, and of a timeline.
+const WIDTH: usize = 800;
+/// The characters that details are wrapped to.
+const DETAIL_CHARS: usize = 72;
+/// Where the bars of a timeline begin.
+const BARS_LEFT: usize = 160;
+
+/// A picture that is being drawn.
+#[derive(Debug, Default)]
+struct Picture {
+    body: String,
+}
+
+impl Picture {
+    fn line(&mut self, [from_x, from_y]: [usize; 2], [to_x, to_y]: [usize; 2]) {
+        let _ = writeln!(self.body, r##"<path d="M{from_x} {from_y}V{to_y}H{to_x}" fill="none" stroke="#8c959f"/>"##);
+    }
+
+    fn text(&mut self, [x, y]: [usize; 2], mood: Mood, anchor: Anchor, text: &str) {
+        let (colour, anchor) = (colour(mood), anchor.name());
+        let _ = writeln!(self.body, r#"<text x="{x}" y="{y}" fill="{colour}" text-anchor="{anchor}">{}</text>"#, escaped(text));
+    }
+
+    fn bar(&mut self, [x, y]: [usize; 2], width: usize, mood: Mood, title: &str) {
+        let (colour, height, width) = (colour(mood), LINE - 8, width.max(2));
+        let _ = writeln!(
+            self.body,
+            r#"<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="2" fill="{colour}"><title>{}</title></rect>"#,
+            escaped(title)
+        );
+    }
+
+    fn ended(self, title: &str, width: usize, height: usize) -> String {
+        format!(
+            r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" font-family="monospace" font-size="13" xml:space="preserve">
+<title>{}</title>
+<rect width="100%" height="100%" fill="#ffffff"/>
+{}</svg>
+"##,
+            escaped(title),
+            self.body
+        )
+    }
+}
+
+/// Which end of a text stands at its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Anchor {
+    Start,
+    End,
+}
+
+impl Anchor {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::End => "end",
+        }
+    }
+}
+
+/// Colours that read on white, each with a contrast over 4.5.
+fn colour(mood: Mood) -> &'static str {
+    match mood {
+        Mood::Plain => "#1f2328",
+        Mood::Good => "#1a7f37",
+        Mood::Bad => "#cf222e",
+        Mood::Faint => "#59636e",
+    }
+}
+
+/// The text as text of XML: what is markup, or no character of XML, is not in it.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in printable(text).chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\n' | '\t' => escaped.push(' '),
+            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// Draws a causal tree.
+pub(crate) fn of_tree(root: &Branch) -> String {
+    let mut picture = Picture::default();
+    let (mut y, mut width) = (MARGIN, WIDTH);
+    push_branch(&mut picture, root, 0, &mut y, &mut width);
+    picture.ended(&root.title, width + MARGIN, y + MARGIN)
+}
+
+/// Draws a branch and what came of it; gives where its title stands.
+fn push_branch(picture: &mut Picture, branch: &Branch, depth: usize, y: &mut usize, width: &mut usize) -> usize {
+    let x = MARGIN + depth * INDENT;
+    let mut put = |picture: &mut Picture, mood: Mood, line: &str, time: &str| {
+        *y += LINE;
+        picture.text([x, *y], mood, Anchor::Start, line);
+        let time_width = if time.is_empty() { 0 } else { (time.chars().count() + 2) * CHARACTER };
+        *width = (*width).max(x + line.chars().count() * CHARACTER + time_width);
+        if !time.is_empty() {
+            picture.text([WIDTH.max(x + line.chars().count() * CHARACTER + time_width), *y], Mood::Faint, Anchor::End, time);
+        }
+        *y
+    };
+    let mut lines = wrapped(&branch.title, DETAIL_CHARS).into_iter();
+    let titled = put(picture, branch.mood, &lines.next().unwrap_or_default(), &branch.time);
+    for line in lines {
+        put(picture, branch.mood, &line, "");
+    }
+    for line in branch.details.iter().flat_map(|detail| wrapped(detail, DETAIL_CHARS)) {
+        put(picture, Mood::Faint, &line, "");
+    }
+    for child in &branch.children {
+        let at = push_branch(picture, child, depth + 1, y, width);
+        picture.line([x + 6, titled + 6], [x + INDENT - 4, at - 5]);
+    }
+    titled
+}
+
+/// Draws when an execution was asked for, and when each of its attempts ran.
+pub(crate) fn of_execution(execution: &Value) -> String {
+    let moment = |value: &Value, name: &str| text(value, name).parse::<Timestamp>().ok();
+    let attempts = execution["attempts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let begin = moment(execution, "requested_at");
+    // A time that is not known yet has the width of what is known.
+    let since = |value: &Value, name: &str| Some(moment(value, name)?.micros_since(begin?).max(0));
+    let ends = attempts.iter().flat_map(|attempt| [since(attempt, "started_at"), since(attempt, "ended_at")]);
+    let end = ends.chain([since(execution, "started_at"), since(execution, "ended_at")]).flatten().max().unwrap_or_default();
+    let scale = |micros: i64| {
+        let share = i128::from(micros) * (WIDTH - BARS_LEFT) as i128 / i128::from(end.max(1));
+        BARS_LEFT + usize::try_from(share).unwrap_or_default()
+    };
+    let mut picture = Picture::default();
+    let title = format!("{} {}", text(execution, "action"), text(execution, "status"));
+    let mut y = MARGIN + LINE;
+    picture.text([MARGIN, y], mood(&text(execution, "status")), Anchor::Start, &title);
+    picture.text([WIDTH, y], Mood::Faint, Anchor::End, &duration(end));
+    y += LINE;
+    picture.text([MARGIN, y], Mood::Faint, Anchor::Start, &text(execution, "id"));
+    let mut row = |name: &str, from: Option<i64>, to: Option<i64>, mood: Mood, said: &str| {
+        y += LINE;
+        picture.text([MARGIN, y], Mood::Plain, Anchor::Start, name);
+        if let Some(from) = from {
+            let to = to.unwrap_or(end).max(from);
+            let told = format!("{said}: +{} to +{}", duration(from), duration(to));
+            picture.bar([scale(from), y + 8 - LINE + 2], scale(to) - scale(from), mood, &told);
+        }
+    };
+    let first = attempts.first().and_then(|attempt| since(attempt, "started_at"));
+    row("queued", Some(0), first.or_else(|| since(execution, "ended_at")), Mood::Faint, "queued");
+    for attempt in attempts {
+        let (number, status) = (text(attempt, "number"), text(attempt, "status"));
+        row(&format!("attempt {number}"), since(attempt, "started_at"), since(attempt, "ended_at"), mood(&status), &status);
+    }
+    picture.ended(&title, WIDTH + MARGIN, y + MARGIN)
+}
+
+fn mood(status: &str) -> Mood {
+    match status {
+        "succeeded" => Mood::Good,
+        "failed" | "timed_out" | "cancelled" | "indeterminate" | "lost" => Mood::Bad,
+        _ => Mood::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Holds a picture to what it promises: each tag is closed, in order, and nothing leads outside.
+    fn hold(picture: &str) {
+        let mut open = Vec::new();
+        for tag in picture.split('<').skip(1) {
+            let (tag, _) = tag.split_once('>').expect("a tag has an end");
+            match tag.strip_prefix('/') {
+                Some(name) => assert_eq!(open.pop(), Some(name), "in {picture}"),
+                None if tag.ends_with('/') => {}
+                None => open.push(tag.split(' ').next().unwrap_or_default()),
+            }
+            assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+        }
+        assert_eq!(open, Vec::<&str>::new());
+        let own = picture.replacen("http://www.w3.org/2000/svg", "", 1);
+        for outside in ["http", "href", "url(", "<script", "<style", "<image", "<foreignObject"] {
+            assert!(!own.contains(outside), "`{outside}` in {picture}");
+        }
+    }
+
+    fn branch(title: &str, time: &str, mood: Mood, children: Vec<Branch>) -> Branch {
+        Branch { title: title.into(), time: time.into(), mood, children, ..Branch::default() }
+    }
+
+    #[test]
+    fn a_tree_is_a_picture_that_stands_alone() {
+        let execution = Branch { details: vec!["hello".into()], ..branch("core.echo succeeded", "+3.1 ms", Mood::Good, vec![]) };
+        let rules = vec![
+            branch("rule examples.greet matched", "+1.2 ms", Mood::Plain, vec![execution]),
+            branch("rule examples.close did not match", "", Mood::Faint, vec![]),
+        ];
+        let picture = of_tree(&branch("event github.push", "+1.0 ms", Mood::Plain, rules));
+        hold(&picture);
+        insta::assert_snapshot!(picture);
+    }
+
+    #[test]
+    fn the_attempts_of_an_execution_stand_side_by_side_in_time() {
+        let execution = json!({
+            "id": "019c1f3a-0000-7000-8000-000000000001",
+            "action": "core.shell",
+            "status": "succeeded",
+            "requested_at": "2026-03-28T09:00:00Z",
+            "started_at": "2026-03-28T09:00:01Z",
+            "ended_at": "2026-03-28T09:00:04Z",
+            "attempts": [
+                { "number": 1, "status": "lost", "started_at": "2026-03-28T09:00:01Z", "ended_at": "2026-03-28T09:00:02Z" },
+                { "number": 2, "status": "succeeded", "started_at": "2026-03-28T09:00:02Z", "ended_at": "2026-03-28T09:00:04Z" },
+            ],
+        });
+        let picture = of_execution(&execution);
+        hold(&picture);
+        insta::assert_snapshot!(picture);
+    }
+
+    #[test]
+    fn what_a_sender_says_is_text_and_an_execution_without_times_is_drawn() {
+        let bad = "</text><script>alert(\"&amp;\")</script>\u{0}\u{1b}\u{ffff}";
+        hold(&of_tree(&branch(bad, bad, Mood::Bad, vec![branch(bad, "", Mood::Faint, vec![])])));
+        let status = json!({ "id": bad, "action": bad, "status": bad, "attempts": [{ "number": bad, "status": bad }] });
+        hold(&of_execution(&status));
+        assert_eq!(escaped("a<b>&\"\u{0}"), "a&lt;b&gt;&amp;&quot;\u{fffd}");
+    }
+
+    #[test]
+    fn a_queued_execution_has_only_its_waiting() {
+        let picture = of_execution(&json!({ "action": "core.echo", "status": "queued", "requested_at": "2026-03-28T09:00:00Z" }));
+        hold(&picture);
+        assert!(picture.contains(">queued<") && !picture.contains("attempt"), "{picture}");
+    }
+}
