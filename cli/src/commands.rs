@@ -22,6 +22,7 @@ mod lint;
 mod log;
 mod man;
 mod parked;
+mod profiles;
 mod rules;
 mod run;
 mod schema;
@@ -42,6 +43,7 @@ use serde_json::{Value, json};
 use self::installed::Kind;
 use crate::client::{Client, DEFAULT_SERVER};
 use crate::output::Output;
+use crate::profiles::{ProfileFolder, ProfileName};
 use crate::report::{Exit, Failure, Outcome};
 
 /// Event-driven automation on an event-sourced engine: what happens leads to what should be done, and one can always see why.
@@ -74,17 +76,30 @@ Exit codes: 0 done, 1 it did not work out, 2 usage, 3 no node answers,
 /// What every command takes that asks a node.
 #[derive(Debug, Args)]
 pub(crate) struct Asking {
-    /// The node's address.
-    #[arg(long, global = true, env = "ENSUE_SERVER", default_value = DEFAULT_SERVER, value_name = "URL")]
-    server: String,
+    /// The node's address [default: the profile's, or http://127.0.0.1:3678].
+    #[arg(long, global = true, env = "ENSUE_SERVER", value_name = "URL")]
+    server: Option<String>,
+    /// The node by its name in `ensue profiles list`.
+    #[arg(long, global = true, env = "ENSUE_PROFILE", value_name = "NAME")]
+    profile: Option<ProfileName>,
     #[command(flatten)]
     output: Output,
 }
 
 impl Asking {
-    /// Prepares to talk to the node.
+    /// Prepares to talk to the node: to the one that is named by its address, by a profile, or to the usual one.
     fn client(&self) -> Result<Client, Failure> {
-        Client::new(&self.server)
+        if let Some(server) = &self.server {
+            return Client::new(server);
+        }
+        let folder = ProfileFolder::of_environment();
+        let profiles = folder.as_ref().map(ProfileFolder::read).transpose()?.unwrap_or_default();
+        let Some(name) = self.profile.as_ref().or(profiles.current.as_ref()) else { return Client::new(DEFAULT_SERVER) };
+        let profile = profiles.named(name)?;
+        match folder.map(|folder| folder.token(name)).transpose()?.flatten() {
+            Some(token) => Client::with_token(&profile.server, Some(token)),
+            None => Client::new(&profile.server),
+        }
     }
 }
 
@@ -123,6 +138,8 @@ enum Command {
     Rules(rules::Rules),
     #[command(subcommand)]
     Parked(parked::Parked),
+    #[command(subcommand)]
+    Profiles(profiles::Profiles),
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
     #[command(subcommand)]
@@ -165,6 +182,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Rules(rules) => wait_for(rules.run(&asking)),
         Command::Parked(parked) => wait_for(parked.run(&asking)),
         Command::DeadLetters(letters) => wait_for(letters.run(&asking)),
+        Command::Profiles(profiles) => profiles.run(&asking),
         Command::Log(log) => log.run(&asking),
         Command::Views(views) => views.run(&asking),
         Command::Doctor(doctor) => doctor.run(&asking),

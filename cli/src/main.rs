@@ -12,6 +12,7 @@ mod nearest;
 mod output;
 mod pager;
 mod printed;
+mod profiles;
 mod reason;
 mod report;
 mod style;

@@ -264,3 +264,33 @@ fn what_led_to_an_execution_and_when_it_ran_can_be_had_as_pictures() {
     let both = asked(&["why", id, "--svg", "-o", "json"]);
     assert_eq!(both.code, Some(2), "{both:?}");
 }
+
+#[test]
+fn a_profile_names_a_node_and_its_token_goes_nowhere_else() {
+    let place = Place::new();
+    let node = place.start();
+    let asked = |arguments: &[&str]| Printed::by(&mut place.ensue(arguments));
+    let add = &["profiles", "add", "here", "--url", &node.url(), "--token-file", "-"];
+    let added = Printed::by_feeding(&mut place.ensue(add), format!("{ADMIN_TOKEN}\n").as_bytes());
+    assert_eq!(added.code, Some(0), "{added:?}");
+    assert_eq!(asked(&["profiles", "add", "elsewhere", "--url", "http://127.0.0.1:1"]).code, Some(0));
+
+    let listed = asked(&["profiles", "list"]);
+    assert!(listed.stdout.contains("here") && !listed.stdout.contains(ADMIN_TOKEN), "{listed:?}");
+    let kept = std::fs::read_to_string(place.path().join(".config/ensue/profiles.json")).unwrap();
+    assert!(!kept.contains(ADMIN_TOKEN), "{kept}");
+
+    assert_eq!(asked(&["status", "--profile", "here"]).code, Some(0));
+    assert_eq!(Printed::by(place.ensue(&["status"]).env("ENSUE_PROFILE", "here")).code, Some(0));
+    assert_eq!(asked(&["profiles", "use", "here"]).code, Some(0));
+    assert_eq!(asked(&["status"]).code, Some(0));
+    assert_eq!(asked(&["status", "--profile", "elsewhere"]).code, Some(3));
+    assert_eq!(asked(&["status", "--server", &node.url()]).code, Some(4), "the token is the profile's, not the address's");
+    assert_eq!(Printed::by(place.ensue(&["status"]).env("ENSUE_SERVER", "http://127.0.0.1:1")).code, Some(3));
+    let misspelt = asked(&["status", "--profile", "heer"]);
+    assert!(misspelt.code == Some(5) && misspelt.stderr.contains("did you mean `here`?"), "{misspelt:?}");
+
+    assert_eq!(asked(&["profiles", "remove", "here"]).code, Some(0));
+    assert!(!place.path().join(".config/ensue/tokens/here").exists());
+    assert_eq!(asked(&["status", "--profile", "here"]).code, Some(5));
+}

@@ -1,0 +1,151 @@
+//! `ensue profiles`: nodes by name. A token comes from a prompt, standard input or a file; never from the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{Asking, read_input};
+use crate::client::Client;
+use crate::output::Output;
+use crate::profiles::{Profile, ProfileFolder, ProfileName};
+use crate::report::{Exit, Failure, Outcome, is_interactive, tell};
+use crate::table::{Column, cell};
+
+/// The most bytes of a token.
+const TOKEN_BYTES_MAX: u64 = 4096;
+
+/// Add, list, use and remove profiles: nodes by name.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue profiles add production --url https://ensue.example    asks for the token
+  ensue profiles add here --url http://127.0.0.1:3678 --token-file ana.token
+  ensue profiles use production
+  ensue status --profile here")]
+pub(crate) enum Profiles {
+    /// Add a profile, or say anew what one is.
+    Add(Add),
+    /// List profiles; never a token.
+    List,
+    /// Use a profile where none is named.
+    Use {
+        /// The profile.
+        name: ProfileName,
+    },
+    /// Forget a profile and its token.
+    Remove {
+        /// The profile.
+        name: ProfileName,
+    },
+}
+
+/// What a profile is to be.
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// The profile.
+    name: ProfileName,
+    /// The node's address.
+    #[arg(long, value_name = "URL")]
+    url: String,
+    /// The file with the token; `-` is standard input. Where none is named, a prompt
+    /// asks for it.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::whole("PROFILE", |profile| cell(profile, "name")),
+    Column::whole("USED", |profile| if profile["current"] == true { "yes".to_owned() } else { "-".to_owned() }),
+    Column::cut("SERVER", |profile| cell(profile, "server")),
+    Column::whole("TOKEN", |profile| cell(profile, "token")),
+];
+
+impl Profiles {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        let folder = ProfileFolder::of_environment().ok_or_else(|| {
+            Failure::with(Exit::Failed, "there is no place for profiles: neither XDG_CONFIG_HOME nor HOME names a folder")
+                .hint("export HOME")
+        })?;
+        match self {
+            Self::Add(add) => add.run(&folder),
+            Self::List => list(&folder, asking.output),
+            Self::Use { name } => {
+                let mut profiles = folder.read()?;
+                profiles.named(&name)?;
+                profiles.current = Some(name.clone());
+                folder.write(&profiles)?;
+                tell(format!("`{name}` is used where no other is named"));
+                Ok(())
+            }
+            Self::Remove { name } => {
+                let mut profiles = folder.read()?;
+                profiles.named(&name)?;
+                profiles.profiles.remove(&name);
+                profiles.current = profiles.current.filter(|current| *current != name);
+                folder.remove_token(&name)?;
+                folder.write(&profiles)?;
+                tell(format!("`{name}` is forgotten, and its token; it is still in force until it is revoked"));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Add {
+    fn run(self, folder: &ProfileFolder) -> Outcome {
+        // Whether it is an address at all is said before a token is asked for.
+        Client::with_token(&self.url, None)?;
+        let mut profiles = folder.read()?;
+        let name = self.name.clone();
+        match self.token()? {
+            Some(token) => folder.write_token(&name, &token)?,
+            // What was kept went to the address of before.
+            None => folder.remove_token(&name)?,
+        }
+        profiles.profiles.insert(name.clone(), Profile { server: self.url });
+        folder.write(&profiles)?;
+        match &profiles.current {
+            Some(current) if *current == name => tell(format!("`{name}` is kept, and used where no other is named")),
+            Some(_) | None => tell(format!("`{name}` is kept; use it with: ensue profiles use {name}")),
+        }
+        Ok(())
+    }
+
+    /// Reads the token from where nobody else sees it; none where there is none.
+    fn token(&self) -> Result<Option<String>, Failure> {
+        let bytes = match &self.token_file {
+            Some(path) => read_input(path, TOKEN_BYTES_MAX)?,
+            None if is_interactive() => {
+                let asked = rpassword::prompt_password(format!("token for {} (not shown; empty for none): ", self.url));
+                asked.map_err(|error| Failure::new(format!("the token cannot be read: {error}")))?.into_bytes()
+            }
+            None => Vec::new(),
+        };
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        match text.trim() {
+            "" if self.token_file.is_some() => {
+                Err(Failure::with(Exit::Refused, "there is no token in the file; nothing was changed").hint("`ensue tokens add` makes one"))
+            }
+            "" => Ok(None),
+            token => Ok(Some(token.to_owned())),
+        }
+    }
+}
+
+fn list(folder: &ProfileFolder, output: Output) -> Outcome {
+    let profiles = folder.read()?;
+    let mut items = Vec::new();
+    for (name, profile) in &profiles.profiles {
+        let token = match folder.token(name) {
+            Ok(Some(_)) => "set",
+            Ok(None) => "none",
+            // One that others can read, for example: asking with it says why.
+            Err(_) => "unusable",
+        };
+        let is_current = profiles.current.as_ref() == Some(name);
+        items.push(json!({ "name": name.to_string(), "server": profile.server, "token": token, "current": is_current }));
+    }
+    output.print_list(&json!({ "items": items, "next": Value::Null }), COLUMNS);
+    Ok(())
+}
