@@ -17,6 +17,7 @@ use crate::auth::Allowed;
 use crate::body;
 use crate::context::RequestContext;
 use crate::intake::{Admitted, Caller};
+use crate::operation::Operation;
 use crate::paging::{self, Page};
 use crate::permissions::Permission;
 use crate::problem::{Missing, Outcome, Problem};
@@ -28,6 +29,7 @@ pub(crate) struct Call {
     context: RequestContext,
     parts: Parts,
     params: Vec<(String, String)>,
+    operation: &'static Operation,
     caller: Caller,
     /// Room for the body, once it is read, until it is let go of or the request is over.
     admitted: Option<Admitted>,
@@ -36,8 +38,15 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(api: Arc<Api>, context: RequestContext, parts: Parts, params: Vec<(String, String)>, body: Body) -> Self {
-        Self { api, context, parts, params, caller: Caller::Nobody, admitted: None, body: Mutex::new(body) }
+    pub(crate) fn new(
+        api: Arc<Api>,
+        context: RequestContext,
+        parts: Parts,
+        params: Vec<(String, String)>,
+        operation: &'static Operation,
+        body: Body,
+    ) -> Self {
+        Self { api, context, parts, params, operation, caller: Caller::Nobody, admitted: None, body: Mutex::new(body) }
     }
 
     /// Says who calls, so that the body counts to their share.
@@ -77,14 +86,14 @@ impl Call {
         text.parse().map_err(|_| Missing::new(thing, text).into())
     }
 
-    /// Gives the parameters, which must be among the known ones.
-    pub(crate) fn query(&self, known: &'static [&'static str]) -> Result<Query, Problem> {
-        Ok(Query::parse(self.parts.uri.query(), known)?)
+    /// Gives the parameters, which must be among those of the operation.
+    pub(crate) fn query(&self) -> Result<Query, Problem> {
+        Ok(Query::parse(self.parts.uri.query(), self.operation.query)?)
     }
 
     /// Refuses any parameter.
     pub(crate) fn no_query(&self) -> Result<(), Problem> {
-        self.query(&[]).map(drop)
+        Ok(Query::parse(self.parts.uri.query(), &[]).map(drop)?)
     }
 
     /// Gives what is asked of a list.
@@ -144,7 +153,7 @@ impl Call {
 }
 
 /// A body that says nothing: `{}`, or no body at all.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
 

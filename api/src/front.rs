@@ -22,6 +22,7 @@ use tracing::Instrument as _;
 use crate::api::Api;
 use crate::context::RequestContext;
 use crate::leftover::{self, Read};
+use crate::openapi;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::queues::{Held, QueueName};
@@ -113,6 +114,11 @@ impl Front {
     /// Lists the routes.
     pub fn routes(&self) -> &[Route] {
         &self.table
+    }
+
+    /// Writes the OpenAPI document of the routes.
+    pub fn openapi(&self) -> serde_json::Value {
+        openapi::document(&self.table)
     }
 
     /// Says from now on that the node stops: `/readyz` says so, and what lasts ends.

@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`ports`] is what the API needs of the node; [`routes`] has every path and what it demands,
 //! [`permissions`] what may be demanded, `auth` the proof of it; [`front`] is what every request goes through, `problem` how
-//! every error looks, `query`, `body` and `paging` how requests are read; `routes/<noun>` answer, `wire/<noun>` are the shapes,
+//! every error looks, `query`, `body` and `paging` how requests are read; `routes/<noun>` answer, `wire/<noun>` are the shapes, [`openapi`]
+//! tells callers of all of it,
 //! `live` is what lasts; [`server`] accepts connections.
 //!
 //! It decides nothing about events, rules or executions: commands go to the engine, answers come from views. It opens no
@@ -20,6 +21,8 @@ mod leftover;
 mod listing;
 mod live;
 mod metrics;
+pub mod openapi;
+mod operation;
 mod pages;
 mod paging;
 pub mod permissions;

@@ -25,18 +25,13 @@ pub(crate) struct Listed<T> {
     pub(crate) query: Query,
 }
 
-/// Reads a page of a view, newest first. `known` are the parameters; each of `columns` is filtered by the one of its name.
-pub(crate) async fn rows<V, P>(
-    call: &Call,
-    allowed: &Allowed<P>,
-    known: &'static [&'static str],
-    columns: &[Column],
-) -> Result<Listed<V>, Problem>
+/// Reads a page of a view, newest first. Each of `columns` is filtered by the parameter of its name.
+pub(crate) async fn rows<V, P>(call: &Call, allowed: &Allowed<P>, columns: &[Column]) -> Result<Listed<V>, Problem>
 where
     V: View + Send + 'static,
     P: Permission,
 {
-    let query = call.query(known)?;
+    let query = call.query()?;
     rows_where(call, allowed, query, columns, Vec::new()).await
 }
 

@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::problem::{Outcome, Problem};
 use crate::query::{Query, bad, encoded};
 use crate::respond;
+use crate::wire::WireList;
 
 /// How many items a page has where the caller does not say.
 pub(crate) const LIMIT_DEFAULT: usize = 50;
@@ -103,13 +104,6 @@ impl Page {
         let after = query.text("cursor").map(|cursor| key.open(&bound, cursor)).transpose()?;
         Ok(Self { limit, after, bound })
     }
-}
-
-/// The body of a list.
-#[derive(Serialize)]
-struct WireList<T> {
-    items: Vec<T>,
-    next: Option<String>,
 }
 
 /// Answers a page: its items, and the cursor of the next one where there is more after `next`.

@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use ensue_engine::catalog::Misfit;
 use ensue_engine::explain::{Explain, Fault};
+use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -51,7 +52,7 @@ pub(crate) struct Problem {
 }
 
 /// One way in which what was given does not fit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct FieldError {
     /// Where, as a JSON Pointer; empty for the whole.
     pub(crate) pointer: String,
@@ -65,9 +66,10 @@ impl From<Misfit> for FieldError {
     }
 }
 
-/// The body of a problem.
-#[derive(Serialize)]
-struct WireProblem<'a> {
+/// A problem (RFC 9457).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(crate) struct WireProblem<'a> {
     r#type: String,
     title: &'a str,
     status: u16,

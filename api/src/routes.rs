@@ -17,6 +17,7 @@ mod keys;
 mod log;
 mod logs;
 mod node;
+mod operations;
 mod rules;
 mod tokens;
 mod traces;
@@ -33,6 +34,7 @@ use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
 use crate::context::RequestContext;
 use crate::intake::Caller;
+use crate::operation::Operation;
 use crate::permissions::{
     ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel,
     ExecutionsRead, ExecutionsSettle, HooksRead, HooksSend, KeysRead, KeysWrite, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
@@ -45,80 +47,81 @@ use crate::problem::{NoSuchPath, Outcome, Problem};
 pub const BASE: &str = "/api/v1";
 
 fn declare(routes: &mut Routes) {
-    routes.in_front(Public::Hook);
-    routes.post::<EventsWrite>("/events", events::send);
-    routes.get::<EventsRead>("/events", events::list);
-    routes.get::<EventsRead>("/events/{id}", events::get);
-    routes.get::<EventsRead>("/events/{id}/rules", events::rules);
+    routes.in_front(Public::Hook, &operations::HOOK_RECEIVE);
+    routes.post::<EventsWrite>("/events", &operations::EVENT_SEND, events::send);
+    routes.get::<EventsRead>("/events", &operations::EVENT_LIST, events::list);
+    routes.get::<EventsRead>("/events/{id}", &operations::EVENT_GET, events::get);
+    routes.get::<EventsRead>("/events/{id}/rules", &operations::EVENT_RULES, events::rules);
 
-    routes.get::<EnforcementsRead>("/enforcements", enforcements::list);
-    routes.get::<EnforcementsRead>("/enforcements/{id}", enforcements::get);
+    routes.get::<EnforcementsRead>("/enforcements", &operations::ENFORCEMENT_LIST, enforcements::list);
+    routes.get::<EnforcementsRead>("/enforcements/{id}", &operations::ENFORCEMENT_GET, enforcements::get);
 
-    routes.get::<ExecutionsRead>("/executions", executions::list);
-    routes.get::<ExecutionsRead>("/executions/{id}", executions::get);
-    routes.get::<ExecutionsRead>("/executions/{id}/attempts", executions::attempts);
-    routes.get::<ExecutionsRead>("/executions/{id}/timeline", executions::timeline);
-    routes.get::<ExecutionsRead>("/executions/{id}/logs", logs::get);
-    routes.get::<ArtifactsRead>("/executions/{id}/artifacts", artifacts::list);
-    routes.get::<ArtifactsRead>("/executions/{id}/artifacts/{artifact}", artifacts::get);
-    routes.post::<ExecutionsCancel>("/executions/{id}/cancel", executions::cancel);
-    routes.post::<ExecutionsSettle>("/executions/{id}/settle", executions::settle);
+    routes.get::<ExecutionsRead>("/executions", &operations::EXECUTION_LIST, executions::list);
+    routes.get::<ExecutionsRead>("/executions/{id}", &operations::EXECUTION_GET, executions::get);
+    routes.get::<ExecutionsRead>("/executions/{id}/attempts", &operations::EXECUTION_ATTEMPTS, executions::attempts);
+    routes.get::<ExecutionsRead>("/executions/{id}/timeline", &operations::EXECUTION_TIMELINE, executions::timeline);
+    routes.get::<ExecutionsRead>("/executions/{id}/logs", &operations::EXECUTION_LOGS, logs::get);
+    routes.get::<ArtifactsRead>("/executions/{id}/artifacts", &operations::ARTIFACT_LIST, artifacts::list);
+    routes.get::<ArtifactsRead>("/executions/{id}/artifacts/{artifact}", &operations::ARTIFACT_GET, artifacts::get);
+    routes.post::<ExecutionsCancel>("/executions/{id}/cancel", &operations::EXECUTION_CANCEL, executions::cancel);
+    routes.post::<ExecutionsSettle>("/executions/{id}/settle", &operations::EXECUTION_SETTLE, executions::settle);
 
-    routes.get::<TracesRead>("/trace/{id}", traces::get);
+    routes.get::<TracesRead>("/trace/{id}", &operations::TRACE_GET, traces::get);
 
-    routes.get::<PacksRead>("/packs", installed::packs);
-    routes.get::<PacksRead>("/packs/{pack}", installed::pack);
-    routes.get::<ActionsRead>("/actions", actions::list);
-    routes.get::<ActionsRead>("/actions/{ref}", actions::get);
-    routes.post::<ActionsExecute>("/actions/{ref}/execute", actions::execute);
-    routes.get::<TriggersRead>("/triggers", installed::triggers);
-    routes.get::<TriggersRead>("/triggers/{ref}", installed::trigger);
-    routes.get::<SensorsRead>("/sensors", installed::sensors);
-    routes.get::<SensorsRead>("/sensors/{ref}", installed::sensor);
-    routes.get::<RulesRead>("/rules", rules::list);
-    routes.get::<RulesRead>("/rules/{ref}", rules::get);
-    routes.post::<RulesRead>("/rules/{ref}/explain", rules::explain);
-    routes.post::<RulesWrite>("/rules/{ref}/enable", rules::enable);
-    routes.post::<RulesWrite>("/rules/{ref}/disable", rules::disable);
-    routes.post::<RulesWrite>("/rules/{ref}/shadow", rules::shadow);
+    routes.get::<PacksRead>("/packs", &operations::PACK_LIST, installed::packs);
+    routes.get::<PacksRead>("/packs/{pack}", &operations::PACK_GET, installed::pack);
+    routes.get::<ActionsRead>("/actions", &operations::ACTION_LIST, actions::list);
+    routes.get::<ActionsRead>("/actions/{ref}", &operations::ACTION_GET, actions::get);
+    routes.post::<ActionsExecute>("/actions/{ref}/execute", &operations::ACTION_EXECUTE, actions::execute);
+    routes.get::<TriggersRead>("/triggers", &operations::TRIGGER_LIST, installed::triggers);
+    routes.get::<TriggersRead>("/triggers/{ref}", &operations::TRIGGER_GET, installed::trigger);
+    routes.get::<SensorsRead>("/sensors", &operations::SENSOR_LIST, installed::sensors);
+    routes.get::<SensorsRead>("/sensors/{ref}", &operations::SENSOR_GET, installed::sensor);
+    routes.get::<RulesRead>("/rules", &operations::RULE_LIST, rules::list);
+    routes.get::<RulesRead>("/rules/{ref}", &operations::RULE_GET, rules::get);
+    routes.post::<RulesRead>("/rules/{ref}/explain", &operations::RULE_EXPLAIN, rules::explain);
+    routes.post::<RulesWrite>("/rules/{ref}/enable", &operations::RULE_ENABLE, rules::enable);
+    routes.post::<RulesWrite>("/rules/{ref}/disable", &operations::RULE_DISABLE, rules::disable);
+    routes.post::<RulesWrite>("/rules/{ref}/shadow", &operations::RULE_SHADOW, rules::shadow);
 
-    routes.get::<HooksRead>("/hooks", hooks::list);
-    routes.get::<HooksRead>("/hooks/{pack}/{sensor}", hooks::get);
-    routes.post::<HooksSend>("/hooks/{pack}/{sensor}/send", hooks::send);
+    routes.get::<HooksRead>("/hooks", &operations::HOOK_LIST, hooks::list);
+    routes.get::<HooksRead>("/hooks/{pack}/{sensor}", &operations::HOOK_GET, hooks::get);
+    routes.post::<HooksSend>("/hooks/{pack}/{sensor}/send", &operations::HOOK_SEND, hooks::send);
 
-    routes.get::<KeysRead>("/keys", keys::list);
-    routes.get::<KeysRead>("/keys/{ref}", keys::get);
-    routes.put::<KeysWrite>("/keys/{ref}", keys::set);
-    routes.delete::<KeysWrite>("/keys/{ref}", keys::remove);
-    routes.get::<TokensRead>("/tokens", tokens::list);
-    routes.post::<TokensWrite>("/tokens", tokens::add);
-    routes.delete::<TokensWrite>("/tokens/{name}", tokens::revoke);
+    routes.get::<KeysRead>("/keys", &operations::KEY_LIST, keys::list);
+    routes.get::<KeysRead>("/keys/{ref}", &operations::KEY_GET, keys::get);
+    routes.put::<KeysWrite>("/keys/{ref}", &operations::KEY_SET, keys::set);
+    routes.delete::<KeysWrite>("/keys/{ref}", &operations::KEY_REMOVE, keys::remove);
+    routes.get::<TokensRead>("/tokens", &operations::TOKEN_LIST, tokens::list);
+    routes.post::<TokensWrite>("/tokens", &operations::TOKEN_ADD, tokens::add);
+    routes.delete::<TokensWrite>("/tokens/{name}", &operations::TOKEN_REVOKE, tokens::revoke);
 
-    routes.get::<LogRead>("/log", log::list);
-    routes.get::<LogRead>("/log/head", log::head);
-    routes.get::<LogRead>("/log/{position}", log::get);
-    routes.get::<LogRead>("/log/verify", log::verification);
-    routes.post::<LogVerify>("/log/verify", log::verify);
-    routes.get::<ViewsRead>("/views/rebuild", node::rebuild_state);
-    routes.post::<ViewsRebuild>("/views/rebuild", node::rebuild);
-    routes.get::<ParkedReactionsRead>("/parked_reactions", health::parked);
-    routes.get::<ParkedReactionsRead>("/parked_reactions/{position}", health::parked_one);
-    routes.post::<ParkedReactionsSettle>("/parked_reactions/{position}/retry", health::retry);
-    routes.post::<ParkedReactionsSettle>("/parked_reactions/{position}/dismiss", health::dismiss);
-    routes.get::<DeadLettersRead>("/dead_letters", health::dead_letters);
-    routes.get::<DeadLettersRead>("/dead_letters/{id}", health::dead_letter);
+    routes.get::<LogRead>("/log", &operations::LOG_LIST, log::list);
+    routes.get::<LogRead>("/log/head", &operations::LOG_HEAD, log::head);
+    routes.get::<LogRead>("/log/{position}", &operations::LOG_GET, log::get);
+    routes.get::<LogRead>("/log/verify", &operations::LOG_VERIFICATION, log::verification);
+    routes.post::<LogVerify>("/log/verify", &operations::LOG_VERIFY, log::verify);
+    routes.get::<ViewsRead>("/views/rebuild", &operations::VIEWS_REBUILDING, node::rebuild_state);
+    routes.post::<ViewsRebuild>("/views/rebuild", &operations::VIEWS_REBUILD, node::rebuild);
+    routes.get::<ParkedReactionsRead>("/parked_reactions", &operations::PARKED_LIST, health::parked);
+    routes.get::<ParkedReactionsRead>("/parked_reactions/{position}", &operations::PARKED_GET, health::parked_one);
+    routes.post::<ParkedReactionsSettle>("/parked_reactions/{position}/retry", &operations::PARKED_RETRY, health::retry);
+    routes.post::<ParkedReactionsSettle>("/parked_reactions/{position}/dismiss", &operations::PARKED_DISMISS, health::dismiss);
+    routes.get::<DeadLettersRead>("/dead_letters", &operations::DEAD_LETTER_LIST, health::dead_letters);
+    routes.get::<DeadLettersRead>("/dead_letters/{id}", &operations::DEAD_LETTER_GET, health::dead_letter);
 
-    routes.get::<NodeRead>("/status", node::status);
-    routes.get::<NodeRead>("/doctor", node::doctor);
-    routes.get_outside::<MetricsRead>("/metrics", node::metrics);
+    routes.get::<NodeRead>("/status", &operations::NODE_STATUS, node::status);
+    routes.get::<NodeRead>("/doctor", &operations::NODE_DOCTOR, node::doctor);
+    routes.get_outside::<MetricsRead>("/metrics", &operations::NODE_METRICS, node::metrics);
 
-    routes.public(Public::Livez, node::livez);
-    routes.public(Public::Health, node::livez);
-    routes.public(Public::Readyz, node::readyz);
-    routes.public(Public::Ready, node::readyz);
-    routes.public(Public::Status, node::public_status);
-    routes.public(Public::ErrorPages, docs::index);
-    routes.public(Public::ErrorPage, docs::page);
+    routes.public(Public::Livez, &operations::NODE_LIVEZ, node::livez);
+    routes.public(Public::Health, &operations::NODE_HEALTH, node::livez);
+    routes.public(Public::Readyz, &operations::NODE_READYZ, node::readyz);
+    routes.public(Public::Ready, &operations::NODE_READY, node::readyz);
+    routes.public(Public::Status, &operations::NODE_PUBLIC_STATUS, node::public_status);
+    routes.public(Public::ErrorPages, &operations::ERROR_LIST, docs::index);
+    routes.public(Public::ErrorPage, &operations::ERROR_GET, docs::page);
+    routes.public(Public::OpenApi, &operations::OPENAPI_GET, docs::openapi);
 }
 
 /// What needs no token: nothing else ever does.
@@ -140,18 +143,22 @@ pub enum Public {
     ErrorPages,
     /// A page about an error.
     ErrorPage,
+    /// The OpenAPI document.
+    OpenApi,
 }
 
 impl Public {
     /// Lists all of it.
-    pub const ALL: [Self; 8] =
-        [Self::Livez, Self::Health, Self::Readyz, Self::Ready, Self::Hook, Self::Status, Self::ErrorPages, Self::ErrorPage];
+    pub const ALL: [Self; 9] =
+        [Self::Livez, Self::Health, Self::Readyz, Self::Ready, Self::Hook, Self::Status, Self::ErrorPages, Self::ErrorPage, Self::OpenApi];
 
     /// Gives the method.
     pub fn method(self) -> Method {
         match self {
             Self::Hook => Method::POST,
-            Self::Livez | Self::Health | Self::Readyz | Self::Ready | Self::Status | Self::ErrorPages | Self::ErrorPage => Method::GET,
+            Self::Livez | Self::Health | Self::Readyz | Self::Ready | Self::Status | Self::ErrorPages | Self::ErrorPage | Self::OpenApi => {
+                Method::GET
+            }
         }
     }
 
@@ -166,12 +173,13 @@ impl Public {
             Self::Status => "/api/v1/public/status",
             Self::ErrorPages => "/docs/errors",
             Self::ErrorPage => "/docs/errors/{slug}",
+            Self::OpenApi => "/api/v1/openapi.json",
         }
     }
 }
 
 /// A row of the table of routes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// The method.
     pub method: Method,
@@ -179,6 +187,8 @@ pub struct Route {
     pub path: String,
     /// What it demands.
     pub demands: Demand,
+    /// What callers are told of it.
+    pub(crate) operation: &'static Operation,
 }
 
 /// What a route demands of its caller.
@@ -230,47 +240,44 @@ pub(crate) fn router(api: Arc<Api>) -> (Router, Vec<Route>) {
 }
 
 impl Routes {
-    fn get<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>) {
-        self.guarded(Method::GET, MethodFilter::GET, path, handler);
+    fn get<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
+        self.guarded(Method::GET, format!("{BASE}{path}"), operation, handler);
     }
 
     /// Declares what is read at a path outside of the API's own.
-    fn get_outside<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>) {
-        self.guarded_at(Method::GET, MethodFilter::GET, path.to_owned(), handler);
+    fn get_outside<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
+        self.guarded(Method::GET, path.to_owned(), operation, handler);
     }
 
-    fn post<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>) {
-        self.guarded(Method::POST, MethodFilter::POST, path, handler);
+    fn post<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
+        self.guarded(Method::POST, format!("{BASE}{path}"), operation, handler);
     }
 
-    fn put<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>) {
-        self.guarded(Method::PUT, MethodFilter::PUT, path, handler);
+    fn put<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
+        self.guarded(Method::PUT, format!("{BASE}{path}"), operation, handler);
     }
 
-    fn delete<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>) {
-        self.guarded(Method::DELETE, MethodFilter::DELETE, path, handler);
+    fn delete<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
+        self.guarded(Method::DELETE, format!("{BASE}{path}"), operation, handler);
     }
 
-    fn guarded<P: Permission>(&mut self, method: Method, filter: MethodFilter, path: &'static str, handler: impl Handler<P>) {
-        self.guarded_at(method, filter, format!("{BASE}{path}"), handler);
-    }
-
-    fn guarded_at<P: Permission>(&mut self, method: Method, filter: MethodFilter, path: String, handler: impl Handler<P>) {
+    fn guarded<P: Permission>(&mut self, method: Method, path: String, operation: &'static Operation, handler: impl Handler<P>) {
         let api = self.api.clone();
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
             async move {
-                let call = call_of(api, &params, request);
+                let call = call_of(api, &params, operation, request);
                 let allowed = Allowed::<P>::demand(&*call.api().ports.access, call.request(), &secrecy(&params))?;
                 let call = call.by(Caller::Token(allowed.name().to_owned()));
                 handler.handle(allowed, call).await
             }
         };
+        let filter = MethodFilter::try_from(method.clone()).expect("the methods declared here are ones that axum routes");
         self.router = std::mem::take(&mut self.router).route(&path, on(filter, answer));
-        self.table.push(Route { method, path, demands: Demand::Permission { noun: P::NOUN, verb: P::VERB } });
+        self.table.push(Route { method, path, demands: Demand::Permission { noun: P::NOUN, verb: P::VERB }, operation });
     }
 
-    fn public<F, Answer>(&mut self, public: Public, handler: F)
+    fn public<F, Answer>(&mut self, public: Public, operation: &'static Operation, handler: F)
     where
         F: Fn(Call) -> Answer + Clone + Send + Sync + 'static,
         Answer: Future<Output = Outcome> + Send,
@@ -278,23 +285,23 @@ impl Routes {
         let api = self.api.clone();
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
-            async move { handler(call_of(api, &params, request)).await }
+            async move { handler(call_of(api, &params, operation, request)).await }
         };
         self.router = std::mem::take(&mut self.router).route(public.path(), on(MethodFilter::GET, answer));
-        self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing });
+        self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
     }
 
     /// Lists what is answered before the router is asked.
-    fn in_front(&mut self, public: Public) {
-        self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing });
+    fn in_front(&mut self, public: Public, operation: &'static Operation) {
+        self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
     }
 }
 
-fn call_of(api: Arc<Api>, params: &RawPathParams, request: Request) -> Call {
+fn call_of(api: Arc<Api>, params: &RawPathParams, operation: &'static Operation, request: Request) -> Call {
     let (mut parts, body) = request.into_parts();
     let context = parts.extensions.remove::<RequestContext>().unwrap_or_else(|| RequestContext::of(&parts.headers));
     let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Call::new(api, context, parts, params, body)
+    Call::new(api, context, parts, params, operation, body)
 }
 
 /// What a path names is kept from those who may not see such things.

@@ -20,7 +20,19 @@ pub(crate) mod triggers;
 pub(crate) mod verdicts;
 
 use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::value::RawValue;
+
+/// A page of a list.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
+pub(crate) struct WireList<T> {
+    /// The items.
+    pub(crate) items: Vec<T>,
+    /// The cursor of the next page; null on the last one.
+    pub(crate) next: Option<String>,
+}
 
 /// Puts a body into an answer as it came: JSON as it stands, any other bytes as a text.
 pub(crate) fn embedded(body: &Bytes) -> Box<RawValue> {

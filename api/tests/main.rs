@@ -7,6 +7,7 @@ mod artifacts;
 mod conventions;
 mod executions;
 mod hooks;
+mod openapi;
 mod resources;
 mod server;
 mod support;

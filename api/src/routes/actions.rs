@@ -55,7 +55,7 @@ impl Explain for ParametersMisfit {
 
 /// Lists actions.
 pub(super) async fn list(allowed: Allowed<ActionsRead>, call: Call) -> Outcome {
-    let query = call.query(&["pack", "limit", "cursor"])?;
+    let query = call.query()?;
     let catalog = call.api().ports.installed.current();
     let pack = query.text("pack").map(str::to_owned);
     let of_pack = catalog.actions().values().filter(|action| pack.as_ref().is_none_or(|pack| action.name.pack().as_str() == pack));

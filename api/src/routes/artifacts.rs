@@ -72,7 +72,7 @@ impl Explain for TooManySent {
 
 /// Lists an execution's artifacts, newest first.
 pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome {
-    let query = call.query(&["limit", "cursor"])?;
+    let query = call.query()?;
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     call.see().await?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;

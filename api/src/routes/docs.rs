@@ -1,9 +1,10 @@
-//! The pages about errors: what every problem's `type` leads to.
+//! The pages about errors, which every problem's `type` leads to, and the OpenAPI document.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 
 use crate::call::Call;
+use crate::openapi;
 use crate::pages;
 use crate::problem::{NoSuchPath, Outcome};
 
@@ -26,6 +27,14 @@ pub(super) async fn page(call: Call) -> Outcome {
     let slug = pages::slugs().find(|slug| *slug == call.part("slug")).ok_or(NoSuchPath)?;
     let text = pages::page(slug).ok_or(NoSuchPath)?;
     shown(&call, pages::title(slug), text)
+}
+
+/// Gives the OpenAPI document: the kept one, which a test holds equal to what the routes say.
+pub(super) async fn openapi(call: Call) -> Outcome {
+    call.no_query()?;
+    let mut response = Response::new(Body::from(openapi::KEPT));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }
 
 /// Markdown as it is, or, for a browser, the same as text on a page.

@@ -16,8 +16,7 @@ use crate::wire::enforcements::WireEnforcement;
 
 /// Lists enforcements, newest first.
 pub(super) async fn list(allowed: Allowed<EnforcementsRead>, call: Call) -> Outcome {
-    const KNOWN: &[&str] = &["rule", "event", "outcome", "since", "until", "limit", "cursor"];
-    let query = call.query(KNOWN)?;
+    let query = call.query()?;
     query.one_of("outcome", &OutcomeName::ALL.map(|outcome| (outcome.as_str(), outcome)))?;
     let columns = [Column::Rule, Column::Event, Column::Outcome];
     let listed = listing::rows_where::<Enforcement, _>(&call, &allowed, query, &columns, Vec::new()).await?;

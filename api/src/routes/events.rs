@@ -81,8 +81,7 @@ fn dedupe(caller: &str, key: &str, payload: &Bytes) -> Result<Dedupe, DedupeKeyI
 
 /// Lists events, newest first.
 pub(super) async fn list(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
-    const KNOWN: &[&str] = &["trigger", "source", "correlation", "since", "until", "limit", "cursor"];
-    let listed = listing::rows::<Event, _>(&call, &allowed, KNOWN, &[Column::Trigger, Column::Source, Column::Correlation]).await?;
+    let listed = listing::rows::<Event, _>(&call, &allowed, &[Column::Trigger, Column::Source, Column::Correlation]).await?;
     let items = listed.items.into_iter().map(WireEvent::listed).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
 }
@@ -100,7 +99,7 @@ pub(super) async fn get(_: Allowed<EventsRead>, call: Call) -> Outcome {
 
 /// Says what each rule of its trigger made of an event, and why.
 pub(super) async fn rules(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
-    let query = call.query(&["definitions", "limit", "cursor"])?;
+    let query = call.query()?;
     let definitions = query.one_of("definitions", &Definitions::ALL)?.unwrap_or_default();
     let id: EventId = call.named("id", EventsRead::THING)?;
     let page = call.page(&query, &allowed)?;

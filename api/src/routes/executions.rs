@@ -59,8 +59,7 @@ impl Explain for SettlementInvalid {
 
 /// Lists executions, newest first.
 pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    const KNOWN: &[&str] = &["status", "action", "rule", "correlation", "since", "until", "limit", "cursor"];
-    let query = call.query(KNOWN)?;
+    let query = call.query()?;
     query.one_of("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
     let columns = [Column::Status, Column::Action, Column::Rule, Column::Correlation];
     let listed = listing::rows_where::<Execution, _>(&call, &allowed, query, &columns, Vec::new()).await?;
@@ -96,7 +95,7 @@ pub(super) fn whole(ports: &Ports, execution: Execution) -> Result<WireExecution
 
 /// Lists an execution's attempts, oldest first: the last there were.
 pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let query = call.query(&["limit", "cursor"])?;
+    let query = call.query()?;
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     call.see().await?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
@@ -109,7 +108,7 @@ pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
 
 /// Tells an execution's records, oldest first.
 pub(super) async fn timeline(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let query = call.query(&["limit", "cursor"])?;
+    let query = call.query()?;
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let page = call.page(&query, &allowed)?;
     let after = page.after.as_deref().map(listing::place).transpose()?.map_or(Revision(0), |place| Revision(place.0));

@@ -19,8 +19,7 @@ use crate::wire::health::{WireDeadLetter, WireDecided, WireDecision, WireParkedR
 
 /// Lists the reactions that were put aside, the newest first.
 pub(super) async fn parked(allowed: Allowed<ParkedReactionsRead>, call: Call) -> Outcome {
-    const KNOWN: &[&str] = &["since", "until", "limit", "cursor"];
-    let listed = listing::rows::<ParkedReaction, _>(&call, &allowed, KNOWN, parked_reactions::COLUMNS).await?;
+    let listed = listing::rows::<ParkedReaction, _>(&call, &allowed, parked_reactions::COLUMNS).await?;
     let items = listed.items.into_iter().map(WireParkedReaction::from).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
 }
@@ -65,8 +64,7 @@ async fn decide(call: &Call, by: OnBehalf, of: Position, decided: WireDecision) 
 
 /// Lists dead letters, the newest first.
 pub(super) async fn dead_letters(allowed: Allowed<DeadLettersRead>, call: Call) -> Outcome {
-    const KNOWN: &[&str] = &["sensor", "since", "until", "limit", "cursor"];
-    let listed = listing::rows::<DeadLetter, _>(&call, &allowed, KNOWN, &[Column::Sensor]).await?;
+    let listed = listing::rows::<DeadLetter, _>(&call, &allowed, &[Column::Sensor]).await?;
     let items = listed.items.into_iter().map(WireDeadLetter::listed).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
 }

@@ -172,7 +172,7 @@ fn answer(taken: &Taken) -> Outcome {
 
 /// Lists the webhooks, each with how it stands with its secret and its newest deliveries.
 pub(super) async fn list(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
-    let query = call.query(&["limit", "cursor"])?;
+    let query = call.query()?;
     let catalog = call.api().ports.installed.current();
     let listed = listing::of_catalog(&call, &allowed, query, catalog.sensors().values(), |sensor| sensor.name.to_string())?;
     let items = listed.items.iter().map(|sensor| shown(call.api(), sensor, LISTED_DELIVERIES)).collect();

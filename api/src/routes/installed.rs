@@ -22,7 +22,7 @@ use crate::wire::triggers::WireTrigger;
 
 /// Lists packs: the installed ones, and those in the folder that were not taken.
 pub(super) async fn packs(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
-    let query = call.query(&["limit", "cursor"])?;
+    let query = call.query()?;
     let installed = &call.api().ports.installed;
     let names: BTreeSet<PackName> = installed.current().packs().keys().chain(installed.findings().keys()).cloned().collect();
     let listed = listing::of_catalog(&call, &allowed, query, names.into_iter(), ToString::to_string)?;
@@ -55,7 +55,7 @@ fn shown(ports: &Ports, name: &PackName) -> Result<WirePack, Problem> {
 
 /// Lists triggers.
 pub(super) async fn triggers(allowed: Allowed<TriggersRead>, call: Call) -> Outcome {
-    let query = call.query(&["pack", "limit", "cursor"])?;
+    let query = call.query()?;
     let catalog = call.api().ports.installed.current();
     let pack = query.text("pack").map(str::to_owned);
     let of_pack = catalog.triggers().keys().filter(|name| pack.as_ref().is_none_or(|pack| name.pack().as_str() == pack));
@@ -81,7 +81,7 @@ fn trigger_shown(call: &Call, name: &TriggerRef) -> Option<WireTrigger> {
 
 /// Lists sensors.
 pub(super) async fn sensors(allowed: Allowed<SensorsRead>, call: Call) -> Outcome {
-    let query = call.query(&["pack", "limit", "cursor"])?;
+    let query = call.query()?;
     let catalog = call.api().ports.installed.current();
     let pack = query.text("pack").map(str::to_owned);
     let of_pack = catalog.sensors().values().filter(|sensor| pack.as_ref().is_none_or(|pack| sensor.name.pack().as_str() == pack));

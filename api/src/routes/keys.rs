@@ -53,7 +53,7 @@ impl Explain for ValueInvalid {
 
 /// Lists the keys that are set, the newest first.
 pub(super) async fn list(allowed: Allowed<KeysRead>, call: Call) -> Outcome {
-    let listed = listing::rows::<Key, _>(&call, &allowed, &["limit", "cursor"], &[]).await?;
+    let listed = listing::rows::<Key, _>(&call, &allowed, &[]).await?;
     let items = listed.items.into_iter().map(WireKey::from).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
 }

@@ -17,7 +17,7 @@ const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Lists records, oldest first, after a position.
 pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
-    let query = call.query(&["after", "limit", "cursor"])?;
+    let query = call.query()?;
     let page = call.page(&query, &allowed)?;
     let after: Option<u64> = query.parsed("after", "a position")?;
     let after = match &page.after {

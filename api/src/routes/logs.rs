@@ -24,8 +24,6 @@ use crate::query::{ParameterRefusal, Query, bad};
 use crate::queues::QueueName;
 use crate::respond;
 use crate::wire::executions::{WireOutput, WireOutputs, settled};
-
-const KNOWN: &[&str] = &["attempt", "stream", "offset", "follow"];
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 const EVENT_STREAM: &str = "text/event-stream";
@@ -84,7 +82,7 @@ struct Place {
 
 /// Shows what an execution printed.
 pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let query = call.query(KNOWN)?;
+    let query = call.query()?;
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let stream = query.one_of("stream", &[("stdout", OutputStream::Stdout), ("stderr", OutputStream::Stderr)])?;
     let place = Place { attempt: query.parsed("attempt", "a number")?, offset: query.parsed("offset", "a number of bytes")?.unwrap_or(0) };

@@ -26,7 +26,7 @@ use crate::wire::verdicts::{WireExplain, WireImagined};
 
 /// Lists rules with what they have been doing.
 pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
-    let query = call.query(&["pack", "trigger", "action", "limit", "cursor"])?;
+    let query = call.query()?;
     let catalog = call.api().ports.installed.current();
     let filter = |name: &str| query.text(name).map(str::to_owned);
     let (pack, trigger, action) = (filter("pack"), filter("trigger"), filter("action"));
@@ -52,7 +52,7 @@ pub(super) async fn get(_: Allowed<RulesRead>, call: Call) -> Outcome {
 
 /// Says what a rule makes of an event, stored or given, and why: `{"event": <id> or {"trigger", "payload"}}`.
 pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
-    let query = call.query(&["definitions"])?;
+    let query = call.query()?;
     let definitions = query.one_of("definitions", &Definitions::ALL)?;
     let name: RuleRef = call.named("ref", RulesRead::THING)?;
     let asked: WireExplain = call.json().await?;

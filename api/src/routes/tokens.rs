@@ -14,7 +14,7 @@ use crate::wire::tokens::{TokenName, WireAskedToken, WireNewToken, WireToken};
 
 /// Lists the tokens that let their holder in, the newest first.
 pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {
-    let query = call.query(&["name", "limit", "cursor"])?;
+    let query = call.query()?;
     let active = vec![Filter { column: Column::Status, value: TokenStatus::Active.as_str().to_owned() }];
     let listed = listing::rows_where::<Token, _>(&call, &allowed, query, &[Column::Name], active).await?;
     let items = listed.items.into_iter().map(WireToken::from).collect();

@@ -2,14 +2,19 @@
 
 use ensue_engine::catalog::{Action, OnLost};
 use ensue_engine::names::{ActionRef, PackName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::openapi::shapes;
+
 /// An action.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireAction {
+    #[schemars(with = "shapes::ActionRef")]
     r#ref: ActionRef,
+    #[schemars(with = "shapes::PackName")]
     pack: PackName,
     description: String,
     runner: &'static str,
@@ -18,6 +23,7 @@ pub(crate) struct WireAction {
     timeout: f64,
     grace: f64,
     idempotent: bool,
+    #[schemars(with = "shapes::OnLost")]
     on_lost: OnLost,
     priority: i8,
 }
@@ -41,7 +47,7 @@ impl From<&Action> for WireAction {
 }
 
 /// What an action is to be run with.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireExecute {
     #[serde(default)]

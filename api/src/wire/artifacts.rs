@@ -5,25 +5,34 @@ use ensue_engine::ids::ArtifactId;
 use ensue_engine::record::{Digest, Position};
 use ensue_engine::time::Timestamp;
 use ensue_views::Artifact;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::openapi::shapes;
+
 /// A file that an attempt gave away.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireArtifact {
+    #[schemars(with = "shapes::ArtifactId")]
     id: ArtifactId,
+    #[schemars(with = "shapes::Position")]
     position: Position,
     /// None where the attempt is not shown any more.
     attempt: Option<u32>,
+    #[schemars(with = "shapes::ArtifactName")]
     name: ArtifactName,
+    #[schemars(with = "Option<shapes::MediaType>")]
     media_type: Option<MediaType>,
     bytes: u64,
+    #[schemars(with = "shapes::Digest")]
     digest: Digest,
+    #[schemars(with = "shapes::Timestamp")]
     time: Timestamp,
     state: FileState,
 }
 
 /// Whether a file is still there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FileState {
     /// It can be saved.

@@ -5,22 +5,34 @@ use ensue_engine::names::{SensorRef, TriggerRef};
 use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::time::Timestamp;
 use ensue_views::Event;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::openapi::shapes;
+
 /// An event.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireEvent {
+    #[schemars(with = "shapes::EventId")]
     id: EventId,
+    #[schemars(with = "shapes::Position")]
     position: Position,
+    #[schemars(with = "shapes::TriggerRef")]
     trigger: TriggerRef,
     source: String,
+    #[schemars(with = "Option<shapes::SensorRef>")]
     sensor: Option<SensorRef>,
+    #[schemars(with = "shapes::Timestamp")]
     time: Timestamp,
+    #[schemars(with = "shapes::Timestamp")]
     received_at: Timestamp,
+    #[schemars(with = "shapes::Id")]
     correlation: Id,
+    #[schemars(with = "Option<shapes::Id>")]
     parent: Option<Id>,
     actor: String,
+    #[schemars(with = "shapes::CatalogRevision")]
     catalog: CatalogRevision,
     matched: u32,
     erred: u32,
@@ -59,9 +71,10 @@ impl WireEvent {
 }
 
 /// An event that a caller sends.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireGivenEvent {
+    #[schemars(with = "shapes::TriggerRef")]
     pub(crate) trigger: TriggerRef,
     pub(crate) payload: Box<RawValue>,
     #[serde(default)]
@@ -69,8 +82,10 @@ pub(crate) struct WireGivenEvent {
 }
 
 /// An event that was taken.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireTakenEvent {
+    #[schemars(with = "shapes::EventId")]
     pub(crate) id: EventId,
+    #[schemars(with = "shapes::Position")]
     pub(crate) position: Position,
 }

@@ -8,30 +8,46 @@ use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::time::Timestamp;
 use ensue_views::executions::{AttemptStatus, Progress, Settled, SettledAs, Status};
 use ensue_views::{Attempt, Execution};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::openapi::shapes;
+
 /// An execution.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireExecution {
+    #[schemars(with = "shapes::ExecutionId")]
     id: ExecutionId,
+    #[schemars(with = "shapes::Position")]
     position: Position,
+    #[schemars(with = "shapes::ActionRef")]
     action: ActionRef,
+    #[schemars(with = "shapes::Status")]
     status: Status,
     error: Option<WireFailure>,
     attempt: u32,
     progress: Option<WireProgress>,
     artifacts: u32,
+    #[schemars(with = "Option<shapes::RuleRef>")]
     rule: Option<RuleRef>,
+    #[schemars(with = "Option<shapes::EventId>")]
     event: Option<EventId>,
+    #[schemars(with = "Option<shapes::EnforcementId>")]
     enforcement: Option<EnforcementId>,
+    #[schemars(with = "Option<shapes::ExecutionId>")]
     parent: Option<ExecutionId>,
     priority: i8,
+    #[schemars(with = "shapes::Timestamp")]
     requested_at: Timestamp,
+    #[schemars(with = "Option<shapes::Timestamp>")]
     started_at: Option<Timestamp>,
+    #[schemars(with = "Option<shapes::Timestamp>")]
     ended_at: Option<Timestamp>,
+    #[schemars(with = "shapes::Id")]
     correlation: Id,
     actor: String,
+    #[schemars(with = "shapes::CatalogRevision")]
     catalog: CatalogRevision,
     settled: Option<WireSettled>,
     params_bytes: Option<u64>,
@@ -94,12 +110,13 @@ impl WireExecution {
 }
 
 /// How far an execution is, as its last attempt says.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireProgress {
     done: Option<f64>,
     /// Only of a single execution.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<Option<String>>,
+    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
 }
 
@@ -111,8 +128,9 @@ impl From<Progress> for WireProgress {
 }
 
 /// Why something failed.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireFailure {
+    #[schemars(with = "shapes::FailureKind")]
     kind: FailureKind,
     message: String,
     detail: Option<i64>,
@@ -125,10 +143,12 @@ impl From<Failure> for WireFailure {
 }
 
 /// What a person said became of an execution.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireSettled {
+    #[schemars(with = "shapes::SettledAs")]
     outcome: SettledAs,
     by: String,
+    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
 }
 
@@ -139,23 +159,29 @@ impl From<Settled> for WireSettled {
 }
 
 /// One try of an execution.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireAttempt {
+    #[schemars(with = "shapes::AttemptId")]
     id: AttemptId,
     number: u32,
     worker: String,
+    #[schemars(with = "shapes::AttemptStatus")]
     status: AttemptStatus,
+    #[schemars(with = "shapes::Timestamp")]
     started_at: Timestamp,
+    #[schemars(with = "Option<shapes::Timestamp>")]
     ended_at: Option<Timestamp>,
     error: Option<WireFailure>,
     result_bytes: Option<u64>,
+    #[schemars(with = "Option<shapes::Evidence>")]
     evidence: Option<Evidence>,
     late_report: Option<WireLateReport>,
 }
 
 /// What a worker said of an attempt that had been given up.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireLateReport {
+    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
     error: Option<WireFailure>,
     result_bytes: Option<u64>,
@@ -183,7 +209,7 @@ impl From<Attempt> for WireAttempt {
 }
 
 /// What a caller says became of an indeterminate execution.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireSettlement {
     pub(crate) outcome: WireSettlementOutcome,
@@ -194,7 +220,7 @@ pub(crate) struct WireSettlement {
 }
 
 /// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WireSettlementOutcome {
     /// It took effect.
@@ -206,7 +232,7 @@ pub(crate) enum WireSettlementOutcome {
 }
 
 /// A part of what an attempt printed.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireOutput {
     attempt: u32,
     stream: &'static str,
@@ -243,14 +269,15 @@ pub(crate) fn settled(part: OutputPart, bytes_max: usize) -> OutputPart {
 }
 
 /// Parts of what an attempt printed.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireOutputs {
     pub(crate) items: Vec<WireOutput>,
     pub(crate) next: Option<String>,
 }
 
 /// The end of what an execution printed.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireOutputEnd {
+    #[schemars(with = "shapes::Status")]
     pub(crate) status: Status,
 }

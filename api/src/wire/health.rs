@@ -5,16 +5,22 @@ use ensue_engine::names::{SensorRef, TriggerRef};
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use ensue_views::{DeadLetter, ParkedReaction};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::openapi::shapes;
+
 /// A reaction that was put aside, named by the record that it is owed to.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireParkedReaction {
+    #[schemars(with = "shapes::Position")]
     of: Position,
     next: u32,
     error: String,
+    #[schemars(with = "shapes::Position")]
     position: Position,
+    #[schemars(with = "shapes::Timestamp")]
     parked_at: Timestamp,
 }
 
@@ -26,14 +32,15 @@ impl From<ParkedReaction> for WireParkedReaction {
 }
 
 /// What became of a parked reaction.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireDecided {
+    #[schemars(with = "shapes::Position")]
     pub(crate) of: Position,
     pub(crate) decided: WireDecision,
 }
 
 /// What an operator wants of a parked reaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WireDecision {
     /// It is worked out again.
@@ -43,13 +50,18 @@ pub(crate) enum WireDecision {
 }
 
 /// A delivery that proved who sent it and was refused all the same.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireDeadLetter {
+    #[schemars(with = "shapes::Id")]
     id: Id,
+    #[schemars(with = "shapes::Position")]
     position: Position,
+    #[schemars(with = "shapes::SensorRef")]
     sensor: SensorRef,
+    #[schemars(with = "Option<shapes::TriggerRef>")]
     trigger: Option<TriggerRef>,
     reason: String,
+    #[schemars(with = "shapes::Timestamp")]
     time: Timestamp,
     /// Only of a single one: what was delivered; null where it was erased.
     #[serde(skip_serializing_if = "Option::is_none")]

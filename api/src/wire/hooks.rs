@@ -6,23 +6,29 @@ use ensue_engine::ids::EventId;
 use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::deliveries::{Delivery, DeliveryEnd};
+use crate::openapi::shapes;
 use crate::ports::SecretState;
 
 /// What a delivery is answered with.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireTaken<'a> {
     pub(crate) events: Vec<WireTakenEvent<'a>>,
 }
 
 /// An event that a delivery made.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeliveredEvent")]
 pub(crate) struct WireTakenEvent<'a> {
+    #[schemars(with = "shapes::EventId")]
     id: EventId,
+    #[schemars(with = "shapes::TriggerRef")]
     trigger: &'a TriggerRef,
+    #[schemars(with = "shapes::Position")]
     position: Position,
 }
 
@@ -33,7 +39,7 @@ impl<'a> From<&'a ReceivedEvent> for WireTakenEvent<'a> {
 }
 
 /// A delivery to sign and send.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireSend {
     pub(crate) event: String,
@@ -41,13 +47,16 @@ pub(crate) struct WireSend {
 }
 
 /// A webhook.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireHook {
+    #[schemars(with = "shapes::SensorRef")]
     r#ref: SensorRef,
+    #[schemars(with = "shapes::PackName")]
     pack: PackName,
     description: String,
     url: String,
     scheme: &'static str,
+    #[schemars(with = "Option<shapes::KeyRef>")]
     key: Option<KeyRef>,
     secret: &'static str,
     deliveries: Vec<WireDelivery>,
@@ -85,13 +94,15 @@ pub(crate) fn scheme(verify: &Verify) -> &'static str {
 }
 
 /// One delivery.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireDelivery {
+    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
     seconds: f64,
     bytes: Option<usize>,
     request_id: String,
     outcome: &'static str,
+    #[schemars(with = "Vec<shapes::EventId>")]
     events: Vec<EventId>,
     code: Option<String>,
     why: Option<String>,

@@ -4,14 +4,20 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use ensue_views::Key;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::openapi::shapes;
+
 /// A key that is set.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireKey {
+    #[schemars(with = "shapes::KeyRef")]
     r#ref: KeyRef,
+    #[schemars(with = "shapes::Position")]
     position: Position,
     version: u32,
+    #[schemars(with = "shapes::Timestamp")]
     set_at: Timestamp,
     set_by: String,
 }
@@ -23,14 +29,15 @@ impl From<Key> for WireKey {
 }
 
 /// A key that was set now.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireSetKey {
+    #[schemars(with = "shapes::KeyRef")]
     pub(crate) r#ref: KeyRef,
     pub(crate) version: u32,
 }
 
 /// A new value as JSON. It has no `Debug`: it is a secret.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireKeyValue {
     pub(crate) value: String,

@@ -4,20 +4,30 @@ use ensue_engine::ids::LogId;
 use ensue_engine::record::{CatalogRevision, Chain, Epoch, Position};
 use ensue_engine::time::Timestamp;
 use ensue_views::Totals;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::openapi::shapes;
 use crate::ports::{DependencyState, Finding, FindingVerdict, Job, JobKind, JobState, Kept, NodeStatus, Readiness};
 
 /// What the node is and does.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NodeStatus")]
 pub(crate) struct WireStatus {
     release: String,
+    #[schemars(with = "shapes::Timestamp")]
     started_at: Timestamp,
+    #[schemars(with = "shapes::LogId")]
     log: LogId,
+    #[schemars(with = "shapes::Epoch")]
     epoch: Epoch,
+    #[schemars(with = "shapes::Position")]
     position: Position,
+    #[schemars(with = "shapes::Chain")]
     chain: Chain,
+    #[schemars(with = "shapes::Position")]
     views_position: Position,
+    #[schemars(with = "shapes::CatalogRevision")]
     catalog: CatalogRevision,
     workers: u32,
     workers_busy: u32,
@@ -31,7 +41,7 @@ pub(crate) struct WireStatus {
 }
 
 /// How much of something is kept.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireKept {
     bytes: u64,
     quota_bytes: u64,
@@ -44,7 +54,7 @@ impl From<Kept> for WireKept {
 }
 
 /// The log in numbers, since its beginning.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireTotals {
     events: u64,
     deliveries_refused: u64,
@@ -98,7 +108,7 @@ impl WireStatus {
 }
 
 /// What anybody may know.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WirePublicStatus<'a> {
     pub(crate) name: &'static str,
     pub(crate) release: &'a str,
@@ -106,20 +116,20 @@ pub(crate) struct WirePublicStatus<'a> {
 }
 
 /// That the process lives.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireAlive {
     pub(crate) status: &'static str,
 }
 
 /// Whether the node can serve.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireReadiness {
     status: &'static str,
     dependencies: Vec<WireDependency>,
 }
 
 /// A thing that the node depends on.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireDependency {
     name: &'static str,
     status: &'static str,
@@ -140,14 +150,14 @@ impl From<Readiness> for WireReadiness {
 }
 
 /// What `doctor` found.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireDoctor {
     verdict: &'static str,
     findings: Vec<WireFinding>,
 }
 
 /// One thing that `doctor` looked at.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireFinding {
     check: String,
     verdict: &'static str,
@@ -177,12 +187,15 @@ fn verdict(verdict: FindingVerdict) -> &'static str {
 }
 
 /// Something done in the background.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireJob {
     job: &'static str,
     status: &'static str,
+    #[schemars(with = "shapes::Timestamp")]
     began_at: Timestamp,
+    #[schemars(with = "Option<shapes::Timestamp>")]
     ended_at: Option<Timestamp>,
+    #[schemars(with = "shapes::Position")]
     position: Position,
     why: Option<String>,
 }

@@ -7,19 +7,26 @@ use ensue_engine::names::{KeyRef, PackName};
 use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 use ensue_packs::Diagnostic;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::openapi::shapes;
+
 /// A pack: as it is installed, as it lies in the folder, or both.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WirePack {
+    #[schemars(with = "shapes::PackName")]
     name: PackName,
     status: &'static str,
     version: Option<String>,
     description: Option<String>,
+    #[schemars(with = "Option<shapes::Digest>")]
     digest: Option<Digest>,
     config: Option<Arc<Value>>,
+    #[schemars(with = "Vec<shapes::KeyRef>")]
     keys: Vec<KeyRef>,
+    #[schemars(with = "Option<shapes::Timestamp>")]
     installed_at: Option<Timestamp>,
     installed_by: Option<String>,
     /// What is wrong with it, or worth knowing, as it lies in the folder. With errors, the last good version stays.

@@ -5,23 +5,34 @@ use ensue_engine::ids::{EventId, RuleId};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, TriggerRef};
 use ensue_engine::time::Timestamp;
 use ensue_views::RuleActivity;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::openapi::shapes;
+
 /// A rule, and what it has been doing.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireRule {
+    #[schemars(with = "shapes::RuleRef")]
     r#ref: RuleRef,
+    #[schemars(with = "shapes::RuleId")]
     id: RuleId,
+    #[schemars(with = "shapes::PackName")]
     pack: PackName,
     description: String,
+    #[schemars(with = "shapes::Mode")]
     mode: Mode,
+    #[schemars(with = "shapes::Mode")]
     declared_mode: Mode,
+    #[schemars(with = "Vec<shapes::TriggerRef>")]
     triggers: Vec<TriggerRef>,
     when: Option<String>,
     local: Vec<WireLocal>,
+    #[schemars(with = "shapes::ActionRef")]
     action: ActionRef,
     priority: i8,
     matched: WireMatches,
+    #[schemars(with = "Option<shapes::Timestamp>")]
     matched_at: Option<Timestamp>,
     erred: u64,
     errors: Vec<WireRuleError>,
@@ -29,14 +40,14 @@ pub(crate) struct WireRule {
 }
 
 /// A local value of a rule, as it is written.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireLocal {
     name: String,
     expression: String,
 }
 
 /// Matches by what became of them.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, JsonSchema)]
 struct WireMatches {
     executed: u64,
     shadowed: u64,
@@ -44,21 +55,27 @@ struct WireMatches {
 }
 
 /// One kind of error of a rule.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireRuleError {
     message: String,
     count: u64,
+    #[schemars(with = "shapes::EventId")]
     first_event: EventId,
+    #[schemars(with = "shapes::Timestamp")]
     first_at: Timestamp,
+    #[schemars(with = "shapes::EventId")]
     last_event: EventId,
+    #[schemars(with = "shapes::Timestamp")]
     last_at: Timestamp,
 }
 
 /// Why a rule is out of the way.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireSuspension {
+    #[schemars(with = "shapes::EventId")]
     event: EventId,
     depth: u32,
+    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
 }
 
@@ -108,8 +125,10 @@ impl WireRule {
 }
 
 /// A rule's mode after it was set.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireRuleMode {
+    #[schemars(with = "shapes::RuleRef")]
     pub(crate) r#ref: RuleRef,
+    #[schemars(with = "shapes::Mode")]
     pub(crate) mode: Mode,
 }

@@ -2,26 +2,32 @@
 
 use ensue_engine::catalog::{Sensor, Source};
 use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::openapi::shapes;
 use crate::wire::hooks::scheme;
 
 /// A sensor.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireSensor {
+    #[schemars(with = "shapes::SensorRef")]
     r#ref: SensorRef,
+    #[schemars(with = "shapes::PackName")]
     pack: PackName,
     description: String,
     source: &'static str,
     scheme: &'static str,
+    #[schemars(with = "Option<shapes::KeyRef>")]
     key: Option<KeyRef>,
     url: String,
     emits: Vec<WireEmit>,
 }
 
 /// An event that a sensor may make.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireEmit {
+    #[schemars(with = "shapes::TriggerRef")]
     trigger: TriggerRef,
     when: Option<String>,
     dedupe: Option<String>,

@@ -7,7 +7,10 @@ use ensue_engine::names::is_name;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use ensue_views::Token;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::openapi::shapes;
 
 /// The most characters of a token's name.
 const NAME_CHARS_MAX: usize = 64;
@@ -15,12 +18,15 @@ const NAME_CHARS_MAX: usize = 64;
 const ROLES_MAX: usize = 16;
 
 /// A token.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireToken {
+    #[schemars(with = "shapes::TokenId")]
     id: TokenId,
+    #[schemars(with = "shapes::Position")]
     position: Position,
     name: String,
     roles: Vec<String>,
+    #[schemars(with = "shapes::Timestamp")]
     added_at: Timestamp,
     added_by: String,
 }
@@ -39,10 +45,12 @@ impl From<Token> for WireToken {
 }
 
 /// A token that is asked for.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireAskedToken {
+    #[schemars(with = "shapes::TokenName")]
     pub(crate) name: TokenName,
+    #[schemars(with = "shapes::Roles")]
     pub(crate) roles: Roles,
 }
 
@@ -102,10 +110,12 @@ impl<'de> Deserialize<'de> for Roles {
 }
 
 /// A token that was made: its secret is shown this once.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireNewToken<'a> {
+    #[schemars(with = "shapes::TokenId")]
     pub(crate) id: TokenId,
     pub(crate) name: &'a str,
+    #[schemars(with = "Vec<String>")]
     pub(crate) roles: &'a [String],
     pub(crate) token: &'a str,
 }

@@ -7,18 +7,23 @@ use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use ensue_views::enforcements::OutcomeName;
 use ensue_views::executions::Status;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::openapi::shapes;
 use crate::wire::verdicts::WireVerdict;
 
 /// The causal graph around a thing.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireTrace {
     /// The first record of the chain.
+    #[schemars(with = "shapes::Id")]
     pub(crate) root: Id,
     /// When that was; all `micros` count from here.
+    #[schemars(with = "shapes::Timestamp")]
     pub(crate) began_at: Timestamp,
     /// What was asked for.
+    #[schemars(with = "shapes::Id")]
     pub(crate) asked: Id,
     /// The things, each after the one that led to it.
     pub(crate) nodes: Vec<WireTraceNode>,
@@ -27,12 +32,16 @@ pub(crate) struct WireTrace {
 }
 
 /// One thing in the graph.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireTraceNode {
+    #[schemars(with = "shapes::Id")]
     pub(crate) id: Id,
     /// What led to it.
+    #[schemars(with = "Option<shapes::Id>")]
     pub(crate) parent: Option<Id>,
+    #[schemars(with = "shapes::Position")]
     pub(crate) position: Position,
+    #[schemars(with = "shapes::Timestamp")]
     pub(crate) time: Timestamp,
     pub(crate) micros: i64,
     #[serde(flatten)]
@@ -40,12 +49,13 @@ pub(crate) struct WireTraceNode {
 }
 
 /// What a thing in the graph is.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum WireTraced {
     /// An event.
     Event {
         /// Its kind.
+        #[schemars(with = "shapes::TriggerRef")]
         trigger: TriggerRef,
         /// Who observed it.
         source: String,
@@ -59,10 +69,13 @@ pub(crate) enum WireTraced {
     /// An enforcement.
     Enforcement {
         /// The rule.
+        #[schemars(with = "shapes::RuleRef")]
         rule: RuleRef,
         /// Its id.
+        #[schemars(with = "shapes::RuleId")]
         rule_id: RuleId,
         /// What became of it.
+        #[schemars(with = "shapes::OutcomeName")]
         outcome: OutcomeName,
         /// Why it was rejected.
         error: Option<String>,
@@ -70,8 +83,10 @@ pub(crate) enum WireTraced {
     /// An execution.
     Execution {
         /// The action.
+        #[schemars(with = "shapes::ActionRef")]
         action: ActionRef,
         /// Where it stands.
+        #[schemars(with = "shapes::Status")]
         status: Status,
         /// How many attempts were started.
         attempt: u32,
@@ -85,8 +100,9 @@ pub(crate) enum WireTraced {
 }
 
 /// Why an execution failed.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireTraceError {
+    #[schemars(with = "shapes::FailureKind")]
     pub(crate) kind: FailureKind,
     pub(crate) message: String,
 }

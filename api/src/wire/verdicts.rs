@@ -9,16 +9,20 @@ use ensue_engine::rules::judge::{Plan, Verdict};
 use ensue_expression::{Explanation, Outcome};
 use ensue_views::Enforcement;
 use ensue_views::enforcements::OutcomeName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::openapi::shapes;
 use crate::wire::embedded;
 
 /// What one rule made of an event, and why.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireVerdict {
+    #[schemars(with = "shapes::RuleRef")]
     rule: RuleRef,
+    #[schemars(with = "shapes::RuleId")]
     rule_id: RuleId,
     verdict: &'static str,
     /// The parts of the condition that decided, a line each; empty where the rule has no condition.
@@ -27,14 +31,17 @@ pub(crate) struct WireVerdict {
     #[serde(flatten)]
     reason: WireReason,
     erred: Option<WireErred>,
+    #[schemars(with = "Option<shapes::EnforcementId>")]
     enforcement: Option<EnforcementId>,
+    #[schemars(with = "Option<shapes::OutcomeName>")]
     outcome: Option<OutcomeName>,
     error: Option<String>,
+    #[schemars(with = "Option<shapes::ExecutionId>")]
     execution: Option<ExecutionId>,
 }
 
 /// A condition taken apart; null where the rule has none, and where it could not be worked out again.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireReason {
     /// Every part with its value.
     explanation: Value,
@@ -45,7 +52,7 @@ struct WireReason {
 }
 
 /// Why a rule could not judge.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireErred {
     /// Which expression: `when`, or `local.<name>`.
     r#in: String,
@@ -57,7 +64,7 @@ struct WireErred {
     span: Option<WireSpan>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireSpan {
     start: usize,
     end: usize,
@@ -132,7 +139,7 @@ impl WireErred {
 }
 
 /// What one rule made of an event, with all that there is to say of it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireExplained {
     #[serde(flatten)]
     subject: WireSubject,
@@ -143,27 +150,32 @@ pub(crate) struct WireExplained {
 }
 
 /// What was judged, and by what.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WireSubject {
     /// Null where the event was never sent.
+    #[schemars(with = "Option<shapes::EventId>")]
     pub(crate) event: Option<EventId>,
+    #[schemars(with = "shapes::TriggerRef")]
     pub(crate) trigger: TriggerRef,
     pub(crate) definitions: &'static str,
+    #[schemars(with = "shapes::CatalogRevision")]
     pub(crate) catalog: CatalogRevision,
     /// What becomes of the rule's matches now.
+    #[schemars(with = "shapes::Mode")]
     pub(crate) mode: Mode,
 }
 
 /// A local value of a rule, in a few words.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WireLocalValue {
     name: String,
     value: String,
 }
 
 /// What a match asks for: the parameters to run the action with, or why it cannot be run so.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WirePlan {
+    #[schemars(with = "shapes::ActionRef")]
     action: ActionRef,
     params: Option<Box<RawValue>>,
     rejected: Option<String>,
@@ -199,16 +211,17 @@ impl WirePlan {
 }
 
 /// What is asked to be explained: the id of an event, or an event itself.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireExplain {
     pub(crate) event: Box<RawValue>,
 }
 
 /// An event that is given only to be explained.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireImagined {
+    #[schemars(with = "shapes::TriggerRef")]
     pub(crate) trigger: TriggerRef,
     pub(crate) payload: Box<RawValue>,
     #[serde(default)]

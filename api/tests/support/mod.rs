@@ -1,5 +1,6 @@
 //! A node small enough to stand beside a test: the real core, real views and real signatures, all in memory; no worker runs anything.
 
+pub(crate) mod contract;
 mod node;
 mod packs;
 
@@ -108,10 +109,14 @@ impl Asked<'_> {
         self.api.front.clone().oneshot(request).await.unwrap()
     }
 
+    /// Gives the answer, which is one that the OpenAPI document tells of.
     pub(crate) async fn answer(self) -> Answer {
+        let (method, path) = (self.request.method_ref().unwrap().clone(), self.request.uri_ref().unwrap().path().to_owned());
         let (parts, body) = self.response().await.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+        let answer = Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() };
+        contract::demand_documented(&method, &path, &answer);
+        answer
     }
 }
 

@@ -1,0 +1,290 @@
+//! The OpenAPI 3.1 document: what callers, and their tools, are told of every route.
+//!
+//! It is made of the table of routes and of the shapes' own types; nothing of a route is said here.
+
+mod parameters;
+pub(crate) mod shapes;
+
+use std::collections::BTreeMap;
+
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use crate::operation::{Content, Given, Header, Presence, Takes, schema_of};
+use crate::problem::WireProblem;
+use crate::routes::{Demand, Route};
+
+/// The document as it is kept in the repository and served. A test holds it equal to what the routes say.
+pub const KEPT: &str = include_str!("../../docs/reference/openapi.json");
+
+/// What shapes are named in the code, and not in the document.
+const WIRE: &str = "Wire";
+
+/// The problems that every route has.
+const OF_ALL: &[(u16, &str)] = &[
+    (400, "unknown_parameter"),
+    (400, "doubled_parameter"),
+    (400, "bad_parameter"),
+    (414, "target_too_long"),
+    (431, "headers_too_large"),
+    (500, "internal_error"),
+    (503, "busy"),
+];
+/// Those of a route that demands a permission.
+const OF_GUARDED: &[(u16, &str)] = &[
+    (400, "doubled_authorization"),
+    (400, "token_in_url"),
+    (401, "unauthenticated"),
+    (401, "token_invalid"),
+    (403, "forbidden"),
+    (404, "not_found"),
+    (503, "log_unavailable"),
+    (503, "log_unreadable"),
+    (503, "views_damaged"),
+    (503, "views_unavailable"),
+];
+/// Those of a read.
+const OF_READS: &[(u16, &str)] = &[(503, "view_behind")];
+/// Those of a write.
+const OF_WRITES: &[(u16, &str)] = &[
+    (409, "catalog_moved"),
+    (413, "too_large_to_record"),
+    (503, "outcome_unknown"),
+    (503, "stopping"),
+    (503, "storage_full"),
+    (503, "too_much_open"),
+];
+/// Those of a list.
+const OF_LISTS: &[(u16, &str)] = &[(400, "cursor_invalid")];
+/// Those of a route that takes a body.
+const OF_BODIES: &[(u16, &str)] = &[
+    (400, "body_not_json"),
+    (400, "body_incomplete"),
+    (408, "body_timeout"),
+    (413, "body_too_large"),
+    (415, "unsupported_media_type"),
+    (422, "body_invalid"),
+    (429, "over_share"),
+];
+
+/// Writes the document of a table of routes.
+pub(crate) fn document(table: &[Route]) -> Value {
+    let mut schemas = Schemas::new();
+    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    for route in table {
+        paths.entry(&route.path).or_default().insert(route.method.as_str().to_lowercase(), described(route, &mut schemas));
+    }
+    let document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Ensue",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "The REST API of an Ensue node. Conventions that hold on every path are told in the reference.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": {
+            "headers": headers(),
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer", "description": "A token, as `ensue tokens add` shows it once." },
+            },
+            "schemas": schemas.finish(),
+        },
+    });
+    without_prefix(document)
+}
+
+/// The schemas that operations refer to: those of requests say what may be left out, those of answers what is always there.
+struct Schemas {
+    requests: SchemaGenerator,
+    answers: SchemaGenerator,
+}
+
+impl Schemas {
+    fn new() -> Self {
+        let settings = || SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into());
+        Self { requests: settings().into_generator(), answers: settings().for_serialize().into_generator() }
+    }
+
+    fn finish(mut self) -> Map<String, Value> {
+        let mut all = self.requests.take_definitions(true);
+        all.extend(self.answers.take_definitions(true));
+        all
+    }
+}
+
+fn described(route: &Route, schemas: &mut Schemas) -> Value {
+    let operation = route.operation;
+    let mut described = json!({
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "tags": [tag(route)],
+        "parameters": parameters::of(route),
+        "responses": responses(route, schemas),
+        "security": match route.demands {
+            Demand::Nothing => json!([]),
+            Demand::Permission { .. } => json!([{ "token": [] }]),
+        },
+    });
+    if let Demand::Permission { noun, verb } = route.demands {
+        described["description"] = format!("Demands the permission `{noun}:{verb}`.").into();
+    }
+    if let Some(body) = request_body(operation.takes, schemas) {
+        described["requestBody"] = body;
+    }
+    described
+}
+
+/// The first part of the path that names anything.
+fn tag(route: &Route) -> &str {
+    let path = route.path.strip_prefix(crate::routes::BASE).unwrap_or(&route.path);
+    path.trim_start_matches('/').split('/').next().unwrap_or_default()
+}
+
+fn request_body(takes: Takes, schemas: &mut Schemas) -> Option<Value> {
+    let parsed = |example: &str| serde_json::from_str::<Value>(example).unwrap_or_default();
+    match takes {
+        Takes::Nothing => None,
+        Takes::Empty => {
+            let schema = schema_of::<crate::call::Nothing>(&mut schemas.requests);
+            Some(json!({ "required": false, "content": { "application/json": { "schema": schema, "example": {} } } }))
+        }
+        Takes::Json { schema, example, presence } => Some(json!({
+            "required": presence == Presence::Required,
+            "content": { "application/json": { "schema": schema(&mut schemas.requests), "example": parsed(example) } },
+        })),
+        Takes::AnyJson => Some(json!({ "required": true, "content": { "application/json": { "schema": true } } })),
+        Takes::JsonOrBytes { schema, example } => Some(json!({
+            "required": true,
+            "content": {
+                "application/json": { "schema": schema(&mut schemas.requests), "example": parsed(example) },
+                "application/octet-stream": {},
+                "text/plain": {},
+            },
+        })),
+    }
+}
+
+fn responses(route: &Route, schemas: &mut Schemas) -> Map<String, Value> {
+    let mut responses = Map::new();
+    for given in route.operation.gives.iter().flatten() {
+        responses.insert(given.status.to_string(), answer(given, schemas));
+    }
+    let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+    for (status, code) in problems(route) {
+        let codes = codes.entry(status).or_default();
+        if !codes.contains(&code) {
+            codes.push(code);
+        }
+    }
+    for (status, codes) in codes {
+        let problem = problem(status, &codes, schemas);
+        match responses.get_mut(&status.to_string()) {
+            // A probe's own answer and a problem share a status.
+            Some(response) => response["content"]["application/problem+json"] = problem["content"]["application/problem+json"].clone(),
+            None => drop(responses.insert(status.to_string(), problem)),
+        }
+    }
+    responses
+}
+
+/// Lists the problems of a route.
+fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
+    let operation = route.operation;
+    let is_guarded = route.demands != Demand::Nothing;
+    let takes_body = !matches!(operation.takes, Takes::Nothing);
+    let kinds = [
+        (true, OF_ALL),
+        (is_guarded, OF_GUARDED),
+        (is_guarded && route.method.is_safe(), OF_READS),
+        (!route.method.is_safe(), OF_WRITES),
+        (operation.query.contains(&"cursor"), OF_LISTS),
+        (takes_body, OF_BODIES),
+        (true, operation.refuses),
+    ];
+    kinds.into_iter().filter(|(has, _)| *has).flat_map(|(_, problems)| problems.iter().copied())
+}
+
+fn problem(status: u16, codes: &[&str], schemas: &mut Schemas) -> Value {
+    let mut names = vec![Header::RetryAfter];
+    names.retain(|_| matches!(status, 429 | 503));
+    let schema = schema_of::<WireProblem<'static>>(&mut schemas.answers);
+    json!({
+        "description": format!("A problem: {}.", codes.iter().map(|code| format!("`{code}`")).collect::<Vec<_>>().join(", ")),
+        "headers": header_references(&names),
+        "content": {
+            "application/problem+json": {
+                "schema": { "allOf": [schema, { "properties": { "code": { "enum": codes }, "status": { "const": status } } }] },
+            },
+        },
+    })
+}
+
+fn answer(given: &Given, schemas: &mut Schemas) -> Value {
+    let text = || json!({ "schema": { "type": "string" } });
+    let content = match given.content {
+        Content::Nothing => json!({}),
+        Content::Json(schema) => json!({ "application/json": { "schema": schema(&mut schemas.answers) } }),
+        Content::JsonOrText(schema, media) => {
+            let mut content = json!({ "application/json": { "schema": schema(&mut schemas.answers) } });
+            for media in media {
+                content[*media] = text();
+            }
+            content
+        }
+        Content::Text(media) => media.iter().map(|media| ((*media).to_owned(), text())).collect::<Map<_, _>>().into(),
+        Content::File => json!({ "*/*": {} }),
+    };
+    json!({ "description": given.means, "headers": header_references(given.headers), "content": content })
+}
+
+fn header_references(names: &[Header]) -> Map<String, Value> {
+    let always = ["X-Request-Id", "traceparent"];
+    let named = names.iter().map(|header| told(*header).0);
+    always.into_iter().chain(named).map(|name| (name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }))).collect()
+}
+
+/// The headers of answers, each by its name.
+fn headers() -> Map<String, Value> {
+    const ALL: [Header; 8] = [
+        Header::Position,
+        Header::Location,
+        Header::Link,
+        Header::PreferenceApplied,
+        Header::RetryAfter,
+        Header::ETag,
+        Header::ContentRange,
+        Header::ContentDisposition,
+    ];
+    let of_all = [("X-Request-Id", "The request's id."), ("traceparent", "The request's trace (W3C Trace Context).")];
+    let told = of_all.into_iter().chain(ALL.map(told));
+    told.map(|(name, means)| (name.to_owned(), json!({ "description": means, "schema": { "type": "string" } }))).collect()
+}
+
+fn told(header: Header) -> (&'static str, &'static str) {
+    match header {
+        Header::Position => ("Ensue-Position", "What was written is seen by a read that sends this header; absent where nothing was."),
+        Header::Location => ("Location", "Where it is found."),
+        Header::Link => ("Link", "The next page, with `rel=\"next\"`; absent on the last one."),
+        Header::PreferenceApplied => ("Preference-Applied", "The preference that was heeded, where there was one."),
+        Header::RetryAfter => ("Retry-After", "The seconds after which to ask again."),
+        Header::ETag => ("ETag", "The file's digest."),
+        Header::ContentRange => ("Content-Range", "Which part of the file it is."),
+        Header::ContentDisposition => ("Content-Disposition", "The name to save the file under."),
+    }
+}
+
+/// Leaves out of the schemas' names what only the code needs.
+fn without_prefix(value: Value) -> Value {
+    let bare = |name: &str| name.strip_prefix(WIRE).unwrap_or(name).to_owned();
+    match value {
+        Value::String(text) => match text.strip_prefix("#/components/schemas/") {
+            Some(name) => format!("#/components/schemas/{}", bare(name)).into(),
+            None => text.into(),
+        },
+        Value::Array(items) => items.into_iter().map(without_prefix).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (bare(&name), without_prefix(value))).collect::<Map<_, _>>().into(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
+}

@@ -1,0 +1,60 @@
+//! The parameters of operations: what stands in the path, in the query, and in headers.
+//!
+//! Which ones an operation has is said by the table of routes.
+
+use ensue_views::{enforcements, executions};
+use serde_json::{Value, json};
+
+use crate::operation::{Header, Takes};
+use crate::paging::{LIMIT_DEFAULT, LIMIT_MAX};
+use crate::routes::{Demand, Route};
+
+/// Lists the parameters of a route.
+pub(super) fn of(route: &Route) -> Vec<Value> {
+    let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut all: Vec<Value> =
+        in_path.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })).collect();
+    all.extend(route.operation.query.iter().map(|name| {
+        let (schema, description) = in_query(name);
+        json!({ "name": name, "in": "query", "description": description, "schema": schema })
+    }));
+    let waits = route.operation.gives.iter().flatten().any(|given| given.headers.contains(&Header::PreferenceApplied));
+    if waits {
+        all.push(header("Prefer", "`wait=30`: the seconds to wait for the end, at most 60.", &json!({ "type": "string" })));
+    }
+    let reads = route.method.is_safe() && matches!(route.operation.takes, Takes::Nothing) && route.demands != Demand::Nothing;
+    if reads {
+        let position = json!({ "type": "integer", "minimum": 0 });
+        all.push(header("Ensue-Position", "The answer waits until it can show this position.", &position));
+    }
+    all
+}
+
+fn header(name: &str, description: &str, schema: &Value) -> Value {
+    json!({ "name": name, "in": "header", "description": description, "schema": schema })
+}
+
+/// The schema of a parameter, and what it is for.
+fn in_query(name: &str) -> (Value, &'static str) {
+    let text = json!({ "type": "string" });
+    let words = |words: &[&str]| json!({ "type": "string", "enum": words });
+    let number = json!({ "type": "integer", "minimum": 0 });
+    let time = json!({ "type": "string", "format": "date-time" });
+    match name {
+        "limit" => {
+            (json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT }), "The most items of a page.")
+        }
+        "cursor" => (text, "`next` of the page before, as it came."),
+        "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those that stand so."),
+        "outcome" => (words(&enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str)), "Only those that came to this."),
+        "definitions" => (words(&["then", "now"]), "Judged by the definitions of then or of now."),
+        "stream" => (words(&["stdout", "stderr"]), "Only this stream."),
+        "follow" => (words(&["true", "false"]), "Whether to go on with what is printed from now on."),
+        "since" => (time, "Only those from this time on."),
+        "until" => (time, "Only those before this time."),
+        "attempt" => (number, "The attempt, by its number."),
+        "offset" => (number, "The bytes of the stream to leave out."),
+        "after" => (number, "The position after which to begin."),
+        _ => (text, "Only those of this name or id."),
+    }
+}

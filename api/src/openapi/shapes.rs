@@ -1,0 +1,209 @@
+//! How the core's own types look in JSON, for the document: the core knows nothing of schemas.
+//!
+//! Each stands in for the type of its name, in a field's `schemars(with = …)`.
+
+use std::borrow::Cow;
+
+use ensue_views::{enforcements, executions};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+macro_rules! shapes {
+    ($($name:ident = $json:expr;)*) => {
+        $(
+            #[doc = concat!("Stands for `", stringify!($name), "`.")]
+            pub(crate) enum $name {}
+
+            impl JsonSchema for $name {
+                fn schema_name() -> Cow<'static, str> {
+                    stringify!($name).into()
+                }
+
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    $json
+                }
+            }
+        )*
+    };
+}
+
+shapes! {
+    Id = id("An id.");
+    EventId = id("The id of an event.");
+    EnforcementId = id("The id of an enforcement.");
+    ExecutionId = id("The id of an execution.");
+    AttemptId = id("The id of an attempt.");
+    ArtifactId = id("The id of an artifact.");
+    RuleId = id("The id of a rule.");
+    TokenId = id("The id of a token.");
+    LogId = id("The id of a log.");
+    PackName = text("The name of a pack.", "core");
+    ActionRef = text("The name of an action, with its pack's.", "core.echo");
+    TriggerRef = text("The name of a trigger, with its pack's.", "github.push");
+    SensorRef = text("The name of a sensor, with its pack's.", "github.webhook");
+    RuleRef = text("The name of a rule, with its pack's.", "demo.greet");
+    KeyRef = text("The name of a key.", "github.webhook_secret");
+    ArtifactName = text("The name of a file.", "report.txt");
+    MediaType = text("The media type of a file, as its program said it.", "text/plain");
+    TokenName = text("The name of a token: letters, digits and `._@-`, beginning with a letter or digit.", "ana@example");
+    Digest = hash("A BLAKE3 digest.");
+    Chain = hash("The hash of the log's chain at a position.");
+    Timestamp = json_schema!({
+        "type": "string",
+        "format": "date-time",
+        "description": "A time: RFC 3339 in UTC, with microseconds.",
+        "examples": ["2026-03-28T12:00:00.000000Z"],
+    });
+    Position = number("A position in the log; the first record has 1.");
+    CatalogRevision = number("A revision of what is installed.");
+    Epoch = number("How often the log was opened for writing.");
+    Status = words("Where an execution stands.", &executions::Status::ALL.map(executions::Status::as_str));
+    OutcomeName = words("What became of a rule's match.", &enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str));
+    AttemptStatus = words("Where an attempt stands.", ATTEMPT_STATUSES);
+    SettledAs = words("What a person said became of an execution.", SETTLED_AS);
+    FailureKind = words("Why something failed.", FAILURE_KINDS);
+    Evidence = words("What is known of a lost attempt.", EVIDENCES);
+    Mode = words("Whether a rule's matches are acted on.", MODES);
+    OnLost = words("What becomes of an execution of which it is unknown whether it took effect.", ON_LOST);
+    Head = object("The newest position of the log.", &json!({ "position": natural(), "chain": hash("The chain's hash there; 32 zero bytes in an empty log.") }));
+    TimelineEntry = object(
+        "A record of an execution, told for people.",
+        &json!({
+            "position": natural(),
+            "time": { "type": "string", "format": "date-time" },
+            "kind": { "type": "string", "description": "The fact's name." },
+            "what": { "type": "string", "description": "What happened." },
+            "actor": { "type": "string", "description": "Who made it happen." },
+        }),
+    );
+    Record = object(
+        "A record of the log.",
+        &json!({
+            "position": natural(),
+            "log": { "type": "string", "format": "uuid" },
+            "epoch": natural(),
+            "batch": { "type": "string", "format": "uuid" },
+            "stream": { "type": "string" },
+            "revision": natural(),
+            "kind": { "type": "string", "description": "The fact's name." },
+            "schema": natural(),
+            "id": { "type": "string", "format": "uuid" },
+            "time": { "type": "string", "format": "date-time" },
+            "actor": { "type": "string" },
+            "cause": object(
+                "What led to it.",
+                &json!({
+                    "parent": { "type": ["string", "null"], "format": "uuid" },
+                    "root": { "type": "string", "format": "uuid" },
+                    "depth": natural(),
+                    "trace": { "type": ["string", "null"] },
+                }),
+            ),
+            "fact": { "description": "What happened; its shape is its kind's." },
+            "body": {
+                "anyOf": [
+                    object(
+                        "What is kept beside the fact.",
+                        &json!({
+                            "digest": hash("Of its plain bytes."),
+                            "bytes": natural(),
+                            "encoding": { "type": "string", "enum": ["raw", "json", "json+zstd"] },
+                            "key": { "type": ["string", "null"] },
+                        }),
+                    ),
+                    { "type": "null" },
+                ],
+            },
+            "chain": hash("The chain's hash here."),
+        }),
+    );
+    Document = json_schema!({ "type": "object", "description": "An OpenAPI document." });
+    Roles = json_schema!({
+        "type": "array",
+        "items": { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$" },
+        "minItems": 1,
+        "description": "Roles, at most 16 different ones.",
+    });
+}
+
+const ATTEMPT_STATUSES: &[&str] = &["running", "succeeded", "failed", "timed_out", "cancelled", "lost"];
+const SETTLED_AS: &[&str] = &["succeeded", "failed", "retry"];
+const EVIDENCES: &[&str] = &["not_begun", "may_have_begun"];
+const MODES: &[&str] = &["enabled", "disabled", "shadow"];
+const ON_LOST: &[&str] = &["ask", "fail", "retry"];
+const FAILURE_KINDS: &[&str] = &[
+    "parameters_invalid",
+    "expression",
+    "key_missing",
+    "sandbox",
+    "spawn",
+    "exit_code",
+    "signal",
+    "timeout",
+    "result_invalid",
+    "output_limit",
+    "network",
+    "egress_denied",
+    "http_status",
+    "memory",
+    "lost",
+    "cancelled",
+];
+
+fn id(description: &str) -> Schema {
+    json_schema!({ "type": "string", "format": "uuid", "description": description })
+}
+
+fn text(description: &str, example: &str) -> Schema {
+    json_schema!({ "type": "string", "description": description, "examples": [example] })
+}
+
+fn hash(description: &str) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[0-9a-f]{64}$", "description": description })
+}
+
+fn number(description: &str) -> Schema {
+    json_schema!({ "type": "integer", "format": "uint64", "minimum": 0, "description": description })
+}
+
+fn natural() -> Value {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
+/// An object whose fields are all always there.
+fn object(description: &str, properties: &Value) -> Schema {
+    let required: Vec<&String> = properties.as_object().into_iter().flat_map(serde_json::Map::keys).collect();
+    json_schema!({ "type": "object", "description": description, "required": required, "properties": properties })
+}
+
+fn words(description: &str, words: &[&str]) -> Schema {
+    json_schema!({ "type": "string", "enum": words, "description": description })
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::catalog;
+    use ensue_engine::executions::facts;
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+
+    fn each_is_one<T: DeserializeOwned>(words: &[&str]) {
+        for word in words {
+            assert!(serde_json::from_value::<T>((*word).into()).is_ok(), "{word}");
+        }
+        // Serde names all of them where it is given another: so none is left out here.
+        let known = serde_json::from_value::<T>("no such word".into()).err().unwrap().to_string();
+        assert_eq!(known.matches('`').count(), 2 * (words.len() + 1), "{known}");
+    }
+
+    #[test]
+    fn the_closed_lists_are_the_core_s() {
+        each_is_one::<executions::AttemptStatus>(ATTEMPT_STATUSES);
+        each_is_one::<executions::SettledAs>(SETTLED_AS);
+        each_is_one::<facts::Evidence>(EVIDENCES);
+        each_is_one::<facts::FailureKind>(FAILURE_KINDS);
+        each_is_one::<catalog::Mode>(MODES);
+        each_is_one::<catalog::OnLost>(ON_LOST);
+    }
+}

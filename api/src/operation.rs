@@ -1,0 +1,185 @@
+//! What callers are told of a route: its name, its parameters, what it takes and gives, and what it refuses.
+//!
+//! The parameters are the closed list that a request is held to; the rest is held to what the API really answers by its tests.
+
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::wire::WireList;
+
+/// The most answers of one operation that went well.
+const GIVEN_MAX: usize = 4;
+
+/// Writes the schema of a type.
+pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// What callers are told of a route.
+#[derive(Clone, Copy)]
+pub(crate) struct Operation {
+    /// Its name: `<noun>_<verb>`.
+    pub(crate) id: &'static str,
+    /// What it does, in a line.
+    pub(crate) summary: &'static str,
+    /// The parameters of the query; there are no others.
+    pub(crate) query: &'static [&'static str],
+    /// The body.
+    pub(crate) takes: Takes,
+    /// The answers that are no problem.
+    pub(crate) gives: [Option<Given>; GIVEN_MAX],
+    /// Problems that not every route of its kind has: the status and the code.
+    pub(crate) refuses: &'static [(u16, &'static str)],
+}
+
+/// The body of a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Takes {
+    /// None.
+    Nothing,
+    /// None that says anything: `{}`, or none.
+    Empty,
+    /// JSON, which may be left out where it has a default.
+    Json {
+        /// Its schema.
+        schema: SchemaOf,
+        /// One as callers send it.
+        example: &'static str,
+        /// Whether there must be one.
+        presence: Presence,
+    },
+    /// Any JSON: what it is, the sender says.
+    AnyJson,
+    /// JSON, or the bytes themselves.
+    JsonOrBytes {
+        /// The schema of the JSON.
+        schema: SchemaOf,
+        /// One as callers send it.
+        example: &'static str,
+    },
+}
+
+/// Whether a body must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It must.
+    Required,
+    /// It may be left out.
+    Optional,
+}
+
+/// An answer that is no problem.
+#[derive(Clone, Copy)]
+pub(crate) struct Given {
+    /// Its status.
+    pub(crate) status: u16,
+    /// What it means.
+    pub(crate) means: &'static str,
+    /// Its body.
+    pub(crate) content: Content,
+    /// Its headers.
+    pub(crate) headers: &'static [Header],
+}
+
+/// The body of an answer.
+#[derive(Clone, Copy)]
+pub(crate) enum Content {
+    /// None.
+    Nothing,
+    /// JSON.
+    Json(SchemaOf),
+    /// JSON, or text of these media types, as the caller accepts it.
+    JsonOrText(SchemaOf, &'static [&'static str]),
+    /// Text of these media types.
+    Text(&'static [&'static str]),
+    /// A file.
+    File,
+}
+
+/// A header of an answer, besides those that every answer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Header {
+    /// The position that shows what was written.
+    Position,
+    /// Where it is found.
+    Location,
+    /// The next page.
+    Link,
+    /// Which preference was heeded.
+    PreferenceApplied,
+    /// When to ask again.
+    RetryAfter,
+    /// The file's digest.
+    ETag,
+    /// The part of a file that it is.
+    ContentRange,
+    /// The name to save a file under.
+    ContentDisposition,
+}
+
+impl Operation {
+    /// Names an operation, and says what it does.
+    pub(crate) const fn new(id: &'static str, summary: &'static str) -> Self {
+        Self { id, summary, query: &[], takes: Takes::Nothing, gives: [None; GIVEN_MAX], refuses: &[] }
+    }
+
+    /// Reads one thing.
+    pub(crate) const fn shows<T: JsonSchema>(id: &'static str, summary: &'static str) -> Self {
+        Self::new(id, summary).gives::<T>(200, "It is shown.", &[])
+    }
+
+    /// Reads a page of a list.
+    pub(crate) const fn lists<T: JsonSchema>(id: &'static str, summary: &'static str, query: &'static [&'static str]) -> Self {
+        Self::new(id, summary).asked(query).gives::<WireList<T>>(200, "A page of the list.", &[Header::Link])
+    }
+
+    /// Says which parameters there are.
+    pub(crate) const fn asked(self, query: &'static [&'static str]) -> Self {
+        Self { query, ..self }
+    }
+
+    /// Takes a body.
+    pub(crate) const fn takes(self, takes: Takes) -> Self {
+        Self { takes, ..self }
+    }
+
+    /// Takes JSON.
+    pub(crate) const fn takes_json<T: JsonSchema>(self, example: &'static str) -> Self {
+        self.takes(Takes::Json { schema: schema_of::<T>, example, presence: Presence::Required })
+    }
+
+    /// Gives JSON.
+    pub(crate) const fn gives<T: JsonSchema>(self, status: u16, means: &'static str, headers: &'static [Header]) -> Self {
+        self.gives_content(status, means, Content::Json(schema_of::<T>), headers)
+    }
+
+    /// Gives something else than JSON.
+    pub(crate) const fn gives_content(mut self, status: u16, means: &'static str, content: Content, headers: &'static [Header]) -> Self {
+        let mut at = 0;
+        while self.gives[at].is_some() {
+            at += 1;
+        }
+        self.gives[at] = Some(Given { status, means, content, headers });
+        self
+    }
+
+    /// Says what it refuses besides what every route of its kind does.
+    pub(crate) const fn refuses(self, refuses: &'static [(u16, &'static str)]) -> Self {
+        Self { refuses, ..self }
+    }
+
+    /// Gives it another name.
+    pub(crate) const fn named(self, id: &'static str) -> Self {
+        Self { id, ..self }
+    }
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id)
+    }
+}
+
+/// Writes the schema of a type, by its name.
+pub(crate) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}

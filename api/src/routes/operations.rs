@@ -1,0 +1,246 @@
+//! What each route takes and gives, for the table beside: callers read it as the OpenAPI document.
+
+use crate::openapi::shapes;
+use crate::operation::{Content, Header, Operation, Presence, Takes, schema_of};
+use crate::wire::actions::{WireAction, WireExecute};
+use crate::wire::artifacts::WireArtifact;
+use crate::wire::enforcements::WireEnforcement;
+use crate::wire::events::{WireEvent, WireGivenEvent, WireTakenEvent};
+use crate::wire::executions::{WireAttempt, WireExecution, WireOutputs, WireSettlement};
+use crate::wire::health::{WireDeadLetter, WireDecided, WireParkedReaction};
+use crate::wire::hooks::{WireHook, WireSend, WireTaken};
+use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
+use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireReadiness, WireStatus};
+use crate::wire::packs::WirePack;
+use crate::wire::rules::{WireRule, WireRuleMode};
+use crate::wire::sensors::WireSensor;
+use crate::wire::tokens::{WireAskedToken, WireNewToken, WireToken};
+use crate::wire::traces::WireTrace;
+use crate::wire::triggers::WireTrigger;
+use crate::wire::verdicts::{WireExplain, WireExplained, WireVerdict};
+
+const EMPTY: Takes = Takes::Empty;
+const WRITTEN: &[Header] = &[Header::Position];
+const MADE: &[Header] = &[Header::Position, Header::Location];
+
+pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends an event")
+    .takes_json::<WireGivenEvent>(r#"{"trigger": "demo.hello", "payload": {"name": "ana"}, "dedupe": "order-17"}"#)
+    .gives::<WireTakenEvent>(202, "It is on the disk.", MADE)
+    .gives::<WireTakenEvent>(200, "A repeat: the first one of its key.", MADE)
+    .refuses(&[(409, "dedupe_key_reused"), (422, "payload_invalid"), (422, "trigger_not_found")]);
+pub(super) const EVENT_LIST: Operation = Operation::lists::<WireEvent>(
+    "event_list",
+    "Lists events, the newest first",
+    &["trigger", "source", "correlation", "since", "until", "limit", "cursor"],
+);
+pub(super) const EVENT_GET: Operation = Operation::shows::<WireEvent>("event_get", "Shows an event with its payload");
+pub(super) const EVENT_RULES: Operation = Operation::lists::<WireVerdict>(
+    "event_explain",
+    "Says what each rule of its trigger made of an event, and why",
+    &["definitions", "limit", "cursor"],
+)
+.refuses(FORGOTTEN);
+const FORGOTTEN: &[(u16, &str)] = &[(409, "catalog_gone"), (409, "payload_erased")];
+
+pub(super) const ENFORCEMENT_LIST: Operation = Operation::lists::<WireEnforcement>(
+    "enforcement_list",
+    "Lists enforcements, the newest first",
+    &["rule", "event", "outcome", "since", "until", "limit", "cursor"],
+);
+pub(super) const ENFORCEMENT_GET: Operation =
+    Operation::shows::<WireEnforcement>("enforcement_get", "Shows an enforcement with the parameters it rendered");
+
+pub(super) const EXECUTION_LIST: Operation = Operation::lists::<WireExecution>(
+    "execution_list",
+    "Lists executions, the newest first",
+    &["status", "action", "rule", "correlation", "since", "until", "limit", "cursor"],
+);
+pub(super) const EXECUTION_GET: Operation =
+    Operation::shows::<WireExecution>("execution_get", "Shows an execution with its parameters and its result");
+pub(super) const EXECUTION_ATTEMPTS: Operation =
+    Operation::lists::<WireAttempt>("attempt_list", "Lists an execution's last attempts, the oldest first", PAGE);
+pub(super) const EXECUTION_TIMELINE: Operation =
+    Operation::lists::<shapes::TimelineEntry>("execution_timeline", "Tells an execution's records, the oldest first", PAGE);
+pub(super) const EXECUTION_LOGS: Operation = Operation::new("execution_logs", "Shows what an execution printed, or follows it")
+    .asked(&["attempt", "stream", "offset", "follow"])
+    .gives_content(
+        200,
+        "A part of it, all of one stream, or both as they are printed.",
+        Content::JsonOrText(schema_of::<WireOutputs>, &["text/plain", "text/event-stream"]),
+        &[],
+    )
+    .refuses(&[(406, "not_acceptable"), (410, "output_removed"), (503, "output_unavailable")]);
+pub(super) const ARTIFACT_LIST: Operation =
+    Operation::lists::<WireArtifact>("artifact_list", "Lists the files that an execution's attempts gave away, the newest first", PAGE);
+pub(super) const ARTIFACT_GET: Operation = Operation::new("artifact_get", "Gives a file, whole or a part of it")
+    .gives_content(200, "The file.", Content::File, &[Header::ETag, Header::ContentDisposition])
+    .gives_content(206, "A part of the file.", Content::File, &[Header::ETag, Header::ContentDisposition, Header::ContentRange])
+    .gives_content(304, "The caller has it.", Content::Nothing, &[Header::ETag])
+    .refuses(&[(410, "artifact_removed"), (416, "range_not_satisfiable"), (503, "artifact_unavailable")]);
+pub(super) const EXECUTION_CANCEL: Operation = Operation::new("execution_cancel", "Asks that an execution end")
+    .takes(EMPTY)
+    .gives::<WireExecution>(202, "It was asked for.", WRITTEN)
+    .refuses(&[(409, "execution_not_open")]);
+pub(super) const EXECUTION_SETTLE: Operation = Operation::new("execution_settle", "Says what became of an execution of which nobody knows")
+    .takes_json::<WireSettlement>(r#"{"outcome": "succeeded", "result": {"sent": true}}"#)
+    .gives::<WireExecution>(200, "It is settled.", WRITTEN)
+    .refuses(&[(409, "execution_not_indeterminate")]);
+
+pub(super) const TRACE_GET: Operation =
+    Operation::shows::<WireTrace>("trace_get", "Shows the causal graph around an event, an enforcement or an execution");
+
+const PAGE: &[&str] = &["limit", "cursor"];
+const OF_PACK: &[&str] = &["pack", "limit", "cursor"];
+
+pub(super) const PACK_LIST: Operation = Operation::lists::<WirePack>("pack_list", "Lists packs, also those that were not taken", PAGE);
+pub(super) const PACK_GET: Operation = Operation::shows::<WirePack>("pack_get", "Shows a pack, with what is wrong with it");
+pub(super) const ACTION_LIST: Operation = Operation::lists::<WireAction>("action_list", "Lists actions", OF_PACK);
+pub(super) const ACTION_GET: Operation = Operation::shows::<WireAction>("action_get", "Shows an action with its parameters");
+pub(super) const ACTION_EXECUTE: Operation = Operation::new("action_execute", "Runs an action")
+    .takes(Takes::Json { schema: schema_of::<WireExecute>, example: r#"{"params": {"message": "hi"}}"#, presence: Presence::Optional })
+    .gives::<WireExecution>(202, "It was asked for.", &[Header::Position, Header::Location, Header::PreferenceApplied])
+    .gives::<WireExecution>(
+        200,
+        "It ended while the caller preferred to wait.",
+        &[Header::Position, Header::Location, Header::PreferenceApplied],
+    )
+    .refuses(&[(422, "parameters_invalid")]);
+pub(super) const TRIGGER_LIST: Operation = Operation::lists::<WireTrigger>("trigger_list", "Lists triggers", OF_PACK);
+pub(super) const TRIGGER_GET: Operation = Operation::shows::<WireTrigger>("trigger_get", "Shows a trigger with its payload's schema");
+pub(super) const SENSOR_LIST: Operation = Operation::lists::<WireSensor>("sensor_list", "Lists sensors", OF_PACK);
+pub(super) const SENSOR_GET: Operation = Operation::shows::<WireSensor>("sensor_get", "Shows a sensor");
+pub(super) const RULE_LIST: Operation = Operation::lists::<WireRule>(
+    "rule_list",
+    "Lists rules, with what each has been doing",
+    &["pack", "trigger", "action", "limit", "cursor"],
+);
+pub(super) const RULE_GET: Operation = Operation::shows::<WireRule>("rule_get", "Shows a rule, with what it has been doing");
+pub(super) const RULE_EXPLAIN: Operation = Operation::new("rule_explain", "Says what a rule makes of an event, and why")
+    .asked(&["definitions"])
+    .takes_json::<WireExplain>(r#"{"event": {"trigger": "demo.hello", "payload": {"name": "ana"}}}"#)
+    .gives::<WireExplained>(200, "It is explained.", &[])
+    .refuses(&[
+        (404, "rule_not_there_then"),
+        (409, "catalog_gone"),
+        (409, "payload_erased"),
+        (422, "payload_invalid"),
+        (422, "trigger_differs"),
+        (422, "trigger_not_found"),
+    ]);
+pub(super) const RULE_ENABLE: Operation = mode("rule_enable", "Has a rule's matches acted on; ends a suspension");
+pub(super) const RULE_DISABLE: Operation = mode("rule_disable", "Has a rule not looked at");
+pub(super) const RULE_SHADOW: Operation = mode("rule_shadow", "Has a rule's matches recorded, and not acted on");
+
+const fn mode(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary).takes(EMPTY).gives::<WireRuleMode>(200, "It is so from now on.", WRITTEN)
+}
+
+pub(super) const HOOK_RECEIVE: Operation = Operation::new("delivery_receive", "Takes a delivery: the webhook door")
+    .takes(Takes::AnyJson)
+    .gives::<WireTaken<'static>>(202, "The events are on the disk.", WRITTEN)
+    .gives::<WireTaken<'static>>(200, "A repeat, with the first events; or no event fits.", WRITTEN)
+    .refuses(HOOK_REFUSES);
+const HOOK_REFUSES: &[(u16, &str)] = &[
+    (401, "signature_refused"),
+    (404, "not_found"),
+    (404, "hook_not_found"),
+    (422, "sensor_erred"),
+    (422, "payload_invalid"),
+    (422, "trigger_not_found"),
+    (503, "hook_unusable"),
+];
+pub(super) const HOOK_LIST: Operation = Operation::lists::<WireHook>("hook_list", "Lists webhooks with their newest deliveries", PAGE);
+pub(super) const HOOK_GET: Operation = Operation::shows::<WireHook>("hook_get", "Shows a webhook with its last deliveries");
+pub(super) const HOOK_SEND: Operation = Operation::new("delivery_send", "Signs a delivery as its sender would, and takes it")
+    .takes_json::<WireSend>(r#"{"event": "push", "body": {"ref": "refs/heads/main"}}"#)
+    .gives::<WireTaken<'static>>(202, "The events are on the disk.", WRITTEN)
+    .gives::<WireTaken<'static>>(200, "A repeat, with the first events; or no event fits.", WRITTEN)
+    .refuses(HOOK_REFUSES);
+
+pub(super) const KEY_LIST: Operation = Operation::lists::<WireKey>("key_list", "Lists the keys that are set; never a value", PAGE);
+pub(super) const KEY_GET: Operation = Operation::shows::<WireKey>("key_get", "Shows since when a key is set, and by whom");
+pub(super) const KEY_SET: Operation = Operation::new("key_set", "Sets a key")
+    .takes(Takes::JsonOrBytes { schema: schema_of::<WireKeyValue>, example: r#"{"value": "a new value"}"# })
+    .gives::<WireSetKey>(201, "It was set for the first time.", MADE)
+    .gives::<WireSetKey>(200, "It was set anew.", MADE)
+    .refuses(&[(409, "key_version_old"), (413, "key_value_invalid"), (422, "key_value_invalid"), (503, "vault_unavailable")]);
+pub(super) const KEY_REMOVE: Operation =
+    Operation::new("key_remove", "Forgets a key").gives_content(204, "It is forgotten.", Content::Nothing, WRITTEN);
+pub(super) const TOKEN_LIST: Operation =
+    Operation::lists::<WireToken>("token_list", "Lists tokens; never a secret", &["name", "limit", "cursor"]);
+pub(super) const TOKEN_ADD: Operation = Operation::new("token_add", "Makes a token, and shows it this once")
+    .takes_json::<WireAskedToken>(r#"{"name": "ana@example", "roles": ["viewer"]}"#)
+    .gives::<WireNewToken<'static>>(201, "It lets its holder in.", MADE)
+    .refuses(&[(409, "token_name_taken"), (422, "token_name_invalid"), (422, "token_roles_invalid")]);
+pub(super) const TOKEN_REVOKE: Operation = Operation::new("token_revoke", "Lets the holder of a token in no more")
+    .gives_content(204, "It is revoked.", Content::Nothing, WRITTEN)
+    .refuses(&[(409, "last_admin")]);
+
+pub(super) const LOG_LIST: Operation =
+    Operation::lists::<shapes::Record>("record_list", "Lists records, the oldest first", &["after", "limit", "cursor"]);
+pub(super) const LOG_HEAD: Operation = Operation::shows::<shapes::Head>("log_head", "Shows the newest position and the chain's hash there");
+pub(super) const LOG_GET: Operation = Operation::shows::<shapes::Record>("record_get", "Shows a record");
+pub(super) const LOG_VERIFICATION: Operation =
+    Operation::shows::<WireJob>("verification_get", "Says how the last check of the log's chain stands");
+pub(super) const LOG_VERIFY: Operation = job("log_verify", "Begins to check the log's chain");
+pub(super) const VIEWS_REBUILDING: Operation =
+    Operation::shows::<WireJob>("rebuilding_get", "Says how the last rebuilding of the views stands");
+pub(super) const VIEWS_REBUILD: Operation = job("views_rebuild", "Begins to build the views anew beside the live ones");
+
+const fn job(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary).takes(EMPTY).gives::<WireJob>(202, "It is under way.", &[Header::Location])
+}
+
+pub(super) const PARKED_LIST: Operation = Operation::lists::<WireParkedReaction>(
+    "parked_reaction_list",
+    "Lists the reactions that were put aside, the newest first",
+    &["since", "until", "limit", "cursor"],
+);
+pub(super) const PARKED_GET: Operation =
+    Operation::shows::<WireParkedReaction>("parked_reaction_get", "Shows a reaction that was put aside");
+pub(super) const PARKED_RETRY: Operation = Operation::new("parked_reaction_retry", "Has a reaction that was put aside worked out again")
+    .takes(EMPTY)
+    .gives::<WireDecided>(202, "It is worked out again.", WRITTEN);
+pub(super) const PARKED_DISMISS: Operation = Operation::new(
+    "parked_reaction_dismiss",
+    "Decides that a reaction that was put aside is not to be",
+)
+.takes(EMPTY)
+.gives::<WireDecided>(200, "It is not to be.", WRITTEN);
+pub(super) const DEAD_LETTER_LIST: Operation = Operation::lists::<WireDeadLetter>(
+    "dead_letter_list",
+    "Lists deliveries that proved who sent them and were refused, the newest first",
+    &["sensor", "since", "until", "limit", "cursor"],
+);
+pub(super) const DEAD_LETTER_GET: Operation =
+    Operation::shows::<WireDeadLetter>("dead_letter_get", "Shows a dead letter with what was delivered");
+
+pub(super) const NODE_STATUS: Operation = Operation::shows::<WireStatus>("node_status", "Says what the node is, and the log in numbers");
+pub(super) const NODE_DOCTOR: Operation = Operation::shows::<WireDoctor>("node_doctor", "Says what is wrong or unsafe, and what to do");
+pub(super) const NODE_METRICS: Operation = Operation::new("metrics_get", "Gives the metrics, as Prometheus reads them").gives_content(
+    200,
+    "The metrics.",
+    Content::Text(&["application/openmetrics-text"]),
+    &[],
+);
+pub(super) const NODE_LIVEZ: Operation = Operation::shows::<WireAlive>("livez_get", "Says that the process lives");
+pub(super) const NODE_HEALTH: Operation = NODE_LIVEZ.named("health_get");
+pub(super) const NODE_READYZ: Operation =
+    Operation::shows::<WireReadiness>("readyz_get", "Says whether the node can serve, with each thing that it depends on")
+        .gives::<WireReadiness>(503, "It cannot serve now.", &[Header::RetryAfter]);
+pub(super) const NODE_READY: Operation = NODE_READYZ.named("ready_get");
+pub(super) const NODE_PUBLIC_STATUS: Operation =
+    Operation::shows::<WirePublicStatus<'static>>("release_get", "Says what anybody may know: the release and the API's version");
+const PAGES: Content = Content::Text(&["text/markdown", "text/html"]);
+pub(super) const ERROR_LIST: Operation = Operation::new("error_list", "Lists the pages about errors")
+    .gives_content(200, "The list.", PAGES, &[])
+    .refuses(&[(406, "not_acceptable")]);
+pub(super) const ERROR_GET: Operation = Operation::new("error_get", "Shows a page about an error")
+    .gives_content(200, "The page.", PAGES, &[])
+    .refuses(&[(404, "no_such_path"), (406, "not_acceptable")]);
+pub(super) const OPENAPI_GET: Operation = Operation::new("openapi_get", "Gives this document").gives_content(
+    200,
+    "The document.",
+    Content::Json(schema_of::<shapes::Document>),
+    &[],
+);
