@@ -21,6 +21,7 @@ use crate::problem::{Missing, Problem};
 use crate::query::bad;
 use crate::queues::{Queue, QueueName, Queues};
 use crate::settings::{Blocking, Settings};
+use crate::streams::Streams;
 
 /// How long a read waits for the read models to come as far as the caller has seen.
 const VIEW_WAIT: Duration = Duration::from_secs(2);
@@ -37,6 +38,8 @@ pub(crate) struct Api {
     pub(crate) deliveries: Deliveries,
     /// The memory for bodies.
     pub(crate) intake: Arc<Intake>,
+    /// The streams of records.
+    pub(crate) streams: Arc<Streams>,
     readers: Arc<Semaphore>,
     explainers: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
@@ -49,6 +52,7 @@ impl Api {
             cursors: CursorKey::new(settings.cursor_key),
             deliveries: Deliveries::default(),
             intake: Intake::new(&settings.queues),
+            streams: Streams::new(&settings.queues),
             readers: turns(&settings.queues, QueueName::Reads),
             explainers: turns(&settings.queues, QueueName::Explanations),
             stopping: watch::Sender::new(false),

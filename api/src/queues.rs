@@ -31,6 +31,8 @@ pub enum QueueName {
     Explanations,
     /// Outputs that are followed or sent whole, and files that are saved.
     LiveOutputs,
+    /// Streams of records.
+    LiveStreams,
     /// Commands that wait for the sequencer.
     Commands,
     /// Bytes of memory for the commands from outside that wait for the sequencer.
@@ -53,7 +55,7 @@ pub enum QueueName {
 
 impl QueueName {
     /// Lists all.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Connections,
         Self::Requests,
         Self::RequestBytes,
@@ -61,6 +63,7 @@ impl QueueName {
         Self::Reads,
         Self::Explanations,
         Self::LiveOutputs,
+        Self::LiveStreams,
         Self::Commands,
         Self::CommandBytes,
         Self::OpenWork,
@@ -82,6 +85,7 @@ impl QueueName {
             Self::Reads => "reads",
             Self::Explanations => "explanations",
             Self::LiveOutputs => "live_outputs",
+            Self::LiveStreams => "live_streams",
             Self::Commands => "commands",
             Self::CommandBytes => "command_bytes",
             Self::OpenWork => "open_work",
@@ -111,6 +115,8 @@ impl QueueName {
             Self::Explanations => EXPLANATION_BYTES,
             // Those that wait, the one that is read, and the one that is written.
             Self::LiveOutputs => ((CHUNKS_WAITING_MAX + 2) * CHUNK_BYTES_MAX) as u64,
+            // Each holds a connection, and what it is given counts as an answer.
+            Self::LiveStreams => 0,
             Self::Requests | Self::Commands | Self::OpenWork | Self::Attempts | Self::ViewBatches | Self::ShadowBatches => 0,
         }
     }

@@ -19,6 +19,7 @@ mod logs;
 mod node;
 mod operations;
 mod rules;
+mod streams;
 mod tokens;
 mod traces;
 
@@ -61,6 +62,7 @@ fn declare(routes: &mut Routes) {
     routes.get::<ExecutionsRead>("/executions/{id}/attempts", &operations::EXECUTION_ATTEMPTS, executions::attempts);
     routes.get::<ExecutionsRead>("/executions/{id}/timeline", &operations::EXECUTION_TIMELINE, executions::timeline);
     routes.get::<ExecutionsRead>("/executions/{id}/logs", &operations::EXECUTION_LOGS, logs::get);
+    routes.get::<ExecutionsRead>("/executions/{id}/stream", &operations::EXECUTION_STREAM, streams::execution);
     routes.get::<ArtifactsRead>("/executions/{id}/artifacts", &operations::ARTIFACT_LIST, artifacts::list);
     routes.get::<ArtifactsRead>("/executions/{id}/artifacts/{artifact}", &operations::ARTIFACT_GET, artifacts::get);
     routes.post::<ExecutionsCancel>("/executions/{id}/cancel", &operations::EXECUTION_CANCEL, executions::cancel);
@@ -98,6 +100,7 @@ fn declare(routes: &mut Routes) {
 
     routes.get::<LogRead>("/log", &operations::LOG_LIST, log::list);
     routes.get::<LogRead>("/log/head", &operations::LOG_HEAD, log::head);
+    routes.get::<LogRead>("/log/stream", &operations::LOG_STREAM, streams::log);
     routes.get::<LogRead>("/log/{position}", &operations::LOG_GET, log::get);
     routes.get::<LogRead>("/log/verify", &operations::LOG_VERIFICATION, log::verification);
     routes.post::<LogVerify>("/log/verify", &operations::LOG_VERIFY, log::verify);

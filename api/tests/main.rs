@@ -10,4 +10,5 @@ mod hooks;
 mod openapi;
 mod resources;
 mod server;
+mod streams;
 mod support;

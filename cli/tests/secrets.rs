@@ -4,6 +4,7 @@
 //! What a program does with a key that it was given is the program's affair; these print none.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -200,6 +201,9 @@ async fn named(client: &Client, list: &str, what: &str) -> Vec<String> {
     names.collect()
 }
 
+/// How long nothing comes of a stream that has told all there is.
+const QUIET: Duration = Duration::from_millis(500);
+
 /// Searches all that can be read. Gives how many answers held what is no secret.
 async fn search_answers(client: &Client, secrets: &Secrets) -> usize {
     let mut seen = 0;
@@ -210,14 +214,26 @@ async fn search_answers(client: &Client, secrets: &Secrets) -> usize {
         assert!(paths.iter().any(|path| path.contains(demanded)), "nothing is read below {demanded}: {paths:?}");
     }
     for path in paths {
-        let answer = client.request(Method::GET, &path).send().await.unwrap();
+        // A stream begins at its first record, and has no end.
+        let is_streamed = path.ends_with("/stream");
+        let asked = if is_streamed { format!("{path}?after=0") } else { path.clone() };
+        let answer = client.request(Method::GET, &asked).send().await.unwrap();
         assert!(answer.status().is_success(), "GET {path}: {}", answer.status());
         secrets.are_not_in(&path, format!("{:?}", answer.headers()).as_bytes());
-        let bytes = answer.bytes().await.unwrap();
+        let bytes = if is_streamed { until_quiet(answer).await } else { answer.bytes().await.unwrap().to_vec() };
         secrets.are_not_in(&path, &bytes);
         seen += usize::from(String::from_utf8_lossy(&bytes).contains(MARKER));
     }
     seen
+}
+
+/// Reads a stream until nothing has come for a while.
+async fn until_quiet(mut stream: reqwest::Response) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Ok(Some(chunk)) = tokio::time::timeout(QUIET, stream.chunk()).await.unwrap_or(Ok(None)) {
+        bytes.extend_from_slice(&chunk);
+    }
+    bytes
 }
 
 /// Sets a key over REST, or tries to; gives the answer.

@@ -52,6 +52,7 @@ pub fn queues(memory_bytes: u64, caps: Caps) -> Queues {
         QueueName::Reads => places(name, memory_bytes / PARTS * 4, READS_MAX),
         QueueName::Explanations => places(name, memory_bytes / PARTS * 2, EXPLANATIONS_MAX),
         QueueName::LiveOutputs => places(name, memory_bytes / PARTS, LIVE_OUTPUTS_MAX),
+        QueueName::LiveStreams => places(QueueName::Connections, memory_bytes / PARTS * 4, CONNECTIONS_MAX) / 2,
         QueueName::Commands => COMMANDS_WAITING_MAX as u64,
         QueueName::OpenWork => caps.open_work,
         QueueName::Attempts => u64::from(caps.workers),

@@ -26,7 +26,7 @@ use crate::respond;
 use crate::wire::executions::{WireOutput, WireOutputs, settled};
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
-const EVENT_STREAM: &str = "text/event-stream";
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
 const BOTH: [OutputStream; 2] = [OutputStream::Stdout, OutputStream::Stderr];
 

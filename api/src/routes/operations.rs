@@ -70,6 +70,8 @@ pub(super) const EXECUTION_LOGS: Operation = Operation::new("execution_logs", "S
         &[],
     )
     .refuses(&[(406, "not_acceptable"), (410, "output_removed"), (503, "output_unavailable")]);
+pub(super) const EXECUTION_STREAM: Operation =
+    streamed("execution_stream", "Tells of an execution's records as they come, until it has ended");
 pub(super) const ARTIFACT_LIST: Operation =
     Operation::lists::<WireArtifact>("artifact_list", "Lists the files that an execution's attempts gave away, the newest first", PAGE);
 pub(super) const ARTIFACT_GET: Operation = Operation::new("artifact_get", "Gives a file, whole or a part of it")
@@ -179,6 +181,7 @@ pub(super) const TOKEN_REVOKE: Operation = Operation::new("token_revoke", "Lets 
 pub(super) const LOG_LIST: Operation =
     Operation::lists::<shapes::Record>("record_list", "Lists records, the oldest first", &["after", "limit", "cursor"]);
 pub(super) const LOG_HEAD: Operation = Operation::shows::<shapes::Head>("log_head", "Shows the newest position and the chain's hash there");
+pub(super) const LOG_STREAM: Operation = streamed("record_stream", "Tells of the log's records as they come");
 pub(super) const LOG_GET: Operation = Operation::shows::<shapes::Record>("record_get", "Shows a record");
 pub(super) const LOG_VERIFICATION: Operation =
     Operation::shows::<WireJob>("verification_get", "Says how the last check of the log's chain stands");
@@ -186,6 +189,13 @@ pub(super) const LOG_VERIFY: Operation = job("log_verify", "Begins to check the 
 pub(super) const VIEWS_REBUILDING: Operation =
     Operation::shows::<WireJob>("rebuilding_get", "Says how the last rebuilding of the views stands");
 pub(super) const VIEWS_REBUILD: Operation = job("views_rebuild", "Begins to build the views anew beside the live ones");
+
+const fn streamed(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .asked(&["after"])
+        .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Text(&["text/event-stream"]), &[])
+        .refuses(&[(406, "not_acceptable"), (429, "over_share")])
+}
 
 const fn job(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary).takes(EMPTY).gives::<WireJob>(202, "It is under way.", &[Header::Location])

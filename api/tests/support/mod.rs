@@ -136,6 +136,16 @@ impl TestApi {
 
     fn with(limits: Limits, queues: Queues) -> Self {
         let node = Arc::new(TestNode::new());
+        let front = Self::front(&node, limits, queues);
+        Self { node, front }
+    }
+
+    /// Puts a new API before the same log, as a start of the node does.
+    pub(crate) fn restart(&mut self) {
+        self.front = Self::front(&self.node, Limits::default(), Queues::with(|_| 1_000_000_000));
+    }
+
+    fn front(node: &Arc<TestNode>, limits: Limits, queues: Queues) -> Front {
         let settings = Settings {
             base_url: "https://ensue.example.test".to_owned(),
             release: "0.1.0-test".to_owned(),
@@ -144,8 +154,7 @@ impl TestApi {
             queues,
             blocking: ensue_api::Blocking::Pool,
         };
-        let front = Front::new(Self::ports(&node), settings);
-        Self { node, front }
+        Front::new(Self::ports(node), settings)
     }
 
     fn ports(node: &Arc<TestNode>) -> Ports {

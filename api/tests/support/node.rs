@@ -373,8 +373,10 @@ impl Installed for TestNode {
 
 impl LogAccess for TestNode {
     fn head(&self) -> Result<Head, LogError> {
-        match &self.script().log {
-            Some(why) => Err(LogError::Store(why.clone())),
+        // Nobody holds the script while they wait for the core: who changes the core asks the script.
+        let broken = self.script().log.clone();
+        match broken {
+            Some(why) => Err(LogError::Store(why)),
             None => Ok(self.core().sequencing.committed_head()),
         }
     }

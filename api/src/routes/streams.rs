@@ -1,0 +1,65 @@
+//! Records as they come: of the whole log, or of one execution until it has ended.
+
+use axum::http::{HeaderName, HeaderValue};
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::record::Position;
+use ensue_views::Execution;
+use tokio::sync::mpsc;
+
+use crate::auth::Allowed;
+use crate::call::Call;
+use crate::permissions::{ExecutionsRead, LogRead, Permission};
+use crate::problem::{Outcome, Problem};
+use crate::query::{ParameterRefusal, bad};
+use crate::routes::logs::{EVENT_STREAM, streamed};
+use crate::streams::{PAGES_WAITING_MAX, RecordStream, Told};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Tells of every record behind the caller's place, or from now on.
+pub(super) async fn log(allowed: Allowed<LogRead>, call: Call) -> Outcome {
+    call.accepted(&[EVENT_STREAM])?;
+    let head = call.api().blocking(|ports| ports.log.head()).await??.position;
+    let at = place(&call, head)?.unwrap_or(head);
+    begin(allowed, &call, Told::Log, at)
+}
+
+/// Tells of every record of an execution and its attempts behind the caller's place, or from its first.
+pub(super) async fn execution(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
+    call.accepted(&[EVENT_STREAM])?;
+    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    let head = call.api().blocking(|ports| ports.log.head()).await??.position;
+    let at = place(&call, head)?.unwrap_or(Position(0));
+    call.see().await?;
+    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    begin(allowed, &call, Told::Execution(execution.id), at)
+}
+
+/// Reads where a caller goes on: `Last-Event-ID`, or `after` where it comes for the first time.
+fn place(call: &Call, head: Position) -> Result<Option<Position>, Problem> {
+    let query = call.query()?;
+    let after = query.parsed("after", "a position")?.map(|after| ("after", after));
+    let last = call.headers().get(LAST_EVENT_ID).map(|given| match given.to_str().ok().and_then(|text| text.parse().ok()) {
+        Some(last) => Ok(("last-event-id", last)),
+        None => Err(bad("last-event-id", "is not a position, as the id of an event gives it")),
+    });
+    match last.transpose()?.or(after) {
+        Some((name, position)) if position > head.0 => Err(ahead(name, position, head).into()),
+        given => Ok(given.map(|(_, position)| Position(position))),
+    }
+}
+
+/// A place that this log does not have yet: what would be told from there on would leave out what comes before it.
+fn ahead(name: &'static str, position: u64, head: Position) -> ParameterRefusal {
+    bad(name, format!("is {position}, and the newest record is at {head}: it is of another log"))
+}
+
+fn begin<P: Permission>(allowed: Allowed<P>, call: &Call, told: Told, at: Position) -> Outcome {
+    let place = call.api().streams.enter(allowed.name())?;
+    let (to, receive) = mpsc::channel(PAGES_WAITING_MAX + 1);
+    let leave = to.clone().try_reserve_owned().map_err(|why| Problem::bug(&why))?;
+    tokio::spawn(RecordStream { api: call.api().clone(), allowed, told, at, to, leave, place }.run());
+    let mut response = streamed(receive, EVENT_STREAM);
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}

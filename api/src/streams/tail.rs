@@ -1,0 +1,170 @@
+//! Pages of records as events, read once for all who follow the end of the log.
+//!
+//! Who reads them and how far is `streams.rs`'s.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ensue_engine::fact::{ByNoun, ExecutionFact};
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::ports::ReadLimit;
+use ensue_engine::record::{Position, Record, StreamId, WireRecord};
+use ensue_views::executions::Status;
+use tokio::sync::Mutex;
+
+use crate::api::Api;
+use crate::problem::Problem;
+use crate::queues::{Held, QueueName};
+
+/// How much is read at once.
+pub(super) const PAGE: ReadLimit = ReadLimit { records: 128, bytes: 128 * 1024 };
+
+/// The newest page that was read: a thousand who follow the end of the log cost it as much as one.
+#[derive(Default)]
+pub(super) struct Tail {
+    newest: Mutex<Option<Arc<Page>>>,
+}
+
+/// Why a page cannot be had.
+pub(super) enum Unread {
+    /// There is no memory for it now.
+    Busy,
+    /// The log cannot be read.
+    Failed(Problem),
+}
+
+impl Tail {
+    /// Gives records behind a position, which need not begin right there; none where there are none.
+    pub(super) async fn after(&self, api: &Arc<Api>, position: Position) -> Result<Option<Arc<Page>>, Unread> {
+        let mut newest = self.newest.lock().await;
+        if let Some(page) = &*newest
+            && page.after <= position
+            && position < page.last()
+        {
+            return Ok(Some(page.clone()));
+        }
+        if newest.as_ref().is_some_and(|page| position < page.after) {
+            // Who is behind reads for itself, and holds up nobody at the end.
+            drop(newest);
+            return read(api, position).await;
+        }
+        let page = read(api, position).await?;
+        if page.is_some() {
+            newest.clone_from(&page);
+        }
+        Ok(page)
+    }
+}
+
+async fn read(api: &Arc<Api>, after: Position) -> Result<Option<Arc<Page>>, Unread> {
+    let records = api.blocking(move |ports| ports.log.read(after, PAGE)).await.map_err(Unread::Failed)?;
+    let records = records.map_err(|error| Unread::Failed(error.into()))?;
+    if records.is_empty() {
+        return Ok(None);
+    }
+    Page::of(&records, api).map(|page| Some(Arc::new(Page { after, ..page })))
+}
+
+/// Some records as events, one behind the other.
+pub(super) struct Page {
+    /// The position behind which it has every record of what was read.
+    after: Position,
+    bytes: Bytes,
+    frames: Vec<RecordFrame>,
+}
+
+/// The event of one record.
+pub(super) struct RecordFrame {
+    /// The record's position.
+    pub(super) position: Position,
+    /// How the execution ended with it, where one did.
+    pub(super) ended: Option<Status>,
+    stream: StreamId,
+    begins_at: usize,
+    ends_at: usize,
+}
+
+/// The bytes of a page, which count as an answer until the last who was given some of them has written them.
+struct Counted {
+    bytes: Vec<u8>,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Page {
+    /// Writes records as events.
+    pub(super) fn of(records: &[Record], api: &Api) -> Result<Self, Unread> {
+        let mut bytes = Vec::new();
+        let mut frames = Vec::with_capacity(records.len());
+        for record in records {
+            let begins_at = bytes.len();
+            let written = write!(bytes, "id: {}\nevent: {}\ndata: ", record.position, record.kind())
+                .and_then(|()| serde_json::to_writer(&mut bytes, &WireRecord::from(record)).map_err(Into::into));
+            written.map_err(|why| Unread::Failed(Problem::bug(&why)))?;
+            bytes.extend_from_slice(b"\n\n");
+            frames.push(RecordFrame {
+                position: record.position,
+                ended: ended(record),
+                stream: record.stream.clone(),
+                begins_at,
+                ends_at: bytes.len(),
+            });
+        }
+        let held = api.queue(QueueName::AnswerBytes).enter(bytes.len() as u64).ok_or(Unread::Busy)?;
+        Ok(Self { after: Position(0), bytes: Bytes::from_owner(Counted { bytes, _held: held }), frames })
+    }
+
+    /// Gives the position of its last record.
+    pub(super) fn last(&self) -> Position {
+        self.frames.last().map_or(self.after, |frame| frame.position)
+    }
+
+    /// Gives the events behind a position; none where there are none.
+    pub(super) fn behind(&self, position: Position) -> Option<Bytes> {
+        let first = self.frames.iter().find(|frame| frame.position > position)?;
+        Some(self.bytes.slice(first.begins_at..))
+    }
+
+    /// Goes through the events of an execution.
+    pub(super) fn of_execution(&self, id: ExecutionId) -> impl Iterator<Item = &RecordFrame> {
+        let stream = StreamId::Execution(id);
+        self.frames.iter().filter(move |frame| frame.stream == stream)
+    }
+
+    /// Gives one event.
+    pub(super) fn bytes_of(&self, frame: &RecordFrame) -> Bytes {
+        self.bytes.slice(frame.begins_at..frame.ends_at)
+    }
+}
+
+/// Says how an execution ended with a record, where one did.
+fn ended(record: &Record) -> Option<Status> {
+    match record.fact.by_noun() {
+        ByNoun::ExecutionFact(fact) => match fact {
+            ExecutionFact::ExecutionSucceeded(_) => Some(Status::Succeeded),
+            ExecutionFact::ExecutionFailed(_) => Some(Status::Failed),
+            ExecutionFact::ExecutionTimedOut(_) => Some(Status::TimedOut),
+            ExecutionFact::ExecutionCancelled(_) => Some(Status::Cancelled),
+            ExecutionFact::ExecutionRequested(_)
+            | ExecutionFact::AttemptStarted(_)
+            | ExecutionFact::AttemptProgressed(_)
+            | ExecutionFact::AttemptEmitted(_)
+            | ExecutionFact::ArtifactKept(_)
+            | ExecutionFact::MessageRefused(_)
+            | ExecutionFact::AttemptSucceeded(_)
+            | ExecutionFact::AttemptFailed(_)
+            | ExecutionFact::AttemptLost(_)
+            | ExecutionFact::AttemptReportedLate(_)
+            | ExecutionFact::ExecutionCancelRequested(_)
+            | ExecutionFact::ExecutionBecameIndeterminate(_)
+            | ExecutionFact::ExecutionSettled(_) => None,
+        },
+        ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::CatalogFact(_) | ByNoun::AccessFact(_) | ByNoun::HealthFact(_) => None,
+    }
+}

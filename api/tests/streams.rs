@@ -1,0 +1,264 @@
+//! Streams of records, as their callers meet them.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use ensue_api::{QueueName, Queues};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+
+use crate::support::{Asked, TestApi};
+
+const LOG: &str = "/api/v1/log/stream";
+
+/// An event of a stream.
+#[derive(Debug, PartialEq)]
+struct Event {
+    id: Option<u64>,
+    name: String,
+    data: Value,
+}
+
+/// A stream on its way.
+struct Stream {
+    body: Body,
+    text: String,
+}
+
+impl Stream {
+    async fn of(asked: Asked<'_>) -> Self {
+        let response = asked.response().await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { body: response.into_body(), text: String::new() }
+    }
+
+    /// Gives the next event with data; none at the end of the stream.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            let block = self.next_block().await?;
+            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned));
+            if let Some(data) = field("data") {
+                let id = field("id").map(|id| id.parse().unwrap());
+                return Some(Event { id, name: field("event").unwrap(), data: serde_json::from_str(&data).unwrap() });
+            }
+        }
+    }
+
+    async fn next_block(&mut self) -> Option<String> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                self.text = rest;
+                return Some(block);
+            }
+            let frame = tokio::time::timeout(Duration::from_secs(60), self.body.frame()).await.expect("the stream says something");
+            match frame {
+                Some(frame) => self.text.push_str(std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap()),
+                None => {
+                    assert_eq!(self.text, "", "a stream ends between two events");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Gives the ids of the events up to and with a position.
+    async fn ids_to(&mut self, last: u64) -> Vec<u64> {
+        let mut ids = Vec::new();
+        while ids.last() != Some(&last) {
+            ids.push(self.next().await.expect("the stream goes on").id.unwrap());
+        }
+        ids
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_told_as_it_can_be_read_alone_under_its_position_and_kind() {
+    let api = TestApi::new();
+    let mut stream = Stream::of(api.get(LOG).by("viewer")).await;
+    for name in ["Ana", "Bo"] {
+        api.event(name).await;
+        let event = stream.next().await.unwrap();
+        let alone = api.get(&format!("/api/v1/log/{}", event.id.unwrap())).by("viewer").answer().await.expect(200).json();
+        assert_eq!(event.data, alone);
+        assert_eq!(alone["kind"], event.name);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_at_every_position_over_a_restart_with_nothing_lost_or_doubled() {
+    let mut api = TestApi::new();
+    for _ in 0..5 {
+        api.event("Ana").await;
+    }
+    for place in 0..=api.node.head_position() {
+        let id = place.to_string();
+        let mut stream = Stream::of(api.get(LOG).by("viewer").with("last-event-id", &id)).await;
+        let last = api.node.head_position();
+        let mut ids = stream.ids_to(last).await;
+        // What comes while it is followed, and what comes while the node is away.
+        api.event("Bo").await;
+        let last = api.node.head_position();
+        ids.extend(stream.ids_to(last).await);
+        api.front.stop();
+        assert_eq!(stream.next().await.unwrap().name, "end");
+        assert_eq!(stream.next().await, None);
+        api.event("Cy").await;
+        api.restart();
+        let known = ids.last().unwrap().to_string();
+        let mut stream = Stream::of(api.get(LOG).by("viewer").with("last-event-id", &known)).await;
+        ids.extend(stream.ids_to(api.node.head_position()).await);
+        assert_eq!(ids, (place + 1..=api.node.head_position()).collect::<Vec<_>>(), "from {place}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_place_a_stream_begins_at_the_head_and_says_where_that_is() {
+    let api = TestApi::new();
+    let head = api.node.head_position();
+    let mut stream = Stream::of(api.get(LOG).by("viewer")).await;
+    assert_eq!(stream.next_block().await.unwrap(), format!("retry: 1000\nid: {head}"));
+    api.event("Ana").await;
+    assert_eq!(stream.next().await.unwrap().id, Some(head + 1));
+    let mut from_two = Stream::of(api.get(&format!("{LOG}?after=2")).by("viewer")).await;
+    assert_eq!(from_two.next().await.unwrap().id, Some(3));
+    let mut resumed = Stream::of(api.get(&format!("{LOG}?after=2")).by("viewer").with("last-event-id", "4")).await;
+    assert_eq!(resumed.next().await.unwrap().id, Some(5), "what was told counts, not where it once began");
+}
+
+#[tokio::test]
+async fn a_place_that_the_log_does_not_have_is_refused() {
+    let api = TestApi::new();
+    let ahead = (api.node.head_position() + 1).to_string();
+    for place in [ahead.as_str(), "x", "-1", ""] {
+        api.get(LOG).by("viewer").with("last-event-id", place).answer().await.expect_problem(400, "bad_parameter");
+        api.get(&format!("{LOG}?after={place}")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+    }
+    api.get(LOG).by("viewer").with("accept", "application/json").answer().await.expect_problem(406, "not_acceptable");
+}
+
+#[tokio::test]
+async fn when_the_node_stops_a_last_event_says_so_and_the_stream_ends() {
+    let api = TestApi::new();
+    let mut stream = Stream::of(api.get(LOG).by("viewer")).await;
+    api.front.stop();
+    let last = stream.next().await.unwrap();
+    assert_eq!((last.id, last.name.as_str(), last.data["reason"].as_str()), (None, "end", Some("stopping")));
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn a_caller_has_twenty_streams_and_others_have_theirs() {
+    let api = TestApi::new();
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        open.push(Stream::of(api.get(LOG).by("viewer")).await);
+    }
+    api.get(LOG).by("viewer").answer().await.expect_problem(429, "over_share");
+    open.push(Stream::of(api.get(LOG).by("admin")).await);
+    drop(open);
+    let mut asked = 0;
+    while api.get(LOG).by("viewer").response().await.status() != 200 {
+        asked += 1;
+        assert!(asked < 1_000, "a stream that was left gives its place back");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_has_so_many_streams_in_all() {
+    let api = TestApi::with_queues(Queues::with(|name| if name == QueueName::LiveStreams { 1 } else { 1_000_000_000 }));
+    let _open = Stream::of(api.get(LOG).by("viewer")).await;
+    api.get(LOG).by("admin").answer().await.expect_problem(503, "busy");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_is_dropped_and_goes_on_behind_what_it_got() {
+    let api = TestApi::new();
+    let mut stream = Stream::of(api.get(&format!("{LOG}?after=0")).by("viewer")).await;
+    // As many as several pages hold, each told before the next comes.
+    for _ in 0..20 {
+        api.event("Ana").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let mut got = Vec::new();
+    while let Some(event) = stream.next().await {
+        got.push(event.id.unwrap());
+    }
+    let head = api.node.head_position();
+    let last = got.last().copied().unwrap_or(0);
+    assert!(last < head, "it was dropped before the end");
+    let mut resumed = Stream::of(api.get(LOG).by("viewer").with("last-event-id", &last.to_string())).await;
+    got.extend(resumed.ids_to(head).await);
+    assert_eq!(got, (1..=head).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_stream_is_heard_of_every_fifteen_seconds_and_ends_with_its_token() {
+    let api = TestApi::new();
+    let mut stream = Stream::of(api.get(LOG).by("viewer")).await;
+    stream.next_block().await.unwrap();
+    let began = tokio::time::Instant::now();
+    assert_eq!(stream.next_block().await.unwrap(), ":");
+    assert_eq!(began.elapsed().as_secs(), 15);
+    api.node.revoke("viewer");
+    let last = stream.next().await.unwrap();
+    assert_eq!((last.name.as_str(), last.data["reason"].as_str()), ("end", Some("not_allowed")));
+    assert!(began.elapsed().as_secs() <= 20);
+}
+
+#[tokio::test]
+async fn an_execution_is_told_from_its_first_record_to_its_end() {
+    let api = TestApi::new();
+    let (id, other) = (api.execution().await, api.execution().await);
+    let path = format!("/api/v1/executions/{id}/stream");
+    let mut stream = Stream::of(api.get(&path).by("viewer")).await;
+    assert_eq!(stream.next().await.unwrap().name, "execution.requested");
+    assert_eq!(stream.next().await.unwrap().name, "attempt.started");
+    api.node.succeed(&other, "{}");
+    api.node.succeed(&id, "{}");
+    let mut rest = Vec::new();
+    while let Some(event) = stream.next().await {
+        rest.push(event);
+    }
+    let names: Vec<&str> = rest.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names, ["attempt.succeeded", "execution.succeeded", "end"]);
+    assert_eq!(rest[2].data, serde_json::json!({ "reason": "ended", "status": "succeeded" }));
+    assert!(rest[..2].iter().all(|event| event.data["stream"] == format!("execution/{id}")));
+
+    // Whoever comes later, or again, hears what is missing and no more.
+    let whole = Stream::of(api.get(&path).by("viewer")).await.names().await;
+    assert_eq!(whole, ["execution.requested", "attempt.started", "attempt.succeeded", "execution.succeeded", "end"]);
+    let known = rest[0].id.unwrap().to_string();
+    assert_eq!(Stream::of(api.get(&path).by("viewer").with("last-event-id", &known)).await.names().await, ["execution.succeeded", "end"]);
+    let all = rest[1].id.unwrap().to_string();
+    assert_eq!(Stream::of(api.get(&path).by("viewer").with("last-event-id", &all)).await.names().await, ["end"]);
+}
+
+impl Stream {
+    /// Gives the names of all events to the end.
+    async fn names(mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        while let Some(event) = self.next().await {
+            names.push(event.name);
+        }
+        names
+    }
+}
+
+#[tokio::test]
+async fn an_execution_that_is_not_there_has_no_stream() {
+    let api = TestApi::new();
+    let path = "/api/v1/executions/01980000-0000-7000-8000-0000000000ff/stream";
+    api.get(path).by("viewer").answer().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_stream_whose_pages_have_no_memory_ends_and_says_so() {
+    let api = TestApi::with_queues(Queues::with(|name| if name == QueueName::AnswerBytes { 10 } else { 1_000_000_000 }));
+    let mut stream = Stream::of(api.get(&format!("{LOG}?after=0")).by("viewer")).await;
+    assert_eq!(stream.next().await.unwrap().data["reason"], "busy");
+    assert_eq!(stream.next().await, None);
+}
