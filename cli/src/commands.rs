@@ -31,6 +31,7 @@ mod status;
 mod supervisor;
 mod tokens;
 mod views;
+mod watched;
 mod why;
 
 use std::future::Future;
@@ -142,7 +143,6 @@ enum Command {
     Profiles(profiles::Profiles),
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
-    #[command(subcommand)]
     Log(log::Log),
     #[command(subcommand)]
     Views(views::Views),

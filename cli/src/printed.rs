@@ -3,7 +3,7 @@
 //! It goes on as it came where a program reads it. Where a person does, it cannot steer the terminal.
 
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
 
 use clap::ValueEnum;
 use serde_json::Value;
@@ -12,12 +12,6 @@ use crate::client::Client;
 use crate::live;
 use crate::report::{Exit, Failure, Outcome, printable, say_bytes, tell, tell_bytes};
 use crate::table::text;
-
-/// How long a node that went away is waited for while its output is followed.
-const NODE_PATIENCE: Duration = Duration::from_secs(60);
-/// The first pause before it is asked again, and the longest.
-const PAUSE_FIRST: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// A stream of an attempt's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,50 +32,18 @@ impl Stream {
     }
 }
 
-/// Prints streams as they come, until the execution has ended. Where the node goes away, it goes on where it was as soon as one answers.
+/// Prints streams as they come, until the execution has ended.
 pub(crate) async fn follow(client: &Client, path: &str, only: Option<Stream>) -> Outcome {
     let mut query = vec![("follow", "true".to_owned())];
     query.extend(only.map(|stream| ("stream", stream.as_str().to_owned())));
     let mut out = Screens::default();
-    let mut place: Option<String> = None;
-    let (mut heard_at, mut pause) = (Instant::now(), PAUSE_FIRST);
-    let mut was_there = false;
-    loop {
-        let mut has_ended = false;
-        let told = match client.follow(path, &query, place.as_deref()).await {
-            Ok(response) => {
-                was_there = true;
-                let opened = Instant::now();
-                let each = |told: live::Told| {
-                    (heard_at, pause) = (Instant::now(), PAUSE_FIRST);
-                    has_ended |= told.name == "end";
-                    if told.name == "output" {
-                        out.part(&told.data);
-                    }
-                    if !told.id.is_empty() {
-                        place = Some(told.id);
-                    }
-                    Ok(())
-                };
-                let told = live::follow(response, each).await;
-                // A program may say nothing for long: a stream that stood is a node that was there until now.
-                if opened.elapsed() > PAUSE_MAX {
-                    (heard_at, pause) = (Instant::now(), PAUSE_FIRST);
-                }
-                told
-            }
-            Err(failure) => Err(failure),
-        };
-        let is_over = heard_at.elapsed() > NODE_PATIENCE;
-        match told {
-            Ok(()) if has_ended => return Ok(()),
-            Ok(()) if is_over => return Err(Failure::with(Exit::Unreachable, "the node ended the stream before the execution did")),
-            Err(failure) if is_over || !was_there || !matches!(failure.exit(), Exit::Unreachable | Exit::TryLater) => return Err(failure),
-            Ok(()) | Err(_) => {}
+    live::follow_on(client, path, &query, |told| {
+        if told.name == "output" {
+            out.part(&told.data);
         }
-        tokio::time::sleep(pause).await;
-        pause = PAUSE_MAX.min(pause * 2);
-    }
+        if told.name == live::END { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .await
 }
 
 /// Prints all of a stream that there is.

@@ -16,6 +16,7 @@ mod outputs;
 mod overload;
 mod restart;
 mod secrets;
+mod streams;
 mod support;
 mod upgrade;
 mod watch;

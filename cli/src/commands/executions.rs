@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Asking, Page, read_json, tell_next};
+use super::{Asking, Page, read_json, tell_next, watched};
 use crate::client::{Client, segment};
 use crate::nearest;
 use crate::printed::{self, Stream};
@@ -20,6 +20,7 @@ Examples:
   ensue executions list --status failed
   ensue executions show 019c… --svg > timeline.svg
   ensue executions logs 019c… --follow
+  ensue executions watch 019c…
   ensue executions artifacts 019c… --save ./files
   ensue executions settle 019c… succeeded")]
 pub(crate) enum Executions {
@@ -32,6 +33,11 @@ pub(crate) enum Executions {
         /// Print when it waited and ran as a picture, SVG.
         #[arg(long, conflicts_with = "output")]
         svg: bool,
+    },
+    /// Print what becomes of an execution as it happens, until it has ended; one that does not succeed is exit code 1.
+    Watch {
+        /// The execution.
+        id: String,
     },
     /// Print what an execution printed.
     Logs(Logs),
@@ -155,6 +161,7 @@ impl Executions {
                 }
                 Ok(())
             }
+            Self::Watch { id } => watched::watch(asking, &client, &id).await,
             Self::Logs(logs) => print_logs(&client, &logs).await,
             Self::Artifacts(artifacts) => artifacts.run(asking, &client).await,
             Self::Cancel { id } => {
@@ -178,7 +185,7 @@ impl Executions {
     }
 }
 
-fn path(id: &str, rest: &str) -> String {
+pub(super) fn path(id: &str, rest: &str) -> String {
     format!("/executions/{}{rest}", segment(id))
 }
 

@@ -1,40 +1,47 @@
 //! `ensue log`: the records themselves, and whether nobody has changed them.
 
-use std::time::Duration;
+use std::ops::ControlFlow;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::at_rest::AtRest;
 use super::{Asking, wait_for};
 use crate::client::Client;
+use crate::live;
 use crate::output::Output;
 use crate::report::{Failure, Outcome, tell};
 use crate::table::{one_line, pairs, text, time};
 
-/// How long a follower waits before it looks again.
-const FOLLOW_PAUSE: Duration = Duration::from_millis(300);
 /// The most records that are read at once.
 const RECORDS_MAX: u64 = 200;
 
-/// Read and verify the log.
-#[derive(Debug, Subcommand)]
-#[command(after_help = "\
+/// Read, follow and verify the log.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
-  ensue log tail                       the last records, and then as they come
-  ensue log tail --after 0 --once -o json
+  ensue log                            the last records
+  ensue log --follow                   and then as they come
+  ensue log --after 0 -o json          all of them
   ensue log verify
-  ensue log verify --data ./ensue-data     without a running node")]
-pub(crate) enum Log {
-    /// Print records as they come.
-    Tail {
-        /// Begin after this position; otherwise with the last 20 records.
-        #[arg(long, value_name = "POSITION")]
-        after: Option<u64>,
-        /// Print what there is and end.
-        #[arg(long)]
-        once: bool,
-    },
+  ensue log verify --data ./ensue-data     without a running node"
+)]
+pub(crate) struct Log {
+    /// Begin after this position; otherwise with the last 20 records.
+    #[arg(long, value_name = "POSITION")]
+    after: Option<u64>,
+    /// Go on as more come, also when the node was away.
+    #[arg(long, short)]
+    follow: bool,
+    #[command(subcommand)]
+    about: Option<About>,
+}
+
+/// What is asked of the log other than its records.
+#[derive(Debug, Subcommand)]
+enum About {
     /// Check the chain of the whole log: an edit, insertion, deletion, reordering or cut is found and located.
     Verify {
         #[command(flatten)]
@@ -49,9 +56,9 @@ pub(crate) enum Log {
 
 impl Log {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
-        match self {
-            Self::Tail { after, once } => wait_for(tail(asking, after, if once { After::End } else { After::Follow })),
-            Self::Verify { at_rest } => match at_rest.open()? {
+        match self.about {
+            None => wait_for(tail(asking, self.after, if self.follow { AtEnd::Follow } else { AtEnd::End })),
+            Some(About::Verify { at_rest }) => match at_rest.open()? {
                 Some(data) => print_verified(asking.output, &data.verify_log()?),
                 None => wait_for(async {
                     let client = asking.client()?;
@@ -60,7 +67,7 @@ impl Log {
                     print_verified(asking.output, &job)
                 }),
             },
-            Self::Head { at_rest } => {
+            Some(About::Head { at_rest }) => {
                 let head = match at_rest.open()? {
                     Some(data) => data.head(),
                     None => {
@@ -79,33 +86,43 @@ impl Log {
     }
 }
 
-/// What a tail does at the end of the log.
+/// What is done at the end of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
-    /// It ends.
+enum AtEnd {
+    /// That was all.
     End,
-    /// It waits for more.
+    /// It is waited for more.
     Follow,
 }
 
-async fn tail(asking: &Asking, after: Option<u64>, at_end: After) -> Outcome {
+async fn tail(asking: &Asking, after: Option<u64>, at_end: AtEnd) -> Outcome {
     const SHOWN_AT_FIRST: u64 = 20;
     let client = asking.client()?;
     let mut position = match after {
         Some(position) => position,
         None => client.get("/log/head", &[]).await?["position"].as_u64().unwrap_or_default().saturating_sub(SHOWN_AT_FIRST),
     };
-    loop {
-        let records = read(&client, position).await?;
-        for record in &records {
-            asking.output.print_next(record, line);
-            position = record["position"].as_u64().unwrap_or(position);
+    match at_end {
+        AtEnd::Follow => {
+            live::follow_on(&client, "/log/stream", &[("after", position.to_string())], |told| {
+                if told.name != live::END {
+                    asking.output.print_next(&told.data, line);
+                }
+                // A log has no end: whatever ends the stream, it goes on.
+                ControlFlow::Continue(())
+            })
+            .await
         }
-        match (records.is_empty(), at_end) {
-            (false, _) => {}
-            (true, After::End) => return Ok(()),
-            (true, After::Follow) => tokio::time::sleep(FOLLOW_PAUSE).await,
-        }
+        AtEnd::End => loop {
+            let records = read(&client, position).await?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            for record in &records {
+                asking.output.print_next(record, line);
+                position = record["position"].as_u64().unwrap_or(position);
+            }
+        },
     }
 }
 

@@ -1,4 +1,4 @@
-//! The only JSON form of a record: what the API and `ensue log tail` show.
+//! The only JSON form of a record: what the API and `ensue log` show.
 //!
 //! It is a view of a record, not how a log keeps it.
 
