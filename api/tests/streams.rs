@@ -114,6 +114,17 @@ async fn a_stream_goes_on_at_every_position_over_a_restart_with_nothing_lost_or_
 }
 
 #[tokio::test]
+async fn who_comes_in_the_middle_of_a_page_that_others_have_read_gets_its_rest() {
+    let api = TestApi::new();
+    let head = api.node.head_position();
+    Stream::of(api.get(&format!("{LOG}?after=0")).by("viewer")).await.ids_to(head).await;
+    for place in 0..head {
+        let mut stream = Stream::of(api.get(&format!("{LOG}?after={place}")).by("viewer")).await;
+        assert_eq!(stream.ids_to(head).await, (place + 1..=head).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
 async fn without_a_place_a_stream_begins_at_the_head_and_says_where_that_is() {
     let api = TestApi::new();
     let head = api.node.head_position();
