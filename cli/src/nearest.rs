@@ -2,7 +2,7 @@
 //!
 //! It asks the node only after an answer of "not there".
 
-use ensue_packs::nearest;
+use ensue_expression::nearest;
 use serde_json::Value;
 
 use crate::client::{Client, segment};
@@ -38,7 +38,14 @@ pub(crate) async fn get_by_id(client: &Client, path: &str, id: &str) -> Result<V
 ///
 /// Fails as the read does; where there is no such name, the hint is the nearest one of the list's first page.
 pub(crate) async fn get_by_name(client: &Client, path: &str, name: &str) -> Result<Value, Failure> {
-    match client.get(&format!("{path}/{}", segment(name)), &[]).await {
+    or_nearest(client, path, name, client.get(&format!("{path}/{}", segment(name)), &[]).await).await
+}
+
+/// Hands on what was answered about the thing with a name in the list at the path.
+///
+/// Where there is no such name, the failure's hint is the nearest one of the list's first page.
+pub(crate) async fn or_nearest<T>(client: &Client, path: &str, name: &str, answered: Result<T, Failure>) -> Result<T, Failure> {
+    match answered {
         Err(failure) if failure.exit() == Exit::Missing => Err(of_list(client, path, name, failure).await),
         answered => answered,
     }

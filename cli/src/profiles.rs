@@ -150,7 +150,7 @@ impl Profiles {
     pub(crate) fn named(&self, name: &ProfileName) -> Result<&Profile, Failure> {
         self.profiles.get(name).ok_or_else(|| {
             let failure = Failure::with(Exit::Missing, format!("there is no profile `{name}`"));
-            match ensue_packs::nearest(&name.0, self.profiles.keys().map(|known| known.0.as_str())) {
+            match ensue_expression::nearest(&name.0, self.profiles.keys().map(|known| known.0.as_str())) {
                 Some(near) => failure.hint(format!("did you mean `{near}`?")),
                 None => failure.hint("`ensue profiles list` has those that there are"),
             }

@@ -237,6 +237,15 @@ fn a_misspelt_ref_and_an_id_of_another_kind_are_answered_with_what_was_meant() {
         assert_eq!((shown.code, shown.stdout.as_str()), (Some(5), ""), "{shown:?}");
         assert!(shown.stderr.contains(&format!("hint: did you mean `{meant}`?")), "{shown:?}");
     }
+    for (arguments, meant) in [
+        (["run", "core.ecko"].as_slice(), "core.echo"),
+        (&["run", "core.ecko", "--wait"], "core.echo"),
+        (&["rules", "set", "examples.greet_pul_request", "shadow"], "examples.greet_pull_request"),
+    ] {
+        let refused = asked(arguments);
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(5), ""), "{refused:?}");
+        assert!(refused.stderr.contains(&format!("hint: did you mean `{meant}`?")), "{refused:?}");
+    }
     let nothing = asked(&["actions", "show", "other.altogether"]);
     assert!(nothing.code == Some(5) && !nothing.stderr.contains("did you mean"), "{nothing:?}");
     let run = asked(&["run", "core.echo", "--param", "message=hello", "--wait", "-o", "json"]);

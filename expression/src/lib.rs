@@ -15,6 +15,7 @@
 //! | `types`, `check` | what a value can be before it is there; what is wrong with an expression whatever comes |
 //! | `imply` | which conditions never hold, and which hold only where others do |
 //! | `template` | JSON trees whose strings hold `${{ … }}` |
+//! | `nearest` | what a misspelt name was probably meant to be |
 //! | `bugs` | a bug on purpose, for the simulator alone |
 //!
 //! Nothing here knows of a clock, randomness, files or the network: an expression's value is a function of its source
@@ -37,6 +38,7 @@ mod functions;
 mod imply;
 mod json;
 mod lex;
+mod nearest;
 mod parse;
 mod slips;
 mod template;
@@ -53,6 +55,7 @@ pub use explain::{
 pub use expression::{Expression, Roots, Scope};
 pub use imply::{Condition, Partial};
 pub use json::{Document, Entries, Items, JSON_BYTES_MAX, JSON_DEPTH_MAX, JsonError, Node, NodeKind, Number};
+pub use nearest::nearest;
 pub use parse::{SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX};
 pub use template::{Piece, Template, TemplateError, TemplateString};
 pub use types::{FieldType, MapType, Occurrence, Others, TYPE_DEPTH_MAX, TYPE_TEXTS_MAX, ValueType};

@@ -11,8 +11,6 @@ use crate::error::CompileError;
 use crate::expression::Roots;
 use crate::lex::{Lexer, Token};
 
-pub(crate) use names::nearest;
-
 pub(crate) type Result<T> = std::result::Result<T, Box<CompileError>>;
 
 /// How long a source may be, in bytes.

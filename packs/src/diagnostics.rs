@@ -188,28 +188,3 @@ impl Report {
         self.found.last_mut().expect("it was pushed just now")
     }
 }
-
-/// Gives the known name that a misspelt one was probably meant to be.
-pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A third of the letters may be wrong: `whem` is `when`, `foo` is nothing we know.
-    let distance_max = (given.chars().count() / 3).max(1);
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(given, name), name))
-        .filter(|(distance, _)| *distance <= distance_max)
-        .min()
-        .map(|(_, name)| name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_name_is_near() {
-        let known = ["when", "with", "trigger"];
-        assert_eq!(nearest("whem", known), Some("when"));
-        assert_eq!(nearest("triger", known), Some("trigger"));
-        assert_eq!(nearest("color", known), None);
-    }
-}

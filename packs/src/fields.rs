@@ -5,10 +5,11 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::diagnostics::{Code, Report, nearest};
+use crate::diagnostics::{Code, Report};
 use crate::shape::{Field, Form, Kind, Need, Shape};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned, quoted};
+use ensue_expression::nearest;
 
 /// The fields of a mapping that are not taken yet.
 pub(crate) struct Fields<'a> {

@@ -26,7 +26,7 @@ mod yaml;
 
 pub use build::{BuildError, Manifest, build};
 pub use check::{Checked, GoodPack, check, lint};
-pub use diagnostics::{Code, Colour, Diagnostic, Severity, excerpt, nearest};
+pub use diagnostics::{Code, Colour, Diagnostic, Severity, excerpt};
 pub use digest::CopyError;
 pub use fields::parse_duration;
 pub use init::init_files;

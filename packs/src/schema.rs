@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{Extra, Field, Fields as SchemaFields, Presence, Schema, Type};
 use ensue_engine::names::is_name;
-use ensue_expression::Document;
+use ensue_expression::{Document, nearest};
 use regex::RegexBuilder;
 use serde_json::{Value, json};
 
-use crate::diagnostics::{Code, Report, nearest};
+use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, text, wrong_type};
 use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
 use crate::source::SourceText;

@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use ensue_engine::names::{PackName, is_name};
 use ensue_engine::record::Digest;
+use ensue_expression::nearest;
 
 pub(crate) use action::{ACTION, Action, Body, Environment, Run};
 pub(crate) use manifest::{Manifest, PACK};
@@ -20,7 +21,7 @@ pub(crate) use rule::{RULE, Rule};
 pub(crate) use sensor::{Emit, SENSOR, Sensor, Verify};
 pub(crate) use trigger::{TRIGGER, Trigger};
 
-use crate::diagnostics::{Code, Report, nearest};
+use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
 use crate::read::{PackFile, PackSource};
 use crate::source::SourceText;

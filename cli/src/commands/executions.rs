@@ -9,7 +9,7 @@ use super::{Asking, Page, read_json, tell_next, watched};
 use crate::client::{Client, segment};
 use crate::nearest;
 use crate::printed::{self, Stream};
-use crate::report::{Outcome, printable, say};
+use crate::report::{Failure, Outcome, printable, say};
 use crate::svg;
 use crate::table::{Column, cell, pairs, text, time};
 
@@ -250,6 +250,16 @@ pub(super) fn failure(error: &Value) -> String {
         empty if empty.is_empty() => format!("{}: {}", text(error, "kind"), text(error, "message")),
         detail => format!("{} {detail}: {}", text(error, "kind"), text(error, "message")),
     }
+}
+
+/// Makes a failure of an execution that ended otherwise than well; `why` may be empty.
+pub(super) fn ended_well(id: &str, status: &str, why: &str) -> Outcome {
+    if status == "succeeded" {
+        return Ok(());
+    }
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    Err(Failure::new(format!("the execution ended as {status}{why}"))
+        .hint(format!("`ensue executions logs {id}` shows what it printed, `ensue why {id}` what led to it")))
 }
 
 async fn print_logs(client: &Client, logs: &Logs) -> Outcome {

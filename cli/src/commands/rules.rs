@@ -93,8 +93,9 @@ impl Rules {
                 });
             }
             Self::Set { rule, mode } => {
-                let answer = client.post(&format!("/rules/{}/{}", segment(&rule), mode.verb()), &json!({})).await?.body;
-                asking.output.print_one(&answer, |rule| text(rule, "mode"));
+                let answered = client.post(&format!("/rules/{}/{}", segment(&rule), mode.verb()), &json!({})).await;
+                let answer = nearest::or_nearest(&client, "/rules", &rule, answered).await?;
+                asking.output.print_one(&answer.body, |rule| text(rule, "mode"));
             }
         }
         Ok(())

@@ -6,7 +6,8 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{Asking, executions, read_json};
-use crate::client::{Client, segment};
+use crate::client::{Answer, Client, segment};
+use crate::nearest;
 use crate::report::{Exit, Failure, Outcome, tell};
 use crate::table::text;
 
@@ -42,7 +43,7 @@ impl Run {
         let path = format!("/actions/{}/execute", segment(&self.action));
         let body = json!({ "params": params });
         if !self.wait {
-            let execution = client.post(&path, &body).await?.body;
+            let execution = self.asked(&client, client.post(&path, &body).await).await?;
             let id = text(&execution, "id");
             asking.output.print_one(&execution, |_| id.clone());
             if asking.output.is_for_people() {
@@ -50,21 +51,18 @@ impl Run {
             }
             return Ok(());
         }
-        let mut execution = client.post_and_wait(&path, &body, WAIT_SECONDS).await?.body;
+        let mut execution = self.asked(&client, client.post_and_wait(&path, &body, WAIT_SECONDS).await).await?;
         while !has_ended(&execution) {
             execution = wait_more(&client, &execution).await?;
         }
         asking.output.print_one(&execution, result);
-        match text(&execution, "status").as_str() {
-            "succeeded" => Ok(()),
-            status => {
-                let why = executions::failure(&execution["error"]);
-                let why = if why.is_empty() { why } else { format!(": {why}") };
-                let id = text(&execution, "id");
-                Err(Failure::new(format!("the execution ended as {status}{why}"))
-                    .hint(format!("`ensue executions logs {id}` shows what it printed, `ensue why {id}` what led to it")))
-            }
-        }
+        let why = executions::failure(&execution["error"]);
+        executions::ended_well(&text(&execution, "id"), &text(&execution, "status"), &why)
+    }
+
+    /// Gives the execution that was asked for.
+    async fn asked(&self, client: &Client, answered: Result<Answer, Failure>) -> Result<Value, Failure> {
+        Ok(nearest::or_nearest(client, "/actions", &self.action, answered).await?.body)
     }
 
     fn parameters(&self) -> Result<Value, Failure> {

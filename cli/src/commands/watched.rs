@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use serde_json::Value;
 
 use super::Asking;
-use super::executions::{failure, path};
+use super::executions::{self, failure, path};
 use crate::client::Client;
 use crate::live;
-use crate::report::{Failure, Outcome};
+use crate::report::Outcome;
 use crate::table::{one_line, text, time};
 
 /// Prints each change of an execution, until it has ended. Where the node goes away, it goes on as soon as one answers.
@@ -29,11 +29,7 @@ pub(super) async fn watch(asking: &Asking, client: &Client, id: &str) -> Outcome
         ControlFlow::Continue(())
     })
     .await?;
-    match status.as_str() {
-        "succeeded" => Ok(()),
-        status => Err(Failure::new(format!("the execution ended as {status}"))
-            .hint(format!("`ensue executions logs {id}` shows what it printed, `ensue why {id}` what led to it"))),
-    }
+    executions::ended_well(id, &status, "")
 }
 
 /// A record of an execution in a line: when, what became of it, and what there is to know about that.

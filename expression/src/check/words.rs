@@ -5,7 +5,7 @@ use super::{Checker, FindingKind, Truth};
 use crate::ast::{Expr, Kind, Operator, Span};
 use crate::functions::signature::{DURATION, Kinds, LIST, MAP, NULL, NUMBER, OPTIONAL, STRING, TIMESTAMP};
 use crate::functions::{self, Form};
-use crate::parse::nearest;
+use crate::nearest::nearest;
 use crate::types::{MapType, ValueType};
 use crate::value::Value;
 

@@ -1,11 +1,11 @@
 //! Calls: functions with their arguments counted, macros with their variables, patterns compiled.
 
-use super::names::nearest;
 use super::{Parser, Result, Tree};
 use crate::ast::{Call, Expr, Flatness, Kind, LinkKind, Literal, Loop, LoopKind, Presence, Span, Variables};
 use crate::error::CompileError;
 use crate::functions::{self, Form, Function, PATTERNS_BYTES_MAX, Pattern, Syntax};
 use crate::lex::Token;
+use crate::nearest::nearest;
 
 /// The macros that are written as functions, with how they are written.
 const MACRO_FUNCTIONS: [(&str, &str); 1] = [("has", "has(event.payload.field)")];

@@ -1,4 +1,4 @@
-//! What a name is: a variable of a macro, a root, a type, a function, or a macro; and which one was probably meant.
+//! What a name is: a variable of a macro, a root, a type, a function, or a macro.
 
 use super::{Parser, Result, Tree};
 use crate::ast::{Expr, Kind, Span};
@@ -6,6 +6,7 @@ use crate::error::CompileError;
 use crate::expression::LookUp;
 use crate::functions::{self, Form};
 use crate::lex::{Lexer, Token};
+use crate::nearest::nearest;
 use crate::value::Type;
 
 /// Names that the language keeps for itself.
@@ -140,16 +141,4 @@ impl Parser<'_> {
 
 fn is_bind(name: &str) -> bool {
     name == "cel.bind"
-}
-
-/// The candidate that `name` was probably meant to be.
-pub(crate) fn nearest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    // A difference in length is the least distance there is: a name of kilobytes is compared with nothing.
-    let most = |candidate: &str| 1 + candidate.len().min(name.len()) / 4;
-    candidates
-        .filter(|candidate| candidate.chars().count().abs_diff(name.chars().count()) <= most(candidate))
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance < candidate.len().min(name.len()) && *distance <= most(candidate))
-        .min()
-        .map(|(_, candidate)| candidate)
 }

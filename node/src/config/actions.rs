@@ -119,7 +119,7 @@ impl ActionSettings {
             "ENSUE_ACTIONS_WRITABLE" => self.writable = paths()?,
             // Whoever sets one believes in a wall: one that is misspelt must not be taken for none.
             _ => {
-                let near = ensue_packs::nearest(name, NAMES).map(str::to_owned);
+                let near = ensue_expression::nearest(name, NAMES).map(str::to_owned);
                 return Err(ConfigError::UnknownVariable { name: name.to_owned(), near });
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{self, Builtin, Extra, HttpBody, HttpRequest, ProcessCommand, Run, ShellScript};
 use ensue_engine::names::ActionRef;
-use ensue_expression::{Expression, MapType, Occurrence, Others, Roots, Template, ValueType};
+use ensue_expression::{Expression, MapType, Occurrence, Others, Roots, Template, ValueType, nearest};
 use serde_json::{Value, json};
 
 use super::inferred::Taker;
@@ -15,7 +15,7 @@ use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use super::sensors::optional;
 use super::{Checking, code, url};
-use crate::diagnostics::{Code, Report, nearest};
+use crate::diagnostics::{Code, Report};
 use crate::read::FileMode;
 use crate::source::SourceText;
 use crate::written::{self, Body, Environment};

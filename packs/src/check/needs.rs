@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use ensue_engine::names::PackName;
+use ensue_expression::nearest;
 use semver::Version;
 
 use super::World;
-use crate::diagnostics::{Code, Report, nearest};
+use crate::diagnostics::{Code, Report};
 use crate::source::SourceText;
 use crate::written;
 

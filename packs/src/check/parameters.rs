@@ -5,9 +5,9 @@
 use std::ops::Range;
 
 use ensue_engine::catalog::{Extra, Presence, Schema, Type};
-use ensue_expression::Document;
+use ensue_expression::{Document, nearest};
 
-use crate::diagnostics::{Code, Report, nearest};
+use crate::diagnostics::{Code, Report};
 use crate::fields::{first_line, listed};
 use crate::schema;
 use crate::source::SourceText;

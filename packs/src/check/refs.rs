@@ -4,9 +4,10 @@
 
 use ensue_engine::catalog::Schema;
 use ensue_engine::names::{ActionRef, NameError, PackName, TriggerRef};
+use ensue_expression::nearest;
 
 use super::{Checking, World};
-use crate::diagnostics::{Code, Report, nearest};
+use crate::diagnostics::{Code, Report};
 use crate::fields::listed;
 use crate::source::SourceText;
 use crate::written;

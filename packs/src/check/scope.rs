@@ -6,10 +6,10 @@
 use std::ops::Range;
 
 use ensue_engine::names::{KeyRef, PackName};
-use ensue_expression::{CompileError, Expression, Knowledge, Path, Piece, Purpose, Roots, Template, ValueType};
+use ensue_expression::{CompileError, Expression, Knowledge, Path, Piece, Purpose, Roots, Template, ValueType, nearest};
 
 use super::inferred::{Taker, Turn, tell_findings};
-use crate::diagnostics::{Code, Report, nearest};
+use crate::diagnostics::{Code, Report};
 use crate::fields::{first_line, wrong_type};
 use crate::source::SourceText;
 use crate::yaml::{Content, Node, Offsets};

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use ensue_engine::catalog::{Extra, Schema};
 use ensue_engine::names::PackName;
-use ensue_expression::Document;
+use ensue_expression::{Document, nearest};
 use serde_json::Value;
 
 use super::GoodPack;
-use crate::diagnostics::{Code, Diagnostic, Report, Severity, nearest};
+use crate::diagnostics::{Code, Diagnostic, Report, Severity};
 use crate::fields::listed;
 use crate::source::SourceText;
 use crate::written;

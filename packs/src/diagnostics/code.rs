@@ -207,7 +207,7 @@ impl Code {
 
     /// Gives the slug that a misspelt one was probably meant to be.
     pub fn nearest_slug(slug: &str) -> Option<&'static str> {
-        super::nearest(slug, Self::ALL.iter().map(|code| code.slug()))
+        ensue_expression::nearest(slug, Self::ALL.iter().map(|code| code.slug()))
     }
 }
 

@@ -3,10 +3,10 @@
 //! It reads the text; that the default fits the type is checked by its caller.
 
 use ensue_engine::catalog::{Presence, Type};
+use ensue_expression::nearest;
 use serde_json::Value;
 
 use super::{TypeFault, default_hint};
-use crate::diagnostics::nearest;
 
 const TYPES: [&str; 6] = ["any", "string", "integer", "number", "boolean", "object"];
 

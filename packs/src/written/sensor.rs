@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use ensue_engine::catalog::{HmacAlgorithm, SignatureEncoding};
+use ensue_expression::nearest;
 
-use crate::diagnostics::{Code, Report, nearest};
+use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, listed, text};
 use crate::shape::{Field, Form, Kind, Shape, optional, required, words};
 use crate::source::SourceText;

@@ -1,8 +1,9 @@
 //! `triggers/*.yaml`: a kind of event, and what its payload looks like.
 
 use ensue_engine::catalog::Schema;
+use ensue_expression::nearest;
 
-use crate::diagnostics::{Code, Report, nearest};
+use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, listed};
 use crate::schema;
 use crate::shape::{Form, Kind, Naming, Shape, optional};
