@@ -4,6 +4,7 @@
 
 mod actions;
 mod shape;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -75,10 +76,8 @@ pub struct Config {
     pub supervisor: Option<SupervisorCommand>,
     /// What the operator sets for packs.
     pub pack_settings: BTreeMap<PackName, PackSettings>,
-    /// The token that lets an admin in from the very first start on, where it is given from outside.
+    /// The token that lets an admin in from the very first start on.
     pub admin_token: AdminToken,
-    /// The file that it was read from.
-    pub admin_token_file: Option<PathBuf>,
     /// The environment's `ENSUE_KEY_<PACK>_<NAME>_FILE`, by variable.
     pub key_files: BTreeMap<String, PathBuf>,
 }
@@ -99,15 +98,30 @@ pub enum AdminToken {
     /// It is made, and shown once.
     #[default]
     Made,
-    /// It is given.
-    Given(Secret),
+    /// It is given from outside.
+    Given {
+        /// The token.
+        token: Secret,
+        /// The file that it was read from; none where a variable held it.
+        from: Option<PathBuf>,
+    },
+}
+
+impl AdminToken {
+    /// Gives the file that it was read from.
+    fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Made => None,
+            Self::Given { from, .. } => from.as_ref(),
+        }
+    }
 }
 
 impl std::fmt::Debug for AdminToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Made => "Made",
-            Self::Given(_) => "Given",
+            Self::Given { .. } => "Given",
         })
     }
 }
@@ -262,7 +276,6 @@ impl Config {
             supervisor: None,
             pack_settings: BTreeMap::new(),
             admin_token: AdminToken::Made,
-            admin_token_file: None,
             key_files: BTreeMap::new(),
         }
     }
@@ -282,7 +295,7 @@ impl Config {
     /// Names the files that secrets are read from: no program is to see one.
     pub(crate) fn secret_files(&self) -> impl Iterator<Item = &Path> {
         let of_packs = self.pack_settings.values().flat_map(|settings| settings.keys.values().map(|source| &source.file));
-        let files = self.master_key.iter().chain(&self.admin_token_file).chain(self.key_files.values()).chain(of_packs);
+        let files = self.master_key.iter().chain(self.admin_token.file()).chain(self.key_files.values()).chain(of_packs);
         files.map(PathBuf::as_path)
     }
 
@@ -349,18 +362,17 @@ impl Config {
             "ENSUE_EGRESS_ALLOW" => self.egress_allow = value.split(',').map(|one| one.trim().to_owned()).collect(),
             _ if name.starts_with(actions::VARIABLES) => self.actions.take_variable(name, value, &wrong)?,
             "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(PathBuf::from(value)),
-            "ENSUE_ADMIN_TOKEN" => self.admin_token = AdminToken::Given(Secret::new(value.as_bytes().to_vec())),
+            "ENSUE_ADMIN_TOKEN" => {
+                self.admin_token = AdminToken::Given { token: Secret::new(value.as_bytes().to_vec()), from: None };
+            }
             "ENSUE_ADMIN_TOKEN_FILE" => {
                 let path = PathBuf::from(value);
-                let secret = read_secret(&path)?;
-                self.admin_token = AdminToken::Given(secret);
-                self.admin_token_file = Some(path);
+                self.admin_token = AdminToken::Given { token: read_secret(&path)?, from: Some(path) };
             }
-            _ if name.starts_with("ENSUE_KEY_") && name.ends_with("_FILE") => {
+            _ if variables::is_of_a_key(name) => {
                 self.key_files.insert(name.to_owned(), PathBuf::from(value));
             }
-            // The others are the command line's own (ENSUE_SERVER, ENSUE_TOKEN) or nobody's.
-            _ => {}
+            _ => variables::known(name, value)?,
         }
         Ok(())
     }

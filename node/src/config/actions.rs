@@ -9,16 +9,13 @@ use ensue_executor::AtStop;
 use ensue_executor::programs::{IsolationMode, ProgramLimits};
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::{ConfigError, variables};
 
 /// How many processes and threads a program may have, where nothing is said.
 const PROCESSES: u64 = 1_000;
 
 /// How the names of these settings' variables begin.
 pub(super) const VARIABLES: &str = "ENSUE_ACTIONS_";
-
-/// All of them.
-const NAMES: [&str; 4] = ["ENSUE_ACTIONS_ISOLATION", "ENSUE_ACTIONS_READABLE", "ENSUE_ACTIONS_WRITABLE", "ENSUE_ACTIONS_AT_STOP"];
 
 /// How programs of actions are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,11 +114,7 @@ impl ActionSettings {
             }
             "ENSUE_ACTIONS_READABLE" => self.readable = paths()?,
             "ENSUE_ACTIONS_WRITABLE" => self.writable = paths()?,
-            // Whoever sets one believes in a wall: one that is misspelt must not be taken for none.
-            _ => {
-                let near = ensue_expression::nearest(name, NAMES).map(str::to_owned);
-                return Err(ConfigError::UnknownVariable { name: name.to_owned(), near });
-            }
+            _ => variables::known(name, value)?,
         }
         Ok(())
     }
@@ -134,10 +127,7 @@ fn absolute(paths: impl Iterator<Item = PathBuf>) -> io::Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use ensue_engine::explain::Explain as _;
-
     use super::*;
-    use crate::config::Config;
 
     #[test]
     fn paths_are_meant_from_where_they_were_said_wherever_a_program_works() {
@@ -160,25 +150,5 @@ mod tests {
         assert!(ActionSettings::default().take_variable("ENSUE_ACTIONS_READABLE", "/srv,,", &wrong).is_err());
         let written = WrittenActions { writable: vec!["".into()], ..Default::default() };
         assert!(ActionSettings::default().take(written, Path::new("")).is_err());
-    }
-
-    fn read(name: &str, value: &str) -> Result<Config, ConfigError> {
-        Config::read(None, [(name.to_owned(), value.to_owned())].into_iter())
-    }
-
-    #[test]
-    fn a_misspelt_variable_is_an_error_that_says_which_was_meant() {
-        let error = read("ENSUE_ACTIONS_ISOLATON", "required").unwrap_err();
-        assert_eq!(error.to_string(), "ENSUE_ACTIONS_ISOLATON is no setting");
-        assert_eq!(error.hint().as_deref(), Some("did you mean ENSUE_ACTIONS_ISOLATION?"));
-        let error = read("ENSUE_ACTIONS_COLOUR", "red").unwrap_err();
-        assert_eq!(error.hint().as_deref(), Some("the settings are listed in docs/reference/ensue-yaml.md"));
-    }
-
-    #[test]
-    fn each_name_that_is_offered_is_one_that_is_taken() {
-        for (name, value) in NAMES.into_iter().zip(["none", "/srv", "/srv", "end"]) {
-            read(name, value).unwrap();
-        }
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTo
     let roles = [ADMIN.to_owned()];
     let doing = "adding the first admin token";
     match &config.admin_token {
-        AdminToken::Given(token) => {
+        AdminToken::Given { token, .. } => {
             tokens.add_given(ADMIN, &roles, token, &by).map_err(|declined| declined_start(doing, &declined))?;
             Ok(None)
         }
