@@ -182,7 +182,8 @@ impl OutsideHead {
         Ok(head)
     }
 
-    /// Gives the newest head that was written; none in a new file, and in one whose only line was lost in a power cut.
+    /// Gives the newest head that was written; none in a new file, and in one whose only line was lost or cut short in
+    /// a power cut.
     pub fn read(&self) -> Result<Option<Head>, StateFolderError> {
         let lines = self.lines()?;
         match lines.into_iter().flatten().max_by_key(|head| head.position) {
@@ -216,13 +217,16 @@ impl OutsideHead {
         Ok(lines)
     }
 
-    /// Says whether nothing stands in the file, or nothing but zeros: what a disk shows that was told of a write and did not get to it.
+    /// Says whether nothing stands in the file that ever counted: the beginning of a first line, which was never synced whole, or nothing
+    /// but zeros, which a disk shows that was told of a write and did not get to it.
     fn is_blank(&self) -> Result<bool, StateFolderError> {
         let mut bytes = Vec::new();
         let most = 2 * LINE_BYTES as u64 + 1;
         let file = File::open(&self.path).map_err(|source| self.unusable(source))?;
         file.take(most).read_to_end(&mut bytes).map_err(|source| self.unusable(source))?;
-        Ok((bytes.len() as u64) < most && bytes.iter().all(|byte| *byte == 0))
+        let is_of_zeros = (bytes.len() as u64) < most && bytes.iter().all(|byte| *byte == 0);
+        let is_begun = bytes.len() < LINE_BYTES && bytes.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b' ');
+        Ok(is_begun || is_of_zeros)
     }
 
     fn unusable(&self, source: io::Error) -> StateFolderError {
@@ -345,6 +349,20 @@ mod tests {
     }
 
     #[test]
+    fn a_first_head_that_a_power_cut_cut_short_anywhere_is_none() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = StateFolder::under(base.path(), LOG);
+        for length in 0..LINE_BYTES {
+            folder.outside_head().unwrap();
+            fs::write(folder.path().join("head"), &line(head(0xab))[..length]).unwrap();
+            let mut outside = folder.outside_head().unwrap();
+            assert_eq!(outside.read().unwrap(), None, "{length}");
+            outside.write(head(1), Durability::Written).unwrap();
+            assert_eq!(folder.outside_head().unwrap().read().unwrap(), Some(head(1)), "{length}");
+        }
+    }
+
+    #[test]
     fn the_names_above_the_key_and_the_head_last_also_where_the_first_start_was_cut_short() {
         sync::tests::note_folders();
         let base = tempfile::tempdir().unwrap();
@@ -363,7 +381,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
         folder.outside_head().unwrap();
-        for content in ["x", "00000000000000000007", &"x".repeat(2 * LINE_BYTES)] {
+        for content in ["x", "0000000000000000000x", &"x".repeat(2 * LINE_BYTES)] {
             fs::write(folder.path().join("head"), content).unwrap();
             let read = folder.outside_head().unwrap().read();
             assert!(matches!(read, Err(StateFolderError::HeadMalformed(_))), "{content}");
