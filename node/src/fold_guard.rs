@@ -27,16 +27,16 @@ const LEFT_OUT_MAX: usize = 100;
 
 /// How long one fold may take, in looks at it: a process that stood still was not looked at either.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub struct Patience {
     /// How often is looked.
-    pub(crate) look_every: Duration,
+    pub look_every: Duration,
     /// How often the same fold is seen before it counts as one without an end.
-    pub(crate) looks: u32,
+    pub looks: u32,
 }
 
 impl Patience {
     /// A minute: what is folded at once takes milliseconds.
-    pub(crate) const MINUTE: Self = Self { look_every: Duration::from_secs(1), looks: 60 };
+    pub const MINUTE: Self = Self { look_every: Duration::from_secs(1), looks: 60 };
 }
 
 /// What the file says.
@@ -117,10 +117,12 @@ impl Onlooker for AllLeftOut {
     }
 
     fn end(&mut self) {}
+
+    fn kept(&mut self, _: Position) {}
 }
 
 /// Looks on while the live views are folded.
-pub(crate) struct FoldGuard {
+pub struct FoldGuard {
     path: PathBuf,
     /// In what the process before this one ended, as far as is known.
     found: Option<Folding>,
@@ -136,7 +138,7 @@ pub(crate) struct FoldGuard {
 
 impl FoldGuard {
     /// Reads what the processes before this one left, and notes that this one goes on behind `behind`.
-    pub(crate) fn open(path: &Path, behind: Position, patience: Patience) -> std::io::Result<Self> {
+    pub fn open(path: &Path, behind: Position, patience: Patience) -> std::io::Result<Self> {
         let found: Written = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         let found = if found.release == crate::wiring::RELEASE { found } else { Written::default() };
         let processes = found.began.filter(|began| began.behind == behind).map_or(0, |began| began.processes) + 1;
@@ -218,9 +220,17 @@ impl Onlooker for FoldGuard {
     }
 
     fn end(&mut self) {
-        let ended = self.under_way.end();
-        let is_further = matches!(ended, Some(Fold::All { .. })) && self.began.take().is_some();
-        if self.folding.take().is_some() || is_further {
+        self.under_way.end();
+        if self.folding.take().is_some() {
+            self.write();
+        }
+    }
+
+    /// Only what is kept is further: what a process folded and did not keep, the next one meets again. Views that are built beside the
+    /// live ones come to where those stand.
+    fn kept(&mut self, through: Position) {
+        if self.began.is_some_and(|began| through > began.behind) {
+            self.began = None;
             self.write();
         }
     }
@@ -268,8 +278,8 @@ impl UnderWay {
         *now = (now.0 + 1, Some(fold));
     }
 
-    fn end(&self) -> Option<Fold> {
-        self.now().1.take()
+    fn end(&self) {
+        self.now().1 = None;
     }
 
     /// Looks at it until the guard is gone. A fold without an end takes the process with it: no thread can be ended alone, and the next

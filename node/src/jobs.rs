@@ -14,28 +14,31 @@ use ensue_store::verify::verify;
 use crate::clock::Clock;
 use crate::fold_guard::AllLeftOut;
 use crate::log_access::LogReaders;
-use crate::views::{Rebuilt, rebuild_under};
+use crate::views::{Rebuilt, WholeFold};
+
+/// The read models that are live, as far as building them anew concerns them.
+pub(crate) struct LiveViews {
+    /// Their file.
+    pub(crate) file: PathBuf,
+    /// Where new ones are handed over.
+    pub(crate) rebuilt: Rebuilt,
+    /// What they leave out.
+    pub(crate) left_out: AllLeftOut,
+}
 
 /// The newest job of each kind.
 pub(crate) struct Jobs {
     log: LogId,
     readers: Arc<LogReaders>,
     clock: Arc<dyn Clock>,
-    views: PathBuf,
-    rebuilt: Rebuilt,
-    left_out: AllLeftOut,
+    live: LiveViews,
     newest: Mutex<BTreeMap<JobKind, Job>>,
 }
 
 impl Jobs {
-    /// Makes the place for jobs; nothing is begun. `views` is the file of the live read models, and `left_out` what they leave out.
-    pub(crate) fn new(
-        log: LogId,
-        readers: Arc<LogReaders>,
-        clock: Arc<dyn Clock>,
-        (views, rebuilt, left_out): (PathBuf, Rebuilt, AllLeftOut),
-    ) -> Arc<Self> {
-        Arc::new(Self { log, readers, clock, views, rebuilt, left_out, newest: Mutex::default() })
+    /// Makes the place for jobs; nothing is begun.
+    pub(crate) fn new(log: LogId, readers: Arc<LogReaders>, clock: Arc<dyn Clock>, live: LiveViews) -> Arc<Self> {
+        Arc::new(Self { log, readers, clock, live, newest: Mutex::default() })
     }
 
     /// Gives the newest job of a kind.
@@ -80,17 +83,17 @@ impl Jobs {
         match self.rebuild() {
             Ok(views) => {
                 let jobs = self.clone();
-                self.rebuilt.hand_over(views, Box::new(move |adopted| jobs.ended(JobKind::ViewsRebuild, adopted)));
+                self.live.rebuilt.hand_over(views, Box::new(move |adopted| jobs.ended(JobKind::ViewsRebuild, adopted)));
             }
             Err(why) => self.ended(JobKind::ViewsRebuild, Err(why)),
         }
     }
 
     fn rebuild(&self) -> Result<SqliteViews, String> {
-        let beside = self.views.with_extension("rebuilt.sqlite");
-        let mut left_out = self.left_out.clone();
+        let beside = self.live.file.with_extension("rebuilt.sqlite");
+        let mut left_out = self.live.left_out.clone();
         let step = &mut |position| self.reached(JobKind::ViewsRebuild, position);
-        rebuild_under((&self.readers, &mut left_out), &beside.as_path().into(), self.log, step)
+        WholeFold { log: &self.readers, onlooker: &mut left_out }.beside(&beside.as_path().into(), self.log, step)
     }
 
     fn reached(&self, kind: JobKind, position: Position) {
@@ -150,7 +153,8 @@ mod tests {
         let id = LogId(Id::root(Timestamp::from_micros(1), 1));
         let log = MemoryLog::new(id);
         let readers = Arc::new(LogReaders::new(Box::new(move || log.reader())));
-        let jobs = Jobs::new(id, readers, Arc::new(SystemClock::default()), (PathBuf::new(), Rebuilt::default(), AllLeftOut::default()));
+        let live = LiveViews { file: PathBuf::new(), rebuilt: Rebuilt::default(), left_out: AllLeftOut::default() };
+        let jobs = Jobs::new(id, readers, Arc::new(SystemClock::default()), live);
         let thread = std::thread::Builder::new().stack_size(NO_SUCH_STACK);
         jobs.begin_in(thread, JobKind::LogVerify, None).unwrap_err();
         assert_eq!(jobs.job(JobKind::LogVerify), None);

@@ -86,7 +86,7 @@ impl ViewFollower {
 
     /// Has somebody look on at each fold; else nobody does.
     #[must_use]
-    pub(crate) fn under(self, onlooker: Box<dyn Onlooker>) -> Self {
+    pub fn under(self, onlooker: Box<dyn Onlooker>) -> Self {
         Self { onlooker, ..self }
     }
 
@@ -103,7 +103,7 @@ impl ViewFollower {
     }
 
     fn adopt(&mut self, mut views: SqliteViews) -> Result<Position, String> {
-        build(&mut views, (&self.log, &mut *self.onlooker), self.store.position(), &mut |_| {})?;
+        WholeFold { log: &self.log, onlooker: &mut *self.onlooker }.fold_into(&mut views, self.store.position(), &mut |_| {})?;
         self.store.adopt(views).map_err(|error| error.to_string())?;
         self.projector = Projector::new();
         self.passed_over.store(self.store.passed_over(), Ordering::Relaxed);
@@ -114,40 +114,41 @@ impl ViewFollower {
 /// Folds the log from its beginning into views at `beside`, telling of each step; they are put in the place of the live ones by
 /// [`Rebuilt::hand_over`].
 pub fn rebuild(beside: &Place, id: LogId, log: &LogReaders, step: &mut dyn FnMut(Position)) -> Result<SqliteViews, String> {
-    rebuild_under((log, &mut Nobody), beside, id, step)
+    WholeFold { log, onlooker: &mut Nobody }.beside(beside, id, step)
 }
 
-/// Does as [`rebuild`] does, and has somebody look on at each fold.
-pub(crate) fn rebuild_under(
-    (log, onlooker): (&LogReaders, &mut dyn Onlooker),
-    beside: &Place,
-    id: LogId,
-    step: &mut dyn FnMut(Position),
-) -> Result<SqliteViews, String> {
-    let mut views = SqliteViews::open_at(beside, id).map_err(|error| error.to_string())?;
-    views.clear().map_err(|error| error.to_string())?;
-    let head = log.head().map_err(|error| error.to_string())?;
-    build(&mut views, (log, onlooker), head.position, step)?;
-    Ok(views)
+/// A fold of the log from its beginning into views: what is folded, and who looks on.
+pub(crate) struct WholeFold<'f> {
+    /// The log.
+    pub(crate) log: &'f LogReaders,
+    /// Who looks on at each fold.
+    pub(crate) onlooker: &'f mut dyn Onlooker,
 }
 
-/// Folds the log into views until they have come as far as `until`, telling of each step.
-fn build(
-    views: &mut SqliteViews,
-    (log, onlooker): (&LogReaders, &mut dyn Onlooker),
-    until: Position,
-    step: &mut dyn FnMut(Position),
-) -> Result<(), String> {
-    let mut projector = Projector::new();
-    while views.position() < until {
-        let records = log.read(views.position(), ReadLimit::default()).map_err(|error| error.to_string())?;
-        if records.is_empty() {
-            return Err(format!("the log ends at position {}, the views stand at {until}", views.position()));
-        }
-        projector.advance_under(views, &records, &mut *onlooker).map_err(|error| error.to_string())?;
-        step(views.position());
+impl WholeFold<'_> {
+    /// Folds into new views at `beside`, as far as the log goes now, telling of each step.
+    pub(crate) fn beside(self, beside: &Place, id: LogId, step: &mut dyn FnMut(Position)) -> Result<SqliteViews, String> {
+        let mut views = SqliteViews::open_at(beside, id).map_err(|error| error.to_string())?;
+        views.clear().map_err(|error| error.to_string())?;
+        let head = self.log.head().map_err(|error| error.to_string())?;
+        self.fold_into(&mut views, head.position, step)?;
+        Ok(views)
     }
-    Ok(())
+
+    /// Folds into views until they have come as far as `until`, telling of each step.
+    fn fold_into(self, views: &mut SqliteViews, until: Position, step: &mut dyn FnMut(Position)) -> Result<(), String> {
+        let Self { log, onlooker } = self;
+        let mut projector = Projector::new();
+        while views.position() < until {
+            let records = log.read(views.position(), ReadLimit::default()).map_err(|error| error.to_string())?;
+            if records.is_empty() {
+                return Err(format!("the log ends at position {}, the views stand at {until}", views.position()));
+            }
+            projector.advance_under(views, &records, &mut *onlooker).map_err(|error| error.to_string())?;
+            step(views.position());
+        }
+        Ok(())
+    }
 }
 
 impl Follow for ViewFollower {

@@ -40,7 +40,7 @@ use crate::edge::Edge;
 use crate::fold_guard::{FoldGuard, Patience};
 use crate::followers::{self, Fares, FollowerHandle, Waiting};
 use crate::heard::{Copies, NodeHeard};
-use crate::jobs::Jobs;
+use crate::jobs::{Jobs, LiveViews};
 use crate::kept::{Housekeeper, KeptBeside};
 use crate::keys::{KeyRing, NodeKeys};
 use crate::log_access::{LogReaders, NodeBodies};
@@ -207,7 +207,8 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
     let guard = FoldGuard::open(&opened.data.views_crash(), views.position(), Patience::MINUTE)
         .map_err(|why| machine("looking on at the views' follower", &why))?;
-    let jobs = Jobs::new(log_id, readers.clone(), clock.clone(), (opened.data.views(), rebuilt.clone(), guard.left_out()));
+    let live = LiveViews { file: opened.data.views(), rebuilt: rebuilt.clone(), left_out: guard.left_out() };
+    let jobs = Jobs::new(log_id, readers.clone(), clock.clone(), live);
     look_through(views.reader()).map_err(|why| machine("looking through the views", &why))?;
     let view_follower = ViewFollower::new(views, reached, rebuilt, readers.clone()).mended_by(jobs.clone()).under(Box::new(guard));
     let views_passed_over = view_follower.passed_over();

@@ -1,4 +1,5 @@
 //! Who looks on while records are folded: a fold that ends the process, or never comes to its end, cannot tell of that by itself.
+//! To fold is all that is done with a record until its row can be kept: finding the row, reading it, changing it, writing it down.
 //!
 //! What is noted, and where, is the node's.
 
@@ -23,8 +24,10 @@ pub trait Onlooker: Send {
     fn begin_all(&mut self, last: Position);
     /// Hears that one record is about to be folded into one view; gives why it must not be, where it must not.
     fn begin_one(&mut self, view: ViewName, position: Position) -> Option<String>;
-    /// Hears that what had begun came to its end, by itself or in a panic.
+    /// Hears that what had begun came to its end, by itself or in a panic, or waits for the store.
     fn end(&mut self);
+    /// Hears that the store has what records up to this position came to.
+    fn kept(&mut self, through: Position);
 }
 
 /// Nobody looks on.
@@ -43,4 +46,6 @@ impl Onlooker for Nobody {
     }
 
     fn end(&mut self) {}
+
+    fn kept(&mut self, _: Position) {}
 }

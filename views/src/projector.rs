@@ -83,7 +83,10 @@ impl Projector {
         }
         let changes = self.project(&records[known..], &mut |view, keys| store.load(view, keys), onlooker);
         match changes.and_then(|changes| store.apply(&changes)) {
-            Ok(()) => Ok(store.position()),
+            Ok(()) => {
+                onlooker.kept(store.position());
+                Ok(store.position())
+            }
             Err(error) => {
                 *self = Self::new();
                 Err(error)
@@ -95,41 +98,50 @@ impl Projector {
     /// not kept, the projector is ahead of the store and must be made anew: [`advance`](Self::advance) does.
     pub fn project(&mut self, records: &[Record], load: &mut Load<'_>, onlooker: &mut dyn Onlooker) -> Result<Changes, ViewError> {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(Changes::default()) };
-        let mut changes = Changes { through: last.position, ..Changes::default() };
-        let folded = match onlooker.care(first.position, last.position) {
-            Care::AtOnce => self.fold_at_once(records, load, onlooker)?,
-            Care::OneByOne => Folded::Nothing,
+        let at_once = match onlooker.care(first.position, last.position) {
+            Care::AtOnce => self.fold_at_once((records, last.position), load, onlooker)?,
+            Care::OneByOne => None,
         };
-        match folded {
-            Folded::All => {}
-            Folded::Nothing => each_fold!(self, fold => fold.fold_one_by_one(records, load, (onlooker, &mut changes.passed_over))?),
+        if let Some(changes) = at_once {
+            return Ok(changes);
         }
+        let mut changes = Changes { through: last.position, ..Changes::default() };
+        each_fold!(self, fold => fold.fold_one_by_one(records, load, (onlooker, &mut changes.passed_over))?);
+        // Nothing of ours is met here for the first time: each row was written down right after each of its records.
         each_fold!(self, fold => fold.finish(&mut changes));
         Ok(changes)
     }
 
-    fn fold_at_once(&mut self, records: &[Record], load: &mut Load<'_>, onlooker: &mut dyn Onlooker) -> Result<Folded, ViewError> {
+    /// Gives the changes; none where a bug of ours is somewhere in them. Then all is as in the store, so that what the bug strikes can be
+    /// found, and only that is passed over.
+    fn fold_at_once(
+        &mut self,
+        (records, last): (&[Record], Position),
+        load: &mut Load<'_>,
+        onlooker: &mut dyn Onlooker,
+    ) -> Result<Option<Changes>, ViewError> {
         let folded = catch_unwind(AssertUnwindSafe(|| {
-            each_fold!(self, fold => fold.fetch(records, load)?);
-            onlooker.begin_all(records.last().map(|record| record.position).unwrap_or_default());
+            onlooker.begin_all(last);
+            let mut load = |view, keys: &[Term]| {
+                onlooker.end();
+                let rows = load(view, keys);
+                onlooker.begin_all(last);
+                rows
+            };
+            each_fold!(self, fold => fold.fetch(records, &mut load)?);
             for record in records {
                 each_fold!(self, fold => fold.fold(record));
             }
-            Ok(Folded::All)
+            let mut changes = Changes { through: last, ..Changes::default() };
+            each_fold!(self, fold => fold.finish(&mut changes));
+            Ok(Some(changes))
         }));
         onlooker.end();
         folded.unwrap_or_else(|_| {
-            // A bug of ours is somewhere in it: once more from what is kept, so that only what it strikes is passed over.
             *self = Self::new();
-            Ok(Folded::Nothing)
+            Ok(None)
         })
     }
-}
-
-/// How much of a run of records was folded.
-enum Folded {
-    All,
-    Nothing,
 }
 
 /// Gives the rows that a store has under some keys of a view.
@@ -191,6 +203,16 @@ impl<V: View> Fold<V> {
         Ok(())
     }
 
+    /// Gives the row that the store has for a record, unread; none where it is at hand.
+    fn stored(&self, touch: &Touch<V::Key>, load: &mut Load<'_>) -> Result<Vec<Row>, ViewError> {
+        match touch {
+            Touch::Changes(key) if !self.touched.contains_key(key) && !self.at_hand.contains_key(key) => {
+                load(V::NAME, &[key.clone().into()])
+            }
+            Touch::Begins(_) | Touch::Changes(_) => Ok(Vec::new()),
+        }
+    }
+
     fn fold(&mut self, record: &Record) {
         let Some(Touch::Begins(key) | Touch::Changes(key)) = V::key(record) else { return };
         if let Some(slot) = self.touched.get_mut(&key) {
@@ -198,8 +220,8 @@ impl<V: View> Fold<V> {
         }
     }
 
-    /// Has slots made and folds, record by record: one that ends in a panic, or that whoever looks on forbids, is passed over, and its
-    /// row stays as it was.
+    /// Has slots made, folds and writes down, record by record: one that ends in a panic, or that whoever looks on forbids, is passed over,
+    /// and its row stays as it was.
     fn fold_one_by_one(
         &mut self,
         records: &[Record],
@@ -207,16 +229,23 @@ impl<V: View> Fold<V> {
         (onlooker, passed_over): (&mut dyn Onlooker, &mut AllPassedOver),
     ) -> Result<(), ViewError> {
         for record in records {
-            let mut before = None;
+            let (mut unread, mut before) = (None, None);
             let folded = catch_unwind(AssertUnwindSafe(|| {
-                self.fetch(std::slice::from_ref(record), load)?;
-                let Some(Touch::Begins(key) | Touch::Changes(key)) = V::key(record) else { return Ok(None) };
+                // Which row it touches is read off its fact: nothing in that ends a process.
+                let Some(touch) = V::key(record) else { return Ok(None) };
+                let mut stored = self.stored(&touch, load)?;
                 if let Some(why) = onlooker.begin_one(V::NAME, record.position) {
                     return Ok(Some(why));
                 }
+                let (Touch::Begins(key) | Touch::Changes(key)) = touch;
+                unread = (!self.touched.contains_key(&key)).then(|| key.clone());
+                self.fetch(std::slice::from_ref(record), &mut |_, _| Ok(std::mem::take(&mut stored)))?;
+                unread = None;
                 if let Some(slot) = self.touched.get_mut(&key) {
-                    before = Some((key, slot.now.clone()));
-                    slot.now = V::project(slot.now.take(), record);
+                    let row = V::project(slot.now.clone(), record);
+                    before = Some((key.clone(), std::mem::replace(&mut slot.now, row)));
+                    // What cannot be written down is found with the record that made it so.
+                    drop(slot.now.as_ref().map(|row| written(&key, row)));
                 }
                 Ok(None)
             }));
@@ -224,6 +253,10 @@ impl<V: View> Fold<V> {
             let why = match folded {
                 Ok(forbidden) => forbidden?,
                 Err(panic) => {
+                    // Of a row that could not be read nothing is known: whoever needs it next reads it again.
+                    if let Some(key) = unread {
+                        self.touched.remove(&key);
+                    }
                     let slot = before.and_then(|(key, row)| Some((self.touched.get_mut(&key)?, row)));
                     if let Some((slot, row)) = slot {
                         slot.now = row;
@@ -247,13 +280,7 @@ impl<V: View> Fold<V> {
                 changes.rows.push((V::NAME, Change::Remove { position: stored }));
             }
             let Some(row) = slot.now else { continue };
-            let new = NewRow {
-                key: key.clone().into(),
-                position: row.position(),
-                began_at: row.began_at(),
-                columns: row.columns(),
-                document: document(&row),
-            };
+            let new = written(&key, &row);
             rows.push(if slot.stored == position { Change::Update(new) } else { Change::Insert(new) });
             if row.life() == Life::Alive {
                 self.at_hand.insert(key, row);
@@ -271,8 +298,16 @@ impl<V: View> Fold<V> {
     }
 }
 
-fn document<V: View>(row: &V) -> Bytes {
-    serde_json::to_vec(row).expect("views hold only text, numbers and lists, which always have a JSON form").into()
+/// Writes a row down as a store keeps it.
+fn written<V: View>(key: &V::Key, row: &V) -> NewRow {
+    let document = serde_json::to_vec(row).expect("views hold only text, numbers and lists, which always have a JSON form");
+    NewRow {
+        key: key.clone().into(),
+        position: row.position(),
+        began_at: row.began_at(),
+        columns: row.columns(),
+        document: Bytes::from(document),
+    }
 }
 
 /// Gives what a panic says, as far as it is kept.

@@ -32,20 +32,40 @@ fn abyss(story: &Story) -> Position {
     ends.nth(3).unwrap().position
 }
 
+/// A record before that one, whose folding into executions panics where one way leads.
+fn stumble(story: &Story) -> Position {
+    story.records().iter().find(|record| record.kind() == "attempt.succeeded").unwrap().position
+}
+
 /// A guard of folds, one of which ends the process, as with a full stack, or never ends.
 struct Abyss {
     guard: FoldGuard,
     at: Position,
+    stumble: Position,
     way: String,
+    begun: Option<Begun>,
+}
+
+/// How the record is being folded.
+enum Begun {
+    /// With all others.
+    All,
+    /// Alone.
+    One,
+}
+
+/// Panics without a word: to tell where it was takes longer than the patience here.
+fn stumbled() -> ! {
+    std::panic::resume_unwind(Box::new("a bug that is contained"))
 }
 
 impl Abyss {
     fn fall(&self) -> ! {
         match self.way.as_str() {
-            "abort" => std::process::abort(),
-            _ => loop {
+            "a loop" => loop {
                 std::thread::park();
             },
+            _ => std::process::abort(),
         }
     }
 }
@@ -57,21 +77,50 @@ impl Onlooker for Abyss {
 
     fn begin_all(&mut self, last: Position) {
         self.guard.begin_all(last);
-        if last >= self.at {
-            self.fall();
+        if last < self.at {
+            return;
+        }
+        self.begun = Some(Begun::All);
+        match self.way.as_str() {
+            "writing rows down" => {}
+            "a panic first" => stumbled(),
+            _ => self.fall(),
         }
     }
 
     fn begin_one(&mut self, view: ViewName, position: Position) -> Option<String> {
         let why = self.guard.begin_one(view, position);
-        if why.is_none() && (view, position) == (ViewName::Executions, self.at) {
-            self.fall();
+        if why.is_some() || view != ViewName::Executions {
+            return why;
         }
-        why
+        if position == self.at {
+            self.begun = Some(Begun::One);
+            if self.way != "writing rows down" {
+                self.fall();
+            }
+        }
+        if position == self.stumble && self.way == "a panic first" {
+            stumbled();
+        }
+        None
     }
 
     fn end(&mut self) {
-        self.guard.end();
+        let begun = self.begun.take().filter(|_| self.way == "writing rows down");
+        match begun {
+            // It is the last part of the fold,
+            Some(Begun::One) => self.fall(),
+            // and behind it the store has nothing yet.
+            Some(Begun::All) => {
+                self.guard.end();
+                self.fall();
+            }
+            None => self.guard.end(),
+        }
+    }
+
+    fn kept(&mut self, through: Position) {
+        self.guard.kept(through);
     }
 }
 
@@ -87,7 +136,7 @@ fn live(folder: &Path, way: String) {
     let guard = FoldGuard::open(&folder.join("views-crash.json"), at, SHORT).unwrap();
     let (reached, _) = watch::channel(at);
     let log = Arc::new(LogReaders::new(Box::new(|| Err(LogError::Store("nobody reads it".to_owned())))));
-    let onlooker = Abyss { guard, at: abyss(&story), way };
+    let onlooker = Abyss { guard, at: abyss(&story), stumble: stumble(&story), way, begun: None };
     let mut follower = ViewFollower::new(views, reached, Rebuilt::default(), log).under(Box::new(onlooker));
     let rest = &story.records()[usize::try_from(at.0).unwrap()..];
     if !rest.is_empty() {
@@ -114,15 +163,18 @@ fn rows(views: &SqliteViews) -> Vec<(ViewName, Row)> {
     rows
 }
 
-/// The views where one record is left out of executions.
-fn without(folder: &Path, left_out: AllLeftOut) -> Vec<(ViewName, Row)> {
+/// The views where records are left out of executions.
+fn without(folder: &Path, records: &[Position]) -> Vec<(ViewName, Row)> {
     let mut views = SqliteViews::open(&folder.join("expected.sqlite"), story().log()).unwrap();
-    let mut left_out = left_out;
+    let mut left_out = AllLeftOut::default();
+    for position in records {
+        left_out.add(LeftOut { view: ViewName::Executions.as_str().to_owned(), position: *position });
+    }
     ensue_views::Projector::new().advance_under(&mut views, story().records(), &mut left_out).unwrap();
     rows(&views)
 }
 
-fn a_fold_is_found_that_ends_the_process_by(way: &str) {
+fn a_fold_is_found_that_ends_the_process_by(way: &str, passed_over_beside: &[(Position, &str)]) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     // The first life notes only where it went on; those after it note the record.
@@ -135,21 +187,34 @@ fn a_fold_is_found_that_ends_the_process_by(way: &str) {
     assert_eq!(views.position(), story.records().last().unwrap().position);
     let told = views.reader().passed_over().unwrap();
     let told: Vec<_> = told.first().iter().map(|one| (one.view, one.position, one.message.as_str())).collect();
-    assert_eq!(told, [(ViewName::Executions, abyss(&story), "the process ended 3 times while it was folded")]);
+    let abyss = (abyss(&story), "the process ended 3 times while it was folded");
+    let expected: Vec<_> = passed_over_beside.iter().chain([&abyss]).copied().collect();
+    assert_eq!(told, expected.iter().map(|(position, why)| (ViewName::Executions, *position, *why)).collect::<Vec<_>>());
+    assert_eq!(rows(&views), without(folder, &expected.iter().map(|(position, _)| *position).collect::<Vec<_>>()));
     // It is remembered, for whoever makes the views anew; nothing else is suspected any more.
     let guard = FoldGuard::open(&folder.join("views-crash.json"), views.position(), SHORT).unwrap();
     assert_eq!(guard.suspect_until, None);
-    assert_eq!(rows(&views), without(folder, guard.left_out()));
+    assert_eq!(*guard.left_out().list(), [LeftOut { view: ViewName::Executions.as_str().to_owned(), position: abyss.0 }]);
 }
 
 #[test]
 fn a_record_whose_folding_ended_three_processes_is_left_out_by_the_next_and_everything_else_is_folded() {
-    a_fold_is_found_that_ends_the_process_by("abort");
+    a_fold_is_found_that_ends_the_process_by("abort", &[]);
 }
 
 #[test]
 fn a_record_whose_folding_never_ends_is_found_likewise() {
-    a_fold_is_found_that_ends_the_process_by("a loop");
+    a_fold_is_found_that_ends_the_process_by("a loop", &[]);
+}
+
+#[test]
+fn a_record_whose_row_ends_the_process_where_it_is_written_down_is_found_likewise() {
+    a_fold_is_found_that_ends_the_process_by("writing rows down", &[]);
+}
+
+#[test]
+fn a_record_is_found_that_ends_the_process_after_another_one_of_its_batch_panicked() {
+    a_fold_is_found_that_ends_the_process_by("a panic first", &[(stumble(&story()), "a bug that is contained")]);
 }
 
 fn path() -> (tempfile::TempDir, PathBuf) {
@@ -167,8 +232,24 @@ fn the_usual_life_notes_once_where_it_goes_on_and_leaves_nothing() {
         assert_eq!(guard.care(Position(last - 2), Position(last)), Care::AtOnce);
         guard.begin_all(Position(last));
         guard.end();
+        guard.kept(Position(last));
         assert!(!path.exists());
     }
+}
+
+#[test]
+fn what_was_folded_and_is_not_kept_is_no_progress_and_neither_is_what_was_built_beside() {
+    let (_folder, path) = path();
+    let mut guard = FoldGuard::open(&path, Position(7), Patience::MINUTE).unwrap();
+    guard.begin_all(Position(10));
+    guard.end();
+    guard.kept(Position(7));
+    std::mem::forget(guard);
+    let mut next = FoldGuard::open(&path, Position(7), Patience::MINUTE).unwrap();
+    assert_eq!(next.care(Position(8), Position(10)), Care::OneByOne);
+    next.kept(Position(10));
+    std::mem::forget(next);
+    assert_eq!(FoldGuard::open(&path, Position(7), Patience::MINUTE).unwrap().care(Position(8), Position(10)), Care::AtOnce);
 }
 
 #[test]

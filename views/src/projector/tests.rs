@@ -1,5 +1,6 @@
 //! A fold that has a bug: what it strikes is passed over, and nothing else is.
 
+use ensue_engine::record::StreamId;
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -85,4 +86,165 @@ fn a_batch_that_is_folded_one_by_one_gives_what_it_gives_at_once() {
     each_fold!(projector, fold => fold.fold_one_by_one(records, &mut |_, _| Ok(Vec::new()), (&mut Nobody, &mut changes.passed_over)).unwrap());
     each_fold!(projector, fold => fold.finish(&mut changes));
     assert_eq!(changes, at_once);
+}
+
+/// Counts the records of all executions; cannot be written down once there are two, and cannot be read.
+#[derive(Clone, Debug, PartialEq)]
+struct Spoilt {
+    began: Position,
+    seen: u64,
+}
+
+impl Serialize for Spoilt {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert!(self.seen < 2, "a bug in writing a row down");
+        serializer.serialize_u64(self.seen)
+    }
+}
+
+impl<'de> Deserialize<'de> for Spoilt {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("a bug in reading a row")
+    }
+}
+
+impl View for Spoilt {
+    const NAME: ViewName = ViewName::Totals;
+    type Key = String;
+
+    fn key(record: &Record) -> Option<Touch<String>> {
+        matches!(record.stream, StreamId::Execution(_)).then(|| Touch::Changes(record.stream.to_string()))
+    }
+
+    fn project(before: Option<Self>, record: &Record) -> Option<Self> {
+        Some(before.map_or(Self { began: record.position, seen: 1 }, |row| Self { seen: row.seen + 1, ..row }))
+    }
+
+    fn position(&self) -> Position {
+        self.began
+    }
+
+    fn began_at(&self) -> Timestamp {
+        Timestamp::from_micros(0)
+    }
+
+    fn columns(&self) -> Vec<Option<Term>> {
+        Vec::new()
+    }
+
+    fn life(&self) -> Life {
+        Life::Alive
+    }
+}
+
+/// Gives the records of one execution: asked for, and begun.
+fn of_an_execution() -> Vec<Record> {
+    let mut story = Story::new();
+    let event = story.event("garden.rained", "{}");
+    let execution = story.executed("garden.drain", event, "garden.open_gate");
+    story.started(execution);
+    story.records().iter().filter(|record| matches!(record.stream, StreamId::Execution(_))).cloned().collect()
+}
+
+fn told(passed_over: &AllPassedOver) -> Vec<(Position, &str)> {
+    passed_over.first().iter().map(|one| (one.position, one.message.as_str())).collect()
+}
+
+#[test]
+fn a_row_that_cannot_be_written_down_is_found_with_the_record_that_made_it_so_and_stays_as_it_was() {
+    let records = of_an_execution();
+    let mut fold = Fold::<Spoilt>::default();
+    let mut passed_over = AllPassedOver::default();
+    fold.fold_one_by_one(&records, &mut |_, _| Ok(Vec::new()), (&mut Nobody, &mut passed_over)).unwrap();
+    assert_eq!(told(&passed_over), [(records[1].position, "a bug in writing a row down")]);
+    let mut changes = Changes::default();
+    fold.finish(&mut changes);
+    assert!(matches!(&changes.rows[..], [(_, Change::Insert(row))] if row.document == "1"), "{changes:?}");
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
+    let records = of_an_execution();
+    let mut fold = Fold::<Spoilt>::default();
+    let mut passed_over = AllPassedOver::default();
+    let row = Row { key: records[0].stream.to_string(), position: Position(1), document: Bytes::from("1") };
+    let mut load = |_: ViewName, _: &[Term]| Ok(vec![row.clone()]);
+    fold.fold_one_by_one(&records, &mut load, (&mut Nobody, &mut passed_over)).unwrap();
+    let why = "a bug in reading a row";
+    assert_eq!(told(&passed_over), records.iter().map(|record| (record.position, why)).collect::<Vec<_>>());
+    let mut changes = Changes::default();
+    fold.finish(&mut changes);
+    assert_eq!(changes, Changes::default());
+}
+
+/// What whoever looks on hears, in its order.
+#[derive(Default)]
+struct Heard(Vec<&'static str>);
+
+impl Onlooker for Heard {
+    fn care(&self, _: Position, _: Position) -> Care {
+        Care::AtOnce
+    }
+
+    fn begin_all(&mut self, _: Position) {
+        self.0.push("begin");
+    }
+
+    fn begin_one(&mut self, _: ViewName, _: Position) -> Option<String> {
+        None
+    }
+
+    fn end(&mut self) {
+        self.0.push("end");
+    }
+
+    fn kept(&mut self, _: Position) {
+        self.0.push("kept");
+    }
+}
+
+/// A store that is empty, and keeps nothing where it has no room.
+struct Bare {
+    position: Position,
+    has_room: bool,
+}
+
+impl ViewStore for Bare {
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn passed_over(&self) -> u64 {
+        0
+    }
+
+    fn load(&self, _: ViewName, _: &[Term]) -> Result<Vec<Row>, ViewError> {
+        Ok(Vec::new())
+    }
+
+    fn apply(&mut self, changes: &Changes) -> Result<(), ViewError> {
+        if !self.has_room {
+            return Err(ViewError::Store("there is no room".to_owned()));
+        }
+        self.position = changes.through;
+        Ok(())
+    }
+
+    fn clear(&mut self) -> Result<(), ViewError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn whoever_looks_on_hears_that_records_are_kept_once_the_store_has_them() {
+    let mut story = Story::new();
+    story.event("garden.rained", "{}");
+    let mut store = Bare { position: Position(0), has_room: false };
+    let mut heard = Heard::default();
+    Projector::new().advance_under(&mut store, story.records(), &mut heard).unwrap_err();
+    assert!(!heard.0.contains(&"kept"), "{heard:?}", heard = heard.0);
+    store.has_room = true;
+    heard.0.clear();
+    Projector::new().advance_under(&mut store, story.records(), &mut heard).unwrap();
+    assert_eq!((heard.0.first(), &heard.0[heard.0.len() - 2..]), (Some(&"begin"), &["end", "kept"][..]));
 }
