@@ -1,4 +1,5 @@
-//! The packs folder: read at the start, and again at each change while the node runs, where the operator wants that.
+//! The packs folder: read at the start, and again at each change while the node runs, where the operator wants that. What is saved while
+//! the node starts counts as a change: it is watched before it is read for the first time.
 //!
 //! What a pack means and which catalog results is worked out in `catalogs`; here is when, and what the operator is told.
 
@@ -57,13 +58,6 @@ pub struct PacksRead {
     pub mended: BTreeSet<PackName>,
     /// What there is to say to the operator, each a few lines.
     pub findings: Vec<String>,
-}
-
-impl PacksRead {
-    /// Says whether all is as it was told before; that packs are still refused is nothing new.
-    fn says_nothing_new(&self) -> bool {
-        self.live.is_empty() && self.mended.is_empty() && self.findings.is_empty()
-    }
 }
 
 /// Why what the folder holds does not become the catalog.
@@ -141,14 +135,22 @@ impl Drop for WatchedFolder {
     }
 }
 
-impl PacksFolder {
-    /// Watches the folder: at each change that lasts it is read, and `tell` hears what came of it. `at_start` is what reading it at
-    /// the start came to.
+/// What changes in the folder, noticed from the moment on at which this was made.
+pub(crate) struct FolderChanges {
+    /// The folder as the system names it in what it tells.
+    path: PathBuf,
+    watcher: RecommendedWatcher,
+    teller: SyncSender<Told>,
+    told: Receiver<Told>,
+}
+
+impl FolderChanges {
+    /// Begins to notice them.
     ///
     /// # Errors
     /// That the folder is not there, or cannot be watched, is an error.
-    pub(crate) fn watch(self, at_start: PacksRead, tell: Tell) -> Result<WatchedFolder, notify::Error> {
-        let path = self.path.canonicalize().map_err(notify::Error::io)?;
+    pub(crate) fn of(folder: &Path) -> Result<Self, notify::Error> {
+        let path = folder.canonicalize().map_err(notify::Error::io)?;
         // One change that waits to be looked at stands for all of them; the other place is for the end.
         let (teller, told) = sync_channel(2);
         let mut watcher = notify::recommended_watcher(on_change(path.clone(), teller.clone()))?;
@@ -157,6 +159,15 @@ impl PacksFolder {
             // The folder itself may be put away and another put in its place.
             watcher.watch(around, RecursiveMode::NonRecursive)?;
         }
+        Ok(Self { path, watcher, teller, told })
+    }
+}
+
+impl PacksFolder {
+    /// Reads the folder at each change that lasts, those included that came before; `tell` hears what came of it. `at_start` is what
+    /// reading it at the start came to.
+    pub(crate) fn watch(self, changes: FolderChanges, at_start: PacksRead, tell: Tell) -> Result<WatchedFolder, notify::Error> {
+        let FolderChanges { path, watcher, teller, told } = changes;
         let watching = Watching { folder: self, path, watcher, known: at_start.findings.into_iter().collect(), refused: at_start.refused };
         std::thread::Builder::new().name("packs".into()).spawn(move || watching.run(&told, &tell)).map_err(notify::Error::io)?;
         Ok(WatchedFolder(teller))
@@ -186,13 +197,6 @@ struct Watching {
 
 impl Watching {
     fn run(mut self, told: &Receiver<Told>, tell: &Tell) {
-        // What was saved between the reading at the start and the watching was seen by nobody.
-        match self.folder.take_in_patiently().map(|read| self.news(read)) {
-            Ok(news) if news.says_nothing_new() => {}
-            Ok(news) => tell(PacksNews::Read(news)),
-            Err(TakeInError::Refused(SubmitError::Stopping)) => return,
-            Err(error) => tell(PacksNews::Failed(error.to_string())),
-        }
         while let Ok(Told::Changed) = told.recv() {
             if !is_quiet(told) {
                 return;
@@ -299,11 +303,12 @@ mod tests {
             sequencer: Arc::new(Taken),
             clock: Arc::new(SystemClock::default()),
         };
+        let changes = FolderChanges::of(&packs).unwrap();
         let at_start = packs_folder.take_in().unwrap();
         std::fs::create_dir(packs.join("late")).unwrap();
         std::fs::write(packs.join("late/pack.yaml"), "name: late\nversion: 1.0.0\n").unwrap();
         let (sender, news) = sync_channel(1);
-        let watched = packs_folder.watch(at_start, Box::new(move |one| drop(sender.send(one)))).unwrap();
+        let watched = packs_folder.watch(changes, at_start, Box::new(move |one| drop(sender.send(one)))).unwrap();
         let PacksNews::Read(read) = news.recv_timeout(PATIENCE).unwrap() else { panic!("it was not read") };
         assert!(read.live.contains_key(&"late".parse().unwrap()), "{read:?}");
         drop(watched);

@@ -1,16 +1,18 @@
 //! THE wiring: the only file that knows every concrete type, in the order in which a node comes up and goes down.
 
 mod access;
+mod packs;
+mod space;
 mod stop;
 mod ticks;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ensue_api::server::Ended;
 use ensue_api::{Front, Limits, Ports, QueueName, Server, Settings as ApiSettings};
@@ -27,15 +29,14 @@ use ensue_executor::{Allowance, Destinations, EgressPolicy, Executor, ExecutorPo
 use ensue_store::sqlite::log::SqliteLogReader;
 use ensue_store::sqlite::views::{SqliteViewReader, SqliteViews};
 use ensue_views::{ViewReader, ViewStore as _};
-use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::about::AboutNode;
 use crate::bodies::BodyCache;
-use crate::catalogs::{FoundPacks, NodeCatalogs, find_packs, plain};
+use crate::catalogs::{NodeCatalogs, plain};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Reread};
+use crate::config::Config;
 use crate::edge::Edge;
 use crate::fold_guard::{FoldGuard, Patience};
 use crate::followers::{self, Fares, FollowerHandle, Waiting};
@@ -47,12 +48,14 @@ use crate::log_access::{LogReaders, NodeBodies};
 use crate::memory::{self, Caps, Memory};
 use crate::opening::{Opened, StartError, machine, open};
 use crate::outside::OutsideWriter;
-use crate::packs_folder::{PacksFolder, PacksNews, PacksRead, TakeInError, WatchedFolder};
-use crate::sequencer::{Asking, SequencerError, SequencerHandle, SequencerParts, Space, sequencer};
+use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
+use crate::sequencer::{Asking, SequencerError, SequencerHandle, SequencerParts, sequencer};
 use crate::snapshots::ShadowFold;
 use crate::tokens::{NodeTokens, TokenTable};
 use crate::views::{Rebuilt, ViewFollower};
 use access::{cursor_key, first_token, set_keys};
+use packs::{changing_packs, looking_for_packs, not_taken_in, pack_values, watch_packs};
+use space::DiskSpace;
 use ticks::{tick, watch_memory};
 
 pub use ticks::note_clock_step;
@@ -139,35 +142,6 @@ impl Node {
     }
 }
 
-/// How often the free space is looked at.
-const SPACE_EVERY: Duration = Duration::from_millis(200);
-
-/// The space on the disk of the data directory.
-struct DiskSpace {
-    folder: PathBuf,
-    min_free_bytes: u64,
-    seen: Option<(Instant, bool)>,
-}
-
-impl Space for DiskSpace {
-    fn has_room(&mut self) -> bool {
-        if let Some((seen, has_room)) = self.seen
-            && seen.elapsed() < SPACE_EVERY
-        {
-            return has_room;
-        }
-        // A machine that does not say how much is free is told by the store when it is full.
-        let has_room =
-            rustix::fs::statvfs(&self.folder).map_or(true, |about| about.f_bavail.saturating_mul(about.f_frsize) >= self.min_free_bytes);
-        self.seen = Some((Instant::now(), has_room));
-        has_room
-    }
-
-    fn was_full(&mut self) {
-        self.seen = Some((Instant::now(), false));
-    }
-}
-
 impl ensue_api::ports::Installed for NodeCatalogs {
     fn current(&self) -> Arc<ensue_engine::catalog::Catalog> {
         self.current()
@@ -184,6 +158,7 @@ impl ensue_api::ports::Installed for NodeCatalogs {
 
 async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let changing_packs = changing_packs(&config)?;
     let found_packs = looking_for_packs(&config).map_err(|why| machine("reading the packs folder", &why))?;
     let opened = open(&config, &*clock)?;
     let log_id = opened.engine.log();
@@ -280,7 +255,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
             catalogs: catalogs.clone(),
             settings: settings.clone(),
             heard: Box::new(heard),
-            space: Box::new(DiskSpace { folder: opened.data.path().to_owned(), min_free_bytes: config.min_free_bytes, seen: None }),
+            space: Box::new(DiskSpace::new(opened.data.path().to_owned(), config.min_free_bytes)),
             plain,
             crash_file: opened.data.crash(),
         })
@@ -303,7 +278,8 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     };
     let packs_read = packs_read.map_err(not_taken_in)?;
     let mut warnings = packs_read.findings.clone();
-    let (watched_packs, packs_news) = watch_packs(folder, packs_read, config.reread)?;
+    let watched_packs = changing_packs.map(|changes| watch_packs(folder, changes, packs_read)).transpose()?;
+    let (watched_packs, packs_news) = watched_packs.unzip();
     let node_keys = NodeKeys { ring: keys.clone(), sequencer: Arc::new(handle.clone()), setting: Mutex::new(()) };
     warnings.extend(set_keys(&config, &catalogs, &node_keys)?);
     let node_tokens = NodeTokens { table: tokens.clone(), sequencer: Arc::new(handle.clone()), clock: clock.clone() };
@@ -391,13 +367,6 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     })
 }
 
-/// Has the packs folder read and checked beside the opening of the log, and the building of what is installed: with many rules each
-/// takes a while.
-fn looking_for_packs(config: &Config) -> std::io::Result<JoinHandle<FoundPacks>> {
-    let (path, settings) = (config.packs.clone(), pack_values(config));
-    std::thread::Builder::new().name("packs-find".into()).spawn(move || find_packs(&path, &settings))
-}
-
 /// Has the read models looked through beside all else: what is found damaged is made anew by their follower.
 fn look_through(views: SqliteViewReader) -> std::io::Result<()> {
     let looks = move || {
@@ -462,40 +431,4 @@ fn note(handle: &SequencerHandle, doing: &'static str, ask: Ask) -> Result<(), S
 
 fn refused(doing: &'static str, error: &SubmitError) -> StartError {
     StartError::Refused { doing, why: error.to_string(), hint: error.hint() }
-}
-
-fn pack_values(config: &Config) -> BTreeMap<PackName, Value> {
-    config.pack_settings.iter().map(|(name, settings)| (name.clone(), Value::Object(settings.config.clone()))).collect()
-}
-
-fn not_taken_in(error: TakeInError) -> StartError {
-    match error {
-        TakeInError::Catalog(error) => error.into(),
-        TakeInError::Refused(error) => refused("installing the packs", &error),
-    }
-}
-
-/// How many pieces of news about packs wait for whoever tells them; further ones are in the node's own log.
-const NEWS_WAITING_MAX: usize = 64;
-
-/// Keeps an eye on the packs folder, where the operator wants that.
-fn watch_packs(
-    folder: PacksFolder,
-    at_start: PacksRead,
-    reread: Reread,
-) -> Result<(Option<WatchedFolder>, Option<mpsc::Receiver<PacksNews>>), StartError> {
-    match reread {
-        Reread::AtStart => Ok((None, None)),
-        Reread::OnChange => {
-            let (sender, news) = mpsc::channel(NEWS_WAITING_MAX);
-            let doing = format!("watching the packs folder `{}`", folder.path.display());
-            let tell = Box::new(move |one| {
-                if let Err(untold) = sender.try_send(one) {
-                    tracing::warn!(news = ?untold.to_string(), "nobody hears of the packs");
-                }
-            });
-            let watched = folder.watch(at_start, tell).map_err(|why| machine(&doing, &why))?;
-            Ok((Some(watched), Some(news)))
-        }
-    }
 }

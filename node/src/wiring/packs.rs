@@ -1,0 +1,65 @@
+//! The packs folder's part of the wiring: found beside the opening of the log, taken in, and watched where the operator wants that.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use ensue_engine::names::PackName;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::refused;
+use crate::catalogs::{FoundPacks, find_packs};
+use crate::config::{Config, Reread};
+use crate::opening::{StartError, machine};
+use crate::packs_folder::{FolderChanges, PacksFolder, PacksNews, PacksRead, TakeInError, WatchedFolder};
+
+/// How many pieces of news about packs wait for whoever tells them; further ones are in the node's own log.
+const NEWS_WAITING_MAX: usize = 64;
+
+/// Begins to notice what changes in the packs folder, where the operator wants that: before it is read for the first time.
+pub(super) fn changing_packs(config: &Config) -> Result<Option<FolderChanges>, StartError> {
+    match config.reread {
+        Reread::AtStart => Ok(None),
+        Reread::OnChange => FolderChanges::of(&config.packs).map(Some).map_err(|why| unwatched(&config.packs, &why)),
+    }
+}
+
+/// Has the packs folder read and checked beside the opening of the log, and the building of what is installed: with many rules each
+/// takes a while.
+pub(super) fn looking_for_packs(config: &Config) -> std::io::Result<JoinHandle<FoundPacks>> {
+    let (path, settings) = (config.packs.clone(), pack_values(config));
+    std::thread::Builder::new().name("packs-find".into()).spawn(move || find_packs(&path, &settings))
+}
+
+pub(super) fn pack_values(config: &Config) -> BTreeMap<PackName, Value> {
+    config.pack_settings.iter().map(|(name, settings)| (name.clone(), Value::Object(settings.config.clone()))).collect()
+}
+
+pub(super) fn not_taken_in(error: TakeInError) -> StartError {
+    match error {
+        TakeInError::Catalog(error) => error.into(),
+        TakeInError::Refused(error) => refused("installing the packs", &error),
+    }
+}
+
+/// Has the packs folder read at each change, and gives where news of it come in.
+pub(super) fn watch_packs(
+    folder: PacksFolder,
+    changes: FolderChanges,
+    at_start: PacksRead,
+) -> Result<(WatchedFolder, mpsc::Receiver<PacksNews>), StartError> {
+    let (sender, news) = mpsc::channel(NEWS_WAITING_MAX);
+    let path = folder.path.clone();
+    let tell = Box::new(move |one| {
+        if let Err(untold) = sender.try_send(one) {
+            tracing::warn!(news = ?untold.to_string(), "nobody hears of the packs");
+        }
+    });
+    let watched = folder.watch(changes, at_start, tell).map_err(|why| unwatched(&path, &why))?;
+    Ok((watched, news))
+}
+
+fn unwatched(folder: &Path, why: &notify::Error) -> StartError {
+    machine(&format!("watching the packs folder `{}`", folder.display()), why)
+}

@@ -1,0 +1,42 @@
+//! The space on the disk of the data directory, for the sequencer.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::sequencer::Space;
+
+/// How often the free space is looked at.
+const SPACE_EVERY: Duration = Duration::from_millis(200);
+
+/// The space on the disk of the data directory.
+pub(super) struct DiskSpace {
+    folder: PathBuf,
+    min_free_bytes: u64,
+    seen: Option<(Instant, bool)>,
+}
+
+impl DiskSpace {
+    /// Looks at the disk of a folder, of which so much must be free.
+    pub(super) fn new(folder: PathBuf, min_free_bytes: u64) -> Self {
+        Self { folder, min_free_bytes, seen: None }
+    }
+}
+
+impl Space for DiskSpace {
+    fn has_room(&mut self) -> bool {
+        if let Some((seen, has_room)) = self.seen
+            && seen.elapsed() < SPACE_EVERY
+        {
+            return has_room;
+        }
+        // A machine that does not say how much is free is told by the store when it is full.
+        let has_room =
+            rustix::fs::statvfs(&self.folder).map_or(true, |about| about.f_bavail.saturating_mul(about.f_frsize) >= self.min_free_bytes);
+        self.seen = Some((Instant::now(), has_room));
+        has_room
+    }
+
+    fn was_full(&mut self) {
+        self.seen = Some((Instant::now(), false));
+    }
+}
