@@ -63,7 +63,7 @@ pub(crate) struct AboutNode {
     /// The data directory.
     pub data: PathBuf,
     /// What the process holds and may hold.
-    pub memory: Arc<Memory>,
+    pub memory: Memory,
     /// The position that the views have reached.
     pub views_at: watch::Receiver<Position>,
     /// How many records they passed over.

@@ -2,9 +2,8 @@
 //!
 //! A share is a cap, not a reserve. What turns requests away is the queue, and where the whole is over the bound, [`Memory`].
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ensue_api::{Queue, QueueName, Queues};
 use ensue_engine::explain::{Explain, Fault};
@@ -17,8 +16,8 @@ use crate::sequencer::COMMANDS_WAITING_MAX;
 pub(crate) const MEMORY_BYTES: u64 = 512 * 1024 * 1024;
 /// The least that a node works with.
 pub(crate) const MEMORY_BYTES_MIN: u64 = 128 * 1024 * 1024;
-/// How often it is looked at.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How old a look at what the process holds may be: a burst fills some megabytes in that time.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The most connections, whatever memory there is.
 const CONNECTIONS_MAX: u64 = 8_192;
@@ -85,17 +84,24 @@ impl Explain for MemoryShort {
     }
 }
 
-/// What the process holds, as it was last looked at, beside what it may.
+/// What the process may hold, beside what it was last seen to hold.
 pub(crate) struct Memory {
     max_bytes: u64,
-    held_bytes: AtomicU64,
+    seen: Mutex<Seen>,
     under_way: Arc<Queue>,
+}
+
+/// A look at what the process holds.
+#[derive(Clone, Copy)]
+struct Seen {
+    at: Option<Instant>,
+    held_bytes: u64,
 }
 
 impl Memory {
     /// Watches a process that may hold so much; `under_way` are the bodies of requests.
     pub(crate) fn new(max_bytes: u64, under_way: Arc<Queue>) -> Self {
-        Self { max_bytes, held_bytes: AtomicU64::new(0), under_way }
+        Self { max_bytes, seen: Mutex::new(Seen { at: None, held_bytes: 0 }), under_way }
     }
 
     /// Gives how much it may hold.
@@ -103,16 +109,26 @@ impl Memory {
         self.max_bytes
     }
 
-    /// Notes what it holds.
-    pub(crate) fn note(&self, held_bytes: u64) {
-        self.held_bytes.store(held_bytes, Ordering::Relaxed);
+    /// Says whether a body may come in. What is under way counts beside what is held, as most of it is still to come. Over the bound
+    /// one at a time may: memory that the allocator keeps and nobody uses must not stop a node for ever.
+    ///
+    /// What the machine does not say cannot be held to anything; `doctor` tells.
+    pub(crate) fn admission(&self) -> Result<(), MemoryShort> {
+        self.admission_of(self.held_by_now())
     }
 
-    /// Says whether a body may come in. Over the bound one at a time may: memory that the allocator keeps and nobody uses must not
-    /// stop a node for ever.
-    pub(crate) fn admission(&self) -> Result<(), MemoryShort> {
-        let is_over = self.held_bytes.load(Ordering::Relaxed) > self.max_bytes;
-        if is_over && self.under_way.depth() > 0 { Err(MemoryShort) } else { Ok(()) }
+    fn admission_of(&self, held_bytes: u64) -> Result<(), MemoryShort> {
+        let under_way = self.under_way.depth();
+        if under_way > 0 && held_bytes + under_way > self.max_bytes { Err(MemoryShort) } else { Ok(()) }
+    }
+
+    /// Looks again where the last look is too old.
+    fn held_by_now(&self) -> u64 {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+            *seen = Seen { at: Some(Instant::now()), held_bytes: held_bytes().unwrap_or(0) };
+        }
+        seen.held_bytes
     }
 }
 
@@ -143,11 +159,29 @@ mod tests {
     fn over_the_bound_one_body_at_a_time_comes_in() {
         let under_way = Queue::new(QueueName::RequestBytes, 100);
         let memory = Memory::new(1_000, under_way.clone());
+        assert_eq!(memory.admission_of(1_001), Ok(()));
         let first = under_way.enter(10).unwrap();
-        assert_eq!(memory.admission(), Ok(()));
-        memory.note(1_001);
-        assert_eq!(memory.admission(), Err(MemoryShort));
+        assert_eq!(memory.admission_of(1_001), Err(MemoryShort));
         drop(first);
-        assert_eq!(memory.admission(), Ok(()));
+        assert_eq!(memory.admission_of(1_001), Ok(()));
+    }
+
+    #[test]
+    fn what_is_still_to_come_counts_beside_what_is_held() {
+        let under_way = Queue::new(QueueName::RequestBytes, 100);
+        let memory = Memory::new(1_000, under_way.clone());
+        let _first = under_way.enter(10).unwrap();
+        assert_eq!(memory.admission_of(990), Ok(()));
+        let _second = under_way.enter(1).unwrap();
+        assert_eq!(memory.admission_of(990), Err(MemoryShort));
+    }
+
+    #[test]
+    fn what_this_process_holds_is_looked_up() {
+        let under_way = Queue::new(QueueName::RequestBytes, 100);
+        let _first = under_way.enter(10).unwrap();
+        assert_eq!(Memory::new(u64::MAX, under_way.clone()).admission(), Ok(()));
+        let looked = Memory::new(1, under_way).admission();
+        assert_eq!(looked, if held_bytes().is_some() { Err(MemoryShort) } else { Ok(()) });
     }
 }

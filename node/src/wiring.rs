@@ -56,7 +56,7 @@ use crate::views::{Rebuilt, ViewFollower};
 use access::{cursor_key, first_token, set_keys};
 use packs::{changing_packs, looking_for_packs, not_taken_in, pack_values, watch_packs};
 use space::DiskSpace;
-use ticks::{tick, watch_memory};
+use ticks::tick;
 
 pub use ticks::note_clock_step;
 
@@ -89,7 +89,7 @@ pub struct Node {
     shadow: (FollowerHandle, JoinHandle<ShadowFold>),
     outside: OutsideWriter,
     is_stopping: Arc<AtomicBool>,
-    ticker: tokio::task::JoinHandle<((), ())>,
+    ticker: tokio::task::JoinHandle<()>,
     housekeeper: Housekeeper,
     _data: ensue_store::data_dir::DataDir,
 }
@@ -289,7 +289,6 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let listener =
         tokio::net::TcpListener::bind(config.listen).await.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
     let address = listener.local_addr().map_err(|why| machine("listening", &why))?;
-    let memory = Arc::new(Memory::new(config.memory_bytes, queues.of(QueueName::RequestBytes).clone()));
     let about = AboutNode {
         release: RELEASE,
         started_at: clock.now(),
@@ -303,7 +302,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         jobs,
         outside: outside.clone(),
         kept: kept.clone(),
-        memory: memory.clone(),
+        memory: Memory::new(config.memory_bytes, queues.of(QueueName::RequestBytes).clone()),
         views_at: views_at.clone(),
         views_passed_over,
         views: view_reader.clone(),
@@ -344,8 +343,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let server = tokio::spawn(Server::new(front).serve(listener, async move { drop(stopped.await) }));
     let housekeeper =
         Housekeeper::start(kept, clock.clone()).map_err(|why| machine("starting the job that throws old outputs away", &why))?;
-    let ticking = tick(clock, handle.clone(), outside.clone());
-    let ticker = tokio::spawn(async move { tokio::join!(ticking, watch_memory(memory)) });
+    let ticker = tokio::spawn(tick(clock, handle.clone(), outside.clone()));
     Ok(Node {
         address,
         first_admin_token,

@@ -1,4 +1,4 @@
-//! What is done again and again while a node runs: the clock, the outside head, a look at the memory.
+//! What is done again and again while a node runs: the clock and the outside head.
 //!
 //! What each look leads to is told where it is noted.
 
@@ -9,7 +9,6 @@ use ensue_engine::command::{Ask, Command};
 use ensue_engine::record::Actor;
 
 use crate::clock::Clock;
-use crate::memory::{self, Memory};
 use crate::outside::OutsideWriter;
 use crate::sequencer::SequencerHandle;
 
@@ -32,18 +31,5 @@ pub fn note_clock_step(clock: &dyn Clock, log: &dyn ensue_engine::ports::Submit)
         tracing::warn!(from = %step.from, to = %step.to, "the wall clock stepped");
         let command = Command { actor: Actor::Engine, trace: None, ask: Ask::NoteClockStep { from: step.from, to: step.to } };
         log.submit(command, Box::new(|_| {}));
-    }
-}
-
-/// Looks at what the process holds, so that what comes in can be held to it.
-pub(super) async fn watch_memory(memory: Arc<Memory>) {
-    let mut looks = tokio::time::interval(memory::LOOK_EVERY);
-    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        looks.tick().await;
-        // What the machine does not say cannot be held to anything; `doctor` tells.
-        if let Some(held) = memory::held_bytes() {
-            memory.note(held);
-        }
     }
 }
