@@ -218,9 +218,10 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
-    /// The kernel killed it because memory ran out: its control group counted that.
+    /// The kernel killed it because memory ran out: a control group that holds nobody else counted that.
     OutOfMemory,
-    /// It was killed, and the kernel killed somebody on the machine because memory ran out.
+    /// It was killed, and the kernel killed somebody because memory ran out: in a control group that holds others too, or somewhere on
+    /// the machine.
     PerhapsOutOfMemory,
     /// It was killed and still hangs in the kernel.
     Hangs,

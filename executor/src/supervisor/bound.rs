@@ -20,6 +20,11 @@ const GROUP: &str = "ensue-";
 /// The most groups that supervisors have left which are looked at.
 const GROUPS_MAX: usize = 10_000;
 
+/// Gives the name of the group that a supervisor has with its program alone.
+pub(crate) fn group_name(supervisor: u32) -> String {
+    format!("{GROUP}{supervisor}")
+}
+
 /// What bounds the programs of this supervisor; it is found out for the first one that is to be bounded.
 #[derive(Default)]
 pub(crate) struct Bound {
@@ -98,7 +103,7 @@ struct Group {
 impl Group {
     /// Makes one below the group that this process is in, and moves this process into it.
     fn join() -> io::Result<Self> {
-        let group = Self::make(&format!("{GROUP}{}", std::process::id()))?;
+        let group = Self::make(&group_name(std::process::id()))?;
         match fs::write(group.own.join("cgroup.procs"), "0") {
             Ok(()) => Ok(group),
             Err(error) => {

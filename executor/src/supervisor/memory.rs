@@ -1,9 +1,12 @@
-//! Whether memory ran out while a program ran: as its control group counts, where it has one for memory, else as the whole machine does.
+//! Whether memory ran out while a program ran: as the nearest control group for memory counts, else as the whole machine does.
 //!
-//! It does not say whose end that was: who was killed is the caller's to know.
+//! It does not say whose end that was: who was killed is the caller's to know. Only a group that holds nobody but a supervisor and its
+//! program says that it was somebody of the program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use super::bound;
 
 /// Where control groups are mounted.
 const GROUPS: &str = "/sys/fs/cgroup";
@@ -16,25 +19,27 @@ pub(crate) struct KillsForMemory {
 
 /// What counts them.
 enum Counter {
-    /// A file of the group that this process and its program are in.
-    OfGroup(PathBuf),
-    OfMachine,
+    /// A file of the group that this process has with its program alone.
+    OwnGroup(PathBuf),
+    /// A file of a group in which others are too: the node's, those of all its programs, whatever else its unit or container holds.
+    SharedGroup(PathBuf),
+    Machine,
 }
 
-/// Where a process was killed because memory ran out.
+/// Among whom a process was killed because memory ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Killed {
-    /// In the program's own control group.
-    InGroup,
-    /// Somewhere on the machine.
-    OnMachine,
+    /// Among those of the program.
+    OfProgram,
+    /// Among others too: it may have been none of the program.
+    OfMore,
 }
 
 impl KillsForMemory {
     /// Counts up to now.
     pub(crate) fn until_now() -> Self {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let counter = file_in(Path::new(GROUPS), &groups).map_or(Counter::OfMachine, Counter::OfGroup);
+        let counter = counter_in(Path::new(GROUPS), &groups);
         let before = counter.count();
         Self { counter, before }
     }
@@ -42,8 +47,8 @@ impl KillsForMemory {
     /// Says whether one was killed since.
     pub(crate) fn since(&self) -> Option<Killed> {
         let killed = match self.counter {
-            Counter::OfGroup(_) => Killed::InGroup,
-            Counter::OfMachine => Killed::OnMachine,
+            Counter::OwnGroup(_) => Killed::OfProgram,
+            Counter::SharedGroup(_) | Counter::Machine => Killed::OfMore,
         };
         (self.counter.count() > self.before).then_some(killed)
     }
@@ -52,8 +57,8 @@ impl KillsForMemory {
 impl Counter {
     fn count(&self) -> u64 {
         let file = match self {
-            Self::OfGroup(file) => file,
-            Self::OfMachine => Path::new("/proc/vmstat"),
+            Self::OwnGroup(file) | Self::SharedGroup(file) => file,
+            Self::Machine => Path::new("/proc/vmstat"),
         };
         count_in(&fs::read_to_string(file).unwrap_or_default()).unwrap_or_default()
     }
@@ -61,6 +66,17 @@ impl Counter {
 
 fn count_in(counters: &str) -> Option<u64> {
     counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+/// Finds what counts for this process, by what `/proc/self/cgroup` says.
+fn counter_in(mounted: &Path, groups: &str) -> Counter {
+    let Some(file) = file_in(mounted, groups) else { return Counter::Machine };
+    let own = bound::group_name(std::process::id());
+    if file.parent().and_then(Path::file_name).is_some_and(|group| group == own.as_str()) {
+        Counter::OwnGroup(file)
+    } else {
+        Counter::SharedGroup(file)
+    }
 }
 
 /// Finds the file in which the nearest group of a process counts, by what `/proc/self/cgroup` says.
@@ -112,12 +128,23 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_has_grown_says_where() {
+    fn a_count_that_has_grown_says_that_it_was_the_program_only_where_the_group_is_the_supervisor_s_own() {
         let folder = TempDir::new().unwrap();
-        let file = write(&folder, "memory.events", "oom_kill 1\n");
-        let kills = KillsForMemory { counter: Counter::OfGroup(file), before: 1 };
-        assert_eq!(kills.since(), None);
-        write(&folder, "memory.events", "oom_kill 2\n");
-        assert_eq!(kills.since(), Some(Killed::InGroup));
+        let own = bound::group_name(std::process::id());
+        let another = bound::group_name(std::process::id() + 1);
+        let nested = format!("{own}/payload");
+        for (group, killed) in [
+            (own.as_str(), Killed::OfProgram),
+            (another.as_str(), Killed::OfMore),
+            ("system.slice/ensue.service", Killed::OfMore),
+            (nested.as_str(), Killed::OfMore),
+        ] {
+            let path = format!("{group}/memory.events");
+            write(&folder, &path, "oom_kill 1\n");
+            let kills = KillsForMemory { counter: counter_in(folder.path(), &format!("0::/{group}\n")), before: 1 };
+            assert_eq!(kills.since(), None, "{group}");
+            write(&folder, &path, "oom_kill 2\n");
+            assert_eq!(kills.since(), Some(killed), "{group}");
+        }
     }
 }

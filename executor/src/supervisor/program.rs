@@ -421,8 +421,8 @@ const SIGKILL: i32 = 9;
 /// Gives how a process left that was killed, and not from here.
 fn killed_by_another(for_memory: Option<Killed>) -> Exit {
     match for_memory {
-        Some(Killed::InGroup) => Exit::OutOfMemory,
-        Some(Killed::OnMachine) => Exit::PerhapsOutOfMemory,
+        Some(Killed::OfProgram) => Exit::OutOfMemory,
+        Some(Killed::OfMore) => Exit::PerhapsOutOfMemory,
         None => Exit::Signal(SIGKILL),
     }
 }

@@ -2,58 +2,135 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ensue_engine::executions::facts::FailureKind;
 use serde_json::json;
 
 use crate::node::supervised;
+use crate::skipped::skipped;
 use crate::world::{World, failure};
+
+/// How much memory a group has: enough for a shell and a supervisor, and soon too little.
+const MEMORY_BYTES: &str = "67108864";
+
+/// Is killed by itself where it is not told that it may go: that has the supervisors come up. Else memory runs out on it.
+const SCRIPT: &str = "[ -e ../../go ] && exec tail /dev/zero; kill -9 $$";
+
+/// How control groups for memory are had on a machine.
+enum Groups {
+    /// A hierarchy of memory's own.
+    First,
+    /// One hierarchy for all.
+    Second,
+}
+
+impl Groups {
+    fn of_this_machine() -> Self {
+        if Path::new("/sys/fs/cgroup/memory").exists() { Self::First } else { Self::Second }
+    }
+
+    fn root(&self) -> &'static Path {
+        Path::new(match self {
+            Self::First => "/sys/fs/cgroup/memory",
+            Self::Second => "/sys/fs/cgroup",
+        })
+    }
+}
 
 /// A control group that has little memory, for as long as a test needs it.
 struct Small(PathBuf);
 
 impl Small {
-    fn make() -> io::Result<Self> {
-        let small = Self(format!("/sys/fs/cgroup/memory/ensue-test-{}", std::process::id()).into());
-        fs::create_dir(&small.0)?;
-        fs::write(small.0.join("memory.limit_in_bytes"), "67108864")?;
+    fn make(name: &str) -> io::Result<Self> {
+        let groups = Groups::of_this_machine();
+        let small = Self(groups.root().join(name));
+        match groups {
+            Groups::First => {
+                fs::create_dir(&small.0)?;
+                fs::write(small.0.join("memory.limit_in_bytes"), MEMORY_BYTES)?;
+            }
+            Groups::Second => {
+                fs::write(groups.root().join("cgroup.subtree_control"), "+memory")?;
+                fs::create_dir(&small.0)?;
+                fs::write(small.0.join("memory.max"), MEMORY_BYTES)?;
+                fs::write(small.0.join("memory.swap.max"), "0")?;
+            }
+        }
         Ok(small)
     }
 
-    /// Takes the supervisors of a world in: what they start is in it too.
-    fn take_in(&self, world: &World) -> io::Result<()> {
-        let of_world = world.folder.path().display().to_string();
-        for process in fs::read_dir("/proc")?.flatten() {
-            let started_as = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            if String::from_utf8_lossy(&started_as).contains(&of_world) {
-                fs::write(self.0.join("cgroup.procs"), process.file_name().to_str().unwrap())?;
-            }
-        }
-        Ok(())
+    /// Takes a process in: what it starts is in it too.
+    fn take_in(&self, process: &str) -> io::Result<()> {
+        fs::write(self.0.join("cgroup.procs"), process)
     }
 }
 
 impl Drop for Small {
     fn drop(&mut self) {
         for process in fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default().lines() {
-            let _ = fs::write("/sys/fs/cgroup/memory/cgroup.procs", process);
+            let _ = fs::write(Groups::of_this_machine().root().join("cgroup.procs"), process);
         }
         let _ = fs::remove_dir(&self.0);
     }
 }
 
-#[tokio::test]
-async fn memory_that_ran_out_in_a_program_s_own_group_is_said_and_a_kill_without_that_is_a_kill() {
-    // The first program has its supervisor come up, and is killed by itself.
-    let mut world = supervised("[ -e ../../go ] && exec tail /dev/zero; kill -9 $$").begin();
-    assert_eq!(failure(&world.report_of(json!({})).await, FailureKind::Signal).detail, Some(9));
-    let small = match Small::make() {
-        Ok(small) => small,
-        Err(error) => return eprintln!("skipped: this machine has no control group for memory to be had: {error}"),
+/// Gives the supervisors of a world, those included that hold nothing.
+fn supervisors(world: &World) -> Vec<String> {
+    let of_world = world.folder.path().display().to_string();
+    let is_of_world = |process: &fs::DirEntry| {
+        let started_as = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&started_as).contains(&of_world)
     };
-    small.take_in(&world).unwrap();
+    let processes = fs::read_dir("/proc").unwrap().flatten().filter(is_of_world);
+    processes.map(|process| process.file_name().into_string().unwrap()).collect()
+}
+
+/// Begins a world whose supervisors are there.
+async fn begun() -> World {
+    let mut world = supervised(SCRIPT).begin();
+    let killed = world.report_of(json!({})).await;
+    let failure = failure(&killed, FailureKind::Signal);
+    assert_eq!((failure.detail, failure.message.contains("perhaps")), (Some(9), false), "{}", failure.message);
+    world
+}
+
+fn let_memory_run_out(world: &World) {
     fs::write(world.folder.path().join("go"), "").unwrap();
     world.dispatch(2, json!({}));
+}
+
+#[tokio::test]
+async fn memory_that_ran_out_in_a_supervisor_s_own_group_is_said_and_a_kill_without_that_is_a_kill() {
+    let test = "memory_that_ran_out_in_a_supervisor_s_own_group_is_said_and_a_kill_without_that_is_a_kill";
+    let mut world = begun().await;
+    let mut groups = Vec::new();
+    for supervisor in supervisors(&world) {
+        match Small::make(&format!("ensue-{supervisor}")) {
+            Ok(small) => {
+                small.take_in(&supervisor).unwrap();
+                groups.push(small);
+            }
+            Err(error) => return skipped(test, &format!("this machine has no control group for memory to be had: {error}")),
+        }
+    }
+    let_memory_run_out(&world);
     failure(&world.report().await, FailureKind::Memory);
+}
+
+#[tokio::test]
+async fn memory_that_ran_out_in_a_group_that_others_share_is_only_supposed() {
+    let test = "memory_that_ran_out_in_a_group_that_others_share_is_only_supposed";
+    let mut world = begun().await;
+    let shared = match Small::make(&format!("ensue-test-{}", std::process::id())) {
+        Ok(small) => small,
+        Err(error) => return skipped(test, &format!("this machine has no control group for memory to be had: {error}")),
+    };
+    for supervisor in supervisors(&world) {
+        shared.take_in(&supervisor).unwrap();
+    }
+    let_memory_run_out(&world);
+    let report = world.report().await;
+    let failure = failure(&report, FailureKind::Signal);
+    assert!(failure.message.contains("perhaps because memory ran out"), "{}", failure.message);
 }
