@@ -21,6 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use subtle::ConstantTimeEq;
+use tokio::io::BufReader;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -304,7 +305,8 @@ async fn greet(mut stream: UnixStream, key: &str) -> Option<(UnixStream, u32)> {
     Some((stream, newest.min(PROTOCOL_NEWEST)))
 }
 
-async fn listen(mut from: OwnedReadHalf, said: mpsc::Sender<(NodeSays, Bytes)>) {
+async fn listen(from: OwnedReadHalf, said: mpsc::Sender<(NodeSays, Bytes)>) {
+    let mut from = BufReader::new(from);
     while let Ok(Some(word)) = protocol::read::<NodeSays>(&mut from, FRAME_BYTES_MAX).await {
         if said.send(word).await.is_err() {
             return;

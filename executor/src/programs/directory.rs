@@ -42,14 +42,18 @@ pub(crate) struct PrivateDirectory {
 }
 
 impl PrivateDirectory {
-    /// Makes it, where nothing is yet, with the given files inside `.ensue`: their names and what is in them. Blocks.
+    /// Makes it, where nothing is yet, with the given files inside `.ensue`: their names and what is in them. Without a file there is
+    /// no `.ensue`. Blocks.
     pub(crate) fn create<'f>(path: PathBuf, files: impl IntoIterator<Item = (&'f str, &'f [u8])>) -> io::Result<Self> {
         let mut builder = DirBuilder::new();
         builder.mode(0o700);
         builder.create(&path)?;
         let directory = Self { path };
         let inner = directory.path.join(INNER);
-        builder.create(&inner)?;
+        let mut files = files.into_iter().peekable();
+        if files.peek().is_some() {
+            builder.create(&inner)?;
+        }
         for (name, bytes) in files {
             if name.contains('/') {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{name}` names no private file: it has a `/`")));
@@ -110,6 +114,11 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn removed(path: &Path) -> io::Result<()> {
+    // Most programs leave nothing in it; then it need not be looked into.
+    match fs::remove_dir(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory) => {}
+        removed => return removed,
+    }
     if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 

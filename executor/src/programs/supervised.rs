@@ -26,7 +26,7 @@ use super::{
     SupervisorCommand, Tell, directory,
 };
 use crate::supervisor::folder::Folder;
-use crate::supervisor::protocol::{self, FRAME_BYTES_MAX, NodeSays, NotStarted, SupervisorSays, WrittenOrder};
+use crate::supervisor::protocol::{self, FRAME_BYTES_MAX, NodeSays, NotStarted, SupervisorSays, TooLong, WrittenOrder};
 use crate::supervisor::spool::SPOOL_BYTES_MAX;
 use connection::{Connection, Listened, Listener, Sayer, Teller};
 use pool::{Pool, SUPERVISORS_IDLE_MAX};
@@ -123,7 +123,7 @@ impl Programs for SupervisedPrograms {
         };
         match held {
             Some(Holding::Supervisor { say, folder }) => {
-                if !say.say(NodeSays::Collected, Bytes::new()) {
+                if !say.say(&NodeSays::Collected) {
                     let shared = Arc::clone(&self.shared);
                     self.shared.runtime.spawn(async move {
                         left::end_all_of(&folder).await;
@@ -153,10 +153,10 @@ impl Shared {
     async fn started(self: Arc<Self>, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
         let attempt = order.attempt;
         let program = order.program.to_string_lossy().into_owned();
-        let (start, tail) = self.written(order)?;
+        let start = self.written(order)?;
         for _ in 0..START_TRIES_MAX {
             let mut connection = self.pool.take().await.map_err(|error| StartProgramError::Supervisor(error.to_string()))?;
-            connection.say.say(start.clone(), tail.clone());
+            connection.say.say_framed(start.clone());
             match timeout(START_PATIENCE, connection.next()).await {
                 Ok(Some((SupervisorSays::Started, _))) => return Ok(self.hold(attempt, connection)),
                 Ok(Some((SupervisorSays::NotStarted { kind, why }, _))) => {
@@ -246,7 +246,8 @@ impl Shared {
         }
     }
 
-    fn written(&self, order: Order) -> Result<(NodeSays, Bytes), StartProgramError> {
+    /// Gives the frame that has a program started.
+    fn written(&self, order: Order) -> Result<Bytes, StartProgramError> {
         let no_text = |what: &str| StartProgramError::Supervisor(format!("{what} is not UTF-8"));
         let text = |path: &Path, what: &str| path.to_str().map(str::to_owned).ok_or_else(|| no_text(what));
         let private = self.private(order.attempt);
@@ -262,7 +263,6 @@ impl Shared {
         }
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let files = order.files.iter().map(|file| (file.name.clone(), file.bytes.len())).collect();
-        let tail: Bytes = order.files.into_iter().flat_map(|file| file.bytes).chain(order.input).collect();
         let written = WrittenOrder {
             attempt: order.attempt,
             token: order.token,
@@ -278,12 +278,9 @@ impl Shared {
             isolation: self.settings.isolation.clone(),
             output_bytes_max: self.settings.output_bytes_max.max(SPOOL_BYTES_MAX),
         };
-        let start = NodeSays::Start(Arc::new(written));
-        let bytes = protocol::frame_bytes(&start, &tail).map_err(|error| StartProgramError::Supervisor(error.to_string()))?;
-        if bytes > FRAME_BYTES_MAX {
-            return Err(StartProgramError::TooLarge { bytes, most: FRAME_BYTES_MAX });
-        }
-        Ok((start, tail))
+        let tail: Vec<&[u8]> = order.files.iter().map(|file| &*file.bytes).chain([&*order.input]).collect();
+        protocol::framed(&NodeSays::Start(Box::new(written)), &tail)
+            .map_err(|TooLong { bytes }| StartProgramError::TooLarge { bytes, most: FRAME_BYTES_MAX })
     }
 }
 
@@ -333,7 +330,7 @@ impl Program for SupervisedProgram {
             Tell::Stop { grace } => (NodeSays::Stop { grace_millis: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) }, grace),
             Tell::Kill => (NodeSays::Kill, Duration::ZERO),
         };
-        self.say.say(word, Bytes::new());
+        self.say.say(&word);
         self.expect_end(grace);
     }
 
@@ -359,7 +356,7 @@ impl Drop for SupervisedProgram {
     fn drop(&mut self) {
         match self.stage {
             Stage::Running => {
-                self.say.say(NodeSays::Kill, Bytes::new());
+                self.say.say(&NodeSays::Kill);
                 self.expect_end(Duration::ZERO);
             }
             Stage::Ended | Stage::LeftAlone => {}

@@ -1,7 +1,8 @@
 //! A supervisor's own folder: its socket and its key, what it holds, what that printed and how it ended.
 //!
 //! It outlives its supervisor: what is left there says what became of an attempt. Nothing in it is flushed to the disk, since
-//! nothing of it counts after the machine itself went down.
+//! nothing of it counts after the machine itself went down. Its files are used again for the next program: a file system that has had
+//! many files removed lately looks long for a place for a new one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -125,10 +126,9 @@ impl Folder {
         self.write("held", &serde_json::to_vec(&note)?)
     }
 
-    /// Notes how the program ended. Whole or not at all: a reader never sees half of it.
+    /// Notes how the program ended. Whole or not at all: it is written at once, and short.
     pub(crate) fn note_end(&self, end: End) -> io::Result<()> {
-        self.write("end.new", &serde_json::to_vec(&EndNote { format: FORMAT, end })?)?;
-        fs::rename(self.path.join("end.new"), self.path.join("end"))
+        self.write("end", &serde_json::to_vec(&EndNote { format: FORMAT, end })?)
     }
 
     /// Says what is or was held; none where there is nothing.
@@ -148,13 +148,13 @@ impl Folder {
         note.map(|note| known(note.format).map(|()| note.end)).transpose()
     }
 
-    /// Removes all that is about a program. What is held goes last: as long as it is there, the rest is looked for.
+    /// Empties all that is about a program. What is held goes last: as long as it is there, the rest is looked for.
     pub(crate) fn clear(&self) -> io::Result<()> {
         for stream in Stream::ALL {
-            remove(&self.spool(stream))?;
+            empty(&self.spool(stream))?;
         }
-        remove(&self.path.join("end"))?;
-        remove(&self.path.join("held"))
+        empty(&self.path.join("end"))?;
+        empty(&self.path.join("held"))
     }
 
     /// Removes it all.
@@ -167,8 +167,10 @@ impl Folder {
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        options.open(self.path.join(name))?.write_all(bytes)
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(self.path.join(name))?;
+        emptied(&file)?;
+        file.write_all(bytes)
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
@@ -179,6 +181,9 @@ impl Folder {
         };
         let mut bytes = Vec::new();
         file.take(NOTE_BYTES_MAX).read_to_end(&mut bytes)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
         Ok(Some(serde_json::from_slice(&bytes)?))
     }
 }
@@ -190,9 +195,69 @@ fn known(format: u32) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, format!("a note of a supervisor has format {format}, this release knows {FORMAT}")))
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
+/// Has nothing be in a file. One that is empty is not cut: a file system takes one that is cut and then written for one that is replaced,
+/// and puts it on the disk when it is closed.
+pub(crate) fn emptied(file: &File) -> io::Result<()> {
+    if file.metadata()?.len() == 0 { Ok(()) } else { file.set_len(0) }
+}
+
+fn empty(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).open(path) {
+        Ok(file) => emptied(&file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::ids::Id;
+    use ensue_engine::time::Timestamp;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::programs::Exit;
+
+    fn attempt(number: u128) -> AttemptId {
+        AttemptId(Id::root(Timestamp::from_micros(1), number))
+    }
+
+    fn ended(code: i32) -> End {
+        End { exit: Exit::Code(code), by: None, printed: [0, 0] }
+    }
+
+    #[test]
+    fn what_is_noted_of_a_program_says_nothing_of_the_one_before() {
+        let folder = TempDir::new().unwrap();
+        let folder = Folder::make(folder.path(), "key").unwrap();
+        for (number, private) in [(1, "/a/long/path/of/a/private/directory"), (2, "/short")] {
+            assert!((folder.held().unwrap().is_none(), folder.end().unwrap()) == (true, None), "it begins with nothing");
+            folder.note_held(attempt(number), 7, private.into()).unwrap();
+            folder.note_end(ended(0)).unwrap();
+            // A clear that failed half-way leaves a longer note.
+            folder.note_end(ended(-1_000)).unwrap();
+            folder.note_end(ended(9)).unwrap();
+            let held = folder.held().unwrap().unwrap();
+            assert_eq!((held.attempt, held.private), (attempt(number), private.into()));
+            assert_eq!(folder.end().unwrap(), Some(ended(9)));
+            folder.clear().unwrap();
+        }
+    }
+
+    #[test]
+    fn the_files_of_a_program_are_those_of_the_next() {
+        use std::os::unix::fs::MetadataExt;
+
+        let folder = TempDir::new().unwrap();
+        let folder = Folder::make(folder.path(), "key").unwrap();
+        let number = |name| fs::metadata(folder.path().join(name)).unwrap().ino();
+        let noted = || {
+            folder.note_held(attempt(1), 7, "/private".into()).unwrap();
+            folder.note_end(ended(0)).unwrap();
+            [number("held"), number("end")]
+        };
+        let first = noted();
+        folder.clear().unwrap();
+        assert_eq!(noted(), first);
     }
 }

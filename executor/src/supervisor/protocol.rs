@@ -4,12 +4,12 @@
 //! that both know. It holds no connection.
 
 use std::io;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use ensue_engine::ids::AttemptId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::spool::SPOOL_BYTES_MAX;
@@ -25,7 +25,7 @@ pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
 pub(crate) const GREETING_BYTES_MAX: usize = 4 << 10;
 
 /// What a node says.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NodeSays {
     /// Who it is; the first word.
@@ -40,7 +40,7 @@ pub(crate) enum NodeSays {
         key: String,
     },
     /// Start this; the tail holds its files and its input.
-    Start(Arc<WrittenOrder>),
+    Start(Box<WrittenOrder>),
     /// Ask the program to stop, and kill it when the grace is over.
     Stop {
         /// How long.
@@ -182,41 +182,39 @@ fn spool_bytes_max() -> u64 {
     SPOOL_BYTES_MAX
 }
 
-/// Gives how many bytes a frame has, its head not counted.
-pub(crate) fn frame_bytes(word: &impl Serialize, tail: &[u8]) -> io::Result<usize> {
-    let mut counted = Counted(tail.len());
-    serde_json::to_writer(&mut counted, word)?;
-    Ok(counted.0)
+/// A frame is longer than one may be.
+#[derive(Debug, Error)]
+#[error("a frame would have {bytes} bytes, {FRAME_BYTES_MAX} are the most")]
+pub(crate) struct TooLong {
+    /// How many bytes it would have, its head not counted.
+    pub(crate) bytes: usize,
 }
 
-/// What counts the bytes that are written to it.
-struct Counted(usize);
-
-impl io::Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
+impl From<TooLong> for io::Error {
+    fn from(error: TooLong) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
     }
+}
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+/// Makes the bytes of a frame, from a word and the pieces of its tail.
+pub(crate) fn framed(word: &impl Serialize, tail: &[&[u8]]) -> Result<Bytes, TooLong> {
+    let word = serde_json::to_vec(word).expect("numbers and texts always have a JSON form");
+    let tail_bytes: usize = tail.iter().map(|piece| piece.len()).sum();
+    let bytes = word.len().saturating_add(tail_bytes);
+    let (Ok(word_head), Ok(tail_head), ..=FRAME_BYTES_MAX) = (u32::try_from(word.len()), u32::try_from(tail_bytes), bytes) else {
+        return Err(TooLong { bytes });
+    };
+    let mut frame = Vec::with_capacity(8 + bytes);
+    frame.extend_from_slice(&word_head.to_le_bytes());
+    frame.extend_from_slice(&tail_head.to_le_bytes());
+    frame.extend_from_slice(&word);
+    tail.iter().for_each(|piece| frame.extend_from_slice(piece));
+    Ok(frame.into())
 }
 
 /// Writes a frame at once.
 pub(crate) async fn write(to: &mut (impl AsyncWrite + Unpin), word: &impl Serialize, tail: &[u8]) -> io::Result<()> {
-    let word = serde_json::to_vec(word)?;
-    let too_long = |_| io::Error::new(io::ErrorKind::InvalidInput, "a frame is too long to be sent");
-    let (word_bytes, tail_bytes) = (u32::try_from(word.len()).map_err(too_long)?, u32::try_from(tail.len()).map_err(too_long)?);
-    if word.len() + tail.len() > FRAME_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a frame is too long to be sent"));
-    }
-    let mut frame = Vec::with_capacity(8 + word.len() + tail.len());
-    frame.extend_from_slice(&word_bytes.to_le_bytes());
-    frame.extend_from_slice(&tail_bytes.to_le_bytes());
-    frame.extend_from_slice(&word);
-    frame.extend_from_slice(tail);
-    to.write_all(&frame).await
+    to.write_all(&framed(word, &[tail])?).await
 }
 
 /// Reads a frame of at most `bytes_max`; none where the other side has gone. Must not be broken off on its way.
@@ -255,7 +253,14 @@ mod tests {
         let (word, tail) = read_back(&sent, GREETING_BYTES_MAX).await.unwrap().unwrap();
         assert!(matches!(word, NodeSays::Stop { grace_millis: 7 }));
         assert_eq!(tail, b"tail"[..]);
-        assert_eq!(frame_bytes(&NodeSays::Stop { grace_millis: 7 }, b"tail").unwrap() + 8, sent.len());
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_is_refused_by_its_size() {
+        let most = vec![0; FRAME_BYTES_MAX - r#""kill""#.len()];
+        assert_eq!(framed(&NodeSays::Kill, &[&most]).unwrap().len(), 8 + FRAME_BYTES_MAX);
+        let refused = framed(&NodeSays::Kill, &[&most, b"x"]).unwrap_err();
+        assert_eq!(refused.bytes, FRAME_BYTES_MAX + 1);
     }
 
     #[tokio::test]

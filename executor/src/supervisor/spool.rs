@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Notify;
 
-use super::folder::Folder;
+use super::folder::{Folder, emptied};
 use super::protocol::Stream;
 use crate::messages::LINE_BYTES_MAX;
 
@@ -132,18 +132,19 @@ impl Spools {
     }
 
     async fn take_in_bytes(&self, stream: Stream, mut source: impl AsyncRead + Unpin) {
-        let mut chunk = vec![0; CHUNK_BYTES_MAX];
-        while let Ok(count @ 1..) = source.read(&mut chunk).await {
-            self.append(stream, &chunk[..count]);
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES_MAX);
+        while let Ok(1..) = source.read_buf(&mut chunk).await {
+            self.append(stream, &chunk);
+            chunk.clear();
         }
     }
 
     async fn take_in_lines(&self, mut source: impl AsyncRead + Unpin) {
         let mut lines = Lines::default();
-        let mut chunk = vec![0; CHUNK_BYTES_MAX];
-        while let Ok(count @ 1..) = source.read(&mut chunk).await {
-            for byte in &chunk[..count] {
-                if let Some(line) = lines.push(*byte) {
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES_MAX);
+        while let Ok(1..) = source.read_buf(&mut chunk).await {
+            for byte in chunk.drain(..) {
+                if let Some(line) = lines.push(byte) {
                     self.take_in_line(&mut lines, line);
                 }
             }
@@ -178,8 +179,10 @@ impl Spools {
         let mut file = spool.file();
         if file.is_none() {
             let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(true).mode(0o600);
-            *file = Some(options.open(self.folder.spool(stream))?);
+            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            let opened = options.open(self.folder.spool(stream))?;
+            emptied(&opened)?;
+            *file = Some(opened);
         }
         if let Some(file) = &*file {
             file.write_all_at(bytes, kept).inspect_err(|_| {

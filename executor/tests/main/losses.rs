@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::node::{LONG, Node, folders, has_ended, have_ended, none, supervised, supervisors, until};
+use crate::node::{LONG, Node, folders, has_ended, have_ended, holds, none, supervised, supervisors, until};
 use crate::world::{Plan, World, attempt, result, sh, template};
 
 /// A program's way to give a file away, which it has made before.
@@ -227,7 +227,7 @@ fn a_supervisor_that_cannot_note_or_forget_says_so_and_holds_nothing_more() {
     let mut node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done"));
     node.run_until_it_says("ready");
     let holders = node.supervisors();
-    for folder in folders(&node.world).into_iter().filter(|folder| folder.join("held").exists()) {
+    for folder in folders(&node.world).into_iter().filter(|folder| holds(folder)) {
         std::fs::create_dir_all(folder.join("end/in the way")).unwrap();
     }
     std::fs::write(node.private().join("go"), "").unwrap();

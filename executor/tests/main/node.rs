@@ -2,7 +2,7 @@
 //!
 //! It asserts nothing of its own but that what every test needs comes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ensue_engine::command::Ask;
@@ -134,7 +134,12 @@ impl Node {
 
 /// Gives the folder of the supervisor that holds a program.
 pub(crate) fn holder(world: &World) -> PathBuf {
-    folders(world).into_iter().find(|folder| folder.join("held").exists()).unwrap()
+    folders(world).into_iter().find(|folder| holds(folder)).unwrap()
+}
+
+/// Says whether the supervisor of a folder holds a program.
+pub(crate) fn holds(folder: &Path) -> bool {
+    folder.join("held").metadata().is_ok_and(|note| note.len() > 0)
 }
 
 /// Gives the folders of supervisors.

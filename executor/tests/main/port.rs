@@ -46,17 +46,22 @@ fn order(number: u32, script: &str) -> Order {
     }
 }
 
-/// Hears a program to its end: how it ended, and how many bytes came on standard output.
-async fn heard(program: &mut Box<dyn ensue_executor::programs::Program>) -> (End, u64) {
-    let mut bytes_heard = 0;
+/// Hears a program to its end: how it ended, and what came on standard output.
+async fn heard(program: &mut Box<dyn ensue_executor::programs::Program>) -> (End, Vec<u8>) {
+    let mut printed = Vec::new();
     loop {
         match program.hear().await {
-            Heard::Output { stream: OutputStream::Stdout, bytes, .. } => bytes_heard += bytes.len() as u64,
+            Heard::Output { stream: OutputStream::Stdout, bytes, .. } => printed.extend_from_slice(&bytes),
             Heard::Output { .. } | Heard::Message { .. } => {}
-            Heard::Ended(end) => return (end, bytes_heard),
+            Heard::Ended(end) => return (end, printed),
             Heard::Lost => panic!("it was lost"),
         }
     }
+}
+
+/// Counts the supervisors that were started and are there, whatever they hold.
+fn supervisors(folder: &TempDir) -> usize {
+    std::fs::read_dir(folder.path().join("supervisors")).unwrap().count()
 }
 
 #[tokio::test]
@@ -64,23 +69,24 @@ async fn as_much_of_what_a_program_prints_is_kept_as_the_operator_says() {
     let folder = TempDir::new().unwrap();
     let programs = programs(&folder);
     let mut program = programs.start(order(1, "yes | head -c 30000000")).await.unwrap();
-    let (end, bytes_heard) = heard(&mut program).await;
-    assert_eq!((end.printed[0], bytes_heard), (30_000_000, OUTPUT_BYTES_MAX));
+    let (end, printed) = heard(&mut program).await;
+    assert_eq!((end.printed[0], printed.len() as u64), (30_000_000, OUTPUT_BYTES_MAX));
 }
 
 #[tokio::test]
 async fn an_order_that_is_too_large_is_refused_by_its_size_and_costs_no_supervisor() {
     let folder = TempDir::new().unwrap();
     let programs = programs(&folder);
-    let mut first = programs.start(order(1, "true")).await.unwrap();
-    heard(&mut first).await;
-    programs.collected(attempt(1));
-    let mut large = order(2, "true");
+    let mut large = order(1, "true");
     large.input = vec![b'x'; 64 << 20];
     let refused = programs.start(large).await.map(|_| ()).unwrap_err();
     assert!(matches!(refused, StartProgramError::TooLarge { most, bytes } if bytes > most && most == 64 << 20), "{refused}");
-    let mut next = programs.start(order(3, "cat | wc -c")).await.unwrap();
-    assert_eq!(heard(&mut next).await.0.exit, Exit::Code(0));
+    // The first order that is to be carried out has supervisors come up.
+    assert_eq!(supervisors(&folder), 0);
+    let mut next = programs.start(order(2, "cat | wc -c")).await.unwrap();
+    let (end, printed) = heard(&mut next).await;
+    assert_eq!((end.exit, &*printed), (Exit::Code(0), &b"0\n"[..]));
+    assert!(supervisors(&folder) > 0);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use ensue_engine::ports::OutputStream;
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
@@ -28,7 +29,7 @@ const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Connection {
     pub(super) folder: Folder,
     pub(super) say: Sayer,
-    from: OwnedReadHalf,
+    from: BufReader<OwnedReadHalf>,
 }
 
 /// The most words that wait for a supervisor; a program needs four.
@@ -37,18 +38,23 @@ const WORDS_WAITING_MAX: usize = 64;
 /// What says words to a supervisor; a clone says them to the same.
 #[derive(Clone)]
 pub(super) struct Sayer {
-    words: mpsc::Sender<(NodeSays, Bytes)>,
+    frames: mpsc::Sender<Bytes>,
 }
 
 impl Sayer {
     /// Says a word. Says whether somebody may hear it.
-    pub(super) fn say(&self, word: NodeSays, tail: Bytes) -> bool {
-        self.words.try_send((word, tail)).is_ok()
+    pub(super) fn say(&self, word: &NodeSays) -> bool {
+        protocol::framed(word, &[]).is_ok_and(|frame| self.say_framed(frame))
+    }
+
+    /// Says a word that is framed already. Says whether somebody may hear it.
+    pub(super) fn say_framed(&self, frame: Bytes) -> bool {
+        self.frames.try_send(frame).is_ok()
     }
 
     /// Gives one that nobody hears.
     pub(super) fn to_nobody() -> Self {
-        Self { words: mpsc::channel(1).0 }
+        Self { frames: mpsc::channel(1).0 }
     }
 }
 
@@ -77,9 +83,9 @@ impl Connection {
             None => return Err(io::ErrorKind::ConnectionReset.into()),
         };
         let (from, to) = stream.into_split();
-        let (words, to_say) = mpsc::channel(WORDS_WAITING_MAX);
+        let (frames, to_say) = mpsc::channel(WORDS_WAITING_MAX);
         tokio::spawn(speak(to, to_say));
-        Ok((Self { folder, say: Sayer { words }, from }, holds))
+        Ok((Self { folder, say: Sayer { frames }, from: BufReader::new(from) }, holds))
     }
 
     /// Gives the next word; none where the supervisor is gone. Must not be broken off.
@@ -88,9 +94,9 @@ impl Connection {
     }
 }
 
-async fn speak(mut to: OwnedWriteHalf, mut words: mpsc::Receiver<(NodeSays, Bytes)>) {
-    while let Some((word, tail)) = words.recv().await {
-        if protocol::write(&mut to, &word, &tail).await.is_err() {
+async fn speak(mut to: OwnedWriteHalf, mut frames: mpsc::Receiver<Bytes>) {
+    while let Some(frame) = frames.recv().await {
+        if to.write_all(&frame).await.is_err() {
             return;
         }
     }
