@@ -12,6 +12,7 @@ use ensue_engine::mutants;
 use crate::begun::Previous;
 use crate::lease::Lease;
 use crate::programs::Left;
+use crate::report::Loss;
 use crate::running::{RunningAttempt, Signal};
 use crate::worker::{Begin, Executor, Worker};
 
@@ -39,11 +40,8 @@ impl Executor {
                         let Dispatch { execution, attempt, trace, .. } = *dispatch;
                         let evidence = previous.evidence(attempt);
                         let worker = Arc::clone(worker);
-                        self.worker.runtime.spawn(async move {
-                            let told = worker.reporter().lose(execution, attempt, evidence, trace).await;
-                            worker.end_output(attempt).await;
-                            worker.forget(attempt, &told);
-                        });
+                        let loss = Loss { execution, attempt, evidence, trace };
+                        self.worker.runtime.spawn(async move { worker.lose(loss).await });
                     }
                 },
                 // Where it was not adopted, and told then, its loss says that it ended.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ensue_engine::executions::facts::Evidence;
 
-use crate::report::Told;
+use crate::report::Loss;
 use crate::running::RunningAttempt;
 use crate::worker::Worker;
 
@@ -110,14 +110,8 @@ pub(crate) async fn watch_leases(worker: Weak<Worker>) {
 impl Worker {
     /// Tells that an attempt is lost, which its task may still come back to.
     async fn tell_loss(self: Arc<Self>, running: Arc<RunningAttempt>, evidence: Evidence) {
-        let attempt = running.attempt;
-        let told = self.reporter().lose(running.execution, attempt, evidence, running.trace.clone()).await;
-        match told {
-            Told::Settled => self.end_output(attempt).await,
-            // The next start may adopt its program, which prints on.
-            Told::Left => {}
-        }
-        self.forget(attempt, &told);
+        let RunningAttempt { execution, attempt, ref trace, .. } = *running;
+        self.lose(Loss { execution, attempt, evidence, trace: trace.clone() }).await;
         if running.is_deserted() {
             self.running.let_go(attempt);
         }

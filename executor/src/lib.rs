@@ -36,6 +36,9 @@ mod report;
 mod result;
 mod runners;
 mod running;
+#[cfg(all(test, target_os = "linux"))]
+#[path = "../../tests/support/skipped.rs"]
+mod skipped;
 #[cfg(target_os = "linux")]
 pub mod supervisor;
 pub mod web;

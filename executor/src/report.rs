@@ -40,6 +40,18 @@ pub(crate) enum Told {
     Left,
 }
 
+/// An attempt whose worker is gone, or whose program nobody knows anything of.
+pub(crate) struct Loss {
+    /// Its execution.
+    pub(crate) execution: ExecutionId,
+    /// The attempt.
+    pub(crate) attempt: AttemptId,
+    /// What is known of whether it had begun.
+    pub(crate) evidence: Evidence,
+    /// The trace that it is part of.
+    pub(crate) trace: Option<String>,
+}
+
 /// What the log said.
 pub(crate) enum Heard {
     /// It took it.
@@ -95,7 +107,7 @@ impl Reporter {
         }
         let Some(failure) = instead(&refusal) else {
             tracing::error!(%attempt, %refusal, "the report of an attempt was refused");
-            return self.lose(execution, attempt, Evidence::MayHaveBegun, trace).await;
+            return self.lose(Loss { execution, attempt, evidence: Evidence::MayHaveBegun, trace }).await;
         };
         let report = Report { execution, attempt, token, outcome: ReportOutcome::Failed(failure), body: None, emitted: Vec::new() };
         match self.told(Ask::ReportAttempt(report), trace.clone()).await {
@@ -104,13 +116,14 @@ impl Reporter {
             Heard::Refused(refusal) if is_over(&refusal) => Told::Settled,
             Heard::Refused(refusal) => {
                 tracing::error!(%attempt, %refusal, "the failure of an attempt was refused");
-                self.lose(execution, attempt, Evidence::MayHaveBegun, trace).await
+                self.lose(Loss { execution, attempt, evidence: Evidence::MayHaveBegun, trace }).await
             }
         }
     }
 
     /// Tells that the worker of an attempt is gone.
-    pub(crate) async fn lose(&self, execution: ExecutionId, attempt: AttemptId, evidence: Evidence, trace: Option<String>) -> Told {
+    pub(crate) async fn lose(&self, loss: Loss) -> Told {
+        let Loss { execution, attempt, evidence, trace } = loss;
         let ask = Ask::LoseAttempt { execution, attempt, evidence };
         match self.told(ask, trace).await {
             Heard::Taken(_) => Told::Settled,

@@ -23,7 +23,7 @@ use crate::blocking::Blocking;
 use crate::lease::{Lease, Task, watch_leases};
 use crate::ports::ExecutorPorts;
 use crate::programs::{AtEnd, KILLED_PATIENCE, Left, ProgramLimits};
-use crate::report::{Reporter, Told};
+use crate::report::{Loss, Reporter, Told};
 use crate::runners;
 use crate::running::{Running, RunningAttempt, Signal};
 
@@ -228,10 +228,8 @@ impl Worker {
         // Its report is on its way, and then this changes nothing; or it never came here, and then nothing began here.
         let evidence = self.ports.begun.evidence(attempt);
         let worker = Arc::clone(self);
-        self.runtime.spawn(async move {
-            let told = worker.reporter.lose(execution, attempt, evidence, None).await;
-            worker.forget(attempt, &told);
-        });
+        let loss = Loss { execution, attempt, evidence, trace: None };
+        self.runtime.spawn(async move { worker.lose(loss).await });
     }
 
     /// Says what becomes of programs when the worker stops.
@@ -288,8 +286,8 @@ impl Worker {
             },
             Err(Broken::Lost) => {
                 if let Some(evidence) = running.give_up() {
-                    let told = self.reporter.lose(dispatch.execution, dispatch.attempt, evidence, dispatch.trace.clone()).await;
-                    self.forget(dispatch.attempt, &told);
+                    let Dispatch { execution, attempt, ref trace, .. } = *dispatch;
+                    self.lose(Loss { execution, attempt, evidence, trace: trace.clone() }).await;
                 }
                 return;
             }
@@ -355,15 +353,27 @@ impl Worker {
         Document::parse(bytes).map_err(|error| invalid(error.to_string()))
     }
 
+    /// Tells that an attempt is lost. Where the log knows it, nothing more comes of the attempt here: its output ends, and what had
+    /// begun is forgotten. Where it does not, the next start may adopt its program, which prints on.
+    pub(crate) async fn lose(&self, loss: Loss) {
+        let attempt = loss.attempt;
+        let told = self.reporter.lose(loss).await;
+        match told {
+            Told::Settled => self.end_output(attempt).await,
+            Told::Left => {}
+        }
+        self.forget(attempt, &told);
+    }
+
     /// Says that nothing more comes of an attempt that nobody hears any more: its output may be thrown away in its time.
-    pub(crate) async fn end_output(&self, attempt: AttemptId) {
+    async fn end_output(&self, attempt: AttemptId) {
         let outputs = Arc::clone(&self.ports.outputs);
         if let Some(Err(error)) = self.settings.blocking.done(move || outputs.finish(attempt)).await {
             tracing::warn!(%attempt, %error, "the output of a lost attempt could not be ended");
         }
     }
 
-    pub(crate) fn forget(&self, attempt: AttemptId, told: &Told) {
+    fn forget(&self, attempt: AttemptId, told: &Told) {
         match told {
             Told::Settled => {
                 self.ports.begun.forget(attempt);

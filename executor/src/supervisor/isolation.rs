@@ -274,6 +274,7 @@ const ENTRIES_MAX: usize = 4_096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::skipped::skipped;
 
     /// More filters than the kernel puts on one thread.
     const FILTERS: usize = 1_000;
@@ -281,7 +282,8 @@ mod tests {
     #[test]
     fn a_wall_that_the_machine_has_and_does_not_raise_is_told() {
         if let Wall::Missing { why } = probe().system_calls {
-            return eprintln!("skipped: this machine has no wall around system calls: {why}");
+            let test = "a_wall_that_the_machine_has_and_does_not_raise_is_told";
+            return skipped(test, &format!("this machine has no wall around system calls: {why}"));
         }
         let told = std::thread::spawn(|| {
             let isolation = Isolation { mode: IsolationMode::Auto, ..Isolation::default() };
@@ -295,7 +297,8 @@ mod tests {
     #[test]
     fn a_wall_that_is_demanded_and_not_raised_is_the_error() {
         if let Wall::Missing { why } = probe().system_calls {
-            return eprintln!("skipped: this machine has no wall around system calls: {why}");
+            let test = "a_wall_that_is_demanded_and_not_raised_is_the_error";
+            return skipped(test, &format!("this machine has no wall around system calls: {why}"));
         }
         let raised = std::thread::spawn(|| {
             while system_calls::deny().is_ok() {}

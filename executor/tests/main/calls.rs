@@ -6,7 +6,9 @@ use ensue_executor::programs::walls_of_this_machine;
 use serde_json::json;
 
 use crate::node::supervised;
-use crate::walls::stands;
+use crate::skipped::{has_program, skipped};
+use crate::walls::{printed, stands};
+use crate::world::{Plan, sh};
 
 /// A 32-bit program that ends with 0 at once: its head, where it is loaded, and four instructions.
 const OF_32_BITS: [u8; 93] = [
@@ -19,21 +21,20 @@ const OF_32_BITS: [u8; 93] = [
 
 #[tokio::test]
 async fn the_second_number_of_a_call_is_no_way_to_it() {
-    if !stands("the_second_number_of_a_call_is_no_way_to_it", "system calls", &walls_of_this_machine().system_calls) {
+    let test = "the_second_number_of_a_call_is_no_way_to_it";
+    if !stands(test, "system calls", &walls_of_this_machine().system_calls) || !has_program(test, "python3") {
         return;
     }
     // `getpid`, which by its first number nobody is refused; a kernel that has no second ones says 38.
-    let script = "command -v python3 > /dev/null || { echo missing; exit 0; }; python3 -c 'import ctypes; \
-                  c = ctypes.CDLL(None, use_errno=True); print(c.syscall(0x40000000 + 39), ctypes.get_errno(), c.syscall(39) > 0)'";
-    match crate::walls::printed(crate::world::Plan::new(crate::world::sh(script)).supervised()).await.as_str() {
-        "missing" => eprintln!("skipped: there is no python3 here to make a call"),
-        said => assert_eq!(said, "-1 1 True"),
-    }
+    let script = "python3 -c 'import ctypes; c = ctypes.CDLL(None, use_errno=True); \
+                  print(c.syscall(0x40000000 + 39), ctypes.get_errno(), c.syscall(39) > 0)'";
+    assert_eq!(printed(Plan::new(sh(script)).supervised()).await, "-1 1 True");
 }
 
 #[tokio::test]
 async fn a_32_bit_program_is_ended_behind_walls_and_its_failure_says_why() {
-    if !stands("a_32_bit_program_is_ended_behind_walls_and_its_failure_says_why", "system calls", &walls_of_this_machine().system_calls) {
+    let test = "a_32_bit_program_is_ended_behind_walls_and_its_failure_says_why";
+    if !stands(test, "system calls", &walls_of_this_machine().system_calls) {
         return;
     }
     let bytes: String = OF_32_BITS.iter().map(|byte| format!("\\{byte:03o}")).collect();
@@ -44,7 +45,7 @@ async fn a_32_bit_program_is_ended_behind_walls_and_its_failure_says_why() {
             assert_eq!(failure.detail, Some(31));
             assert!(failure.message.contains("as a 32-bit program is"), "{}", failure.message);
         }
-        ReportOutcome::Failed(failure) if failure.kind == FailureKind::ExitCode => eprintln!("skipped: this kernel has no 32-bit programs"),
+        ReportOutcome::Failed(failure) if failure.kind == FailureKind::ExitCode => skipped(test, "this kernel has no 32-bit programs"),
         other => panic!("{other:?}"),
     }
 }

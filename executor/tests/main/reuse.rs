@@ -6,7 +6,8 @@ use ensue_engine::ports::OutputStream::{Stderr, Stdout};
 use rustix::process::Pid;
 use serde_json::json;
 
-use crate::node::{Node, folders, has_ended, pid, supervised, supervisors};
+use crate::node::{Node, folders, has_ended, pid, supervised, supervisors, until};
+use crate::skipped::skipped;
 
 /// More programs than there are supervisors that wait.
 const PROGRAMS: u32 = 12;
@@ -21,16 +22,12 @@ fn what_a_forgotten_program_printed_is_not_heard_of_the_next_under_its_superviso
     let (program, holder) = (pid(&numbers.next().unwrap()), numbers.next().unwrap());
     // It prints as much as is kept of it, all of which is told to the next node.
     let is_full = |name| folders(&node.world).iter().any(|folder| folder.join(name).metadata().is_ok_and(|file| file.len() == 16 << 20));
-    while !(is_full("stdout") && is_full("stderr")) {
-        std::thread::yield_now();
-    }
+    until("as much as is kept", || is_full("stdout") && is_full("stderr"));
     let dead = node.die();
     let mut next = Node::begin(supervised("echo $PPID; sleep 0.3").after(&dead));
     next.runtime.block_on(next.world.executor.take_over([], &next.world.previous));
     assert!(has_ended(program));
-    while !supervisors(&next.world).is_empty() {
-        std::thread::yield_now();
-    }
+    until("a supervisor that holds nothing", || supervisors(&next.world).is_empty());
     // In the first round its supervisor may not be back yet.
     let mut seen = Vec::new();
     for round in 0..2 {
@@ -42,7 +39,8 @@ fn what_a_forgotten_program_printed_is_not_heard_of_the_next_under_its_superviso
     assert!(seen.contains(&json!(holder)), "its supervisor was not used again: {seen:?}");
 }
 
-/// A control group whose processes stand still, also where they are killed; gone with all that is in it.
+/// A control group whose processes stand still, also where they are killed; gone with all that is in it. Only a hierarchy of the
+/// freezer's own has such: where there is one hierarchy for all, a process that stands still in it can be killed.
 struct Frozen(PathBuf);
 
 impl Frozen {
@@ -59,20 +57,20 @@ impl Frozen {
 impl Drop for Frozen {
     fn drop(&mut self) {
         let _ = std::fs::write(self.0.join("freezer.state"), "THAWED");
-        while std::fs::remove_dir(&self.0).is_err_and(|error| error.kind() == std::io::ErrorKind::ResourceBusy) {
-            std::thread::yield_now();
-        }
+        let is_busy = || std::fs::remove_dir(&self.0).is_err_and(|error| error.kind() == std::io::ErrorKind::ResourceBusy);
+        until("a group that nothing is in any more", || !is_busy());
     }
 }
 
 #[test]
 fn a_supervisor_whose_program_cannot_be_killed_holds_no_other() {
+    let test = "a_supervisor_whose_program_cannot_be_killed_holds_no_other";
     let mut node = Node::begin(supervised("sleep 1000 & echo $!; while [ ! -e go ]; do sleep 0.02; done"));
     node.run_until_it_says("\n");
     let child = String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap();
     let frozen = match Frozen::freeze(child.trim()) {
         Ok(frozen) => frozen,
-        Err(error) => return eprintln!("skipped: this machine freezes no process for a test: {error}"),
+        Err(error) => return skipped(test, &format!("this machine has no process stand still that is killed: {error}")),
     };
     let holders = node.supervisors();
     std::fs::write(node.private().join("go"), "").unwrap();

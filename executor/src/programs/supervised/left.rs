@@ -105,9 +105,11 @@ async fn connected(folder: &Folder, release: &str) -> io::Result<(Connection, Op
     }
 }
 
-/// Says whether it may be otherwise later: neither is the supervisor dead, nor did it say that it speaks no protocol of ours.
+/// Says whether it may be otherwise later: that this process or the machine is at a limit just now. Whatever else is wrong stays so, and
+/// trying again only delays a start.
 fn may_pass(error: &io::Error) -> bool {
-    error.kind() != io::ErrorKind::Unsupported && !is_of_a_dead_one(error)
+    use libc::{EAGAIN, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EAGAIN | ENOMEM | ENOBUFS | EINTR))
 }
 
 /// Says whether nobody is there who could answer, or somebody who does not.
@@ -151,12 +153,18 @@ mod tests {
 
     #[test]
     fn a_supervisor_is_not_dead_because_this_process_is_at_its_limit() {
-        for errno in [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM, libc::EACCES] {
+        for errno in [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM, libc::ENOBUFS, libc::EINTR] {
             assert!(may_pass(&io::Error::from_raw_os_error(errno)), "{errno}");
         }
-        for errno in [libc::ECONNREFUSED, libc::ENOENT, libc::ECONNRESET, libc::EPIPE, libc::ENOTDIR] {
+    }
+
+    #[test]
+    fn what_stays_as_it_is_is_not_waited_for() {
+        for errno in [libc::ECONNREFUSED, libc::ENOENT, libc::ECONNRESET, libc::EPIPE, libc::ENOTDIR, libc::EACCES, libc::EPERM] {
             assert!(!may_pass(&io::Error::from_raw_os_error(errno)), "{errno}");
         }
-        assert!(!may_pass(&io::ErrorKind::Unsupported.into()));
+        for kind in [io::ErrorKind::InvalidData, io::ErrorKind::Unsupported, io::ErrorKind::TimedOut] {
+            assert!(!may_pass(&kind.into()), "{kind}");
+        }
     }
 }
