@@ -37,9 +37,9 @@ pub(crate) struct Api {
     /// The last deliveries at each hook.
     pub(crate) deliveries: Deliveries,
     /// The memory for bodies.
-    pub(crate) intake: Arc<Intake>,
+    pub(crate) intake: Intake,
     /// The streams of records.
-    pub(crate) streams: Arc<Streams>,
+    pub(crate) streams: Streams,
     readers: Arc<Semaphore>,
     explainers: Arc<Semaphore>,
     stopping: watch::Sender<bool>,

@@ -16,12 +16,12 @@ use crate::api::Api;
 use crate::auth::Allowed;
 use crate::body;
 use crate::context::RequestContext;
-use crate::intake::{Admitted, Caller};
 use crate::operation::Operation;
 use crate::paging::{self, Page};
 use crate::permissions::Permission;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::Query;
+use crate::shares::{Caller, Share};
 
 /// One request.
 pub(crate) struct Call {
@@ -32,7 +32,7 @@ pub(crate) struct Call {
     operation: &'static Operation,
     caller: Caller,
     /// Room for the body, once it is read, until it is let go of or the request is over.
-    admitted: Option<Admitted>,
+    admitted: Option<Share>,
     /// A body cannot be shared between threads, what holds it must: it is never locked, only taken.
     body: Mutex<Body>,
 }

@@ -3,15 +3,14 @@
 //! 503 says that the node is full; 429 that the caller has its share, and others shall have theirs. What becomes of a body is
 //! `body.rs`'s.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use ensue_engine::explain::{Explain, Fault};
-use ensue_engine::names::SensorRef;
 use thiserror::Error;
 
-use crate::queues::{Held, Queue, QueueName, Queues};
+use crate::queues::{QueueName, Queues};
+use crate::shares::{Caller, NoRoom, Share, Shares};
 
 /// How many times its length a body counts: as it is read, as it is parsed, and as it is kept.
 const BODY_COPIES: u64 = 3;
@@ -49,64 +48,29 @@ impl Explain for IntakeRefusal {
     }
 }
 
-/// Whose share a body counts to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Caller {
-    /// All who deliver at a hook: who they are is not known before the body is read.
-    Hook(SensorRef),
-    /// The holder of a token, by its name.
-    Token(String),
-    /// Whoever calls without being let in.
-    Nobody,
+impl From<NoRoom> for IntakeRefusal {
+    fn from(why: NoRoom) -> Self {
+        match why {
+            NoRoom::Full => Self::Full,
+            NoRoom::OverShare => Self::OverShare,
+        }
+    }
 }
 
 /// The memory for bodies that are under way.
-pub(crate) struct Intake {
-    bytes: Arc<Queue>,
-    by_caller: Mutex<BTreeMap<Caller, u64>>,
-}
-
-/// Room for one body, until it is dropped.
-pub(crate) struct Admitted {
-    intake: Arc<Intake>,
-    caller: Caller,
-    amount: u64,
-    _held: Held,
-}
+pub(crate) struct Intake(Arc<Shares>);
 
 impl Intake {
     /// Makes the intake of a node.
-    pub(crate) fn new(queues: &Queues) -> Arc<Self> {
-        Arc::new(Self { bytes: Arc::clone(queues.of(QueueName::RequestBytes)), by_caller: Mutex::default() })
+    pub(crate) fn new(queues: &Queues) -> Self {
+        let bytes = queues.of(QueueName::RequestBytes);
+        Self(Shares::of(bytes.clone(), bytes.capacity() / SHARES))
     }
 
-    /// Takes room for a body of the length that its headers say; one that does not say may become as long as any.
-    pub(crate) fn admit(self: &Arc<Self>, caller: Caller, headers: &HeaderMap, bytes_max: usize) -> Result<Admitted, IntakeRefusal> {
-        let amount = amount_of(headers, bytes_max);
-        let share = self.bytes.capacity() / SHARES;
-        let mut by_caller = self.by_caller.lock().unwrap_or_else(PoisonError::into_inner);
-        let mine = by_caller.get(&caller).copied().unwrap_or(0);
-        // The only request of a caller is never over its share: a body that is allowed at all can be sent.
-        if mine > 0 && mine + amount > share {
-            self.bytes.reject();
-            return Err(IntakeRefusal::OverShare);
-        }
-        let held = self.bytes.enter(amount).ok_or(IntakeRefusal::Full)?;
-        by_caller.insert(caller.clone(), mine + amount);
-        drop(by_caller);
-        Ok(Admitted { intake: Arc::clone(self), caller, amount, _held: held })
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let mut by_caller = self.intake.by_caller.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mine) = by_caller.get_mut(&self.caller) {
-            *mine -= self.amount;
-            if *mine == 0 {
-                by_caller.remove(&self.caller);
-            }
-        }
+    /// Takes room for a body of the length that its headers say; one that does not say may become as long as any. The only body of a
+    /// caller is never over its share: one that is allowed at all can be sent.
+    pub(crate) fn admit(&self, caller: Caller, headers: &HeaderMap, bytes_max: usize) -> Result<Share, IntakeRefusal> {
+        Ok(self.0.enter(caller, amount_of(headers, bytes_max))?)
     }
 }
 
@@ -123,10 +87,6 @@ mod tests {
 
     const MAX: usize = 1_000_000;
 
-    fn intake(capacity: u64) -> Arc<Intake> {
-        Intake::new(&Queues::with(|_| capacity))
-    }
-
     fn of_length(bytes: u64) -> HeaderMap {
         HeaderMap::from_iter([(header::CONTENT_LENGTH, bytes.into())])
     }
@@ -136,23 +96,15 @@ mod tests {
     }
 
     #[test]
-    fn one_caller_has_at_most_its_share_and_the_others_have_the_rest() {
-        let intake = intake(1_200_000);
-        let _first = intake.admit(token("ana"), &of_length(100_000), MAX).unwrap();
-        let second = intake.admit(token("ana"), &of_length(100_000), MAX).unwrap();
+    fn one_caller_has_at_most_half_of_the_memory_but_for_an_only_body() {
+        let intake = Intake::new(&Queues::with(|_| 1_200_000));
+        let only = intake.admit(token("ana"), &of_length(400_000), MAX).unwrap();
         assert_eq!(intake.admit(token("ana"), &of_length(1), MAX).err(), Some(IntakeRefusal::OverShare));
-        let _other = intake.admit(token("bo"), &of_length(200_000), MAX).unwrap();
-        assert_eq!(intake.admit(token("cy"), &of_length(1), MAX).err(), Some(IntakeRefusal::Full));
-        drop(second);
-        assert!(intake.admit(token("ana"), &of_length(1), MAX).is_ok());
-    }
-
-    #[test]
-    fn the_only_body_of_a_caller_is_taken_however_large_its_share_is() {
-        let intake = intake(1_200_000);
-        assert!(intake.admit(token("ana"), &of_length(400_000), MAX).is_ok());
-        assert_eq!(intake.bytes.depth(), 0, "what was admitted is given back");
-        assert!(intake.by_caller.lock().unwrap().is_empty());
+        assert_eq!(intake.admit(token("bo"), &of_length(1), MAX).err(), Some(IntakeRefusal::Full));
+        drop(only);
+        let _half = intake.admit(token("ana"), &of_length(200_000), MAX).unwrap();
+        let _other = intake.admit(token("bo"), &of_length(100_000), MAX).unwrap();
+        assert_eq!(intake.admit(token("ana"), &of_length(1), MAX).err(), Some(IntakeRefusal::OverShare));
     }
 
     #[test]

@@ -33,6 +33,8 @@ mod respond;
 pub mod routes;
 pub mod server;
 pub mod settings;
+mod shares;
+mod sse;
 mod streams;
 mod wire;
 

@@ -2,27 +2,21 @@
 //!
 //! Outputs are no records: an event's id is a place in bytes, not a position.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName};
-use bytes::Bytes;
+use axum::http::HeaderMap;
 use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_engine::ports::{OutputState, OutputStream};
 use ensue_views::Execution;
 use ensue_views::executions::AttemptStatus;
-use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use crate::api::Api;
-use crate::auth::Allowed;
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::problem::Problem;
 use crate::query::{ParameterRefusal, bad};
+use crate::sse::{LAST_EVENT_ID, Left, Line};
 use crate::wire::executions::{WireOutput, WireOutputEnd, settled};
-
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The most bytes that are read of a stream at once where all of it is given.
 pub(crate) const CHUNK_BYTES_MAX: usize = 64 * 1024;
@@ -30,10 +24,6 @@ pub(crate) const CHUNK_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const CHUNKS_WAITING_MAX: usize = 2;
 /// How often a stream is looked at for more.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long a caller that does not read is waited for. Its place is the id of the last event that it got: it can go on from there.
-const READER_PATIENCE: Duration = Duration::from_secs(10);
-/// How often a caller hears that the stream is still there, and its token is looked at again.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 
 /// A stream that is followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,12 +71,10 @@ impl Beginning {
 /// One caller that follows an execution's output.
 pub(crate) struct Follower {
     api: Arc<Api>,
-    allowed: Allowed<ExecutionsRead>,
     execution: ExecutionId,
     attempt: Option<u32>,
     streams: Vec<Followed>,
-    to: mpsc::Sender<Result<Bytes, Infallible>>,
-    heard_at: Instant,
+    line: Line<ExecutionsRead>,
 }
 
 /// What a look at the streams came to.
@@ -100,63 +88,58 @@ enum Look {
 }
 
 /// Why following ends before the execution does.
-enum Left {
-    /// The caller is gone.
-    Gone,
-    /// The caller does not read.
-    Slow,
+enum Broken {
+    /// Nobody is there to be told.
+    Left(Left),
     /// Something failed.
     Failed(Problem),
 }
 
+impl From<Left> for Broken {
+    fn from(why: Left) -> Self {
+        Self::Left(why)
+    }
+}
+
+impl From<Problem> for Broken {
+    fn from(why: Problem) -> Self {
+        Self::Failed(why)
+    }
+}
+
 impl Follower {
-    pub(crate) fn new(
-        api: Arc<Api>,
-        allowed: Allowed<ExecutionsRead>,
-        execution: ExecutionId,
-        beginning: Beginning,
-        to: mpsc::Sender<Result<Bytes, Infallible>>,
-    ) -> Self {
+    pub(crate) fn new(api: Arc<Api>, execution: ExecutionId, beginning: Beginning, line: Line<ExecutionsRead>) -> Self {
         let Beginning { attempt, streams } = beginning;
-        Self { api, allowed, execution, attempt, streams, to, heard_at: Instant::now() }
+        Self { api, execution, attempt, streams, line }
     }
 
     /// Follows until the execution has ended, the caller is gone or let in no more, or the node stops.
     pub(crate) async fn run(mut self) {
         match self.until_the_end().await {
-            Ok(()) | Err(Left::Gone) => {}
-            Err(Left::Slow) => tracing::debug!(execution = %self.execution, "who follows an output reads too slowly and is dropped"),
-            Err(Left::Failed(problem)) => tracing::warn!(code = problem.code(), "following an output ended early"),
+            Ok(end) => self.line.end(&end),
+            Err(Broken::Left(Left::Stopping | Left::NotAllowed | Left::Gone)) => {}
+            Err(Broken::Left(Left::Slow)) => {
+                tracing::debug!(execution = %self.execution, "who follows an output reads too slowly and is dropped");
+            }
+            Err(Broken::Failed(problem)) => tracing::warn!(code = problem.code(), "following an output ended early"),
         }
     }
 
-    async fn until_the_end(&mut self) -> Result<(), Left> {
+    async fn until_the_end(&mut self) -> Result<WireOutputEnd, Broken> {
         loop {
-            match self.look().await? {
-                Look::More => continue,
-                Look::End(end) => {
-                    let data = serde_json::to_string(&end).map_err(|why| Left::Failed(Problem::bug(&why)))?;
-                    return self.send(format!("event: end\ndata: {data}\n\n")).await;
-                }
-                Look::Nothing => {}
-            }
-            if self.heard_at.elapsed() >= HEARTBEAT_EVERY {
-                if !self.allowed.still_holds(&*self.api.ports.access) {
-                    return Ok(());
-                }
-                self.send(":\n\n".to_owned()).await?;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = self.to.closed() => return Err(Left::Gone),
-                () = self.api.stopped() => return Ok(()),
+            let look = self.look().await?;
+            self.line.turn().await?;
+            match look {
+                Look::More => {}
+                Look::Nothing => self.line.rest(tokio::time::sleep(LOOK_EVERY)).await?,
+                Look::End(end) => return Ok(end),
             }
         }
     }
 
-    async fn look(&mut self) -> Result<Look, Left> {
+    async fn look(&mut self) -> Result<Look, Broken> {
         // First where the execution stands, then what it printed: what is printed before an end is seen before the end is.
-        let execution: Execution = self.api.row(self.execution.to_string(), ExecutionsRead::THING).await.map_err(Left::Failed)?;
+        let execution: Execution = self.api.row(self.execution.to_string(), ExecutionsRead::THING).await?;
         let number = self.attempt.or_else(|| execution.attempts.last().map(|attempt| attempt.number));
         if let Some(attempt) = execution.attempts.iter().find(|attempt| Some(attempt.number) == number) {
             self.attempt = Some(attempt.number);
@@ -183,11 +166,10 @@ impl Follower {
     }
 
     /// Sends what is new in one of the streams, and says whether there was anything.
-    async fn read(&mut self, index: usize, attempt: AttemptId, number: u32, is_over: bool) -> Result<bool, Left> {
+    async fn read(&mut self, index: usize, attempt: AttemptId, number: u32, is_over: bool) -> Result<bool, Broken> {
         let Followed { stream, offset, is_loss_told } = self.streams[index];
-        let part =
-            self.api.blocking(move |ports| ports.outputs.read(attempt, stream, offset, CHUNK_BYTES_MAX)).await.map_err(Left::Failed)?;
-        let mut part = part.map_err(|error| Left::Failed(error.into()))?;
+        let read = self.api.blocking(move |ports| ports.outputs.read(attempt, stream, offset, CHUNK_BYTES_MAX)).await?;
+        let mut part = read.map_err(Problem::from)?;
         if is_over {
             part = settled(part, CHUNK_BYTES_MAX);
         }
@@ -203,20 +185,11 @@ impl Follower {
         if part.bytes.is_empty() && (!is_lossy || is_loss_told) {
             return Ok(false);
         }
-        let data =
-            serde_json::to_string(&WireOutput::new(number, stream, offset, &part)).map_err(|why| Left::Failed(Problem::bug(&why)))?;
+        let data = serde_json::to_string(&WireOutput::new(number, stream, offset, &part)).map_err(|why| Problem::bug(&why))?;
         self.streams[index] = Followed { stream, offset: part.next, is_loss_told: is_lossy };
         let places: String = self.streams.iter().map(|followed| format!(".{}.{}", followed.stream.as_str(), followed.offset)).collect();
-        self.send(format!("id: {number}{places}\nevent: output\ndata: {data}\n\n")).await?;
+        self.line.send(format!("id: {number}{places}\nevent: output\ndata: {data}\n\n").into()).await?;
         Ok(true)
-    }
-
-    async fn send(&mut self, text: String) -> Result<(), Left> {
-        self.heard_at = Instant::now();
-        match tokio::time::timeout(READER_PATIENCE, self.to.send(Ok(Bytes::from(text)))).await {
-            Ok(sent) => sent.map_err(|_| Left::Gone),
-            Err(_) => Err(Left::Slow),
-        }
     }
 }
 
@@ -233,8 +206,6 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
-
-    const BOTH: [OutputStream; 2] = [OutputStream::Stdout, OutputStream::Stderr];
 
     #[test]
     fn a_character_that_is_cut_waits_for_its_rest() {
@@ -253,10 +224,10 @@ mod tests {
         };
         let one = [OutputStream::Stdout];
         assert_eq!(with("2.stdout.17", &one), Some((Some(2), vec![17])));
-        assert_eq!(with("2.stdout.17.stderr.3", &BOTH), Some((Some(2), vec![17, 3])));
+        assert_eq!(with("2.stdout.17.stderr.3", &OutputStream::ALL), Some((Some(2), vec![17, 3])));
         for bad in ["2.stderr.17", "2.stdout", "x.stdout.1", "2.stdout.17.3", "2.stdout.17.stderr.3", ""] {
             assert_eq!(with(bad, &one), None, "{bad}");
         }
-        assert_eq!(with("2.stdout.17", &BOTH), None);
+        assert_eq!(with("2.stdout.17", &OutputStream::ALL), None);
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! Errors are `problem.rs`'s.
 
+use axum::BoxError;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
 use ensue_engine::record::Position;
 use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::context::ENSUE_POSITION;
 use crate::problem::Problem;
@@ -54,6 +58,16 @@ pub(crate) fn located(mut response: Response<Body>, path: &str) -> Response<Body
     if let Ok(value) = HeaderValue::from_str(path) {
         response.headers_mut().insert(header::LOCATION, value);
     }
+    response
+}
+
+/// Answers with chunks as they come.
+pub(crate) fn streamed<E: Into<BoxError> + Send + 'static>(
+    chunks: mpsc::Receiver<Result<Bytes, E>>,
+    content_type: &'static str,
+) -> Response<Body> {
+    let mut response = Response::new(Body::from_stream(ReceiverStream::new(chunks)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 

@@ -34,7 +34,6 @@ use crate::api::Api;
 use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
 use crate::context::RequestContext;
-use crate::intake::Caller;
 use crate::operation::Operation;
 use crate::permissions::{
     ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel,
@@ -43,6 +42,7 @@ use crate::permissions::{
     TriggersRead, ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
+use crate::shares::Caller;
 
 /// Where the API stands.
 pub const BASE: &str = "/api/v1";

@@ -5,38 +5,27 @@
 
 mod tail;
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::executions::Status;
 use serde::Serialize;
 use thiserror::Error;
-use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use crate::api::Api;
-use crate::auth::Allowed;
 use crate::permissions::Permission;
 use crate::problem::Problem;
-use crate::queues::{Held, Queue, QueueName, Queues};
-use tail::{PAGE, Page, Tail, Unread};
+use crate::queues::{QueueName, Queues};
+use crate::shares::{Caller, NoRoom, Share, Shares};
+use crate::sse::{CHECK_EVERY, Left, Line};
+use tail::{NoPage, PAGE, Page, Tail};
 
 /// The most streams of one caller.
-pub(crate) const STREAMS_OF_ONE_MAX: u32 = 20;
+pub(crate) const STREAMS_OF_ONE_MAX: u64 = 20;
 /// How many pages wait for a caller that reads slowly.
 pub(crate) const PAGES_WAITING_MAX: usize = 1;
-/// How long a caller that does not read is waited for. Its place is the id of the last event that it got: it can go on from there.
-const READER_PATIENCE: Duration = Duration::from_secs(10);
-/// How often a caller hears at least that the stream is still there.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
-/// How often its token is looked at again, and the log, in case that nobody told of a record.
-const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// How long a caller is asked to wait before it comes again, in milliseconds.
 const RETRY_MILLIS: u32 = 1_000;
 
@@ -72,49 +61,29 @@ impl Explain for StreamRefusal {
     }
 }
 
+impl From<NoRoom> for StreamRefusal {
+    fn from(why: NoRoom) -> Self {
+        match why {
+            NoRoom::Full => Self::Full,
+            NoRoom::OverShare => Self::OverShare,
+        }
+    }
+}
+
 /// The streams of a node: who holds how many, and the pages that they share.
 pub(crate) struct Streams {
-    open: Arc<Queue>,
-    by_caller: Mutex<BTreeMap<String, u32>>,
+    open: Arc<Shares>,
     tail: Tail,
 }
 
-/// Room for one stream, until it is dropped.
-pub(crate) struct Place {
-    streams: Arc<Streams>,
-    caller: String,
-    _held: Held,
-}
-
 impl Streams {
-    pub(crate) fn new(queues: &Queues) -> Arc<Self> {
-        Arc::new(Self { open: queues.of(QueueName::LiveStreams).clone(), by_caller: Mutex::default(), tail: Tail::default() })
+    pub(crate) fn new(queues: &Queues) -> Self {
+        Self { open: Shares::of(queues.of(QueueName::LiveStreams).clone(), STREAMS_OF_ONE_MAX), tail: Tail::default() }
     }
 
-    /// Takes room for a stream of a caller.
-    pub(crate) fn enter(self: &Arc<Self>, caller: &str) -> Result<Place, StreamRefusal> {
-        let mut by_caller = self.by_caller.lock().unwrap_or_else(PoisonError::into_inner);
-        let mine = by_caller.get(caller).copied().unwrap_or(0);
-        if mine >= STREAMS_OF_ONE_MAX {
-            self.open.reject();
-            return Err(StreamRefusal::OverShare);
-        }
-        let held = self.open.enter(1).ok_or(StreamRefusal::Full)?;
-        by_caller.insert(caller.to_owned(), mine + 1);
-        drop(by_caller);
-        Ok(Place { streams: self.clone(), caller: caller.to_owned(), _held: held })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut by_caller = self.streams.by_caller.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mine) = by_caller.get_mut(&self.caller) {
-            *mine -= 1;
-            if *mine == 0 {
-                by_caller.remove(&self.caller);
-            }
-        }
+    /// Takes room for a stream of the holder of a token.
+    pub(crate) fn enter(&self, name: &str) -> Result<Share, StreamRefusal> {
+        Ok(self.open.enter(Caller::Token(name.to_owned()), 1)?)
     }
 }
 
@@ -146,54 +115,15 @@ enum End {
     Failed,
 }
 
-/// Why telling ends where it stands.
-enum Left {
-    /// The node stops.
-    Stopping,
-    /// The caller is gone.
-    Gone,
-    /// The caller does not read.
-    Slow,
-}
-
 /// One caller that follows records.
 pub(crate) struct RecordStream<P> {
-    pub(crate) api: Arc<Api>,
-    pub(crate) allowed: Allowed<P>,
-    pub(crate) told: Told,
-    /// The position behind which it goes on.
-    pub(crate) at: Position,
-    pub(crate) to: mpsc::Sender<Result<Bytes, Infallible>>,
-    /// Room for the last event.
-    pub(crate) leave: mpsc::OwnedPermit<Result<Bytes, Infallible>>,
-    pub(crate) place: Place,
-}
-
-impl<P: Permission> RecordStream<P> {
-    /// Tells of records until what it tells of has ended, the caller is gone or let in no more, or the node stops.
-    pub(crate) async fn run(self) {
-        let Self { api, allowed, told, at, to, leave, place } = self;
-        let now = Instant::now();
-        let mut teller = Teller { api, told, at, to, heard_at: now, checked_at: now };
-        let may_go_on = |api: &Api| allowed.still_holds(&*api.ports.access);
-        match teller.until_the_end(may_go_on).await {
-            Ok(end) => take_leave(leave, end),
-            Err(Left::Stopping) => take_leave(leave, End::Stopping),
-            Err(Left::Gone) => {}
-            Err(Left::Slow) => tracing::debug!(position = teller.at.0, "who follows records reads too slowly and is dropped"),
-        }
-        drop(place);
-    }
-}
-
-/// What tells a caller of records.
-struct Teller {
     api: Arc<Api>,
     told: Told,
+    /// The position behind which it goes on.
     at: Position,
-    to: mpsc::Sender<Result<Bytes, Infallible>>,
-    heard_at: Instant,
-    checked_at: Instant,
+    line: Line<P>,
+    /// What it was told of last: the tail gives it to the others as long as anybody has it.
+    page: Option<Arc<Page>>,
 }
 
 /// What telling some records came to.
@@ -204,10 +134,25 @@ enum Next {
     End(End),
 }
 
-impl Teller {
-    async fn until_the_end(&mut self, may_go_on: impl Fn(&Api) -> bool) -> Result<End, Left> {
+impl<P: Permission> RecordStream<P> {
+    pub(crate) fn new(api: Arc<Api>, told: Told, at: Position, line: Line<P>) -> Self {
+        Self { api, told, at, line, page: None }
+    }
+
+    /// Tells of records until what it tells of has ended, the caller is gone or let in no more, or the node stops.
+    pub(crate) async fn run(mut self) {
+        match self.until_the_end().await {
+            Ok(end) => self.line.end(&end),
+            Err(Left::Stopping) => self.line.end(&End::Stopping),
+            Err(Left::NotAllowed) => self.line.end(&End::NotAllowed),
+            Err(Left::Gone) => {}
+            Err(Left::Slow) => tracing::debug!(position = self.at.0, "who follows records reads too slowly and is dropped"),
+        }
+    }
+
+    async fn until_the_end(&mut self) -> Result<End, Left> {
         // An id without data is an event that nobody sees: who is cut off before the first record still knows its place.
-        self.send(Bytes::from(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at))).await?;
+        self.line.send(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at).into()).await?;
         let mut views_at = self.api.ports.views_at.clone();
         if let Told::Execution(id) = self.told
             && let Next::End(end) = self.tell_so_far(id).await?
@@ -215,37 +160,26 @@ impl Teller {
             return Ok(end);
         }
         loop {
-            views_at.mark_unchanged();
-            let page = match self.api.streams.tail.after(&self.api, self.at).await {
+            let known = *views_at.borrow_and_update();
+            let page = match self.api.streams.tail.after(&self.api, self.at, known).await {
                 Ok(page) => page,
-                Err(unread) => return Ok(unread.into()),
+                Err(why) => return Ok(why.into()),
             };
-            let was_read = page.is_some();
-            if let Some(page) = page
-                && let Next::End(end) = self.tell(&page).await?
+            if let Some(page) = &page
+                && let Next::End(end) = self.tell(page).await?
             {
                 return Ok(end);
             }
-            if self.api.is_stopping() {
-                return Ok(End::Stopping);
+            self.line.turn().await?;
+            if page.is_some() {
+                self.page = page;
+                continue;
             }
-            if self.checked_at.elapsed() >= CHECK_EVERY {
-                self.checked_at = Instant::now();
-                if !may_go_on(&self.api) {
-                    return Ok(End::NotAllowed);
-                }
-            }
-            if self.heard_at.elapsed() >= HEARTBEAT_EVERY {
-                self.send(Bytes::from_static(b":\n\n")).await?;
-            }
-            if !was_read {
-                tokio::select! {
-                    // Who tells of positions ends with the node.
-                    changed = views_at.changed() => if changed.is_err() { return Ok(End::Stopping) },
-                    () = tokio::time::sleep(CHECK_EVERY) => {}
-                    () = self.to.closed() => return Err(Left::Gone),
-                    () = self.api.stopped() => return Ok(End::Stopping),
-                }
+            match self.line.rest(tokio::time::timeout(CHECK_EVERY, views_at.changed())).await? {
+                // Nobody told of a record: it is looked for all the same.
+                Ok(Ok(())) | Err(_) => {}
+                // Who tells of positions ends with the node.
+                Ok(Err(_)) => return Ok(End::Stopping),
             }
         }
     }
@@ -267,14 +201,14 @@ impl Teller {
                 .and_then(|read| read.map_err(Problem::from));
             let (head, records) = match read {
                 Ok(read) => read,
-                Err(problem) => return Ok(Next::End(Unread::Failed(problem).into())),
+                Err(problem) => return Ok(Next::End(NoPage::Failed(problem).into())),
             };
             behind.get_or_insert(head);
             let Some(last) = records.last() else { break };
             revision = last.revision;
             let page = match Page::of(&records, &self.api) {
                 Ok(page) => page,
-                Err(unread) => return Ok(Next::End(unread.into())),
+                Err(why) => return Ok(Next::End(why.into())),
             };
             if let Next::End(end) = self.tell(&page).await? {
                 return Ok(Next::End(end));
@@ -291,13 +225,13 @@ impl Teller {
             Told::Log => {
                 self.at = page.last();
                 if let Some(rest) = page.behind(after) {
-                    self.send(rest).await?;
+                    self.line.send(rest).await?;
                 }
             }
             Told::Execution(id) => {
                 for frame in page.of_execution(id) {
                     if frame.position > after {
-                        self.send(page.bytes_of(frame)).await?;
+                        self.line.send(page.bytes_of(frame)).await?;
                         self.at = frame.position;
                     }
                     if let Some(status) = frame.ended {
@@ -309,34 +243,13 @@ impl Teller {
         }
         Ok(Next::GoOn)
     }
-
-    async fn send(&mut self, bytes: Bytes) -> Result<(), Left> {
-        self.heard_at = Instant::now();
-        tokio::select! {
-            biased;
-            sent = tokio::time::timeout(READER_PATIENCE, self.to.send(Ok(bytes))) => match sent {
-                Ok(sent) => sent.map_err(|_| Left::Gone),
-                Err(_) => Err(Left::Slow),
-            },
-            // A node that stops waits for nobody.
-            () = self.api.stopped() => Err(Left::Stopping),
-        }
-    }
 }
 
-/// Says why a stream ends. It has no id, so the caller's place stays where it is.
-fn take_leave(leave: mpsc::OwnedPermit<Result<Bytes, Infallible>>, end: End) {
-    match serde_json::to_string(&end) {
-        Ok(data) => drop(leave.send(Ok(Bytes::from(format!("event: end\ndata: {data}\n\n"))))),
-        Err(why) => tracing::error!(error = %why, "the end of a stream has no JSON form"),
-    }
-}
-
-impl From<Unread> for End {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::Busy => Self::Busy,
-            Unread::Failed(problem) => {
+impl From<NoPage> for End {
+    fn from(why: NoPage) -> Self {
+        match why {
+            NoPage::Busy => Self::Busy,
+            NoPage::Failed(problem) => {
                 tracing::warn!(code = problem.code(), "a stream of records ended early");
                 Self::Failed
             }

@@ -252,3 +252,44 @@ async fn who_is_let_in_no_more_follows_no_more() {
     assert!(!followed.expect(200).text.contains("event: end"));
     assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
 }
+
+/// Has an execution print each tenth of a second, so that there is always more to tell, until somebody who follows it is done.
+async fn followed_while_it_prints(api: &TestApi, then: impl FnOnce()) -> Duration {
+    let id = api.execution().await;
+    let path = format!("/api/v1/executions/{id}/logs?stream=stdout&follow=true");
+    let following = async {
+        assert!(!api.get(&path).by("viewer").answer().await.expect(200).text.contains("event: end"));
+    };
+    let chattering = async {
+        loop {
+            api.node.print(&id, OutputStream::Stdout, "more\n");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let ending = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        then();
+        std::future::pending::<()>().await;
+    };
+    let began = tokio::time::Instant::now();
+    tokio::select! {
+        () = following => began.elapsed(),
+        () = chattering => unreachable!("it prints for ever"),
+        () = ending => unreachable!("it is pending for ever"),
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it is followed for ever"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_let_in_no_more_follows_no_more_however_much_is_printed() {
+    let api = TestApi::new();
+    let took = followed_while_it_prints(&api, || api.node.revoke("viewer")).await;
+    assert!(took < Duration::from_secs(7), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_the_following_of_a_program_that_prints_on_and_on() {
+    let api = TestApi::new();
+    let took = followed_while_it_prints(&api, || api.front.stop()).await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}

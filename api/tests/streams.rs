@@ -114,6 +114,60 @@ async fn a_stream_goes_on_at_every_position_over_a_restart_with_nothing_lost_or_
 }
 
 #[tokio::test]
+async fn fifty_who_follow_the_log_cost_it_one_read_for_each_commit() {
+    let api = TestApi::new();
+    let mut streams = Vec::new();
+    for role in ["admin", "operator", "author"] {
+        for _ in 0..17 {
+            let mut stream = Stream::of(api.get(LOG).by(role)).await;
+            stream.next_block().await.unwrap();
+            streams.push(stream);
+        }
+    }
+    // The first event shows that all of them follow, and the second that all of them wait again.
+    for name in ["Ana", "Bo"] {
+        api.event(name).await;
+        for stream in &mut streams {
+            stream.ids_to(api.node.head_position()).await;
+        }
+    }
+    let before = api.node.log_reads();
+    api.event("Cy").await;
+    for stream in &mut streams {
+        stream.ids_to(api.node.head_position()).await;
+    }
+    assert_eq!(api.node.log_reads() - before, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_told_also_where_the_views_stand_still() {
+    let api = TestApi::new();
+    let mut stream = Stream::of(api.get(LOG).by("viewer")).await;
+    api.event("Ana").await;
+    let head = api.node.head_position();
+    stream.ids_to(head).await;
+    api.node.hold_views();
+    api.event("Bo").await;
+    assert_eq!(stream.next().await.unwrap().id, Some(head + 1));
+}
+
+#[tokio::test]
+async fn what_was_read_for_those_who_follow_is_let_go_of_when_nobody_does() {
+    let queues = Queues::with(|_| 1_000_000_000);
+    let api = TestApi::with_queues(queues.clone());
+    let mut stream = Stream::of(api.get(&format!("{LOG}?after=0")).by("viewer")).await;
+    stream.ids_to(api.node.head_position()).await;
+    assert!(queues.of(QueueName::AnswerBytes).depth() > 0, "who comes next is given the same page");
+    drop(stream);
+    let is_let_go_of = async {
+        while queues.of(QueueName::AnswerBytes).depth() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), is_let_go_of).await.unwrap();
+}
+
+#[tokio::test]
 async fn who_comes_in_the_middle_of_a_page_that_others_have_read_gets_its_rest() {
     let api = TestApi::new();
     let head = api.node.head_position();

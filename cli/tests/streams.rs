@@ -1,9 +1,15 @@
 //! Records, followed over the death of a node: nothing is lost and nothing comes twice.
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Place};
+
+/// How many follow the log at once, and how many of them one token may have.
+const STREAMS: usize = 1_000;
+const STREAMS_OF_ONE: usize = 20;
+/// What they may add to the node's memory.
+const STREAMS_BYTES_MAX: u64 = 100 * 1024 * 1024;
 
 const PACK: &str = "name: mill\nversion: 0.1.0\ndescription: A mill.\nrequires: { packs: { core: ^0.1 } }\n";
 const TRIGGER: &str = "description: Corn came.\npayload: { number: integer }\n";
@@ -20,6 +26,10 @@ impl Stream {
         if let Some(place) = place {
             request = request.header("last-event-id", place);
         }
+        Self::begun(request).await
+    }
+
+    async fn begun(request: RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
         Self { response, unread: String::new() }
@@ -88,4 +98,35 @@ async fn a_stream_goes_on_behind_its_last_id_after_the_node_was_killed() {
     let (name, id, data) = stream.next().await.unwrap();
     assert_eq!((name.as_str(), id, &data["reason"]), ("end", None, &json!("stopping")));
     assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn a_thousand_who_follow_the_log_take_less_than_a_hundred_megabytes_of_the_node() {
+    let place = Place::new();
+    place.write_pack_file("mill/pack.yaml", PACK);
+    place.write_pack_file("mill/triggers/corn.yaml", TRIGGER);
+    let node = place.start();
+    let client = node.client();
+    let mut tokens = Vec::new();
+    for holder in 0..STREAMS / STREAMS_OF_ONE {
+        let added = client.post("/tokens", &json!({ "name": format!("reader{holder}"), "roles": ["viewer"] })).await;
+        tokens.push(added.body["token"].as_str().unwrap_or_else(|| panic!("{added:?}")).to_owned());
+    }
+    let memory = async || client.get("/status").await["memory_bytes"].as_u64().expect("the machine says how much a process holds");
+    let before = memory().await;
+    let mut streams = Vec::with_capacity(STREAMS);
+    for number in 0..STREAMS {
+        let token = &tokens[number / STREAMS_OF_ONE];
+        streams.push(Stream::begun(client.anonymous(Method::GET, "/api/v1/log/stream").bearer_auth(token)).await);
+    }
+    let mut last = 0;
+    for number in 0..20 {
+        last = send(&client, number).await;
+    }
+    for stream in &mut streams {
+        while stream.next().await.expect("the stream goes on").1 != Some(last) {}
+    }
+    let taken = memory().await.saturating_sub(before);
+    println!("{STREAMS} streams hold {} MiB of the node", taken / (1024 * 1024));
+    assert!(taken <= STREAMS_BYTES_MAX, "{STREAMS} streams hold {taken} bytes");
 }

@@ -172,6 +172,9 @@ pub enum OutputStream {
 }
 
 impl OutputStream {
+    /// Lists both.
+    pub const ALL: [Self; 2] = [Self::Stdout, Self::Stderr];
+
     /// Gives the stream's name.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -47,7 +47,7 @@ impl Output {
     pub(crate) async fn note_printed(&self, printed: [u64; 2]) {
         let (outputs, attempt) = (Arc::clone(&self.outputs), self.attempt);
         let noted = move || {
-            let streams = [OutputStream::Stdout, OutputStream::Stderr];
+            let streams = OutputStream::ALL;
             streams.into_iter().zip(printed).try_for_each(|(stream, bytes)| outputs.note_printed(attempt, stream, bytes))
         };
         if let Some(Err(error)) = self.blocking.done(noted).await {

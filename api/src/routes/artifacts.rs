@@ -23,7 +23,7 @@ use crate::live::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX};
 use crate::permissions::{ArtifactsRead, ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::queues::QueueName;
-use crate::routes::logs::streamed;
+use crate::respond;
 use crate::wire::artifacts::{FileState, WireArtifact};
 
 /// A sandbox without scripts, forms, and an origin: also where a browser shows the file in spite of all, it can do nothing.
@@ -243,7 +243,7 @@ fn sent(api: &std::sync::Arc<Api>, blob: Digest, piece: Piece) -> Result<Body, P
         }
         drop(held);
     });
-    Ok(streamed(receive, UNKNOWN_MEDIA_TYPE).into_body())
+    Ok(respond::streamed(receive, UNKNOWN_MEDIA_TYPE).into_body())
 }
 
 /// Sends a piece. Of a whole file the last chunk goes only when all of it was seen to be what was kept.

@@ -22,13 +22,13 @@ use crate::body;
 use crate::call::Call;
 use crate::context::RequestContext;
 use crate::deliveries::{self, Delivery, DeliveryEnd};
-use crate::intake::{Admitted, Caller};
 use crate::listing;
 use crate::permissions::{HooksRead, HooksSend, Permission as _};
 use crate::ports::{HookRefusal, OnBehalf};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query;
 use crate::respond::{self, Written};
+use crate::shares::{Caller, Share};
 use crate::wire::hooks::{WireHook, WireSend, WireTaken, WireTakenEvent};
 
 /// How many deliveries are shown of each hook in a list.
@@ -97,7 +97,7 @@ fn sensor_at(api: &Api, hook: &str) -> Result<SensorRef, Problem> {
 }
 
 /// Says whether a delivery would be taken now, before any of it is read.
-fn admitted(api: &Api, parts: &Parts, sensor: &SensorRef) -> Result<Admitted, Problem> {
+fn admitted(api: &Api, parts: &Parts, sensor: &SensorRef) -> Result<Share, Problem> {
     api.ports.node.admission()?;
     Ok(api.intake.admit(Caller::Hook(sensor.clone()), &parts.headers, api.settings.limits.body_bytes_max)?)
 }

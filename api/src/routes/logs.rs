@@ -2,8 +2,6 @@
 //!
 //! Outputs are no records: they have offsets in bytes and not positions.
 
-use axum::body::Body;
-use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{AttemptId, ExecutionId};
@@ -12,7 +10,6 @@ use ensue_views::executions::AttemptStatus;
 use ensue_views::{Attempt, Execution};
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use crate::api::Api;
 use crate::auth::Allowed;
@@ -23,12 +20,11 @@ use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{ParameterRefusal, Query, bad};
 use crate::queues::QueueName;
 use crate::respond;
+use crate::sse::{EVENT_STREAM, Line};
 use crate::wire::executions::{WireOutput, WireOutputs, settled};
+
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
-pub(super) const EVENT_STREAM: &str = "text/event-stream";
-
-const BOTH: [OutputStream; 2] = [OutputStream::Stdout, OutputStream::Stderr];
 
 /// The most bytes of a stream that one answer in JSON holds.
 const PART_BYTES_MAX: usize = 1024 * 1024;
@@ -84,7 +80,7 @@ struct Place {
 pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let query = call.query()?;
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    let stream = query.one_of("stream", &[("stdout", OutputStream::Stdout), ("stderr", OutputStream::Stderr)])?;
+    let stream = query.one_of("stream", &OutputStream::ALL.map(|stream| (stream.as_str(), stream)))?;
     let place = Place { attempt: query.parsed("attempt", "a number")?, offset: query.parsed("offset", "a number of bytes")?.unwrap_or(0) };
     // An offset without a stream could be either's.
     if place.offset > 0 && stream.is_none() {
@@ -98,7 +94,7 @@ pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome
         (TEXT, Some(stream)) => text(&call, &execution, stream, place).await,
         (TEXT, None) => Err(needs_stream("`text/plain`").into()),
         (_, Some(stream)) => follow(allowed, &call, &execution, &[stream], place),
-        (_, None) => follow(allowed, &call, &execution, &BOTH, place),
+        (_, None) => follow(allowed, &call, &execution, &OutputStream::ALL, place),
     }
 }
 
@@ -137,7 +133,7 @@ async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, 
         return respond::json(&WireOutputs { items: Vec::new(), next: None });
     };
     let (id, number, is_over) = (attempt.id, attempt.number, attempt.status != AttemptStatus::Running);
-    let streams = stream.map_or_else(|| BOTH.to_vec(), |stream| vec![stream]);
+    let streams = stream.map_or_else(|| OutputStream::ALL.to_vec(), |stream| vec![stream]);
     let items = call
         .api()
         .blocking(move |ports| {
@@ -173,7 +169,7 @@ async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: P
             drop(held);
         });
     }
-    Ok(streamed(receive, "text/plain; charset=utf-8"))
+    Ok(respond::streamed(receive, "text/plain; charset=utf-8"))
 }
 
 fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64, to: &mpsc::Sender<Result<Bytes, std::io::Error>>) {
@@ -201,28 +197,17 @@ fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64
     }
 }
 
-pub(super) fn streamed<E: Into<axum::BoxError> + Send + 'static>(
-    chunks: mpsc::Receiver<Result<Bytes, E>>,
-    content_type: &'static str,
-) -> Response<Body> {
-    let mut response = Response::new(Body::from_stream(ReceiverStream::new(chunks)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
 /// Gives streams as they are printed, from one attempt to the next, until the execution has ended.
 fn follow(allowed: Allowed<ExecutionsRead>, call: &Call, execution: &Execution, streams: &[OutputStream], place: Place) -> Outcome {
     let begin = || Beginning::at(place.attempt, streams, place.offset);
     let beginning = Beginning::resumed(call.headers(), streams)?.unwrap_or_else(begin);
     attempt_at(execution, beginning.attempt)?;
     let held = call.api().queue(QueueName::LiveOutputs).enter(1).ok_or(TooManyFollowers)?;
-    let (send, receive) = mpsc::channel(CHUNKS_WAITING_MAX);
-    let follower = Follower::new(call.api().clone(), allowed, execution.id, beginning, send);
+    let (line, response) = Line::open(call.api(), allowed, CHUNKS_WAITING_MAX)?;
+    let follower = Follower::new(call.api().clone(), execution.id, beginning, line);
     tokio::spawn(async move {
         follower.run().await;
         drop(held);
     });
-    let mut response = streamed(receive, EVENT_STREAM);
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }

@@ -1,20 +1,16 @@
 //! Records as they come: of the whole log, or of one execution until it has ended.
 
-use axum::http::{HeaderName, HeaderValue};
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::Position;
 use ensue_views::Execution;
-use tokio::sync::mpsc;
 
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::permissions::{ExecutionsRead, LogRead, Permission};
 use crate::problem::{Outcome, Problem};
 use crate::query::{ParameterRefusal, bad};
-use crate::routes::logs::{EVENT_STREAM, streamed};
+use crate::sse::{EVENT_STREAM, LAST_EVENT_ID, Line};
 use crate::streams::{PAGES_WAITING_MAX, RecordStream, Told};
-
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Tells of every record behind the caller's place, or from now on.
 pub(super) async fn log(allowed: Allowed<LogRead>, call: Call) -> Outcome {
@@ -55,11 +51,13 @@ fn ahead(name: &'static str, position: u64, head: Position) -> ParameterRefusal 
 }
 
 fn begin<P: Permission>(allowed: Allowed<P>, call: &Call, told: Told, at: Position) -> Outcome {
-    let place = call.api().streams.enter(allowed.name())?;
-    let (to, receive) = mpsc::channel(PAGES_WAITING_MAX + 1);
-    let leave = to.clone().try_reserve_owned().map_err(|why| Problem::bug(&why))?;
-    tokio::spawn(RecordStream { api: call.api().clone(), allowed, told, at, to, leave, place }.run());
-    let mut response = streamed(receive, EVENT_STREAM);
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    let api = call.api();
+    let share = api.streams.enter(allowed.name())?;
+    let (line, response) = Line::open(api, allowed, PAGES_WAITING_MAX)?;
+    let told = RecordStream::new(api.clone(), told, at, line).run();
+    tokio::spawn(async move {
+        told.await;
+        drop(share);
+    });
     Ok(response)
 }

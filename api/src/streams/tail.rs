@@ -3,7 +3,7 @@
 //! Who reads them and how far is `streams.rs`'s.
 
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use ensue_engine::fact::{ByNoun, ExecutionFact};
@@ -12,22 +12,32 @@ use ensue_engine::ports::ReadLimit;
 use ensue_engine::record::{Position, Record, StreamId, WireRecord};
 use ensue_views::executions::Status;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::api::Api;
 use crate::problem::Problem;
 use crate::queues::{Held, QueueName};
+use crate::sse::CHECK_EVERY;
 
 /// How much is read at once.
 pub(super) const PAGE: ReadLimit = ReadLimit { records: 128, bytes: 128 * 1024 };
 
-/// The newest page that was read: a thousand who follow the end of the log cost it as much as one.
+/// The end of the log, for all who follow it: it is read once for all of them.
 #[derive(Default)]
 pub(super) struct Tail {
-    newest: Mutex<Option<Arc<Page>>>,
+    end: Mutex<End>,
+}
+
+#[derive(Default)]
+struct End {
+    /// The newest page that was read, while anybody who was given it has it.
+    newest: Weak<Page>,
+    /// When it was read last.
+    read_at: Option<Instant>,
 }
 
 /// Why a page cannot be had.
-pub(super) enum Unread {
+pub(super) enum NoPage {
     /// There is no memory for it now.
     Busy,
     /// The log cannot be read.
@@ -35,31 +45,37 @@ pub(super) enum Unread {
 }
 
 impl Tail {
-    /// Gives records behind a position, which need not begin right there; none where there are none.
-    pub(super) async fn after(&self, api: &Arc<Api>, position: Position) -> Result<Option<Arc<Page>>, Unread> {
-        let mut newest = self.newest.lock().await;
-        if let Some(page) = &*newest
+    /// Gives records behind a position, which need not begin right there; none where there are none. Where none are `known` behind it,
+    /// the log is looked at again only from time to time, in case that nobody told of one.
+    pub(super) async fn after(&self, api: &Arc<Api>, position: Position, known: Position) -> Result<Option<Arc<Page>>, NoPage> {
+        let mut end = self.end.lock().await;
+        let newest = end.newest.upgrade();
+        if let Some(page) = &newest
             && page.after <= position
             && position < page.last()
         {
-            return Ok(Some(page.clone()));
+            return Ok(newest);
         }
-        if newest.as_ref().is_some_and(|page| position < page.after) {
+        if position >= known && end.read_at.is_some_and(|read_at| read_at.elapsed() < CHECK_EVERY) {
+            return Ok(None);
+        }
+        if newest.is_some_and(|page| position < page.after) {
             // Who is behind reads for itself, and holds up nobody at the end.
-            drop(newest);
+            drop(end);
             return read(api, position).await;
         }
         let page = read(api, position).await?;
-        if page.is_some() {
-            newest.clone_from(&page);
+        end.read_at = Some(Instant::now());
+        if let Some(page) = &page {
+            end.newest = Arc::downgrade(page);
         }
         Ok(page)
     }
 }
 
-async fn read(api: &Arc<Api>, after: Position) -> Result<Option<Arc<Page>>, Unread> {
-    let records = api.blocking(move |ports| ports.log.read(after, PAGE)).await.map_err(Unread::Failed)?;
-    let records = records.map_err(|error| Unread::Failed(error.into()))?;
+async fn read(api: &Arc<Api>, after: Position) -> Result<Option<Arc<Page>>, NoPage> {
+    let records = api.blocking(move |ports| ports.log.read(after, PAGE)).await.map_err(NoPage::Failed)?;
+    let records = records.map_err(|error| NoPage::Failed(error.into()))?;
     if records.is_empty() {
         return Ok(None);
     }
@@ -86,12 +102,12 @@ pub(super) struct RecordFrame {
 }
 
 /// The bytes of a page, which count as an answer until the last who was given some of them has written them.
-struct Counted {
+struct CountedPage {
     bytes: Vec<u8>,
     _held: Held,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for CountedPage {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -99,14 +115,14 @@ impl AsRef<[u8]> for Counted {
 
 impl Page {
     /// Writes records as events.
-    pub(super) fn of(records: &[Record], api: &Api) -> Result<Self, Unread> {
+    pub(super) fn of(records: &[Record], api: &Api) -> Result<Self, NoPage> {
         let mut bytes = Vec::new();
         let mut frames = Vec::with_capacity(records.len());
         for record in records {
             let begins_at = bytes.len();
             let written = write!(bytes, "id: {}\nevent: {}\ndata: ", record.position, record.kind())
                 .and_then(|()| serde_json::to_writer(&mut bytes, &WireRecord::from(record)).map_err(Into::into));
-            written.map_err(|why| Unread::Failed(Problem::bug(&why)))?;
+            written.map_err(|why| NoPage::Failed(Problem::bug(&why)))?;
             bytes.extend_from_slice(b"\n\n");
             frames.push(RecordFrame {
                 position: record.position,
@@ -116,8 +132,8 @@ impl Page {
                 ends_at: bytes.len(),
             });
         }
-        let held = api.queue(QueueName::AnswerBytes).enter(bytes.len() as u64).ok_or(Unread::Busy)?;
-        Ok(Self { after: Position(0), bytes: Bytes::from_owner(Counted { bytes, _held: held }), frames })
+        let held = api.queue(QueueName::AnswerBytes).enter(bytes.len() as u64).ok_or(NoPage::Busy)?;
+        Ok(Self { after: Position(0), bytes: Bytes::from_owner(CountedPage { bytes, _held: held }), frames })
     }
 
     /// Gives the position of its last record.

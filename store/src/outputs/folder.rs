@@ -320,7 +320,7 @@ impl FolderOutputs {
     }
 
     fn has_files(&self, attempt: AttemptId) -> io::Result<bool> {
-        let streams = [OutputStream::Stdout, OutputStream::Stderr].map(|stream| self.chunk_path(attempt, stream, 0).try_exists());
+        let streams = OutputStream::ALL.map(|stream| self.chunk_path(attempt, stream, 0).try_exists());
         Ok(streams.into_iter().collect::<io::Result<Vec<_>>>()?.contains(&true) || self.path(attempt, END).try_exists()?)
     }
 

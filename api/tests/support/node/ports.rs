@@ -1,0 +1,205 @@
+//! The ports of the API, over the small node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use ensue_api::ports::{
+    Access, Declined, Dependency, DependencyState, Finding, FindingVerdict, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind,
+    JobState, Kept, Keys, LogAccess, NewToken, Node, NodeStatus, Observe, OnBehalf, Readiness, SecretState, SetKey, Tokens, Webhooks,
+};
+use ensue_engine::catalog::{Catalog, Catalogs as _};
+use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery};
+use ensue_engine::ids::{Id, LogId, TokenId};
+use ensue_engine::names::{KeyRef, PackName, SensorRef};
+use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
+use ensue_engine::record::{Body, CatalogRevision, Digest, Epoch, Head, Position, Record, Revision, StreamId};
+use ensue_packs::Diagnostic;
+use ensue_sensors::webhook::{self, Outgoing, Stage};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use sha2::{Digest as _, Sha256};
+
+use super::{NOON, OneCatalog, ROLES, TOKEN_SECRET, TestNode, holder, token_id};
+
+impl Submit for TestNode {
+    fn submit(&self, command: Command, reply: Reply) {
+        reply(self.carry_out(&command));
+    }
+}
+
+impl Installed for TestNode {
+    fn current(&self) -> Arc<Catalog> {
+        self.catalog.clone()
+    }
+
+    fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
+        OneCatalog(self.catalog.clone()).at(revision)
+    }
+
+    fn findings(&self) -> Arc<BTreeMap<PackName, Vec<Diagnostic>>> {
+        Arc::default()
+    }
+}
+
+impl LogAccess for TestNode {
+    fn head(&self) -> Result<Head, LogError> {
+        // Nobody holds the script while they wait for the core: who changes the core asks the script.
+        let broken = self.script().log.clone();
+        match broken {
+            Some(why) => Err(LogError::Store(why)),
+            None => Ok(self.core().sequencing.committed_head()),
+        }
+    }
+
+    fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
+        self.log_reads.fetch_add(1, Ordering::Relaxed);
+        LogAccess::head(self)?;
+        Ok(self.core().records.iter().filter(|record| record.position > after).take(limit.records).cloned().collect())
+    }
+
+    fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
+        let core = self.core();
+        let of_stream = core.records.iter().filter(|record| record.stream == *stream && record.revision > after);
+        Ok(of_stream.take(limit.records).cloned().collect())
+    }
+
+    fn body(&self, at: Position) -> Result<Option<Bytes>, LogError> {
+        let core = self.core();
+        let record = core.records.iter().find(|record| record.position == at);
+        Ok(record.and_then(|record| record.body.as_ref()).and_then(|body| body.content.clone()))
+    }
+}
+
+impl Webhooks for TestNode {
+    fn receive(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, HookRefusal> {
+        let sensor = &self.catalog.sensors()[&request.sensor];
+        let keep = |reason: String| {
+            let body = Body::raw(request.body.clone());
+            Some(Box::new(RefusedDelivery { sensor: sensor.name.clone(), trigger: None, reason, body }))
+        };
+        let emitted = webhook::receive(sensor, &request, self.gate_key().as_ref()).map_err(|refusal| {
+            let keep = if refusal.stage() == Stage::Content { keep(refusal.to_string()) } else { None };
+            HookRefusal { declined: refusal.into(), keep }
+        })?;
+        let events = emitted.into_iter().map(|one| {
+            let dedupe = one.dedupe.map(|key| Dedupe {
+                key: DedupeKey { scope: sensor.name.to_string(), hash: Digest::of(key.as_bytes()) },
+                content: Digest::of(&request.body),
+                conflict: Conflict::IsRepeat,
+            });
+            let payload = one.payload.bytes().clone();
+            let source = sensor.name.to_string();
+            let given = GivenEvent { trigger: one.trigger, payload, source, dedupe };
+            self.judged(given, Some(sensor.name.clone()))
+        });
+        events.collect::<Result<_, _>>().map_err(|declined| HookRefusal { keep: keep(declined.why.to_string()), declined })
+    }
+
+    fn sign(&self, sensor: &SensorRef, event: &str, delivery: &str, body: Bytes) -> Result<HookRequest, Declined> {
+        let sensor = &self.catalog.sensors()[sensor];
+        Ok(webhook::compose(sensor, Outgoing { event, delivery, body }, self.gate_key().as_ref()).unwrap())
+    }
+
+    fn secret(&self, sensor: &SensorRef) -> SecretState {
+        match (sensor.name(), self.script().gate_secret) {
+            ("door", _) => SecretState::NotNeeded,
+            (_, Some(_)) => SecretState::Set,
+            (_, None) => SecretState::Missing,
+        }
+    }
+}
+
+impl Observe for TestNode {
+    fn observe(&self, given: GivenEvent) -> Result<ObservedEvent, Declined> {
+        self.judged(given, None)
+    }
+}
+
+impl Access for TestNode {
+    fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Option<Arc<Holder>> {
+        let is_right = *secret_sha256 == <[u8; 32]>::from(Sha256::digest(TOKEN_SECRET.as_bytes()));
+        let role = ROLES.into_iter().find(|role| token_id(role) == id)?;
+        (is_right && !self.script().revoked.contains(&id)).then(|| Arc::new(holder(role)))
+    }
+}
+
+impl Keys for TestNode {
+    fn set(&self, key: &KeyRef, value: Secret, by: &OnBehalf) -> Result<SetKey, Declined> {
+        assert!(!value.reveal().is_empty());
+        let version = {
+            let mut core = self.core();
+            let version = core.key_versions.entry(key.clone()).or_default();
+            *version += 1;
+            *version
+        };
+        let committed = self.ask(by.actor.clone(), Ask::SetKey { key: key.clone(), version })?;
+        Ok(SetKey { version, committed })
+    }
+
+    fn remove(&self, key: &KeyRef, by: &OnBehalf) -> Result<Committed, Declined> {
+        Ok(self.ask(by.actor.clone(), Ask::RemoveKey { key: key.clone() })?)
+    }
+}
+
+impl Tokens for TestNode {
+    fn add(&self, name: &str, roles: &[String], by: &OnBehalf) -> Result<NewToken, Declined> {
+        let id = token_id(name);
+        let committed = self.ask(by.actor.clone(), Ask::AddToken { id, name: name.to_owned(), roles: roles.to_vec() })?;
+        Ok(NewToken { id, token: Secret::new(format!("ens_{id}_shown_once").into_bytes()), committed })
+    }
+
+    fn revoke(&self, name: &str, by: &OnBehalf) -> Result<Committed, Declined> {
+        Ok(self.ask(by.actor.clone(), Ask::RevokeToken { name: name.to_owned() })?)
+    }
+}
+
+impl Node for TestNode {
+    fn admission(&self) -> Result<(), Declined> {
+        self.script().admission.clone().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn readiness(&self) -> Readiness {
+        let is_ready = !self.script().not_ready;
+        let state = if is_ready { DependencyState::Up } else { DependencyState::Down { why: "the disk is full".into() } };
+        Readiness { is_ready, dependencies: vec![Dependency { name: "log", state }] }
+    }
+
+    fn status(&self) -> Result<NodeStatus, Declined> {
+        Ok(NodeStatus {
+            release: "0.1.0-test".into(),
+            started_at: NOON,
+            log: LogId(Id::root(NOON, 1)),
+            epoch: Epoch(1),
+            head: LogAccess::head(self)?,
+            catalog: CatalogRevision(1),
+            workers: 8,
+            workers_busy: 0,
+            disk_free_bytes: None,
+            memory_bytes: None,
+            memory_max_bytes: 512 * 1024 * 1024,
+            outputs: Kept { bytes: 4_096, quota_bytes: 1 << 30 },
+            artifacts: Kept::default(),
+        })
+    }
+
+    fn register(&self, metrics: &mut Registry) {
+        metrics.register("memory_max_bytes", "How much memory the process may hold", ConstGauge::<i64>::new(512));
+    }
+
+    fn doctor(&self) -> Result<Vec<Finding>, Declined> {
+        assert!(!self.script().doctor_panics, "a secret detail of the node");
+        let hint = Some("ensue keys set demo.secret".into());
+        Ok(vec![Finding { check: "hooks".into(), verdict: FindingVerdict::Warning, message: "demo.door takes from anybody".into(), hint }])
+    }
+
+    fn begin_job(&self, kind: JobKind, _: &OnBehalf) -> Result<Job, Declined> {
+        Ok(Job { kind, began_at: NOON, position: Position(0), state: JobState::Running })
+    }
+
+    fn job(&self, kind: JobKind) -> Option<Job> {
+        let state = JobState::Succeeded { ended_at: NOON };
+        (kind == JobKind::LogVerify).then_some(Job { kind, began_at: NOON, position: Position(3), state })
+    }
+}
