@@ -21,6 +21,7 @@ use tracing::Instrument as _;
 
 use crate::api::Api;
 use crate::context::RequestContext;
+use crate::framing;
 use crate::leftover::{self, Read};
 use crate::openapi;
 use crate::ports::Ports;
@@ -131,6 +132,19 @@ impl Front {
         &self.api.settings
     }
 
+    /// Answers a request that came over a connection of HTTP/1, where its head can be read in one way only.
+    pub(crate) async fn answer_framed<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let Err(why) = framing::demand_clear(request.version(), request.headers()) else { return self.answer(request).await };
+        let context = RequestContext::of(request.headers());
+        let mut response = Problem::of(&why).render(&context, request.uri().path());
+        finish(&context, Read::InPart, response.headers_mut());
+        response
+    }
+
     /// Answers a request.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
@@ -153,13 +167,7 @@ impl Front {
         }
         let mut response = self.within_memory(response, &method).unwrap_or_else(|why| Problem::of(&why).render(&context, uri.path()));
         let read = leftover.discard(response.status()).await;
-        let headers = response.headers_mut();
-        context.write_to(headers);
-        secure(headers);
-        match read {
-            Read::ToItsEnd => {}
-            Read::InPart => drop(headers.insert(header::CONNECTION, HeaderValue::from_static("close"))),
-        }
+        finish(&context, read, response.headers_mut());
         response
     }
 
@@ -215,6 +223,16 @@ impl Front {
 
 fn shown(path: &str) -> &str {
     path.char_indices().nth(SHOWN_PATH_CHARS_MAX).map_or(path, |(end, _)| &path[..end])
+}
+
+/// Writes the headers that every answer has.
+fn finish(context: &RequestContext, read: Read, headers: &mut HeaderMap) {
+    context.write_to(headers);
+    secure(headers);
+    match read {
+        Read::ToItsEnd => {}
+        Read::InPart => drop(headers.insert(header::CONNECTION, HeaderValue::from_static("close"))),
+    }
 }
 
 /// Answers of this node are for one caller, and are no pages to be put into others.

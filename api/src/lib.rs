@@ -14,6 +14,7 @@ mod body;
 mod call;
 mod context;
 mod deliveries;
+mod framing;
 pub mod front;
 mod intake;
 mod leftover;

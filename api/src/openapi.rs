@@ -25,6 +25,7 @@ const OF_ALL: &[(u16, &str)] = &[
     (400, "unknown_parameter"),
     (400, "doubled_parameter"),
     (400, "bad_parameter"),
+    (400, "request_ambiguous"),
     (414, "target_too_long"),
     (431, "headers_too_large"),
     (500, "internal_error"),

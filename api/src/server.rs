@@ -170,7 +170,7 @@ async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut st
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (front, is_stopping, unread) = (front.clone(), is_stopping.clone(), in_part.clone());
         async move {
-            let mut response = front.answer(request).await;
+            let mut response = front.answer_framed(request).await;
             // The front ends a connection for this reason alone.
             if response.headers().contains_key(header::CONNECTION) {
                 unread.note();

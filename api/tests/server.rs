@@ -8,7 +8,7 @@ use ensue_engine::ports::OutputStream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::support::TestApi;
 
@@ -60,6 +60,35 @@ async fn a_connection_that_says_nothing_is_closed() {
     assert!(!served.say("GET /livez HT").await.contains("200"));
 }
 
+/// Sends a beginning and then a byte now and then, until the other side closes.
+async fn dawdle(address: std::net::SocketAddr, begin: &str) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(begin.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    loop {
+        tokio::select! {
+            read = stream.read_buf(&mut heard) => if !read.is_ok_and(|bytes| bytes > 0) { break },
+            () = tokio::time::sleep(SOON / 5) => if stream.write_all(b"x").await.is_err() { break },
+        }
+    }
+    let heard = String::from_utf8_lossy(&heard);
+    assert!(heard.is_empty() || heard.starts_with("HTTP/1.1 408"), "{heard}");
+}
+
+#[tokio::test]
+async fn those_who_dawdle_are_closed_one_by_one_and_others_are_served_meanwhile() {
+    let served = served(Limits { head_timeout: SOON * 3, body_timeout: SOON * 3, ..Limits::default() }).await;
+    let head = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let begins = [String::new(), "GET /livez HTTP/1.1\r\nx-a: ".to_owned(), format!("{head}content-length: 1000\r\n\r\n")];
+    let slow: Vec<_> = begins.iter().cycle().take(300).cloned().collect();
+    let slow: JoinSet<()> = slow.into_iter().map(|begin| async move { dawdle(served.address, &begin).await }).collect();
+    for _ in 0..50 {
+        let heard = served.say("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{heard}");
+    }
+    tokio::time::timeout(PATIENCE, slow.join_all()).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_is_not_http_is_refused_and_the_connection_closed() {
     let served = served(Limits::default()).await;
@@ -81,6 +110,43 @@ async fn what_is_not_http_is_refused_and_the_connection_closed() {
     assert!(served.say(&announcing("1073741824")).await.starts_with("HTTP/1.1 413"));
     // This one number is more than the parser counts to.
     assert!(served.say(&announcing("18446744073709551615")).await.starts_with("HTTP/1.1 431"));
+}
+
+#[tokio::test]
+async fn what_can_be_read_in_two_ways_is_refused_and_what_comes_behind_it_is_not_read() {
+    let served = served(Limits::default()).await;
+    let heads = [
+        "transfer-encoding: gzip, chunked\r\nhost: x",
+        "transfer-encoding: chunked, chunked\r\nhost: x",
+        "transfer-encoding: chunked\r\nhost: x\r\nhost: y",
+        "transfer-encoding: chunked",
+    ];
+    for head in heads {
+        let both = format!("POST /hooks/demo/door HTTP/1.1\r\n{head}\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nhost: x\r\n\r\n");
+        let heard = served.say(&both).await;
+        assert!(heard.starts_with("HTTP/1.1 400") && heard.contains("connection: close\r\n"), "{head}: {heard}");
+        assert!(heard.contains("/docs/errors/request-ambiguous") && heard.matches("HTTP/1.1").count() == 1, "{head}: {heard}");
+    }
+    // Of two lengths the chunks count, and nothing is read behind them.
+    for lengths in ["content-length: 6\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 6"] {
+        let head = format!("POST /hooks/demo/nothing HTTP/1.1\r\nhost: x\r\n{lengths}");
+        let heard = served.say(&format!("{head}\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        assert!(heard.starts_with("HTTP/1.1 404") && heard.matches("HTTP/1.1").count() == 1, "{lengths}: {heard}");
+    }
+    let clear = "POST /hooks/demo/nothing HTTP/1.1\r\nhost: x\r\ntransfer-encoding: Chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    assert!(served.say(&format!("{clear}GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await.contains("HTTP/1.1 200"));
+    // HTTP/1.0 has no `host`.
+    assert!(served.say("GET /livez HTTP/1.0\r\n\r\n").await.contains("200 OK"));
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_none_ends_its_connection() {
+    let served = served(Limits::default()).await;
+    for chunk in ["0x5\r\nhello", "5;ext=\nhello", "-1\r\n", "fffffffffffffffff\r\n"] {
+        let head = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked";
+        let heard = served.say(&format!("{head}\r\n\r\n{chunk}\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        assert!(heard.starts_with("HTTP/1.1 400") && heard.matches("HTTP/1.1").count() == 1, "{chunk}: {heard}");
+    }
 }
 
 #[tokio::test]
