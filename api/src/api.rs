@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::context::ENSUE_POSITION;
 use crate::deliveries::Deliveries;
 use crate::intake::Intake;
+use crate::metrics::{self, Form, Requests};
 use crate::paging::CursorKey;
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Problem};
@@ -40,6 +41,8 @@ pub(crate) struct Api {
     pub(crate) intake: Intake,
     /// The streams of records.
     pub(crate) streams: Streams,
+    /// What was counted of requests.
+    pub(crate) requests: Requests,
     readers: Arc<Semaphore>,
     explainers: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
@@ -53,6 +56,7 @@ impl Api {
             deliveries: Deliveries::default(),
             intake: Intake::new(&settings.queues),
             streams: Streams::new(&settings.queues),
+            requests: Requests::default(),
             readers: turns(&settings.queues, QueueName::Reads),
             explainers: turns(&settings.queues, QueueName::Explanations),
             stopping: watch::Sender::new(false),
@@ -95,10 +99,21 @@ impl Api {
             drop(turn);
             done
         };
+        self.where_it_may_block(work).await
+    }
+
+    async fn where_it_may_block<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
         match self.settings.blocking {
             Blocking::Pool => tokio::task::spawn_blocking(work).await.map_err(|why| Problem::bug(&why)),
             Blocking::InPlace => Ok(work()),
         }
+    }
+
+    /// Gathers the metrics. It waits for no turn: they are looked at above all when reads wait for theirs.
+    pub(crate) async fn metrics(self: &Arc<Self>, form: Form) -> Result<String, Problem> {
+        let api = self.clone();
+        let gather = move || metrics::gathered(form, &api.settings.queues, &api.requests, &*api.ports.node);
+        self.where_it_may_block(gather).await?.map_err(|why| Problem::bug(&why))
     }
 
     /// Works out again what rules made of events, on a thread where blocking is allowed, once it is this request's turn.

@@ -2,6 +2,8 @@
 //!
 //! It knows nothing of who the caller is.
 
+use std::ops::Range;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header that names the position a caller has seen, or must see.
@@ -10,6 +12,9 @@ pub(crate) const ENSUE_POSITION: &str = "ensue-position";
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header of a W3C trace.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Where the id of the trace stands in a `traceparent`.
+const TRACE_ID: Range<usize> = 3..35;
 
 /// The most characters of a request's id that is taken from a caller.
 const REQUEST_ID_CHARS_MAX: usize = 64;
@@ -56,6 +61,11 @@ impl RequestContext {
     /// Gives the W3C `traceparent`.
     pub(crate) fn trace(&self) -> &str {
         self.trace.to_str().unwrap_or_default()
+    }
+
+    /// Gives the id of the trace, which all that the request leads to has in common.
+    pub(crate) fn trace_id(&self) -> &str {
+        self.trace().get(TRACE_ID).unwrap_or_default()
     }
 
     /// Gives both back to the caller.
@@ -110,6 +120,7 @@ mod tests {
     fn a_valid_id_and_trace_are_kept() {
         let context = with(&[("x-request-id", "ana-7"), ("traceparent", TRACE)]);
         assert_eq!((context.request_id(), context.trace()), ("ana-7", TRACE));
+        assert_eq!(context.trace_id(), "0af7651916cd43dd8448eb211c80319c");
     }
 
     #[test]

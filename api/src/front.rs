@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -23,6 +24,7 @@ use crate::api::Api;
 use crate::context::RequestContext;
 use crate::framing;
 use crate::leftover::{self, Read};
+use crate::metrics::Kind;
 use crate::openapi;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
@@ -151,6 +153,7 @@ impl Front {
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
+        let begin = Instant::now();
         let context = RequestContext::of(request.headers());
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let (parts, body) = request.into_parts();
@@ -168,6 +171,7 @@ impl Front {
         let mut response = self.within_memory(response, &method).unwrap_or_else(|why| Problem::of(&why).render(&context, uri.path()));
         let read = leftover.discard(response.status()).await;
         finish(&context, read, response.headers_mut());
+        self.api.requests.note(Kind::of(&method, uri.path()), response.status(), begin.elapsed());
         response
     }
 
@@ -182,7 +186,8 @@ impl Front {
             return Err(TooManyRequests.into());
         };
         if let Some(hook) = parts.uri.path().strip_prefix("/hooks/") {
-            let span = tracing::debug_span!("delivery", hook = shown(hook), request_id = context.request_id());
+            let span =
+                tracing::debug_span!("delivery", hook = shown(hook), request_id = context.request_id(), trace_id = context.trace_id());
             if parts.method != Method::POST {
                 let mut response = axum::response::IntoResponse::into_response(Problem::method_not_allowed(&parts.method));
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
@@ -190,8 +195,13 @@ impl Front {
             }
             return hooks::receive(&self.api, context, &parts, hook, body).instrument(span).await;
         }
-        let span =
-            tracing::info_span!("request", method = %parts.method, path = shown(parts.uri.path()), request_id = context.request_id());
+        let span = tracing::info_span!(
+            "request",
+            method = %parts.method,
+            path = shown(parts.uri.path()),
+            request_id = context.request_id(),
+            trace_id = context.trace_id()
+        );
         parts.extensions.insert(context.clone());
         let request = Request::from_parts(parts, Body::new(body));
         let Ok(response) = self.router.clone().call(request).instrument(span).await;

@@ -3,7 +3,7 @@
 //! Read in this order: [`ports`] is what the API needs of the node; [`routes`] has every path and what it demands,
 //! [`permissions`] what may be demanded, `auth` the proof of it; [`front`] is what every request goes through, `problem` how
 //! every error looks, `query`, `body` and `paging` how requests are read; `routes/<noun>` answer, `wire/<noun>` are the shapes, [`openapi`]
-//! tells callers of all of it, `live` and `streams` are what lasts; [`server`] accepts connections.
+//! tells callers of all of it, `sse`, `live` and `streams` are what lasts, [`metrics`] what is counted; [`server`] accepts connections.
 //!
 //! It decides nothing about events, rules or executions: commands go to the engine, answers come from views. It opens no
 //! database and runs nothing.
@@ -20,7 +20,7 @@ mod intake;
 mod leftover;
 mod listing;
 mod live;
-mod metrics;
+pub mod metrics;
 pub mod openapi;
 mod operation;
 mod pages;

@@ -3,6 +3,10 @@
 //! Nothing is counted here: a figure belongs to who counts it, and is gathered when it is asked for. Labels have only values from
 //! closed lists of the code's own, so that what comes in can never make more of them.
 
+mod distribution;
+mod requests;
+mod text;
+
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -16,19 +20,22 @@ use prometheus_client::registry::Registry;
 use crate::ports::Node;
 use crate::queues::{Queue, Queues};
 
-/// The form of the text.
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub use distribution::{Distribution, LONG, Labelled, SHORT, Unit};
+pub(crate) use requests::{Kind, Requests};
+pub(crate) use text::Form;
+
 /// What each name begins with.
 const PREFIX: &str = "ensue";
 
 /// Gathers all metrics.
-pub(crate) fn text(queues: &Queues, node: &dyn Node) -> Result<String, fmt::Error> {
+pub(crate) fn gathered(form: Form, queues: &Queues, requests: &Requests, node: &dyn Node) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(OfQueues(queues.clone())));
+    requests.register(&mut registry);
     node.register(&mut registry);
     let mut text = String::new();
     encode(&mut text, &registry)?;
-    Ok(text)
+    Ok(form.write(text))
 }
 
 /// The queues' own figures.

@@ -259,7 +259,7 @@ async fn what_was_done_is_told_however_little_memory_there_is_for_the_answer() {
 #[tokio::test]
 async fn metrics_have_every_queue_and_only_values_from_closed_lists() {
     let api = TestApi::new();
-    let answer = api.get("/metrics").by("viewer").answer().await.expect(200);
+    let answer = api.get("/metrics").by("viewer").with("accept", "application/openmetrics-text").answer().await.expect(200);
     assert_eq!(answer.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
     for name in QueueName::ALL {
         for metric in ["ensue_queue_depth", "ensue_queue_capacity", "ensue_queue_rejected_total"] {
@@ -273,8 +273,22 @@ async fn metrics_have_every_queue_and_only_values_from_closed_lists() {
     for at in 0..50 {
         api.get(&format!("/api/v1/nothing-{at}")).by("viewer").with("user-agent", &format!("agent-{at}")).answer().await.expect(404);
     }
-    let again = api.get("/metrics").by("viewer").answer().await.expect(200);
+    let again = api.get("/metrics").by("viewer").with("accept", "application/openmetrics-text").answer().await.expect(200);
     assert_eq!(again.text.lines().count(), lines);
+    assert!(again.text.contains("ensue_requests_total{status=\"4xx\"} 50\n"), "{}", again.text);
+    assert!(again.text.contains("ensue_request_seconds_count{kind=\"read\"} 51\n"), "{}", again.text);
+}
+
+#[tokio::test]
+async fn metrics_are_given_in_the_form_that_is_asked_for_and_else_in_the_one_that_most_tools_read() {
+    let api = TestApi::new();
+    let answer = api.get("/metrics").by("viewer").answer().await.expect(200);
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(answer.text.contains("\n# TYPE ensue_queue_rejected_total counter\n") && !answer.text.contains("# EOF"), "{}", answer.text);
+    let of_prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    let answer = api.get("/metrics").by("viewer").with("accept", of_prometheus).answer().await.expect(200);
+    assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    api.get("/metrics").by("viewer").with("accept", "image/png").answer().await.expect_problem(406, "not_acceptable");
 }
 
 #[tokio::test]

@@ -4,23 +4,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use ensue_api::metrics::{Distribution, Labelled};
 use ensue_api::ports::{
     Declined, Dependency, DependencyState, Finding, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness, SecretState,
     Webhooks,
 };
 use ensue_engine::catalog::{Source, Verify};
 use ensue_engine::ids::LogId;
-use ensue_engine::ports::SubmitError;
+use ensue_engine::ports::{ReadLimit, SubmitError};
 use ensue_engine::record::{Epoch, Head, Position};
 use ensue_engine::time::Timestamp;
 use ensue_executor::programs::AtEnd;
 use ensue_packs::Severity;
 use ensue_views::ViewReader;
 use ensue_views::store::PassedOver;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::catalogs::NodeCatalogs;
+use crate::clock::Clock;
 use crate::config::ActionSettings;
 use crate::edge::Edge;
 use crate::followers::Fares;
@@ -33,6 +36,7 @@ use crate::metrics::{counter, gauge};
 use crate::opening::machine;
 use crate::outside::OutsideWriter;
 use crate::sequencer::SequencerHandle;
+use crate::tally::Counts;
 
 /// What knows the node.
 pub(crate) struct AboutNode {
@@ -74,6 +78,12 @@ pub(crate) struct AboutNode {
     pub views_fare: Arc<Fares>,
     /// How what saves the state fares.
     pub shadow_fares: Arc<Fares>,
+    /// What was counted of the records.
+    pub counts: Arc<Counts>,
+    /// How long programs took to start.
+    pub spawned: Distribution,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
     /// How much space must be free, in bytes.
     pub min_free_bytes: u64,
     /// How programs of actions are run.
@@ -151,7 +161,12 @@ impl Node for AboutNode {
     fn register(&self, metrics: &mut Registry) {
         let gauges = self.sequencer.gauges();
         let (parked, position) = (gauges.parked.load(Ordering::Relaxed), gauges.position.load(Ordering::Relaxed));
+        let build = Labelled::new("version", [(self.release, ConstGauge::new(1_i64))]);
+        metrics.register("build_info", "The release, as a label; the figure is always 1", build);
+        gauge(metrics, "start_time_seconds", "When the node started, as seconds since 1970", self.started_at.unix_millis() / 1_000);
         gauges.turns.register(metrics);
+        self.counts.register(metrics, &gauges.turns.committed);
+        metrics.register("spawn_seconds", "How long a program took to start, with its private directory", self.spawned.clone());
         if let Some(held) = held_bytes() {
             gauge(metrics, "memory_bytes", "The memory that the process holds", held);
         }
@@ -162,7 +177,11 @@ impl Node for AboutNode {
         counter(metrics, "follower_bugs", "How often a bug of ours interrupted a follower", self.follower_bugs());
         let passed_over = self.views_passed_over.load(Ordering::Relaxed);
         gauge(metrics, "views_passed_over", "The records that a view passed over because of a bug of ours", passed_over);
-        gauge(metrics, "views_position", "The position that the views have reached", self.views_at.borrow().0);
+        let reached = self.views_at.borrow().0;
+        gauge(metrics, "views_position", "The position that the views have reached", reached);
+        gauge(metrics, "views_lag_records", "How many records the views have not taken in yet", position.saturating_sub(reached));
+        let help = "How old the oldest record is that the views have not taken in yet";
+        metrics.register("views_lag_seconds", help, ConstGauge::new(self.views_lag_seconds(Position(reached))));
     }
 
     fn doctor(&self) -> Result<Vec<Finding>, Declined> {
@@ -200,6 +219,14 @@ impl AboutNode {
 
     fn follower_bugs(&self) -> u64 {
         self.views_fare.bugs() + self.shadow_fares.bugs()
+    }
+
+    /// 0 where the views have taken in all, or where the log cannot be read: that is another metric's.
+    #[expect(clippy::cast_precision_loss, reason = "a metric is told in 53 bits")]
+    fn views_lag_seconds(&self, reached: Position) -> f64 {
+        let limit = ReadLimit { records: 1, ..ReadLimit::default() };
+        let next = self.readers.read(reached, limit).unwrap_or_default();
+        next.first().map_or(0.0, |record| self.clock.now().micros_since(record.time).max(0) as f64 / 1e6)
     }
 
     fn views_finding(&self) -> Finding {

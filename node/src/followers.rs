@@ -121,11 +121,12 @@ impl FollowerHandle {
 
 /// The bytes that a batch holds: its facts and the bodies as they are kept, and something for each record.
 fn bytes_of(batch: &CommittedBatch) -> u64 {
-    let of_record = |record: &Record| {
-        let body = record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, bytes::Bytes::len);
-        size_of::<Record>() + record.fact_json.len() + body
-    };
-    batch.records.iter().map(of_record).sum::<usize>() as u64
+    batch.records.iter().map(|record| size_of::<Record>() + kept_bytes(record)).sum::<usize>() as u64
+}
+
+/// The bytes of a record's fact and of its body as it is kept.
+pub(crate) fn kept_bytes(record: &Record) -> usize {
+    record.fact_json.len() + record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, bytes::Bytes::len)
 }
 
 /// Makes a follower, for whoever drives it step by step.

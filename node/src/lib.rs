@@ -1,7 +1,7 @@
 //! One running node: the sequencer's thread, followers, the clock, and the only wiring.
 //!
 //! Read in this order: [`config`] is what the operator sets; [`opening`] opens a data directory and folds its log;
-//! `wiring` puts a node together; `sequencer` owns the core and the log; `followers` keep `views` and `snapshots` up;
+//! `wiring` puts a node together; `sequencer` owns the core and the log; `followers` keep `views` and `snapshots` up, and `tally` counts beside them;
 //! `heard` is what they hear of each commit; `edge` is where events come in, `keys` and `tokens` who may; `catalogs` what is installed and `packs_folder` how it gets there; `about` what the node says of
 //! itself; [`offline`] works on a directory on which no node runs, and [`long_log`] makes its log long for a measurement;
 //! [`parts`] are the pieces for who puts a node together in another way than the wiring does: the simulator.
@@ -34,6 +34,7 @@ pub mod parts;
 mod programs;
 mod sequencer;
 mod snapshots;
+mod tally;
 mod tokens;
 mod views;
 mod wiring;

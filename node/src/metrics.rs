@@ -1,44 +1,63 @@
-//! Metrics of the node: how long the sequencer's turns take, and the figures of what stands behind the API.
+//! Metrics of the node: how long the sequencer's turns take, and how large commits are.
 //!
-//! The queues' own are the API's, and so is the text.
+//! What is counted of the log's records is the tally's; the queues' and the requests' own are the API's, and so is the text.
 
+use ensue_api::metrics::{Distribution, Labelled, SHORT, Unit};
+use ensue_engine::batch::CommittedBatch;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// The limits of the histogram's buckets, in seconds: a turn without a wait for the disk takes some tens of microseconds.
-const TURN_SECONDS: [f64; 13] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
+use crate::followers::kept_bytes;
 
-/// A histogram for each value of the label `part`.
-type ByPart = Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>;
+/// The limits of the buckets of a commit's records.
+const RECORDS: &[u64] = &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000];
+/// The limits of the buckets of a commit's bytes.
+const BYTES: &[u64] = &[1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
 
-/// How long the parts of the sequencer's turns take.
+/// How long the sequencer's turns take, and what is in them.
 #[derive(Clone, Debug)]
 pub struct Turns {
-    family: ByPart,
     /// Deciding, folding, and what follows.
-    pub decide: Histogram,
+    pub decide: Distribution,
     /// Writing a batch and waiting for the disk.
-    pub commit: Histogram,
+    pub commit: Distribution,
     /// Answering the callers and handing over.
-    pub release: Histogram,
+    pub release: Distribution,
+    /// From a command's being handed over, where it brings events, to its being on the disk.
+    pub committed: Distribution,
+    records: Distribution,
+    bytes: Distribution,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        let family = ByPart::new_with_constructor(|| Histogram::new(TURN_SECONDS));
-        let of = |part| Histogram::clone(&family.get_or_create(&[("part", part)]));
-        let (decide, commit, release) = (of("decide"), of("commit"), of("release"));
-        Self { family, decide, commit, release }
+        let seconds = || Distribution::new(Unit::Seconds, SHORT);
+        Self {
+            decide: seconds(),
+            commit: seconds(),
+            release: seconds(),
+            committed: seconds(),
+            records: Distribution::new(Unit::Ones, RECORDS),
+            bytes: Distribution::new(Unit::Ones, BYTES),
+        }
     }
 }
 
 impl Turns {
+    /// Counts what is in a batch.
+    pub(crate) fn note(&self, batch: &CommittedBatch) {
+        self.records.observe(batch.records.len() as u64);
+        self.bytes.observe(batch.records.iter().map(kept_bytes).sum::<usize>() as u64);
+    }
+
     /// Adds them to what is gathered.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register("turn_seconds", "How long the sequencer took for a batch", self.family.clone());
+        let parts = [("decide", &self.decide), ("commit", &self.commit), ("release", &self.release)];
+        let parts = parts.map(|(part, took)| (part, took.clone()));
+        registry.register("turn_seconds", "How long the sequencer took for a batch", Labelled::new("part", parts));
+        registry.register("commit_records", "How many records a commit has", self.records.clone());
+        registry.register("commit_bytes", "How many bytes of facts and bodies a commit has", self.bytes.clone());
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! What `ensue doctor` says of it is in `machine.rs`.
 
+mod timed;
+
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use ensue_executor::programs::{DirectPrograms, IsolationMode, Programs};
 
 use crate::config::Config;
 use crate::opening::{StartError, machine};
+
+pub(crate) use timed::TimedPrograms;
 
 /// Takes what runs programs, with its folders in the data directory. What is hidden is no program's to see.
 pub(crate) fn open(

@@ -301,7 +301,7 @@ impl Sequencer {
             waiting.is_offered = true;
             told.push(self.offer(&waiting.command, &seen));
         }
-        self.gauges.turns.decide.observe(begin.elapsed().as_secs_f64());
+        self.gauges.turns.decide.took(begin.elapsed());
         if mutants::is("acknowledged before the commit") {
             for (one, told) in waiting.iter_mut().zip(&told) {
                 if let Some(reply) = one.reply.take() {
@@ -312,9 +312,12 @@ impl Sequencer {
         match self.append() {
             Ok(batch) => {
                 let begin = Instant::now();
+                for one in waiting.iter().filter(|one| !one.command.events().is_empty()) {
+                    self.gauges.turns.committed.took(begin.saturating_duration_since(one.since));
+                }
                 answer_all(waiting, told);
                 self.released(&batch);
-                self.gauges.turns.release.observe(begin.elapsed().as_secs_f64());
+                self.gauges.turns.release.took(begin.elapsed());
                 Ok(())
             }
             Err(AppendError::Refused { .. }) if waiting.len() > 1 => waiting.into_iter().try_for_each(|one| self.take_in(vec![one])),
@@ -428,7 +431,8 @@ impl Sequencer {
         match appended {
             Ok(_) => {
                 let batch = Arc::new(self.sequencing.committed());
-                self.gauges.turns.commit.observe(begin.elapsed().as_secs_f64());
+                self.gauges.turns.commit.took(begin.elapsed());
+                self.gauges.turns.note(&batch);
                 self.gauges.commits.fetch_add(1, Ordering::Relaxed);
                 self.gauges.position.store(self.sequencing.committed_head().position.0, Ordering::Relaxed);
                 self.heard.committed(&batch, self.sequencing.committed_head());

@@ -8,6 +8,7 @@ use ensue_engine::record::{Head, Position, Record};
 use ensue_store::checkpoints::{Checkpoint, Checkpoints};
 
 use crate::followers::{AfterPanic, Follow};
+use crate::tally::Tally;
 use crate::wiring::RELEASE;
 
 /// After how many records a snapshot is saved.
@@ -20,6 +21,7 @@ pub struct ShadowFold {
     saved_at: Position,
     every_records: u64,
     checkpoints: Checkpoints,
+    tally: Option<Tally>,
     /// A bug of ours left it half folded.
     is_broken: bool,
 }
@@ -27,13 +29,19 @@ pub struct ShadowFold {
 impl ShadowFold {
     /// Begins with the state that was folded at the start.
     pub fn new(engine: Engine, head: Head, saved_at: Position, checkpoints: Checkpoints) -> Self {
-        Self { engine, head, saved_at, every_records: SNAPSHOT_EVERY_RECORDS, checkpoints, is_broken: false }
+        Self { engine, head, saved_at, every_records: SNAPSHOT_EVERY_RECORDS, checkpoints, tally: None, is_broken: false }
     }
 
     /// Saves a snapshot after so many records.
     #[must_use]
     pub fn saving_every(self, records: u64) -> Self {
         Self { every_records: records, ..self }
+    }
+
+    /// Has the records counted as they are folded: it sees each of them once.
+    #[must_use]
+    pub(crate) fn counted_by(self, tally: Tally) -> Self {
+        Self { tally: Some(tally), ..self }
     }
 
     /// Says whether a bug of ours left it half folded, so that nothing of it counts.
@@ -92,6 +100,9 @@ impl Follow for ShadowFold {
             self.head = Head { position: record.position, chain: record.chain };
         }
         self.engine.commit();
+        if let Some(tally) = &mut self.tally {
+            tally.note(records);
+        }
         if self.head.position.0 - self.saved_at.0 >= self.every_records {
             self.save();
         }

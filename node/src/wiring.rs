@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ensue_api::metrics::{Distribution, SHORT, Unit};
 use ensue_api::server::Ended;
 use ensue_api::{Front, Limits, Ports, QueueName, Server, Settings as ApiSettings};
 use ensue_engine::command::{Ask, Command, Settings};
@@ -49,8 +50,10 @@ use crate::memory::{self, Caps, Memory};
 use crate::opening::{Opened, StartError, machine, open};
 use crate::outside::OutsideWriter;
 use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
+use crate::programs::TimedPrograms;
 use crate::sequencer::{Asking, SequencerError, SequencerHandle, SequencerParts, sequencer};
 use crate::snapshots::ShadowFold;
+use crate::tally::{Counts, Tally};
 use crate::tokens::{NodeTokens, TokenTable};
 use crate::views::{Rebuilt, ViewFollower};
 use access::{cursor_key, first_token, set_keys};
@@ -191,7 +194,9 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let told = (waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes), views_fare.clone());
     let view_follower = followers::start("views", view_follower, opened.log.reader()?, told)
         .map_err(|why| machine("starting the views' follower", &why))?;
+    let counts = Arc::new(Counts::default());
     let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
+    let shadow = shadow.counted_by(Tally::new(counts.clone()));
     let told = (waiting(QueueName::ShadowBatches, QueueName::ShadowBatchBytes), shadow_fares.clone());
     let shadow = followers::start("shadow", shadow, opened.log.reader()?, told).map_err(|why| machine("starting the shadow fold", &why))?;
 
@@ -217,6 +222,8 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let hidden: Vec<&Path> = [opened.data.path(), opened.state.as_path()].into_iter().chain(config.secret_files()).collect();
     let programs = crate::programs::open(&config, opened.data.path(), &hidden, &path, executor_clock.clone())?;
     let programs_at_end = programs.at_end();
+    let spawned = Distribution::new(Unit::Seconds, SHORT);
+    let programs = Arc::new(TimedPrograms { programs, spawned: spawned.clone() });
     let executor = Executor::start(
         ExecutorPorts {
             submit: Arc::new(handle.clone()),
@@ -308,6 +315,9 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         views: view_reader.clone(),
         views_fare,
         shadow_fares,
+        counts,
+        spawned,
+        clock: clock.clone(),
         data: opened.data.path().to_owned(),
         min_free_bytes: config.min_free_bytes,
         actions: config.actions.clone(),

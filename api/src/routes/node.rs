@@ -9,7 +9,7 @@ use ensue_views::{Totals, ViewName};
 use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
-use crate::metrics;
+use crate::metrics::Form;
 use crate::permissions::{MetricsRead, NodeRead, ViewsRead, ViewsRebuild};
 use crate::ports::{JobKind, OnBehalf, Readiness};
 use crate::problem::{Missing, Outcome, Problem};
@@ -58,9 +58,9 @@ pub(super) async fn doctor(_: Allowed<NodeRead>, call: Call) -> Outcome {
 /// Gives the node's metrics, as Prometheus reads them.
 pub(super) async fn metrics(_: Allowed<MetricsRead>, call: Call) -> Outcome {
     call.no_query()?;
-    let text = metrics::text(&call.api().settings.queues, &*call.api().ports.node).map_err(|why| Problem::bug(&why))?;
-    let mut response = Response::new(Body::from(text));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    let form = Form::of(call.accepted(Form::MEDIA_TYPES)?);
+    let mut response = Response::new(Body::from(call.api().metrics(form).await?));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
     Ok(response)
 }
 

@@ -1,5 +1,6 @@
 //! What each route takes and gives, for the table beside: callers read it as the OpenAPI document.
 
+use crate::metrics::Form;
 use crate::openapi::shapes;
 use crate::operation::{Content, Header, Operation, Presence, Takes, schema_of};
 use crate::wire::actions::{WireAction, WireExecute};
@@ -227,12 +228,9 @@ pub(super) const DEAD_LETTER_GET: Operation =
 
 pub(super) const NODE_STATUS: Operation = Operation::shows::<WireStatus>("node_status", "Says what the node is, and the log in numbers");
 pub(super) const NODE_DOCTOR: Operation = Operation::shows::<WireDoctor>("node_doctor", "Says what is wrong or unsafe, and what to do");
-pub(super) const NODE_METRICS: Operation = Operation::new("metrics_get", "Gives the metrics, as Prometheus reads them").gives_content(
-    200,
-    "The metrics.",
-    Content::Text(&["application/openmetrics-text"]),
-    &[],
-);
+pub(super) const NODE_METRICS: Operation = Operation::new("metrics_get", "Gives the metrics, as Prometheus reads them")
+    .gives_content(200, "The metrics.", Content::Text(Form::MEDIA_TYPES), &[])
+    .refuses(&[(406, "not_acceptable")]);
 pub(super) const NODE_LIVEZ: Operation = Operation::shows::<WireAlive>("livez_get", "Says that the process lives");
 pub(super) const NODE_HEALTH: Operation = NODE_LIVEZ.named("health_get");
 pub(super) const NODE_READYZ: Operation =

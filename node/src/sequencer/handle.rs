@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::Instant;
 
 use bytes::Bytes;
 use ensue_api::queues::Held;
@@ -33,9 +34,10 @@ pub(super) enum Item {
 
 impl Submit for SequencerHandle {
     fn submit(&self, mut command: Command, reply: Reply) {
+        let since = Instant::now();
         let bytes = compress_bodies(&mut command);
         let Some(held) = self.held(&command, bytes) else { return reply(Err(SubmitError::Busy)) };
-        let waiting = Waiting { command: Box::new(command), bytes, reply: Some(reply), is_offered: false, held: Some(held) };
+        let waiting = Waiting { command: Box::new(command), bytes, reply: Some(reply), is_offered: false, since, held: Some(held) };
         match self.sender.try_send(Item::Command(waiting)) {
             Ok(()) => {}
             Err(TrySendError::Full(Item::Command(waiting))) => waiting.answer(Err(SubmitError::Busy)),
@@ -105,6 +107,8 @@ pub(super) struct Waiting {
     pub(super) reply: Option<Reply>,
     /// Whether it was offered to the core: from then on it may be in the log.
     pub(super) is_offered: bool,
+    /// When it was handed over.
+    pub(super) since: Instant,
     /// Its room in the queues, until it is answered.
     held: Option<[Held; 2]>,
 }

@@ -39,7 +39,7 @@ impl Sequencer {
         if let Offered::Needs(_) = self.sequencing.serve(&record, owed, &at, &beside) {
             self.sequencing.park(&record, owed, "the body it needs was erased".to_owned(), &at);
         }
-        self.gauges.turns.decide.observe(begin.elapsed().as_secs_f64());
+        self.gauges.turns.decide.took(begin.elapsed());
         match self.append() {
             Ok(batch) => {
                 self.released(&batch);

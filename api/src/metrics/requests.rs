@@ -1,0 +1,78 @@
+//! What the API counts of requests: how they were answered, and how long that took.
+//!
+//! What they asked is not told apart further than by what kind they are: paths come from outside.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::registry::Registry;
+
+use super::distribution::{Distribution, Labelled, SHORT, Unit};
+
+/// The classes of status codes.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// What a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Something is delivered at a hook.
+    Delivery,
+    /// Something is asked to be shown.
+    Read,
+    /// Something is asked to be done.
+    Write,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Delivery, Self::Read, Self::Write];
+
+    /// Tells a request's kind by its method and path.
+    pub(crate) fn of(method: &Method, path: &str) -> Self {
+        match method {
+            _ if path.starts_with("/hooks/") => Self::Delivery,
+            method if method.is_safe() => Self::Read,
+            _ => Self::Write,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivery => "delivery",
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// The figures of requests.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    answered: [AtomicU64; CLASSES.len()],
+    took: [Distribution; Kind::ALL.len()],
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self { answered: Default::default(), took: std::array::from_fn(|_| Distribution::new(Unit::Seconds, SHORT)) }
+    }
+}
+
+impl Requests {
+    /// Counts a request that was answered.
+    pub(crate) fn note(&self, kind: Kind, status: StatusCode, took: Duration) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
+        self.answered[class].fetch_add(1, Ordering::Relaxed);
+        self.took[kind as usize].took(took);
+    }
+
+    /// Adds the figures to what is gathered.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let answered = CLASSES.into_iter().zip(self.answered.iter().map(|count| ConstCounter::new(count.load(Ordering::Relaxed))));
+        registry.register("requests", "The requests that were answered since the start", Labelled::new("status", answered));
+        let took = Kind::ALL.into_iter().map(Kind::as_str).zip(self.took.iter().cloned());
+        let help = "From a request's head to the beginning of its answer";
+        registry.register("request_seconds", help, Labelled::new("kind", took));
+    }
+}

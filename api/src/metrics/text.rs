@@ -1,0 +1,72 @@
+//! The two texts of metrics: OpenMetrics, and the older form that most tools read.
+//!
+//! What is in them is the registry's.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+/// A form of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Prometheus' own text, version 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Form {
+    /// The media types, the one that is given to who takes anything first.
+    pub(crate) const MEDIA_TYPES: &[&str] = &["text/plain", "application/openmetrics-text"];
+
+    /// Gives the form of a media type that was chosen among [`MEDIA_TYPES`](Self::MEDIA_TYPES).
+    pub(crate) fn of(media_type: &str) -> Self {
+        if media_type == Self::MEDIA_TYPES[1] { Self::OpenMetrics } else { Self::Prometheus }
+    }
+
+    /// Gives the whole media type.
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+
+    /// Puts a text of OpenMetrics into this form.
+    pub(crate) fn write(self, open_metrics: String) -> String {
+        match self {
+            Self::Prometheus => prometheus(&open_metrics),
+            Self::OpenMetrics => open_metrics,
+        }
+    }
+}
+
+/// The two forms differ in this: OpenMetrics names a counter without the `_total` that its values have, tells units, and ends with a mark.
+fn prometheus(open_metrics: &str) -> String {
+    let kind = |line: &str| line.strip_prefix("# TYPE ").and_then(|rest| rest.strip_suffix(" counter")).map(str::to_owned);
+    let counters: BTreeSet<String> = open_metrics.lines().filter_map(kind).collect();
+    let mut text = String::with_capacity(open_metrics.len());
+    for line in open_metrics.lines() {
+        let about = ["# HELP ", "# TYPE "].into_iter().find_map(|mark| Some((mark, line.strip_prefix(mark)?.split_once(' ')?)));
+        let written = match about {
+            Some((mark, (name, rest))) if counters.contains(name) => writeln!(text, "{mark}{name}_total {rest}"),
+            Some(_) => writeln!(text, "{line}"),
+            None if line.starts_with('#') => Ok(()),
+            None => writeln!(text, "{line}"),
+        };
+        written.expect("a text takes whatever is written to it");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_form_names_a_counter_as_its_values_are_named() {
+        let open = "# HELP a_depth How deep.\n# TYPE a_depth gauge\na_depth 1\n# HELP a_sent Sent.\n# TYPE a_sent counter\na_sent_total 3\n# EOF\n";
+        let older = "# HELP a_depth How deep.\n# TYPE a_depth gauge\na_depth 1\n# HELP a_sent_total Sent.\n# TYPE a_sent_total counter\na_sent_total 3\n";
+        assert_eq!(Form::Prometheus.write(open.to_owned()), older);
+        assert_eq!(Form::OpenMetrics.write(open.to_owned()), open);
+    }
+}

@@ -1,0 +1,84 @@
+//! Metrics as those who watch a node read them: those of the reference, in the form that Prometheus' own checker has nothing against.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{Client, PATIENCE, Place};
+
+const CHECKER: &str = "promtool";
+
+async fn metrics(client: &Client) -> String {
+    let answer = client.request(reqwest::Method::GET, "/metrics").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    answer.text().await.unwrap()
+}
+
+/// Has an execution made of an event, and waits for its end and for the figures behind it.
+async fn figures_of_one_event(client: &Client) -> String {
+    let taken = client.post("/events", &json!({ "trigger": "examples.hello", "payload": { "name": "Ada" } })).await;
+    assert_eq!(taken.status, 202, "{taken:?}");
+    client.until("/executions?status=succeeded", |page| !page["items"].as_array().unwrap().is_empty()).await;
+    let begin = Instant::now();
+    loop {
+        let text = metrics(client).await;
+        if text.contains("ensue_executions_total{outcome=\"succeeded\"} 1\n") {
+            return text;
+        }
+        assert!(begin.elapsed() < PATIENCE, "the execution was not counted:\n{text}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The names of the metrics of a text, without what the forms put behind them.
+fn names(text: &str) -> BTreeSet<String> {
+    let named = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    named.map(|(name, kind)| if kind == "counter" { name.trim_end_matches("_total") } else { name }.to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_metrics_are_those_of_the_reference_and_follow_an_event_to_its_end() {
+    let place = Place::new();
+    let node = place.start();
+    let text = figures_of_one_event(&node.client()).await;
+    let page = include_str!("../../docs/reference/metrics.md");
+    let told: BTreeSet<String> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).map(str::to_owned).collect();
+    assert_eq!(names(&text), told);
+    for line in [
+        "ensue_events_total 1",
+        "ensue_enforcements_total{outcome=\"executed\"} 1",
+        "ensue_stage_seconds_count{stage=\"committed\"} 1",
+        "ensue_stage_seconds_count{stage=\"dispatched\"} 1",
+        "ensue_stage_seconds_count{stage=\"finished\"} 1",
+        "ensue_rule_errors_total 0",
+        "ensue_views_lag_records 0",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line} in:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn prometheus_own_checker_has_nothing_against_them() {
+    if Command::new(CHECKER).arg("--version").output().is_err() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{CHECKER} is missing: it is in Debian's package prometheus");
+        eprintln!("skipped: there is no {CHECKER} here");
+        return;
+    }
+    let place = Place::new();
+    let node = place.start();
+    let text = figures_of_one_event(&node.client()).await;
+    let check = |text: &str| {
+        let mut checker = Command::new(CHECKER);
+        checker.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut checking = checker.spawn().unwrap();
+        checking.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = checking.wait_with_output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(check(&text), (true, String::new()));
+    // It would say so.
+    assert!(!check(&text.replace("# HELP ensue_memory_bytes", "# HALP ensue_memory_bytes")).0);
+}

@@ -1,0 +1,192 @@
+//! The tally: what happened since the node's start, counted from the log's records, and how long executions waited and ran.
+//!
+//! It is kept by a follower, behind the commit and on a thread of its own, so that no caller waits for it. What stood in the log before
+//! the start is not in it: a counter begins at 0, as those who read metrics expect.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ensue_api::metrics::{Distribution, LONG, Labelled, Unit};
+use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, RuleFact};
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::record::{Record, StreamId};
+use ensue_engine::rules::facts::Outcome;
+use ensue_engine::time::Timestamp;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::registry::Registry;
+
+use crate::metrics::counter;
+
+/// The most executions whose times are kept at once; of those beyond, only the ends are counted.
+const EXECUTIONS_MAX: usize = 100_000;
+
+/// Counts records as they come.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    counts: Arc<Counts>,
+    open: BTreeMap<ExecutionId, Times>,
+}
+
+/// When an execution came to where it is.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    requested: Timestamp,
+    /// When it could be started last: it was asked for, or its last attempt had ended.
+    ready: Timestamp,
+    started: Option<Timestamp>,
+}
+
+/// What was counted, for whoever asks.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    records: AtomicU64,
+    events: AtomicU64,
+    rule_errors: AtomicU64,
+    enforcements: [AtomicU64; ENFORCEMENTS.len()],
+    attempts: [AtomicU64; ATTEMPTS.len()],
+    executions: [AtomicU64; EXECUTIONS.len()],
+    dispatched: Distribution,
+    finished: Distribution,
+    whole: Distribution,
+}
+
+const ENFORCEMENTS: [&str; 3] = ["executed", "shadowed", "rejected"];
+const ATTEMPTS: [&str; 3] = ["succeeded", "failed", "lost"];
+const EXECUTIONS: [&str; 4] = ["succeeded", "failed", "timed_out", "cancelled"];
+
+impl Default for Counts {
+    fn default() -> Self {
+        let seconds = || Distribution::new(Unit::Seconds, LONG);
+        Self {
+            records: AtomicU64::default(),
+            events: AtomicU64::default(),
+            rule_errors: AtomicU64::default(),
+            enforcements: Default::default(),
+            attempts: Default::default(),
+            executions: Default::default(),
+            dispatched: seconds(),
+            finished: seconds(),
+            whole: seconds(),
+        }
+    }
+}
+
+impl Tally {
+    /// Begins with nothing, and counts into `counts`.
+    pub(crate) fn new(counts: Arc<Counts>) -> Self {
+        Self { counts, open: BTreeMap::new() }
+    }
+
+    /// Counts records, each of which comes once.
+    pub(crate) fn note(&mut self, records: &[Record]) {
+        self.counts.records.fetch_add(records.len() as u64, Ordering::Relaxed);
+        for record in records {
+            match record.fact.by_noun() {
+                ByNoun::EventFact(EventFact::EventReceived(event)) => {
+                    one_more(&self.counts.events);
+                    self.counts.rule_errors.fetch_add(u64::from(event.erred), Ordering::Relaxed);
+                }
+                ByNoun::RuleFact(RuleFact::EnforcementMade(made)) => one_more(&self.counts.enforcements[of_outcome(&made.outcome)]),
+                ByNoun::ExecutionFact(fact) => {
+                    if let StreamId::Execution(id) = &record.stream {
+                        self.note_execution(*id, record.time, &fact);
+                    }
+                }
+                ByNoun::EventFact(EventFact::DeliveryRefused(_))
+                | ByNoun::RuleFact(_)
+                | ByNoun::CatalogFact(_)
+                | ByNoun::AccessFact(_)
+                | ByNoun::HealthFact(_) => {}
+            }
+        }
+    }
+
+    fn note_execution(&mut self, id: ExecutionId, at: Timestamp, fact: &ExecutionFact<'_>) {
+        match fact {
+            ExecutionFact::ExecutionRequested(_) => {
+                if self.open.len() < EXECUTIONS_MAX {
+                    self.open.insert(id, Times { requested: at, ready: at, started: None });
+                }
+            }
+            ExecutionFact::AttemptStarted(_) => {
+                if let Some(times) = self.open.get_mut(&id) {
+                    times.started = Some(at);
+                    took(&self.counts.dispatched, times.ready, at);
+                }
+            }
+            ExecutionFact::AttemptSucceeded(_) => self.attempt_ended(id, at, 0),
+            ExecutionFact::AttemptFailed(_) => self.attempt_ended(id, at, 1),
+            ExecutionFact::AttemptLost(_) => self.attempt_ended(id, at, 2),
+            ExecutionFact::ExecutionSucceeded(_) => self.ended(id, at, 0),
+            ExecutionFact::ExecutionFailed(_) => self.ended(id, at, 1),
+            ExecutionFact::ExecutionTimedOut(_) => self.ended(id, at, 2),
+            ExecutionFact::ExecutionCancelled(_) => self.ended(id, at, 3),
+            ExecutionFact::AttemptProgressed(_)
+            | ExecutionFact::AttemptEmitted(_)
+            | ExecutionFact::ArtifactKept(_)
+            | ExecutionFact::MessageRefused(_)
+            | ExecutionFact::AttemptReportedLate(_)
+            | ExecutionFact::ExecutionCancelRequested(_)
+            | ExecutionFact::ExecutionBecameIndeterminate(_)
+            | ExecutionFact::ExecutionSettled(_) => {}
+        }
+    }
+
+    fn attempt_ended(&mut self, id: ExecutionId, at: Timestamp, outcome: usize) {
+        one_more(&self.counts.attempts[outcome]);
+        let Some(times) = self.open.get_mut(&id) else { return };
+        times.ready = at;
+        if let Some(started) = times.started.take() {
+            took(&self.counts.finished, started, at);
+        }
+    }
+
+    fn ended(&mut self, id: ExecutionId, at: Timestamp, outcome: usize) {
+        one_more(&self.counts.executions[outcome]);
+        if let Some(times) = self.open.remove(&id) {
+            took(&self.counts.whole, times.requested, at);
+        }
+    }
+}
+
+fn one_more(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+fn of_outcome(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Executed { .. } => 0,
+        Outcome::Shadowed => 1,
+        Outcome::Rejected { .. } => 2,
+    }
+}
+
+/// A clock that was set back makes no negative times.
+fn took(of: &Distribution, from: Timestamp, until: Timestamp) {
+    of.observe(u64::try_from(until.micros_since(from)).unwrap_or(0).saturating_mul(1_000));
+}
+
+impl Counts {
+    /// Adds them to what is gathered; `committed` is how long events took to be on the disk.
+    pub(crate) fn register(&self, registry: &mut Registry, committed: &Distribution) {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        counter(registry, "records", "The records written since the start", of(&self.records));
+        counter(registry, "events", "The events received since the start", of(&self.events));
+        let help = "How often a rule could not be judged by an event since the start";
+        counter(registry, "rule_errors", help, of(&self.rule_errors));
+        let by = |names: &[&'static str], counts: &[AtomicU64]| {
+            Labelled::new("outcome", names.iter().copied().zip(counts.iter().map(|count| ConstCounter::new(of(count)))))
+        };
+        registry.register("enforcements", "The enforcements made since the start", by(&ENFORCEMENTS, &self.enforcements));
+        registry.register("attempts", "The attempts that ended since the start", by(&ATTEMPTS, &self.attempts));
+        registry.register("executions", "The executions that ended since the start", by(&EXECUTIONS, &self.executions));
+        let stages = [("committed", committed), ("dispatched", &self.dispatched), ("finished", &self.finished)];
+        let stages = Labelled::new("stage", stages.map(|(stage, took)| (stage, took.clone())));
+        registry.register("stage_seconds", "How long each stage took, from an event's coming in to the end of an attempt", stages);
+        registry.register("execution_seconds", "From an execution's being asked for to its end", self.whole.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests;

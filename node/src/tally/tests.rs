@@ -1,0 +1,111 @@
+//! Records as the tally counts them, and the times between them.
+
+use ensue_api::metrics::SHORT;
+use ensue_engine::catalog::OnLost;
+use ensue_engine::executions::facts::{
+    AttemptFailed, AttemptStarted, AttemptSucceeded, ExecutionRequested, ExecutionSucceeded, Failure, FailureKind, Pace,
+};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{AttemptId, Id, LogId};
+use ensue_engine::record::{Actor, CatalogRevision, Cause, Chain, Epoch, Position, Revision};
+use prometheus_client::encoding::text::encode;
+
+use super::*;
+
+const MILLISECOND: i64 = 1_000;
+
+fn id() -> Id {
+    Id::root(Timestamp::from_micros(1_774_699_200_000_000), 1)
+}
+
+fn record(at_micros: i64, fact: impl Into<Fact>) -> Record {
+    Record {
+        position: Position(1),
+        log: LogId(id()),
+        epoch: Epoch(1),
+        batch: id(),
+        stream: StreamId::Execution(ExecutionId(id())),
+        revision: Revision(1),
+        schema: 1,
+        id: id(),
+        time: Timestamp::from_micros(at_micros),
+        actor: Actor::Engine,
+        cause: Cause::root(id(), None),
+        fact: fact.into(),
+        fact_json: bytes::Bytes::new(),
+        body: None,
+        chain: Chain::default(),
+    }
+}
+
+fn requested() -> ExecutionRequested {
+    ExecutionRequested {
+        action: "core.echo".parse().unwrap(),
+        catalog: CatalogRevision(1),
+        rule: None,
+        event: None,
+        enforcement: None,
+        priority: 0,
+        idempotent: true,
+        on_lost: OnLost::Ask,
+        timeout_millis: 1,
+        grace_millis: 1,
+        pace: Pace::Worked,
+    }
+}
+
+fn started(number: u32) -> AttemptStarted {
+    AttemptStarted { number, token: 1, worker: "local".into(), lease_millis: 1 }
+}
+
+fn shown(counts: &Counts) -> String {
+    let mut registry = Registry::default();
+    counts.register(&mut registry, &Distribution::new(Unit::Seconds, SHORT));
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    text
+}
+
+#[test]
+fn each_attempt_waits_from_when_it_could_be_started_and_runs_until_its_end() {
+    let counts = Arc::new(Counts::default());
+    let mut tally = Tally::new(counts.clone());
+    let attempt = AttemptId(id());
+    tally.note(&[record(0, requested()), record(3 * MILLISECOND, started(1))]);
+    let error = Failure::new(FailureKind::ExitCode, "it ended with 1");
+    tally.note(&[record(10 * MILLISECOND, AttemptFailed { attempt, error }), record(30 * MILLISECOND, started(2))]);
+    tally.note(&[record(70 * MILLISECOND, AttemptSucceeded { attempt }), record(70 * MILLISECOND, ExecutionSucceeded {})]);
+    let text = shown(&counts);
+    for line in [
+        "records_total 6",
+        "attempts_total{outcome=\"succeeded\"} 1",
+        "attempts_total{outcome=\"failed\"} 1",
+        "attempts_total{outcome=\"lost\"} 0",
+        "executions_total{outcome=\"succeeded\"} 1",
+        // 3 ms, and 20 ms after the first attempt's end.
+        "stage_seconds_sum{stage=\"dispatched\"} 0.023",
+        "stage_seconds_count{stage=\"dispatched\"} 2",
+        // 7 ms and 40 ms.
+        "stage_seconds_sum{stage=\"finished\"} 0.047",
+        "execution_seconds_sum 0.07",
+        "execution_seconds_count 1",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line} in:\n{text}");
+    }
+    assert!(tally.open.is_empty());
+}
+
+#[test]
+fn of_an_execution_that_was_asked_for_before_the_start_the_end_is_counted_and_no_time() {
+    let counts = Arc::new(Counts::default());
+    Tally::new(counts.clone()).note(&[record(70 * MILLISECOND, ExecutionSucceeded {})]);
+    let text = shown(&counts);
+    assert!(text.contains("executions_total{outcome=\"succeeded\"} 1\n") && text.contains("execution_seconds_count 0\n"), "{text}");
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_no_time_and_no_panic() {
+    let counts = Arc::new(Counts::default());
+    Tally::new(counts.clone()).note(&[record(5 * MILLISECOND, requested()), record(0, started(1))]);
+    assert!(shown(&counts).contains("stage_seconds_sum{stage=\"dispatched\"} 0.0\n"));
+}
