@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
+use axum::extract::{RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use crate::operation::Operation;
 use crate::paging::{self, Page};
 use crate::permissions::Permission;
 use crate::problem::{Missing, Outcome, Problem};
-use crate::query::Query;
+use crate::query::{ParameterRefusal, Query};
 use crate::shares::{Caller, Share};
 
 /// One request.
@@ -29,7 +30,7 @@ pub(crate) struct Call {
     context: RequestContext,
     parts: Parts,
     params: Vec<(String, String)>,
-    operation: &'static Operation,
+    query: Query,
     caller: Caller,
     /// Room for the body, once it is read, until it is let go of or the request is over.
     admitted: Option<Share>,
@@ -38,21 +39,19 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Takes a request as what it is for the operation; its parameters must be among the operation's. The body counts to the caller's share.
     pub(crate) fn new(
         api: Arc<Api>,
-        context: RequestContext,
-        parts: Parts,
-        params: Vec<(String, String)>,
-        operation: &'static Operation,
-        body: Body,
-    ) -> Self {
-        Self { api, context, parts, params, operation, caller: Caller::Nobody, admitted: None, body: Mutex::new(body) }
-    }
-
-    /// Says who calls, so that the body counts to their share.
-    pub(crate) fn by(mut self, caller: Caller) -> Self {
-        self.caller = caller;
-        self
+        operation: &Operation,
+        params: &RawPathParams,
+        caller: Caller,
+        request: Request,
+    ) -> Result<Self, ParameterRefusal> {
+        let (mut parts, body) = request.into_parts();
+        let query = Query::parse(parts.uri.query(), operation.query)?;
+        let context = parts.extensions.remove::<RequestContext>().unwrap_or_else(|| RequestContext::of(&parts.headers));
+        let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Ok(Self { api, context, parts, params, query, caller, admitted: None, body: Mutex::new(body) })
     }
 
     /// Gives the node.
@@ -86,25 +85,20 @@ impl Call {
         text.parse().map_err(|_| Missing::new(thing, text).into())
     }
 
-    /// Gives the parameters, which must be among those of the operation.
-    pub(crate) fn query(&self) -> Result<Query, Problem> {
-        Ok(Query::parse(self.parts.uri.query(), self.operation.query)?)
-    }
-
-    /// Refuses any parameter.
-    pub(crate) fn no_query(&self) -> Result<(), Problem> {
-        Ok(Query::parse(self.parts.uri.query(), &[]).map(drop)?)
+    /// Gives the parameters of the query.
+    pub(crate) fn query(&self) -> &Query {
+        &self.query
     }
 
     /// Gives what is asked of a list.
-    pub(crate) fn page<P: Permission>(&self, query: &Query, allowed: &Allowed<P>) -> Result<Page, Problem> {
-        Page::of(query, &self.api.cursors, self.parts.uri.path(), allowed.name())
+    pub(crate) fn page<P: Permission>(&self, allowed: &Allowed<P>) -> Result<Page, Problem> {
+        Page::of(&self.query, &self.api.cursors, self.parts.uri.path(), allowed.name())
     }
 
     /// Answers a page of a list; `next` is the place of the last item where there are more.
-    pub(crate) fn answer_page<T: Serialize>(&self, items: Vec<T>, next: Option<&str>, page: &Page, query: &Query) -> Outcome {
+    pub(crate) fn answer_page<T: Serialize>(&self, items: Vec<T>, next: Option<&str>, page: &Page) -> Outcome {
         let url = format!("{}{}", self.api.settings.base_url, self.parts.uri.path());
-        paging::answer(items, next, page, query, &self.api.cursors, &url)
+        paging::answer(items, next, page, &self.query, &self.api.cursors, &url)
     }
 
     /// Waits until the read models have come as far as the caller has seen.

@@ -21,7 +21,7 @@ use tower::Service;
 use tracing::Instrument as _;
 
 use crate::api::Api;
-use crate::context::RequestContext;
+use crate::context::{ENSUE_POSITION, RequestContext};
 use crate::framing;
 use crate::leftover::{self, Read};
 use crate::metrics::Kind;
@@ -84,12 +84,12 @@ impl Explain for TooMuchUnwritten {
 }
 
 /// An answer that counts until it is written.
-struct Counted {
+struct CountedBody {
     body: Body,
     _held: Held,
 }
 
-impl HttpBody for Counted {
+impl HttpBody for CountedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -168,7 +168,7 @@ impl Front {
                 response.headers_mut().insert(header::ALLOW, allow);
             }
         }
-        let mut response = self.within_memory(response, &method).unwrap_or_else(|why| Problem::of(&why).render(&context, uri.path()));
+        let mut response = self.within_memory(response).unwrap_or_else(|why| Problem::of(&why).render(&context, uri.path()));
         let read = leftover.discard(response.status()).await;
         finish(&context, read, response.headers_mut());
         self.api.requests.note(Kind::of(&method, uri.path()), response.status(), begin.elapsed());
@@ -209,12 +209,13 @@ impl Front {
     }
 
     /// Counts a large answer until it is written. Where there is no memory for it, who only reads is told so instead; who changed
-    /// something is told that all the same, else they would do it again.
-    fn within_memory(&self, response: Response<Body>, method: &Method) -> Result<Response<Body>, TooMuchUnwritten> {
+    /// something, so that the answer names its position, is told that all the same, else they would do it again.
+    fn within_memory(&self, response: Response<Body>) -> Result<Response<Body>, TooMuchUnwritten> {
         let Some(bytes) = response.body().size_hint().exact().filter(|bytes| *bytes >= LARGE_ANSWER_BYTES) else { return Ok(response) };
         let queue = self.api.queue(QueueName::AnswerBytes);
-        let held = if method.is_safe() { queue.enter(bytes).ok_or(TooMuchUnwritten)? } else { queue.enter_anyway(bytes) };
-        Ok(response.map(|body| Body::new(Counted { body, _held: held })))
+        let has_changed = response.headers().contains_key(ENSUE_POSITION);
+        let held = if has_changed { queue.enter_anyway(bytes) } else { queue.enter(bytes).ok_or(TooMuchUnwritten)? };
+        Ok(response.map(|body| Body::new(CountedBody { body, _held: held })))
     }
 
     fn within_limits(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {

@@ -11,7 +11,6 @@ use crate::call::Call;
 use crate::paging::{CursorInvalid, Page};
 use crate::permissions::Permission;
 use crate::problem::Problem;
-use crate::query::Query;
 
 /// One page of a list.
 pub(crate) struct Listed<T> {
@@ -21,8 +20,6 @@ pub(crate) struct Listed<T> {
     pub(crate) next: Option<String>,
     /// What was asked.
     pub(crate) page: Page,
-    /// The parameters that it was asked with.
-    pub(crate) query: Query,
 }
 
 /// Reads a page of a view, newest first. Each of `columns` is filtered by the parameter of its name.
@@ -31,15 +28,13 @@ where
     V: View + Send + 'static,
     P: Permission,
 {
-    let query = call.query()?;
-    rows_where(call, allowed, query, columns, Vec::new()).await
+    rows_where(call, allowed, columns, Vec::new()).await
 }
 
 /// The same, with filters that the caller does not choose.
 pub(crate) async fn rows_where<V, P>(
     call: &Call,
     allowed: &Allowed<P>,
-    query: Query,
     columns: &[Column],
     mut filters: Vec<Filter>,
 ) -> Result<Listed<V>, Problem>
@@ -48,7 +43,8 @@ where
     P: Permission,
 {
     const TIME: &str = "a time such as 2026-03-28T09:00:00Z";
-    let page = call.page(&query, allowed)?;
+    let query = call.query();
+    let page = call.page(allowed)?;
     let given = columns.iter().filter_map(|column| Some(Filter { column: *column, value: query.text(column.as_str())?.to_owned() }));
     filters.extend(given);
     let list = ListQuery {
@@ -61,7 +57,6 @@ where
         // One more than is shown says whether there is more.
         limit: page.limit + 1,
     };
-    call.see().await?;
     let mut items = call
         .api()
         .blocking(move |ports| -> Result<Vec<V>, _> { ports.views.list(&list)?.iter().map(ensue_views::Row::read).collect() })
@@ -69,24 +64,23 @@ where
     let has_more = items.len() > page.limit;
     items.truncate(page.limit);
     let next = if has_more { items.last().map(|item| item.position().0.to_string()) } else { None };
-    Ok(Listed { items, next, page, query })
+    Ok(Listed { items, next, page })
 }
 
 /// Takes a page of what the catalog holds, in the order of the names.
 pub(crate) fn of_catalog<P: Permission, T>(
     call: &Call,
     allowed: &Allowed<P>,
-    query: Query,
     all: impl Iterator<Item = T>,
     name: impl Fn(&T) -> String,
 ) -> Result<Listed<T>, Problem> {
-    let page = call.page(&query, allowed)?;
+    let page = call.page(allowed)?;
     let rest = all.filter(|item| page.after.as_ref().is_none_or(|after| name(item) > *after));
     let mut items: Vec<T> = rest.take(page.limit + 1).collect();
     let has_more = items.len() > page.limit;
     items.truncate(page.limit);
     let next = if has_more { items.last().map(&name) } else { None };
-    Ok(Listed { items, next, page, query })
+    Ok(Listed { items, next, page })
 }
 
 /// Reads a place of a list over a view: only what was signed comes here.

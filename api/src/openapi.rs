@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::operation::{Content, Given, Header, Presence, Takes, schema_of};
+use crate::operation::{Content, Given, Header, Presence, Sight, Takes, schema_of};
 use crate::problem::WireProblem;
 use crate::routes::{Demand, Route};
 
@@ -44,8 +44,8 @@ const OF_GUARDED: &[(u16, &str)] = &[
     (503, "views_damaged"),
     (503, "views_unavailable"),
 ];
-/// Those of a read.
-const OF_READS: &[(u16, &str)] = &[(503, "view_behind")];
+/// Those of a route that waits for the views.
+const OF_SIGHT: &[(u16, &str)] = &[(503, "view_behind")];
 /// Those of a write.
 const OF_WRITES: &[(u16, &str)] = &[
     (409, "catalog_moved"),
@@ -198,8 +198,8 @@ fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
     let kinds = [
         (true, OF_ALL),
         (is_guarded, OF_GUARDED),
-        (is_guarded && route.method.is_safe(), OF_READS),
-        (!route.method.is_safe(), OF_WRITES),
+        (operation.sight == Sight::OfViews, OF_SIGHT),
+        (operation.is_write(), OF_WRITES),
         (operation.query.contains(&"cursor"), OF_LISTS),
         (takes_body, OF_BODIES),
         (true, operation.refuses),

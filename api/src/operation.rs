@@ -23,12 +23,40 @@ pub(crate) struct Operation {
     pub(crate) summary: &'static str,
     /// The parameters of the query; there are no others.
     pub(crate) query: &'static [&'static str],
+    /// The headers that it heeds, besides those that every route does.
+    pub(crate) heeds: &'static [Heeded],
+    /// What must be seen before it is answered.
+    pub(crate) sight: Sight,
     /// The body.
     pub(crate) takes: Takes,
     /// The answers that are no problem.
     pub(crate) gives: [Option<Given>; GIVEN_MAX],
     /// Problems that not every route of its kind has: the status and the code.
     pub(crate) refuses: &'static [(u16, &'static str)],
+}
+
+/// What a request may ask to be seen before it is answered, with the position of an earlier write in its `Ensue-Position`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// The views have come so far.
+    OfViews,
+    /// It reads no view: it waits for nothing.
+    None,
+}
+
+/// A header of a request that not every route heeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heeded {
+    /// How long to wait for the end.
+    Prefer,
+    /// Where a stream goes on.
+    LastEventId,
+    /// The part of a file.
+    Range,
+    /// For which file the part is meant.
+    IfRange,
+    /// What the caller has already.
+    IfNoneMatch,
 }
 
 /// The body of a request.
@@ -119,7 +147,7 @@ pub(crate) enum Header {
 impl Operation {
     /// Names an operation, and says what it does.
     pub(crate) const fn new(id: &'static str, summary: &'static str) -> Self {
-        Self { id, summary, query: &[], takes: Takes::Nothing, gives: [None; GIVEN_MAX], refuses: &[] }
+        Self { id, summary, query: &[], heeds: &[], sight: Sight::None, takes: Takes::Nothing, gives: [None; GIVEN_MAX], refuses: &[] }
     }
 
     /// Reads one thing.
@@ -135,6 +163,16 @@ impl Operation {
     /// Says which parameters there are.
     pub(crate) const fn asked(self, query: &'static [&'static str]) -> Self {
         Self { query, ..self }
+    }
+
+    /// Says which headers it heeds.
+    pub(crate) const fn heeds(self, heeds: &'static [Heeded]) -> Self {
+        Self { heeds, ..self }
+    }
+
+    /// Says that it reads views: who has seen a position is answered once they have come so far.
+    pub(crate) const fn sees_views(self) -> Self {
+        Self { sight: Sight::OfViews, ..self }
     }
 
     /// Takes a body.
@@ -165,6 +203,11 @@ impl Operation {
     /// Says what it refuses besides what every route of its kind does.
     pub(crate) const fn refuses(self, refuses: &'static [(u16, &'static str)]) -> Self {
         Self { refuses, ..self }
+    }
+
+    /// Says whether it changes anything: an answer then names the position of it.
+    pub(crate) fn is_write(&self) -> bool {
+        self.gives.iter().flatten().any(|given| given.headers.contains(&Header::Position))
     }
 
     /// Gives it another name.

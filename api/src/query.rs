@@ -85,7 +85,7 @@ impl Query {
                 return Err(ParameterRefusal::Doubled(quoted(&name)));
             }
             let value = decoded(value).filter(|value| !value.contains('\0'));
-            let value = value.ok_or_else(|| bad(known_name, "is not UTF-8 text"))?;
+            let value = value.ok_or_else(|| bad(known_name, "is not UTF-8 text without NUL"))?;
             query.values.push((known_name, value));
         }
         Ok(query)

@@ -33,8 +33,7 @@ use axum::routing::{MethodFilter, on};
 use crate::api::Api;
 use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
-use crate::context::RequestContext;
-use crate::operation::Operation;
+use crate::operation::{Operation, Sight};
 use crate::permissions::{
     ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel,
     ExecutionsRead, ExecutionsSettle, HooksRead, HooksSend, KeysRead, KeysWrite, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
@@ -269,9 +268,14 @@ impl Routes {
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
             async move {
-                let call = call_of(api, &params, operation, request);
-                let allowed = Allowed::<P>::demand(&*call.api().ports.access, call.request(), &secrecy(&params))?;
-                let call = call.by(Caller::Token(allowed.name().to_owned()));
+                let (parts, body) = request.into_parts();
+                let allowed = Allowed::<P>::demand(&*api.ports.access, &parts, &secrecy(&params))?;
+                let caller = Caller::Token(allowed.name().to_owned());
+                let call = Call::new(api, operation, &params, caller, Request::from_parts(parts, body))?;
+                match operation.sight {
+                    Sight::OfViews => call.see().await?,
+                    Sight::None => {}
+                }
                 handler.handle(allowed, call).await
             }
         };
@@ -288,7 +292,7 @@ impl Routes {
         let api = self.api.clone();
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
-            async move { handler(call_of(api, &params, operation, request)).await }
+            async move { handler(Call::new(api, operation, &params, Caller::Nobody, request)?).await }
         };
         self.router = std::mem::take(&mut self.router).route(public.path(), on(MethodFilter::GET, answer));
         self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
@@ -298,13 +302,6 @@ impl Routes {
     fn in_front(&mut self, public: Public, operation: &'static Operation) {
         self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
     }
-}
-
-fn call_of(api: Arc<Api>, params: &RawPathParams, operation: &'static Operation, request: Request) -> Call {
-    let (mut parts, body) = request.into_parts();
-    let context = parts.extensions.remove::<RequestContext>().unwrap_or_else(|| RequestContext::of(&parts.headers));
-    let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Call::new(api, context, parts, params, operation, body)
 }
 
 /// What a path names is kept from those who may not see such things.

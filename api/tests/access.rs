@@ -4,30 +4,7 @@ use axum::http::Method;
 use ensue_api::permissions::Role;
 use ensue_api::routes::{Demand, Public};
 
-use crate::support::TestApi;
-
-/// An id of nothing.
-const NOTHING: &str = "01980000-0000-7000-8000-0000000000ff";
-
-/// A path of the table with names in it of things that there are, where there are any.
-fn filled(path: &str) -> String {
-    let reference = match path.split('/').nth(3) {
-        Some("actions") => "core.echo",
-        Some("triggers") => "demo.hello",
-        Some("sensors") => "demo.door",
-        Some("rules") => "demo.greet",
-        Some("keys") => "demo.secret",
-        _ => "nothing.here",
-    };
-    path.replace("{ref}", reference)
-        .replace("{pack}", "demo")
-        .replace("{sensor}", "door")
-        .replace("{id}", NOTHING)
-        .replace("{artifact}", NOTHING)
-        .replace("{name}", "nobody")
-        .replace("{position}", "1")
-        .replace("{slug}", "forbidden")
-}
+use crate::support::{TestApi, filled};
 
 #[tokio::test]
 async fn each_route_lets_in_whom_the_table_says() {

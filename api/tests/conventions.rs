@@ -4,9 +4,11 @@ use axum::http::Method;
 use ensue_api::{QueueName, Queues};
 use ensue_engine::command::Refusal;
 use ensue_engine::ports::SubmitError;
+use http_body_util::BodyExt as _;
 use serde_json::json;
 
-use crate::support::TestApi;
+use crate::support::contract::{DOCUMENT, responses_of};
+use crate::support::{TestApi, filled};
 
 #[tokio::test]
 async fn whatever_is_wrong_with_a_request_is_a_problem() {
@@ -61,52 +63,13 @@ async fn parameters_come_from_a_closed_list_and_once() {
 }
 
 #[tokio::test]
-async fn a_list_is_read_page_by_page_without_a_gap_or_a_repeat() {
+async fn every_route_refuses_a_parameter_that_it_does_not_know() {
     let api = TestApi::new();
-    let mut sent = Vec::new();
-    for _ in 0..5 {
-        sent.push(api.event("cy").await);
+    // What stands in the query of a delivery is its sender's.
+    for route in api.front.routes().iter().filter(|route| !route.path.starts_with("/hooks/")) {
+        let path = format!("{}?colour=red", filled(&route.path));
+        api.ask(route.method.clone(), &path).by("admin").answer().await.expect_problem(400, "unknown_parameter");
     }
-    let mut read = Vec::new();
-    let mut path = "/api/v1/events?limit=2&trigger=demo.hello".to_owned();
-    loop {
-        let page = api.get(&path).by("viewer").answer().await.expect(200);
-        let body = page.json();
-        read.extend(body["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
-        // What comes in meanwhile is newer than the place, and is not seen.
-        api.event("cy").await;
-        match body["next"].as_str() {
-            None => {
-                assert!(page.header("link").is_none());
-                break;
-            }
-            Some(cursor) => {
-                let link = page.header("link").unwrap();
-                assert!(link.starts_with("<https://ensue.example.test/api/v1/events?") && link.ends_with("; rel=\"next\""), "{link}");
-                assert!(link.contains(&format!("cursor={cursor}")) || link.contains("cursor="), "{link}");
-                path = format!("/api/v1/events?limit=2&trigger=demo.hello&cursor={cursor}");
-            }
-        }
-    }
-    sent.reverse();
-    assert_eq!(read, sent);
-}
-
-#[tokio::test]
-async fn a_cursor_is_the_caller_s_and_the_list_s_own() {
-    let api = TestApi::new();
-    for _ in 0..3 {
-        api.event("cy").await;
-    }
-    let page = api.get("/api/v1/events?limit=1").by("viewer").answer().await.expect(200).json();
-    let cursor = page["next"].as_str().unwrap();
-    let ask = |path: String, role: &'static str| api.get(&path).by(role).answer();
-    ask(format!("/api/v1/events?cursor={cursor}"), "viewer").await.expect(200);
-    ask(format!("/api/v1/events?cursor={cursor}"), "admin").await.expect_problem(400, "cursor_invalid");
-    ask(format!("/api/v1/executions?cursor={cursor}"), "viewer").await.expect_problem(400, "cursor_invalid");
-    ask(format!("/api/v1/events?trigger=demo.hello&cursor={cursor}"), "viewer").await.expect_problem(400, "cursor_invalid");
-    ask(format!("/api/v1/events?cursor={}", &cursor[1..]), "viewer").await.expect_problem(400, "cursor_invalid");
-    ask("/api/v1/events?cursor=".to_owned(), "viewer").await.expect_problem(400, "cursor_invalid");
 }
 
 #[tokio::test]
@@ -132,6 +95,25 @@ async fn a_read_that_cannot_see_what_it_must_is_told_to_come_again() {
     let position = sent.header("ensue-position").unwrap().to_owned();
     api.get("/api/v1/events").by("viewer").with("ensue-position", &position).answer().await.expect_problem(503, "view_behind");
     api.get("/api/v1/events").by("viewer").answer().await.expect(200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_routes_that_wait_for_a_position_are_those_that_the_document_tells_of() {
+    for route in TestApi::new().front.routes() {
+        let api = TestApi::new();
+        let asked = api.ask(route.method.clone(), &filled(&route.path)).by("admin").with("ensue-position", "1000000").json(&json!({}));
+        let response = asked.response().await;
+        // A stream that is let begin has no end.
+        let is_behind = response.status() == 503 && {
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert!(String::from_utf8_lossy(&body).contains("\"view_behind\""), "{route:?}");
+            true
+        };
+        let operation = &DOCUMENT["paths"][&route.path][route.method.as_str().to_lowercase()];
+        let is_told = operation["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == "Ensue-Position");
+        assert_eq!(is_behind, is_told, "{} {}", route.method, route.path);
+        assert_eq!(is_told, responses_of(operation).get("503").is_some_and(|response| response.to_string().contains("view_behind")));
+    }
 }
 
 #[tokio::test]
@@ -246,6 +228,15 @@ async fn a_large_answer_counts_until_it_is_written_and_is_refused_where_there_is
     let sent = api.post("/api/v1/events").by("admin").json(&large).answer().await.expect(202);
     api.get(&path_of(&sent)).by("viewer").answer().await.expect_problem(503, "busy");
     api.get("/api/v1/events").by("viewer").answer().await.expect(200);
+}
+
+#[tokio::test]
+async fn what_is_only_asked_with_a_body_is_refused_as_well_where_there_is_no_memory_for_the_answer() {
+    let api = TestApi::with_queues(capped(QueueName::AnswerBytes, 30_000));
+    let long = json!({ "event": { "trigger": "demo.long", "payload": { "text": "a".repeat(40_000) } } });
+    api.post("/api/v1/rules/demo.repeat/explain").by("viewer").json(&long).answer().await.expect_problem(503, "busy");
+    let short = json!({ "event": { "trigger": "demo.long", "payload": { "text": "a" } } });
+    api.post("/api/v1/rules/demo.repeat/explain").by("viewer").json(&short).answer().await.expect(200);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod conventions;
 mod executions;
 mod hooks;
 mod openapi;
+mod paging;
 mod resources;
 mod server;
 mod streams;

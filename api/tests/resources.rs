@@ -166,9 +166,9 @@ async fn what_is_installed_is_listed_in_order_and_filtered() {
         value["items"].as_array().unwrap().iter().map(|item| item[field].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let (_, rules) = list("/api/v1/rules?pack=demo").await;
-    assert_eq!(names(&rules, "ref"), ["demo.greet", "demo.part"]);
+    assert_eq!(names(&rules, "ref"), ["demo.greet", "demo.part", "demo.repeat"]);
     let (_, rules) = list("/api/v1/rules?pack=demo&action=core.echo").await;
-    assert_eq!(names(&rules, "ref"), ["demo.greet"]);
+    assert_eq!(names(&rules, "ref"), ["demo.greet", "demo.repeat"]);
     let (_, sensors) = list("/api/v1/sensors?pack=demo").await;
     assert_eq!(names(&sensors, "ref"), ["demo.door", "demo.gate"]);
     let (_, packs) = list("/api/v1/packs").await;

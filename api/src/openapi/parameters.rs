@@ -5,9 +5,9 @@
 use ensue_views::{enforcements, executions};
 use serde_json::{Value, json};
 
-use crate::operation::{Header, Takes};
+use crate::operation::{Heeded, Sight};
 use crate::paging::{LIMIT_DEFAULT, LIMIT_MAX};
-use crate::routes::{Demand, Route};
+use crate::routes::Route;
 
 /// Lists the parameters of a route.
 pub(super) fn of(route: &Route) -> Vec<Value> {
@@ -18,19 +18,29 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         let (schema, description) = in_query(name);
         json!({ "name": name, "in": "query", "description": description, "schema": schema })
     }));
-    let waits = route.operation.gives.iter().flatten().any(|given| given.headers.contains(&Header::PreferenceApplied));
-    if waits {
-        all.push(header("Prefer", "`wait=30`: the seconds to wait for the end, at most 60.", &json!({ "type": "string" })));
-    }
-    let reads = route.method.is_safe() && matches!(route.operation.takes, Takes::Nothing) && route.demands != Demand::Nothing;
-    if reads {
-        let position = json!({ "type": "integer", "minimum": 0 });
-        all.push(header("Ensue-Position", "The answer waits until it can show this position.", &position));
+    all.extend(route.operation.heeds.iter().map(|heeded| header(told(*heeded), &json!({ "type": "string" }))));
+    match route.operation.sight {
+        Sight::OfViews => {
+            let told = ("Ensue-Position", "The answer waits until it can show this position.");
+            all.push(header(told, &json!({ "type": "integer", "minimum": 0 })));
+        }
+        Sight::None => {}
     }
     all
 }
 
-fn header(name: &str, description: &str, schema: &Value) -> Value {
+/// The name of a header, and what it is for.
+fn told(heeded: Heeded) -> (&'static str, &'static str) {
+    match heeded {
+        Heeded::Prefer => ("Prefer", "`wait=30`: the seconds to wait for the end, at most 60."),
+        Heeded::LastEventId => ("Last-Event-ID", "The id of the last event that was heard: the stream goes on behind it."),
+        Heeded::Range => ("Range", "The part of the file to give, such as `bytes=0-499`."),
+        Heeded::IfRange => ("If-Range", "The `ETag` of the file that the part is of; of another one, all is given."),
+        Heeded::IfNoneMatch => ("If-None-Match", "The `ETag`s of what the caller has."),
+    }
+}
+
+fn header((name, description): (&str, &str), schema: &Value) -> Value {
     json!({ "name": name, "in": "header", "description": description, "schema": schema })
 }
 

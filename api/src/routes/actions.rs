@@ -55,18 +55,17 @@ impl Explain for ParametersMisfit {
 
 /// Lists actions.
 pub(super) async fn list(allowed: Allowed<ActionsRead>, call: Call) -> Outcome {
-    let query = call.query()?;
+    let query = call.query();
     let catalog = call.api().ports.installed.current();
     let pack = query.text("pack").map(str::to_owned);
     let of_pack = catalog.actions().values().filter(|action| pack.as_ref().is_none_or(|pack| action.name.pack().as_str() == pack));
-    let listed = listing::of_catalog(&call, &allowed, query, of_pack, |action| action.name.to_string())?;
+    let listed = listing::of_catalog(&call, &allowed, of_pack, |action| action.name.to_string())?;
     let items = listed.items.iter().map(|action| WireAction::from(&***action)).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows an action.
 pub(super) async fn get(_: Allowed<ActionsRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let name: ActionRef = call.named("ref", ActionsRead::THING)?;
     let catalog = call.api().ports.installed.current();
     let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
@@ -75,7 +74,6 @@ pub(super) async fn get(_: Allowed<ActionsRead>, call: Call) -> Outcome {
 
 /// Runs an action: 202 with the execution, or, where the caller prefers to wait and it ends in time, 200 with its end.
 pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) -> Outcome {
-    call.no_query()?;
     let name: ActionRef = call.named("ref", ActionsRead::THING)?;
     let api = call.api().clone();
     let catalog = api.ports.installed.current();

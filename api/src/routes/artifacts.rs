@@ -72,12 +72,10 @@ impl Explain for TooManySent {
 
 /// Lists an execution's artifacts, newest first.
 pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome {
-    let query = call.query()?;
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    call.see().await?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
     let filters = vec![Filter { column: Column::Execution, value: id.to_string() }];
-    let listed = listing::rows_where::<Artifact, _>(&call, &allowed, query, &[], filters).await?;
+    let listed = listing::rows_where::<Artifact, _>(&call, &allowed, &[], filters).await?;
     let items = call
         .api()
         .blocking(move |ports| {
@@ -86,24 +84,17 @@ pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome
                 let state = ports.blobs.read(&artifact.blob, 0, 0)?.map_or(FileState::Removed, |_| FileState::Kept);
                 Ok(WireArtifact::new(artifact, number, state))
             };
-            listed
-                .items
-                .into_iter()
-                .map(shown)
-                .collect::<Result<Vec<_>, Problem>>()
-                .map(|items| (items, listed.next, listed.page, listed.query))
+            listed.items.into_iter().map(shown).collect::<Result<Vec<_>, Problem>>().map(|items| (items, listed.next, listed.page))
         })
         .await?;
-    let (items, next, page, query) = items?;
-    call.answer_page(items, next.as_deref(), &page, &query)
+    let (items, next, page) = items?;
+    call.answer_page(items, next.as_deref(), &page)
 }
 
 /// Gives a file.
 pub(super) async fn get(_: Allowed<ArtifactsRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let id: ArtifactId = call.named("artifact", ArtifactsRead::THING)?;
-    call.see().await?;
     let found = call.api().blocking(move |ports| read_row::<Artifact>(ports, &id.to_string())).await??;
     // One of another execution is not there: who names it does not know it.
     let artifact =

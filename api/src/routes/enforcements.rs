@@ -16,19 +16,17 @@ use crate::wire::enforcements::WireEnforcement;
 
 /// Lists enforcements, newest first.
 pub(super) async fn list(allowed: Allowed<EnforcementsRead>, call: Call) -> Outcome {
-    let query = call.query()?;
+    let query = call.query();
     query.one_of("outcome", &OutcomeName::ALL.map(|outcome| (outcome.as_str(), outcome)))?;
     let columns = [Column::Rule, Column::Event, Column::Outcome];
-    let listed = listing::rows_where::<Enforcement, _>(&call, &allowed, query, &columns, Vec::new()).await?;
+    let listed = listing::rows_where::<Enforcement, _>(&call, &allowed, &columns, Vec::new()).await?;
     let items = listed.items.into_iter().map(WireEnforcement::listed).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows an enforcement with what it asked to be run with.
 pub(super) async fn get(_: Allowed<EnforcementsRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let id: EnforcementId = call.named("id", EnforcementsRead::THING)?;
-    call.see().await?;
     let enforcement: Enforcement = call.api().row(id.to_string(), EnforcementsRead::THING).await?;
     let execution = enforcement.execution;
     let inputs = call

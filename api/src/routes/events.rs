@@ -47,7 +47,6 @@ impl Explain for DedupeKeyInvalid {
 
 /// Takes an event in: 202 once it is on the disk, 200 where its key was seen before.
 pub(super) async fn send(allowed: Allowed<EventsWrite>, mut call: Call) -> Outcome {
-    call.no_query()?;
     call.admission()?;
     let given: WireGivenEvent = call.json().await?;
     let payload = Bytes::from(String::from(Box::<str>::from(given.payload)));
@@ -83,14 +82,12 @@ fn dedupe(caller: &str, key: &str, payload: &Bytes) -> Result<Dedupe, DedupeKeyI
 pub(super) async fn list(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
     let listed = listing::rows::<Event, _>(&call, &allowed, &[Column::Trigger, Column::Source, Column::Correlation]).await?;
     let items = listed.items.into_iter().map(WireEvent::listed).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows an event with its payload.
 pub(super) async fn get(_: Allowed<EventsRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let id: EventId = call.named("id", EventsRead::THING)?;
-    call.see().await?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
     let payload = event.payload;
     let payload = call.api().blocking(move |ports| payload.map(|payload| ports.log.body(payload.position)).transpose()).await??.flatten();
@@ -99,15 +96,14 @@ pub(super) async fn get(_: Allowed<EventsRead>, call: Call) -> Outcome {
 
 /// Says what each rule of its trigger made of an event, and why.
 pub(super) async fn rules(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
-    let query = call.query()?;
+    let query = call.query();
     let definitions = query.one_of("definitions", &Definitions::ALL)?.unwrap_or_default();
     let id: EventId = call.named("id", EventsRead::THING)?;
-    let page = call.page(&query, &allowed)?;
-    call.see().await?;
+    let page = call.page(&allowed)?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
     let (limit, after) = (page.limit, page.after.clone());
     let (items, next) = call.api().explaining(move |ports| verdicts(ports, &event, definitions, limit, after.as_deref())).await??;
-    call.answer_page(items, next.as_deref(), &page, &query)
+    call.answer_page(items, next.as_deref(), &page)
 }
 
 /// Has a page of an event's rules explain themselves, and says which was the last where there are more. Blocking.

@@ -59,19 +59,17 @@ impl Explain for SettlementInvalid {
 
 /// Lists executions, newest first.
 pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let query = call.query()?;
+    let query = call.query();
     query.one_of("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
     let columns = [Column::Status, Column::Action, Column::Rule, Column::Correlation];
-    let listed = listing::rows_where::<Execution, _>(&call, &allowed, query, &columns, Vec::new()).await?;
+    let listed = listing::rows_where::<Execution, _>(&call, &allowed, &columns, Vec::new()).await?;
     let items = listed.items.into_iter().map(WireExecution::listed).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows an execution with its parameters and result.
 pub(super) async fn get(_: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    call.see().await?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
     respond::json(&call.api().blocking(move |ports| whole(ports, execution)).await??)
 }
@@ -95,24 +93,20 @@ pub(super) fn whole(ports: &Ports, execution: Execution) -> Result<WireExecution
 
 /// Lists an execution's attempts, oldest first: the last there were.
 pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let query = call.query()?;
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    call.see().await?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
     // The names of a list over the catalog are compared as texts; these are numbers, written so that this is the same.
     let number = |number: u32| format!("{number:010}");
-    let listed = listing::of_catalog(&call, &allowed, query, execution.attempts.into_iter(), |attempt| number(attempt.number))?;
+    let listed = listing::of_catalog(&call, &allowed, execution.attempts.into_iter(), |attempt| number(attempt.number))?;
     let items = listed.items.into_iter().map(WireAttempt::from).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Tells an execution's records, oldest first.
 pub(super) async fn timeline(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let query = call.query()?;
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    let page = call.page(&query, &allowed)?;
+    let page = call.page(&allowed)?;
     let after = page.after.as_deref().map(listing::place).transpose()?.map_or(Revision(0), |place| Revision(place.0));
-    call.see().await?;
     let _: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
     let limit = ReadLimit { records: page.limit + 1, bytes: TIMELINE_BYTES_MAX };
     let mut records = call.api().blocking(move |ports| ports.log.read_stream(&StreamId::Execution(id), after, limit)).await??;
@@ -120,12 +114,11 @@ pub(super) async fn timeline(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
     records.truncate(page.limit);
     let next = if has_more { records.last().map(|record| record.revision.to_string()) } else { None };
     let items = records.iter().filter_map(TimelineEntry::of).collect();
-    call.answer_page(items, next.as_deref(), &page, &query)
+    call.answer_page(items, next.as_deref(), &page)
 }
 
 /// Asks that an execution end.
 pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -> Outcome {
-    call.no_query()?;
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let Nothing {} = call.json_or_nothing().await?;
     let by = allowed.on_behalf(call.context());
@@ -134,7 +127,6 @@ pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -
 
 /// Says what became of an indeterminate execution.
 pub(super) async fn settle(allowed: Allowed<ExecutionsSettle>, mut call: Call) -> Outcome {
-    call.no_query()?;
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let (outcome, result) = settlement(call.json().await?)?;
     let by = allowed.on_behalf(call.context());
@@ -156,7 +148,6 @@ fn settlement(given: WireSettlement) -> Result<(Settlement, Option<Body>), Settl
 /// Changes an execution that is there, and shows it as it is then.
 async fn change(call: &Call, id: ExecutionId, by: crate::ports::OnBehalf, ask: Ask, how: Written) -> Outcome {
     let api = call.api();
-    call.see().await?;
     // One that is not there is told apart from one that has ended.
     let before: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
     let committed = api.submit(by, ask).await?;

@@ -21,21 +21,18 @@ use crate::wire::health::{WireDeadLetter, WireDecided, WireDecision, WireParkedR
 pub(super) async fn parked(allowed: Allowed<ParkedReactionsRead>, call: Call) -> Outcome {
     let listed = listing::rows::<ParkedReaction, _>(&call, &allowed, parked_reactions::COLUMNS).await?;
     let items = listed.items.into_iter().map(WireParkedReaction::from).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a reaction that was put aside.
 pub(super) async fn parked_one(_: Allowed<ParkedReactionsRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let of = owed_to(&call)?;
-    call.see().await?;
     let parked: ParkedReaction = call.api().row(of.to_string(), ParkedReactionsRead::THING).await?;
     respond::json(&WireParkedReaction::from(parked))
 }
 
 /// Has a reaction that was put aside worked out again.
 pub(super) async fn retry(allowed: Allowed<ParkedReactionsSettle>, mut call: Call) -> Outcome {
-    call.no_query()?;
     let Nothing {} = call.json_or_nothing().await?;
     let of = owed_to(&call)?;
     decide(&call, allowed.on_behalf(call.context()), of, WireDecision::Retry).await
@@ -43,7 +40,6 @@ pub(super) async fn retry(allowed: Allowed<ParkedReactionsSettle>, mut call: Cal
 
 /// Decides that a reaction that was put aside is not to be.
 pub(super) async fn dismiss(allowed: Allowed<ParkedReactionsSettle>, mut call: Call) -> Outcome {
-    call.no_query()?;
     let Nothing {} = call.json_or_nothing().await?;
     let of = owed_to(&call)?;
     decide(&call, allowed.on_behalf(call.context()), of, WireDecision::Dismiss).await
@@ -66,14 +62,12 @@ async fn decide(call: &Call, by: OnBehalf, of: Position, decided: WireDecision) 
 pub(super) async fn dead_letters(allowed: Allowed<DeadLettersRead>, call: Call) -> Outcome {
     let listed = listing::rows::<DeadLetter, _>(&call, &allowed, &[Column::Sensor]).await?;
     let items = listed.items.into_iter().map(WireDeadLetter::listed).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a dead letter with what was delivered.
 pub(super) async fn dead_letter(_: Allowed<DeadLettersRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let id: Id = call.named("id", DeadLettersRead::THING)?;
-    call.see().await?;
     let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING).await?;
     let delivered = match letter.body {
         Some(handle) => call.api().blocking(move |ports| ports.log.body(handle.position)).await??,

@@ -172,16 +172,14 @@ fn answer(taken: &Taken) -> Outcome {
 
 /// Lists the webhooks, each with how it stands with its secret and its newest deliveries.
 pub(super) async fn list(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
-    let query = call.query()?;
     let catalog = call.api().ports.installed.current();
-    let listed = listing::of_catalog(&call, &allowed, query, catalog.sensors().values(), |sensor| sensor.name.to_string())?;
+    let listed = listing::of_catalog(&call, &allowed, catalog.sensors().values(), |sensor| sensor.name.to_string())?;
     let items = listed.items.iter().map(|sensor| shown(call.api(), sensor, LISTED_DELIVERIES)).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a webhook with its last deliveries.
 pub(super) async fn get(_: Allowed<HooksRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
     let catalog = call.api().ports.installed.current();
     match catalog.sensors().get(&sensor) {
@@ -207,7 +205,6 @@ pub(super) fn url(api: &Api, sensor: &SensorRef) -> String {
 
 /// Signs a delivery as the sensor's sender would, and takes it.
 pub(super) async fn send(allowed: Allowed<HooksSend>, mut call: Call) -> Outcome {
-    call.no_query()?;
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
     let WireSend { event, body } = call.json().await?;
     let (api, came) = (call.api(), Instant::now());

@@ -22,21 +22,17 @@ use crate::wire::triggers::WireTrigger;
 
 /// Lists packs: the installed ones, and those in the folder that were not taken.
 pub(super) async fn packs(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
-    let query = call.query()?;
     let installed = &call.api().ports.installed;
     let names: BTreeSet<PackName> = installed.current().packs().keys().chain(installed.findings().keys()).cloned().collect();
-    let listed = listing::of_catalog(&call, &allowed, query, names.into_iter(), ToString::to_string)?;
-    call.see().await?;
+    let listed = listing::of_catalog(&call, &allowed, names.into_iter(), ToString::to_string)?;
     let names = listed.items;
     let items = call.api().blocking(move |ports| names.iter().map(|name| shown(ports, name)).collect::<Result<Vec<_>, _>>()).await??;
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a pack, with what is wrong with it.
 pub(super) async fn pack(_: Allowed<PacksRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let name: PackName = call.named("pack", PacksRead::THING)?;
-    call.see().await?;
     let installed = &call.api().ports.installed;
     if !installed.current().packs().contains_key(&name) && !installed.findings().contains_key(&name) {
         return Err(Missing::new(PacksRead::THING, name.as_str()).into());
@@ -55,18 +51,17 @@ fn shown(ports: &Ports, name: &PackName) -> Result<WirePack, Problem> {
 
 /// Lists triggers.
 pub(super) async fn triggers(allowed: Allowed<TriggersRead>, call: Call) -> Outcome {
-    let query = call.query()?;
+    let query = call.query();
     let catalog = call.api().ports.installed.current();
     let pack = query.text("pack").map(str::to_owned);
     let of_pack = catalog.triggers().keys().filter(|name| pack.as_ref().is_none_or(|pack| name.pack().as_str() == pack));
-    let listed = listing::of_catalog(&call, &allowed, query, of_pack, ToString::to_string)?;
+    let listed = listing::of_catalog(&call, &allowed, of_pack, ToString::to_string)?;
     let items = listed.items.iter().filter_map(|name| trigger_shown(&call, name)).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a trigger.
 pub(super) async fn trigger(_: Allowed<TriggersRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let name: TriggerRef = call.named("ref", TriggersRead::THING)?;
     let shown = trigger_shown(&call, &name).ok_or_else(|| Missing::new(TriggersRead::THING, name.as_str()))?;
     respond::json(&shown)
@@ -81,18 +76,17 @@ fn trigger_shown(call: &Call, name: &TriggerRef) -> Option<WireTrigger> {
 
 /// Lists sensors.
 pub(super) async fn sensors(allowed: Allowed<SensorsRead>, call: Call) -> Outcome {
-    let query = call.query()?;
+    let query = call.query();
     let catalog = call.api().ports.installed.current();
     let pack = query.text("pack").map(str::to_owned);
     let of_pack = catalog.sensors().values().filter(|sensor| pack.as_ref().is_none_or(|pack| sensor.name.pack().as_str() == pack));
-    let listed = listing::of_catalog(&call, &allowed, query, of_pack, |sensor| sensor.name.to_string())?;
+    let listed = listing::of_catalog(&call, &allowed, of_pack, |sensor| sensor.name.to_string())?;
     let items = listed.items.iter().map(|sensor| WireSensor::new(sensor, hooks::url(call.api(), &sensor.name))).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a sensor.
 pub(super) async fn sensor(_: Allowed<SensorsRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let name: SensorRef = call.named("ref", SensorsRead::THING)?;
     let catalog = call.api().ports.installed.current();
     let sensor = catalog.sensors().get(&name).ok_or_else(|| Missing::new(SensorsRead::THING, name.as_str()))?;

@@ -55,21 +55,18 @@ impl Explain for ValueInvalid {
 pub(super) async fn list(allowed: Allowed<KeysRead>, call: Call) -> Outcome {
     let listed = listing::rows::<Key, _>(&call, &allowed, &[]).await?;
     let items = listed.items.into_iter().map(WireKey::from).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows that a key is set, since when and by whom.
 pub(super) async fn get(_: Allowed<KeysRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let key: KeyRef = call.named("ref", KeysRead::THING)?;
-    call.see().await?;
     let key: Key = call.api().row(key.to_string(), KeysRead::THING).await?;
     respond::json(&WireKey::from(key))
 }
 
 /// Sets a key: the value as it is, or as JSON.
 pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome {
-    call.no_query()?;
     let key: KeyRef = call.named("ref", KeysWrite::THING)?;
     let value = value(&mut call).await?;
     let by = allowed.on_behalf(call.context());
@@ -98,7 +95,6 @@ async fn value(call: &mut Call) -> Result<Secret, Problem> {
 
 /// Forgets a key.
 pub(super) async fn remove(allowed: Allowed<KeysWrite>, call: Call) -> Outcome {
-    call.no_query()?;
     let key: KeyRef = call.named("ref", KeysWrite::THING)?;
     let by = allowed.on_behalf(call.context());
     let committed = call.api().blocking(move |ports| ports.keys.remove(&key, &by)).await??;

@@ -17,8 +17,8 @@ const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Lists records, oldest first, after a position.
 pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
-    let query = call.query()?;
-    let page = call.page(&query, &allowed)?;
+    let query = call.query();
+    let page = call.page(&allowed)?;
     let after: Option<u64> = query.parsed("after", "a position")?;
     let after = match &page.after {
         Some(place) => listing::place(place)?,
@@ -29,12 +29,11 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
         call.api().blocking(move |ports| ports.log.read(after, limit).and_then(|records| Ok((records, ports.log.head()?)))).await??;
     let last = records.last().map(|record| record.position).filter(|last| *last < head.position);
     let items: Vec<_> = records.iter().map(WireRecord::from).collect();
-    call.answer_page(items, last.map(|last| last.to_string()).as_deref(), &page, &query)
+    call.answer_page(items, last.map(|last| last.to_string()).as_deref(), &page)
 }
 
 /// Shows a record.
 pub(super) async fn get(_: Allowed<LogRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let position: u64 = call.named("position", LogRead::THING)?;
     let missing = || Missing::new(LogRead::THING, call.part("position"));
     let before = Position(position.checked_sub(1).ok_or_else(missing)?);
@@ -46,19 +45,16 @@ pub(super) async fn get(_: Allowed<LogRead>, call: Call) -> Outcome {
 
 /// Shows the newest position and the chain's hash there.
 pub(super) async fn head(_: Allowed<LogRead>, call: Call) -> Outcome {
-    call.no_query()?;
     respond::json(&call.api().blocking(|ports| ports.log.head()).await??)
 }
 
 /// Begins to check the log's chain.
 pub(super) async fn verify(allowed: Allowed<LogVerify>, mut call: Call) -> Outcome {
-    call.no_query()?;
     let Nothing {} = call.json_or_nothing().await?;
     begin(&call, JobKind::LogVerify, allowed.on_behalf(call.context())).await
 }
 
 /// Shows how the last check of the log's chain stands.
 pub(super) async fn verification(_: Allowed<LogRead>, call: Call) -> Outcome {
-    call.no_query()?;
     job_state(&call, JobKind::LogVerify)
 }

@@ -17,7 +17,7 @@ use crate::call::{Call, accepted};
 use crate::live::{Beginning, CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX, Follower};
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
-use crate::query::{ParameterRefusal, Query, bad};
+use crate::query::{ParameterRefusal, bad};
 use crate::queues::QueueName;
 use crate::respond;
 use crate::sse::{EVENT_STREAM, Line};
@@ -78,7 +78,7 @@ struct Place {
 
 /// Shows what an execution printed.
 pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let query = call.query()?;
+    let query = call.query();
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let stream = query.one_of("stream", &OutputStream::ALL.map(|stream| (stream.as_str(), stream)))?;
     let place = Place { attempt: query.parsed("attempt", "a number")?, offset: query.parsed("offset", "a number of bytes")?.unwrap_or(0) };
@@ -86,8 +86,7 @@ pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome
     if place.offset > 0 && stream.is_none() {
         return Err(needs_stream("`offset`").into());
     }
-    let media = wanted(&call, &query)?;
-    call.see().await?;
+    let media = wanted(&call)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
     match (media, stream) {
         (JSON, _) => part(&call, &execution, stream, place).await,
@@ -102,8 +101,8 @@ fn needs_stream(what: &str) -> ParameterRefusal {
     bad("stream", format!("is missing: {what} is of one stream, `stdout` or `stderr`"))
 }
 
-fn wanted(call: &Call, query: &Query) -> Result<&'static str, Problem> {
-    match query.one_of("follow", &[("true", Follow::Yes), ("false", Follow::No)])? {
+fn wanted(call: &Call) -> Result<&'static str, Problem> {
+    match call.query().one_of("follow", &[("true", Follow::Yes), ("false", Follow::No)])? {
         Some(Follow::Yes) => accepted(call.headers(), &[EVENT_STREAM]),
         Some(Follow::No) => accepted(call.headers(), &[JSON, TEXT]),
         None => accepted(call.headers(), &[JSON, TEXT, EVENT_STREAM]),

@@ -31,13 +31,11 @@ pub(super) async fn readyz(call: Call) -> Outcome {
 
 /// Says what anybody may know.
 pub(super) async fn public_status(call: Call) -> Outcome {
-    call.no_query()?;
     respond::json(&WirePublicStatus { name: "ensue", release: &call.api().settings.release, api: "v1" })
 }
 
 /// Says what the node is and does.
 pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let wire = call
         .api()
         .blocking(|ports| {
@@ -51,13 +49,11 @@ pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
 
 /// Looks for what is wrong or unsafe.
 pub(super) async fn doctor(_: Allowed<NodeRead>, call: Call) -> Outcome {
-    call.no_query()?;
     respond::json(&WireDoctor::from(call.api().blocking(|ports| ports.node.doctor()).await??))
 }
 
 /// Gives the node's metrics, as Prometheus reads them.
 pub(super) async fn metrics(_: Allowed<MetricsRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let form = Form::of(call.accepted(Form::MEDIA_TYPES)?);
     let mut response = Response::new(Body::from(call.api().metrics(form).await?));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
@@ -66,14 +62,12 @@ pub(super) async fn metrics(_: Allowed<MetricsRead>, call: Call) -> Outcome {
 
 /// Begins to build the views anew.
 pub(super) async fn rebuild(allowed: Allowed<ViewsRebuild>, mut call: Call) -> Outcome {
-    call.no_query()?;
     let Nothing {} = call.json_or_nothing().await?;
     begin(&call, JobKind::ViewsRebuild, allowed.on_behalf(call.context())).await
 }
 
 /// Shows how the last building of the views stands.
 pub(super) async fn rebuild_state(_: Allowed<ViewsRead>, call: Call) -> Outcome {
-    call.no_query()?;
     job_state(&call, JobKind::ViewsRebuild)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::metrics::Form;
 use crate::openapi::shapes;
-use crate::operation::{Content, Header, Operation, Presence, Takes, schema_of};
+use crate::operation::{Content, Header, Heeded, Operation, Presence, Takes, schema_of};
 use crate::wire::actions::{WireAction, WireExecute};
 use crate::wire::artifacts::WireArtifact;
 use crate::wire::enforcements::WireEnforcement;
@@ -20,7 +20,6 @@ use crate::wire::traces::WireTrace;
 use crate::wire::triggers::WireTrigger;
 use crate::wire::verdicts::{WireExplain, WireExplained, WireVerdict};
 
-const EMPTY: Takes = Takes::Empty;
 const WRITTEN: &[Header] = &[Header::Position];
 const MADE: &[Header] = &[Header::Position, Header::Location];
 
@@ -33,36 +32,41 @@ pub(super) const EVENT_LIST: Operation = Operation::lists::<WireEvent>(
     "event_list",
     "Lists events, the newest first",
     &["trigger", "source", "correlation", "since", "until", "limit", "cursor"],
-);
-pub(super) const EVENT_GET: Operation = Operation::shows::<WireEvent>("event_get", "Shows an event with its payload");
+)
+.sees_views();
+pub(super) const EVENT_GET: Operation = Operation::shows::<WireEvent>("event_get", "Shows an event with its payload").sees_views();
 pub(super) const EVENT_RULES: Operation = Operation::lists::<WireVerdict>(
     "event_explain",
     "Says what each rule of its trigger made of an event, and why",
     &["definitions", "limit", "cursor"],
 )
-.refuses(FORGOTTEN);
+.refuses(FORGOTTEN)
+.sees_views();
 const FORGOTTEN: &[(u16, &str)] = &[(409, "catalog_gone"), (409, "payload_erased")];
 
 pub(super) const ENFORCEMENT_LIST: Operation = Operation::lists::<WireEnforcement>(
     "enforcement_list",
     "Lists enforcements, the newest first",
     &["rule", "event", "outcome", "since", "until", "limit", "cursor"],
-);
+)
+.sees_views();
 pub(super) const ENFORCEMENT_GET: Operation =
-    Operation::shows::<WireEnforcement>("enforcement_get", "Shows an enforcement with the parameters it rendered");
+    Operation::shows::<WireEnforcement>("enforcement_get", "Shows an enforcement with the parameters it rendered").sees_views();
 
 pub(super) const EXECUTION_LIST: Operation = Operation::lists::<WireExecution>(
     "execution_list",
     "Lists executions, the newest first",
     &["status", "action", "rule", "correlation", "since", "until", "limit", "cursor"],
-);
+)
+.sees_views();
 pub(super) const EXECUTION_GET: Operation =
-    Operation::shows::<WireExecution>("execution_get", "Shows an execution with its parameters and its result");
+    Operation::shows::<WireExecution>("execution_get", "Shows an execution with its parameters and its result").sees_views();
 pub(super) const EXECUTION_ATTEMPTS: Operation =
-    Operation::lists::<WireAttempt>("attempt_list", "Lists an execution's last attempts, the oldest first", PAGE);
+    Operation::lists::<WireAttempt>("attempt_list", "Lists an execution's last attempts, the oldest first", PAGE).sees_views();
 pub(super) const EXECUTION_TIMELINE: Operation =
-    Operation::lists::<shapes::TimelineEntry>("execution_timeline", "Tells an execution's records, the oldest first", PAGE);
+    Operation::lists::<shapes::TimelineEntry>("execution_timeline", "Tells an execution's records, the oldest first", PAGE).sees_views();
 pub(super) const EXECUTION_LOGS: Operation = Operation::new("execution_logs", "Shows what an execution printed, or follows it")
+    .heeds(&[Heeded::LastEventId])
     .asked(&["attempt", "stream", "offset", "follow"])
     .gives_content(
         200,
@@ -70,36 +74,44 @@ pub(super) const EXECUTION_LOGS: Operation = Operation::new("execution_logs", "S
         Content::JsonOrText(schema_of::<WireOutputs>, &["text/plain", "text/event-stream"]),
         &[],
     )
-    .refuses(&[(406, "not_acceptable"), (410, "output_removed"), (503, "output_unavailable")]);
+    .refuses(&[(406, "not_acceptable"), (410, "output_removed"), (503, "output_unavailable")])
+    .sees_views();
 pub(super) const EXECUTION_STREAM: Operation =
-    streamed("execution_stream", "Tells of an execution's records as they come, until it has ended");
+    streamed("execution_stream", "Tells of an execution's records as they come, until it has ended").sees_views();
 pub(super) const ARTIFACT_LIST: Operation =
-    Operation::lists::<WireArtifact>("artifact_list", "Lists the files that an execution's attempts gave away, the newest first", PAGE);
+    Operation::lists::<WireArtifact>("artifact_list", "Lists the files that an execution's attempts gave away, the newest first", PAGE)
+        .sees_views();
 pub(super) const ARTIFACT_GET: Operation = Operation::new("artifact_get", "Gives a file, whole or a part of it")
+    .heeds(&[Heeded::Range, Heeded::IfRange, Heeded::IfNoneMatch])
     .gives_content(200, "The file.", Content::File, &[Header::ETag, Header::ContentDisposition])
     .gives_content(206, "A part of the file.", Content::File, &[Header::ETag, Header::ContentDisposition, Header::ContentRange])
-    .gives_content(304, "The caller has it.", Content::Nothing, &[Header::ETag])
-    .refuses(&[(410, "artifact_removed"), (416, "range_not_satisfiable"), (503, "artifact_unavailable")]);
+    .gives_content(304, "The caller has it.", Content::Nothing, &[Header::ETag, Header::ContentDisposition])
+    .refuses(&[(410, "artifact_removed"), (416, "range_not_satisfiable"), (503, "artifact_unavailable")])
+    .sees_views();
 pub(super) const EXECUTION_CANCEL: Operation = Operation::new("execution_cancel", "Asks that an execution end")
-    .takes(EMPTY)
+    .takes(Takes::Empty)
     .gives::<WireExecution>(202, "It was asked for.", WRITTEN)
-    .refuses(&[(409, "execution_not_open")]);
+    .refuses(&[(409, "execution_not_open")])
+    .sees_views();
 pub(super) const EXECUTION_SETTLE: Operation = Operation::new("execution_settle", "Says what became of an execution of which nobody knows")
     .takes_json::<WireSettlement>(r#"{"outcome": "succeeded", "result": {"sent": true}}"#)
     .gives::<WireExecution>(200, "It is settled.", WRITTEN)
-    .refuses(&[(409, "execution_not_indeterminate")]);
+    .refuses(&[(409, "execution_not_indeterminate"), (409, "execution_not_open")])
+    .sees_views();
 
 pub(super) const TRACE_GET: Operation =
-    Operation::shows::<WireTrace>("trace_get", "Shows the causal graph around an event, an enforcement or an execution");
+    Operation::shows::<WireTrace>("trace_get", "Shows the causal graph around an event, an enforcement or an execution").sees_views();
 
 const PAGE: &[&str] = &["limit", "cursor"];
 const OF_PACK: &[&str] = &["pack", "limit", "cursor"];
 
-pub(super) const PACK_LIST: Operation = Operation::lists::<WirePack>("pack_list", "Lists packs, also those that were not taken", PAGE);
-pub(super) const PACK_GET: Operation = Operation::shows::<WirePack>("pack_get", "Shows a pack, with what is wrong with it");
+pub(super) const PACK_LIST: Operation =
+    Operation::lists::<WirePack>("pack_list", "Lists packs, also those that were not taken", PAGE).sees_views();
+pub(super) const PACK_GET: Operation = Operation::shows::<WirePack>("pack_get", "Shows a pack, with what is wrong with it").sees_views();
 pub(super) const ACTION_LIST: Operation = Operation::lists::<WireAction>("action_list", "Lists actions", OF_PACK);
 pub(super) const ACTION_GET: Operation = Operation::shows::<WireAction>("action_get", "Shows an action with its parameters");
 pub(super) const ACTION_EXECUTE: Operation = Operation::new("action_execute", "Runs an action")
+    .heeds(&[Heeded::Prefer])
     .takes(Takes::Json { schema: schema_of::<WireExecute>, example: r#"{"params": {"message": "hi"}}"#, presence: Presence::Optional })
     .gives::<WireExecution>(202, "It was asked for.", &[Header::Position, Header::Location, Header::PreferenceApplied])
     .gives::<WireExecution>(
@@ -116,8 +128,9 @@ pub(super) const RULE_LIST: Operation = Operation::lists::<WireRule>(
     "rule_list",
     "Lists rules, with what each has been doing",
     &["pack", "trigger", "action", "limit", "cursor"],
-);
-pub(super) const RULE_GET: Operation = Operation::shows::<WireRule>("rule_get", "Shows a rule, with what it has been doing");
+)
+.sees_views();
+pub(super) const RULE_GET: Operation = Operation::shows::<WireRule>("rule_get", "Shows a rule, with what it has been doing").sees_views();
 pub(super) const RULE_EXPLAIN: Operation = Operation::new("rule_explain", "Says what a rule makes of an event, and why")
     .asked(&["definitions"])
     .takes_json::<WireExplain>(r#"{"event": {"trigger": "demo.hello", "payload": {"name": "ana"}}}"#)
@@ -129,13 +142,14 @@ pub(super) const RULE_EXPLAIN: Operation = Operation::new("rule_explain", "Says 
         (422, "payload_invalid"),
         (422, "trigger_differs"),
         (422, "trigger_not_found"),
-    ]);
+    ])
+    .sees_views();
 pub(super) const RULE_ENABLE: Operation = mode("rule_enable", "Has a rule's matches acted on; ends a suspension");
 pub(super) const RULE_DISABLE: Operation = mode("rule_disable", "Has a rule not looked at");
 pub(super) const RULE_SHADOW: Operation = mode("rule_shadow", "Has a rule's matches recorded, and not acted on");
 
 const fn mode(id: &'static str, summary: &'static str) -> Operation {
-    Operation::new(id, summary).takes(EMPTY).gives::<WireRuleMode>(200, "It is so from now on.", WRITTEN)
+    Operation::new(id, summary).takes(Takes::Empty).gives::<WireRuleMode>(200, "It is so from now on.", WRITTEN)
 }
 
 pub(super) const HOOK_RECEIVE: Operation = Operation::new("delivery_receive", "Takes a delivery: the webhook door")
@@ -160,8 +174,9 @@ pub(super) const HOOK_SEND: Operation = Operation::new("delivery_send", "Signs a
     .gives::<WireTaken<'static>>(200, "A repeat, with the first events; or no event fits.", WRITTEN)
     .refuses(HOOK_REFUSES);
 
-pub(super) const KEY_LIST: Operation = Operation::lists::<WireKey>("key_list", "Lists the keys that are set; never a value", PAGE);
-pub(super) const KEY_GET: Operation = Operation::shows::<WireKey>("key_get", "Shows since when a key is set, and by whom");
+pub(super) const KEY_LIST: Operation =
+    Operation::lists::<WireKey>("key_list", "Lists the keys that are set; never a value", PAGE).sees_views();
+pub(super) const KEY_GET: Operation = Operation::shows::<WireKey>("key_get", "Shows since when a key is set, and by whom").sees_views();
 pub(super) const KEY_SET: Operation = Operation::new("key_set", "Sets a key")
     .takes(Takes::JsonOrBytes { schema: schema_of::<WireKeyValue>, example: r#"{"value": "a new value"}"# })
     .gives::<WireSetKey>(201, "It was set for the first time.", MADE)
@@ -170,7 +185,7 @@ pub(super) const KEY_SET: Operation = Operation::new("key_set", "Sets a key")
 pub(super) const KEY_REMOVE: Operation =
     Operation::new("key_remove", "Forgets a key").gives_content(204, "It is forgotten.", Content::Nothing, WRITTEN);
 pub(super) const TOKEN_LIST: Operation =
-    Operation::lists::<WireToken>("token_list", "Lists tokens; never a secret", &["name", "limit", "cursor"]);
+    Operation::lists::<WireToken>("token_list", "Lists tokens; never a secret", &["name", "limit", "cursor"]).sees_views();
 pub(super) const TOKEN_ADD: Operation = Operation::new("token_add", "Makes a token, and shows it this once")
     .takes_json::<WireAskedToken>(r#"{"name": "ana@example", "roles": ["viewer"]}"#)
     .gives::<WireNewToken<'static>>(201, "It lets its holder in.", MADE)
@@ -194,39 +209,44 @@ pub(super) const VIEWS_REBUILD: Operation = job("views_rebuild", "Begins to buil
 const fn streamed(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .asked(&["after"])
+        .heeds(&[Heeded::LastEventId])
         .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Text(&["text/event-stream"]), &[])
         .refuses(&[(406, "not_acceptable"), (429, "over_share")])
 }
 
 const fn job(id: &'static str, summary: &'static str) -> Operation {
-    Operation::new(id, summary).takes(EMPTY).gives::<WireJob>(202, "It is under way.", &[Header::Location])
+    Operation::new(id, summary)
+        .takes(Takes::Empty)
+        .gives::<WireJob>(202, "It is under way.", &[Header::Location])
+        .refuses(&[(502, "machine_unusable")])
 }
 
 pub(super) const PARKED_LIST: Operation = Operation::lists::<WireParkedReaction>(
     "parked_reaction_list",
     "Lists the reactions that were put aside, the newest first",
     &["since", "until", "limit", "cursor"],
-);
-pub(super) const PARKED_GET: Operation =
-    Operation::shows::<WireParkedReaction>("parked_reaction_get", "Shows a reaction that was put aside");
-pub(super) const PARKED_RETRY: Operation = Operation::new("parked_reaction_retry", "Has a reaction that was put aside worked out again")
-    .takes(EMPTY)
-    .gives::<WireDecided>(202, "It is worked out again.", WRITTEN);
-pub(super) const PARKED_DISMISS: Operation = Operation::new(
-    "parked_reaction_dismiss",
-    "Decides that a reaction that was put aside is not to be",
 )
-.takes(EMPTY)
-.gives::<WireDecided>(200, "It is not to be.", WRITTEN);
+.sees_views();
+pub(super) const PARKED_GET: Operation =
+    Operation::shows::<WireParkedReaction>("parked_reaction_get", "Shows a reaction that was put aside").sees_views();
+pub(super) const PARKED_RETRY: Operation = Operation::new("parked_reaction_retry", "Has a reaction that was put aside worked out again")
+    .takes(Takes::Empty)
+    .gives::<WireDecided>(202, "It is worked out again.", WRITTEN);
+pub(super) const PARKED_DISMISS: Operation =
+    Operation::new("parked_reaction_dismiss", "Decides that a reaction that was put aside is not to be")
+        .takes(Takes::Empty)
+        .gives::<WireDecided>(200, "It is not to be.", WRITTEN);
 pub(super) const DEAD_LETTER_LIST: Operation = Operation::lists::<WireDeadLetter>(
     "dead_letter_list",
     "Lists deliveries that proved who sent them and were refused, the newest first",
     &["sensor", "since", "until", "limit", "cursor"],
-);
+)
+.sees_views();
 pub(super) const DEAD_LETTER_GET: Operation =
-    Operation::shows::<WireDeadLetter>("dead_letter_get", "Shows a dead letter with what was delivered");
+    Operation::shows::<WireDeadLetter>("dead_letter_get", "Shows a dead letter with what was delivered").sees_views();
 
-pub(super) const NODE_STATUS: Operation = Operation::shows::<WireStatus>("node_status", "Says what the node is, and the log in numbers");
+pub(super) const NODE_STATUS: Operation =
+    Operation::shows::<WireStatus>("node_status", "Says what the node is, and the log in numbers").sees_views();
 pub(super) const NODE_DOCTOR: Operation = Operation::shows::<WireDoctor>("node_doctor", "Says what is wrong or unsafe, and what to do");
 pub(super) const NODE_METRICS: Operation = Operation::new("metrics_get", "Gives the metrics, as Prometheus reads them")
     .gives_content(200, "The metrics.", Content::Text(Form::MEDIA_TYPES), &[])

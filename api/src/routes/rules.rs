@@ -26,7 +26,7 @@ use crate::wire::verdicts::{WireExplain, WireImagined};
 
 /// Lists rules with what they have been doing.
 pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
-    let query = call.query()?;
+    let query = call.query();
     let catalog = call.api().ports.installed.current();
     let filter = |name: &str| query.text(name).map(str::to_owned);
     let (pack, trigger, action) = (filter("pack"), filter("trigger"), filter("action"));
@@ -35,28 +35,24 @@ pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
             && trigger.as_ref().is_none_or(|trigger| rule.triggers.iter().any(|one| one.as_str() == trigger))
             && action.as_ref().is_none_or(|action| rule.action.name.as_str() == action)
     };
-    let listed = listing::of_catalog(&call, &allowed, query, catalog.rules().values().filter(fits), |rule| rule.name.to_string())?;
-    call.see().await?;
+    let listed = listing::of_catalog(&call, &allowed, catalog.rules().values().filter(fits), |rule| rule.name.to_string())?;
     let rules: Vec<Arc<Rule>> = listed.items.into_iter().cloned().collect();
     let items = call.api().blocking(move |ports| rules.iter().map(|rule| shown(ports, rule)).collect::<Result<Vec<_>, _>>()).await??;
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a rule with what it has been doing.
 pub(super) async fn get(_: Allowed<RulesRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let rule = rule_of(&call)?;
-    call.see().await?;
     respond::json(&call.api().blocking(move |ports| shown(ports, &rule)).await??)
 }
 
 /// Says what a rule makes of an event, stored or given, and why: `{"event": <id> or {"trigger", "payload"}}`.
 pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
-    let query = call.query()?;
+    let query = call.query();
     let definitions = query.one_of("definitions", &Definitions::ALL)?;
     let name: RuleRef = call.named("ref", RulesRead::THING)?;
     let asked: WireExplain = call.json().await?;
-    call.see().await?;
     let text = asked.event.get();
     if !text.starts_with('"') {
         if definitions == Some(Definitions::Then) {
@@ -117,7 +113,6 @@ pub(super) async fn shadow(allowed: Allowed<RulesWrite>, call: Call) -> Outcome 
 }
 
 async fn set(allowed: Allowed<RulesWrite>, mut call: Call, mode: Mode) -> Outcome {
-    call.no_query()?;
     let rule = rule_of(&call)?;
     let Nothing {} = call.json_or_nothing().await?;
     let ask = Ask::SetRuleMode { rule: rule.name.clone(), rule_id: rule.id, mode };

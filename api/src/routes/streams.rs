@@ -26,14 +26,13 @@ pub(super) async fn execution(allowed: Allowed<ExecutionsRead>, call: Call) -> O
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let head = call.api().blocking(|ports| ports.log.head()).await??.position;
     let at = place(&call, head)?.unwrap_or(Position(0));
-    call.see().await?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
     begin(allowed, &call, Told::Execution(execution.id), at)
 }
 
 /// Reads where a caller goes on: `Last-Event-ID`, or `after` where it comes for the first time.
 fn place(call: &Call, head: Position) -> Result<Option<Position>, Problem> {
-    let query = call.query()?;
+    let query = call.query();
     let after = query.parsed("after", "a position")?.map(|after| ("after", after));
     let last = call.headers().get(LAST_EVENT_ID).map(|given| match given.to_str().ok().and_then(|text| text.parse().ok()) {
         Some(last) => Ok(("last-event-id", last)),

@@ -14,16 +14,14 @@ use crate::wire::tokens::{TokenName, WireAskedToken, WireNewToken, WireToken};
 
 /// Lists the tokens that let their holder in, the newest first.
 pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {
-    let query = call.query()?;
     let active = vec![Filter { column: Column::Status, value: TokenStatus::Active.as_str().to_owned() }];
-    let listed = listing::rows_where::<Token, _>(&call, &allowed, query, &[Column::Name], active).await?;
+    let listed = listing::rows_where::<Token, _>(&call, &allowed, &[Column::Name], active).await?;
     let items = listed.items.into_iter().map(WireToken::from).collect();
-    call.answer_page(items, listed.next.as_deref(), &listed.page, &listed.query)
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Makes a token.
 pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcome {
-    call.no_query()?;
     let WireAskedToken { name, roles } = call.json().await?;
     let by = allowed.on_behalf(call.context());
     let (asked_name, asked_roles) = (name.clone(), roles.0.clone());
@@ -36,7 +34,6 @@ pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcom
 
 /// Lets the holder of a token in no more.
 pub(super) async fn revoke(allowed: Allowed<TokensWrite>, call: Call) -> Outcome {
-    call.no_query()?;
     let name: TokenName = call.named("name", TokensWrite::THING)?;
     let by = allowed.on_behalf(call.context());
     let committed = call.api().blocking(move |ports| ports.tokens.revoke(name.as_str(), &by)).await??;

@@ -31,9 +31,7 @@ const EXPLAINED_RULES_MAX: usize = 100;
 
 /// Shows the graph.
 pub(super) async fn get(_: Allowed<TracesRead>, call: Call) -> Outcome {
-    call.no_query()?;
     let id: Id = call.named("id", TracesRead::THING)?;
-    call.see().await?;
     let missing = Missing::new(TracesRead::THING, call.part("id"));
     let trace = call.api().explaining(move |ports| trace(ports, id)).await??;
     respond::json(&trace.ok_or(missing)?)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex};
 
-use axum::http::Method;
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
@@ -14,40 +14,68 @@ pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| TestApi::new().fr
 
 static VALIDATORS: LazyLock<Mutex<BTreeMap<String, &'static Validator>>> = LazyLock::new(Mutex::default);
 
-/// Demands that an answer is one that the document tells of. What is asked of no route of ours is not held to it.
+/// What the document tells of an answer.
+pub(crate) struct Told {
+    asked: String,
+    response: &'static Value,
+}
+
+/// Demands that an answer's status and headers are such as the document tells of. What is asked of no route of ours is not held to it.
 #[track_caller]
-pub(crate) fn demand_documented(method: &Method, path: &str, answer: &Answer) {
-    let path = path.split('?').next().unwrap_or_default();
-    let Some((template, operation)) = operation_of(method, path) else { return };
+pub(crate) fn demand_documented(method: &Method, path: &str, status: StatusCode, headers: &HeaderMap) -> Option<Told> {
+    let (template, operation) = operation_of(method, path)?;
     // The router knows what a path names only where it is spelt so.
-    if answer.status.as_u16() == 405 {
-        return;
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        return None;
     }
-    let asked = format!("{method} {template}");
-    let status = answer.status.as_u16();
-    let Some(told) = operation["responses"].get(status.to_string()) else {
-        panic!("{asked} answered {status}, which the document does not tell of: {}", answer.text)
-    };
-    for name in ["ensue-position", "location", "link", "retry-after", "etag"] {
-        let is_told = told["headers"].as_object().is_some_and(|headers| headers.keys().any(|known| known.eq_ignore_ascii_case(name)));
-        assert!(answer.header(name).is_none() || is_told, "{asked} answered {status} with `{name}`, which the document does not tell of");
+    let asked = format!("{method} {template} answered {}", status.as_u16());
+    let Some(response) = responses_of(operation).remove(status.as_str()) else { panic!("{asked}, which the document does not tell of") };
+    for name in ["ensue-position", "location", "link", "preference-applied", "retry-after", "etag", "content-range", "content-disposition"]
+    {
+        let is_told = response["headers"].as_object().is_some_and(|told| told.keys().any(|known| known.eq_ignore_ascii_case(name)));
+        assert!(!headers.contains_key(name) || is_told, "{asked} with `{name}`, which the document does not tell of");
     }
-    let content = told["content"].as_object().unwrap();
-    let Some(media) = answer.header("content-type") else {
-        assert!(content.is_empty() && answer.text.is_empty(), "{asked} answered {status} without a content type: {}", answer.text);
-        return;
-    };
-    let media = media.split(';').next().unwrap_or_default();
-    if status == 304 || content.contains_key("*/*") {
-        return;
+    if let Some(media) = media_of(headers) {
+        let content = response["content"].as_object().unwrap();
+        let is_told = status == StatusCode::NOT_MODIFIED || content.contains_key("*/*") || content.contains_key(media);
+        assert!(is_told, "{asked} as {media}, which the document does not tell of");
     }
-    let Some(told) = content.get(media) else { panic!("{asked} answered {status} as {media}, which the document does not tell of") };
-    if media.ends_with("json") {
-        let body = answer.json();
-        let errors: Vec<String> =
-            validator(&told["schema"]).iter_errors(&body).map(|error| format!("{}: {error}", error.instance_path())).collect();
-        assert!(errors.is_empty(), "{asked} answered {status} with a body that does not fit: {errors:#?}\n{body:#}");
+    Some(Told { asked, response })
+}
+
+impl Told {
+    /// Demands the same of an answer's body.
+    #[track_caller]
+    pub(crate) fn demand_body(&self, answer: &Answer) {
+        let Self { asked, response } = self;
+        let Some(media) = media_of(&answer.headers) else {
+            let is_told = response["content"].as_object().unwrap().is_empty();
+            assert!(is_told && answer.text.is_empty(), "{asked} without a content type: {}", answer.text);
+            return;
+        };
+        let told = &response["content"][media];
+        // A file may be JSON as well: its shape is its program's.
+        if media.ends_with("json") && !told.is_null() {
+            let body = answer.json();
+            let errors: Vec<String> =
+                validator(&told["schema"]).iter_errors(&body).map(|error| format!("{}: {error}", error.instance_path())).collect();
+            assert!(errors.is_empty(), "{asked} with a body that does not fit: {errors:#?}\n{body:#}");
+        }
     }
+}
+
+fn media_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap().split(';').next().unwrap_or_default())
+}
+
+/// Gives the responses of an operation by their status, those that are referred to included.
+pub(crate) fn responses_of(operation: &'static Value) -> BTreeMap<String, &'static Value> {
+    let responses = operation["responses"].as_object().unwrap().iter();
+    let resolved = responses.map(|(status, response)| {
+        let named = response["$ref"].as_str().map(|at| DOCUMENT.pointer(at.strip_prefix('#').unwrap()).unwrap());
+        (status.clone(), named.unwrap_or(response))
+    });
+    resolved.collect()
 }
 
 fn operation_of(method: &Method, path: &str) -> Option<(&'static str, &'static Value)> {

@@ -103,19 +103,28 @@ impl Asked<'_> {
         Self { body: body.into(), ..self }
     }
 
-    /// Gives the answer before its body is read.
+    /// Gives the answer before its body is read, which is one that the OpenAPI document tells of.
     pub(crate) async fn response(self) -> Response<Body> {
+        self.told().await.0
+    }
+
+    async fn told(self) -> (Response<Body>, Option<contract::Told>) {
         let request = self.request.body(self.body).unwrap();
-        self.api.front.clone().oneshot(request).await.unwrap()
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let response = self.api.front.clone().oneshot(request).await.unwrap();
+        let told = contract::demand_documented(&method, &path, response.status(), response.headers());
+        (response, told)
     }
 
     /// Gives the answer, which is one that the OpenAPI document tells of.
     pub(crate) async fn answer(self) -> Answer {
-        let (method, path) = (self.request.method_ref().unwrap().clone(), self.request.uri_ref().unwrap().path().to_owned());
-        let (parts, body) = self.response().await.into_parts();
+        let (response, told) = self.told().await;
+        let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let answer = Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() };
-        contract::demand_documented(&method, &path, &answer);
+        if let Some(told) = told {
+            told.demand_body(&answer);
+        }
         answer
     }
 }
@@ -200,6 +209,29 @@ impl TestApi {
             self.post("/api/v1/actions/core.echo/execute").by("admin").json(&serde_json::json!({ "params": { "message": "hi" } }));
         started.answer().await.expect(202).json()["id"].as_str().unwrap().to_owned()
     }
+}
+
+/// An id of nothing.
+const NOTHING: &str = "01980000-0000-7000-8000-0000000000ff";
+
+/// Gives a path of the table with names in it of things that there are, where there are any.
+pub(crate) fn filled(path: &str) -> String {
+    let reference = match path.split('/').nth(3) {
+        Some("actions") => "core.echo",
+        Some("triggers") => "demo.hello",
+        Some("sensors") => "demo.door",
+        Some("rules") => "demo.greet",
+        Some("keys") => "demo.secret",
+        _ => "nothing.here",
+    };
+    path.replace("{ref}", reference)
+        .replace("{pack}", "demo")
+        .replace("{sensor}", "door")
+        .replace("{id}", NOTHING)
+        .replace("{artifact}", NOTHING)
+        .replace("{name}", "nobody")
+        .replace("{position}", "1")
+        .replace("{slug}", "forbidden")
 }
 
 /// The holder of a token with one role.

@@ -27,6 +27,11 @@ const FILES: &[(&str, &str)] = &[
         "rules/greet.yaml",
         "description: Greet Ana.\ntrigger: demo.hello\nwhen: event.payload.name == \"ana\"\naction: core.echo\nwith: { message: \"Hello ${{ event.payload.name }}\" }\n",
     ),
+    ("triggers/long.yaml", "description: Somebody said much.\npayload:\n  text: string\n"),
+    (
+        "rules/repeat.yaml",
+        "description: Say it again.\ntrigger: demo.long\naction: core.echo\nwith: { message: \"${{ event.payload.text }}\" }\n",
+    ),
     ("rules/part.yaml", "description: Part with Bo.\ntrigger: demo.hello\nwhen: event.payload.name == \"bo\"\naction: core.noop\n"),
 ];
 

@@ -1,0 +1,102 @@
+//! Lists, page by page, while more comes.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use crate::support::TestApi;
+
+/// Reads a list to its end in pages of so many; before each page but the first, so many events come in as `between` says.
+async fn read_whole(api: &TestApi, path: &str, limit: usize, between: &[usize]) -> Vec<Value> {
+    let mut read = Vec::new();
+    let mut cursor = String::new();
+    let mut between = between.iter();
+    loop {
+        let page = api.get(&format!("{path}?limit={limit}{cursor}")).by("viewer").answer().await.expect(200).json();
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= limit, "{page}");
+        read.extend(items.iter().cloned());
+        let Some(next) = page["next"].as_str() else { return read };
+        cursor = format!("&cursor={next}");
+        for _ in 0..between.next().copied().unwrap_or(0) {
+            api.event("Cy").await;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_list_skips_and_repeats_nothing_however_much_comes_in_between(
+        before in 0_usize..12,
+        limit in 1_usize..5,
+        between in vec(0_usize..4, 0..12),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let api = TestApi::new();
+            let mut sent = Vec::new();
+            for _ in 0..before {
+                sent.push(api.event("Bo").await);
+            }
+            // Newest first: what comes in meanwhile is before the first page.
+            sent.reverse();
+            let read = read_whole(&api, "/api/v1/events", limit, &between).await;
+            assert_eq!(read.iter().map(|event| event["id"].as_str().unwrap()).collect::<Vec<_>>(), sent);
+            // Oldest first: what comes in meanwhile is behind the last page, and belongs to it.
+            let read = read_whole(&api, "/api/v1/log", limit, &between).await;
+            let positions: Vec<u64> = read.iter().map(|record| record["position"].as_u64().unwrap()).collect();
+            assert_eq!(positions, (1..=api.node.head_position()).collect::<Vec<_>>());
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_read_page_by_page_without_a_gap_or_a_repeat() {
+    let api = TestApi::new();
+    let mut sent = Vec::new();
+    for _ in 0..5 {
+        sent.push(api.event("cy").await);
+    }
+    let mut read = Vec::new();
+    let mut path = "/api/v1/events?limit=2&trigger=demo.hello".to_owned();
+    loop {
+        let page = api.get(&path).by("viewer").answer().await.expect(200);
+        let body = page.json();
+        read.extend(body["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        // What comes in meanwhile is newer than the place, and is not seen.
+        api.event("cy").await;
+        match body["next"].as_str() {
+            None => {
+                assert!(page.header("link").is_none());
+                break;
+            }
+            Some(cursor) => {
+                let link = page.header("link").unwrap();
+                assert!(link.starts_with("<https://ensue.example.test/api/v1/events?") && link.ends_with("; rel=\"next\""), "{link}");
+                assert!(link.contains(&format!("cursor={cursor}")) || link.contains("cursor="), "{link}");
+                path = format!("/api/v1/events?limit=2&trigger=demo.hello&cursor={cursor}");
+            }
+        }
+    }
+    sent.reverse();
+    assert_eq!(read, sent);
+}
+
+#[tokio::test]
+async fn a_cursor_is_the_caller_s_and_the_list_s_own() {
+    let api = TestApi::new();
+    for _ in 0..3 {
+        api.event("cy").await;
+    }
+    let page = api.get("/api/v1/events?limit=1").by("viewer").answer().await.expect(200).json();
+    let cursor = page["next"].as_str().unwrap();
+    let ask = |path: String, role: &'static str| api.get(&path).by(role).answer();
+    ask(format!("/api/v1/events?cursor={cursor}"), "viewer").await.expect(200);
+    ask(format!("/api/v1/events?cursor={cursor}"), "admin").await.expect_problem(400, "cursor_invalid");
+    ask(format!("/api/v1/executions?cursor={cursor}"), "viewer").await.expect_problem(400, "cursor_invalid");
+    ask(format!("/api/v1/events?trigger=demo.hello&cursor={cursor}"), "viewer").await.expect_problem(400, "cursor_invalid");
+    ask(format!("/api/v1/events?cursor={}", &cursor[1..]), "viewer").await.expect_problem(400, "cursor_invalid");
+    ask("/api/v1/events?cursor=".to_owned(), "viewer").await.expect_problem(400, "cursor_invalid");
+}
