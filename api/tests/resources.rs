@@ -225,10 +225,8 @@ async fn a_token_is_shown_once() {
     assert_eq!(listed.json()["items"][0]["roles"], json!(["release_managers", "viewer"]));
     assert!(!listed.text.contains(token.rsplit('_').next().unwrap()));
     add(json!({ "name": "bo", "roles": ["viewer"] })).await.expect_problem(409, "token_name_taken");
-    for bad in
-        [json!({ "name": "b o", "roles": ["viewer"] }), json!({ "name": "cy", "roles": [] }), json!({ "name": "cy", "roles": ["Admin "] })]
-    {
-        add(bad).await.expect_problem(422, "body_invalid");
+    for bad in [json!([]), json!(["Admin "]), json!(vec!["viewer"; 17])] {
+        add(json!({ "name": "cy", "roles": bad })).await.expect_problem(422, "body_invalid");
     }
     api.post("/api/v1/tokens")
         .by("operator")

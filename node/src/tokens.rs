@@ -290,6 +290,15 @@ mod tests {
     }
 
     #[test]
+    fn a_token_s_name_is_plain() {
+        let roles = ["viewer".to_owned()];
+        for bad in ["", "a b", "é", "Ana", "ana@example", "a/b", "a\n", &"a".repeat(65)] {
+            assert!(matches!(check_token(bad, &roles), Err(TokenRefusal::Name(_))), "{bad:?}");
+        }
+        assert!(check_token("ci.release_1-b", &roles).is_ok());
+    }
+
+    #[test]
     fn the_secret_of_a_token_goes_only_where_it_is_certain_that_the_log_does_not_have_it() {
         assert_eq!(kept_after(SubmitError::StorageFull), 0);
         assert_eq!(kept_after(SubmitError::Unknown), 1, "the log may have it: without its secret it would let nobody in, for ever");

@@ -8,6 +8,8 @@ use ensue_views::{enforcements, executions};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use crate::wire::tokens::ROLES_MAX;
+
 macro_rules! shapes {
     ($($name:ident = $json:expr;)*) => {
         $(
@@ -45,7 +47,12 @@ shapes! {
     KeyRef = text("The name of a key.", "github.webhook_secret");
     ArtifactName = text("The name of a file.", "report.txt");
     MediaType = text("The media type of a file, as its program said it.", "text/plain");
-    TokenName = text("The name of a token: letters, digits and `._@-`, beginning with a letter or digit.", "ana@example");
+    TokenName = json_schema!({
+        "type": "string",
+        "pattern": "^[a-z0-9_.-]{1,64}$",
+        "description": "The name of a token.",
+        "examples": ["ana"],
+    });
     Digest = hash("A BLAKE3 digest.");
     Chain = hash("The hash of the log's chain at a position.");
     Timestamp = json_schema!({
@@ -122,7 +129,8 @@ shapes! {
         "type": "array",
         "items": { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$" },
         "minItems": 1,
-        "description": "Roles, at most 16 different ones.",
+        "maxItems": ROLES_MAX,
+        "description": "Roles; one that is given twice counts once.",
     });
 }
 

@@ -187,7 +187,7 @@ pub(super) const KEY_REMOVE: Operation =
 pub(super) const TOKEN_LIST: Operation =
     Operation::lists::<WireToken>("token_list", "Lists tokens; never a secret", &["name", "limit", "cursor"]).sees_views();
 pub(super) const TOKEN_ADD: Operation = Operation::new("token_add", "Makes a token, and shows it this once")
-    .takes_json::<WireAskedToken>(r#"{"name": "ana@example", "roles": ["viewer"]}"#)
+    .takes_json::<WireAskedToken>(r#"{"name": "ana", "roles": ["viewer"]}"#)
     .gives::<WireNewToken<'static>>(201, "It lets its holder in.", MADE)
     .refuses(&[(409, "token_name_taken"), (422, "token_name_invalid"), (422, "token_roles_invalid")]);
 pub(super) const TOKEN_REVOKE: Operation = Operation::new("token_revoke", "Lets the holder of a token in no more")

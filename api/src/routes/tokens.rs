@@ -7,10 +7,10 @@ use ensue_views::{Column, Token};
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
-use crate::permissions::{Permission as _, TokensRead, TokensWrite};
+use crate::permissions::{TokensRead, TokensWrite};
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
-use crate::wire::tokens::{TokenName, WireAskedToken, WireNewToken, WireToken};
+use crate::wire::tokens::{WireAskedToken, WireNewToken, WireToken};
 
 /// Lists the tokens that let their holder in, the newest first.
 pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {
@@ -25,17 +25,17 @@ pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcom
     let WireAskedToken { name, roles } = call.json().await?;
     let by = allowed.on_behalf(call.context());
     let (asked_name, asked_roles) = (name.clone(), roles.0.clone());
-    let made = call.api().blocking(move |ports| ports.tokens.add(asked_name.as_str(), &asked_roles, &by)).await??;
+    let made = call.api().blocking(move |ports| ports.tokens.add(&asked_name, &asked_roles, &by)).await??;
     let token = std::str::from_utf8(made.token.reveal()).map_err(|why| Problem::bug(&why))?;
-    let wire = WireNewToken { id: made.id, name: name.as_str(), roles: &roles.0, token };
+    let wire = WireNewToken { id: made.id, name: &name, roles: &roles.0, token };
     let response = respond::written(Written::Created, made.committed.position, &wire)?;
-    Ok(respond::located(response, &format!("{}/tokens/{}", super::BASE, name.as_str())))
+    Ok(respond::located(response, &format!("{}/tokens/{name}", super::BASE)))
 }
 
 /// Lets the holder of a token in no more.
 pub(super) async fn revoke(allowed: Allowed<TokensWrite>, call: Call) -> Outcome {
-    let name: TokenName = call.named("name", TokensWrite::THING)?;
+    let name = call.part("name").to_owned();
     let by = allowed.on_behalf(call.context());
-    let committed = call.api().blocking(move |ports| ports.tokens.revoke(name.as_str(), &by)).await??;
+    let committed = call.api().blocking(move |ports| ports.tokens.revoke(&name, &by)).await??;
     Ok(respond::gone(committed.position))
 }
