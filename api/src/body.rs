@@ -89,13 +89,22 @@ async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(time, work).await.ok()
 }
 
+/// Demands that a body is not compressed.
+pub(crate) fn demand_uncompressed(headers: &HeaderMap) -> Result<(), Problem> {
+    match text(headers, header::CONTENT_ENCODING).filter(|encoding| encoding != "identity") {
+        Some(encoding) => Err(Problem::unsupported_media_type(&format!("compressed as `{}`", quoted(&encoding)), JSON)),
+        None => Ok(()),
+    }
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase())
+}
+
 /// Demands that a body is said to be JSON, and not compressed.
 pub(crate) fn demand_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name: header::HeaderName| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
-    if let Some(encoding) = text(header::CONTENT_ENCODING).filter(|encoding| encoding != "identity") {
-        return Err(Problem::unsupported_media_type(&format!("compressed as `{}`", quoted(&encoding)), JSON));
-    }
-    match text(header::CONTENT_TYPE) {
+    demand_uncompressed(headers)?;
+    match text(headers, header::CONTENT_TYPE) {
         None => Err(Problem::unsupported_media_type("of no content type", JSON)),
         Some(given) => {
             let essence = given.split(';').next().unwrap_or_default().trim();
@@ -110,14 +119,14 @@ const JSON: &str = "`application/json`";
 /// Parses a body: strict JSON first, then the shape, which is an object's.
 pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     Document::parse(body.clone()).map_err(BodyRefusal::NotJson)?;
-    demand_object(body)?;
-    serde_json::from_slice(body).map_err(|why| of_other_shape("", &why))
+    demand_object("", body)?;
+    serde_json::from_slice(body).map_err(|why| misfit("", &why))
 }
 
 /// Refuses a list: serde would take it for an object, with the fields in the order of our source.
-fn demand_object(body: &Bytes) -> Result<(), BodyRefusal> {
-    if body.trim_ascii_start().starts_with(b"[") {
-        return Err(BodyRefusal::OfOtherShape("a list, where this path takes an object".to_owned()));
+fn demand_object(at: &str, text: &[u8]) -> Result<(), Problem> {
+    if text.trim_ascii_start().starts_with(b"[") {
+        return Err(of_other_shape(at.to_owned(), "a list, where this path takes an object".to_owned()));
     }
     Ok(())
 }
@@ -131,18 +140,33 @@ pub(crate) fn parse_secret<T: DeserializeOwned>(body: &Bytes) -> Result<T, Probl
         UNQUOTED.clone_into(&mut why.message);
         BodyRefusal::NotJson(why)
     })?;
-    demand_object(body)?;
+    demand_object("", body)?;
     serde_json::from_slice(body).map_err(|_| BodyRefusal::OfOtherShape(UNQUOTED.to_owned()).into())
 }
 
 /// Parses a part of a body that was parsed as JSON already, at `pointer`.
 pub(crate) fn parse_part<T: DeserializeOwned>(pointer: &str, text: &str) -> Result<T, Problem> {
-    serde_json::from_str(text).map_err(|why| of_other_shape(pointer, &why))
+    demand_object(pointer, text.as_bytes())?;
+    serde_json::from_str(text).map_err(|why| misfit(pointer, &why))
 }
 
-fn of_other_shape(at: &str, why: &serde_json::Error) -> Problem {
+/// Parses an item of a list that was parsed as JSON already, at `pointer`: an object.
+pub(crate) fn parse_item<T: DeserializeOwned>(pointer: &str, text: &str) -> Result<T, Problem> {
+    if !text.trim_start().starts_with('{') {
+        let message = "must be an object".to_owned();
+        let errors = [FieldError { pointer: pointer.to_owned(), message: message.clone() }];
+        return Err(Problem::from(BodyRefusal::OfOtherShape(format!("`{pointer}` {message}"))).with_errors(errors));
+    }
+    parse_part(pointer, text)
+}
+
+fn misfit(at: &str, why: &serde_json::Error) -> Problem {
     let message = told(why);
-    let errors = [FieldError { pointer: format!("{at}{}", pointer_of(&message)), message: message.clone() }];
+    of_other_shape(format!("{at}{}", pointer_of(&message)), message)
+}
+
+fn of_other_shape(pointer: String, message: String) -> Problem {
+    let errors = [FieldError { pointer, message: message.clone() }];
     Problem::from(BodyRefusal::OfOtherShape(message)).with_errors(errors)
 }
 
@@ -191,6 +215,7 @@ mod tests {
         assert_eq!(refused(r#" ["ada"]"#).code(), "body_invalid");
         let body = Bytes::from_static(br#"["a secret"]"#);
         assert_eq!(parse_secret::<Shape>(&body).unwrap_err().code(), "body_invalid");
+        assert_eq!(parse_part::<Shape>("/event", r#"["ada"]"#).unwrap_err().code(), "body_invalid");
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn is_request_id(text: &[u8]) -> bool {
 }
 
 /// Says whether the text is a `traceparent` of version 00 (<https://www.w3.org/TR/trace-context/>).
-fn is_traceparent(text: &[u8]) -> bool {
+pub(crate) fn is_traceparent(text: &[u8]) -> bool {
     let is_hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let is_set = |part: &[u8]| part.iter().any(|byte| *byte != b'0');
     text.len() == 55

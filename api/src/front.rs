@@ -188,9 +188,12 @@ impl Front {
         if let Some(hook) = parts.uri.path().strip_prefix("/hooks/") {
             let span =
                 tracing::debug_span!("delivery", hook = shown(hook), request_id = context.request_id(), trace_id = context.trace_id());
+            if parts.method == Method::OPTIONS {
+                return hooks::consent(&self.api, &parts.headers, hook);
+            }
             if parts.method != Method::POST {
                 let mut response = axum::response::IntoResponse::into_response(Problem::method_not_allowed(&parts.method));
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(hooks::METHODS));
                 return Ok(response);
             }
             return hooks::receive(&self.api, context, &parts, hook, body).instrument(span).await;

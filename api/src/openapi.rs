@@ -155,6 +155,13 @@ fn request_body(takes: Takes, schemas: &mut Schemas) -> Option<Value> {
             "required": presence == Presence::Required,
             "content": { "application/json": { "schema": schema(&mut schemas.requests), "example": parsed(example) } },
         })),
+        Takes::Forms(forms) => {
+            let forms = forms.iter();
+            let content: Map<String, Value> = forms
+                .map(|form| (form.media.to_owned(), json!({ "schema": (form.schema)(&mut schemas.requests), "example": parsed(form.example) })))
+                .collect();
+            Some(json!({ "required": true, "content": content }))
+        }
         Takes::AnyJson => Some(json!({ "required": true, "content": { "application/json": { "schema": true } } })),
         Takes::JsonOrBytes { schema, example } => Some(json!({
             "required": true,
@@ -227,6 +234,9 @@ fn answer(given: &Given, schemas: &mut Schemas) -> Value {
     let content = match given.content {
         Content::Nothing => json!({}),
         Content::Json(schema) => json!({ "application/json": { "schema": schema(&mut schemas.answers) } }),
+        Content::JsonForms(forms) => {
+            forms.iter().map(|(media, schema)| ((*media).to_owned(), json!({ "schema": schema(&mut schemas.answers) }))).collect::<Map<_, _>>().into()
+        }
         Content::JsonOrText(schema, media) => {
             let mut content = json!({ "application/json": { "schema": schema(&mut schemas.answers) } });
             for media in media {
@@ -248,7 +258,7 @@ fn header_references(names: &[Header]) -> Map<String, Value> {
 
 /// The headers of answers, each by its name.
 fn headers() -> Map<String, Value> {
-    const ALL: [Header; 8] = [
+    const ALL: [Header; 11] = [
         Header::Position,
         Header::Location,
         Header::Link,
@@ -257,6 +267,9 @@ fn headers() -> Map<String, Value> {
         Header::ETag,
         Header::ContentRange,
         Header::ContentDisposition,
+        Header::Allow,
+        Header::AllowedOrigin,
+        Header::AllowedRate,
     ];
     let of_all = [("X-Request-Id", "The request's id."), ("traceparent", "The request's trace (W3C Trace Context).")];
     let told = of_all.into_iter().chain(ALL.map(told));
@@ -273,6 +286,9 @@ fn told(header: Header) -> (&'static str, &'static str) {
         Header::ETag => ("ETag", "The file's digest."),
         Header::ContentRange => ("Content-Range", "Which part of the file it is."),
         Header::ContentDisposition => ("Content-Disposition", "The name to save the file under."),
+        Header::Allow => ("Allow", "The methods that the path knows."),
+        Header::AllowedOrigin => ("WebHook-Allowed-Origin", "The origin that asked, where one did: it may send here."),
+        Header::AllowedRate => ("WebHook-Allowed-Rate", "`*`: requests are not counted by the minute; absent where nobody asked."),
     }
 }
 

@@ -77,6 +77,8 @@ pub(crate) enum Takes {
     },
     /// Any JSON: what it is, the sender says.
     AnyJson,
+    /// Any of these forms.
+    Forms(&'static [TakenForm]),
     /// JSON, or the bytes themselves.
     JsonOrBytes {
         /// The schema of the JSON.
@@ -84,6 +86,17 @@ pub(crate) enum Takes {
         /// One as callers send it.
         example: &'static str,
     },
+}
+
+/// One of the forms of a body: JSON under a media type of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct TakenForm {
+    /// The media type.
+    pub(crate) media: &'static str,
+    /// Its schema.
+    pub(crate) schema: SchemaOf,
+    /// One as callers send it.
+    pub(crate) example: &'static str,
 }
 
 /// Whether a body must be there.
@@ -115,6 +128,8 @@ pub(crate) enum Content {
     Nothing,
     /// JSON.
     Json(SchemaOf),
+    /// JSON under these media types, as the caller accepts it.
+    JsonForms(&'static [(&'static str, SchemaOf)]),
     /// JSON, or text of these media types, as the caller accepts it.
     JsonOrText(SchemaOf, &'static [&'static str]),
     /// Text of these media types.
@@ -142,6 +157,12 @@ pub(crate) enum Header {
     ContentRange,
     /// The name to save a file under.
     ContentDisposition,
+    /// The methods that the path knows.
+    Allow,
+    /// Who may send deliveries here.
+    AllowedOrigin,
+    /// How many deliveries a minute.
+    AllowedRate,
 }
 
 impl Operation {

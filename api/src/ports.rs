@@ -162,8 +162,12 @@ pub struct GivenEvent {
     pub trigger: TriggerRef,
     /// Its payload: JSON text, to be kept byte for byte.
     pub payload: Bytes,
-    /// Who says so, as the record will have it: `api`.
+    /// Who says so, as the record will have it: `api`, or the source of a CloudEvent.
     pub source: String,
+    /// When it happened; none means now.
+    pub occurred_at: Option<Timestamp>,
+    /// The W3C `traceparent` that it brings itself; none means the request's.
+    pub trace: Option<String>,
     /// The key under which it is accepted once.
     pub dedupe: Option<Dedupe>,
 }

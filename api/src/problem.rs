@@ -190,6 +190,12 @@ impl Problem {
         Self { errors: errors.into_iter().map(Into::into).collect(), ..self }
     }
 
+    /// Adds where something else of what was given does not fit either.
+    pub(crate) fn with_errors_of(mut self, other: Self) -> Self {
+        self.errors.extend(other.errors);
+        self
+    }
+
     /// Gives the stable name of the problem, in `snake_case`.
     pub(crate) fn code(&self) -> String {
         self.slug.replace('-', "_")

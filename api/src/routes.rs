@@ -48,7 +48,9 @@ pub const BASE: &str = "/api/v1";
 
 fn declare(routes: &mut Routes) {
     routes.in_front(Public::Hook, &operations::HOOK_RECEIVE);
+    routes.in_front(Public::HookConsent, &operations::HOOK_CONSENT);
     routes.post::<EventsWrite>("/events", &operations::EVENT_SEND, events::send);
+    routes.options::<EventsWrite>("/events", &operations::EVENT_CONSENT, events::consent);
     routes.get::<EventsRead>("/events", &operations::EVENT_LIST, events::list);
     routes.get::<EventsRead>("/events/{id}", &operations::EVENT_GET, events::get);
     routes.get::<EventsRead>("/events/{id}/rules", &operations::EVENT_RULES, events::rules);
@@ -139,6 +141,8 @@ pub enum Public {
     Ready,
     /// The webhook door: a delivery proves itself by its signature.
     Hook,
+    /// Whether deliveries are wanted there: what is declared to be a webhook says that they are.
+    HookConsent,
     /// The release.
     Status,
     /// The list of the pages about errors.
@@ -151,16 +155,32 @@ pub enum Public {
 
 impl Public {
     /// Lists all of it.
-    pub const ALL: [Self; 9] =
-        [Self::Livez, Self::Health, Self::Readyz, Self::Ready, Self::Hook, Self::Status, Self::ErrorPages, Self::ErrorPage, Self::OpenApi];
+    pub const ALL: [Self; 10] = [
+        Self::Livez,
+        Self::Health,
+        Self::Readyz,
+        Self::Ready,
+        Self::Hook,
+        Self::HookConsent,
+        Self::Status,
+        Self::ErrorPages,
+        Self::ErrorPage,
+        Self::OpenApi,
+    ];
 
     /// Gives the method.
     pub fn method(self) -> Method {
         match self {
             Self::Hook => Method::POST,
-            Self::Livez | Self::Health | Self::Readyz | Self::Ready | Self::Status | Self::ErrorPages | Self::ErrorPage | Self::OpenApi => {
-                Method::GET
-            }
+            Self::HookConsent => Method::OPTIONS,
+            Self::Livez
+            | Self::Health
+            | Self::Readyz
+            | Self::Ready
+            | Self::Status
+            | Self::ErrorPages
+            | Self::ErrorPage
+            | Self::OpenApi => Method::GET,
         }
     }
 
@@ -171,7 +191,7 @@ impl Public {
             Self::Health => "/health",
             Self::Readyz => "/readyz",
             Self::Ready => "/ready",
-            Self::Hook => "/hooks/{pack}/{sensor}",
+            Self::Hook | Self::HookConsent => "/hooks/{pack}/{sensor}",
             Self::Status => "/api/v1/public/status",
             Self::ErrorPages => "/docs/errors",
             Self::ErrorPage => "/docs/errors/{slug}",
@@ -253,6 +273,10 @@ impl Routes {
 
     fn post<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
         self.guarded(Method::POST, format!("{BASE}{path}"), operation, handler);
+    }
+
+    fn options<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {
+        self.guarded(Method::OPTIONS, format!("{BASE}{path}"), operation, handler);
     }
 
     fn put<P: Permission>(&mut self, path: &'static str, operation: &'static Operation, handler: impl Handler<P>) {

@@ -52,6 +52,7 @@ fn what_is_public_is_a_closed_list() {
         "GET /readyz",
         "GET /ready",
         "POST /hooks/{pack}/{sensor}",
+        "OPTIONS /hooks/{pack}/{sensor}",
         "GET /api/v1/public/status",
         "GET /docs/errors",
         "GET /docs/errors/{slug}",

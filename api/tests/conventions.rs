@@ -16,7 +16,7 @@ async fn whatever_is_wrong_with_a_request_is_a_problem() {
     api.get("/api/v1/nothing").answer().await.expect_problem(404, "no_such_path");
     api.get("/nothing").answer().await.expect_problem(404, "no_such_path");
     let put = api.ask(Method::PUT, "/api/v1/events").answer().await;
-    assert_eq!(put.header("allow"), Some("POST,GET,HEAD"));
+    assert_eq!(put.header("allow"), Some("POST,OPTIONS,GET,HEAD"));
     put.expect_problem(405, "method_not_allowed");
     let post = |body: &'static str| api.post("/api/v1/events").by("admin").body(body);
     post("{}").answer().await.expect_problem(415, "unsupported_media_type");

@@ -97,7 +97,7 @@ async fn an_unknown_hook_is_one_and_the_same_404() {
         api.post(hook).json(&json!({})).answer().await.expect_problem(404, "not_found");
     }
     let other_method = api.ask(Method::GET, "/hooks/demo/door").answer().await;
-    assert_eq!(other_method.header("allow"), Some("POST"));
+    assert_eq!(other_method.header("allow"), Some("POST, OPTIONS"));
     other_method.expect_problem(405, "method_not_allowed");
     // Whether there is a hook or not, another method is answered alike.
     api.ask(Method::GET, "/hooks/demo/nothing").answer().await.expect_problem(405, "method_not_allowed");

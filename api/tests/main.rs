@@ -4,12 +4,14 @@
 
 mod access;
 mod artifacts;
+mod cloudevents;
 mod conventions;
 mod executions;
 mod hooks;
 mod openapi;
 mod paging;
 mod resources;
+mod sending;
 mod server;
 mod streams;
 mod support;

@@ -214,6 +214,8 @@ pub struct ObservedEvent {
     pub sensor: Option<SensorRef>,
     /// When it happened.
     pub occurred_at: Timestamp,
+    /// The W3C trace that it brings itself; without one it stands in its command's.
+    pub trace: Option<String>,
     /// The payload, to be kept.
     pub body: Body,
     /// The same payload, to be read.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ensue_engine::batch::TURN_DRAFTS_MAX;
-use ensue_engine::command::{Settings, TurnLimits};
+use ensue_engine::command::{Answer, Settings, TurnLimits};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{Id, Role};
 use ensue_engine::record::Record;
@@ -48,6 +48,25 @@ fn one_turn_makes_about_a_thousand_drafts_and_owes_the_rest() {
     let second = site.serve().expect("the rest is owed");
     assert_eq!(second.records()[0].kind(), "reaction.resumed");
     assert!(site.serve().is_none());
+}
+
+#[test]
+fn a_thousand_events_of_one_command_are_one_batch_and_what_follows_from_each_comes_once() {
+    let mut site = site(1);
+    let events: Vec<_> = (0..1_000).map(|n| site.event("demo.ping", &json!({ "n": n }))).collect();
+    let ids: BTreeSet<Id> = events.iter().map(|event| event.id.0).collect();
+    let first = site.turn(received(events));
+    let Answer::Events(told) = first.answer() else { panic!("events were sent in") };
+    let positions: Vec<u64> = told.iter().map(|event| event.position.0).collect();
+    assert_eq!(positions, (positions[0]..positions[0] + 1_000).collect::<Vec<_>>(), "each has its place, in the order of the list");
+    assert!(first.records().iter().all(|record| record.batch == first.records()[0].batch));
+    assert_eq!(site.engine().health().owed_count(), 1_000);
+    while site.serve().is_some() {}
+    let log = site.engine().log();
+    let expected: BTreeSet<Id> = ids.iter().map(|event| Id::derived(log, *event, Role::Enforcement(rule_id(&rule_name(0))))).collect();
+    let made = of_kind(site.records(), "enforcement.made");
+    assert_eq!(made.len(), 1_000);
+    assert_eq!(made.iter().map(|record| record.id).collect::<BTreeSet<_>>(), expected);
 }
 
 #[test]

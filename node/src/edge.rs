@@ -109,6 +109,7 @@ struct Observed {
     source: String,
     sensor: Option<SensorRef>,
     occurred_at: Timestamp,
+    trace: Option<String>,
     payload: Document,
     dedupe: Option<Dedupe>,
 }
@@ -132,6 +133,7 @@ impl Edge {
             source: sensor.name.to_string(),
             sensor: Some(sensor.name.clone()),
             occurred_at: now,
+            trace: None,
             payload: emitted.payload,
             dedupe: None,
         };
@@ -167,6 +169,7 @@ fn judged(catalog: &Catalog, observed: Observed) -> Result<ObservedEvent, Emissi
         source: observed.source,
         sensor: observed.sensor,
         occurred_at: observed.occurred_at,
+        trace: observed.trace,
         body: Body::json(observed.payload.bytes().clone()),
         payload: observed.payload,
         dedupe: observed.dedupe,
@@ -243,8 +246,16 @@ impl Observe for Edge {
     fn observe(&self, given: GivenEvent) -> Result<ObservedEvent, Declined> {
         let payload = Document::parse(given.payload).map_err(|why| declined(EdgeRefusal::NotJson(why)))?;
         let (id, now) = self.fresh();
-        let observed =
-            Observed { id, trigger: given.trigger, source: given.source, sensor: None, occurred_at: now, payload, dedupe: given.dedupe };
+        let observed = Observed {
+            id,
+            trigger: given.trigger,
+            source: given.source,
+            sensor: None,
+            occurred_at: given.occurred_at.unwrap_or(now),
+            trace: given.trace,
+            payload,
+            dedupe: given.dedupe,
+        };
         judged(&self.catalogs.current(), observed).map_err(|refusal| declined(refusal.into()))
     }
 }
@@ -259,6 +270,7 @@ impl executor::Observe for Edge {
             source: format!("execution/{}", emission.execution),
             sensor: None,
             occurred_at: self.clock.now(),
+            trace: None,
             payload: emission.payload,
             dedupe: None,
         };

@@ -150,6 +150,7 @@ impl Ticks {
             source,
             sensor: None,
             occurred_at: moment.time,
+            trace: None,
             dedupe: Some(Dedupe { key, content: body.digest, conflict: Conflict::IsRepeat }),
             body,
             payload: document,

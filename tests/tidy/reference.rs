@@ -215,7 +215,8 @@ fn every_route_stands_in_the_reference_with_what_it_demands() {
     }
     let paths = routes.split("pub fn path(self)").nth(1).and_then(|rest| rest.split("\n    }").next()).unwrap_or_default();
     for path in literals(paths) {
-        real.insert(format!("{} {path} —", if path.starts_with("/hooks") { "POST" } else { "GET" }));
+        let methods: &[&str] = if path.starts_with("/hooks") { &["POST", "OPTIONS"] } else { &["GET"] };
+        real.extend(methods.iter().map(|method| format!("{method} {path} —")));
     }
     assert!(real.len() > 40, "{} routes were found; how they are written has changed", real.len());
     let page = read("docs/reference/rest-api.md");

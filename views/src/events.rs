@@ -30,7 +30,7 @@ pub struct Event {
     pub position: Position,
     /// Its kind.
     pub trigger: TriggerRef,
-    /// Who observed it: a sensor's ref, `api`, or an execution.
+    /// Who observed it: a sensor's ref, `api`, an execution, or what a CloudEvent calls its source.
     pub source: String,
     /// The sensor it came through.
     #[serde(default, skip_serializing_if = "Option::is_none")]

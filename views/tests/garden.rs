@@ -55,6 +55,7 @@ impl Garden {
             source: "garden.gauge".into(),
             sensor: Some("garden.gauge".parse().unwrap()),
             occurred_at: NOON,
+            trace: None,
             body: Body::json(payload.bytes().clone()),
             dedupe: None,
             judgement: Arc::new(judge(&self.catalog, &view)),

@@ -124,6 +124,24 @@ shapes! {
             "chain": hash("The chain's hash here."),
         }),
     );
+    CloudEvent = json_schema!({
+        "type": "object",
+        "description": "A CloudEvent 1.0 in JSON. Beside what is named, it may have attributes of its own: texts, whole numbers, true or false.",
+        "required": ["specversion", "id", "source", "type"],
+        "properties": {
+            "specversion": { "const": "1.0" },
+            "id": { "type": "string", "minLength": 1, "maxLength": 1024, "description": "The only one of its source." },
+            "source": { "type": "string", "format": "uri-reference", "minLength": 1, "maxLength": 1024 },
+            "type": { "type": "string", "minLength": 1, "description": "The ref of its trigger." },
+            "time": { "type": ["string", "null"], "format": "date-time" },
+            "subject": { "type": ["string", "null"], "minLength": 1 },
+            "datacontenttype": { "type": ["string", "null"], "minLength": 1 },
+            "dataschema": { "type": ["string", "null"], "format": "uri", "minLength": 1 },
+            "data": { "description": "What it is about." },
+            "data_base64": { "type": ["string", "null"], "contentEncoding": "base64", "description": "The same where it is bytes." },
+        },
+        "additionalProperties": { "type": ["string", "integer", "boolean", "null"] },
+    });
     Document = json_schema!({ "type": "object", "description": "An OpenAPI document." });
     Roles = json_schema!({
         "type": "array",

@@ -1,83 +1,30 @@
-//! Events: send one, list, look at one, and see what the rules made of it.
+//! Events: send them, list, look at one, and see what the rules made of it.
 
-use bytes::Bytes;
-use ensue_engine::command::{Answer, Ask, Conflict, Dedupe, DedupeKey, Novelty};
-use ensue_engine::explain::{Explain, Fault};
+mod sending;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, header};
 use ensue_engine::ids::EventId;
-use ensue_engine::record::Digest;
 use ensue_engine::rules::judge::EVENT_STEPS_MAX;
 use ensue_views::{Column, Event};
-use thiserror::Error;
 
 use crate::auth::Allowed;
 use crate::call::Call;
+use crate::cloudevents;
 use crate::listing;
-use crate::permissions::{EventsRead, EventsWrite, Permission as _};
-use crate::ports::{GivenEvent, Ports};
+use crate::permissions::{EventsRead, Permission as _};
+use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
-use crate::respond::{self, Written};
+use crate::respond;
 use crate::routes::judged::{Definitions, Judged, enforcement_of};
 use crate::wire::embedded;
-use crate::wire::events::{WireEvent, WireGivenEvent, WireTakenEvent};
+use crate::wire::events::WireEvent;
 use crate::wire::verdicts::WireVerdict;
+
+pub(super) use sending::{consent, send};
 
 /// Who observed an event that a caller sends.
 pub(super) const SOURCE: &str = "api";
-/// The most bytes of a dedupe key.
-const DEDUPE_BYTES_MAX: usize = 1024;
-
-/// A dedupe key that cannot be one.
-#[derive(Debug, Error)]
-#[error("`dedupe` must be a text of 1 to {DEDUPE_BYTES_MAX} bytes")]
-struct DedupeKeyInvalid;
-
-impl Explain for DedupeKeyInvalid {
-    fn slug(&self) -> &'static str {
-        "body-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Invalid
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("take an id that the event has where it comes from, or leave `dedupe` out".into())
-    }
-}
-
-/// Takes an event in: 202 once it is on the disk, 200 where its key was seen before.
-pub(super) async fn send(allowed: Allowed<EventsWrite>, mut call: Call) -> Outcome {
-    call.admission()?;
-    let given: WireGivenEvent = call.json().await?;
-    let payload = Bytes::from(String::from(Box::<str>::from(given.payload)));
-    let dedupe = given.dedupe.map(|key| dedupe(allowed.name(), &key, &payload)).transpose()?;
-    let given = GivenEvent { trigger: given.trigger, payload, source: SOURCE.to_owned(), dedupe };
-    let observed = call.api().ports.observe.observe(given)?;
-    let committed = call.api().submit(allowed.on_behalf(call.context()), Ask::ReceiveEvents(vec![observed])).await?;
-    match committed.answer {
-        Answer::Events(events) if events.len() == 1 => {
-            let event = &events[0];
-            let how = match event.novelty {
-                Novelty::New => Written::Accepted,
-                Novelty::Repeat => Written::Done,
-            };
-            let taken = WireTakenEvent { id: event.id, position: event.position };
-            let response = respond::written(how, committed.position, &taken)?;
-            Ok(respond::located(response, &format!("{}/events/{}", super::BASE, event.id)))
-        }
-        other => Err(Problem::bug(&format!("an event was answered with {other:?}"))),
-    }
-}
-
-/// A caller's keys are its own: another caller's event under the same key is another event.
-fn dedupe(caller: &str, key: &str, payload: &Bytes) -> Result<Dedupe, DedupeKeyInvalid> {
-    if !(1..=DEDUPE_BYTES_MAX).contains(&key.len()) {
-        return Err(DedupeKeyInvalid);
-    }
-    let key = DedupeKey { scope: format!("events/{caller}"), hash: Digest::of(key.as_bytes()) };
-    Ok(Dedupe { key, content: Digest::of(payload), conflict: Conflict::IsRefused })
-}
-
 /// Lists events, newest first.
 pub(super) async fn list(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
     let listed = listing::rows::<Event, _>(&call, &allowed, &[Column::Trigger, Column::Source, Column::Correlation]).await?;
@@ -85,12 +32,18 @@ pub(super) async fn list(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Shows an event with its payload.
+/// Shows an event with its payload, or as a CloudEvent.
 pub(super) async fn get(_: Allowed<EventsRead>, call: Call) -> Outcome {
+    let media = call.accepted(&["application/json", cloudevents::STRUCTURED])?;
     let id: EventId = call.named("id", EventsRead::THING)?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
     let payload = event.payload;
     let payload = call.api().blocking(move |ports| payload.map(|payload| ports.log.body(payload.position)).transpose()).await??.flatten();
+    if media == cloudevents::STRUCTURED {
+        let mut response = Response::new(Body::from(cloudevents::written(&event, payload.as_ref())));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(cloudevents::STRUCTURED));
+        return Ok(response);
+    }
     respond::json(&WireEvent::whole(event, payload.as_ref().map(embedded)))
 }
 

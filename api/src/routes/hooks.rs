@@ -22,6 +22,7 @@ use crate::body;
 use crate::call::Call;
 use crate::context::RequestContext;
 use crate::deliveries::{self, Delivery, DeliveryEnd};
+use crate::handshake;
 use crate::listing;
 use crate::permissions::{HooksRead, HooksSend, Permission as _};
 use crate::ports::{HookRefusal, OnBehalf};
@@ -31,6 +32,8 @@ use crate::respond::{self, Written};
 use crate::shares::{Caller, Share};
 use crate::wire::hooks::{WireHook, WireSend, WireTaken, WireTakenEvent};
 
+/// The methods that the door of a webhook knows.
+pub(crate) const METHODS: &str = "POST, OPTIONS";
 /// How many deliveries are shown of each hook in a list.
 const LISTED_DELIVERIES: usize = 5;
 /// Headers that belong to the connection and not to the delivery (RFC 9110 §7.6.1), or to a browser.
@@ -85,6 +88,12 @@ where
     };
     note(api, context, &sensor, came, bytes, &outcome);
     answer(&outcome?)
+}
+
+/// Grants any sender that asks that it may deliver at a hook: that is what a hook is declared for.
+pub(crate) fn consent(api: &Api, headers: &HeaderMap, hook: &str) -> Outcome {
+    sensor_at(api, hook)?;
+    Ok(handshake::consent(headers, METHODS))
 }
 
 /// Finds the sensor of a hook; anything else is a hook that is not there.

@@ -1,12 +1,13 @@
 //! What each route takes and gives, for the table beside: callers read it as the OpenAPI document.
 
+use crate::cloudevents;
 use crate::metrics::Form;
 use crate::openapi::shapes;
-use crate::operation::{Content, Header, Heeded, Operation, Presence, Takes, schema_of};
+use crate::operation::{Content, Header, Heeded, Operation, Presence, TakenForm, Takes, schema_of};
 use crate::wire::actions::{WireAction, WireExecute};
 use crate::wire::artifacts::WireArtifact;
 use crate::wire::enforcements::WireEnforcement;
-use crate::wire::events::{WireEvent, WireGivenEvent, WireTakenEvent};
+use crate::wire::events::{WireCloudEvents, WireEvent, WireGivenEvents, WireTakenOrList};
 use crate::wire::executions::{WireAttempt, WireExecution, WireOutputs, WireSettlement};
 use crate::wire::health::{WireDeadLetter, WireDecided, WireParkedReaction};
 use crate::wire::hooks::{WireHook, WireSend, WireTaken};
@@ -23,18 +24,61 @@ use crate::wire::verdicts::{WireExplain, WireExplained, WireVerdict};
 const WRITTEN: &[Header] = &[Header::Position];
 const MADE: &[Header] = &[Header::Position, Header::Location];
 
-pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends an event")
-    .takes_json::<WireGivenEvent>(r#"{"trigger": "demo.hello", "payload": {"name": "ana"}, "dedupe": "order-17"}"#)
-    .gives::<WireTakenEvent>(202, "It is on the disk.", MADE)
-    .gives::<WireTakenEvent>(200, "A repeat: the first one of its key.", MADE)
-    .refuses(&[(409, "dedupe_key_reused"), (422, "payload_invalid"), (422, "trigger_not_found")]);
+pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends an event or a list of them, all or none")
+    .takes(Takes::Forms(EVENT_FORMS))
+    .gives::<WireTakenOrList>(202, "They are on the disk.", MADE)
+    .gives::<WireTakenOrList>(200, "Repeats, each the first one of its key; or an empty list.", MADE)
+    .refuses(&[
+        (409, "dedupe_key_reused"),
+        (413, "too_many_events"),
+        (422, "cloudevent_invalid"),
+        (422, "payload_invalid"),
+        (422, "trigger_not_found"),
+    ]);
+const EVENT_FORMS: &[TakenForm] = &[
+    TakenForm {
+        media: "application/json",
+        schema: schema_of::<WireGivenEvents>,
+        example: r#"{"trigger": "demo.hello", "payload": {"name": "ana"}, "dedupe": "order-17"}"#,
+    },
+    TakenForm {
+        media: cloudevents::STRUCTURED,
+        schema: schema_of::<shapes::CloudEvent>,
+        example: r#"{"specversion": "1.0", "id": "17", "source": "/orders", "type": "demo.hello", "data": {"name": "ana"}}"#,
+    },
+    TakenForm {
+        media: cloudevents::BATCH,
+        schema: schema_of::<WireCloudEvents>,
+        example: r#"[{"specversion": "1.0", "id": "17", "source": "/orders", "type": "demo.hello", "data": {"name": "ana"}}]"#,
+    },
+];
+pub(super) const EVENT_CONSENT: Operation = consented("event_consent", "Says whether deliveries of a sender are wanted here");
+pub(super) const HOOK_CONSENT: Operation =
+    consented("delivery_consent", "Says whether deliveries of a sender are wanted here").refuses(&[(404, "not_found")]);
+
+const fn consented(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary).gives_content(
+        200,
+        "They are, where an origin asked.",
+        Content::Nothing,
+        &[Header::Allow, Header::AllowedOrigin, Header::AllowedRate],
+    )
+}
 pub(super) const EVENT_LIST: Operation = Operation::lists::<WireEvent>(
     "event_list",
     "Lists events, the newest first",
     &["trigger", "source", "correlation", "since", "until", "limit", "cursor"],
 )
 .sees_views();
-pub(super) const EVENT_GET: Operation = Operation::shows::<WireEvent>("event_get", "Shows an event with its payload").sees_views();
+pub(super) const EVENT_GET: Operation = Operation::new("event_get", "Shows an event with its payload, or as a CloudEvent")
+    .gives_content(
+        200,
+        "It is shown.",
+        Content::JsonForms(&[("application/json", schema_of::<WireEvent>), (cloudevents::STRUCTURED, schema_of::<shapes::CloudEvent>)]),
+        &[],
+    )
+    .refuses(&[(406, "not_acceptable")])
+    .sees_views();
 pub(super) const EVENT_RULES: Operation = Operation::lists::<WireVerdict>(
     "event_explain",
     "Says what each rule of its trigger made of an event, and why",

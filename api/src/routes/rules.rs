@@ -63,7 +63,7 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
         let given: WireImagined = body::parse_part("/event", text)?;
         let payload = Bytes::from(String::from(Box::<str>::from(given.payload)));
         let source = given.source.unwrap_or_else(|| SOURCE.to_owned());
-        let given = GivenEvent { trigger: given.trigger, payload, source, dedupe: None };
+        let given = GivenEvent { trigger: given.trigger, payload, source, occurred_at: None, trace: None, dedupe: None };
         let explained = call.api().explaining(move |ports| {
             // A rule that is not there is told before what is wrong with the event.
             if !ports.installed.current().rules().contains_key(&name) {

@@ -1,5 +1,6 @@
 //! Events.
 
+use ensue_engine::command::ReceivedEvent;
 use ensue_engine::ids::{EventId, Id};
 use ensue_engine::names::{SensorRef, TriggerRef};
 use ensue_engine::record::{CatalogRevision, Position};
@@ -81,11 +82,55 @@ pub(crate) struct WireGivenEvent {
     pub(crate) dedupe: Option<String>,
 }
 
+/// The most events of one request.
+pub(crate) const EVENTS_MAX: usize = 1_000;
+
+/// One event that a caller sends, or a list.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "it stands for what is read by hand, so that what is wrong is told where it stands")]
+pub(crate) enum WireGivenEvents {
+    One(WireGivenEvent),
+    List(#[schemars(length(max = EVENTS_MAX))] Vec<WireGivenEvent>),
+}
+
+/// A list of CloudEvents.
+#[derive(JsonSchema)]
+pub(crate) struct WireCloudEvents(#[schemars(with = "Vec<shapes::CloudEvent>", length(max = EVENTS_MAX))] ());
+
 /// An event that was taken.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireTakenEvent {
     #[schemars(with = "shapes::EventId")]
-    pub(crate) id: EventId,
+    id: EventId,
     #[schemars(with = "shapes::Position")]
-    pub(crate) position: Position,
+    position: Position,
+}
+
+impl From<&ReceivedEvent> for WireTakenEvent {
+    fn from(event: &ReceivedEvent) -> Self {
+        Self { id: event.id, position: event.position }
+    }
+}
+
+/// The events of a list, in its order.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireTakenEvents {
+    items: Vec<WireTakenEvent>,
+}
+
+impl WireTakenEvents {
+    /// Tells of events that were taken together.
+    pub(crate) fn of(events: &[ReceivedEvent]) -> Self {
+        Self { items: events.iter().map(WireTakenEvent::from).collect() }
+    }
+}
+
+/// What was taken: an event for one, a list for a list.
+#[derive(JsonSchema)]
+#[schemars(untagged, rename = "SentEvents")]
+#[expect(dead_code, reason = "each is answered by itself")]
+pub(crate) enum WireTakenOrList {
+    One(WireTakenEvent),
+    List(WireTakenEvents),
 }

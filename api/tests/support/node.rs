@@ -260,10 +260,11 @@ impl TestNode {
         core.ticks += 1;
         let time = NOON.plus_millis(core.ticks);
         let id = EventId(Id::root(time, u128::from(core.ticks) << 40));
-        let view = EventView { id, trigger: &given.trigger, source: &given.source, time, payload: &payload };
+        let GivenEvent { trigger, source, dedupe, trace, .. } = given;
+        let occurred_at = given.occurred_at.unwrap_or(time);
+        let view = EventView { id, trigger: &trigger, source: &source, time: occurred_at, payload: &payload };
         let judgement = Arc::new(judge(&self.catalog, &view));
-        let (trigger, source, dedupe) = (given.trigger, given.source, given.dedupe);
-        Ok(ObservedEvent { id, trigger, source, sensor, occurred_at: time, body: Body::json(given.payload), payload, dedupe, judgement })
+        Ok(ObservedEvent { id, trigger, source, sensor, occurred_at, trace, body: Body::json(given.payload), payload, dedupe, judgement })
     }
 }
 

@@ -15,6 +15,7 @@ use super::{NOON, entropy};
 const FILES: &[(&str, &str)] = &[
     ("pack.yaml", "name: demo\nversion: 1.0.0\ndescription: To try things with.\nkeys: [secret]\n"),
     ("triggers/hello.yaml", "description: Somebody said hello.\npayload:\n  name: string\n"),
+    ("triggers/anything.yaml", "description: Something happened.\n"),
     (
         "sensors/door.yaml",
         "description: Anybody may knock.\nwebhook:\n  verify: { scheme: none }\nemits:\n  - trigger: demo.hello\n    when: body.kind == \"hello\"\n    dedupe: headers[\"x-id\"]\n    payload: { name: \"${{ body.name }}\" }\n",

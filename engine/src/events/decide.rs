@@ -1,9 +1,13 @@
 //! What may be asked of events: to be taken in, all or none, each once under its key.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use crate::catalog::{Extra, Mode};
-use crate::command::{Answer, Conflict, Context, Decision, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal, RefusedDelivery, Seen};
+use crate::command::{
+    Answer, Conflict, Context, Decision, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal, RefusedDelivery, Seen,
+};
 use crate::engine::Engine;
 use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
 use crate::executions::facts::cut;
@@ -51,8 +55,9 @@ pub(crate) fn receive_each(
 ) -> Result<(Vec<Draft>, Vec<ReceivedEvent>), Refusal> {
     let mut drafts = Vec::with_capacity(events.len());
     let mut received: Vec<ReceivedEvent> = Vec::with_capacity(events.len());
+    let mut twins = BTreeMap::new();
     for (index, event) in events.iter().enumerate() {
-        let first = match twin(&events[..index], event)? {
+        let first = match twin(&mut twins, index, event)? {
             Some(twin) => received.get(twin).map(|twin| (twin.id, twin.position)),
             None => seen_before(event, at, with)?.map(|seen| (seen.event, seen.position)),
         };
@@ -68,19 +73,21 @@ pub(crate) fn receive_each(
     Ok((drafts, received))
 }
 
-/// Finds the event of the same command that has the key already.
-fn twin(earlier: &[ObservedEvent], event: &ObservedEvent) -> Result<Option<usize>, Refusal> {
+/// The events of a command that brought their keys first: where they stand in it, and the hash of what came with each.
+type Twins<'a> = BTreeMap<&'a DedupeKey, (usize, Digest)>;
+
+/// Finds the event of the same command that has the key already, or notes this one as the first.
+fn twin<'a>(twins: &mut Twins<'a>, index: usize, event: &'a ObservedEvent) -> Result<Option<usize>, Refusal> {
     let Some(dedupe) = &event.dedupe else { return Ok(None) };
-    let twin = earlier.iter().enumerate().find_map(|(index, other)| {
-        let first = other.dedupe.as_ref().filter(|first| first.key == dedupe.key)?;
-        Some((index, first.content))
-    });
-    match twin {
-        Some((_, content)) if content != dedupe.content && dedupe.conflict == Conflict::IsRefused => {
+    match twins.entry(&dedupe.key) {
+        Entry::Occupied(first) if first.get().1 != dedupe.content && dedupe.conflict == Conflict::IsRefused => {
             Err(Refusal::KeyReused { position: Position::default() })
         }
-        Some((index, _)) => Ok(Some(index)),
-        None => Ok(None),
+        Entry::Occupied(first) => Ok(Some(first.get().0)),
+        Entry::Vacant(free) => {
+            free.insert((index, dedupe.content));
+            Ok(None)
+        }
     }
 }
 
@@ -131,7 +138,7 @@ fn receive(engine: &Engine, event: &ObservedEvent, from: &Source<'_>, with: &Con
         begins: Some(event.id.0),
         actor: from.actor.clone(),
         cause: from.cause.clone(),
-        trace: from.trace.map(str::to_owned),
+        trace: event.trace.clone().or_else(|| from.trace.map(str::to_owned)),
         fact: fact.into(),
         body: Some(event.body.clone()),
     })

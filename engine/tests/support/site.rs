@@ -107,6 +107,7 @@ impl Site {
             source: "api".into(),
             sensor: None,
             occurred_at: self.now(),
+            trace: None,
             body: Body::json(payload.bytes().clone()),
             payload,
             dedupe: None,

@@ -32,6 +32,7 @@ impl Observe for AnyTrigger {
             source: format!("execution/{}", emission.execution),
             sensor: None,
             occurred_at: NOON,
+            trace: None,
             body: Body::json(emission.payload.bytes().clone()),
             payload: emission.payload,
             dedupe: None,

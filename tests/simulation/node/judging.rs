@@ -38,7 +38,8 @@ impl Node {
                     conflict: Conflict::IsRefused,
                 });
                 let trigger = format!("sim.t{trigger}").parse().expect("it is a ref");
-                let observed = self.edge.observe(GivenEvent { trigger, payload, source: "api".to_owned(), dedupe });
+                let given = GivenEvent { trigger, payload, source: "api".to_owned(), occurred_at: None, trace: None, dedupe };
+                let observed = self.edge.observe(given);
                 observed.map(|event| Ask::ReceiveEvents(vec![event])).map_err(|declined| declined.why.to_string())
             }
             // A delivery comes over the API's routes alone.

@@ -91,7 +91,7 @@ impl Webhooks for TestNode {
             });
             let payload = one.payload.bytes().clone();
             let source = sensor.name.to_string();
-            let given = GivenEvent { trigger: one.trigger, payload, source, dedupe };
+            let given = GivenEvent { trigger: one.trigger, payload, source, occurred_at: None, trace: None, dedupe };
             self.judged(given, Some(sensor.name.clone()))
         });
         events.collect::<Result<_, _>>().map_err(|declined| HookRefusal { keep: keep(declined.why.to_string()), declined })

@@ -1,0 +1,415 @@
+//! CloudEvents 1.0.2 (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>): how one is read, and what payload it makes.
+//!
+//! How one stands in headers is `binary.rs`'s, how an event is written as one `written.rs`'s. Whether there is a trigger of its type is not
+//! known here.
+
+mod binary;
+mod written;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::time::Timestamp;
+use ensue_expression::Document;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::context;
+use crate::problem::{FieldError, Problem, quoted};
+
+pub(crate) use binary::{binary, is_binary};
+pub(crate) use written::written;
+
+/// The media type of one event in JSON.
+pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
+/// The media type of a list of them.
+pub(crate) const BATCH: &str = "application/cloudevents-batch+json";
+
+/// The field of a payload that has the attributes, and the data where that is no object: nothing else of an event is lost so.
+const CONTEXT: &str = "cloudevent";
+/// The version that is taken, and written.
+const SPECVERSION: &str = "1.0";
+/// The most bytes of an id and of a source: as much as lists of events show.
+const NAME_BYTES_MAX: usize = 1024;
+
+/// A CloudEvent that is well formed.
+#[derive(Debug)]
+pub(crate) struct CloudEvent {
+    /// Its `id`, the only one of its source.
+    pub(crate) id: String,
+    /// Its `source`.
+    pub(crate) source: String,
+    /// Its `type`.
+    pub(crate) of_type: String,
+    /// Its `time`.
+    pub(crate) time: Option<Timestamp>,
+    /// The trace that it brings (the extension "distributed tracing"); none where that is no valid one.
+    pub(crate) trace: Option<String>,
+    /// What rules read: the fields of its data, and everything else under `cloudevent`.
+    pub(crate) payload: Bytes,
+}
+
+/// Why something is no CloudEvent that can be taken.
+#[derive(Debug, Error)]
+#[error("this is no CloudEvent that can be taken: `{at}` {why}")]
+struct CloudEventRefusal {
+    at: String,
+    why: String,
+}
+
+impl Explain for CloudEventRefusal {
+    fn slug(&self) -> &'static str {
+        "cloudevent-invalid"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Invalid
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            "send CloudEvents 1.0 with `specversion`, `id`, `source` and `type`; `errors` names each attribute that is to be mended".into(),
+        )
+    }
+}
+
+/// Says what is wrong with a CloudEvent; there must be something.
+pub(crate) fn refused(errors: Vec<FieldError>) -> Problem {
+    let (at, why) = errors.first().map(|first| (first.pointer.clone(), first.message.clone())).unwrap_or_default();
+    Problem::from(CloudEventRefusal { at, why }).with_errors(errors)
+}
+
+/// Reads an event in JSON, which was parsed strictly before, at a place of the body.
+pub(crate) fn structured(text: &str, at: &str) -> Result<CloudEvent, Problem> {
+    let mut reading = Reading::at(at);
+    let Ok(members) = serde_json::from_str::<Members<'_>>(text) else {
+        return Err(refused(vec![FieldError { pointer: at.to_owned(), message: "must be an object".to_owned() }]));
+    };
+    let (mut json, mut base64) = (None, None);
+    for (name, value) in members.0 {
+        match name.as_str() {
+            "data" => json = Some(value),
+            "data_base64" if value.get() == "null" => {}
+            "data_base64" => base64 = Some(value),
+            _ => match serde_json::from_str(value.get()) {
+                Ok(value) => reading.attribute(&name, value),
+                Err(why) => return Err(Problem::bug(&why)),
+            },
+        }
+    }
+    let data = match (json, base64) {
+        (Some(_), Some(_)) => {
+            reading.error("data_base64", "stands beside `data`; an event has one of them");
+            None
+        }
+        (Some(json), None) => Some(Data::Json(json.get().to_owned())),
+        (None, Some(base64)) => reading.bytes(base64.get()),
+        (None, None) => None,
+    };
+    reading.finish(data)
+}
+
+/// What an event is about.
+enum Data {
+    /// JSON text.
+    Json(String),
+    /// Bytes, in Base64.
+    Bytes(String),
+}
+
+/// An event on its way from what was sent.
+struct Reading<'a> {
+    at: &'a str,
+    attributes: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl<'a> Reading<'a> {
+    fn at(at: &'a str) -> Self {
+        Self { at, attributes: Map::new(), errors: Vec::new() }
+    }
+
+    fn error(&mut self, name: &str, message: impl Into<String>) {
+        let name = quoted(name).replace('~', "~0").replace('/', "~1");
+        self.errors.push(FieldError { pointer: format!("{}/{name}", self.at), message: message.into() });
+    }
+
+    /// Takes an attribute; null is one that is not there.
+    fn attribute(&mut self, name: &str, value: Value) {
+        let is_name = !name.is_empty() && name != "data" && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let why = match &value {
+            _ if !is_name => "is no attribute's name, which has only lower-case letters and digits, and is not `data`",
+            Value::Null => return,
+            Value::String(text) if text.chars().any(char::is_control) => "has control characters",
+            Value::Number(number) if number.as_i64().is_none_or(|number| i32::try_from(number).is_err()) => {
+                "must be a whole number of 32 bits; write others as a text"
+            }
+            Value::Array(_) | Value::Object(_) => "must be a text, a whole number, `true` or `false`; what has parts belongs in `data`",
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                self.attributes.insert(name.to_owned(), value);
+                return;
+            }
+        };
+        self.error(name, why);
+    }
+
+    /// Reads data in Base64: JSON where the event says so.
+    fn bytes(&mut self, json: &str) -> Option<Data> {
+        let text: Option<String> = serde_json::from_str(json).ok();
+        let Some((text, bytes)) = text.and_then(|text| BASE64.decode(&text).ok().map(|bytes| (text, bytes))) else {
+            self.error("data_base64", "must be a text in Base64, as RFC 4648 has it");
+            return None;
+        };
+        if !self.attributes.get("datacontenttype").and_then(Value::as_str).is_some_and(is_json) {
+            return Some(Data::Bytes(text));
+        }
+        match Document::parse(bytes.into()) {
+            Ok(document) => Some(Data::Json(String::from_utf8_lossy(document.bytes()).into_owned())),
+            Err(why) => {
+                self.error("data_base64", format!("is not the JSON that `datacontenttype` says: {why}"));
+                None
+            }
+        }
+    }
+
+    /// Gives an attribute that is a text, where there is one.
+    fn text(&mut self, name: &str) -> Option<String> {
+        match self.attributes.get(name)? {
+            Value::String(text) if !text.is_empty() => Some(text.clone()),
+            _ => {
+                self.error(name, "must be a text that is not empty");
+                None
+            }
+        }
+    }
+
+    /// Gives an attribute that every event has, of as many bytes as are shown.
+    fn required(&mut self, name: &str) -> String {
+        if !self.attributes.contains_key(name) && !self.errors.iter().any(|error| error.pointer.ends_with(&format!("/{name}"))) {
+            self.error(name, "is missing");
+        }
+        let text = self.text(name).unwrap_or_default();
+        if text.len() > NAME_BYTES_MAX {
+            self.error(name, format!("is longer than {NAME_BYTES_MAX} bytes"));
+        }
+        text
+    }
+
+    /// Checks what the specification says of each attribute that it knows.
+    fn finish(mut self, data: Option<Data>) -> Result<CloudEvent, Problem> {
+        let version = self.required("specversion");
+        if !version.is_empty() && version != SPECVERSION {
+            self.error("specversion", format!("is `{}`; `{SPECVERSION}` is taken", quoted(&version)));
+        }
+        let (id, source, of_type) = (self.required("id"), self.required("source"), self.required("type"));
+        if !is_uri_reference(&source) {
+            self.error("source", "must be a URI or a relative reference (RFC 3986); percent-encode what cannot stand in one");
+        }
+        let time = match self.text("time").map(|time| time.parse()) {
+            Some(Ok(time)) => Some(time),
+            Some(Err(_)) => {
+                self.error("time", "must be a time as RFC 3339 has it, for example `2026-03-28T09:00:00Z`");
+                None
+            }
+            None => None,
+        };
+        self.text("subject");
+        if self.text("datacontenttype").is_some_and(|media| !media.split(';').next().is_some_and(|essence| essence.trim().contains('/'))) {
+            self.error("datacontenttype", "must be a media type, for example `application/json`");
+        }
+        if self.text("dataschema").is_some_and(|schema| !is_uri(&schema)) {
+            self.error("dataschema", "must be an absolute URI (RFC 3986)");
+        }
+        let trace = self.attributes.get("traceparent").and_then(Value::as_str);
+        let trace = trace.filter(|trace| context::is_traceparent(trace.as_bytes())).map(str::to_owned);
+        if let Some(Data::Json(text)) = &data
+            && serde_json::from_str::<Members<'_>>(text).is_ok_and(|fields| fields.named(CONTEXT).is_some())
+        {
+            self.error("data", format!("has a field `{CONTEXT}`, under which a payload keeps the attributes; give it another name"));
+        }
+        if !self.errors.is_empty() {
+            return Err(refused(self.errors));
+        }
+        let payload = payload(&self.attributes, data).into();
+        Ok(CloudEvent { id, source, of_type, time, trace, payload })
+    }
+}
+
+/// Puts attributes and data together. The fields of an object are the payload's own: rules read them as those of any other event.
+fn payload(attributes: &Map<String, Value>, data: Option<Data>) -> String {
+    let mut context = Value::from(attributes.clone()).to_string();
+    let (name, value) = match data {
+        None => return format!("{{\"{CONTEXT}\":{context}}}"),
+        Some(Data::Json(text)) => match fields(&text) {
+            Some(fields) => return format!("{{{fields},\"{CONTEXT}\":{context}}}"),
+            None => ("data", text),
+        },
+        Some(Data::Bytes(base64)) => ("data_base64", format!("\"{base64}\"")),
+    };
+    // The four that are required are always there, so there is something for the comma to follow.
+    context.truncate(context.len() - 1);
+    format!("{{\"{CONTEXT}\":{context},\"{name}\":{value}}}}}")
+}
+
+/// Gives what stands between the braces of an object that has fields.
+fn fields(json: &str) -> Option<&str> {
+    let fields = json.trim().strip_prefix('{')?.strip_suffix('}')?;
+    (!fields.trim().is_empty()).then_some(fields)
+}
+
+/// Says whether a media type is one of JSON: `*/json`, `*/*+json`.
+fn is_json(media: &str) -> bool {
+    let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence.split_once('/').is_some_and(|(_, subtype)| subtype == "json" || subtype.ends_with("+json"))
+}
+
+/// Says whether only what may stand in a URI stands in a text, and percents are followed by two digits.
+fn is_uri_reference(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte);
+    let mut escapes = text.split('%').skip(1);
+    text.bytes().all(is_allowed) && escapes.all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit()))
+}
+
+fn is_uri(text: &str) -> bool {
+    let is_scheme = |scheme: &str| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    is_uri_reference(text) && text.split_once(':').is_some_and(|(scheme, _)| is_scheme(scheme))
+}
+
+/// The members of an object in their order, each as it is written.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    fn named(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORDER: &str = r#""specversion":"1.0","id":"17","source":"/shop","type":"shop.order""#;
+
+    fn with(more: &str) -> Result<CloudEvent, Problem> {
+        structured(&format!("{{{ORDER}{more}}}"), "")
+    }
+
+    fn payload_of(more: &str) -> Value {
+        serde_json::from_slice(&with(more).unwrap().payload).unwrap()
+    }
+
+    fn told(more: &str) -> String {
+        let problem = with(more).unwrap_err();
+        assert_eq!(problem.code(), "cloudevent_invalid");
+        problem.detail().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_fields_of_an_object_are_the_payload_s_and_everything_else_stands_under_one_name() {
+        let payload = payload_of(r#","subject":"vip","rank":3,"data":{"number":1}"#);
+        let context =
+            serde_json::json!({ "specversion": "1.0", "id": "17", "source": "/shop", "type": "shop.order", "subject": "vip", "rank": 3 });
+        assert_eq!(payload, serde_json::json!({ "number": 1, "cloudevent": context }));
+    }
+
+    #[test]
+    fn data_that_is_no_object_with_fields_stands_beside_the_attributes() {
+        for data in ["7", "null", "\"text\"", "[1]", "{ }"] {
+            let payload = payload_of(&format!(",\"data\":{data}"));
+            assert_eq!(payload["cloudevent"]["data"].to_string(), data.replace(' ', ""), "{payload}");
+            assert_eq!(payload.as_object().unwrap().len(), 1);
+        }
+        assert_eq!(payload_of(r#","data_base64":"AP8=""#)["cloudevent"]["data_base64"], "AP8=");
+        assert!(payload_of("")["cloudevent"].get("data").is_none());
+    }
+
+    #[test]
+    fn bytes_that_are_said_to_be_json_are_json() {
+        let number = BASE64.encode(r#"{"number":1}"#);
+        assert_eq!(payload_of(&format!(r#","datacontenttype":"application/json","data_base64":"{number}""#))["number"], 1);
+        assert!(told(r#","datacontenttype":"text/json","data_base64":"AP8=""#).contains("/data_base64"));
+    }
+
+    #[test]
+    fn an_attribute_that_is_null_is_not_there() {
+        assert!(payload_of(r#","subject":null"#)["cloudevent"].get("subject").is_none());
+        assert!(structured(r#"{"specversion":"1.0","id":null,"source":"/s","type":"a.b"}"#, "").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_where_it_stands() {
+        for (more, pointer) in [
+            (r#","Subject":"x""#, "/Subject"),
+            (r#","sub_ject":"x""#, "/sub_ject"),
+            (r#","subject":"""#, "/subject"),
+            (r#","subject":7"#, "/subject"),
+            (r#","rank":1.5"#, "/rank"),
+            (r#","rank":2147483648"#, "/rank"),
+            (r#","rank":{}"#, "/rank"),
+            (r#","note":"a\u0000b""#, "/note"),
+            (r#","time":"yesterday""#, "/time"),
+            (r#","dataschema":"order.json""#, "/dataschema"),
+            (r#","datacontenttype":"json""#, "/datacontenttype"),
+            (r#","data":1,"data_base64":"AA==""#, "/data_base64"),
+            (r#","data_base64":"no base64""#, "/data_base64"),
+            (r#","data":{"cloudevent":1}"#, "/data"),
+        ] {
+            assert!(told(more).contains(&format!("`{pointer}` ")), "{more}: {}", told(more));
+        }
+        let bare = structured("{}", "/3").unwrap_err();
+        assert_eq!(bare.detail(), Some("this is no CloudEvent that can be taken: `/3/specversion` is missing"));
+        for none in ["[]", "7", "\"x\""] {
+            assert!(structured(none, "").is_err(), "{none}");
+        }
+    }
+
+    #[test]
+    fn only_version_1_0_is_taken() {
+        for version in ["0.3", "1.0.2", "2.0"] {
+            let other = structured(&format!(r#"{{"specversion":"{version}","id":"1","source":"/s","type":"a.b"}}"#), "").unwrap_err();
+            assert!(other.detail().unwrap().ends_with(&format!("is `{version}`; `1.0` is taken")), "{:?}", other.detail());
+        }
+    }
+
+    #[test]
+    fn a_source_is_a_uri_reference() {
+        for good in
+            ["/shop", "https://example.test/a?b=c#d", "urn:uuid:6e8bc430-9c3a-11d9-9669-0800200c9a66", "mailto:a@b", "1-555", "a%20b"]
+        {
+            assert!(is_uri_reference(good), "{good}");
+        }
+        for bad in ["a b", "é", "a%2", "%zz", "a\"b"] {
+            assert!(!is_uri_reference(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A CloudEvent as an HTTP message (binary content mode): attributes in headers `ce-*`, the data as the body.
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use base64::Engine as _;
+use bytes::Bytes;
+use ensue_expression::Document;
+use percent_encoding::percent_decode;
+use serde_json::Value;
+
+use super::{BASE64, CloudEvent, Data, Reading, is_json};
+use crate::body::BodyRefusal;
+use crate::problem::Problem;
+
+/// What the headers of attributes begin with.
+const PREFIX: &str = "ce-";
+/// The headers of attributes that every event has: one of them makes a request such an event, so that a missing one is told.
+const REQUIRED: [&str; 4] = ["ce-specversion", "ce-id", "ce-source", "ce-type"];
+
+/// Says whether a request's headers are those of an event.
+pub(crate) fn is_binary(headers: &HeaderMap) -> bool {
+    REQUIRED.iter().any(|name| headers.contains_key(*name))
+}
+
+/// Reads an event off its headers and its body. Where it is refused, errors point into its form in JSON.
+pub(crate) fn binary(headers: &HeaderMap, body: &Bytes) -> Result<CloudEvent, Problem> {
+    let mut reading = Reading::at("");
+    for name in headers.keys() {
+        let Some(attribute) = name.as_str().strip_prefix(PREFIX) else { continue };
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            _ if attribute == "datacontenttype" => reading.error(attribute, "stands in `Content-Type`, and not in a header of its own"),
+            (Some(value), None) => match decoded(value) {
+                Some(text) => reading.attribute(attribute, Value::String(text)),
+                None => reading.error(attribute, "is not UTF-8 behind its percent-encoding"),
+            },
+            _ => reading.error(attribute, "is given more than once"),
+        }
+    }
+    let media = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let data = if body.is_empty() { None } else { Some(data(media.as_deref(), body)?) };
+    if let Some(media) = media {
+        reading.attribute("datacontenttype", Value::String(media));
+    }
+    reading.finish(data)
+}
+
+/// Reads data as what it is said to be; bytes that are neither JSON nor text stay bytes.
+fn data(media: Option<&str>, body: &Bytes) -> Result<Data, Problem> {
+    let json = |document: &Document| Data::Json(String::from_utf8_lossy(document.bytes()).into_owned());
+    let bytes = || Data::Bytes(BASE64.encode(body));
+    Ok(match media {
+        // Senders that leave the type out mean JSON most often (as the Python SDK does): the data itself tells.
+        None => Document::parse(body.clone()).map_or_else(|_| bytes(), |document| json(&document)),
+        Some(media) if is_json(media) => json(&Document::parse(body.clone()).map_err(BodyRefusal::NotJson)?),
+        Some(media) if is_text(media) => {
+            std::str::from_utf8(body).map_or_else(|_| bytes(), |text| Data::Json(Value::from(text).to_string()))
+        }
+        Some(_) => bytes(),
+    })
+}
+
+/// Says whether a media type is one of text in UTF-8.
+fn is_text(media: &str) -> bool {
+    let media = media.to_ascii_lowercase();
+    let mut parts = media.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let is_text = essence.starts_with("text/") || essence == "application/xml" || essence.ends_with("+xml");
+    let charset = parts.find_map(|part| part.strip_prefix("charset=")).map(|charset| charset.trim_matches('"').to_owned());
+    is_text && charset.is_none_or(|charset| matches!(charset.as_str(), "utf-8" | "utf8" | "us-ascii"))
+}
+
+/// Decodes a header as the binding says: a quoted text is taken out of its quotes, then percents are decoded, once.
+fn decoded(value: &HeaderValue) -> Option<String> {
+    let text = unquoted(value.as_bytes());
+    percent_decode(&text).decode_utf8().ok().map(Cow::into_owned)
+}
+
+fn unquoted(text: &[u8]) -> Cow<'_, [u8]> {
+    let Some(inner) = text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")) else { return text.into() };
+    let mut bytes = Vec::with_capacity(inner.len());
+    let mut inner = inner.iter();
+    while let Some(byte) = inner.next() {
+        bytes.push(if *byte == b'\\' { *inner.next().unwrap_or(byte) } else { *byte });
+    }
+    bytes.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(pairs: &[(&'static str, &'static str)], body: &'static [u8]) -> Result<CloudEvent, Problem> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in
+            [("ce-specversion", "1.0"), ("ce-id", "17"), ("ce-source", "/shop"), ("ce-type", "shop.order")].iter().chain(pairs)
+        {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        binary(&headers, &Bytes::from_static(body))
+    }
+
+    fn context(pairs: &[(&'static str, &'static str)], body: &'static [u8]) -> Value {
+        let event = event(pairs, body).unwrap();
+        serde_json::from_slice::<Value>(&event.payload).unwrap()["cloudevent"].take()
+    }
+
+    #[test]
+    fn values_are_taken_out_of_quotes_and_percents_once() {
+        // The example of the binding, its older quoted form, and a percent that was encoded itself.
+        for (sent, meant) in [
+            ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro € 😀"),
+            ("Euro%20%e2%82%ac%20%f0%9f%98%80", "Euro € 😀"),
+            (r#""a \"quoted\" b""#, r#"a "quoted" b"#),
+            ("100%2525", "100%25"),
+            ("50%", "50%"),
+        ] {
+            assert_eq!(context(&[("ce-subject", sent)], b"")["subject"], meant);
+        }
+        let overlong = event(&[("ce-subject", "%C0%A0")], b"").unwrap_err();
+        assert!(overlong.detail().unwrap().contains("`/subject` is not UTF-8"), "{:?}", overlong.detail());
+    }
+
+    #[test]
+    fn data_is_what_its_media_type_says() {
+        let json = event(&[("content-type", "application/json; charset=utf-8")], br#"{"number":1}"#).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&json.payload).unwrap()["number"], 1);
+        assert_eq!(context(&[("content-type", "application/xml")], b"<a/>")["data"], "<a/>");
+        assert_eq!(context(&[("content-type", "text/plain")], b"\xff")["data_base64"], "/w==");
+        assert_eq!(context(&[("content-type", "text/plain; charset=utf-16")], b"a")["data_base64"], "YQ==");
+        assert_eq!(context(&[("content-type", "application/octet-stream")], b"a")["data_base64"], "YQ==");
+        assert_eq!(context(&[], b"a")["data_base64"], "YQ==");
+        let untold = event(&[], br#"{"number":1}"#).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&untold.payload).unwrap()["number"], 1);
+        assert_eq!(context(&[("content-type", "application/json")], b"").get("data"), None);
+        assert_eq!(event(&[("content-type", "application/json")], b"{").unwrap_err().code(), "body_not_json");
+    }
+
+    #[test]
+    fn a_header_that_is_doubled_missing_or_out_of_place_is_told() {
+        let told = |pairs: &[(&'static str, &'static str)]| event(pairs, b"").unwrap_err().detail().unwrap().to_owned();
+        assert!(told(&[("ce-id", "18")]).contains("`/id` is given more than once"));
+        assert!(told(&[("ce-datacontenttype", "text/plain")]).contains("`/datacontenttype` stands in `Content-Type`"));
+        assert!(told(&[("ce-com-example", "x")]).contains("`/com-example` is no attribute's name"));
+        let only_id = HeaderMap::from_iter([(header::HeaderName::from_static("ce-id"), HeaderValue::from_static("1"))]);
+        assert!(is_binary(&only_id));
+        assert!(binary(&only_id, &Bytes::new()).unwrap_err().detail().unwrap().contains("`/specversion` is missing"));
+    }
+}

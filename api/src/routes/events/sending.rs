@@ -1,0 +1,357 @@
+//! Taking events in: one or a list, in our own form or as CloudEvents. Those of one request are taken together, or none of them.
+//!
+//! What a CloudEvent is, `cloudevents.rs` says.
+
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use ensue_engine::command::{Answer, Ask, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, ReceivedEvent};
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::names::TriggerRef;
+use ensue_engine::ports::Committed;
+use ensue_engine::record::Digest;
+use ensue_expression::Document;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::SOURCE;
+use crate::api::Api;
+use crate::auth::Allowed;
+use crate::body::{self, BodyRefusal};
+use crate::call::Call;
+use crate::cloudevents::{self, CloudEvent};
+use crate::handshake;
+use crate::permissions::EventsWrite;
+use crate::ports::{Declined, GivenEvent};
+use crate::problem::{FieldError, Outcome, Problem, quoted};
+use crate::respond::{self, Written};
+use crate::routes::BASE;
+use crate::wire::events::{EVENTS_MAX, WireGivenEvent, WireTakenEvent, WireTakenEvents};
+
+/// The most bytes of a dedupe key.
+const DEDUPE_BYTES_MAX: usize = 1024;
+/// After how many events that were judged others get their turn.
+const EVENTS_AT_ONCE: usize = 16;
+/// The most events of a list that are told what is wrong with them.
+const REFUSED_MAX: usize = 20;
+/// What the source of an event that an execution emits begins with.
+const OF_EXECUTIONS: &str = "execution/";
+
+/// Why events that were sent are not taken.
+#[derive(Debug, Error)]
+enum SendRefusal {
+    /// A dedupe key cannot be one.
+    #[error("`dedupe` must be a text of 1 to {DEDUPE_BYTES_MAX} bytes")]
+    DedupeKeyInvalid,
+    /// A list is too long.
+    #[error("the list has {given} events; one request takes {EVENTS_MAX}")]
+    TooMany {
+        /// How many it has.
+        given: usize,
+    },
+    /// There is no trigger of a CloudEvent's type.
+    #[error("there is no trigger for the type `{of_type}`")]
+    NoTriggerOf {
+        /// The type.
+        of_type: String,
+    },
+}
+
+impl Explain for SendRefusal {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::DedupeKeyInvalid => "body-invalid",
+            Self::TooMany { .. } => "too-many-events",
+            Self::NoTriggerOf { .. } => "trigger-not-found",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::DedupeKeyInvalid | Self::NoTriggerOf { .. } => Fault::Invalid,
+            Self::TooMany { .. } => Fault::TooLarge,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::DedupeKeyInvalid => "take an id that the event has where it comes from, or leave `dedupe` out".into(),
+            Self::TooMany { .. } => "send them in several requests".into(),
+            Self::NoTriggerOf { .. } => {
+                "a CloudEvent's `type` is the ref of its trigger, `<pack>.<trigger>`; others can be posted to a webhook whose `emits` choose one".into()
+            }
+        })
+    }
+}
+
+/// The form in which a request brings events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Our own: an object or a list.
+    Ours,
+    /// A CloudEvent in JSON.
+    Structured,
+    /// A list of such.
+    Batch,
+    /// A CloudEvent in headers, with any body.
+    Binary,
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        const TAKEN: &str = "`application/json`, `application/cloudevents+json` or `application/cloudevents-batch+json`";
+        let media = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
+        let essence = media.as_deref().and_then(|media| media.split(';').next()).unwrap_or_default().trim();
+        let form = match essence {
+            cloudevents::STRUCTURED => Self::Structured,
+            cloudevents::BATCH => Self::Batch,
+            other if other.starts_with("application/cloudevents") => {
+                return Err(Problem::unsupported_media_type(&format!("`{}`", quoted(other)), TAKEN));
+            }
+            _ if cloudevents::is_binary(headers) => {
+                body::demand_uncompressed(headers)?;
+                return Ok(Self::Binary);
+            }
+            _ => Self::Ours,
+        };
+        body::demand_json(headers)?;
+        Ok(form)
+    }
+}
+
+/// What a request brings: one event is answered as such, a list as a list.
+enum Brought {
+    One(Box<Brief>),
+    List(Vec<Brief>),
+}
+
+impl Brought {
+    fn one(brief: Brief) -> Self {
+        Self::One(Box::new(brief))
+    }
+}
+
+/// An event as it was sent, and where its parts stand in the body, for what is said of them.
+struct Brief {
+    given: GivenEvent,
+    trigger_at: String,
+    payload_at: String,
+}
+
+/// Takes events in: 202 once they are on the disk, 200 where all of them were taken before.
+pub(in crate::routes) async fn send(allowed: Allowed<EventsWrite>, mut call: Call) -> Outcome {
+    call.admission()?;
+    let form = Form::of(call.headers())?;
+    let body = call.bytes().await?;
+    let reader = Reader { api: call.api(), caller: allowed.name() };
+    let brought = reader.read(form, call.headers(), &body)?;
+    let observed = match brought {
+        Brought::One(brief) => return take_one(&allowed, &call, reader.observe(*brief, Extent::One)?).await,
+        Brought::List(briefs) => reader.observe_all(briefs).await?,
+    };
+    if observed.is_empty() {
+        return respond::json(&WireTakenEvents::of(&[]));
+    }
+    let (events, committed) = take(&allowed, &call, observed).await?;
+    respond::written(how(&events), committed.position, &WireTakenEvents::of(&events))
+}
+
+/// Grants whoever may send events that they are sent here.
+pub(in crate::routes) async fn consent(_: Allowed<EventsWrite>, call: Call) -> Outcome {
+    Ok(handshake::consent(call.headers(), "POST, GET, HEAD, OPTIONS"))
+}
+
+async fn take_one(allowed: &Allowed<EventsWrite>, call: &Call, observed: ObservedEvent) -> Outcome {
+    let (events, committed) = take(allowed, call, vec![observed]).await?;
+    let [event] = events.as_slice() else { return Err(Problem::bug("one event was answered as several")) };
+    let response = respond::written(how(&events), committed.position, &WireTakenEvent::from(event))?;
+    Ok(respond::located(response, &format!("{BASE}/events/{}", event.id)))
+}
+
+async fn take(allowed: &Allowed<EventsWrite>, call: &Call, events: Vec<ObservedEvent>) -> Result<(Vec<ReceivedEvent>, Committed), Problem> {
+    let committed = call.api().submit(allowed.on_behalf(call.context()), Ask::ReceiveEvents(events)).await?;
+    match &committed.answer {
+        Answer::Events(events) => Ok((events.clone(), committed)),
+        other => Err(Problem::bug(&format!("events were answered with {other:?}"))),
+    }
+}
+
+fn how(events: &[ReceivedEvent]) -> Written {
+    if events.iter().all(|event| event.novelty == Novelty::Repeat) { Written::Done } else { Written::Accepted }
+}
+
+/// Whether what is wrong with an event is told of it alone, or among others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    One,
+    OfList,
+}
+
+/// Reads what one caller sent.
+struct Reader<'a> {
+    api: &'a Api,
+    caller: &'a str,
+}
+
+impl Reader<'_> {
+    fn read(&self, form: Form, headers: &HeaderMap, body: &Bytes) -> Result<Brought, Problem> {
+        match form {
+            Form::Ours if is_list(body) => {
+                list(strict(body)?, |text, at| self.brief_of_ours(body::parse_item(at, text)?, at)).map(Brought::List)
+            }
+            Form::Ours => self.brief_of_ours(body::parse(body)?, "").map(Brought::one),
+            Form::Structured if is_list(body) => {
+                Err(BodyRefusal::OfOtherShape(format!("a list, which is sent as `{}`", cloudevents::BATCH)).into())
+            }
+            Form::Structured => self.brief_of_cloudevent(cloudevents::structured(strict(body)?, "")?, "").map(Brought::one),
+            Form::Batch if !is_list(body) => Err(BodyRefusal::OfOtherShape("no list, where a batch is one".to_owned()).into()),
+            Form::Batch => {
+                list(strict(body)?, |text, at| self.brief_of_cloudevent(cloudevents::structured(text, at)?, at)).map(Brought::List)
+            }
+            Form::Binary => self.brief_of_cloudevent(cloudevents::binary(headers, body)?, "").map(Brought::one),
+        }
+    }
+
+    fn brief_of_ours(&self, event: WireGivenEvent, at: &str) -> Result<Brief, Problem> {
+        let payload = Bytes::from(String::from(Box::<str>::from(event.payload)));
+        let dedupe =
+            event.dedupe.map(|key| self.dedupe(&key, &payload).map_err(|why| of_field(&why, format!("{at}/dedupe")))).transpose()?;
+        let given = GivenEvent { trigger: event.trigger, payload, source: SOURCE.to_owned(), occurred_at: None, trace: None, dedupe };
+        Ok(Brief { given, trigger_at: format!("{at}/trigger"), payload_at: format!("{at}/payload") })
+    }
+
+    fn brief_of_cloudevent(&self, event: CloudEvent, at: &str) -> Result<Brief, Problem> {
+        if self.is_ours(&event.source) {
+            let message = format!("is `{}`, which names a sensor or another source of this node", quoted(&event.source));
+            return Err(cloudevents::refused(vec![FieldError { pointer: format!("{at}/source"), message }]));
+        }
+        let trigger_at = format!("{at}/type");
+        let trigger: TriggerRef = match event.of_type.parse() {
+            Ok(trigger) => trigger,
+            Err(_) => return Err(of_field(&SendRefusal::NoTriggerOf { of_type: quoted(&event.of_type) }, trigger_at)),
+        };
+        let dedupe = self.dedupe_of_cloudevent(&event);
+        let CloudEvent { source, time, trace, payload, .. } = event;
+        let given = GivenEvent { trigger, payload, source, occurred_at: time, trace, dedupe: Some(dedupe) };
+        Ok(Brief { given, trigger_at, payload_at: format!("{at}/data") })
+    }
+
+    /// Says whether events have a source only if the node itself observed them so: rules may rely on it.
+    fn is_ours(&self, source: &str) -> bool {
+        let names_sensor = || source.parse().is_ok_and(|sensor| self.api.ports.installed.current().sensors().contains_key(&sensor));
+        source == SOURCE || source.starts_with(OF_EXECUTIONS) || names_sensor()
+    }
+
+    /// A caller's keys are its own: another caller's event under the same key is another event.
+    fn dedupe(&self, key: &str, payload: &Bytes) -> Result<Dedupe, SendRefusal> {
+        if !(1..=DEDUPE_BYTES_MAX).contains(&key.len()) {
+            return Err(SendRefusal::DedupeKeyInvalid);
+        }
+        let key = DedupeKey { scope: format!("events/{}", self.caller), hash: Digest::of(key.as_bytes()) };
+        Ok(Dedupe { key, content: Digest::of(payload), conflict: Conflict::IsRefused })
+    }
+
+    /// Two events of the same source and id are one, as CloudEvents have it, whatever else differs.
+    fn dedupe_of_cloudevent(&self, event: &CloudEvent) -> Dedupe {
+        let name = format!("{}:{}{}", event.source.len(), event.source, event.id);
+        let key = DedupeKey { scope: format!("cloudevents/{}", self.caller), hash: Digest::of(name.as_bytes()) };
+        Dedupe { key, content: Digest::of(&event.payload), conflict: Conflict::IsRepeat }
+    }
+
+    /// Checks an event against its trigger and has the rules judge it.
+    fn observe(&self, brief: Brief, extent: Extent) -> Result<ObservedEvent, Problem> {
+        let Brief { given, trigger_at, payload_at } = brief;
+        let is_cloudevent = given.source != SOURCE;
+        self.api.ports.observe.observe(given).map_err(|declined| match extent {
+            Extent::One if !is_cloudevent => declined.into(),
+            Extent::One | Extent::OfList => placed(declined, trigger_at, &payload_at),
+        })
+    }
+
+    async fn observe_all(&self, briefs: Vec<Brief>) -> Result<Vec<ObservedEvent>, Problem> {
+        let mut observed = Vec::with_capacity(briefs.len());
+        let mut refused = Refused::default();
+        for (index, brief) in briefs.into_iter().enumerate() {
+            if index % EVENTS_AT_ONCE == EVENTS_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+            match self.observe(brief, Extent::OfList) {
+                Ok(event) => observed.push(event),
+                Err(problem) => refused.note(problem)?,
+            }
+        }
+        refused.none()?;
+        Ok(observed)
+    }
+}
+
+/// What is wrong with the events of a list, told at once.
+#[derive(Default)]
+struct Refused {
+    events: usize,
+    problem: Option<Problem>,
+}
+
+impl Refused {
+    /// Notes what is wrong with one, and ends where that is enough.
+    fn note(&mut self, problem: Problem) -> Result<(), Problem> {
+        let all = match self.problem.take() {
+            Some(first) => first.with_errors_of(problem),
+            None => problem,
+        };
+        self.events += 1;
+        if self.events >= REFUSED_MAX {
+            return Err(all);
+        }
+        self.problem = Some(all);
+        Ok(())
+    }
+
+    fn none(self) -> Result<(), Problem> {
+        self.problem.map_or(Ok(()), Err)
+    }
+}
+
+fn is_list(body: &Bytes) -> bool {
+    body.trim_ascii_start().starts_with(b"[")
+}
+
+/// Gives a body as a text that is strict JSON.
+fn strict(body: &Bytes) -> Result<&str, Problem> {
+    Document::parse(body.clone()).map_err(BodyRefusal::NotJson)?;
+    std::str::from_utf8(body).map_err(|why| Problem::bug(&why))
+}
+
+/// Reads each event of a list that was parsed strictly before.
+fn list(text: &str, read: impl Fn(&str, &str) -> Result<Brief, Problem>) -> Result<Vec<Brief>, Problem> {
+    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|why| Problem::bug(&why))?;
+    if items.len() > EVENTS_MAX {
+        return Err(SendRefusal::TooMany { given: items.len() }.into());
+    }
+    let mut briefs = Vec::with_capacity(items.len());
+    let mut refused = Refused::default();
+    for (index, item) in items.iter().enumerate() {
+        match read(item.get(), &format!("/{index}")) {
+            Ok(brief) => briefs.push(brief),
+            Err(problem) => refused.note(problem)?,
+        }
+    }
+    refused.none()?;
+    Ok(briefs)
+}
+
+/// Says of one field of the body that it is wrong.
+fn of_field(why: &SendRefusal, pointer: String) -> Problem {
+    Problem::of(why).with_errors([FieldError { pointer, message: why.to_string() }])
+}
+
+/// Says where in the body the trigger stands that is not there, or the part of a payload that does not fit.
+fn placed(declined: Declined, trigger_at: String, payload_at: &str) -> Problem {
+    let Declined { why, misfits } = declined;
+    let problem = Problem::of(&*why);
+    if misfits.is_empty() {
+        return problem.with_errors([FieldError { pointer: trigger_at, message: why.to_string() }]);
+    }
+    problem.with_errors(
+        misfits.into_iter().map(|misfit| FieldError { pointer: format!("{payload_at}{}", misfit.pointer), message: misfit.message }),
+    )
+}

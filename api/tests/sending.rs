@@ -1,0 +1,97 @@
+//! Several events in one request: all or none, in one commit.
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, TestApi};
+
+const EVENTS: &str = "/api/v1/events";
+/// The most events of one request, as the reference says it.
+const EVENTS_MAX: usize = 1_000;
+
+fn hello(name: &str) -> Value {
+    json!({ "trigger": "demo.hello", "payload": { "name": name } })
+}
+
+fn keyed(name: &str, key: &str) -> Value {
+    json!({ "trigger": "demo.hello", "payload": { "name": name }, "dedupe": key })
+}
+
+async fn send(api: &TestApi, events: &[Value]) -> Answer {
+    api.post(EVENTS).by("admin").json(&Value::from(events)).answer().await
+}
+
+fn ids(answer: &Answer) -> Vec<Value> {
+    answer.json()["items"].as_array().unwrap().iter().map(|event| event["id"].clone()).collect()
+}
+
+#[tokio::test]
+async fn a_list_is_taken_in_its_order_in_one_commit() {
+    let api = TestApi::new();
+    let taken = send(&api, &[hello("ana"), hello("cy"), hello("bo")]).await.expect(202);
+    let items = taken.json()["items"].as_array().unwrap().clone();
+    let mut batches = Vec::new();
+    for (item, name) in items.iter().zip(["ana", "cy", "bo"]) {
+        let path = format!("{EVENTS}/{}", item["id"].as_str().unwrap());
+        let event = api.get(&path).by("viewer").answer().await.expect(200).json();
+        assert_eq!((&event["payload"]["name"], &event["position"]), (&json!(name), &item["position"]));
+        let record = api.get(&format!("/api/v1/log/{}", item["position"])).by("viewer").answer().await.expect(200).json();
+        batches.push(record["batch"].clone());
+    }
+    assert!(batches.iter().all(|batch| *batch == batches[0]), "{batches:?}");
+    let head = api.node.head_position().to_string();
+    assert_eq!(taken.header("ensue-position"), Some(head.as_str()), "who sends it sees what came of all of them");
+}
+
+#[tokio::test]
+async fn a_list_of_repeats_is_answered_as_one_and_a_mixed_one_takes_what_is_new() {
+    let api = TestApi::new();
+    let first = send(&api, &[keyed("ana", "1"), keyed("bo", "2")]).await.expect(202);
+    assert_eq!(send(&api, &[keyed("bo", "2"), keyed("ana", "1")]).await.expect(200).json()["items"][1], first.json()["items"][0]);
+    let mixed = send(&api, &[keyed("ana", "1"), keyed("cy", "3"), keyed("cy", "3")]).await.expect(202);
+    assert_eq!(ids(&mixed)[0], ids(&first)[0]);
+    assert_eq!(ids(&mixed)[1], ids(&mixed)[2], "a key that stands twice in a list is one event");
+    send(&api, &[hello("di"), keyed("another", "1")]).await.expect_problem(409, "dedupe_key_reused");
+}
+
+#[tokio::test]
+async fn an_empty_list_changes_nothing() {
+    let api = TestApi::new();
+    let position = api.node.head_position();
+    assert_eq!(send(&api, &[]).await.expect(200).json(), json!({ "items": [] }));
+    assert_eq!(api.node.head_position(), position);
+}
+
+#[tokio::test]
+async fn one_bad_event_keeps_all_of_a_list_out_and_each_is_told_where_it_stands() {
+    let api = TestApi::new();
+    let position = api.node.head_position();
+    let pointers = |problem: &Value| -> Vec<String> {
+        problem["errors"].as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
+    };
+    let of_other_shape = [hello("ana"), json!({ "trigger": "demo.hello" }), json!(["demo.hello", {}]), json!({ "colour": "red" })];
+    let problem = send(&api, &of_other_shape).await.expect_problem(422, "body_invalid");
+    assert_eq!(pointers(&problem), ["/1/payload", "/2", "/3/colour"].map(str::to_owned));
+    let unfit =
+        [hello("ana"), json!({ "trigger": "demo.nothing", "payload": {} }), json!({ "trigger": "demo.hello", "payload": { "name": 1 } })];
+    let problem = send(&api, &unfit).await.expect_problem(422, "trigger_not_found");
+    assert_eq!(pointers(&problem), ["/1/trigger", "/2/payload/name"].map(str::to_owned));
+    let keys = [hello("ana"), keyed("bo", ""), keyed("cy", &"k".repeat(1_025))];
+    assert_eq!(pointers(&send(&api, &keys).await.expect_problem(422, "body_invalid")), ["/1/dedupe", "/2/dedupe"].map(str::to_owned));
+    let many: Vec<Value> = (0..100).map(|_| json!({ "trigger": "demo.hello", "payload": {} })).collect();
+    assert_eq!(pointers(&send(&api, &many).await.expect_problem(422, "payload_invalid")).len(), 20, "enough is told");
+    assert_eq!(api.node.head_position(), position, "nothing was taken in");
+}
+
+#[tokio::test]
+async fn a_request_takes_a_thousand_events_and_not_one_more() {
+    let api = TestApi::new();
+    let position = api.node.head_position();
+    let mut events: Vec<Value> = (0..=EVENTS_MAX).map(|n| hello(&n.to_string())).collect();
+    let problem = send(&api, &events).await.expect_problem(413, "too_many_events");
+    assert!(problem["detail"].as_str().unwrap().contains("1001"), "{problem}");
+    assert_eq!(api.node.head_position(), position);
+    events.pop();
+    let taken = send(&api, &events).await.expect(202);
+    let positions: Vec<u64> = taken.json()["items"].as_array().unwrap().iter().map(|event| event["position"].as_u64().unwrap()).collect();
+    assert_eq!(positions, (position + 1..=position + EVENTS_MAX as u64).collect::<Vec<_>>());
+}
