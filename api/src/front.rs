@@ -124,6 +124,11 @@ impl Front {
         openapi::document(&self.table)
     }
 
+    /// Writes the same as a page for people.
+    pub fn openapi_page(&self) -> String {
+        openapi::page::page(&self.openapi())
+    }
+
     /// Says from now on that the node stops: `/readyz` says so, and what lasts ends.
     pub fn stop(&self) {
         self.api.stop();

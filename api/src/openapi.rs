@@ -2,6 +2,7 @@
 //!
 //! It is made of the table of routes and of the shapes' own types; nothing of a route is said here.
 
+pub(crate) mod page;
 mod parameters;
 pub(crate) mod shapes;
 
@@ -13,9 +14,13 @@ use serde_json::{Map, Value, json};
 use crate::operation::{Content, Given, Header, Presence, Sight, Takes, schema_of};
 use crate::problem::WireProblem;
 use crate::routes::{Demand, Route};
+use crate::sse::EVENT_STREAM;
 
 /// The document as it is kept in the repository and served. A test holds it equal to what the routes say.
 pub const KEPT: &str = include_str!("../../docs/reference/openapi.json");
+
+/// The media type of problems.
+const PROBLEM: &str = "application/problem+json";
 
 /// What shapes are named in the code, and not in the document.
 const WIRE: &str = "Wire";
@@ -70,10 +75,10 @@ const OF_BODIES: &[(u16, &str)] = &[
 
 /// Writes the document of a table of routes.
 pub(crate) fn document(table: &[Route]) -> Value {
-    let mut schemas = Schemas::new();
+    let mut parts = Parts::new();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for route in table {
-        paths.entry(&route.path).or_default().insert(route.method.as_str().to_lowercase(), described(route, &mut schemas));
+        paths.entry(&route.path).or_default().insert(route.method.as_str().to_lowercase(), described(route, &mut parts));
     }
     let document = json!({
         "openapi": "3.1.0",
@@ -90,39 +95,60 @@ pub(crate) fn document(table: &[Route]) -> Value {
             "securitySchemes": {
                 "token": { "type": "http", "scheme": "bearer", "description": "A token, as `ensue tokens add` shows it once." },
             },
-            "schemas": schemas.finish(),
+            "responses": parts.problems.values().map(|named| (named.name.clone(), named.response.clone())).collect::<Map<_, _>>(),
+            "schemas": parts.schemas(),
         },
     });
     without_prefix(document)
 }
 
-/// The schemas that operations refer to: those of requests say what may be left out, those of answers what is always there.
-struct Schemas {
+/// What operations refer to. The schemas of requests say what may be left out, those of answers what is always there.
+struct Parts {
     requests: SchemaGenerator,
     answers: SchemaGenerator,
+    /// Problems, by their status and their codes: most routes have the same.
+    problems: BTreeMap<(u16, Vec<&'static str>), Named>,
 }
 
-impl Schemas {
+/// A response with the name under which it is referred to.
+struct Named {
+    name: String,
+    response: Value,
+}
+
+impl Parts {
     fn new() -> Self {
         let settings = || SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into());
-        Self { requests: settings().into_generator(), answers: settings().for_serialize().into_generator() }
+        Self { requests: settings().into_generator(), answers: settings().for_serialize().into_generator(), problems: BTreeMap::new() }
     }
 
-    fn finish(mut self) -> Map<String, Value> {
+    fn schemas(mut self) -> Map<String, Value> {
         let mut all = self.requests.take_definitions(true);
-        all.extend(self.answers.take_definitions(true));
+        for (name, shape) in self.answers.take_definitions(true) {
+            let other = all.insert(name.clone(), shape.clone());
+            assert!(other.is_none_or(|other| other == shape), "`{name}` is asked for in one shape, and given in another");
+        }
         all
+    }
+
+    /// Gives a problem, named after the first operation that has it.
+    fn problem(&mut self, status: u16, codes: Vec<&'static str>, operation: &str) -> &Named {
+        let Self { answers, problems, .. } = self;
+        problems.entry((status, codes)).or_insert_with_key(|(status, codes)| Named {
+            name: format!("{operation}_{status}"),
+            response: problem(*status, codes, answers),
+        })
     }
 }
 
-fn described(route: &Route, schemas: &mut Schemas) -> Value {
+fn described(route: &Route, parts: &mut Parts) -> Value {
     let operation = route.operation;
     let mut described = json!({
         "operationId": operation.id,
         "summary": operation.summary,
         "tags": [tag(route)],
         "parameters": parameters::of(route),
-        "responses": responses(route, schemas),
+        "responses": responses(route, parts),
         "security": match route.demands {
             Demand::Nothing => json!([]),
             Demand::Permission { .. } => json!([{ "token": [] }]),
@@ -131,7 +157,7 @@ fn described(route: &Route, schemas: &mut Schemas) -> Value {
     if let Demand::Permission { noun, verb } = route.demands {
         described["description"] = format!("Demands the permission `{noun}:{verb}`.").into();
     }
-    if let Some(body) = request_body(operation.takes, schemas) {
+    if let Some(body) = request_body(operation.takes, &mut parts.requests) {
         described["requestBody"] = body;
     }
     described
@@ -143,22 +169,23 @@ fn tag(route: &Route) -> &str {
     path.trim_start_matches('/').split('/').next().unwrap_or_default()
 }
 
-fn request_body(takes: Takes, schemas: &mut Schemas) -> Option<Value> {
-    let parsed = |example: &str| serde_json::from_str::<Value>(example).unwrap_or_default();
+fn request_body(takes: Takes, schemas: &mut SchemaGenerator) -> Option<Value> {
+    let parsed =
+        |example: &str| serde_json::from_str::<Value>(example).expect("our own examples are JSON, as a test of this document shows");
     match takes {
         Takes::Nothing => None,
         Takes::Empty => {
-            let schema = schema_of::<crate::call::Nothing>(&mut schemas.requests);
+            let schema = schema_of::<crate::call::Nothing>(schemas);
             Some(json!({ "required": false, "content": { "application/json": { "schema": schema, "example": {} } } }))
         }
         Takes::Json { schema, example, presence } => Some(json!({
             "required": presence == Presence::Required,
-            "content": { "application/json": { "schema": schema(&mut schemas.requests), "example": parsed(example) } },
+            "content": { "application/json": { "schema": schema(schemas), "example": parsed(example) } },
         })),
         Takes::Forms(forms) => {
             let forms = forms.iter();
             let content: Map<String, Value> = forms
-                .map(|form| (form.media.to_owned(), json!({ "schema": (form.schema)(&mut schemas.requests), "example": parsed(form.example) })))
+                .map(|form| (form.media.to_owned(), json!({ "schema": (form.schema)(schemas), "example": parsed(form.example) })))
                 .collect();
             Some(json!({ "required": true, "content": content }))
         }
@@ -166,18 +193,18 @@ fn request_body(takes: Takes, schemas: &mut Schemas) -> Option<Value> {
         Takes::JsonOrBytes { schema, example } => Some(json!({
             "required": true,
             "content": {
-                "application/json": { "schema": schema(&mut schemas.requests), "example": parsed(example) },
-                "application/octet-stream": {},
-                "text/plain": {},
+                "application/json": { "schema": schema(schemas), "example": parsed(example) },
+                "application/octet-stream": { "schema": { "type": "string", "minLength": 1 } },
+                "text/plain": { "schema": { "type": "string", "minLength": 1 } },
             },
         })),
     }
 }
 
-fn responses(route: &Route, schemas: &mut Schemas) -> Map<String, Value> {
+fn responses(route: &Route, parts: &mut Parts) -> Map<String, Value> {
     let mut responses = Map::new();
     for given in route.operation.gives.iter().flatten() {
-        responses.insert(given.status.to_string(), answer(given, schemas));
+        responses.insert(given.status.to_string(), answer(given, &mut parts.answers));
     }
     let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
     for (status, code) in problems(route) {
@@ -187,11 +214,16 @@ fn responses(route: &Route, schemas: &mut Schemas) -> Map<String, Value> {
         }
     }
     for (status, codes) in codes {
-        let problem = problem(status, &codes, schemas);
         match responses.get_mut(&status.to_string()) {
             // A probe's own answer and a problem share a status.
-            Some(response) => response["content"]["application/problem+json"] = problem["content"]["application/problem+json"].clone(),
-            None => drop(responses.insert(status.to_string(), problem)),
+            Some(response) => {
+                let mut problem = problem(status, &codes, &mut parts.answers);
+                response["content"][PROBLEM] = problem["content"][PROBLEM].take();
+            }
+            None => {
+                let Named { name, .. } = parts.problem(status, codes, route.operation.id);
+                responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/{name}") }));
+            }
         }
     }
     responses
@@ -214,37 +246,41 @@ fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
     kinds.into_iter().filter(|(has, _)| *has).flat_map(|(_, problems)| problems.iter().copied())
 }
 
-fn problem(status: u16, codes: &[&str], schemas: &mut Schemas) -> Value {
-    let mut names = vec![Header::RetryAfter];
-    names.retain(|_| matches!(status, 429 | 503));
-    let schema = schema_of::<WireProblem<'static>>(&mut schemas.answers);
+fn problem(status: u16, codes: &[&str], schemas: &mut SchemaGenerator) -> Value {
+    let names: &[Header] = match status {
+        429 | 503 => &[Header::RetryAfter],
+        416 => &[Header::ContentRange],
+        _ => &[],
+    };
+    let schema = schema_of::<WireProblem<'static>>(schemas);
     json!({
         "description": format!("A problem: {}.", codes.iter().map(|code| format!("`{code}`")).collect::<Vec<_>>().join(", ")),
-        "headers": header_references(&names),
+        "headers": header_references(names),
         "content": {
-            "application/problem+json": {
+            PROBLEM: {
                 "schema": { "allOf": [schema, { "properties": { "code": { "enum": codes }, "status": { "const": status } } }] },
             },
         },
     })
 }
 
-fn answer(given: &Given, schemas: &mut Schemas) -> Value {
-    let text = || json!({ "schema": { "type": "string" } });
+fn answer(given: &Given, schemas: &mut SchemaGenerator) -> Value {
+    // An event stream is no text of its own: its events are told one by one.
+    let text = |media: &str| if media == EVENT_STREAM { json!({}) } else { json!({ "schema": { "type": "string" } }) };
     let content = match given.content {
         Content::Nothing => json!({}),
-        Content::Json(schema) => json!({ "application/json": { "schema": schema(&mut schemas.answers) } }),
+        Content::Json(schema) => json!({ "application/json": { "schema": schema(schemas) } }),
         Content::JsonForms(forms) => {
-            forms.iter().map(|(media, schema)| ((*media).to_owned(), json!({ "schema": schema(&mut schemas.answers) }))).collect::<Map<_, _>>().into()
+            forms.iter().map(|(media, schema)| ((*media).to_owned(), json!({ "schema": schema(schemas) }))).collect::<Map<_, _>>().into()
         }
         Content::JsonOrText(schema, media) => {
-            let mut content = json!({ "application/json": { "schema": schema(&mut schemas.answers) } });
+            let mut content = json!({ "application/json": { "schema": schema(schemas) } });
             for media in media {
-                content[*media] = text();
+                content[*media] = text(media);
             }
             content
         }
-        Content::Text(media) => media.iter().map(|media| ((*media).to_owned(), text())).collect::<Map<_, _>>().into(),
+        Content::Text(media) => media.iter().map(|media| ((*media).to_owned(), text(media))).collect::<Map<_, _>>().into(),
         Content::File => json!({ "*/*": {} }),
     };
     json!({ "description": given.means, "headers": header_references(given.headers), "content": content })
@@ -301,7 +337,14 @@ fn without_prefix(value: Value) -> Value {
             None => text.into(),
         },
         Value::Array(items) => items.into_iter().map(without_prefix).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(name, value)| (bare(&name), without_prefix(value))).collect::<Map<_, _>>().into(),
+        Value::Object(fields) => {
+            let mut named = Map::new();
+            for (name, value) in fields {
+                let other = named.insert(bare(&name), without_prefix(value));
+                assert!(other.is_none(), "`{name}` would take the place of another of that name");
+            }
+            named.into()
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }

@@ -68,7 +68,6 @@ impl From<Misfit> for FieldError {
 
 /// A problem (RFC 9457).
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Problem")]
 pub(crate) struct WireProblem<'a> {
     r#type: String,
     title: &'a str,

@@ -12,7 +12,7 @@ mod executions;
 mod health;
 pub(crate) mod hooks;
 mod installed;
-mod judged;
+pub(crate) mod judged;
 mod keys;
 mod log;
 mod logs;
@@ -124,7 +124,8 @@ fn declare(routes: &mut Routes) {
     routes.public(Public::Ready, &operations::NODE_READY, node::readyz);
     routes.public(Public::Status, &operations::NODE_PUBLIC_STATUS, node::public_status);
     routes.public(Public::ErrorPages, &operations::ERROR_LIST, docs::index);
-    routes.public(Public::ErrorPage, &operations::ERROR_GET, docs::page);
+    routes.public(Public::ErrorPage, &operations::ERROR_GET, docs::error);
+    routes.public(Public::Docs, &operations::DOCS_GET, docs::reference);
     routes.public(Public::OpenApi, &operations::OPENAPI_GET, docs::openapi);
 }
 
@@ -149,13 +150,15 @@ pub enum Public {
     ErrorPages,
     /// A page about an error.
     ErrorPage,
+    /// The OpenAPI document as a page.
+    Docs,
     /// The OpenAPI document.
     OpenApi,
 }
 
 impl Public {
     /// Lists all of it.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Livez,
         Self::Health,
         Self::Readyz,
@@ -165,6 +168,7 @@ impl Public {
         Self::Status,
         Self::ErrorPages,
         Self::ErrorPage,
+        Self::Docs,
         Self::OpenApi,
     ];
 
@@ -180,6 +184,7 @@ impl Public {
             | Self::Status
             | Self::ErrorPages
             | Self::ErrorPage
+            | Self::Docs
             | Self::OpenApi => Method::GET,
         }
     }
@@ -195,6 +200,7 @@ impl Public {
             Self::Status => "/api/v1/public/status",
             Self::ErrorPages => "/docs/errors",
             Self::ErrorPage => "/docs/errors/{slug}",
+            Self::Docs => "/docs",
             Self::OpenApi => "/api/v1/openapi.json",
         }
     }

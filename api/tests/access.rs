@@ -56,6 +56,7 @@ fn what_is_public_is_a_closed_list() {
         "GET /api/v1/public/status",
         "GET /docs/errors",
         "GET /docs/errors/{slug}",
+        "GET /docs",
         "GET /api/v1/openapi.json",
     ];
     listed.sort();

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::support::TestApi;
-use crate::support::contract::{DOCUMENT, validator};
+use crate::support::contract::{DOCUMENT, responses_of, validator};
 
 fn operations() -> impl Iterator<Item = (String, &'static Value)> {
     let paths = DOCUMENT["paths"].as_object().unwrap().iter();
@@ -24,6 +27,32 @@ fn the_kept_document_is_what_the_routes_say() {
     }
     let is_kept = std::fs::read_to_string(kept).unwrap() == real;
     assert!(is_kept, "docs/reference/openapi.json is stale; renew it with `ENSUE_OPENAPI_UPDATE=1 cargo test -p ensue-api openapi`");
+}
+
+#[test]
+fn the_kept_page_is_made_of_the_document() {
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/openapi.html");
+    let real = TestApi::new().front.openapi_page();
+    if std::env::var_os("ENSUE_OPENAPI_UPDATE").is_some() {
+        std::fs::write(kept, &real).unwrap();
+    }
+    let is_kept = std::fs::read_to_string(kept).unwrap() == real;
+    assert!(is_kept, "docs/reference/openapi.html is stale; renew it with `ENSUE_OPENAPI_UPDATE=1 cargo test -p ensue-api openapi`");
+}
+
+#[tokio::test]
+async fn the_page_is_served_to_everybody_fetches_nothing_and_lets_in_its_own_style_alone() {
+    let page = TestApi::new().get("/docs").answer().await.expect(200);
+    for (route, operation) in operations() {
+        assert!(page.text.contains(&format!("<section id=\"{}\">", operation["operationId"].as_str().unwrap())), "{route}");
+    }
+    for foreign in ["<script", "<img", "<link", "<iframe", " src=", "=\"http", "=\"//", "@import", "url("] {
+        assert!(!page.text.contains(foreign), "{foreign}");
+    }
+    let (_, style) = page.text.split_once("<style>").unwrap();
+    let hash = BASE64.encode(Sha256::digest(style.split_once("</style>").unwrap().0));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with(&format!("default-src 'none'; style-src 'sha256-{hash}';")), "{policy}");
 }
 
 #[tokio::test]
@@ -53,14 +82,17 @@ fn every_operation_has_a_name_of_its_own() {
 #[test]
 fn every_problem_has_its_page() {
     let pages: BTreeSet<String> = ensue_api::slugs().map(|slug| slug.replace('-', "_")).collect();
+    let mut problems = 0;
     for (route, operation) in operations() {
-        for (status, response) in operation["responses"].as_object().unwrap() {
+        for (status, response) in responses_of(operation) {
             let codes = &response["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"];
             for code in codes.as_array().into_iter().flatten() {
+                problems += 1;
                 assert!(pages.contains(code.as_str().unwrap()), "{route} {status}: there is no page about {code}");
             }
         }
     }
+    assert!(problems > 1_000, "{problems} problems were found");
 }
 
 #[test]
@@ -76,7 +108,7 @@ fn every_schema_compiles_and_every_example_holds() {
         for parameter in operation["parameters"].as_array().unwrap() {
             validator(&parameter["schema"]);
         }
-        for response in operation["responses"].as_object().unwrap().values() {
+        for response in responses_of(operation).values() {
             for content in response["content"].as_object().unwrap().values().filter(|content| !content["schema"].is_null()) {
                 validator(&content["schema"]);
             }

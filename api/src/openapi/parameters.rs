@@ -2,12 +2,14 @@
 //!
 //! Which ones an operation has is said by the table of routes.
 
+use ensue_engine::ports::OutputStream;
 use ensue_views::{enforcements, executions};
 use serde_json::{Value, json};
 
 use crate::operation::{Heeded, Sight};
 use crate::paging::{LIMIT_DEFAULT, LIMIT_MAX};
 use crate::routes::Route;
+use crate::routes::judged::Definitions;
 
 /// Lists the parameters of a route.
 pub(super) fn of(route: &Route) -> Vec<Value> {
@@ -15,7 +17,7 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     let mut all: Vec<Value> =
         in_path.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })).collect();
     all.extend(route.operation.query.iter().map(|name| {
-        let (schema, description) = in_query(name);
+        let (schema, description) = in_query(name).expect("every parameter of the table is told of here, as a test of the document shows");
         json!({ "name": name, "in": "query", "description": description, "schema": schema })
     }));
     all.extend(route.operation.heeds.iter().map(|heeded| header(told(*heeded), &json!({ "type": "string" }))));
@@ -44,27 +46,30 @@ fn header((name, description): (&str, &str), schema: &Value) -> Value {
     json!({ "name": name, "in": "header", "description": description, "schema": schema })
 }
 
-/// The schema of a parameter, and what it is for.
-fn in_query(name: &str) -> (Value, &'static str) {
-    let text = json!({ "type": "string" });
+/// The schema of a parameter, and what it is for; none of one that no operation has.
+fn in_query(name: &str) -> Option<(Value, &'static str)> {
+    let text = json!({ "type": "string", "pattern": "^[^\\u0000]*$" });
     let words = |words: &[&str]| json!({ "type": "string", "enum": words });
-    let number = json!({ "type": "integer", "minimum": 0 });
+    let number = |most: u64| json!({ "type": "integer", "minimum": 0, "maximum": most });
     let time = json!({ "type": "string", "format": "date-time" });
-    match name {
+    Some(match name {
         "limit" => {
             (json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT }), "The most items of a page.")
         }
         "cursor" => (text, "`next` of the page before, as it came."),
         "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those that stand so."),
         "outcome" => (words(&enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str)), "Only those that came to this."),
-        "definitions" => (words(&["then", "now"]), "Judged by the definitions of then or of now."),
-        "stream" => (words(&["stdout", "stderr"]), "Only this stream."),
+        "definitions" => (words(&Definitions::ALL.map(|(name, _)| name)), "Judged by the definitions of then or of now."),
+        "stream" => (words(&OutputStream::ALL.map(OutputStream::as_str)), "Only this stream."),
         "follow" => (words(&["true", "false"]), "Whether to go on with what is printed from now on."),
         "since" => (time, "Only those from this time on."),
         "until" => (time, "Only those before this time."),
-        "attempt" => (number, "The attempt, by its number."),
-        "offset" => (number, "The bytes of the stream to leave out."),
-        "after" => (number, "The position after which to begin."),
-        _ => (text, "Only those of this name or id."),
-    }
+        "attempt" => (number(u32::MAX.into()), "The attempt, by its number."),
+        "offset" => (number(u64::MAX), "The bytes of the stream to leave out."),
+        "after" => (number(u64::MAX), "The position after which to begin."),
+        "trigger" | "source" | "correlation" | "rule" | "event" | "action" | "pack" | "sensor" | "name" => {
+            (text, "Only those of this name or id.")
+        }
+        _ => return None,
+    })
 }

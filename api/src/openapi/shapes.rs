@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use ensue_engine::executions::facts;
+use ensue_engine::ports;
 use ensue_views::{enforcements, executions};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
@@ -68,8 +70,9 @@ shapes! {
     OutcomeName = words("What became of a rule's match.", &enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str));
     AttemptStatus = words("Where an attempt stands.", ATTEMPT_STATUSES);
     SettledAs = words("What a person said became of an execution.", SETTLED_AS);
-    FailureKind = words("Why something failed.", FAILURE_KINDS);
+    FailureKind = words("Why something failed.", &facts::FailureKind::ALL.map(facts::FailureKind::as_str));
     Evidence = words("What is known of a lost attempt.", EVIDENCES);
+    OutputStream = words("A stream of what an attempt prints.", &ports::OutputStream::ALL.map(ports::OutputStream::as_str));
     Mode = words("Whether a rule's matches are acted on.", MODES);
     OnLost = words("What becomes of an execution of which it is unknown whether it took effect.", ON_LOST);
     Head = object("The newest position of the log.", &json!({ "position": natural(), "chain": hash("The chain's hash there; 32 zero bytes in an empty log.") }));
@@ -157,24 +160,6 @@ const SETTLED_AS: &[&str] = &["succeeded", "failed", "retry"];
 const EVIDENCES: &[&str] = &["not_begun", "may_have_begun"];
 const MODES: &[&str] = &["enabled", "disabled", "shadow"];
 const ON_LOST: &[&str] = &["ask", "fail", "retry"];
-const FAILURE_KINDS: &[&str] = &[
-    "parameters_invalid",
-    "expression",
-    "key_missing",
-    "sandbox",
-    "spawn",
-    "exit_code",
-    "signal",
-    "timeout",
-    "result_invalid",
-    "output_limit",
-    "network",
-    "egress_denied",
-    "http_status",
-    "memory",
-    "lost",
-    "cancelled",
-];
 
 fn id(description: &str) -> Schema {
     json_schema!({ "type": "string", "format": "uuid", "description": description })
@@ -209,7 +194,6 @@ fn words(description: &str, words: &[&str]) -> Schema {
 #[cfg(test)]
 mod tests {
     use ensue_engine::catalog;
-    use ensue_engine::executions::facts;
     use serde::de::DeserializeOwned;
 
     use super::*;
@@ -228,7 +212,7 @@ mod tests {
         each_is_one::<executions::AttemptStatus>(ATTEMPT_STATUSES);
         each_is_one::<executions::SettledAs>(SETTLED_AS);
         each_is_one::<facts::Evidence>(EVIDENCES);
-        each_is_one::<facts::FailureKind>(FAILURE_KINDS);
+        each_is_one::<facts::FailureKind>(&facts::FailureKind::ALL.map(facts::FailureKind::as_str));
         each_is_one::<catalog::Mode>(MODES);
         each_is_one::<catalog::OnLost>(ON_LOST);
     }

@@ -1,12 +1,12 @@
-//! The pages about errors, which every problem's `type` leads to, and the OpenAPI document.
+//! What tells of the API itself: the OpenAPI document, the same as a page, and the pages about errors, which every problem's `type` leads to.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 
 use crate::call::Call;
-use crate::openapi;
+use crate::openapi::{self, page};
 use crate::pages;
-use crate::problem::{NoSuchPath, Outcome};
+use crate::problem::{NoSuchPath, Outcome, Problem};
 
 const MARKDOWN: &str = "text/markdown";
 const HTML: &str = "text/html";
@@ -21,7 +21,7 @@ pub(super) async fn index(call: Call) -> Outcome {
 }
 
 /// Shows a page.
-pub(super) async fn page(call: Call) -> Outcome {
+pub(super) async fn error(call: Call) -> Outcome {
     let slug = pages::slugs().find(|slug| *slug == call.part("slug")).ok_or(NoSuchPath)?;
     let text = pages::page(slug).ok_or(NoSuchPath)?;
     shown(&call, pages::title(slug), text)
@@ -34,14 +34,24 @@ pub(super) async fn openapi(_: Call) -> Outcome {
     Ok(response)
 }
 
+/// Shows the document as a page: the kept one, which a test holds equal to the document.
+pub(super) async fn reference(call: Call) -> Outcome {
+    call.accepted(&[HTML])?;
+    let mut response = Response::new(Body::from(page::KEPT));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    let policy = HeaderValue::from_str(&page::policy()).map_err(|why| Problem::bug(&why))?;
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    Ok(response)
+}
+
 /// Markdown as it is, or, for a browser, the same as text on a page.
 fn shown(call: &Call, title: &str, text: &str) -> Outcome {
     let media = call.accepted(&[MARKDOWN, HTML])?;
     let (content_type, body) = if media == HTML {
         let page = format!(
             "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{}</title><pre>{}</pre></html>",
-            escaped(title),
-            escaped(text)
+            page::escaped(title),
+            page::escaped(text)
         );
         ("text/html; charset=utf-8", page)
     } else {
@@ -50,8 +60,4 @@ fn shown(call: &Call, title: &str, text: &str) -> Outcome {
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

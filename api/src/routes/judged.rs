@@ -15,6 +15,8 @@ use ensue_engine::rules::judge::{EventView, Judgement, Verdict, judge};
 use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
 use ensue_views::{Column, Enforcement, Event, ListQuery, RuleActivity, ViewName};
+use schemars::JsonSchema;
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::api::read_row;
@@ -24,8 +26,9 @@ use crate::problem::{Missing, Problem};
 use crate::wire::verdicts::{WireExplained, WireSubject, WireVerdict};
 
 /// By which definitions an event is judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Definitions {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Definitions {
     /// By those that judged it when it came.
     #[default]
     Then,
@@ -35,14 +38,7 @@ pub(super) enum Definitions {
 
 impl Definitions {
     /// Lists them by their names.
-    pub(super) const ALL: [(&'static str, Self); 2] = [("then", Self::Then), ("now", Self::Now)];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Then => "then",
-            Self::Now => "now",
-        }
-    }
+    pub(crate) const ALL: [(&'static str, Self); 2] = [("then", Self::Then), ("now", Self::Now)];
 }
 
 /// Why it cannot be worked out what rules made of an event.
@@ -229,7 +225,7 @@ impl Judged {
         let subject = WireSubject {
             event,
             trigger: self.trigger.clone(),
-            definitions: self.definitions.name(),
+            definitions: self.definitions,
             catalog: self.catalog.revision(),
             mode: activity.and_then(|activity| activity.mode).unwrap_or(rule.mode),
         };

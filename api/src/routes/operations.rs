@@ -8,7 +8,7 @@ use crate::wire::actions::{WireAction, WireExecute};
 use crate::wire::artifacts::WireArtifact;
 use crate::wire::enforcements::WireEnforcement;
 use crate::wire::events::{WireCloudEvents, WireEvent, WireGivenEvents, WireTakenOrList};
-use crate::wire::executions::{WireAttempt, WireExecution, WireOutputs, WireSettlement};
+use crate::wire::executions::{WireAttempt, WireExecution, WireOutcome, WireOutputs};
 use crate::wire::health::{WireDeadLetter, WireDecided, WireParkedReaction};
 use crate::wire::hooks::{WireHook, WireSend, WireTaken};
 use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
@@ -138,7 +138,7 @@ pub(super) const EXECUTION_CANCEL: Operation = Operation::new("execution_cancel"
     .refuses(&[(409, "execution_not_open")])
     .sees_views();
 pub(super) const EXECUTION_SETTLE: Operation = Operation::new("execution_settle", "Says what became of an execution of which nobody knows")
-    .takes_json::<WireSettlement>(r#"{"outcome": "succeeded", "result": {"sent": true}}"#)
+    .takes_json::<WireOutcome>(r#"{"outcome": "succeeded", "result": {"sent": true}}"#)
     .gives::<WireExecution>(200, "It is settled.", WRITTEN)
     .refuses(&[(409, "execution_not_indeterminate"), (409, "execution_not_open")])
     .sees_views();
@@ -310,6 +310,9 @@ pub(super) const ERROR_LIST: Operation = Operation::new("error_list", "Lists the
 pub(super) const ERROR_GET: Operation = Operation::new("error_get", "Shows a page about an error")
     .gives_content(200, "The page.", PAGES, &[])
     .refuses(&[(404, "no_such_path"), (406, "not_acceptable")]);
+pub(super) const DOCS_GET: Operation = Operation::new("docs_get", "Shows the OpenAPI document as a page")
+    .gives_content(200, "The page.", Content::Text(&["text/html"]), &[])
+    .refuses(&[(406, "not_acceptable")]);
 pub(super) const OPENAPI_GET: Operation = Operation::new("openapi_get", "Gives this document").gives_content(
     200,
     "The document.",

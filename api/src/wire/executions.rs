@@ -10,6 +10,7 @@ use ensue_views::executions::{AttemptStatus, Progress, Settled, SettledAs, Statu
 use ensue_views::{Attempt, Execution};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::openapi::shapes;
@@ -209,7 +210,7 @@ impl From<Attempt> for WireAttempt {
 }
 
 /// What a caller says became of an indeterminate execution.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireSettlement {
     pub(crate) outcome: WireSettlementOutcome,
@@ -219,8 +220,30 @@ pub(crate) struct WireSettlement {
     pub(crate) error: Option<String>,
 }
 
+/// What goes with which outcome, for those who read the document: it is told apart by hand, so that what is wrong with it is told well.
+#[derive(JsonSchema)]
+#[schemars(rename = "Settlement")]
+#[serde(tag = "outcome", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum WireOutcome {
+    /// It took effect.
+    Succeeded {
+        /// What it gave.
+        result: Option<Value>,
+        error: Option<()>,
+    },
+    /// It did not, and is not to be tried again.
+    Failed {
+        /// Why.
+        error: String,
+        result: Option<()>,
+    },
+    /// It did not, and is to be tried again.
+    Retry { result: Option<()>, error: Option<()> },
+}
+
 /// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WireSettlementOutcome {
     /// It took effect.
@@ -235,22 +258,37 @@ pub(crate) enum WireSettlementOutcome {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireOutput {
     attempt: u32,
+    #[schemars(with = "shapes::OutputStream")]
     stream: &'static str,
     offset: u64,
     next: u64,
-    state: &'static str,
+    state: WireOutputState,
     bytes_dropped: u64,
     text: String,
+}
+
+/// What there is of it.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WireOutputState {
+    /// All so far; more may come.
+    Open,
+    /// All there was.
+    Complete,
+    /// What is over the cap was dropped.
+    Truncated,
+    /// It was thrown away.
+    Removed,
 }
 
 impl WireOutput {
     /// Shows a part that begins at an offset; what is no UTF-8 in it is shown as such.
     pub(crate) fn new(attempt: u32, stream: OutputStream, offset: u64, part: &OutputPart) -> Self {
         let (state, bytes_dropped) = match part.state {
-            OutputState::Open => ("open", 0),
-            OutputState::Complete => ("complete", 0),
-            OutputState::Truncated { bytes_dropped } => ("truncated", bytes_dropped),
-            OutputState::Removed => ("removed", 0),
+            OutputState::Open => (WireOutputState::Open, 0),
+            OutputState::Complete => (WireOutputState::Complete, 0),
+            OutputState::Truncated { bytes_dropped } => (WireOutputState::Truncated, bytes_dropped),
+            OutputState::Removed => (WireOutputState::Removed, 0),
         };
         let text = String::from_utf8_lossy(&part.bytes).into_owned();
         Self { attempt, stream: stream.as_str(), offset, next: part.next, state, bytes_dropped, text }
@@ -276,8 +314,7 @@ pub(crate) struct WireOutputs {
 }
 
 /// The end of what an execution printed.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize)]
 pub(crate) struct WireOutputEnd {
-    #[schemars(with = "shapes::Status")]
     pub(crate) status: Status,
 }

@@ -55,10 +55,10 @@ pub(crate) struct WireHook {
     pack: PackName,
     description: String,
     url: String,
-    scheme: &'static str,
+    scheme: WireScheme,
     #[schemars(with = "Option<shapes::KeyRef>")]
     key: Option<KeyRef>,
-    secret: &'static str,
+    secret: WireSecretState,
     deliveries: Vec<WireDelivery>,
 }
 
@@ -71,26 +71,53 @@ impl WireHook {
             pack: sensor.name.pack(),
             description: sensor.description.clone(),
             url,
-            scheme: scheme(verify),
+            scheme: verify.into(),
             key: verify.key().cloned(),
             secret: match secret {
-                SecretState::Set => "set",
-                SecretState::Missing => "missing",
-                SecretState::Unusable => "unusable",
-                SecretState::NotNeeded => "not_needed",
+                SecretState::Set => WireSecretState::Set,
+                SecretState::Missing => WireSecretState::Missing,
+                SecretState::Unusable => WireSecretState::Unusable,
+                SecretState::NotNeeded => WireSecretState::NotNeeded,
             },
             deliveries: deliveries.into_iter().map(WireDelivery::from).collect(),
         }
     }
 }
 
-/// Gives the name of a scheme, as packs write it.
-pub(crate) fn scheme(verify: &Verify) -> &'static str {
-    match verify {
-        Verify::Github { .. } => "github",
-        Verify::Hmac(_) => "hmac",
-        Verify::None => "none",
+/// How a delivery proves who sent it, as packs write it.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WireScheme {
+    /// As GitHub signs.
+    Github,
+    /// By an HMAC, as the pack says.
+    Hmac,
+    /// Not at all: anybody may deliver.
+    None,
+}
+
+impl From<&Verify> for WireScheme {
+    fn from(verify: &Verify) -> Self {
+        match verify {
+            Verify::Github { .. } => Self::Github,
+            Verify::Hmac(_) => Self::Hmac,
+            Verify::None => Self::None,
+        }
     }
+}
+
+/// How it stands with the secret that deliveries are proven with.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WireSecretState {
+    /// The key is set.
+    Set,
+    /// The key is not set.
+    Missing,
+    /// The key is set, and cannot be a secret.
+    Unusable,
+    /// Anybody may deliver.
+    NotNeeded,
 }
 
 /// One delivery.
@@ -101,19 +128,31 @@ struct WireDelivery {
     seconds: f64,
     bytes: Option<usize>,
     request_id: String,
-    outcome: &'static str,
+    outcome: WireDeliveryOutcome,
     #[schemars(with = "Vec<shapes::EventId>")]
     events: Vec<EventId>,
     code: Option<String>,
     why: Option<String>,
 }
 
+/// What became of a delivery.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WireDeliveryOutcome {
+    /// It made its events; none where it concerned nobody.
+    Accepted,
+    /// It had come before.
+    Repeated,
+    /// It was refused.
+    Refused,
+}
+
 impl From<Delivery> for WireDelivery {
     fn from(delivery: Delivery) -> Self {
         let (outcome, events, code, why) = match delivery.end {
-            DeliveryEnd::Accepted(events) => ("accepted", events, None, None),
-            DeliveryEnd::Repeated(events) => ("repeated", events, None, None),
-            DeliveryEnd::Refused { code, why } => ("refused", Vec::new(), Some(code), why),
+            DeliveryEnd::Accepted(events) => (WireDeliveryOutcome::Accepted, events, None, None),
+            DeliveryEnd::Repeated(events) => (WireDeliveryOutcome::Repeated, events, None, None),
+            DeliveryEnd::Refused { code, why } => (WireDeliveryOutcome::Refused, Vec::new(), Some(code), why),
         };
         Self {
             at: delivery.at,

@@ -40,5 +40,6 @@ pub(crate) struct WireSetKey {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireKeyValue {
+    #[schemars(length(min = 1))]
     pub(crate) value: String,
 }

@@ -124,35 +124,56 @@ pub(crate) struct WireAlive {
 /// Whether the node can serve.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireReadiness {
-    status: &'static str,
+    status: WireReadinessStatus,
     dependencies: Vec<WireDependency>,
+}
+
+/// Whether it can.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WireReadinessStatus {
+    /// It can.
+    Ready,
+    /// It cannot now.
+    NotReady,
 }
 
 /// A thing that the node depends on.
 #[derive(Serialize, JsonSchema)]
 struct WireDependency {
     name: &'static str,
-    status: &'static str,
+    status: WireDependencyStatus,
     why: Option<String>,
+}
+
+/// How it stands with it.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WireDependencyStatus {
+    /// It works.
+    Up,
+    /// It does not.
+    Down,
 }
 
 impl From<Readiness> for WireReadiness {
     fn from(readiness: Readiness) -> Self {
         let dependencies = readiness.dependencies.into_iter().map(|dependency| {
             let (status, why) = match dependency.state {
-                DependencyState::Up => ("up", None),
-                DependencyState::Down { why } => ("down", Some(why)),
+                DependencyState::Up => (WireDependencyStatus::Up, None),
+                DependencyState::Down { why } => (WireDependencyStatus::Down, Some(why)),
             };
             WireDependency { name: dependency.name, status, why }
         });
-        Self { status: if readiness.is_ready { "ready" } else { "not_ready" }, dependencies: dependencies.collect() }
+        let status = if readiness.is_ready { WireReadinessStatus::Ready } else { WireReadinessStatus::NotReady };
+        Self { status, dependencies: dependencies.collect() }
     }
 }
 
 /// What `doctor` found.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireDoctor {
-    verdict: &'static str,
+    verdict: WireFindingVerdict,
     findings: Vec<WireFinding>,
 }
 
@@ -160,7 +181,7 @@ pub(crate) struct WireDoctor {
 #[derive(Serialize, JsonSchema)]
 struct WireFinding {
     check: String,
-    verdict: &'static str,
+    verdict: WireFindingVerdict,
     message: String,
     hint: Option<String>,
 }
@@ -170,27 +191,41 @@ impl From<Vec<Finding>> for WireDoctor {
         let worst = findings.iter().map(|finding| finding.verdict).max().unwrap_or(FindingVerdict::Good);
         let findings = findings.into_iter().map(|finding| WireFinding {
             check: finding.check,
-            verdict: verdict(finding.verdict),
+            verdict: finding.verdict.into(),
             message: finding.message,
             hint: finding.hint,
         });
-        Self { verdict: verdict(worst), findings: findings.collect() }
+        Self { verdict: worst.into(), findings: findings.collect() }
     }
 }
 
-fn verdict(verdict: FindingVerdict) -> &'static str {
-    match verdict {
-        FindingVerdict::Good => "good",
-        FindingVerdict::Warning => "warning",
-        FindingVerdict::Bad => "bad",
+/// How it is with what was looked at.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WireFindingVerdict {
+    /// Nothing is to be done.
+    Good,
+    /// It works, and something about it is unsafe or will not go well for ever.
+    Warning,
+    /// Something does not work.
+    Bad,
+}
+
+impl From<FindingVerdict> for WireFindingVerdict {
+    fn from(verdict: FindingVerdict) -> Self {
+        match verdict {
+            FindingVerdict::Good => Self::Good,
+            FindingVerdict::Warning => Self::Warning,
+            FindingVerdict::Bad => Self::Bad,
+        }
     }
 }
 
 /// Something done in the background.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireJob {
-    job: &'static str,
-    status: &'static str,
+    job: WireJobKind,
+    status: WireJobStatus,
     #[schemars(with = "shapes::Timestamp")]
     began_at: Timestamp,
     #[schemars(with = "Option<shapes::Timestamp>")]
@@ -200,16 +235,38 @@ pub(crate) struct WireJob {
     why: Option<String>,
 }
 
+/// What it does.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WireJobKind {
+    /// It checks the log's chain.
+    LogVerify,
+    /// It builds the views anew.
+    ViewsRebuild,
+}
+
+/// How it stands.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WireJobStatus {
+    /// It goes on.
+    Running,
+    /// It ended, and all was well.
+    Succeeded,
+    /// It ended, and `why` says what is wrong.
+    Failed,
+}
+
 impl From<Job> for WireJob {
     fn from(job: Job) -> Self {
         let (status, ended_at, why) = match job.state {
-            JobState::Running => ("running", None, None),
-            JobState::Succeeded { ended_at } => ("succeeded", Some(ended_at), None),
-            JobState::Failed { ended_at, why } => ("failed", Some(ended_at), Some(why)),
+            JobState::Running => (WireJobStatus::Running, None, None),
+            JobState::Succeeded { ended_at } => (WireJobStatus::Succeeded, Some(ended_at), None),
+            JobState::Failed { ended_at, why } => (WireJobStatus::Failed, Some(ended_at), Some(why)),
         };
         let name = match job.kind {
-            JobKind::LogVerify => "log_verify",
-            JobKind::ViewsRebuild => "views_rebuild",
+            JobKind::LogVerify => WireJobKind::LogVerify,
+            JobKind::ViewsRebuild => WireJobKind::ViewsRebuild,
         };
         Self { job: name, status, began_at: job.began_at, ended_at, position: job.position, why }
     }

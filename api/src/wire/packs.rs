@@ -18,7 +18,7 @@ use crate::openapi::shapes;
 pub(crate) struct WirePack {
     #[schemars(with = "shapes::PackName")]
     name: PackName,
-    status: &'static str,
+    status: WirePackStatus,
     version: Option<String>,
     description: Option<String>,
     #[schemars(with = "Option<shapes::Digest>")]
@@ -33,12 +33,22 @@ pub(crate) struct WirePack {
     findings: Vec<Value>,
 }
 
+/// How it stands with a pack.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WirePackStatus {
+    /// It is installed.
+    Installed,
+    /// Its files have errors, and no version before had none.
+    NotTaken,
+}
+
 impl WirePack {
     /// Shows a pack. Not installed means that its files have errors, and no version before had none.
     pub(crate) fn new(name: &PackName, pack: Option<&Pack>, installed: Option<ensue_views::Pack>, findings: &[Diagnostic]) -> Self {
         Self {
             name: name.clone(),
-            status: if pack.is_some() { "installed" } else { "not_taken" },
+            status: if pack.is_some() { WirePackStatus::Installed } else { WirePackStatus::NotTaken },
             version: pack.map(|pack| pack.version.clone()),
             description: pack.map(|pack| pack.description.clone()),
             digest: pack.map(|pack| pack.digest),

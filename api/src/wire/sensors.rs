@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::openapi::shapes;
-use crate::wire::hooks::scheme;
+use crate::wire::hooks::WireScheme;
 
 /// A sensor.
 #[derive(Serialize, JsonSchema)]
@@ -16,12 +16,20 @@ pub(crate) struct WireSensor {
     #[schemars(with = "shapes::PackName")]
     pack: PackName,
     description: String,
-    source: &'static str,
-    scheme: &'static str,
+    source: WireSource,
+    scheme: WireScheme,
     #[schemars(with = "Option<shapes::KeyRef>")]
     key: Option<KeyRef>,
     url: String,
     emits: Vec<WireEmit>,
+}
+
+/// Where a sensor learns of what happens.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WireSource {
+    /// It is told by deliveries.
+    Webhook,
 }
 
 /// An event that a sensor may make.
@@ -46,8 +54,8 @@ impl WireSensor {
             r#ref: sensor.name.clone(),
             pack: sensor.name.pack(),
             description: sensor.description.clone(),
-            source: "webhook",
-            scheme: scheme(verify),
+            source: WireSource::Webhook,
+            scheme: verify.into(),
             key: verify.key().cloned(),
             url,
             emits: emits.collect(),

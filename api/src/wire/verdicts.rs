@@ -15,6 +15,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::openapi::shapes;
+use crate::routes::judged::Definitions;
 use crate::wire::embedded;
 
 /// What one rule made of an event, and why.
@@ -24,7 +25,7 @@ pub(crate) struct WireVerdict {
     rule: RuleRef,
     #[schemars(with = "shapes::RuleId")]
     rule_id: RuleId,
-    verdict: &'static str,
+    verdict: WireJudgement,
     /// The parts of the condition that decided, a line each; empty where the rule has no condition.
     why: Vec<String>,
     when: Option<String>,
@@ -38,6 +39,18 @@ pub(crate) struct WireVerdict {
     error: Option<String>,
     #[schemars(with = "Option<shapes::ExecutionId>")]
     execution: Option<ExecutionId>,
+}
+
+/// What a rule made of an event, in a word.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WireJudgement {
+    /// Its condition holds.
+    Matched,
+    /// Its condition does not hold.
+    NotMatched,
+    /// Its condition, or what it reads, has an error.
+    Erred,
 }
 
 /// A condition taken apart; null where the rule has none, and where it could not be worked out again.
@@ -76,9 +89,9 @@ impl WireVerdict {
         let when = reason.and_then(|reason| reason.when.as_ref());
         let local = reason.and_then(|reason| reason.erred_local.as_ref());
         let (name, erred) = match verdict {
-            None => ("not_matched", None),
-            Some(Verdict::Matched(_)) => ("matched", None),
-            Some(Verdict::Erred { message }) => ("erred", Some(WireErred::new(rule, message, when, local))),
+            None => (WireJudgement::NotMatched, None),
+            Some(Verdict::Matched(_)) => (WireJudgement::Matched, None),
+            Some(Verdict::Erred { message }) => (WireJudgement::Erred, Some(WireErred::new(rule, message, when, local))),
         };
         let why = match (&erred, when) {
             (Some(erred), _) if erred.r#in != "when" => vec![format!("{}  → error: {}", erred.r#in, erred.message)],
@@ -103,7 +116,7 @@ impl WireVerdict {
 
     /// Says whether the rule matched; one that erred did not.
     pub(crate) fn is_match(&self) -> bool {
-        self.verdict == "matched"
+        self.verdict == WireJudgement::Matched
     }
 
     /// Leaves out the parts: a trace is for the eye.
@@ -157,7 +170,7 @@ pub(crate) struct WireSubject {
     pub(crate) event: Option<EventId>,
     #[schemars(with = "shapes::TriggerRef")]
     pub(crate) trigger: TriggerRef,
-    pub(crate) definitions: &'static str,
+    pub(crate) definitions: Definitions,
     #[schemars(with = "shapes::CatalogRevision")]
     pub(crate) catalog: CatalogRevision,
     /// What becomes of the rule's matches now.
@@ -214,7 +227,19 @@ impl WirePlan {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireExplain {
+    #[schemars(with = "WireAsked")]
     pub(crate) event: Box<RawValue>,
+}
+
+/// What `event` is, for those who read the document: it is told apart by hand, so that what is wrong with it is told well.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum WireAsked {
+    /// A stored event, by its id.
+    Stored(shapes::EventId),
+    /// One that is only given.
+    Given(WireImagined),
 }
 
 /// An event that is given only to be explained.

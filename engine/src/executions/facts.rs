@@ -227,6 +227,26 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Lists all of them.
+    pub const ALL: [Self; 16] = [
+        Self::ParametersInvalid,
+        Self::Expression,
+        Self::KeyMissing,
+        Self::Sandbox,
+        Self::Spawn,
+        Self::ExitCode,
+        Self::Signal,
+        Self::Timeout,
+        Self::ResultInvalid,
+        Self::OutputLimit,
+        Self::Network,
+        Self::EgressDenied,
+        Self::HttpStatus,
+        Self::Memory,
+        Self::Lost,
+        Self::Cancelled,
+    ];
+
     /// Gives the kind's name.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,0 +1,150 @@
+//! The OpenAPI document as a page for people: one piece of HTML that fetches nothing and runs nothing.
+//!
+//! It is made of the document alone, and kept beside it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// The page as it is kept in the repository and served. A test holds it equal to what is made of the document.
+pub(crate) const KEPT: &str = include_str!("../../../docs/reference/openapi.html");
+
+const STYLE: &str = include_str!("page.css");
+
+/// Lets the page's own style in, and nothing else.
+pub(crate) fn policy() -> String {
+    let hash = STANDARD.encode(Sha256::digest(STYLE));
+    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+}
+
+/// Writes the page of a document.
+pub(crate) fn page(document: &Value) -> String {
+    let mut html = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>The REST API of Ensue</title><style>{STYLE}</style></head>\n<body>\n<h1>The REST API of Ensue</h1>\n\
+         <p>Release {}. For programs: <a href=\"/api/v1/openapi.json\">the OpenAPI document</a>. What each problem means, and what to do: \
+         <a href=\"/docs/errors\">the pages about errors</a>.</p>\n",
+        text(&document["info"]["version"])
+    );
+    let operations = operations(document);
+    let mut tags: Vec<&str> = operations.iter().map(|(_, _, operation)| tag(operation)).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    html.push_str("<nav>");
+    for tag in &tags {
+        html.push_str(&format!("<a href=\"#{tag}\">{tag}</a> "));
+    }
+    html.push_str("</nav>\n");
+    for tag_shown in tags {
+        html.push_str(&format!("<h2 id=\"{tag_shown}\">{tag_shown}</h2>\n"));
+        for (path, method, operation) in operations.iter().filter(|(_, _, operation)| tag(operation) == tag_shown) {
+            html.push_str(&shown(document, path, method, operation));
+        }
+    }
+    html.push_str("</body>\n</html>\n");
+    html
+}
+
+/// Lists the operations with their path and method.
+fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
+    let paths = document["paths"].as_object().into_iter().flatten();
+    paths.flat_map(|(path, methods)| of_path(path, methods)).collect()
+}
+
+fn of_path<'a>(path: &'a str, methods: &'a Value) -> impl Iterator<Item = (&'a str, &'a str, &'a Value)> {
+    let methods = methods.as_object().into_iter().flatten();
+    methods.map(move |(method, operation)| (path, method.as_str(), operation))
+}
+
+fn tag(operation: &Value) -> &str {
+    operation["tags"][0].as_str().unwrap_or_default()
+}
+
+fn shown(document: &Value, path: &str, method: &str, operation: &Value) -> String {
+    let mut html = format!(
+        "<section id=\"{id}\">\n<h3><a href=\"#{id}\"><code>{} {}</code></a></h3>\n<p>{}. {}</p>\n",
+        method.to_uppercase(),
+        escaped(path),
+        text(&operation["summary"]),
+        told(&operation["description"]),
+        id = text(&operation["operationId"]),
+    );
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let rows: String = parameters.map(parameter).collect();
+    if !rows.is_empty() {
+        html.push_str(&format!("<table><tr><th>parameter</th><th>in</th><th>is</th><th></th></tr>\n{rows}</table>\n"));
+    }
+    let content = operation["requestBody"]["content"].as_object().into_iter().flatten();
+    for (media, content) in content {
+        html.push_str(&format!("<p>Takes <code>{}</code>{}</p>\n", escaped(media), of_shape(&content["schema"])));
+        if let Some(example) = content.get("example") {
+            html.push_str(&format!("<pre>{}</pre>\n", escaped(&format!("{example:#}"))));
+        }
+    }
+    html.push_str("<table><tr><th>answer</th><th>means</th></tr>\n");
+    for (status, response) in operation["responses"].as_object().into_iter().flatten() {
+        let response = referred(document, response);
+        let shapes = response["content"].as_object().into_iter().flatten();
+        let shapes: String = shapes.map(|(_, content)| of_shape(&content["schema"])).collect();
+        html.push_str(&format!("<tr><td><code>{status}</code></td><td>{}{shapes}</td></tr>\n", told(&response["description"])));
+    }
+    html.push_str("</table>\n</section>\n");
+    html
+}
+
+fn parameter(parameter: &Value) -> String {
+    let schema = &parameter["schema"];
+    let kind = match schema["enum"].as_array() {
+        Some(words) => words.iter().map(|word| format!("<code>{}</code>", text(word))).collect::<Vec<_>>().join(", "),
+        None => text(schema.get("format").unwrap_or(&schema["type"])),
+    };
+    let (name, place, means) = (text(&parameter["name"]), text(&parameter["in"]), told(&parameter["description"]));
+    format!("<tr><td><code>{name}</code></td><td>{place}</td><td>{kind}</td><td>{means}</td></tr>\n")
+}
+
+/// What a reference leads to; what is no reference leads to itself.
+fn referred<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    let at = value["$ref"].as_str().and_then(|at| document.pointer(at.strip_prefix('#')?));
+    at.unwrap_or(value)
+}
+
+/// The name of a shape, where it has one.
+fn of_shape(schema: &Value) -> String {
+    let name = schema["$ref"].as_str().and_then(|at| at.rsplit('/').next());
+    name.map(|name| format!(" (<code>{}</code>)", escaped(name))).unwrap_or_default()
+}
+
+fn text(value: &Value) -> String {
+    escaped(value.as_str().unwrap_or_default())
+}
+
+/// A text of ours, with what stands between backticks as code.
+fn told(value: &Value) -> String {
+    let text = text(value);
+    let parts = text.split('`').enumerate();
+    parts.map(|(at, part)| if at % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() }).collect()
+}
+
+/// Writes a text so that it is nothing but text in HTML.
+pub(crate) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_document_says_is_text_and_no_html() {
+        let document = json!({ "paths": { "/<b>": { "get": {
+            "operationId": "a", "tags": ["t"], "summary": "<script>", "description": "`<i>`",
+            "responses": { "200": { "description": "<u>" } },
+        } } } });
+        let page = page(&document);
+        assert!(page.contains("GET /&lt;b&gt;") && page.contains("<code>&lt;i&gt;</code>"), "{page}");
+        assert!(["<script>", "<b>", "<i>", "<u>"].iter().all(|tag| !page.contains(tag)), "{page}");
+    }
+}
