@@ -3,6 +3,8 @@
 //! It installs nothing: `.ci/run` does, and then runs this. What a step needs and the machine lacks is skipped by name, but where `CI` is
 //! `true` that is a failure.
 
+mod openapi;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -128,6 +130,7 @@ fn main() -> Result<()> {
         report.run(&step)?;
     }
     tell_of_missing_packages(&mut report);
+    openapi::check(&mut report)?;
     report.run(if is_long { &LONG_SIMULATION } else { &SIMULATION })?;
     report.run(&MUTANTS)?;
     check_dependencies(&mut report)?;
@@ -220,6 +223,18 @@ impl Report {
             bail!("{} failed", step.name);
         }
         Ok(())
+    }
+
+    /// Does what is no command of cargo's.
+    fn time(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        eprintln!("verify: {name}");
+        let begin = Instant::now();
+        let outcome = work();
+        self.lines.push(line(name, begin.elapsed()));
+        if outcome.is_err() {
+            self.print();
+        }
+        outcome
     }
 
     fn skip(&mut self, name: &str, why: &str) {

@@ -1,0 +1,165 @@
+//! The OpenAPI document as other people's tools take it: whether it is one, and whether a live node keeps to it.
+//!
+//! What they are asked with, and where a check of theirs does not fit, stands in `tests/openapi`.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Report, refuse_in_ci};
+
+const DOCUMENT: &str = "OpenAPI document";
+const LIVE: &str = "OpenAPI document, live";
+
+/// The document as it is kept.
+const KEPT: &str = "docs/reference/openapi.json";
+/// Where `.ci/run` installs the tools.
+const TOOLS: &str = "target/python/bin";
+/// What is left behind to be looked at: what the node logged, and a report of each asking.
+const LEFT: &str = "target/openapi";
+
+const SETTINGS: &str = "schemathesis.toml";
+
+/// The seed with which the same is asked each time.
+const FIXED_SEED: u32 = 1;
+
+/// One asking of a live node.
+struct Asking {
+    name: &'static str,
+    by: Caller,
+    seed: u32,
+    /// The most that is asked of one operation in one phase.
+    examples: u32,
+    /// What must have been asked at least.
+    cases_min: u64,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Admin,
+    Nobody,
+}
+
+/// Checks the document, and a node against it.
+pub(crate) fn check(report: &mut Report) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let tools = root.join(TOOLS);
+    let missing = ["openapi-spec-validator", "schemathesis"].into_iter().find(|tool| !tools.join(tool).is_file());
+    if let Some(tool) = missing {
+        refuse_in_ci(tool)?;
+        for name in [DOCUMENT, LIVE] {
+            report.skip(name, "`.ci/run` installs what it needs, from tests/openapi/requirements.txt");
+        }
+        return Ok(());
+    }
+    report.time(DOCUMENT, || {
+        let status = Command::new(tools.join("openapi-spec-validator")).arg(root.join(KEPT)).status()?;
+        ensure!(status.success(), "{KEPT} is no OpenAPI document");
+        Ok(())
+    })?;
+    report.time(LIVE, || live(&root))
+}
+
+fn live(root: &Path) -> Result<()> {
+    let left = root.join(LEFT);
+    if left.exists() {
+        std::fs::remove_dir_all(&left)?;
+    }
+    std::fs::create_dir_all(&left)?;
+    // Where the tool stands it looks for its hooks, and leaves what it notes.
+    for file in [SETTINGS, "hooks.py"] {
+        std::fs::copy(root.join("tests/openapi").join(file), left.join(file))?;
+    }
+    let node = Node::start(&left)?;
+    let fresh_seed = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos();
+    for asking in [
+        Asking { name: "admin", by: Caller::Admin, seed: FIXED_SEED, examples: 15, cases_min: 1_000 },
+        Asking { name: "admin-fresh", by: Caller::Admin, seed: fresh_seed, examples: 15, cases_min: 1_000 },
+        Asking { name: "nobody", by: Caller::Nobody, seed: FIXED_SEED, examples: 5, cases_min: 300 },
+    ] {
+        asking.ask(root, &node)?;
+    }
+    Ok(())
+}
+
+impl Asking {
+    fn ask(&self, root: &Path, node: &Node) -> Result<()> {
+        let left = root.join(LEFT);
+        let report = left.join(format!("{}.json", self.name));
+        let (seed, examples) = (self.seed.to_string(), self.examples.to_string());
+        eprintln!("verify: {LIVE}: {}, seed {seed}", self.name);
+        let mut command = Command::new(root.join(TOOLS).join("schemathesis"));
+        command.current_dir(left).args(["--config-file", SETTINGS, "run"]).arg(root.join(KEPT));
+        command.args(["--checks", "all", "--url", &node.url, "--seed", &seed, "--max-examples", &examples, "--no-color"]);
+        command.args(["--report", "json", "--report-json-path"]).arg(&report);
+        if self.by == Caller::Admin {
+            command.arg("--header").arg(format!("Authorization: Bearer {}", node.token));
+        }
+        let status = command.status().context("schemathesis does not start")?;
+        ensure!(status.success(), "a node does not keep to {KEPT}; {LEFT}/node.log has what it says itself (seed {seed})");
+        let told: Value = serde_json::from_slice(&std::fs::read(&report)?)?;
+        let cases = told["test_cases"]["generated"].as_u64().context("the report does not say how much was asked")?;
+        ensure!(cases >= self.cases_min, "only {cases} cases were asked by {}, and {} are the least", self.name, self.cases_min);
+        Ok(())
+    }
+}
+
+/// A node of its own on loopback, with nothing in it, until it is dropped.
+struct Node {
+    process: Child,
+    url: String,
+    token: String,
+    _folder: TempDir,
+}
+
+impl Node {
+    fn start(left: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let at = |name: &str| -> Result<PathBuf> {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path)?;
+            Ok(path)
+        };
+        let log = left.join("node.log");
+        let ensue = std::env::current_exe()?.with_file_name("ensue");
+        let mut process = Command::new(ensue)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.path().join("data"))
+            .arg("--packs")
+            .arg(at("packs")?)
+            .env("XDG_STATE_HOME", at("state")?)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log)?)
+            .spawn()
+            .context("the node does not start; `cargo build` makes it")?;
+        let said = process.stdout.take().context("the node has no standard output")?;
+        let mut node = Self { process, url: String::new(), token: String::new(), _folder: folder };
+        for line in BufReader::new(said).lines() {
+            if let Some(token) = line?.strip_prefix("export ENSUE_TOKEN=") {
+                node.token = token.to_owned();
+                // It says where it listens before it shows the token.
+                let log = std::fs::read_to_string(&log)?;
+                let (_, rest) = log.split_once("listens on ").context("the node does not say where it listens")?;
+                node.url = rest.split(',').next().unwrap_or_default().to_owned();
+                return Ok(node);
+            }
+        }
+        bail!("the node ended before it listened; {LEFT}/node.log says why")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It is thrown away with all it has: there is nothing to end well.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
