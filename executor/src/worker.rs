@@ -235,6 +235,7 @@ impl Worker {
     /// Says what becomes of programs when the worker stops.
     pub(crate) fn at_stop(&self) -> AtEnd {
         match self.settings.at_stop {
+            AtStop::GoOn if mutants::is("a stop ends what may go on") => AtEnd::Ended,
             AtStop::GoOn => self.ports.programs.at_end(),
             AtStop::End => AtEnd::Ended,
         }

@@ -25,7 +25,8 @@ pub const STATE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 const FORMAT: u32 = 1;
 const HEAD_BYTES_MAX: u64 = 4096;
 const LEVEL: i32 = 3;
-const SUFFIX: &str = "ckpt";
+/// What the name of a checkpoint's file ends with, behind a dot.
+pub const SUFFIX: &str = "ckpt";
 
 /// The folder that holds a log's checkpoints.
 #[derive(Clone, Debug)]
@@ -152,7 +153,9 @@ impl Checkpoints {
         Ok(found)
     }
 
-    fn read(&self, path: &Path) -> Result<Checkpoint, String> {
+    /// Reads a checkpoint from its file. Fails with the reason where it is damaged, of another log or of a newer form; whether its place
+    /// is one of the log's is not looked at.
+    pub fn read(&self, path: &Path) -> Result<Checkpoint, String> {
         let damaged = |error: io::Error| format!("it is damaged: {error}");
         let mut file = BufReader::new(File::open(path).map_err(damaged)?);
         let mut line = Vec::new();

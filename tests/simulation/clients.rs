@@ -10,6 +10,8 @@ use crate::traffic::{Signature, Wish};
 
 /// How many keys a client uses over and over.
 const KEYS: u64 = 6;
+/// How often each wish comes among the others where a seed says nothing of it, in the order of [`Client::wish`].
+pub(crate) const WISHES: [u64; 10] = [40, 10, 6, 3, 6, 2, 1, 2, 10, 12];
 /// The most things that a client remembers to come back to.
 const REMEMBERED_MAX: usize = 30;
 
@@ -57,9 +59,9 @@ impl Client {
         self.events.push((event, position));
     }
 
-    /// Decides what it wants now.
-    pub(crate) fn wish(&mut self, random: &mut Random) -> Wish {
-        match random.weighted(&[40, 10, 6, 3, 6, 2, 1, 2, 10, 12]) {
+    /// Decides what it wants now, by how often each comes.
+    pub(crate) fn wish(&mut self, random: &mut Random, wishes: &[u64]) -> Wish {
+        match random.weighted(wishes) {
             9 => self.deliver(random),
             0 => self.send(random),
             1 => run(random),

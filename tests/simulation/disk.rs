@@ -15,6 +15,7 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, Secret, Vault, VaultError};
 use ensue_engine::record::{Epoch, Head, Position, Record};
 use ensue_node::opening::Places;
+use ensue_store::checkpoints::{self, Checkpoints};
 use ensue_store::data_dir::DataDir;
 use ensue_store::sqlite::{FileSystem, Place};
 use tempfile::TempDir;
@@ -28,6 +29,8 @@ use crate::sometimes;
 
 /// What the crash file said where a reaction ended the process.
 pub(crate) const CRASH_NOTE: &str = "crash.json.noted";
+/// With so many of a kind kept, the node dies half as often after one of them.
+const OWING_MANY: f64 = 10.0;
 /// How often a kind of record may have been kept and still be rare.
 const RARE_MAX: u64 = 20;
 
@@ -160,8 +163,8 @@ impl Disk {
         }
     }
 
-    /// Gives every file of the node: its name, and its content.
-    pub(crate) fn contents(&self) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    /// Gives every file of the node: its name, and its content; a saved state of the log also as what it was before it was compressed.
+    pub(crate) fn contents(&self, log: LogId) -> std::io::Result<Vec<(String, Vec<u8>)>> {
         let mut contents = Vec::new();
         if let Some(files) = &self.files {
             contents.extend(files.names().into_iter().filter_map(|name| files.content(&name).map(|content| (name, content))));
@@ -173,6 +176,9 @@ impl Disk {
                 if path.is_dir() {
                     folders.push(path);
                 } else {
+                    if let Some(state) = saved_state(&path, log) {
+                        contents.push((format!("{}, read", self.without_place(&path.to_string_lossy())), state));
+                    }
                     contents.push((self.without_place(&path.to_string_lossy()), std::fs::read(&path)?));
                 }
             }
@@ -199,6 +205,13 @@ impl Disk {
     pub(crate) fn lose_lock(&self) {
         let _ = std::fs::remove_file(self.data().join("lock"));
     }
+}
+
+/// Gives the state that a file holds; none where it holds none, or a power cut has damaged it.
+fn saved_state(file: &Path, log: LogId) -> Option<Vec<u8>> {
+    let folder = file.parent().filter(|_| file.extension().is_some_and(|end| end == checkpoints::SUFFIX))?;
+    let read = Checkpoints::open(folder, log).ok()?.read(file);
+    read.ok().map(|checkpoint| checkpoint.state)
 }
 
 /// A log whose appends fail as the plan says.
@@ -268,6 +281,15 @@ impl<L: Log> FailingLog<L> {
         }
         let appended = self.kept(batch, head, epoch)?;
         let rarest = ground.witness().note_kinds(batch.records.iter().map(Record::kind));
+        if let Some(of) = plan.append_kill_of
+            && batch.records.iter().any(|record| record.kind() == of.kind.as_str())
+            && ground.strikes(of.chance / (1.0 + ground.witness().kept(of.kind.as_str()) as f64 / OWING_MANY))
+        {
+            told("the node dies before it does what it owes for what is kept");
+            sometimes!("killed after a record and before what is owed for it");
+            self.life.end();
+            return Err(AppendError::Dead("the node is dead".to_owned()));
+        }
         if rarest < RARE_MAX && ground.strikes(plan.append_kill_rare / (rarest + 1) as f64) {
             told("the node dies after something rare is kept");
             sometimes!("killed after something rare was kept");
@@ -375,5 +397,29 @@ impl Vault for FailingVault {
 
     fn destroy_token(&self, token: TokenId) -> Result<(), VaultError> {
         self.written(|| self.vault.destroy_token(token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::ids::Id;
+    use ensue_engine::record::Chain;
+    use ensue_engine::time::Timestamp;
+    use ensue_store::checkpoints::Checkpoint;
+
+    use super::*;
+    use crate::secrets::{holds_secret, key_value};
+
+    #[test]
+    fn a_secret_in_a_saved_state_is_seen_though_the_file_is_compressed() {
+        let disk = Disk::new(1, &Plan::draw(&mut Random::new(1))).unwrap();
+        let log = LogId(Id::root(Timestamp::from_micros(1), 1));
+        let state = (0..100).map(key_value).collect::<String>().chars().rev().collect::<String>();
+        let state = format!("{state}{}", key_value(7)).into_bytes();
+        let at = Head { position: Position(1), chain: Chain::default() };
+        let folder = disk.data().join("checkpoints");
+        let written = Checkpoints::open(&folder, log).unwrap().write(&Checkpoint { at, release: "any".to_owned(), state }).unwrap();
+        assert!(!holds_secret(&std::fs::read(written).unwrap()), "the file itself tells nothing, so that the state must");
+        assert!(disk.contents(log).unwrap().iter().any(|(_, content)| holds_secret(content)));
     }
 }

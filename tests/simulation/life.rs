@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Default)]
 pub(crate) struct Life {
     is_over: AtomicBool,
+    is_in_order: AtomicBool,
     is_asked: AtomicBool,
 }
 
@@ -13,6 +14,17 @@ impl Life {
     /// Ends it.
     pub(crate) fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends it as a node ends that was asked to stop, and has done so.
+    pub(crate) fn end_in_order(&self) {
+        self.is_in_order.store(true, Ordering::Relaxed);
+        self.end();
+    }
+
+    /// Says whether it is over, and its node had not come to its end by itself.
+    pub(crate) fn was_killed(&self) -> bool {
+        self.is_over() && !self.is_in_order.load(Ordering::Relaxed)
     }
 
     /// Says whether it is over.

@@ -3,6 +3,7 @@
 //! It decides nothing by itself: the world says which part takes its next step, and when.
 
 mod bugs;
+mod fold_guard;
 mod judging;
 mod start;
 mod stop;
@@ -194,6 +195,11 @@ impl Node {
             }),
         );
         Ok(())
+    }
+
+    /// Takes in what stands in the packs folder, as the one at work does by itself.
+    pub(crate) fn reread(&self) -> Result<(), String> {
+        self.packs.take_in().map(drop).map_err(|error| error.to_string())
     }
 
     /// Gives the views, to be read.

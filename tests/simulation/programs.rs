@@ -2,33 +2,27 @@
 //!
 //! What a program does is drawn when it starts; how it is run and reported is the executor's own.
 
+mod listening;
+mod process;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use ensue_engine::ids::AttemptId;
-use ensue_engine::ports::OutputStream;
-use ensue_executor::Clock as _;
-use ensue_executor::programs::{
-    AtEnd, End, EndedBy, Exit, FindError, Heard, Left, Order, Pending, Program, Programs, StartProgramError, Tell,
-};
+use ensue_executor::programs::{AtEnd, FindError, Left, Order, Pending, Program, Programs, StartProgramError};
 use tempfile::TempDir;
 
+use self::listening::Listening;
+use self::process::Process;
 use crate::clock::WorkerClock;
 use crate::ground::Ground;
 use crate::life::Life;
-use crate::random::Random;
 use crate::saying::{self, Line};
 use crate::sightings::{Done, Finder, Found, Sighting};
 use crate::sometimes;
-
-/// How long a program takes to heed SIGTERM, in microseconds.
-const HEEDS_MICROS: u64 = 20_000;
-/// How long it takes at most to remove a program's private directory, in microseconds.
-const CLEARS_MICROS_MAX: f64 = 200_000.0;
 
 /// The machine on which a world's programs run: it is there however often the node dies.
 pub(crate) struct Machine {
@@ -76,30 +70,6 @@ impl Processes {
     fn sighting(&mut self, attempt: AttemptId) -> &mut Sighting {
         self.sightings.entry(attempt).or_default()
     }
-}
-
-/// A program, with all that it will do.
-#[derive(Clone, Debug)]
-struct Process {
-    /// The node that started it.
-    node: u32,
-    token: u64,
-    /// When it ends by itself; none where it never does.
-    ends_at: Option<u64>,
-    exit: Exit,
-    /// What it prints, and when.
-    prints: Vec<(u64, OutputStream, Bytes)>,
-    /// What it says.
-    says: Vec<Line>,
-    /// Whether it goes on when it is asked to stop.
-    is_stubborn: bool,
-    deadline: u64,
-    grace: u64,
-    /// When it was told to stop, and how long it may go on.
-    told: Option<(u64, u64)>,
-    killed_at: Option<u64>,
-    /// When its supervisor dies, and it with that.
-    lost_at: Option<u64>,
 }
 
 impl Machine {
@@ -162,86 +132,6 @@ impl Machine {
     }
 }
 
-impl Process {
-    fn draw(random: &mut Random, now: u64, node: u32, order: &Order, supervisor_dies: f64) -> Self {
-        let never_ends = random.chance(0.08);
-        let most = if random.chance(0.2) { 50e6 } else { 12e6 };
-        let ends_at = now + random.log_uniform(1_000.0, most) as u64;
-        let exit = match random.weighted(&[12, 3, 1]) {
-            0 => Exit::Code(0),
-            1 => Exit::Code(1 + random.below(3) as i32),
-            _ => Exit::Signal(11),
-        };
-        let mut prints = Vec::new();
-        for _ in 0..random.below(4) {
-            let at = now + random.below(ends_at - now + 1);
-            let stream = if random.chance(0.5) { OutputStream::Stdout } else { OutputStream::Stderr };
-            prints.push((at, stream, Bytes::from(format!("line {}\n", random.below(100)))));
-        }
-        prints.sort_by_key(|(at, ..)| *at);
-        Self {
-            node,
-            token: order.token,
-            ends_at: (!never_ends).then_some(ends_at),
-            exit,
-            prints,
-            says: saying::lines(random, order.attempt, now, ends_at),
-            is_stubborn: random.chance(0.2),
-            deadline: now + micros(order.timeout),
-            grace: micros(order.grace),
-            told: None,
-            killed_at: None,
-            lost_at: random.chance(supervisor_dies).then(|| now + random.below(8_000_000)),
-        }
-    }
-
-    /// Gives when it ends, how, and who has it end.
-    fn end(&self) -> (u64, Exit, Option<EndedBy>) {
-        let stopped = |asked: u64, grace: u64| {
-            if self.is_stubborn { (asked + grace, Exit::Signal(9)) } else { (asked + HEEDS_MICROS.min(grace), Exit::Signal(15)) }
-        };
-        let mut end = {
-            let (at, exit) = stopped(self.deadline, self.grace);
-            (at, exit, Some(EndedBy::Deadline))
-        };
-        if let Some((asked, grace)) = self.told {
-            let (at, exit) = stopped(asked, grace);
-            if at < end.0 {
-                end = (at, exit, Some(EndedBy::Told));
-            }
-        }
-        if let Some(at) = self.killed_at.filter(|at| *at < end.0) {
-            end = (at, Exit::Signal(9), Some(EndedBy::Told));
-        }
-        if let Some(at) = self.ends_at.filter(|at| *at < end.0) {
-            end = (at, self.exit, None);
-        }
-        end
-    }
-
-    /// Gives when nothing of it runs any more, if nobody does anything more about it.
-    fn over_at(&self) -> u64 {
-        self.lost_at.unwrap_or(u64::MAX).min(self.end().0)
-    }
-
-    fn is_lost(&self, now: u64) -> bool {
-        self.lost_at.is_some_and(|lost| lost <= now && lost < self.end().0)
-    }
-
-    /// Gives when there is something to hear of it, where it says nothing before `at`: the end of its supervisor is heard at once.
-    fn news_at(&self, at: u64, now: u64) -> u64 {
-        self.lost_at.map_or(at, |lost| lost.max(now + 1).min(at))
-    }
-
-    fn is_alive(&self, now: u64) -> bool {
-        self.end().0 > now && !self.is_lost(now)
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
-}
-
 /// What runs programs for one node of the world.
 pub(crate) struct NodePrograms {
     /// The machine.
@@ -256,8 +146,7 @@ pub(crate) struct NodePrograms {
 
 impl NodePrograms {
     fn program(&self, attempt: AttemptId) -> Box<dyn Program> {
-        let (machine, life, clock) = (self.machine.clone(), self.life.clone(), self.clock.clone());
-        Box::new(Listening { machine, life, clock, attempt, node: self.finder, heard: 0, lines: 0, is_over: false })
+        Box::new(Listening::begin(self, attempt))
     }
 }
 
@@ -275,13 +164,7 @@ impl Programs for NodePrograms {
         let attempt = order.attempt;
         let starts = || {
             let mut processes = self.machine.lock();
-            let process = Process::draw(
-                &mut ground.random(),
-                ground.now(),
-                self.finder.node,
-                &order,
-                if ground.is_healed() { 0.0 } else { ground.plan.supervisor_dies },
-            );
+            let process = Process::draw(ground, self.finder.node, &order);
             *processes.started.entry(attempt).or_default() += 1;
             // A file that cannot be written is missed where it is to be taken in.
             let _ = saying::write_files(&self.machine.directory(attempt), &process.says);
@@ -363,139 +246,5 @@ impl Programs for NodePrograms {
 
     fn at_end(&self) -> AtEnd {
         self.machine.at_end
-    }
-}
-
-/// A program, as one node hears it.
-struct Listening {
-    machine: Arc<Machine>,
-    life: Arc<Life>,
-    clock: Arc<WorkerClock>,
-    attempt: AttemptId,
-    /// The node that listens.
-    node: Finder,
-    /// How many pieces of output were heard.
-    heard: usize,
-    /// How many lines of what it says.
-    lines: usize,
-    is_over: bool,
-}
-
-/// What a listener hears now, or until when there is nothing.
-enum Now {
-    Heard(Heard),
-    Quiet(u64),
-}
-
-impl Listening {
-    fn now(&mut self) -> Now {
-        let now = self.machine.ground.now();
-        let mut processes = self.machine.lock();
-        processes.sighting(self.attempt).heard.entry(self.node.node).or_insert(now);
-        let Some(process) = processes.running.get(&self.attempt) else {
-            self.is_over = true;
-            return Now::Heard(Heard::Lost);
-        };
-        let (ends_at, exit, by) = process.end();
-        let prints: Vec<_> = process.prints.iter().filter(|(at, ..)| *at < ends_at).collect();
-        if process.is_lost(now) {
-            sometimes!("a supervisor died with its program");
-            self.is_over = true;
-            return Now::Heard(Heard::Lost);
-        }
-        let line = process.says.get(self.lines).filter(|line| line.at < ends_at);
-        if let Some(line) = line
-            && prints.get(self.heard).is_none_or(|(at, ..)| line.at < *at)
-        {
-            if line.at > now {
-                return Now::Quiet(process.news_at(line.at, now));
-            }
-            self.lines += 1;
-            return Now::Heard(Heard::Message { index: self.lines as u32 - 1, line: line.bytes.clone() });
-        }
-        if let Some((at, stream, bytes)) = prints.get(self.heard) {
-            if *at > now {
-                return Now::Quiet(process.news_at(*at, now));
-            }
-            let before = prints[..self.heard].iter().filter(|(_, other, _)| other == stream);
-            let offset = before.map(|(.., bytes)| bytes.len() as u64).sum();
-            self.heard += 1;
-            return Now::Heard(Heard::Output { stream: *stream, offset, bytes: bytes.clone() });
-        }
-        if ends_at > now {
-            return Now::Quiet(process.news_at(ends_at, now));
-        }
-        self.is_over = true;
-        let printed = [OutputStream::Stdout, OutputStream::Stderr]
-            .map(|of| prints.iter().filter(|(_, stream, _)| *stream == of).map(|(.., bytes)| bytes.len() as u64).sum());
-        sometimes!(exit == Exit::Signal(9), "a program had to be killed");
-        Now::Heard(Heard::Ended(End { exit, by, printed }))
-    }
-}
-
-impl Program for Listening {
-    fn hear(&mut self) -> Pending<'_, Heard> {
-        Box::pin(async move {
-            loop {
-                match self.now() {
-                    Now::Heard(heard) => return heard,
-                    Now::Quiet(until) => self.clock.until(Duration::from_micros(until)).await,
-                }
-            }
-        })
-    }
-
-    fn tell(&self, tell: Tell) {
-        if self.life.is_over() {
-            return;
-        }
-        let ground = &self.machine.ground;
-        let now = ground.now();
-        let mut processes = self.machine.lock();
-        processes.sighting(self.attempt).told.get_or_insert(Done { by: self.node, at: now });
-        if let Some(process) = processes.running.get_mut(&self.attempt) {
-            match tell {
-                Tell::Stop { grace } => {
-                    let (asked, least) = process.told.unwrap_or((now, u64::MAX));
-                    let until = asked.saturating_add(least).min(now + micros(grace));
-                    process.told = Some((asked, until.saturating_sub(asked)));
-                    // It dies of what it is about to do, as where memory runs out.
-                    if ground.strikes(ground.plan.supervisor_dies) {
-                        let at = now + ground.random().below(micros(grace).max(1));
-                        process.lost_at = Some(process.lost_at.map_or(at, |lost| lost.min(at)));
-                    }
-                }
-                Tell::Kill => process.killed_at = Some(process.killed_at.unwrap_or(now)),
-            }
-        }
-    }
-
-    fn clear(self: Box<Self>) -> Pending<'static, ()> {
-        let ground = &self.machine.ground;
-        let micros = ground.random().log_uniform(100.0, CLEARS_MICROS_MAX);
-        let at = ground.now() + micros as u64;
-        Box::pin(async move {
-            self.clock.until(Duration::from_micros(at)).await;
-            if !self.life.is_over() {
-                let _ = std::fs::remove_dir_all(self.machine.directory(self.attempt));
-            }
-        })
-    }
-
-    fn leave(mut self: Box<Self>) {
-        self.is_over = self.machine.at_end == AtEnd::GoOn;
-        if self.is_over && !self.life.is_over() {
-            let now = self.machine.ground.now();
-            self.machine.lock().sighting(self.attempt).left.entry(self.node.node).or_insert(now);
-        }
-    }
-}
-
-impl Drop for Listening {
-    /// A listener that goes ends what it listened to; one whose node was killed does nothing any more.
-    fn drop(&mut self) {
-        if !self.is_over && !self.life.is_over() {
-            self.machine.lock().kill(self.attempt, self.node, self.machine.ground.now());
-        }
     }
 }

@@ -5,8 +5,8 @@
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-/// How long a world may take at the most, some hundred times what most take.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a world may take at the most, some five hundred times what most take: the machine may have much other work to do.
+pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Does `work`; where it has not ended after `patience`, calls `give_up` beside it, which can do no more than end the process.
 pub fn watched<T>(patience: Duration, work: impl FnOnce() -> T, give_up: impl FnOnce() + Send) -> T {

@@ -107,6 +107,11 @@ impl Witness {
         rarest
     }
 
+    /// Gives how many records of a kind were kept.
+    pub(crate) fn kept(&self, kind: &str) -> u64 {
+        self.kinds.get(kind).copied().unwrap_or(0)
+    }
+
     /// Notes that a reaction ended the process.
     pub(crate) fn note_end(&mut self, reaction: (u64, u64)) {
         *self.ends.entry(reaction).or_default() += 1;

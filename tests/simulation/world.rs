@@ -74,6 +74,8 @@ enum Event {
     Heal,
     /// Somebody looks after what waits for a person.
     Attend,
+    /// A node looks into the packs folder.
+    Reread(u32),
     /// Somebody restarts a node, and does not wait for its end.
     Restart(u32),
 }
@@ -273,6 +275,7 @@ impl World {
             Event::EvenPace => self.ground.drift_wall(0),
             Event::Heal => self.heal(),
             Event::Attend => self.attend(),
+            Event::Reread(number) => self.reread(number),
             Event::Restart(number) => self.restart(number),
         }
     }

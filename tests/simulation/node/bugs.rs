@@ -1,12 +1,13 @@
 //! Bugs of ours, simulated: they strike where a catalog is looked up, and panic or end the process.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ensue_engine::catalog::{Catalog, Catalogs};
 use ensue_engine::record::CatalogRevision;
 use ensue_node::parts::NodeCatalogs;
 
+use super::lock;
 use crate::disk::CRASH_NOTE;
 use crate::ground::Ground;
 use crate::life::Life;
@@ -21,6 +22,8 @@ pub(super) struct BuggyCatalogs {
     pub(super) ground: Arc<Ground>,
     pub(super) life: Arc<Life>,
     pub(super) crash_file: PathBuf,
+    /// What a bug struck that stays, and when.
+    pub(super) struck: Mutex<Option<(u64, CatalogRevision)>>,
 }
 
 impl BuggyCatalogs {
@@ -55,10 +58,25 @@ fn noted_reaction(crash_file: &Path) -> Option<(u64, u64)> {
     Some((noted["serving"]["of"].as_u64()?, noted["serving"]["next"].as_u64()?))
 }
 
+impl BuggyCatalogs {
+    /// Says whether a bug strikes: by chance, or because it struck the same at this moment and stays.
+    fn strikes(&self, revision: CatalogRevision) -> bool {
+        let (ground, here) = (&self.ground, (self.ground.now(), revision));
+        if *lock(&self.struck) == Some(here) && !ground.is_healed() {
+            return true;
+        }
+        let strikes = ground.strikes(ground.plan.catalog_panics);
+        if strikes && ground.strikes(ground.plan.catalog_panics_stay) {
+            *lock(&self.struck) = Some(here);
+        }
+        strikes
+    }
+}
+
 impl Catalogs for BuggyCatalogs {
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
         self.may_end_the_process();
-        if self.ground.strikes(self.ground.plan.catalog_panics) {
+        if self.strikes(revision) {
             self.ground.tell("node", format!("a bug strikes when the catalog of revision {revision} is looked up"));
             sometimes!("a bug struck in the core");
             self.ground.witness().note_bug(self.ground.now());

@@ -24,11 +24,12 @@ use ensue_store::blobs::{BlobLimits, FolderBlobs};
 use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
 use ensue_store::sqlite::log::SqliteLogReader;
 use ensue_store::sqlite::views::SqliteViews;
-use ensue_views::ViewReader;
+use ensue_views::{ViewReader, ViewStore as _};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 
 use super::bugs::BuggyCatalogs;
+use super::fold_guard::KilledFoldGuard;
 use super::stop::Stopping;
 use super::submit::{LivingSubmit, Pump};
 use super::{Node, Room};
@@ -149,8 +150,9 @@ impl Node {
         let views = SqliteViews::open_at(&views_place, log)?;
         let view_reader: Arc<dyn ViewReader> = Arc::new(views.reader());
         let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
-        let (views_told, views) =
-            follower(ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()), opened.log.reader()?, followed[0].clone());
+        let guard = KilledFoldGuard::open(&opened.data.views_crash(), views.position(), life.clone())?;
+        let views = ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()).under(Box::new(guard));
+        let (views_told, views) = follower(views, opened.log.reader()?, followed[0].clone());
         let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
         let (shadow_told, shadow) = follower(shadow.saving_every(operated.snapshot_every), opened.log.reader()?, followed[1].clone());
         may_die("opening the views")?;
@@ -161,7 +163,12 @@ impl Node {
             Effect::Stop { .. } | Effect::Release { .. } => None,
         });
         let running: Vec<_> = running.collect();
-        drop(outputs.go_on(running.iter().copied()));
+        for error in outputs.go_on(running.iter().copied()) {
+            ground.tell(
+                "worker",
+                format!("the outputs of an attempt that runs cannot be gone on with: {}", disk.without_place(&error.to_string())),
+            );
+        }
         let boot = format!("{BOOT}{boots:012}");
         let (begun, previous) = Begun::open_in_boot(opened.data.begun(), running, &boot)?;
         may_die("reading what had begun")?;
@@ -222,6 +229,7 @@ impl Node {
                 ground: ground.clone(),
                 life: life.clone(),
                 crash_file: opened.data.crash(),
+                struck: Mutex::default(),
             }),
             settings,
             heard: Box::new(heard),

@@ -1,5 +1,6 @@
 //! I1, I5 and I6 for what programs say while they run: each line is in the log at most once, of a program that succeeded exactly once, an
-//! event has the program's attempt for its cause, and an artifact the content that the program gave away.
+//! event has the program's attempt for its cause, and an artifact the content that the program gave away. An attempt that was lost is not
+//! heard any more, also where its report comes late and counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +13,23 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     // By the attempt and the line's place: what the log made of it.
     let mut made: BTreeMap<(&str, u64), &Raw> = BTreeMap::new();
     let mut emitted: BTreeMap<&str, &Raw> = BTreeMap::new();
-    let mut succeeded: BTreeSet<&str> = BTreeSet::new();
+    let (mut succeeded, mut lost) = (BTreeSet::new(), BTreeSet::new());
     for record in records {
         match record.kind.as_str() {
             "attempt.progressed" | "attempt.emitted" | "artifact.kept" | "message.refused" => {
-                let twice = made.insert((record.text("attempt"), record.number("index")), record);
+                let attempt = record.text("attempt");
+                demand!(
+                    !lost.contains(attempt),
+                    "I12",
+                    "attempt {attempt} was lost, and {} at {} is heard of it",
+                    record.kind,
+                    record.position
+                );
+                let twice = made.insert((attempt, record.number("index")), record);
                 demand!(twice.is_none(), "I1", "line {} of attempt {} is in the log twice", record.number("index"), record.text("attempt"));
             }
             "event.received" => drop(emitted.insert(record.stream.strip_prefix("event/").unwrap_or_default(), record)),
+            "attempt.lost" => drop(lost.insert(record.text("attempt"))),
             "attempt.succeeded" => drop(succeeded.insert(record.text("attempt"))),
             _ => {}
         }
@@ -33,11 +43,11 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         fits(line, record, &emitted)?;
     }
     for (attempt, lines) in &said {
-        let has_succeeded = succeeded.contains(attempt.as_str());
+        let was_heard_to_its_end = succeeded.contains(attempt.as_str()) && !lost.contains(attempt.as_str());
         for (index, line) in lines.iter().enumerate() {
             let is_made = made.contains_key(&(attempt.as_str(), index as u64));
             // Of progress only the newest counts.
-            let must_be = has_succeeded && line.meant != Meant::Progress;
+            let must_be = was_heard_to_its_end && line.meant != Meant::Progress;
             demand!(is_made || !must_be, "I1", "attempt {attempt} succeeded, and its line {index} is not in the log: {:?}", line.meant);
         }
     }

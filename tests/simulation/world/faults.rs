@@ -10,6 +10,9 @@ use crate::pack::Edition;
 use crate::plan::Plan;
 use crate::sometimes;
 
+/// How long it takes at most until a node sees by itself that a pack was edited, in microseconds.
+const REREAD_MICROS_MAX: f64 = 2e6;
+
 /// What strikes by itself, so and so often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
@@ -52,7 +55,7 @@ impl Fault {
             Self::ClockFreeze => plan.clock_freezes,
             Self::ClockDrift => plan.clock_drifts,
             Self::Rebuild => plan.rebuilds,
-            Self::EditPack => 0.7,
+            Self::EditPack => plan.edits,
             Self::Disk => plan.disk_errors,
         }
     }
@@ -149,6 +152,11 @@ impl World {
                 }
                 self.ground.tell("operator", format!("edits the pack: edition {number}"));
                 self.editions.push(edition);
+                if let Some(node) = self.node.as_ref().filter(|_| self.ground.plan.rereads) {
+                    let number = node.number;
+                    let after = self.random.log_uniform(1_000.0, REREAD_MICROS_MAX) as u64;
+                    self.after(after, Event::Reread(number));
+                }
             }
         }
     }

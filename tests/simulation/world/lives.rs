@@ -171,6 +171,18 @@ impl World {
         }
     }
 
+    /// A node takes in by itself what was edited.
+    pub(super) fn reread(&mut self, number: u32) {
+        if self.is_awake(number, Event::Reread(number))
+            && let Some(node) = self.node.as_ref().filter(|node| node.accepts())
+        {
+            sometimes!("a node took in by itself what was edited");
+            if let Err(why) = node.reread() {
+                self.ground.tell("node", format!("cannot take in what was edited: {}", self.disk.without_place(&why)));
+            }
+        }
+    }
+
     pub(super) fn work(&mut self, number: u32) {
         if !self.is_awake(number, Event::Work(number)) {
             return;
@@ -236,7 +248,7 @@ impl World {
             self.finding
                 .get_or_insert(Violation::new("I13", format!("the shadow state of #{number} differs from the live one at its stop")));
         }
-        node.life.end();
+        node.life.end_in_order();
         node.end_stop();
         self.carry_last_answers(number);
         self.machine.node_died(number);

@@ -18,7 +18,7 @@ impl World {
         if self.ground.is_healed() {
             return;
         }
-        let wish = self.clients[client].wish(&mut self.random);
+        let wish = self.clients[client].wish(&mut self.random, &self.ground.plan.wishes);
         let number = self.requests.len() as u64 + 1;
         let by = match wish {
             Wish::TakeInPacks => By::Ports,

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use ensue_simulation::mutants::{MUTANTS, Mutant, SEEDS_MAX, SEEDS_MAX_SELDOM, SELDOM};
+use ensue_simulation::mutants::{MUTANTS, Mutant, SEEDS_MAX};
 use ensue_simulation::watchdog::{PATIENCE, watched};
 use ensue_simulation::{Ran, Verbosity, Violation};
 
@@ -71,7 +71,7 @@ fn one(name: &str, asked: &Asked) -> Result<ExitCode> {
     MUTANTS.iter().find(|mutant| mutant.name == name).with_context(|| format!("there is no mutant `{name}`"))?;
     ensue_engine::mutants::choose(name.to_owned());
     std::panic::set_hook(Box::new(|_| {}));
-    let most = asked.seeds.unwrap_or(if SELDOM.contains(&name) { SEEDS_MAX_SELDOM } else { SEEDS_MAX });
+    let most = asked.seeds.unwrap_or(SEEDS_MAX);
     for tried in 0..most {
         let seed = asked.from.wrapping_add(tried);
         if let Err(violation) = run(seed) {
@@ -117,7 +117,7 @@ fn all(asked: &Asked) -> Result<ExitCode> {
     for (mutant, hunt) in &hunts {
         match hunt {
             Hunt::Found { worlds, .. } => found.push(*worlds),
-            Hunt::Missed(_) => is_missed |= !SELDOM.contains(&mutant.name),
+            Hunt::Missed(_) => is_missed = true,
             Hunt::Unjudged(why) => bail!("`{}` was not looked for, mend that first: {why}", mutant.name),
         }
     }
