@@ -77,10 +77,7 @@ impl Output {
 
     /// Prints documents as rows, or as they are.
     pub(crate) fn print_list(self, answer: &Value, columns: &[table::Column]) {
-        self.print(answer, || {
-            let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-            self.page(&table::rows(items, columns, table::width()));
-        });
+        self.print(answer, || self.page(&table::page(answer, columns)));
     }
 
     /// Prints one document of a series that may have no end: a line for people, one of JSON, or a YAML document of its own.

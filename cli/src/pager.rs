@@ -4,6 +4,14 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::report::Exit;
+use crate::table;
 
 /// What `$PAGER` is where it is not set.
 const DEFAULT_PAGER: &str = "less";
@@ -13,12 +21,12 @@ const LESS_OPTIONS: &str = "FRX";
 /// Says whether a text is to be paged: a person is there, and it is longer than the terminal.
 pub(crate) fn is_wanted(text: &str) -> bool {
     let is_person = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    is_person && terminal_size::terminal_size().is_some_and(|(_, height)| is_longer(text, height.0))
+    is_person && table::terminal().is_some_and(|(_, height)| is_longer(text, height))
 }
 
 /// Says whether a text and the prompt behind it need more lines than there are.
-fn is_longer(text: &str, height: u16) -> bool {
-    text.lines().count() >= usize::from(height)
+fn is_longer(text: &str, height: usize) -> bool {
+    text.lines().count() >= height
 }
 
 /// The program that pages, and its arguments; none where the person wants none.
@@ -39,6 +47,7 @@ pub(crate) fn show(text: &str) -> bool {
     if std::env::var_os("LESS").is_none() {
         command.env("LESS", LESS_OPTIONS);
     }
+    let _held = HeldInterrupts::begin();
     let Ok(mut started) = command.spawn() else { return false };
     if let Some(mut stdin) = started.stdin.take() {
         // Who leaves the pager early has seen enough.
@@ -47,6 +56,45 @@ pub(crate) fn show(text: &str) -> bool {
     // However it ended, the text was shown.
     let _ = started.wait();
     true
+}
+
+/// While it lasts, Ctrl-C is the pager's, which goes back to its prompt. The terminal sends it to both: ended by it, we would leave the pager
+/// behind without a parent, at a terminal that the shell has taken back.
+struct HeldInterrupts {
+    are_held: Arc<AtomicBool>,
+}
+
+impl HeldInterrupts {
+    fn begin() -> Self {
+        let are_held = Arc::new(AtomicBool::new(true));
+        let (listens, heard) = sync_channel(1);
+        // A thread of its own: the one that waits for the pager can wait for nothing else.
+        std::thread::spawn({
+            let are_held = Arc::clone(&are_held);
+            move || {
+                let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+                runtime.block_on(async {
+                    let Ok(mut interrupts) = signal(SignalKind::interrupt()) else { return };
+                    let _ = listens.send(());
+                    while interrupts.recv().await.is_some() {
+                        // Once listened for, the signal never ends a program by itself again.
+                        if !are_held.load(Ordering::Acquire) {
+                            Exit::Interrupted.now();
+                        }
+                    }
+                });
+            }
+        });
+        // Where nothing can be listened for, Ctrl-C does what it does.
+        let _ = heard.recv();
+        Self { are_held }
+    }
+}
+
+impl Drop for HeldInterrupts {
+    fn drop(&mut self) {
+        self.are_held.store(false, Ordering::Release);
+    }
 }
 
 #[cfg(test)]

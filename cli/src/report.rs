@@ -200,6 +200,7 @@ mod tests {
     use clap::ValueEnum as _;
 
     use super::*;
+    use crate::style::visible;
 
     #[test]
     fn a_failure_says_what_is_wrong_where_and_what_to_type_next() {
@@ -211,6 +212,12 @@ mod tests {
           /url: is missing; it is a required string
         hint: see `ensue actions show core.http`
         ");
+    }
+
+    #[test]
+    fn colour_marks_what_is_wrong_and_what_to_type_next() {
+        let failure = Failure::with(Exit::Missing, "there is no action `core.ecko`").hint("did you mean `core.echo`?");
+        insta::assert_snapshot!(visible(&failure.show(Style::COLOURED)));
     }
 
     #[test]

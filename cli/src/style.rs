@@ -37,6 +37,10 @@ impl Style {
     /// No colour.
     pub(crate) const PLAIN: Self = Self { is_coloured: false };
 
+    /// Colour, for tests of what is read with it.
+    #[cfg(test)]
+    pub(crate) const COLOURED: Self = Self { is_coloured: true };
+
     /// Gives the style for a place that is a terminal or is not.
     pub(crate) fn new(colour: Colour, is_terminal: bool) -> Self {
         let is_set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -44,7 +48,7 @@ impl Style {
             colour,
             Surroundings {
                 is_terminal,
-                is_dumb: is_set("TERM").is_some_and(|term| term == "dumb"),
+                is_dumb: is_dumb(),
                 is_unwanted: is_set("NO_COLOR").is_some(),
                 is_forced: is_set("CLICOLOR_FORCE").is_some_and(|value| value != "0"),
             },
@@ -84,6 +88,17 @@ impl Style {
     fn painted(self, code: &str, text: &str) -> String {
         if self.is_coloured && !text.is_empty() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
+}
+
+/// Says whether the terminal, if there is one, can only print: nothing can be drawn over on it.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// What steers the terminal, made visible for a snapshot.
+#[cfg(test)]
+pub(crate) fn visible(text: &str) -> String {
+    text.replace('\u{1b}', "␛")
 }
 
 #[cfg(test)]

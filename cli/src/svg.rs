@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::report::printable;
 use crate::table::text;
-use crate::trace::duration;
+use crate::trace::{duration, mood};
 use crate::tree::{Branch, Mood, wrapped};
 
 /// The room around a picture, in pixels.
@@ -180,14 +180,6 @@ pub(crate) fn of_execution(execution: &Value) -> String {
         row(&format!("attempt {number}"), since(attempt, "started_at"), since(attempt, "ended_at"), mood(&status), &status);
     }
     picture.ended(&title, WIDTH + MARGIN, y + MARGIN)
-}
-
-fn mood(status: &str) -> Mood {
-    match status {
-        "succeeded" => Mood::Good,
-        "failed" | "timed_out" | "cancelled" | "indeterminate" | "lost" => Mood::Bad,
-        _ => Mood::Plain,
-    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ const WIDTH_DEFAULT: usize = 80;
 const GAP: usize = 2;
 /// The least columns that a cell is cut to.
 const CELL_MIN: usize = 8;
+/// The most columns of what a line of a series ends with. It does not go by the terminal: such lines are read by scrolling and searching.
+const EXCERPT_MAX: usize = 100;
 
 /// A column: its title, how it is read off a document, and what becomes of it where room is short.
 pub(crate) struct Column {
@@ -43,14 +45,24 @@ impl Column {
     }
 }
 
-/// Gives the columns that there are: of the terminal, or as `COLUMNS` says.
+/// Gives the columns that there are: of the terminal that is printed to, or as `COLUMNS` says.
 pub(crate) fn width() -> usize {
     let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
-    let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    said.or_else(seen).unwrap_or(WIDTH_DEFAULT)
+    said.or_else(|| terminal().map(|(width, _)| width)).unwrap_or(WIDTH_DEFAULT)
 }
 
-/// Lays documents out under titles, no line wider than `width`; only the titles where there are none.
+/// Gives the columns and lines of the terminal that is printed to; none where that is a pipe or a file, whatever the other streams are.
+pub(crate) fn terminal() -> Option<(usize, usize)> {
+    let (width, height) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some((width.0.into(), height.0.into()))
+}
+
+/// Lays a page of the API out under titles, for the terminal that there is.
+pub(crate) fn page(answer: &Value, columns: &[Column]) -> String {
+    rows(answer["items"].as_array().map(Vec::as_slice).unwrap_or_default(), columns, width())
+}
+
+/// Lays documents out under titles; only the titles where there are none. No line is wider than `width`, unless what is shown whole is.
 pub(crate) fn rows(items: &[Value], columns: &[Column], width: usize) -> String {
     let mut rows: Vec<Vec<String>> = vec![columns.iter().map(|column| column.title.to_owned()).collect()];
     rows.extend(items.iter().map(|item| columns.iter().map(|column| one_line(&(column.cell)(item))).collect()));
@@ -62,8 +74,7 @@ pub(crate) fn rows(items: &[Value], columns: &[Column], width: usize) -> String 
         }
     }
     let titles = rows.remove(0);
-    let lines = laid_out(titles, rows.into_iter());
-    lines.lines().map(|line| cut(line, width)).collect::<Vec<_>>().join("\n")
+    laid_out(titles, rows.into_iter())
 }
 
 /// How wide each column may be: the widest of those that can be cut give way first, down to [`CELL_MIN`].
@@ -80,7 +91,7 @@ fn widths(rows: &[Vec<String>], fits: &[Fit], width: usize) -> Vec<usize> {
 }
 
 /// A text of so many columns at most; `…` where it was cut.
-fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
@@ -148,15 +159,14 @@ pub(crate) fn time(value: &Value, path: &str) -> String {
     }
 }
 
-/// A text on one line of bounded length, fit for a cell.
-pub(crate) fn one_line(text: &str) -> String {
-    const CHARACTERS_MAX: usize = 100;
-    let flat = printable(text).replace(['\n', '\t'], " ");
-    if flat.chars().count() <= CHARACTERS_MAX {
-        return flat;
-    }
-    let cut: String = flat.chars().take(CHARACTERS_MAX - 1).collect();
-    format!("{cut}…")
+/// A text on one line, fit for a cell.
+fn one_line(text: &str) -> String {
+    printable(text).replace(['\n', '\t'], " ")
+}
+
+/// The beginning of a text on one line, for the end of a line of a series.
+pub(crate) fn excerpt(text: &str) -> String {
+    cut(&one_line(text), EXCERPT_MAX)
 }
 
 /// A number of bytes as people say it: `4.2 MiB`.
@@ -202,25 +212,40 @@ mod tests {
         ");
     }
 
+    const EXECUTIONS: [Column; 3] = [
+        Column::whole("ID", |item| cell(item, "id")),
+        Column::cut("ACTION", |item| cell(item, "action")),
+        Column::whole("STATUS", |item| cell(item, "status")),
+    ];
+
     #[test]
-    fn a_table_is_cut_to_the_terminal_and_an_id_never_before_a_name() {
+    fn a_table_is_cut_to_the_terminal_and_an_id_never() {
         let items = [
             json!({ "id": "019c1f3a-0000-7000-8000-000000000001", "action": "release_management.announce_in_every_room", "status": "succeeded" }),
             json!({ "id": "019c1f3a-0000-7000-8000-000000000002", "action": "日本語日本語日本語日本語日本語日本語", "status": "failed" }),
         ];
-        let columns = [
-            Column::whole("ID", |item| cell(item, "id")),
-            Column::cut("ACTION", |item| cell(item, "action")),
-            Column::whole("STATUS", |item| cell(item, "status")),
-        ];
-        insta::assert_snapshot!(rows(&items, &columns, 70), @r"
+        insta::assert_snapshot!(rows(&items, &EXECUTIONS, 70), @r"
         ID                                    ACTION                 STATUS
         019c1f3a-0000-7000-8000-000000000001  release_management.a…  succeeded
         019c1f3a-0000-7000-8000-000000000002  日本語日本語日本語日…  failed
         ");
+        let narrowest = "019c1f3a-0000-7000-8000-000000000001".len() + GAP + CELL_MIN + GAP + "succeeded".len();
         for width in 1..120 {
-            assert!(rows(&items, &columns, width).lines().all(|line| line.width() <= width), "at {width}");
+            let rows = rows(&items, &EXECUTIONS, width);
+            assert!(rows.lines().all(|line| line.width() <= width.max(narrowest)), "at {width}");
+            for (row, item) in rows.lines().skip(1).zip(&items) {
+                assert!(row.starts_with(&text(item, "id")) && row.ends_with(&text(item, "status")), "at {width}: {row}");
+            }
         }
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_all_of_a_long_cell() {
+        let long = "word ".repeat(60);
+        let items = [json!({ "id": long.trim_end(), "action": long.trim_end(), "status": "failed" })];
+        let rows = rows(&items, &EXECUTIONS, 1_000);
+        assert!(!rows.contains('…') && rows.ends_with("failed"), "{rows}");
+        assert_eq!(excerpt(&long).width(), EXCERPT_MAX);
     }
 
     #[test]

@@ -142,11 +142,7 @@ impl Drawing<'_> {
         details.extend(self.gave.get(&text(node, "id")).into_iter().flatten().cloned());
         Branch {
             title: format!("{} {status}{took}{tries}", text(node, "action")),
-            mood: match status.as_str() {
-                "succeeded" => Mood::Good,
-                "failed" | "timed_out" | "cancelled" | "indeterminate" => Mood::Bad,
-                _ => Mood::Plain,
-            },
+            mood: mood(&status),
             time: self.since(node["ended_micros"].as_i64().or(node["micros"].as_i64())),
             details,
             children: Vec::new(),
@@ -155,6 +151,15 @@ impl Drawing<'_> {
 
     fn since(&self, micros: Option<i64>) -> String {
         micros.map(|micros| format!("+{}", duration(micros + self.early_micros))).unwrap_or_default()
+    }
+}
+
+/// How the status of an execution or an attempt is to be read.
+pub(crate) fn mood(status: &str) -> Mood {
+    match status {
+        "succeeded" => Mood::Good,
+        "failed" | "timed_out" | "cancelled" | "indeterminate" | "lost" => Mood::Bad,
+        _ => Mood::Plain,
     }
 }
 

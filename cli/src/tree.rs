@@ -130,6 +130,7 @@ pub(crate) fn wrapped(text: &str, room: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::style::visible;
 
     fn branch(title: &str, time: &str, children: Vec<Branch>) -> Branch {
         Branch { title: title.into(), time: time.into(), children, ..Branch::default() }
@@ -163,6 +164,15 @@ mod tests {
         └─ rule examples.close_stale did not match: event.payload.action == "closed"
               is false, it is "opened"
         "#);
+    }
+
+    #[test]
+    fn colour_says_what_went_well_what_went_wrong_and_what_may_be_passed_over() {
+        let moody = |title: &str, mood| Branch { mood, ..branch(title, "", vec![]) };
+        let failed = Branch { details: vec!["exit_code 3: it ended with 3".into()], ..moody("core.shell failed", Mood::Bad) };
+        let matched = branch("rule examples.greet matched", "+1.2 ms", vec![moody("core.echo succeeded", Mood::Good), failed]);
+        let root = branch("event github.pull_request", "+1.0 ms", vec![matched, moody("rule examples.close did not match", Mood::Faint)]);
+        insta::assert_snapshot!(visible(&draw(&root, Style::COLOURED)));
     }
 
     #[test]

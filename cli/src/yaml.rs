@@ -1,98 +1,20 @@
-//! JSON documents written as YAML 1.2, which every JSON document is already: blocks by indentation, and quotes only where they are needed.
+//! JSON documents written as YAML: blocks by indentation, and quotes only where a reader of YAML 1.1 or 1.2 needs them.
 //!
 //! It reads no YAML; `ensue_packs` does.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
-
-/// Words that a reader of YAML, of version 1.1 too, does not take for text.
-const WORDS: &[&str] = &["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+use serde_saphyr::SerializerOptions;
 
 /// Writes a document, its last line ended.
 pub(crate) fn document(value: &Value) -> String {
+    let mut options = SerializerOptions::default();
+    options.compact_list_indent = false;
     let mut text = String::new();
-    match value {
-        Value::Array(items) if !items.is_empty() => push_items(&mut text, items, 0),
-        Value::Object(fields) if !fields.is_empty() => push_fields(&mut text, fields, 0),
-        flat => push_flat(&mut text, flat),
+    match serde_saphyr::to_fmt_writer_with_options(&mut text, value, options) {
+        Ok(()) => text,
+        // YAML 1.2 has every JSON document in it.
+        Err(_) => format!("{value:#}\n"),
     }
-    text
-}
-
-fn push_fields(text: &mut String, fields: &serde_json::Map<String, Value>, depth: usize) {
-    for (index, (name, value)) in fields.iter().enumerate() {
-        // The first field of an item stands behind its dash.
-        if index > 0 || text.is_empty() || text.ends_with('\n') {
-            text.push_str(&"  ".repeat(depth));
-        }
-        push_text(text, name);
-        text.push(':');
-        match value {
-            Value::Array(items) if !items.is_empty() => {
-                text.push('\n');
-                push_items(text, items, depth + 1);
-            }
-            Value::Object(fields) if !fields.is_empty() => {
-                text.push('\n');
-                push_fields(text, fields, depth + 1);
-            }
-            flat => {
-                text.push(' ');
-                push_flat(text, flat);
-            }
-        }
-    }
-}
-
-fn push_items(text: &mut String, items: &[Value], depth: usize) {
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 || text.is_empty() || text.ends_with('\n') {
-            text.push_str(&"  ".repeat(depth));
-        }
-        text.push_str("- ");
-        match item {
-            Value::Array(items) if !items.is_empty() => push_items(text, items, depth + 1),
-            Value::Object(fields) if !fields.is_empty() => push_fields(text, fields, depth + 1),
-            flat => push_flat(text, flat),
-        }
-    }
-}
-
-fn push_flat(text: &mut String, value: &Value) {
-    match value {
-        Value::String(plain) => push_text(text, plain),
-        // Numbers, truths, null and what is empty are the same in both languages.
-        other => {
-            let _ = write!(text, "{other}");
-        }
-    }
-    text.push('\n');
-}
-
-/// Writes text plainly where nobody can take it for anything else, and in double quotes otherwise.
-fn push_text(text: &mut String, plain: &str) {
-    let is_word = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.' | '/');
-    let is_plain = plain.starts_with(|first: char| first.is_ascii_alphabetic())
-        && plain.split(' ').all(|word| !word.is_empty() && word.chars().all(is_word))
-        && !WORDS.contains(&plain.to_ascii_lowercase().as_str());
-    if is_plain {
-        return text.push_str(plain);
-    }
-    text.push('"');
-    for character in plain.chars() {
-        match character {
-            '"' | '\\' => text.extend(['\\', character]),
-            '\n' => text.push_str("\\n"),
-            '\t' => text.push_str("\\t"),
-            // What YAML does not print, and what breaks a line in it.
-            hidden if hidden.is_control() || matches!(hidden, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}') => {
-                let _ = write!(text, "\\u{:04X}", u32::from(hidden));
-            }
-            other => text.push(other),
-        }
-    }
-    text.push('"');
 }
 
 #[cfg(test)]
@@ -112,7 +34,7 @@ mod tests {
         });
         insta::assert_snapshot!(document(&list), @r#"
         items:
-          - id: "019c"
+          - id: 019c
             matched: 2
             note: null
             payload:
@@ -182,11 +104,19 @@ mod tests {
             "a/b.c-d_e",
             "=",
             "<<",
+            "one\n\ntwo  \n   three\n\n\n",
+            "\n leading and trailing\n ",
+            "a\r\nb",
+            "tab\tin a\n\tline",
         ];
+        let long: Vec<String> = ["word ", " word", "two  spaces  ", "x", "line\n", "{\"a\": [1, 2], \"b\": \"c\"} ", "日本語 ", "# a: - "]
+            .map(|part| part.repeat(200))
+            .into();
         let named: serde_json::Map<String, Value> = texts.iter().map(|text| ((*text).to_owned(), json!(text))).collect();
         let documents = [
             json!(named),
             json!(texts.as_slice()),
+            json!({ "long": long, "deeper": [{ "long": long }] }),
             json!([[[1, -2, 1.5e300, true, null], { "a": [{ "b": [] }, {}] }]]),
             json!("alone"),
             json!(null),
@@ -196,7 +126,7 @@ mod tests {
             let text = document(&written);
             let read: Value = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
             assert_eq!(read, written, "{text}");
-            assert!(!text.chars().any(|character| character.is_control() && character != '\n'), "{text}");
+            assert!(!text.chars().any(|character| character.is_control() && !matches!(character, '\n' | '\t')), "{text}");
         }
     }
 }

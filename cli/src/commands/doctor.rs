@@ -79,10 +79,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::style::visible;
 
-    #[test]
-    fn findings_are_read_at_80_columns() {
-        let findings = [
+    fn findings() -> [Value; 3] {
+        [
             json!({ "check": "disk", "verdict": "good", "message": "41.2 GiB free", "hint": null }),
             json!({
                 "check": "packs",
@@ -91,8 +91,17 @@ mod tests {
                 "hint": "give it a key: verify: { scheme: hmac, key: demo.secret, header: x-signature, algorithm: sha256, encoding: hex }",
             }),
             json!({ "check": "master key", "verdict": "bad", "message": "others can read it", "hint": "chmod 600 master.key" }),
-        ];
-        insta::assert_snapshot!(shown(&findings, Style::PLAIN), @r"
+        ]
+    }
+
+    #[test]
+    fn colour_marks_what_is_wrong() {
+        insta::assert_snapshot!(visible(&shown(&findings(), Style::COLOURED)));
+    }
+
+    #[test]
+    fn findings_are_read_at_80_columns() {
+        insta::assert_snapshot!(shown(&findings(), Style::PLAIN), @r"
         ok    disk        41.2 GiB free
         note  packs       the sensor `demo.open` takes deliveries from anybody, because
                           its `verify` has the scheme none

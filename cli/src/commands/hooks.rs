@@ -9,7 +9,7 @@ use super::{Asking, Page, read_json, tell_next};
 use crate::client::segment;
 use crate::output::Output;
 use crate::report::{Exit, Failure, Outcome, tell};
-use crate::table::{one_line, text, time};
+use crate::table::{excerpt, text, time};
 
 /// List webhooks with their last deliveries, and send one to try.
 #[derive(Debug, Args)]
@@ -103,7 +103,7 @@ fn shown(hook: &Value) -> String {
     }
     for delivery in deliveries.iter().take(10) {
         let why = text(delivery, "why");
-        let why = if why.is_empty() { String::new() } else { format!(": {}", one_line(&why)) };
+        let why = if why.is_empty() { String::new() } else { format!(": {}", excerpt(&why)) };
         let outcome = match (text(delivery, "outcome").as_str(), delivery["events"].as_array().map(Vec::len)) {
             ("accepted", Some(0)) => "accepted, no event".to_owned(),
             ("accepted", Some(1)) => "accepted".to_owned(),

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::live;
 use crate::output::Output;
 use crate::report::{Failure, Outcome, tell};
-use crate::table::{one_line, pairs, text, time};
+use crate::table::{excerpt, pairs, text, time};
 
 /// The most records that are read at once.
 const RECORDS_MAX: u64 = 200;
@@ -141,7 +141,7 @@ fn line(record: &Value) -> String {
         Value::Object(fields) => fields.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     };
-    format!("{:>8}  {}  {:<28} {}", text(record, "position"), time(record, "time"), text(record, "kind"), one_line(&fact))
+    format!("{:>8}  {}  {:<28} {}", text(record, "position"), time(record, "time"), text(record, "kind"), excerpt(&fact))
 }
 
 fn plain(value: &Value) -> String {

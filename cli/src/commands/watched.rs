@@ -9,7 +9,7 @@ use super::executions::{self, failure, path};
 use crate::client::Client;
 use crate::live;
 use crate::report::Outcome;
-use crate::table::{one_line, text, time};
+use crate::table::{excerpt, text, time};
 
 /// Prints each change of an execution, until it has ended. Where the node goes away, it goes on as soon as one answers.
 pub(super) async fn watch(asking: &Asking, client: &Client, id: &str) -> Outcome {
@@ -46,7 +46,7 @@ fn line(record: &Value) -> String {
         "execution.became_indeterminate" => ("indeterminate".to_owned(), "nobody can know what became of it: settle it".to_owned()),
         kind => (kind.strip_prefix("execution.").unwrap_or(kind).replace('.', " "), failure(&fact["error"])),
     };
-    format!("{}  {what:<17} {}", time(record, "time"), one_line(&more)).trim_end().to_owned()
+    format!("{}  {what:<17} {}", time(record, "time"), excerpt(&more)).trim_end().to_owned()
 }
 
 #[cfg(test)]

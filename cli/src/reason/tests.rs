@@ -5,7 +5,7 @@ use ensue_expression::{Budget, Document, Expression, Roots, Scope};
 use serde_json::{Value, json};
 
 use super::{of_rule, of_rules};
-use crate::style::Style;
+use crate::style::{Style, visible};
 
 const EVENT: &str = r#"{
     "event": { "payload": {
@@ -49,6 +49,13 @@ fn of_match(more: &Value) -> String {
     let (Some(fields), Some(more)) = (told.as_object_mut(), more.as_object()) else { unreachable!("both are objects") };
     fields.extend(more.clone());
     of_rule(&told, Style::PLAIN)
+}
+
+#[test]
+fn colour_marks_what_decided() {
+    let conditions = ["event.payload.number == 7", r#"event.payload.action == "closed""#, r#"event.payload.assignee.login == "ada""#];
+    let reasons = conditions.map(|when| of_rule(&told(when), Style::COLOURED));
+    insta::assert_snapshot!(visible(&reasons.join("\n\n")));
 }
 
 #[test]
