@@ -8,6 +8,7 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 
+use crate::profiles::ProfileName;
 use crate::report::{Exit, Failure};
 
 /// Where a node listens unless it is told otherwise.
@@ -25,11 +26,39 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
 /// The most bytes of an answer that is read whole.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// A token, and where somebody would give another.
+pub(crate) struct Token {
+    text: String,
+    source: TokenSource,
+}
+
+/// Where a token comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum TokenSource {
+    /// The environment.
+    Variable,
+    /// What is kept with a profile.
+    Profile(ProfileName),
+}
+
+impl Token {
+    /// Takes a token that is kept with a profile.
+    pub(crate) fn of_profile(text: String, name: &ProfileName) -> Self {
+        Self { text, source: TokenSource::Profile(name.clone()) }
+    }
+
+    /// Takes a token as [`TOKEN_VARIABLE`] would hold it; none where it is empty.
+    pub(crate) fn of_variable(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self { text: text.to_owned(), source: TokenSource::Variable })
+    }
+}
+
 /// A node to talk to.
 pub(crate) struct Client {
     http: reqwest::Client,
     server: String,
-    token: Option<String>,
+    token: Option<Token>,
     /// The newest position that an answer named: later reads ask for what is at least as new, so that one sees what one wrote.
     seen: Cell<u64>,
 }
@@ -55,11 +84,11 @@ pub(crate) struct Delivered {
 impl Client {
     /// Prepares to talk to the node at `server`, with the token of the environment.
     pub(crate) fn new(server: &str) -> Result<Self, Failure> {
-        Self::with_token(server, std::env::var(TOKEN_VARIABLE).ok().map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()))
+        Self::with_token(server, std::env::var(TOKEN_VARIABLE).ok().and_then(|text| Token::of_variable(&text)))
     }
 
     /// Prepares to talk to the node at `server` with this token.
-    pub(crate) fn with_token(server: &str, token: Option<String>) -> Result<Self, Failure> {
+    pub(crate) fn with_token(server: &str, token: Option<Token>) -> Result<Self, Failure> {
         let url: reqwest::Url = server.parse().map_err(|_| not_a_server(server))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(not_a_server(server));
@@ -152,7 +181,7 @@ impl Client {
         let is_read = method == Method::GET;
         let mut request = self.http.request(method, format!("{}{BASE}{path}", self.server));
         if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+            request = request.bearer_auth(&token.text);
         }
         if is_read && self.seen.get() > 0 {
             request = request.header(POSITION, self.seen.get());
@@ -220,9 +249,17 @@ impl Client {
     }
 
     fn hint_for_token(&self) -> String {
-        match &self.token {
+        let server = &self.server;
+        match self.token.as_ref().map(|token| &token.source) {
             None => format!("name a token: `export {TOKEN_VARIABLE}=…`; the node printed the first one at its very first start"),
-            Some(_) => format!("the token in {TOKEN_VARIABLE} is not in force at {}; `ensue tokens add` makes another", self.server),
+            Some(TokenSource::Variable) => {
+                format!("the token in {TOKEN_VARIABLE} is not in force at {server}; `ensue tokens add` makes another")
+            }
+            Some(TokenSource::Profile(name)) => {
+                format!(
+                    "the token of the profile `{name}` is not in force at {server}; keep another: ensue profiles add {name} --url {server}"
+                )
+            }
         }
     }
 }
@@ -231,7 +268,7 @@ fn exit_of(status: StatusCode) -> Exit {
     match status.as_u16() {
         401 | 403 => Exit::NotAllowed,
         404 | 410 => Exit::Missing,
-        429 | 503 => Exit::TryLater,
+        429 | 502..=504 => Exit::TryLater,
         500 => Exit::Internal,
         400..=499 => Exit::Refused,
         _ => Exit::Failed,
@@ -278,6 +315,14 @@ mod tests {
     fn what_people_type_stays_one_segment_of_a_path() {
         assert_eq!(segment("core.echo"), "core.echo");
         assert_eq!(segment("../keys?x=1#y"), "..%2Fkeys%3Fx%3D1%23y");
+    }
+
+    #[test]
+    fn a_front_that_finds_no_node_is_asked_again_later_like_a_node_that_is_full() {
+        for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT]
+        {
+            assert_eq!(exit_of(status), Exit::TryLater, "{status}");
+        }
     }
 
     #[test]

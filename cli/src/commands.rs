@@ -34,6 +34,7 @@ mod views;
 mod watched;
 mod why;
 
+use std::env::VarError;
 use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
@@ -42,7 +43,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
 use self::installed::Kind;
-use crate::client::{Client, DEFAULT_SERVER};
+use crate::client::{Client, DEFAULT_SERVER, Token};
 use crate::output::Output;
 use crate::profiles::{ProfileFolder, ProfileName};
 use crate::report::{Exit, Failure, Outcome};
@@ -77,11 +78,12 @@ Exit codes: 0 done, 1 it did not work out, 2 usage, 3 no node answers,
 /// What every command takes that asks a node.
 #[derive(Debug, Args)]
 pub(crate) struct Asking {
-    /// The node's address [default: the profile's, or http://127.0.0.1:3678].
-    #[arg(long, global = true, env = "ENSUE_SERVER", value_name = "URL")]
+    /// The node's address [env: ENSUE_SERVER; without one that of the profile, or
+    /// http://127.0.0.1:3678].
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "profile")]
     server: Option<String>,
-    /// The node by its name in `ensue profiles list`.
-    #[arg(long, global = true, env = "ENSUE_PROFILE", value_name = "NAME")]
+    /// The node by its name in `ensue profiles list` [env: ENSUE_PROFILE].
+    #[arg(long, global = true, value_name = "NAME")]
     profile: Option<ProfileName>,
     #[command(flatten)]
     output: Output,
@@ -90,17 +92,52 @@ pub(crate) struct Asking {
 impl Asking {
     /// Prepares to talk to the node: to the one that is named by its address, by a profile, or to the usual one.
     fn client(&self) -> Result<Client, Failure> {
-        if let Some(server) = &self.server {
-            return Client::new(server);
-        }
+        let name = match self.named()? {
+            Some(Named::Address(server)) => return Client::new(&server),
+            Some(Named::Profile(name)) => Some(name),
+            None => None,
+        };
         let folder = ProfileFolder::of_environment();
         let profiles = folder.as_ref().map(ProfileFolder::read).transpose()?.unwrap_or_default();
-        let Some(name) = self.profile.as_ref().or(profiles.current.as_ref()) else { return Client::new(DEFAULT_SERVER) };
+        let Some(name) = name.as_ref().or(profiles.current.as_ref()) else { return Client::new(DEFAULT_SERVER) };
         let profile = profiles.named(name)?;
         match folder.map(|folder| folder.token(name)).transpose()?.flatten() {
-            Some(token) => Client::with_token(&profile.server, Some(token)),
+            Some(token) => Client::with_token(&profile.server, Some(Token::of_profile(token, name))),
             None => Client::new(&profile.server),
         }
+    }
+
+    /// Gives how the node was named, if it was: a flag goes before every variable, so that what was typed is what counts.
+    fn named(&self) -> Result<Option<Named>, Failure> {
+        if let Some(server) = &self.server {
+            return Ok(Some(Named::Address(server.clone())));
+        }
+        if let Some(name) = &self.profile {
+            return Ok(Some(Named::Profile(name.clone())));
+        }
+        if let Some(server) = variable("ENSUE_SERVER")? {
+            return Ok(Some(Named::Address(server)));
+        }
+        let Some(name) = variable("ENSUE_PROFILE")? else { return Ok(None) };
+        let name = name.parse().map_err(|why| Failure::with(Exit::Usage, format!("ENSUE_PROFILE: {why}")))?;
+        Ok(Some(Named::Profile(name)))
+    }
+}
+
+/// How a node is named.
+enum Named {
+    /// By its address.
+    Address(String),
+    /// By a profile.
+    Profile(ProfileName),
+}
+
+/// Reads a variable of the environment; an empty one is none.
+fn variable(name: &str) -> Result<Option<String>, Failure> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(Failure::with(Exit::Usage, format!("{name} is not text; set it anew, or unset it"))),
     }
 }
 

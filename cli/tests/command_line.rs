@@ -296,10 +296,41 @@ fn a_profile_names_a_node_and_its_token_goes_nowhere_else() {
     assert_eq!(asked(&["status", "--profile", "elsewhere"]).code, Some(3));
     assert_eq!(asked(&["status", "--server", &node.url()]).code, Some(4), "the token is the profile's, not the address's");
     assert_eq!(Printed::by(place.ensue(&["status"]).env("ENSUE_SERVER", "http://127.0.0.1:1")).code, Some(3));
+    let typed = |arguments: &[&str]| {
+        let variables = [("ENSUE_SERVER", "http://127.0.0.1:1"), ("ENSUE_PROFILE", "elsewhere"), ("ENSUE_TOKEN", ADMIN_TOKEN)];
+        Printed::by(place.ensue(&["status"]).args(arguments).envs(variables)).code
+    };
+    assert_eq!(typed(&["--profile", "here"]), Some(0), "what is typed goes before what is set");
+    assert_eq!(typed(&["--server", &node.url()]), Some(0));
+    assert_eq!(typed(&["--server", &node.url(), "--profile", "here"]), Some(2), "one of them would be ignored");
+    let nowhere = Printed::by(place.ensue(&["status"]).env("ENSUE_PROFILE", "../here"));
+    assert!(nowhere.code == Some(2) && nowhere.stderr.contains("ENSUE_PROFILE: `../here` is no name"), "{nowhere:?}");
+    let old = Printed::by_feeding(&mut place.ensue(add), b"ens_of_before\n");
+    assert_eq!(old.code, Some(0), "{old:?}");
+    let refused = Printed::by(place.ensue(&["status"]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    assert_eq!(refused.code, Some(4), "{refused:?}");
+    assert!(refused.stderr.contains("hint: the token of the profile `here` is not in force"), "{refused:?}");
     let misspelt = asked(&["status", "--profile", "heer"]);
     assert!(misspelt.code == Some(5) && misspelt.stderr.contains("did you mean `here`?"), "{misspelt:?}");
 
     assert_eq!(asked(&["profiles", "remove", "here"]).code, Some(0));
     assert!(!place.path().join(".config/ensue/tokens/here").exists());
     assert_eq!(asked(&["status", "--profile", "here"]).code, Some(5));
+}
+
+#[test]
+fn a_profile_that_cannot_be_kept_leaves_no_token_beside_another_s_address() {
+    let place = Place::new();
+    let token = place.path().join(".config/ensue/tokens/here");
+    let add = |place: &Place, url: &str, token: &str| {
+        Printed::by_feeding(&mut place.ensue(&["profiles", "add", "here", "--url", url, "--token-file", "-"]), token.as_bytes())
+    };
+    assert_eq!(add(&place, "http://127.0.0.1:1", "ens_of_the_first").code, Some(0));
+    // A file of more than a block ends the program that writes it: the list of profiles is that long, the token is not.
+    let place = place.within(["sh", "-c", "ulimit -c 0 && ulimit -f 1 && exec \"$@\"", "limited"].map(str::to_owned).to_vec());
+    let broken_off = add(&place, &format!("http://127.0.0.1:1/{}", "long/".repeat(400)), "ens_of_the_second");
+    assert_ne!(broken_off.code, Some(0), "{broken_off:?}");
+    let kept = std::fs::read_to_string(place.path().join(".config/ensue/profiles.json")).unwrap();
+    assert!(kept.contains("\"http://127.0.0.1:1\""), "{kept}");
+    assert!(!token.exists(), "the first address has {:?}", std::fs::read_to_string(&token));
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Asking;
 use super::run::has_ended;
-use crate::client::{Client, Delivered};
+use crate::client::{Client, Delivered, Token};
 use crate::github;
 use crate::report::{Failure, Outcome, say, tell};
 use crate::style::Style;
@@ -99,7 +99,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     async fn play(&self, token: &str, begin: Instant) -> Outcome {
-        let client = Client::with_token(&self.server, Some(token.to_owned()))?;
+        let client = Client::with_token(&self.server, Token::of_variable(token))?;
         self.introduce(&client, begin).await?;
         let headers = self.headers();
         let position = client.get("/log/head", &[]).await?["position"].as_u64().unwrap_or_default();

@@ -98,13 +98,14 @@ impl Add {
         Client::with_token(&self.url, None)?;
         let mut profiles = folder.read()?;
         let name = self.name.clone();
-        match self.token()? {
-            Some(token) => folder.write_token(&name, &token)?,
-            // What was kept went to the address of before.
-            None => folder.remove_token(&name)?,
-        }
+        let token = self.token()?;
         profiles.profiles.insert(name.clone(), Profile { server: self.url });
+        // A token stands beside its own address at every moment, or beside none: wherever this breaks off, it goes nowhere else.
+        folder.remove_token(&name)?;
         folder.write(&profiles)?;
+        if let Some(token) = token {
+            folder.write_token(&name, &token)?;
+        }
         match &profiles.current {
             Some(current) if *current == name => tell(format!("`{name}` is kept, and used where no other is named")),
             Some(_) | None => tell(format!("`{name}` is kept; use it with: ensue profiles use {name}")),
