@@ -19,9 +19,7 @@ async fn a_node_opens_as_many_files_as_it_may_and_its_programs_as_many_as_before
     let open_files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(open_files.split_whitespace().collect::<Vec<_>>()[3..5], ["2048", "2048"], "{limits}");
     let client = node.client();
-    let asked = client.post("/actions/look.around/execute", &json!({ "params": {} })).await;
-    let id = asked.body["id"].as_str().unwrap_or_else(|| panic!("{asked:#?}")).to_owned();
-    let shown = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
+    let shown = client.run("look.around", &json!({})).await;
     assert_eq!(shown["result"], "512 2048", "{shown:#}");
-    assert_eq!(node.stop(), Some(0));
+    node.stop_well();
 }

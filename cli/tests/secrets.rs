@@ -3,7 +3,6 @@
 //!
 //! What a program does with a key that it was given is the program's affair; these print none.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,7 +11,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::world::World;
-use crate::support::{ADMIN_TOKEN, Client, Delivery, Place, Printed, SECRET};
+use crate::support::{ADMIN_TOKEN, Client, Delivery, Place, Printed, SECRET, files_below};
 
 /// The values of keys, by how each came in; all of different lengths.
 const BY_REST: &str = "canary-by-rest-5d1f0e";
@@ -113,9 +112,11 @@ fn around(text: &str, found: &str) -> String {
     lines.join("\n").chars().take(2_000).collect()
 }
 
-/// A text as it is, in hexadecimal, and what of its Base64 is the same whatever stands before and behind it.
+/// A text as it is, in hexadecimal, as the numbers of its bytes, in which Rust and JSON show bytes that nobody said are text, and what of
+/// its Base64 is the same whatever stands before and behind it.
 fn forms(secret: &str) -> Vec<String> {
-    let mut forms = vec![secret.to_owned(), hex::encode(secret), hex::encode_upper(secret)];
+    let numbers: Vec<String> = secret.bytes().map(|byte| byte.to_string()).collect();
+    let mut forms = vec![secret.to_owned(), hex::encode(secret), hex::encode_upper(secret), numbers.join(", "), numbers.join(",")];
     for before in 0..3 {
         let encoded = STANDARD_NO_PAD.encode([&vec![0; before], secret.as_bytes()].concat());
         let (first, behind) = ((before * 8).div_ceil(6), (before + secret.len()) * 8 / 6);
@@ -125,24 +126,10 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// Gives all files below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.is_file() {
-            found.push(path);
-        }
-    }
-    found
-}
-
 /// Searches what the node keeps: its data, and its state beside them. Gives whether what is no secret was found there.
 fn search_files(place: &Place, secrets: &Secrets) -> bool {
     let mut is_seen = false;
-    for path in files(&place.data()).into_iter().chain(files(&place.path().join("state"))) {
+    for path in files_below(&place.data()).into_iter().chain(files_below(&place.path().join("state"))) {
         // What ends meanwhile takes its files with it.
         let Ok(bytes) = std::fs::read(&path) else { continue };
         secrets.are_not_in(&path.display().to_string(), &bytes);
@@ -342,4 +329,19 @@ async fn no_secret_stands_in_anything_that_a_node_keeps_says_or_answers() {
     secrets.are_not_in("what the node said", said.as_bytes());
     secrets.are_not_in("what the node said", node.stop_well().as_bytes());
     assert!(search_files(&place, &secrets), "the search of files finds nothing");
+}
+
+#[test]
+fn a_secret_is_found_in_each_form_in_which_bytes_are_shown() {
+    let secret = BY_BYTES.as_bytes();
+    let shown = [
+        format!("Secret({secret:?})"),
+        json!({ "value": secret }).to_string(),
+        hex::encode(secret),
+        STANDARD_NO_PAD.encode([b"x", secret, b"yz"].concat()),
+        json!([BY_BYTES]).to_string(),
+    ];
+    for shown in shown {
+        assert!(forms(BY_BYTES).iter().any(|form| shown.contains(form)), "{shown}");
+    }
 }

@@ -17,7 +17,7 @@ use super::ledger::Patience;
 use super::shown::Shown;
 use super::trial::{Trial, quiesce, some_are_refused};
 use super::{Random, rounds, seed};
-use crate::support::{Client, Node, PATIENCE, Place, Printed};
+use crate::support::{Client, Node, PATIENCE, Place, Printed, files_below};
 
 /// What is done to a file.
 #[derive(Clone, Copy, Debug)]
@@ -78,14 +78,9 @@ impl Left {
 
     /// Finds a file that was kept, by how its path ends.
     fn files(&self, ending: &str) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        walk(self.kept.path(), &mut |path| {
-            let path = path.strip_prefix(self.kept.path()).unwrap();
-            if path.to_string_lossy().ends_with(ending) {
-                found.push(path.to_owned());
-            }
-        });
-        found
+        let within = |path: &PathBuf| path.strip_prefix(self.kept.path()).unwrap().to_owned();
+        let files = files_below(self.kept.path());
+        files.iter().map(within).filter(|path| path.to_string_lossy().ends_with(ending)).collect()
     }
 
     /// Starts a node on a damaged file, and holds what it shows against what was there.
@@ -170,13 +165,6 @@ async fn records(client: &Client, count: usize, case: &str) -> Option<Vec<Value>
     }
     records.truncate(count);
     Some(records)
-}
-
-fn walk(folder: &Path, found: &mut dyn FnMut(&Path)) {
-    for entry in fs::read_dir(folder).unwrap().flatten() {
-        let path = entry.path();
-        if path.is_dir() { walk(&path, found) } else { found(&path) }
-    }
 }
 
 /// The folders in which a node keeps what it knows.

@@ -3,7 +3,6 @@
 //! Its clients try again only where they reached nobody. So any answer but a 2xx is a failure, also one that says when to come again,
 //! and so is a connection that was cut under a request.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use serde_json::json;
 use super::ledger::{Patience, Senders};
 use super::trial::{SentAgain, Trial};
 use super::{Random, rounds, seed};
-use crate::support::{Client, PATIENCE, Place};
+use crate::support::{Client, PATIENCE, Place, free_port};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_tries_again_sees_no_failed_request_through_restarts_under_load() {
@@ -22,7 +21,7 @@ async fn a_client_that_tries_again_sees_no_failed_request_through_restarts_under
     let seed = seed();
     eprintln!("restarts: {restarts}; again with ENSUE_FAULTS_SEED={seed}");
     let mut random = Random(seed);
-    let address = format!("127.0.0.1:{}", port(&mut random));
+    let address = format!("127.0.0.1:{}", free_port());
     let mut trial = Trial::at(Place::new().listening_on(&address)).await;
     let client = Client::new(format!("http://{address}"));
     let mut node = trial.place.start();
@@ -46,16 +45,6 @@ async fn a_client_that_tries_again_sees_no_failed_request_through_restarts_under
     let of_runs = records.iter().filter(|record| record["kind"] == "execution.requested" && record["fact"]["action"] == "core.noop");
     assert_eq!(of_runs.count() as u64, asked.load(Ordering::Relaxed), "what is asked for without a key counts once for each answer");
     trial.holds(node, SentAgain::All).await;
-}
-
-/// A port that is not one of those that the kernel gives to clients: between two nodes nobody else may come by it.
-fn port(random: &mut Random) -> u16 {
-    loop {
-        let port = 20_000 + random.below(10_000) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// Asks for executions, which have no key that would make a second one the same.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::ledger::Patience;
 use super::trial::{SentAgain, Trial};
-use crate::support::Printed;
+use crate::support::{Printed, files_below};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_second_is_told_so_plainly_and_changes_nothing() {
@@ -41,14 +41,6 @@ async fn who_comes_second_is_told_so_plainly_and_changes_nothing() {
 
 /// Finds files by their name, with what they hold.
 fn files_named(name: &str, folder: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).unwrap().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files_named(name, &path));
-        } else if entry.file_name() == name {
-            found.insert(path.clone(), std::fs::read(path).unwrap());
-        }
-    }
-    found
+    let named = files_below(folder).into_iter().filter(|path| path.file_name().is_some_and(|file| file == name));
+    named.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
 }

@@ -10,8 +10,9 @@ pub(crate) mod ordinary;
 pub(crate) mod skipped;
 pub(crate) mod world;
 
+use std::hash::BuildHasher;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -441,6 +442,33 @@ impl Printed {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
+}
+
+/// Chooses a port that is not one of those that the kernel gives to clients: between two nodes nobody else may come by it.
+pub(crate) fn free_port() -> u16 {
+    loop {
+        // Each hasher of the standard library has keys of its own.
+        let random = std::collections::hash_map::RandomState::new().hash_one(());
+        let port = 20_000 + (random % 10_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Gives all files below a folder.
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    // What runs meanwhile takes its files with it.
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_below(&path));
+        } else if path.is_file() {
+            found.push(path);
+        }
+    }
+    found
 }
 
 /// Waits for what processes do.
