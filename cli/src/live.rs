@@ -3,16 +3,20 @@
 //! It knows the frame of an event and how a stream goes on where it broke off, and leaves the data, JSON, to whoever asked.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Response;
 use serde_json::Value;
+use tokio::time::{Instant, timeout};
 
 use crate::client::Client;
 use crate::report::{Exit, Failure, Outcome};
+use crate::table::text;
 
 /// How long a node that went away is waited for.
 const NODE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a node may say nothing, and be there: three of the heartbeats that it sends where there is nothing to tell.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// The first pause before it is asked again, and the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -40,7 +44,7 @@ impl Told {
 }
 
 /// Hands each event of a stream to `each`, until it says that this was the last. Where the node goes away, it goes on behind the last id
-/// as soon as one answers.
+/// as soon as one answers; fails where none does for [`NODE_PATIENCE`], or where one answers and tells nothing in all that time.
 pub(crate) async fn follow_on(
     client: &Client,
     path: &str,
@@ -52,24 +56,29 @@ pub(crate) async fn follow_on(
     let mut was_there = false;
     loop {
         let mut flow = ControlFlow::Continue(());
-        let told = match client.follow(path, query, place.as_deref()).await {
+        let mut reason = String::new();
+        let told = match timeout(SILENCE_MAX, client.follow(path, query, place.as_deref())).await.unwrap_or_else(|_| Err(silent(client))) {
             Ok(response) => {
                 was_there = true;
                 let opened = Instant::now();
-                let told = follow(response, |told| {
-                    if told.name != END {
-                        (heard_at, pause) = (Instant::now(), PAUSE_FIRST);
-                    }
-                    flow = if told.is_for_people() { each(&told) } else { ControlFlow::Continue(()) };
-                    if !told.id.is_empty() {
-                        place = Some(told.id);
-                    }
-                    flow
-                })
-                .await;
-                // There may be nothing to tell for long: a stream that stood is a node that was there until now.
-                if opened.elapsed() > PAUSE_MAX {
-                    (heard_at, pause) = (Instant::now(), PAUSE_FIRST);
+                let mut stream = Stream { response, frames: Frames::default(), spoke_at: opened };
+                let told = stream
+                    .follow(client, |told| {
+                        if told.name == END {
+                            reason = text(&told.data, "reason");
+                        } else if told.is_for_people() {
+                            (heard_at, pause) = (Instant::now(), PAUSE_FIRST);
+                        }
+                        flow = if told.is_for_people() { each(&told) } else { ControlFlow::Continue(()) };
+                        if !told.id.is_empty() {
+                            place = Some(told.id);
+                        }
+                        flow
+                    })
+                    .await;
+                // There may be nothing to tell for long: a stream that stood is a node that was there for as long as it spoke.
+                if stream.spoke_at - opened > PAUSE_MAX {
+                    (heard_at, pause) = (stream.spoke_at, PAUSE_FIRST);
                 }
                 told
             }
@@ -78,7 +87,7 @@ pub(crate) async fn follow_on(
         let is_over = heard_at.elapsed() > NODE_PATIENCE;
         match told {
             Ok(()) if flow.is_break() => return Ok(()),
-            Ok(()) if is_over => return Err(Failure::with(Exit::Unreachable, "the node ends the stream again and again")),
+            Ok(()) if is_over => return Err(ended_again(&reason)),
             Err(failure) if is_over || !was_there || !matches!(failure.exit(), Exit::Unreachable | Exit::TryLater) => return Err(failure),
             Ok(()) | Err(_) => {}
         }
@@ -87,19 +96,40 @@ pub(crate) async fn follow_on(
     }
 }
 
-/// Hands each event of one answer to `each`, until it has enough or the answer ends.
-async fn follow(mut response: Response, mut each: impl FnMut(Told) -> ControlFlow<()>) -> Outcome {
-    let mut frames = Frames::default();
-    let broken = |why: String| Failure::with(Exit::Unreachable, format!("the stream broke off: {why}"));
-    while let Some(chunk) = response.chunk().await.map_err(|error| broken(error.to_string()))? {
-        frames.push(&chunk);
-        while let Some(told) = frames.next().map_err(broken)? {
-            if each(told).is_break() {
-                return Ok(());
+fn silent(client: &Client) -> Failure {
+    Failure::with(Exit::Unreachable, format!("{} has said nothing for {} s", client.server(), SILENCE_MAX.as_secs()))
+        .hint("`ensue status` says whether it answers at all")
+}
+
+fn ended_again(reason: &str) -> Failure {
+    let why = if reason.is_empty() { "and does not say why".to_owned() } else { format!("and says `{reason}`") };
+    Failure::with(Exit::TryLater, format!("the node ends the stream again and again {why}")).hint("`ensue doctor` says what is wrong")
+}
+
+/// An answer that is a stream of events.
+struct Stream {
+    response: Response,
+    frames: Frames,
+    /// When the node last sent anything, be it a heartbeat.
+    spoke_at: Instant,
+}
+
+impl Stream {
+    /// Hands each event to `each`, until it has enough or the answer ends. Fails where the node falls silent, or breaks off.
+    async fn follow(&mut self, client: &Client, mut each: impl FnMut(Told) -> ControlFlow<()>) -> Outcome {
+        let broken = |why: String| Failure::with(Exit::Unreachable, format!("the stream broke off: {why}"));
+        loop {
+            let chunk = timeout(SILENCE_MAX, self.response.chunk()).await.map_err(|_| silent(client))?;
+            let Some(chunk) = chunk.map_err(|error| broken(error.to_string()))? else { return Ok(()) };
+            self.spoke_at = Instant::now();
+            self.frames.push(&chunk);
+            while let Some(told) = self.frames.next().map_err(broken)? {
+                if each(told).is_break() {
+                    return Ok(());
+                }
             }
         }
     }
-    Ok(())
 }
 
 /// The bytes of a stream on their way to events.
@@ -150,9 +180,73 @@ fn told(frame: &str) -> Result<Option<Told>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+
+    /// A node that answers each request with the same stream, and then does as it is told.
+    async fn follow_one_that(says: &'static str, then: Then) -> (Failure, u32, Duration) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::with_token(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
+        let asked = Cell::new(0);
+        let node = async {
+            let mut kept = Vec::new();
+            loop {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                asked.set(asked.get() + 1);
+                assert!(asked.get() < 1_000, "it is asked for ever");
+                answer(&mut connection, says).await;
+                match then {
+                    Then::Ends => {}
+                    Then::StandsStill => kept.push(connection),
+                }
+            }
+        };
+        let begin = Instant::now();
+        let failure = tokio::select! {
+            () = node => unreachable!("it listens for ever"),
+            followed = follow_on(&client, "/log/stream", &[], |_| ControlFlow::Continue(())) => followed.unwrap_err(),
+        };
+        (failure, asked.get(), begin.elapsed())
+    }
+
+    #[derive(Clone, Copy)]
+    enum Then {
+        Ends,
+        StandsStill,
+    }
+
+    async fn answer(connection: &mut TcpStream, says: &str) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(connection.read_u8().await.unwrap());
+        }
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        connection.write_all(format!("{head}{says}").as_bytes()).await.unwrap();
+    }
+
+    // The clock stands while anything moves, and goes to the next moment that is waited for where nothing does.
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_ends_every_stream_at_once_is_asked_ever_more_seldom_and_then_no_more() {
+        let says = "retry: 1000\nid: 7\n\nevent: end\ndata: {\"reason\": \"failed\"}\n\n";
+        let (failure, asked, took) = follow_one_that(says, Then::Ends).await;
+        assert_eq!((failure.exit(), failure.to_string().contains("`failed`")), (Exit::TryLater, true), "{failure}");
+        assert!(took > NODE_PATIENCE && took < NODE_PATIENCE * 2, "{took:?}");
+        assert!(asked < 30, "it was asked {asked} times");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_falls_silent_is_not_waited_for_for_ever() {
+        let (failure, asked, took) = follow_one_that(": hello\n\nid: 7\n\n", Then::StandsStill).await;
+        assert_eq!(failure.exit(), Exit::Unreachable, "{failure}");
+        assert!(failure.to_string().contains("has said nothing for 45 s"), "{failure}");
+        assert!(took > NODE_PATIENCE && took < NODE_PATIENCE * 3, "{took:?}");
+        assert!(asked > 1, "it was not asked again");
+    }
 
     #[test]
     fn events_are_read_however_they_are_cut_up() {

@@ -6,6 +6,7 @@ mod bad_input;
 mod command_line;
 mod explanation;
 mod faults;
+mod following;
 mod guide;
 mod life_of_a_webhook;
 mod long_log;

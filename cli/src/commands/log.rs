@@ -98,10 +98,8 @@ enum AtEnd {
 async fn tail(asking: &Asking, after: Option<u64>, at_end: AtEnd) -> Outcome {
     const SHOWN_AT_FIRST: u64 = 20;
     let client = asking.client()?;
-    let mut position = match after {
-        Some(position) => position,
-        None => client.get("/log/head", &[]).await?["position"].as_u64().unwrap_or_default().saturating_sub(SHOWN_AT_FIRST),
-    };
+    let head = client.get("/log/head", &[]).await?["position"].as_u64().unwrap_or_default();
+    let mut position = after.unwrap_or(head.saturating_sub(SHOWN_AT_FIRST));
     match at_end {
         AtEnd::Follow => {
             live::follow_on(&client, "/log/stream", &[("after", position.to_string())], |told| {
@@ -113,21 +111,25 @@ async fn tail(asking: &Asking, after: Option<u64>, at_end: AtEnd) -> Outcome {
             })
             .await
         }
-        AtEnd::End => loop {
-            let records = read(&client, position).await?;
-            if records.is_empty() {
-                return Ok(());
+        // The end is where the log stood when it was asked for: a busy one grows as fast as it is read.
+        AtEnd::End => {
+            while position < head {
+                let records = read(&client, position, RECORDS_MAX.min(head - position)).await?;
+                if records.is_empty() {
+                    break;
+                }
+                for record in &records {
+                    asking.output.print_next(record, line);
+                    position = record["position"].as_u64().unwrap_or(position);
+                }
             }
-            for record in &records {
-                asking.output.print_next(record, line);
-                position = record["position"].as_u64().unwrap_or(position);
-            }
-        },
+            Ok(())
+        }
     }
 }
 
-async fn read(client: &Client, after: u64) -> Result<Vec<Value>, Failure> {
-    let query = [("after", after.to_string()), ("limit", RECORDS_MAX.to_string())];
+async fn read(client: &Client, after: u64, limit: u64) -> Result<Vec<Value>, Failure> {
+    let query = [("after", after.to_string()), ("limit", limit.to_string())];
     let mut answer = client.get("/log", &query).await?;
     match answer["items"].take() {
         Value::Array(records) => Ok(records),

@@ -1,0 +1,191 @@
+//! What is followed at the command line, over the death of a node: nothing is lost, nothing comes twice, and an end is an end.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, Client, Node, PATIENCE, Place, Printed, free_port};
+
+const PACK: &str = "name: mill\nversion: 0.1.0\ndescription: A mill.\nrequires: { packs: { core: ^0.1 } }\n";
+const TRIGGER: &str = "description: Corn came.\npayload: { number: integer }\n";
+
+/// How many lines a command may be ahead of who reads them.
+const LINES_MAX: usize = 1_000;
+
+/// A command that follows something, and what it has printed.
+struct Following {
+    process: Child,
+    lines: Receiver<String>,
+}
+
+impl Following {
+    fn of(place: &Place, node: &Node, arguments: &[&str]) -> Self {
+        let mut command = place.ensue(arguments);
+        command.args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let (to, lines) = sync_channel(LINES_MAX);
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+        Self { process, lines }
+    }
+
+    /// Gives the next line that it prints.
+    #[track_caller]
+    fn next(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("it prints more")
+    }
+
+    /// Waits until it has ended by itself; gives its exit code and what it printed last.
+    #[track_caller]
+    fn end(mut self) -> (Option<i32>, Vec<String>) {
+        let mut rest = Vec::new();
+        // Its standard output ends with it.
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => rest.push(line),
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("it does not end: {rest:?}"),
+            }
+        }
+        (self.process.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A place whose nodes listen at the same address each time: who follows them finds the next one.
+fn place() -> Place {
+    let place = Place::new().listening_on(&format!("127.0.0.1:{}", free_port()));
+    place.write_pack_file("mill/pack.yaml", PACK);
+    place.write_pack_file("mill/triggers/corn.yaml", TRIGGER);
+    place
+}
+
+async fn send(client: &Client, number: u32) -> u64 {
+    let answer = client.post("/events", &json!({ "trigger": "mill.corn", "payload": { "number": number } })).await;
+    answer.body["position"].as_u64().unwrap_or_else(|| panic!("{answer:#?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_followed_over_the_death_of_its_node_with_each_position_once_and_in_order() {
+    let place = place();
+    let mut node = place.start();
+    let following = Following::of(&place, &node, &["log", "--follow", "--after", "0", "-o", "json"]);
+    let mut told: Vec<u64> = Vec::new();
+    for round in 0..3 {
+        let mut last = 0;
+        for number in 0..20 {
+            last = send(&node.client(), round * 100 + number).await;
+        }
+        while told.last().is_none_or(|told| *told < last) {
+            let record: Value = serde_json::from_str(&following.next()).unwrap();
+            told.push(record["position"].as_u64().unwrap());
+        }
+        node.kill();
+        node = place.start();
+    }
+    let end = send(&node.client(), 999).await;
+    while told.last() != Some(&end) {
+        let record: Value = serde_json::from_str(&following.next()).unwrap();
+        told.push(record["position"].as_u64().unwrap());
+    }
+    assert_eq!(told, (1..=end).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_is_watched_over_the_death_of_its_node_to_its_end_which_is_the_command_s() {
+    let place = place();
+    let mut node = place.start();
+    for (script, code, end) in [("echo begun; sleep 2; exit 3", Some(1), "failed"), ("echo begun; sleep 2", Some(0), "succeeded")] {
+        let id = node.client().execute("core.shell", &json!({ "script": script })).await;
+        let watching = Following::of(&place, &node, &["executions", "watch", &id]);
+        let first = watching.next();
+        assert!(first.contains("queued"), "{first}");
+        let second = watching.next();
+        assert!(second.contains("running"), "{second}");
+        // What has not begun for certain is nobody's to adopt.
+        node.client().until(&format!("/executions/{id}/logs"), |logs| logs.to_string().contains("begun")).await;
+        node.kill();
+        node = place.start();
+        let (ended_with, rest) = watching.end();
+        assert_eq!(ended_with, code, "{rest:?}");
+        let last = rest.last().unwrap();
+        assert!(last.contains(&format!("  {end}")), "{last}");
+        assert!(!rest.contains(&first) && !rest.contains(&second), "nothing is told twice: {rest:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_program_prints_is_followed_over_the_death_of_its_node_and_printed_once() {
+    let place = place();
+    let node = place.start();
+    let id = node.client().execute("core.shell", &json!({ "script": "echo one; sleep 2; echo two" })).await;
+    let following = Following::of(&place, &node, &["executions", "logs", &id, "--follow"]);
+    assert_eq!(following.next(), "one");
+    node.kill();
+    let node = place.start();
+    assert_eq!(following.end(), (Some(0), vec!["two".to_owned()]));
+    let again = Following::of(&place, &node, &["executions", "logs", &id, "--follow"]);
+    assert_eq!(again.end(), (Some(0), vec!["one".to_owned(), "two".to_owned()]));
+    drop(node);
+}
+
+#[test]
+fn what_is_followed_at_an_address_where_no_node_ever_was_ends_at_once() {
+    let place = Place::new();
+    let mut command = place.ensue(&["log", "--follow", "--after", "0", "--server", &format!("http://127.0.0.1:{}", free_port())]);
+    let begin = std::time::Instant::now();
+    assert_eq!(command.stderr(Stdio::null()).status().unwrap().code(), Some(3));
+    assert!(begin.elapsed() < Duration::from_secs(30));
+}
+
+/// A node whose log grows by as much as is read of it; it says where it stood when it was asked first.
+fn busy_node(stands_at: u64) -> String {
+    /// Whoever reads on for so long has found no end.
+    const REQUESTS_MAX: usize = 50;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for (asked, connection) in listener.incoming().enumerate() {
+            let connection = connection.unwrap();
+            let mut lines = BufReader::new(&connection).lines();
+            let request = lines.next().unwrap().unwrap();
+            lines.map_while(Result::ok).find(String::is_empty);
+            let number = |name: &str| request.split_once(name)?.1.split(['&', ' ']).next()?.parse::<u64>().ok();
+            let answer = match (number("after="), number("limit=")) {
+                (Some(after), Some(limit)) if asked < REQUESTS_MAX => {
+                    let record = |position| json!({ "position": position, "time": "", "kind": "key.set", "fact": {} });
+                    json!({ "items": (after + 1..=after + limit).map(record).collect::<Vec<_>>(), "next": null })
+                }
+                (Some(_), _) => json!({ "items": [], "next": null }),
+                (None, _) => json!({ "position": stands_at, "chain": "" }),
+            };
+            let answer = answer.to_string();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", answer.len());
+            (&connection).write_all(format!("{head}connection: close\r\n\r\n{answer}").as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+#[test]
+fn a_log_that_is_not_followed_ends_where_it_stood_when_it_was_asked_for() {
+    let place = Place::new();
+    let url = busy_node(450);
+    for (after, first) in [(Some("0"), 1), (Some("449"), 450), (None, 431)] {
+        let mut command = place.ensue(&["log", "-o", "json", "--server", &url]);
+        let printed = Printed::by(command.args(after.map(|after| ["--after", after]).iter().flatten()));
+        assert_eq!(printed.code, Some(0), "{printed:?}");
+        let positions = printed.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["position"].as_u64().unwrap());
+        assert_eq!(positions.collect::<Vec<_>>(), (first..=450).collect::<Vec<_>>());
+    }
+}
