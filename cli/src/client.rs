@@ -112,6 +112,11 @@ impl Client {
         &self.server
     }
 
+    /// Takes note of a position that was seen otherwise than in an answer: later reads are at least as new.
+    pub(crate) fn saw(&self, position: u64) {
+        self.seen.set(self.seen.get().max(position));
+    }
+
     /// Reads what stands at a path of the API.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
         let request = self.request(Method::GET, &with_query(path, query));
@@ -163,6 +168,19 @@ impl Client {
         Ok(Answer { status, body: self.body(response).await? })
     }
 
+    /// Reads the text that stands at a path outside the API.
+    pub(crate) async fn get_text(&self, path: &str) -> Result<String, Failure> {
+        let mut request = self.http.get(format!("{}{path}", self.server)).timeout(ANSWER_TIMEOUT);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(&token.text);
+        }
+        let response = self.send(request).await?;
+        if !response.status().is_success() {
+            return Err(self.problem(response).await);
+        }
+        Ok(String::from_utf8_lossy(&self.bytes(response).await?).into_owned())
+    }
+
     /// Delivers a body at a webhook, without a token: its signature speaks for it.
     pub(crate) async fn deliver(&self, path: &str, headers: &[(&'static str, String)], body: &'static [u8]) -> Result<Delivered, Failure> {
         let mut request = self.http.post(format!("{}{path}", self.server)).timeout(ANSWER_TIMEOUT).body(body);
@@ -196,7 +214,7 @@ impl Client {
             return Err(self.problem(response).await);
         }
         let position = response.headers().get(POSITION).and_then(|value| value.to_str().ok()?.parse().ok());
-        self.seen.set(self.seen.get().max(position.unwrap_or_default()));
+        self.saw(position.unwrap_or_default());
         Ok(Answer { status, body: self.body(response).await? })
     }
 
@@ -207,20 +225,28 @@ impl Client {
         })
     }
 
-    async fn body(&self, mut response: Response) -> Result<Value, Failure> {
-        let mut bytes = Vec::new();
-        let broken = |why: String| Failure::with(Exit::Unreachable, format!("the answer of {} cannot be read: {why}", self.server));
-        while let Some(chunk) = response.chunk().await.map_err(|error| broken(innermost(&error)))? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > ANSWER_BYTES_MAX {
-                return Err(broken(format!("it is over {ANSWER_BYTES_MAX} bytes")));
-            }
-        }
+    async fn body(&self, response: Response) -> Result<Value, Failure> {
+        let bytes = self.bytes(response).await?;
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&bytes)
-            .map_err(|_| broken("it is not JSON".into()).hint("is this a node of Ensue? `ensue status` says what answers there"))
+            .map_err(|_| self.broken("it is not JSON").hint("is this a node of Ensue? `ensue status` says what answers there"))
+    }
+
+    async fn bytes(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&innermost(&error)))? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > ANSWER_BYTES_MAX {
+                return Err(self.broken(&format!("it is over {ANSWER_BYTES_MAX} bytes")));
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn broken(&self, why: &str) -> Failure {
+        Failure::with(Exit::Unreachable, format!("the answer of {} cannot be read: {why}", self.server))
     }
 
     /// Makes a failure of an answer that says no.

@@ -30,6 +30,7 @@ pub(crate) mod serve;
 mod status;
 mod supervisor;
 mod tokens;
+mod top;
 mod views;
 mod watched;
 mod why;
@@ -46,7 +47,10 @@ use self::installed::Kind;
 use crate::client::{Client, DEFAULT_SERVER, Token};
 use crate::output::Output;
 use crate::profiles::{ProfileFolder, ProfileName};
+use crate::progress::Progress;
+use crate::redraw::{self, Stirred};
 use crate::report::{Exit, Failure, Outcome};
+use crate::table;
 
 /// Event-driven automation on an event-sourced engine: what happens leads to what should be done, and one can always see why.
 #[derive(Debug, Parser)]
@@ -185,6 +189,7 @@ enum Command {
     Views(views::Views),
     Doctor(doctor::Doctor),
     Status(status::Status),
+    Top(top::Top),
     Bench(bench::Bench),
     Completions(completions::Completions),
     Man(man::Man),
@@ -224,6 +229,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Views(views) => views.run(&asking),
         Command::Doctor(doctor) => doctor.run(&asking),
         Command::Status(status) => wait_for(status.run(&asking)),
+        Command::Top(top) => wait_for(top.run(&asking)),
         Command::Bench(bench) => bench.run(&asking),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
@@ -261,6 +267,34 @@ impl Page {
     }
 }
 
+/// Whether something is shown once.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Watching {
+    /// Show it again each time it changes, until Ctrl-C.
+    #[arg(long, short)]
+    watch: bool,
+}
+
+/// Prints a page of the list at the path, or does so each time when it changes.
+async fn print_page(asking: &Asking, client: &Client, list: &List, watching: Watching) -> Outcome {
+    let look = async || client.get(list.path, &list.query).await;
+    if watching.watch {
+        return redraw::as_it_changes(client, asking.output, list.stirred, look, |answer| table::page(answer, list.columns)).await;
+    }
+    let answer = look().await?;
+    asking.output.print_list(&answer, list.columns);
+    tell_next(&answer);
+    Ok(())
+}
+
+/// A page of a list that can be watched.
+struct List {
+    path: &'static str,
+    query: Vec<(&'static str, String)>,
+    columns: &'static [table::Column],
+    stirred: Stirred,
+}
+
 /// Says on standard error how to go on where a list is longer than what was shown.
 fn tell_next(answer: &Value) {
     if let Some(next) = answer["next"].as_str() {
@@ -268,12 +302,15 @@ fn tell_next(answer: &Value) {
     }
 }
 
-/// Begins a job of the node, and waits for its end; gives the job.
-async fn job(client: &Client, path: &str) -> Result<Value, Failure> {
+/// Begins a job of the node that goes through the log, and waits for its end; gives the job.
+async fn job(client: &Client, path: &str, what: &'static str) -> Result<Value, Failure> {
     const PAUSE: Duration = Duration::from_millis(200);
     client.post(path, &json!({})).await?;
+    let head = client.get("/log/head", &[]).await?;
+    let progress = Progress::through_records(what, head["position"].as_u64().unwrap_or_default());
     loop {
         let job = client.get(path, &[]).await?;
+        progress.at(job["position"].as_u64().unwrap_or_default());
         if job["status"] != "running" {
             return Ok(job);
         }
@@ -285,7 +322,7 @@ async fn job(client: &Client, path: &str) -> Result<Value, Failure> {
 fn ended_well(job: &Value) -> Outcome {
     match job["status"].as_str() {
         Some("succeeded") => Ok(()),
-        Some(_) | None => Err(Failure::new(crate::table::text(job, "why"))),
+        Some(_) | None => Err(Failure::new(table::text(job, "why"))),
     }
 }
 

@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::report::say;
-use crate::style::{Colour, Style};
-use crate::{pager, table, yaml};
+use crate::style::{self, Colour, Style};
+use crate::{pager, redraw, table, yaml};
 
 /// How the answers of a command are printed.
 #[derive(Args, Clone, Copy, Debug)]
@@ -86,6 +86,15 @@ impl Output {
             Form::Table => say(line(document)),
             Form::Json => say(document.to_string()),
             Form::Yaml => say(format!("---\n{}", yaml::document(document).trim_end())),
+        }
+    }
+
+    /// Prints a document of which another version was printed before: in its place at a terminal, and behind it elsewhere.
+    pub(crate) fn print_again(self, document: &Value, show: impl FnOnce(&Value) -> String) {
+        match (self.form, table::terminal().filter(|_| !style::is_dumb())) {
+            (Form::Table, Some(size)) => redraw::draw(&show(document), size),
+            (Form::Table, None) => say(format!("{}\n", show(document).trim_end())),
+            (Form::Json | Form::Yaml, _) => self.print_next(document, |_| String::new()),
         }
     }
 

@@ -139,6 +139,47 @@ async fn what_a_program_prints_is_followed_over_the_death_of_its_node_and_printe
     drop(node);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_watched_is_printed_again_when_it_changes_and_over_the_death_of_its_node() {
+    let place = place();
+    let node = place.start();
+    let watching = Following::of(&place, &node, &["executions", "list", "--watch", "-o", "json"]);
+    let shown = |line: &str| serde_json::from_str::<Value>(line).unwrap()["items"].as_array().unwrap().clone();
+    assert_eq!(shown(&watching.next()), Vec::<Value>::new());
+    let until_shown = |id: &str, status: &str| {
+        let mut before = String::new();
+        loop {
+            let line = watching.next();
+            assert_ne!(line, before, "what has not changed is not printed again");
+            if shown(&line).iter().any(|execution| execution["id"] == id && execution["status"] == status) {
+                return;
+            }
+            before = line;
+        }
+    };
+    // An event is no execution: the list stands as it is.
+    send(&node.client(), 1).await;
+    let id = node.client().execute("core.shell", &json!({ "script": "sleep 1" })).await;
+    until_shown(&id, "running");
+    until_shown(&id, "succeeded");
+    node.kill();
+    let node = place.start();
+    let id = node.client().execute("core.noop", &json!({})).await;
+    until_shown(&id, "succeeded");
+    drop(watching);
+
+    let watching = Following::of(&place, &node, &["status", "--watch"]);
+    let told = |name: &str| loop {
+        let line = watching.next();
+        if let Some(value) = line.strip_prefix(name) {
+            return value.trim().parse::<u64>().unwrap();
+        }
+    };
+    let before = told("events  ");
+    send(&node.client(), 2).await;
+    assert_eq!(told("events  "), before + 1);
+}
+
 #[test]
 fn what_is_followed_at_an_address_where_no_node_ever_was_ends_at_once() {
     let place = Place::new();

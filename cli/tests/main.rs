@@ -21,5 +21,6 @@ mod restart;
 mod secrets;
 mod streams;
 mod support;
+mod terminal;
 mod upgrade;
 mod watch;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::child::{self, Node, Start};
 use super::wire::{self, Connection};
+use crate::progress::Progress;
 use crate::report::tell;
 
 /// The trigger of the events that a long log is made of.
@@ -46,15 +47,18 @@ pub(crate) async fn measure(folder: &Path, length: Length) -> io::Result<Value> 
         payload_bytes: PAYLOAD_BYTES,
         open: length.open,
     };
+    let progress = Progress::through_records("making the log", length.records);
     let mut told = 0;
     let made = tokio::task::block_in_place(|| {
         long_log::lengthen(&config, &plan, |position| {
-            if position.0 >= told + TELL_EVERY_RECORDS {
+            progress.at(position.0);
+            if !progress.is_drawn() && position.0 >= told + TELL_EVERY_RECORDS {
                 told = position.0;
                 tell(format!("{told} records after {} s", begin.elapsed().as_secs()));
             }
         })
     });
+    drop(progress);
     let records = made.map_err(|error| io::Error::other(error.to_string()))?.0;
     let making = begin.elapsed();
     let mut ready = Vec::new();

@@ -11,6 +11,9 @@ use ensue_node::Config;
 use ensue_node::offline::{Offline, OfflineError};
 use serde_json::{Value, json};
 
+use super::log::VERIFYING;
+use super::views::REBUILDING;
+use crate::progress::Progress;
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::bytes;
 
@@ -85,13 +88,19 @@ impl Directory {
     }
 
     pub(super) fn verify_log(&self) -> Result<Value, Failure> {
-        self.offline.verify(|_| {}).map_err(|error| told(&error))?;
+        let progress = self.progress(VERIFYING);
+        self.offline.verify(|position| progress.at(position.0)).map_err(|error| told(&error))?;
         Ok(json!({ "job": "log_verify", "status": "succeeded", "position": self.offline.head().position }))
     }
 
     pub(super) fn rebuild_views(&self) -> Result<Value, Failure> {
-        let position = self.offline.rebuild_views(|_| {}).map_err(|error| told(&error))?;
+        let progress = self.progress(REBUILDING);
+        let position = self.offline.rebuild_views(|position| progress.at(position.0)).map_err(|error| told(&error))?;
         Ok(json!({ "job": "views_rebuild", "status": "succeeded", "position": position }))
+    }
+
+    fn progress(&self, what: &'static str) -> Progress {
+        Progress::through_records(what, self.offline.head().position.0)
     }
 
     /// Looks at the directory as `doctor` does: that it opened says that its lock, master key and newest head are right.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Asking, Page, read_json, tell_next};
+use super::{Asking, List, Page, Watching, print_page, read_json};
 use crate::nearest;
+use crate::redraw::Stirred;
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
 
@@ -15,6 +16,7 @@ use crate::table::{Column, cell, pairs, text, time};
 #[command(after_help = "\
 Examples:
   ensue events list --trigger github.push
+  ensue events list --watch
   ensue events show 019c…
   ensue events send my_automation.hello --data hello.json
   echo '{\"name\":\"Ana\"}' | ensue events send my_automation.hello --data -")]
@@ -29,6 +31,8 @@ pub(crate) enum Events {
         source: Option<String>,
         #[command(flatten)]
         page: Page,
+        #[command(flatten)]
+        watching: Watching,
     },
     /// Show an event with its payload.
     Show {
@@ -60,13 +64,13 @@ impl Events {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List { trigger, source, page } => {
+            Self::List { trigger, source, page, watching } => {
                 let mut query = page.query();
                 query.extend(trigger.map(|trigger| ("trigger", trigger)));
                 query.extend(source.map(|source| ("source", source)));
-                let answer = client.get("/events", &query).await?;
-                asking.output.print_list(&answer, COLUMNS);
-                tell_next(&answer);
+                // An enforcement changes how many rules an event matched.
+                let stirred = Stirred::By(&["event", "enforcement"]);
+                print_page(asking, &client, &List { path: "/events", query, columns: COLUMNS, stirred }, watching).await?;
             }
             Self::Show { id } => {
                 let event = nearest::get_by_id(&client, "/events", &id).await?;

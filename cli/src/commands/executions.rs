@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Asking, Page, read_json, tell_next, watched};
+use super::{Asking, List, Page, Watching, print_page, read_json, watched};
 use crate::client::{Client, segment};
 use crate::nearest;
 use crate::printed::{self, Stream};
+use crate::redraw::Stirred;
 use crate::report::{Failure, Outcome, printable, say};
 use crate::svg;
 use crate::table::{Column, cell, pairs, text, time};
@@ -18,6 +19,7 @@ use crate::table::{Column, cell, pairs, text, time};
 #[command(after_help = "\
 Examples:
   ensue executions list --status failed
+  ensue executions list --watch
   ensue executions show 019c… --svg > timeline.svg
   ensue executions logs 019c… --follow
   ensue executions watch 019c…
@@ -25,7 +27,7 @@ Examples:
   ensue executions settle 019c… succeeded")]
 pub(crate) enum Executions {
     /// List executions, the newest first.
-    List(List),
+    List(Listed),
     /// Show an execution with its parameters, its result and its attempts.
     Show {
         /// The execution.
@@ -54,7 +56,7 @@ pub(crate) enum Executions {
 
 /// Which executions are listed.
 #[derive(Debug, Args)]
-pub(crate) struct List {
+pub(crate) struct Listed {
     /// Only those with this status: queued, running, cancelling, indeterminate, succeeded, failed, timed_out, cancelled.
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
@@ -66,6 +68,8 @@ pub(crate) struct List {
     rule: Option<String>,
     #[command(flatten)]
     page: Page,
+    #[command(flatten)]
+    watching: Watching,
 }
 
 /// Which output is printed.
@@ -141,15 +145,13 @@ impl Executions {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List(List { status, action, rule, page }) => {
+            Self::List(Listed { status, action, rule, page, watching }) => {
                 let mut query = page.query();
                 query.extend(status.map(|status| ("status", status)));
                 query.extend(action.map(|action| ("action", action)));
                 query.extend(rule.map(|rule| ("rule", rule)));
-                let answer = client.get("/executions", &query).await?;
-                asking.output.print_list(&answer, COLUMNS);
-                tell_next(&answer);
-                Ok(())
+                let stirred = Stirred::By(&["execution", "attempt"]);
+                print_page(asking, &client, &List { path: "/executions", query, columns: COLUMNS, stirred }, watching).await
             }
             Self::Show { id, svg } => {
                 let mut execution = nearest::get_by_id(&client, "/executions", &id).await?;

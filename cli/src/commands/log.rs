@@ -16,6 +16,9 @@ use crate::table::{excerpt, pairs, text, time};
 /// The most records that are read at once.
 const RECORDS_MAX: u64 = 200;
 
+/// What is said beside a bar while the log is verified.
+pub(super) const VERIFYING: &str = "verifying";
+
 /// Read, follow and verify the log.
 #[derive(Debug, Args)]
 #[command(
@@ -62,7 +65,7 @@ impl Log {
                 Some(data) => print_verified(asking.output, &data.verify_log()?),
                 None => wait_for(async {
                     let client = asking.client()?;
-                    let job = super::job(&client, "/log/verify").await?;
+                    let job = super::job(&client, "/log/verify", VERIFYING).await?;
                     super::ended_well(&job)?;
                     print_verified(asking.output, &job)
                 }),

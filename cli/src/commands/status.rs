@@ -3,7 +3,8 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::Asking;
+use super::{Asking, Watching};
+use crate::redraw::{self, Stirred};
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::{bytes, pairs, text};
 
@@ -11,8 +12,10 @@ use crate::table::{bytes, pairs, text};
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     /// Only say whether the node can serve, which needs no token: exit code 0 or 7.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     ready: bool,
+    #[command(flatten)]
+    watching: Watching,
 }
 
 impl Status {
@@ -27,6 +30,10 @@ impl Status {
             } else {
                 Err(Failure::with(Exit::TryLater, format!("{} is not ready", client.server())).hint("`ensue doctor` says what is wrong"))
             };
+        }
+        if self.watching.watch {
+            let look = async || client.get("/status", &[]).await;
+            return redraw::as_it_changes(&client, asking.output, Stirred::ByAll, look, shown).await;
         }
         let status = client.get("/status", &[]).await?;
         asking.output.print_one(&status, shown);

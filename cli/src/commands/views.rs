@@ -7,6 +7,9 @@ use super::{Asking, wait_for};
 use crate::report::{Outcome, tell};
 use crate::table::text;
 
+/// What is said beside a bar while they are built.
+pub(super) const REBUILDING: &str = "rebuilding";
+
 /// Work on the read models.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Views {
@@ -26,7 +29,7 @@ impl Views {
                 let mut job = serde_json::Value::Null;
                 wait_for(async {
                     let client = asking.client()?;
-                    job = super::job(&client, "/views/rebuild").await?;
+                    job = super::job(&client, "/views/rebuild", REBUILDING).await?;
                     super::ended_well(&job)
                 })?;
                 job

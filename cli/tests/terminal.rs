@@ -1,0 +1,147 @@
+//! The command line at a terminal: what a person types goes where it should.
+
+#![cfg(target_os = "linux")]
+
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+
+use crate::support::skipped::has_program;
+use crate::support::{ADMIN_TOKEN, Node, Place, Printed, until};
+
+/// A command at a terminal of 10 lines and 80 columns, which `script` of util-linux makes.
+struct AtTerminal {
+    script: Child,
+    shown: Vec<u8>,
+}
+
+impl AtTerminal {
+    fn of(place: &Place, node: &Node, line: &str, variables: &[(&str, &str)]) -> Self {
+        let binary = env!("CARGO_BIN_EXE_ensue");
+        let line = format!("stty rows 10 cols 80; exec '{binary}' {line}");
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]).current_dir(place.path());
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", place.path());
+        command.env("SHELL", "/bin/sh").env("TERM", "xterm-256color").env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN);
+        command.envs(variables.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self { script: command.spawn().unwrap(), shown: Vec::new() }
+    }
+
+    /// Types keys, as a person would.
+    fn types(&mut self, keys: &str) {
+        let stdin = self.script.stdin.as_mut().unwrap();
+        stdin.write_all(keys.as_bytes()).and_then(|()| stdin.flush()).unwrap();
+    }
+
+    /// Reads on until the terminal has shown a text.
+    fn until_shown(&mut self, text: &str) {
+        while !String::from_utf8_lossy(&self.shown).contains(text) {
+            let mut bytes = [0; 4096];
+            let read = self.script.stdout.as_mut().unwrap().read(&mut bytes).unwrap();
+            assert!(read > 0, "it ended without `{text}`: {}", String::from_utf8_lossy(&self.shown));
+            self.shown.extend_from_slice(&bytes[..read]);
+        }
+    }
+
+    /// Waits for its end; gives its exit code and all that the terminal showed.
+    fn end(mut self) -> (Option<i32>, String) {
+        self.script.stdout.take().unwrap().read_to_end(&mut self.shown).unwrap();
+        (self.script.wait().unwrap().code(), String::from_utf8_lossy(&self.shown).into_owned())
+    }
+}
+
+impl Drop for AtTerminal {
+    fn drop(&mut self) {
+        let _ = self.script.kill();
+        let _ = self.script.wait();
+    }
+}
+
+/// A pager that says that it has begun, that it was interrupted, and that it was left.
+const PAGER: &str = "#!/bin/sh
+trap 'touch interrupted' INT
+cat > paged
+touch begun
+until read key < /dev/tty; do :; done
+touch left
+";
+
+#[tokio::test]
+async fn ctrl_c_in_the_pager_is_the_pager_s_and_leaves_nobody_behind_at_the_terminal() {
+    if !has_program("ctrl_c_in_the_pager_is_the_pager_s_and_leaves_nobody_behind_at_the_terminal", "script") {
+        return;
+    }
+    let place = Place::new();
+    let node = place.start();
+    let pager = place.path().join("pager");
+    std::fs::write(&pager, PAGER).unwrap();
+    std::fs::set_permissions(&pager, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let has = |file: &str| place.path().join(file).exists();
+    let mut terminal = AtTerminal::of(&place, &node, "triggers list", &[("PAGER", pager.to_str().unwrap())]);
+    until("the pager begins", || has("begun")).await;
+    terminal.types("\u{3}");
+    until("the pager is interrupted", || has("interrupted")).await;
+    terminal.types("q\n");
+    until("the pager is left", || has("left")).await;
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(0), "{shown}");
+    let paged = std::fs::read_to_string(place.path().join("paged")).unwrap();
+    assert!(paged.lines().count() > 10 && paged.starts_with("TRIGGER"), "{paged}");
+}
+
+#[tokio::test]
+async fn a_watched_list_is_drawn_in_its_place_until_ctrl_c() {
+    if !has_program("a_watched_list_is_drawn_in_its_place_until_ctrl_c", "script") {
+        return;
+    }
+    let place = Place::new();
+    let node = place.start();
+    let mut terminal = AtTerminal::of(&place, &node, "executions list --watch", &[]);
+    terminal.until_shown("STATUS");
+    node.client().run("core.noop", &serde_json::json!({})).await;
+    terminal.until_shown("succeeded");
+    terminal.types("\u{3}");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(130), "{shown}");
+    let frames: Vec<&str> = shown.split("\u{1b}[H").skip(1).collect();
+    assert!(frames.len() > 1 && frames.iter().all(|frame| frame.starts_with("ID ")), "{frames:?}");
+}
+
+#[test]
+fn a_node_is_watched_at_work_until_q_and_the_terminal_is_as_before() {
+    if !has_program("a_node_is_watched_at_work_until_q_and_the_terminal_is_as_before", "script") {
+        return;
+    }
+    let place = Place::new();
+    let node = place.start();
+    let mut terminal = AtTerminal::of(&place, &node, "top", &[]);
+    terminal.until_shown("q quits");
+    terminal.until_shown("/s");
+    terminal.types("q");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(0), "{shown}");
+    let (taken, given_back) = (shown.find("\u{1b}[?1049h").unwrap(), shown.rfind("\u{1b}[?1049l").unwrap());
+    assert!(taken < given_back && shown.contains("rates"), "{shown}");
+
+    let piped = Printed::by(place.ensue(&["top", "--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    assert_eq!((piped.code, piped.stdout.as_str()), (Some(2), ""), "{piped:?}");
+    assert!(piped.stderr.contains("ensue status --watch"), "{piped:?}");
+}
+
+#[test]
+fn long_work_has_a_bar_at_a_terminal_and_none_elsewhere() {
+    if !has_program("long_work_has_a_bar_at_a_terminal_and_none_elsewhere", "script") {
+        return;
+    }
+    let place = Place::new();
+    let node = place.start();
+    for (line, bar) in [("log verify", "verifying "), ("views rebuild", "rebuilding ")] {
+        let (code, shown) = AtTerminal::of(&place, &node, line, &[]).end();
+        assert_eq!(code, Some(0), "{shown}");
+        assert!(shown.contains(bar) && shown.contains(" records"), "{shown}");
+        let (code, shown) = AtTerminal::of(&place, &node, line, &[("TERM", "dumb")]).end();
+        assert!(code == Some(0) && !shown.contains(bar), "{shown}");
+        let arguments: Vec<&str> = line.split(' ').chain(["--server"]).collect();
+        let piped = Printed::by(place.ensue(&arguments).arg(node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+        assert!(piped.code == Some(0) && !piped.stderr.contains(bar), "{piped:?}");
+    }
+}
