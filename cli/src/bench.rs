@@ -4,12 +4,15 @@
 //! this one's. Nothing here is part of a running node.
 
 mod child;
+pub(crate) mod compare;
 mod delivery;
 mod ends;
 mod figures;
+pub(crate) mod limits;
 mod load;
 pub(crate) mod long;
 mod packs;
+mod reads;
 mod target;
 mod wire;
 
@@ -24,6 +27,7 @@ use delivery::Delivery;
 use ends::Ends;
 use figures::{Costs, Figures, Latencies};
 use load::{Load, Loaded, Until};
+use reads::{Readers, Reads};
 use target::{Calls, Target};
 use wire::Connection;
 
@@ -56,7 +60,7 @@ pub(crate) enum Done {
 pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> io::Result<Value> {
     let target = match scenario {
         Scenario::Http => Some(Target::start().await?),
-        Scenario::Ingest | Scenario::Rule | Scenario::Rules(_) => None,
+        Scenario::Ingest | Scenario::Rule | Scenario::Process | Scenario::Api | Scenario::Rules(_) => None,
     };
     let secret = hex::encode(child::entropy()?);
     let secret_file = folder.join("secret");
@@ -86,7 +90,15 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
         target.calls.clear();
     }
     let before = Before { position: ends::head(&node, &mut connection).await?, memory_bytes: node.memory_bytes(), begin: Instant::now() };
+    let readers = match scenario {
+        Scenario::Api => Some(Readers::start(&node).await?),
+        Scenario::Ingest | Scenario::Rule | Scenario::Http | Scenario::Process | Scenario::Rules(_) => None,
+    };
     let loaded = Load { first: 1 << 32, ..load }.run().await?;
+    let reads = match readers {
+        Some(readers) => readers.stop().await?,
+        None => Reads::default(),
+    };
     ends::settle(&node, &mut connection).await?;
     let ends = Ends::read(&node, &mut connection, before.position).await?;
     let pace = match (plan.pace, plan.done) {
@@ -108,7 +120,10 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
         memory_peak_bytes,
         ready,
     };
-    Ok(before.figures(scenario, pace, &loaded, &ends, calls, costs).to_json())
+    let mut figures = before.figures(scenario, pace, &loaded, &ends, calls, costs);
+    figures.read = Latencies::of(reads.took.into_iter());
+    figures.reading = reads.over;
+    Ok(figures.to_json())
 }
 
 /// Lets the node grow its caches and the allocator its arenas before anything counts; gives the number of events that this took.
@@ -151,9 +166,11 @@ impl Before {
             answered: Latencies::of(loaded.sent.iter().map(|sent| sent.answered - sent.intended)),
             finished: Latencies::of(finished.iter().map(|(intended, end)| end.saturating_duration_since(*intended))),
             called: Latencies::of(called.into_iter()),
+            read: Latencies::of(std::iter::empty()),
             refused: loaded.refused,
             answering: last(&mut loaded.sent.iter().map(|sent| sent.answered)),
             finishing: last(&mut finished.iter().map(|(_, end)| *end)),
+            reading: Duration::ZERO,
             records: ends.records,
             commits: ends.commits,
             costs,

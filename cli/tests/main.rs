@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 
 mod bad_input;
+mod bench;
 mod command_line;
 mod explanation;
 mod faults;

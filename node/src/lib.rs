@@ -40,6 +40,7 @@ mod views;
 mod wiring;
 
 pub use config::Config;
+pub use ensue_store::sqlite::limit;
 pub use opening::StartError;
 pub use packs_folder::{PacksNews, PacksRead};
 pub use wiring::{Node, NodeFailure};

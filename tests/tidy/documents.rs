@@ -98,9 +98,17 @@ fn commands() -> BTreeMap<String, Command> {
     for (name, place) in main.lines().filter_map(|line| line.strip_prefix("    ")?.split_once('(')) {
         let Some((file, _)) = place.split_once("::").filter(|_| name.starts_with(|c: char| c.is_uppercase())) else { continue };
         let text = read(&format!("cli/src/commands/{file}.rs"));
-        let verbs = text.split("Subcommand)]").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap_or_default();
-        let verbs = verbs.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| line.starts_with(|c: char| c.is_uppercase()));
-        let verbs = verbs.map(|line| line.chars().take_while(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()).collect();
+        let variants = |of: &str| -> Vec<String> {
+            let bodies = text.split(of).skip(1).map(|rest| rest.split("\n}").next().unwrap_or_default());
+            let lines = bodies.flat_map(str::lines).filter_map(|line| line.strip_prefix("    "));
+            let variants = lines.filter(|line| line.starts_with(|c: char| c.is_uppercase()));
+            variants.map(|line| line.chars().take_while(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()).collect()
+        };
+        let mut verbs = variants("Subcommand)]");
+        if !verbs.is_empty() {
+            // What a command takes in the place of a verb.
+            verbs.extend(variants("ValueEnum)]"));
+        }
         commands.insert(kebab(name), Command { verbs, text: format!("{text}{common}") });
     }
     for name in ["help", "version"] {

@@ -47,7 +47,7 @@ fn micros_to_millis(micros: u64) -> f64 {
     micros as f64 / 1000.0
 }
 
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
@@ -66,12 +66,16 @@ pub(super) struct Figures {
     pub(super) finished: Latencies,
     /// From the intended sending to the HTTP call's arrival.
     pub(super) called: Latencies,
+    /// How long reads took beside the load, where there were any.
+    pub(super) read: Latencies,
     /// How many deliveries were refused or lost.
     pub(super) refused: u64,
     /// From the first intended sending to the last answer.
     pub(super) answering: Duration,
     /// From the first intended sending to the last end.
     pub(super) finishing: Duration,
+    /// For how long others read.
+    pub(super) reading: Duration,
     /// The records that were written.
     pub(super) records: u64,
     /// The commits they were written in.
@@ -113,6 +117,8 @@ impl Figures {
             "answered": self.answered.to_json(),
             "finished": self.finished.to_json(),
             "called": self.called.to_json(),
+            "reads_per_second": rounded(self.rate(self.read.count(), self.reading)),
+            "read": self.read.to_json(),
             "records": self.records,
             "records_per_event": rounded(self.per_event(self.records)),
             "commits": self.commits,
@@ -181,10 +187,35 @@ pub(super) fn tables(all: &[Value]) -> String {
             ]
         }),
     );
+    let beside: String = all
+        .iter()
+        .filter(|run| !run["read"].is_null())
+        .map(|run| {
+            let (scenario, rate) = (text(&run["scenario"]), number(&run["reads_per_second"]));
+            format!("Beside `{scenario}` there were {rate} reads a second, p50 / p99 / max {} ms.\n\n", latency(&run["read"]))
+        })
+        .collect();
+    let shares = shares(all);
     format!(
-        "{speed}\n\nLatencies are p50 / p99 / max, from the moment a delivery was meant to be sent.\n\n\
+        "{speed}\n\n{beside}{shares}Latencies are p50 / p99 / max, from the moment a delivery was meant to be sent.\n\n\
          {cost}\n\nRecords and bytes on the disk are per event; idle and peak are the node's memory."
     )
+}
+
+/// What the figures are of what the machine can do at best, where that was measured.
+fn shares(all: &[Value]) -> String {
+    let measured: Vec<&Value> = all.iter().filter(|run| run["share"].is_object()).collect();
+    if measured.is_empty() {
+        return String::new();
+    }
+    let percent = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0));
+    let rows = measured.iter().map(|run| {
+        let share = &run["share"];
+        let scenario = run["scenario"].as_str().unwrap_or_default().to_owned();
+        vec![scenario, percent(&share["handled"]), percent(&share["inserted_in_groups"]), percent(&share["spawned"])]
+    });
+    let titles = ["SHARE OF", "BARE HANDLER", "SQLITE IN GROUPS", "SPAWNS"];
+    format!("{}\n\n", crate::table::laid_out(titles.map(str::to_owned).to_vec(), rows))
 }
 
 #[cfg(test)]
@@ -200,9 +231,11 @@ mod tests {
             answered: millis(&[4, 4, 4, 11]),
             finished: millis(&[5, 5, 5, 14]),
             called: millis(&[]),
+            read: millis(&[]),
             refused: 0,
             answering: Duration::from_secs(2),
             finishing: Duration::from_secs(4),
+            reading: Duration::ZERO,
             records: 24,
             commits: 2,
             costs: Costs {
@@ -221,6 +254,30 @@ mod tests {
 
         SCENARIO  EVENTS  REFUSED  RECORDS  COMMITS  BYTES  IDLE      PEAK      READY
         rule      4       0        6        2        4096   20.0 MiB  64.0 MiB  41 ms
+
+        Records and bytes on the disk are per event; idle and peak are the node's memory.
+        ");
+    }
+    #[test]
+    fn reads_and_shares_stand_between_where_they_were_measured() {
+        let run = json!({
+            "scenario": "api", "pace": "8 connections", "finished_per_second": 1_200.0, "answered": null, "finished": null, "called": null,
+            "reads_per_second": 3_100.5, "read": { "p50_ms": 1.1, "p99_ms": 9.0, "max_ms": 20.0 },
+            "share": { "handled": 0.4, "inserted_in_groups": 0.515, "spawned": null },
+        });
+        insta::assert_snapshot!(tables(&[run]), @r"
+        SCENARIO  PACE           EVENTS/S  ANSWER ms  FINISH ms  CALL ms
+        api       8 connections  1200      -          -          -
+
+        Beside `api` there were 3100 reads a second, p50 / p99 / max 1.1 / 9 / 20 ms.
+
+        SHARE OF  BARE HANDLER  SQLITE IN GROUPS  SPAWNS
+        api       40 %          52 %              -
+
+        Latencies are p50 / p99 / max, from the moment a delivery was meant to be sent.
+
+        SCENARIO  EVENTS  REFUSED  RECORDS  COMMITS  BYTES  IDLE  PEAK  READY
+        api       -       -        -        -        -      0 B   0 B   - ms
 
         Records and bytes on the disk are per event; idle and peak are the node's memory.
         ");

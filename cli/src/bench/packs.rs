@@ -24,6 +24,10 @@ pub(crate) enum Scenario {
     Rule,
     /// One rule is true, and makes one HTTP call.
     Http,
+    /// One rule is true, and runs a program that does nothing.
+    Process,
+    /// As [`Rule`](Self::Rule), while others read.
+    Api,
     /// So many rules on one trigger, of which ten are true, each with a no-op.
     Rules(usize),
 }
@@ -35,6 +39,8 @@ impl Scenario {
             Self::Ingest => "ingest".to_owned(),
             Self::Rule => "rule".to_owned(),
             Self::Http => "http".to_owned(),
+            Self::Process => "process".to_owned(),
+            Self::Api => "api".to_owned(),
             Self::Rules(count) => format!("rules {count}"),
         }
     }
@@ -43,7 +49,7 @@ impl Scenario {
     pub(super) fn executions_per_event(self) -> usize {
         match self {
             Self::Ingest => 0,
-            Self::Rule | Self::Http => 1,
+            Self::Rule | Self::Http | Self::Process | Self::Api => 1,
             Self::Rules(count) => count.min(MATCHING),
         }
     }
@@ -66,7 +72,11 @@ pub(super) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>
     file("sensors/github.yaml", SENSOR)?;
     match scenario {
         Scenario::Ingest => file("rules/none.yaml", &rule("event.payload.action == \"closed\"", NOOP)),
-        Scenario::Rule => file("rules/one.yaml", &rule(MATCH, NOOP)),
+        Scenario::Rule | Scenario::Api => file("rules/one.yaml", &rule(MATCH, NOOP)),
+        Scenario::Process => {
+            file("actions/nothing.yaml", NOTHING)?;
+            file("rules/run.yaml", &rule(MATCH, "action: bench.nothing\n"))
+        }
         Scenario::Http => {
             let target = target.map(|target| target.to_string()).unwrap_or_default();
             let call = format!("action: core.http\nwith:\n  url: http://{target}/calls/${{{{ event.id }}}}\n");
@@ -85,6 +95,7 @@ pub(super) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>
 /// What holds of the delivery that is sent.
 const MATCH: &str = "event.payload.action == \"opened\" && event.payload.pull_request.base.ref == \"main\"";
 const NOOP: &str = "action: core.noop\n";
+const NOTHING: &str = "description: Runs a program that does nothing.\nrun: { process: { command: ['true'] } }\nidempotent: true\n";
 const TRIGGER: &str = "\
 description: A pull request, as GitHub tells of it.
 payload:
@@ -153,7 +164,15 @@ mod tests {
 
     #[test]
     fn the_packs_of_every_scenario_have_no_mistake() {
-        for scenario in [Scenario::Ingest, Scenario::Rule, Scenario::Http, Scenario::Rules(10), Scenario::Rules(1_200)] {
+        for scenario in [
+            Scenario::Ingest,
+            Scenario::Rule,
+            Scenario::Http,
+            Scenario::Process,
+            Scenario::Api,
+            Scenario::Rules(10),
+            Scenario::Rules(1_200),
+        ] {
             let folder = tempfile::tempdir().unwrap();
             write(folder.path(), scenario, Some("127.0.0.1:9".parse().unwrap())).unwrap();
             let mut packs = ensue_packs::library();

@@ -1,28 +1,38 @@
 //! `ensue bench`: how fast this machine and this build are.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use serde_json::json;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
 
-use super::{Asking, wait_for};
+use super::Asking;
 use crate::bench::long::Length;
 use crate::bench::{self, Done, Pace, Plan, measure, tables};
 use crate::output::Output;
+use crate::progress::Progress;
 use crate::report::{Exit, Failure, Outcome, tell};
+
+/// For how long each limit is measured at the most.
+const LIMIT_MEASURED_MAX: Duration = Duration::from_secs(2);
 
 /// Measure a node of this binary: webhooks in, actions finished.
 ///
 /// Each scenario gets a fresh node, a process of its own in a temporary directory, and 22 KB pull requests of GitHub's shape, signed.
 /// Latencies count from the moment a delivery was meant to be sent to its answer, and to the end of its work.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Scenarios:
+  limits   what the machine can do at best: a bare handler, the disk, SQLite,
+           programs; figures of the others are then also shares of these
   ingest   events are stored; no rule is true
   rule     one rule is true, and a no-op finished
   http     one rule is true, and makes one HTTP call to a server of the bench
+  process  one rule is true, and runs `true` under a supervisor
+  api      one rule is true, and a no-op finished, while others read
   rules    10 against 10,000 rules on one trigger, of which 10 are true
   log      starts after kills, on a log made so long (only when it is named)
 
@@ -31,8 +41,13 @@ Examples:
   ensue bench http --rate 20             at 20 a second, whatever the node does
   ensue bench http --until-called        64 at a time, each until its call came
   ensue bench rule --connections 16 --seconds 30 -o json
-  ensue bench log --records 10000000 --folder /var/tmp/long")]
+  ensue bench limits rule -o json > monday.json
+  ensue bench compare monday.json tuesday.json
+  ensue bench log --records 10000000 --folder /var/tmp/long"
+)]
 pub(crate) struct Bench {
+    #[command(subcommand)]
+    beside: Option<Beside>,
     /// What is measured; otherwise all of it.
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
@@ -60,15 +75,35 @@ pub(crate) struct Bench {
     folder: Option<PathBuf>,
 }
 
+/// What is done with what was measured.
+#[derive(Debug, Subcommand)]
+enum Beside {
+    /// Show the figures of two measurements side by side.
+    ///
+    /// Runs belong together by their scenario and pace; the ratio is the second as a multiple of the first.
+    Compare {
+        /// What `ensue bench --output json` wrote first.
+        first: PathBuf,
+        /// What it wrote then.
+        second: PathBuf,
+    },
+}
+
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Scenario {
+    /// What the machine can do at best.
+    Limits,
     /// Events are stored; no rule is true.
     Ingest,
     /// One rule is true, and a no-op finished.
     Rule,
     /// One rule is true, and makes one HTTP call.
     Http,
+    /// One rule is true, and runs a program under a supervisor.
+    Process,
+    /// One rule is true, and a no-op finished, while others read.
+    Api,
     /// 10 against 10,000 rules on one trigger, of which 10 are true.
     Rules,
     /// Starts after kills, on a long log.
@@ -82,13 +117,18 @@ impl Scenario {
             Self::Rule => vec![bench::Scenario::Rule],
             Self::Http => vec![bench::Scenario::Http],
             Self::Rules => vec![bench::Scenario::Rules(10), bench::Scenario::Rules(10_000)],
-            Self::Log => Vec::new(),
+            Self::Process => vec![bench::Scenario::Process],
+            Self::Api => vec![bench::Scenario::Api],
+            Self::Limits | Self::Log => Vec::new(),
         }
     }
 }
 
 impl Bench {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
+        if let Some(Beside::Compare { first, second }) = &self.beside {
+            return compare(first, second, asking.output);
+        }
         if self.scenarios.contains(&Scenario::Log) {
             if self.scenarios != [Scenario::Log] {
                 return Err(Failure::with(Exit::Usage, "`log` is measured alone").hint("leave out the others, or `log`"));
@@ -106,7 +146,7 @@ impl Bench {
         if cfg!(debug_assertions) {
             tell("note: this is a debug build; figures that mean something come from `cargo build --release`");
         }
-        wait_for(measured(scenarios.into_iter().flat_map(Scenario::runs).collect(), plan, asking.output))
+        many_threads(measured(scenarios, plan, asking.output))
     }
 }
 
@@ -130,16 +170,55 @@ async fn long(length: Length, folder: Option<PathBuf>, output: Output) -> Outcom
     Ok(())
 }
 
-async fn measured(runs: Vec<bench::Scenario>, plan: Plan, output: Output) -> Outcome {
-    let mut figures = Vec::new();
-    for run in runs {
+async fn measured(scenarios: Vec<Scenario>, plan: Plan, output: Output) -> Outcome {
+    let temporary = || {
         let folder = tempfile::Builder::new().prefix("ensue-bench-").tempdir();
-        let folder = folder.map_err(|error| Failure::new(format!("no temporary directory can be made: {error}")))?;
-        tell(format!("measuring {} for {} s …", run.name(), plan.duration.as_secs()));
-        let measured = measure(run, &plan, folder.path()).await;
-        figures.push(measured.map_err(|error| Failure::new(format!("`{}` could not be measured: {error}", run.name())))?);
+        folder.map_err(|error| Failure::new(format!("no temporary directory can be made: {error}")))
+    };
+    let unmeasured = |what: &str, error: std::io::Error| Failure::new(format!("`{what}` could not be measured: {error}"));
+    let mut document = json!({ "release": env!("CARGO_PKG_VERSION") });
+    if scenarios.contains(&Scenario::Limits) {
+        tell("measuring what the machine can do at best …");
+        let folder = temporary()?;
+        let each = plan.duration.min(LIMIT_MEASURED_MAX);
+        let limits = bench::limits::measure(folder.path(), plan.connections, each).await;
+        document["limits"] = limits.map_err(|error| unmeasured("limits", error))?;
     }
-    output.print_one(&json!({ "release": env!("CARGO_PKG_VERSION"), "runs": figures }), |_| tables(&figures));
+    let mut figures = Vec::new();
+    for run in scenarios.into_iter().flat_map(Scenario::runs) {
+        let folder = temporary()?;
+        let progress = Progress::through_time(format!("measuring {}", run.name()), plan.duration);
+        if !progress.is_drawn() {
+            tell(format!("measuring {} for {} s …", run.name(), plan.duration.as_secs()));
+        }
+        let measured = progress.beside(measure(run, &plan, folder.path())).await;
+        let mut measured = measured.map_err(|error| unmeasured(&run.name(), error))?;
+        if document["limits"].is_object() {
+            measured["share"] = bench::limits::shares(&measured, &document["limits"]);
+        }
+        figures.push(measured);
+    }
+    document["runs"] = figures.into();
+    output.print_one(&document, shown);
+    Ok(())
+}
+
+fn shown(document: &Value) -> String {
+    let runs = document["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let limits = document["limits"].is_object().then(|| bench::limits::table(&document["limits"]));
+    let runs = (!runs.is_empty()).then(|| tables(runs));
+    [limits, runs].into_iter().flatten().collect::<Vec<_>>().join("\n\n")
+}
+
+fn compare(first: &Path, second: &Path, output: Output) -> Outcome {
+    let read = |path: &Path| {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|error| Failure::with(Exit::Refused, format!("`{}` cannot be read: {error}", path.display())))?;
+        serde_json::from_str::<Value>(&text)
+            .map_err(|error| Failure::with(Exit::Refused, format!("`{}` is no JSON: {error}", path.display())))
+    };
+    let compared = bench::compare::compared(&read(first)?, &read(second)?).map_err(|why| Failure::with(Exit::Refused, why))?;
+    output.print_one(&compared, bench::compare::table);
     Ok(())
 }
 

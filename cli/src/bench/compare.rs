@@ -1,0 +1,106 @@
+//! Two runs side by side: each figure that both have, and the second as a multiple of the first.
+//!
+//! It says nothing about which is better: that a machine was quiet is not in the figures.
+
+use serde_json::{Value, json};
+
+use super::figures::rounded;
+
+/// The figures that are compared, by their place in a run and by their name for people.
+const FIGURES: [(&str, &str); 12] = [
+    ("/answered_per_second", "answered a second"),
+    ("/finished_per_second", "finished a second"),
+    ("/answered/p50_ms", "answer p50 ms"),
+    ("/answered/p99_ms", "answer p99 ms"),
+    ("/finished/p50_ms", "finish p50 ms"),
+    ("/finished/p99_ms", "finish p99 ms"),
+    ("/called/p50_ms", "call p50 ms"),
+    ("/called/p99_ms", "call p99 ms"),
+    ("/disk_bytes_per_event", "bytes an event"),
+    ("/memory_idle_bytes", "idle memory bytes"),
+    ("/memory_peak_bytes", "peak memory bytes"),
+    ("/ready_ms", "ready ms"),
+];
+
+/// Compares the runs of two documents that `ensue bench` gave; runs belong together by scenario and pace.
+pub(crate) fn compared(first: &Value, second: &Value) -> Result<Value, String> {
+    let (first, second) = (runs(first, "first")?, runs(second, "second")?);
+    let is_same = |one: &Value, other: &Value| one["scenario"] == other["scenario"] && one["pace"] == other["pace"];
+    let missing = |of: &[Value], from: &[Value]| -> Vec<Value> {
+        let alone = of.iter().filter(|run| !from.iter().any(|other| is_same(run, other)));
+        alone.map(|run| json!({ "scenario": run["scenario"], "pace": run["pace"] })).collect()
+    };
+    let mut items = Vec::new();
+    for run in first {
+        let Some(other) = second.iter().find(|other| is_same(run, other)) else { continue };
+        for (place, figure) in FIGURES {
+            let of = |run: &Value| run.pointer(place).and_then(Value::as_f64).filter(|figure| *figure > 0.0);
+            let (Some(a), Some(b)) = (of(run), of(other)) else { continue };
+            items.push(json!({
+                "scenario": run["scenario"], "pace": run["pace"], "figure": figure, "first": a, "second": b, "ratio": rounded(b / a),
+            }));
+        }
+    }
+    Ok(json!({ "items": items, "only_first": missing(first, second), "only_second": missing(second, first) }))
+}
+
+fn runs<'v>(document: &'v Value, which: &str) -> Result<&'v [Value], String> {
+    let runs = document["runs"].as_array().map(Vec::as_slice);
+    runs.ok_or_else(|| format!("the {which} document has no `runs`: give what `ensue bench --output json` wrote"))
+}
+
+/// The comparison as a table for people.
+pub(crate) fn table(compared: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let number = |value: &Value| match value.as_f64() {
+        Some(number) if number >= 1000.0 => format!("{number:.0}"),
+        Some(number) => format!("{number}"),
+        None => "-".to_owned(),
+    };
+    let items = compared["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let rows = items.iter().map(|item| {
+        let ratio = item["ratio"].as_f64().map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+        vec![text(&item["scenario"]), text(&item["pace"]), text(&item["figure"]), number(&item["first"]), number(&item["second"]), ratio]
+    });
+    let titles = ["SCENARIO", "PACE", "FIGURE", "FIRST", "SECOND", "RATIO"];
+    let mut shown = crate::table::laid_out(titles.map(str::to_owned).to_vec(), rows);
+    for (name, which) in [("only_first", "first"), ("only_second", "second")] {
+        for run in compared[name].as_array().map(Vec::as_slice).unwrap_or_default() {
+            shown.push_str(&format!("\n\nOnly the {which} has {} ({}).", text(&run["scenario"]), text(&run["pace"])));
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(scenario: &str, per_second: f64, p99: Option<f64>) -> Value {
+        json!({
+            "scenario": scenario, "pace": "64 connections", "answered_per_second": per_second, "finished_per_second": 0.0,
+            "answered": { "p50_ms": 4.0, "p99_ms": p99 }, "finished": null, "memory_idle_bytes": 41_943_040,
+        })
+    }
+
+    #[test]
+    fn two_runs_stand_side_by_side_with_what_only_one_of_them_has() {
+        let first = json!({ "runs": [run("ingest", 8_000.0, Some(10.0)), run("http", 4_000.0, Some(6.0))] });
+        let second = json!({ "runs": [run("ingest", 12_000.0, None), run("process", 700.0, Some(90.0))] });
+        insta::assert_snapshot!(table(&compared(&first, &second).unwrap()), @r"
+        SCENARIO  PACE            FIGURE             FIRST     SECOND    RATIO
+        ingest    64 connections  answered a second  8000      12000     1.50
+        ingest    64 connections  answer p50 ms      4         4         1.00
+        ingest    64 connections  idle memory bytes  41943040  41943040  1.00
+
+        Only the first has http (64 connections).
+
+        Only the second has process (64 connections).
+        ");
+    }
+
+    #[test]
+    fn a_document_without_runs_is_refused() {
+        assert!(compared(&json!({ "runs": [] }), &json!({ "log": {} })).unwrap_err().contains("second"));
+    }
+}

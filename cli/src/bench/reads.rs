@@ -1,0 +1,76 @@
+//! Readers: who asks for pages and single things while a load writes, and how long each answer took.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::child::Node;
+use super::wire::{self, Connection};
+
+/// How many read at once.
+const READERS: usize = 4;
+/// What each asks for, by turns.
+const PATHS: [&str; 4] = [
+    "/api/v1/executions?limit=50",
+    "/api/v1/events?limit=50",
+    "/api/v1/executions?status=succeeded&action=core.noop&limit=50",
+    "/api/v1/rules/bench.one",
+];
+
+/// Readers at work.
+pub(super) struct Readers {
+    stop: Arc<AtomicBool>,
+    tasks: JoinSet<io::Result<Vec<Duration>>>,
+    begin: Instant,
+}
+
+/// What they read.
+#[derive(Default)]
+pub(super) struct Reads {
+    /// How long each answer took.
+    pub(super) took: Vec<Duration>,
+    /// For how long they read.
+    pub(super) over: Duration,
+}
+
+impl Readers {
+    /// Has them begin.
+    pub(super) async fn start(node: &Node) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut tasks = JoinSet::new();
+        for _ in 0..READERS {
+            let requests = PATHS.map(|path| wire::get(node.address, path, &node.token));
+            tasks.spawn(read(Connection::open(node.address).await?, requests, stop.clone()));
+        }
+        Ok(Self { stop, tasks, begin: Instant::now() })
+    }
+
+    /// Has them end; fails where anything that they asked for was refused.
+    pub(super) async fn stop(mut self) -> io::Result<Reads> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut took = Vec::new();
+        while let Some(read) = self.tasks.join_next().await {
+            took.extend(read.map_err(io::Error::other)??);
+        }
+        Ok(Reads { took, over: self.begin.elapsed() })
+    }
+}
+
+async fn read(mut connection: Connection, requests: [Vec<u8>; PATHS.len()], stop: Arc<AtomicBool>) -> io::Result<Vec<Duration>> {
+    let mut took = Vec::new();
+    for request in requests.iter().cycle() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let begin = Instant::now();
+        let reply = connection.ask(request).await?;
+        if reply.status != 200 {
+            return Err(io::Error::other(format!("a read was answered {}: {}", reply.status, String::from_utf8_lossy(reply.body))));
+        }
+        took.push(begin.elapsed());
+    }
+    Ok(took)
+}

@@ -1,0 +1,47 @@
+//! What SQLite can do at best on a disk: plain rows, with the same durability as the log's. For measurements.
+//!
+//! It is no part of a running node.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{OpenError, Place, Schema, open_to_write};
+
+const SCHEMA: Schema = Schema { name: "rows", migrations: &["CREATE TABLE row (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT"] };
+
+/// Inserts `row` again and again into a fresh file of a folder, so many a transaction, for as long as `duration`; gives how many were
+/// kept and how long that took. Fails where the file is there already, or the disk does not take them.
+pub fn inserts(folder: &Path, row: &[u8], rows_per_commit: u32, duration: Duration) -> Result<(u64, Duration), OpenError> {
+    let path = folder.join(format!("rows-{rows_per_commit}.sqlite"));
+    let failed = |error: rusqlite::Error| OpenError::of(&path, &error);
+    let mut connection = open_to_write(&Place::from(path.as_path()), &SCHEMA)?;
+    let begin = Instant::now();
+    let mut rows = 0;
+    while begin.elapsed() < duration {
+        let transaction = connection.transaction().map_err(failed)?;
+        {
+            let mut insert = transaction.prepare_cached("INSERT INTO row (bytes) VALUES (?1)").map_err(failed)?;
+            for _ in 0..rows_per_commit {
+                insert.execute([row]).map_err(failed)?;
+            }
+        }
+        transaction.commit().map_err(failed)?;
+        rows += u64::from(rows_per_commit);
+    }
+    Ok((rows, begin.elapsed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (rows, took) = inserts(folder.path(), b"row", 10, Duration::from_millis(20)).unwrap();
+        assert!(rows >= 10 && rows.is_multiple_of(10) && took >= Duration::from_millis(20), "{rows} {took:?}");
+        let connection = rusqlite::Connection::open(folder.path().join("rows-10.sqlite")).unwrap();
+        let kept: i64 = connection.query_row("SELECT count(*) FROM row", [], |row| row.get(0)).unwrap();
+        assert_eq!(u64::try_from(kept).unwrap(), rows);
+    }
+}
