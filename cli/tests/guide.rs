@@ -4,60 +4,10 @@
 
 use std::process::Command;
 
+use crate::support::page::{Step, blocks};
 use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
 
 const PAGE: &str = include_str!("../../docs/guides/write-a-rule.md");
-
-/// An indented block of the page, and the paragraph before it.
-struct Block {
-    before: String,
-    text: String,
-}
-
-/// What a block is, by the end of the paragraph before it.
-enum Step<'a> {
-    /// The content of a file: "… in `packs/x.yaml`:"
-    File(&'a str),
-    /// What the command before has printed: "… it says:"
-    Printed,
-    /// Commands.
-    Commands,
-    /// An example to look at.
-    Example,
-}
-
-impl Block {
-    fn step(&self) -> Step<'_> {
-        let last_words = self.before.trim_end();
-        if let Some(path) = last_words.strip_suffix("`:").and_then(|words| words.rsplit('`').next()) {
-            return Step::File(path);
-        }
-        if last_words.ends_with("it says:") {
-            return Step::Printed;
-        }
-        if ["ensue ", "openssl ", "export "].iter().any(|begin| self.text.starts_with(begin)) { Step::Commands } else { Step::Example }
-    }
-}
-
-fn blocks() -> Vec<Block> {
-    let (mut blocks, mut before, mut text) = (Vec::new(), String::new(), String::new());
-    for line in PAGE.lines().chain(["end"]) {
-        match line.strip_prefix("    ") {
-            Some(inside) => text.push_str(&format!("{inside}\n")),
-            None if line.is_empty() && !text.is_empty() => text.push('\n'),
-            None => {
-                if !text.is_empty() {
-                    let text = format!("{}\n", text.trim_end());
-                    blocks.push(Block { before: std::mem::take(&mut before), text });
-                }
-                text = String::new();
-                // A paragraph ends with an empty line; the one before a block is what counts.
-                before = if line.is_empty() { before } else { format!("{line}\n") };
-            }
-        }
-    }
-    blocks
-}
 
 /// The author at the keyboard.
 struct Author {
@@ -125,7 +75,7 @@ async fn the_guide_to_writing_a_rule_works_as_it_is_written() {
     let place = Place::new().without_variable("ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE").with_arguments(&["--watch"]);
     let mut author = Author { place, node: None, printed: String::new() };
     let (mut files, mut commands, mut outputs) = (0, 0, 0);
-    for block in blocks() {
+    for block in blocks(PAGE) {
         match block.step() {
             Step::File(path) => {
                 std::fs::create_dir_all(author.place.path().join(path).parent().unwrap()).unwrap();

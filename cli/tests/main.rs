@@ -9,6 +9,7 @@ mod explanation;
 mod faults;
 mod following;
 mod guide;
+mod guides;
 mod life_of_a_webhook;
 mod long_log;
 mod loops;

@@ -6,6 +6,7 @@
 
 mod delivery;
 pub(crate) mod ordinary;
+pub(crate) mod page;
 #[path = "../../../tests/support/skipped.rs"]
 pub(crate) mod skipped;
 pub(crate) mod world;

@@ -1,0 +1,62 @@
+//! A page of the documents, read as whoever follows it would: files, commands, and what they print.
+
+/// An indented block of the page, and the paragraph before it.
+pub(crate) struct Block {
+    before: String,
+    /// What stands in it.
+    pub(crate) text: String,
+}
+
+/// What a block is, by the end of the paragraph before it.
+pub(crate) enum Step<'a> {
+    /// The content of a file: "… in `packs/x.yaml`:"
+    File(&'a str),
+    /// What the command before has printed: "… it says:"
+    Printed,
+    /// Commands.
+    Commands,
+    /// An example to look at.
+    Example,
+}
+
+impl Block {
+    /// Says what to do with it.
+    pub(crate) fn step(&self) -> Step<'_> {
+        let last_words = self.before.trim_end();
+        if let Some(path) = last_words.strip_suffix("`:").and_then(|words| words.rsplit('`').next()) {
+            return Step::File(path);
+        }
+        if last_words.ends_with("it says:") {
+            return Step::Printed;
+        }
+        if is_command(&self.text) { Step::Commands } else { Step::Example }
+    }
+}
+
+fn is_command(text: &str) -> bool {
+    const PROGRAMS: [&str; 5] = ["ensue ", "openssl ", "export ", "curl ", "echo "];
+    // A variable that gets what a command prints: `EVENT=$(…)`.
+    let is_kept = text.split_once("=$(").is_some_and(|(name, _)| name.chars().all(|character| character.is_ascii_uppercase()));
+    is_kept || PROGRAMS.iter().any(|program| text.starts_with(program))
+}
+
+/// Gives the indented blocks of a page, in its order.
+pub(crate) fn blocks(page: &str) -> Vec<Block> {
+    let (mut blocks, mut before, mut text) = (Vec::new(), String::new(), String::new());
+    for line in page.lines().chain(["end"]) {
+        match line.strip_prefix("    ") {
+            Some(inside) => text.push_str(&format!("{inside}\n")),
+            None if line.is_empty() && !text.is_empty() => text.push('\n'),
+            None => {
+                if !text.is_empty() {
+                    let text = format!("{}\n", text.trim_end());
+                    blocks.push(Block { before: std::mem::take(&mut before), text });
+                }
+                text = String::new();
+                // A paragraph ends with an empty line; the one before a block is what counts.
+                before = if line.is_empty() { before } else { format!("{line}\n") };
+            }
+        }
+    }
+    blocks
+}
