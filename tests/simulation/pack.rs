@@ -2,6 +2,7 @@
 //!
 //! What each condition means is said again in `oracle/meaning.rs`, without CEL.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -179,6 +180,9 @@ pub(crate) struct Edition {
 
 impl Edition {
     /// Draws the next edition: some rules stay, some change, some go, some come.
+    ///
+    /// Of the rules that listen to one trigger, one at most emits an event again: a loop is a chain then. With two, the sixteen events that
+    /// a chain may have would be 65,536.
     pub(crate) fn draw(random: &mut Random, number: u64, before: Option<&Self>) -> Self {
         let mut rules = Vec::new();
         for place in 0..RULES_MAX {
@@ -188,6 +192,12 @@ impl Edition {
                 (Some(old), 0) => rules.push(old.clone()),
                 (_, 2) => {}
                 _ => rules.push(WrittenRule::draw(random, name)),
+            }
+        }
+        let mut leads_on = BTreeSet::new();
+        for rule in &mut rules {
+            if matches!(rule.doing, Doing::Again(_)) && !leads_on.insert(rule.trigger) {
+                rule.doing = Doing::Echo;
             }
         }
         Self { number, rules }
