@@ -239,7 +239,13 @@ impl Node {
         });
         let pump = Arc::new(Pump { submit: handle.clone(), sequencer: Mutex::new(Some(machine)), failed: Mutex::default() });
         sometimes!(!owed.is_empty(), "a start found attempts that were running");
-        *working = Some(Working { runtime: runtime.clone(), idle: idle.clone(), executor: executor.clone(), life: life.clone() });
+        *working = Some(Working {
+            runtime: runtime.clone(),
+            idle: idle.clone(),
+            executor: executor.clone(),
+            life: life.clone(),
+            files: (readers.clone(), opened.vault.clone()),
+        });
         runtime.block_on(executor.take_over(owed, &previous));
         pump.ask(Command { actor: Actor::Engine, trace: None, ask: Ask::NoteStart { release: RELEASE.to_owned() } })?;
         may_die("noting the start")?;
@@ -335,15 +341,20 @@ struct Working {
     idle: Arc<Notify>,
     executor: Executor,
     life: Arc<Life>,
+    /// What its tasks hold as well. A runtime lets its tasks go in an order that depends on all tasks there were in the process: were one
+    /// of them the last to hold these, SQLite's files would be closed in that order.
+    files: (Arc<LogReaders>, Arc<dyn Vault>),
 }
 
 impl Working {
     /// Leaves what it has taken over, and ends with its process.
     fn leave(self) {
-        let Self { runtime, idle, executor, life } = self;
+        let Self { runtime, idle, executor, life, files } = self;
         runtime.spawn(async move { executor.stop(Duration::ZERO).await });
         runtime.block_on(idle.notified());
         life.end();
+        drop(runtime);
+        drop(files);
     }
 }
 
