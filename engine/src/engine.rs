@@ -208,8 +208,14 @@ impl Engine {
 
     /// Gives the state in its versioned form, what is not committed included. `load(save(e))` folds on exactly as `e`.
     pub fn save(&self) -> SavedState {
-        let json = serde_json::to_vec(&self.state).expect("the state holds only text, numbers and lists, which always have a JSON form");
+        let json =
+            serde_json::to_vec(&self.in_saved_form()).expect("the state holds only text, numbers and lists, which always have a JSON form");
         SavedState { format: STATE_FORMAT, json: json.into() }
+    }
+
+    /// Gives the state as it is saved, in the form [`STATE_FORMAT`], for whoever writes it piece by piece: a large one is never held twice.
+    pub fn in_saved_form(&self) -> &impl Serialize {
+        &self.state
     }
 
     /// Takes a state back from its versioned form.

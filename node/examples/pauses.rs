@@ -19,8 +19,8 @@ use ensue_engine::record::{Actor, Epoch, Head, Position};
 use ensue_node::long_log::{self, Plan, Ticks};
 use ensue_node::opening::{Opened, open};
 use ensue_node::parts::{
-    Caps, FollowerHandle, Heard, Next, NodeCatalogs, SequencerParts, ShadowFold, Space, SystemClock, Turn, Waiting, follower, plain,
-    queues, sequencer,
+    Caps, FollowerHandle, Heard, Next, NodeCatalogs, Saving, SequencerParts, ShadowFold, Space, SystemClock, Turn, Waiting, follower,
+    plain, queues, sequencer,
 };
 use ensue_node::{Config, Node};
 use ensue_store::sqlite::log::SqliteLog;
@@ -96,7 +96,7 @@ fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<Taken>, 
     let settings = Settings { workers: 0, open_work_max: u64::MAX, ..Settings::default() };
     let queues = queues(config.memory_bytes, Caps { open_work: settings.open_work_max, workers: settings.workers });
     let waiting = Waiting { batches: queues.of(QueueName::ShadowBatches).clone(), bytes: queues.of(QueueName::ShadowBatchBytes).clone() };
-    let shadow = ShadowFold::new(engine.clone(), head, saved_at, checkpoints).saving_every(save_every);
+    let shadow = ShadowFold::new(engine.clone(), head, saved_at, checkpoints).saving_in(Saving::Niced).saving_every(save_every);
     let (shadow_handle, mut shadow) = follower(shadow, reader, waiting);
     let shadow_thread = std::thread::spawn(move || {
         let mut saves = Vec::new();

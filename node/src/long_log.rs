@@ -18,7 +18,7 @@ use ensue_engine::ports::Log;
 use ensue_engine::record::{Actor, Body, Digest, Head, Position, Record};
 use ensue_engine::rules::judge::{EventView, judge};
 use ensue_expression::Document;
-use ensue_store::checkpoints::{Checkpoint, Checkpoints};
+use ensue_store::checkpoints::Checkpoints;
 use ensue_store::encode::compress;
 use ensue_store::sqlite::log::SqliteLog;
 use ensue_store::sqlite::views::SqliteViews;
@@ -30,8 +30,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::offline::OfflineError;
 use crate::opening::{Opened, StartError, open};
-use crate::snapshots::{SNAPSHOT_EVERY_RECORDS, saved};
-use crate::wiring::RELEASE;
+use crate::snapshots::{SNAPSHOT_EVERY_RECORDS, save};
 
 /// How many events are taken in with one commit.
 const EVENTS_PER_BATCH: u64 = 1_000;
@@ -242,7 +241,7 @@ impl Writer {
     }
 
     fn save(&self) -> Result<(), OfflineError> {
-        let checkpoint = Checkpoint { at: self.head(), release: RELEASE.to_owned(), state: saved(self.sequencing.engine()) };
-        self.checkpoints.write(&checkpoint).map(drop).map_err(|error| crate::opening::machine("saving the state", &error).into())
+        save(self.sequencing.engine(), self.head(), &self.checkpoints)
+            .map_err(|error| crate::opening::machine("saving the state", &error).into())
     }
 }

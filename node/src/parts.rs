@@ -17,7 +17,7 @@ pub use crate::packs_folder::{PacksFolder, TakeInError};
 pub use crate::sequencer::{
     Asking, Gauges, Heard, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted, sequencer,
 };
-pub use crate::snapshots::ShadowFold;
+pub use crate::snapshots::{Saving, ShadowFold};
 pub use crate::tokens::{NodeTokens, TokenTable};
 pub use crate::views::{Rebuilt, ViewFollower, rebuild};
 pub use crate::wiring::note_clock_step;

@@ -2,10 +2,10 @@
 //!
 //! The sequencer never stops for it. That the shadow and the live state are equal is looked at when the node stops.
 
-use ensue_engine::engine::{Engine, LoadError, SavedState};
+use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
 use ensue_engine::ids::LogId;
 use ensue_engine::record::{Head, Position, Record};
-use ensue_store::checkpoints::{Checkpoint, Checkpoints};
+use ensue_store::checkpoints::{Checkpoint, CheckpointError, Checkpoints};
 
 use crate::followers::{AfterPanic, Follow};
 use crate::tally::Tally;
@@ -14,6 +14,18 @@ use crate::wiring::RELEASE;
 /// After how many records a snapshot is saved.
 pub(crate) const SNAPSHOT_EVERY_RECORDS: u64 = 50_000;
 
+/// Which thread writes a snapshot; the fold waits for it in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saving {
+    /// The one that folds.
+    InPlace,
+    /// One of its own, with the least claim to a processor: a large state takes seconds, in which the sequencer must not wait for its turn.
+    Niced,
+}
+
+/// The niceness of a thread that everything else goes before.
+const LAST: i32 = 19;
+
 /// Folds the log beside the sequencer and saves its state from time to time.
 pub struct ShadowFold {
     engine: Engine,
@@ -21,6 +33,7 @@ pub struct ShadowFold {
     saved_at: Position,
     every_records: u64,
     checkpoints: Checkpoints,
+    saving: Saving,
     tally: Option<Tally>,
     /// A bug of ours left it half folded.
     is_broken: bool,
@@ -29,13 +42,28 @@ pub struct ShadowFold {
 impl ShadowFold {
     /// Begins with the state that was folded at the start.
     pub fn new(engine: Engine, head: Head, saved_at: Position, checkpoints: Checkpoints) -> Self {
-        Self { engine, head, saved_at, every_records: SNAPSHOT_EVERY_RECORDS, checkpoints, tally: None, is_broken: false }
+        Self {
+            engine,
+            head,
+            saved_at,
+            every_records: SNAPSHOT_EVERY_RECORDS,
+            checkpoints,
+            saving: Saving::InPlace,
+            tally: None,
+            is_broken: false,
+        }
     }
 
     /// Saves a snapshot after so many records.
     #[must_use]
     pub fn saving_every(self, records: u64) -> Self {
         Self { every_records: records, ..self }
+    }
+
+    /// Has snapshots written by another thread than the one that folds.
+    #[must_use]
+    pub fn saving_in(self, saving: Saving) -> Self {
+        Self { saving, ..self }
     }
 
     /// Has the records counted as they are folded: it sees each of them once.
@@ -60,21 +88,40 @@ impl ShadowFold {
             return;
         }
         // A snapshot only makes the next start quicker: without it the log is folded from further back.
-        let checkpoint = Checkpoint { at: self.head, release: RELEASE.to_owned(), state: saved(&self.engine) };
-        match self.checkpoints.write(&checkpoint) {
-            Ok(_) => self.saved_at = self.head.position,
+        let save = || save(&self.engine, self.head, &self.checkpoints);
+        let saved = match self.saving {
+            Saving::InPlace => save(),
+            Saving::Niced => niced(save),
+        };
+        match saved {
+            Ok(()) => self.saved_at = self.head.position,
             Err(error) => tracing::warn!(%error, "a snapshot cannot be saved"),
         }
     }
 }
 
-/// Gives a state's bytes: the form's version, u32 little-endian, and the state.
-pub(crate) fn saved(engine: &Engine) -> Vec<u8> {
-    let SavedState { format, json } = engine.save();
-    let mut bytes = Vec::with_capacity(json.len() + 4);
-    bytes.extend_from_slice(&format.to_le_bytes());
-    bytes.extend_from_slice(&json);
-    bytes
+/// Does `work` in a thread that everything else goes before, and waits for it; in this one where there can be no other.
+fn niced<T: Send>(work: impl Fn() -> T + Sync) -> T {
+    std::thread::scope(|scope| {
+        let niced = || {
+            // Of this thread alone, on Linux. Where it is refused, the work takes its turn as any other does.
+            let _ = rustix::process::setpriority_process(None, LAST);
+            work()
+        };
+        match std::thread::Builder::new().name("snapshot".into()).spawn_scoped(scope, niced) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => work(),
+        }
+    })
+}
+
+/// Saves a state of a log's head: the form's version, u32 little-endian, and the state.
+pub(crate) fn save(engine: &Engine, at: Head, into: &Checkpoints) -> Result<(), CheckpointError> {
+    into.write(at, RELEASE, |file| {
+        file.write_all(&STATE_FORMAT.to_le_bytes())?;
+        serde_json::to_writer(file, engine.in_saved_form()).map_err(std::io::Error::from)
+    })
+    .map(drop)
 }
 
 /// Takes a state back from a saved one's bytes.

@@ -52,7 +52,7 @@ use crate::outside::OutsideWriter;
 use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
 use crate::programs::TimedPrograms;
 use crate::sequencer::{Asking, SequencerError, SequencerHandle, SequencerParts, sequencer};
-use crate::snapshots::ShadowFold;
+use crate::snapshots::{Saving, ShadowFold};
 use crate::tally::{Counts, Tally};
 use crate::tokens::{NodeTokens, TokenTable};
 use crate::views::{Rebuilt, ViewFollower};
@@ -196,7 +196,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         .map_err(|why| machine("starting the views' follower", &why))?;
     let counts = Arc::new(Counts::default());
     let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
-    let shadow = shadow.counted_by(Tally::new(counts.clone()));
+    let shadow = shadow.saving_in(Saving::Niced).counted_by(Tally::new(counts.clone()));
     let told = (waiting(QueueName::ShadowBatches, QueueName::ShadowBatchBytes), shadow_fares.clone());
     let shadow = followers::start("shadow", shadow, opened.log.reader()?, told).map_err(|why| machine("starting the shadow fold", &why))?;
 

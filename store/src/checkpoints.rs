@@ -5,7 +5,7 @@
 //! A file is a line of JSON — what it is, of which log, where, with which digest — and the state behind it, compressed.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use ensue_engine::ids::LogId;
@@ -25,6 +25,8 @@ pub const STATE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 const FORMAT: u32 = 1;
 const HEAD_BYTES_MAX: u64 = 4096;
 const LEVEL: i32 = 3;
+/// How much of a state is compressed at once.
+const PIECE_BYTES: usize = 64 * 1024;
 /// What the name of a checkpoint's file ends with, behind a dot.
 pub const SUFFIX: &str = "ckpt";
 
@@ -109,29 +111,28 @@ impl Checkpoints {
         Ok(Self { folder: folder.to_owned(), log })
     }
 
-    /// Saves a state; it is on the disk before this returns. All but the newest [`CHECKPOINTS_KEPT`] are removed.
-    pub fn write(&self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
-        let path = self.folder.join(format!("{}.{SUFFIX}", checkpoint.at.position));
-        self.try_write(&path, checkpoint).map_err(|source| CheckpointError::Unusable { path: path.clone(), source })?;
+    /// Saves the state that `state` writes, piece by piece; it is on the disk before this returns. Never more of it is held than its
+    /// compressed form. All but the newest [`CHECKPOINTS_KEPT`] are removed.
+    pub fn write(&self, at: Head, release: &str, state: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<PathBuf, CheckpointError> {
+        let path = self.folder.join(format!("{}.{SUFFIX}", at.position));
+        let unusable = |source| CheckpointError::Unusable { path: path.clone(), source };
+        let content = self.content(at, release, state).map_err(unusable)?;
+        sync::replace(&path, &content).map_err(unusable)?;
         for (_, old) in self.files()?.into_iter().skip(CHECKPOINTS_KEPT) {
             fs::remove_file(&old).map_err(|source| CheckpointError::Unusable { path: old, source })?;
         }
         Ok(path)
     }
 
-    fn try_write(&self, path: &Path, checkpoint: &Checkpoint) -> io::Result<()> {
-        let head = HeadLine {
-            format: FORMAT,
-            release: checkpoint.release.clone(),
-            log: self.log,
-            position: checkpoint.at.position,
-            chain: checkpoint.at.chain,
-            digest: Digest::of(&checkpoint.state),
-        };
+    fn content(&self, at: Head, release: &str, state: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Vec<u8>> {
+        let mut pieces = BufWriter::with_capacity(PIECE_BYTES, Packed::new()?);
+        state(&mut pieces)?;
+        let (digest, packed) = pieces.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
+        let head = HeadLine { format: FORMAT, release: release.to_owned(), log: self.log, position: at.position, chain: at.chain, digest };
         let mut content = serde_json::to_vec(&head)?;
         content.push(b'\n');
-        content.extend_from_slice(&zstd::bulk::compress(&checkpoint.state, LEVEL)?);
-        sync::replace(path, &content)
+        content.extend_from_slice(&packed);
+        Ok(content)
     }
 
     /// Finds the newest checkpoint that is whole, of this release's form, and saved from the log that `reader` reads. One that is
@@ -194,6 +195,34 @@ impl Checkpoints {
     }
 }
 
+/// A state that is compressed and summed up as it is written.
+struct Packed {
+    sum: blake3::Hasher,
+    encoder: zstd::Encoder<'static, Vec<u8>>,
+}
+
+impl Packed {
+    fn new() -> io::Result<Self> {
+        Ok(Self { sum: blake3::Hasher::new(), encoder: zstd::Encoder::new(Vec::new(), LEVEL)? })
+    }
+
+    fn finish(self) -> io::Result<(Digest, Vec<u8>)> {
+        Ok((Digest::from_bytes(*self.sum.finalize().as_bytes()), self.encoder.finish()?))
+    }
+}
+
+impl Write for Packed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.encoder.write(bytes)?;
+        self.sum.update(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.encoder.flush()
+    }
+}
+
 /// Says why a place is not one of the log's.
 fn stranger(reader: &dyn LogReader, at: Head) -> Result<Option<String>, LogError> {
     let Some(before) = at.position.0.checked_sub(1) else {
@@ -237,7 +266,7 @@ mod tests {
         /// Appends a record and saves a state there.
         fn save(&mut self, state: &str) -> PathBuf {
             self.writer.append(&mut self.log, 1).unwrap();
-            self.checkpoints().write(&self.checkpoint(state)).unwrap()
+            write(&self.checkpoints(), &self.checkpoint(state))
         }
 
         fn checkpoint(&self, state: &str) -> Checkpoint {
@@ -249,6 +278,28 @@ mod tests {
             let state = found.checkpoint.map(|checkpoint| String::from_utf8(checkpoint.state).unwrap());
             (state, found.skipped.into_iter().map(|skipped| skipped.why).collect())
         }
+    }
+
+    fn write(checkpoints: &Checkpoints, checkpoint: &Checkpoint) -> PathBuf {
+        let Checkpoint { at, release, state } = checkpoint;
+        checkpoints.write(*at, release, |into| into.write_all(state)).unwrap()
+    }
+
+    #[test]
+    fn a_large_state_that_comes_in_pieces_is_found_whole() {
+        let fixture = Fixture::new();
+        let pieces: Vec<String> = (0..50_000).map(|number| format!("{number},")).collect();
+        let write = |into: &mut dyn Write| pieces.iter().try_for_each(|piece| into.write_all(piece.as_bytes()));
+        fixture.checkpoints().write(fixture.writer.head(), "0.1.0", write).unwrap();
+        assert_eq!(fixture.found(), (Some(pieces.concat()), Vec::new()));
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_written_to_its_end_leaves_none() {
+        let fixture = Fixture::new();
+        let write = |into: &mut dyn Write| into.write_all(b"half").and(Err(io::Error::other("it broke off")));
+        assert!(fixture.checkpoints().write(fixture.writer.head(), "0.1.0", write).is_err());
+        assert_eq!(fixture.found(), (None, Vec::new()));
     }
 
     #[test]
@@ -331,7 +382,7 @@ mod tests {
         let mut fixture = Fixture::new();
         fixture.save("one");
         fixture.writer.append(&mut fixture.log, 1).unwrap();
-        Checkpoints::open(fixture.folder.path(), OTHER_LOG).unwrap().write(&fixture.checkpoint("other")).unwrap();
+        write(&Checkpoints::open(fixture.folder.path(), OTHER_LOG).unwrap(), &fixture.checkpoint("other"));
         let (state, skipped) = fixture.found();
         assert_eq!((state.unwrap().as_str(), skipped.len()), ("one", 1));
     }
@@ -342,7 +393,7 @@ mod tests {
         fixture.save("one");
         fixture.writer.append(&mut fixture.log, 1).unwrap();
         let stranger = Checkpoint { at: Head { chain: Chain::from_bytes([9; 32]), ..fixture.writer.head() }, ..fixture.checkpoint("two") };
-        fixture.checkpoints().write(&stranger).unwrap();
+        write(&fixture.checkpoints(), &stranger);
         let (state, skipped) = fixture.found();
         assert_eq!((state.unwrap().as_str(), skipped.len()), ("one", 1));
     }
@@ -352,7 +403,7 @@ mod tests {
         let mut fixture = Fixture::new();
         fixture.save("one");
         let ahead = Checkpoint { at: Head { position: Position(99), ..fixture.writer.head() }, ..fixture.checkpoint("ahead") };
-        fixture.checkpoints().write(&ahead).unwrap();
+        write(&fixture.checkpoints(), &ahead);
         let (state, skipped) = fixture.found();
         assert_eq!((state.unwrap().as_str(), skipped[0].as_str()), ("one", "it was saved at position 99, the log ends at 1"));
     }
@@ -368,7 +419,7 @@ mod tests {
     #[test]
     fn a_checkpoint_of_an_empty_log_is_one() {
         let fixture = Fixture::new();
-        fixture.checkpoints().write(&fixture.checkpoint("empty")).unwrap();
+        write(&fixture.checkpoints(), &fixture.checkpoint("empty"));
         assert_eq!(fixture.found().0.unwrap(), "empty");
     }
 
@@ -385,7 +436,7 @@ mod tests {
     #[test]
     fn the_form_of_a_checkpoint_has_not_changed() {
         let fixture = Fixture::new();
-        let path = fixture.checkpoints().write(&fixture.checkpoint(GOLDEN_STATE)).unwrap();
+        let path = write(&fixture.checkpoints(), &fixture.checkpoint(GOLDEN_STATE));
         // The state behind the line may be compressed otherwise by another release of zstd.
         let line = |content: &[u8]| content.split(|byte| *byte == b'\n').next().map(|line| String::from_utf8_lossy(line).into_owned());
         assert_eq!(line(&fs::read(path).unwrap()), line(GOLDEN));

@@ -405,7 +405,6 @@ mod tests {
     use ensue_engine::ids::Id;
     use ensue_engine::record::Chain;
     use ensue_engine::time::Timestamp;
-    use ensue_store::checkpoints::Checkpoint;
 
     use super::*;
     use crate::secrets::{holds_secret, key_value};
@@ -418,7 +417,7 @@ mod tests {
         let state = format!("{state}{}", key_value(7)).into_bytes();
         let at = Head { position: Position(1), chain: Chain::default() };
         let folder = disk.data().join("checkpoints");
-        let written = Checkpoints::open(&folder, log).unwrap().write(&Checkpoint { at, release: "any".to_owned(), state }).unwrap();
+        let written = Checkpoints::open(&folder, log).unwrap().write(at, "any", |into| into.write_all(&state)).unwrap();
         assert!(!holds_secret(&std::fs::read(written).unwrap()), "the file itself tells nothing, so that the state must");
         assert!(disk.contents(log).unwrap().iter().any(|(_, content)| holds_secret(content)));
     }
