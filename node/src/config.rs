@@ -184,6 +184,9 @@ pub enum ConfigError {
         /// The one that was probably meant.
         near: Option<String>,
     },
+    /// Two variables give the first admin's token.
+    #[error("ENSUE_ADMIN_TOKEN and ENSUE_ADMIN_TOKEN_FILE are both set")]
+    AdminTokenTwice,
 }
 
 /// Where all settings stand.
@@ -203,6 +206,7 @@ impl Explain for ConfigError {
             Self::Unreadable { .. } => Some("name the file with --config, or leave it out for the defaults".into()),
             Self::Malformed { .. } | Self::UnknownVariable { near: None, .. } => Some(LISTED.into()),
             Self::UnknownVariable { near: Some(near), .. } => Some(format!("did you mean {near}?")),
+            Self::AdminTokenTwice => Some("unset one of them, or set it to nothing".into()),
             Self::Variable { .. } => None,
         }
     }
@@ -362,12 +366,10 @@ impl Config {
             "ENSUE_EGRESS_ALLOW" => self.egress_allow = value.split(',').map(|one| one.trim().to_owned()).collect(),
             _ if name.starts_with(actions::VARIABLES) => self.actions.take_variable(name, value, &wrong)?,
             "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(PathBuf::from(value)),
-            "ENSUE_ADMIN_TOKEN" => {
-                self.admin_token = AdminToken::Given { token: Secret::new(value.as_bytes().to_vec()), from: None };
-            }
+            "ENSUE_ADMIN_TOKEN" => self.take_admin_token(Secret::new(value.as_bytes().to_vec()), None)?,
             "ENSUE_ADMIN_TOKEN_FILE" => {
                 let path = PathBuf::from(value);
-                self.admin_token = AdminToken::Given { token: read_secret(&path)?, from: Some(path) };
+                self.take_admin_token(read_secret(&path)?, Some(path))?;
             }
             _ if variables::is_of_a_key(name) => {
                 self.key_files.insert(name.to_owned(), PathBuf::from(value));
@@ -375,6 +377,17 @@ impl Config {
             _ => variables::known(name, value)?,
         }
         Ok(())
+    }
+
+    /// The variables come in no order, so that none can count more than the other.
+    fn take_admin_token(&mut self, token: Secret, from: Option<PathBuf>) -> Result<(), ConfigError> {
+        match self.admin_token {
+            AdminToken::Given { .. } => Err(ConfigError::AdminTokenTwice),
+            AdminToken::Made => {
+                self.admin_token = AdminToken::Given { token, from };
+                Ok(())
+            }
+        }
     }
 }
 
@@ -425,5 +438,14 @@ mod tests {
         let variables = variables.map(|(name, of)| (name.to_owned(), file(of).to_str().unwrap().to_owned()));
         let config = Config::read(Some(&file("ensue.yaml")), variables.into_iter()).unwrap();
         assert_eq!(config.secret_files().collect::<Vec<_>>(), ["master", "admin", "github", "deploy"].map(file));
+    }
+
+    #[test]
+    fn the_admin_s_token_and_a_file_of_it_are_not_both_taken_in_whatever_order_they_come() {
+        let both = [("ENSUE_ADMIN_TOKEN", "ens_token"), ("ENSUE_ADMIN_TOKEN_FILE", "/dev/null")];
+        let both = both.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        for order in [both.clone(), [both[1].clone(), both[0].clone()]] {
+            assert!(matches!(Config::read(None, order.into_iter()), Err(ConfigError::AdminTokenTwice)));
+        }
     }
 }

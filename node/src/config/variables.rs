@@ -34,7 +34,8 @@ const OF_PROGRAMS: [&str; 6] =
 
 /// Says whether a variable names the file of a key.
 pub(super) fn is_of_a_key(name: &str) -> bool {
-    name.starts_with("ENSUE_KEY_") && name.ends_with("_FILE")
+    let key = name.strip_prefix("ENSUE_KEY_").and_then(|rest| rest.strip_suffix("_FILE"));
+    key.and_then(|key| key.split_once('_')).is_some_and(|(pack, name)| !pack.is_empty() && !name.is_empty())
 }
 
 /// Demands that a variable is one that there is. Whoever sets one believes in it: one that is misspelt must not be taken for none.
@@ -76,6 +77,9 @@ mod tests {
             let error = read(misspelt, "x").unwrap_err();
             assert_eq!(error.to_string(), format!("{misspelt} is no setting"));
             assert_eq!(error.hint(), Some(format!("did you mean {meant}?")));
+        }
+        for of_no_key in ["ENSUE_KEY_FILE", "ENSUE_KEY_GITHUB_FILE", "ENSUE_KEY__SECRET_FILE"] {
+            assert_eq!(read(of_no_key, "/dev/null").unwrap_err().to_string(), format!("{of_no_key} is no setting"));
         }
         let error = read("ENSUE_FAVOURITE_COLOUR_OF_ALL", "red").unwrap_err();
         assert_eq!(error.hint().as_deref(), Some("the settings are listed in docs/reference/ensue-yaml.md"));
