@@ -27,16 +27,16 @@ const LEFT_OUT_MAX: usize = 100;
 
 /// How long one fold may take, in looks at it: a process that stood still was not looked at either.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub(crate) struct Patience {
     /// How often is looked.
-    pub look_every: Duration,
+    pub(crate) look_every: Duration,
     /// How often the same fold is seen before it counts as one without an end.
-    pub looks: u32,
+    pub(crate) looks: u32,
 }
 
 impl Patience {
     /// A minute: what is folded at once takes milliseconds.
-    pub const MINUTE: Self = Self { look_every: Duration::from_secs(1), looks: 60 };
+    pub(crate) const MINUTE: Self = Self { look_every: Duration::from_secs(1), looks: 60 };
 }
 
 /// What the file says.
@@ -132,20 +132,18 @@ pub struct FoldGuard {
     folding: Option<Folding>,
     left_out: AllLeftOut,
     under_way: Arc<UnderWay>,
-    /// Ends the watch when it is dropped.
-    _watch: SyncSender<()>,
+    /// Ends the watch when it is dropped; none where nobody watches.
+    _watch: Option<SyncSender<()>>,
 }
 
 impl FoldGuard {
-    /// Reads what the processes before this one left, and notes that this one goes on behind `behind`.
-    pub fn open(path: &Path, behind: Position, patience: Patience) -> std::io::Result<Self> {
+    /// Reads what the processes before this one left, and notes that this one goes on behind `behind`. Nobody watches for a fold without
+    /// an end yet.
+    pub fn open(path: &Path, behind: Position) -> Self {
         let found: Written = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         let found = if found.release == crate::wiring::RELEASE { found } else { Written::default() };
         let processes = found.began.filter(|began| began.behind == behind).map_or(0, |began| began.processes) + 1;
         let under_way = Arc::new(UnderWay::default());
-        let (watch, ended) = sync_channel(0);
-        let watched = under_way.clone();
-        std::thread::Builder::new().name("views-watch".into()).spawn(move || watched.watch(&ended, patience))?;
         let guard = Self {
             path: path.to_owned(),
             found: found.folding,
@@ -154,10 +152,19 @@ impl FoldGuard {
             folding: None,
             left_out: AllLeftOut(Arc::new(Mutex::new(found.left_out))),
             under_way,
-            _watch: watch,
+            _watch: None,
         };
         guard.write();
-        Ok(guard)
+        guard
+    }
+
+    /// Has a thread look on that ends the process where a fold does not come to its end; an error is that there is none to be had.
+    pub(crate) fn watched(mut self, patience: Patience) -> std::io::Result<Self> {
+        let (watch, ended) = sync_channel(0);
+        let watched = self.under_way.clone();
+        std::thread::Builder::new().name("views-watch".into()).spawn(move || watched.watch(&ended, patience))?;
+        self._watch = Some(watch);
+        Ok(self)
     }
 
     /// Gives what is left out, for whoever makes the views anew.

@@ -6,7 +6,7 @@ pub use crate::bodies::BodyCache;
 pub use crate::catalogs::{NodeCatalogs, plain};
 pub use crate::clock::{Clock, ClockStep, Hands, NodeClock, STEP_MICROS, SystemClock};
 pub use crate::edge::Edge;
-pub use crate::fold_guard::{FoldGuard, Patience};
+pub use crate::fold_guard::FoldGuard;
 pub use crate::followers::{Follow, Follower, FollowerHandle, Next, Waiting, follower};
 pub use crate::heard::{Copies, NodeHeard};
 pub use crate::keys::{KeyRing, NodeKeys};

@@ -183,7 +183,8 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let views = SqliteViews::open(&opened.data.views(), log_id)?;
     let view_reader: Arc<dyn ViewReader> = Arc::new(views.reader());
     let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
-    let guard = FoldGuard::open(&opened.data.views_crash(), views.position(), Patience::MINUTE)
+    let guard = FoldGuard::open(&opened.data.views_crash(), views.position())
+        .watched(Patience::MINUTE)
         .map_err(|why| machine("looking on at the views' follower", &why))?;
     let live = LiveViews { file: opened.data.views(), rebuilt: rebuilt.clone(), left_out: guard.left_out() };
     let jobs = Jobs::new(log_id, readers.clone(), clock.clone(), live);

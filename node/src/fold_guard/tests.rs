@@ -133,7 +133,7 @@ fn live(folder: &Path, way: String) {
     let story = story();
     let views = views(folder);
     let at = views.position();
-    let guard = FoldGuard::open(&folder.join("views-crash.json"), at, SHORT).unwrap();
+    let guard = FoldGuard::open(&folder.join("views-crash.json"), at).watched(SHORT).unwrap();
     let (reached, _) = watch::channel(at);
     let log = Arc::new(LogReaders::new(Box::new(|| Err(LogError::Store("nobody reads it".to_owned())))));
     let onlooker = Abyss { guard, at: abyss(&story), stumble: stumble(&story), way, begun: None };
@@ -192,7 +192,7 @@ fn a_fold_is_found_that_ends_the_process_by(way: &str, passed_over_beside: &[(Po
     assert_eq!(told, expected.iter().map(|(position, why)| (ViewName::Executions, *position, *why)).collect::<Vec<_>>());
     assert_eq!(rows(&views), without(folder, &expected.iter().map(|(position, _)| *position).collect::<Vec<_>>()));
     // It is remembered, for whoever makes the views anew; nothing else is suspected any more.
-    let guard = FoldGuard::open(&folder.join("views-crash.json"), views.position(), SHORT).unwrap();
+    let guard = FoldGuard::open(&folder.join("views-crash.json"), views.position()).watched(SHORT).unwrap();
     assert_eq!(guard.suspect_until, None);
     assert_eq!(*guard.left_out().list(), [LeftOut { view: ViewName::Executions.as_str().to_owned(), position: abyss.0 }]);
 }
@@ -226,7 +226,7 @@ fn path() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn the_usual_life_notes_once_where_it_goes_on_and_leaves_nothing() {
     let (_folder, path) = path();
-    let mut guard = FoldGuard::open(&path, Position(7), Patience::MINUTE).unwrap();
+    let mut guard = FoldGuard::open(&path, Position(7));
     assert!(path.exists());
     for last in [10, 20] {
         assert_eq!(guard.care(Position(last - 2), Position(last)), Care::AtOnce);
@@ -240,23 +240,23 @@ fn the_usual_life_notes_once_where_it_goes_on_and_leaves_nothing() {
 #[test]
 fn what_was_folded_and_is_not_kept_is_no_progress_and_neither_is_what_was_built_beside() {
     let (_folder, path) = path();
-    let mut guard = FoldGuard::open(&path, Position(7), Patience::MINUTE).unwrap();
+    let mut guard = FoldGuard::open(&path, Position(7));
     guard.begin_all(Position(10));
     guard.end();
     guard.kept(Position(7));
     std::mem::forget(guard);
-    let mut next = FoldGuard::open(&path, Position(7), Patience::MINUTE).unwrap();
+    let mut next = FoldGuard::open(&path, Position(7));
     assert_eq!(next.care(Position(8), Position(10)), Care::OneByOne);
     next.kept(Position(10));
     std::mem::forget(next);
-    assert_eq!(FoldGuard::open(&path, Position(7), Patience::MINUTE).unwrap().care(Position(8), Position(10)), Care::AtOnce);
+    assert_eq!(FoldGuard::open(&path, Position(7)).care(Position(8), Position(10)), Care::AtOnce);
 }
 
 #[test]
 fn who_finds_that_nobody_got_further_folds_one_by_one_for_a_while() {
     let (_folder, path) = path();
-    let killed = |behind| std::mem::forget(FoldGuard::open(&path, Position(behind), Patience::MINUTE).unwrap());
-    let open = |behind| FoldGuard::open(&path, Position(behind), Patience::MINUTE).unwrap();
+    let killed = |behind| std::mem::forget(FoldGuard::open(&path, Position(behind)));
+    let open = |behind| FoldGuard::open(&path, Position(behind));
     killed(7);
     assert_eq!(open(8).care(Position(9), Position(10)), Care::AtOnce, "it got further");
     killed(7);
@@ -273,7 +273,7 @@ fn what_another_release_left_out_is_tried_again() {
     let text = |release: &str| format!(r#"{{"release":"{release}","left_out":[{{"view":"executions","position":9}}]}}"#);
     for (release, care) in [(crate::wiring::RELEASE, Care::OneByOne), ("0.0.0-other", Care::AtOnce)] {
         std::fs::write(&path, text(release)).unwrap();
-        let mut guard = FoldGuard::open(&path, Position(0), Patience::MINUTE).unwrap();
+        let mut guard = FoldGuard::open(&path, Position(0));
         assert_eq!(guard.care(Position(1), Position(20)), care);
         assert_eq!(guard.begin_one(ViewName::Executions, Position(9)).is_some(), care == Care::OneByOne);
         assert_eq!(guard.begin_one(ViewName::Events, Position(9)), None);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ensue_engine::record::Position;
-use ensue_node::parts::{FoldGuard, Patience};
+use ensue_node::parts::FoldGuard;
 use ensue_views::ViewName;
 use ensue_views::onlooker::{Care, Onlooker};
 
@@ -20,10 +20,9 @@ pub(super) struct KilledFoldGuard {
 }
 
 impl KilledFoldGuard {
-    /// Opens the node's own.
-    pub(super) fn open(path: &Path, behind: Position, life: Arc<Life>) -> std::io::Result<Self> {
-        let guard = FoldGuard::open(path, behind, Patience::MINUTE)?;
-        Ok(Self { guard: Some(guard), path: path.to_owned(), life })
+    /// Opens the node's own, which nobody watches: a watch goes by real time, and a world that hangs is found with its seed.
+    pub(super) fn open(path: &Path, behind: Position, life: Arc<Life>) -> Self {
+        Self { guard: Some(FoldGuard::open(path, behind)), path: path.to_owned(), life }
     }
 }
 

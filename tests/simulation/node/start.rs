@@ -150,7 +150,7 @@ impl Node {
         let views = SqliteViews::open_at(&views_place, log)?;
         let view_reader: Arc<dyn ViewReader> = Arc::new(views.reader());
         let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
-        let guard = KilledFoldGuard::open(&opened.data.views_crash(), views.position(), life.clone())?;
+        let guard = KilledFoldGuard::open(&opened.data.views_crash(), views.position(), life.clone());
         let views = ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()).under(Box::new(guard));
         let (views_told, views) = follower(views, opened.log.reader()?, followed[0].clone());
         let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
