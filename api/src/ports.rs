@@ -231,7 +231,7 @@ pub trait Node: Send + Sync {
     fn readiness(&self) -> Readiness;
     /// Says what the node is and does. Blocking.
     fn status(&self) -> Result<NodeStatus, Declined>;
-    /// Registers the metrics of what is behind the API. Quick.
+    /// Registers the metrics of what is behind the API. Blocking, but short.
     fn register(&self, metrics: &mut Registry);
     /// Looks at the machine, the data directory and the packs for what is wrong or unsafe. Blocking.
     fn doctor(&self) -> Result<Vec<Finding>, Declined>;

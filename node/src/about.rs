@@ -180,8 +180,10 @@ impl Node for AboutNode {
         let reached = self.views_at.borrow().0;
         gauge(metrics, "views_position", "The position that the views have reached", reached);
         gauge(metrics, "views_lag_records", "How many records the views have not taken in yet", position.saturating_sub(reached));
-        let help = "How old the oldest record is that the views have not taken in yet";
-        metrics.register("views_lag_seconds", help, ConstGauge::new(self.views_lag_seconds(Position(reached))));
+        if let Some(lag) = self.views_lag_seconds(Position(reached)) {
+            let help = "How old the oldest record is that the views have not taken in yet";
+            metrics.register("views_lag_seconds", help, ConstGauge::new(lag));
+        }
     }
 
     fn doctor(&self) -> Result<Vec<Finding>, Declined> {
@@ -221,12 +223,12 @@ impl AboutNode {
         self.views_fare.bugs() + self.shadow_fares.bugs()
     }
 
-    /// 0 where the views have taken in all, or where the log cannot be read: that is another metric's.
+    /// 0 where the views have taken in all; none where the log cannot be read, as nobody knows then.
     #[expect(clippy::cast_precision_loss, reason = "a metric is told in 53 bits")]
-    fn views_lag_seconds(&self, reached: Position) -> f64 {
+    fn views_lag_seconds(&self, reached: Position) -> Option<f64> {
         let limit = ReadLimit { records: 1, ..ReadLimit::default() };
-        let next = self.readers.read(reached, limit).unwrap_or_default();
-        next.first().map_or(0.0, |record| self.clock.now().micros_since(record.time).max(0) as f64 / 1e6)
+        let next = self.readers.read(reached, limit).ok()?;
+        Some(next.first().map_or(0.0, |record| self.clock.now().micros_since(record.time).max(0) as f64 / 1e6))
     }
 
     fn views_finding(&self) -> Finding {

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use ensue_api::{QueueName, Queues};
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalogs;
-use ensue_engine::command::{Command, DedupeKey, Nothing, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::command::{Answer, Command, DedupeKey, Nothing, Novelty, Refusal, Seen, SeenKeys, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::panic_text;
 use ensue_engine::ids::Id;
@@ -312,7 +312,7 @@ impl Sequencer {
         match self.append() {
             Ok(batch) => {
                 let begin = Instant::now();
-                for one in waiting.iter().filter(|one| !one.command.events().is_empty()) {
+                for (one, _) in waiting.iter().zip(&told).filter(|(_, told)| brought_a_new_event(told)) {
                     self.gauges.turns.committed.took(begin.saturating_duration_since(one.since));
                 }
                 answer_all(waiting, told);
@@ -471,6 +471,12 @@ impl Sequencer {
         self.gauges.running.store(u64::from(engine.executions().running()), Ordering::Relaxed);
         self.gauges.parked.store(engine.health().parked().count() as u64, Ordering::Relaxed);
     }
+}
+
+/// What was refused or had come before is no event that came in.
+fn brought_a_new_event(told: &Result<Committed, SubmitError>) -> bool {
+    let Ok(Committed { answer: Answer::Events(events), .. }) = told else { return false };
+    events.iter().any(|event| event.novelty == Novelty::New)
 }
 
 /// Says what a failed append means for the sequencer.
