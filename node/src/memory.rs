@@ -87,21 +87,15 @@ impl Explain for MemoryShort {
 /// What the process may hold, beside what it was last seen to hold.
 pub(crate) struct Memory {
     max_bytes: u64,
-    seen: Mutex<Seen>,
+    /// When it was last looked, and how many bytes it held; none before the first look.
+    seen: Mutex<Option<(Instant, u64)>>,
     under_way: Arc<Queue>,
-}
-
-/// A look at what the process holds.
-#[derive(Clone, Copy)]
-struct Seen {
-    at: Option<Instant>,
-    held_bytes: u64,
 }
 
 impl Memory {
     /// Watches a process that may hold so much; `under_way` are the bodies of requests.
     pub(crate) fn new(max_bytes: u64, under_way: Arc<Queue>) -> Self {
-        Self { max_bytes, seen: Mutex::new(Seen { at: None, held_bytes: 0 }), under_way }
+        Self { max_bytes, seen: Mutex::new(None), under_way }
     }
 
     /// Gives how much it may hold.
@@ -110,7 +104,8 @@ impl Memory {
     }
 
     /// Says whether a body may come in. What is under way counts beside what is held, as most of it is still to come. Over the bound
-    /// one at a time may: memory that the allocator keeps and nobody uses must not stop a node for ever.
+    /// one may where none is under way (several, where they ask at the same moment): memory that the allocator keeps and nobody uses must
+    /// not stop a node for ever.
     ///
     /// What the machine does not say cannot be held to anything; `doctor` tells.
     pub(crate) fn admission(&self) -> Result<(), MemoryShort> {
@@ -125,10 +120,12 @@ impl Memory {
     /// Looks again where the last look is too old.
     fn held_by_now(&self) -> u64 {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
-            *seen = Seen { at: Some(Instant::now()), held_bytes: held_bytes().unwrap_or(0) };
+        if let Some((_, held)) = seen.filter(|(at, _)| at.elapsed() < LOOK_EVERY) {
+            return held;
         }
-        seen.held_bytes
+        let held = held_bytes().unwrap_or(0);
+        *seen = Some((Instant::now(), held));
+        held
     }
 }
 
@@ -156,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn over_the_bound_one_body_at_a_time_comes_in() {
+    fn over_the_bound_a_body_comes_in_only_where_none_is_under_way() {
         let under_way = Queue::new(QueueName::RequestBytes, 100);
         let memory = Memory::new(1_000, under_way.clone());
         assert_eq!(memory.admission_of(1_001), Ok(()));
