@@ -43,17 +43,102 @@ pub(crate) struct Counts {
     records: AtomicU64,
     events: AtomicU64,
     rule_errors: AtomicU64,
-    enforcements: [AtomicU64; ENFORCEMENTS.len()],
-    attempts: [AtomicU64; ATTEMPTS.len()],
-    executions: [AtomicU64; EXECUTIONS.len()],
+    enforcements: Each<EnforcementEnd>,
+    attempts: Each<AttemptEnd>,
+    executions: Each<ExecutionEnd>,
     dispatched: Distribution,
     finished: Distribution,
     whole: Distribution,
 }
 
-const ENFORCEMENTS: [&str; 3] = ["executed", "shadowed", "rejected"];
-const ATTEMPTS: [&str; 3] = ["succeeded", "failed", "lost"];
-const EXECUTIONS: [&str; 4] = ["succeeded", "failed", "timed_out", "cancelled"];
+/// What an enforcement led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EnforcementEnd {
+    Executed,
+    Shadowed,
+    Rejected,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AttemptEnd {
+    Succeeded,
+    Failed,
+    Lost,
+}
+
+/// How an execution ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ExecutionEnd {
+    Succeeded,
+    Failed,
+    TimedOut,
+    Cancelled,
+}
+
+/// Something of which there are a few kinds, each with the name that it has in the metrics.
+trait Kind: Copy + PartialEq + 'static {
+    const ALL: &'static [Self];
+
+    fn as_str(self) -> &'static str;
+}
+
+impl Kind for EnforcementEnd {
+    const ALL: &'static [Self] = &[Self::Executed, Self::Shadowed, Self::Rejected];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Executed => "executed",
+            Self::Shadowed => "shadowed",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+impl Kind for AttemptEnd {
+    const ALL: &'static [Self] = &[Self::Succeeded, Self::Failed, Self::Lost];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+impl Kind for ExecutionEnd {
+    const ALL: &'static [Self] = &[Self::Succeeded, Self::Failed, Self::TimedOut, Self::Cancelled];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A count of each kind.
+#[derive(Debug)]
+struct Each<K: 'static>(Vec<(K, AtomicU64)>);
+
+impl<K: Kind> Default for Each<K> {
+    fn default() -> Self {
+        Self(K::ALL.iter().map(|kind| (*kind, AtomicU64::default())).collect())
+    }
+}
+
+impl<K: Kind> Each<K> {
+    fn one_more(&self, kind: K) {
+        self.0.iter().filter(|(one, _)| *one == kind).for_each(|(_, count)| one_more(count));
+    }
+
+    fn labelled(&self) -> Labelled<ConstCounter<u64>> {
+        Labelled::new("outcome", self.0.iter().map(|(kind, count)| (kind.as_str(), ConstCounter::new(count.load(Ordering::Relaxed)))))
+    }
+}
 
 impl Default for Counts {
     fn default() -> Self {
@@ -87,14 +172,16 @@ impl Tally {
                     one_more(&self.counts.events);
                     self.counts.rule_errors.fetch_add(u64::from(event.erred), Ordering::Relaxed);
                 }
-                ByNoun::RuleFact(RuleFact::EnforcementMade(made)) => one_more(&self.counts.enforcements[of_outcome(&made.outcome)]),
+                ByNoun::RuleFact(RuleFact::EnforcementMade(made)) => self.counts.enforcements.one_more(end_of(&made.outcome)),
                 ByNoun::ExecutionFact(fact) => {
                     if let StreamId::Execution(id) = &record.stream {
                         self.note_execution(*id, record.time, &fact);
                     }
                 }
                 ByNoun::EventFact(EventFact::DeliveryRefused(_))
-                | ByNoun::RuleFact(_)
+                | ByNoun::RuleFact(
+                    RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
+                )
                 | ByNoun::CatalogFact(_)
                 | ByNoun::AccessFact(_)
                 | ByNoun::HealthFact(_) => {}
@@ -115,13 +202,13 @@ impl Tally {
                     took(&self.counts.dispatched, times.ready, at);
                 }
             }
-            ExecutionFact::AttemptSucceeded(_) => self.attempt_ended(id, at, 0),
-            ExecutionFact::AttemptFailed(_) => self.attempt_ended(id, at, 1),
-            ExecutionFact::AttemptLost(_) => self.attempt_ended(id, at, 2),
-            ExecutionFact::ExecutionSucceeded(_) => self.ended(id, at, 0),
-            ExecutionFact::ExecutionFailed(_) => self.ended(id, at, 1),
-            ExecutionFact::ExecutionTimedOut(_) => self.ended(id, at, 2),
-            ExecutionFact::ExecutionCancelled(_) => self.ended(id, at, 3),
+            ExecutionFact::AttemptSucceeded(_) => self.attempt_ended(id, at, AttemptEnd::Succeeded),
+            ExecutionFact::AttemptFailed(_) => self.attempt_ended(id, at, AttemptEnd::Failed),
+            ExecutionFact::AttemptLost(_) => self.attempt_ended(id, at, AttemptEnd::Lost),
+            ExecutionFact::ExecutionSucceeded(_) => self.ended(id, at, ExecutionEnd::Succeeded),
+            ExecutionFact::ExecutionFailed(_) => self.ended(id, at, ExecutionEnd::Failed),
+            ExecutionFact::ExecutionTimedOut(_) => self.ended(id, at, ExecutionEnd::TimedOut),
+            ExecutionFact::ExecutionCancelled(_) => self.ended(id, at, ExecutionEnd::Cancelled),
             ExecutionFact::AttemptProgressed(_)
             | ExecutionFact::AttemptEmitted(_)
             | ExecutionFact::ArtifactKept(_)
@@ -133,8 +220,8 @@ impl Tally {
         }
     }
 
-    fn attempt_ended(&mut self, id: ExecutionId, at: Timestamp, outcome: usize) {
-        one_more(&self.counts.attempts[outcome]);
+    fn attempt_ended(&mut self, id: ExecutionId, at: Timestamp, end: AttemptEnd) {
+        self.counts.attempts.one_more(end);
         let Some(times) = self.open.get_mut(&id) else { return };
         times.ready = at;
         if let Some(started) = times.started.take() {
@@ -142,8 +229,8 @@ impl Tally {
         }
     }
 
-    fn ended(&mut self, id: ExecutionId, at: Timestamp, outcome: usize) {
-        one_more(&self.counts.executions[outcome]);
+    fn ended(&mut self, id: ExecutionId, at: Timestamp, end: ExecutionEnd) {
+        self.counts.executions.one_more(end);
         if let Some(times) = self.open.remove(&id) {
             took(&self.counts.whole, times.requested, at);
         }
@@ -154,11 +241,11 @@ fn one_more(count: &AtomicU64) {
     count.fetch_add(1, Ordering::Relaxed);
 }
 
-fn of_outcome(outcome: &Outcome) -> usize {
+fn end_of(outcome: &Outcome) -> EnforcementEnd {
     match outcome {
-        Outcome::Executed { .. } => 0,
-        Outcome::Shadowed => 1,
-        Outcome::Rejected { .. } => 2,
+        Outcome::Executed { .. } => EnforcementEnd::Executed,
+        Outcome::Shadowed => EnforcementEnd::Shadowed,
+        Outcome::Rejected { .. } => EnforcementEnd::Rejected,
     }
 }
 
@@ -175,12 +262,9 @@ impl Counts {
         counter(registry, "events", "The events received since the start", of(&self.events));
         let help = "How often a rule could not be judged by an event since the start";
         counter(registry, "rule_errors", help, of(&self.rule_errors));
-        let by = |names: &[&'static str], counts: &[AtomicU64]| {
-            Labelled::new("outcome", names.iter().copied().zip(counts.iter().map(|count| ConstCounter::new(of(count)))))
-        };
-        registry.register("enforcements", "The enforcements made since the start", by(&ENFORCEMENTS, &self.enforcements));
-        registry.register("attempts", "The attempts that ended since the start", by(&ATTEMPTS, &self.attempts));
-        registry.register("executions", "The executions that ended since the start", by(&EXECUTIONS, &self.executions));
+        registry.register("enforcements", "The enforcements made since the start", self.enforcements.labelled());
+        registry.register("attempts", "The attempts that ended since the start", self.attempts.labelled());
+        registry.register("executions", "The executions that ended since the start", self.executions.labelled());
         let stages = [("committed", committed), ("dispatched", &self.dispatched), ("finished", &self.finished)];
         let stages = Labelled::new("stage", stages.map(|(stage, took)| (stage, took.clone())));
         registry.register("stage_seconds", "How long each stage took, from an event's coming in to the end of an attempt", stages);

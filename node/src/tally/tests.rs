@@ -3,11 +3,13 @@
 use ensue_api::metrics::SHORT;
 use ensue_engine::catalog::OnLost;
 use ensue_engine::executions::facts::{
-    AttemptFailed, AttemptStarted, AttemptSucceeded, ExecutionRequested, ExecutionSucceeded, Failure, FailureKind, Pace,
+    AttemptFailed, AttemptLost, AttemptStarted, AttemptSucceeded, Evidence, ExecutionCancelled, ExecutionFailed, ExecutionRequested,
+    ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, Pace,
 };
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::{AttemptId, Id, LogId};
+use ensue_engine::ids::{AttemptId, EventId, Id, LogId, RuleId};
 use ensue_engine::record::{Actor, CatalogRevision, Cause, Chain, Epoch, Position, Revision};
+use ensue_engine::rules::facts::EnforcementMade;
 use prometheus_client::encoding::text::encode;
 
 use super::*;
@@ -108,4 +110,37 @@ fn a_clock_that_was_set_back_makes_no_time_and_no_panic() {
     let counts = Arc::new(Counts::default());
     Tally::new(counts.clone()).note(&[record(5 * MILLISECOND, requested()), record(0, started(1))]);
     assert!(shown(&counts).contains("stage_seconds_sum{stage=\"dispatched\"} 0.0\n"));
+}
+
+#[test]
+fn each_end_is_counted_under_its_own_name() {
+    let counts = Arc::new(Counts::default());
+    let mut tally = Tally::new(counts.clone());
+    let attempt = AttemptId(id());
+    let error = || Failure::new(FailureKind::ExitCode, "it ended with 1");
+    let made = |outcome| EnforcementMade {
+        rule: "examples.echo".parse().unwrap(),
+        rule_id: RuleId(id()),
+        catalog: CatalogRevision(1),
+        event: EventId(id()),
+        outcome,
+    };
+    let facts: [(Fact, &str, &str); 10] = [
+        (made(Outcome::Executed { execution: ExecutionId(id()) }).into(), "enforcements", "executed"),
+        (made(Outcome::Shadowed).into(), "enforcements", "shadowed"),
+        (made(Outcome::Rejected { error: "no".into() }).into(), "enforcements", "rejected"),
+        (AttemptSucceeded { attempt }.into(), "attempts", "succeeded"),
+        (AttemptFailed { attempt, error: error() }.into(), "attempts", "failed"),
+        (AttemptLost { attempt, evidence: Evidence::NotBegun }.into(), "attempts", "lost"),
+        (ExecutionSucceeded {}.into(), "executions", "succeeded"),
+        (ExecutionFailed { error: error() }.into(), "executions", "failed"),
+        (ExecutionTimedOut { error: error() }.into(), "executions", "timed_out"),
+        (ExecutionCancelled {}.into(), "executions", "cancelled"),
+    ];
+    for (fact, what, outcome) in facts {
+        let line = |count: u32| format!("{what}_total{{outcome=\"{outcome}\"}} {count}\n");
+        assert!(shown(&counts).contains(&line(0)), "{}", line(0));
+        tally.note(&[record(0, fact)]);
+        assert!(shown(&counts).contains(&line(1)), "{}", line(1));
+    }
 }
