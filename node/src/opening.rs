@@ -217,7 +217,15 @@ pub fn open_on(config: &Config, clock: &dyn Clock, places: impl FnOnce(&DataDir)
     let outside = folder.outside_head()?;
     let reader = log.reader()?;
     let head = reader.head()?;
-    compare_with_outside(&*reader, head, outside.read()?)?;
+    let known = outside.read()?;
+    if known.is_none() && head.position > Position(0) {
+        // A power cut in the very first note leaves none; so does somebody who cuts it short or takes it away.
+        tracing::warn!(
+            position = %head.position,
+            "the state folder has no note of the log's head: it cannot be told whether the log was cut before this start"
+        );
+    }
+    compare_with_outside(&*reader, head, known)?;
     let checkpoints = Checkpoints::open(&data.checkpoints(), id).map_err(|error| machine("opening the saved states", &error))?;
     let (engine, saved_at) = fold(id, &*reader, head, &checkpoints)?;
     let state = folder.path().to_owned();
