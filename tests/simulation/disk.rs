@@ -211,6 +211,7 @@ impl Disk {
 fn saved_state(file: &Path, log: LogId) -> Option<Vec<u8>> {
     let folder = file.parent().filter(|_| file.extension().is_some_and(|end| end == checkpoints::SUFFIX))?;
     let read = Checkpoints::open(folder, log).ok()?.read(file);
+    sometimes!(read.is_ok(), "a saved state was searched for secrets");
     read.ok().map(|checkpoint| checkpoint.state)
 }
 

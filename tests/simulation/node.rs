@@ -197,9 +197,10 @@ impl Node {
         Ok(())
     }
 
-    /// Takes in what stands in the packs folder, as the one at work does by itself.
-    pub(crate) fn reread(&self) -> Result<(), String> {
-        self.packs.take_in().map(drop).map_err(|error| error.to_string())
+    /// Takes in what stands in the packs folder, as the one at work does by itself (which tries again where the sequencer is busy), and
+    /// gives how many packs changed.
+    pub(crate) fn reread(&self) -> Result<usize, String> {
+        self.packs.take_in().map(|read| read.live.len()).map_err(|error| error.to_string())
     }
 
     /// Gives the views, to be read.

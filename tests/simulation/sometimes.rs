@@ -62,6 +62,7 @@ pub const NAMES: &[&str] = &[
     "a rule rejected",
     "a signed delivery made an event",
     "a signed delivery was kept as a dead letter",
+    "a saved state was searched for secrets",
     "a start failed by itself",
     "a start found attempts that were running",
     "a stop ended what outlasted its patience",

@@ -15,7 +15,10 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
             demand!(!holds_secret(format!("{outcome:?}").as_bytes()), "I18", "request {number} was answered with a secret: {outcome:?}");
         }
     }
-    let Some(log) = records.first().and_then(|record| record.log.parse().ok()) else { return Ok(()) };
+    let Some(first) = records.first() else { return Ok(()) };
+    let Ok(log) = first.log.parse() else {
+        return Err(Violation::of_the_world(format!("`{}` is no id of a log, and no file was searched for secrets", first.log)));
+    };
     let contents = ledger.disk.contents(log);
     for (name, content) in contents.map_err(|error| Violation::of_the_world(format!("the node's files cannot be read: {error}")))? {
         let around = around_secret(&content);

@@ -176,9 +176,9 @@ impl World {
         if self.is_awake(number, Event::Reread(number))
             && let Some(node) = self.node.as_ref().filter(|node| node.accepts())
         {
-            sometimes!("a node took in by itself what was edited");
-            if let Err(why) = node.reread() {
-                self.ground.tell("node", format!("cannot take in what was edited: {}", self.disk.without_place(&why)));
+            match node.reread() {
+                Ok(changed) => sometimes!(changed > 0, "a node took in by itself what was edited"),
+                Err(why) => self.ground.tell("node", format!("cannot take in what was edited: {}", self.disk.without_place(&why))),
             }
         }
     }
