@@ -40,7 +40,7 @@ mod views;
 mod wiring;
 
 pub use config::Config;
-pub use ensue_store::sqlite::limit;
+pub use ensue_store::sqlite::insert_rate;
 pub use opening::StartError;
 pub use packs_folder::{PacksNews, PacksRead};
 pub use wiring::{Node, NodeFailure};

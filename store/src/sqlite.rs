@@ -5,7 +5,7 @@
 mod contents;
 #[cfg(test)]
 pub(crate) mod forge;
-pub mod limit;
+pub mod insert_rate;
 pub mod log;
 mod place;
 mod row;

@@ -9,8 +9,8 @@ use super::{OpenError, Place, Schema, open_to_write};
 
 const SCHEMA: Schema = Schema { name: "rows", migrations: &["CREATE TABLE row (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT"] };
 
-/// Inserts `row` again and again into a fresh file of a folder, so many a transaction, for as long as `duration`; gives how many were
-/// kept and how long that took. Fails where the file is there already, or the disk does not take them.
+/// Inserts `row` again and again into a file of a folder, so many a transaction, for as long as `duration`; gives how many were
+/// kept and how long that took. Rows that a file of that name has already stay. Fails where the disk does not take them.
 pub fn inserts(folder: &Path, row: &[u8], rows_per_commit: u32, duration: Duration) -> Result<(u64, Duration), OpenError> {
     let path = folder.join(format!("rows-{rows_per_commit}.sqlite"));
     let failed = |error: rusqlite::Error| OpenError::of(&path, &error);
