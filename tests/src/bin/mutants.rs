@@ -98,7 +98,11 @@ fn all(asked: &Asked) -> Result<ExitCode> {
     let before = WORLDS_BEFORE.min(asked.seeds.unwrap_or(WORLDS_BEFORE));
     hold_without_a_bug((0..before).map(|place| asked.from.wrapping_add(place)))?;
     let chosen = MUTANTS.iter().filter(|mutant| asked.only.as_ref().is_none_or(|only| mutant.name.contains(only.as_str())));
-    let left = Mutex::new(chosen.collect::<VecDeque<_>>());
+    let chosen: VecDeque<&Mutant> = chosen.collect();
+    if chosen.is_empty() {
+        bail!("no bug has `{}` in its name", asked.only.as_deref().unwrap_or_default());
+    }
+    let left = Mutex::new(chosen);
     let hunts: Mutex<Vec<(&Mutant, Hunt)>> = Mutex::default();
     on_each_core(|| {
         loop {
