@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::api::Api;
 use crate::auth::Allowed;
 use crate::body;
-use crate::context::RequestContext;
+use crate::context::{OwnSpan, RequestContext};
 use crate::operation::Operation;
 use crate::paging::{self, Page};
 use crate::permissions::Permission;
@@ -49,7 +49,7 @@ impl Call {
     ) -> Result<Self, ParameterRefusal> {
         let (mut parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query(), operation.query)?;
-        let context = parts.extensions.remove::<RequestContext>().unwrap_or_else(|| RequestContext::of(&parts.headers));
+        let context = parts.extensions.remove::<RequestContext>().unwrap_or_else(|| RequestContext::of(&parts.headers, OwnSpan::None));
         let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok(Self { api, context, parts, params, query, caller, admitted: None, body: Mutex::new(body) })
     }

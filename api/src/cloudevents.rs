@@ -11,13 +11,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::time::Timestamp;
+use ensue_engine::trace::TraceParent;
 use ensue_expression::Document;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::context;
 use crate::problem::{FieldError, Problem, quoted};
 
 pub(crate) use binary::{binary, is_binary};
@@ -224,7 +224,7 @@ impl<'a> Reading<'a> {
             self.error("dataschema", "must be an absolute URI (RFC 3986)");
         }
         let trace = self.attributes.get("traceparent").and_then(Value::as_str);
-        let trace = trace.filter(|trace| context::is_traceparent(trace.as_bytes())).map(str::to_owned);
+        let trace = trace.filter(|trace| trace.parse::<TraceParent>().is_ok()).map(str::to_owned);
         if let Some(Data::Json(text)) = &data
             && serde_json::from_str::<Members<'_>>(text).is_ok_and(|fields| fields.named(CONTEXT).is_some())
         {

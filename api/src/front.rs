@@ -21,12 +21,12 @@ use tower::Service;
 use tracing::Instrument as _;
 
 use crate::api::Api;
-use crate::context::{ENSUE_POSITION, RequestContext};
+use crate::context::{ENSUE_POSITION, OwnSpan, RequestContext, RequestSpan};
 use crate::framing;
 use crate::leftover::{self, Read};
 use crate::metrics::Kind;
 use crate::openapi;
-use crate::ports::Ports;
+use crate::ports::{AnsweredRequest, Ports};
 use crate::problem::{Outcome, Problem};
 use crate::queues::{Held, QueueName};
 use crate::routes::{self, Route, hooks};
@@ -146,7 +146,7 @@ impl Front {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let Err(why) = framing::demand_clear(request.version(), request.headers()) else { return self.answer(request).await };
-        let context = RequestContext::of(request.headers());
+        let context = RequestContext::of(request.headers(), OwnSpan::None);
         let mut response = Problem::of(&why).render(&context, request.uri().path());
         finish(&context, Read::InPart, response.headers_mut());
         response
@@ -159,8 +159,10 @@ impl Front {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let begin = Instant::now();
-        let context = RequestContext::of(request.headers());
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        // Who only reads leads to no record, and a trace has no part of it.
+        let own_span = if self.api.ports.spans.is_some() && !method.is_safe() { OwnSpan::Wanted } else { OwnSpan::None };
+        let context = RequestContext::of(request.headers(), own_span);
         let (parts, body) = request.into_parts();
         let (body, leftover) = leftover::lend(body, &parts.headers);
         let outcome = contained(self.dispatch(&context, Request::from_parts(parts, body))).await;
@@ -176,7 +178,13 @@ impl Front {
         let mut response = self.within_memory(response).unwrap_or_else(|why| Problem::of(&why).render(&context, uri.path()));
         let read = leftover.discard(response.status()).await;
         finish(&context, read, response.headers_mut());
-        self.api.requests.note(Kind::of(&method, uri.path()), response.status(), begin.elapsed());
+        let (kind, status, took) = (Kind::of(&method, uri.path()), response.status(), begin.elapsed());
+        self.api.requests.note(kind, status, took);
+        if let (Some(spans), Some(RequestSpan { parent })) = (&self.api.ports.spans, context.span()) {
+            let (method, path) = (method.to_string(), shown(uri.path()).to_owned());
+            let (span, kind, status) = (context.under(), kind.as_str(), status.as_u16());
+            spans.answered(AnsweredRequest { span, parent, kind, method, path, status, took });
+        }
         response
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::catalog::{Catalog, Misfit};
@@ -16,6 +17,7 @@ use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
 use ensue_engine::ports::{Blobs, Committed, HookRequest, LogError, Outputs, ReadLimit, Secret, Submit};
 use ensue_engine::record::{Actor, CatalogRevision, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
+use ensue_engine::trace::{SpanId, TraceParent};
 use ensue_packs::Diagnostic;
 use ensue_views::ViewReader;
 use prometheus_client::registry::Registry;
@@ -50,6 +52,33 @@ pub struct Ports {
     pub tokens: Arc<dyn Tokens>,
     /// The node itself.
     pub node: Arc<dyn Node>,
+    /// Who is told of requests for their spans; none where no spans are exported.
+    pub spans: Option<Arc<dyn Spans>>,
+}
+
+/// What has requests told of in traces.
+pub trait Spans: Send + Sync {
+    /// Tells of a request that was just answered. Quick; where there is no room it is dropped and counted.
+    fn answered(&self, request: AnsweredRequest);
+}
+
+/// A request that may have led to records, and the span that it is in its trace.
+#[derive(Clone, Debug)]
+pub struct AnsweredRequest {
+    /// Its own span.
+    pub span: TraceParent,
+    /// The span that its caller sent it from; none where the trace begins with it.
+    pub parent: Option<SpanId>,
+    /// What kind of request it is, as in the metrics.
+    pub kind: &'static str,
+    /// Its method.
+    pub method: String,
+    /// Its path, cut where it is long.
+    pub path: String,
+    /// The number that says how it was answered.
+    pub status: u16,
+    /// How long that took.
+    pub took: Duration,
 }
 
 /// What a port says no with: an error for people, and where what was given does not fit.

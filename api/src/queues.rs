@@ -13,6 +13,8 @@ use crate::server::READ_BYTES_MAX;
 
 /// What an explanation holds: the longest payload, as it came and as the document that rules read.
 const EXPLANATION_BYTES: u64 = 8 * 1024 * 1024;
+/// What a span holds, with its names and its attributes.
+const SPAN_BYTES: u64 = 1024;
 
 /// The queues of a node: all that can grow with what comes in has one of these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,13 +51,19 @@ pub enum QueueName {
     ShadowBatches,
     /// Their bytes.
     ShadowBatchBytes,
+    /// Batches that wait to be counted and told of in traces.
+    TelemetryBatches,
+    /// Their bytes.
+    TelemetryBatchBytes,
+    /// Spans that wait to be sent to the collector.
+    Spans,
     /// Bytes of bodies that are kept at hand between their commit and their use.
     BodyBytes,
 }
 
 impl QueueName {
     /// Lists all.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Connections,
         Self::Requests,
         Self::RequestBytes,
@@ -72,6 +80,9 @@ impl QueueName {
         Self::ViewBatchBytes,
         Self::ShadowBatches,
         Self::ShadowBatchBytes,
+        Self::TelemetryBatches,
+        Self::TelemetryBatchBytes,
+        Self::Spans,
         Self::BodyBytes,
     ];
 
@@ -94,6 +105,9 @@ impl QueueName {
             Self::ViewBatchBytes => "view_batch_bytes",
             Self::ShadowBatches => "shadow_batches",
             Self::ShadowBatchBytes => "shadow_batch_bytes",
+            Self::TelemetryBatches => "telemetry_batches",
+            Self::TelemetryBatchBytes => "telemetry_batch_bytes",
+            Self::Spans => "spans",
             Self::BodyBytes => "body_bytes",
         }
     }
@@ -109,7 +123,9 @@ impl QueueName {
             | Self::CommandBytes
             | Self::ViewBatchBytes
             | Self::ShadowBatchBytes
+            | Self::TelemetryBatchBytes
             | Self::BodyBytes => 1,
+            Self::Spans => SPAN_BYTES,
             // A page of a list.
             Self::Reads => (LIMIT_MAX * DOCUMENT_BYTES_MAX) as u64,
             Self::Explanations => EXPLANATION_BYTES,
@@ -117,7 +133,13 @@ impl QueueName {
             Self::LiveOutputs => ((CHUNKS_WAITING_MAX + 2) * CHUNK_BYTES_MAX) as u64,
             // Each holds a connection, and what it is given counts as an answer.
             Self::LiveStreams => 0,
-            Self::Requests | Self::Commands | Self::OpenWork | Self::Attempts | Self::ViewBatches | Self::ShadowBatches => 0,
+            Self::Requests
+            | Self::Commands
+            | Self::OpenWork
+            | Self::Attempts
+            | Self::ViewBatches
+            | Self::ShadowBatches
+            | Self::TelemetryBatches => 0,
         }
     }
 }

@@ -24,5 +24,6 @@ mod secrets;
 mod streams;
 mod support;
 mod terminal;
+mod traces;
 mod upgrade;
 mod watch;

@@ -1,6 +1,6 @@
 //! The pure core of Ensue: a deterministic state machine in front of an append-only log.
 //!
-//! Read in this order: [`names`], [`ids`] and [`time`] are the small words; [`record`] and [`fact`] are the log's; [`catalog`] is
+//! Read in this order: [`names`], [`ids`], [`time`] and [`trace`] are the small words; [`record`] and [`fact`] are the log's; [`catalog`] is
 //! what authors install; [`command`] is what is asked and [`effect`] what the world owes; [`engine`] decides, folds and reacts,
 //! noun by noun ([`events`], [`rules`], [`executions`], [`access`], [`health`]); [`batch`] is the sequencer's pure half;
 //! [`ports`] are the traits that the edges implement.
@@ -27,3 +27,4 @@ pub mod rules;
 pub mod spec;
 pub mod table;
 pub mod time;
+pub mod trace;

@@ -12,10 +12,11 @@ use ensue_engine::effect::Dispatch;
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::record::Body;
 use ensue_engine::time::Timestamp;
+use ensue_engine::trace::{SpanId, TraceParent};
 use ensue_expression::Document;
 
 use crate::running::{BeginError, RunningAttempt, Signal};
-use crate::worker::Worker;
+use crate::worker::{Traced, Worker};
 
 /// How long a program may go on after it was asked to stop because the node goes away: at most this, also where its action says more.
 pub const LEAVING_GRACE_MAX: Duration = Duration::from_secs(5);
@@ -113,6 +114,18 @@ pub(crate) fn failed(kind: FailureKind, message: impl Into<String>) -> Broken {
 }
 
 impl Attempt<'_> {
+    /// Gives the W3C `traceparent` of what the attempt does; none where the log knows of no trace. Who does not record a trace is no part
+    /// of it, and hands it on as it came.
+    pub(crate) fn traceparent(&self) -> Option<String> {
+        let given = self.dispatch.trace.as_ref()?;
+        match (self.worker.settings.traced, given.parse::<TraceParent>()) {
+            (Traced::UnderAttempt, Ok(parent)) if parent.is_sampled() => {
+                Some(parent.under(SpanId::of(self.dispatch.attempt.0)).to_string())
+            }
+            (Traced::UnderAttempt | Traced::UnderCaller, _) => Some(given.clone()),
+        }
+    }
+
     /// Ends when the attempt is cut off.
     pub(crate) async fn cut(&self) -> Cut {
         let clock = &self.worker.ports.clock;

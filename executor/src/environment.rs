@@ -92,7 +92,7 @@ pub(crate) fn contract(attempt: &Attempt<'_>, private: &Path) -> Variables {
         ("PATH".to_owned(), settings.path.clone()),
         ("TMPDIR".to_owned(), private.into()),
     ]);
-    if let Some(trace) = &dispatch.trace {
+    if let Some(trace) = attempt.traceparent() {
         variables.insert("TRACEPARENT".to_owned(), trace.into());
     }
     variables

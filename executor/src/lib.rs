@@ -51,4 +51,4 @@ pub use destinations::Destinations;
 pub use egress::{Allowance, AllowanceError, EgressPolicy};
 pub use messages::LINE_BYTES_MAX;
 pub use ports::ExecutorPorts;
-pub use worker::{ARTIFACT_BYTES_MAX, AtStop, Executor, ExecutorSettings, Stopped};
+pub use worker::{ARTIFACT_BYTES_MAX, AtStop, Executor, ExecutorSettings, Stopped, Traced};

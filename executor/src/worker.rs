@@ -47,8 +47,20 @@ pub struct ExecutorSettings {
     pub artifact_bytes_max: u64,
     /// What each process of a program may use.
     pub limits: ProgramLimits,
+    /// What the programs and requests of attempts are told of their trace.
+    pub traced: Traced,
     /// Where work that blocks is done.
     pub blocking: Blocking,
+}
+
+/// What the programs and requests of attempts are told of their trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Traced {
+    /// That they are part of what led to the execution: nobody has spans of attempts.
+    #[default]
+    UnderCaller,
+    /// That they are part of the attempt, whose span is exported.
+    UnderAttempt,
 }
 
 /// What becomes of programs that run when the worker stops.
@@ -72,6 +84,7 @@ impl ExecutorSettings {
             artifact_bytes_max: ARTIFACT_BYTES_MAX,
             at_stop: AtStop::default(),
             limits: ProgramLimits::default(),
+            traced: Traced::default(),
             blocking: Blocking::default(),
         }
     }

@@ -37,6 +37,7 @@ use crate::opening::machine;
 use crate::outside::OutsideWriter;
 use crate::sequencer::SequencerHandle;
 use crate::tally::Counts;
+use crate::traces::SpanCounts;
 
 /// What knows the node.
 pub(crate) struct AboutNode {
@@ -78,6 +79,10 @@ pub(crate) struct AboutNode {
     pub views_fare: Arc<Fares>,
     /// How what saves the state fares.
     pub shadow_fares: Arc<Fares>,
+    /// How what counts records fares.
+    pub telemetry_fares: Arc<Fares>,
+    /// What was counted of spans.
+    pub span_counts: Arc<SpanCounts>,
     /// What was counted of the records.
     pub counts: Arc<Counts>,
     /// How long programs took to start.
@@ -166,6 +171,7 @@ impl Node for AboutNode {
         gauge(metrics, "start_time_seconds", "When the node started, as seconds since 1970", self.started_at.unix_millis() / 1_000);
         gauges.turns.register(metrics);
         self.counts.register(metrics, &gauges.turns.committed);
+        self.span_counts.register(metrics);
         metrics.register("spawn_seconds", "How long a program took to start, with its private directory", self.spawned.clone());
         if let Some(held) = held_bytes() {
             gauge(metrics, "memory_bytes", "The memory that the process holds", held);
@@ -220,7 +226,7 @@ impl AboutNode {
     }
 
     fn follower_bugs(&self) -> u64 {
-        self.views_fare.bugs() + self.shadow_fares.bugs()
+        self.views_fare.bugs() + self.shadow_fares.bugs() + self.telemetry_fares.bugs()
     }
 
     /// 0 where the views have taken in all; none where the log cannot be read, as nobody knows then.

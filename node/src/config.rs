@@ -28,6 +28,7 @@ pub use actions::ActionSettings;
 pub use shape::settings_schema;
 
 use crate::kept::{KeptSettings, days};
+use crate::traces::{Collector, CollectorError};
 
 /// The most bytes of the file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -74,6 +75,8 @@ pub struct Config {
     pub actions: ActionSettings,
     /// What starts a supervisor of programs; none means that programs are children of the node and end with it.
     pub supervisor: Option<SupervisorCommand>,
+    /// The collector that traces are sent to; none means that none are.
+    pub traces: Option<Collector>,
     /// What the operator sets for packs.
     pub pack_settings: BTreeMap<PackName, PackSettings>,
     /// The token that lets an admin in from the very first start on.
@@ -231,8 +234,15 @@ struct Written {
     egress: Option<Egress>,
     #[serde(default)]
     actions: WrittenActions,
+    traces: Option<WrittenTraces>,
     #[serde(default)]
     packs: BTreeMap<PackName, PackSettings>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTraces {
+    endpoint: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -278,6 +288,7 @@ impl Config {
             egress_allow: Vec::new(),
             actions: ActionSettings::default(),
             supervisor: None,
+            traces: None,
             pack_settings: BTreeMap::new(),
             admin_token: AdminToken::Made,
             key_files: BTreeMap::new(),
@@ -338,6 +349,11 @@ impl Config {
         take_kept(&mut self.artifacts, file_max, quota, keep_days);
         self.egress_allow = written.egress.unwrap_or_default().allow;
         self.actions.take(written.actions, base).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
+        if let Some(WrittenTraces { endpoint }) = written.traces {
+            let wrong =
+                |why| ConfigError::Malformed { path: path.to_owned(), why: format!("`traces.endpoint` is `{endpoint}`, which is {why}") };
+            self.traces = Some(endpoint.parse().map_err(|why: CollectorError| wrong(why))?);
+        }
         self.pack_settings = written.packs;
         for source in self.pack_settings.values_mut().flat_map(|settings| settings.keys.values_mut()) {
             source.file = base.join(&source.file);
@@ -364,6 +380,9 @@ impl Config {
                 self.memory_bytes = value.parse().ok().and_then(enough).ok_or_else(|| wrong(EXPECTED))?;
             }
             "ENSUE_EGRESS_ALLOW" => self.egress_allow = value.split(',').map(|one| one.trim().to_owned()).collect(),
+            "ENSUE_TRACES_ENDPOINT" => {
+                self.traces = Some(value.parse().map_err(|_| wrong("the address of a collector, like http://127.0.0.1:4318"))?);
+            }
             _ if name.starts_with(actions::VARIABLES) => self.actions.take_variable(name, value, &wrong)?,
             "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(PathBuf::from(value)),
             "ENSUE_ADMIN_TOKEN" => self.take_admin_token(Secret::new(value.as_bytes().to_vec()), None)?,

@@ -33,7 +33,7 @@ pub struct NodeHeard {
     /// The worker.
     pub executor: Executor,
     /// What keeps up with the log.
-    pub followers: [FollowerHandle; 2],
+    pub followers: Vec<FollowerHandle>,
 }
 
 impl Heard for NodeHeard {

@@ -35,7 +35,9 @@ mod programs;
 mod sequencer;
 mod snapshots;
 mod tally;
+mod telemetry;
 mod tokens;
+mod traces;
 mod views;
 mod wiring;
 
@@ -43,6 +45,7 @@ pub use config::Config;
 pub use ensue_store::sqlite::insert_rate;
 pub use opening::StartError;
 pub use packs_folder::{PacksNews, PacksRead};
+pub use traces::{Collector, CollectorError};
 pub use wiring::{Node, NodeFailure};
 
 /// Runs a supervisor of programs in the folder that its node has made, to its end. It must be the first thing that its process does.

@@ -29,6 +29,8 @@ const READS_MAX: u64 = 16;
 const EXPLANATIONS_MAX: u64 = 4;
 /// The most outputs that are followed at once, likewise.
 const LIVE_OUTPUTS_MAX: u64 = 256;
+/// The most spans that wait to be sent: a collector that cannot take these within seconds is gone.
+const SPANS_MAX: u64 = 16_384;
 /// Shares of memory are counted in parts of so many.
 const PARTS: u64 = 32;
 
@@ -55,8 +57,11 @@ pub fn queues(memory_bytes: u64, caps: Caps) -> Queues {
         QueueName::Commands => COMMANDS_WAITING_MAX as u64,
         QueueName::OpenWork => caps.open_work,
         QueueName::Attempts => u64::from(caps.workers),
-        QueueName::ViewBatches | QueueName::ShadowBatches => BATCHES_WAITING_MAX as u64,
-        QueueName::ViewBatchBytes | QueueName::ShadowBatchBytes | QueueName::BodyBytes => memory_bytes / PARTS,
+        QueueName::ViewBatches | QueueName::ShadowBatches | QueueName::TelemetryBatches => BATCHES_WAITING_MAX as u64,
+        QueueName::ViewBatchBytes | QueueName::BodyBytes => memory_bytes / PARTS,
+        QueueName::ShadowBatchBytes => memory_bytes / PARTS / 2,
+        QueueName::TelemetryBatchBytes => memory_bytes / PARTS / 4,
+        QueueName::Spans => places(name, memory_bytes / PARTS / 4, SPANS_MAX),
     })
 }
 

@@ -8,7 +8,6 @@ use ensue_engine::record::{Head, Position, Record};
 use ensue_store::checkpoints::{Checkpoint, CheckpointError, Checkpoints};
 
 use crate::followers::{AfterPanic, Follow};
-use crate::tally::Tally;
 use crate::wiring::RELEASE;
 
 /// After how many records a snapshot is saved.
@@ -34,7 +33,6 @@ pub struct ShadowFold {
     every_records: u64,
     checkpoints: Checkpoints,
     saving: Saving,
-    tally: Option<Tally>,
     /// A bug of ours left it half folded.
     is_broken: bool,
 }
@@ -42,16 +40,7 @@ pub struct ShadowFold {
 impl ShadowFold {
     /// Begins with the state that was folded at the start.
     pub fn new(engine: Engine, head: Head, saved_at: Position, checkpoints: Checkpoints) -> Self {
-        Self {
-            engine,
-            head,
-            saved_at,
-            every_records: SNAPSHOT_EVERY_RECORDS,
-            checkpoints,
-            saving: Saving::InPlace,
-            tally: None,
-            is_broken: false,
-        }
+        Self { engine, head, saved_at, every_records: SNAPSHOT_EVERY_RECORDS, checkpoints, saving: Saving::InPlace, is_broken: false }
     }
 
     /// Saves a snapshot after so many records.
@@ -64,12 +53,6 @@ impl ShadowFold {
     #[must_use]
     pub fn saving_in(self, saving: Saving) -> Self {
         Self { saving, ..self }
-    }
-
-    /// Has the records counted as they are folded: it sees each of them once.
-    #[must_use]
-    pub(crate) fn counted_by(self, tally: Tally) -> Self {
-        Self { tally: Some(tally), ..self }
     }
 
     /// Says whether a bug of ours left it half folded, so that nothing of it counts.
@@ -147,9 +130,6 @@ impl Follow for ShadowFold {
             self.head = Head { position: record.position, chain: record.chain };
         }
         self.engine.commit();
-        if let Some(tally) = &mut self.tally {
-            tally.note(records);
-        }
         if self.head.position.0 - self.saved_at.0 >= self.every_records {
             self.save();
         }

@@ -4,6 +4,7 @@ mod access;
 mod packs;
 mod space;
 mod stop;
+mod telemetry;
 mod ticks;
 
 use std::collections::BTreeMap;
@@ -53,12 +54,12 @@ use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
 use crate::programs::TimedPrograms;
 use crate::sequencer::{Asking, SequencerError, SequencerHandle, SequencerParts, sequencer};
 use crate::snapshots::{Saving, ShadowFold};
-use crate::tally::{Counts, Tally};
 use crate::tokens::{NodeTokens, TokenTable};
 use crate::views::{Rebuilt, ViewFollower};
 use access::{cursor_key, first_token, set_keys};
 use packs::{changing_packs, looking_for_packs, not_taken_in, pack_values, watch_packs};
 use space::DiskSpace;
+use telemetry::RunningTelemetry;
 use ticks::tick;
 
 pub use ticks::note_clock_step;
@@ -90,6 +91,7 @@ pub struct Node {
     executor: Executor,
     view_follower: (FollowerHandle, JoinHandle<ViewFollower>),
     shadow: (FollowerHandle, JoinHandle<ShadowFold>),
+    telemetry: RunningTelemetry,
     outside: OutsideWriter,
     is_stopping: Arc<AtomicBool>,
     ticker: tokio::task::JoinHandle<()>,
@@ -176,6 +178,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         Settings { workers: config.workers.unwrap_or_else(default_workers), lease_millis: millis(config.lease), ..Settings::default() };
     let queues = memory::queues(config.memory_bytes, Caps { open_work: settings.open_work_max, workers: settings.workers });
     let bodies = Arc::new(BodyCache::new(queues.of(QueueName::BodyBytes).clone()));
+    let telemetry = RunningTelemetry::start(&config, &opened, &queues, &readers, &clock)?;
     let outside = OutsideWriter::new(opened.outside);
 
     let waiting = |batches, bytes| Waiting { batches: queues.of(batches).clone(), bytes: queues.of(bytes).clone() };
@@ -195,9 +198,8 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let told = (waiting(QueueName::ViewBatches, QueueName::ViewBatchBytes), views_fare.clone());
     let view_follower = followers::start("views", view_follower, opened.log.reader()?, told)
         .map_err(|why| machine("starting the views' follower", &why))?;
-    let counts = Arc::new(Counts::default());
     let shadow = ShadowFold::new(opened.engine.clone(), opened.head, opened.saved_at, opened.checkpoints);
-    let shadow = shadow.saving_in(Saving::Niced).counted_by(Tally::new(counts.clone()));
+    let shadow = shadow.saving_in(Saving::Niced);
     let told = (waiting(QueueName::ShadowBatches, QueueName::ShadowBatchBytes), shadow_fares.clone());
     let shadow = followers::start("shadow", shadow, opened.log.reader()?, told).map_err(|why| machine("starting the shadow fold", &why))?;
 
@@ -219,6 +221,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     executor_settings.limits = config.actions.limits;
     executor_settings.artifact_bytes_max = config.artifacts.one_bytes_max;
     executor_settings.lease = config.lease;
+    executor_settings.traced = telemetry.traced();
     let executor_clock: Arc<dyn ensue_executor::Clock> = Arc::new(ensue_executor::SystemClock::new());
     let hidden: Vec<&Path> = [opened.data.path(), opened.state.as_path()].into_iter().chain(config.secret_files()).collect();
     let programs = crate::programs::open(&config, opened.data.path(), &hidden, &path, executor_clock.clone())?;
@@ -250,7 +253,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         bodies,
         outside: outside.clone(),
         executor: executor.clone(),
-        followers: [view_follower.0.clone(), shadow.0.clone()],
+        followers: vec![view_follower.0.clone(), shadow.0.clone(), telemetry.follower.clone()],
     };
     let epoch = opened.log.epoch();
     let is_first_start = opened.head.position.0 == 0;
@@ -316,7 +319,9 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         views: view_reader.clone(),
         views_fare,
         shadow_fares,
-        counts,
+        telemetry_fares: telemetry.fares.clone(),
+        span_counts: telemetry.span_counts.clone(),
+        counts: telemetry.counts.clone(),
         spawned,
         clock: clock.clone(),
         data: opened.data.path().to_owned(),
@@ -340,6 +345,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         keys: Arc::new(node_keys),
         tokens: Arc::new(node_tokens),
         node: Arc::new(about),
+        spans: telemetry.spans(),
     };
     let api_settings = ApiSettings {
         base_url: config.url.clone().unwrap_or_else(|| format!("http://{address}")),
@@ -368,6 +374,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         executor,
         view_follower,
         shadow,
+        telemetry,
         outside,
         is_stopping,
         ticker,

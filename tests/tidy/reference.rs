@@ -79,6 +79,7 @@ fn every_setting_stands_in_the_reference() {
         "struct WrittenOutputs {",
         "struct WrittenArtifacts {",
         "struct Egress {",
+        "struct WrittenTraces {",
         "pub struct PackSettings {",
         "pub struct KeySource {",
     ] {

@@ -37,7 +37,8 @@ impl Kind {
         }
     }
 
-    fn as_str(self) -> &'static str {
+    /// Gives the kind's name.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Delivery => "delivery",
             Self::Read => "read",

@@ -82,7 +82,7 @@ where
         Err(problem) => Err(problem),
         Ok(request) => {
             bytes = Some(request.body.len());
-            let by = OnBehalf { actor: Actor::Sensor(sensor.clone()), trace: Some(context.trace().to_owned()) };
+            let by = OnBehalf { actor: Actor::Sensor(sensor.clone()), trace: Some(context.under().to_string()) };
             take(api, by, request).await
         }
     };

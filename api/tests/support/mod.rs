@@ -181,6 +181,7 @@ impl TestApi {
             keys: node.clone(),
             tokens: node.clone(),
             node: node.clone(),
+            spans: None,
         }
     }
 

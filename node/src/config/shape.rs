@@ -47,6 +47,7 @@ static SETTINGS: Shape = Shape {
         optional("artifacts", Kind::Fields(&ARTIFACTS), "How much is kept of the files that attempts give away, and how long."),
         optional("egress", Kind::Fields(&EGRESS), "Where actions may connect by the runner `http`."),
         optional("actions", Kind::Fields(&ACTIONS), "How programs of actions are run."),
+        optional("traces", Kind::Fields(&TRACES), "Where traces are sent to. Nowhere where nothing is said."),
         optional(
             "packs",
             Kind::Mapping { names: Form::Name, of: &Kind::Fields(&PACK_SETTINGS) },
@@ -136,6 +137,18 @@ static ACTIONS: Shape = Shape {
     between: &[],
 };
 
+static TRACES: Shape = Shape {
+    what: "`traces`",
+    fields: &[required(
+        "endpoint",
+        "endpoint: http://127.0.0.1:4318",
+        Kind::Text(Form::Any),
+        "The address of an OpenTelemetry collector that takes OTLP over HTTP: `http://127.0.0.1:4318`.",
+    )],
+    later: &[],
+    between: &[],
+};
+
 const LIMIT: Kind = Kind::Integer { from: 1, to: i64::MAX };
 
 static PACK_SETTINGS: Shape = Shape {
@@ -194,6 +207,7 @@ actions:
   file_size: 1073741824
   open_files: 1024
   cpu_seconds: 3600
+traces: { endpoint: 'http://127.0.0.1:4318' }
 packs:
   release:
     config: { owner: acme, sizes: [1, null] }

@@ -5,7 +5,7 @@
 use super::ConfigError;
 
 /// Those that the node reads as settings, but for keys.
-const SETTINGS: [&str; 17] = [
+const SETTINGS: [&str; 18] = [
     "ENSUE_ACTIONS_AT_STOP",
     "ENSUE_ACTIONS_ISOLATION",
     "ENSUE_ACTIONS_READABLE",
@@ -21,6 +21,7 @@ const SETTINGS: [&str; 17] = [
     "ENSUE_MEMORY",
     "ENSUE_MIN_FREE",
     "ENSUE_PACKS_DIR",
+    "ENSUE_TRACES_ENDPOINT",
     "ENSUE_URL",
     "ENSUE_WORKERS",
 ];
@@ -114,6 +115,7 @@ mod tests {
                 "ENSUE_LISTEN" => "127.0.0.1:1",
                 "ENSUE_MEMORY" => "134217728",
                 "ENSUE_MIN_FREE" | "ENSUE_WORKERS" => "7",
+                "ENSUE_TRACES_ENDPOINT" => "http://127.0.0.1:4318",
                 _ => "/srv",
             };
             let taken = format!("{:?}", read(setting, value).unwrap());

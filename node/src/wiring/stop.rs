@@ -47,7 +47,7 @@ impl Node {
             tracing::warn!(attempts = left.ended.len(), "attempts were ended with the node; the next start says what became of them");
         }
         self.ticker.abort();
-        tokio::task::block_in_place(move || {
+        let (ended, exporter) = tokio::task::block_in_place(move || {
             drop(self.housekeeper);
             self.sequencer.stop();
             let ended = self.sequencer_thread.join();
@@ -68,11 +68,15 @@ impl Node {
                 }
             }
             self.outside.flush();
-            match ended {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(error)) => Err(error.into()),
-                Err(_) => Err(SequencerError::Log("the sequencer's thread panicked".to_owned()).into()),
-            }
-        })
+            (ended, self.telemetry.take_in_the_rest())
+        });
+        if let Some(exporter) = exporter {
+            exporter.stop().await;
+        }
+        match ended {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(SequencerError::Log("the sequencer's thread panicked".to_owned()).into()),
+        }
     }
 }

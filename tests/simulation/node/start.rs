@@ -217,7 +217,7 @@ impl Node {
             bodies,
             outside: outside.clone(),
             executor: executor.clone(),
-            followers: [views_told, shadow_told],
+            followers: vec![views_told, shadow_told],
         };
         let machine = unstarted.with(SequencerParts {
             log: Box::new(FailingLog::new(opened.log, ground.clone(), life.clone())),
@@ -274,6 +274,7 @@ impl Node {
                 keys: keys.clone(),
                 tokens: Arc::new(NodeTokens { table: tokens.clone(), sequencer: pump.clone(), clock: clock.clone() }),
                 node: Arc::new(About(handle.handle.gauges().clone())),
+                spans: None,
             },
             ground.plan.api_memory_bytes,
             operated,

@@ -78,7 +78,7 @@ impl Request {
         let mut headers = headers(entries("headers", renderer.value("headers", &action.headers)?)?)?;
         let body = body_of(&mut renderer, &action.body, &mut headers)?;
         let execution = HeaderValue::from_str(&attempt.dispatch.execution.to_string()).ok();
-        let trace = attempt.dispatch.trace.as_deref().and_then(|trace| HeaderValue::from_str(trace).ok());
+        let trace = attempt.traceparent().and_then(|trace| HeaderValue::try_from(trace).ok());
         for (name, value) in [(IDEMPOTENCY_KEY, execution), (TRACEPARENT, trace)] {
             if let Some(value) = value {
                 headers.entry(name).or_insert(value);

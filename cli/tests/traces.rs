@@ -1,0 +1,221 @@
+//! Traces as a collector gets them: one joins a request with all that comes of it, over a restart too, and nobody waits for a collector.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Client, PATIENCE, Place, free_port};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+/// The span from which the caller sends.
+const CALLER: &str = "b7ad6b7169203331";
+
+/// A server that notes what comes: a collector at `/v1/traces`, and the target of requests everywhere else.
+#[derive(Clone)]
+struct StandIn {
+    address: SocketAddr,
+    spans: Arc<Mutex<Vec<Value>>>,
+    /// The `traceparent` of each other request.
+    traced: Arc<Mutex<Vec<String>>>,
+}
+
+impl StandIn {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let noted = Self { address: listener.local_addr().unwrap(), spans: Arc::default(), traced: Arc::default() };
+        let stand_in = noted.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let stand_in = stand_in.clone();
+                let service = service_fn(move |request| {
+                    let stand_in = stand_in.clone();
+                    async move { Ok::<_, Infallible>(stand_in.answer(request).await) }
+                });
+                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        noted
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        if parts.uri.path() == "/v1/traces" {
+            assert_eq!(parts.headers["content-type"], "application/json");
+            let export: Value = serde_json::from_slice(&body).unwrap();
+            let resource = &export["resourceSpans"][0];
+            assert_eq!(resource["resource"]["attributes"][0], json!({ "key": "service.name", "value": { "stringValue": "ensue" } }));
+            let spans = resource["scopeSpans"][0]["spans"].as_array().unwrap();
+            self.spans.lock().unwrap_or_else(PoisonError::into_inner).extend(spans.iter().cloned());
+        } else {
+            let given = parts.headers.get("traceparent").map(|value| value.to_str().unwrap().to_owned());
+            self.traced.lock().unwrap_or_else(PoisonError::into_inner).extend(given);
+        }
+        Response::builder().header("content-type", "application/json").body(Full::from("{}")).unwrap()
+    }
+
+    /// Waits for so many spans, and gives them by name.
+    async fn spans(&self, many: usize) -> BTreeMap<String, Value> {
+        let begin = Instant::now();
+        loop {
+            let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if spans.len() >= many {
+                assert_eq!(spans.len(), many, "{spans:#?}");
+                return spans.into_iter().map(|span| (span["name"].as_str().unwrap().to_owned(), span)).collect();
+            }
+            assert!(begin.elapsed() < PATIENCE, "{many} spans never came: {spans:#?}");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
+    fn traced(&self) -> Vec<String> {
+        self.traced.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes a place whose nodes send their traces here, and whose actions may.
+    fn place(&self) -> Place {
+        let place = Place::new().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://{}", self.address));
+        let place = place.with_variable("ENSUE_EGRESS_ALLOW", &self.address.to_string());
+        place.write_pack_file(
+            "trail/pack.yaml",
+            "name: trail\nversion: 1.0.0\ndescription: A trail.\nrequires: { packs: { core: ^0.1 } }\n",
+        );
+        place.write_pack_file("trail/triggers/begun.yaml", "description: It was begun.\npayload:\n  word: string\n");
+        place.write_pack_file(
+            "trail/rules/child.yaml",
+            "description: Has a program say where it is.\ntrigger: trail.begun\naction: core.shell\nwith:\n  script: printf %s \"$TRACEPARENT\"\n",
+        );
+        place.write_pack_file(
+            "trail/rules/out.yaml",
+            &format!(
+                "description: Asks a server.\ntrigger: trail.begun\naction: core.http\nwith:\n  url: http://{}/target\n",
+                self.address
+            ),
+        );
+        place
+    }
+}
+
+/// What the program of the only execution of an action printed.
+async fn printed(client: &Client, action: &str) -> String {
+    let page =
+        client.until(&format!("/executions?action={action}&status=succeeded"), |page| page["items"].as_array().unwrap().len() == 1).await;
+    let id = page["items"][0]["id"].as_str().unwrap();
+    let request = client.request(Method::GET, &format!("/api/v1/executions/{id}/logs?stream=stdout")).header("accept", "text/plain");
+    request.send().await.unwrap().text().await.unwrap()
+}
+
+async fn begin(client: &Client, traceparent: &str) {
+    let event = json!({ "trigger": "trail.begun", "payload": { "word": "go" } });
+    let sent = client.request(Method::POST, "/api/v1/events").header("traceparent", traceparent).json(&event).send().await.unwrap();
+    assert_eq!(sent.status(), 202);
+    assert_eq!(sent.headers()["traceparent"], traceparent);
+}
+
+#[tokio::test]
+async fn one_trace_joins_a_request_with_all_that_comes_of_it_and_goes_on_into_programs_and_requests() {
+    let stand_in = StandIn::start().await;
+    let place = stand_in.place();
+    let node = place.start();
+    let client = node.client();
+    begin(&client, &format!("00-{TRACE}-{CALLER}-01")).await;
+    let spans = stand_in.spans(8).await;
+    assert!(spans.values().all(|span| span["traceId"] == TRACE), "{spans:#?}");
+    let parent_of = |name: &str| spans[name]["parentSpanId"].as_str().unwrap_or_default();
+    let id_of = |name: &str| spans[name]["spanId"].as_str().unwrap();
+    assert_eq!(parent_of("request POST write"), CALLER);
+    assert_eq!(parent_of("event trail.begun"), id_of("request POST write"));
+    for (rule, action) in [("child", "core.shell"), ("out", "core.http")] {
+        let [enforcement, execution, attempt] =
+            [format!("enforcement trail.{rule}"), format!("execution {action}"), format!("attempt {action}")];
+        assert_eq!(parent_of(&enforcement), id_of("event trail.begun"));
+        assert_eq!(parent_of(&execution), id_of(&enforcement));
+        assert_eq!(parent_of(&attempt), id_of(&execution));
+    }
+    let under = |attempt: &str| format!("00-{TRACE}-{}-01", id_of(attempt));
+    assert_eq!(printed(&client, "core.shell").await, under("attempt core.shell"));
+    assert_eq!(stand_in.traced(), [under("attempt core.http")]);
+    // The clock of the request is the node's, as is that of the records.
+    let time = |name: &str, end: &str| spans[name][end].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(time("request POST write", "startTimeUnixNano") <= time("event trail.begun", "startTimeUnixNano"));
+    assert!(time("attempt core.shell", "endTimeUnixNano") <= time("execution core.shell", "endTimeUnixNano"));
+    node.stop_well();
+}
+
+#[tokio::test]
+async fn a_trace_that_its_caller_does_not_record_is_handed_on_and_not_told() {
+    let stand_in = StandIn::start().await;
+    let place = stand_in.place();
+    let node = place.start();
+    let unrecorded = format!("00-{TRACE}-{CALLER}-00");
+    begin(&node.client(), &unrecorded).await;
+    assert_eq!(printed(&node.client(), "core.shell").await, unrecorded);
+    let taken = node.client().post("/events", &json!({ "trigger": "trail.begun", "payload": { "word": "again" } })).await;
+    assert_eq!(taken.status, 202);
+    let spans = stand_in.spans(8).await;
+    assert!(spans.values().all(|span| span["traceId"] != TRACE), "{spans:#?}");
+    assert_eq!(spans["request POST write"]["parentSpanId"], Value::Null, "the trace begins with it");
+    node.stop_well();
+}
+
+#[tokio::test]
+async fn what_began_before_a_node_was_killed_is_told_whole_by_the_next() {
+    let stand_in = StandIn::start().await;
+    let place = stand_in.place();
+    let node = place.start();
+    let client = node.client();
+    let script = "while [ ! -e \"$HOME/go\" ] && [ \"$(date +%s)\" -lt \"$UNTIL\" ]; do sleep 0.05; done";
+    let until = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 4;
+    let id = client.execute("core.shell", &json!({ "script": script, "env": { "UNTIL": until.to_string() } })).await;
+    client.until(&format!("/executions/{id}"), |shown| shown["status"] == "running").await;
+    let told = stand_in.spans(1).await;
+    node.kill();
+    let node = place.start();
+    let ended = node.client().until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!(ended["status"], "succeeded", "{ended:#}");
+    // Three in all: the request by the first node, the attempt and the execution by the second.
+    let spans = stand_in.spans(3).await;
+    assert_eq!(spans["execution core.shell"]["parentSpanId"], told["request POST write"]["spanId"]);
+    assert_eq!(spans["attempt core.shell"]["parentSpanId"], spans["execution core.shell"]["spanId"]);
+    node.stop_well();
+}
+
+#[tokio::test]
+async fn without_its_collector_a_node_goes_on_and_counts_what_it_drops() {
+    let place = Place::new().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://127.0.0.1:{}", free_port()));
+    let node = place.start();
+    let client = node.client();
+    let taken = client.post("/events", &json!({ "trigger": "examples.hello", "payload": { "name": "Ada" } })).await;
+    assert_eq!(taken.status, 202, "{taken:?}");
+    client.until("/executions?status=succeeded", |page| !page["items"].as_array().unwrap().is_empty()).await;
+    let begin = Instant::now();
+    loop {
+        let metrics = client.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+        if metrics.contains("ensue_spans_total{outcome=\"dropped\"} 5\n") {
+            assert!(metrics.contains("ensue_spans_total{outcome=\"sent\"} 0\n"), "{metrics}");
+            break;
+        }
+        assert!(begin.elapsed() < PATIENCE, "the spans were never dropped:\n{metrics}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let said = node.stop_well();
+    assert_eq!(said.matches("spans of traces are dropped").count(), 1, "{said}");
+}
+
+#[test]
+fn an_address_that_is_none_of_a_collector_is_refused_at_the_start() {
+    for wrong in ["localhost:4318", "grpc://127.0.0.1:4317"] {
+        let Err(said) = Place::new().with_variable("ENSUE_TRACES_ENDPOINT", wrong).try_start() else { panic!("`{wrong}` was taken") };
+        assert!(said.contains("ENSUE_TRACES_ENDPOINT") && said.contains("http://127.0.0.1:4318"), "{said}");
+    }
+}

@@ -1,0 +1,130 @@
+//! Spans as OTLP writes them in JSON (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>): ids in hexadecimal, numbers of 64
+//! bits as text.
+
+use ensue_engine::ids::LogId;
+use serde::ser::{SerializeSeq as _, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use super::span::{Kind, Span, Value};
+use crate::wiring::RELEASE;
+
+/// The status of what failed.
+const STATUS_ERROR: u8 = 2;
+
+/// Writes spans as the body of a request for their export.
+pub(super) fn written<'s>(log: LogId, spans: impl Iterator<Item = &'s Span> + Clone) -> Result<Vec<u8>, serde_json::Error> {
+    let resource =
+        [("service.name", "ensue".to_owned()), ("service.version", RELEASE.to_owned()), ("service.instance.id", log.to_string())];
+    let resource: Vec<Json> = resource.into_iter().map(|(key, value)| attribute(key, &Value::Text(value))).collect();
+    serde_json::to_vec(&Export {
+        resource_spans: [OfResource {
+            resource: json!({ "attributes": resource }),
+            scope_spans: [OfScope { scope: json!({ "name": "ensue", "version": RELEASE }), spans: AllSpans(spans) }],
+        }],
+    })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Export<S: Serialize> {
+    resource_spans: [OfResource<S>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfResource<S: Serialize> {
+    resource: Json,
+    scope_spans: [OfScope<S>; 1],
+}
+
+#[derive(Serialize)]
+struct OfScope<S: Serialize> {
+    scope: Json,
+    spans: S,
+}
+
+/// Written one by one, so that there are never more of them as values than one.
+struct AllSpans<I>(I);
+
+impl<'s, I: Iterator<Item = &'s Span> + Clone> Serialize for AllSpans<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut spans = serializer.serialize_seq(None)?;
+        for span in self.0.clone() {
+            spans.serialize_element(&one(span))?;
+        }
+        spans.end()
+    }
+}
+
+fn one(span: &Span) -> Json {
+    let nanos = |micros: i64| (i128::from(micros) * 1_000).max(0).to_string();
+    let attributes: Vec<Json> = span.attributes.iter().map(|(key, value)| attribute(key, value)).collect();
+    let mut written = json!({
+        "traceId": span.trace.to_string(),
+        "spanId": span.id.to_string(),
+        "name": span.name,
+        "kind": match span.kind {
+            Kind::Internal => 1,
+            Kind::Server => 2,
+        },
+        "startTimeUnixNano": nanos(span.from.micros()),
+        // A clock that was set back makes no span of less than no time.
+        "endTimeUnixNano": nanos(span.until.micros().max(span.from.micros())),
+        "attributes": attributes,
+    });
+    if let Some(parent) = span.parent {
+        written["parentSpanId"] = parent.to_string().into();
+    }
+    if let Some(why) = &span.error {
+        written["status"] = json!({ "code": STATUS_ERROR, "message": why });
+    }
+    written
+}
+
+fn attribute(key: &str, value: &Value) -> Json {
+    match value {
+        Value::Text(text) => json!({ "key": key, "value": { "stringValue": text } }),
+        Value::Number(number) => json!({ "key": key, "value": { "intValue": number.to_string() } }),
+    }
+}
+
+/// What a collector says to what it took.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Answer {
+    partial_success: Option<PartialSuccess>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PartialSuccess {
+    /// A text or a number, as writers of numbers of 64 bits differ.
+    rejected_spans: Json,
+}
+
+/// Reads how many spans a collector that has answered well did not take.
+pub(super) fn rejected(answer: &[u8]) -> u64 {
+    let answer: Answer = serde_json::from_slice(answer).unwrap_or_default();
+    let rejected = answer.partial_success.unwrap_or_default().rejected_spans;
+    rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_collector_did_not_take_is_read_off_its_answer() {
+        let cases: [(&str, u64); 5] = [
+            ("{}", 0),
+            ("", 0),
+            (r#"{"partialSuccess":{}}"#, 0),
+            (r#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}"#, 3),
+            (r#"{"partialSuccess":{"rejectedSpans":4}}"#, 4),
+        ];
+        for (answer, expected) in cases {
+            assert_eq!(rejected(answer.as_bytes()), expected, "{answer}");
+        }
+    }
+}

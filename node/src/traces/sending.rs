@@ -1,0 +1,256 @@
+//! Sending spans to the collector: every second, and sooner where there are many.
+//!
+//! A collector that is not there costs spans, and nothing else: they are tried a few times, dropped and counted.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ensue_engine::ids::LogId;
+use reqwest::{Client, StatusCode, Url, header};
+use rustls::ClientConfig;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::otlp;
+use super::span::Span;
+use super::waiting::WaitingSpans;
+
+/// How long spans wait for others to be sent with them.
+const SEND_EVERY: Duration = Duration::from_secs(1);
+/// How often the same spans are tried.
+const TRIES_MAX: u32 = 3;
+/// How long is waited before they are tried again, and twice as long before the third time.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long a collector may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the last spans may take to be sent while the node stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+/// The most bytes of an answer that are read.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// Where a collector takes traces, under its address.
+const PATH: &str = "v1/traces";
+
+/// The address of a collector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collector(Url);
+
+/// The text is no address of a collector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not the address of a collector, like http://127.0.0.1:4318")]
+pub struct CollectorError;
+
+impl FromStr for Collector {
+    type Err = CollectorError;
+
+    fn from_str(text: &str) -> Result<Self, CollectorError> {
+        let mut url: Url = text.parse().map_err(|_| CollectorError)?;
+        let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_plain {
+            return Err(CollectorError);
+        }
+        let base = url.path().trim_end_matches('/').trim_end_matches(PATH).trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{PATH}"));
+        Ok(Self(url))
+    }
+}
+
+impl fmt::Display for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why no spans can be sent.
+#[derive(Debug, Error)]
+pub(crate) enum ExporterError {
+    /// There is no client.
+    #[error("no HTTP client can be made: {0}")]
+    NoClient(#[from] reqwest::Error),
+    /// There is no TLS.
+    #[error("no TLS can be set up: {0}")]
+    NoTls(#[from] rustls::Error),
+}
+
+/// What sends spans, until it is stopped.
+pub(crate) struct Exporter {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Exporter {
+    /// Begins to send what waits to the collector.
+    pub(crate) fn start(collector: Collector, log: LogId, waiting: Arc<WaitingSpans>) -> Result<Self, ExporterError> {
+        let mut client = Client::builder();
+        if collector.0.scheme() == "http" {
+            // What the machine trusts is not asked for, which takes milliseconds and need not be there.
+            client = client.tls_backend_preconfigured(untrusting()?);
+        }
+        let client = client
+            .user_agent(concat!("ensue/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(ANSWER_TIMEOUT)
+            .build()?;
+        let (stop, stopped) = watch::channel(false);
+        let sending = Sending { client, collector, log, waiting, stopped, is_heard: true };
+        Ok(Self { stop, task: tokio::spawn(sending.run()) })
+    }
+
+    /// Sends what still waits, but not for long.
+    pub(crate) async fn stop(mut self) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(STOP_PATIENCE, &mut self.task).await.is_err() {
+            self.task.abort();
+            tracing::warn!("the last spans of traces were not sent: the collector does not answer");
+        }
+    }
+}
+
+fn untrusting() -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+}
+
+struct Sending {
+    client: Client,
+    collector: Collector,
+    log: LogId,
+    waiting: Arc<WaitingSpans>,
+    stopped: watch::Receiver<bool>,
+    /// Whether the last spans were taken: a collector that is gone is told of once.
+    is_heard: bool,
+}
+
+/// Why spans were not taken.
+enum NotTaken {
+    /// They may be taken another time.
+    Now(String),
+    /// They never will.
+    Ever(String),
+}
+
+impl Sending {
+    async fn run(mut self) {
+        loop {
+            let is_last = self.is_stopping();
+            loop {
+                let batch = self.waiting.next();
+                if batch.is_empty() {
+                    break;
+                }
+                let spans: Vec<&Span> = batch.iter().map(|(span, _)| span).collect();
+                self.send(&spans).await;
+            }
+            if is_last {
+                return;
+            }
+            let mut stopped = self.stopped.clone();
+            tokio::select! {
+                () = tokio::time::sleep(SEND_EVERY) => {}
+                () = self.waiting.enough() => {}
+                _ = stopped.wait_for(|stopped| *stopped) => {}
+            }
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        // Who is not stopped in order is gone with what started it.
+        *self.stopped.borrow() || self.stopped.has_changed().is_err()
+    }
+
+    async fn send(&mut self, spans: &[&Span]) {
+        let many = spans.len() as u64;
+        let body = match otlp::written(self.log, spans.iter().copied()) {
+            Ok(body) => body,
+            Err(error) => return self.dropped(many, &error.to_string()),
+        };
+        let mut pause = AGAIN_AFTER;
+        for tried in 1.. {
+            match self.try_once(body.clone()).await {
+                Ok(rejected) => {
+                    let rejected = rejected.min(many);
+                    self.taken(many - rejected);
+                    if rejected > 0 {
+                        self.dropped(rejected, "the collector took only a part of them");
+                    }
+                    return;
+                }
+                Err(NotTaken::Now(_)) if tried < TRIES_MAX && !self.is_stopping() => {}
+                Err(NotTaken::Now(why) | NotTaken::Ever(why)) => return self.dropped(many, &why),
+            }
+            let mut stopped = self.stopped.clone();
+            let _ = tokio::time::timeout(pause, stopped.wait_for(|stopped| *stopped)).await;
+            pause *= 2;
+        }
+    }
+
+    /// Gives how many of them the collector says that it did not take.
+    async fn try_once(&self, body: Vec<u8>) -> Result<u64, NotTaken> {
+        let request = self.client.post(self.collector.0.clone()).header(header::CONTENT_TYPE, "application/json").body(body);
+        // The chain of causes says what happened; the address is the operator's own.
+        let response = request.send().await.map_err(|error| NotTaken::Now(causes(&error)))?;
+        let status = response.status();
+        if status.is_success() {
+            let is_short = response.content_length().is_some_and(|bytes| bytes <= ANSWER_BYTES_MAX);
+            let answer = if is_short { response.bytes().await.unwrap_or_default() } else { bytes::Bytes::new() };
+            return Ok(otlp::rejected(&answer));
+        }
+        let why = format!("it answered {status}");
+        match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Err(NotTaken::Now(why))
+            }
+            _ => Err(NotTaken::Ever(why)),
+        }
+    }
+
+    fn taken(&mut self, many: u64) {
+        self.waiting.counts().sent.fetch_add(many, Ordering::Relaxed);
+        if !std::mem::replace(&mut self.is_heard, true) {
+            tracing::info!(collector = %self.collector, "the collector of traces takes spans again");
+        }
+    }
+
+    fn dropped(&mut self, many: u64, why: &str) {
+        self.waiting.counts().dropped.fetch_add(many, Ordering::Relaxed);
+        if std::mem::replace(&mut self.is_heard, false) {
+            tracing::warn!(collector = %self.collector, why, "spans of traces are dropped; `ensue_spans_total` counts them");
+        }
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut causes = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes = format!("{causes}: {cause}");
+        next = cause.source();
+    }
+    causes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_is_named_by_its_address_with_or_without_the_path_of_traces() {
+        for (text, url) in [
+            ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+            ("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces"),
+            ("https://otel.example.test/in/v1/traces", "https://otel.example.test/in/v1/traces"),
+        ] {
+            assert_eq!(text.parse::<Collector>().unwrap().to_string(), url);
+        }
+        for text in
+            ["", "127.0.0.1:4318", "grpc://127.0.0.1:4317", "http://ada:secret@otel.example.test", "http://otel.example.test/?key=7"]
+        {
+            assert_eq!(text.parse::<Collector>(), Err(CollectorError), "{text}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Spans, and how records become some.
+//!
+//! What begins and ends at once, an event or an enforcement, is told with its record; an execution and an attempt are told at their end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ensue_api::ports::LogAccess;
+use ensue_engine::executions::facts::{ExecutionRequested, Failure};
+use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, RuleFact};
+use ensue_engine::ids::{AttemptId, ExecutionId, Id};
+use ensue_engine::names::ActionRef;
+use ensue_engine::ports::ReadLimit;
+use ensue_engine::record::{Record, Revision, StreamId};
+use ensue_engine::rules::facts::Outcome;
+use ensue_engine::time::Timestamp;
+use ensue_engine::trace::{SpanId, TraceId, TraceParent};
+
+use super::waiting::WaitingSpans;
+
+/// The most executions whose beginnings are kept at once; those of others are read in the log at their end.
+const EXECUTIONS_MAX: usize = 10_000;
+/// The most bytes that a span says of why something failed.
+const MESSAGE_BYTES_MAX: usize = 512;
+
+/// One thing that took some time, in a trace.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Span {
+    pub(super) trace: TraceId,
+    pub(super) id: SpanId,
+    pub(super) parent: Option<SpanId>,
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    pub(super) from: Timestamp,
+    pub(super) until: Timestamp,
+    /// Why it did not go well; none where it did.
+    pub(super) error: Option<String>,
+    pub(super) attributes: Vec<(&'static str, Value)>,
+}
+
+/// What a span is of, as OpenTelemetry tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A request from outside.
+    Server,
+    /// Something inside the node.
+    Internal,
+}
+
+/// The value of an attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Text(String),
+    Number(u64),
+}
+
+/// Makes spans of records as they come.
+pub(crate) struct Tracing {
+    open: BTreeMap<ExecutionId, Open>,
+    log: Arc<dyn LogAccess>,
+    to: Arc<WaitingSpans>,
+}
+
+/// How an execution that has not ended began.
+#[derive(Clone, Debug)]
+struct Open {
+    trace: TraceParent,
+    parent: SpanId,
+    action: ActionRef,
+    requested_at: Timestamp,
+    attempt: Option<OpenAttempt>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenAttempt {
+    id: Id,
+    number: u32,
+    started_at: Timestamp,
+}
+
+impl Tracing {
+    /// Hands spans to `to`; what began before it was there to see is read in the log.
+    pub(crate) fn new(log: Arc<dyn LogAccess>, to: Arc<WaitingSpans>) -> Self {
+        Self { open: BTreeMap::new(), log, to }
+    }
+
+    /// Makes the spans of records, each of which comes once.
+    pub(crate) fn note(&mut self, records: &[Record]) {
+        for record in records {
+            let Some(trace) = recorded(record) else { continue };
+            match record.fact.by_noun() {
+                ByNoun::EventFact(EventFact::EventReceived(event)) => {
+                    // What an attempt emits is under it; what comes from outside, under what brought it.
+                    let parent = record.cause.parent.map_or(trace.span(), SpanId::of);
+                    let told = vec![("ensue.event", text(record.id)), ("ensue.matched", Value::Number(event.matched.into()))];
+                    self.tell_at_once(record, &trace, parent, format!("event {}", event.trigger), None, told);
+                }
+                ByNoun::RuleFact(RuleFact::EnforcementMade(made)) => {
+                    let error = match &made.outcome {
+                        Outcome::Rejected { error } => Some(cut(error)),
+                        Outcome::Executed { .. } | Outcome::Shadowed => None,
+                    };
+                    let told = vec![("ensue.enforcement", text(record.id)), ("ensue.outcome", text(made.outcome.as_str()))];
+                    self.tell_at_once(record, &trace, SpanId::of(made.event.0), format!("enforcement {}", made.rule), error, told);
+                }
+                ByNoun::ExecutionFact(fact) => {
+                    if let StreamId::Execution(id) = &record.stream {
+                        self.note_execution(*id, record, &fact);
+                    }
+                }
+                ByNoun::EventFact(EventFact::DeliveryRefused(_))
+                | ByNoun::RuleFact(
+                    RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
+                )
+                | ByNoun::CatalogFact(_)
+                | ByNoun::AccessFact(_)
+                | ByNoun::HealthFact(_) => {}
+            }
+        }
+    }
+
+    fn note_execution(&mut self, id: ExecutionId, record: &Record, fact: &ExecutionFact<'_>) {
+        match fact {
+            ExecutionFact::ExecutionRequested(asked) => {
+                if self.open.len() < EXECUTIONS_MAX
+                    && let Some(open) = Open::of(record, asked)
+                {
+                    self.open.insert(id, open);
+                }
+            }
+            ExecutionFact::AttemptStarted(started) => {
+                if let Some(open) = self.open.get_mut(&id) {
+                    open.attempt = Some(OpenAttempt { id: record.id, number: started.number, started_at: record.time });
+                }
+            }
+            ExecutionFact::AttemptSucceeded(ended) => self.attempt_ended(id, record, ended.attempt, "succeeded", None),
+            ExecutionFact::AttemptFailed(ended) => self.attempt_ended(id, record, ended.attempt, "failed", Some(why(&ended.error))),
+            ExecutionFact::AttemptLost(ended) => {
+                self.attempt_ended(id, record, ended.attempt, "lost", Some("its worker is gone".to_owned()));
+            }
+            ExecutionFact::ExecutionSucceeded(_) => self.ended(id, record, "succeeded", None),
+            ExecutionFact::ExecutionFailed(ended) => self.ended(id, record, "failed", Some(why(&ended.error))),
+            ExecutionFact::ExecutionTimedOut(ended) => self.ended(id, record, "timed_out", Some(why(&ended.error))),
+            ExecutionFact::ExecutionCancelled(_) => self.ended(id, record, "cancelled", None),
+            ExecutionFact::AttemptProgressed(_)
+            | ExecutionFact::AttemptEmitted(_)
+            | ExecutionFact::ArtifactKept(_)
+            | ExecutionFact::MessageRefused(_)
+            | ExecutionFact::AttemptReportedLate(_)
+            | ExecutionFact::ExecutionCancelRequested(_)
+            | ExecutionFact::ExecutionBecameIndeterminate(_)
+            | ExecutionFact::ExecutionSettled(_) => {}
+        }
+    }
+
+    fn attempt_ended(&mut self, id: ExecutionId, end: &Record, attempt: AttemptId, outcome: &str, error: Option<String>) {
+        let Some(open) = self.begun(id, end) else { return };
+        let Some(begun) = open.attempt.filter(|begun| begun.id == attempt.0) else { return };
+        self.to.push(Span {
+            trace: open.trace.trace(),
+            id: SpanId::of(attempt.0),
+            parent: Some(SpanId::of(id.0)),
+            name: format!("attempt {}", open.action),
+            kind: Kind::Internal,
+            from: begun.started_at,
+            until: end.time,
+            error,
+            attributes: vec![
+                ("ensue.attempt", text(attempt)),
+                ("ensue.execution", text(id)),
+                ("ensue.number", Value::Number(begun.number.into())),
+                ("ensue.outcome", text(outcome)),
+                ("ensue.position", Value::Number(end.position.0)),
+            ],
+        });
+    }
+
+    fn ended(&mut self, id: ExecutionId, end: &Record, outcome: &str, error: Option<String>) {
+        let Some(open) = self.begun(id, end) else { return };
+        self.open.remove(&id);
+        self.to.push(Span {
+            trace: open.trace.trace(),
+            id: SpanId::of(id.0),
+            parent: Some(open.parent),
+            name: format!("execution {}", open.action),
+            kind: Kind::Internal,
+            from: open.requested_at,
+            until: end.time,
+            error,
+            attributes: vec![
+                ("ensue.execution", text(id)),
+                ("ensue.outcome", text(outcome)),
+                ("ensue.position", Value::Number(end.position.0)),
+            ],
+        });
+    }
+
+    /// Gives how an execution began, from the log where that was not seen, as it stood before the record `until`.
+    fn begun(&mut self, id: ExecutionId, until: &Record) -> Option<Open> {
+        if let Some(open) = self.open.get(&id) {
+            return Some(open.clone());
+        }
+        let mut open: Option<Open> = None;
+        let mut after = Revision(0);
+        loop {
+            let records = match self.log.read_stream(&StreamId::Execution(id), after, ReadLimit::default()) {
+                Ok(records) => records,
+                Err(error) => {
+                    tracing::debug!(%error, execution = %id, "an execution is left out of its trace");
+                    return None;
+                }
+            };
+            let Some(last) = records.last() else { break };
+            after = last.revision;
+            for record in records.iter().take_while(|record| record.position < until.position) {
+                if let ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(asked)) = record.fact.by_noun() {
+                    open = Open::of(record, asked);
+                }
+                if let (ByNoun::ExecutionFact(ExecutionFact::AttemptStarted(started)), Some(open)) = (record.fact.by_noun(), &mut open) {
+                    open.attempt = Some(OpenAttempt { id: record.id, number: started.number, started_at: record.time });
+                }
+            }
+            if last.position >= until.position {
+                break;
+            }
+        }
+        if let Some(open) = open.clone().filter(|_| self.open.len() < EXECUTIONS_MAX) {
+            self.open.insert(id, open);
+        }
+        open
+    }
+
+    fn tell_at_once(
+        &self,
+        record: &Record,
+        trace: &TraceParent,
+        parent: SpanId,
+        name: String,
+        error: Option<String>,
+        mut attributes: Vec<(&'static str, Value)>,
+    ) {
+        attributes.push(("ensue.position", Value::Number(record.position.0)));
+        self.to.push(Span {
+            trace: trace.trace(),
+            id: SpanId::of(record.id),
+            parent: Some(parent),
+            name,
+            kind: Kind::Internal,
+            from: record.time,
+            until: record.time,
+            error,
+            attributes,
+        });
+    }
+}
+
+impl Open {
+    /// None where nobody records its trace.
+    fn of(record: &Record, asked: &ExecutionRequested) -> Option<Self> {
+        let trace = recorded(record)?;
+        let parent = asked.enforcement.map_or(trace.span(), |enforcement| SpanId::of(enforcement.0));
+        Some(Self { trace, parent, action: asked.action.clone(), requested_at: record.time, attempt: None })
+    }
+}
+
+/// Gives the trace that a record is part of; none where it is part of none, or of one that nobody records.
+fn recorded(record: &Record) -> Option<TraceParent> {
+    record.cause.trace.as_ref()?.parse::<TraceParent>().ok().filter(TraceParent::is_sampled)
+}
+
+fn why(error: &Failure) -> String {
+    cut(&format!("{}: {}", error.kind.as_str(), error.message))
+}
+
+fn cut(message: &str) -> String {
+    message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)].to_owned()
+}
+
+fn text(value: impl ToString) -> Value {
+    Value::Text(value.to_string())
+}
+
+#[cfg(test)]
+mod tests;

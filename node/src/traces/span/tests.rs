@@ -1,0 +1,140 @@
+//! Records as spans: which there are, and what each is under.
+
+use ensue_api::{Queue, QueueName};
+use ensue_engine::catalog::OnLost;
+use ensue_engine::executions::facts::{AttemptFailed, AttemptStarted, AttemptSucceeded, ExecutionSucceeded, FailureKind, Pace};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{EnforcementId, EventId, LogId, RuleId};
+use ensue_engine::ports::LogError;
+use ensue_engine::record::{Actor, CatalogRevision, Cause, Chain, Epoch, Position};
+use ensue_engine::rules::facts::EnforcementMade;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::log_access::LogReaders;
+use crate::traces::SpanCounts;
+
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+fn id(number: u128) -> Id {
+    Id::root(Timestamp::from_micros(1_774_699_200_000_000), number)
+}
+
+/// The record that begins a thing, or a later one of it.
+fn record(of: Id, stream: StreamId, at_micros: i64, trace: &str, fact: impl Into<Fact>) -> Record {
+    Record {
+        position: Position(7),
+        log: LogId(id(1)),
+        epoch: Epoch(1),
+        batch: id(2),
+        stream,
+        revision: Revision(1),
+        schema: 1,
+        id: of,
+        time: Timestamp::from_micros(at_micros),
+        actor: Actor::Engine,
+        cause: Cause::root(of, Some(trace.to_owned())),
+        fact: fact.into(),
+        fact_json: bytes::Bytes::new(),
+        body: None,
+        chain: Chain::default(),
+    }
+}
+
+const EVENT: u128 = 10;
+const ENFORCEMENT: u128 = 11;
+const EXECUTION: u128 = 12;
+const ATTEMPTS: [u128; 2] = [13, 14];
+
+fn made() -> EnforcementMade {
+    EnforcementMade {
+        rule: "examples.echo".parse().unwrap(),
+        rule_id: RuleId(id(3)),
+        catalog: CatalogRevision(1),
+        event: EventId(id(EVENT)),
+        outcome: Outcome::Executed { execution: ExecutionId(id(EXECUTION)) },
+    }
+}
+
+fn requested(enforcement: Option<EnforcementId>) -> ExecutionRequested {
+    ExecutionRequested {
+        action: "core.echo".parse().unwrap(),
+        catalog: CatalogRevision(1),
+        rule: None,
+        event: None,
+        enforcement,
+        priority: 0,
+        idempotent: true,
+        on_lost: OnLost::Ask,
+        timeout_millis: 1,
+        grace_millis: 1,
+        pace: Pace::Worked,
+    }
+}
+
+fn started(number: u32) -> AttemptStarted {
+    AttemptStarted { number, token: 1, worker: "local".into(), lease_millis: 1 }
+}
+
+/// What an event leads to whose action fails once.
+fn story(trace: &str) -> Vec<Record> {
+    let enforcement = StreamId::Enforcement(EnforcementId(id(ENFORCEMENT)));
+    let of_execution = |of, at, fact: Fact| record(id(of), StreamId::Execution(ExecutionId(id(EXECUTION))), at, trace, fact);
+    let error = Failure::new(FailureKind::ExitCode, "it ended with 1");
+    vec![
+        record(id(ENFORCEMENT), enforcement, 10, trace, made()),
+        of_execution(EXECUTION, 10, requested(Some(EnforcementId(id(ENFORCEMENT)))).into()),
+        of_execution(ATTEMPTS[0], 20, started(1).into()),
+        of_execution(100, 30, AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error }.into()),
+        of_execution(ATTEMPTS[1], 40, started(2).into()),
+        of_execution(101, 50, AttemptSucceeded { attempt: AttemptId(id(ATTEMPTS[1])) }.into()),
+        of_execution(102, 60, ExecutionSucceeded {}.into()),
+    ]
+}
+
+/// The spans of records, without a log to look anything up in.
+fn spans_of(records: &[Record], room: u64) -> (Vec<Span>, u64) {
+    let queue = Queue::new(QueueName::Spans, room);
+    let waiting = Arc::new(WaitingSpans::new(queue.clone(), Arc::new(SpanCounts::default()), Arc::new(SystemClock::default())));
+    let log = LogReaders::new(Box::new(|| Err(LogError::Store("there is none".to_owned()))));
+    let mut tracing = Tracing::new(Arc::new(log), waiting.clone());
+    tracing.note(records);
+    assert!(tracing.open.is_empty());
+    (waiting.next().into_iter().map(|(span, _)| span).collect(), queue.rejected())
+}
+
+#[test]
+fn each_thing_is_under_the_one_that_led_to_it_and_lasts_from_its_beginning_to_its_end() {
+    let (spans, _) = spans_of(&story(TRACE), 100);
+    let told: Vec<_> = spans
+        .iter()
+        .map(|span| (span.name.as_str(), span.id, span.parent, span.from.micros(), span.until.micros(), span.error.as_deref()))
+        .collect();
+    let of = |number| SpanId::of(id(number));
+    let failed = Some("exit_code: it ended with 1");
+    let expected = [
+        ("enforcement examples.echo", of(ENFORCEMENT), Some(of(EVENT)), 10, 10, None),
+        ("attempt core.echo", of(ATTEMPTS[0]), Some(of(EXECUTION)), 20, 30, failed),
+        ("attempt core.echo", of(ATTEMPTS[1]), Some(of(EXECUTION)), 40, 50, None),
+        ("execution core.echo", of(EXECUTION), Some(of(ENFORCEMENT)), 10, 60, None),
+    ];
+    assert_eq!(told, expected);
+    assert!(spans.iter().all(|span| span.trace.to_string() == "0af7651916cd43dd8448eb211c80319c"));
+}
+
+#[test]
+fn a_trace_that_its_beginner_does_not_record_has_no_spans() {
+    assert_eq!(spans_of(&story(&TRACE.replace("-01", "-00")), 100).0, []);
+}
+
+#[test]
+fn spans_for_which_there_is_no_room_are_dropped_and_counted() {
+    let (spans, dropped) = spans_of(&story(TRACE), 3);
+    assert_eq!((spans.len(), dropped), (3, 1));
+}
+
+#[test]
+fn why_something_failed_is_cut_between_two_characters() {
+    let told = cut(&"é".repeat(1_000));
+    assert!(told.len() <= MESSAGE_BYTES_MAX && told.len() > MESSAGE_BYTES_MAX - 2);
+}

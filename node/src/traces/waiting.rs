@@ -1,0 +1,105 @@
+//! Spans that wait to be sent, and what became of those before them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ensue_api::Queue;
+use ensue_api::metrics::Labelled;
+use ensue_api::ports::{AnsweredRequest, Spans};
+use ensue_api::queues::Held;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::registry::Registry;
+use tokio::sync::Notify;
+
+use super::span::{Kind, Span, Value};
+use crate::clock::Clock;
+
+/// How many spans are sent at once.
+pub(super) const AT_ONCE_MAX: usize = 512;
+
+/// Spans that wait to be sent. Nobody waits for room: where there is none, a span is dropped and counted.
+pub(crate) struct WaitingSpans {
+    queue: Arc<Queue>,
+    waiting: Mutex<VecDeque<(Span, Held)>>,
+    /// Wakes who sends them once there are enough.
+    enough: Notify,
+    counts: Arc<SpanCounts>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What became of spans since the start.
+#[derive(Debug, Default)]
+pub(crate) struct SpanCounts {
+    pub(super) sent: AtomicU64,
+    pub(super) dropped: AtomicU64,
+}
+
+impl SpanCounts {
+    /// Adds them to what is gathered.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let by_outcome = [("sent", &self.sent), ("dropped", &self.dropped)];
+        let by_outcome = by_outcome.map(|(outcome, count)| (outcome, ConstCounter::new(count.load(Ordering::Relaxed))));
+        registry.register("spans", "What became of the spans of traces since the start", Labelled::new("outcome", by_outcome));
+    }
+}
+
+impl WaitingSpans {
+    /// Has as many wait as fit into the queue.
+    pub(crate) fn new(queue: Arc<Queue>, counts: Arc<SpanCounts>, clock: Arc<dyn Clock>) -> Self {
+        Self { queue, waiting: Mutex::default(), enough: Notify::new(), counts, clock }
+    }
+
+    /// Takes a span, or drops it.
+    pub(super) fn push(&self, span: Span) {
+        let Some(held) = self.queue.enter(1) else {
+            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push_back((span, held));
+        if waiting.len() >= AT_ONCE_MAX {
+            self.enough.notify_one();
+        }
+    }
+
+    /// Takes out those that are sent next: they count as waiting until they are dropped.
+    pub(super) fn next(&self) -> Vec<(Span, Held)> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let many = waiting.len().min(AT_ONCE_MAX);
+        waiting.drain(..many).collect()
+    }
+
+    /// Ends once there are as many as are sent at once.
+    pub(super) async fn enough(&self) {
+        self.enough.notified().await;
+    }
+
+    /// Counts spans that were sent or dropped.
+    pub(super) fn counts(&self) -> &SpanCounts {
+        &self.counts
+    }
+}
+
+impl Spans for WaitingSpans {
+    fn answered(&self, request: AnsweredRequest) {
+        let until = self.clock.now();
+        let took = i64::try_from(request.took.as_micros()).unwrap_or(i64::MAX);
+        self.push(Span {
+            trace: request.span.trace(),
+            id: request.span.span(),
+            parent: request.parent,
+            name: format!("request {} {}", request.method, request.kind),
+            kind: Kind::Server,
+            from: ensue_engine::time::Timestamp::from_micros(until.micros().saturating_sub(took)),
+            until,
+            // Who is refused for what they sent has erred, and not the node.
+            error: (request.status >= 500).then(|| format!("it was answered with {}", request.status)),
+            attributes: vec![
+                ("http.request.method", Value::Text(request.method)),
+                ("url.path", Value::Text(request.path)),
+                ("http.response.status_code", Value::Number(request.status.into())),
+            ],
+        });
+    }
+}

@@ -1,0 +1,80 @@
+//! What tells who watches the node of what happens in it: the count of records, and spans of traces where a collector is named.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use ensue_api::ports::Spans;
+use ensue_api::{QueueName, Queues};
+use ensue_engine::ports::Log as _;
+use ensue_executor::Traced;
+
+use super::StartError;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::followers::{self, Fares, FollowerHandle, Waiting};
+use crate::log_access::LogReaders;
+use crate::opening::{Opened, machine};
+use crate::tally::{Counts, Tally};
+use crate::telemetry::Telemetry;
+use crate::traces::{Exporter, SpanCounts, Tracing, WaitingSpans};
+
+/// What counts records and tells of them, once it runs.
+pub(super) struct RunningTelemetry {
+    /// The way to tell it of batches.
+    pub(super) follower: FollowerHandle,
+    thread: JoinHandle<Telemetry>,
+    exporter: Option<Exporter>,
+    spans: Option<Arc<WaitingSpans>>,
+    /// How it fares.
+    pub(super) fares: Arc<Fares>,
+    /// What was counted of the records.
+    pub(super) counts: Arc<Counts>,
+    /// What was counted of spans.
+    pub(super) span_counts: Arc<SpanCounts>,
+}
+
+impl RunningTelemetry {
+    /// Begins behind the log's head.
+    pub(super) fn start(
+        config: &Config,
+        opened: &Opened,
+        queues: &Queues,
+        readers: &Arc<LogReaders>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let (fares, counts, span_counts) = (Arc::new(Fares::default()), Arc::new(Counts::default()), Arc::new(SpanCounts::default()));
+        let (mut exporter, mut spans) = (None, None);
+        if let Some(collector) = &config.traces {
+            let waiting = Arc::new(WaitingSpans::new(queues.of(QueueName::Spans).clone(), span_counts.clone(), clock.clone()));
+            let started = Exporter::start(collector.clone(), opened.engine.log(), waiting.clone());
+            exporter = Some(started.map_err(|why| machine("sending traces", &why))?);
+            spans = Some(waiting);
+        }
+        let tracing = spans.clone().map(|spans| Tracing::new(readers.clone(), spans));
+        let telemetry = Telemetry::new(opened.head.position, Tally::new(counts.clone()), tracing);
+        let waiting =
+            Waiting { batches: queues.of(QueueName::TelemetryBatches).clone(), bytes: queues.of(QueueName::TelemetryBatchBytes).clone() };
+        let (follower, thread) = followers::start("telemetry", telemetry, opened.log.reader()?, (waiting, fares.clone()))
+            .map_err(|why| machine("starting what counts records", &why))?;
+        Ok(Self { follower, thread, exporter, spans, fares, counts, span_counts })
+    }
+
+    /// Gives who is told of requests; none where no spans are exported.
+    pub(super) fn spans(&self) -> Option<Arc<dyn Spans>> {
+        self.spans.clone().map(|spans| spans as Arc<dyn Spans>)
+    }
+
+    /// Gives what attempts are told of their trace.
+    pub(super) fn traced(&self) -> Traced {
+        if self.spans.is_some() { Traced::UnderAttempt } else { Traced::UnderCaller }
+    }
+
+    /// Takes in what the log has, and gives what still has to send spans. Blocks.
+    pub(super) fn take_in_the_rest(self) -> Option<Exporter> {
+        self.follower.stop();
+        if self.thread.join().is_err() {
+            tracing::error!("what counts records panicked; the next start counts from 0 anyway");
+        }
+        self.exporter
+    }
+}
