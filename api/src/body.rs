@@ -89,10 +89,10 @@ async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(time, work).await.ok()
 }
 
-/// Demands that a body is not compressed.
-pub(crate) fn demand_uncompressed(headers: &HeaderMap) -> Result<(), Problem> {
+/// Demands that a body is not compressed; `taken` names what the path takes.
+pub(crate) fn demand_uncompressed(headers: &HeaderMap, taken: &str) -> Result<(), Problem> {
     match text(headers, header::CONTENT_ENCODING).filter(|encoding| encoding != "identity") {
-        Some(encoding) => Err(Problem::unsupported_media_type(&format!("compressed as `{}`", quoted(&encoding)), JSON)),
+        Some(encoding) => Err(Problem::unsupported_media_type(&format!("compressed as `{}`", quoted(&encoding)), taken)),
         None => Ok(()),
     }
 }
@@ -103,13 +103,18 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
 
 /// Demands that a body is said to be JSON, and not compressed.
 pub(crate) fn demand_json(headers: &HeaderMap) -> Result<(), Problem> {
-    demand_uncompressed(headers)?;
+    demand_json_among(headers, JSON)
+}
+
+/// The same where the path takes JSON among others, which `taken` names.
+pub(crate) fn demand_json_among(headers: &HeaderMap, taken: &str) -> Result<(), Problem> {
+    demand_uncompressed(headers, taken)?;
     match text(headers, header::CONTENT_TYPE) {
-        None => Err(Problem::unsupported_media_type("of no content type", JSON)),
+        None => Err(Problem::unsupported_media_type("of no content type", taken)),
         Some(given) => {
             let essence = given.split(';').next().unwrap_or_default().trim();
             let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
-            if is_json { Ok(()) } else { Err(Problem::unsupported_media_type(&format!("`{}`", quoted(essence)), JSON)) }
+            if is_json { Ok(()) } else { Err(Problem::unsupported_media_type(&format!("`{}`", quoted(essence)), taken)) }
         }
     }
 }
@@ -123,12 +128,16 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|why| misfit("", &why))
 }
 
-/// Refuses a list: serde would take it for an object, with the fields in the order of our source.
+/// Refuses what is no object: serde would take a list for one, with the fields in the order of our source, and names our types where it
+/// refuses.
 fn demand_object(at: &str, text: &[u8]) -> Result<(), Problem> {
-    if text.trim_ascii_start().starts_with(b"[") {
-        return Err(of_other_shape(at.to_owned(), "a list, where this path takes an object".to_owned()));
+    if text.trim_ascii_start().starts_with(b"{") {
+        return Ok(());
     }
-    Ok(())
+    let message = "must be an object".to_owned();
+    let errors = [FieldError { pointer: at.to_owned(), message: message.clone() }];
+    let named = if at.is_empty() { message } else { format!("`{at}` {message}") };
+    Err(Problem::from(BodyRefusal::OfOtherShape(named)).with_errors(errors))
 }
 
 /// What is said of a body with a secret in it that cannot be taken: other messages repeat what stands there.
@@ -144,20 +153,15 @@ pub(crate) fn parse_secret<T: DeserializeOwned>(body: &Bytes) -> Result<T, Probl
     serde_json::from_slice(body).map_err(|_| BodyRefusal::OfOtherShape(UNQUOTED.to_owned()).into())
 }
 
-/// Parses a part of a body that was parsed as JSON already, at `pointer`.
+/// Parses a part of a body that was parsed as JSON already, at `pointer`: an object.
 pub(crate) fn parse_part<T: DeserializeOwned>(pointer: &str, text: &str) -> Result<T, Problem> {
     demand_object(pointer, text.as_bytes())?;
     serde_json::from_str(text).map_err(|why| misfit(pointer, &why))
 }
 
-/// Parses an item of a list that was parsed as JSON already, at `pointer`: an object.
-pub(crate) fn parse_item<T: DeserializeOwned>(pointer: &str, text: &str) -> Result<T, Problem> {
-    if !text.trim_start().starts_with('{') {
-        let message = "must be an object".to_owned();
-        let errors = [FieldError { pointer: pointer.to_owned(), message: message.clone() }];
-        return Err(Problem::from(BodyRefusal::OfOtherShape(format!("`{pointer}` {message}"))).with_errors(errors));
-    }
-    parse_part(pointer, text)
+/// Parses a part of a body that was parsed as JSON already, at `pointer`: a text.
+pub(crate) fn parse_text(pointer: &str, text: &str) -> Result<String, Problem> {
+    serde_json::from_str(text).map_err(|why| misfit(pointer, &why))
 }
 
 fn misfit(at: &str, why: &serde_json::Error) -> Problem {
@@ -211,8 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_not_taken_for_an_object() {
-        assert_eq!(refused(r#" ["ada"]"#).code(), "body_invalid");
+    fn what_is_no_object_is_not_taken_for_one() {
+        for body in [r#" ["ada"]"#, "7", "null", "\"ada\""] {
+            let problem = refused(body);
+            assert_eq!(problem.code(), "body_invalid", "{body}");
+            assert_eq!(problem.detail(), Some("the body does not have the shape that this path takes: must be an object"), "{body}");
+        }
         let body = Bytes::from_static(br#"["a secret"]"#);
         assert_eq!(parse_secret::<Shape>(&body).unwrap_err().code(), "body_invalid");
         assert_eq!(parse_part::<Shape>("/event", r#"["ada"]"#).unwrap_err().code(), "body_invalid");

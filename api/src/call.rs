@@ -17,7 +17,7 @@ use crate::api::Api;
 use crate::auth::Allowed;
 use crate::body;
 use crate::context::{OwnSpan, RequestContext};
-use crate::operation::Operation;
+use crate::operation::{Operation, Strangers};
 use crate::paging::{self, Page};
 use crate::permissions::Permission;
 use crate::problem::{Missing, Outcome, Problem};
@@ -48,7 +48,10 @@ impl Call {
         request: Request,
     ) -> Result<Self, ParameterRefusal> {
         let (mut parts, body) = request.into_parts();
-        let query = Query::parse(parts.uri.query(), operation.query)?;
+        let query = match operation.strangers {
+            Strangers::Refused => Query::parse(parts.uri.query(), operation.query)?,
+            Strangers::PassedOver => Query::default(),
+        };
         let context = parts.extensions.remove::<RequestContext>().unwrap_or_else(|| RequestContext::of(&parts.headers, OwnSpan::None));
         let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok(Self { api, context, parts, params, query, caller, admitted: None, body: Mutex::new(body) })

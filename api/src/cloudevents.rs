@@ -35,6 +35,18 @@ const SPECVERSION: &str = "1.0";
 /// The most bytes of an id and of a source: as much as lists of events show.
 const NAME_BYTES_MAX: usize = 1024;
 
+/// The source of events that callers send in our own form.
+pub(crate) const SOURCE_OF_OURS: &str = "api";
+/// What the source of an event that an execution emits begins with.
+const SOURCE_OF_EXECUTIONS: &str = "execution/";
+/// The most errors that one event is told: what is over is seldom of another kind.
+const ERRORS_MAX: usize = 20;
+
+/// Says whether a source is one that the node itself gives, besides the refs of its sensors.
+pub(crate) fn is_own_source(source: &str) -> bool {
+    source == SOURCE_OF_OURS || source.starts_with(SOURCE_OF_EXECUTIONS)
+}
+
 /// A CloudEvent that is well formed.
 #[derive(Debug)]
 pub(crate) struct CloudEvent {
@@ -94,6 +106,8 @@ pub(crate) fn structured(text: &str, at: &str) -> Result<CloudEvent, Problem> {
             "data" => json = Some(value),
             "data_base64" if value.get() == "null" => {}
             "data_base64" => base64 = Some(value),
+            // What has parts is refused, however large it is: it need not be read for that.
+            _ if value.get().starts_with(['[', '{']) => reading.attribute(&name, Value::Array(Vec::new())),
             _ => match serde_json::from_str(value.get()) {
                 Ok(value) => reading.attribute(&name, value),
                 Err(why) => return Err(Problem::bug(&why)),
@@ -133,6 +147,9 @@ impl<'a> Reading<'a> {
     }
 
     fn error(&mut self, name: &str, message: impl Into<String>) {
+        if self.errors.len() >= ERRORS_MAX {
+            return;
+        }
         let name = quoted(name).replace('~', "~0").replace('/', "~1");
         self.errors.push(FieldError { pointer: format!("{}/{name}", self.at), message: message.into() });
     }

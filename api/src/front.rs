@@ -146,9 +146,13 @@ impl Front {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let Err(why) = framing::demand_clear(request.version(), request.headers()) else { return self.answer(request).await };
+        let begin = Instant::now();
         let context = RequestContext::of(request.headers(), OwnSpan::None);
+        // Whoever sends such tries to have two servers read one request differently.
+        tracing::warn!(request_id = context.request_id(), %why, "a request was refused whose head can be read in more than one way");
         let mut response = Problem::of(&why).render(&context, request.uri().path());
         finish(&context, Read::InPart, response.headers_mut());
+        self.api.requests.note(Kind::of(request.method(), request.uri().path()), response.status(), begin.elapsed());
         response
     }
 

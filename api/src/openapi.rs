@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::operation::{Content, Given, Header, Presence, Sight, Takes, schema_of};
+use crate::operation::{Content, Given, Header, Presence, Sight, Strangers, Takes, schema_of};
 use crate::problem::WireProblem;
 use crate::routes::{Demand, Route};
 use crate::sse::EVENT_STREAM;
@@ -26,16 +26,10 @@ const PROBLEM: &str = "application/problem+json";
 const WIRE: &str = "Wire";
 
 /// The problems that every route has.
-const OF_ALL: &[(u16, &str)] = &[
-    (400, "unknown_parameter"),
-    (400, "doubled_parameter"),
-    (400, "bad_parameter"),
-    (400, "request_ambiguous"),
-    (414, "target_too_long"),
-    (431, "headers_too_large"),
-    (500, "internal_error"),
-    (503, "busy"),
-];
+const OF_ALL: &[(u16, &str)] =
+    &[(400, "request_ambiguous"), (414, "target_too_long"), (431, "headers_too_large"), (500, "internal_error"), (503, "busy")];
+/// Those of a route that takes known parameters alone.
+const OF_PARAMETERS: &[(u16, &str)] = &[(400, "unknown_parameter"), (400, "doubled_parameter"), (400, "bad_parameter")];
 /// Those of a route that demands a permission.
 const OF_GUARDED: &[(u16, &str)] = &[
     (400, "doubled_authorization"),
@@ -236,6 +230,7 @@ fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
     let takes_body = !matches!(operation.takes, Takes::Nothing);
     let kinds = [
         (true, OF_ALL),
+        (operation.strangers == Strangers::Refused, OF_PARAMETERS),
         (is_guarded, OF_GUARDED),
         (operation.sight == Sight::OfViews, OF_SIGHT),
         (operation.is_write(), OF_WRITES),

@@ -21,8 +21,10 @@ pub(crate) struct Operation {
     pub(crate) id: &'static str,
     /// What it does, in a line.
     pub(crate) summary: &'static str,
-    /// The parameters of the query; there are no others.
+    /// The parameters of the query.
     pub(crate) query: &'static [&'static str],
+    /// What becomes of others.
+    pub(crate) strangers: Strangers,
     /// The headers that it heeds, besides those that every route does.
     pub(crate) heeds: &'static [Heeded],
     /// What must be seen before it is answered.
@@ -33,6 +35,15 @@ pub(crate) struct Operation {
     pub(crate) gives: [Option<Given>; GIVEN_MAX],
     /// Problems that not every route of its kind has: the status and the code.
     pub(crate) refuses: &'static [(u16, &'static str)],
+}
+
+/// What becomes of parameters that an operation does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strangers {
+    /// They are refused, so that a mistake in one is not taken for its absence.
+    Refused,
+    /// They are passed over: probes and senders of deliveries add what is their own.
+    PassedOver,
 }
 
 /// What a request may ask to be seen before it is answered, with the position of an earlier write in its `Ensue-Position`.
@@ -168,7 +179,17 @@ pub(crate) enum Header {
 impl Operation {
     /// Names an operation, and says what it does.
     pub(crate) const fn new(id: &'static str, summary: &'static str) -> Self {
-        Self { id, summary, query: &[], heeds: &[], sight: Sight::None, takes: Takes::Nothing, gives: [None; GIVEN_MAX], refuses: &[] }
+        Self {
+            id,
+            summary,
+            query: &[],
+            strangers: Strangers::Refused,
+            heeds: &[],
+            sight: Sight::None,
+            takes: Takes::Nothing,
+            gives: [None; GIVEN_MAX],
+            refuses: &[],
+        }
     }
 
     /// Reads one thing.
@@ -184,6 +205,11 @@ impl Operation {
     /// Says which parameters there are.
     pub(crate) const fn asked(self, query: &'static [&'static str]) -> Self {
         Self { query, ..self }
+    }
+
+    /// Passes over parameters that it does not know.
+    pub(crate) const fn passes_strangers_over(self) -> Self {
+        Self { strangers: Strangers::PassedOver, ..self }
     }
 
     /// Says which headers it heeds.

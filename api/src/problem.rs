@@ -27,6 +27,9 @@ const RETRY_UNAVAILABLE_SECONDS: u32 = 5;
 /// The most characters that an error repeats of what it was given.
 const QUOTED_CHARS_MAX: usize = 80;
 
+/// The most ways of not fitting that are told of several things at once.
+const ERRORS_MAX: usize = 100;
+
 /// Errors of the stores: their messages name files and statements, so they go to the node's log and not to a caller.
 const OF_THE_STORES: &[&str] = &[
     "log-unavailable",
@@ -191,8 +194,16 @@ impl Problem {
 
     /// Adds where something else of what was given does not fit either.
     pub(crate) fn with_errors_of(mut self, other: Self) -> Self {
-        self.errors.extend(other.errors);
+        let room = ERRORS_MAX.saturating_sub(self.errors.len());
+        self.errors.extend(other.errors.into_iter().take(room));
         self
+    }
+
+    /// Makes a problem of what a port declined; `place` says where in the body a part of what it was given stands.
+    pub(crate) fn placed(declined: Declined, place: impl Fn(&str) -> String) -> Self {
+        let Declined { why, misfits } = declined;
+        let errors = misfits.into_iter().map(|misfit| FieldError { pointer: place(&misfit.pointer), message: misfit.message });
+        Self::of(&*why).with_errors(errors)
     }
 
     /// Gives the stable name of the problem, in `snake_case`.

@@ -67,7 +67,9 @@ async fn the_same_event_is_the_same_in_each_form_and_is_taken_once() {
     let again = binary(&api, &headers).body(r#"{"name":"ana"}"#).answer().await.expect(200);
     assert_eq!(again.json(), first);
     let again = post(&api, BATCH, &json!([hello("17", "ana")])).answer().await.expect(200);
-    assert_eq!(again.json(), json!({ "items": [first] }));
+    let mut repeat = first.clone();
+    repeat["repeat"] = true.into();
+    assert_eq!(again.json(), json!({ "items": [repeat] }));
     // An id belongs to its source, and both to their caller; what else differs is not looked at.
     assert_eq!(structured(&api, &hello("17", "bo")).await.expect(200).json(), first);
     let mut other = hello("17", "ana");
@@ -157,10 +159,14 @@ async fn any_event_is_given_as_one() {
     });
     assert_eq!(shown(&api, &taken, STRUCTURED).await, expected);
     // A payload that only looks like an event's attributes claims nothing.
-    let lying = json!({ "trigger": "demo.anything", "payload": { "cloudevent": hello("17", "ana") } });
-    let taken = api.post(EVENTS).by("admin").json(&lying).answer().await.expect(202);
-    let told = shown(&api, &taken, STRUCTURED).await;
-    assert_eq!((&told["id"], &told["source"]), (&taken.json()["id"], &json!("api")));
+    for source in ["/shop", "api"] {
+        let mut claimed = hello("17", "ana");
+        (claimed["source"], claimed["type"]) = (source.into(), "demo.anything".into());
+        let lying = json!({ "trigger": "demo.anything", "payload": { "cloudevent": claimed } });
+        let taken = api.post(EVENTS).by("admin").json(&lying).answer().await.expect(202);
+        let told = shown(&api, &taken, STRUCTURED).await;
+        assert_eq!((&told["id"], &told["source"]), (&taken.json()["id"], &json!("api")));
+    }
     let path = format!("{EVENTS}/{}", taken.json()["id"].as_str().unwrap());
     api.get(&path).by("viewer").with("accept", "application/xml").answer().await.expect_problem(406, "not_acceptable");
 }
@@ -197,6 +203,12 @@ async fn what_is_wrong_with_an_event_is_told_where_it_stands() {
         assert_eq!(pointers(&problem), ["/type"]);
         assert!(problem["detail"].as_str().unwrap().contains(unknown), "{problem}");
     }
+    let many: serde_json::Map<String, Value> = (0..1_000).map(|number| (format!("A{number}"), json!(0))).collect();
+    let many = structured(&api, &many.into()).await.expect_problem(422, "cloudevent_invalid");
+    assert_eq!(pointers(&many).len(), 20, "there is an end to what is told");
+    let list = json!(vec![json!({ "A": 0, "B": [1] }); 30]);
+    let list = post(&api, BATCH, &list).answer().await.expect_problem(422, "cloudevent_invalid");
+    assert_eq!(pointers(&list).len(), 100);
     for ours in ["api", "demo.gate", "execution/01980000-0000-7000-8000-0000000000ff"] {
         let event = json!({ "specversion": "1.0", "id": "1", "source": ours, "type": "demo.anything" });
         assert_eq!(pointers(&structured(&api, &event).await.expect_problem(422, "cloudevent_invalid")), ["/source"]);
@@ -208,7 +220,8 @@ async fn what_is_wrong_with_an_event_is_told_where_it_stands() {
 async fn a_request_in_no_form_that_is_taken_says_which_are() {
     let api = TestApi::new();
     for media in ["application/cloudevents+avro", "application/cloudevents-batch+xml", "application/cloudevents", "text/plain"] {
-        post(&api, media, &hello("1", "ana")).answer().await.expect_problem(415, "unsupported_media_type");
+        let problem = post(&api, media, &hello("1", "ana")).answer().await.expect_problem(415, "unsupported_media_type");
+        assert!(problem["detail"].as_str().unwrap().contains("application/cloudevents-batch+json"), "{problem}");
     }
     post(&api, STRUCTURED, &json!([hello("1", "ana")])).answer().await.expect_problem(422, "body_invalid");
     post(&api, BATCH, &hello("1", "ana")).answer().await.expect_problem(422, "body_invalid");

@@ -95,6 +95,57 @@ fn every_problem_has_its_page() {
     assert!(problems > 1_000, "{problems} problems were found");
 }
 
+/// Problems that no operation answers with: those of the command line, of a node's start, of its workers, of a check of its files, and of
+/// a method that no operation has.
+const NOT_ANSWERED: &[&str] = &[
+    "attempt-not-running",
+    "catalog-unbuildable",
+    "config-invalid",
+    "damaged-file",
+    "data-from-a-newer-release",
+    "data-in-use",
+    "data-not-local",
+    "data-unusable",
+    "fencing-token-old",
+    "file-unusable",
+    "filter-unknown",
+    "foreign-file",
+    "log-chain-broken",
+    "log-cut",
+    "log-damaged",
+    "log-refused",
+    "log-rewritten",
+    "log-tail-missing",
+    "master-key-exists",
+    "master-key-exposed",
+    "master-key-malformed",
+    "master-key-missing",
+    "master-key-unusable",
+    "method-not-allowed",
+    "outside-head-malformed",
+    "pack-copy-unusable",
+    "pack-unreadable",
+    "sqlite-too-old",
+    "start-refused",
+    "state-folder-unset",
+    "state-folder-unusable",
+    "too-many-messages",
+    "vault-integrity",
+];
+
+#[test]
+fn every_page_is_of_a_problem_that_is_told_of_or_of_one_that_is_no_answer() {
+    let mut told = BTreeSet::new();
+    for (_, operation) in operations() {
+        for response in responses_of(operation).values() {
+            let codes = &response["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"];
+            told.extend(codes.as_array().into_iter().flatten().map(|code| code.as_str().unwrap().replace('_', "-")));
+        }
+    }
+    let untold: Vec<&str> = ensue_api::slugs().filter(|slug| !told.contains(*slug)).collect();
+    assert_eq!(untold, NOT_ANSWERED);
+}
+
 #[test]
 fn every_schema_compiles_and_every_example_holds() {
     let mut examples = 0;

@@ -75,7 +75,7 @@ async fn a_list_is_read_page_by_page_without_a_gap_or_a_repeat() {
             Some(cursor) => {
                 let link = page.header("link").unwrap();
                 assert!(link.starts_with("<https://ensue.example.test/api/v1/events?") && link.ends_with("; rel=\"next\""), "{link}");
-                assert!(link.contains(&format!("cursor={cursor}")) || link.contains("cursor="), "{link}");
+                assert!(link.contains(&format!("cursor={cursor}")), "{link}");
                 path = format!("/api/v1/events?limit=2&trigger=demo.hello&cursor={cursor}");
             }
         }

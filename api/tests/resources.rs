@@ -25,8 +25,9 @@ async fn an_event_that_does_not_fit_is_told_where() {
     let api = TestApi::new();
     let send = |given: Value| api.post("/api/v1/events").by("admin").json(&given).answer();
     let misfit = send(json!({ "trigger": "demo.hello", "payload": { "name": 1 } })).await.expect_problem(422, "payload_invalid");
-    assert_eq!(misfit["errors"][0]["pointer"], "/name");
-    send(json!({ "trigger": "demo.nothing", "payload": {} })).await.expect_problem(422, "trigger_not_found");
+    assert_eq!(misfit["errors"][0]["pointer"], "/payload/name");
+    let unknown = send(json!({ "trigger": "demo.nothing", "payload": {} })).await.expect_problem(422, "trigger_not_found");
+    assert_eq!(unknown["errors"][0]["pointer"], "/trigger");
     send(json!({ "trigger": "Demo", "payload": {} })).await.expect_problem(422, "body_invalid");
     send(json!({ "trigger": "demo.hello", "payload": { "name": "x" }, "dedupe": "" })).await.expect_problem(422, "body_invalid");
     send(json!({ "trigger": "demo.hello" })).await.expect_problem(422, "body_invalid");
@@ -77,7 +78,7 @@ async fn a_rule_tells_of_an_event_that_was_never_sent_what_it_would_make_of_it()
     assert_eq!((&told["verdict"], &told["event"], &told["definitions"]), (&json!("matched"), &json!(null), &json!("now")));
     assert_eq!(api.node.head_position(), position, "nothing is recorded");
     let misfit = explained(&api, "demo.greet/explain", given(json!(1))).await.expect_problem(422, "payload_invalid");
-    assert_eq!(misfit["errors"][0]["pointer"], "/name");
+    assert_eq!(misfit["errors"][0]["pointer"], "/event/payload/name");
 }
 
 #[tokio::test]

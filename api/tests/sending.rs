@@ -24,6 +24,10 @@ fn ids(answer: &Answer) -> Vec<Value> {
     answer.json()["items"].as_array().unwrap().iter().map(|event| event["id"].clone()).collect()
 }
 
+fn repeats(answer: &Answer) -> Vec<bool> {
+    answer.json()["items"].as_array().unwrap().iter().map(|event| event["repeat"].as_bool().unwrap()).collect()
+}
+
 #[tokio::test]
 async fn a_list_is_taken_in_its_order_in_one_commit() {
     let api = TestApi::new();
@@ -46,10 +50,13 @@ async fn a_list_is_taken_in_its_order_in_one_commit() {
 async fn a_list_of_repeats_is_answered_as_one_and_a_mixed_one_takes_what_is_new() {
     let api = TestApi::new();
     let first = send(&api, &[keyed("ana", "1"), keyed("bo", "2")]).await.expect(202);
-    assert_eq!(send(&api, &[keyed("bo", "2"), keyed("ana", "1")]).await.expect(200).json()["items"][1], first.json()["items"][0]);
+    let again = send(&api, &[keyed("bo", "2"), keyed("ana", "1")]).await.expect(200);
+    assert_eq!(ids(&again), [&ids(&first)[1], &ids(&first)[0]].map(Value::clone));
+    assert_eq!((repeats(&first), repeats(&again)), (vec![false, false], vec![true, true]));
     let mixed = send(&api, &[keyed("ana", "1"), keyed("cy", "3"), keyed("cy", "3")]).await.expect(202);
     assert_eq!(ids(&mixed)[0], ids(&first)[0]);
     assert_eq!(ids(&mixed)[1], ids(&mixed)[2], "a key that stands twice in a list is one event");
+    assert_eq!(repeats(&mixed), [true, false, true]);
     send(&api, &[hello("di"), keyed("another", "1")]).await.expect_problem(409, "dedupe_key_reused");
 }
 

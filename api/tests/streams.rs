@@ -113,7 +113,7 @@ async fn a_stream_goes_on_at_every_position_over_a_restart_with_nothing_lost_or_
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn fifty_who_follow_the_log_cost_it_one_read_for_each_commit() {
     let api = TestApi::new();
     let mut streams = Vec::new();

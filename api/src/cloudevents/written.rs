@@ -5,7 +5,7 @@ use ensue_views::Event;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{CONTEXT, Members, SPECVERSION};
+use super::{CONTEXT, Members, SPECVERSION, is_own_source};
 use crate::wire::embedded;
 
 /// Writes an event; its payload is none where it was erased, and then the names that its sender gave it are gone as well.
@@ -14,13 +14,19 @@ pub(crate) fn written(event: &Event, payload: Option<&Bytes>) -> String {
     payload.as_deref().and_then(|payload| as_it_came(event, payload)).unwrap_or_else(|| as_ours(event, payload.as_deref()))
 }
 
-/// Puts together again what was taken apart. A payload that only looks so has another source: none of our own can be claimed.
+/// Puts together again what was taken apart. The payload of any other event may look so, which claims nothing: no CloudEvent comes
+/// through a sensor, or from a source of the node's own.
 fn as_it_came(event: &Event, payload: &RawValue) -> Option<String> {
+    if event.sensor.is_some() || is_own_source(&event.source) {
+        return None;
+    }
     let members: Members<'_> = serde_json::from_str(payload.get()).ok()?;
     let context = members.named(CONTEXT)?.get();
     let attributes: Members<'_> = serde_json::from_str(context).ok()?;
-    let source: String = serde_json::from_str(attributes.named("source")?.get()).ok()?;
-    if source != event.source || attributes.named("specversion").is_none() {
+    let says = |name: &str, text: &str| {
+        attributes.named(name).and_then(|value| serde_json::from_str::<String>(value.get()).ok()).is_some_and(|value| value == text)
+    };
+    if !(says("source", &event.source) && says("type", event.trigger.as_str()) && says("specversion", SPECVERSION)) {
         return None;
     }
     let fields: Vec<String> =

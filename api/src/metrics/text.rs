@@ -16,11 +16,12 @@ pub(crate) enum Form {
 
 impl Form {
     /// The media types, the one that is given to who takes anything first.
-    pub(crate) const MEDIA_TYPES: &[&str] = &["text/plain", "application/openmetrics-text"];
+    pub(crate) const MEDIA_TYPES: &[&str] = &["text/plain", Self::OPEN_METRICS];
+    const OPEN_METRICS: &str = "application/openmetrics-text";
 
     /// Gives the form of a media type that was chosen among [`MEDIA_TYPES`](Self::MEDIA_TYPES).
     pub(crate) fn of(media_type: &str) -> Self {
-        if media_type == Self::MEDIA_TYPES[1] { Self::OpenMetrics } else { Self::Prometheus }
+        if media_type == Self::OPEN_METRICS { Self::OpenMetrics } else { Self::Prometheus }
     }
 
     /// Gives the whole media type.

@@ -23,8 +23,6 @@ use crate::wire::verdicts::WireVerdict;
 
 pub(super) use sending::{consent, send};
 
-/// Who observed an event that a caller sends.
-pub(super) const SOURCE: &str = "api";
 /// Lists events, newest first.
 pub(super) async fn list(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
     let listed = listing::rows::<Event, _>(&call, &allowed, &[Column::Trigger, Column::Source, Column::Correlation]).await?;

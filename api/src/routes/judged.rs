@@ -160,7 +160,8 @@ impl Judged {
 
     /// Has an event judged as if it came now; it is not taken in. Blocking.
     pub(super) fn given(ports: &Ports, given: GivenEvent) -> Result<Self, Problem> {
-        let observed = ports.observe.observe(given)?;
+        let observed =
+            ports.observe.observe(given).map_err(|declined| Problem::placed(declined, |part| format!("/event/payload{part}")))?;
         let revision = observed.judgement.catalog;
         let catalog = ports.installed.at(revision).ok_or(Forgotten::Catalog(revision))?;
         Ok(Self {

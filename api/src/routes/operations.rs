@@ -34,6 +34,7 @@ pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends an 
         (422, "cloudevent_invalid"),
         (422, "payload_invalid"),
         (422, "trigger_not_found"),
+        (503, "memory_short"),
     ]);
 const EVENT_FORMS: &[TakenForm] = &[
     TakenForm {
@@ -53,8 +54,9 @@ const EVENT_FORMS: &[TakenForm] = &[
     },
 ];
 pub(super) const EVENT_CONSENT: Operation = consented("event_consent", "Says whether deliveries of a sender are wanted here");
-pub(super) const HOOK_CONSENT: Operation =
-    consented("delivery_consent", "Says whether deliveries of a sender are wanted here").refuses(&[(404, "not_found")]);
+pub(super) const HOOK_CONSENT: Operation = consented("delivery_consent", "Says whether deliveries of a sender are wanted here")
+    .passes_strangers_over()
+    .refuses(&[(404, "not_found")]);
 
 const fn consented(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary).gives_content(
@@ -163,7 +165,7 @@ pub(super) const ACTION_EXECUTE: Operation = Operation::new("action_execute", "R
         "It ended while the caller preferred to wait.",
         &[Header::Position, Header::Location, Header::PreferenceApplied],
     )
-    .refuses(&[(422, "parameters_invalid")]);
+    .refuses(&[(422, "parameters_invalid"), (503, "memory_short")]);
 pub(super) const TRIGGER_LIST: Operation = Operation::lists::<WireTrigger>("trigger_list", "Lists triggers", OF_PACK);
 pub(super) const TRIGGER_GET: Operation = Operation::shows::<WireTrigger>("trigger_get", "Shows a trigger with its payload's schema");
 pub(super) const SENSOR_LIST: Operation = Operation::lists::<WireSensor>("sensor_list", "Lists sensors", OF_PACK);
@@ -197,10 +199,21 @@ const fn mode(id: &'static str, summary: &'static str) -> Operation {
 }
 
 pub(super) const HOOK_RECEIVE: Operation = Operation::new("delivery_receive", "Takes a delivery: the webhook door")
+    .passes_strangers_over()
     .takes(Takes::AnyJson)
     .gives::<WireTaken<'static>>(202, "The events are on the disk.", WRITTEN)
     .gives::<WireTaken<'static>>(200, "A repeat, with the first events; or no event fits.", WRITTEN)
-    .refuses(HOOK_REFUSES);
+    .refuses(DELIVERY_REFUSES);
+const DELIVERY_REFUSES: &[(u16, &str)] = &[
+    (401, "signature_refused"),
+    (404, "not_found"),
+    (404, "hook_not_found"),
+    (422, "sensor_erred"),
+    (422, "payload_invalid"),
+    (422, "trigger_not_found"),
+    (503, "hook_unusable"),
+    (503, "memory_short"),
+];
 const HOOK_REFUSES: &[(u16, &str)] = &[
     (401, "signature_refused"),
     (404, "not_found"),
@@ -295,11 +308,12 @@ pub(super) const NODE_DOCTOR: Operation = Operation::shows::<WireDoctor>("node_d
 pub(super) const NODE_METRICS: Operation = Operation::new("metrics_get", "Gives the metrics, as Prometheus reads them")
     .gives_content(200, "The metrics.", Content::Text(Form::MEDIA_TYPES), &[])
     .refuses(&[(406, "not_acceptable")]);
-pub(super) const NODE_LIVEZ: Operation = Operation::shows::<WireAlive>("livez_get", "Says that the process lives");
+pub(super) const NODE_LIVEZ: Operation = Operation::shows::<WireAlive>("livez_get", "Says that the process lives").passes_strangers_over();
 pub(super) const NODE_HEALTH: Operation = NODE_LIVEZ.named("health_get");
 pub(super) const NODE_READYZ: Operation =
     Operation::shows::<WireReadiness>("readyz_get", "Says whether the node can serve, with each thing that it depends on")
-        .gives::<WireReadiness>(503, "It cannot serve now.", &[Header::RetryAfter]);
+        .gives::<WireReadiness>(503, "It cannot serve now.", &[Header::RetryAfter])
+        .passes_strangers_over();
 pub(super) const NODE_READY: Operation = NODE_READYZ.named("ready_get");
 pub(super) const NODE_PUBLIC_STATUS: Operation =
     Operation::shows::<WirePublicStatus<'static>>("release_get", "Says what anybody may know: the release and the API's version");

@@ -13,13 +13,13 @@ use crate::api::read_row;
 use crate::auth::{Allowed, Secrecy};
 use crate::body;
 use crate::call::{Call, Nothing};
+use crate::cloudevents::SOURCE_OF_OURS;
 use crate::listing;
 use crate::permissions::{EventsRead, Permission as _, RulesRead, RulesWrite};
 use crate::ports::{GivenEvent, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
 use crate::respond::{self, Written};
-use crate::routes::events::SOURCE;
 use crate::routes::judged::{Definitions, Judged};
 use crate::wire::rules::{WireRule, WireRuleMode};
 use crate::wire::verdicts::{WireExplain, WireImagined};
@@ -62,7 +62,7 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
         }
         let given: WireImagined = body::parse_part("/event", text)?;
         let payload = Bytes::from(String::from(Box::<str>::from(given.payload)));
-        let source = given.source.unwrap_or_else(|| SOURCE.to_owned());
+        let source = given.source.unwrap_or_else(|| SOURCE_OF_OURS.to_owned());
         let given = GivenEvent { trigger: given.trigger, payload, source, occurred_at: None, trace: None, dedupe: None };
         let explained = call.api().explaining(move |ports| {
             // A rule that is not there is told before what is wrong with the event.
@@ -76,7 +76,7 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
     }
     // Who may see rules may not see every payload.
     Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
-    let id: String = body::parse_part("/event", text)?;
+    let id: String = body::parse_text("/event", text)?;
     let id: EventId = id.parse().map_err(|_| Missing::new(EventsRead::THING, &id))?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
     let explained = call.api().explaining(move |ports| {

@@ -1,6 +1,6 @@
 //! Events.
 
-use ensue_engine::command::ReceivedEvent;
+use ensue_engine::command::{Novelty, ReceivedEvent};
 use ensue_engine::ids::{EventId, Id};
 use ensue_engine::names::{SensorRef, TriggerRef};
 use ensue_engine::record::{CatalogRevision, Position};
@@ -113,16 +113,33 @@ impl From<&ReceivedEvent> for WireTakenEvent {
     }
 }
 
+/// An event of a list that was taken.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireTakenItem {
+    #[schemars(with = "shapes::EventId")]
+    id: EventId,
+    #[schemars(with = "shapes::Position")]
+    position: Position,
+    /// Whether it is the first one of its key, which was there before.
+    repeat: bool,
+}
+
+impl From<&ReceivedEvent> for WireTakenItem {
+    fn from(event: &ReceivedEvent) -> Self {
+        Self { id: event.id, position: event.position, repeat: event.novelty == Novelty::Repeat }
+    }
+}
+
 /// The events of a list, in its order.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireTakenEvents {
-    items: Vec<WireTakenEvent>,
+    items: Vec<WireTakenItem>,
 }
 
 impl WireTakenEvents {
     /// Tells of events that were taken together.
     pub(crate) fn of(events: &[ReceivedEvent]) -> Self {
-        Self { items: events.iter().map(WireTakenEvent::from).collect() }
+        Self { items: events.iter().map(WireTakenItem::from).collect() }
     }
 }
 

@@ -10,15 +10,15 @@ use ensue_engine::names::TriggerRef;
 use ensue_engine::ports::Committed;
 use ensue_engine::record::Digest;
 use ensue_expression::Document;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::SOURCE;
 use crate::api::Api;
 use crate::auth::Allowed;
 use crate::body::{self, BodyRefusal};
 use crate::call::Call;
-use crate::cloudevents::{self, CloudEvent};
+use crate::cloudevents::{self, CloudEvent, SOURCE_OF_OURS};
 use crate::handshake;
 use crate::permissions::EventsWrite;
 use crate::ports::{Declined, GivenEvent};
@@ -33,8 +33,8 @@ const DEDUPE_BYTES_MAX: usize = 1024;
 const EVENTS_AT_ONCE: usize = 16;
 /// The most events of a list that are told what is wrong with them.
 const REFUSED_MAX: usize = 20;
-/// What the source of an event that an execution emits begins with.
-const OF_EXECUTIONS: &str = "execution/";
+
+const TRIGGER_NOT_FOUND: &str = "trigger-not-found";
 
 /// Why events that were sent are not taken.
 #[derive(Debug, Error)]
@@ -61,7 +61,7 @@ impl Explain for SendRefusal {
         match self {
             Self::DedupeKeyInvalid => "body-invalid",
             Self::TooMany { .. } => "too-many-events",
-            Self::NoTriggerOf { .. } => "trigger-not-found",
+            Self::NoTriggerOf { .. } => TRIGGER_NOT_FOUND,
         }
     }
 
@@ -108,12 +108,12 @@ impl Form {
                 return Err(Problem::unsupported_media_type(&format!("`{}`", quoted(other)), TAKEN));
             }
             _ if cloudevents::is_binary(headers) => {
-                body::demand_uncompressed(headers)?;
+                body::demand_uncompressed(headers, TAKEN)?;
                 return Ok(Self::Binary);
             }
             _ => Self::Ours,
         };
-        body::demand_json(headers)?;
+        body::demand_json_among(headers, TAKEN)?;
         Ok(form)
     }
 }
@@ -130,11 +130,38 @@ impl Brought {
     }
 }
 
-/// An event as it was sent, and where its parts stand in the body, for what is said of them.
+/// An event as it was sent, and where it stands in the body, for what is said of its parts.
 struct Brief {
     given: GivenEvent,
-    trigger_at: String,
-    payload_at: String,
+    at: String,
+    shape: Shape,
+}
+
+/// What an event was sent as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Ours,
+    CloudEvent,
+}
+
+impl Shape {
+    /// The member that names the trigger.
+    fn trigger(self) -> &'static str {
+        match self {
+            Self::Ours => "/trigger",
+            Self::CloudEvent => "/type",
+        }
+    }
+
+    /// Where a part of the payload stands in what was sent: a CloudEvent's payload is made of its data and its attributes.
+    fn of_payload(self, part: &str) -> String {
+        let context = "/cloudevent";
+        match (self, part.strip_prefix(context)) {
+            (Self::Ours, _) => format!("/payload{part}"),
+            (Self::CloudEvent, Some(attribute)) if attribute.is_empty() || attribute.starts_with('/') => attribute.to_owned(),
+            (Self::CloudEvent, _) => format!("/data{part}"),
+        }
+    }
 }
 
 /// Takes events in: 202 once they are on the disk, 200 where all of them were taken before.
@@ -145,7 +172,7 @@ pub(in crate::routes) async fn send(allowed: Allowed<EventsWrite>, mut call: Cal
     let reader = Reader { api: call.api(), caller: allowed.name() };
     let brought = reader.read(form, call.headers(), &body)?;
     let observed = match brought {
-        Brought::One(brief) => return take_one(&allowed, &call, reader.observe(*brief, Extent::One)?).await,
+        Brought::One(brief) => return take_one(&allowed, &call, reader.observe(*brief)?).await,
         Brought::List(briefs) => reader.observe_all(briefs).await?,
     };
     if observed.is_empty() {
@@ -179,13 +206,6 @@ fn how(events: &[ReceivedEvent]) -> Written {
     if events.iter().all(|event| event.novelty == Novelty::Repeat) { Written::Done } else { Written::Accepted }
 }
 
-/// Whether what is wrong with an event is told of it alone, or among others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Extent {
-    One,
-    OfList,
-}
-
 /// Reads what one caller sent.
 struct Reader<'a> {
     api: &'a Api,
@@ -196,7 +216,7 @@ impl Reader<'_> {
     fn read(&self, form: Form, headers: &HeaderMap, body: &Bytes) -> Result<Brought, Problem> {
         match form {
             Form::Ours if is_list(body) => {
-                list(strict(body)?, |text, at| self.brief_of_ours(body::parse_item(at, text)?, at)).map(Brought::List)
+                list(strict(body)?, |text, at| self.brief_of_ours(body::parse_part(at, text)?, at)).map(Brought::List)
             }
             Form::Ours => self.brief_of_ours(body::parse(body)?, "").map(Brought::one),
             Form::Structured if is_list(body) => {
@@ -215,8 +235,9 @@ impl Reader<'_> {
         let payload = Bytes::from(String::from(Box::<str>::from(event.payload)));
         let dedupe =
             event.dedupe.map(|key| self.dedupe(&key, &payload).map_err(|why| of_field(&why, format!("{at}/dedupe")))).transpose()?;
-        let given = GivenEvent { trigger: event.trigger, payload, source: SOURCE.to_owned(), occurred_at: None, trace: None, dedupe };
-        Ok(Brief { given, trigger_at: format!("{at}/trigger"), payload_at: format!("{at}/payload") })
+        let given =
+            GivenEvent { trigger: event.trigger, payload, source: SOURCE_OF_OURS.to_owned(), occurred_at: None, trace: None, dedupe };
+        Ok(Brief { given, at: at.to_owned(), shape: Shape::Ours })
     }
 
     fn brief_of_cloudevent(&self, event: CloudEvent, at: &str) -> Result<Brief, Problem> {
@@ -224,21 +245,20 @@ impl Reader<'_> {
             let message = format!("is `{}`, which names a sensor or another source of this node", quoted(&event.source));
             return Err(cloudevents::refused(vec![FieldError { pointer: format!("{at}/source"), message }]));
         }
-        let trigger_at = format!("{at}/type");
         let trigger: TriggerRef = match event.of_type.parse() {
             Ok(trigger) => trigger,
-            Err(_) => return Err(of_field(&SendRefusal::NoTriggerOf { of_type: quoted(&event.of_type) }, trigger_at)),
+            Err(_) => return Err(of_field(&SendRefusal::NoTriggerOf { of_type: quoted(&event.of_type) }, format!("{at}/type"))),
         };
         let dedupe = self.dedupe_of_cloudevent(&event);
         let CloudEvent { source, time, trace, payload, .. } = event;
         let given = GivenEvent { trigger, payload, source, occurred_at: time, trace, dedupe: Some(dedupe) };
-        Ok(Brief { given, trigger_at, payload_at: format!("{at}/data") })
+        Ok(Brief { given, at: at.to_owned(), shape: Shape::CloudEvent })
     }
 
-    /// Says whether events have a source only if the node itself observed them so: rules may rely on it.
+    /// Says whether events have a source only where the node itself saw them so: rules may rely on it.
     fn is_ours(&self, source: &str) -> bool {
         let names_sensor = || source.parse().is_ok_and(|sensor| self.api.ports.installed.current().sensors().contains_key(&sensor));
-        source == SOURCE || source.starts_with(OF_EXECUTIONS) || names_sensor()
+        cloudevents::is_own_source(source) || names_sensor()
     }
 
     /// A caller's keys are its own: another caller's event under the same key is another event.
@@ -258,13 +278,9 @@ impl Reader<'_> {
     }
 
     /// Checks an event against its trigger and has the rules judge it.
-    fn observe(&self, brief: Brief, extent: Extent) -> Result<ObservedEvent, Problem> {
-        let Brief { given, trigger_at, payload_at } = brief;
-        let is_cloudevent = given.source != SOURCE;
-        self.api.ports.observe.observe(given).map_err(|declined| match extent {
-            Extent::One if !is_cloudevent => declined.into(),
-            Extent::One | Extent::OfList => placed(declined, trigger_at, &payload_at),
-        })
+    fn observe(&self, brief: Brief) -> Result<ObservedEvent, Problem> {
+        let Brief { given, at, shape } = brief;
+        self.api.ports.observe.observe(given).map_err(|declined| placed(declined, &at, shape))
     }
 
     async fn observe_all(&self, briefs: Vec<Brief>) -> Result<Vec<ObservedEvent>, Problem> {
@@ -274,7 +290,7 @@ impl Reader<'_> {
             if index % EVENTS_AT_ONCE == EVENTS_AT_ONCE - 1 {
                 tokio::task::yield_now().await;
             }
-            match self.observe(brief, Extent::OfList) {
+            match self.observe(brief) {
                 Ok(event) => observed.push(event),
                 Err(problem) => refused.note(problem)?,
             }
@@ -323,13 +339,13 @@ fn strict(body: &Bytes) -> Result<&str, Problem> {
 
 /// Reads each event of a list that was parsed strictly before.
 fn list(text: &str, read: impl Fn(&str, &str) -> Result<Brief, Problem>) -> Result<Vec<Brief>, Problem> {
-    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|why| Problem::bug(&why))?;
-    if items.len() > EVENTS_MAX {
-        return Err(SendRefusal::TooMany { given: items.len() }.into());
+    let Items { first, given } = serde_json::from_str(text).map_err(|why| Problem::bug(&why))?;
+    if given > EVENTS_MAX {
+        return Err(SendRefusal::TooMany { given }.into());
     }
-    let mut briefs = Vec::with_capacity(items.len());
+    let mut briefs = Vec::with_capacity(first.len());
     let mut refused = Refused::default();
-    for (index, item) in items.iter().enumerate() {
+    for (index, item) in first.iter().enumerate() {
         match read(item.get(), &format!("/{index}")) {
             Ok(brief) => briefs.push(brief),
             Err(problem) => refused.note(problem)?,
@@ -345,13 +361,47 @@ fn of_field(why: &SendRefusal, pointer: String) -> Problem {
 }
 
 /// Says where in the body the trigger stands that is not there, or the part of a payload that does not fit.
-fn placed(declined: Declined, trigger_at: String, payload_at: &str) -> Problem {
-    let Declined { why, misfits } = declined;
-    let problem = Problem::of(&*why);
-    if misfits.is_empty() {
-        return problem.with_errors([FieldError { pointer: trigger_at, message: why.to_string() }]);
+fn placed(declined: Declined, at: &str, shape: Shape) -> Problem {
+    if !declined.misfits.is_empty() {
+        return Problem::placed(declined, |part| format!("{at}{}", shape.of_payload(part)));
     }
-    problem.with_errors(
-        misfits.into_iter().map(|misfit| FieldError { pointer: format!("{payload_at}{}", misfit.pointer), message: misfit.message }),
-    )
+    let why = declined.why;
+    let part = if why.slug() == TRIGGER_NOT_FOUND { shape.trigger().to_owned() } else { shape.of_payload("") };
+    Problem::of(&*why).with_errors([FieldError { pointer: format!("{at}{part}"), message: why.to_string() }])
+}
+
+/// The items of a list as far as one request takes them, and how many there are: what is too long need not be held to be counted.
+struct Items<'a> {
+    first: Vec<&'a RawValue>,
+    given: usize,
+}
+
+impl<'de> Deserialize<'de> for Items<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Counted;
+
+        impl<'de> Visitor<'de> for Counted {
+            type Value = Items<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Items<'de>, A::Error> {
+                let mut first = Vec::new();
+                while first.len() < EVENTS_MAX
+                    && let Some(item) = items.next_element()?
+                {
+                    first.push(item);
+                }
+                let mut given = first.len();
+                while items.next_element::<IgnoredAny>()?.is_some() {
+                    given += 1;
+                }
+                Ok(Items { first, given })
+            }
+        }
+
+        deserializer.deserialize_seq(Counted)
+    }
 }
