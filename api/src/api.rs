@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::context::ENSUE_POSITION;
 use crate::deliveries::Deliveries;
 use crate::intake::Intake;
+use crate::keyed::UnderWay;
 use crate::metrics::{self, Form, Requests};
 use crate::paging::CursorKey;
 use crate::ports::{OnBehalf, Ports};
@@ -41,6 +42,8 @@ pub(crate) struct Api {
     pub(crate) intake: Intake,
     /// The streams of records.
     pub(crate) streams: Streams,
+    /// The keyed requests that are under way.
+    pub(crate) under_way: Arc<UnderWay>,
     /// What was counted of requests.
     pub(crate) requests: Requests,
     readers: Arc<Semaphore>,
@@ -56,6 +59,7 @@ impl Api {
             deliveries: Deliveries::default(),
             intake: Intake::new(&settings.queues),
             streams: Streams::new(&settings.queues),
+            under_way: Arc::default(),
             requests: Requests::default(),
             readers: turns(&settings.queues, QueueName::Reads),
             explainers: turns(&settings.queues, QueueName::Explanations),
@@ -134,6 +138,10 @@ impl Api {
     /// Hands a command to the sequencer and waits until it is in the log, or refused.
     pub(crate) async fn submit(&self, by: OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {
         let (tell, told) = oneshot::channel();
+        let ask = match by.request {
+            Some(request) => Ask::Once { request, ask: Box::new(ask) },
+            None => ask,
+        };
         let command = Command { actor: by.actor, trace: by.trace, ask };
         // A caller that went away needs no answer; the command counts all the same.
         self.ports.submit.submit(command, Box::new(move |outcome| drop(tell.send(outcome))));

@@ -119,7 +119,7 @@ impl<P: Permission> Allowed<P> {
 
     /// Says on whose behalf what comes of the request is done.
     pub(crate) fn on_behalf(&self, context: &RequestContext) -> OnBehalf {
-        OnBehalf { actor: Actor::Token(self.holder.name.clone()), trace: Some(context.under().to_string()) }
+        OnBehalf { actor: Actor::Token(self.holder.name.clone()), trace: Some(context.under().to_string()), request: None }
     }
 
     /// Says whether the caller still has the permission: what lasts long asks again.

@@ -10,6 +10,7 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
+use ensue_engine::command::{Answer, Ask, Before, Refusal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,9 +18,11 @@ use crate::api::Api;
 use crate::auth::Allowed;
 use crate::body;
 use crate::context::{OwnSpan, RequestContext};
+use crate::keyed::{self, Keyed};
 use crate::operation::{Operation, Strangers};
 use crate::paging::{self, Page};
 use crate::permissions::Permission;
+use crate::ports::OnBehalf;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{ParameterRefusal, Query};
 use crate::shares::{Caller, Share};
@@ -32,6 +35,8 @@ pub(crate) struct Call {
     params: Vec<(String, String)>,
     query: Query,
     caller: Caller,
+    /// The key under which it is carried out once, where it has one.
+    keyed: Option<Keyed>,
     /// Room for the body, once it is read, until it is let go of or the request is over.
     admitted: Option<Share>,
     /// A body cannot be shared between threads, what holds it must: it is never locked, only taken.
@@ -54,7 +59,7 @@ impl Call {
         };
         let context = parts.extensions.remove::<RequestContext>().unwrap_or_else(|| RequestContext::of(&parts.headers, OwnSpan::None));
         let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Ok(Self { api, context, parts, params, query, caller, admitted: None, body: Mutex::new(body) })
+        Ok(Self { api, context, parts, params, query, caller, keyed: None, admitted: None, body: Mutex::new(body) })
     }
 
     /// Gives the node.
@@ -124,7 +129,42 @@ impl Call {
         let limits = &self.api.settings.limits;
         self.admitted = Some(self.api.intake.admit(self.caller.clone(), &self.parts.headers, limits.body_bytes_max)?);
         let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
-        body::read(&self.parts.headers, body, limits).await
+        let body = body::read(&self.parts.headers, body, limits).await?;
+        if let Some(keyed) = &mut self.keyed {
+            keyed.read(&self.parts, &body);
+        }
+        Ok(body)
+    }
+
+    /// Takes the request's `Idempotency-Key`, where it has one, and looks for what was answered to the first request of that key.
+    pub(crate) async fn take_key<P: Permission>(&mut self, allowed: &Allowed<P>) -> Result<(), Problem> {
+        let Some(key) = keyed::given(&self.parts.headers)? else { return Ok(()) };
+        let mut keyed = Keyed::enter(&self.api.under_way, allowed.name(), &key)?;
+        let recalled = self.api.submit(allowed.on_behalf(&self.context), Ask::Recall(keyed.key().clone())).await?;
+        if let Answer::Before(before) = recalled.answer {
+            keyed.note(before);
+        }
+        self.keyed = Some(keyed);
+        Ok(())
+    }
+
+    /// Gives what was answered to the first request of the same key, with the body; none where this is the first, and its body is still to
+    /// be read. Refuses another request under that key.
+    pub(crate) async fn before(&mut self) -> Result<Option<(Before, Bytes)>, Problem> {
+        let Some(before) = self.keyed.as_ref().and_then(Keyed::before).cloned() else { return Ok(None) };
+        let body = self.bytes().await?;
+        let is_same = self.keyed.as_ref().is_some_and(|keyed| keyed.request(&self.parts).content == before.content);
+        if is_same { Ok(Some((before, body))) } else { Err(Refusal::RequestDiffers { position: before.position }.into()) }
+    }
+
+    /// Says whether it has a key: then the answer shows what was so at its own position, as each repeat of it will.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.keyed.is_some()
+    }
+
+    /// Says on whose behalf, and under which key, what comes of the request is done; its body must be read.
+    pub(crate) fn on_behalf<P: Permission>(&self, allowed: &Allowed<P>) -> OnBehalf {
+        OnBehalf { request: self.keyed.as_ref().map(|keyed| keyed.request(&self.parts)), ..allowed.on_behalf(&self.context) }
     }
 
     /// Gives back the room of the body: what came of it is held elsewhere by now, and the request may still last.

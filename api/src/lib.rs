@@ -19,6 +19,7 @@ mod framing;
 pub mod front;
 mod handshake;
 mod intake;
+mod keyed;
 mod leftover;
 mod listing;
 mod live;

@@ -43,6 +43,14 @@ const OF_GUARDED: &[(u16, &str)] = &[
     (503, "views_damaged"),
     (503, "views_unavailable"),
 ];
+/// Those of a request that may have a key.
+const OF_KEYED: &[(u16, &str)] = &[
+    (400, "idempotency_key_invalid"),
+    (409, "request_under_way"),
+    (422, "idempotency_key_reused"),
+    (503, "outcome_unknown"),
+    (503, "stopping"),
+];
 /// Those of a route that waits for the views.
 const OF_SIGHT: &[(u16, &str)] = &[(503, "view_behind")];
 /// Those of a write.
@@ -232,6 +240,7 @@ fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
         (true, OF_ALL),
         (operation.strangers == Strangers::Refused, OF_PARAMETERS),
         (is_guarded, OF_GUARDED),
+        (route.may_be_keyed(), OF_KEYED),
         (operation.sight == Sight::OfViews, OF_SIGHT),
         (operation.is_write(), OF_WRITES),
         (operation.query.contains(&"cursor"), OF_LISTS),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::catalog::{Catalog, Misfit};
-use ensue_engine::command::{Dedupe, ObservedEvent, RefusedDelivery};
+use ensue_engine::command::{Dedupe, ObservedEvent, RefusedDelivery, RequestKey};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{LogId, TokenId};
 use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
@@ -111,6 +111,8 @@ pub struct OnBehalf {
     pub actor: Actor,
     /// The W3C `traceparent` of the request.
     pub trace: Option<String>,
+    /// The key under which it is carried out once; none where it is carried out each time.
+    pub request: Option<RequestKey>,
 }
 
 /// The catalogs that are built.

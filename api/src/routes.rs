@@ -219,6 +219,13 @@ pub struct Route {
     pub(crate) operation: &'static Operation,
 }
 
+impl Route {
+    /// Says whether requests heed an `Idempotency-Key`: deliveries have a key of their sender's.
+    pub(crate) fn may_be_keyed(&self) -> bool {
+        self.method == Method::POST && self.demands != Demand::Nothing
+    }
+}
+
 /// What a route demands of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
@@ -295,13 +302,17 @@ impl Routes {
 
     fn guarded<P: Permission>(&mut self, method: Method, path: String, operation: &'static Operation, handler: impl Handler<P>) {
         let api = self.api.clone();
+        let may_be_keyed = method == Method::POST;
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
             async move {
                 let (parts, body) = request.into_parts();
                 let allowed = Allowed::<P>::demand(&*api.ports.access, &parts, &secrecy(&params))?;
                 let caller = Caller::Token(allowed.name().to_owned());
-                let call = Call::new(api, operation, &params, caller, Request::from_parts(parts, body))?;
+                let mut call = Call::new(api, operation, &params, caller, Request::from_parts(parts, body))?;
+                if may_be_keyed {
+                    call.take_key(&allowed).await?;
+                }
                 match operation.sight {
                     Sight::OfViews => call.see().await?,
                     Sight::None => {}

@@ -8,6 +8,7 @@ mod cloudevents;
 mod conventions;
 mod executions;
 mod hooks;
+mod keyed;
 mod openapi;
 mod paging;
 mod resources;

@@ -10,6 +10,7 @@ mod faults;
 mod following;
 mod guide;
 mod guides;
+mod keyed;
 mod life_of_a_webhook;
 mod long_log;
 mod loops;

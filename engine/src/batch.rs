@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use crate::catalog::Catalogs;
 use crate::command::{
-    Answer, Bodies, Command, Context, DEDUPE_MILLIS, Decision, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal, Seen,
-    SeenKeys, Settings, TurnLimits,
+    Answer, Ask, Bodies, Command, Context, DEDUPE_MILLIS, Decision, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal,
+    Seen, SeenKeys, Settings, TurnLimits,
 };
 use crate::effect::Effect;
 use crate::engine::{Engine, Reaction, Then};
@@ -155,7 +155,17 @@ impl Sequencing {
         if let Answer::Events(received) = &mut answer {
             place(received, &positions);
         }
-        Offered::Taken { position: self.head.position, answer }
+        if let Ask::Once { request, .. } = &command.ask {
+            for (key, seen) in request.rows(self.engine.log(), &answer, self.head.position, at) {
+                self.seen.insert(key.clone(), seen);
+                self.batch.seen.push((key, seen));
+            }
+        }
+        let position = match &answer {
+            Answer::Before(before) => before.position,
+            Answer::Done | Answer::Events(_) | Answer::Execution(_) | Answer::Catalog(_) | Answer::ReportedLate => self.head.position,
+        };
+        Offered::Taken { position, answer }
     }
 
     /// Works out a piece of what is owed to `record`: one turn's worth. The piece is told of by [`next_owed`](Self::next_owed).

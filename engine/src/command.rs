@@ -4,6 +4,7 @@
 
 mod message;
 mod refusal;
+mod request;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use ensue_expression::Document;
 
 pub use message::{Message, Said, SaidArtifact};
 pub use refusal::Refusal;
+pub use request::{Before, RequestKey, SeenEvent};
 pub use settings::{Settings, TurnLimits};
 
 use crate::catalog::{Action, Catalog, Catalogs, Mode};
@@ -38,7 +40,24 @@ pub struct Command {
 impl Command {
     /// Gives the events that it would put into the log.
     pub fn events(&self) -> &[ObservedEvent] {
-        match &self.ask {
+        self.ask.events()
+    }
+
+    /// Has `change` change each body that it brings: how it is kept, not what it is.
+    pub fn change_bodies(&mut self, mut change: impl FnMut(&mut Body)) {
+        self.ask.change_bodies(&mut change);
+    }
+
+    /// Gives the key under which it was answered before, if it was.
+    pub fn request(&self) -> Option<&DedupeKey> {
+        if let Ask::Once { request: RequestKey { key, .. }, .. } | Ask::Recall(key) = &self.ask { Some(key) } else { None }
+    }
+}
+
+impl Ask {
+    fn events(&self) -> &[ObservedEvent] {
+        match self {
+            Ask::Once { ask, .. } => ask.events(),
             Ask::ReceiveEvents(events) => events,
             Ask::ReportAttempt(report) => &report.emitted,
             Ask::TakeMessage(Message { said: Said::Event(event), .. }) => std::slice::from_ref(event),
@@ -57,16 +76,17 @@ impl Command {
             | Ask::NoteStart { .. }
             | Ask::NoteClockStep { .. }
             | Ask::RetryReaction { .. }
-            | Ask::DismissReaction { .. } => &[],
+            | Ask::DismissReaction { .. }
+            | Ask::Recall(_) => &[],
         }
     }
 
-    /// Has `change` change each body that it brings: how it is kept, not what it is.
-    pub fn change_bodies(&mut self, mut change: impl FnMut(&mut Body)) {
-        match &mut self.ask {
+    fn change_bodies(&mut self, change: &mut dyn FnMut(&mut Body)) {
+        match self {
+            Ask::Once { ask, .. } => ask.change_bodies(change),
             Ask::ReceiveEvents(events) => events.iter_mut().for_each(|event| change(&mut event.body)),
             Ask::ReportAttempt(report) => {
-                report.body.iter_mut().for_each(&mut change);
+                report.body.iter_mut().for_each(&mut *change);
                 report.emitted.iter_mut().for_each(|event| change(&mut event.body));
             }
             Ask::TakeMessage(message) => match &mut message.said {
@@ -94,7 +114,8 @@ impl Command {
             | Ask::NoteStart { .. }
             | Ask::NoteClockStep { .. }
             | Ask::RetryReaction { .. }
-            | Ask::DismissReaction { .. } => {}
+            | Ask::DismissReaction { .. }
+            | Ask::Recall(_) => {}
         }
     }
 }
@@ -189,6 +210,15 @@ pub enum Ask {
         /// What the wall clock said.
         to: Timestamp,
     },
+    /// Do this once under its caller's key: asked again, it is answered as before, and not done.
+    Once {
+        /// The key, and what is asked under it.
+        request: RequestKey,
+        /// What is asked.
+        ask: Box<Ask>,
+    },
+    /// Say what was answered to the first request of a key.
+    Recall(DedupeKey),
     /// Try a parked reaction again.
     RetryReaction {
         /// The record it is owed to.
@@ -431,6 +461,8 @@ pub enum Answer {
     Execution(ExecutionId),
     /// The catalog has this revision.
     Catalog(CatalogRevision),
+    /// The request was carried out before, and this is what was answered.
+    Before(Before),
     /// The report changed nothing: the attempt had been given up, and perhaps a newer one exists.
     ReportedLate,
 }

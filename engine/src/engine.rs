@@ -8,7 +8,7 @@ use crate::access::decide as access;
 use crate::access::state::Access;
 use crate::catalog::decide as catalog;
 use crate::catalog::state::InstalledPacks;
-use crate::command::{Ask, Command, Context, Decision, Moment, Refusal};
+use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
 use crate::effect::Effect;
 use crate::events::{decide as events, react as event_reactions};
 use crate::executions::state::Executions;
@@ -120,9 +120,24 @@ impl Engine {
 
     /// Says what `command` changes, or why it is refused, or which bodies it must see first. Changes nothing.
     pub fn decide(&self, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
+        self.decide_on(&command.ask, command, at, with)
+    }
+
+    fn decide_on(&self, ask: &Ask, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
         let actor = &command.actor;
         let trace = command.trace.as_deref();
-        match &command.ask {
+        match ask {
+            Ask::Once { request, ask } => match Before::find(&request.key, at, with.seen) {
+                Some(before) if before.content != request.content => {
+                    Decision::Refused(Refusal::RequestDiffers { position: before.position })
+                }
+                Some(before) => Decision::Done { drafts: Vec::new(), answer: Answer::Before(before) },
+                None => self.decide_on(ask, command, at, with),
+            },
+            Ask::Recall(key) => {
+                let answer = Before::find(key, at, with.seen).map_or(Answer::Done, Answer::Before);
+                Decision::Done { drafts: Vec::new(), answer }
+            }
             Ask::ReceiveEvents(list) => events::receive_all(self, actor, trace, list, at, with),
             Ask::KeepDelivery(delivery) => events::keep_delivery(actor, trace, delivery),
             Ask::RequestExecution(ask) => executions::request(self, Id::root(at.time, at.entropy), actor, trace, ask, with),

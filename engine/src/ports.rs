@@ -31,7 +31,7 @@ pub trait Log: Send {
     /// Gives the newest position and the chain's hash there.
     fn head(&self) -> Result<Head, LogError>;
     /// Appends the batch whole or not at all, after `head`, with the right to write of `epoch`; its keys are in the same
-    /// transaction. What it gives is on the disk.
+    /// transaction, and may be all that it has. What it gives is on the disk.
     fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError>;
     /// Says which of these keys were seen. Only the writer asks, so the answer cannot be stale.
     fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError>;

@@ -6,9 +6,10 @@
 
 mod gather;
 mod handle;
+mod keys;
 mod owed;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use ensue_api::{QueueName, Queues};
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalogs;
-use ensue_engine::command::{Answer, Command, DedupeKey, Nothing, Novelty, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::command::{Answer, Command, Nothing, Novelty, Refusal, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::panic_text;
 use ensue_engine::ids::Id;
@@ -34,6 +35,7 @@ use crate::crash_file::CrashFile;
 use crate::metrics::Turns;
 use gather::comes_from_inside;
 use handle::{Item, Waiting};
+use keys::KnownKeys;
 
 pub use handle::{Asking, SequencerHandle};
 
@@ -367,18 +369,6 @@ impl Sequencer {
         has_room
     }
 
-    fn seen_keys(&self, waiting: &[Waiting]) -> Result<KnownKeys, LogError> {
-        let mut keys: Vec<DedupeKey> =
-            waiting.iter().flat_map(|one| one.command.events()).filter_map(|event| event.dedupe.as_ref()).map(|d| d.key.clone()).collect();
-        if keys.is_empty() {
-            return Ok(KnownKeys::default());
-        }
-        keys.sort();
-        keys.dedup();
-        let seen = self.log.seen(&keys)?;
-        Ok(KnownKeys(keys.into_iter().zip(seen).filter_map(|(key, seen)| seen.map(|seen| (key, seen))).collect()))
-    }
-
     fn offer(&mut self, command: &Command, seen: &KnownKeys) -> Result<Committed, SubmitError> {
         let at = self.clock.moment();
         let beside = Beside { catalogs: &*self.catalogs, bodies: &Nothing, seen, settings: &self.settings };
@@ -404,7 +394,9 @@ impl Sequencer {
     /// Appends the batch. Where the commit's outcome is unknown it is looked up, not guessed.
     fn append(&mut self) -> Result<Arc<CommittedBatch>, AppendError> {
         let before = self.sequencing.committed_head();
-        if self.sequencing.batch().records.is_empty() {
+        let batch = self.sequencing.batch();
+        let has_records = !batch.records.is_empty();
+        if !has_records && batch.seen.is_empty() {
             return Ok(Arc::new(self.sequencing.committed()));
         }
         let begin = Instant::now();
@@ -431,6 +423,9 @@ impl Sequencer {
         match appended {
             Ok(_) => {
                 let batch = Arc::new(self.sequencing.committed());
+                if !has_records {
+                    return Ok(batch);
+                }
                 self.gauges.turns.commit.took(begin.elapsed());
                 self.gauges.turns.note(&batch);
                 self.gauges.commits.fetch_add(1, Ordering::Relaxed);
@@ -490,16 +485,6 @@ fn failed(error: &AppendError) -> SequencerError {
 fn answer_all(waiting: Vec<Waiting>, told: Vec<Result<Committed, SubmitError>>) {
     for (waiting, told) in waiting.into_iter().zip(told) {
         waiting.answer(told);
-    }
-}
-
-/// The keys of the gathered commands that the log has seen.
-#[derive(Default)]
-struct KnownKeys(BTreeMap<DedupeKey, Seen>);
-
-impl SeenKeys for KnownKeys {
-    fn seen(&self, key: &DedupeKey) -> Option<Seen> {
-        self.0.get(key).copied()
     }
 }
 

@@ -284,7 +284,7 @@ mod tests {
         let vault: Arc<dyn Vault> = Arc::new(MemoryVault::new(LogId(Id::root(Timestamp::default(), 1)), MasterKey::from_bytes([7; 32])));
         let table = Arc::new(TokenTable::open_vault(vault.clone(), &state::Access::default()).unwrap());
         let tokens = NodeTokens { table, sequencer: Arc::new(FailingLog(error)), clock: Arc::new(SystemClock::default()) };
-        let by = OnBehalf { actor: Actor::Operator, trace: None };
+        let by = OnBehalf { actor: Actor::Operator, trace: None, request: None };
         assert!(tokens.add("ana", &["viewer".to_owned()], &by).is_err());
         vault.tokens().unwrap().len()
     }

@@ -2,9 +2,11 @@
 //!
 //! What depends on the records already kept — revisions, ids — each log checks itself.
 
+use ensue_engine::command::DEDUPE_MILLIS;
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{AppendError, Batch};
 use ensue_engine::record::{Epoch, Position};
+use ensue_engine::time::Timestamp;
 
 /// The highest position that a log can have: at 100,000 records a second it lasts 89 years.
 pub const POSITION_MAX: u64 = (1 << 48) - 1;
@@ -14,6 +16,12 @@ pub(crate) const SEEN_KEYS_MAX: u64 = 10_000_000;
 
 /// The fewest forgotten keys that an append cleans up in a scope, where there are so many.
 pub(crate) const SWEEP_KEYS_MIN: usize = 64;
+
+/// When a batch was made; none of one that has nothing.
+pub(crate) fn time_of(batch: &Batch) -> Option<Timestamp> {
+    let of_key = || batch.seen.first().map(|(_, seen)| Timestamp::from_micros(seen.until.micros() - (DEDUPE_MILLIS * 1_000).cast_signed()));
+    batch.records.last().map(|record| record.time).or_else(of_key)
+}
 
 /// Says whether the batch is one that follows `head` in `log`, and gives its id.
 pub(crate) fn check(batch: &Batch, log: LogId, head: Position, epoch: Epoch) -> Result<Id, AppendError> {

@@ -6,6 +6,7 @@ use ensue_engine::ports::OutputStream;
 use ensue_views::{enforcements, executions};
 use serde_json::{Value, json};
 
+use crate::keyed::KEY_BYTES_MAX;
 use crate::operation::{Heeded, Sight};
 use crate::paging::{LIMIT_DEFAULT, LIMIT_MAX};
 use crate::routes::Route;
@@ -21,6 +22,11 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         json!({ "name": name, "in": "query", "description": description, "schema": schema })
     }));
     all.extend(route.operation.heeds.iter().map(|heeded| header(told(*heeded), &json!({ "type": "string" }))));
+    if route.may_be_keyed() {
+        let told = ("Idempotency-Key", "The same key with the same request within 24 hours is carried out once, and answered alike.");
+        let shape = format!("^(\"[!#-\\[\\]-~]{{1,{KEY_BYTES_MAX}}}\"|[!#-\\[\\]-~]{{1,{KEY_BYTES_MAX}}})$");
+        all.push(header(told, &json!({ "type": "string", "pattern": shape })));
+    }
     match route.operation.sight {
         Sight::OfViews => {
             let told = ("Ensue-Position", "The answer waits until it can show this position.");

@@ -8,10 +8,9 @@ use ensue_engine::command::{Answer, Ask, RequestExecution};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::ActionRef;
-use ensue_engine::ports::{ReadLimit, SubmitError};
-use ensue_engine::record::{Body, Position, Revision, StreamId};
+use ensue_engine::record::{Body, Position};
 use ensue_engine::rules::judge::complete;
-use ensue_views::{Execution, View as _};
+use ensue_views::Execution;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::time::Instant;
@@ -23,7 +22,7 @@ use crate::listing;
 use crate::permissions::{ActionsExecute, ActionsRead, ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
-use crate::routes::executions::whole;
+use crate::routes::executions::{as_of, whole};
 use crate::wire::actions::{WireAction, WireExecute};
 use crate::wire::executions::WireExecution;
 
@@ -74,8 +73,11 @@ pub(super) async fn get(_: Allowed<ActionsRead>, call: Call) -> Outcome {
 
 /// Runs an action: 202 with the execution, or, where the caller prefers to wait and it ends in time, 200 with its end.
 pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) -> Outcome {
-    let name: ActionRef = call.named("ref", ActionsRead::THING)?;
     let api = call.api().clone();
+    if let Some((before, _)) = call.before().await? {
+        return answer(&call, ExecutionId(before.of), before.position).await;
+    }
+    let name: ActionRef = call.named("ref", ActionsRead::THING)?;
     let catalog = api.ports.installed.current();
     let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
     call.admission()?;
@@ -93,10 +95,11 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         body: Body::json(params.bytes().clone()),
         params,
     };
-    let committed = api.submit(allowed.on_behalf(call.context()), Ask::RequestExecution(request)).await?;
+    let committed = api.submit(call.on_behalf(&allowed), Ask::RequestExecution(request)).await?;
     call.let_go_of_body();
     match committed.answer {
-        Answer::Execution(execution) => answer(&api, execution, committed.position, preferred_wait(call.headers())).await,
+        Answer::Execution(execution) => answer(&call, execution, committed.position).await,
+        Answer::Before(before) => answer(&call, ExecutionId(before.of), committed.position).await,
         other => Err(Problem::bug(&format!("a request for an execution was answered with {other:?}"))),
     }
 }
@@ -110,16 +113,19 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Answers that an execution was asked for: that is in the log, and nothing that is read afterwards may make it look otherwise.
-async fn answer(api: &Arc<Api>, id: ExecutionId, position: Position, wait: Option<Duration>) -> Outcome {
+async fn answer(call: &Call, id: ExecutionId, position: Position) -> Outcome {
+    let (api, wait) = (call.api(), preferred_wait(call.headers()));
     let is_seen = api.see_position(position).await.is_ok();
     let shown = match wait {
         _ if !is_seen => None,
+        // A repeat is to find it as it was.
+        None if call.is_keyed() => None,
         Some(wait) => at_its_end(api, id, wait).await.ok(),
         None => api.row::<Execution>(id.to_string(), ExecutionsRead::THING).await.ok(),
     };
     let execution = match shown {
         Some(execution) => execution,
-        None => told_by_the_log(api, id).await?,
+        None => as_of(api, id, position).await?,
     };
     let is_over = wait.is_some() && execution.status.is_end();
     let listed = execution.clone();
@@ -133,14 +139,6 @@ async fn answer(api: &Arc<Api>, id: ExecutionId, position: Position, wait: Optio
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
     Ok(respond::located(response, &format!("{}/executions/{id}", super::BASE)))
-}
-
-/// Folds an execution's own records, where the read models do not show it. Where the log cannot be read either, its caller is told that
-/// nobody knows.
-async fn told_by_the_log(api: &Arc<Api>, id: ExecutionId) -> Result<Execution, Problem> {
-    let records = api.blocking(move |ports| ports.log.read_stream(&StreamId::Execution(id), Revision(0), ReadLimit::default())).await?;
-    let folded = records.ok().and_then(|records| records.iter().fold(None, Execution::project));
-    folded.ok_or_else(|| SubmitError::Unknown.into())
 }
 
 /// Gives the execution at its end, or as it is when the time is over or the node stops.

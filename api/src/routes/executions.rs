@@ -2,16 +2,19 @@
 //!
 //! What it printed is `logs.rs`'s; running an action by hand is `actions.rs`'s.
 
-use ensue_engine::command::Ask;
+use std::sync::Arc;
+
+use ensue_engine::command::{Ask, Before};
 use ensue_engine::executions::facts::Settlement;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::ExecutionId;
-use ensue_engine::ports::ReadLimit;
-use ensue_engine::record::{Body, Revision, StreamId};
+use ensue_engine::ports::{ReadLimit, SubmitError};
+use ensue_engine::record::{Body, Position, Record, Revision, StreamId};
 use ensue_views::executions::Status;
-use ensue_views::{Column, Execution, TimelineEntry};
+use ensue_views::{Column, Execution, TimelineEntry, View as _};
 use thiserror::Error;
 
+use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
@@ -120,16 +123,22 @@ pub(super) async fn timeline(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
 /// Asks that an execution end.
 pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -> Outcome {
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    if let Some((before, _)) = call.before().await? {
+        return changed_before(&call, execution, &before, Written::Accepted).await;
+    }
     let Nothing {} = call.json_or_nothing().await?;
-    let by = allowed.on_behalf(call.context());
+    let by = call.on_behalf(&allowed);
     change(&call, execution, by, Ask::CancelExecution { execution }, Written::Accepted).await
 }
 
 /// Says what became of an indeterminate execution.
 pub(super) async fn settle(allowed: Allowed<ExecutionsSettle>, mut call: Call) -> Outcome {
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    if let Some((before, _)) = call.before().await? {
+        return changed_before(&call, execution, &before, Written::Done).await;
+    }
     let (outcome, result) = settlement(call.json().await?)?;
-    let by = allowed.on_behalf(call.context());
+    let by = call.on_behalf(&allowed);
     change(&call, execution, by, Ask::SettleExecution { execution, outcome, result }, Written::Done).await
 }
 
@@ -151,12 +160,30 @@ async fn change(call: &Call, id: ExecutionId, by: crate::ports::OnBehalf, ask: A
     // One that is not there is told apart from one that has ended.
     let before: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
     let committed = api.submit(by, ask).await?;
+    if call.is_keyed() {
+        let then = as_of(api, id, committed.position).await?;
+        return respond::written(how, committed.position, &WireExecution::listed(then));
+    }
     // It is done; a view that lags must not make it look otherwise.
     let after = match api.see_position(committed.position).await {
         Ok(()) => api.row(id.to_string(), ExecutionsRead::THING).await.unwrap_or(before),
         Err(_) => before,
     };
     respond::written(how, committed.position, &WireExecution::listed(after))
+}
+
+/// Answers a change as it was answered to the first request of its key.
+async fn changed_before(call: &Call, id: ExecutionId, before: &Before, how: Written) -> Outcome {
+    let then = as_of(call.api(), id, before.position).await?;
+    respond::written(how, before.position, &WireExecution::listed(then))
+}
+
+/// Folds an execution's own records up to a position: what it was there is the same however late one asks. Where the log cannot be read,
+/// nobody knows.
+pub(super) async fn as_of(api: &Arc<Api>, id: ExecutionId, position: Position) -> Result<Execution, Problem> {
+    let records = api.blocking(move |ports| ports.log.read_stream(&StreamId::Execution(id), Revision(0), ReadLimit::default())).await?;
+    let until = |records: Vec<Record>| records.iter().take_while(|record| record.position <= position).fold(None, Execution::project);
+    records.ok().and_then(until).ok_or_else(|| SubmitError::Unknown.into())
 }
 
 #[cfg(test)]

@@ -33,29 +33,43 @@ pub(super) async fn parked_one(_: Allowed<ParkedReactionsRead>, call: Call) -> O
 
 /// Has a reaction that was put aside worked out again.
 pub(super) async fn retry(allowed: Allowed<ParkedReactionsSettle>, mut call: Call) -> Outcome {
-    let Nothing {} = call.json_or_nothing().await?;
     let of = owed_to(&call)?;
-    decide(&call, allowed.on_behalf(call.context()), of, WireDecision::Retry).await
+    if let Some((before, _)) = call.before().await? {
+        return decided(WireDecision::Retry, of, before.position);
+    }
+    let Nothing {} = call.json_or_nothing().await?;
+    decide(&call, call.on_behalf(&allowed), of, WireDecision::Retry).await
 }
 
 /// Decides that a reaction that was put aside is not to be.
 pub(super) async fn dismiss(allowed: Allowed<ParkedReactionsSettle>, mut call: Call) -> Outcome {
-    let Nothing {} = call.json_or_nothing().await?;
     let of = owed_to(&call)?;
-    decide(&call, allowed.on_behalf(call.context()), of, WireDecision::Dismiss).await
+    if let Some((before, _)) = call.before().await? {
+        return decided(WireDecision::Dismiss, of, before.position);
+    }
+    let Nothing {} = call.json_or_nothing().await?;
+    decide(&call, call.on_behalf(&allowed), of, WireDecision::Dismiss).await
 }
 
 fn owed_to(call: &Call) -> Result<Position, Problem> {
     call.named::<u64>("position", ParkedReactionsRead::THING).map(Position)
 }
 
-async fn decide(call: &Call, by: OnBehalf, of: Position, decided: WireDecision) -> Outcome {
-    let (ask, how) = match decided {
-        WireDecision::Retry => (Ask::RetryReaction { of }, Written::Accepted),
-        WireDecision::Dismiss => (Ask::DismissReaction { of }, Written::Done),
+async fn decide(call: &Call, by: OnBehalf, of: Position, decision: WireDecision) -> Outcome {
+    let ask = match decision {
+        WireDecision::Retry => Ask::RetryReaction { of },
+        WireDecision::Dismiss => Ask::DismissReaction { of },
     };
     let committed = call.api().submit(by, ask).await?;
-    respond::written(how, committed.position, &WireDecided { of, decided })
+    decided(decision, of, committed.position)
+}
+
+fn decided(decided: WireDecision, of: Position, position: Position) -> Outcome {
+    let how = match decided {
+        WireDecision::Retry => Written::Accepted,
+        WireDecision::Dismiss => Written::Done,
+    };
+    respond::written(how, position, &WireDecided { of, decided })
 }
 
 /// Lists dead letters, the newest first.

@@ -3,16 +3,18 @@
 //! Whether a delivery is what it says is decided behind [`Webhooks`](crate::ports::Webhooks).
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use ensue_engine::catalog::Sensor;
-use ensue_engine::command::{Answer, Ask, Novelty, ReceivedEvent};
+use ensue_engine::command::{Answer, Ask, Before, Novelty, ReceivedEvent, SeenEvent};
+use ensue_engine::fact::Fact;
 use ensue_engine::ids::Id;
 use ensue_engine::names::{PackName, SensorRef};
-use ensue_engine::ports::{Committed, HookRequest};
+use ensue_engine::ports::{Committed, HookRequest, ReadLimit};
 use ensue_engine::record::{Actor, Position};
 use hyper::body::Body as HttpBody;
 
@@ -25,7 +27,7 @@ use crate::deliveries::{self, Delivery, DeliveryEnd};
 use crate::handshake;
 use crate::listing;
 use crate::permissions::{HooksRead, HooksSend, Permission as _};
-use crate::ports::{HookRefusal, OnBehalf};
+use crate::ports::{HookRefusal, OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query;
 use crate::respond::{self, Written};
@@ -63,7 +65,7 @@ impl Taken {
 }
 
 /// Takes a delivery at `/hooks/<pack>/<sensor>`: 202 once its events are on the disk, 200 for a repeat or where it concerns nobody.
-pub(crate) async fn receive<B>(api: &Api, context: &RequestContext, parts: &Parts, hook: &str, body: B) -> Outcome
+pub(crate) async fn receive<B>(api: &Arc<Api>, context: &RequestContext, parts: &Parts, hook: &str, body: B) -> Outcome
 where
     B: HttpBody<Data = Bytes> + Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -82,7 +84,7 @@ where
         Err(problem) => Err(problem),
         Ok(request) => {
             bytes = Some(request.body.len());
-            let by = OnBehalf { actor: Actor::Sensor(sensor.clone()), trace: Some(context.under().to_string()) };
+            let by = OnBehalf { actor: Actor::Sensor(sensor.clone()), trace: Some(context.under().to_string()), request: None };
             take(api, by, request).await
         }
     };
@@ -135,24 +137,39 @@ fn query_of(query: Option<&str>) -> Vec<(String, String)> {
         .collect()
 }
 
-async fn take(api: &Api, by: OnBehalf, request: HookRequest) -> Result<Taken, Problem> {
+async fn take(api: &Arc<Api>, by: OnBehalf, request: HookRequest) -> Result<Taken, Problem> {
     match api.ports.webhooks.receive(request) {
         Ok(events) if events.is_empty() => Ok(Taken { events: Vec::new(), position: None }),
         Ok(events) => {
             let Committed { position, answer } = api.submit(by, Ask::ReceiveEvents(events)).await?;
             match answer {
                 Answer::Events(events) => Ok(Taken { events, position: Some(position) }),
+                Answer::Before(before) => api.blocking(move |ports| taken_before(ports, &before)).await?,
                 other => Err(Problem::bug(&format!("events were answered with {other:?}"))),
             }
         }
         Err(HookRefusal { declined, keep }) => {
             if let Some(letter) = keep {
                 // The sender is told of the refusal only once the delivery is safe; if it is not, it should send it again.
-                api.submit(by, Ask::KeepDelivery(*letter)).await?;
+                api.submit(OnBehalf { request: None, ..by }, Ask::KeepDelivery(*letter)).await?;
             }
             Err(declined.into())
         }
     }
+}
+
+/// Gives what was taken with the first request of a key: of which triggers the events are, the log says. Blocking.
+fn taken_before(ports: &Ports, before: &Before) -> Result<Taken, Problem> {
+    let received = |event: &SeenEvent| {
+        let record = ports.log.read(Position(event.position.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 1 })?.pop();
+        match record.map(|record| record.fact) {
+            Some(Fact::EventReceived(fact)) => {
+                Ok(ReceivedEvent { id: event.id, trigger: fact.trigger, position: event.position, novelty: event.novelty })
+            }
+            _ => Err(Problem::bug(&format!("there is no event at position {}", event.position))),
+        }
+    };
+    Ok(Taken { events: before.events.iter().map(received).collect::<Result<_, _>>()?, position: Some(before.position) })
 }
 
 fn note(api: &Api, context: &RequestContext, sensor: &SensorRef, came: Instant, bytes: Option<usize>, outcome: &Result<Taken, Problem>) {
@@ -214,13 +231,16 @@ pub(super) fn url(api: &Api, sensor: &SensorRef) -> String {
 
 /// Signs a delivery as the sensor's sender would, and takes it.
 pub(super) async fn send(allowed: Allowed<HooksSend>, mut call: Call) -> Outcome {
+    if let Some((before, _)) = call.before().await? {
+        return answer(&call.api().blocking(move |ports| taken_before(ports, &before)).await??);
+    }
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
     let WireSend { event, body } = call.json().await?;
     let (api, came) = (call.api(), Instant::now());
     let delivery = fresh_id()?;
     let request = api.ports.webhooks.sign(&sensor, &event, &delivery.to_string(), Bytes::from(String::from(Box::<str>::from(body))))?;
     let bytes = Some(request.body.len());
-    let outcome = take(api, allowed.on_behalf(call.context()), request).await;
+    let outcome = take(api, call.on_behalf(&allowed), request).await;
     note(api, call.context(), &sensor, came, bytes, &outcome);
     answer(&outcome?)
 }

@@ -113,9 +113,13 @@ pub(super) async fn shadow(allowed: Allowed<RulesWrite>, call: Call) -> Outcome 
 }
 
 async fn set(allowed: Allowed<RulesWrite>, mut call: Call, mode: Mode) -> Outcome {
+    if let Some((before, _)) = call.before().await? {
+        let name: RuleRef = call.named("ref", RulesRead::THING)?;
+        return respond::written(Written::Done, before.position, &WireRuleMode { r#ref: name, mode });
+    }
     let rule = rule_of(&call)?;
     let Nothing {} = call.json_or_nothing().await?;
     let ask = Ask::SetRuleMode { rule: rule.name.clone(), rule_id: rule.id, mode };
-    let committed = call.api().submit(allowed.on_behalf(call.context()), ask).await?;
+    let committed = call.api().submit(call.on_behalf(&allowed), ask).await?;
     respond::written(Written::Done, committed.position, &WireRuleMode { r#ref: rule.name.clone(), mode })
 }

@@ -1,6 +1,6 @@
 //! Events.
 
-use ensue_engine::command::{Novelty, ReceivedEvent};
+use ensue_engine::command::{Novelty, SeenEvent};
 use ensue_engine::ids::{EventId, Id};
 use ensue_engine::names::{SensorRef, TriggerRef};
 use ensue_engine::record::{CatalogRevision, Position};
@@ -107,8 +107,8 @@ pub(crate) struct WireTakenEvent {
     position: Position,
 }
 
-impl From<&ReceivedEvent> for WireTakenEvent {
-    fn from(event: &ReceivedEvent) -> Self {
+impl From<&SeenEvent> for WireTakenEvent {
+    fn from(event: &SeenEvent) -> Self {
         Self { id: event.id, position: event.position }
     }
 }
@@ -124,8 +124,8 @@ pub(crate) struct WireTakenItem {
     repeat: bool,
 }
 
-impl From<&ReceivedEvent> for WireTakenItem {
-    fn from(event: &ReceivedEvent) -> Self {
+impl From<&SeenEvent> for WireTakenItem {
+    fn from(event: &SeenEvent) -> Self {
         Self { id: event.id, position: event.position, repeat: event.novelty == Novelty::Repeat }
     }
 }
@@ -138,7 +138,7 @@ pub(crate) struct WireTakenEvents {
 
 impl WireTakenEvents {
     /// Tells of events that were taken together.
-    pub(crate) fn of(events: &[ReceivedEvent]) -> Self {
+    pub(crate) fn of(events: &[SeenEvent]) -> Self {
         Self { items: events.iter().map(WireTakenItem::from).collect() }
     }
 }

@@ -29,6 +29,12 @@ pub enum Refusal {
         /// Where; 0 for an event of the same command.
         position: Position,
     },
+    /// Another request was carried out under the same key.
+    #[error("this `Idempotency-Key` was used for another request, which was answered at position {position}; a key belongs to one request")]
+    RequestDiffers {
+        /// Where.
+        position: Position,
+    },
     /// The action is not in the catalog any more.
     #[error("there is no action `{0}`")]
     NoAction(ActionRef),

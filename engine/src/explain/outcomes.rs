@@ -12,6 +12,7 @@ impl Explain for Refusal {
             Self::NoTrigger(_) => "trigger-not-found",
             Self::PayloadMisfit { .. } => "payload-invalid",
             Self::KeyReused { .. } => "dedupe-key-reused",
+            Self::RequestDiffers { .. } => "idempotency-key-reused",
             Self::NoAction(_) | Self::NoPack(_) | Self::NoRule(_) | Self::NoKey(_) | Self::NoToken(_) | Self::NotParked(_) => "not-found",
             Self::ParametersMisfit { .. } => "parameters-invalid",
             Self::NotOpen(_) => "execution-not-open",
@@ -31,7 +32,7 @@ impl Explain for Refusal {
 
     fn fault(&self) -> Fault {
         match self {
-            Self::NoTrigger(_) | Self::PayloadMisfit { .. } | Self::ParametersMisfit { .. } => Fault::Invalid,
+            Self::NoTrigger(_) | Self::PayloadMisfit { .. } | Self::ParametersMisfit { .. } | Self::RequestDiffers { .. } => Fault::Invalid,
             Self::NoAction(_) | Self::NoPack(_) | Self::NoRule(_) | Self::NoKey(_) | Self::NoToken(_) | Self::NotParked(_) => {
                 Fault::Missing
             }
@@ -57,6 +58,9 @@ impl Explain for Refusal {
             Self::NoTrigger(_) => "`ensue triggers list` lists the triggers there are; a trigger's ref is `<pack>.<name>`".into(),
             Self::PayloadMisfit { trigger, .. } => format!("compare with the payload that `{trigger}` declares"),
             Self::KeyReused { .. } => "give this event a key of its own, or send the first one again unchanged".into(),
+            Self::RequestDiffers { .. } => {
+                "make a new key for each thing that is to be done, and send it again with that thing alone".into()
+            }
             Self::NoAction(_) => "`ensue actions list` lists the actions there are; an action's ref is `<pack>.<name>`".into(),
             Self::ParametersMisfit { action, .. } => format!("compare with the parameters that `{action}` declares"),
             Self::NotOpen(id) => format!("`ensue executions show {id}` says how it ended"),

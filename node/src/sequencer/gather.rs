@@ -66,7 +66,11 @@ impl Sequencer {
 
 /// Says whether a command is one that the log itself leads to, or that sets something right.
 pub(super) fn comes_from_inside(command: &Command) -> bool {
-    match &command.ask {
+    is_from_inside(&command.ask)
+}
+
+fn is_from_inside(ask: &Ask) -> bool {
+    match ask {
         Ask::ReportAttempt(_)
         | Ask::LoseAttempt { .. }
         | Ask::CancelExecution { .. }
@@ -78,6 +82,9 @@ pub(super) fn comes_from_inside(command: &Command) -> bool {
         | Ask::NoteClockStep { .. }
         | Ask::RetryReaction { .. }
         | Ask::DismissReaction { .. } => true,
+        Ask::Once { ask, .. } => is_from_inside(ask),
+        // It changes nothing.
+        Ask::Recall(_) => true,
         // A worker offers again what was not taken, and passes over what is old by then.
         Ask::TakeMessage(_)
         | Ask::ReceiveEvents(_)

@@ -44,7 +44,7 @@ pub(super) fn set_keys(config: &Config, catalogs: &NodeCatalogs, keys: &NodeKeys
             None => warnings.push(format!("{variable} names no key that an installed pack declares; it is not used")),
         }
     }
-    let by = OnBehalf { actor: Actor::Operator, trace: None };
+    let by = OnBehalf { actor: Actor::Operator, trace: None, request: None };
     for (key, path) in files {
         let value = read_secret(&path)?;
         let is_same = keys.ring.open(&key)?.is_some_and(|set| set.reveal() == value.reveal());
@@ -76,7 +76,7 @@ pub(super) fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTo
             ),
         });
     }
-    let by = OnBehalf { actor: Actor::Operator, trace: None };
+    let by = OnBehalf { actor: Actor::Operator, trace: None, request: None };
     let roles = [ADMIN.to_owned()];
     let doing = "adding the first admin token";
     match &config.admin_token {

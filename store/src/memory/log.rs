@@ -118,7 +118,11 @@ impl Kept {
         if head != self.head.position {
             return Err(AppendError::Behind(self.head));
         }
-        let Some(last) = batch.records.last() else { return Ok(head) };
+        let Some(now) = batch::time_of(batch) else { return Ok(head) };
+        let Some(last) = batch.records.last() else {
+            self.remember(&batch.seen, now, keys_max);
+            return Ok(head);
+        };
         batch::check(batch, log, head, epoch)?;
         self.check(batch)?;
         for record in &batch.records {
@@ -127,7 +131,7 @@ impl Kept {
             self.records.push(record.clone());
         }
         self.head = Head { position: last.position, chain: last.chain };
-        self.remember(&batch.seen, last.time, keys_max);
+        self.remember(&batch.seen, now, keys_max);
         Ok(last.position)
     }
 

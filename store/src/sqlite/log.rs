@@ -223,21 +223,24 @@ impl SqliteLog {
         if now.head.position != head {
             return Err(Unwritten::Because(AppendError::Behind(now.head)));
         }
-        let Some(last) = batch.records.last() else { return Ok(head) };
-        let id = batch::check(batch, self.id, head, epoch).map_err(Unwritten::Because)?;
-        insert_batch(&write, self.number, batch, id)?;
-        seen::remember(&write, self.number, &batch.seen, last.time, self.seen_keys_max, last.position.0).map_err(|fault| match fault {
+        let Some(at) = batch::time_of(batch) else { return Ok(head) };
+        let position = batch.records.last().map_or(head, |last| last.position);
+        if let Some(last) = batch.records.last() {
+            let id = batch::check(batch, self.id, head, epoch).map_err(Unwritten::Because)?;
+            insert_batch(&write, self.number, batch, id)?;
+            write.prepare_cached("UPDATE logs SET position = ?2, chain = ?3 WHERE number = ?1")?.execute(params![
+                self.number,
+                position.0.cast_signed(),
+                last.chain.as_bytes()
+            ])?;
+        }
+        seen::remember(&write, self.number, &batch.seen, at, self.seen_keys_max, position.0).map_err(|fault| match fault {
             SeenFault::Sqlite(error) => error.into(),
-            SeenFault::Damaged(why) => Unwritten::Because(AppendError::Refused { record: batch.records.len() - 1, why }),
+            SeenFault::Damaged(why) => Unwritten::Because(AppendError::Refused { record: batch.records.len().saturating_sub(1), why }),
         })?;
-        write.prepare_cached("UPDATE logs SET position = ?2, chain = ?3 WHERE number = ?1")?.execute(params![
-            self.number,
-            last.position.0.cast_signed(),
-            last.chain.as_bytes()
-        ])?;
         // Not `write.commit()`: whether the commit ended the transaction can only be asked before it is dropped.
         match write.execute_batch("COMMIT") {
-            Ok(()) => Ok(last.position),
+            Ok(()) => Ok(position),
             Err(error) => Err(Unwritten::Failed(error, if write.is_autocommit() { Stage::Ended } else { Stage::Open })),
         }
     }

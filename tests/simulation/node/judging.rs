@@ -132,5 +132,5 @@ fn canary() -> KeyRef {
 }
 
 fn behalf(client: &str) -> OnBehalf {
-    OnBehalf { actor: Actor::Token(client.to_owned()), trace: None }
+    OnBehalf { actor: Actor::Token(client.to_owned()), trace: None, request: None }
 }

@@ -322,7 +322,7 @@ impl Node {
 
     /// Gives each client its token and the webhook its key, where they are not there; what fails is tried again later.
     pub(super) fn let_clients_in(&self) {
-        let by = OnBehalf { actor: Actor::Operator, trace: None };
+        let by = OnBehalf { actor: Actor::Operator, trace: None, request: None };
         let door = door();
         if matches!(self.keys.ring.open(&door), Ok(None)) {
             let _ = self.keys.set(&door, Secret::new(DOOR_SECRET.as_bytes().to_vec()), &by);

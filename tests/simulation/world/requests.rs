@@ -146,7 +146,7 @@ impl World {
                         self.clients[request.client].remember_event(event.id.to_string(), event.position.0);
                     }
                 }
-                Answer::Done | Answer::Catalog(_) | Answer::ReportedLate => {}
+                Answer::Done | Answer::Catalog(_) | Answer::Before(_) | Answer::ReportedLate => {}
             },
             Outcome::Not(why) if matches!(request.wish, Wish::See { .. }) => {
                 let what = format!("request {number}: what was written could not be seen: {why}");

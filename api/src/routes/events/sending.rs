@@ -4,11 +4,11 @@
 
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use ensue_engine::command::{Answer, Ask, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, ReceivedEvent};
+use ensue_engine::command::{Answer, Ask, Before, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, SeenEvent};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::names::TriggerRef;
 use ensue_engine::ports::Committed;
-use ensue_engine::record::Digest;
+use ensue_engine::record::{Digest, Position};
 use ensue_expression::Document;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -166,6 +166,9 @@ impl Shape {
 
 /// Takes events in: 202 once they are on the disk, 200 where all of them were taken before.
 pub(in crate::routes) async fn send(allowed: Allowed<EventsWrite>, mut call: Call) -> Outcome {
+    if let Some((before, body)) = call.before().await? {
+        return told_again(&before, Form::of(call.headers())?, &body);
+    }
     call.admission()?;
     let form = Form::of(call.headers())?;
     let body = call.bytes().await?;
@@ -178,8 +181,17 @@ pub(in crate::routes) async fn send(allowed: Allowed<EventsWrite>, mut call: Cal
     if observed.is_empty() {
         return respond::json(&WireTakenEvents::of(&[]));
     }
-    let (events, committed) = take(&allowed, &call, observed).await?;
-    respond::written(how(&events), committed.position, &WireTakenEvents::of(&events))
+    let (events, position) = take(&allowed, &call, observed).await?;
+    answer_list(&events, position)
+}
+
+/// Answers a request as the first one of its key was.
+fn told_again(before: &Before, form: Form, body: &Bytes) -> Outcome {
+    if form != Form::Binary && is_list(body) {
+        answer_list(&before.events, before.position)
+    } else {
+        answer_one(&before.events, before.position)
+    }
 }
 
 /// Grants whoever may send events that they are sent here.
@@ -188,21 +200,30 @@ pub(in crate::routes) async fn consent(_: Allowed<EventsWrite>, call: Call) -> O
 }
 
 async fn take_one(allowed: &Allowed<EventsWrite>, call: &Call, observed: ObservedEvent) -> Outcome {
-    let (events, committed) = take(allowed, call, vec![observed]).await?;
-    let [event] = events.as_slice() else { return Err(Problem::bug("one event was answered as several")) };
-    let response = respond::written(how(&events), committed.position, &WireTakenEvent::from(event))?;
-    Ok(respond::located(response, &format!("{BASE}/events/{}", event.id)))
+    let (events, position) = take(allowed, call, vec![observed]).await?;
+    answer_one(&events, position)
 }
 
-async fn take(allowed: &Allowed<EventsWrite>, call: &Call, events: Vec<ObservedEvent>) -> Result<(Vec<ReceivedEvent>, Committed), Problem> {
-    let committed = call.api().submit(allowed.on_behalf(call.context()), Ask::ReceiveEvents(events)).await?;
-    match &committed.answer {
-        Answer::Events(events) => Ok((events.clone(), committed)),
+async fn take(allowed: &Allowed<EventsWrite>, call: &Call, events: Vec<ObservedEvent>) -> Result<(Vec<SeenEvent>, Position), Problem> {
+    let Committed { position, answer } = call.api().submit(call.on_behalf(allowed), Ask::ReceiveEvents(events)).await?;
+    match answer {
+        Answer::Events(events) => Ok((events.iter().map(SeenEvent::from).collect(), position)),
+        Answer::Before(before) => Ok((before.events, position)),
         other => Err(Problem::bug(&format!("events were answered with {other:?}"))),
     }
 }
 
-fn how(events: &[ReceivedEvent]) -> Written {
+fn answer_one(events: &[SeenEvent], position: Position) -> Outcome {
+    let [event] = events else { return Err(Problem::bug("one event was answered as several")) };
+    let response = respond::written(how(events), position, &WireTakenEvent::from(event))?;
+    Ok(respond::located(response, &format!("{BASE}/events/{}", event.id)))
+}
+
+fn answer_list(events: &[SeenEvent], position: Position) -> Outcome {
+    respond::written(how(events), position, &WireTakenEvents::of(events))
+}
+
+fn how(events: &[SeenEvent]) -> Written {
     if events.iter().all(|event| event.novelty == Novelty::Repeat) { Written::Done } else { Written::Accepted }
 }
 

@@ -1,7 +1,7 @@
 //! Remembering: which keys were seen, where, for as long as they count and no longer.
 
 use ensue_engine::command::{DedupeKey, Seen};
-use ensue_engine::ports::Log;
+use ensue_engine::ports::{Batch, Log};
 use ensue_engine::record::{Digest, Position};
 
 use super::Logs;
@@ -14,6 +14,7 @@ on_every_log! {
     a_key_counts_in_its_scope_only
     a_key_counts_in_its_log_only
     keys_come_with_their_batch
+    keys_may_come_alone
     many_keys_of_one_batch_are_all_remembered
     hashes_that_begin_alike_are_different_keys
     a_key_accepted_again_has_its_newest_place
@@ -36,6 +37,19 @@ fn remember(log: &mut dyn Log, writer: &mut Writer, keys: impl IntoIterator<Item
 fn known(log: &dyn Log, scope: &str, numbers: impl IntoIterator<Item = u64>) -> Vec<bool> {
     let keys: Vec<DedupeKey> = numbers.into_iter().map(|number| dedupe_key(scope, number)).collect();
     log.seen(&keys).unwrap().iter().map(Option::is_some).collect()
+}
+
+fn keys_may_come_alone(logs: &dyn Logs) {
+    let mut log = logs.open(LOG);
+    let mut writer = Writer::of(&*log);
+    remember(&mut *log, &mut writer, [(dedupe_key("hooks", 1), seen_at(1, DAY))]);
+    let (head, epoch) = (log.head().unwrap(), log.epoch());
+    let alone = Batch { seen: vec![(dedupe_key("hooks", 2), seen_at(1, DAY))], ..Batch::default() };
+    assert_eq!(log.append(&alone, head.position, epoch).unwrap(), head.position);
+    drop(log);
+    let log = logs.open(LOG);
+    assert_eq!(log.head().unwrap(), head, "they take no place");
+    assert_eq!(log.seen(&[dedupe_key("hooks", 2)]).unwrap(), [Some(seen_at(1, DAY))]);
 }
 
 fn a_key_that_was_never_seen_is_unknown(logs: &dyn Logs) {

@@ -1,0 +1,200 @@
+//! `Idempotency-Key`: requests that are carried out once, however often they are sent.
+//!
+//! That one is carried out once is the core's (`engine/src/command/request.rs`), also over a restart. Here is what the header may say, which
+//! keys are under way, and what counts as the same request.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, header};
+use ensue_engine::command::{Before, DedupeKey, RequestKey};
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::record::Digest;
+use thiserror::Error;
+
+/// The header.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The most bytes of a key.
+pub(crate) const KEY_BYTES_MAX: usize = 255;
+
+/// Why a request with a key is not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub(crate) enum KeyRefusal {
+    /// The header is not of the shape of one.
+    #[error("`Idempotency-Key` must be given once, as 1 to {KEY_BYTES_MAX} visible ASCII characters, in quotes or without")]
+    Malformed,
+    /// The first request of the key is not answered yet.
+    #[error("a request with this `Idempotency-Key` is under way")]
+    UnderWay,
+}
+
+impl Explain for KeyRefusal {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Malformed => "idempotency-key-invalid",
+            Self::UnderWay => "request-under-way",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Malformed => Fault::Malformed,
+            Self::UnderWay => Fault::Conflict,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Malformed => "make a UUID for each thing that is to be done, and send it again with that thing alone".into(),
+            Self::UnderWay => "send it again in a second: it is answered as the first one then".into(),
+        })
+    }
+}
+
+/// Gives the key of a request, out of its quotes: drafts of the header want them, and most callers leave them out.
+pub(crate) fn given(headers: &HeaderMap) -> Result<Option<String>, KeyRefusal> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|_| values.next().is_none()).map(str::trim).ok_or(KeyRefusal::Malformed)?;
+    let key = text.strip_prefix('"').map_or(Some(text), |rest| rest.strip_suffix('"')).ok_or(KeyRefusal::Malformed)?;
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    let is_key = (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(is_plain);
+    if is_key { Ok(Some(key.to_owned())) } else { Err(KeyRefusal::Malformed) }
+}
+
+/// The keys whose requests are under way. They are as many as requests at the most.
+#[derive(Default)]
+pub(crate) struct UnderWay(Mutex<BTreeSet<DedupeKey>>);
+
+/// A key whose request is under way, until this is dropped.
+struct Entered {
+    key: DedupeKey,
+    under_way: Arc<UnderWay>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.under_way.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// The key of a request that is under way.
+pub(crate) struct Keyed {
+    entered: Entered,
+    /// What was answered to the first request of the key, where this is not the first.
+    before: Option<Before>,
+    /// The hash of what is asked, once the body is read.
+    content: Option<Digest>,
+}
+
+impl Keyed {
+    /// Enters a caller's key; nobody else can until this is dropped.
+    pub(crate) fn enter(under_way: &Arc<UnderWay>, caller: &str, key: &str) -> Result<Self, KeyRefusal> {
+        let key = DedupeKey { scope: format!("requests/{caller}"), hash: Digest::of(key.as_bytes()) };
+        if !under_way.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
+            return Err(KeyRefusal::UnderWay);
+        }
+        Ok(Self { entered: Entered { key, under_way: under_way.clone() }, before: None, content: None })
+    }
+
+    /// Gives the key.
+    pub(crate) fn key(&self) -> &DedupeKey {
+        &self.entered.key
+    }
+
+    /// Notes what was answered before.
+    pub(crate) fn note(&mut self, before: Before) {
+        self.before = Some(before);
+    }
+
+    /// Gives what was answered before.
+    pub(crate) fn before(&self) -> Option<&Before> {
+        self.before.as_ref()
+    }
+
+    /// Notes what is asked.
+    pub(crate) fn read(&mut self, parts: &Parts, body: &[u8]) {
+        self.content = Some(content(parts, body));
+    }
+
+    /// Gives the key with what is asked under it.
+    pub(crate) fn request(&self, parts: &Parts) -> RequestKey {
+        RequestKey { key: self.key().clone(), content: self.content.unwrap_or_else(|| content(parts, b"")) }
+    }
+}
+
+/// The hash of all that says what is asked: the path and its parameters, the body and what it is.
+fn content(parts: &Parts, body: &[u8]) -> Digest {
+    let says_what = |name: &HeaderName| *name == header::CONTENT_TYPE || name.as_str().starts_with("ce-");
+    let mut said: Vec<(&str, &[u8])> =
+        parts.headers.iter().filter(|(name, _)| says_what(name)).map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    said.sort();
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    let mut all = Vec::with_capacity(body.len() + path.len() + 64);
+    for (name, value) in [("", path.as_bytes())].into_iter().chain(said).chain([("", body)]) {
+        all.extend((name.len() as u64).to_le_bytes());
+        all.extend(name.as_bytes());
+        all.extend((value.len() as u64).to_le_bytes());
+        all.extend(value);
+    }
+    Digest::of(&all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(values: &[&'static str]) -> Result<Option<String>, KeyRefusal> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(IDEMPOTENCY_KEY, value.parse().unwrap());
+        }
+        given(&headers)
+    }
+
+    #[test]
+    fn a_key_is_plain_text_in_quotes_or_without() {
+        assert_eq!(read(&[]), Ok(None));
+        for same in ["8e03978e-40d5", "\"8e03978e-40d5\"", " 8e03978e-40d5 "] {
+            assert_eq!(read(&[same]), Ok(Some("8e03978e-40d5".to_owned())), "{same}");
+        }
+        let long = "k".repeat(KEY_BYTES_MAX + 1).leak();
+        for bad in ["", "\"\"", "\"a", "a\"b", "a b", "a\\b", "a\tb", long] {
+            assert_eq!(read(&[bad]), Err(KeyRefusal::Malformed), "{bad}");
+        }
+        assert_eq!(read(&["a", "a"]), Err(KeyRefusal::Malformed));
+    }
+
+    #[test]
+    fn a_key_is_its_caller_s_and_under_way_until_it_is_let_go_of() {
+        let under_way = Arc::new(UnderWay::default());
+        let first = Keyed::enter(&under_way, "ana", "1");
+        assert!(first.is_ok());
+        assert_eq!(Keyed::enter(&under_way, "ana", "1").err(), Some(KeyRefusal::UnderWay));
+        assert!(Keyed::enter(&under_way, "bo", "1").is_ok());
+        drop(first);
+        assert!(Keyed::enter(&under_way, "ana", "1").is_ok());
+    }
+
+    #[test]
+    fn what_is_asked_is_the_path_the_body_and_what_the_body_is() {
+        let asked = |path: &str, name: &'static str, value: &'static str, body: &str| {
+            let request = axum::http::Request::builder().uri(path).header(name, value).body(()).unwrap();
+            content(&request.into_parts().0, body.as_bytes())
+        };
+        let first = asked("/a?x=1", "content-type", "application/json", "{}");
+        assert_eq!(first, asked("/a?x=1", "content-type", "application/json", "{}"));
+        for other in [
+            asked("/b?x=1", "content-type", "application/json", "{}"),
+            asked("/a?x=2", "content-type", "application/json", "{}"),
+            asked("/a?x=1", "content-type", "text/plain", "{}"),
+            asked("/a?x=1", "ce-id", "application/json", "{}"),
+            asked("/a?x=1", "content-type", "application/json", "{} "),
+        ] {
+            assert_ne!(first, other);
+        }
+        assert_eq!(asked("/a", "prefer", "wait=1", ""), asked("/a", "prefer", "wait=2", ""), "how it is answered is no part of it");
+    }
+}

@@ -1,0 +1,116 @@
+//! `Idempotency-Key`: what is sent again is not done again, and answered as before.
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, TestApi};
+
+const EVENTS: &str = "/api/v1/events";
+const ECHO: &str = "/api/v1/actions/core.echo/execute";
+
+fn hello(name: &str) -> Value {
+    json!({ "trigger": "demo.hello", "payload": { "name": name } })
+}
+
+async fn send(api: &TestApi, path: &str, key: &str, body: &Value) -> Answer {
+    api.post(path).by("admin").with("idempotency-key", key).json(body).answer().await
+}
+
+/// What an answer says, but for what is each request's own.
+fn said(answer: &Answer) -> (u16, Option<&str>, Option<&str>, &str) {
+    (answer.status.as_u16(), answer.header("ensue-position"), answer.header("location"), &answer.text)
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_is_not_carried_out_again_and_answered_alike() {
+    let mut api = TestApi::new();
+    let message = |message: &str| json!({ "params": { "message": message } });
+    let keyed = |name: &str, key: &str| json!({ "trigger": "demo.hello", "payload": { "name": name }, "dedupe": key });
+    for (number, (path, body)) in [
+        (EVENTS, hello("ana")),
+        (EVENTS, json!([hello("ana"), keyed("bo", "1"), keyed("bo", "1"), hello("cy")])),
+        // All of it is there before: that is what its repeat is told as well.
+        (EVENTS, json!([keyed("bo", "1")])),
+        (EVENTS, json!([])),
+        (ECHO, message("hi")),
+        ("/api/v1/rules/demo.greet/shadow", json!({})),
+        ("/api/v1/rules/demo.greet/enable", json!({})),
+        // Nothing is changed by this, and nothing shall be by its repeat.
+        ("/api/v1/rules/demo.greet/enable", json!({})),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = format!("key-{number}");
+        let first = send(&api, path, &key, &body).await;
+        assert!(first.status.is_success(), "{path}: {}", first.text);
+        // What happens meanwhile changes nothing about what was answered.
+        api.event("di").await;
+        api.post("/api/v1/rules/demo.greet/disable").by("admin").answer().await.expect(200);
+        let (head, kinds) = (api.node.head_position(), api.node.kinds().len());
+        assert_eq!(said(&send(&api, path, &key, &body).await), said(&first), "{path}");
+        api.restart();
+        assert_eq!(said(&send(&api, path, &format!("\"{key}\""), &body).await), said(&first), "{path} after a restart");
+        assert_eq!((api.node.head_position(), api.node.kinds().len()), (head, kinds), "{path}: nothing was done");
+    }
+}
+
+#[tokio::test]
+async fn an_execution_that_was_cancelled_under_a_key_is_told_of_as_it_was_then() {
+    let api = TestApi::new();
+    let id = send(&api, ECHO, "run", &json!({ "params": { "message": "hi" } })).await.expect(202).json()["id"].clone();
+    let path = format!("/api/v1/executions/{}/cancel", id.as_str().unwrap());
+    let first = send(&api, &path, "cancel", &json!({})).await;
+    assert_eq!(first.status, 202, "{}", first.text);
+    api.node.succeed(id.as_str().unwrap(), "{}");
+    assert_eq!(said(&send(&api, &path, "cancel", &json!({})).await), said(&first));
+    send(&api, &path, "another", &json!({})).await.expect_problem(409, "execution_not_open");
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_signed_under_a_key_is_made_once() {
+    let api = TestApi::new();
+    let path = "/api/v1/hooks/demo/gate/send";
+    let body = json!({ "event": "hello", "body": { "name": "ana" } });
+    let first = send(&api, path, "1", &body).await;
+    assert!(first.status.is_success(), "{}", first.text);
+    let head = api.node.head_position();
+    assert_eq!(said(&send(&api, path, "1", &body).await), said(&first));
+    assert_eq!(api.node.head_position(), head);
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_one_request_and_to_its_caller() {
+    let api = TestApi::new();
+    let first = send(&api, EVENTS, "1", &hello("ana")).await.expect(202).json();
+    send(&api, EVENTS, "1", &hello("bo")).await.expect_problem(422, "idempotency_key_reused");
+    send(&api, ECHO, "1", &hello("ana")).await.expect_problem(422, "idempotency_key_reused");
+    let other = api.post(EVENTS).by("author").with("idempotency-key", "1").json(&hello("bo")).answer().await.expect(202);
+    assert_ne!(other.json()["id"], first["id"]);
+    let position = api.node.head_position();
+    for bad in ["", "a b", "\"a", &"k".repeat(256)] {
+        send(&api, EVENTS, bad, &hello("ana")).await.expect_problem(400, "idempotency_key_invalid");
+    }
+    let doubled = api.post(EVENTS).by("admin").with("idempotency-key", "1").with("idempotency-key", "1").json(&hello("ana"));
+    doubled.answer().await.expect_problem(400, "idempotency_key_invalid");
+    assert_eq!(api.node.head_position(), position);
+}
+
+#[tokio::test]
+async fn what_was_refused_may_be_sent_again_under_its_key() {
+    let api = TestApi::new();
+    send(&api, EVENTS, "1", &json!({ "trigger": "demo.hello", "payload": {} })).await.expect_problem(422, "payload_invalid");
+    send(&api, EVENTS, "1", &hello("ana")).await.expect(202);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_first_request_of_a_key_is_under_way_the_next_is_told_so() {
+    let api = TestApi::new();
+    api.node.hold_views();
+    let body = json!({ "params": { "message": "hi" } });
+    let ask = || api.post(ECHO).by("admin").with("idempotency-key", "1").with("prefer", "wait=1").json(&body).answer();
+    let (first, second) = tokio::join!(ask(), ask());
+    first.expect(202);
+    second.expect_problem(409, "request_under_way");
+    ask().await.expect(202);
+    assert_eq!(api.node.kinds().iter().filter(|kind| **kind == "execution.requested").count(), 1);
+}

@@ -1,0 +1,97 @@
+//! Requests with an `Idempotency-Key`, sent again to a node that was killed in between.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Place};
+
+const KEY: &str = "8e03978e-40d5-43e8-bc93-6894a57f9324";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write_pack_file("greet/pack.yaml", "name: greet\nversion: 1.0.0\ndescription: Says hello.\n");
+    place.write_pack_file(
+        "greet/actions/hello.yaml",
+        "description: Says hello once for each run.\nparameters:\n  name: {type: string}\nrun:\n  shell:\n    script: echo hello\n",
+    );
+    place
+}
+
+/// Asks for the action to be run under a key; none where no answer came.
+async fn run(client: &Client, key: &str, name: &str) -> Option<Answer> {
+    let request = client.request(Method::POST, "/api/v1/actions/greet.hello/execute").header("idempotency-key", key);
+    let response = request.json(&json!({ "params": { "name": name } })).send().await.ok()?;
+    Some(Answer::of(response).await)
+}
+
+async fn requested(client: &Client) -> usize {
+    let records = client.records().await;
+    records.iter().filter(|record| record["kind"] == "execution.requested").count()
+}
+
+fn said(answer: &Answer) -> (StatusCode, Value, Vec<Option<String>>) {
+    let header = |name: &str| answer.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    (answer.status, answer.body.clone(), vec![header("location"), header("ensue-position")])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_sent_again_to_a_killed_node_is_answered_as_before_and_done_once() {
+    let place = place();
+    let node = place.start();
+    let first = run(&node.client(), KEY, "ana").await.unwrap();
+    assert_eq!(first.status, StatusCode::ACCEPTED, "{first:?}");
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    assert_eq!(said(&run(&client, KEY, "ana").await.unwrap()), said(&first));
+    let other = run(&client, KEY, "bo").await.unwrap();
+    assert_eq!((other.status, &other.body["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("idempotency_key_reused")));
+    assert_eq!(requested(&client).await, 1);
+}
+
+/// A caller that hears nothing sends again until it hears something, whatever became of the node meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_node_is_killed_over_it_is_done_once_for_all_that_it_is_sent_again() {
+    let place = place();
+    let mut node = place.start();
+    for round in 0..8_u64 {
+        let key = format!("round-{round}");
+        let client = node.client();
+        let asked = tokio::spawn({
+            let key = key.clone();
+            async move { run(&client, &key, "ana").await }
+        });
+        tokio::time::sleep(std::time::Duration::from_micros(700 * round)).await;
+        node.kill();
+        let heard = asked.await.unwrap();
+        node = place.start();
+        let again = run(&node.client(), &key, "ana").await.unwrap();
+        assert_eq!(again.status, StatusCode::ACCEPTED, "{again:?}");
+        if let Some(heard) = heard.filter(|heard| heard.status.is_success()) {
+            assert_eq!(said(&again), said(&heard), "round {round}");
+        }
+        assert_eq!(requested(&node.client()).await, usize::try_from(round).unwrap() + 1, "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_at_once_one_is_carried_out_and_no_two_answers_differ() {
+    let place = place();
+    let node = place.start();
+    let all = (0..32).map(|_| {
+        let client = node.client();
+        tokio::spawn(async move { run(&client, KEY, "ana").await.unwrap() })
+    });
+    let mut taken = Vec::new();
+    for asked in all.collect::<Vec<_>>() {
+        let answer = asked.await.unwrap();
+        match answer.status {
+            StatusCode::ACCEPTED => taken.push(said(&answer)),
+            StatusCode::CONFLICT => assert_eq!(answer.body["code"], "request_under_way"),
+            _ => panic!("{answer:?}"),
+        }
+    }
+    assert!(taken.windows(2).all(|two| two[0] == two[1]), "{taken:?}");
+    assert!(!taken.is_empty());
+    assert_eq!(requested(&node.client()).await, 1);
+}

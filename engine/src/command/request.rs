@@ -1,0 +1,92 @@
+//! Requests that are carried out once, however often they are sent: what of the first one is remembered, and how it is told again.
+//!
+//! What is remembered stands among the keys that were seen, in the same commit as what the request led to: one row for the request, and one
+//! for each event that it brought. How an answer looks is the edge's.
+
+use super::{Answer, DEDUPE_MILLIS, DedupeKey, Moment, Novelty, ReceivedEvent, Seen, SeenKeys};
+use crate::ids::{EventId, Id, LogId};
+use crate::record::{Digest, Position};
+
+/// The key under which a request is carried out once within [`DEDUPE_MILLIS`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    /// The caller, and the hash of the caller's key.
+    pub key: DedupeKey,
+    /// The hash of what is asked, to tell a repeat from another request under the same key.
+    pub content: Digest,
+}
+
+/// What was answered to the first request of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// The hash of what was asked.
+    pub content: Digest,
+    /// The newest position that the caller was told.
+    pub position: Position,
+    /// The execution that was asked for; of no meaning for other requests.
+    pub of: Id,
+    /// The events that it brought, in their order.
+    pub events: Vec<SeenEvent>,
+}
+
+/// An event as its sender was told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenEvent {
+    /// Its id.
+    pub id: EventId,
+    /// Its place.
+    pub position: Position,
+    /// Whether it was there before.
+    pub novelty: Novelty,
+}
+
+impl From<&ReceivedEvent> for SeenEvent {
+    fn from(event: &ReceivedEvent) -> Self {
+        Self { id: event.id, position: event.position, novelty: event.novelty }
+    }
+}
+
+impl DedupeKey {
+    /// Gives the key under which the `index`-th event of this request is remembered.
+    pub fn of_event(&self, index: u32) -> Self {
+        let mut named = self.hash.as_bytes().to_vec();
+        named.extend(index.to_le_bytes());
+        Self { scope: self.scope.clone(), hash: Digest::of(&named) }
+    }
+}
+
+impl Before {
+    /// Finds what was answered to the first request of a key; none where there was none, or its time is over.
+    pub(crate) fn find(key: &DedupeKey, at: &Moment, seen: &dyn SeenKeys) -> Option<Self> {
+        let first = seen.seen(key).filter(|first| first.until > at.time)?;
+        let of = first.event.0;
+        let rows: Vec<Seen> = (0..).map_while(|index| seen.seen(&key.of_event(index))).take_while(|row| row.until == first.until).collect();
+        // The rows do not say what was new: it is what stands from the first new event on, each once.
+        let new_from = rows.iter().find(|row| row.event.0 == of).map(|row| row.position);
+        let novelty = |index: usize, row: &Seen| {
+            let is_new = new_from.is_some_and(|from| row.position >= from) && !rows[..index].iter().any(|other| other.event == row.event);
+            if is_new { Novelty::New } else { Novelty::Repeat }
+        };
+        let events =
+            rows.iter().enumerate().map(|(index, row)| SeenEvent { id: row.event, position: row.position, novelty: novelty(index, row) });
+        Some(Self { content: first.content, position: first.position, of, events: events.collect() })
+    }
+}
+
+impl RequestKey {
+    /// Gives the rows that remember what a request is answered with.
+    pub(crate) fn rows(&self, log: LogId, answer: &Answer, position: Position, at: &Moment) -> Vec<(DedupeKey, Seen)> {
+        let row = |position, event| Seen { position, event, content: self.content, until: at.time.plus_millis(DEDUPE_MILLIS) };
+        let (of, events): (Id, &[ReceivedEvent]) = match answer {
+            Answer::Execution(id) => (id.0, &[]),
+            // Where nothing was new it names what is no event.
+            Answer::Events(events) => (events.iter().find(|event| event.novelty == Novelty::New).map_or(log.0, |event| event.id.0), events),
+            Answer::Done | Answer::Catalog(_) | Answer::ReportedLate => (log.0, &[]),
+            // It is remembered already.
+            Answer::Before(_) => return Vec::new(),
+        };
+        let mut rows = vec![(self.key.clone(), row(position, EventId(of)))];
+        rows.extend((0..).zip(events).map(|(index, event)| (self.key.of_event(index), row(event.position, event.id))));
+        rows
+    }
+}

@@ -1,0 +1,55 @@
+//! The keys that commands are decided by, looked up in the log for a whole batch at once.
+//!
+//! What a key that was seen means is the core's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ensue_engine::command::{DedupeKey, Seen, SeenKeys};
+use ensue_engine::ports::LogError;
+
+use super::Sequencer;
+use super::handle::Waiting;
+
+/// How many events of a request that was answered before are looked up at once.
+const EVENTS_AT_ONCE: u32 = 16;
+
+/// The keys of the gathered commands that the log has seen.
+#[derive(Default)]
+pub(super) struct KnownKeys(BTreeMap<DedupeKey, Seen>);
+
+impl SeenKeys for KnownKeys {
+    fn seen(&self, key: &DedupeKey) -> Option<Seen> {
+        self.0.get(key).copied()
+    }
+}
+
+impl Sequencer {
+    /// Looks up the keys that these commands are decided by.
+    pub(super) fn seen_keys(&self, waiting: &[Waiting]) -> Result<KnownKeys, LogError> {
+        let of_events = waiting.iter().flat_map(|one| one.command.events()).filter_map(|event| event.dedupe.as_ref()).map(|d| &d.key);
+        let of_requests = waiting.iter().filter_map(|one| one.command.request());
+        let keys: BTreeSet<DedupeKey> = of_events.chain(of_requests.clone()).cloned().collect();
+        let mut known = KnownKeys::default();
+        self.look_up(keys.into_iter().collect(), &mut known)?;
+        let repeated: BTreeSet<DedupeKey> = of_requests.filter(|key| known.0.contains_key(*key)).cloned().collect();
+        for request in repeated {
+            // How many events it brought is not known before the first one is missing.
+            let mut index = 0;
+            while self.look_up((index..index + EVENTS_AT_ONCE).map(|index| request.of_event(index)).collect(), &mut known)? > 0 {
+                index += EVENTS_AT_ONCE;
+            }
+        }
+        Ok(known)
+    }
+
+    /// Asks the log which of these keys it has seen, and gives how many.
+    fn look_up(&self, keys: Vec<DedupeKey>, known: &mut KnownKeys) -> Result<usize, LogError> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let seen = self.log.seen(&keys)?;
+        let before = known.0.len();
+        known.0.extend(keys.into_iter().zip(seen).filter_map(|(key, seen)| seen.map(|seen| (key, seen))));
+        Ok(known.0.len() - before)
+    }
+}
