@@ -40,6 +40,7 @@ pub mod settings;
 mod shares;
 mod sse;
 mod streams;
+mod tags;
 mod wire;
 
 pub use auth::TOKEN_PREFIX;

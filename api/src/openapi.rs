@@ -208,6 +208,11 @@ fn responses(route: &Route, parts: &mut Parts) -> Map<String, Value> {
     for given in route.operation.gives.iter().flatten() {
         responses.insert(given.status.to_string(), answer(given, &mut parts.answers));
     }
+    if route.is_tagged() {
+        responses["200"]["headers"]["ETag"] = header_references(&[Header::ETag])["ETag"].take();
+        let known = Given { status: 304, means: "The caller has it.", content: Content::Nothing, headers: &[Header::ETag] };
+        responses.insert(known.status.to_string(), answer(&known, &mut parts.answers));
+    }
     let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
     for (status, code) in problems(route) {
         let codes = codes.entry(status).or_default();
@@ -323,7 +328,7 @@ fn told(header: Header) -> (&'static str, &'static str) {
         Header::Link => ("Link", "The next page, with `rel=\"next\"`; absent on the last one."),
         Header::PreferenceApplied => ("Preference-Applied", "The preference that was heeded, where there was one."),
         Header::RetryAfter => ("Retry-After", "The seconds after which to ask again."),
-        Header::ETag => ("ETag", "The file's digest."),
+        Header::ETag => ("ETag", "A hash of the answer, or of the file; absent from an answer that is a stream."),
         Header::ContentRange => ("Content-Range", "Which part of the file it is."),
         Header::ContentDisposition => ("Content-Disposition", "The name to save the file under."),
         Header::Allow => ("Allow", "The methods that the path knows."),

@@ -27,13 +27,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{RawPathParams, Request};
-use axum::http::Method;
+use axum::http::{HeaderMap, Method};
 use axum::routing::{MethodFilter, on};
 
 use crate::api::Api;
 use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
-use crate::operation::{Operation, Sight};
+use crate::operation::{Content, Operation, Sight};
 use crate::permissions::{
     ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel,
     ExecutionsRead, ExecutionsSettle, HooksRead, HooksSend, KeysRead, KeysWrite, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
@@ -42,6 +42,7 @@ use crate::permissions::{
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::shares::Caller;
+use crate::tags;
 
 /// Where the API stands.
 pub const BASE: &str = "/api/v1";
@@ -224,6 +225,14 @@ impl Route {
     pub(crate) fn may_be_keyed(&self) -> bool {
         self.method == Method::POST && self.demands != Demand::Nothing
     }
+
+    /// Says whether answers have a tag of their bytes, and `If-None-Match` is heeded: what is read as JSON.
+    pub(crate) fn is_tagged(&self) -> bool {
+        let gives_json = |content| matches!(content, Content::Json(_) | Content::JsonForms(_) | Content::JsonOrText(..));
+        let given = self.operation.gives.iter().flatten();
+        let is_read = self.method == Method::GET && self.demands != Demand::Nothing;
+        is_read && given.into_iter().any(|given| given.status == 200 && gives_json(given.content))
+    }
 }
 
 /// What a route demands of its caller.
@@ -302,13 +311,14 @@ impl Routes {
 
     fn guarded<P: Permission>(&mut self, method: Method, path: String, operation: &'static Operation, handler: impl Handler<P>) {
         let api = self.api.clone();
-        let may_be_keyed = method == Method::POST;
+        let (may_be_keyed, is_read) = (method == Method::POST, method == Method::GET);
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
             async move {
                 let (parts, body) = request.into_parts();
                 let allowed = Allowed::<P>::demand(&*api.ports.access, &parts, &secrecy(&params))?;
                 let caller = Caller::Token(allowed.name().to_owned());
+                let known = if is_read { parts.headers.clone() } else { HeaderMap::new() };
                 let mut call = Call::new(api, operation, &params, caller, Request::from_parts(parts, body))?;
                 if may_be_keyed {
                     call.take_key(&allowed).await?;
@@ -317,7 +327,8 @@ impl Routes {
                     Sight::OfViews => call.see().await?,
                     Sight::None => {}
                 }
-                handler.handle(allowed, call).await
+                let response = handler.handle(allowed, call).await?;
+                if is_read { tags::tagged(response, &known).await } else { Ok(response) }
             }
         };
         let filter = MethodFilter::try_from(method.clone()).expect("the methods declared here are ones that axum routes");

@@ -16,3 +16,4 @@ mod sending;
 mod server;
 mod streams;
 mod support;
+mod tags;

@@ -22,6 +22,9 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         json!({ "name": name, "in": "query", "description": description, "schema": schema })
     }));
     all.extend(route.operation.heeds.iter().map(|heeded| header(told(*heeded), &json!({ "type": "string" }))));
+    if route.is_tagged() {
+        all.push(header(told(Heeded::IfNoneMatch), &json!({ "type": "string" })));
+    }
     if route.may_be_keyed() {
         let told = ("Idempotency-Key", "The same key with the same request within 24 hours is carried out once, and answered alike.");
         let shape = format!("^(\"[!#-\\[\\]-~]{{1,{KEY_BYTES_MAX}}}\"|[!#-\\[\\]-~]{{1,{KEY_BYTES_MAX}}})$");
@@ -44,7 +47,7 @@ fn told(heeded: Heeded) -> (&'static str, &'static str) {
         Heeded::LastEventId => ("Last-Event-ID", "The id of the last event that was heard: the stream goes on behind it."),
         Heeded::Range => ("Range", "The part of the file to give, such as `bytes=0-499`."),
         Heeded::IfRange => ("If-Range", "The `ETag` of the file that the part is of; of another one, all is given."),
-        Heeded::IfNoneMatch => ("If-None-Match", "The `ETag`s of what the caller has."),
+        Heeded::IfNoneMatch => ("If-None-Match", "The `ETag`s of what the caller has, or `*`."),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::permissions::{ArtifactsRead, ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::queues::QueueName;
 use crate::respond;
+use crate::tags;
 use crate::wire::artifacts::{FileState, WireArtifact};
 
 /// A sandbox without scripts, forms, and an origin: also where a browser shows the file in spite of all, it can do nothing.
@@ -106,7 +107,7 @@ pub(super) async fn get(_: Allowed<ArtifactsRead>, call: Call) -> Outcome {
         return Err(BlobError::Store(format!("{blob} has {size} bytes, {} were kept", artifact.bytes)).into());
     }
     let tag = format!("\"{blob}\"");
-    if is_known(call.headers(), &tag) {
+    if tags::is_known(call.headers(), &tag) {
         return Ok(answer(StatusCode::NOT_MODIFIED, Body::empty(), &artifact, &tag));
     }
     match wanted(call.headers(), size, &tag) {
@@ -160,14 +161,6 @@ fn disposition(name: &str) -> String {
         }
     }
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{whole}")
-}
-
-/// Says whether the caller has the file already.
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|known| {
-        let known = known.trim();
-        known == "*" || known.trim_start_matches("W/") == tag
-    })
 }
 
 /// What of a file is wanted.

@@ -1,0 +1,44 @@
+//! Entity tags (RFC 9110 §8.8.3): who has an answer already is told so, in a few bytes.
+//!
+//! A tag is the hash of what is answered, so it is a strong one: two answers of the same tag are the same, byte for byte. A change of
+//! anything in them is a change of the tag.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
+
+use crate::problem::{Outcome, Problem};
+
+/// Says whether a caller has what a tag names, by its `If-None-Match`.
+pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|known| {
+        let known = known.trim();
+        known == "*" || known.trim_start_matches("W/") == tag
+    })
+}
+
+/// Gives an answer its tag, or 304 to a caller who has it. What is no JSON, or is not whole yet, goes on as it is.
+pub(crate) async fn tagged(response: Response<Body>, asked: &HeaderMap) -> Outcome {
+    let headers = response.headers();
+    let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|media| media.as_bytes().ends_with(b"json"));
+    let is_whole = response.body().size_hint().exact().is_some();
+    if response.status() != StatusCode::OK || !is_json || !is_whole || headers.contains_key(header::ETAG) {
+        return Ok(response);
+    }
+    let (mut parts, body) = response.into_parts();
+    let bytes = body.collect().await.map_err(|why| Problem::bug(&why))?.to_bytes();
+    let tag = format!("\"{}\"", &blake3::hash(&bytes).to_hex()[..TAG_DIGITS]);
+    let value = HeaderValue::from_str(&tag).map_err(|why| Problem::bug(&why))?;
+    if is_known(asked, &tag) {
+        let mut known = Response::new(Body::empty());
+        *known.status_mut() = StatusCode::NOT_MODIFIED;
+        known.headers_mut().insert(header::ETAG, value);
+        return Ok(known);
+    }
+    parts.headers.insert(header::ETAG, value);
+    Ok(Response::from_parts(parts, Body::from(bytes)))
+}
+
+/// The hexadecimal digits of a tag: 128 bits of the hash, so that nobody makes two answers of one tag by chance.
+const TAG_DIGITS: usize = 32;
