@@ -25,6 +25,7 @@ use crate::permissions::Permission;
 use crate::ports::OnBehalf;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{ParameterRefusal, Query};
+use crate::respond;
 use crate::shares::{Caller, Share};
 
 /// One request.
@@ -139,6 +140,9 @@ impl Call {
     /// Takes the request's `Idempotency-Key`, where it has one, and looks for what was answered to the first request of that key.
     pub(crate) async fn take_key<P: Permission>(&mut self, allowed: &Allowed<P>) -> Result<(), Problem> {
         let Some(key) = keyed::given(&self.parts.headers)? else { return Ok(()) };
+        if self.is_dry_run()? {
+            return Ok(());
+        }
         let mut keyed = Keyed::enter(&self.api.under_way, allowed.name(), &key)?;
         let recalled = self.api.submit(allowed.on_behalf(&self.context), Ask::Recall(keyed.key().clone())).await?;
         if let Answer::Before(before) = recalled.answer {
@@ -155,6 +159,17 @@ impl Call {
         let body = self.bytes().await?;
         let is_same = self.keyed.as_ref().is_some_and(|keyed| keyed.request(&self.parts).content == before.content);
         if is_same { Ok(Some((before, body))) } else { Err(Refusal::RequestDiffers { position: before.position }.into()) }
+    }
+
+    /// Says whether its caller wants to know only whether it would be done.
+    pub(crate) fn is_dry_run(&self) -> Result<bool, Problem> {
+        Ok(self.query.one_of("dry_run", &[("true", true), ("false", false)])?.unwrap_or(false))
+    }
+
+    /// Has what is asked checked against everything that it would be, and answers that it would be done.
+    pub(crate) async fn check(&self, by: OnBehalf, ask: Ask) -> Outcome {
+        self.api.submit(OnBehalf { request: None, ..by }, Ask::Check(Box::new(ask))).await?;
+        Ok(respond::checked())
     }
 
     /// Says whether it has a key: then the answer shows what was so at its own position, as each repeat of it will.

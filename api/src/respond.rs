@@ -53,6 +53,13 @@ pub(crate) fn gone(position: Position) -> Response<Body> {
     response
 }
 
+/// Answers a dry run: it would be done, and nothing was.
+pub(crate) fn checked() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 /// Says where a thing that was made, or is under way, can be watched.
 pub(crate) fn located(mut response: Response<Body>, path: &str) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_str(path) {

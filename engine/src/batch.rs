@@ -143,6 +143,9 @@ impl Sequencing {
                 Err(too_large) => return Offered::Refused(Refusal::TooLarge(too_large.to_string())),
             }
         }
+        if matches!(command.ask, Ask::Check(_)) {
+            return Offered::Taken { position: self.head.position, answer };
+        }
         let beside = Beside { bodies: &offered, ..*beside };
         let mut turn = Turn::default();
         let mut positions = Vec::with_capacity(facts.len());

@@ -57,7 +57,7 @@ impl Command {
 impl Ask {
     fn events(&self) -> &[ObservedEvent] {
         match self {
-            Ask::Once { ask, .. } => ask.events(),
+            Ask::Once { ask, .. } | Ask::Check(ask) => ask.events(),
             Ask::ReceiveEvents(events) => events,
             Ask::ReportAttempt(report) => &report.emitted,
             Ask::TakeMessage(Message { said: Said::Event(event), .. }) => std::slice::from_ref(event),
@@ -83,7 +83,7 @@ impl Ask {
 
     fn change_bodies(&mut self, change: &mut dyn FnMut(&mut Body)) {
         match self {
-            Ask::Once { ask, .. } => ask.change_bodies(change),
+            Ask::Once { ask, .. } | Ask::Check(ask) => ask.change_bodies(change),
             Ask::ReceiveEvents(events) => events.iter_mut().for_each(|event| change(&mut event.body)),
             Ask::ReportAttempt(report) => {
                 report.body.iter_mut().for_each(&mut *change);
@@ -219,6 +219,8 @@ pub enum Ask {
     },
     /// Say what was answered to the first request of a key.
     Recall(DedupeKey),
+    /// Say whether this would be done, and leave it.
+    Check(Box<Ask>),
     /// Try a parked reaction again.
     RetryReaction {
         /// The record it is owed to.

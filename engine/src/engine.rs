@@ -134,6 +134,8 @@ impl Engine {
                 Some(before) => Decision::Done { drafts: Vec::new(), answer: Answer::Before(before) },
                 None => self.decide_on(ask, command, at, with),
             },
+            // What it would change is looked at, and left, by who makes the batch.
+            Ask::Check(ask) => self.decide_on(ask, command, at, with),
             Ask::Recall(key) => {
                 let answer = Before::find(key, at, with.seen).map_or(Answer::Done, Answer::Before);
                 Decision::Done { drafts: Vec::new(), answer }

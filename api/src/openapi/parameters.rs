@@ -69,6 +69,7 @@ fn in_query(name: &str) -> Option<(Value, &'static str)> {
         "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those that stand so."),
         "outcome" => (words(&enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str)), "Only those that came to this."),
         "definitions" => (words(&Definitions::ALL.map(|(name, _)| name)), "Judged by the definitions of then or of now."),
+        "dry_run" => (words(&["true", "false"]), "Whether everything is to be checked, and nothing done."),
         "stream" => (words(&OutputStream::ALL.map(OutputStream::as_str)), "Only this stream."),
         "follow" => (words(&["true", "false"]), "Whether to go on with what is printed from now on."),
         "since" => (time, "Only those from this time on."),

@@ -95,6 +95,9 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         body: Body::json(params.bytes().clone()),
         params,
     };
+    if call.is_dry_run()? {
+        return call.check(call.on_behalf(&allowed), Ask::RequestExecution(request)).await;
+    }
     let committed = api.submit(call.on_behalf(&allowed), Ask::RequestExecution(request)).await?;
     call.let_go_of_body();
     match committed.answer {

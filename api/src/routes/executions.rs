@@ -159,6 +159,9 @@ async fn change(call: &Call, id: ExecutionId, by: crate::ports::OnBehalf, ask: A
     let api = call.api();
     // One that is not there is told apart from one that has ended.
     let before: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
+    if call.is_dry_run()? {
+        return call.check(by, ask).await;
+    }
     let committed = api.submit(by, ask).await?;
     if call.is_keyed() {
         let then = as_of(api, id, committed.position).await?;

@@ -60,6 +60,9 @@ async fn decide(call: &Call, by: OnBehalf, of: Position, decision: WireDecision)
         WireDecision::Retry => Ask::RetryReaction { of },
         WireDecision::Dismiss => Ask::DismissReaction { of },
     };
+    if call.is_dry_run()? {
+        return call.check(by, ask).await;
+    }
     let committed = call.api().submit(by, ask).await?;
     decided(decision, of, committed.position)
 }

@@ -21,10 +21,15 @@ use crate::wire::traces::WireTrace;
 use crate::wire::triggers::WireTrigger;
 use crate::wire::verdicts::{WireExplain, WireExplained, WireVerdict};
 
+/// The parameter of what can be tried without being done.
+const DRY: &[&str] = &["dry_run"];
+const WOULD_BE: &str = "A dry run: it would be done, and nothing was.";
 const WRITTEN: &[Header] = &[Header::Position];
 const MADE: &[Header] = &[Header::Position, Header::Location];
 
 pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends an event or a list of them, all or none")
+    .asked(DRY)
+    .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .takes(Takes::Forms(EVENT_FORMS))
     .gives::<WireTakenOrList>(202, "They are on the disk.", MADE)
     .gives::<WireTakenOrList>(200, "Repeats, each the first one of its key; or an empty list.", MADE)
@@ -135,11 +140,15 @@ pub(super) const ARTIFACT_GET: Operation = Operation::new("artifact_get", "Gives
     .refuses(&[(410, "artifact_removed"), (416, "range_not_satisfiable"), (503, "artifact_unavailable")])
     .sees_views();
 pub(super) const EXECUTION_CANCEL: Operation = Operation::new("execution_cancel", "Asks that an execution end")
+    .asked(DRY)
+    .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .takes(Takes::Empty)
     .gives::<WireExecution>(202, "It was asked for.", WRITTEN)
     .refuses(&[(409, "execution_not_open")])
     .sees_views();
 pub(super) const EXECUTION_SETTLE: Operation = Operation::new("execution_settle", "Says what became of an execution of which nobody knows")
+    .asked(DRY)
+    .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .takes_json::<WireOutcome>(r#"{"outcome": "succeeded", "result": {"sent": true}}"#)
     .gives::<WireExecution>(200, "It is settled.", WRITTEN)
     .refuses(&[(409, "execution_not_indeterminate"), (409, "execution_not_open")])
@@ -157,6 +166,8 @@ pub(super) const PACK_GET: Operation = Operation::shows::<WirePack>("pack_get", 
 pub(super) const ACTION_LIST: Operation = Operation::lists::<WireAction>("action_list", "Lists actions", OF_PACK);
 pub(super) const ACTION_GET: Operation = Operation::shows::<WireAction>("action_get", "Shows an action with its parameters");
 pub(super) const ACTION_EXECUTE: Operation = Operation::new("action_execute", "Runs an action")
+    .asked(DRY)
+    .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .heeds(&[Heeded::Prefer])
     .takes(Takes::Json { schema: schema_of::<WireExecute>, example: r#"{"params": {"message": "hi"}}"#, presence: Presence::Optional })
     .gives::<WireExecution>(202, "It was asked for.", &[Header::Position, Header::Location, Header::PreferenceApplied])
@@ -195,7 +206,12 @@ pub(super) const RULE_DISABLE: Operation = mode("rule_disable", "Has a rule not 
 pub(super) const RULE_SHADOW: Operation = mode("rule_shadow", "Has a rule's matches recorded, and not acted on");
 
 const fn mode(id: &'static str, summary: &'static str) -> Operation {
-    Operation::new(id, summary).takes(Takes::Empty).gives::<WireRuleMode>(200, "It is so from now on.", WRITTEN)
+    Operation::new(id, summary).takes(Takes::Empty).gives::<WireRuleMode>(200, "It is so from now on.", WRITTEN).asked(DRY).gives_content(
+        204,
+        WOULD_BE,
+        Content::Nothing,
+        &[],
+    )
 }
 
 pub(super) const HOOK_RECEIVE: Operation = Operation::new("delivery_receive", "Takes a delivery: the webhook door")
@@ -287,10 +303,14 @@ pub(super) const PARKED_LIST: Operation = Operation::lists::<WireParkedReaction>
 pub(super) const PARKED_GET: Operation =
     Operation::shows::<WireParkedReaction>("parked_reaction_get", "Shows a reaction that was put aside").sees_views();
 pub(super) const PARKED_RETRY: Operation = Operation::new("parked_reaction_retry", "Has a reaction that was put aside worked out again")
+    .asked(DRY)
+    .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .takes(Takes::Empty)
     .gives::<WireDecided>(202, "It is worked out again.", WRITTEN);
 pub(super) const PARKED_DISMISS: Operation =
     Operation::new("parked_reaction_dismiss", "Decides that a reaction that was put aside is not to be")
+        .asked(DRY)
+        .gives_content(204, WOULD_BE, Content::Nothing, &[])
         .takes(Takes::Empty)
         .gives::<WireDecided>(200, "It is not to be.", WRITTEN);
 pub(super) const DEAD_LETTER_LIST: Operation = Operation::lists::<WireDeadLetter>(

@@ -82,7 +82,7 @@ fn is_from_inside(ask: &Ask) -> bool {
         | Ask::NoteClockStep { .. }
         | Ask::RetryReaction { .. }
         | Ask::DismissReaction { .. } => true,
-        Ask::Once { ask, .. } => is_from_inside(ask),
+        Ask::Once { ask, .. } | Ask::Check(ask) => is_from_inside(ask),
         // It changes nothing.
         Ask::Recall(_) => true,
         // A worker offers again what was not taken, and passes over what is old by then.

@@ -174,10 +174,15 @@ pub(in crate::routes) async fn send(allowed: Allowed<EventsWrite>, mut call: Cal
     let body = call.bytes().await?;
     let reader = Reader { api: call.api(), caller: allowed.name() };
     let brought = reader.read(form, call.headers(), &body)?;
+    let is_dry_run = call.is_dry_run()?;
     let observed = match brought {
+        Brought::One(brief) if is_dry_run => vec![reader.observe(*brief)?],
         Brought::One(brief) => return take_one(&allowed, &call, reader.observe(*brief)?).await,
         Brought::List(briefs) => reader.observe_all(briefs).await?,
     };
+    if is_dry_run {
+        return call.check(call.on_behalf(&allowed), Ask::ReceiveEvents(observed)).await;
+    }
     if observed.is_empty() {
         return respond::json(&WireTakenEvents::of(&[]));
     }
