@@ -47,10 +47,22 @@ impl Token {
         Self { text, source: TokenSource::Profile(name.clone()) }
     }
 
-    /// Takes a token as [`TOKEN_VARIABLE`] would hold it; none where it is empty.
-    pub(crate) fn of_variable(text: &str) -> Option<Self> {
+    /// Takes a token as [`TOKEN_VARIABLE`] would hold it; none where it is empty. Fails where it is no token.
+    pub(crate) fn of_variable(text: &str) -> Result<Option<Self>, Failure> {
         let text = text.trim();
-        (!text.is_empty()).then(|| Self { text: text.to_owned(), source: TokenSource::Variable })
+        if text.is_empty() {
+            return Ok(None);
+        }
+        Self::check(text).map_err(|why| Failure::with(Exit::Usage, format!("{TOKEN_VARIABLE}: {why}")))?;
+        Ok(Some(Self { text: text.to_owned(), source: TokenSource::Variable }))
+    }
+
+    /// Says what is wrong with a text that can be no token, without repeating it.
+    pub(crate) fn check(text: &str) -> Result<(), &'static str> {
+        if text.chars().all(|character| character.is_ascii_graphic()) {
+            return Ok(());
+        }
+        Err("a token is one word of letters, digits and signs; this has a space, a line break or another character in it")
     }
 }
 
@@ -84,7 +96,8 @@ pub(crate) struct Delivered {
 impl Client {
     /// Prepares to talk to the node at `server`, with the token of the environment.
     pub(crate) fn new(server: &str) -> Result<Self, Failure> {
-        Self::with_token(server, std::env::var(TOKEN_VARIABLE).ok().and_then(|text| Token::of_variable(&text)))
+        let token = std::env::var(TOKEN_VARIABLE).ok().map(|text| Token::of_variable(&text)).transpose()?.flatten();
+        Self::with_token(server, token)
     }
 
     /// Prepares to talk to the node at `server` with this token.
@@ -220,6 +233,9 @@ impl Client {
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         request.send().await.map_err(|error| {
+            if error.is_builder() {
+                return Failure::with(Exit::Usage, format!("no request can be made of this: {}", innermost(&error)));
+            }
             let message = format!("no node answers at {}: {}", self.server, innermost(&error));
             Failure::with(Exit::Unreachable, message).hint("start one with `ensue serve`, or name another with --server or ENSUE_SERVER")
         })
@@ -283,7 +299,8 @@ impl Client {
             }
             Some(TokenSource::Profile(name)) => {
                 format!(
-                    "the token of the profile `{name}` is not in force at {server}; keep another: ensue profiles add {name} --url {server}"
+                    "the token of the profile `{name}` is not in force at {server}; keep another: ensue profiles add {name} --url {server} \
+                     ({TOKEN_VARIABLE} counts where the node is named by --server or ENSUE_SERVER)"
                 )
             }
         }
@@ -341,6 +358,17 @@ mod tests {
     fn what_people_type_stays_one_segment_of_a_path() {
         assert_eq!(segment("core.echo"), "core.echo");
         assert_eq!(segment("../keys?x=1#y"), "..%2Fkeys%3Fx%3D1%23y");
+    }
+
+    #[test]
+    fn a_token_with_a_line_break_is_a_mistake_of_usage_and_is_not_repeated() {
+        for broken in ["ens_1\nens_2", "ens_1 ens_2", "ens_é", "ens_\u{7f}"] {
+            let failure = Token::of_variable(broken).err().expect(broken);
+            assert_eq!(failure.exit(), Exit::Usage, "{broken}");
+            assert!(!failure.to_string().contains("ens_"), "{failure}");
+        }
+        assert!(Token::of_variable(" \n").unwrap().is_none());
+        assert!(Token::of_variable("ens_1\n").unwrap().is_some());
     }
 
     #[test]

@@ -84,7 +84,7 @@ Exit codes: 0 done, 1 it did not work out, 2 usage, 3 no node answers,
 pub(crate) struct Asking {
     /// The node's address [env: ENSUE_SERVER; without one that of the profile, or
     /// http://127.0.0.1:3678].
-    #[arg(long, global = true, value_name = "URL", conflicts_with = "profile")]
+    #[arg(long, global = true, value_name = "URL")]
     server: Option<String>,
     /// The node by its name in `ensue profiles list` [env: ENSUE_PROFILE].
     #[arg(long, global = true, value_name = "NAME")]
@@ -113,6 +113,10 @@ impl Asking {
 
     /// Gives how the node was named, if it was: a flag goes before every variable, so that what was typed is what counts.
     fn named(&self) -> Result<Option<Named>, Failure> {
+        if self.server.is_some() && self.profile.is_some() {
+            // Clap does not see it where one stands before the command and the other behind it.
+            return Err(Failure::with(Exit::Usage, "`--server` and `--profile` both name the node").hint("leave out one of them"));
+        }
         if let Some(server) = &self.server {
             return Ok(Some(Named::Address(server.clone())));
         }

@@ -27,14 +27,15 @@ mod yaml;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 /// Requests and records are many small pieces made on one thread and dropped on another: this allocator is made for that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let line = commands::CommandLine::parse();
+    let help = commands::CommandLine::command().color(style::of_help(std::env::args_os()));
+    let line = commands::CommandLine::from_arg_matches(&help.get_matches()).unwrap_or_else(|error| error.exit());
     let style = line.output().style_of_errors();
     report::finish(commands::run(line), style)
 }

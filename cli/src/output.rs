@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::report::say;
+use crate::report::{Exit, Failure, Outcome, say};
 use crate::style::{self, Colour, Style};
 use crate::{pager, redraw, table, yaml};
 
@@ -54,6 +54,14 @@ impl Output {
             Form::Table => true,
             Form::Json | Form::Yaml => false,
         }
+    }
+
+    /// Fails where another form than the plain one is asked for: what the option prints is no document. Clap would see it on one level only.
+    pub(crate) fn must_be_plain(self, option: &str) -> Outcome {
+        if self.is_for_people() {
+            return Ok(());
+        }
+        Err(Failure::with(Exit::Usage, format!("`{option}` prints a picture, which is neither JSON nor YAML")).hint("leave out --output"))
     }
 
     /// Prints a document to programs as it is; to people what `tell` does.

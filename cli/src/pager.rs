@@ -15,6 +15,8 @@ use crate::table;
 
 /// What `$PAGER` is where it is not set.
 const DEFAULT_PAGER: &str = "less";
+/// What a pipe takes before anybody reads.
+const PIPE_BYTES: usize = 64 * 1024;
 /// How `less` is called where `$LESS` does not say: colours are shown, the screen is left as it is, and a short text needs no key.
 const LESS_OPTIONS: &str = "FRX";
 
@@ -29,33 +31,29 @@ fn is_longer(text: &str, height: usize) -> bool {
     text.lines().count() >= height
 }
 
-/// The program that pages, and its arguments; none where the person wants none.
-fn program(pager: Option<&str>) -> Option<Vec<&str>> {
-    let words: Vec<&str> = pager.unwrap_or(DEFAULT_PAGER).split_whitespace().collect();
-    match words.as_slice() {
-        [] | ["cat"] => None,
-        [_, ..] => Some(words),
+/// The command that pages, as a shell reads it; none where the person wants none.
+fn program(pager: Option<&str>) -> Option<&str> {
+    match pager.unwrap_or(DEFAULT_PAGER).trim() {
+        "" | "cat" => None,
+        command => Some(command),
     }
 }
 
-/// Shows a text in the pager, and waits until it is left; false where there is no pager.
+/// Shows a text in the pager, and waits until it is left; false where there is no pager, or it failed before it had taken all.
 pub(crate) fn show(text: &str) -> bool {
     let pager = std::env::var("PAGER").ok();
-    let Some(words) = program(pager.as_deref()) else { return false };
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]).stdin(Stdio::piped());
+    let Some(line) = program(pager.as_deref()) else { return false };
+    let mut command = Command::new("sh");
+    command.args(["-c", line]).stdin(Stdio::piped());
     if std::env::var_os("LESS").is_none() {
         command.env("LESS", LESS_OPTIONS);
     }
     let _held = HeldInterrupts::begin();
     let Ok(mut started) = command.spawn() else { return false };
-    if let Some(mut stdin) = started.stdin.take() {
-        // Who leaves the pager early has seen enough.
-        let _ = stdin.write_all(text.as_bytes()).and_then(|()| stdin.write_all(b"\n"));
-    }
-    // However it ended, the text was shown.
-    let _ = started.wait();
-    true
+    let is_taken = started.stdin.take().is_some_and(|mut stdin| writeln!(stdin, "{text}").is_ok());
+    let has_failed = started.wait().is_ok_and(|end| end.code().is_some_and(|code| code != 0));
+    // Who leaves the pager early has seen enough; a short text fits into the pipe of one that never read it.
+    !has_failed || (is_taken && text.len() > PIPE_BYTES)
 }
 
 /// While it lasts, Ctrl-C is the pager's, which goes back to its prompt. The terminal sends it to both: ended by it, we would leave the pager
@@ -109,8 +107,8 @@ mod tests {
 
     #[test]
     fn whoever_wants_no_pager_names_none_or_cat() {
-        assert_eq!(program(None), Some(vec!["less"]));
-        assert_eq!(program(Some("more -d")), Some(vec!["more", "-d"]));
+        assert_eq!(program(None), Some("less"));
+        assert_eq!(program(Some("more -d")), Some("more -d"));
         assert_eq!((program(Some("")), program(Some("cat"))), (None, None));
     }
 }

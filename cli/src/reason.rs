@@ -1,11 +1,11 @@
 //! Why a condition gave what it gave, told for people: the parts that decided, and what would flip it.
 //!
-//! It takes explanations as the API gives them; nothing is worked out here.
+//! It takes explanations as the API gives them; nothing is worked out here. What could steer a terminal is taken out before anything is painted.
 
 use ensue_packs::excerpt;
 use serde_json::Value;
 
-use crate::report::printable;
+use crate::report::{printable, printable_document};
 use crate::style::Style;
 
 /// The columns up to which the parts of a message are aligned.
@@ -29,14 +29,15 @@ const OF_RULES: Words = Words { outcomes: ["matched", "not matched", "erred"], w
 /// Tells what one rule made of an event.
 pub(crate) fn of_rule(told: &Value, style: Style) -> String {
     let outcome = Outcome::of_verdict(told);
+    let printed = printable_document(told);
     let mut lines = if told["when"].is_null() {
-        let trigger = told["trigger"].as_str().unwrap_or_default();
+        let trigger = printed["trigger"].as_str().unwrap_or_default();
         vec![format!("{}: the rule has no condition, every event of `{trigger}` matches", outcome.headline(&OF_RULES, style))]
     } else {
         of_condition(told, outcome, &OF_RULES, style)
     };
-    lines.extend(consequences(told).into_iter().map(|line| format!("  {line}")));
-    printable(&lines.join("\n"))
+    lines.extend(consequences(&printed).into_iter().map(|line| format!("  {line}")));
+    lines.join("\n")
 }
 
 /// Tells what each rule of many made of an event, a line each.
@@ -44,6 +45,7 @@ pub(crate) fn of_rules(items: &[Value], style: Style) -> String {
     if items.is_empty() {
         return "no rule looks at events of its trigger".to_owned();
     }
+    let items: Vec<Value> = items.iter().map(printable_document).collect();
     let name = |item: &Value| item["rule"].as_str().unwrap_or_default().to_owned();
     let width = items.iter().map(|item| columns(&name(item))).max().unwrap_or_default();
     let lines = items.iter().map(|item| {
@@ -69,11 +71,13 @@ pub(crate) fn of_rules(items: &[Value], style: Style) -> String {
         let gap = " ".repeat(width - columns(&name));
         format!("{} {name}{gap}  {}", style_of(outcome, style, outcome.sign()), cut(&said))
     });
-    printable(&lines.collect::<Vec<_>>().join("\n"))
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Tells what a condition gave, line by line: `{explanation, decisive, flips}`, and of an error where it is (`erred`).
 pub(crate) fn of_condition(told: &Value, outcome: Outcome, words: &Words, style: Style) -> Vec<String> {
+    let place = place(&told["erred"]);
+    let told = &printable_document(told);
     let headline = outcome.headline(words, style);
     let flips = array(&told["flips"]);
     let ways: Vec<Way<'_>> = flips.iter().map(Way::of).filter(|way| way.to != (outcome == Outcome::True)).collect();
@@ -83,9 +87,9 @@ pub(crate) fn of_condition(told: &Value, outcome: Outcome, words: &Words, style:
     let erred = &told["erred"];
     if decisive.is_empty() {
         // A local value that erred, or a judgement that could not be worked out again.
-        let place = erred["in"].as_str().filter(|place| *place != "when");
-        let why = erred["message"].as_str().map(|message| match place {
-            Some(place) => format!("{headline}, because {place} erred: {message}"),
+        let local = erred["in"].as_str().filter(|name| *name != "when");
+        let why = erred["message"].as_str().map(|message| match local {
+            Some(local) => format!("{headline}, because {local} erred: {message}"),
             None => format!("{headline}: {message}"),
         });
         lines.push(why.unwrap_or_else(|| format!("{headline}; why could not be worked out again")));
@@ -99,7 +103,7 @@ pub(crate) fn of_condition(told: &Value, outcome: Outcome, words: &Words, style:
     if let Some(message) = erred["message"].as_str().filter(|message| !decisive.is_empty() && !is_told(message)) {
         lines.push(format!("  {}: {message}", erred["in"].as_str().unwrap_or("when")));
     }
-    lines.extend(place(erred).into_iter().map(|line| format!("  {line}")));
+    lines.extend(place.into_iter().map(|line| format!("  {line}")));
     lines.extend(told_ways(&block, &ways, flips, outcome, words, &telling));
     lines
 }
@@ -212,7 +216,7 @@ fn consequences(told: &Value) -> Vec<String> {
     lines
 }
 
-/// Where an error is, drawn as `ensue check` draws it.
+/// Where an error is, drawn as `ensue check` draws it: of the source as it was written, in which places are counted.
 fn place(erred: &Value) -> Vec<String> {
     let (Some(source), Some(start), Some(end)) = (erred["source"].as_str(), erred["span"]["start"].as_u64(), erred["span"]["end"].as_u64())
     else {
@@ -222,7 +226,7 @@ fn place(erred: &Value) -> Vec<String> {
     let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
     let mut lines = excerpt(name, source, at(start)..at(end));
     lines.extend(erred["hint"].as_str().map(|hint| format!("  = help: {hint}")));
-    lines
+    lines.iter().map(|line| printable(line)).collect()
 }
 
 /// What a condition came to.

@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use ensue_engine::explain::{Explain, Fault};
+use serde_json::Value;
 
 use crate::style::Style;
 
@@ -193,6 +194,16 @@ pub(crate) fn printable(text: &str) -> String {
             other => other,
         })
         .collect()
+}
+
+/// The document with each of its texts and names as [`printable`] has it: for what is painted after, which would lose its colour with them.
+pub(crate) fn printable_document(document: &Value) -> Value {
+    match document {
+        Value::String(text) => Value::String(printable(text)),
+        Value::Array(items) => items.iter().map(printable_document).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| (printable(name), printable_document(value))).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => document.clone(),
+    }
 }
 
 #[cfg(test)]

@@ -190,7 +190,8 @@ fn erring_lines(list: &Value, width: usize) -> Vec<Line<'static>> {
     let erred = |rule: &Value| rule["erred"].as_u64().unwrap_or_default();
     let mut rules: Vec<Value> = list["items"].as_array().into_iter().flatten().filter(|rule| erred(rule) > 0).cloned().collect();
     rules.sort_by_key(|rule| std::cmp::Reverse(erred(rule)));
-    table(&rules, COLUMNS, width, "none")
+    let none = if list["next"].is_null() { "none" } else { "none among the first 200" };
+    table(&rules, COLUMNS, width, none)
 }
 
 /// Lines of a table, or what is said where it is empty.

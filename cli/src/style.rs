@@ -2,7 +2,9 @@
 //!
 //! What is printed reads as well without.
 
-use clap::ValueEnum;
+use std::ffi::OsString;
+
+use clap::{ColorChoice, ValueEnum};
 
 /// When there is colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -90,6 +92,20 @@ impl Style {
     }
 }
 
+/// Gives when help and mistakes of usage have colour, by what was typed: they are told before anything is understood.
+pub(crate) fn of_help(typed: impl Iterator<Item = OsString>) -> ColorChoice {
+    let typed: Vec<OsString> = typed.take_while(|word| word != "--").collect();
+    let said = typed.iter().enumerate().rev().find_map(|(at, word)| match word.to_str()? {
+        "--color" => typed.get(at + 1)?.to_str(),
+        word => word.strip_prefix("--color="),
+    });
+    match said {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        Some(_) | None => ColorChoice::Auto,
+    }
+}
+
 /// Says whether the terminal, if there is one, can only print: nothing can be drawn over on it.
 pub(crate) fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
@@ -104,6 +120,16 @@ pub(crate) fn visible(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn help_has_colour_as_it_is_typed() {
+        let of = |typed: &[&str]| of_help(typed.iter().map(OsString::from));
+        assert_eq!(of(&["ensue", "--color", "never", "help"]), ColorChoice::Never);
+        assert_eq!(of(&["ensue", "status", "--color=always", "--halp"]), ColorChoice::Always);
+        assert_eq!(of(&["ensue", "--color", "auto"]), ColorChoice::Auto);
+        assert_eq!(of(&["ensue", "help", "--", "--color=never"]), ColorChoice::Auto);
+        assert_eq!(of(&["ensue", "--color"]), ColorChoice::Auto);
+    }
 
     #[test]
     fn the_flag_goes_before_no_color_and_no_color_before_all_else() {

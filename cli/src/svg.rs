@@ -144,15 +144,17 @@ fn push_branch(picture: &mut Picture, branch: &Branch, depth: usize, y: &mut usi
     titled
 }
 
-/// Draws when an execution was asked for, and when each of its attempts ran.
-pub(crate) fn of_execution(execution: &Value) -> String {
+/// Draws when an execution was asked for, and when each of its attempts ran; what has not ended lasts until `now`.
+pub(crate) fn of_execution(execution: &Value, now: Timestamp) -> String {
     let moment = |value: &Value, name: &str| text(value, name).parse::<Timestamp>().ok();
     let attempts = execution["attempts"].as_array().map(Vec::as_slice).unwrap_or_default();
     let begin = moment(execution, "requested_at");
-    // A time that is not known yet has the width of what is known.
     let since = |value: &Value, name: &str| Some(moment(value, name)?.micros_since(begin?).max(0));
     let ends = attempts.iter().flat_map(|attempt| [since(attempt, "started_at"), since(attempt, "ended_at")]);
-    let end = ends.chain([since(execution, "started_at"), since(execution, "ended_at")]).flatten().max().unwrap_or_default();
+    let known = ends.chain([since(execution, "started_at"), since(execution, "ended_at")]).flatten().max().unwrap_or_default();
+    let has_ended = moment(execution, "ended_at").is_some();
+    // The node's clock may be ahead of ours.
+    let end = if has_ended { known } else { begin.map_or(0, |begin| now.micros_since(begin)).max(known) };
     let scale = |micros: i64| {
         let share = i128::from(micros) * (WIDTH - BARS_LEFT) as i128 / i128::from(end.max(1));
         BARS_LEFT + usize::try_from(share).unwrap_or_default()
@@ -173,8 +175,8 @@ pub(crate) fn of_execution(execution: &Value) -> String {
             picture.bar([scale(from), y + 8 - LINE + 2], scale(to) - scale(from), mood, &told);
         }
     };
-    let first = attempts.first().and_then(|attempt| since(attempt, "started_at"));
-    row("queued", Some(0), first.or_else(|| since(execution, "ended_at")), Mood::Faint, "queued");
+    let waited = since(execution, "started_at").or_else(|| since(execution, "ended_at"));
+    row("queued", Some(0), waited, Mood::Faint, "queued");
     for attempt in attempts {
         let (number, status) = (text(attempt, "number"), text(attempt, "status"));
         row(&format!("attempt {number}"), since(attempt, "started_at"), since(attempt, "ended_at"), mood(&status), &status);
@@ -187,6 +189,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Ten seconds after the executions of these tests were asked for.
+    const LATER: &str = "2026-03-28T09:00:10Z";
 
     /// Holds a picture to what it promises: each tag is closed, in order, and nothing leads outside.
     fn hold(picture: &str) {
@@ -237,9 +242,25 @@ mod tests {
                 { "number": 2, "status": "succeeded", "started_at": "2026-03-28T09:00:02Z", "ended_at": "2026-03-28T09:00:04Z" },
             ],
         });
-        let picture = of_execution(&execution);
+        let picture = of_execution(&execution, LATER.parse().unwrap());
         hold(&picture);
         insta::assert_snapshot!(picture);
+    }
+
+    #[test]
+    fn what_has_not_ended_lasts_until_now() {
+        let mut running = json!({
+            "action": "core.shell", "status": "running", "requested_at": "2026-03-28T09:00:00Z", "started_at": "2026-03-28T09:00:01Z",
+            "attempts": [{ "number": 1, "status": "running", "started_at": "2026-03-28T09:00:01Z" }],
+        });
+        let picture = of_execution(&running, LATER.parse().unwrap());
+        assert!(picture.contains("queued: +0.0 ms to +1.0 s") && picture.contains("running: +1.0 s to +10.0 s"), "{picture}");
+        let ahead = of_execution(&running, "2026-03-28T08:59:00Z".parse().unwrap());
+        assert!(ahead.contains("running: +1.0 s to +1.0 s"), "{ahead}");
+        running["attempts"] = json!([]);
+        running["started_at"] = Value::Null;
+        let waiting = of_execution(&running, LATER.parse().unwrap());
+        assert!(waiting.contains("queued: +0.0 ms to +10.0 s"), "{waiting}");
     }
 
     #[test]
@@ -247,13 +268,14 @@ mod tests {
         let bad = "</text><script>alert(\"&amp;\")</script>\u{0}\u{1b}\u{ffff}";
         hold(&of_tree(&branch(bad, bad, Mood::Bad, vec![branch(bad, "", Mood::Faint, vec![])])));
         let status = json!({ "id": bad, "action": bad, "status": bad, "attempts": [{ "number": bad, "status": bad }] });
-        hold(&of_execution(&status));
+        hold(&of_execution(&status, LATER.parse().unwrap()));
         assert_eq!(escaped("a<b>&\"\u{0}"), "a&lt;b&gt;&amp;&quot;\u{fffd}");
     }
 
     #[test]
     fn a_queued_execution_has_only_its_waiting() {
-        let picture = of_execution(&json!({ "action": "core.echo", "status": "queued", "requested_at": "2026-03-28T09:00:00Z" }));
+        let queued = json!({ "action": "core.echo", "status": "queued", "requested_at": "2026-03-28T09:00:00Z" });
+        let picture = of_execution(&queued, LATER.parse().unwrap());
         hold(&picture);
         assert!(picture.contains(">queued<") && !picture.contains("attempt"), "{picture}");
     }

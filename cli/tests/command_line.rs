@@ -66,6 +66,27 @@ fn a_command_that_finds_no_node_says_so_and_what_to_type() {
 }
 
 #[test]
+fn what_contradicts_itself_is_a_mistake_of_usage_wherever_it_stands() {
+    let place = Place::new();
+    for (line, told) in [
+        ("--server http://127.0.0.1:1 status --profile here", "both name the node"),
+        ("-o json why 019c --svg", "`--svg`"),
+        ("executions show 019c --svg -o yaml", "`--svg`"),
+        ("log --follow head", "`--follow`"),
+        ("bench ingest --seconds 3 compare a b", "compare"),
+    ] {
+        let refused = Printed::by(&mut place.ensue(&line.split(' ').collect::<Vec<_>>()));
+        assert_eq!(refused.code, Some(2), "{line}: {refused:?}");
+        assert!(refused.stderr.contains(told), "{line}: {refused:?}");
+    }
+    // What every command takes contradicts nothing.
+    let unheard = Printed::by(&mut place.ensue(&["log", "--server", "http://127.0.0.1:1", "head"]));
+    assert_eq!(unheard.code, Some(3), "{unheard:?}");
+    let missing = Printed::by(&mut place.ensue(&["bench", "-o", "json", "compare", "a", "b"]));
+    assert_eq!(missing.code, Some(6), "{missing:?}");
+}
+
+#[test]
 fn a_misspelt_command_is_a_mistake_of_usage_and_answered_with_the_nearest() {
     let place = Place::new();
     let misspelt = Printed::by(&mut place.ensue(&["evnts", "list"]));

@@ -4,6 +4,8 @@
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use crate::support::skipped::has_program;
 use crate::support::{ADMIN_TOKEN, Node, Place, Printed, until};
@@ -11,8 +13,12 @@ use crate::support::{ADMIN_TOKEN, Node, Place, Printed, until};
 /// A command at a terminal of 10 lines and 80 columns, which `script` of util-linux makes.
 struct AtTerminal {
     script: Child,
+    chunks: Receiver<Vec<u8>>,
     shown: Vec<u8>,
 }
+
+/// How long the terminal may show nothing new before the test says that it waits in vain.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl AtTerminal {
     fn of(place: &Place, node: &Node, line: &str, variables: &[(&str, &str)]) -> Self {
@@ -23,7 +29,18 @@ impl AtTerminal {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", place.path());
         command.env("SHELL", "/bin/sh").env("TERM", "xterm-256color").env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN);
         command.envs(variables.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        Self { script: command.spawn().unwrap(), shown: Vec::new() }
+        let mut script = command.spawn().unwrap();
+        let mut stdout = script.stdout.take().unwrap();
+        let (tell, chunks) = channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = stdout.read(&mut bytes) {
+                if tell.send(bytes[..read].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { script, chunks, shown: Vec::new() }
     }
 
     /// Types keys, as a person would.
@@ -35,16 +52,21 @@ impl AtTerminal {
     /// Reads on until the terminal has shown a text.
     fn until_shown(&mut self, text: &str) {
         while !String::from_utf8_lossy(&self.shown).contains(text) {
-            let mut bytes = [0; 4096];
-            let read = self.script.stdout.as_mut().unwrap().read(&mut bytes).unwrap();
-            assert!(read > 0, "it ended without `{text}`: {}", String::from_utf8_lossy(&self.shown));
-            self.shown.extend_from_slice(&bytes[..read]);
+            let shown = || String::from_utf8_lossy(&self.shown).into_owned();
+            let chunk = self.chunks.recv_timeout(PATIENCE).unwrap_or_else(|why| panic!("`{text}` is not shown ({why}): {}", shown()));
+            self.shown.extend_from_slice(&chunk);
         }
     }
 
     /// Waits for its end; gives its exit code and all that the terminal showed.
     fn end(mut self) -> (Option<i32>, String) {
-        self.script.stdout.take().unwrap().read_to_end(&mut self.shown).unwrap();
+        loop {
+            match self.chunks.recv_timeout(PATIENCE) {
+                Ok(chunk) => self.shown.extend_from_slice(&chunk),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end: {}", String::from_utf8_lossy(&self.shown)),
+            }
+        }
         (self.script.wait().unwrap().code(), String::from_utf8_lossy(&self.shown).into_owned())
     }
 }

@@ -1,4 +1,4 @@
-//! Two runs side by side: each figure that both have, and the second as a multiple of the first.
+//! Two runs side by side: each of the figures of [`FIGURES`] that both have, and the second as a multiple of the first.
 //!
 //! It says nothing about which is better: that a machine was quiet is not in the figures.
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::figures::rounded;
 
 /// The figures that are compared, by their place in a run and by their name for people.
-const FIGURES: [(&str, &str); 12] = [
+const FIGURES: [(&str, &str); 16] = [
     ("/answered_per_second", "answered a second"),
     ("/finished_per_second", "finished a second"),
     ("/answered/p50_ms", "answer p50 ms"),
@@ -16,6 +16,10 @@ const FIGURES: [(&str, &str); 12] = [
     ("/finished/p99_ms", "finish p99 ms"),
     ("/called/p50_ms", "call p50 ms"),
     ("/called/p99_ms", "call p99 ms"),
+    ("/reads_per_second", "reads a second"),
+    ("/read/p50_ms", "read p50 ms"),
+    ("/read/p99_ms", "read p99 ms"),
+    ("/refused", "refused"),
     ("/disk_bytes_per_event", "bytes an event"),
     ("/memory_idle_bytes", "idle memory bytes"),
     ("/memory_peak_bytes", "peak memory bytes"),
@@ -34,10 +38,15 @@ pub(crate) fn compared(first: &Value, second: &Value) -> Result<Value, String> {
     for run in first {
         let Some(other) = second.iter().find(|other| is_same(run, other)) else { continue };
         for (place, figure) in FIGURES {
-            let of = |run: &Value| run.pointer(place).and_then(Value::as_f64).filter(|figure| *figure > 0.0);
+            let of = |run: &Value| run.pointer(place).and_then(Value::as_f64);
             let (Some(a), Some(b)) = (of(run), of(other)) else { continue };
+            if a == 0.0 && b == 0.0 {
+                continue;
+            }
+            // Nothing is a multiple of nothing.
+            let ratio = (a > 0.0).then(|| rounded(b / a));
             items.push(json!({
-                "scenario": run["scenario"], "pace": run["pace"], "figure": figure, "first": a, "second": b, "ratio": rounded(b / a),
+                "scenario": run["scenario"], "pace": run["pace"], "figure": figure, "first": a, "second": b, "ratio": ratio,
             }));
         }
     }
@@ -78,7 +87,7 @@ mod tests {
 
     fn run(scenario: &str, per_second: f64, p99: Option<f64>) -> Value {
         json!({
-            "scenario": scenario, "pace": "64 connections", "answered_per_second": per_second, "finished_per_second": 0.0,
+            "scenario": scenario, "pace": "64 connections", "answered_per_second": per_second, "finished_per_second": 0.0, "refused": 0,
             "answered": { "p50_ms": 4.0, "p99_ms": p99 }, "finished": null, "memory_idle_bytes": 41_943_040,
         })
     }

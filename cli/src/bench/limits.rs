@@ -3,7 +3,6 @@
 //! Nothing of a node is in them, so that a node's figures can be told as shares of them.
 
 use std::convert::Infallible;
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -30,16 +29,22 @@ const GROUP: u32 = 64;
 /// What a bare handler answers: an event's id, as a node does.
 const ANSWER: &[u8] = br#"{"events":[{"id":"00000000-0000-0000-0000-000000000000"}]}"#;
 
-/// Measures each limit for so long, in a folder on the disk that is meant; gives them as JSON.
+/// The most bytes that are written for one limit: the folder may be memory.
+const BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// Measures each limit for so long, in a folder on the disk that is meant, of which nothing is left; gives them as JSON.
 pub(crate) async fn measure(folder: &Path, connections: usize, each: Duration) -> io::Result<Value> {
     let body = github::PULL_REQUEST;
-    let inserted = |rows| inserts(folder, body, rows, each).map_err(|error| io::Error::other(error.to_string()));
+    let inserted = |rows| {
+        let folder = tempfile::tempdir_in(folder)?;
+        inserts(folder.path(), body, rows, each).map_err(|error| io::Error::other(error.to_string()))
+    };
     Ok(json!({
         "body_bytes": body.len(),
         "group": GROUP,
         "handled_per_second": rate(handled(connections, each).await?),
-        "synced_per_second": rate(synced(&folder.join("alone"), body, 1, each)?),
-        "synced_in_groups_per_second": rate(synced(&folder.join("groups"), body, GROUP, each)?),
+        "synced_per_second": rate(synced(folder, body, 1, each)?),
+        "synced_in_groups_per_second": rate(synced(folder, body, GROUP, each)?),
         "inserted_per_second": rate(inserted(1)?),
         "inserted_in_groups_per_second": rate(inserted(GROUP)?),
         "spawned_per_second": rate(spawned(each)?),
@@ -102,11 +107,11 @@ async fn serve(listens: impl FnOnce(SocketAddr)) -> io::Result<()> {
 }
 
 /// The same body appended to a file, and so many of them put on the disk at once.
-fn synced(file: &Path, body: &[u8], group: u32, each: Duration) -> io::Result<(u64, Duration)> {
-    let mut file = File::create_new(file)?;
+fn synced(folder: &Path, body: &[u8], group: u32, each: Duration) -> io::Result<(u64, Duration)> {
+    let mut file = tempfile::tempfile_in(folder)?;
     let begin = Instant::now();
     let mut count = 0;
-    while begin.elapsed() < each {
+    while begin.elapsed() < each && count * (body.len() as u64) < BYTES_MAX {
         for _ in 0..group {
             file.write_all(body)?;
         }

@@ -15,7 +15,7 @@ use super::{Asking, read_input};
 use crate::batch;
 use crate::client::{Client, segment};
 use crate::reason::{self, Words};
-use crate::report::{Exit, Failure, Outcome, printable, say};
+use crate::report::{Exit, Failure, Outcome, printable, printable_document, say};
 use crate::style::Style;
 
 /// The most bytes of a document that an expression is evaluated over.
@@ -75,7 +75,7 @@ impl Eval {
                 say(printable(&format!("{value:#}")));
             }
             if let Some(explanation) = &explanation {
-                say(printable(&told(explanation, asking.output.style()).join("\n")));
+                say(told(explanation, asking.output.style()).join("\n"));
             }
         });
         let of_local = |error: &EvaluationError| failed.iter().find(|(_, other)| other == error).map(|(name, _)| *name);
@@ -103,7 +103,7 @@ fn document(given: &Result<Value<'_>, EvaluationError>, shown: &Result<Json, Eva
 /// The explanation for people: why a condition gave what it gave, then every part with its value.
 fn told(explanation: &Explanation, style: Style) -> Vec<String> {
     let told = explanation.to_json();
-    let root = &told["explanation"];
+    let root = &printable_document(&told["explanation"]);
     let mut lines = Vec::new();
     let outcome = match root["outcome"].as_str() {
         Some("true") => Some(reason::Outcome::True),

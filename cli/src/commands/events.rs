@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Asking, List, Page, Watching, print_page, read_json};
 use crate::nearest;
 use crate::redraw::Stirred;
-use crate::report::Outcome;
+use crate::report::{Outcome, printable};
 use crate::table::{Column, cell, pairs, text, time};
 
 /// List, show and send events.
@@ -117,6 +117,6 @@ fn shown(event: &Value) -> String {
         ("actor", text(event, "actor")),
         ("correlation", text(event, "correlation")),
     ]);
-    shown.push_str(&format!("\npayload\n{:#}\n", event["payload"]));
+    shown.push_str(&printable(&format!("\npayload\n{:#}\n", event["payload"])));
     shown
 }

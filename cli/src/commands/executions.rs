@@ -1,8 +1,10 @@
 //! `ensue executions`: the runs of actions, what they print, and how to end or settle them.
 
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
+use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Asking, List, Page, Watching, print_page, read_json, watched};
@@ -33,7 +35,7 @@ pub(crate) enum Executions {
         /// The execution.
         id: String,
         /// Print when it waited and ran as a picture, SVG.
-        #[arg(long, conflicts_with = "output")]
+        #[arg(long)]
         svg: bool,
     },
     /// Print what becomes of an execution as it happens, until it has ended; one that does not succeed is exit code 1.
@@ -154,10 +156,13 @@ impl Executions {
                 print_page(asking, &client, &List { path: "/executions", query, columns: COLUMNS, stirred }, watching).await
             }
             Self::Show { id, svg } => {
+                if svg {
+                    asking.output.must_be_plain("--svg")?;
+                }
                 let mut execution = nearest::get_by_id(&client, "/executions", &id).await?;
                 execution["attempts"] = client.get(&path(&id, "/attempts"), &[]).await?["items"].take();
                 if svg {
-                    say(svg::of_execution(&execution).trim_end());
+                    say(svg::of_execution(&execution, now()).trim_end());
                 } else {
                     asking.output.print_one(&execution, shown);
                 }
@@ -187,6 +192,12 @@ impl Executions {
     }
 }
 
+/// The time of this machine.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
 pub(super) fn path(id: &str, rest: &str) -> String {
     format!("/executions/{}{rest}", segment(id))
 }
@@ -210,7 +221,7 @@ pub(super) fn shown(execution: &Value) -> String {
     ]);
     for name in ["params", "result"] {
         if !execution[name].is_null() {
-            shown.push_str(&format!("\n{name}\n{:#}\n", execution[name]));
+            shown.push_str(&printable(&format!("\n{name}\n{:#}\n", execution[name])));
         }
     }
     let attempts = execution["attempts"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -219,14 +230,14 @@ pub(super) fn shown(execution: &Value) -> String {
         for attempt in attempts {
             let why = failure(&attempt["error"]);
             let why = if why.is_empty() { why } else { format!(": {why}") };
-            shown.push_str(&format!(
+            shown.push_str(&printable(&format!(
                 "{}. {} on {}, {} to {}{why}\n",
                 text(attempt, "number"),
                 text(attempt, "status"),
                 text(attempt, "worker"),
                 time(attempt, "started_at"),
                 time(attempt, "ended_at"),
-            ));
+            )));
         }
     }
     shown

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::{Asking, Page, tell_next};
 use crate::nearest;
-use crate::report::Outcome;
+use crate::report::{Outcome, printable};
 use crate::table::{Column, cell};
 
 /// What can be asked of a kind of thing that is installed.
@@ -73,7 +73,7 @@ impl Installed {
             }
             Self::Show { name } => {
                 let thing = nearest::get_by_name(&client, kind.path(), &name).await?;
-                asking.output.print_one(&thing, |thing| format!("{thing:#}"));
+                asking.output.print_one(&thing, |thing| printable(&format!("{thing:#}")));
             }
         }
         Ok(())

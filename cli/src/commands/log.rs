@@ -10,7 +10,7 @@ use super::{Asking, wait_for};
 use crate::client::Client;
 use crate::live;
 use crate::output::Output;
-use crate::report::{Failure, Outcome, tell};
+use crate::report::{Exit, Failure, Outcome, tell};
 use crate::table::{excerpt, pairs, text, time};
 
 /// The most records that are read at once.
@@ -21,16 +21,13 @@ pub(super) const VERIFYING: &str = "verifying";
 
 /// Read, follow and verify the log.
 #[derive(Debug, Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "\
+#[command(after_help = "\
 Examples:
   ensue log                            the last records
   ensue log --follow                   and then as they come
   ensue log --after 0 -o json          all of them
   ensue log verify
-  ensue log verify --data ./ensue-data     without a running node"
-)]
+  ensue log verify --data ./ensue-data     without a running node")]
 pub(crate) struct Log {
     /// Begin after this position; otherwise with the last 20 records.
     #[arg(long, value_name = "POSITION")]
@@ -59,6 +56,10 @@ enum About {
 
 impl Log {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
+        // Clap's own check would count what every command takes, as `--server`.
+        if self.about.is_some() && (self.after.is_some() || self.follow) {
+            return Err(Failure::with(Exit::Usage, "`--after` and `--follow` are for the records, not for what stands behind `log`"));
+        }
         match self.about {
             None => wait_for(tail(asking, self.after, if self.follow { AtEnd::Follow } else { AtEnd::End })),
             Some(About::Verify { at_rest }) => match at_rest.open()? {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{Asking, read_input};
-use crate::client::Client;
+use crate::client::{Client, Token};
 use crate::output::Output;
 use crate::profiles::{Profile, ProfileFolder, ProfileName};
 use crate::report::{Exit, Failure, Outcome, is_interactive, tell};
@@ -129,7 +129,10 @@ impl Add {
                 Err(Failure::with(Exit::Refused, "there is no token in the file; nothing was changed").hint("`ensue tokens add` makes one"))
             }
             "" => Ok(None),
-            token => Ok(Some(token.to_owned())),
+            token => match Token::check(token) {
+                Ok(()) => Ok(Some(token.to_owned())),
+                Err(why) => Err(Failure::with(Exit::Refused, format!("{why}; nothing was changed"))),
+            },
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Asking, executions, read_json};
 use crate::client::{Answer, Client, segment};
 use crate::nearest;
-use crate::report::{Exit, Failure, Outcome, tell};
+use crate::report::{Exit, Failure, Outcome, printable, tell};
 use crate::table::text;
 
 /// How long one request waits for an execution's end, in seconds; it is sent again until the end.
@@ -110,8 +110,8 @@ pub(super) fn has_ended(execution: &Value) -> bool {
 fn result(execution: &Value) -> String {
     match &execution["result"] {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => format!("{other:#}"),
+        Value::String(text) => printable(text),
+        other => printable(&format!("{other:#}")),
     }
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 use super::Asking;
 use crate::client::Client;
@@ -17,6 +18,8 @@ use crate::{style, table};
 
 /// How often the node is asked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a look may take before the screen says that what it shows is old.
+const LOOK_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a key is waited for before it is looked whether anybody still waits for keys.
 const KEY_PATIENCE: Duration = Duration::from_millis(200);
 /// The most executions that are asked for; a terminal has no more lines.
@@ -51,9 +54,10 @@ async fn show(client: &Client, screen: &mut Screen, terminal: &mut DefaultTermin
     let mut keys = keys();
     let looking = async {
         let mut turns = tokio::time::interval(LOOK_EVERY);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             turns.tick().await;
-            if to.send(look(client).await).await.is_err() {
+            if to.send(look_in_time(client).await).await.is_err() {
                 return;
             }
         }
@@ -75,6 +79,12 @@ async fn show(client: &Client, screen: &mut Screen, terminal: &mut DefaultTermin
             },
         }
     }
+}
+
+/// Looks at a node, or says that it does not answer.
+async fn look_in_time(client: &Client) -> Result<Look, Failure> {
+    let silent = || Failure::with(Exit::TryLater, format!("{} has not answered for {} s", client.server(), LOOK_PATIENCE.as_secs()));
+    tokio::time::timeout(LOOK_PATIENCE, look(client)).await.unwrap_or_else(|_| Err(silent()))
 }
 
 /// Looks at a node.

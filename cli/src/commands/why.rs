@@ -51,7 +51,7 @@ pub(crate) struct Why {
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", conflicts_with = "data")]
     definitions: Definitions,
     /// Print the tree as a picture, SVG.
-    #[arg(long, requires = "id", conflicts_with = "output")]
+    #[arg(long, requires = "id")]
     svg: bool,
     /// Show all rules, however many there are.
     #[arg(long, requires = "event", conflicts_with = "cursor")]
@@ -81,6 +81,9 @@ impl Definitions {
 
 impl Why {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        if self.svg {
+            asking.output.must_be_plain("--svg")?;
+        }
         let client = asking.client()?;
         match (&self.id, &self.rule, &self.event, &self.data) {
             (Some(id), ..) if self.svg => pictured(&client, id).await,

@@ -59,6 +59,16 @@ fn colour_marks_what_decided() {
 }
 
 #[test]
+fn what_senders_and_rules_say_cannot_steer_the_terminal() {
+    let mut told = told("event.payload.number == 7");
+    told["decisive"][0]["note"] = json!("\u{1b}[2J\u{9b}31m");
+    told["plan"] = json!({ "action": "core.echo", "params": { "\u{7f}": "\u{1b}" } });
+    let shown =
+        of_rule(&told, Style::PLAIN) + &of_rules(&[json!({ "rule": "a\u{1b}.b", "verdict": "erred", "why": ["\u{7}"] })], Style::PLAIN);
+    assert!(!shown.contains(|character: char| character.is_control() && character != '\n'), "{shown:?}");
+}
+
+#[test]
 fn one_part_decided_and_the_other_is_already_so() {
     insta::assert_snapshot!(reason(
         "event.payload.ref.startsWith(\"refs/tags/v\")\n  && event.payload.repository.owner.login == config.owner\n"

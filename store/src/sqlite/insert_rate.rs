@@ -9,15 +9,20 @@ use super::{OpenError, Place, Schema, open_to_write};
 
 const SCHEMA: Schema = Schema { name: "rows", migrations: &["CREATE TABLE row (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT"] };
 
-/// Inserts `row` again and again into a file of a folder, so many a transaction, for as long as `duration`; gives how many were
-/// kept and how long that took. Rows that a file of that name has already stay. Fails where the disk does not take them.
+/// The most bytes that are inserted: a folder may be memory.
+const BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// Inserts `row` again and again into a file of a folder, so many a transaction, for as long as `duration` and up to half a
+/// gigabyte; gives how many were kept and how long that took. Rows that a file of that name has already stay. Fails where the disk does
+/// not take them.
 pub fn inserts(folder: &Path, row: &[u8], rows_per_commit: u32, duration: Duration) -> Result<(u64, Duration), OpenError> {
     let path = folder.join(format!("rows-{rows_per_commit}.sqlite"));
     let failed = |error: rusqlite::Error| OpenError::of(&path, &error);
     let mut connection = open_to_write(&Place::from(path.as_path()), &SCHEMA)?;
     let begin = Instant::now();
     let mut rows = 0;
-    while begin.elapsed() < duration {
+    let rows_max = BYTES_MAX / (row.len() as u64).max(1);
+    while begin.elapsed() < duration && rows < rows_max {
         let transaction = connection.transaction().map_err(failed)?;
         {
             let mut insert = transaction.prepare_cached("INSERT INTO row (bytes) VALUES (?1)").map_err(failed)?;
