@@ -3,6 +3,7 @@
 //! A commit survives the end of the process, and the newest ones need not survive a power cut: what is missing is folded again.
 //! What the rows mean is said by `ensue-views`.
 
+mod ask;
 mod pack;
 mod read;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0003.sql"),
         include_str!("../../../migrations/sqlite/views_0004.sql"),
         include_str!("../../../migrations/sqlite/views_0005.sql"),
+        include_str!("../../../migrations/sqlite/views_0006.sql"),
     ],
 };
 

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use bytes::Bytes;
 use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
-use ensue_views::store::{AllPassedOver, LIST_ROWS_MAX, Order, PASSED_OVER_MAX, PassedOver};
-use ensue_views::{Column, ListQuery, Row, Term, ViewError, ViewName, ViewReader};
-use rusqlite::types::{FromSqlError, Value, ValueRef};
+use ensue_views::store::{AllPassedOver, PASSED_OVER_MAX, PassedOver};
+use ensue_views::{ListQuery, Row, ViewError, ViewName, ViewReader};
+use rusqlite::types::{FromSqlError, ValueRef};
 use rusqlite::{Connection, OptionalExtension};
 
+use super::ask::Asked;
 use super::pack::unpack;
-use super::{Form, Kept, SPAN, STATEMENTS_PREPARED, SUM_BYTES, VIEWS, failed, form, place, row_sum};
+use super::{Kept, STATEMENTS_PREPARED, SUM_BYTES, VIEWS, failed, row_sum};
 use crate::sqlite::{OpenError, Place, open_to_read};
 
 /// How many can read at once; others wait.
@@ -112,81 +113,6 @@ fn unopened(error: &OpenError) -> ViewError {
         | OpenError::Full { .. }
         | OpenError::InUse { .. }
         | OpenError::Unusable { .. } => ViewError::Store(error.to_string()),
-    }
-}
-
-/// A query in SQL: text from closed lists of names, and values to bind.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) sql: String,
-    pub(super) values: Vec<Value>,
-}
-
-impl Asked {
-    /// Gives none where a value cannot be one of its column's, so that no row has it.
-    pub(super) fn of(query: &ListQuery) -> Option<Self> {
-        let mut asked = Self { sql: format!("SELECT position, key, document FROM {} WHERE ", query.view), values: Vec::new() };
-        for filter in &query.filters {
-            let value = filter.column.value(&filter.value)?;
-            asked.demand_value(filter.column, &value);
-        }
-        if let Some(since) = query.since {
-            // The span of the first row that can be meant, then the rows themselves.
-            asked.demand(&format!("position >= (SELECT min(span) * {SPAN} FROM spans WHERE latest >= ?) AND "), since.micros());
-            asked.demand("began_at >= ? AND ", since.micros());
-        }
-        if let Some(until) = query.until {
-            asked.demand(&format!("position < (SELECT (max(span) + 1) * {SPAN} FROM spans WHERE earliest < ?) AND "), until.micros());
-            asked.demand("began_at < ? AND ", until.micros());
-        }
-        let (beyond, start, order) = match query.order {
-            Order::OldestFirst => ("position > ?", 0, "ASC"),
-            Order::NewestFirst => ("position < ?", i64::MAX, "DESC"),
-        };
-        asked.demand(beyond, query.after.map_or(start, place));
-        asked.demand(&format!(" ORDER BY position {order} LIMIT ?"), query.limit.min(LIST_ROWS_MAX) as i64);
-        Some(asked)
-    }
-
-    fn demand_value(&mut self, column: Column, value: &Term) {
-        let value = match value {
-            Term::Id(id) => Value::Blob(id.as_bytes().to_vec()),
-            Term::Text(text) => Value::Text(text.clone()),
-        };
-        match form(column) {
-            Form::Number => self.demand(&format!("\"{column}\" = (SELECT number FROM names WHERE name = ?) AND "), value),
-            Form::AsItIs => {
-                // Without being told that it is another value, SQLite cannot use the index of the rare ones.
-                match common(column) {
-                    Some(common) if value != Value::Text(common.to_owned()) => {
-                        self.demand(&format!("\"{column}\" <> '{common}' AND \"{column}\" = ? AND "), value);
-                    }
-                    Some(_) | None => self.demand(&format!("\"{column}\" = ? AND "), value),
-                }
-            }
-        }
-    }
-
-    fn demand(&mut self, sql: &str, value: impl Into<Value>) {
-        self.sql.push_str(sql);
-        self.values.push(value.into());
-    }
-}
-
-/// The value that nearly all rows have, and that the column's index leaves out.
-fn common(column: Column) -> Option<&'static str> {
-    match column {
-        Column::Status => Some("succeeded"),
-        Column::Outcome => Some("executed"),
-        Column::Trigger
-        | Column::Source
-        | Column::Correlation
-        | Column::Rule
-        | Column::Event
-        | Column::Execution
-        | Column::Action
-        | Column::Sensor
-        | Column::Name => None,
     }
 }
 

@@ -3,12 +3,12 @@
 use ensue_engine::record::Position;
 use ensue_views::spec::Story;
 use ensue_views::store::{AllPassedOver, Changes, Order, PASSED_OVER_MAX, PassedOver};
-use ensue_views::{ListQuery, Projector, Row, ViewError, ViewName, ViewReader, ViewStore};
-use rusqlite::Connection;
+use ensue_views::{Column, ListQuery, Projector, Row, ViewError, ViewName, ViewReader, ViewStore};
+use rusqlite::{Connection, StatementStatus};
 use tempfile::TempDir;
 
 use super::SqliteViews;
-use super::read::Asked;
+use super::ask::Asked;
 
 fn story() -> Story {
     Story::of_everything()
@@ -211,20 +211,92 @@ fn views_that_are_behind_take_no_place() {
     assert_eq!(live.reader().position().unwrap(), live.position());
 }
 
-/// Every column that the API filters a growing view by is found by an index, and in the order of positions.
+/// Whatever is asked for together, the rows are found by an index and in the order of positions.
 #[test]
-fn no_filter_looks_through_a_whole_view_or_sorts_it() {
+fn no_set_of_filters_looks_through_a_whole_view_or_sorts_it() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let views = folded(&folder, &story);
-    for view in [ViewName::Events, ViewName::Enforcements, ViewName::Executions, ViewName::Rules, ViewName::DeadLetters] {
-        for column in view.columns() {
-            for order in [Order::NewestFirst, Order::OldestFirst] {
-                let value = story.log().to_string();
-                let query = ListQuery { order, after: Some(Position(9)), ..ListQuery::newest(view).with(*column, value) };
-                let plan = plan(&views.connection, &Asked::of(&query).unwrap());
-                assert!(plan.contains(&format!("USING INDEX {view}_by_{column}")), "{view} by {column}: {plan}");
-                assert!(!plan.contains("TEMP B-TREE") && !plan.contains(&format!("SCAN {view}")), "{view} by {column}: {plan}");
+    for view in
+        [ViewName::Events, ViewName::Enforcements, ViewName::Executions, ViewName::Artifacts, ViewName::Rules, ViewName::DeadLetters]
+    {
+        let columns = view.columns();
+        for chosen in 1_u32..1 << columns.len() {
+            let filters = columns.iter().enumerate().filter(|(at, _)| chosen & (1 << at) != 0).map(|(_, column)| *column);
+            let mut query = ListQuery { after: Some(Position(9)), ..ListQuery::newest(view) };
+            for column in filters {
+                query = query.with(column, story.log().to_string());
             }
+            for order in [Order::NewestFirst, Order::OldestFirst] {
+                for since in [None, Some(ensue_views::spec::NOON)] {
+                    let query = ListQuery { order, since, ..query.clone() };
+                    let plan = plan(&views.connection, &Asked::of(&query).unwrap());
+                    assert!(plan.contains(&format!("USING INDEX {view}_by_")), "{query:?}: {plan}");
+                    assert!(!plan.contains("TEMP B-TREE") && !plan.contains(&format!("SCAN {view}")), "{query:?}: {plan}");
+                }
+            }
+        }
+    }
+}
+
+/// How far a page is read does not depend on how many rows there are, nor on how many of them have what is asked for.
+#[test]
+fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
+    let steps = |rows: i64, wanted: &str, query: ListQuery| {
+        let (folder, story) = (tempfile::tempdir().unwrap(), story());
+        let views = views_in(&folder, &story);
+        // The newest are those that nobody asks for.
+        let filled = format!(
+            "INSERT INTO names (number, name) VALUES (1, 'a.b');
+             WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
+             INSERT INTO executions SELECT n, randomblob(16), n, iif(n % 2, 'failed', 'queued'), 1, 1, randomblob(16), x'00' FROM n;
+             UPDATE executions SET status = '{wanted}' WHERE position <= 20;"
+        );
+        views.connection.execute_batch(&filled).unwrap();
+        let asked = Asked::of(&query).unwrap();
+        let mut statement = views.connection.prepare(&asked.sql).unwrap();
+        let mut found = statement.query(rusqlite::params_from_iter(&asked.values)).unwrap();
+        let mut count = 0;
+        while found.next().unwrap().is_some() {
+            count += 1;
+        }
+        drop(found);
+        (count, statement.get_status(StatementStatus::VmStep))
+    };
+    let query = || ListQuery { limit: 10, ..ListQuery::newest(ViewName::Executions) };
+    for wanted in ["succeeded", "failed"] {
+        for query in [
+            query().with(Column::Status, wanted),
+            query().with(Column::Status, wanted).with(Column::Action, "a.b"),
+            query().with(Column::Status, wanted).with(Column::Rule, "a.b"),
+            query().with(Column::Action, "a.b"),
+            query().with(Column::Rule, "a.b"),
+            query(),
+        ] {
+            let (few, many) = (steps(100, wanted, query.clone()), steps(20_000, wanted, query.clone()));
+            assert_eq!(few.0, 10, "{query:?}");
+            assert_eq!(few, many, "{query:?}");
+        }
+    }
+}
+
+/// A row has one state, so that what is merged is neither lost nor doubled.
+#[test]
+fn a_filter_without_a_state_gives_the_rows_of_all_states_in_their_order() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let views = folded(&folder, &story);
+    for (view, by) in [(ViewName::Executions, Column::Action), (ViewName::Executions, Column::Rule), (ViewName::Enforcements, Column::Rule)]
+    {
+        let all = views.reader().list(&ListQuery { limit: 1_000, ..ListQuery::newest(view) }).unwrap();
+        let name = |row: &Row| {
+            let document: serde_json::Value = serde_json::from_slice(&row.document).unwrap();
+            document[by.as_str()].as_str().map(str::to_owned)
+        };
+        let names: std::collections::BTreeSet<String> = all.iter().filter_map(name).collect();
+        assert!(!names.is_empty(), "{view} by {by}");
+        for wanted in names {
+            let expected: Vec<Row> = all.iter().filter(|row| name(row).as_ref() == Some(&wanted)).cloned().collect();
+            let found = views.reader().list(&ListQuery { limit: 1_000, ..ListQuery::newest(view) }.with(by, &*wanted)).unwrap();
+            assert_eq!(found, expected, "{view} by {by} {wanted}");
         }
     }
 }

@@ -1,0 +1,136 @@
+//! Lists in SQL: which index finds the rows of a set of filters in the order of their positions.
+//!
+//! Text comes from closed lists of names only; what people ask for is bound.
+
+use ensue_views::enforcements::OutcomeName;
+use ensue_views::executions::Status;
+use ensue_views::store::{LIST_ROWS_MAX, Order};
+use ensue_views::{Column, ListQuery, Term, ViewName};
+use rusqlite::types::Value;
+
+use super::{Form, SPAN, form, place};
+
+/// A query in SQL, and the values to bind.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) sql: String,
+    pub(super) values: Vec<Value>,
+}
+
+impl Asked {
+    /// Gives none where a value cannot be one of its column's, so that no row has it.
+    pub(super) fn of(query: &ListQuery) -> Option<Self> {
+        let mut asked = Self { sql: String::new(), values: Vec::new() };
+        let mut demands = Vec::new();
+        for filter in &query.filters {
+            let value = filter.column.value(&filter.value)?;
+            demands.push(asked.demanded(filter.column, &value));
+        }
+        if let Some(since) = query.since {
+            // The span of the first row that can be meant, then the rows themselves.
+            let since = asked.bound(since.micros());
+            demands.push(format!("position >= (SELECT min(span) * {SPAN} FROM spans WHERE latest >= {since}) AND began_at >= {since}"));
+        }
+        if let Some(until) = query.until {
+            let until = asked.bound(until.micros());
+            demands
+                .push(format!("position < (SELECT (max(span) + 1) * {SPAN} FROM spans WHERE earliest < {until}) AND began_at < {until}"));
+        }
+        let (beyond, start, order) = match query.order {
+            Order::OldestFirst => (">", 0, "ASC"),
+            Order::NewestFirst => ("<", i64::MAX, "DESC"),
+        };
+        let after = asked.bound(query.after.map_or(start, place));
+        demands.push(format!("position {beyond} {after}"));
+        let limit = asked.bound(query.limit.min(LIST_ROWS_MAX) as i64);
+        let demands = demands.join(" AND ");
+        let from = |index: &str| format!("SELECT position, key, document FROM {}{index} WHERE {demands}", query.view);
+        let rows = match Way::of(query) {
+            Way::Table => from(""),
+            Way::Index(index) => from(&format!(" INDEXED BY {index}")),
+            Way::Merged { index, column, values } => {
+                let rows = from(&format!(" INDEXED BY {index}"));
+                let each = values.iter().map(|value| format!("{rows} AND \"{column}\" = '{value}'"));
+                each.collect::<Vec<_>>().join(" UNION ALL ")
+            }
+        };
+        asked.sql = format!("{rows} ORDER BY position {order} LIMIT {limit}");
+        Some(asked)
+    }
+
+    fn demanded(&mut self, column: Column, value: &Term) -> String {
+        let value = self.bound(match value {
+            Term::Id(id) => Value::Blob(id.as_bytes().to_vec()),
+            Term::Text(text) => Value::Text(text.clone()),
+        });
+        match form(column) {
+            Form::Number => format!("\"{column}\" = (SELECT number FROM names WHERE name = {value})"),
+            Form::AsItIs => format!("\"{column}\" = {value}"),
+        }
+    }
+
+    /// Binds a value; gives what stands for it in the text, as often as it is meant.
+    fn bound(&mut self, value: impl Into<Value>) -> String {
+        self.values.push(value.into());
+        format!("?{}", self.values.len())
+    }
+}
+
+/// How the rows of a list are found. SQLite knows nothing of how many rows have which value, so it is told.
+#[derive(Debug)]
+enum Way {
+    /// In the order they stand.
+    Table,
+    /// By an index whose columns are all asked for, so that what it finds stands in the order of positions.
+    Index(&'static str),
+    /// By an index that ends with a column that is not asked for, whose values are a closed list: for each of them, merged.
+    Merged { index: &'static str, column: Column, values: Vec<&'static str> },
+}
+
+impl Way {
+    fn of(query: &ListQuery) -> Self {
+        let has = |column| query.filters.iter().any(|filter| filter.column == column);
+        let ending = |index, column, values: fn() -> Vec<&'static str>| match has(column) {
+            true => Self::Index(index),
+            false => Self::Merged { index, column, values: values() },
+        };
+        // What is rarest comes first: a chain of causes and an event have few rows, a state has many. A rule has one action until somebody
+        // writes another into it, so that both together are found by the rule.
+        match query.view {
+            ViewName::Events if has(Column::Correlation) => Self::Index("events_by_correlation"),
+            ViewName::Events if has(Column::Trigger) && has(Column::Source) => Self::Index("events_by_trigger_and_source"),
+            ViewName::Events if has(Column::Trigger) => Self::Index("events_by_trigger"),
+            ViewName::Events if has(Column::Source) => Self::Index("events_by_source"),
+            ViewName::Enforcements if has(Column::Event) => Self::Index("enforcements_by_event"),
+            ViewName::Enforcements if has(Column::Rule) => ending("enforcements_by_rule", Column::Outcome, outcomes),
+            ViewName::Enforcements if has(Column::Outcome) => Self::Index("enforcements_by_outcome"),
+            ViewName::Executions if has(Column::Correlation) => Self::Index("executions_by_correlation"),
+            ViewName::Executions if has(Column::Rule) => ending("executions_by_rule", Column::Status, statuses),
+            ViewName::Executions if has(Column::Action) => ending("executions_by_action", Column::Status, statuses),
+            ViewName::Executions if has(Column::Status) => Self::Index("executions_by_status"),
+            ViewName::Artifacts if has(Column::Execution) => Self::Index("artifacts_by_execution"),
+            ViewName::Rules if has(Column::Rule) => Self::Index("rules_by_rule"),
+            ViewName::DeadLetters if has(Column::Sensor) => Self::Index("dead_letters_by_sensor"),
+            ViewName::Events
+            | ViewName::Enforcements
+            | ViewName::Executions
+            | ViewName::Artifacts
+            | ViewName::Rules
+            | ViewName::DeadLetters
+            // There are few of these.
+            | ViewName::Packs
+            | ViewName::Keys
+            | ViewName::Tokens
+            | ViewName::ParkedReactions
+            | ViewName::Totals => Self::Table,
+        }
+    }
+}
+
+fn statuses() -> Vec<&'static str> {
+    Status::ALL.map(Status::as_str).to_vec()
+}
+
+fn outcomes() -> Vec<&'static str> {
+    OutcomeName::ALL.map(OutcomeName::as_str).to_vec()
+}
