@@ -41,6 +41,7 @@ mod shares;
 mod sse;
 mod streams;
 mod tags;
+mod websocket;
 mod wire;
 
 pub use auth::TOKEN_PREFIX;

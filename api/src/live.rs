@@ -15,7 +15,7 @@ use crate::api::Api;
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::problem::Problem;
 use crate::query::{ParameterRefusal, bad};
-use crate::sse::{LAST_EVENT_ID, Left, Line};
+use crate::sse::{CloseAs, LAST_EVENT_ID, Left, Line, Said};
 use crate::wire::executions::{WireOutput, WireOutputEnd, settled};
 
 /// The most bytes that are read of a stream at once where all of it is given.
@@ -116,7 +116,7 @@ impl Follower {
     /// Follows until the execution has ended, the caller is gone or let in no more, or the node stops.
     pub(crate) async fn run(mut self) {
         match self.until_the_end().await {
-            Ok(end) => self.line.end(&end),
+            Ok(end) => self.line.end(&end, CloseAs::Normal),
             Err(Broken::Left(Left::Stopping | Left::NotAllowed | Left::Gone)) => {}
             Err(Broken::Left(Left::Slow)) => {
                 tracing::debug!(execution = %self.execution, "who follows an output reads too slowly and is dropped");
@@ -188,7 +188,7 @@ impl Follower {
         let data = serde_json::to_string(&WireOutput::new(number, stream, offset, &part)).map_err(|why| Problem::bug(&why))?;
         self.streams[index] = Followed { stream, offset: part.next, is_loss_told: is_lossy };
         let places: String = self.streams.iter().map(|followed| format!(".{}.{}", followed.stream.as_str(), followed.offset)).collect();
-        self.line.send(format!("id: {number}{places}\nevent: output\ndata: {data}\n\n").into()).await?;
+        self.line.say(Said::Events(format!("id: {number}{places}\nevent: output\ndata: {data}\n\n").into())).await?;
         Ok(true)
     }
 }

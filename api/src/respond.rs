@@ -7,9 +7,8 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use ensue_engine::record::Position;
+use futures_util::Stream;
 use serde::Serialize;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use crate::context::ENSUE_POSITION;
 use crate::problem::Problem;
@@ -70,10 +69,10 @@ pub(crate) fn located(mut response: Response<Body>, path: &str) -> Response<Body
 
 /// Answers with chunks as they come.
 pub(crate) fn streamed<E: Into<BoxError> + Send + 'static>(
-    chunks: mpsc::Receiver<Result<Bytes, E>>,
+    chunks: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
     content_type: &'static str,
 ) -> Response<Body> {
-    let mut response = Response::new(Body::from_stream(ReceiverStream::new(chunks)));
+    let mut response = Response::new(Body::from_stream(chunks));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -9,13 +9,14 @@ mod stall;
 use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderValue, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ use crate::queues::{Queue, QueueName};
 use crate::server::lingering::{Lingering, Unread};
 use crate::server::stall::UnlessStalled;
 use crate::settings::Limits;
+use crate::websocket::{Promised, Talk};
 
 /// How long the loop rests when the machine gives no more connections.
 const REST_AFTER_ERROR: Duration = Duration::from_millis(100);
@@ -167,10 +169,17 @@ async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut st
     let is_stopping = stopping.clone();
     let unread = Unread::default();
     let in_part = unread.clone();
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (front, is_stopping, unread) = (front.clone(), is_stopping.clone(), in_part.clone());
+    let talks: Talks = Arc::default();
+    let promised = talks.clone();
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        let (front, is_stopping, unread, promised) = (front.clone(), is_stopping.clone(), in_part.clone(), promised.clone());
         async move {
+            let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
             let mut response = front.answer_framed(request).await;
+            if let (Some(talk), Some(upgrade)) = (response.extensions_mut().remove::<Promised>().and_then(|talk| talk.take()), upgrade) {
+                *promised.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, talk));
+                return Ok::<_, Infallible>(response);
+            }
             // The front ends a connection for this reason alone.
             if response.headers().contains_key(header::CONNECTION) {
                 unread.note();
@@ -178,7 +187,7 @@ async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut st
             if *is_stopping.borrow() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response)
+            Ok(response)
         }
     });
     let io = TokioIo::new(Lingering::new(UnlessStalled::new(stream, limits.write_timeout), unread));
@@ -186,7 +195,8 @@ async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut st
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(READ_BYTES_MAX)
-        .serve_connection(io, service);
+        .serve_connection(io, service)
+        .with_upgrades();
     let mut served = pin!(served);
     // A connection that is closed while a request is on its way to it loses the request, and its sender cannot tell: so the next
     // answer closes it, and time does only where nothing is asked.
@@ -204,7 +214,18 @@ async fn connection(front: Arc<Front>, limits: Limits, stream: TcpStream, mut st
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
+    let talk = talks.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((upgrade, talk)) = talk {
+        // It is a connection like others: it has its place among them, and a stop waits for it.
+        match upgrade.await {
+            Ok(connection) => talk.run(TokioIo::new(connection)).await,
+            Err(error) => tracing::debug!(%error, "a connection ended before it became a WebSocket"),
+        }
+    }
 }
+
+/// What goes on over a connection once it is no more HTTP's.
+type Talks = Arc<Mutex<Option<(OnUpgrade, Talk)>>>;
 
 #[cfg(test)]
 mod tests {

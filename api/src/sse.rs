@@ -1,6 +1,6 @@
-//! Server-Sent Events: the line on which a caller is told of what it follows, for as long as it lasts.
+//! The line on which a caller is told of what it follows, for as long as it lasts, and its form as Server-Sent Events.
 //!
-//! What is told, and how far the caller is, is said by who tells: `live.rs` and `streams.rs`.
+//! What is told, and how far the caller is, is said by who tells: `live.rs` and `streams.rs`. Over WebSocket, `websocket.rs` has the connection.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,15 +9,19 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response};
 use bytes::Bytes;
+use ensue_engine::record::Position;
+use futures_util::StreamExt as _;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::api::Api;
 use crate::auth::Allowed;
 use crate::permissions::Permission;
 use crate::problem::Problem;
 use crate::respond;
+use crate::websocket::Handshake;
 
 /// The media type.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
@@ -33,15 +37,82 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 /// How often its token is looked at again.
 pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(5);
 
-type Chunk = Result<Bytes, Infallible>;
+/// Something that is said on a line.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// Events, as Server-Sent Events are written.
+    Events(Bytes),
+    /// Records as JSON, each with its position: one message each.
+    Records(Vec<(Position, Bytes)>),
+    /// Nothing new; the line is still there.
+    Beat,
+    /// There will be nothing more.
+    End {
+        /// Why, as JSON.
+        why: String,
+        /// The same as a WebSocket says it.
+        code: u16,
+    },
+}
+
+impl Said {
+    /// Writes it as Server-Sent Events.
+    fn as_events(self) -> Bytes {
+        match self {
+            Self::Events(events) => events,
+            // These are for WebSocket.
+            Self::Records(_) => Bytes::new(),
+            Self::Beat => Bytes::from_static(b":\n\n"),
+            // The last event has no id, so the caller's place stays where it is.
+            Self::End { why, .. } => format!("event: end\ndata: {why}\n\n").into(),
+        }
+    }
+}
+
+/// The form in which a line is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Server-Sent Events.
+    Events,
+    /// Messages of a WebSocket.
+    Messages,
+}
+
+/// Why nothing more comes, as a WebSocket tells it (RFC 6455, 7.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseAs {
+    /// All was told.
+    Normal,
+    /// The node goes away.
+    Away,
+    /// The caller may not.
+    Policy,
+    /// Something here went wrong.
+    Error,
+    /// It may go on later.
+    TryAgain,
+}
+
+impl CloseAs {
+    fn code(self) -> u16 {
+        match self {
+            Self::Normal => 1000,
+            Self::Away => 1001,
+            Self::Policy => 1008,
+            Self::Error => 1011,
+            Self::TryAgain => 1013,
+        }
+    }
+}
 
 /// The line to one caller.
 pub(crate) struct Line<P> {
     api: Arc<Api>,
     allowed: Allowed<P>,
-    to: mpsc::Sender<Chunk>,
+    to: mpsc::Sender<Said>,
     /// Room for the last event, which must not wait for a slow reader.
-    last: mpsc::OwnedPermit<Chunk>,
+    last: mpsc::OwnedPermit<Said>,
+    form: Form,
     heard_at: Instant,
     checked_at: Instant,
 }
@@ -62,20 +133,42 @@ pub(crate) enum Left {
 impl<P: Permission> Line<P> {
     /// Opens a line, and gives the answer that it goes out with. So many events wait for a caller that reads slowly.
     pub(crate) fn open(api: &Arc<Api>, allowed: Allowed<P>, waiting_max: usize) -> Result<(Self, Response<Body>), Problem> {
-        let (to, receive) = mpsc::channel(waiting_max + 1);
-        let last = to.clone().try_reserve_owned().map_err(|why| Problem::bug(&why))?;
-        let mut response = respond::streamed(receive, EVENT_STREAM);
+        let (line, receive) = Self::begun(api, allowed, waiting_max, Form::Events)?;
+        let events = ReceiverStream::new(receive).map(|said| Ok::<_, Infallible>(said.as_events()));
+        let mut response = respond::streamed(events, EVENT_STREAM);
         response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-        let now = Instant::now();
-        Ok((Self { api: api.clone(), allowed, to, last, heard_at: now, checked_at: now }, response))
+        Ok((line, response))
     }
 
-    /// Sends some events, and waits for a caller that reads slowly, but not for ever.
-    pub(crate) async fn send(&mut self, events: Bytes) -> Result<(), Left> {
+    /// Opens a line over a WebSocket, likewise, to a caller who knows everything up to `at`.
+    pub(crate) fn upgraded(
+        api: &Arc<Api>,
+        allowed: Allowed<P>,
+        waiting_max: usize,
+        (handshake, at): (Handshake, Position),
+    ) -> Result<(Self, Response<Body>), Problem> {
+        let (line, receive) = Self::begun(api, allowed, waiting_max, Form::Messages)?;
+        Ok((line, handshake.answered(at, receive)))
+    }
+
+    fn begun(api: &Arc<Api>, allowed: Allowed<P>, waiting_max: usize, form: Form) -> Result<(Self, mpsc::Receiver<Said>), Problem> {
+        let (to, receive) = mpsc::channel(waiting_max + 1);
+        let last = to.clone().try_reserve_owned().map_err(|why| Problem::bug(&why))?;
+        let now = Instant::now();
+        Ok((Self { api: api.clone(), allowed, to, last, form, heard_at: now, checked_at: now }, receive))
+    }
+
+    /// Gives the form in which it is heard.
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Says something, and waits for a caller that reads slowly, but not for ever.
+    pub(crate) async fn say(&mut self, said: Said) -> Result<(), Left> {
         self.heard_at = Instant::now();
         tokio::select! {
             biased;
-            sent = tokio::time::timeout(READER_PATIENCE, self.to.send(Ok(events))) => match sent {
+            sent = tokio::time::timeout(READER_PATIENCE, self.to.send(said)) => match sent {
                 Ok(sent) => sent.map_err(|_| Left::Gone),
                 Err(_) => Err(Left::Slow),
             },
@@ -96,7 +189,7 @@ impl<P: Permission> Line<P> {
             }
         }
         if self.heard_at.elapsed() >= HEARTBEAT_EVERY {
-            self.send(Bytes::from_static(b":\n\n")).await?;
+            self.say(Said::Beat).await?;
         }
         Ok(())
     }
@@ -110,10 +203,10 @@ impl<P: Permission> Line<P> {
         }
     }
 
-    /// Says how it ended. The last event has no id, so the caller's place stays where it is.
-    pub(crate) fn end(self, end: &impl Serialize) {
+    /// Says how it ended.
+    pub(crate) fn end(self, end: &impl Serialize, close: CloseAs) {
         match serde_json::to_string(end) {
-            Ok(data) => drop(self.last.send(Ok(Bytes::from(format!("event: end\ndata: {data}\n\n"))))),
+            Ok(why) => drop(self.last.send(Said::End { why, code: close.code() })),
             Err(why) => tracing::error!(error = %why, "the end of a stream has no JSON form"),
         }
     }

@@ -1,4 +1,4 @@
-//! Streams of records, as Server-Sent Events: of the whole log, or of one execution until it has ended.
+//! Streams of records, as Server-Sent Events or as messages of a WebSocket: of the whole log, or of one execution until it has ended.
 //!
 //! An event's id is the position of its record, so a caller goes on where it was, also over a restart. What programs print is
 //! `live.rs`'s.
@@ -19,7 +19,7 @@ use crate::permissions::Permission;
 use crate::problem::Problem;
 use crate::queues::{QueueName, Queues};
 use crate::shares::{Caller, NoRoom, Share, Shares};
-use crate::sse::{CHECK_EVERY, Left, Line};
+use crate::sse::{CHECK_EVERY, CloseAs, Form, Left, Line, Said};
 use tail::{NoPage, PAGE, Page, Tail};
 
 /// The most streams of one caller.
@@ -113,6 +113,20 @@ enum End {
     Busy,
     /// The log cannot be read.
     Failed,
+    /// The caller reads too slowly. Only a WebSocket says so: the end of events that nobody reads is read by nobody.
+    Slow,
+}
+
+impl End {
+    fn close(self) -> CloseAs {
+        match self {
+            Self::Ended { .. } => CloseAs::Normal,
+            Self::Stopping => CloseAs::Away,
+            Self::NotAllowed => CloseAs::Policy,
+            Self::Busy | Self::Slow => CloseAs::TryAgain,
+            Self::Failed => CloseAs::Error,
+        }
+    }
 }
 
 /// One caller that follows records.
@@ -141,18 +155,27 @@ impl<P: Permission> RecordStream<P> {
 
     /// Tells of records until what it tells of has ended, the caller is gone or let in no more, or the node stops.
     pub(crate) async fn run(mut self) {
-        match self.until_the_end().await {
-            Ok(end) => self.line.end(&end),
-            Err(Left::Stopping) => self.line.end(&End::Stopping),
-            Err(Left::NotAllowed) => self.line.end(&End::NotAllowed),
-            Err(Left::Gone) => {}
-            Err(Left::Slow) => tracing::debug!(position = self.at.0, "who follows records reads too slowly and is dropped"),
-        }
+        let end = match self.until_the_end().await {
+            Ok(end) => end,
+            Err(Left::Stopping) => End::Stopping,
+            Err(Left::NotAllowed) => End::NotAllowed,
+            Err(Left::Gone) => return,
+            Err(Left::Slow) => {
+                tracing::debug!(position = self.at.0, "who follows records reads too slowly and is dropped");
+                if self.line.form() == Form::Events {
+                    return;
+                }
+                End::Slow
+            }
+        };
+        self.line.end(&end, end.close());
     }
 
     async fn until_the_end(&mut self) -> Result<End, Left> {
-        // An id without data is an event that nobody sees: who is cut off before the first record still knows its place.
-        self.line.send(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at).into()).await?;
+        if self.line.form() == Form::Events {
+            // An id without data is an event that nobody sees: who is cut off before the first record still knows its place.
+            self.line.say(Said::Events(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at).into())).await?;
+        }
         let mut views_at = self.api.ports.views_at.clone();
         if let Told::Execution(id) = self.told
             && let Next::End(end) = self.tell_so_far(id).await?
@@ -224,14 +247,14 @@ impl<P: Permission> RecordStream<P> {
         match self.told {
             Told::Log => {
                 self.at = page.last();
-                if let Some(rest) = page.behind(after) {
-                    self.line.send(rest).await?;
+                if let Some(rest) = page.behind(after, self.line.form()) {
+                    self.line.say(rest).await?;
                 }
             }
             Told::Execution(id) => {
                 for frame in page.of_execution(id) {
                     if frame.position > after {
-                        self.line.send(page.bytes_of(frame)).await?;
+                        self.line.say(page.one(frame, self.line.form())).await?;
                         self.at = frame.position;
                     }
                     if let Some(status) = frame.ended {

@@ -28,3 +28,4 @@ mod terminal;
 mod traces;
 mod upgrade;
 mod watch;
+mod websocket;

@@ -14,6 +14,7 @@ use ensue_views::store::Filter;
 use ensue_views::{Artifact, Column, Execution};
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::api::{Api, read_row};
 use crate::auth::Allowed;
@@ -227,7 +228,7 @@ fn sent(api: &std::sync::Arc<Api>, blob: Digest, piece: Piece) -> Result<Body, P
         }
         drop(held);
     });
-    Ok(respond::streamed(receive, UNKNOWN_MEDIA_TYPE).into_body())
+    Ok(respond::streamed(ReceiverStream::new(receive), UNKNOWN_MEDIA_TYPE).into_body())
 }
 
 /// Sends a piece. Of a whole file the last chunk goes only when all of it was seen to be what was kept.

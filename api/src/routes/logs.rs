@@ -10,6 +10,7 @@ use ensue_views::executions::AttemptStatus;
 use ensue_views::{Attempt, Execution};
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::api::Api;
 use crate::auth::Allowed;
@@ -168,7 +169,7 @@ async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: P
             drop(held);
         });
     }
-    Ok(respond::streamed(receive, "text/plain; charset=utf-8"))
+    Ok(respond::streamed(ReceiverStream::new(receive), "text/plain; charset=utf-8"))
 }
 
 fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64, to: &mpsc::Sender<Result<Bytes, std::io::Error>>) {

@@ -284,7 +284,8 @@ const fn streamed(id: &'static str, summary: &'static str) -> Operation {
         .asked(&["after"])
         .heeds(&[Heeded::LastEventId])
         .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Text(&["text/event-stream"]), &[])
-        .refuses(&[(406, "not_acceptable"), (429, "over_share")])
+        .gives_content(101, "The same as messages of a WebSocket, where the request asks for one.", Content::Nothing, &[])
+        .refuses(&[(400, "websocket_invalid"), (403, "origin_refused"), (406, "not_acceptable"), (429, "over_share")])
 }
 
 const fn job(id: &'static str, summary: &'static str) -> Operation {

@@ -3,6 +3,7 @@
 //! Who reads them and how far is `streams.rs`'s.
 
 use std::io::Write as _;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 use crate::api::Api;
 use crate::problem::Problem;
 use crate::queues::{Held, QueueName};
-use crate::sse::CHECK_EVERY;
+use crate::sse::{CHECK_EVERY, Form, Said};
 
 /// How much is read at once.
 pub(super) const PAGE: ReadLimit = ReadLimit { records: 128, bytes: 128 * 1024 };
@@ -98,6 +99,8 @@ pub(super) struct RecordFrame {
     pub(super) ended: Option<Status>,
     stream: StreamId,
     begins_at: usize,
+    /// Where its JSON stands.
+    data: Range<usize>,
     ends_at: usize,
 }
 
@@ -120,15 +123,18 @@ impl Page {
         let mut frames = Vec::with_capacity(records.len());
         for record in records {
             let begins_at = bytes.len();
-            let written = write!(bytes, "id: {}\nevent: {}\ndata: ", record.position, record.kind())
-                .and_then(|()| serde_json::to_writer(&mut bytes, &WireRecord::from(record)).map_err(Into::into));
-            written.map_err(|why| NoPage::Failed(Problem::bug(&why)))?;
+            let bug = |why: std::io::Error| NoPage::Failed(Problem::bug(&why));
+            write!(bytes, "id: {}\nevent: {}\ndata: ", record.position, record.kind()).map_err(bug)?;
+            let data_at = bytes.len();
+            serde_json::to_writer(&mut bytes, &WireRecord::from(record)).map_err(|why| bug(why.into()))?;
+            let data = data_at..bytes.len();
             bytes.extend_from_slice(b"\n\n");
             frames.push(RecordFrame {
                 position: record.position,
                 ended: ended(record),
                 stream: record.stream.clone(),
                 begins_at,
+                data,
                 ends_at: bytes.len(),
             });
         }
@@ -141,10 +147,14 @@ impl Page {
         self.frames.last().map_or(self.after, |frame| frame.position)
     }
 
-    /// Gives the events behind a position; none where there are none.
-    pub(super) fn behind(&self, position: Position) -> Option<Bytes> {
-        let first = self.frames.iter().find(|frame| frame.position > position)?;
-        Some(self.bytes.slice(first.begins_at..))
+    /// Gives what is behind a position; none where there is nothing.
+    pub(super) fn behind(&self, position: Position, form: Form) -> Option<Said> {
+        let frames = &self.frames[self.frames.partition_point(|frame| frame.position <= position)..];
+        let first = frames.first()?;
+        Some(match form {
+            Form::Events => Said::Events(self.bytes.slice(first.begins_at..)),
+            Form::Messages => Said::Records(frames.iter().map(|frame| self.message(frame)).collect()),
+        })
     }
 
     /// Goes through the events of an execution.
@@ -153,9 +163,16 @@ impl Page {
         self.frames.iter().filter(move |frame| frame.stream == stream)
     }
 
-    /// Gives one event.
-    pub(super) fn bytes_of(&self, frame: &RecordFrame) -> Bytes {
-        self.bytes.slice(frame.begins_at..frame.ends_at)
+    /// Gives one record.
+    pub(super) fn one(&self, frame: &RecordFrame, form: Form) -> Said {
+        match form {
+            Form::Events => Said::Events(self.bytes.slice(frame.begins_at..frame.ends_at)),
+            Form::Messages => Said::Records(vec![self.message(frame)]),
+        }
+    }
+
+    fn message(&self, frame: &RecordFrame) -> (Position, Bytes) {
+        (frame.position, self.bytes.slice(frame.data.clone()))
     }
 }
 

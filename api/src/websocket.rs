@@ -1,0 +1,290 @@
+//! WebSocket (RFC 6455): the handshake on the route of a stream, and the connection once it is no more HTTP's.
+//!
+//! What is told, and how far the caller is, is `streams.rs`'s. Nothing is taken from a caller but signs of life.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::record::Position;
+use futures_util::{SinkExt as _, StreamExt as _};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
+
+use crate::context::ENSUE_POSITION;
+use crate::sse::Said;
+
+const PROTOCOL: &str = "websocket";
+const VERSION: &str = "13";
+/// How many bytes the key of a handshake has.
+const KEY_BYTES: usize = 16;
+/// The most bytes of a message from a caller: it has nothing to say.
+const TAKEN_BYTES_MAX: usize = 1024;
+/// How many bytes are held of what comes, and of what goes out, at the least.
+const BUFFER_BYTES: usize = 4 * 1024;
+/// How many beats may pass without a sign of life.
+const BEATS_UNANSWERED_MAX: u32 = 2;
+/// How long a caller may take to close its side.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why a request for a WebSocket is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum HandshakeRefusal {
+    /// It is of another version, or not whole.
+    #[error("the request asks for a WebSocket and {0}")]
+    Invalid(&'static str),
+    /// A page of somebody else's asks in a browser.
+    #[error("a page of `{0}` may not open this WebSocket")]
+    Origin(String),
+}
+
+impl Explain for HandshakeRefusal {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "websocket-invalid",
+            Self::Origin(_) => "origin-refused",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Invalid(_) => Fault::Malformed,
+            Self::Origin(_) => Fault::Forbidden,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Invalid(_) => "use a client of WebSocket version 13, or leave `upgrade` out for server-sent events".into(),
+            Self::Origin(_) => "set `url` in `ensue.yaml` to the address that the page came from, or send no `origin`".into(),
+        })
+    }
+}
+
+/// What a caller asks for who wants a WebSocket.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    accept: HeaderValue,
+}
+
+impl Handshake {
+    /// Reads it off a request's headers; none where no WebSocket is asked for. `base_url` is where pages may come from.
+    pub(crate) fn asked(headers: &HeaderMap, base_url: &str) -> Result<Option<Self>, HandshakeRefusal> {
+        if !lists(headers, &header::UPGRADE, PROTOCOL) || !lists(headers, &header::CONNECTION, "upgrade") {
+            return Ok(None);
+        }
+        if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
+            return Err(HandshakeRefusal::Invalid("`sec-websocket-version` is not 13"));
+        }
+        let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+        if BASE64.decode(key).is_ok_and(|key| key.len() != KEY_BYTES) || BASE64.decode(key).is_err() {
+            return Err(HandshakeRefusal::Invalid("`sec-websocket-key` is not 16 bytes in base64"));
+        }
+        if let Some(origin) = headers.get(header::ORIGIN)
+            && !origin.as_bytes().eq_ignore_ascii_case(origin_of(base_url).as_bytes())
+        {
+            return Err(HandshakeRefusal::Origin(origin.to_str().unwrap_or("somebody").chars().take(200).collect()));
+        }
+        let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(|_| HandshakeRefusal::Invalid("has no key"))?;
+        Ok(Some(Self { accept }))
+    }
+
+    /// Answers it: what is told goes over the connection from then on, to a caller who knows everything up to `at`.
+    pub(crate) fn answered(self, at: Position, told: mpsc::Receiver<Said>) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::UPGRADE, HeaderValue::from_static(PROTOCOL));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept);
+        headers.insert(ENSUE_POSITION, HeaderValue::from(at.0));
+        response.extensions_mut().insert(Promised(Arc::new(Mutex::new(Some(Talk { at, told })))));
+        response
+    }
+}
+
+/// Says whether a header lists a word.
+fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
+}
+
+/// Gives the scheme, host and port of an address.
+fn origin_of(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    url[host..].find('/').map_or(url, |end| &url[..host + end])
+}
+
+/// What an answer promises for the time after it; whoever has the connection takes it out.
+#[derive(Clone)]
+pub(crate) struct Promised(Arc<Mutex<Option<Talk>>>);
+
+impl Promised {
+    /// Gives it, once.
+    pub(crate) fn take(&self) -> Option<Talk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What is told to one caller over a WebSocket.
+pub(crate) struct Talk {
+    at: Position,
+    told: mpsc::Receiver<Said>,
+}
+
+/// Why a talk is over.
+enum Over {
+    /// The caller is gone, or has said so.
+    Gone,
+    /// This is to be said.
+    Close(CloseFrame),
+}
+
+impl From<SocketError> for Over {
+    fn from(_: SocketError) -> Self {
+        Self::Gone
+    }
+}
+
+impl Talk {
+    /// Tells what there is to tell over a connection, until one side ends it.
+    pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut self, connection: S) {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER_BYTES)
+            .write_buffer_size(BUFFER_BYTES)
+            .max_message_size(Some(TAKEN_BYTES_MAX))
+            .max_frame_size(Some(TAKEN_BYTES_MAX));
+        let mut socket = WebSocketStream::from_raw_socket(connection, Role::Server, Some(config)).await;
+        if let Over::Close(frame) = self.until_the_end(&mut socket).await {
+            // Nobody is told any more, so nobody waits for this.
+            drop(self.told);
+            let closing = async {
+                if socket.close(Some(frame)).await.is_ok() {
+                    while let Some(Ok(_)) = socket.next().await {}
+                }
+            };
+            let _ = tokio::time::timeout(CLOSE_PATIENCE, closing).await;
+        }
+    }
+
+    async fn until_the_end<S: AsyncRead + AsyncWrite + Unpin>(&mut self, socket: &mut WebSocketStream<S>) -> Over {
+        let mut unanswered = 0;
+        loop {
+            tokio::select! {
+                said = self.told.recv() => match self.say(said, socket, &mut unanswered).await {
+                    Ok(()) => {}
+                    Err(over) => return over,
+                },
+                heard = socket.next() => match heard {
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => unanswered = 0,
+                    Some(Ok(Message::Text(_) | Message::Binary(_))) => {
+                        return Over::Close(self.closing(CloseCode::Unsupported, r#"{"reason":"nothing_is_taken"}"#));
+                    }
+                    Some(Ok(Message::Close(_) | Message::Frame(_)) | Err(_)) | None => return Over::Gone,
+                },
+            }
+        }
+    }
+
+    async fn say<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        said: Option<Said>,
+        socket: &mut WebSocketStream<S>,
+        unanswered: &mut u32,
+    ) -> Result<(), Over> {
+        match said {
+            Some(Said::Records(records)) => {
+                for (position, record) in records {
+                    let record = Utf8Bytes::try_from(record).map_err(|_| Over::Gone)?;
+                    socket.feed(Message::Text(record)).await?;
+                    self.at = position;
+                }
+                socket.flush().await?;
+            }
+            Some(Said::Beat) => {
+                if *unanswered >= BEATS_UNANSWERED_MAX {
+                    return Err(Over::Gone);
+                }
+                *unanswered += 1;
+                socket.send(Message::Ping(Bytes::new())).await?;
+            }
+            Some(Said::End { why, code }) => return Err(Over::Close(self.closing(code.into(), &why))),
+            Some(Said::Events(_)) => {}
+            None => return Err(Over::Gone),
+        }
+        Ok(())
+    }
+
+    /// Says why it ends, and where the caller goes on: at what it was told last.
+    fn closing(&self, code: CloseCode, why: &str) -> CloseFrame {
+        let at = self.at;
+        let reason = why.strip_suffix('}').map_or_else(|| why.to_owned(), |why| format!("{why},\"position\":{at}}}"));
+        CloseFrame { code, reason: reason.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: &str = "https://ensue.example.test";
+
+    fn asked(edits: &[(HeaderName, Option<&'static str>)]) -> Result<Option<Handshake>, HandshakeRefusal> {
+        let mut headers = HeaderMap::from_iter([
+            (header::UPGRADE, HeaderValue::from_static("WebSocket")),
+            (header::CONNECTION, HeaderValue::from_static("keep-alive, Upgrade")),
+            (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+            (header::SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==")),
+        ]);
+        for (name, value) in edits {
+            headers.remove(name);
+            headers.extend(value.map(|value| (name.clone(), HeaderValue::from_static(value))));
+        }
+        Handshake::asked(&headers, BASE)
+    }
+
+    #[test]
+    fn the_key_of_the_standard_s_own_example_is_answered_as_it_says() {
+        assert_eq!(asked(&[]).unwrap().unwrap().accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn who_asks_for_no_websocket_gets_none() {
+        for edit in [(header::UPGRADE, None), (header::UPGRADE, Some("h2c")), (header::CONNECTION, Some("keep-alive"))] {
+            assert!(asked(&[edit]).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_is_not_whole_is_refused() {
+        for edit in [
+            (header::SEC_WEBSOCKET_VERSION, None),
+            (header::SEC_WEBSOCKET_VERSION, Some("8")),
+            (header::SEC_WEBSOCKET_KEY, None),
+            (header::SEC_WEBSOCKET_KEY, Some("c2hvcnQ=")),
+            (header::SEC_WEBSOCKET_KEY, Some("no base64 at all")),
+        ] {
+            assert!(matches!(asked(&[edit]), Err(HandshakeRefusal::Invalid(_))));
+        }
+    }
+
+    #[test]
+    fn pages_of_the_node_s_own_address_are_let_in_and_others_not() {
+        assert!(asked(&[(header::ORIGIN, Some("https://ensue.example.test"))]).unwrap().is_some());
+        for other in ["https://evil.example.test", "http://ensue.example.test", "https://ensue.example.test.evil", "null", ""] {
+            assert_eq!(asked(&[(header::ORIGIN, Some(other))]).unwrap_err(), HandshakeRefusal::Origin(other.to_owned()));
+        }
+        assert_eq!(origin_of("https://ensue.example.test/under/here/"), "https://ensue.example.test");
+    }
+}
