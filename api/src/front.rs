@@ -185,7 +185,7 @@ impl Front {
         let (kind, status, took) = (Kind::of(&method, uri.path()), response.status(), begin.elapsed());
         self.api.requests.note(kind, status, took);
         if let (Some(spans), Some(RequestSpan { parent })) = (&self.api.ports.spans, context.span()) {
-            let (method, path) = (method.to_string(), shown(uri.path()).to_owned());
+            let (method, path) = (known(&method), shown(uri.path()).to_owned());
             let (span, kind, status) = (context.under(), kind.as_str(), status.as_u16());
             spans.answered(AnsweredRequest { span, parent, kind, method, path, status, took });
         }
@@ -250,6 +250,12 @@ impl Front {
         }
         Ok(())
     }
+}
+
+/// Gives a method by its name. Any word can be one, of any length, and OpenTelemetry's name for what is none of these is this.
+fn known(method: &Method) -> &'static str {
+    const KNOWN: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
 fn shown(path: &str) -> &str {

@@ -71,8 +71,8 @@ pub struct AnsweredRequest {
     pub parent: Option<SpanId>,
     /// What kind of request it is, as in the metrics.
     pub kind: &'static str,
-    /// Its method.
-    pub method: String,
+    /// Its method; `_OTHER` is one that nobody knows.
+    pub method: &'static str,
     /// Its path, cut where it is long.
     pub path: String,
     /// The number that says how it was answered.

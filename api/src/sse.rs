@@ -57,7 +57,7 @@ pub(crate) enum Said {
 
 impl Said {
     /// Writes it as Server-Sent Events.
-    fn as_events(self) -> Bytes {
+    fn into_events(self) -> Bytes {
         match self {
             Self::Events(events) => events,
             // These are for WebSocket.
@@ -134,7 +134,7 @@ impl<P: Permission> Line<P> {
     /// Opens a line, and gives the answer that it goes out with. So many events wait for a caller that reads slowly.
     pub(crate) fn open(api: &Arc<Api>, allowed: Allowed<P>, waiting_max: usize) -> Result<(Self, Response<Body>), Problem> {
         let (line, receive) = Self::begun(api, allowed, waiting_max, Form::Events)?;
-        let events = ReceiverStream::new(receive).map(|said| Ok::<_, Infallible>(said.as_events()));
+        let events = ReceiverStream::new(receive).map(|said| Ok::<_, Infallible>(said.into_events()));
         let mut response = respond::streamed(events, EVENT_STREAM);
         response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
         Ok((line, response))

@@ -166,7 +166,7 @@ impl Sending {
     async fn send(&mut self, spans: &[&Span]) {
         let many = spans.len() as u64;
         let body = match otlp::written(self.log, spans.iter().copied()) {
-            Ok(body) => body,
+            Ok(body) => bytes::Bytes::from(body),
             Err(error) => return self.dropped(many, &error.to_string()),
         };
         let mut pause = AGAIN_AFTER;
@@ -190,7 +190,7 @@ impl Sending {
     }
 
     /// Gives how many of them the collector says that it did not take.
-    async fn try_once(&self, body: Vec<u8>) -> Result<u64, NotTaken> {
+    async fn try_once(&self, body: bytes::Bytes) -> Result<u64, NotTaken> {
         let request = self.client.post(self.collector.0.clone()).header(header::CONTENT_TYPE, "application/json").body(body);
         // The chain of causes says what happened; the address is the operator's own.
         let response = request.send().await.map_err(|error| NotTaken::Now(causes(&error)))?;

@@ -21,7 +21,7 @@ use super::waiting::WaitingSpans;
 /// The most executions whose beginnings are kept at once; those of others are read in the log at their end.
 const EXECUTIONS_MAX: usize = 10_000;
 /// The most bytes that a span says of why something failed.
-const MESSAGE_BYTES_MAX: usize = 512;
+const MESSAGE_BYTES_MAX: usize = 256;
 
 /// One thing that took some time, in a trace.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,7 +92,7 @@ impl Tracing {
                 ByNoun::EventFact(EventFact::EventReceived(event)) => {
                     // What an attempt emits is under it; what comes from outside, under what brought it.
                     let parent = record.cause.parent.map_or(trace.span(), SpanId::of);
-                    let told = vec![("ensue.event", text(record.id)), ("ensue.matched", Value::Number(event.matched.into()))];
+                    let told = vec![("ensue.event", text(&record.id)), ("ensue.matched", Value::Number(event.matched.into()))];
                     self.tell_at_once(record, &trace, parent, format!("event {}", event.trigger), None, told);
                 }
                 ByNoun::RuleFact(RuleFact::EnforcementMade(made)) => {
@@ -100,7 +100,7 @@ impl Tracing {
                         Outcome::Rejected { error } => Some(cut(error)),
                         Outcome::Executed { .. } | Outcome::Shadowed => None,
                     };
-                    let told = vec![("ensue.enforcement", text(record.id)), ("ensue.outcome", text(made.outcome.as_str()))];
+                    let told = vec![("ensue.enforcement", text(&record.id)), ("ensue.outcome", text(made.outcome.as_str()))];
                     self.tell_at_once(record, &trace, SpanId::of(made.event.0), format!("enforcement {}", made.rule), error, told);
                 }
                 ByNoun::ExecutionFact(fact) => {
@@ -166,8 +166,8 @@ impl Tracing {
             until: end.time,
             error,
             attributes: vec![
-                ("ensue.attempt", text(attempt)),
-                ("ensue.execution", text(id)),
+                ("ensue.attempt", text(&attempt)),
+                ("ensue.execution", text(&id)),
                 ("ensue.number", Value::Number(begun.number.into())),
                 ("ensue.outcome", text(outcome)),
                 ("ensue.position", Value::Number(end.position.0)),
@@ -188,7 +188,7 @@ impl Tracing {
             until: end.time,
             error,
             attributes: vec![
-                ("ensue.execution", text(id)),
+                ("ensue.execution", text(&id)),
                 ("ensue.outcome", text(outcome)),
                 ("ensue.position", Value::Number(end.position.0)),
             ],
@@ -276,7 +276,7 @@ fn cut(message: &str) -> String {
     message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)].to_owned()
 }
 
-fn text(value: impl ToString) -> Value {
+fn text(value: &(impl ToString + ?Sized)) -> Value {
     Value::Text(value.to_string())
 }
 

@@ -96,7 +96,7 @@ impl Spans for WaitingSpans {
             // Who is refused for what they sent has erred, and not the node.
             error: (request.status >= 500).then(|| format!("it was answered with {}", request.status)),
             attributes: vec![
-                ("http.request.method", Value::Text(request.method)),
+                ("http.request.method", Value::Text(request.method.to_owned())),
                 ("url.path", Value::Text(request.path)),
                 ("http.response.status_code", Value::Number(request.status.into())),
             ],
