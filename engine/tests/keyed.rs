@@ -1,0 +1,119 @@
+//! Requests under a key: carried out once within 24 hours, and told again alike.
+
+use ensue_engine::command::{Answer, Ask, Before, Command, Conflict, DEDUPE_MILLIS, DedupeKey, Novelty, Refusal, RequestKey, SeenEvent};
+use ensue_engine::record::Digest;
+use serde_json::json;
+
+use crate::support::site::received;
+use crate::support::{Pieces, Site, ana, asked_by};
+
+fn site() -> Site {
+    Site::with(&Pieces::default().trigger("demo.ping").action("demo.say").rule("demo.one", "demo.ping", "", "demo.say"))
+}
+
+fn key() -> DedupeKey {
+    DedupeKey { scope: "requests/ana".to_owned(), hash: Digest::of(b"1") }
+}
+
+/// The same command under the key, with what is asked told by a text.
+fn once(command: Command, content: &str) -> Command {
+    let request = RequestKey { key: key(), content: Digest::of(content.as_bytes()) };
+    asked_by(ana(), Ask::Once { request, ask: Box::new(command.ask) })
+}
+
+fn recalled(site: &mut Site) -> Option<Before> {
+    match site.when(asked_by(ana(), Ask::Recall(key()))).answer() {
+        Answer::Before(before) => Some(before),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_request_is_carried_out_once_under_its_key_also_after_a_restart() {
+    let mut site = site();
+    let command = site.request("demo.say");
+    let first = site.when(once(command.clone(), "say"));
+    let Answer::Execution(execution) = first.answer() else { panic!("an execution was asked for") };
+    let position = first.records().last().unwrap().position;
+    let records = site.records().len();
+    for _ in 0..2 {
+        let Answer::Before(before) = site.when(once(command.clone(), "say")).answer() else { panic!("it was carried out before") };
+        assert_eq!((before.of, before.position), (execution.0, position));
+        assert_eq!(recalled(&mut site), Some(before));
+        site.restart();
+    }
+    assert_eq!(site.records().len(), records);
+}
+
+#[test]
+fn another_request_under_the_key_is_refused() {
+    let mut site = site();
+    let command = site.request("demo.say");
+    let position = site.when(once(command.clone(), "say")).records().last().unwrap().position;
+    site.when(once(command, "say it louder")).then_refused(&Refusal::RequestDiffers { position });
+}
+
+#[test]
+fn a_key_is_free_again_after_24_hours() {
+    let mut site = site();
+    let command = site.request("demo.say");
+    let first = site.when(once(command.clone(), "say")).answer();
+    site.later(DEDUPE_MILLIS - 1);
+    assert!(matches!(site.when(once(command.clone(), "say")).answer(), Answer::Before(_)));
+    site.later(1);
+    assert_eq!(recalled(&mut site), None);
+    let second = site.when(once(command, "say something else")).answer();
+    assert!(matches!(second, Answer::Execution(_)) && second != first, "{second:?}");
+}
+
+#[test]
+fn what_was_refused_leaves_its_key_free() {
+    let mut site = site();
+    let seen = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
+    let position = site.when(received(vec![seen])).records()[0].position;
+    let other = site.keyed("demo.ping", &json!({ "n": 2 }), "a", Conflict::IsRefused);
+    site.when(once(received(vec![other]), "two")).then_refused(&Refusal::KeyReused { position });
+    assert_eq!(recalled(&mut site), None);
+}
+
+#[test]
+fn events_are_told_again_each_as_new_or_a_repeat_as_it_was() {
+    let mut site = site();
+    let before = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
+    site.when(received(vec![before.clone()]));
+    let new = site.event("demo.ping", &json!({ "n": 2 }));
+    let twin = site.keyed("demo.ping", &json!({ "n": 3 }), "b", Conflict::IsRefused);
+    let twins_twin = site.keyed("demo.ping", &json!({ "n": 3 }), "b", Conflict::IsRefused);
+    let again = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
+    let Answer::Events(told) = site.when(once(received(vec![again, new, twin, twins_twin]), "four")).answer() else { panic!("events") };
+    let told: Vec<SeenEvent> = told.iter().map(SeenEvent::from).collect();
+    let novelties: Vec<Novelty> = told.iter().map(|event| event.novelty).collect();
+    assert_eq!(novelties, [Novelty::Repeat, Novelty::New, Novelty::New, Novelty::Repeat]);
+    assert_eq!(recalled(&mut site).unwrap().events, told);
+}
+
+#[test]
+fn what_changed_nothing_is_remembered_too() {
+    let mut site = site();
+    let event = |site: &mut Site| site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
+    let first = event(&mut site);
+    site.when(received(vec![first]));
+    let again = event(&mut site);
+    assert!(site.when(once(received(vec![again]), "again")).records().is_empty());
+    let before = recalled(&mut site).unwrap();
+    assert_eq!(before.events.iter().map(|event| event.novelty).collect::<Vec<_>>(), [Novelty::Repeat]);
+}
+
+#[test]
+fn what_is_only_checked_is_answered_alike_and_leaves_nothing() {
+    let mut site = site();
+    let records = site.records().len();
+    let check = |command: Command| asked_by(ana(), Ask::Check(Box::new(command.ask)));
+    let event = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
+    assert!(matches!(site.when(check(received(vec![event.clone()]))).answer(), Answer::Events(_)));
+    let command = site.request("demo.say");
+    assert!(matches!(site.when(check(command)).answer(), Answer::Execution(_)));
+    assert_eq!(site.records().len(), records);
+    let Answer::Events(told) = site.when(received(vec![event])).answer() else { panic!("events") };
+    assert_eq!(told[0].novelty, Novelty::New, "the key was not used up");
+}
