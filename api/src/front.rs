@@ -21,6 +21,7 @@ use tower::Service;
 use tracing::Instrument as _;
 
 use crate::api::Api;
+use crate::coding::{self, Coding};
 use crate::context::{ENSUE_POSITION, OwnSpan, RequestContext, RequestSpan};
 use crate::framing;
 use crate::leftover::{self, Read};
@@ -167,6 +168,7 @@ impl Front {
         // Who only reads leads to no record, and a trace has no part of it.
         let own_span = if self.api.ports.spans.is_some() && !method.is_safe() { OwnSpan::Wanted } else { OwnSpan::None };
         let context = RequestContext::of(request.headers(), own_span);
+        let coding = Coding::wanted(&method, request.headers());
         let (parts, body) = request.into_parts();
         let (body, leftover) = leftover::lend(body, &parts.headers);
         let outcome = contained(self.dispatch(&context, Request::from_parts(parts, body))).await;
@@ -179,6 +181,7 @@ impl Front {
                 response.headers_mut().insert(header::ALLOW, allow);
             }
         }
+        let response = coding::coded(&self.api, coding, response).await;
         let mut response = self.within_memory(response).unwrap_or_else(|why| Problem::of(&why).render(&context, uri.path()));
         let read = leftover.discard(response.status()).await;
         finish(&context, read, response.headers_mut());

@@ -13,6 +13,7 @@ mod auth;
 mod body;
 mod call;
 mod cloudevents;
+mod coding;
 mod context;
 mod deliveries;
 mod framing;

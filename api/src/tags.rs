@@ -8,13 +8,18 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
+use crate::coding::plain_tag;
 use crate::problem::{Outcome, Problem};
 
-/// Says whether a caller has what a tag names, by its `If-None-Match`.
-pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|known| {
-        let known = known.trim();
-        known == "*" || known.trim_start_matches("W/") == tag
+/// Gives the tag under which a caller has what a tag names, by its `If-None-Match`: that of any coding of it.
+pub(crate) fn known_as(headers: &HeaderMap, tag: &str) -> Option<String> {
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    known.flat_map(|known| known.split(',')).find_map(|known| match known.trim() {
+        "*" => Some(tag.to_owned()),
+        known => {
+            let known = known.trim_start_matches("W/");
+            (plain_tag(known) == tag).then(|| known.to_owned())
+        }
     })
 }
 
@@ -29,14 +34,14 @@ pub(crate) async fn tagged(response: Response<Body>, asked: &HeaderMap) -> Outco
     let (mut parts, body) = response.into_parts();
     let bytes = body.collect().await.map_err(|why| Problem::bug(&why))?.to_bytes();
     let tag = format!("\"{}\"", &blake3::hash(&bytes).to_hex()[..TAG_DIGITS]);
-    let value = HeaderValue::from_str(&tag).map_err(|why| Problem::bug(&why))?;
-    if is_known(asked, &tag) {
-        let mut known = Response::new(Body::empty());
-        *known.status_mut() = StatusCode::NOT_MODIFIED;
-        known.headers_mut().insert(header::ETAG, value);
-        return Ok(known);
+    let value = |tag: &str| HeaderValue::from_str(tag).map_err(|why| Problem::bug(&why));
+    if let Some(known) = known_as(asked, &tag) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response.headers_mut().insert(header::ETAG, value(&known)?);
+        return Ok(response);
     }
-    parts.headers.insert(header::ETAG, value);
+    parts.headers.insert(header::ETAG, value(&tag)?);
     Ok(Response::from_parts(parts, Body::from(bytes)))
 }
 

@@ -5,6 +5,7 @@
 mod access;
 mod artifacts;
 mod cloudevents;
+mod coding;
 mod conventions;
 mod dry_run;
 mod executions;

@@ -1,0 +1,191 @@
+//! Answers under a coding (`Accept-Encoding`, RFC 9110 §12.5.3): zstd, Brotli or gzip.
+//!
+//! Only what is read, whole and text is coded. What answers a write is not: it may hold a secret beside what its caller sent. Streams are
+//! not either: each of their events is to go out at once.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
+
+use crate::api::Api;
+use crate::queues::QueueName;
+
+/// From how many bytes on an answer is coded: less fits into one packet as it is.
+const CODED_BYTES_MIN: u64 = 1024;
+/// The most bytes that are coded where the request is worked on; more is done where reads are, by as many at once and no more.
+const AT_ONCE_BYTES_MAX: usize = 16 * 1024;
+
+/// A way to write an answer in fewer bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Zstd,
+    Brotli,
+    Gzip,
+}
+
+impl Coding {
+    /// Lists all, the best first.
+    const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
+
+    /// Gives its name in headers and tags.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Brotli => "br",
+            Self::Gzip => "gzip",
+        }
+    }
+
+    /// Gives the coding that a request's answer is to have.
+    pub(crate) fn wanted(method: &Method, headers: &HeaderMap) -> Option<Self> {
+        if method != Method::GET {
+            return None;
+        }
+        let text: Vec<_> = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).collect();
+        let text = text.join(",").to_ascii_lowercase();
+        let accepted: Vec<(&str, f32)> = text.split(',').map(weighed).collect();
+        let weight = |name: &str| accepted.iter().find(|(known, _)| *known == name).map(|(_, weight)| *weight);
+        let of_others = weight("*").unwrap_or(0.0);
+        let mut best: Option<(Self, f32)> = None;
+        for coding in Self::ALL {
+            let weight = weight(coding.as_str()).unwrap_or(of_others);
+            if weight > best.map_or(0.0, |(_, best)| best) {
+                best = Some((coding, weight));
+            }
+        }
+        best.filter(|(_, best)| weight("identity").is_none_or(|plain| plain <= *best)).map(|(coding, _)| coding)
+    }
+
+    fn encode(self, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::Zstd => zstd::bulk::compress(bytes, ZSTD_LEVEL),
+            Self::Brotli => {
+                let params = brotli::enc::BrotliEncoderParams { quality: BROTLI_QUALITY, lgwin: BROTLI_WINDOW_BITS, ..Default::default() };
+                let mut encoded = Vec::with_capacity(bytes.len() / 4);
+                brotli::BrotliCompress(&mut &bytes[..], &mut encoded, &params)?;
+                Ok(encoded)
+            }
+            Self::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(bytes.len() / 4), flate2::Compression::new(GZIP_LEVEL));
+                encoder.write_all(bytes)?;
+                encoder.finish()
+            }
+        }
+    }
+}
+
+// Levels at which coding costs less time than sending what it saves, and a few MiB of memory at the most.
+const ZSTD_LEVEL: i32 = 3;
+const BROTLI_QUALITY: i32 = 4;
+const BROTLI_WINDOW_BITS: i32 = 18;
+const GZIP_LEVEL: u32 = 5;
+
+fn weighed(text: &str) -> (&str, f32) {
+    let mut parts = text.split(';').map(str::trim);
+    let name = parts.next().unwrap_or_default();
+    let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
+    (name, weight)
+}
+
+/// Codes an answer, where it is one that is coded and its caller accepts that. Two codings of one answer have two tags, as strong ones must.
+pub(crate) async fn coded(api: &Arc<Api>, coding: Option<Coding>, response: Response<Body>) -> Response<Body> {
+    let Some(size) = response.body().size_hint().exact().filter(|size| *size >= CODED_BYTES_MIN) else { return response };
+    if !is_text(response.headers()) || response.status() == StatusCode::PARTIAL_CONTENT {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    parts.headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    let Some(coding) = coding else { return Response::from_parts(parts, body) };
+    // While it waits for its turn it takes up memory as any answer that is not written yet.
+    let Some(_held) = api.queue(QueueName::AnswerBytes).enter(size) else { return Response::from_parts(parts, body) };
+    let Ok(whole) = body.collect().await else {
+        parts.status = StatusCode::INTERNAL_SERVER_ERROR;
+        return Response::from_parts(parts, Body::empty());
+    };
+    let plain = whole.to_bytes();
+    match encoded(api, coding, plain.clone()).await.filter(|encoded| (encoded.len() as u64) < size) {
+        Some(encoded) => {
+            parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+            if let Some(tag) = parts.headers.get(header::ETAG).and_then(|tag| tagged(tag, coding)) {
+                parts.headers.insert(header::ETAG, tag);
+            }
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(parts, Body::from(encoded))
+        }
+        None => Response::from_parts(parts, Body::from(plain)),
+    }
+}
+
+async fn encoded(api: &Arc<Api>, coding: Coding, plain: Bytes) -> Option<Vec<u8>> {
+    let outcome =
+        if plain.len() <= AT_ONCE_BYTES_MAX { coding.encode(&plain) } else { api.blocking(move |_| coding.encode(&plain)).await.ok()? };
+    outcome.inspect_err(|error| tracing::warn!(%error, coding = coding.as_str(), "an answer could not be coded and goes out plain")).ok()
+}
+
+fn is_text(headers: &HeaderMap) -> bool {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|media| media.to_str().ok()).unwrap_or_default();
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    let is_text = essence.ends_with("json") || essence.starts_with("text/") || essence == "application/openmetrics-text";
+    is_text && !headers.contains_key(header::CONTENT_ENCODING) && !headers.contains_key(header::CONTENT_DISPOSITION)
+}
+
+/// Gives the tag of an answer under a coding.
+fn tagged(tag: &HeaderValue, coding: Coding) -> Option<HeaderValue> {
+    let plain = tag.to_str().ok()?.strip_suffix('"')?;
+    HeaderValue::from_str(&format!("{plain}-{}\"", coding.as_str())).ok()
+}
+
+/// Gives the tag without the coding that [`coded`] put into it.
+pub(crate) fn plain_tag(tag: &str) -> String {
+    let inner = tag.strip_suffix('"').unwrap_or(tag);
+    let plain = Coding::ALL.iter().find_map(|coding| inner.strip_suffix(coding.as_str())?.strip_suffix('-')).unwrap_or(inner);
+    format!("{plain}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(accepted: &'static str) -> Option<&'static str> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted));
+        Coding::wanted(&Method::GET, &headers).map(Coding::as_str)
+    }
+
+    #[test]
+    fn the_coding_is_the_caller_s_order_and_then_ours() {
+        for (accepted, coding) in [
+            ("gzip", Some("gzip")),
+            ("gzip, deflate, br, zstd", Some("zstd")),
+            ("gzip;q=1.0, br;q=0.5", Some("gzip")),
+            ("GZIP", Some("gzip")),
+            ("*", Some("zstd")),
+            ("*;q=0.1, zstd;q=0", Some("br")),
+            ("gzip;q=0.5, identity", None),
+            ("identity;q=0.5, gzip", Some("gzip")),
+            ("gzip;q=0", None),
+            ("deflate, compress", None),
+            ("gzip;q=much", None),
+            ("", None),
+        ] {
+            assert_eq!(wanted(accepted), coding, "{accepted}");
+        }
+        assert_eq!(Coding::wanted(&Method::GET, &HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_tag_tells_its_coding_and_is_found_again_without_it() {
+        let plain = HeaderValue::from_static("\"c019aef9\"");
+        for coding in Coding::ALL {
+            let tag = tagged(&plain, coding).unwrap();
+            assert_ne!(tag, plain);
+            assert_eq!(plain_tag(tag.to_str().unwrap()), "\"c019aef9\"");
+        }
+        assert_eq!(plain_tag("\"c019aef9\""), "\"c019aef9\"");
+    }
+}
