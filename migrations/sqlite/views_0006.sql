@@ -15,3 +15,4 @@ DROP INDEX executions_by_rule;
 CREATE INDEX executions_by_status ON executions (status);
 CREATE INDEX executions_by_action ON executions (action, status);
 CREATE INDEX executions_by_rule ON executions (rule, status) WHERE rule IS NOT NULL;
+CREATE INDEX executions_by_action_and_rule ON executions (action, rule, status) WHERE rule IS NOT NULL;

@@ -94,8 +94,7 @@ impl Way {
             true => Self::Index(index),
             false => Self::Merged { index, column, values: values() },
         };
-        // What is rarest comes first: a chain of causes and an event have few rows, a state has many. A rule has one action until somebody
-        // writes another into it, so that both together are found by the rule.
+        // A chain of causes and an event have few rows, whatever else is asked for.
         match query.view {
             ViewName::Events if has(Column::Correlation) => Self::Index("events_by_correlation"),
             ViewName::Events if has(Column::Trigger) && has(Column::Source) => Self::Index("events_by_trigger_and_source"),
@@ -105,6 +104,9 @@ impl Way {
             ViewName::Enforcements if has(Column::Rule) => ending("enforcements_by_rule", Column::Outcome, outcomes),
             ViewName::Enforcements if has(Column::Outcome) => Self::Index("enforcements_by_outcome"),
             ViewName::Executions if has(Column::Correlation) => Self::Index("executions_by_correlation"),
+            ViewName::Executions if has(Column::Action) && has(Column::Rule) => {
+                ending("executions_by_action_and_rule", Column::Status, statuses)
+            }
             ViewName::Executions if has(Column::Rule) => ending("executions_by_rule", Column::Status, statuses),
             ViewName::Executions if has(Column::Action) => ending("executions_by_action", Column::Status, statuses),
             ViewName::Executions if has(Column::Status) => Self::Index("executions_by_status"),
