@@ -3,8 +3,10 @@
 //! The node is a process of its own in a directory of its own; the load, the server that is called and the reading of the log are
 //! this one's. Nothing here is part of a running node.
 
+pub(crate) mod at_size;
 mod child;
 pub(crate) mod compare;
+pub(crate) mod cores;
 mod delivery;
 mod ends;
 mod figures;
@@ -13,6 +15,7 @@ mod load;
 pub(crate) mod long;
 mod packs;
 mod reads;
+mod streams;
 mod target;
 mod wire;
 
@@ -25,14 +28,26 @@ use serde_json::Value;
 use child::{Node, Start};
 use delivery::Delivery;
 use ends::Ends;
-use figures::{Costs, Figures, Latencies};
+use figures::{Costs, Figures, Lag, Latencies, StreamFigures};
 use load::{Load, Loaded, Until};
 use reads::{Readers, Reads};
-use target::{Calls, Target};
+use streams::{Streamed, Streams};
+use target::Target;
 use wire::Connection;
 
+pub(crate) use child::Machine;
+pub(crate) use figures::tables;
 pub(crate) use load::Pace;
 pub(crate) use packs::Scenario;
+
+/// How many events one request of `batch` has.
+const EVENTS_OF_A_LIST: usize = 100;
+/// How long the payload of an event over the API is.
+const PAYLOAD_BYTES: usize = 1_024;
+/// How many events come a second while streams are open, where nothing is said.
+const RATE_BESIDE_STREAMS: f64 = 10.0;
+/// The number of the first delivery that counts: those before were for warming up.
+const FIRST_COUNTED: u64 = 1 << 32;
 
 /// How a scenario is measured.
 #[derive(Clone, Debug)]
@@ -43,8 +58,12 @@ pub(crate) struct Plan {
     pub(crate) done: Done,
     /// Over how many connections.
     pub(crate) connections: usize,
+    /// How many streams are open (`streams`).
+    pub(crate) streams: usize,
     /// For how long.
     pub(crate) duration: Duration,
+    /// What the node has of the machine.
+    pub(crate) machine: Machine,
 }
 
 /// When a connection is done with a delivery, and may send the next.
@@ -56,80 +75,158 @@ pub(crate) enum Done {
     Called,
 }
 
+impl Plan {
+    /// How it is sent in a scenario: where the latency of streams is to be seen, the node has room to spare.
+    fn pace_in(&self, scenario: Scenario) -> Pace {
+        match (scenario, self.pace) {
+            (Scenario::Streams, Pace::Closed) => Pace::Open { rate: RATE_BESIDE_STREAMS },
+            (_, pace) => pace,
+        }
+    }
+
+    fn told(&self, scenario: Scenario) -> String {
+        let sent = match (self.pace_in(scenario), self.done) {
+            (Pace::Closed, Done::Called) => format!("{} at a time", self.connections),
+            (Pace::Closed, Done::Answered) => format!("{} connections", self.connections),
+            (Pace::Open { rate }, Done::Answered | Done::Called) => format!("{rate}/s"),
+        };
+        let disk = self.machine.slow_disk.map_or_else(String::new, |delay| format!(", disk {} ms slower", delay.as_millis()));
+        match scenario {
+            Scenario::Streams => format!("{sent}, {} streams{disk}", self.streams),
+            _ => format!("{sent}{disk}"),
+        }
+    }
+}
+
 /// Measures one scenario on a fresh node in `folder`; gives its figures as JSON.
 pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> io::Result<Value> {
-    let target = match scenario {
-        Scenario::Http => Some(Target::start().await?),
-        Scenario::Ingest | Scenario::Rule | Scenario::Process | Scenario::Api | Scenario::Rules(_) => None,
+    let mut bed = Bed::made(scenario, plan, folder).await?;
+    let memory_bytes = bed.node.memory_bytes();
+    let beside = Beside::begin(scenario, plan, &mut bed).await?;
+    // Opening many streams takes a while and some tokens, which are no part of the load.
+    let before = Before { position: ends::head(&bed.node, &mut bed.connection).await?, memory_bytes, begin: Instant::now() };
+    let loaded = Load { first: FIRST_COUNTED, ..bed.load.clone() }.run().await?;
+    let lag = match scenario {
+        Scenario::Batch => Some(ends::lag(&bed.node, &mut bed.connection).await?),
+        _ => None,
     };
-    let secret = hex::encode(child::entropy()?);
-    let secret_file = folder.join("secret");
-    std::fs::write(&secret_file, &secret)?;
-    packs::write(&folder.join("packs"), scenario, target.as_ref().map(|target| target.address))?;
-    let mut variables = vec![(packs::KEY_VARIABLE, secret_file.display().to_string())];
-    variables.extend(target.as_ref().map(|target| ("ENSUE_EGRESS_ALLOW", target.address.to_string())));
-    let token = child::admin_token()?;
-    // What a node needs before its first event is not the events'.
-    let disk_bytes_before = Node::start(Start { folder, token: &token, variables: variables.clone() }).await?.stop().await?;
-    let node = Node::start(Start { folder, token: &token, variables }).await?;
-    let load = Load {
-        node: node.address,
-        delivery: Delivery::new(node.address, packs::HOOK, secret.as_bytes()),
-        pace: plan.pace,
-        until: match (plan.done, &target) {
-            (Done::Called, Some(target)) => Until::Called(target.calls.clone()),
-            (Done::Called, None) | (Done::Answered, _) => Until::Answered,
-        },
-        connections: plan.connections,
-        duration: plan.duration,
-        first: 0,
-    };
-    let mut connection = Connection::open(node.address).await?;
-    let warmed = warm_up(&load, &node, &mut connection).await?;
-    if let Some(target) = &target {
-        target.calls.clear();
-    }
-    let before = Before { position: ends::head(&node, &mut connection).await?, memory_bytes: node.memory_bytes(), begin: Instant::now() };
-    let readers = match scenario {
-        Scenario::Api => Some(Readers::start(&node).await?),
-        Scenario::Ingest | Scenario::Rule | Scenario::Http | Scenario::Process | Scenario::Rules(_) => None,
-    };
-    let loaded = Load { first: 1 << 32, ..load }.run().await?;
-    let reads = match readers {
-        Some(readers) => readers.stop().await?,
-        None => Reads::default(),
-    };
-    ends::settle(&node, &mut connection).await?;
-    let ends = Ends::read(&node, &mut connection, before.position).await?;
-    let pace = match (plan.pace, plan.done) {
-        (Pace::Closed, Done::Called) => format!("{} at a time", plan.connections),
-        (Pace::Closed, Done::Answered) => format!("{} connections", plan.connections),
-        (Pace::Open { rate }, Done::Answered | Done::Called) => format!("{rate}/s"),
-    };
-    let memory_peak_bytes = node.memory_peak_bytes();
-    let ready = node.ready;
-    let disk_bytes = node.stop().await?;
+    let (reads, streams) = beside.end(&mut bed, before.memory_bytes).await?;
+    ends::settle(&bed.node, &mut bed.connection).await?;
+    let ends = Ends::read(&bed.node, &mut bed.connection, before.position).await?;
     if let Some(refusal) = loaded.first_refusal.as_ref().filter(|_| loaded.sent.is_empty()) {
         return Err(io::Error::other(format!("the node took no delivery: {refusal}")));
     }
-    let calls = target.as_ref().map(|target| &target.calls);
+    let memory_peak_bytes = bed.node.memory_peak_bytes();
+    let ready = bed.node.ready;
+    let disk_bytes = bed.node.stop().await?;
+    let events = bed.load.delivery.events;
     let costs = Costs {
-        disk_bytes: disk_bytes.saturating_sub(disk_bytes_before),
-        events_on_disk: warmed + loaded.sent.len() as u64,
+        disk_bytes: disk_bytes.saturating_sub(bed.disk_bytes_before),
+        events_on_disk: (bed.warmed + loaded.sent.len() as u64) * events,
         memory_idle_bytes: before.memory_bytes,
         memory_peak_bytes,
         ready,
     };
-    let mut figures = before.figures(scenario, pace, &loaded, &ends, calls, costs);
-    figures.read = Latencies::of(reads.took.into_iter());
-    figures.reading = reads.over;
-    Ok(figures.to_json())
+    let measured = Measured { scenario, pace: plan.told(scenario), loaded, ends, target: bed.target, reads, streams, lag, events, costs };
+    Ok(before.figures(measured).to_json())
 }
 
-/// Lets the node grow its caches and the allocator its arenas before anything counts; gives the number of events that this took.
+/// A node that is warm, and what it is measured with.
+struct Bed {
+    node: Node,
+    connection: Connection,
+    target: Option<Target>,
+    load: Load,
+    /// The bytes that its directory had before its first event.
+    disk_bytes_before: u64,
+    /// How many deliveries it took for warming up.
+    warmed: u64,
+}
+
+impl Bed {
+    async fn made(scenario: Scenario, plan: &Plan, folder: &Path) -> io::Result<Self> {
+        let target = match scenario {
+            Scenario::Http => Some(Target::start().await?),
+            _ => None,
+        };
+        let secret = hex::encode(child::entropy()?);
+        let secret_file = folder.join("secret");
+        std::fs::write(&secret_file, &secret)?;
+        packs::write(&folder.join("packs"), scenario, target.as_ref().map(|target| target.address))?;
+        let mut variables = vec![(packs::KEY_VARIABLE, secret_file.display().to_string())];
+        variables.extend(target.as_ref().map(|target| ("ENSUE_EGRESS_ALLOW", target.address.to_string())));
+        let token = child::admin_token()?;
+        let start = || Start { folder, token: &token, variables: variables.clone(), machine: &plan.machine };
+        // What a node needs before its first event is not the events'.
+        let disk_bytes_before = Node::start(start()).await?.stop().await?;
+        let node = Node::start(start()).await?;
+        let delivery = match scenario {
+            Scenario::Batch => Delivery::list(node.address, &token, packs::TICK_REF, EVENTS_OF_A_LIST, PAYLOAD_BYTES),
+            Scenario::Streams => Delivery::list(node.address, &token, packs::TICK_REF, 1, PAYLOAD_BYTES),
+            _ => Delivery::new(node.address, packs::HOOK, secret.as_bytes()),
+        };
+        let load = Load {
+            node: node.address,
+            delivery,
+            pace: plan.pace_in(scenario),
+            until: match (plan.done, &target) {
+                (Done::Called, Some(target)) => Until::Called(target.calls.clone()),
+                (Done::Called, None) | (Done::Answered, _) => Until::Answered,
+            },
+            connections: plan.connections,
+            duration: plan.duration,
+            first: 0,
+        };
+        let mut connection = Connection::open(node.address).await?;
+        let warmed = warm_up(&load, &node, &mut connection).await?;
+        if let Some(target) = &target {
+            target.calls.clear();
+        }
+        Ok(Self { node, connection, target, load, disk_bytes_before, warmed })
+    }
+}
+
+/// What goes on beside a load.
+enum Beside {
+    Nothing,
+    Readers(Readers),
+    Streams(Streams),
+}
+
+impl Beside {
+    async fn begin(scenario: Scenario, plan: &Plan, bed: &mut Bed) -> io::Result<Self> {
+        match scenario {
+            Scenario::Api => Ok(Self::Readers(Readers::start(&bed.node).await?)),
+            Scenario::Streams => {
+                // Each stream takes a descriptor. The node, which raises its own limit, is there already.
+                let _ = crate::commands::serve::raise_open_files();
+                Ok(Self::Streams(Streams::open(&bed.node, &mut bed.connection, plan.streams).await?))
+            }
+            _ => Ok(Self::Nothing),
+        }
+    }
+
+    /// Has it end; gives what was read, and what came over streams.
+    async fn end(self, bed: &mut Bed, memory_bytes_before: u64) -> io::Result<(Reads, Option<StreamFigures>)> {
+        match self {
+            Self::Nothing => Ok((Reads::default(), None)),
+            Self::Readers(readers) => Ok((readers.stop().await?, None)),
+            Self::Streams(streams) => {
+                let head = ends::head(&bed.node, &mut bed.connection).await?;
+                let memory_bytes = bed.node.memory_bytes().saturating_sub(memory_bytes_before);
+                let Streamed { count, arrived, lost } = streams.until(head).await?;
+                Ok((Reads::default(), Some(StreamFigures { count, arrived: Latencies::of(arrived.into_iter()), lost, memory_bytes })))
+            }
+        }
+    }
+}
+
+/// Lets the node grow its caches and the allocator its arenas before anything counts; gives the number of deliveries that this took.
 async fn warm_up(load: &Load, node: &Node, connection: &mut Connection) -> io::Result<u64> {
     const DURATION: Duration = Duration::from_millis(500);
-    let warm = Load { pace: Pace::Open { rate: 200.0 }, connections: 4, duration: DURATION, first: 1, ..load.clone() };
+    const EVENTS_PER_SECOND: u32 = 200;
+    let rate = f64::from(EVENTS_PER_SECOND) / f64::from(u32::try_from(load.delivery.events).unwrap_or(1));
+    let warm = Load { pace: Pace::Open { rate }, connections: 4, duration: DURATION, first: 1, ..load.clone() };
     let loaded = warm.run().await?;
     if loaded.sent.is_empty() {
         let why = loaded.first_refusal.unwrap_or_default();
@@ -146,8 +243,24 @@ struct Before {
     begin: Instant,
 }
 
+/// What was measured.
+struct Measured {
+    scenario: Scenario,
+    pace: String,
+    loaded: Loaded,
+    ends: Ends,
+    target: Option<Target>,
+    reads: Reads,
+    streams: Option<StreamFigures>,
+    lag: Option<Lag>,
+    /// How many events each delivery had.
+    events: u64,
+    costs: Costs,
+}
+
 impl Before {
-    fn figures(&self, scenario: Scenario, pace: String, loaded: &Loaded, ends: &Ends, calls: Option<&Calls>, costs: Costs) -> Figures {
+    fn figures(&self, measured: Measured) -> Figures {
+        let Measured { scenario, pace, loaded, ends, target, reads, streams, lag, events, costs } = measured;
         let finished: Vec<(Instant, Instant)> = loaded
             .sent
             .iter()
@@ -156,8 +269,9 @@ impl Before {
                 (*executions == scenario.executions_per_event()).then_some((sent.intended, *end))
             })
             .collect();
-        let called: Vec<Duration> = calls.map_or_else(Vec::new, |calls| {
-            loaded.sent.iter().filter_map(|sent| Some(calls.came(&sent.event?)?.saturating_duration_since(sent.intended))).collect()
+        let called: Vec<Duration> = target.map_or_else(Vec::new, |target| {
+            let came = |event| target.calls.came(&event);
+            loaded.sent.iter().filter_map(|sent| Some(came(sent.event?)?.saturating_duration_since(sent.intended))).collect()
         });
         let last = |moments: &mut dyn Iterator<Item = Instant>| moments.max().map_or(Duration::ZERO, |last| last - self.begin);
         Figures {
@@ -166,19 +280,18 @@ impl Before {
             answered: Latencies::of(loaded.sent.iter().map(|sent| sent.answered - sent.intended)),
             finished: Latencies::of(finished.iter().map(|(intended, end)| end.saturating_duration_since(*intended))),
             called: Latencies::of(called.into_iter()),
-            read: Latencies::of(std::iter::empty()),
+            read: Latencies::of(reads.took.into_iter()),
             refused: loaded.refused,
             answering: last(&mut loaded.sent.iter().map(|sent| sent.answered)),
             finishing: last(&mut finished.iter().map(|(_, end)| *end)),
-            reading: Duration::ZERO,
+            reading: reads.over,
+            reads_refused: reads.refused,
+            events_per_delivery: events,
+            lag,
+            streams,
             records: ends.records,
             commits: ends.commits,
             costs,
         }
     }
-}
-
-/// The figures of several runs for people.
-pub(crate) fn tables(runs: &[Value]) -> String {
-    figures::tables(runs)
 }

@@ -66,6 +66,12 @@ impl Token {
     }
 }
 
+/// Says with which cryptography HTTP clients of this process speak TLS; none can be made before.
+pub(crate) fn install_cryptography() {
+    // Fails only where a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// A node to talk to.
 pub(crate) struct Client {
     http: reqwest::Client,
@@ -106,8 +112,7 @@ impl Client {
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(not_a_server(server));
         }
-        // Fails only where a provider is installed already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        install_cryptography();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("ensue/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)

@@ -28,7 +28,10 @@ fn measured(place: &Place, arguments: &[&str], file: &str) -> Value {
 #[test]
 fn each_scenario_gives_the_figures_of_the_reference_and_shares_of_the_limits() {
     let place = Place::new();
-    let document = measured(&place, &["limits", "ingest", "rule", "http", "process", "api"], "first.json");
+    let asked = ["limits", "ingest", "rule", "http", "process", "api", "batch", "streams", "--streams", "30"];
+    let document = measured(&place, &asked, "first.json");
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(document["cores"]["node"].is_u64(), cores >= 4, "{:#}", document["cores"]);
     assert_eq!(fields(&document["limits"]), told("Limits"));
     let positive = |value: &Value| value.as_f64().is_some_and(|figure| figure > 0.0);
     for (limit, figure) in document["limits"].as_object().unwrap() {
@@ -36,15 +39,30 @@ fn each_scenario_gives_the_figures_of_the_reference_and_shares_of_the_limits() {
     }
     let runs = document["runs"].as_array().unwrap();
     let scenarios: Vec<&str> = runs.iter().map(|run| run["scenario"].as_str().unwrap()).collect();
-    assert_eq!(scenarios, ["ingest", "rule", "http", "process", "api"]);
+    assert_eq!(scenarios, ["ingest", "rule", "http", "process", "api", "batch", "streams"]);
     for run in runs {
         let scenario = run["scenario"].as_str().unwrap();
         assert_eq!(fields(run), told("Runs"), "{scenario}");
         assert_eq!(run["refused"], 0, "{run:#}");
         assert!(positive(&run["answered_per_second"]) && positive(&run["answered"]["p50_ms"]), "{run:#}");
-        assert_eq!(positive(&run["finished_per_second"]), scenario != "ingest", "{run:#}");
+        assert_eq!(positive(&run["finished_per_second"]), !["ingest", "batch", "streams"].contains(&scenario), "{run:#}");
         assert_eq!(run["called"].is_object(), scenario == "http", "{run:#}");
         assert_eq!(positive(&run["reads_per_second"]), scenario == "api", "{run:#}");
+        assert_eq!(run["reads_refused"], 0, "{run:#}");
+        assert_eq!(run["views_lag_records"].is_u64(), scenario == "batch", "{run:#}");
+        if scenario == "batch" {
+            assert_eq!(run["events"].as_u64().unwrap() % 100, 0, "{run:#}");
+        }
+        if scenario == "streams" {
+            let (records, streams) = (run["records"].as_u64().unwrap(), run["streams"].as_u64().unwrap());
+            assert_eq!(
+                (streams, &run["lost"], &run["arrived"]["count"]),
+                (30, &Value::from(0), &Value::from(records * streams)),
+                "{run:#}"
+            );
+        } else {
+            assert!(run["streams"].is_null() && run["lost"].is_null(), "{run:#}");
+        }
         assert!(run["share"]["handled"].is_number(), "{run:#}");
         assert_eq!(run["share"]["spawned"].is_number(), scenario == "process", "{run:#}");
     }
@@ -56,6 +74,45 @@ fn each_scenario_gives_the_figures_of_the_reference_and_shares_of_the_limits() {
     assert!(compared.stdout.contains("answered a second") && compared.stdout.contains("1.00"), "{}", compared.stdout);
     let compared = Printed::by(&mut place.ensue(&["bench", "compare", "first.json", "second.json"]));
     assert!(compared.stdout.contains("Only the second has process (5/s)."), "{}", compared.stdout);
+}
+
+#[test]
+fn a_slow_disk_is_as_much_slower_as_is_said() {
+    let place = Place::new();
+    let document = measured(&place, &["ingest", "--slow-disk", "40", "--rate", "10"], "slow.json");
+    let run = &document["runs"][0];
+    assert_eq!(run["pace"], "10/s, disk 40 ms slower");
+    assert!(run["answered"]["p50_ms"].as_f64().unwrap() >= 40.0, "{run:#}");
+}
+
+#[test]
+fn reads_at_size_ask_for_every_filter_at_every_depth() {
+    let place = Place::new();
+    let folder = place.path().join("many");
+    let folder = folder.to_str().unwrap();
+    let document = measured(&place, &["reads", "--executions", "3000", "--folder", folder], "reads.json");
+    let reads = &document["reads"];
+    assert_eq!(fields(reads), told("Reads"));
+    assert!(reads["totals"]["executions_succeeded"].as_u64().unwrap() > 1_000, "{:#}", reads["totals"]);
+    assert!(reads["totals"]["executions_failed"].as_u64().unwrap() > 100, "{:#}", reads["totals"]);
+    let lists = reads["lists"].as_array().unwrap();
+    let list = |path: &str| lists.iter().find(|list| list["list"] == path).unwrap_or_else(|| panic!("no {path} in {lists:#?}"));
+    assert!(lists.len() > 100, "{}", lists.len());
+    // From the newest on all of them, and from deep places on a part.
+    assert!(list("/executions?")["items"].as_u64().unwrap() > 3_000, "{:#}", list("/executions?"));
+    assert!(list("/executions?")["pages"].as_u64().unwrap() > 20, "{:#}", list("/executions?"));
+    for (path, is_found) in [
+        ("/executions?status=failed&rule=bench.some", true),
+        ("/executions?status=failed&rule=bench.most", false),
+        ("/enforcements?rule=bench.watched&outcome=shadowed", true),
+        ("/events?trigger=bench.none&source=api", false),
+    ] {
+        assert_eq!(list(path)["items"].as_u64().unwrap() > 0, is_found, "{:#}", list(path));
+    }
+    assert!(reads["one_per_second"].as_f64().unwrap() > 0.0);
+    // What is there is gone on with, not made again.
+    let again = measured(&place, &["reads", "--executions", "10", "--folder", folder], "again.json");
+    assert!(again["reads"]["records"].as_u64() >= reads["records"].as_u64(), "{:#}", again["reads"]["records"]);
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn config(folder: &Path) -> Config {
 fn prepare(config: &Config, executions: u64) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async { Node::start(config.clone()).await.unwrap().stop().await.unwrap() });
-    let plan = Plan { records: 1, trigger: TRIGGER.parse().unwrap(), payload_bytes: PAYLOAD_BYTES, open: executions };
+    let plan = Plan { records: 1, trigger: TRIGGER.parse().unwrap(), payload_bytes: PAYLOAD_BYTES, open: executions, failing: None };
     let position = long_log::lengthen(config, &plan, |_| {}).unwrap();
     println!("{executions} executions are open in a log of {position} records");
 }

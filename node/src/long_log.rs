@@ -1,7 +1,7 @@
 //! A long log, made for a measurement: events, and for some of them the rule, the execution and the attempt that follow, through the
 //! real core into the real stores.
 //!
-//! No network, no worker and no packs folder: what is installed in the directory judges, and each attempt is reported as succeeded. It
+//! No network, no worker and no packs folder: what is installed in the directory judges, and each attempt is reported as the plan says. It
 //! is no part of a running node.
 
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalog;
 use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, Nothing, ObservedEvent, Refusal, Report, ReportOutcome, Settings};
 use ensue_engine::effect::Effect;
+use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{EventId, Id};
-use ensue_engine::names::TriggerRef;
+use ensue_engine::names::{ActionRef, TriggerRef};
 use ensue_engine::ports::Log;
 use ensue_engine::record::{Actor, Body, Digest, Head, Position, Record};
 use ensue_engine::rules::judge::{EventView, judge};
@@ -50,6 +51,8 @@ pub struct Plan {
     pub payload_bytes: usize,
     /// How many executions stay open at the end, waiting for a worker.
     pub open: u64,
+    /// The action whose attempts fail; those of all others succeed.
+    pub failing: Option<ActionRef>,
 }
 
 /// Makes the log of a data directory, on which no node runs, as long as planned; its views follow, and a state is saved as far behind
@@ -176,7 +179,7 @@ impl Writer {
         let until_open = plan.records.saturating_sub(plan.open * 3);
         while self.head().position.0 < until_open || !running.is_empty() {
             for effect in std::mem::take(&mut running) {
-                self.report(effect)?;
+                self.report(effect, plan)?;
             }
             if self.head().position.0 < until_open {
                 self.take_in(EVENTS_PER_BATCH)?;
@@ -211,14 +214,18 @@ impl Writer {
         Ok(())
     }
 
-    fn report(&mut self, effect: Effect) -> Result<(), OfflineError> {
+    fn report(&mut self, effect: Effect, plan: &Plan) -> Result<(), OfflineError> {
         let Effect::Dispatch(dispatch) = effect else { return Ok(()) };
+        let (outcome, body) = match plan.failing.as_ref() == Some(&dispatch.action) {
+            true => (ReportOutcome::Failed(Failure::new(FailureKind::ExitCode, "it was to fail")), None),
+            false => (ReportOutcome::Succeeded, Some(Body::json(r#"{"done":true}"#))),
+        };
         self.offer(Ask::ReportAttempt(Report {
             execution: dispatch.execution,
             attempt: dispatch.attempt,
             token: dispatch.token,
-            outcome: ReportOutcome::Succeeded,
-            body: Some(Body::json(r#"{"done":true}"#)),
+            outcome,
+            body,
             emitted: Vec::new(),
         }))
     }

@@ -28,7 +28,8 @@ use ensue_engine::ports::{Blobs, Log, LogError, LogReader, Outputs, Secret, Subm
 use ensue_engine::record::Actor;
 use ensue_executor::begun::Begun;
 use ensue_executor::{Allowance, Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
-use ensue_store::sqlite::log::SqliteLogReader;
+use ensue_store::faults::{Faults, FaultyLog};
+use ensue_store::sqlite::log::{SqliteLog, SqliteLogReader};
 use ensue_store::sqlite::views::{SqliteViewReader, SqliteViews};
 use ensue_views::{ViewReader, ViewStore as _};
 use thiserror::Error;
@@ -259,7 +260,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
     let is_first_start = opened.head.position.0 == 0;
     let sequencer_thread = unstarted
         .start(SequencerParts {
-            log: Box::new(opened.log),
+            log: slowed(opened.log, config.commit_delay),
             engine: opened.engine,
             head: opened.head,
             clock: clock.clone(),
@@ -402,6 +403,16 @@ fn open_readers(opened: &Opened) -> Box<crate::log_access::OpenReader> {
         Ok(reader) => Ok(Box::new(reader) as Box<dyn LogReader>),
         Err(error) => Err(LogError::Store(error.to_string())),
     })
+}
+
+/// The log, which a measurement may want on a slower disk than there is.
+fn slowed(log: SqliteLog, commit_delay: Duration) -> Box<dyn Log> {
+    if commit_delay.is_zero() {
+        return Box::new(log);
+    }
+    let faults = Faults::default();
+    faults.delay_appends(commit_delay);
+    Box::new(FaultyLog::new(log, faults))
 }
 
 fn default_workers() -> u32 {

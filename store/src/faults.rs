@@ -1,6 +1,6 @@
 //! Logs that fail on purpose, so that what a node does about it can be tested.
 //!
-//! Nothing here is used by a node at work.
+//! Nothing here is used by a node at work, but by one that is started for a measurement on a slow disk.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

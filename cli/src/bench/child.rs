@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::cores::Cores;
 use super::wire::{self, Connection};
 
 /// How long a node may take to be ready.
@@ -35,14 +36,29 @@ pub(super) struct Start<'a> {
     pub(super) token: &'a str,
     /// Variables of its environment.
     pub(super) variables: Vec<(&'static str, String)>,
+    /// What it is to have of the machine.
+    pub(super) machine: &'a Machine,
+}
+
+/// What a node has of the machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    /// Which cores.
+    pub(crate) cores: Cores,
+    /// How much longer each commit takes, as on a slow disk.
+    pub(crate) slow_disk: Option<Duration>,
 }
 
 impl Node {
     /// Starts a node and waits until it is ready.
     pub(super) async fn start(start: Start<'_>) -> io::Result<Self> {
         let begin = Instant::now();
-        let mut process = Command::new(std::env::current_exe()?)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--packs", "packs"])
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--packs", "packs"]);
+        if let Some(delay) = start.machine.slow_disk {
+            command.args(["--slow-disk-for-a-measurement", &delay.as_millis().to_string()]);
+        }
+        command
             .current_dir(start.folder)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -54,8 +70,8 @@ impl Node {
             .envs(start.variables)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
+            .stderr(Stdio::piped());
+        let mut process = start.machine.cores.on_those_of_the_node(|| command.spawn())?;
         let stderr = process.stderr.take().ok_or_else(|| io::Error::other("the node's messages cannot be read"))?;
         let address = match listening(stderr) {
             Ok(address) => address,

@@ -4,10 +4,10 @@
 
 use serde_json::{Value, json};
 
-use super::figures::rounded;
+use super::figures::{number, rounded};
 
 /// The figures that are compared, by their place in a run and by their name for people.
-const FIGURES: [(&str, &str); 16] = [
+const FIGURES: [(&str, &str); 22] = [
     ("/answered_per_second", "answered a second"),
     ("/finished_per_second", "finished a second"),
     ("/answered/p50_ms", "answer p50 ms"),
@@ -19,6 +19,12 @@ const FIGURES: [(&str, &str); 16] = [
     ("/reads_per_second", "reads a second"),
     ("/read/p50_ms", "read p50 ms"),
     ("/read/p99_ms", "read p99 ms"),
+    ("/reads_refused", "reads refused"),
+    ("/views_lag_records", "views behind"),
+    ("/arrived/p50_ms", "arrival p50 ms"),
+    ("/arrived/p99_ms", "arrival p99 ms"),
+    ("/lost", "lost"),
+    ("/memory_per_stream_bytes", "bytes a stream"),
     ("/refused", "refused"),
     ("/disk_bytes_per_event", "bytes an event"),
     ("/memory_idle_bytes", "idle memory bytes"),
@@ -61,11 +67,6 @@ fn runs<'v>(document: &'v Value, which: &str) -> Result<&'v [Value], String> {
 /// The comparison as a table for people.
 pub(crate) fn table(compared: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let number = |value: &Value| match value.as_f64() {
-        Some(number) if number >= 1000.0 => format!("{number:.0}"),
-        Some(number) => format!("{number}"),
-        None => "-".to_owned(),
-    };
     let items = compared["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     let rows = items.iter().map(|item| {
         let ratio = item["ratio"].as_f64().map_or_else(String::new, |ratio| format!("{ratio:.2}"));

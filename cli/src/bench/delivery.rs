@@ -1,18 +1,25 @@
-//! Deliveries as GitHub would send them: one pull request, signed once, each with an id of its own.
+//! What is sent again and again: deliveries as GitHub would send them, or events over the API.
 //!
-//! GitHub does not sign the id, so the signature of the one body holds for all; the node checks it each time.
+//! A delivery is one pull request, signed once, each time with another id: GitHub does not sign the id, so the signature of the one body holds for
+//! all; the node checks it each time.
 
 use std::net::SocketAddr;
 
+use serde_json::{Value, json};
+
+use super::wire;
 use crate::github;
 
 /// The length of an id as it stands in the header.
 const ID_BYTES: usize = 36;
 
-/// A request that is sent again and again under ever new ids.
+/// A request that is sent again and again, under ever new ids where it has one.
+#[derive(Clone)]
 pub(super) struct Delivery {
     request: Vec<u8>,
-    id_at: usize,
+    id_at: Option<usize>,
+    /// How many events each makes.
+    pub(super) events: u64,
 }
 
 impl Delivery {
@@ -30,20 +37,24 @@ impl Delivery {
         request.extend_from_slice(&[b'0'; ID_BYTES]);
         request.extend_from_slice(b"\r\n\r\n");
         request.extend_from_slice(body);
-        Self { request, id_at }
+        Self { request, id_at: Some(id_at), events: 1 }
+    }
+
+    /// Prepares a list of so many events of a trigger over the API, with payloads of so many bytes.
+    pub(super) fn list(host: SocketAddr, token: &str, trigger: &str, events: usize, payload_bytes: usize) -> Self {
+        let around = json!({ "n": 0, "text": "" }).to_string().len();
+        let event = json!({ "trigger": trigger, "payload": { "n": 0, "text": "x".repeat(payload_bytes.saturating_sub(around)) } });
+        let body = Value::from(vec![event; events]).to_string();
+        Self { request: wire::post(host, "/api/v1/events", token, &body), id_at: None, events: events as u64 }
     }
 
     /// Gives the request of the `number`-th delivery of a run.
     pub(super) fn numbered(&mut self, number: u64) -> &[u8] {
-        let id = format!("{:08x}-0000-4000-8000-{:012x}", number & 0xFFFF_FFFF, number >> 32);
-        self.request[self.id_at..self.id_at + ID_BYTES].copy_from_slice(id.as_bytes());
+        if let Some(at) = self.id_at {
+            let id = format!("{:08x}-0000-4000-8000-{:012x}", number & 0xFFFF_FFFF, number >> 32);
+            self.request[at..at + ID_BYTES].copy_from_slice(id.as_bytes());
+        }
         &self.request
-    }
-}
-
-impl Clone for Delivery {
-    fn clone(&self) -> Self {
-        Self { request: self.request.clone(), id_at: self.id_at }
     }
 }
 
@@ -66,6 +77,15 @@ mod tests {
         let second = delivery.numbered(2).to_vec();
         assert_eq!(first.len(), second.len());
         assert_eq!(first.iter().zip(&second).filter(|(one, other)| one != other).count(), 1);
+    }
+
+    #[test]
+    fn a_list_has_as_many_events_as_is_said_each_as_long_as_is_said() {
+        let list = Delivery::list("127.0.0.1:1".parse().unwrap(), "t", "bench.tick", 3, 1_000);
+        let request = String::from_utf8(list.request).unwrap();
+        let events: Vec<Value> = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        assert_eq!((events.len(), list.events), (3, 3));
+        assert!(events.iter().all(|event| event["payload"].to_string().len() == 1_000), "{request}");
     }
 
     #[test]

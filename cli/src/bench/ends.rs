@@ -10,6 +10,7 @@ use ensue_engine::time::Timestamp;
 use serde::Deserialize;
 
 use super::child::Node;
+use super::figures::Lag;
 use super::wire::{self, Connection};
 
 /// The records that are asked for at once.
@@ -63,7 +64,7 @@ pub(super) async fn head(node: &Node, connection: &mut Connection) -> io::Result
 }
 
 /// The body of an answer that says yes.
-fn expected<'r>(reply: &wire::Reply<'r>) -> io::Result<&'r [u8]> {
+pub(super) fn expected<'r>(reply: &wire::Reply<'r>) -> io::Result<&'r [u8]> {
     if reply.status == 200 {
         return Ok(reply.body);
     }
@@ -89,6 +90,31 @@ pub(super) async fn settle(node: &Node, connection: &mut Connection) -> io::Resu
         }
     }
     Ok(())
+}
+
+/// Asks how far the views are behind, and waits until they have come to where the log is now.
+pub(super) async fn lag(node: &Node, connection: &mut Connection) -> io::Result<Lag> {
+    #[derive(Deserialize)]
+    struct Status {
+        position: u64,
+        views_position: u64,
+    }
+    /// How long they may take.
+    const TIMEOUT: Duration = Duration::from_secs(120);
+    let begin = Instant::now();
+    let mut first = None;
+    loop {
+        let reply = connection.ask(&wire::get(node.address, "/api/v1/status", &node.token)).await?;
+        let status: Status = serde_json::from_slice(expected(&reply)?).map_err(io::Error::other)?;
+        let (end, records) = *first.get_or_insert((status.position, status.position.saturating_sub(status.views_position)));
+        if status.views_position >= end {
+            return Ok(Lag { records, caught_up: begin.elapsed() });
+        }
+        if begin.elapsed() > TIMEOUT {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the views have not caught up two minutes after the load"));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 impl Ends {

@@ -34,7 +34,8 @@ impl Latencies {
         rounded(micros_to_millis(self.micros.value_at_quantile(quantile)))
     }
 
-    fn to_json(&self) -> Value {
+    /// As JSON; null where there are none.
+    pub(super) fn to_json(&self) -> Value {
         if self.count() == 0 {
             return Value::Null;
         }
@@ -45,6 +46,27 @@ impl Latencies {
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 fn micros_to_millis(micros: u64) -> f64 {
     micros as f64 / 1000.0
+}
+
+pub(super) fn millis(duration: Duration) -> f64 {
+    rounded(duration.as_secs_f64() * 1000.0)
+}
+
+/// A figure for people; `-` where there is none.
+pub(super) fn number(value: &Value) -> String {
+    match value.as_f64() {
+        None => "-".to_owned(),
+        Some(number) if number >= 1000.0 => format!("{number:.0}"),
+        Some(number) => format!("{number}"),
+    }
+}
+
+/// Latencies for people; `-` where there are none.
+pub(super) fn latency(value: &Value) -> String {
+    match value.is_null() {
+        true => "-".to_owned(),
+        false => format!("{} / {} / {}", number(&value["p50_ms"]), number(&value["p99_ms"]), number(&value["max_ms"])),
+    }
 }
 
 pub(super) fn rounded(value: f64) -> f64 {
@@ -80,8 +102,37 @@ pub(super) struct Figures {
     pub(super) records: u64,
     /// The commits they were written in.
     pub(super) commits: u64,
+    /// How many reads were refused.
+    pub(super) reads_refused: u64,
+    /// How many events each delivery brings.
+    pub(super) events_per_delivery: u64,
+    /// How far the views were behind at the end of the load, where that was looked at.
+    pub(super) lag: Option<Lag>,
+    /// What came over streams, where some were open.
+    pub(super) streams: Option<StreamFigures>,
     /// What it cost.
     pub(super) costs: Costs,
+}
+
+/// How far the views were behind at the end of a load.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lag {
+    /// In records.
+    pub(super) records: u64,
+    /// How long they took to catch up.
+    pub(super) caught_up: Duration,
+}
+
+/// What came over streams.
+pub(super) struct StreamFigures {
+    /// How many there were.
+    pub(super) count: usize,
+    /// How long records were under way.
+    pub(super) arrived: Latencies,
+    /// How many did not come.
+    pub(super) lost: u64,
+    /// What the node held more for them, in bytes.
+    pub(super) memory_bytes: u64,
 }
 
 /// What a node cost.
@@ -107,26 +158,35 @@ impl Costs {
 impl Figures {
     /// As JSON, for programs.
     pub(super) fn to_json(&self) -> Value {
+        let streams = self.streams.as_ref();
+        let events = self.events();
         json!({
             "scenario": self.scenario,
             "pace": self.pace,
-            "events": self.answered.count(),
+            "events": events,
             "refused": self.refused,
-            "answered_per_second": rounded(self.rate(self.answered.count(), self.answering)),
+            "answered_per_second": rounded(self.rate(events, self.answering)),
             "finished_per_second": rounded(self.rate(self.finished.count(), self.finishing)),
             "answered": self.answered.to_json(),
             "finished": self.finished.to_json(),
             "called": self.called.to_json(),
             "reads_per_second": rounded(self.rate(self.read.count(), self.reading)),
             "read": self.read.to_json(),
+            "reads_refused": self.reads_refused,
+            "views_lag_records": self.lag.map(|lag| lag.records),
+            "views_caught_up_ms": self.lag.map(|lag| millis(lag.caught_up)),
+            "streams": streams.map(|streams| streams.count),
+            "arrived": streams.map(|streams| streams.arrived.to_json()),
+            "lost": streams.map(|streams| streams.lost),
+            "memory_per_stream_bytes": streams.map(|streams| streams.memory_bytes / streams.count.max(1) as u64),
             "records": self.records,
             "records_per_event": rounded(self.per_event(self.records)),
             "commits": self.commits,
-            "events_per_commit": rounded(if self.commits == 0 { 0.0 } else { self.rate(self.answered.count(), Duration::from_secs(self.commits)) }),
+            "events_per_commit": rounded(if self.commits == 0 { 0.0 } else { self.rate(events, Duration::from_secs(self.commits)) }),
             "disk_bytes_per_event": self.costs.disk_bytes_per_event(),
             "memory_idle_bytes": self.costs.memory_idle_bytes,
             "memory_peak_bytes": self.costs.memory_peak_bytes,
-            "ready_ms": rounded(self.costs.ready.as_secs_f64() * 1000.0),
+            "ready_ms": millis(self.costs.ready),
         })
     }
 
@@ -137,21 +197,17 @@ impl Figures {
 
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     fn per_event(&self, total: u64) -> f64 {
-        total as f64 / self.answered.count().max(1) as f64
+        total as f64 / self.events().max(1) as f64
+    }
+
+    /// The events that were taken.
+    fn events(&self) -> u64 {
+        self.answered.count() * self.events_per_delivery
     }
 }
 
 /// The figures of several runs as two tables: how fast, and what it cost.
-pub(super) fn tables(all: &[Value]) -> String {
-    let number = |value: &Value| match value.as_f64() {
-        None => "-".to_owned(),
-        Some(number) if number >= 1000.0 => format!("{number:.0}"),
-        Some(number) => format!("{number}"),
-    };
-    let latency = |value: &Value| match value.is_null() {
-        true => "-".to_owned(),
-        false => format!("{} / {} / {}", number(&value["p50_ms"]), number(&value["p99_ms"]), number(&value["max_ms"])),
-    };
+pub(crate) fn tables(all: &[Value]) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let memory = |value: &Value| crate::table::bytes(value.as_u64().unwrap_or_default());
     let speed = crate::table::laid_out(
@@ -187,19 +243,36 @@ pub(super) fn tables(all: &[Value]) -> String {
             ]
         }),
     );
-    let beside: String = all
-        .iter()
-        .filter(|run| !run["read"].is_null())
-        .map(|run| {
-            let (scenario, rate) = (text(&run["scenario"]), number(&run["reads_per_second"]));
-            format!("Beside `{scenario}` there were {rate} reads a second, p50 / p99 / max {} ms.\n\n", latency(&run["read"]))
-        })
-        .collect();
+    let beside: String = all.iter().flat_map(beside).map(|line| format!("{line}\n\n")).collect();
     let shares = shares(all);
     format!(
         "{speed}\n\n{beside}{shares}Latencies are p50 / p99 / max, from the moment a delivery was meant to be sent.\n\n\
          {cost}\n\nRecords and bytes on the disk are per event; idle and peak are the node's memory."
     )
+}
+
+/// What there was to see beside the load.
+fn beside(run: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    let scenario = run["scenario"].as_str().unwrap_or_default();
+    if !run["read"].is_null() {
+        let (rate, refused) = (number(&run["reads_per_second"]), number(&run["reads_refused"]));
+        let took = latency(&run["read"]);
+        lines.push(format!("Beside `{scenario}` there were {rate} reads a second, p50 / p99 / max {took} ms; {refused} were refused."));
+    }
+    if !run["views_lag_records"].is_null() {
+        let (lag, took) = (number(&run["views_lag_records"]), number(&run["views_caught_up_ms"]));
+        lines.push(format!("At the end of `{scenario}` the views were {lag} records behind, and had caught up {took} ms later."));
+    }
+    if !run["streams"].is_null() {
+        let memory = crate::table::bytes(run["memory_per_stream_bytes"].as_u64().unwrap_or_default());
+        let (streams, lost) = (number(&run["streams"]), number(&run["lost"]));
+        let took = latency(&run["arrived"]);
+        lines.push(format!(
+            "Over {streams} streams records were under way for {took} ms; {lost} were lost. A stream takes {memory} of the node."
+        ));
+    }
+    lines
 }
 
 /// What the figures are of what the machine can do at best, where that was measured.
@@ -236,6 +309,10 @@ mod tests {
             answering: Duration::from_secs(2),
             finishing: Duration::from_secs(4),
             reading: Duration::ZERO,
+            reads_refused: 0,
+            events_per_delivery: 1,
+            lag: None,
+            streams: None,
             records: 24,
             commits: 2,
             costs: Costs {
@@ -262,14 +339,19 @@ mod tests {
     fn reads_and_shares_stand_between_where_they_were_measured() {
         let run = json!({
             "scenario": "api", "pace": "8 connections", "finished_per_second": 1_200.0, "answered": null, "finished": null, "called": null,
-            "reads_per_second": 3_100.5, "read": { "p50_ms": 1.1, "p99_ms": 9.0, "max_ms": 20.0 },
+            "reads_per_second": 3_100.5, "reads_refused": 2, "views_lag_records": 120, "views_caught_up_ms": 31.5, "streams": 1_000, "lost": 0,
+            "memory_per_stream_bytes": 32_768, "arrived": { "p50_ms": 2.5, "p99_ms": 11.0, "max_ms": 12.0 }, "read": { "p50_ms": 1.1, "p99_ms": 9.0, "max_ms": 20.0 },
             "share": { "handled": 0.4, "inserted_in_groups": 0.515, "spawned": null },
         });
         insta::assert_snapshot!(tables(&[run]), @r"
         SCENARIO  PACE           EVENTS/S  ANSWER ms  FINISH ms  CALL ms
         api       8 connections  1200      -          -          -
 
-        Beside `api` there were 3100 reads a second, p50 / p99 / max 1.1 / 9 / 20 ms.
+        Beside `api` there were 3100 reads a second, p50 / p99 / max 1.1 / 9 / 20 ms; 2 were refused.
+
+        At the end of `api` the views were 120 records behind, and had caught up 31.5 ms later.
+
+        Over 1000 streams records were under way for 2.5 / 11 / 12 ms; 0 were lost. A stream takes 32.0 KiB of the node.
 
         SHARE OF  BARE HANDLER  SQLITE IN GROUPS  SPAWNS
         api       40 %          52 %              -

@@ -19,6 +19,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 
+use super::cores::Cores;
 use super::delivery::Delivery;
 use super::figures::rounded;
 use super::load::{Load, Pace, Until};
@@ -33,7 +34,7 @@ const ANSWER: &[u8] = br#"{"events":[{"id":"00000000-0000-0000-0000-000000000000
 const BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// Measures each limit for so long, in a folder on the disk that is meant, of which nothing is left; gives them as JSON.
-pub(crate) async fn measure(folder: &Path, connections: usize, each: Duration) -> io::Result<Value> {
+pub(crate) async fn measure(folder: &Path, connections: usize, each: Duration, cores: &Cores) -> io::Result<Value> {
     let body = github::PULL_REQUEST;
     let inserted = |rows| {
         let folder = tempfile::tempdir_in(folder)?;
@@ -42,7 +43,7 @@ pub(crate) async fn measure(folder: &Path, connections: usize, each: Duration) -
     Ok(json!({
         "body_bytes": body.len(),
         "group": GROUP,
-        "handled_per_second": rate(handled(connections, each).await?),
+        "handled_per_second": rate(handled(connections, each, cores).await?),
         "synced_per_second": rate(synced(folder, body, 1, each)?),
         "synced_in_groups_per_second": rate(synced(folder, body, GROUP, each)?),
         "inserted_per_second": rate(inserted(1)?),
@@ -57,20 +58,21 @@ fn rate((count, took): (u64, Duration)) -> f64 {
 }
 
 /// The same body over as many connections to a handler that reads it and does nothing.
-async fn handled(connections: usize, each: Duration) -> io::Result<(u64, Duration)> {
+async fn handled(connections: usize, each: Duration, cores: &Cores) -> io::Result<(u64, Duration)> {
     let (tell, told) = sync_channel(1);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    // On threads of its own, as a node has them.
-    let server = std::thread::spawn(move || {
+    // On threads of its own, as a node has them, and where a node's would be.
+    let serving = move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             tokio::select! {
                 // Who measures waits for it.
                 ended = serve(|address| { let _ = tell.send(address); }) => ended,
-                _ = stopped => Ok(()),
+                _ = stopped => Ok::<_, io::Error>(()),
             }
         })
-    });
+    };
+    let server = cores.on_those_of_the_node(|| Ok(std::thread::spawn(serving)))?;
     let node = tokio::task::block_in_place(|| told.recv()).map_err(io::Error::other)?;
     let load = Load {
         node,

@@ -10,13 +10,12 @@ use ensue_node::Config;
 use ensue_node::long_log::{self, Plan};
 use serde_json::{Value, json};
 
-use super::child::{self, Node, Start};
+use super::child::{self, Machine, Node, Start};
+use super::packs;
 use super::wire::{self, Connection};
 use crate::progress::Progress;
 use crate::report::tell;
 
-/// The trigger of the events that a long log is made of.
-const TRIGGER: &str = "bench.tick";
 /// How long a payload is.
 const PAYLOAD_BYTES: usize = 300;
 /// How often the node is killed and started again.
@@ -34,18 +33,19 @@ pub(crate) struct Length {
 }
 
 /// Makes the log of a node in `folder` so long, and measures what starting on it takes; gives the figures as JSON.
-pub(crate) async fn measure(folder: &Path, length: Length) -> io::Result<Value> {
+pub(crate) async fn measure(folder: &Path, length: Length, machine: &Machine) -> io::Result<Value> {
     write_pack(&folder.join("packs/bench"))?;
     let token = child::admin_token()?;
-    let start = || Start { folder, token: &token, variables: vec![("ENSUE_WORKERS", "0".to_owned())] };
+    let start = || Start { folder, token: &token, variables: vec![("ENSUE_WORKERS", "0".to_owned())], machine };
     Node::start(start()).await?.stop().await?;
     let begin = Instant::now();
     let config = Config { packs: folder.join("packs"), state_base: Some(folder.join("state")), ..Config::new(folder.join("data")) };
     let plan = Plan {
         records: length.records,
-        trigger: TRIGGER.parse().map_err(io::Error::other)?,
+        trigger: packs::TICK_REF.parse().map_err(io::Error::other)?,
         payload_bytes: PAYLOAD_BYTES,
         open: length.open,
+        failing: None,
     };
     let progress = Progress::through_records("making the log", length.records);
     let mut told = 0;
@@ -68,7 +68,7 @@ pub(crate) async fn measure(folder: &Path, length: Length) -> io::Result<Value> 
         ready.push(node.ready);
         let mut connection = Connection::open(node.address).await?;
         // What it takes in must be there after the kill, so that each start has something to fold.
-        let event = json!({ "trigger": TRIGGER, "payload": { "n": 1, "text": "" } }).to_string();
+        let event = json!({ "trigger": packs::TICK_REF, "payload": { "n": 1, "text": "" } }).to_string();
         let request = wire::post(node.address, "/api/v1/events", &node.token, &event);
         let status = connection.exchange(&request).await?.status;
         if status != 202 {
@@ -104,6 +104,6 @@ fn write_pack(pack: &Path) -> io::Result<()> {
         std::fs::write(path, text)
     };
     file("pack.yaml", "name: bench\nversion: 0.1.0\ndescription: Made for a measurement.\n")?;
-    file("triggers/tick.yaml", "description: A tick.\npayload:\n  n: integer\n  text: string\n")?;
+    file("triggers/tick.yaml", packs::TICK)?;
     file("rules/fifth.yaml", "description: True of one in five.\ntrigger: bench.tick\nwhen: event.payload.n % 5 == 0\naction: core.noop\n")
 }

@@ -30,6 +30,10 @@ pub(crate) enum Scenario {
     Api,
     /// So many rules on one trigger, of which ten are true, each with a no-op.
     Rules(usize),
+    /// Lists of events, of which nothing comes.
+    Batch,
+    /// Single events, of which nothing comes, while many follow the log.
+    Streams,
 }
 
 impl Scenario {
@@ -42,13 +46,15 @@ impl Scenario {
             Self::Process => "process".to_owned(),
             Self::Api => "api".to_owned(),
             Self::Rules(count) => format!("rules {count}"),
+            Self::Batch => "batch".to_owned(),
+            Self::Streams => "streams".to_owned(),
         }
     }
 
     /// Says how many executions follow from one event.
     pub(super) fn executions_per_event(self) -> usize {
         match self {
-            Self::Ingest => 0,
+            Self::Ingest | Self::Batch | Self::Streams => 0,
             Self::Rule | Self::Http | Self::Process | Self::Api => 1,
             Self::Rules(count) => count.min(MATCHING),
         }
@@ -71,6 +77,7 @@ pub(super) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>
     file("triggers/pull_request.yaml", TRIGGER)?;
     file("sensors/github.yaml", SENSOR)?;
     match scenario {
+        Scenario::Batch | Scenario::Streams => file("triggers/tick.yaml", TICK),
         Scenario::Ingest => file("rules/none.yaml", &rule("event.payload.action == \"closed\"", NOOP)),
         Scenario::Rule | Scenario::Api => file("rules/one.yaml", &rule(MATCH, NOOP)),
         Scenario::Process => {
@@ -104,6 +111,10 @@ payload:
   pull_request: object
   repository: object
 ";
+/// The trigger of events over the API.
+pub(super) const TICK_REF: &str = "bench.tick";
+/// Its file.
+pub(super) const TICK: &str = "description: A tick.\npayload:\n  n: integer\n  text: string\n";
 const SENSOR: &str = "\
 description: GitHub's webhook.
 webhook:
@@ -172,6 +183,8 @@ mod tests {
             Scenario::Api,
             Scenario::Rules(10),
             Scenario::Rules(1_200),
+            Scenario::Batch,
+            Scenario::Streams,
         ] {
             let folder = tempfile::tempdir().unwrap();
             write(folder.path(), scenario, Some("127.0.0.1:9".parse().unwrap())).unwrap();

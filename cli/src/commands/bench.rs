@@ -8,8 +8,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Asking;
+use crate::bench::at_size::Size;
+use crate::bench::cores::Cores;
 use crate::bench::long::Length;
-use crate::bench::{self, Done, Pace, Plan, measure, tables};
+use crate::bench::{self, Done, Machine, Pace, Plan, measure, tables};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::report::{Exit, Failure, Outcome, tell};
@@ -22,9 +24,7 @@ const LIMIT_MEASURED_MAX: Duration = Duration::from_secs(2);
 /// Each scenario gets a fresh node, a process of its own in a temporary directory, and 22 KB pull requests of GitHub's shape, signed.
 /// Latencies count from the moment a delivery was meant to be sent to its answer, and to the end of its work.
 #[derive(Debug, Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "\
+#[command(after_help = "\
 Scenarios:
   limits   what the machine can do at best: a bare handler, the disk, SQLite,
            programs; figures of the others are then also shares of these
@@ -34,6 +34,10 @@ Scenarios:
   process  one rule is true, and runs `true` under a supervisor
   api      one rule is true, and a no-op finished, while others read
   rules    10 against 10,000 rules on one trigger, of which 10 are true
+  batch    lists of 100 events of 1 KB over the API, of which nothing comes
+  streams  single events of 1 KB, 10 a second, while many follow the log
+  reads    pages of every list at any depth, and one execution again and
+           again, among a million executions (only when it is named)
   log      starts after kills, on a log made so long (only when it is named)
 
 Examples:
@@ -43,11 +47,20 @@ Examples:
   ensue bench rule --connections 16 --seconds 30 -o json
   ensue bench limits rule -o json > monday.json
   ensue bench compare monday.json tuesday.json
-  ensue bench log --records 10000000 --folder /var/tmp/long"
-)]
+  ensue bench streams --streams 200 --rate 50
+  ensue bench rule --slow-disk 5         on a disk 5 ms slower than this one
+  ensue bench reads --executions 1000000 --folder /var/tmp/many
+  ensue bench log --records 10000000 --folder /var/tmp/long")]
 pub(crate) struct Bench {
     #[command(subcommand)]
     beside: Option<Beside>,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// What is measured, and how.
+#[derive(Debug, PartialEq, Args)]
+struct Asked {
     /// What is measured; otherwise all of it.
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
@@ -63,16 +76,38 @@ pub(crate) struct Bench {
     /// For how long each is measured.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "S")]
     seconds: u64,
+    /// Who follows the log: so many streams (`streams`).
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
+    streams: u16,
+    /// Have each commit take so many milliseconds longer, as on a slow disk.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    slow_disk: Option<u64>,
+    /// When the bench's threads have cores of their own; `auto` is with four cores or more.
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pin: Pin,
+    /// How many executions there are (`reads`).
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    executions: u64,
     /// How many records the log gets (`log`).
     #[arg(long, default_value_t = 100_000, value_name = "N")]
     records: u64,
     /// How many of its executions stay open, without a worker (`log`).
     #[arg(long, default_value_t = 0, value_name = "N")]
     open: u64,
-    /// Where the long log is made and stays (`log`); otherwise in a temporary
+    /// Where the log is made and stays (`log`, `reads`); otherwise in a temporary
     /// directory.
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
+}
+
+/// When the bench's threads are kept apart from the node's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Pin {
+    /// Where there are cores for it.
+    #[default]
+    Auto,
+    /// Not at all.
+    Never,
 }
 
 /// What is done with what was measured.
@@ -106,6 +141,12 @@ enum Scenario {
     Api,
     /// 10 against 10,000 rules on one trigger, of which 10 are true.
     Rules,
+    /// Lists of events over the API.
+    Batch,
+    /// Single events while many follow the log.
+    Streams,
+    /// Pages and single things among many.
+    Reads,
     /// Starts after kills, on a long log.
     Log,
 }
@@ -119,95 +160,162 @@ impl Scenario {
             Self::Rules => vec![bench::Scenario::Rules(10), bench::Scenario::Rules(10_000)],
             Self::Process => vec![bench::Scenario::Process],
             Self::Api => vec![bench::Scenario::Api],
-            Self::Limits | Self::Log => Vec::new(),
+            Self::Batch => vec![bench::Scenario::Batch],
+            Self::Streams => vec![bench::Scenario::Streams],
+            Self::Limits | Self::Reads | Self::Log => Vec::new(),
         }
     }
 }
 
 impl Bench {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
-        if let Some(Beside::Compare { first, second }) = &self.beside {
+        let Self { beside, asked } = self;
+        if let Some(Beside::Compare { first, second }) = &beside {
+            if asked.says_anything() {
+                // Clap's own check would count what every command takes, as `--output`.
+                return Err(Failure::with(Exit::Usage, "`compare` compares what was measured before, and measures nothing")
+                    .hint("ensue bench compare FIRST SECOND"));
+            }
             return compare(first, second, asking.output);
         }
-        if self.scenarios.contains(&Scenario::Log) {
-            if self.scenarios != [Scenario::Log] {
-                return Err(Failure::with(Exit::Usage, "`log` is measured alone").hint("leave out the others, or `log`"));
+        let machine = asked.machine();
+        for (scenario, name) in [(Scenario::Log, "log"), (Scenario::Reads, "reads")] {
+            if !asked.scenarios.contains(&scenario) {
+                continue;
             }
-            let length = Length { records: self.records, open: self.open };
-            return many_threads(long(length, self.folder, asking.output));
+            if asked.scenarios != [scenario] {
+                return Err(
+                    Failure::with(Exit::Usage, format!("`{name}` is measured alone")).hint(format!("leave out the others, or `{name}`"))
+                );
+            }
+            tell_of_build();
+            return many_threads(&machine.cores.clone(), alone(scenario, asked, machine, asking.output));
         }
-        let scenarios = if self.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { self.scenarios };
+        let scenarios = if asked.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { asked.scenarios };
         let plan = Plan {
-            done: if self.until_called { Done::Called } else { Done::Answered },
-            pace: self.rate.map_or(Pace::Closed, |rate| Pace::Open { rate }),
-            connections: usize::from(self.connections),
-            duration: Duration::from_secs(self.seconds),
+            done: if asked.until_called { Done::Called } else { Done::Answered },
+            pace: asked.rate.map_or(Pace::Closed, |rate| Pace::Open { rate }),
+            connections: usize::from(asked.connections),
+            streams: usize::from(asked.streams),
+            duration: Duration::from_secs(asked.seconds),
+            machine,
         };
-        if cfg!(debug_assertions) {
-            tell("note: this is a debug build; figures that mean something come from `cargo build --release`");
-        }
-        many_threads(measured(scenarios, plan, asking.output))
+        tell_of_build();
+        many_threads(&plan.machine.cores.clone(), measured(scenarios, plan, asking.output))
     }
 }
 
-/// Waits on several threads: making a log blocks one.
-fn many_threads(asked: impl Future<Output = Outcome>) -> Outcome {
+impl Asked {
+    /// Says whether anything was asked for that is not so without a word.
+    fn says_anything(&self) -> bool {
+        let nothing = <Self as clap::Args>::augment_args(clap::Command::new("bench")).try_get_matches_from(["bench"]);
+        let nothing = nothing.and_then(|matches| <Self as clap::FromArgMatches>::from_arg_matches(&matches));
+        nothing.is_ok_and(|nothing| nothing != *self)
+    }
+
+    fn machine(&self) -> Machine {
+        let cores = match self.pin {
+            Pin::Auto => Cores::apart_where_there_are_enough(),
+            Pin::Never => Cores::shared(),
+        };
+        Machine { cores, slow_disk: self.slow_disk.map(Duration::from_millis) }
+    }
+}
+
+fn tell_of_build() {
+    if cfg!(debug_assertions) {
+        tell("note: this is a debug build; figures that mean something come from `cargo build --release`");
+    }
+}
+
+/// Waits on several threads, on the bench's cores: making a log blocks one.
+fn many_threads(cores: &Cores, asked: impl Future<Output = Outcome>) -> Outcome {
+    // What this thread starts begins where it is.
+    cores.take_those_of_the_bench().map_err(|error| Failure::new(format!("the bench cannot be put on cores of its own: {error}")))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(|error| Failure::new(format!("nothing can be awaited here: {error}")))?.block_on(asked)
 }
 
-async fn long(length: Length, folder: Option<PathBuf>, output: Output) -> Outcome {
-    let temporary = tempfile::Builder::new().prefix("ensue-bench-").tempdir();
-    let temporary = temporary.map_err(|error| Failure::new(format!("no temporary directory can be made: {error}")))?;
-    let folder = folder.unwrap_or_else(|| temporary.path().to_owned());
-    tell(format!("making a log of {} records in {} …", length.records, folder.display()));
+fn temporary() -> Result<tempfile::TempDir, Failure> {
+    let folder = tempfile::Builder::new().prefix("ensue-bench-").tempdir();
+    folder.map_err(|error| Failure::new(format!("no temporary directory can be made: {error}")))
+}
+
+fn unmeasured(what: &str, error: &std::io::Error) -> Failure {
+    Failure::new(format!("`{what}` could not be measured: {error}"))
+}
+
+/// Measures what has a log of its own that may stay.
+async fn alone(scenario: Scenario, asked: Asked, machine: Machine, output: Output) -> Outcome {
+    let temporary = temporary()?;
+    let folder = asked.folder.unwrap_or_else(|| temporary.path().to_owned());
     let folder = std::path::absolute(&folder).map_err(|error| Failure::new(format!("`{}`: {error}", folder.display())))?;
     let made = std::fs::create_dir_all(&folder);
     made.map_err(|error| Failure::new(format!("`{}` cannot be made: {error}", folder.display())))?;
-    let figures = bench::long::measure(&folder, length).await;
-    let figures = figures.map_err(|error| Failure::new(format!("`log` could not be measured: {error}")))?;
-    output.print_one(&json!({ "release": env!("CARGO_PKG_VERSION"), "log": figures }), |_| format!("{figures:#}"));
+    let mut document = json!({ "release": env!("CARGO_PKG_VERSION"), "cores": machine.cores.to_json() });
+    if scenario == Scenario::Reads {
+        tell(format!("making {} executions in {} …", asked.executions, folder.display()));
+        let size = Size {
+            executions: asked.executions,
+            connections: usize::from(asked.connections),
+            duration: Duration::from_secs(asked.seconds),
+        };
+        let figures = bench::at_size::measure(&folder, size, &machine).await.map_err(|error| unmeasured("reads", &error))?;
+        document["reads"] = figures;
+        let told = |document: &Value| format!("{}\n{}", bench::at_size::table(&document["reads"]), bench::cores::told(&document["cores"]));
+        output.print_one(&document, told);
+        return Ok(());
+    }
+    tell(format!("making a log of {} records in {} …", asked.records, folder.display()));
+    let length = Length { records: asked.records, open: asked.open };
+    let figures = bench::long::measure(&folder, length, &machine).await.map_err(|error| unmeasured("log", &error))?;
+    document["log"] = figures;
+    output.print_one(&document, |document| format!("{:#}", document["log"]));
     Ok(())
 }
 
 async fn measured(scenarios: Vec<Scenario>, plan: Plan, output: Output) -> Outcome {
-    let temporary = || {
-        let folder = tempfile::Builder::new().prefix("ensue-bench-").tempdir();
-        folder.map_err(|error| Failure::new(format!("no temporary directory can be made: {error}")))
-    };
-    let unmeasured = |what: &str, error: std::io::Error| Failure::new(format!("`{what}` could not be measured: {error}"));
-    let mut document = json!({ "release": env!("CARGO_PKG_VERSION") });
+    let mut document = json!({ "release": env!("CARGO_PKG_VERSION"), "cores": plan.machine.cores.to_json() });
     if scenarios.contains(&Scenario::Limits) {
         tell("measuring what the machine can do at best …");
         let folder = temporary()?;
         let each = plan.duration.min(LIMIT_MEASURED_MAX);
-        let limits = bench::limits::measure(folder.path(), plan.connections, each).await;
-        document["limits"] = limits.map_err(|error| unmeasured("limits", error))?;
+        let limits = bench::limits::measure(folder.path(), plan.connections, each, &plan.machine.cores).await;
+        document["limits"] = limits.map_err(|error| unmeasured("limits", &error))?;
     }
     let mut figures = Vec::new();
+    let mut outcome = Ok(());
     for run in scenarios.into_iter().flat_map(Scenario::runs) {
         let folder = temporary()?;
         let progress = Progress::through_time(format!("measuring {}", run.name()), plan.duration);
         if !progress.is_drawn() {
             tell(format!("measuring {} for {} s …", run.name(), plan.duration.as_secs()));
         }
-        let measured = progress.beside(measure(run, &plan, folder.path())).await;
-        let mut measured = measured.map_err(|error| unmeasured(&run.name(), error))?;
-        if document["limits"].is_object() {
-            measured["share"] = bench::limits::shares(&measured, &document["limits"]);
+        match progress.beside(measure(run, &plan, folder.path())).await {
+            Ok(mut measured) => {
+                if document["limits"].is_object() {
+                    measured["share"] = bench::limits::shares(&measured, &document["limits"]);
+                }
+                figures.push(measured);
+            }
+            // What was measured before is still what it is.
+            Err(error) => {
+                outcome = Err(unmeasured(&run.name(), &error));
+                break;
+            }
         }
-        figures.push(measured);
     }
     document["runs"] = figures.into();
     output.print_one(&document, shown);
-    Ok(())
+    outcome
 }
 
 fn shown(document: &Value) -> String {
     let runs = document["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
     let limits = document["limits"].is_object().then(|| bench::limits::table(&document["limits"]));
     let runs = (!runs.is_empty()).then(|| tables(runs));
-    [limits, runs].into_iter().flatten().collect::<Vec<_>>().join("\n\n")
+    let cores = Some(bench::cores::told(&document["cores"])).filter(|told| !told.is_empty());
+    [limits, runs, cores].into_iter().flatten().collect::<Vec<_>>().join("\n\n")
 }
 
 fn compare(first: &Path, second: &Path, output: Output) -> Outcome {

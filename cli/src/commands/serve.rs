@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ensue_node::config::Reread;
@@ -46,6 +47,9 @@ pub(crate) struct Serve {
     /// Watch the folder of packs: what is saved there is live at once.
     #[arg(long)]
     watch: bool,
+    /// Have each commit take so many milliseconds longer, as on a slow disk: for `ensue bench --slow-disk`.
+    #[arg(long, hide = true, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    slow_disk_for_a_measurement: Option<u64>,
     /// How the node's own messages are written.
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     log_format: LogFormat,
@@ -81,6 +85,10 @@ impl Serve {
         config.master_key = self.master_key.or(config.master_key);
         config.min_free_bytes = self.min_free.unwrap_or(config.min_free_bytes);
         config.supervisor = Some(super::supervisor::command(open_files));
+        if let Some(millis) = self.slow_disk_for_a_measurement {
+            tell(format!("warning: each commit takes {millis} ms longer: this node is for a measurement, and not to be worked with"));
+            config.commit_delay = Duration::from_millis(millis);
+        }
         config.reread = if self.watch { Reread::OnChange } else { config.reread };
         Ok(config)
     }
@@ -92,7 +100,7 @@ pub(crate) struct OpenFiles(pub(crate) Option<u64>);
 
 /// Lets this process have as many files open as it may at most: each connection and each program that runs takes some. Gives what held
 /// before, which is what programs are made for.
-fn raise_open_files() -> OpenFiles {
+pub(crate) fn raise_open_files() -> OpenFiles {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let before = getrlimit(Resource::Nofile);
     // Some systems say that there is no limit and mean another.
