@@ -80,7 +80,7 @@ fn what_was_refused_leaves_its_key_free() {
 fn events_are_told_again_each_as_new_or_a_repeat_as_it_was() {
     let mut site = site();
     let before = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
-    site.when(received(vec![before.clone()]));
+    site.when(received(vec![before]));
     let new = site.event("demo.ping", &json!({ "n": 2 }));
     let twin = site.keyed("demo.ping", &json!({ "n": 3 }), "b", Conflict::IsRefused);
     let twins_twin = site.keyed("demo.ping", &json!({ "n": 3 }), "b", Conflict::IsRefused);
