@@ -44,10 +44,14 @@ impl Streams {
         let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
         let (end, ending) = watch::channel(None);
         let mut tasks = JoinSet::new();
+        let mut tokens = Vec::new();
         for caller in 0..count.div_ceil(STREAMS_OF_ONE) {
-            let token = viewer(node, connection, caller).await?;
+            tokens.push(viewer(node, connection, caller).await?);
+        }
+        // Only now: a token is a record, which streams that are open would be told of.
+        for (caller, token) in tokens.iter().enumerate() {
             for _ in 0..STREAMS_OF_ONE.min(count - caller * STREAMS_OF_ONE) {
-                let request = client.get(format!("http://{}/api/v1/log/stream", node.address)).bearer_auth(&token);
+                let request = client.get(format!("http://{}/api/v1/log/stream", node.address)).bearer_auth(token);
                 let response = request.send().await.map_err(io::Error::other)?;
                 if !response.status().is_success() {
                     return Err(io::Error::other(format!("a stream was answered {}", response.status())));
