@@ -1,5 +1,8 @@
 """What is asked otherwise than the OpenAPI document alone would have it."""
 
+import re
+import uuid
+
 import schemathesis
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -17,3 +20,20 @@ def before_load_schema(context, raw_schema):
             if method in path:
                 parameters = path[method]["parameters"]
                 path[method]["parameters"] = [one for one in parameters if one["name"] not in GIVEN_OUT]
+
+
+KEY = re.compile(r'("[!#-\[\]-~]{1,255}"|[!#-\[\]-~]{1,255})')
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """Gives each request a key of its own where its key is well formed: the same one under two requests is a 422, as it should be."""
+    key = case.headers.get("Idempotency-Key") if case.headers else None
+    if isinstance(key, str) and KEY.fullmatch(key):
+        # On the prepared request: the case stays as it was made, as its checks go by that.
+        kwargs["auth"] = fresh_key
+
+
+def fresh_key(request):
+    request.headers["Idempotency-Key"] = str(uuid.uuid4())
+    return request
