@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::operation::{Content, Given, Header, Presence, Sight, Strangers, Takes, schema_of};
+use crate::operation::{Admission, Content, Given, Header, Presence, Sight, Strangers, Takes, schema_of};
 use crate::problem::WireProblem;
 use crate::routes::{Demand, Route};
 use crate::sse::EVENT_STREAM;
@@ -53,6 +53,8 @@ const OF_KEYED: &[(u16, &str)] = &[
 ];
 /// Those of a route that waits for the views.
 const OF_SIGHT: &[(u16, &str)] = &[(503, "view_behind")];
+/// Those of a route that brings in what the node must have memory for.
+const OF_ADMISSION: &[(u16, &str)] = &[(503, "memory_short")];
 /// Those of a write.
 const OF_WRITES: &[(u16, &str)] = &[
     (409, "catalog_moved"),
@@ -247,6 +249,7 @@ fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
         (is_guarded, OF_GUARDED),
         (route.may_be_keyed(), OF_KEYED),
         (operation.sight == Sight::OfViews, OF_SIGHT),
+        (operation.admission == Admission::Demanded, OF_ADMISSION),
         (operation.is_write(), OF_WRITES),
         (operation.query.contains(&"cursor"), OF_LISTS),
         (takes_body, OF_BODIES),

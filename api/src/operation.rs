@@ -29,6 +29,8 @@ pub(crate) struct Operation {
     pub(crate) heeds: &'static [Heeded],
     /// What must be seen before it is answered.
     pub(crate) sight: Sight,
+    /// Whether the node must have memory for what comes in.
+    pub(crate) admission: Admission,
     /// The body.
     pub(crate) takes: Takes,
     /// The answers that are no problem.
@@ -52,6 +54,15 @@ pub(crate) enum Sight {
     /// The views have come so far.
     OfViews,
     /// It reads no view: it waits for nothing.
+    None,
+}
+
+/// Whether an operation brings in what the node must have memory for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is asked for before the body is read.
+    Demanded,
+    /// It is not: what is read, cancelled or set must go on being so where memory is short.
     None,
 }
 
@@ -186,6 +197,7 @@ impl Operation {
             strangers: Strangers::Refused,
             heeds: &[],
             sight: Sight::None,
+            admission: Admission::None,
             takes: Takes::Nothing,
             gives: [None; GIVEN_MAX],
             refuses: &[],
@@ -245,6 +257,11 @@ impl Operation {
         }
         self.gives[at] = Some(Given { status, means, content, headers });
         self
+    }
+
+    /// Brings in what the node must have memory for.
+    pub(crate) const fn demands_admission(self) -> Self {
+        Self { admission: Admission::Demanded, ..self }
     }
 
     /// Says what it refuses besides what every route of its kind does.

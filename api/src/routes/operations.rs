@@ -39,8 +39,8 @@ pub(super) const EVENT_SEND: Operation = Operation::new("event_send", "Sends an 
         (422, "cloudevent_invalid"),
         (422, "payload_invalid"),
         (422, "trigger_not_found"),
-        (503, "memory_short"),
-    ]);
+    ])
+    .demands_admission();
 const EVENT_FORMS: &[TakenForm] = &[
     TakenForm {
         media: "application/json",
@@ -176,7 +176,8 @@ pub(super) const ACTION_EXECUTE: Operation = Operation::new("action_execute", "R
         "It ended while the caller preferred to wait.",
         &[Header::Position, Header::Location, Header::PreferenceApplied],
     )
-    .refuses(&[(422, "parameters_invalid"), (503, "memory_short")]);
+    .refuses(&[(422, "parameters_invalid")])
+    .demands_admission();
 pub(super) const TRIGGER_LIST: Operation = Operation::lists::<WireTrigger>("trigger_list", "Lists triggers", OF_PACK);
 pub(super) const TRIGGER_GET: Operation = Operation::shows::<WireTrigger>("trigger_get", "Shows a trigger with its payload's schema");
 pub(super) const SENSOR_LIST: Operation = Operation::lists::<WireSensor>("sensor_list", "Lists sensors", OF_PACK);
@@ -219,17 +220,8 @@ pub(super) const HOOK_RECEIVE: Operation = Operation::new("delivery_receive", "T
     .takes(Takes::AnyJson)
     .gives::<WireTaken<'static>>(202, "The events are on the disk.", WRITTEN)
     .gives::<WireTaken<'static>>(200, "A repeat, with the first events; or no event fits.", WRITTEN)
-    .refuses(DELIVERY_REFUSES);
-const DELIVERY_REFUSES: &[(u16, &str)] = &[
-    (401, "signature_refused"),
-    (404, "not_found"),
-    (404, "hook_not_found"),
-    (422, "sensor_erred"),
-    (422, "payload_invalid"),
-    (422, "trigger_not_found"),
-    (503, "hook_unusable"),
-    (503, "memory_short"),
-];
+    .refuses(HOOK_REFUSES)
+    .demands_admission();
 const HOOK_REFUSES: &[(u16, &str)] = &[
     (401, "signature_refused"),
     (404, "not_found"),
