@@ -11,8 +11,8 @@ use ensue_api::metrics::{Distribution, LONG, Labelled, Unit};
 use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, RuleFact};
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::{Record, StreamId};
-use ensue_engine::rules::facts::Outcome;
 use ensue_engine::time::Timestamp;
+use ensue_views::enforcements::OutcomeName;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
 
@@ -43,7 +43,7 @@ pub(crate) struct Counts {
     records: AtomicU64,
     events: AtomicU64,
     rule_errors: AtomicU64,
-    enforcements: Each<EnforcementEnd>,
+    enforcements: Each<OutcomeName>,
     attempts: Each<AttemptEnd>,
     executions: Each<ExecutionEnd>,
     dispatched: Distribution,
@@ -51,17 +51,9 @@ pub(crate) struct Counts {
     whole: Distribution,
 }
 
-/// What an enforcement led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum EnforcementEnd {
-    Executed,
-    Shadowed,
-    Rejected,
-}
-
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AttemptEnd {
+pub(crate) enum AttemptEnd {
     Succeeded,
     Failed,
     Lost,
@@ -69,29 +61,25 @@ enum AttemptEnd {
 
 /// How an execution ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ExecutionEnd {
+pub(crate) enum ExecutionEnd {
     Succeeded,
     Failed,
     TimedOut,
     Cancelled,
 }
 
-/// Something of which there are a few kinds, each with the name that it has in the metrics.
-trait Kind: Copy + PartialEq + 'static {
+/// Something of which there are a few kinds, each with the name that it has in metrics and traces.
+pub(crate) trait Kind: Copy + PartialEq + 'static {
     const ALL: &'static [Self];
 
     fn as_str(self) -> &'static str;
 }
 
-impl Kind for EnforcementEnd {
-    const ALL: &'static [Self] = &[Self::Executed, Self::Shadowed, Self::Rejected];
+impl Kind for OutcomeName {
+    const ALL: &'static [Self] = &OutcomeName::ALL;
 
     fn as_str(self) -> &'static str {
-        match self {
-            Self::Executed => "executed",
-            Self::Shadowed => "shadowed",
-            Self::Rejected => "rejected",
-        }
+        OutcomeName::as_str(self)
     }
 }
 
@@ -172,7 +160,7 @@ impl Tally {
                     one_more(&self.counts.events);
                     self.counts.rule_errors.fetch_add(u64::from(event.erred), Ordering::Relaxed);
                 }
-                ByNoun::RuleFact(RuleFact::EnforcementMade(made)) => self.counts.enforcements.one_more(end_of(&made.outcome)),
+                ByNoun::RuleFact(RuleFact::EnforcementMade(made)) => self.counts.enforcements.one_more(OutcomeName::from(&made.outcome)),
                 ByNoun::ExecutionFact(fact) => {
                     if let StreamId::Execution(id) = &record.stream {
                         self.note_execution(*id, record.time, &fact);
@@ -239,14 +227,6 @@ impl Tally {
 
 fn one_more(count: &AtomicU64) {
     count.fetch_add(1, Ordering::Relaxed);
-}
-
-fn end_of(outcome: &Outcome) -> EnforcementEnd {
-    match outcome {
-        Outcome::Executed { .. } => EnforcementEnd::Executed,
-        Outcome::Shadowed => EnforcementEnd::Shadowed,
-        Outcome::Rejected { .. } => EnforcementEnd::Rejected,
-    }
 }
 
 /// A clock that was set back makes no negative times.

@@ -17,6 +17,7 @@ use ensue_engine::time::Timestamp;
 use ensue_engine::trace::{SpanId, TraceId, TraceParent};
 
 use super::waiting::WaitingSpans;
+use crate::tally::{AttemptEnd, ExecutionEnd, Kind as _};
 
 /// The most executions whose beginnings are kept at once; those of others are read in the log at their end.
 const EXECUTIONS_MAX: usize = 10_000;
@@ -133,15 +134,17 @@ impl Tracing {
                     open.attempt = Some(OpenAttempt { id: record.id, number: started.number, started_at: record.time });
                 }
             }
-            ExecutionFact::AttemptSucceeded(ended) => self.attempt_ended(id, record, ended.attempt, "succeeded", None),
-            ExecutionFact::AttemptFailed(ended) => self.attempt_ended(id, record, ended.attempt, "failed", Some(why(&ended.error))),
-            ExecutionFact::AttemptLost(ended) => {
-                self.attempt_ended(id, record, ended.attempt, "lost", Some("its worker is gone".to_owned()));
+            ExecutionFact::AttemptSucceeded(ended) => self.attempt_ended(id, record, ended.attempt, AttemptEnd::Succeeded, None),
+            ExecutionFact::AttemptFailed(ended) => {
+                self.attempt_ended(id, record, ended.attempt, AttemptEnd::Failed, Some(why(&ended.error)))
             }
-            ExecutionFact::ExecutionSucceeded(_) => self.ended(id, record, "succeeded", None),
-            ExecutionFact::ExecutionFailed(ended) => self.ended(id, record, "failed", Some(why(&ended.error))),
-            ExecutionFact::ExecutionTimedOut(ended) => self.ended(id, record, "timed_out", Some(why(&ended.error))),
-            ExecutionFact::ExecutionCancelled(_) => self.ended(id, record, "cancelled", None),
+            ExecutionFact::AttemptLost(ended) => {
+                self.attempt_ended(id, record, ended.attempt, AttemptEnd::Lost, Some("its worker is gone".to_owned()));
+            }
+            ExecutionFact::ExecutionSucceeded(_) => self.ended(id, record, ExecutionEnd::Succeeded, None),
+            ExecutionFact::ExecutionFailed(ended) => self.ended(id, record, ExecutionEnd::Failed, Some(why(&ended.error))),
+            ExecutionFact::ExecutionTimedOut(ended) => self.ended(id, record, ExecutionEnd::TimedOut, Some(why(&ended.error))),
+            ExecutionFact::ExecutionCancelled(_) => self.ended(id, record, ExecutionEnd::Cancelled, None),
             ExecutionFact::AttemptProgressed(_)
             | ExecutionFact::AttemptEmitted(_)
             | ExecutionFact::ArtifactKept(_)
@@ -153,7 +156,7 @@ impl Tracing {
         }
     }
 
-    fn attempt_ended(&mut self, id: ExecutionId, end: &Record, attempt: AttemptId, outcome: &str, error: Option<String>) {
+    fn attempt_ended(&mut self, id: ExecutionId, end: &Record, attempt: AttemptId, outcome: AttemptEnd, error: Option<String>) {
         let Some(open) = self.begun(id, end) else { return };
         let Some(begun) = open.attempt.filter(|begun| begun.id == attempt.0) else { return };
         self.to.push(Span {
@@ -169,13 +172,13 @@ impl Tracing {
                 ("ensue.attempt", text(&attempt)),
                 ("ensue.execution", text(&id)),
                 ("ensue.number", Value::Number(begun.number.into())),
-                ("ensue.outcome", text(outcome)),
+                ("ensue.outcome", text(outcome.as_str())),
                 ("ensue.position", Value::Number(end.position.0)),
             ],
         });
     }
 
-    fn ended(&mut self, id: ExecutionId, end: &Record, outcome: &str, error: Option<String>) {
+    fn ended(&mut self, id: ExecutionId, end: &Record, outcome: ExecutionEnd, error: Option<String>) {
         let Some(open) = self.begun(id, end) else { return };
         self.open.remove(&id);
         self.to.push(Span {
@@ -189,7 +192,7 @@ impl Tracing {
             error,
             attributes: vec![
                 ("ensue.execution", text(&id)),
-                ("ensue.outcome", text(outcome)),
+                ("ensue.outcome", text(outcome.as_str())),
                 ("ensue.position", Value::Number(end.position.0)),
             ],
         });
