@@ -3,6 +3,9 @@
 //! It is a follower of its own, so that a bug in it touches nothing that matters. It sees each record once, or, where it stopped at a bug
 //! of ours, not at all.
 
+#[cfg(test)]
+pub(crate) mod spec;
+
 use ensue_engine::record::{Position, Record};
 
 use crate::followers::Follow;

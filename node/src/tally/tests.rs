@@ -1,63 +1,31 @@
 //! Records as the tally counts them, and the times between them.
 
 use ensue_api::metrics::SHORT;
-use ensue_engine::catalog::OnLost;
 use ensue_engine::executions::facts::{
-    AttemptFailed, AttemptLost, AttemptStarted, AttemptSucceeded, Evidence, ExecutionCancelled, ExecutionFailed, ExecutionRequested,
-    ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, Pace,
+    AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, ExecutionCancelled, ExecutionFailed, ExecutionRequested, ExecutionSucceeded,
+    ExecutionTimedOut, Failure, FailureKind,
 };
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::{AttemptId, EventId, Id, LogId, RuleId};
-use ensue_engine::record::{Actor, CatalogRevision, Cause, Chain, Epoch, Position, Revision};
-use ensue_engine::rules::facts::EnforcementMade;
+use ensue_engine::ids::{AttemptId, EventId, Id, RuleId};
+use ensue_engine::record::CatalogRevision;
+use ensue_engine::rules::facts::{EnforcementMade, Outcome};
 use prometheus_client::encoding::text::encode;
 
 use super::*;
+use crate::telemetry::spec::{self, started};
 
 const MILLISECOND: i64 = 1_000;
 
 fn id() -> Id {
-    Id::root(Timestamp::from_micros(1_774_699_200_000_000), 1)
+    spec::id(1)
 }
 
 fn record(at_micros: i64, fact: impl Into<Fact>) -> Record {
-    Record {
-        position: Position(1),
-        log: LogId(id()),
-        epoch: Epoch(1),
-        batch: id(),
-        stream: StreamId::Execution(ExecutionId(id())),
-        revision: Revision(1),
-        schema: 1,
-        id: id(),
-        time: Timestamp::from_micros(at_micros),
-        actor: Actor::Engine,
-        cause: Cause::root(id(), None),
-        fact: fact.into(),
-        fact_json: bytes::Bytes::new(),
-        body: None,
-        chain: Chain::default(),
-    }
+    spec::record(id(), StreamId::Execution(ExecutionId(id())), at_micros, None, fact)
 }
 
 fn requested() -> ExecutionRequested {
-    ExecutionRequested {
-        action: "core.echo".parse().unwrap(),
-        catalog: CatalogRevision(1),
-        rule: None,
-        event: None,
-        enforcement: None,
-        priority: 0,
-        idempotent: true,
-        on_lost: OnLost::Ask,
-        timeout_millis: 1,
-        grace_millis: 1,
-        pace: Pace::Worked,
-    }
-}
-
-fn started(number: u32) -> AttemptStarted {
-    AttemptStarted { number, token: 1, worker: "local".into(), lease_millis: 1 }
+    spec::requested(None)
 }
 
 fn shown(counts: &Counts) -> String {

@@ -1,45 +1,20 @@
 //! Records as spans: which there are, and what each is under.
 
 use ensue_api::{Queue, QueueName};
-use ensue_engine::catalog::OnLost;
-use ensue_engine::executions::facts::{AttemptFailed, AttemptStarted, AttemptSucceeded, ExecutionSucceeded, FailureKind, Pace};
+use ensue_engine::executions::facts::{AttemptFailed, AttemptSucceeded, ExecutionSucceeded, FailureKind};
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::{EnforcementId, EventId, LogId, RuleId};
+use ensue_engine::ids::{EnforcementId, EventId, RuleId};
 use ensue_engine::ports::LogError;
-use ensue_engine::record::{Actor, CatalogRevision, Cause, Chain, Epoch, Position};
+use ensue_engine::record::CatalogRevision;
 use ensue_engine::rules::facts::EnforcementMade;
 
 use super::*;
 use crate::clock::SystemClock;
 use crate::log_access::LogReaders;
+use crate::telemetry::spec::{id, record, requested, started};
 use crate::traces::SpanCounts;
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-
-fn id(number: u128) -> Id {
-    Id::root(Timestamp::from_micros(1_774_699_200_000_000), number)
-}
-
-/// The record that begins a thing, or a later one of it.
-fn record(of: Id, stream: StreamId, at_micros: i64, trace: &str, fact: impl Into<Fact>) -> Record {
-    Record {
-        position: Position(7),
-        log: LogId(id(1)),
-        epoch: Epoch(1),
-        batch: id(2),
-        stream,
-        revision: Revision(1),
-        schema: 1,
-        id: of,
-        time: Timestamp::from_micros(at_micros),
-        actor: Actor::Engine,
-        cause: Cause::root(of, Some(trace.to_owned())),
-        fact: fact.into(),
-        fact_json: bytes::Bytes::new(),
-        body: None,
-        chain: Chain::default(),
-    }
-}
 
 const EVENT: u128 = 10;
 const ENFORCEMENT: u128 = 11;
@@ -56,33 +31,13 @@ fn made() -> EnforcementMade {
     }
 }
 
-fn requested(enforcement: Option<EnforcementId>) -> ExecutionRequested {
-    ExecutionRequested {
-        action: "core.echo".parse().unwrap(),
-        catalog: CatalogRevision(1),
-        rule: None,
-        event: None,
-        enforcement,
-        priority: 0,
-        idempotent: true,
-        on_lost: OnLost::Ask,
-        timeout_millis: 1,
-        grace_millis: 1,
-        pace: Pace::Worked,
-    }
-}
-
-fn started(number: u32) -> AttemptStarted {
-    AttemptStarted { number, token: 1, worker: "local".into(), lease_millis: 1 }
-}
-
 /// What an event leads to whose action fails once.
 fn story(trace: &str) -> Vec<Record> {
     let enforcement = StreamId::Enforcement(EnforcementId(id(ENFORCEMENT)));
-    let of_execution = |of, at, fact: Fact| record(id(of), StreamId::Execution(ExecutionId(id(EXECUTION))), at, trace, fact);
+    let of_execution = |of, at, fact: Fact| record(id(of), StreamId::Execution(ExecutionId(id(EXECUTION))), at, Some(trace), fact);
     let error = Failure::new(FailureKind::ExitCode, "it ended with 1");
     vec![
-        record(id(ENFORCEMENT), enforcement, 10, trace, made()),
+        record(id(ENFORCEMENT), enforcement, 10, Some(trace), made()),
         of_execution(EXECUTION, 10, requested(Some(EnforcementId(id(ENFORCEMENT)))).into()),
         of_execution(ATTEMPTS[0], 20, started(1).into()),
         of_execution(100, 30, AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error }.into()),

@@ -1,0 +1,56 @@
+//! Records as they come from a log, for the tests of what is told of them.
+
+use ensue_engine::catalog::OnLost;
+use ensue_engine::executions::facts::{AttemptStarted, ExecutionRequested, Pace};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{EnforcementId, Id, LogId};
+use ensue_engine::record::{Actor, CatalogRevision, Cause, Chain, Epoch, Position, Record, Revision, StreamId};
+use ensue_engine::time::Timestamp;
+
+/// Gives an id, another for each number.
+pub(crate) fn id(number: u128) -> Id {
+    Id::root(Timestamp::from_micros(1_774_699_200_000_000), number)
+}
+
+/// The record that begins the thing `of`, or a later one of it.
+pub(crate) fn record(of: Id, stream: StreamId, at_micros: i64, trace: Option<&str>, fact: impl Into<Fact>) -> Record {
+    Record {
+        position: Position(7),
+        log: LogId(id(1)),
+        epoch: Epoch(1),
+        batch: id(2),
+        stream,
+        revision: Revision(1),
+        schema: 1,
+        id: of,
+        time: Timestamp::from_micros(at_micros),
+        actor: Actor::Engine,
+        cause: Cause::root(of, trace.map(str::to_owned)),
+        fact: fact.into(),
+        fact_json: bytes::Bytes::new(),
+        body: None,
+        chain: Chain::default(),
+    }
+}
+
+/// An execution of `core.echo` is asked for.
+pub(crate) fn requested(enforcement: Option<EnforcementId>) -> ExecutionRequested {
+    ExecutionRequested {
+        action: "core.echo".parse().unwrap(),
+        catalog: CatalogRevision(1),
+        rule: None,
+        event: None,
+        enforcement,
+        priority: 0,
+        idempotent: true,
+        on_lost: OnLost::Ask,
+        timeout_millis: 1,
+        grace_millis: 1,
+        pace: Pace::Worked,
+    }
+}
+
+/// An attempt begins.
+pub(crate) fn started(number: u32) -> AttemptStarted {
+    AttemptStarted { number, token: 1, worker: "local".into(), lease_millis: 1 }
+}
