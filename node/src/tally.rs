@@ -13,6 +13,7 @@ use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::{Record, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_views::enforcements::OutcomeName;
+use ensue_views::executions::{AttemptStatus, Status};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
 
@@ -20,6 +21,12 @@ use crate::metrics::counter;
 
 /// The most executions whose times are kept at once; of those beyond, only the ends are counted.
 const EXECUTIONS_MAX: usize = 100_000;
+
+/// How attempts end.
+const ATTEMPT_ENDS: [AttemptStatus; 5] =
+    [AttemptStatus::Succeeded, AttemptStatus::Failed, AttemptStatus::TimedOut, AttemptStatus::Cancelled, AttemptStatus::Lost];
+/// How executions end.
+const EXECUTION_ENDS: [Status; 4] = [Status::Succeeded, Status::Failed, Status::TimedOut, Status::Cancelled];
 
 /// Counts records as they come.
 #[derive(Debug)]
@@ -44,87 +51,28 @@ pub(crate) struct Counts {
     events: AtomicU64,
     rule_errors: AtomicU64,
     enforcements: Each<OutcomeName>,
-    attempts: Each<AttemptEnd>,
-    executions: Each<ExecutionEnd>,
+    attempts: Each<AttemptStatus>,
+    executions: Each<Status>,
     dispatched: Distribution,
     finished: Distribution,
     whole: Distribution,
 }
 
-/// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AttemptEnd {
-    Succeeded,
-    Failed,
-    Lost,
-}
-
-/// How an execution ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ExecutionEnd {
-    Succeeded,
-    Failed,
-    TimedOut,
-    Cancelled,
-}
-
-/// Something of which there are a few kinds, each with the name that it has in metrics and traces.
-pub(crate) trait Kind: Copy + PartialEq + 'static {
-    const ALL: &'static [Self];
-
-    fn as_str(self) -> &'static str;
-}
-
-impl Kind for OutcomeName {
-    const ALL: &'static [Self] = &OutcomeName::ALL;
-
-    fn as_str(self) -> &'static str {
-        OutcomeName::as_str(self)
-    }
-}
-
-impl Kind for AttemptEnd {
-    const ALL: &'static [Self] = &[Self::Succeeded, Self::Failed, Self::Lost];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Lost => "lost",
-        }
-    }
-}
-
-impl Kind for ExecutionEnd {
-    const ALL: &'static [Self] = &[Self::Succeeded, Self::Failed, Self::TimedOut, Self::Cancelled];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// A count of each kind.
+/// A count of each way in which something ends, under the name that it has everywhere.
 #[derive(Debug)]
-struct Each<K: 'static>(Vec<(K, AtomicU64)>);
+struct Each<K>(Vec<(K, &'static str, AtomicU64)>);
 
-impl<K: Kind> Default for Each<K> {
-    fn default() -> Self {
-        Self(K::ALL.iter().map(|kind| (*kind, AtomicU64::default())).collect())
+impl<K: Copy + PartialEq> Each<K> {
+    fn of(ends: &[K], name: fn(K) -> &'static str) -> Self {
+        Self(ends.iter().map(|end| (*end, name(*end), AtomicU64::default())).collect())
     }
-}
 
-impl<K: Kind> Each<K> {
-    fn one_more(&self, kind: K) {
-        self.0.iter().filter(|(one, _)| *one == kind).for_each(|(_, count)| one_more(count));
+    fn one_more(&self, end: K) {
+        self.0.iter().filter(|(one, ..)| *one == end).for_each(|(.., count)| one_more(count));
     }
 
     fn labelled(&self) -> Labelled<ConstCounter<u64>> {
-        Labelled::new("outcome", self.0.iter().map(|(kind, count)| (kind.as_str(), ConstCounter::new(count.load(Ordering::Relaxed)))))
+        Labelled::new("outcome", self.0.iter().map(|(_, name, count)| (*name, ConstCounter::new(count.load(Ordering::Relaxed)))))
     }
 }
 
@@ -135,9 +83,9 @@ impl Default for Counts {
             records: AtomicU64::default(),
             events: AtomicU64::default(),
             rule_errors: AtomicU64::default(),
-            enforcements: Default::default(),
-            attempts: Default::default(),
-            executions: Default::default(),
+            enforcements: Each::of(&OutcomeName::ALL, OutcomeName::as_str),
+            attempts: Each::of(&ATTEMPT_ENDS, AttemptStatus::as_str),
+            executions: Each::of(&EXECUTION_ENDS, Status::as_str),
             dispatched: seconds(),
             finished: seconds(),
             whole: seconds(),
@@ -190,13 +138,13 @@ impl Tally {
                     took(&self.counts.dispatched, times.ready, at);
                 }
             }
-            ExecutionFact::AttemptSucceeded(_) => self.attempt_ended(id, at, AttemptEnd::Succeeded),
-            ExecutionFact::AttemptFailed(_) => self.attempt_ended(id, at, AttemptEnd::Failed),
-            ExecutionFact::AttemptLost(_) => self.attempt_ended(id, at, AttemptEnd::Lost),
-            ExecutionFact::ExecutionSucceeded(_) => self.ended(id, at, ExecutionEnd::Succeeded),
-            ExecutionFact::ExecutionFailed(_) => self.ended(id, at, ExecutionEnd::Failed),
-            ExecutionFact::ExecutionTimedOut(_) => self.ended(id, at, ExecutionEnd::TimedOut),
-            ExecutionFact::ExecutionCancelled(_) => self.ended(id, at, ExecutionEnd::Cancelled),
+            ExecutionFact::AttemptSucceeded(_) => self.attempt_ended(id, at, AttemptStatus::Succeeded),
+            ExecutionFact::AttemptFailed(ended) => self.attempt_ended(id, at, AttemptStatus::after(ended.error.kind)),
+            ExecutionFact::AttemptLost(_) => self.attempt_ended(id, at, AttemptStatus::Lost),
+            ExecutionFact::ExecutionSucceeded(_) => self.ended(id, at, Status::Succeeded),
+            ExecutionFact::ExecutionFailed(_) => self.ended(id, at, Status::Failed),
+            ExecutionFact::ExecutionTimedOut(_) => self.ended(id, at, Status::TimedOut),
+            ExecutionFact::ExecutionCancelled(_) => self.ended(id, at, Status::Cancelled),
             ExecutionFact::AttemptProgressed(_)
             | ExecutionFact::AttemptEmitted(_)
             | ExecutionFact::ArtifactKept(_)
@@ -208,7 +156,7 @@ impl Tally {
         }
     }
 
-    fn attempt_ended(&mut self, id: ExecutionId, at: Timestamp, end: AttemptEnd) {
+    fn attempt_ended(&mut self, id: ExecutionId, at: Timestamp, end: AttemptStatus) {
         self.counts.attempts.one_more(end);
         let Some(times) = self.open.get_mut(&id) else { return };
         times.ready = at;
@@ -217,7 +165,7 @@ impl Tally {
         }
     }
 
-    fn ended(&mut self, id: ExecutionId, at: Timestamp, end: ExecutionEnd) {
+    fn ended(&mut self, id: ExecutionId, at: Timestamp, end: Status) {
         self.counts.executions.one_more(end);
         if let Some(times) = self.open.remove(&id) {
             took(&self.counts.whole, times.requested, at);

@@ -212,7 +212,23 @@ pub enum AttemptStatus {
 }
 
 impl AttemptStatus {
-    fn after(failure: FailureKind) -> Self {
+    /// Lists all statuses.
+    pub const ALL: [Self; 6] = [Self::Running, Self::Succeeded, Self::Failed, Self::TimedOut, Self::Cancelled, Self::Lost];
+
+    /// Gives the name as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// Gives how an attempt stands that failed so.
+    pub fn after(failure: FailureKind) -> Self {
         match failure {
             FailureKind::Timeout => Self::TimedOut,
             FailureKind::Cancelled => Self::Cancelled,

@@ -85,7 +85,8 @@ fn each_end_is_counted_under_its_own_name() {
     let counts = Arc::new(Counts::default());
     let mut tally = Tally::new(counts.clone());
     let attempt = AttemptId(id());
-    let error = || Failure::new(FailureKind::ExitCode, "it ended with 1");
+    let because = |kind| Failure::new(kind, "it ended with 1");
+    let error = || because(FailureKind::ExitCode);
     let made = |outcome| EnforcementMade {
         rule: "examples.echo".parse().unwrap(),
         rule_id: RuleId(id()),
@@ -93,12 +94,14 @@ fn each_end_is_counted_under_its_own_name() {
         event: EventId(id()),
         outcome,
     };
-    let facts: [(Fact, &str, &str); 10] = [
+    let facts: [(Fact, &str, &str); 12] = [
         (made(Outcome::Executed { execution: ExecutionId(id()) }).into(), "enforcements", "executed"),
         (made(Outcome::Shadowed).into(), "enforcements", "shadowed"),
         (made(Outcome::Rejected { error: "no".into() }).into(), "enforcements", "rejected"),
         (AttemptSucceeded { attempt }.into(), "attempts", "succeeded"),
         (AttemptFailed { attempt, error: error() }.into(), "attempts", "failed"),
+        (AttemptFailed { attempt, error: because(FailureKind::Timeout) }.into(), "attempts", "timed_out"),
+        (AttemptFailed { attempt, error: because(FailureKind::Cancelled) }.into(), "attempts", "cancelled"),
         (AttemptLost { attempt, evidence: Evidence::NotBegun }.into(), "attempts", "lost"),
         (ExecutionSucceeded {}.into(), "executions", "succeeded"),
         (ExecutionFailed { error: error() }.into(), "executions", "failed"),

@@ -15,9 +15,10 @@ use ensue_engine::record::{Record, Revision, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::time::Timestamp;
 use ensue_engine::trace::{SpanId, TraceId, TraceParent};
+use ensue_views::enforcements::OutcomeName;
+use ensue_views::executions::{AttemptStatus, Status};
 
 use super::waiting::WaitingSpans;
-use crate::tally::{AttemptEnd, ExecutionEnd, Kind as _};
 
 /// The most executions whose beginnings are kept at once; those of others are read in the log at their end.
 const EXECUTIONS_MAX: usize = 10_000;
@@ -101,7 +102,8 @@ impl Tracing {
                         Outcome::Rejected { error } => Some(cut(error)),
                         Outcome::Executed { .. } | Outcome::Shadowed => None,
                     };
-                    let told = vec![("ensue.enforcement", text(&record.id)), ("ensue.outcome", text(made.outcome.as_str()))];
+                    let told =
+                        vec![("ensue.enforcement", text(&record.id)), ("ensue.outcome", text(OutcomeName::from(&made.outcome).as_str()))];
                     self.tell_at_once(record, &trace, SpanId::of(made.event.0), format!("enforcement {}", made.rule), error, told);
                 }
                 ByNoun::ExecutionFact(fact) => {
@@ -134,17 +136,20 @@ impl Tracing {
                     open.attempt = Some(OpenAttempt { id: record.id, number: started.number, started_at: record.time });
                 }
             }
-            ExecutionFact::AttemptSucceeded(ended) => self.attempt_ended(id, record, ended.attempt, AttemptEnd::Succeeded, None),
+            ExecutionFact::AttemptSucceeded(ended) => self.attempt_ended(id, record, ended.attempt, AttemptStatus::Succeeded, None),
             ExecutionFact::AttemptFailed(ended) => {
-                self.attempt_ended(id, record, ended.attempt, AttemptEnd::Failed, Some(why(&ended.error)))
+                let outcome = AttemptStatus::after(ended.error.kind);
+                // Who had it stopped got what they asked for.
+                let error = (outcome != AttemptStatus::Cancelled).then(|| why(&ended.error));
+                self.attempt_ended(id, record, ended.attempt, outcome, error);
             }
             ExecutionFact::AttemptLost(ended) => {
-                self.attempt_ended(id, record, ended.attempt, AttemptEnd::Lost, Some("its worker is gone".to_owned()));
+                self.attempt_ended(id, record, ended.attempt, AttemptStatus::Lost, Some("its worker is gone".to_owned()));
             }
-            ExecutionFact::ExecutionSucceeded(_) => self.ended(id, record, ExecutionEnd::Succeeded, None),
-            ExecutionFact::ExecutionFailed(ended) => self.ended(id, record, ExecutionEnd::Failed, Some(why(&ended.error))),
-            ExecutionFact::ExecutionTimedOut(ended) => self.ended(id, record, ExecutionEnd::TimedOut, Some(why(&ended.error))),
-            ExecutionFact::ExecutionCancelled(_) => self.ended(id, record, ExecutionEnd::Cancelled, None),
+            ExecutionFact::ExecutionSucceeded(_) => self.ended(id, record, Status::Succeeded, None),
+            ExecutionFact::ExecutionFailed(ended) => self.ended(id, record, Status::Failed, Some(why(&ended.error))),
+            ExecutionFact::ExecutionTimedOut(ended) => self.ended(id, record, Status::TimedOut, Some(why(&ended.error))),
+            ExecutionFact::ExecutionCancelled(_) => self.ended(id, record, Status::Cancelled, None),
             ExecutionFact::AttemptProgressed(_)
             | ExecutionFact::AttemptEmitted(_)
             | ExecutionFact::ArtifactKept(_)
@@ -156,7 +161,7 @@ impl Tracing {
         }
     }
 
-    fn attempt_ended(&mut self, id: ExecutionId, end: &Record, attempt: AttemptId, outcome: AttemptEnd, error: Option<String>) {
+    fn attempt_ended(&mut self, id: ExecutionId, end: &Record, attempt: AttemptId, outcome: AttemptStatus, error: Option<String>) {
         let Some(open) = self.begun(id, end) else { return };
         let Some(begun) = open.attempt.filter(|begun| begun.id == attempt.0) else { return };
         self.to.push(Span {
@@ -178,7 +183,7 @@ impl Tracing {
         });
     }
 
-    fn ended(&mut self, id: ExecutionId, end: &Record, outcome: ExecutionEnd, error: Option<String>) {
+    fn ended(&mut self, id: ExecutionId, end: &Record, outcome: Status, error: Option<String>) {
         let Some(open) = self.begun(id, end) else { return };
         self.open.remove(&id);
         self.to.push(Span {

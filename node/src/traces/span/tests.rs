@@ -1,6 +1,7 @@
 //! Records as spans: which there are, and what each is under.
 
 use ensue_api::{Queue, QueueName};
+use ensue_engine::events::facts::EventReceived;
 use ensue_engine::executions::facts::{AttemptFailed, AttemptSucceeded, ExecutionSucceeded, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EnforcementId, EventId, RuleId};
@@ -45,6 +46,40 @@ fn story(trace: &str) -> Vec<Record> {
         of_execution(101, 50, AttemptSucceeded { attempt: AttemptId(id(ATTEMPTS[1])) }.into()),
         of_execution(102, 60, ExecutionSucceeded {}.into()),
     ]
+}
+
+/// What an attempt emits.
+fn emitted(by: u128) -> Record {
+    let event = EventReceived {
+        trigger: "examples.hello".parse().unwrap(),
+        source: "execution".to_owned(),
+        sensor: None,
+        occurred_at: Timestamp::from_micros(25),
+        catalog: CatalogRevision(1),
+        matched: 0,
+        erred: 0,
+        again: Vec::new(),
+        dedupe: None,
+    };
+    let mut record = record(id(200), StreamId::Event(EventId(id(200))), 25, Some(TRACE), event);
+    record.cause.parent = Some(id(by));
+    record
+}
+
+#[test]
+fn what_an_attempt_emits_is_under_the_attempt() {
+    let (spans, _) = spans_of(&[emitted(ATTEMPTS[0])], 1);
+    assert_eq!((spans[0].name.as_str(), spans[0].parent), ("event examples.hello", Some(SpanId::of(id(ATTEMPTS[0])))));
+}
+
+#[test]
+fn an_attempt_that_somebody_had_stopped_is_no_error() {
+    let mut records = story(TRACE);
+    let error = Failure::new(FailureKind::Cancelled, "somebody asked for that");
+    records[3].fact = AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error }.into();
+    let (spans, _) = spans_of(&records, 100);
+    let told = ("ensue.outcome", Value::Text("cancelled".to_owned()));
+    assert!(spans[1].error.is_none() && spans[1].attributes.contains(&told), "{spans:#?}");
 }
 
 /// The spans of records, without a log to look anything up in.
