@@ -1,6 +1,6 @@
 //! Traces as a collector gets them: one joins a request with all that comes of it, over a restart too, and nobody waits for a collector.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,12 +27,15 @@ struct StandIn {
     spans: Arc<Mutex<Vec<Value>>>,
     /// The `traceparent` of each other request.
     traced: Arc<Mutex<Vec<String>>>,
+    /// What it answers to the next spans instead of taking them.
+    answers: Arc<Mutex<VecDeque<(u16, &'static str)>>>,
 }
 
 impl StandIn {
     async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let noted = Self { address: listener.local_addr().unwrap(), spans: Arc::default(), traced: Arc::default() };
+        let noted =
+            Self { address: listener.local_addr().unwrap(), spans: Arc::default(), traced: Arc::default(), answers: Arc::default() };
         let stand_in = noted.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -56,6 +59,9 @@ impl StandIn {
             let resource = &export["resourceSpans"][0];
             assert_eq!(resource["resource"]["attributes"][0], json!({ "key": "service.name", "value": { "stringValue": "ensue" } }));
             let spans = resource["scopeSpans"][0]["spans"].as_array().unwrap();
+            if let Some((status, answer)) = self.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+                return Response::builder().status(status).body(Full::from(answer)).unwrap();
+            }
             self.spans.lock().unwrap_or_else(PoisonError::into_inner).extend(spans.iter().cloned());
         } else {
             let given = parts.headers.get("traceparent").map(|value| value.to_str().unwrap().to_owned());
@@ -190,6 +196,39 @@ async fn what_began_before_a_node_was_killed_is_told_whole_by_the_next() {
     node.stop_well();
 }
 
+/// Waits until so many spans were sent, and so many dropped.
+async fn counted(client: &Client, sent: u64, dropped: u64) {
+    let begin = Instant::now();
+    let line = |outcome: &str, many: u64| format!("ensue_spans_total{{outcome=\"{outcome}\"}} {many}\n");
+    loop {
+        let metrics = client.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+        if metrics.contains(&line("sent", sent)) && metrics.contains(&line("dropped", dropped)) {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{sent} were never sent, or {dropped} not dropped:\n{metrics}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn spans_are_tried_again_where_that_can_help_and_what_is_refused_is_dropped_and_told_once() {
+    let stand_in = StandIn::start().await;
+    let answers: [(u16, &str); 4] =
+        [(503, ""), (200, r#"{"partialSuccess":{"rejectedSpans":"1"}}"#), (200, r#"{"partialSuccess":{"rejectedSpans":"1"}}"#), (400, "")];
+    stand_in.answers.lock().unwrap().extend(answers);
+    let node = Place::new().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://{}", stand_in.address));
+    let node = node.start();
+    let client = node.client();
+    // Each is one span, as no sensor or rule hears of it: its request.
+    for (sent, dropped) in [(0, 1), (0, 2), (0, 3), (1, 3)] {
+        assert_eq!(client.post("/log/verify", &json!({})).await.status, 202);
+        counted(&client, sent, dropped).await;
+    }
+    assert_eq!(stand_in.spans(1).await.len(), 1);
+    let said = node.stop_well();
+    assert_eq!(said.matches("spans of traces are dropped").count(), 1, "{said}");
+}
+
 #[tokio::test]
 async fn without_its_collector_a_node_goes_on_and_counts_what_it_drops() {
     let place = Place::new().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://127.0.0.1:{}", free_port()));
@@ -198,24 +237,19 @@ async fn without_its_collector_a_node_goes_on_and_counts_what_it_drops() {
     let taken = client.post("/events", &json!({ "trigger": "examples.hello", "payload": { "name": "Ada" } })).await;
     assert_eq!(taken.status, 202, "{taken:?}");
     client.until("/executions?status=succeeded", |page| !page["items"].as_array().unwrap().is_empty()).await;
-    let begin = Instant::now();
-    loop {
-        let metrics = client.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
-        if metrics.contains("ensue_spans_total{outcome=\"dropped\"} 5\n") {
-            assert!(metrics.contains("ensue_spans_total{outcome=\"sent\"} 0\n"), "{metrics}");
-            break;
-        }
-        assert!(begin.elapsed() < PATIENCE, "the spans were never dropped:\n{metrics}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    counted(&client, 0, 5).await;
     let said = node.stop_well();
     assert_eq!(said.matches("spans of traces are dropped").count(), 1, "{said}");
 }
 
 #[test]
 fn an_address_that_is_none_of_a_collector_is_refused_at_the_start() {
-    for wrong in ["localhost:4318", "grpc://127.0.0.1:4317"] {
+    for (wrong, why) in [
+        ("localhost:4318", "http://127.0.0.1:4318"),
+        ("grpc://127.0.0.1:4317", "http://127.0.0.1:4318"),
+        ("http://ada:s3cret@127.0.0.1:4318", "holds credentials"),
+    ] {
         let Err(said) = Place::new().with_variable("ENSUE_TRACES_ENDPOINT", wrong).try_start() else { panic!("`{wrong}` was taken") };
-        assert!(said.contains("ENSUE_TRACES_ENDPOINT") && said.contains("http://127.0.0.1:4318"), "{said}");
+        assert!(said.contains("ENSUE_TRACES_ENDPOINT") && said.contains(why) && !said.contains("s3cret"), "{said}");
     }
 }

@@ -181,6 +181,14 @@ pub enum ConfigError {
         /// What it should be.
         expected: &'static str,
     },
+    /// A variable is no collector's address; it may hold credentials, so it is not shown.
+    #[error("{name} {why}")]
+    Collector {
+        /// The variable.
+        name: String,
+        /// Why it is none.
+        why: CollectorError,
+    },
     /// A variable is none of those that there are.
     #[error("{name} is no setting")]
     UnknownVariable {
@@ -212,7 +220,7 @@ impl Explain for ConfigError {
             Self::Malformed { .. } | Self::UnknownVariable { near: None, .. } => Some(LISTED.into()),
             Self::UnknownVariable { near: Some(near), .. } => Some(format!("did you mean {near}?")),
             Self::AdminTokenTwice => Some("unset one of them, or set it to nothing".into()),
-            Self::Variable { .. } => None,
+            Self::Variable { .. } | Self::Collector { .. } => None,
         }
     }
 }
@@ -353,9 +361,8 @@ impl Config {
         self.egress_allow = written.egress.unwrap_or_default().allow;
         self.actions.take(written.actions, base).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         if let Some(WrittenTraces { endpoint }) = written.traces {
-            let wrong =
-                |why| ConfigError::Malformed { path: path.to_owned(), why: format!("`traces.endpoint` is `{endpoint}`, which is {why}") };
-            self.traces = Some(endpoint.parse().map_err(|why: CollectorError| wrong(why))?);
+            let wrong = |why: CollectorError| ConfigError::Malformed { path: path.to_owned(), why: format!("`traces.endpoint` {why}") };
+            self.traces = Some(endpoint.parse().map_err(wrong)?);
         }
         self.pack_settings = written.packs;
         for source in self.pack_settings.values_mut().flat_map(|settings| settings.keys.values_mut()) {
@@ -384,7 +391,7 @@ impl Config {
             }
             "ENSUE_EGRESS_ALLOW" => self.egress_allow = value.split(',').map(|one| one.trim().to_owned()).collect(),
             "ENSUE_TRACES_ENDPOINT" => {
-                self.traces = Some(value.parse().map_err(|_| wrong("the address of a collector, like http://127.0.0.1:4318"))?);
+                self.traces = Some(value.parse().map_err(|why| ConfigError::Collector { name: name.to_owned(), why })?)
             }
             _ if name.starts_with(actions::VARIABLES) => self.actions.take_variable(name, value, &wrong)?,
             "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(PathBuf::from(value)),

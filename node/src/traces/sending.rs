@@ -38,19 +38,27 @@ const PATH: &str = "v1/traces";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collector(Url);
 
-/// The text is no address of a collector.
+/// Why a text is no address of a collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not the address of a collector, like http://127.0.0.1:4318")]
-pub struct CollectorError;
+pub enum CollectorError {
+    /// It is none at all.
+    #[error("is not the address of a collector, like http://127.0.0.1:4318")]
+    NoAddress,
+    /// It is more than an address.
+    #[error("holds credentials, a query or a fragment beside a collector's address; let a collector of your own add credentials")]
+    More,
+}
 
 impl FromStr for Collector {
     type Err = CollectorError;
 
     fn from_str(text: &str) -> Result<Self, CollectorError> {
-        let mut url: Url = text.parse().map_err(|_| CollectorError)?;
-        let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_plain {
-            return Err(CollectorError);
+        let mut url: Url = text.parse().map_err(|_| CollectorError::NoAddress)?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(CollectorError::NoAddress);
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            return Err(CollectorError::More);
         }
         let base = url.path().trim_end_matches('/').trim_end_matches(PATH).trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{PATH}"));
@@ -122,7 +130,7 @@ struct Sending {
     log: LogId,
     waiting: Arc<WaitingSpans>,
     stopped: watch::Receiver<bool>,
-    /// Whether the last spans were taken: a collector that is gone is told of once.
+    /// Whether the last spans were all taken: that they are not is told of once.
     is_heard: bool,
 }
 
@@ -174,13 +182,11 @@ impl Sending {
             match self.try_once(body.clone()).await {
                 Ok(rejected) => {
                     let rejected = rejected.min(many);
-                    self.taken(many - rejected);
-                    if rejected > 0 {
-                        self.dropped(rejected, "the collector took only a part of them");
-                    }
-                    return;
+                    self.waiting.counts().sent.fetch_add(many - rejected, Ordering::Relaxed);
+                    return if rejected > 0 { self.dropped(rejected, "it took only a part of them") } else { self.heard() };
                 }
-                Err(NotTaken::Now(_)) if tried < TRIES_MAX && !self.is_stopping() => {}
+                // While none are taken, those behind them are not made to wait for each.
+                Err(NotTaken::Now(_)) if tried < TRIES_MAX && self.is_heard && !self.is_stopping() => {}
                 Err(NotTaken::Now(why) | NotTaken::Ever(why)) => return self.dropped(many, &why),
             }
             let mut stopped = self.stopped.clone();
@@ -209,8 +215,7 @@ impl Sending {
         }
     }
 
-    fn taken(&mut self, many: u64) {
-        self.waiting.counts().sent.fetch_add(many, Ordering::Relaxed);
+    fn heard(&mut self) {
         if !std::mem::replace(&mut self.is_heard, true) {
             tracing::info!(collector = %self.collector, "the collector of traces takes spans again");
         }
@@ -247,10 +252,11 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Collector>().unwrap().to_string(), url);
         }
-        for text in
-            ["", "127.0.0.1:4318", "grpc://127.0.0.1:4317", "http://ada:secret@otel.example.test", "http://otel.example.test/?key=7"]
-        {
-            assert_eq!(text.parse::<Collector>(), Err(CollectorError), "{text}");
+        for text in ["", "127.0.0.1:4318", "grpc://127.0.0.1:4317"] {
+            assert_eq!(text.parse::<Collector>(), Err(CollectorError::NoAddress), "{text}");
+        }
+        for text in ["http://ada:secret@otel.example.test", "http://otel.example.test/?key=7"] {
+            assert_eq!(text.parse::<Collector>(), Err(CollectorError::More), "{text}");
         }
     }
 }

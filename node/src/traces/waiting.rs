@@ -1,7 +1,7 @@
 //! Spans that wait to be sent, and what became of those before them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ensue_api::Queue;
@@ -24,6 +24,8 @@ pub(crate) struct WaitingSpans {
     waiting: Mutex<VecDeque<(Span, Held)>>,
     /// Wakes who sends them once there are enough.
     enough: Notify,
+    /// Whether there was no room for one since none waited: that is told of once.
+    is_full: AtomicBool,
     counts: Arc<SpanCounts>,
     clock: Arc<dyn Clock>,
 }
@@ -47,13 +49,16 @@ impl SpanCounts {
 impl WaitingSpans {
     /// Has as many wait as fit into the queue.
     pub(crate) fn new(queue: Arc<Queue>, counts: Arc<SpanCounts>, clock: Arc<dyn Clock>) -> Self {
-        Self { queue, waiting: Mutex::default(), enough: Notify::new(), counts, clock }
+        Self { queue, waiting: Mutex::default(), enough: Notify::new(), is_full: AtomicBool::new(false), counts, clock }
     }
 
     /// Takes a span, or drops it.
     pub(super) fn push(&self, span: Span) {
         let Some(held) = self.queue.enter(1) else {
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+            if !self.is_full.swap(true, Ordering::Relaxed) {
+                tracing::warn!("spans of traces are dropped: the queue `spans` is full; `ensue_spans_total` counts them");
+            }
             return;
         };
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,6 +72,9 @@ impl WaitingSpans {
     pub(super) fn next(&self) -> Vec<(Span, Held)> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let many = waiting.len().min(AT_ONCE_MAX);
+        if many == waiting.len() {
+            self.is_full.store(false, Ordering::Relaxed);
+        }
         waiting.drain(..many).collect()
     }
 
