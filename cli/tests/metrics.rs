@@ -21,9 +21,11 @@ async fn metrics(client: &Client) -> String {
 /// Has an execution made of an event, and waits for its end and for the figures behind it.
 async fn figures_of_one_event(client: &Client) -> String {
     let event = json!({ "trigger": "examples.hello", "payload": { "name": "Ada" }, "dedupe": "one" });
+    let tried = client.post("/events?dry_run=true", &event).await;
+    assert_eq!(tried.status, 204, "{tried:?}");
     let taken = client.post("/events", &event).await;
     assert_eq!(taken.status, 202, "{taken:?}");
-    // What comes again is no event that comes in, and no time of one.
+    // What is tried or comes again is no event that comes in, and no time of one.
     let again = client.post("/events", &event).await;
     assert_eq!((again.status.is_success(), &again.body["id"]), (true, &taken.body["id"]), "{again:?}");
     client.until("/executions?status=succeeded", |page| !page["items"].as_array().unwrap().is_empty()).await;

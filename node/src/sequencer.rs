@@ -21,7 +21,7 @@ use bytes::Bytes;
 use ensue_api::{QueueName, Queues};
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalogs;
-use ensue_engine::command::{Answer, Command, Nothing, Novelty, Refusal, Settings};
+use ensue_engine::command::{Answer, Ask, Command, Nothing, Novelty, Refusal, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::panic_text;
 use ensue_engine::ids::Id;
@@ -314,7 +314,7 @@ impl Sequencer {
         match self.append() {
             Ok(batch) => {
                 let begin = Instant::now();
-                for (one, _) in waiting.iter().zip(&told).filter(|(_, told)| brought_a_new_event(told)) {
+                for (one, _) in waiting.iter().zip(&told).filter(|(one, told)| brought_a_new_event(&one.command, told)) {
                     self.gauges.turns.committed.took(begin.saturating_duration_since(one.since));
                 }
                 answer_all(waiting, told);
@@ -351,12 +351,13 @@ impl Sequencer {
     }
 
     /// Where the disk has no room, what comes from outside is turned away before it is decided. What the log itself leads to (a
-    /// report, a loss, a cancel) goes on: there is room left for that.
+    /// report, a loss, a cancel) goes on: there is room left for that. So does what only looks a request up.
     fn turned_away_when_full(&mut self, waiting: Vec<Waiting>) -> Vec<Waiting> {
         if self.has_room() {
             return waiting;
         }
-        let (inside, outside): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| comes_from_inside(&waiting.command));
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|waiting| comes_from_inside(&waiting.command) || matches!(waiting.command.ask, Ask::Recall(_)));
         for one in outside {
             one.answer(Err(SubmitError::StorageFull));
         }
@@ -423,12 +424,12 @@ impl Sequencer {
         match appended {
             Ok(_) => {
                 let batch = Arc::new(self.sequencing.committed());
+                self.gauges.turns.commit.took(begin.elapsed());
+                self.gauges.commits.fetch_add(1, Ordering::Relaxed);
                 if !has_records {
                     return Ok(batch);
                 }
-                self.gauges.turns.commit.took(begin.elapsed());
                 self.gauges.turns.note(&batch);
-                self.gauges.commits.fetch_add(1, Ordering::Relaxed);
                 self.gauges.position.store(self.sequencing.committed_head().position.0, Ordering::Relaxed);
                 self.heard.committed(&batch, self.sequencing.committed_head());
                 Ok(batch)
@@ -468,8 +469,11 @@ impl Sequencer {
     }
 }
 
-/// What was refused or had come before is no event that came in.
-fn brought_a_new_event(told: &Result<Committed, SubmitError>) -> bool {
+/// What was refused, had come before or is only tried is no event that came in.
+fn brought_a_new_event(command: &Command, told: &Result<Committed, SubmitError>) -> bool {
+    if matches!(command.ask, Ask::Check(_)) {
+        return false;
+    }
     let Ok(Committed { answer: Answer::Events(events), .. }) = told else { return false };
     events.iter().any(|event| event.novelty == Novelty::New)
 }

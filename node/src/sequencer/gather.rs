@@ -83,10 +83,9 @@ fn is_from_inside(ask: &Ask) -> bool {
         | Ask::RetryReaction { .. }
         | Ask::DismissReaction { .. } => true,
         Ask::Once { ask, .. } | Ask::Check(ask) => is_from_inside(ask),
-        // It changes nothing.
-        Ask::Recall(_) => true,
         // A worker offers again what was not taken, and passes over what is old by then.
         Ask::TakeMessage(_)
+        | Ask::Recall(_)
         | Ask::ReceiveEvents(_)
         | Ask::KeepDelivery(_)
         | Ask::RequestExecution(_)
