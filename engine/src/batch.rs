@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use crate::catalog::Catalogs;
 use crate::command::{
-    Answer, Ask, Bodies, Command, Context, DEDUPE_MILLIS, Decision, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal,
-    Seen, SeenKeys, Settings, TurnLimits,
+    Answer, Ask, Bodies, Command, Context, Decision, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal, Seen, SeenKeys,
+    Settings, TurnLimits,
 };
 use crate::effect::Effect;
 use crate::engine::{Engine, Reaction, Then};
@@ -342,7 +342,7 @@ impl Sequencing {
         let Some(record) = self.batch.records.last() else { return };
         let StreamId::Event(id) = record.stream else { return };
         let Some(dedupe) = events.iter().find(|event| event.id == id).and_then(|event| event.dedupe.as_ref()) else { return };
-        let seen = Seen { position, event: id, content: dedupe.content, until: at.time.plus_millis(DEDUPE_MILLIS) };
+        let seen = Seen { position, event: id, content: dedupe.content, until: Seen::until(at.time) };
         self.seen.insert(dedupe.key.clone(), seen);
         if !mutants::is("key remembered beside the batch") {
             self.batch.seen.push((dedupe.key.clone(), seen));

@@ -303,6 +303,18 @@ pub struct Seen {
     pub until: Timestamp,
 }
 
+impl Seen {
+    /// Gives until when is remembered what was seen at a time.
+    pub fn until(seen_at: Timestamp) -> Timestamp {
+        seen_at.plus_millis(DEDUPE_MILLIS)
+    }
+
+    /// Gives when the key was seen: [`DEDUPE_MILLIS`] before it is forgotten.
+    pub fn seen_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.until.micros().saturating_sub((DEDUPE_MILLIS * 1_000).cast_signed()))
+    }
+}
+
 /// A delivery that made no event.
 #[derive(Clone, Debug)]
 pub struct RefusedDelivery {

@@ -2,7 +2,6 @@
 //!
 //! What depends on the records already kept — revisions, ids — each log checks itself.
 
-use ensue_engine::command::DEDUPE_MILLIS;
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{AppendError, Batch};
 use ensue_engine::record::{Epoch, Position};
@@ -19,7 +18,7 @@ pub(crate) const SWEEP_KEYS_MIN: usize = 64;
 
 /// When a batch was made; none of one that has nothing.
 pub(crate) fn time_of(batch: &Batch) -> Option<Timestamp> {
-    let of_key = || batch.seen.first().map(|(_, seen)| Timestamp::from_micros(seen.until.micros() - (DEDUPE_MILLIS * 1_000).cast_signed()));
+    let of_key = || batch.seen.first().map(|(_, seen)| seen.seen_at());
     batch.records.last().map(|record| record.time).or_else(of_key)
 }
 

@@ -3,11 +3,11 @@
 //! What is remembered stands among the keys that were seen, in the same commit as what the request led to: one row for the request, and one
 //! for each event that it brought. How an answer looks is the edge's.
 
-use super::{Answer, DEDUPE_MILLIS, DedupeKey, Moment, Novelty, ReceivedEvent, Seen, SeenKeys};
+use super::{Answer, DedupeKey, Moment, Novelty, ReceivedEvent, Seen, SeenKeys};
 use crate::ids::{EventId, Id, LogId};
 use crate::record::{Digest, Position};
 
-/// The key under which a request is carried out once within [`DEDUPE_MILLIS`].
+/// The key under which a request is carried out once within [`DEDUPE_MILLIS`](super::DEDUPE_MILLIS).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestKey {
     /// The caller, and the hash of the caller's key.
@@ -76,7 +76,7 @@ impl Before {
 impl RequestKey {
     /// Gives the rows that remember what a request is answered with.
     pub(crate) fn rows(&self, log: LogId, answer: &Answer, position: Position, at: &Moment) -> Vec<(DedupeKey, Seen)> {
-        let row = |position, event| Seen { position, event, content: self.content, until: at.time.plus_millis(DEDUPE_MILLIS) };
+        let row = |position, event| Seen { position, event, content: self.content, until: Seen::until(at.time) };
         let (of, events): (Id, &[ReceivedEvent]) = match answer {
             Answer::Execution(id) => (id.0, &[]),
             // Where nothing was new it names what is no event.
