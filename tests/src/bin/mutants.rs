@@ -95,13 +95,13 @@ fn run(seed: u64) -> Result<Ran, Violation> {
 /// Runs each bug in a process of its own, as many at once as there are cores.
 fn all(asked: &Asked) -> Result<ExitCode> {
     ensue_simulation::quiet_simulated_bugs();
-    let before = WORLDS_BEFORE.min(asked.seeds.unwrap_or(WORLDS_BEFORE));
-    hold_without_a_bug((0..before).map(|place| asked.from.wrapping_add(place)))?;
     let chosen = MUTANTS.iter().filter(|mutant| asked.only.as_ref().is_none_or(|only| mutant.name.contains(only.as_str())));
     let chosen: VecDeque<&Mutant> = chosen.collect();
     if chosen.is_empty() {
         bail!("no bug has `{}` in its name", asked.only.as_deref().unwrap_or_default());
     }
+    let before = WORLDS_BEFORE.min(asked.seeds.unwrap_or(WORLDS_BEFORE));
+    hold_without_a_bug((0..before).map(|place| asked.from.wrapping_add(place)))?;
     let left = Mutex::new(chosen);
     let hunts: Mutex<Vec<(&Mutant, Hunt)>> = Mutex::default();
     on_each_core(|| {
