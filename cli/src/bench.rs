@@ -10,6 +10,7 @@ pub(crate) mod cores;
 mod delivery;
 mod ends;
 mod figures;
+mod kept;
 pub(crate) mod limits;
 mod load;
 pub(crate) mod long;
@@ -215,7 +216,7 @@ impl Beside {
                 let head = ends::head(&bed.node, &mut bed.connection).await?;
                 let memory_bytes = bed.node.memory_bytes().saturating_sub(memory_bytes_before);
                 let Streamed { count, arrived, lost } = streams.until(head).await?;
-                Ok((Reads::default(), Some(StreamFigures { count, arrived: Latencies::of(arrived.into_iter()), lost, memory_bytes })))
+                Ok((Reads::default(), Some(StreamFigures { count, arrived, lost, memory_bytes })))
             }
         }
     }

@@ -21,6 +21,7 @@ mod screen;
 mod style;
 mod svg;
 mod table;
+mod this_machine;
 mod trace;
 mod tree;
 mod yaml;

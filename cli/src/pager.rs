@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::report::Exit;
 use crate::table;
 
-/// What `$PAGER` is where it is not set.
+/// The program where `$PAGER` is not set.
 const DEFAULT_PAGER: &str = "less";
 /// What a pipe takes before anybody reads.
 const PIPE_BYTES: usize = 64 * 1024;
@@ -31,20 +31,26 @@ fn is_longer(text: &str, height: usize) -> bool {
     text.lines().count() >= height
 }
 
-/// The command that pages, as a shell reads it; none where the person wants none.
-fn program(pager: Option<&str>) -> Option<&str> {
-    match pager.unwrap_or(DEFAULT_PAGER).trim() {
-        "" | "cat" => None,
-        command => Some(command),
-    }
+/// The command that pages: what `$PAGER` says, as a shell reads it; none where the person wants none.
+fn command(pager: Option<&str>) -> Option<Command> {
+    let mut command = match pager.map(str::trim) {
+        // Not by a shell, which would complain where there is no such program.
+        None => Command::new(DEFAULT_PAGER),
+        Some("" | "cat") => return None,
+        Some(line) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", line]);
+            shell
+        }
+    };
+    command.stdin(Stdio::piped());
+    Some(command)
 }
 
 /// Shows a text in the pager, and waits until it is left; false where there is no pager, or it failed before it had taken all.
 pub(crate) fn show(text: &str) -> bool {
     let pager = std::env::var("PAGER").ok();
-    let Some(line) = program(pager.as_deref()) else { return false };
-    let mut command = Command::new("sh");
-    command.args(["-c", line]).stdin(Stdio::piped());
+    let Some(mut command) = command(pager.as_deref()) else { return false };
     if std::env::var_os("LESS").is_none() {
         command.env("LESS", LESS_OPTIONS);
     }
@@ -107,8 +113,9 @@ mod tests {
 
     #[test]
     fn whoever_wants_no_pager_names_none_or_cat() {
-        assert_eq!(program(None), Some("less"));
-        assert_eq!(program(Some("more -d")), Some("more -d"));
-        assert_eq!((program(Some("")), program(Some("cat"))), (None, None));
+        let started = |pager| command(pager).map(|command| command.get_program().to_owned());
+        assert_eq!(started(None), Some("less".into()));
+        assert_eq!(started(Some("more -d")), Some("sh".into()));
+        assert_eq!((started(Some("")), started(Some("cat"))), (None, None));
     }
 }

@@ -1,21 +1,21 @@
 //! Reads at size: how long pages of lists take among many rows, at any depth, and how often one thing can be asked for.
 //!
-//! The rows are made by `ensue_node::long_log`. Pages are followed by their cursors from the newest on, and from moments on that lie deep.
+//! Pages are followed by their cursors from the newest on, and from moments on that lie deep.
 
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ensue_engine::time::Timestamp;
-use ensue_node::Config;
-use ensue_node::long_log::{self, Plan};
+use ensue_node::long_log::Plan;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::child::{self, Machine, Node, Start};
+use super::child::{Machine, Node};
 use super::ends::expected;
 use super::figures::{Latencies, latency, number, rounded};
+use super::kept::KeptLog;
 use super::packs;
 use super::wire::{self, Connection};
 use crate::progress::Progress;
@@ -48,17 +48,9 @@ pub(crate) struct Size {
 
 /// Makes so many executions in `folder`, where they are not there yet, and reads them; gives the figures as JSON.
 pub(crate) async fn measure(folder: &Path, size: Size, machine: &Machine) -> io::Result<Value> {
-    write_pack(&folder.join("packs/bench"))?;
-    let token = child::admin_token()?;
-    let variables = || vec![("ENSUE_WORKERS", "0".to_owned())];
-    let is_made = folder.join("data").exists();
-    let token_file = folder.join("token");
-    let token = if is_made { std::fs::read_to_string(&token_file)? } else { token };
-    std::fs::write(&token_file, &token)?;
-    let start = || Start { folder, token: &token, variables: variables(), machine };
-    Node::start(start()).await?.stop().await?;
-    let records = make(folder, size.executions)?;
-    let node = Node::start(start()).await?;
+    let log = KeptLog::open(folder, write_pack, machine).await?;
+    let records = log.lengthen("making executions", &planned(size.executions)?)?;
+    let node = log.start().await?;
     let mut asker = Asker { connection: Connection::open(node.address).await?, node: &node };
     asker.catch_up().await?;
     let things = Things::found(&mut asker).await?;
@@ -86,27 +78,19 @@ pub(crate) async fn measure(folder: &Path, size: Size, machine: &Machine) -> io:
     }))
 }
 
-fn make(folder: &Path, executions: u64) -> io::Result<u64> {
-    let config = Config { packs: folder.join("packs"), state_base: Some(folder.join("state")), ..Config::new(folder.join("data")) };
-    let plan = Plan {
+fn planned(executions: u64) -> io::Result<Plan> {
+    Ok(Plan {
         records: executions * RECORDS_OF_TEN / 10,
         trigger: packs::TICK_REF.parse().map_err(io::Error::other)?,
         payload_bytes: PAYLOAD_BYTES,
         open: OPEN.min(executions / 10),
         failing: Some("core.echo".parse().map_err(io::Error::other)?),
-    };
-    let progress = Progress::through_records("making executions", plan.records);
-    let made = tokio::task::block_in_place(|| long_log::lengthen(&config, &plan, |position| progress.at(position.0)));
-    Ok(made.map_err(|error| io::Error::other(error.to_string()))?.0)
+    })
 }
 
 /// Each event leads to one execution, of one of two actions; one in ten thousand is also looked for by a rule that is seldom true.
 fn write_pack(pack: &Path) -> io::Result<()> {
-    let file = |path: &str, text: &str| {
-        let path = pack.join(path);
-        std::fs::create_dir_all(path.parent().unwrap_or(pack))?;
-        std::fs::write(path, text)
-    };
+    let file = |path: &str, text: &str| packs::write_file(pack, path, text);
     let rule = |name: &str, when: &str, then: &str| {
         file(&format!("rules/{name}.yaml"), &format!("description: Made for a measurement.\ntrigger: bench.tick\nwhen: {when}\n{then}"))
     };

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::cores::told;
 use super::figures::{number, rounded};
 
 /// The figures that are compared, by their place in a run and by their name for people.
@@ -34,6 +35,7 @@ const FIGURES: [(&str, &str); 22] = [
 
 /// Compares the runs of two documents that `ensue bench` gave; runs belong together by scenario and pace.
 pub(crate) fn compared(first: &Value, second: &Value) -> Result<Value, String> {
+    let cores = json!({ "first": first["cores"], "second": second["cores"] });
     let (first, second) = (runs(first, "first")?, runs(second, "second")?);
     let is_same = |one: &Value, other: &Value| one["scenario"] == other["scenario"] && one["pace"] == other["pace"];
     let missing = |of: &[Value], from: &[Value]| -> Vec<Value> {
@@ -56,12 +58,14 @@ pub(crate) fn compared(first: &Value, second: &Value) -> Result<Value, String> {
             }));
         }
     }
-    Ok(json!({ "items": items, "only_first": missing(first, second), "only_second": missing(second, first) }))
+    Ok(json!({
+        "items": items, "only_first": missing(first, second), "only_second": missing(second, first), "cores": cores,
+    }))
 }
 
 fn runs<'v>(document: &'v Value, which: &str) -> Result<&'v [Value], String> {
     let runs = document["runs"].as_array().map(Vec::as_slice);
-    runs.ok_or_else(|| format!("the {which} document has no `runs`: give what `ensue bench --output json` wrote"))
+    runs.ok_or_else(|| format!("the {which} document has no `runs`: give what `ensue bench SCENARIO… --output json` wrote, of other scenarios than `reads` and `log`"))
 }
 
 /// The comparison as a table for people.
@@ -77,6 +81,13 @@ pub(crate) fn table(compared: &Value) -> String {
     for (name, which) in [("only_first", "first"), ("only_second", "second")] {
         for run in compared[name].as_array().map(Vec::as_slice).unwrap_or_default() {
             shown.push_str(&format!("\n\nOnly the {which} has {} ({}).", text(&run["scenario"]), text(&run["pace"])));
+        }
+    }
+    let cores = &compared["cores"];
+    if cores["first"] != cores["second"] {
+        shown.push_str("\n\nThe two had other cores:");
+        for which in ["first", "second"] {
+            shown.push_str(&format!("\n  {which}: {}", told(&cores[which])));
         }
     }
     shown

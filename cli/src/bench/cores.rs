@@ -36,12 +36,14 @@ impl Cores {
 
     /// Keeps some cores for the bench where this process may use enough of them.
     pub(crate) fn apart_where_there_are_enough() -> Self {
-        Self::split(&usable())
+        // Fewer, where a group of processes may have less time than its cores would give.
+        let worth = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::split(&usable(), worth)
     }
 
-    fn split(usable: &[usize]) -> Self {
-        if usable.len() < CORES_MIN {
-            return Self::shared();
+    fn split(usable: &[usize], worth: usize) -> Self {
+        if usable.len().min(worth) < CORES_MIN {
+            return Self::Shared { count: worth };
         }
         let (node, clients) = usable.split_at(usable.len() - usable.len().div_ceil(CLIENTS_SHARE));
         Self::Apart { node: node.to_vec(), clients: clients.to_vec() }
@@ -114,10 +116,12 @@ mod tests {
 
     #[test]
     fn few_cores_are_shared_and_of_many_a_third_is_the_bench_s() {
-        let split = |count: usize| Cores::split(&(0..count).collect::<Vec<_>>());
+        let split = |count: usize| Cores::split(&(0..count).collect::<Vec<_>>(), count);
         for few in 0..CORES_MIN {
-            assert!(matches!(split(few), Cores::Shared { .. }), "{few}");
+            assert_eq!(split(few), Cores::Shared { count: few });
         }
+        // Two cores' worth of time on eight of them.
+        assert_eq!(Cores::split(&(0..8).collect::<Vec<_>>(), 2), Cores::Shared { count: 2 });
         assert_eq!(split(4), Cores::Apart { node: vec![0, 1], clients: vec![2, 3] });
         assert_eq!(split(8), Cores::Apart { node: vec![0, 1, 2, 3, 4], clients: vec![5, 6, 7] });
     }

@@ -18,11 +18,15 @@ pub(super) struct Latencies {
 impl Latencies {
     /// Gathers latencies, with three digits each.
     pub(super) fn of(latencies: impl Iterator<Item = Duration>) -> Self {
-        let mut micros = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).expect("the bounds are right, they are constants");
-        for latency in latencies {
-            micros.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MICROS_MAX));
-        }
-        Self { micros }
+        let micros = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).expect("the bounds are right, they are constants");
+        let mut gathered = Self { micros };
+        latencies.for_each(|latency| gathered.add(latency));
+        gathered
+    }
+
+    /// Adds one more.
+    pub(super) fn add(&mut self, latency: Duration) {
+        self.micros.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MICROS_MAX));
     }
 
     /// Says how many there are.
@@ -243,16 +247,16 @@ pub(crate) fn tables(all: &[Value]) -> String {
             ]
         }),
     );
-    let beside: String = all.iter().flat_map(beside).map(|line| format!("{line}\n\n")).collect();
+    let notes: String = all.iter().flat_map(notes).map(|line| format!("{line}\n\n")).collect();
     let shares = shares(all);
     format!(
-        "{speed}\n\n{beside}{shares}Latencies are p50 / p99 / max, from the moment a delivery was meant to be sent.\n\n\
+        "{speed}\n\n{notes}{shares}Latencies are p50 / p99 / max, from the moment a delivery was meant to be sent.\n\n\
          {cost}\n\nRecords and bytes on the disk are per event; idle and peak are the node's memory."
     )
 }
 
 /// What there was to see beside the load.
-fn beside(run: &Value) -> Vec<String> {
+fn notes(run: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     let scenario = run["scenario"].as_str().unwrap_or_default();
     if !run["read"].is_null() {

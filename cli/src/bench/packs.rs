@@ -64,11 +64,7 @@ impl Scenario {
 /// Writes the pack of a scenario into a folder of packs; `target` is what the HTTP call goes to.
 pub(super) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>) -> std::io::Result<()> {
     let pack = packs.join("bench");
-    let file = |path: &str, text: &str| {
-        let path = pack.join(path);
-        std::fs::create_dir_all(path.parent().unwrap_or(&pack))?;
-        std::fs::write(path, text)
-    };
+    let file = |path: &str, text: &str| write_file(&pack, path, text);
     file(
         "pack.yaml",
         "name: bench\nversion: 0.1.0\ndescription: Made for a measurement.\nkeys: [webhook_secret]\n\
@@ -97,6 +93,13 @@ pub(super) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>
             Ok(())
         }
     }
+}
+
+/// Writes a file of a pack, and makes the folders on the way.
+pub(super) fn write_file(pack: &Path, path: &str, text: &str) -> std::io::Result<()> {
+    let path = pack.join(path);
+    std::fs::create_dir_all(path.parent().unwrap_or(pack))?;
+    std::fs::write(path, text)
 }
 
 /// What holds of the delivery that is sent.

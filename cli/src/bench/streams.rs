@@ -3,7 +3,8 @@
 //! Every stream reads all that comes; what it costs the node is `child`'s to say.
 
 use std::io;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ensue_engine::time::Timestamp;
 use serde::Deserialize;
@@ -13,7 +14,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::child::Node;
+use super::figures::Latencies;
 use super::wire::{self, Connection};
+use crate::this_machine;
 
 /// How many streams one token may have open.
 const STREAMS_OF_ONE: usize = 20;
@@ -23,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Streams that are open.
 pub(super) struct Streams {
     tasks: JoinSet<Followed>,
+    /// How long records were under way: one figure for all streams, as a million arrivals need no more room than a few.
+    arrived: Arc<Mutex<Latencies>>,
     end: watch::Sender<Option<u64>>,
     count: usize,
 }
@@ -32,7 +37,7 @@ pub(super) struct Streamed {
     /// How many streams there were.
     pub(super) count: usize,
     /// How long each record was under way, on each stream: from its time to its arrival.
-    pub(super) arrived: Vec<Duration>,
+    pub(super) arrived: Latencies,
     /// How many records did not come, or not in their order.
     pub(super) lost: u64,
 }
@@ -44,6 +49,7 @@ impl Streams {
         let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
         let (end, ending) = watch::channel(None);
         let mut tasks = JoinSet::new();
+        let arrived = Arc::new(Mutex::new(Latencies::of(std::iter::empty())));
         let mut tokens = Vec::new();
         for caller in 0..count.div_ceil(STREAMS_OF_ONE) {
             tokens.push(viewer(node, connection, caller).await?);
@@ -56,7 +62,7 @@ impl Streams {
                 if !response.status().is_success() {
                     return Err(io::Error::other(format!("a stream was answered {}", response.status())));
                 }
-                let mut stream = Stream { response, followed: Followed::default() };
+                let mut stream = Stream { response, followed: Followed::default(), arrived: arrived.clone() };
                 // The first block says where it begins.
                 while stream.followed.at.is_none() {
                     if !stream.read().await {
@@ -66,19 +72,20 @@ impl Streams {
                 tasks.spawn(stream.follow(ending.clone()));
             }
         }
-        Ok(Self { tasks, end, count })
+        Ok(Self { tasks, arrived, end, count })
     }
 
     /// Waits until each has come to a position, and closes them.
     pub(super) async fn until(mut self, end: u64) -> io::Result<Streamed> {
         self.end.send_replace(Some(end));
-        let mut streamed = Streamed { count: self.count, arrived: Vec::new(), lost: 0 };
+        let mut lost = 0;
         while let Some(followed) = self.tasks.join_next().await {
             let followed = followed.map_err(io::Error::other)?;
-            streamed.lost += followed.lost + end.saturating_sub(followed.at.unwrap_or_default());
-            streamed.arrived.extend(followed.arrived);
+            lost += followed.lost + end.saturating_sub(followed.at.unwrap_or_default());
         }
-        Ok(streamed)
+        let none = Latencies::of(std::iter::empty());
+        let arrived = std::mem::replace(&mut *self.arrived.lock().unwrap_or_else(PoisonError::into_inner), none);
+        Ok(Streamed { count: self.count, arrived, lost })
     }
 }
 
@@ -100,13 +107,16 @@ async fn viewer(node: &Node, connection: &mut Connection, number: usize) -> io::
 struct Stream {
     response: reqwest::Response,
     followed: Followed,
+    arrived: Arc<Mutex<Latencies>>,
 }
 
 impl Stream {
     /// Reads on; false where there is nothing more.
     async fn read(&mut self) -> bool {
         let Ok(Some(chunk)) = self.response.chunk().await else { return false };
-        self.followed.take(&chunk, now());
+        self.followed.take(&chunk, this_machine::now());
+        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        self.followed.arrived.drain(..).for_each(|took| arrived.add(took));
         true
     }
 
@@ -127,16 +137,12 @@ impl Stream {
     }
 }
 
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
 /// What came over a stream.
 #[derive(Debug, Default)]
 struct Followed {
     /// The position that it has come to; none before it has begun.
     at: Option<u64>,
+    /// How long records were under way that have not been added up yet.
     arrived: Vec<Duration>,
     /// How many records before that did not come.
     lost: u64,

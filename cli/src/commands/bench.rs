@@ -53,7 +53,7 @@ Examples:
   ensue bench log --records 10000000 --folder /var/tmp/long")]
 pub(crate) struct Bench {
     #[command(subcommand)]
-    beside: Option<Beside>,
+    then: Option<Then>,
     #[command(flatten)]
     asked: Asked,
 }
@@ -112,7 +112,7 @@ enum Pin {
 
 /// What is done with what was measured.
 #[derive(Debug, Subcommand)]
-enum Beside {
+enum Then {
     /// Show the figures of two measurements side by side.
     ///
     /// Runs belong together by their scenario and pace; the ratio is the second as a multiple of the first.
@@ -169,8 +169,8 @@ impl Scenario {
 
 impl Bench {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
-        let Self { beside, asked } = self;
-        if let Some(Beside::Compare { first, second }) = &beside {
+        let Self { then, asked } = self;
+        if let Some(Then::Compare { first, second }) = &then {
             if asked.says_anything() {
                 // Clap's own check would count what every command takes, as `--output`.
                 return Err(Failure::with(Exit::Usage, "`compare` compares what was measured before, and measures nothing")
@@ -250,9 +250,7 @@ async fn alone(scenario: Scenario, asked: Asked, machine: Machine, output: Outpu
     let temporary = temporary()?;
     let folder = asked.folder.unwrap_or_else(|| temporary.path().to_owned());
     let folder = std::path::absolute(&folder).map_err(|error| Failure::new(format!("`{}`: {error}", folder.display())))?;
-    let made = std::fs::create_dir_all(&folder);
-    made.map_err(|error| Failure::new(format!("`{}` cannot be made: {error}", folder.display())))?;
-    let mut document = json!({ "release": env!("CARGO_PKG_VERSION"), "cores": machine.cores.to_json() });
+    let mut document = opened(&machine);
     if scenario == Scenario::Reads {
         tell(format!("making {} executions in {} …", asked.executions, folder.display()));
         let size = Size {
@@ -274,8 +272,14 @@ async fn alone(scenario: Scenario, asked: Asked, machine: Machine, output: Outpu
     Ok(())
 }
 
+/// What a document says of how it was measured.
+fn opened(machine: &Machine) -> Value {
+    let slow_disk_ms = machine.slow_disk.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+    json!({ "release": env!("CARGO_PKG_VERSION"), "cores": machine.cores.to_json(), "slow_disk_ms": slow_disk_ms })
+}
+
 async fn measured(scenarios: Vec<Scenario>, plan: Plan, output: Output) -> Outcome {
-    let mut document = json!({ "release": env!("CARGO_PKG_VERSION"), "cores": plan.machine.cores.to_json() });
+    let mut document = opened(&plan.machine);
     if scenarios.contains(&Scenario::Limits) {
         tell("measuring what the machine can do at best …");
         let folder = temporary()?;
@@ -293,7 +297,8 @@ async fn measured(scenarios: Vec<Scenario>, plan: Plan, output: Output) -> Outco
         }
         match progress.beside(measure(run, &plan, folder.path())).await {
             Ok(mut measured) => {
-                if document["limits"].is_object() {
+                // The limits are those of the machine's own disk.
+                if document["limits"].is_object() && plan.machine.slow_disk.is_none() {
                     measured["share"] = bench::limits::shares(&measured, &document["limits"]);
                 }
                 figures.push(measured);

@@ -1,10 +1,8 @@
 //! `ensue executions`: the runs of actions, what they print, and how to end or settle them.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
-use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Asking, List, Page, Watching, print_page, read_json, watched};
@@ -162,7 +160,7 @@ impl Executions {
                 let mut execution = nearest::get_by_id(&client, "/executions", &id).await?;
                 execution["attempts"] = client.get(&path(&id, "/attempts"), &[]).await?["items"].take();
                 if svg {
-                    say(svg::of_execution(&execution, now()).trim_end());
+                    say(svg::of_execution(&execution, crate::this_machine::now()).trim_end());
                 } else {
                     asking.output.print_one(&execution, shown);
                 }
@@ -190,12 +188,6 @@ impl Executions {
             }
         }
     }
-}
-
-/// The time of this machine.
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 pub(super) fn path(id: &str, rest: &str) -> String {
