@@ -99,7 +99,7 @@ impl Plan {
     }
 }
 
-/// Measures one scenario on a fresh node in `folder`; gives its figures as JSON.
+/// Measures one scenario on a node in `folder`, a fresh one or one that goes on with the log there; gives its figures as JSON.
 pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> io::Result<Value> {
     let mut bed = Bed::made(scenario, plan, folder).await?;
     let memory_bytes = bed.node.memory_bytes();
@@ -153,10 +153,11 @@ impl Bed {
         let secret = hex::encode(child::entropy()?);
         let secret_file = folder.join("secret");
         std::fs::write(&secret_file, &secret)?;
+        kept::clear_pack(folder)?;
         packs::write(&folder.join("packs"), scenario, target.as_ref().map(|target| target.address))?;
         let mut variables = vec![(packs::KEY_VARIABLE, secret_file.display().to_string())];
         variables.extend(target.as_ref().map(|target| ("ENSUE_EGRESS_ALLOW", target.address.to_string())));
-        let token = child::admin_token()?;
+        let token = kept::token(folder)?;
         let start = || Start { folder, token: &token, variables: variables.clone(), machine: &plan.machine };
         // What a node needs before its first event is not the events'.
         let disk_bytes_before = Node::start(start()).await?.stop().await?;
@@ -290,6 +291,7 @@ impl Before {
             events_per_delivery: events,
             lag,
             streams,
+            records_before: self.position,
             records: ends.records,
             commits: ends.commits,
             costs,

@@ -102,6 +102,8 @@ pub(super) struct Figures {
     pub(super) finishing: Duration,
     /// For how long others read.
     pub(super) reading: Duration,
+    /// How long the log was before the load.
+    pub(super) records_before: u64,
     /// The records that were written.
     pub(super) records: u64,
     /// The commits they were written in.
@@ -183,6 +185,7 @@ impl Figures {
             "arrived": streams.map(|streams| streams.arrived.to_json()),
             "lost": streams.map(|streams| streams.lost),
             "memory_per_stream_bytes": streams.map(|streams| streams.memory_bytes / streams.count.max(1) as u64),
+            "records_before": self.records_before,
             "records": self.records,
             "records_per_event": rounded(self.per_event(self.records)),
             "commits": self.commits,
@@ -317,6 +320,7 @@ mod tests {
             events_per_delivery: 1,
             lag: None,
             streams: None,
+            records_before: 9,
             records: 24,
             commits: 2,
             costs: Costs {

@@ -29,11 +29,8 @@ impl<'f> KeptLog<'f> {
     pub(super) async fn open(folder: &'f Path, write_pack: impl FnOnce(&Path) -> io::Result<()>, machine: &'f Machine) -> io::Result<Self> {
         // It has the token of an admin.
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let pack = folder.join("packs/bench");
-        match std::fs::remove_dir_all(&pack) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => write_pack(&pack)?,
-        }
+        clear_pack(folder)?;
+        write_pack(&folder.join("packs/bench"))?;
         let kept = Self { folder, token: token(folder)?, machine };
         kept.start().await?.stop().await?;
         Ok(kept)
@@ -64,8 +61,16 @@ impl<'f> KeptLog<'f> {
     }
 }
 
+/// Removes the pack of an earlier measurement.
+pub(super) fn clear_pack(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(folder.join("packs/bench")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// The token that the first node here took; a new one where there was none.
-fn token(folder: &Path) -> io::Result<String> {
+pub(super) fn token(folder: &Path) -> io::Result<String> {
     let path = folder.join("token");
     match File::options().write(true).create_new(true).mode(0o600).open(&path) {
         Ok(mut file) => {

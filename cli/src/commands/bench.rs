@@ -94,8 +94,8 @@ struct Asked {
     /// How many of its executions stay open, without a worker (`log`).
     #[arg(long, default_value_t = 0, value_name = "N")]
     open: u64,
-    /// Where the log is made and stays (`log`, `reads`); otherwise in a temporary
-    /// directory.
+    /// Where the log is made and stays (`log`, `reads`), or stands already (all others);
+    /// otherwise in a temporary directory.
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
 }
@@ -201,7 +201,8 @@ impl Bench {
             machine,
         };
         tell_of_build();
-        many_threads(&plan.machine.cores.clone(), measured(scenarios, plan, asking.output))
+        let log = asked.folder.as_deref().map(standing).transpose()?;
+        many_threads(&plan.machine.cores.clone(), measured(scenarios, plan, log, asking.output))
     }
 }
 
@@ -241,6 +242,20 @@ fn temporary() -> Result<tempfile::TempDir, Failure> {
     folder.map_err(|error| Failure::new(format!("no temporary directory can be made: {error}")))
 }
 
+fn absolute(folder: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(folder).map_err(|error| Failure::new(format!("`{}`: {error}", folder.display())))
+}
+
+/// Takes the folder in which a log stands already.
+fn standing(folder: &Path) -> Result<PathBuf, Failure> {
+    let folder = absolute(folder)?;
+    if !folder.join("data").is_dir() {
+        let why = format!("{} has no log to go on with", folder.display());
+        return Err(Failure::with(Exit::Usage, why).hint(format!("make one: ensue bench log --folder {}", folder.display())));
+    }
+    Ok(folder)
+}
+
 fn unmeasured(what: &str, error: &std::io::Error) -> Failure {
     Failure::new(format!("`{what}` could not be measured: {error}"))
 }
@@ -248,8 +263,7 @@ fn unmeasured(what: &str, error: &std::io::Error) -> Failure {
 /// Measures what has a log of its own that may stay.
 async fn alone(scenario: Scenario, asked: Asked, machine: Machine, output: Output) -> Outcome {
     let temporary = temporary()?;
-    let folder = asked.folder.unwrap_or_else(|| temporary.path().to_owned());
-    let folder = std::path::absolute(&folder).map_err(|error| Failure::new(format!("`{}`: {error}", folder.display())))?;
+    let folder = asked.folder.map_or_else(|| Ok(temporary.path().to_owned()), |folder| absolute(&folder))?;
     let mut document = opened(&machine);
     if scenario == Scenario::Reads {
         tell(format!("making {} executions in {} …", asked.executions, folder.display()));
@@ -278,7 +292,8 @@ fn opened(machine: &Machine) -> Value {
     json!({ "release": env!("CARGO_PKG_VERSION"), "cores": machine.cores.to_json(), "slow_disk_ms": slow_disk_ms })
 }
 
-async fn measured(scenarios: Vec<Scenario>, plan: Plan, output: Output) -> Outcome {
+/// Measures scenarios, each on a fresh log, or one after the other on the log of a folder.
+async fn measured(scenarios: Vec<Scenario>, plan: Plan, log: Option<PathBuf>, output: Output) -> Outcome {
     let mut document = opened(&plan.machine);
     if scenarios.contains(&Scenario::Limits) {
         tell("measuring what the machine can do at best …");
@@ -290,12 +305,13 @@ async fn measured(scenarios: Vec<Scenario>, plan: Plan, output: Output) -> Outco
     let mut figures = Vec::new();
     let mut outcome = Ok(());
     for run in scenarios.into_iter().flat_map(Scenario::runs) {
-        let folder = temporary()?;
+        let temporary = temporary()?;
+        let folder = log.as_deref().unwrap_or(temporary.path());
         let progress = Progress::through_time(format!("measuring {}", run.name()), plan.duration);
         if !progress.is_drawn() {
             tell(format!("measuring {} for {} s …", run.name(), plan.duration.as_secs()));
         }
-        match progress.beside(measure(run, &plan, folder.path())).await {
+        match progress.beside(measure(run, &plan, folder)).await {
             Ok(mut measured) => {
                 // The limits are those of the machine's own disk.
                 if document["limits"].is_object() && plan.machine.slow_disk.is_none() {
