@@ -49,6 +49,8 @@ const PAYLOAD_BYTES: usize = 1_024;
 const RATE_BESIDE_STREAMS: f64 = 10.0;
 /// The number of the first delivery that counts: those before were for warming up.
 const FIRST_COUNTED: u64 = 1 << 32;
+/// Deliveries are numbered from the log's position on, so many bits higher.
+const NUMBERS_OF_A_LOG_BITS: u32 = 33;
 
 /// How a scenario is measured.
 #[derive(Clone, Debug)]
@@ -106,7 +108,7 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
     let beside = Beside::begin(scenario, plan, &mut bed).await?;
     // Opening many streams takes a while and some tokens, which are no part of the load.
     let before = Before { position: ends::head(&bed.node, &mut bed.connection).await?, memory_bytes, begin: Instant::now() };
-    let loaded = Load { first: FIRST_COUNTED, ..bed.load.clone() }.run().await?;
+    let loaded = Load { first: bed.load.first + FIRST_COUNTED, ..bed.load.clone() }.run().await?;
     let lag = match scenario {
         Scenario::Batch => Some(ends::lag(&bed.node, &mut bed.connection).await?),
         _ => None,
@@ -180,6 +182,8 @@ impl Bed {
             first: 0,
         };
         let mut connection = Connection::open(node.address).await?;
+        // What a measurement before this one delivered to the same log would be a repeat.
+        let load = Load { first: ends::head(&node, &mut connection).await? << NUMBERS_OF_A_LOG_BITS, ..load };
         let warmed = warm_up(&load, &node, &mut connection).await?;
         if let Some(target) = &target {
             target.calls.clear();
@@ -228,7 +232,7 @@ async fn warm_up(load: &Load, node: &Node, connection: &mut Connection) -> io::R
     const DURATION: Duration = Duration::from_millis(500);
     const EVENTS_PER_SECOND: u32 = 200;
     let rate = f64::from(EVENTS_PER_SECOND) / f64::from(u32::try_from(load.delivery.events).unwrap_or(1));
-    let warm = Load { pace: Pace::Open { rate }, connections: 4, duration: DURATION, first: 1, ..load.clone() };
+    let warm = Load { pace: Pace::Open { rate }, connections: 4, duration: DURATION, first: load.first + 1, ..load.clone() };
     let loaded = warm.run().await?;
     if loaded.sent.is_empty() {
         let why = loaded.first_refusal.unwrap_or_default();

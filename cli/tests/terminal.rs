@@ -111,6 +111,29 @@ async fn ctrl_c_in_the_pager_is_the_pager_s_and_leaves_nobody_behind_at_the_term
 }
 
 #[tokio::test]
+async fn where_the_pager_fails_or_there_is_none_the_text_is_printed() {
+    let name = "where_the_pager_fails_or_there_is_none_the_text_is_printed";
+    if !has_program(name, "script") {
+        return;
+    }
+    let place = Place::new();
+    let node = place.start();
+    // A machine that has no `less`.
+    let bare = place.path().join("bare");
+    std::fs::create_dir(&bare).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    for program in ["script", "sh", "stty"] {
+        let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.exists());
+        std::os::unix::fs::symlink(found.unwrap(), bare.join(program)).unwrap();
+    }
+    for variable in [("PAGER", "exit 3"), ("PATH", bare.to_str().unwrap())] {
+        let (code, shown) = AtTerminal::of(&place, &node, "triggers list", &[variable]).end();
+        assert_eq!(code, Some(0), "{variable:?}: {shown}");
+        assert!(shown.starts_with("TRIGGER") && shown.lines().count() > 10, "{variable:?}: {shown}");
+    }
+}
+
+#[tokio::test]
 async fn a_watched_list_is_drawn_in_its_place_until_ctrl_c() {
     if !has_program("a_watched_list_is_drawn_in_its_place_until_ctrl_c", "script") {
         return;

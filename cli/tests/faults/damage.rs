@@ -295,3 +295,20 @@ async fn a_damaged_note_of_what_had_begun_has_nothing_tried_again() {
         node.kill();
     }
 }
+
+#[tokio::test]
+async fn a_start_without_the_note_of_the_log_s_head_says_what_cannot_be_told() {
+    const SAID: &str = "no note of the log's head";
+    let place = Place::new();
+    let said = place.start().stop_well();
+    assert!(!said.contains(SAID), "{said}");
+    let notes = files_below(&place.path().join("state")).into_iter().filter(|path| path.file_name() == Some("head".as_ref()));
+    let notes: Vec<_> = notes.collect();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    std::fs::remove_file(&notes[0]).unwrap();
+    let said = place.start().stop_well();
+    assert_eq!(said.matches(SAID).count(), 1, "{said}");
+    // From then on there is one again.
+    let said = place.start().stop_well();
+    assert!(!said.contains(SAID), "{said}");
+}
