@@ -24,6 +24,7 @@ use crate::query::bad;
 use crate::queues::{Queue, QueueName, Queues};
 use crate::settings::{Blocking, Settings};
 use crate::streams::Streams;
+use crate::turns::{Turn, Turns};
 
 /// How long a read waits for the read models to come as far as the caller has seen.
 const VIEW_WAIT: Duration = Duration::from_secs(2);
@@ -44,6 +45,8 @@ pub(crate) struct Api {
     pub(crate) streams: Streams,
     /// The keyed requests that are under way.
     pub(crate) under_way: Arc<UnderWay>,
+    /// The turns at what callers change.
+    pub(crate) turns: Turns,
     /// What was counted of requests.
     pub(crate) requests: Requests,
     readers: Arc<Semaphore>,
@@ -60,6 +63,7 @@ impl Api {
             intake: Intake::new(&settings.queues),
             streams: Streams::new(&settings.queues),
             under_way: Arc::default(),
+            turns: Turns::default(),
             requests: Requests::default(),
             readers: turns(&settings.queues, QueueName::Reads),
             explainers: turns(&settings.queues, QueueName::Explanations),
@@ -137,6 +141,15 @@ impl Api {
 
     /// Hands a command to the sequencer and waits until it is in the log, or refused.
     pub(crate) async fn submit(&self, by: OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {
+        self.submit_holding((), by, ask).await
+    }
+
+    /// Does the same in a turn, which ends when the command is in the log, or refused, also where its caller has gone away by then.
+    pub(crate) async fn submit_in(&self, turn: Turn, by: OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {
+        self.submit_holding(turn, by, ask).await
+    }
+
+    async fn submit_holding(&self, held: impl Send + 'static, by: OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {
         let (tell, told) = oneshot::channel();
         let ask = match by.request {
             Some(request) => Ask::Once { request, ask: Box::new(ask) },
@@ -144,7 +157,11 @@ impl Api {
         };
         let command = Command { actor: by.actor, trace: by.trace, ask };
         // A caller that went away needs no answer; the command counts all the same.
-        self.ports.submit.submit(command, Box::new(move |outcome| drop(tell.send(outcome))));
+        let reply = move |outcome| {
+            drop(held);
+            drop(tell.send(outcome));
+        };
+        self.ports.submit.submit(command, Box::new(reply));
         // A sequencer that ended over it tells nobody what it had kept by then.
         told.await.unwrap_or(Err(SubmitError::Unknown))
     }
@@ -165,6 +182,12 @@ impl Api {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Problem::view_behind(wanted.0, self.ports.views_at.borrow().0)),
         }
+    }
+
+    /// Waits until the read models have come to all that is in the log by now.
+    pub(crate) async fn see_all(self: &Arc<Self>) -> Result<(), Problem> {
+        let head = self.blocking(|ports| ports.log.head()).await??;
+        self.see_position(head.position).await
     }
 
     /// Reads one row of a view.

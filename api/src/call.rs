@@ -15,18 +15,21 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::Api;
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Secrecy};
 use crate::body;
+use crate::conditions::Condition;
 use crate::context::{OwnSpan, RequestContext};
 use crate::keyed::{self, Keyed};
-use crate::operation::{Operation, Strangers};
+use crate::operation::{Conditional, Operation, Strangers};
 use crate::paging::{self, Page};
 use crate::permissions::Permission;
-use crate::ports::OnBehalf;
+use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{ParameterRefusal, Query};
 use crate::respond;
 use crate::shares::{Caller, Share};
+use crate::tags::tag_of;
+use crate::turns::Turn;
 
 /// One request.
 pub(crate) struct Call {
@@ -38,6 +41,8 @@ pub(crate) struct Call {
     caller: Caller,
     /// The key under which it is carried out once, where it has one.
     keyed: Option<Keyed>,
+    /// What it demands of the thing that it changes.
+    condition: Condition,
     /// Room for the body, once it is read, until it is let go of or the request is over.
     admitted: Option<Share>,
     /// A body cannot be shared between threads, what holds it must: it is never locked, only taken.
@@ -60,7 +65,18 @@ impl Call {
         };
         let context = parts.extensions.remove::<RequestContext>().unwrap_or_else(|| RequestContext::of(&parts.headers, OwnSpan::None));
         let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Ok(Self { api, context, parts, params, query, caller, keyed: None, admitted: None, body: Mutex::new(body) })
+        Ok(Self {
+            api,
+            context,
+            parts,
+            params,
+            query,
+            caller,
+            keyed: None,
+            condition: Condition::None,
+            admitted: None,
+            body: Mutex::new(body),
+        })
     }
 
     /// Gives the node.
@@ -159,6 +175,35 @@ impl Call {
         let body = self.bytes().await?;
         let is_same = self.keyed.as_ref().is_some_and(|keyed| keyed.request(&self.parts).content == before.content);
         if is_same { Ok(Some((before, body))) } else { Err(Refusal::RequestDiffers { position: before.position }.into()) }
+    }
+
+    /// Takes what the request demands of the thing that it changes; refuses a demand that is not looked at here.
+    pub(crate) fn take_condition(&mut self, conditional: Conditional) -> Result<(), Problem> {
+        self.condition = Condition::of(&self.parts.headers, conditional)?;
+        Ok(())
+    }
+
+    /// Waits for the turn at the thing of this name, which nobody else changes until it has ended, and demands that the thing be then as the
+    /// request says. `read` gives what is read at the thing's path by who has the permission `P`, which only a demand needs; blocking.
+    pub(crate) async fn turn<P: Permission, T: Serialize>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Ports, &str) -> Result<Option<T>, Problem> + Send + 'static,
+    ) -> Result<Turn, Problem> {
+        let turn = self.api.turns.of(&format!("{}/{name}", P::NOUN)).await;
+        if self.condition == Condition::None {
+            return Ok(turn);
+        }
+        Allowed::<P>::demand(&*self.api.ports.access, &self.parts, &Secrecy::ThingNamed(name.to_owned()))?;
+        self.api.see_all().await?;
+        let of_name = name.to_owned();
+        let tag = move |ports: &Ports| -> Result<Option<String>, Problem> {
+            let Some(thing) = read(ports, &of_name)? else { return Ok(None) };
+            Ok(Some(tag_of(&respond::bytes(&thing)?)))
+        };
+        let tag = self.api.blocking(tag).await??;
+        self.condition.demand(tag.as_deref(), P::THING, name)?;
+        Ok(turn)
     }
 
     /// Says whether its caller wants to know only whether it would be done.

@@ -14,6 +14,7 @@ mod body;
 mod call;
 mod cloudevents;
 mod coding;
+mod conditions;
 mod context;
 mod deliveries;
 mod framing;
@@ -42,6 +43,7 @@ mod shares;
 mod sse;
 mod streams;
 mod tags;
+mod turns;
 mod websocket;
 mod wire;
 

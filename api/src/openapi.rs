@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::operation::{Admission, Content, Given, Header, Presence, Sight, Strangers, Takes, schema_of};
+use crate::operation::{Admission, Conditional, Content, Given, Header, Presence, Sight, Strangers, Takes, schema_of};
 use crate::problem::WireProblem;
 use crate::routes::{Demand, Route};
 use crate::sse::EVENT_STREAM;
@@ -51,6 +51,10 @@ const OF_KEYED: &[(u16, &str)] = &[
     (503, "outcome_unknown"),
     (503, "stopping"),
 ];
+/// Those of a write, whatever it changes: a condition that it does not look at is refused.
+const OF_CONDITIONS: &[(u16, &str)] = &[(400, "condition_invalid")];
+/// Those of a write that looks at what it changes.
+const OF_CONDITIONAL: &[(u16, &str)] = &[(412, "precondition_failed"), (503, "view_behind")];
 /// Those of a route that waits for the views.
 const OF_SIGHT: &[(u16, &str)] = &[(503, "view_behind")];
 /// Those of a route that brings in what the node must have memory for.
@@ -248,6 +252,8 @@ fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
         (operation.strangers == Strangers::Refused, OF_PARAMETERS),
         (is_guarded, OF_GUARDED),
         (route.may_be_keyed(), OF_KEYED),
+        (route.looks_at_conditions(), OF_CONDITIONS),
+        (operation.conditional != Conditional::Nothing, OF_CONDITIONAL),
         (operation.sight == Sight::OfViews, OF_SIGHT),
         (operation.admission == Admission::Demanded, OF_ADMISSION),
         (operation.is_write(), OF_WRITES),

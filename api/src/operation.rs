@@ -29,6 +29,8 @@ pub(crate) struct Operation {
     pub(crate) heeds: &'static [Heeded],
     /// What must be seen before it is answered.
     pub(crate) sight: Sight,
+    /// Which conditions of a write it heeds.
+    pub(crate) conditional: Conditional,
     /// Whether the node must have memory for what comes in.
     pub(crate) admission: Admission,
     /// The body.
@@ -55,6 +57,17 @@ pub(crate) enum Sight {
     OfViews,
     /// It reads no view: it waits for nothing.
     None,
+}
+
+/// Which conditions a write heeds. Others are refused, for whoever sends one wants nothing done where it does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conditional {
+    /// None: nothing that is read at its path is changed.
+    Nothing,
+    /// `If-Match`: it changes what is there.
+    Change,
+    /// `If-Match`, and `If-None-Match: *`: it makes what is not there.
+    MakingOrChange,
 }
 
 /// Whether an operation brings in what the node must have memory for.
@@ -197,6 +210,7 @@ impl Operation {
             strangers: Strangers::Refused,
             heeds: &[],
             sight: Sight::None,
+            conditional: Conditional::Nothing,
             admission: Admission::None,
             takes: Takes::Nothing,
             gives: [None; GIVEN_MAX],
@@ -232,6 +246,11 @@ impl Operation {
     /// Says that it reads views: who has seen a position is answered once they have come so far.
     pub(crate) const fn sees_views(self) -> Self {
         Self { sight: Sight::OfViews, ..self }
+    }
+
+    /// Changes what is read at its path, where that is as its caller demands.
+    pub(crate) const fn heeds_conditions(self, conditional: Conditional) -> Self {
+        Self { conditional, ..self }
     }
 
     /// Takes a body.

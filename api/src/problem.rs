@@ -274,6 +274,7 @@ impl IntoResponse for Problem {
     }
 }
 
+const PRECONDITION_FAILED: &str = "precondition-failed";
 const OVER_SHARE: &str = "over-share";
 const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported-media-type";
 
@@ -288,6 +289,8 @@ fn status_of(fault: Fault, slug: &str) -> StatusCode {
         // It was there, and everybody may know that it is not any more.
         Fault::Missing if matches!(slug, "output-removed" | "artifact-removed") => StatusCode::GONE,
         Fault::Missing => StatusCode::NOT_FOUND,
+        // HTTP has a status of its own for what the caller demanded itself.
+        Fault::Conflict if slug == PRECONDITION_FAILED => StatusCode::PRECONDITION_FAILED,
         Fault::Conflict => StatusCode::CONFLICT,
         Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         // The caller has its share; 503 would say that nobody can be served.

@@ -24,10 +24,14 @@ pub(crate) enum Written {
     Accepted,
 }
 
+/// Writes a value as every answer has it.
+pub(crate) fn bytes(value: &impl Serialize) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(value).map_err(|why| Problem::bug(&why))
+}
+
 /// Answers with a value.
 pub(crate) fn json(value: &impl Serialize) -> Result<Response<Body>, Problem> {
-    let body = serde_json::to_vec(value).map_err(|why| Problem::bug(&why))?;
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(Body::from(bytes(value)?));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

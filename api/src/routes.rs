@@ -97,6 +97,7 @@ fn declare(routes: &mut Routes) {
     routes.put::<KeysWrite>("/keys/{ref}", &operations::KEY_SET, keys::set);
     routes.delete::<KeysWrite>("/keys/{ref}", &operations::KEY_REMOVE, keys::remove);
     routes.get::<TokensRead>("/tokens", &operations::TOKEN_LIST, tokens::list);
+    routes.get::<TokensRead>("/tokens/{name}", &operations::TOKEN_GET, tokens::get);
     routes.post::<TokensWrite>("/tokens", &operations::TOKEN_ADD, tokens::add);
     routes.delete::<TokensWrite>("/tokens/{name}", &operations::TOKEN_REVOKE, tokens::revoke);
 
@@ -226,6 +227,11 @@ impl Route {
         self.method == Method::POST && self.demands != Demand::Nothing
     }
 
+    /// Says whether requests may demand something of what they change, and are refused where that is not looked at.
+    pub(crate) fn looks_at_conditions(&self) -> bool {
+        is_write(&self.method) && self.demands != Demand::Nothing
+    }
+
     /// Says whether answers have a tag of their bytes, and `If-None-Match` is heeded: what is read as JSON.
     pub(crate) fn is_tagged(&self) -> bool {
         let gives_json = |content| matches!(content, Content::Json(_) | Content::JsonForms(_) | Content::JsonOrText(..));
@@ -311,7 +317,7 @@ impl Routes {
 
     fn guarded<P: Permission>(&mut self, method: Method, path: String, operation: &'static Operation, handler: impl Handler<P>) {
         let api = self.api.clone();
-        let (may_be_keyed, is_read) = (method == Method::POST, method == Method::GET);
+        let (may_be_keyed, is_read, is_write) = (method == Method::POST, method == Method::GET, is_write(&method));
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
             async move {
@@ -320,6 +326,9 @@ impl Routes {
                 let caller = Caller::Token(allowed.name().to_owned());
                 let known = if is_read { parts.headers.clone() } else { HeaderMap::new() };
                 let mut call = Call::new(api, operation, &params, caller, Request::from_parts(parts, body))?;
+                if is_write {
+                    call.take_condition(operation.conditional)?;
+                }
                 if may_be_keyed {
                     call.take_key(&allowed).await?;
                 }
@@ -354,6 +363,11 @@ impl Routes {
     fn in_front(&mut self, public: Public, operation: &'static Operation) {
         self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
     }
+}
+
+/// Says whether a method is one by which something may be changed.
+fn is_write(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::DELETE)
 }
 
 /// What a path names is kept from those who may not see such things.

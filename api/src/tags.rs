@@ -23,6 +23,11 @@ pub(crate) fn known_as(headers: &HeaderMap, tag: &str) -> Option<String> {
     })
 }
 
+/// Gives the tag of what is answered in these bytes.
+pub(crate) fn tag_of(bytes: &[u8]) -> String {
+    format!("\"{}\"", &blake3::hash(bytes).to_hex()[..TAG_DIGITS])
+}
+
 /// Gives an answer its tag, or 304 to a caller who has it. What is no JSON, or is not whole yet, goes on as it is.
 pub(crate) async fn tagged(response: Response<Body>, asked: &HeaderMap) -> Outcome {
     let headers = response.headers();
@@ -33,7 +38,7 @@ pub(crate) async fn tagged(response: Response<Body>, asked: &HeaderMap) -> Outco
     }
     let (mut parts, body) = response.into_parts();
     let bytes = body.collect().await.map_err(|why| Problem::bug(&why))?.to_bytes();
-    let tag = format!("\"{}\"", &blake3::hash(&bytes).to_hex()[..TAG_DIGITS]);
+    let tag = tag_of(&bytes);
     let value = |tag: &str| HeaderValue::from_str(tag).map_err(|why| Problem::bug(&why));
     if let Some(known) = known_as(asked, &tag) {
         let mut response = Response::new(Body::empty());

@@ -6,6 +6,7 @@ mod access;
 mod artifacts;
 mod cloudevents;
 mod coding;
+mod conditions;
 mod conventions;
 mod dry_run;
 mod executions;

@@ -5,6 +5,7 @@
 mod bad_input;
 mod bench;
 mod command_line;
+mod conditions;
 mod explanation;
 mod faults;
 mod following;

@@ -174,7 +174,7 @@ async fn named(client: &Client, list: &str, what: &str) -> Vec<String> {
         ("/log", "position") => ("/log", "position"),
         (list, "id" | "artifact") => (list, "id"),
         (list, "ref" | "sensor") => (list, "ref"),
-        (list, "pack") => (list, "name"),
+        (list, "pack" | "name") => (list, "name"),
         (list, other) => panic!("say what can stand for `{other}` behind {list}"),
     };
     let page = client.get(&format!("{list}?limit=200")).await;

@@ -7,10 +7,13 @@ use ensue_views::{enforcements, executions};
 use serde_json::{Value, json};
 
 use crate::keyed::KEY_BYTES_MAX;
-use crate::operation::{Heeded, Sight};
+use crate::operation::{Conditional, Heeded, Sight};
 use crate::paging::{LIMIT_DEFAULT, LIMIT_MAX};
 use crate::routes::Route;
 use crate::routes::judged::Definitions;
+
+/// The shape of an `If-Match`: `*`, or tags in quotation marks.
+const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#;
 
 /// Lists the parameters of a route.
 pub(super) fn of(route: &Route) -> Vec<Value> {
@@ -29,6 +32,14 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         let told = ("Idempotency-Key", "The same key with the same request within 24 hours is carried out once, and answered alike.");
         let shape = format!("^(\"[!#-\\[\\]-~]{{1,{KEY_BYTES_MAX}}}\"|[!#-\\[\\]-~]{{1,{KEY_BYTES_MAX}}})$");
         all.push(header(told, &json!({ "type": "string", "pattern": shape })));
+    }
+    if route.operation.conditional != Conditional::Nothing {
+        let told = ("If-Match", "The `ETag`s of what the caller has read, one of which it must have still; or `*`: it must be there.");
+        all.push(header(told, &json!({ "type": "string", "pattern": TAGS })));
+    }
+    if route.operation.conditional == Conditional::MakingOrChange {
+        let told = ("If-None-Match", "`*`: it must not be there yet. Not together with `If-Match`.");
+        all.push(header(told, &json!({ "type": "string", "enum": ["*"] })));
     }
     match route.operation.sight {
         Sight::OfViews => {

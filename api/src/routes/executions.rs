@@ -14,7 +14,7 @@ use ensue_views::executions::Status;
 use ensue_views::{Column, Execution, TimelineEntry, View as _};
 use thiserror::Error;
 
-use crate::api::Api;
+use crate::api::{Api, read_row};
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
@@ -75,6 +75,11 @@ pub(super) async fn get(_: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
     respond::json(&call.api().blocking(move |ports| whole(ports, execution)).await??)
+}
+
+/// Reads what [`get`] shows. Blocking.
+fn read(ports: &Ports, id: &str) -> Result<Option<WireExecution>, Problem> {
+    read_row::<Execution>(ports, id)?.map(|execution| whole(ports, execution)).transpose()
 }
 
 /// What an attempt says it does.
@@ -157,12 +162,13 @@ fn settlement(given: WireSettlement) -> Result<(Settlement, Option<Body>), Settl
 /// Changes an execution that is there, and shows it as it is then.
 async fn change(call: &Call, id: ExecutionId, by: crate::ports::OnBehalf, ask: Ask, how: Written) -> Outcome {
     let api = call.api();
+    let turn = call.turn::<ExecutionsRead, _>(&id.to_string(), read).await?;
     // One that is not there is told apart from one that has ended.
     let before: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
     if call.is_dry_run()? {
         return call.check(by, ask).await;
     }
-    let committed = api.submit(by, ask).await?;
+    let committed = api.submit_in(turn, by, ask).await?;
     if call.is_keyed() {
         let then = as_of(api, id, committed.position).await?;
         return respond::written(how, committed.position, &WireExecution::listed(then));

@@ -7,11 +7,12 @@ use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
 use ensue_views::{Column, DeadLetter, ParkedReaction, parked_reactions};
 
+use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing;
 use crate::permissions::{DeadLettersRead, ParkedReactionsRead, ParkedReactionsSettle, Permission as _};
-use crate::ports::OnBehalf;
+use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
 use crate::wire::embedded;
@@ -29,6 +30,11 @@ pub(super) async fn parked_one(_: Allowed<ParkedReactionsRead>, call: Call) -> O
     let of = owed_to(&call)?;
     let parked: ParkedReaction = call.api().row(of.to_string(), ParkedReactionsRead::THING).await?;
     respond::json(&WireParkedReaction::from(parked))
+}
+
+/// Reads what [`parked_one`] shows. Blocking.
+fn read(ports: &Ports, of: &str) -> Result<Option<WireParkedReaction>, Problem> {
+    Ok(read_row::<ParkedReaction>(ports, of)?.map(WireParkedReaction::from))
 }
 
 /// Has a reaction that was put aside worked out again.
@@ -60,10 +66,11 @@ async fn decide(call: &Call, by: OnBehalf, of: Position, decision: WireDecision)
         WireDecision::Retry => Ask::RetryReaction { of },
         WireDecision::Dismiss => Ask::DismissReaction { of },
     };
+    let turn = call.turn::<ParkedReactionsRead, _>(&of.to_string(), read).await?;
     if call.is_dry_run()? {
         return call.check(by, ask).await;
     }
-    let committed = call.api().submit(by, ask).await?;
+    let committed = call.api().submit_in(turn, by, ask).await?;
     decided(decision, of, committed.position)
 }
 

@@ -7,11 +7,13 @@ use ensue_engine::ports::Secret;
 use ensue_views::Key;
 use thiserror::Error;
 
+use crate::api::read_row;
 use crate::auth::Allowed;
 use crate::body;
 use crate::call::Call;
 use crate::listing;
 use crate::permissions::{KeysRead, KeysWrite, Permission as _};
+use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
 use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
@@ -65,13 +67,24 @@ pub(super) async fn get(_: Allowed<KeysRead>, call: Call) -> Outcome {
     respond::json(&WireKey::from(key))
 }
 
+/// Reads what [`get`] shows. Blocking.
+fn read(ports: &Ports, key: &str) -> Result<Option<WireKey>, Problem> {
+    Ok(read_row::<Key>(ports, key)?.map(WireKey::from))
+}
+
 /// Sets a key: the value as it is, or as JSON.
 pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome {
     let key: KeyRef = call.named("ref", KeysWrite::THING)?;
     let value = value(&mut call).await?;
     let by = allowed.on_behalf(call.context());
+    let turn = call.turn::<KeysRead, _>(key.as_str(), read).await?;
     let named = key.clone();
-    let set = call.api().blocking(move |ports| ports.keys.set(&key, value, &by)).await??;
+    let set = move |ports: &Ports| {
+        let set = ports.keys.set(&key, value, &by);
+        drop(turn);
+        set
+    };
+    let set = call.api().blocking(set).await??;
     let how = if set.version == 1 { Written::Created } else { Written::Done };
     let wire = WireSetKey { r#ref: named.clone(), version: set.version };
     Ok(respond::located(respond::written(how, set.committed.position, &wire)?, &format!("{}/keys/{named}", super::BASE)))
@@ -97,6 +110,12 @@ async fn value(call: &mut Call) -> Result<Secret, Problem> {
 pub(super) async fn remove(allowed: Allowed<KeysWrite>, call: Call) -> Outcome {
     let key: KeyRef = call.named("ref", KeysWrite::THING)?;
     let by = allowed.on_behalf(call.context());
-    let committed = call.api().blocking(move |ports| ports.keys.remove(&key, &by)).await??;
+    let turn = call.turn::<KeysRead, _>(key.as_str(), read).await?;
+    let remove = move |ports: &Ports| {
+        let removed = ports.keys.remove(&key, &by);
+        drop(turn);
+        removed
+    };
+    let committed = call.api().blocking(remove).await??;
     Ok(respond::gone(committed.position))
 }

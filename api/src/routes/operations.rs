@@ -3,7 +3,7 @@
 use crate::cloudevents;
 use crate::metrics::Form;
 use crate::openapi::shapes;
-use crate::operation::{Content, Header, Heeded, Operation, Presence, TakenForm, Takes, schema_of};
+use crate::operation::{Conditional, Content, Header, Heeded, Operation, Presence, TakenForm, Takes, schema_of};
 use crate::wire::actions::{WireAction, WireExecute};
 use crate::wire::artifacts::WireArtifact;
 use crate::wire::enforcements::WireEnforcement;
@@ -145,6 +145,7 @@ pub(super) const EXECUTION_CANCEL: Operation = Operation::new("execution_cancel"
     .takes(Takes::Empty)
     .gives::<WireExecution>(202, "It was asked for.", WRITTEN)
     .refuses(&[(409, "execution_not_open")])
+    .heeds_conditions(Conditional::Change)
     .sees_views();
 pub(super) const EXECUTION_SETTLE: Operation = Operation::new("execution_settle", "Says what became of an execution of which nobody knows")
     .asked(DRY)
@@ -152,6 +153,7 @@ pub(super) const EXECUTION_SETTLE: Operation = Operation::new("execution_settle"
     .takes_json::<WireOutcome>(r#"{"outcome": "succeeded", "result": {"sent": true}}"#)
     .gives::<WireExecution>(200, "It is settled.", WRITTEN)
     .refuses(&[(409, "execution_not_indeterminate"), (409, "execution_not_open")])
+    .heeds_conditions(Conditional::Change)
     .sees_views();
 
 pub(super) const TRACE_GET: Operation =
@@ -207,12 +209,12 @@ pub(super) const RULE_DISABLE: Operation = mode("rule_disable", "Has a rule not 
 pub(super) const RULE_SHADOW: Operation = mode("rule_shadow", "Has a rule's matches recorded, and not acted on");
 
 const fn mode(id: &'static str, summary: &'static str) -> Operation {
-    Operation::new(id, summary).takes(Takes::Empty).gives::<WireRuleMode>(200, "It is so from now on.", WRITTEN).asked(DRY).gives_content(
-        204,
-        WOULD_BE,
-        Content::Nothing,
-        &[],
-    )
+    Operation::new(id, summary)
+        .asked(DRY)
+        .gives_content(204, WOULD_BE, Content::Nothing, &[])
+        .takes(Takes::Empty)
+        .gives::<WireRuleMode>(200, "It is so from now on.", WRITTEN)
+        .heeds_conditions(Conditional::Change)
 }
 
 pub(super) const HOOK_RECEIVE: Operation = Operation::new("delivery_receive", "Takes a delivery: the webhook door")
@@ -246,18 +248,23 @@ pub(super) const KEY_SET: Operation = Operation::new("key_set", "Sets a key")
     .takes(Takes::JsonOrBytes { schema: schema_of::<WireKeyValue>, example: r#"{"value": "a new value"}"# })
     .gives::<WireSetKey>(201, "It was set for the first time.", MADE)
     .gives::<WireSetKey>(200, "It was set anew.", MADE)
-    .refuses(&[(409, "key_version_old"), (413, "key_value_invalid"), (422, "key_value_invalid"), (503, "vault_unavailable")]);
-pub(super) const KEY_REMOVE: Operation =
-    Operation::new("key_remove", "Forgets a key").gives_content(204, "It is forgotten.", Content::Nothing, WRITTEN);
+    .refuses(&[(409, "key_version_old"), (413, "key_value_invalid"), (422, "key_value_invalid"), (503, "vault_unavailable")])
+    .heeds_conditions(Conditional::MakingOrChange);
+pub(super) const KEY_REMOVE: Operation = Operation::new("key_remove", "Forgets a key")
+    .gives_content(204, "It is forgotten.", Content::Nothing, WRITTEN)
+    .heeds_conditions(Conditional::Change);
 pub(super) const TOKEN_LIST: Operation =
     Operation::lists::<WireToken>("token_list", "Lists tokens; never a secret", &["name", "limit", "cursor"]).sees_views();
+pub(super) const TOKEN_GET: Operation =
+    Operation::shows::<WireToken>("token_get", "Shows a token that lets its holder in; never its secret").sees_views();
 pub(super) const TOKEN_ADD: Operation = Operation::new("token_add", "Makes a token, and shows it this once")
     .takes_json::<WireAskedToken>(r#"{"name": "ana", "roles": ["viewer"]}"#)
     .gives::<WireNewToken<'static>>(201, "It lets its holder in.", MADE)
     .refuses(&[(409, "token_name_taken"), (422, "token_name_invalid"), (422, "token_roles_invalid")]);
 pub(super) const TOKEN_REVOKE: Operation = Operation::new("token_revoke", "Lets the holder of a token in no more")
     .gives_content(204, "It is revoked.", Content::Nothing, WRITTEN)
-    .refuses(&[(409, "last_admin")]);
+    .refuses(&[(409, "last_admin")])
+    .heeds_conditions(Conditional::Change);
 
 pub(super) const LOG_LIST: Operation =
     Operation::lists::<shapes::Record>("record_list", "Lists records, the oldest first", &["after", "limit", "cursor"]);
@@ -299,13 +306,15 @@ pub(super) const PARKED_RETRY: Operation = Operation::new("parked_reaction_retry
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .takes(Takes::Empty)
-    .gives::<WireDecided>(202, "It is worked out again.", WRITTEN);
+    .gives::<WireDecided>(202, "It is worked out again.", WRITTEN)
+    .heeds_conditions(Conditional::Change);
 pub(super) const PARKED_DISMISS: Operation =
     Operation::new("parked_reaction_dismiss", "Decides that a reaction that was put aside is not to be")
         .asked(DRY)
         .gives_content(204, WOULD_BE, Content::Nothing, &[])
         .takes(Takes::Empty)
-        .gives::<WireDecided>(200, "It is not to be.", WRITTEN);
+        .gives::<WireDecided>(200, "It is not to be.", WRITTEN)
+        .heeds_conditions(Conditional::Change);
 pub(super) const DEAD_LETTER_LIST: Operation = Operation::lists::<WireDeadLetter>(
     "dead_letter_list",
     "Lists deliveries that proved who sent them and were refused, the newest first",

@@ -97,6 +97,13 @@ fn shown(ports: &Ports, rule: &Rule) -> Result<WireRule, Problem> {
     Ok(WireRule::new(rule, read_row::<RuleActivity>(ports, &rule.id.to_string())?))
 }
 
+/// Reads what [`get`] shows. Blocking.
+fn read(ports: &Ports, name: &str) -> Result<Option<WireRule>, Problem> {
+    let catalog = ports.installed.current();
+    let rule = name.parse::<RuleRef>().ok().and_then(|name| catalog.rules().get(&name).cloned());
+    rule.map(|rule| shown(ports, &rule)).transpose()
+}
+
 /// Has a rule's matches acted on.
 pub(super) async fn enable(allowed: Allowed<RulesWrite>, call: Call) -> Outcome {
     set(allowed, call, Mode::Enabled).await
@@ -117,12 +124,14 @@ async fn set(allowed: Allowed<RulesWrite>, mut call: Call, mode: Mode) -> Outcom
         let name: RuleRef = call.named("ref", RulesRead::THING)?;
         return respond::written(Written::Done, before.position, &WireRuleMode { r#ref: name, mode });
     }
-    let rule = rule_of(&call)?;
     let Nothing {} = call.json_or_nothing().await?;
+    let name: RuleRef = call.named("ref", RulesRead::THING)?;
+    let turn = call.turn::<RulesRead, _>(name.as_str(), read).await?;
+    let rule = rule_of(&call)?;
     let ask = Ask::SetRuleMode { rule: rule.name.clone(), rule_id: rule.id, mode };
     if call.is_dry_run()? {
         return call.check(call.on_behalf(&allowed), ask).await;
     }
-    let committed = call.api().submit(call.on_behalf(&allowed), ask).await?;
+    let committed = call.api().submit_in(turn, call.on_behalf(&allowed), ask).await?;
     respond::written(Written::Done, committed.position, &WireRuleMode { r#ref: rule.name.clone(), mode })
 }

@@ -1,14 +1,15 @@
 //! Tokens: which there are, making them and revoking them. A secret is shown once, when it is made.
 
-use ensue_views::store::Filter;
+use ensue_views::store::{Filter, ListQuery};
 use ensue_views::tokens::TokenStatus;
-use ensue_views::{Column, Token};
+use ensue_views::{Column, Token, View as _};
 
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
-use crate::permissions::{TokensRead, TokensWrite};
-use crate::problem::{Outcome, Problem};
+use crate::permissions::{Permission as _, TokensRead, TokensWrite};
+use crate::ports::Ports;
+use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
 use crate::wire::tokens::{WireAskedToken, WireNewToken, WireToken};
 
@@ -18,6 +19,21 @@ pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {
     let listed = listing::rows_where::<Token, _>(&call, &allowed, &[Column::Name], active).await?;
     let items = listed.items.into_iter().map(WireToken::from).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
+}
+
+/// Shows a token that lets its holder in.
+pub(super) async fn get(_: Allowed<TokensRead>, call: Call) -> Outcome {
+    let name = call.part("name").to_owned();
+    let missing = Missing::new(TokensRead::THING, &name);
+    let token = call.api().blocking(move |ports| read(ports, &name)).await??;
+    respond::json(&token.ok_or(missing)?)
+}
+
+/// Reads the one token of a name that lets its holder in. Blocking.
+fn read(ports: &Ports, name: &str) -> Result<Option<WireToken>, Problem> {
+    let active = ListQuery::newest(Token::NAME).with(Column::Status, TokenStatus::Active.as_str()).with(Column::Name, name);
+    let rows = ports.views.list(&ListQuery { limit: 1, ..active })?;
+    Ok(rows.first().map(|row| row.read::<Token>()).transpose()?.map(WireToken::from))
 }
 
 /// Makes a token.
@@ -36,6 +52,12 @@ pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcom
 pub(super) async fn revoke(allowed: Allowed<TokensWrite>, call: Call) -> Outcome {
     let name = call.part("name").to_owned();
     let by = allowed.on_behalf(call.context());
-    let committed = call.api().blocking(move |ports| ports.tokens.revoke(&name, &by)).await??;
+    let turn = call.turn::<TokensRead, _>(&name, read).await?;
+    let revoke = move |ports: &Ports| {
+        let revoked = ports.tokens.revoke(&name, &by);
+        drop(turn);
+        revoked
+    };
+    let committed = call.api().blocking(revoke).await??;
     Ok(respond::gone(committed.position))
 }

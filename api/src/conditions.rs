@@ -1,0 +1,270 @@
+//! Conditions of writes (RFC 9110 §13.1): `If-Match`, and `If-None-Match: *`.
+//!
+//! What a thing is read as, and thereby its tag, is said by who changes it. That nobody else changes it in between is `turns.rs`'s.
+
+use axum::http::{HeaderMap, HeaderName, header};
+use ensue_engine::explain::{Explain, Fault};
+use thiserror::Error;
+
+use crate::coding::plain_tag;
+use crate::operation::Conditional;
+use crate::problem::quoted;
+
+/// What a request demands of the thing that it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// Nothing.
+    #[default]
+    None,
+    /// That it is there.
+    There,
+    /// That it is there and has one of these tags, each without the coding of the answer that it stood in.
+    Tagged(Vec<String>),
+    /// That it is not there.
+    NotThere,
+}
+
+/// A condition that is not one here: it must not be passed over, else something is done that was not to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub(crate) enum ConditionInvalid {
+    /// Nothing that can be read is changed at the path.
+    #[error("`{0}` cannot be heeded here: what this path changes is nothing that is read with a tag")]
+    NotHeeded(&'static str),
+    /// The path makes nothing.
+    #[error("`If-None-Match` cannot be heeded here: this path makes nothing new")]
+    MakesNothing,
+    /// It is no list of tags.
+    #[error("`If-Match` must be `*`, or tags as `ETag` gives them, each in quotation marks and with commas between them")]
+    Malformed,
+    /// It is something else than the one thing that it may be.
+    #[error("`If-None-Match` may only be `*` on a write, given once")]
+    NotAny,
+    /// It can never hold.
+    #[error("`If-Match` and `If-None-Match` exclude each other on a write")]
+    Both,
+}
+
+impl Explain for ConditionInvalid {
+    fn slug(&self) -> &'static str {
+        "condition-invalid"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Malformed
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotHeeded(_) => "leave it out; so that a request is carried out once, send an `Idempotency-Key`".into(),
+            Self::MakesNothing => "leave it out, or send `If-Match` with the tag of what you have read".into(),
+            Self::Malformed => "send the `ETag` of what you have read as it came, quotation marks included".into(),
+            Self::NotAny | Self::Both => {
+                "send `If-None-Match: *` to make what is not there yet, or `If-Match` to change what you have read".into()
+            }
+        })
+    }
+}
+
+/// The thing is not as its caller demands.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub(crate) enum ConditionFailed {
+    /// It has another tag.
+    #[error("the {noun} `{name}` is not, or not any more, as `If-Match` says")]
+    Differs {
+        /// What kind of thing it is.
+        noun: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// There is none.
+    #[error("`If-Match` demands that there be a {noun} `{name}`, and there is none")]
+    NotThere {
+        /// What kind of thing it is.
+        noun: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// There is one.
+    #[error("`If-None-Match` demands that there be no {noun} `{name}`, and there is one")]
+    There {
+        /// What kind of thing it is.
+        noun: &'static str,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Explain for ConditionFailed {
+    fn slug(&self) -> &'static str {
+        "precondition-failed"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Conflict
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("nothing was changed: read it again, and send the request with its new `ETag` where it is still right".into())
+    }
+}
+
+impl Condition {
+    /// Reads the condition of a write.
+    pub(crate) fn of(headers: &HeaderMap, conditional: Conditional) -> Result<Self, ConditionInvalid> {
+        let has = |name: &HeaderName| headers.contains_key(name);
+        let (matching, new) = (has(&header::IF_MATCH), has(&header::IF_NONE_MATCH));
+        match (conditional, matching, new) {
+            (_, false, false) => Ok(Self::None),
+            (Conditional::Nothing, true, _) => Err(ConditionInvalid::NotHeeded("If-Match")),
+            (Conditional::Nothing, false, true) => Err(ConditionInvalid::NotHeeded("If-None-Match")),
+            (Conditional::Change, _, true) => Err(ConditionInvalid::MakesNothing),
+            (Conditional::MakingOrChange, true, true) => Err(ConditionInvalid::Both),
+            (Conditional::Change | Conditional::MakingOrChange, true, false) => matched(headers),
+            (Conditional::MakingOrChange, false, true) => {
+                let mut values = headers.get_all(header::IF_NONE_MATCH).iter();
+                let is_any = values.next().is_some_and(|value| value.as_bytes().trim_ascii() == b"*") && values.next().is_none();
+                if is_any { Ok(Self::NotThere) } else { Err(ConditionInvalid::NotAny) }
+            }
+        }
+    }
+
+    /// Holds a thing, by its tag where it is there, to the condition.
+    pub(crate) fn demand(&self, tag: Option<&str>, noun: &'static str, name: &str) -> Result<(), ConditionFailed> {
+        let name = || quoted(name);
+        match (self, tag) {
+            (Self::None, _) | (Self::There, Some(_)) | (Self::NotThere, None) => Ok(()),
+            (Self::Tagged(tags), Some(tag)) if tags.iter().any(|fitting| fitting == tag) => Ok(()),
+            (Self::Tagged(_), Some(_)) => Err(ConditionFailed::Differs { noun, name: name() }),
+            (Self::There | Self::Tagged(_), None) => Err(ConditionFailed::NotThere { noun, name: name() }),
+            (Self::NotThere, Some(_)) => Err(ConditionFailed::There { noun, name: name() }),
+        }
+    }
+}
+
+/// Reads `If-Match`. A weak tag is one, and fits nothing: it does not say that two answers are the same.
+fn matched(headers: &HeaderMap) -> Result<Condition, ConditionInvalid> {
+    let values: Option<Vec<&str>> = headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().ok()).collect();
+    let text = values.ok_or(ConditionInvalid::Malformed)?.join(",");
+    if text.trim() == "*" {
+        return Ok(Condition::There);
+    }
+    let (mut strong, mut tags) = (Vec::new(), 0_usize);
+    let mut rest = text.trim_start_matches(is_between);
+    while !rest.is_empty() {
+        let opaque = rest.strip_prefix("W/").unwrap_or(rest);
+        let (tag, behind) = opaque.strip_prefix('"').and_then(|open| open.split_once('"')).ok_or(ConditionInvalid::Malformed)?;
+        if tag.contains(char::is_whitespace) || !(behind.is_empty() || behind.starts_with(is_between)) {
+            return Err(ConditionInvalid::Malformed);
+        }
+        if opaque.len() == rest.len() {
+            strong.push(plain_tag(&format!("\"{tag}\"")));
+        }
+        tags += 1;
+        let next = behind.trim_start_matches([' ', '\t']);
+        if !(next.is_empty() || next.starts_with(',')) {
+            return Err(ConditionInvalid::Malformed);
+        }
+        rest = next.trim_start_matches(is_between);
+    }
+    if tags == 0 { Err(ConditionInvalid::Malformed) } else { Ok(Condition::Tagged(strong)) }
+}
+
+/// What stands between tags; lists may have empty places (RFC 9110 §5.6.1).
+fn is_between(character: char) -> bool {
+    matches!(character, ',' | ' ' | '\t')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(conditional: Conditional, headers: &[(HeaderName, &str)]) -> Result<Condition, ConditionInvalid> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, value.parse().unwrap());
+        }
+        Condition::of(&map, conditional)
+    }
+
+    fn tagged(values: &[&str]) -> Result<Vec<String>, ConditionInvalid> {
+        let headers: Vec<(HeaderName, &str)> = values.iter().map(|value| (header::IF_MATCH, *value)).collect();
+        match given(Conditional::Change, &headers)? {
+            Condition::Tagged(tags) => Ok(tags),
+            other => panic!("{values:?} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn tags_are_read_in_one_header_or_several_whatever_coding_they_came_with() {
+        assert_eq!(tagged(&["\"a\""]).unwrap(), ["\"a\""]);
+        assert_eq!(tagged(&["\"a\" ,\t\"b-gzip\",, \"c,d\""]).unwrap(), ["\"a\"", "\"b\"", "\"c,d\""]);
+        assert_eq!(tagged(&["\"a\"", "\"b-zstd\""]).unwrap(), ["\"a\"", "\"b\""]);
+        assert_eq!(tagged(&["\"\""]).unwrap(), ["\"\""]);
+        for any in ["*", " * "] {
+            assert_eq!(given(Conditional::Change, &[(header::IF_MATCH, any)]), Ok(Condition::There));
+        }
+    }
+
+    #[test]
+    fn weak_tags_fit_nothing() {
+        assert_eq!(tagged(&["W/\"a\", \"b\""]).unwrap(), ["\"b\""]);
+        let weak = Condition::Tagged(tagged(&["W/\"a\""]).unwrap());
+        assert!(matches!(weak.demand(Some("\"a\""), "rule", "a.b"), Err(ConditionFailed::Differs { .. })));
+    }
+
+    #[test]
+    fn what_is_no_tag_is_refused_and_not_passed_over() {
+        for bad in [
+            "",
+            " ",
+            ",",
+            "a",
+            "\"a",
+            "a\"",
+            "\"a\"b",
+            "\"a\" \"b\"",
+            "\"a\"\"b\"",
+            "*, \"a\"",
+            "\"a\", *",
+            "w/\"a\"",
+            "W/a",
+            "\"a b\"",
+            "**",
+        ] {
+            assert_eq!(tagged(&[bad]), Err(ConditionInvalid::Malformed), "{bad:?}");
+        }
+        assert_eq!(tagged(&["\"a\"", "*"]), Err(ConditionInvalid::Malformed));
+    }
+
+    #[test]
+    fn a_condition_that_cannot_be_heeded_is_refused() {
+        let (any, new) = ([(header::IF_MATCH, "*")], [(header::IF_NONE_MATCH, "*")]);
+        assert_eq!(given(Conditional::Nothing, &[]), Ok(Condition::None));
+        assert_eq!(given(Conditional::Nothing, &any), Err(ConditionInvalid::NotHeeded("If-Match")));
+        assert_eq!(given(Conditional::Nothing, &new), Err(ConditionInvalid::NotHeeded("If-None-Match")));
+        assert_eq!(given(Conditional::Change, &new), Err(ConditionInvalid::MakesNothing));
+        assert_eq!(given(Conditional::MakingOrChange, &new), Ok(Condition::NotThere));
+        assert_eq!(given(Conditional::MakingOrChange, &[any, new.clone()].concat()), Err(ConditionInvalid::Both));
+        assert_eq!(given(Conditional::MakingOrChange, &[(header::IF_NONE_MATCH, "\"a\"")]), Err(ConditionInvalid::NotAny));
+        assert_eq!(given(Conditional::MakingOrChange, &[new.clone(), new].concat()), Err(ConditionInvalid::NotAny));
+    }
+
+    #[test]
+    fn a_thing_is_held_to_the_condition() {
+        let failed = |condition: &Condition, tag| condition.demand(tag, "key", "a.b").map_err(|why| why.to_string()).err();
+        let tagged = Condition::Tagged(vec!["\"a\"".to_owned()]);
+        for (condition, tag) in
+            [(&Condition::None, None), (&Condition::There, Some("\"b\"")), (&tagged, Some("\"a\"")), (&Condition::NotThere, None)]
+        {
+            assert_eq!(failed(condition, tag), None, "{condition:?}");
+        }
+        assert_eq!(failed(&tagged, Some("\"b\"")).unwrap(), "the key `a.b` is not, or not any more, as `If-Match` says");
+        for condition in [&tagged, &Condition::There] {
+            assert_eq!(failed(condition, None).unwrap(), "`If-Match` demands that there be a key `a.b`, and there is none");
+        }
+        let there = failed(&Condition::NotThere, Some("\"a\"")).unwrap();
+        assert_eq!(there, "`If-None-Match` demands that there be no key `a.b`, and there is one");
+    }
+}
