@@ -26,24 +26,28 @@ impl Asked {
             let value = filter.column.value(&filter.value)?;
             demands.push(asked.demanded(filter.column, &value));
         }
+        // The rows lie between the two. They are found by one bound on each side: of two, SQLite begins at one and passes rows over to the other.
+        let (mut behind, mut before) = (Vec::new(), Vec::new());
         if let Some(since) = query.since {
             // The span of the first row that can be meant, then the rows themselves.
             let since = asked.bound(since.micros());
-            demands.push(format!("position >= (SELECT min(span) * {SPAN} FROM spans WHERE latest >= {since}) AND began_at >= {since}"));
+            behind.push(format!("(SELECT min(span) * {SPAN} - 1 FROM spans WHERE latest >= {since})"));
+            demands.push(format!("began_at >= {since}"));
         }
         if let Some(until) = query.until {
             let until = asked.bound(until.micros());
-            demands
-                .push(format!("position < (SELECT (max(span) + 1) * {SPAN} FROM spans WHERE earliest < {until}) AND began_at < {until}"));
+            before.push(format!("(SELECT (max(span) + 1) * {SPAN} FROM spans WHERE earliest < {until})"));
+            demands.push(format!("began_at < {until}"));
         }
-        let (beyond, start, order) = match query.order {
-            Order::OldestFirst => (">", 0, "ASC"),
-            Order::NewestFirst => ("<", i64::MAX, "DESC"),
+        let (order, side) = match query.order {
+            Order::OldestFirst => ("ASC", &mut behind),
+            Order::NewestFirst => ("DESC", &mut before),
         };
-        let after = asked.bound(query.after.map_or(start, place));
-        demands.push(format!("position {beyond} {after}"));
+        side.extend(query.after.map(|after| asked.bound(place(after))));
+        demands.extend(nearest("max", &behind).map(|bound| format!("position > {bound}")));
+        demands.extend(nearest("min", &before).map(|bound| format!("position < {bound}")));
         let limit = asked.bound(query.limit.min(LIST_ROWS_MAX) as i64);
-        let demands = demands.join(" AND ");
+        let demands = if demands.is_empty() { "true".to_owned() } else { demands.join(" AND ") };
         let from = |index: &str| format!("SELECT position, key, document FROM {}{index} WHERE {demands}", query.view);
         let rows = match Way::of(query) {
             Way::Table => from(""),
@@ -126,6 +130,15 @@ impl Way {
             | ViewName::ParkedReactions
             | ViewName::Totals => Self::Table,
         }
+    }
+}
+
+/// Gives the nearest of several bounds; `of` says which that is. Of one alone these functions would be others.
+fn nearest(of: &str, bounds: &[String]) -> Option<String> {
+    match bounds {
+        [] => None,
+        [one] => Some(one.clone()),
+        [_, _, ..] => Some(format!("{of}({})", bounds.join(", "))),
     }
 }
 

@@ -244,12 +244,16 @@ fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
     let steps = |rows: i64, wanted: &str, query: ListQuery| {
         let (folder, story) = (tempfile::tempdir().unwrap(), story());
         let views = views_in(&folder, &story);
-        // The newest are those that nobody asks for.
+        // Those that come first are those that nobody asks for.
+        let is_wanted = match query.order {
+            Order::NewestFirst => "position <= 20".to_owned(),
+            Order::OldestFirst => format!("position > {rows} - 20"),
+        };
         let filled = format!(
             "INSERT INTO names (number, name) VALUES (1, 'a.b'), (2, 'c.d');
              WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
              INSERT INTO executions SELECT n, randomblob(16), n, iif(n % 2, 'failed', 'queued'), 1, 1, randomblob(16), x'00' FROM n;
-             UPDATE executions SET status = '{wanted}' WHERE position <= 20;"
+             UPDATE executions SET status = '{wanted}' WHERE {is_wanted};"
         );
         views.connection.execute_batch(&filled).unwrap();
         let asked = Asked::of(&query).unwrap();
@@ -262,8 +266,13 @@ fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
         drop(found);
         (count, statement.get_status(StatementStatus::VmStep))
     };
-    let query = || ListQuery { limit: 10, ..ListQuery::newest(ViewName::Executions) };
-    for wanted in ["succeeded", "failed"] {
+    for (wanted, order) in [
+        ("succeeded", Order::NewestFirst),
+        ("failed", Order::NewestFirst),
+        ("succeeded", Order::OldestFirst),
+        ("failed", Order::OldestFirst),
+    ] {
+        let query = || ListQuery { limit: 10, order, ..ListQuery::newest(ViewName::Executions) };
         let of_status = || query().with(Column::Status, wanted);
         for (query, found) in [
             (query(), 10),
@@ -280,6 +289,37 @@ fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
             let (few, many) = (steps(100, wanted, query.clone()), steps(20_000, wanted, query.clone()));
             assert_eq!(few.0, found, "{query:?}");
             assert_eq!(few, many, "{query:?}");
+        }
+    }
+}
+
+/// How deep in a list a page is does not count either, also where the list is one of a time.
+#[test]
+fn a_page_far_in_a_list_takes_as_many_steps_as_its_first() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let views = views_in(&folder, &story);
+    let filled = "INSERT INTO names (number, name) VALUES (1, 'a.b');
+         INSERT INTO spans (span, earliest, latest) SELECT n, n * 1024, n * 1024 + 1023 FROM (WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 19) SELECT n FROM n);
+         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
+         INSERT INTO executions SELECT n, randomblob(16), n, 'failed', 1, 1, randomblob(16), x'00' FROM n;";
+    views.connection.execute_batch(filled).unwrap();
+    let read = |query: &ListQuery| {
+        let asked = Asked::of(query).unwrap();
+        let mut statement = views.connection.prepare(&asked.sql).unwrap();
+        let found: Vec<i64> =
+            statement.query_map(rusqlite::params_from_iter(&asked.values), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        (found, statement.get_status(StatementStatus::VmStep))
+    };
+    let at = |micros| Some(ensue_engine::time::Timestamp::from_micros(micros));
+    let (since, until) = (at(2_000), at(18_000));
+    for filtered in [ListQuery::newest(ViewName::Executions), ListQuery::newest(ViewName::Executions).with(Column::Action, "a.b")] {
+        for (order, near, far) in [(Order::OldestFirst, 2_100, 17_000), (Order::NewestFirst, 17_900, 3_000)] {
+            for (since, until) in [(None, None), (since, None), (None, until), (since, until)] {
+                let page = |after| read(&ListQuery { order, since, until, limit: 10, after: Some(Position(after)), ..filtered.clone() });
+                let ((near, few), (far, many)) = (page(near), page(far));
+                assert_eq!((near.len(), far.len()), (10, 10));
+                assert_eq!(few, many, "{order:?} {since:?} {until:?}");
+            }
         }
     }
 }
@@ -311,9 +351,12 @@ fn a_list_without_filters_is_read_in_the_order_it_stands() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let views = folded(&folder, &story);
     for view in ViewName::ALL {
-        let query = ListQuery { after: Some(Position(9)), since: Some(ensue_views::spec::NOON), ..ListQuery::newest(view) };
-        let plan = plan(&views.connection, &Asked::of(&query).unwrap());
-        assert!(plan.contains(&format!("SEARCH {view} USING INTEGER PRIMARY KEY")) && !plan.contains("TEMP B-TREE"), "{view}: {plan}");
+        for order in [Order::NewestFirst, Order::OldestFirst] {
+            let query = ListQuery { order, after: Some(Position(9)), since: Some(ensue_views::spec::NOON), ..ListQuery::newest(view) };
+            let plan = plan(&views.connection, &Asked::of(&query).unwrap());
+            let is_in_order = plan.contains(&format!("SEARCH {view} USING INTEGER PRIMARY KEY")) && !plan.contains("TEMP B-TREE");
+            assert!(is_in_order, "{view} {order:?}: {plan}");
+        }
     }
 }
 
