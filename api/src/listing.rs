@@ -12,6 +12,9 @@ use crate::paging::{CursorInvalid, Page};
 use crate::permissions::Permission;
 use crate::problem::Problem;
 
+/// The orders in which a list over a view is read, by the names of the parameter `sort`; the first is that of a list which is asked for without.
+pub(crate) const SORTS: [(&str, Order); 2] = [("-position", Order::NewestFirst), ("position", Order::OldestFirst)];
+
 /// One page of a list.
 pub(crate) struct Listed<T> {
     /// The items.
@@ -22,7 +25,7 @@ pub(crate) struct Listed<T> {
     pub(crate) page: Page,
 }
 
-/// Reads a page of a view, newest first. Each of `columns` is filtered by the parameter of its name.
+/// Reads a page of a view in the order that is asked for. Each of `columns` is filtered by the parameter of its name.
 pub(crate) async fn rows<V, P>(call: &Call, allowed: &Allowed<P>, columns: &[Column]) -> Result<Listed<V>, Problem>
 where
     V: View + Send + 'static,
@@ -52,7 +55,7 @@ where
         filters,
         since: query.parsed("since", TIME)?,
         until: query.parsed("until", TIME)?,
-        order: Order::NewestFirst,
+        order: query.one_of("sort", &SORTS)?.unwrap_or(SORTS[0].1),
         after: page.after.as_deref().map(place).transpose()?,
         // One more than is shown says whether there is more.
         limit: page.limit + 1,

@@ -6,13 +6,25 @@ use serde_json::Value;
 
 use crate::support::TestApi;
 
+/// The lists over views, which can be read in either order.
+const SORTED: [&str; 8] = [
+    "/api/v1/events",
+    "/api/v1/enforcements",
+    "/api/v1/executions",
+    "/api/v1/parked_reactions",
+    "/api/v1/dead_letters",
+    "/api/v1/keys",
+    "/api/v1/tokens",
+    "/api/v1/executions/{id}/artifacts",
+];
+
 /// Reads a list to its end in pages of so many; before each page but the first, so many events come in as `between` says.
 async fn read_whole(api: &TestApi, path: &str, limit: usize, between: &[usize]) -> Vec<Value> {
     let mut read = Vec::new();
     let mut cursor = String::new();
     let mut between = between.iter();
     loop {
-        let page = api.get(&format!("{path}?limit={limit}{cursor}")).by("viewer").answer().await.expect(200).json();
+        let page = api.get(&format!("{path}limit={limit}{cursor}")).by("viewer").answer().await.expect(200).json();
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= limit, "{page}");
         read.extend(items.iter().cloned());
@@ -22,6 +34,10 @@ async fn read_whole(api: &TestApi, path: &str, limit: usize, between: &[usize]) 
             api.event("Cy").await;
         }
     }
+}
+
+fn ids(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["id"].as_str().unwrap()).collect()
 }
 
 proptest! {
@@ -42,10 +58,14 @@ proptest! {
             }
             // Newest first: what comes in meanwhile is before the first page.
             sent.reverse();
-            let read = read_whole(&api, "/api/v1/events", limit, &between).await;
-            assert_eq!(read.iter().map(|event| event["id"].as_str().unwrap()).collect::<Vec<_>>(), sent);
-            // Oldest first: what comes in meanwhile is behind the last page, and belongs to it.
-            let read = read_whole(&api, "/api/v1/log", limit, &between).await;
+            let read = read_whole(&api, "/api/v1/events?", limit, &between).await;
+            assert_eq!(ids(&read), sent);
+            // Oldest first: what comes in meanwhile is behind the last page, and belongs to it. It comes in once, and is at an end.
+            let read = read_whole(&api, "/api/v1/events?sort=position&", limit, &between).await;
+            let mut newest_first = ids(&read);
+            newest_first.reverse();
+            assert_eq!(newest_first, ids(&read_whole(&api, "/api/v1/events?sort=-position&", limit, &[]).await));
+            let read = read_whole(&api, "/api/v1/log?", limit, &between).await;
             let positions: Vec<u64> = read.iter().map(|record| record["position"].as_u64().unwrap()).collect();
             assert_eq!(positions, (1..=api.node.head_position()).collect::<Vec<_>>());
         });
@@ -98,5 +118,44 @@ async fn a_cursor_is_the_caller_s_and_the_list_s_own() {
     ask(format!("/api/v1/executions?cursor={cursor}"), "viewer").await.expect_problem(400, "cursor_invalid");
     ask(format!("/api/v1/events?trigger=demo.hello&cursor={cursor}"), "viewer").await.expect_problem(400, "cursor_invalid");
     ask(format!("/api/v1/events?cursor={}", &cursor[1..]), "viewer").await.expect_problem(400, "cursor_invalid");
+    ask(format!("/api/v1/events?sort=position&cursor={cursor}"), "viewer").await.expect_problem(400, "cursor_invalid");
     ask("/api/v1/events?cursor=".to_owned(), "viewer").await.expect_problem(400, "cursor_invalid");
+}
+
+#[tokio::test]
+async fn a_list_over_a_view_is_read_from_either_end() {
+    let api = TestApi::new();
+    let mut sent = Vec::new();
+    for name in ["ana", "bo", "cy"] {
+        sent.push(api.event(name).await);
+    }
+    let read = async |sort: &str| {
+        let page = api.get(&format!("/api/v1/events?limit=2{sort}")).by("viewer").answer().await.expect(200);
+        let items = page.json()["items"].as_array().unwrap().clone();
+        ids(&items).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(read("&sort=position").await, sent[..2]);
+    sent.reverse();
+    assert_eq!((read("&sort=-position").await, read("").await), (sent[..2].to_vec(), sent[..2].to_vec()));
+    let next = api.get("/api/v1/events?limit=2&sort=position").by("viewer").answer().await.expect(200);
+    assert!(next.header("link").unwrap().contains("sort=position&"), "the next page is of the same order");
+}
+
+#[tokio::test]
+async fn an_order_that_a_list_does_not_have_is_refused_and_told_those_that_it_has() {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    for path in SORTED {
+        let path = path.replace("{id}", &id);
+        for order in ["position", "-position"] {
+            api.get(&format!("{path}?sort={order}")).by("admin").answer().await.expect(200);
+        }
+        for unknown in ["", "time", "+position", "position,-position", "POSITION"] {
+            let refused = api.get(&format!("{path}?sort={unknown}")).by("admin").answer().await.expect_problem(400, "bad_parameter");
+            assert!(refused["detail"].as_str().unwrap().ends_with("it may be `-position`, `position`"), "{path}: {refused}");
+        }
+    }
+    for fixed in ["/api/v1/log", "/api/v1/rules", &format!("/api/v1/executions/{id}/timeline")] {
+        api.get(&format!("{fixed}?sort=position")).by("admin").answer().await.expect_problem(400, "unknown_parameter");
+    }
 }

@@ -40,7 +40,7 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use self::installed::Kind;
@@ -255,7 +255,7 @@ fn wait_for(asked: impl Future<Output = Outcome>) -> Outcome {
 /// How much of a list is asked for.
 #[derive(Debug, Args)]
 pub(crate) struct Page {
-    /// How many to show, the newest first.
+    /// How many to show.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=200))]
     limit: u16,
     /// Where to go on: the `next` of the list before.
@@ -268,6 +268,35 @@ impl Page {
         let mut query = vec![("limit", self.limit.to_string())];
         query.extend(self.cursor.clone().map(|cursor| ("cursor", cursor)));
         query
+    }
+}
+
+/// In which order a list of what happened is read.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Sorting {
+    /// The order; without it the newest first.
+    #[arg(long, value_enum, value_name = "ORDER", allow_hyphen_values = true)]
+    sort: Option<Sort>,
+}
+
+/// An order, named as the API does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Sort {
+    /// The newest first.
+    #[value(name = "-position")]
+    NewestFirst,
+    /// The oldest first.
+    #[value(name = "position")]
+    OldestFirst,
+}
+
+impl Sorting {
+    fn query(self) -> Option<(&'static str, String)> {
+        let order = match self.sort? {
+            Sort::NewestFirst => "-position",
+            Sort::OldestFirst => "position",
+        };
+        Some(("sort", order.to_owned()))
     }
 }
 

@@ -184,6 +184,34 @@ fn an_action_is_run_by_hand_and_its_end_is_the_command_s() {
 }
 
 #[test]
+fn a_list_is_shown_from_either_end() {
+    let place = Place::new();
+    let node = place.start();
+    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    for message in ["first", "second", "third"] {
+        let ran = asked(&["run", "core.echo", "--param", &format!("message={message}"), "--wait"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+    let positions = |arguments: &[&str]| -> Vec<u64> {
+        let listed = asked(&[["executions", "list", "-o", "json"].as_slice(), arguments].concat());
+        let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap_or_else(|why| panic!("{why}: {listed:?}"));
+        listed["items"].as_array().unwrap().iter().map(|one| one["position"].as_u64().unwrap()).collect()
+    };
+    let oldest_first = positions(&["--sort", "position"]);
+    assert!(oldest_first.len() == 3 && oldest_first.is_sorted(), "{oldest_first:?}");
+    let newest_first: Vec<u64> = oldest_first.iter().rev().copied().collect();
+    for without_or_with in [&[] as &[&str], &["--sort", "-position"], &["--sort=-position"]] {
+        assert_eq!(positions(without_or_with), newest_first, "{without_or_with:?}");
+    }
+    for list in ["events", "enforcements", "dead-letters", "parked"] {
+        let listed = asked(&[list, "list", "--sort", "position", "-o", "json"]);
+        assert_eq!(listed.code, Some(0), "{listed:?}");
+    }
+    let unknown = asked(&["executions", "list", "--sort", "time"]);
+    assert!(unknown.code == Some(2) && unknown.stderr.contains("-position, position"), "{unknown:?}");
+}
+
+#[test]
 fn without_a_token_the_hint_says_how_to_name_one() {
     let place = Place::new();
     let node = place.start();

@@ -7,6 +7,7 @@ use ensue_views::{enforcements, executions};
 use serde_json::{Value, json};
 
 use crate::keyed::KEY_BYTES_MAX;
+use crate::listing::SORTS;
 use crate::operation::{Conditional, Heeded, Sight};
 use crate::paging::{LIMIT_DEFAULT, LIMIT_MAX};
 use crate::routes::Route;
@@ -83,6 +84,10 @@ fn in_query(name: &str) -> Option<(Value, &'static str)> {
         "dry_run" => (words(&["true", "false"]), "Whether everything is to be checked, and nothing done."),
         "stream" => (words(&OutputStream::ALL.map(OutputStream::as_str)), "Only this stream."),
         "follow" => (words(&["true", "false"]), "Whether to go on with what is printed from now on."),
+        "sort" => (
+            words(&SORTS.map(|(name, _)| name)),
+            "The order: by position, the newest first (`-position`, the default) or the oldest (`position`).",
+        ),
         "since" => (time, "Only those from this time on."),
         "until" => (time, "Only those before this time."),
         "attempt" => (number(u32::MAX.into()), "The attempt, by its number."),

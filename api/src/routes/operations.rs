@@ -74,7 +74,7 @@ const fn consented(id: &'static str, summary: &'static str) -> Operation {
 pub(super) const EVENT_LIST: Operation = Operation::lists::<WireEvent>(
     "event_list",
     "Lists events, the newest first",
-    &["trigger", "source", "correlation", "since", "until", "limit", "cursor"],
+    &["trigger", "source", "correlation", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const EVENT_GET: Operation = Operation::new("event_get", "Shows an event with its payload, or as a CloudEvent")
@@ -98,7 +98,7 @@ const FORGOTTEN: &[(u16, &str)] = &[(409, "catalog_gone"), (409, "payload_erased
 pub(super) const ENFORCEMENT_LIST: Operation = Operation::lists::<WireEnforcement>(
     "enforcement_list",
     "Lists enforcements, the newest first",
-    &["rule", "event", "outcome", "since", "until", "limit", "cursor"],
+    &["rule", "event", "outcome", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const ENFORCEMENT_GET: Operation =
@@ -107,7 +107,7 @@ pub(super) const ENFORCEMENT_GET: Operation =
 pub(super) const EXECUTION_LIST: Operation = Operation::lists::<WireExecution>(
     "execution_list",
     "Lists executions, the newest first",
-    &["status", "action", "rule", "correlation", "since", "until", "limit", "cursor"],
+    &["status", "action", "rule", "correlation", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const EXECUTION_GET: Operation =
@@ -130,7 +130,7 @@ pub(super) const EXECUTION_LOGS: Operation = Operation::new("execution_logs", "S
 pub(super) const EXECUTION_STREAM: Operation =
     streamed("execution_stream", "Tells of an execution's records as they come, until it has ended").sees_views();
 pub(super) const ARTIFACT_LIST: Operation =
-    Operation::lists::<WireArtifact>("artifact_list", "Lists the files that an execution's attempts gave away, the newest first", PAGE)
+    Operation::lists::<WireArtifact>("artifact_list", "Lists the files that an execution's attempts gave away, the newest first", SORTED)
         .sees_views();
 pub(super) const ARTIFACT_GET: Operation = Operation::new("artifact_get", "Gives a file, whole or a part of it")
     .heeds(&[Heeded::Range, Heeded::IfRange, Heeded::IfNoneMatch])
@@ -160,6 +160,7 @@ pub(super) const TRACE_GET: Operation =
     Operation::shows::<WireTrace>("trace_get", "Shows the causal graph around an event, an enforcement or an execution").sees_views();
 
 const PAGE: &[&str] = &["limit", "cursor"];
+const SORTED: &[&str] = &["sort", "limit", "cursor"];
 const OF_PACK: &[&str] = &["pack", "limit", "cursor"];
 
 pub(super) const PACK_LIST: Operation =
@@ -242,7 +243,7 @@ pub(super) const HOOK_SEND: Operation = Operation::new("delivery_send", "Signs a
     .refuses(HOOK_REFUSES);
 
 pub(super) const KEY_LIST: Operation =
-    Operation::lists::<WireKey>("key_list", "Lists the keys that are set; never a value", PAGE).sees_views();
+    Operation::lists::<WireKey>("key_list", "Lists the keys that are set; never a value", SORTED).sees_views();
 pub(super) const KEY_GET: Operation = Operation::shows::<WireKey>("key_get", "Shows since when a key is set, and by whom").sees_views();
 pub(super) const KEY_SET: Operation = Operation::new("key_set", "Sets a key")
     .takes(Takes::JsonOrBytes { schema: schema_of::<WireKeyValue>, example: r#"{"value": "a new value"}"# })
@@ -254,7 +255,7 @@ pub(super) const KEY_REMOVE: Operation = Operation::new("key_remove", "Forgets a
     .gives_content(204, "It is forgotten.", Content::Nothing, WRITTEN)
     .heeds_conditions(Conditional::Change);
 pub(super) const TOKEN_LIST: Operation =
-    Operation::lists::<WireToken>("token_list", "Lists tokens; never a secret", &["name", "limit", "cursor"]).sees_views();
+    Operation::lists::<WireToken>("token_list", "Lists tokens; never a secret", &["name", "sort", "limit", "cursor"]).sees_views();
 pub(super) const TOKEN_GET: Operation =
     Operation::shows::<WireToken>("token_get", "Shows a token that lets its holder in; never its secret").sees_views();
 pub(super) const TOKEN_ADD: Operation = Operation::new("token_add", "Makes a token, and shows it this once")
@@ -297,7 +298,7 @@ const fn job(id: &'static str, summary: &'static str) -> Operation {
 pub(super) const PARKED_LIST: Operation = Operation::lists::<WireParkedReaction>(
     "parked_reaction_list",
     "Lists the reactions that were put aside, the newest first",
-    &["since", "until", "limit", "cursor"],
+    &["since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const PARKED_GET: Operation =
@@ -318,7 +319,7 @@ pub(super) const PARKED_DISMISS: Operation =
 pub(super) const DEAD_LETTER_LIST: Operation = Operation::lists::<WireDeadLetter>(
     "dead_letter_list",
     "Lists deliveries that proved who sent them and were refused, the newest first",
-    &["sensor", "since", "until", "limit", "cursor"],
+    &["sensor", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const DEAD_LETTER_GET: Operation =

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Asking, Page, tell_next};
+use super::{Asking, Page, Sorting, tell_next};
 use crate::nearest;
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
@@ -19,6 +19,8 @@ pub(crate) enum DeadLetters {
         /// Only those of this sensor.
         #[arg(long, value_name = "REF")]
         sensor: Option<String>,
+        #[command(flatten)]
+        sorting: Sorting,
         #[command(flatten)]
         page: Page,
     },
@@ -40,8 +42,9 @@ impl DeadLetters {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List { sensor, page } => {
+            Self::List { sensor, sorting, page } => {
                 let mut query = page.query();
+                query.extend(sorting.query());
                 query.extend(sensor.map(|sensor| ("sensor", sensor)));
                 let answer = client.get("/dead_letters", &query).await?;
                 asking.output.print_list(&answer, COLUMNS);

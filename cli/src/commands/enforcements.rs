@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Asking, Page, tell_next};
+use super::{Asking, Page, Sorting, tell_next};
 use crate::nearest;
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
@@ -26,6 +26,8 @@ pub(crate) enum Enforcements {
         #[arg(long, value_name = "OUTCOME")]
         outcome: Option<String>,
         #[command(flatten)]
+        sorting: Sorting,
+        #[command(flatten)]
         page: Page,
     },
     /// Show an enforcement.
@@ -46,8 +48,9 @@ impl Enforcements {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List { rule, event, outcome, page } => {
+            Self::List { rule, event, outcome, sorting, page } => {
                 let mut query = page.query();
+                query.extend(sorting.query());
                 query.extend(rule.map(|rule| ("rule", rule)));
                 query.extend(event.map(|event| ("event", event)));
                 query.extend(outcome.map(|outcome| ("outcome", outcome)));

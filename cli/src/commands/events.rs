@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Asking, List, Page, Watching, print_page, read_json};
+use super::{Asking, List, Page, Sorting, Watching, print_page, read_json};
 use crate::nearest;
 use crate::redraw::Stirred;
 use crate::report::{Outcome, printable};
@@ -29,6 +29,8 @@ pub(crate) enum Events {
         /// Only those that this one observed.
         #[arg(long, value_name = "NAME")]
         source: Option<String>,
+        #[command(flatten)]
+        sorting: Sorting,
         #[command(flatten)]
         page: Page,
         #[command(flatten)]
@@ -64,8 +66,9 @@ impl Events {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List { trigger, source, page, watching } => {
+            Self::List { trigger, source, sorting, page, watching } => {
                 let mut query = page.query();
+                query.extend(sorting.query());
                 query.extend(trigger.map(|trigger| ("trigger", trigger)));
                 query.extend(source.map(|source| ("source", source)));
                 // An enforcement changes how many rules an event matched.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Asking, List, Page, Watching, print_page, read_json, watched};
+use super::{Asking, List, Page, Sorting, Watching, print_page, read_json, watched};
 use crate::client::{Client, segment};
 use crate::nearest;
 use crate::printed::{self, Stream};
@@ -66,6 +66,8 @@ pub(crate) struct Listed {
     /// Only those that this rule asked for.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
+    #[command(flatten)]
+    sorting: Sorting,
     #[command(flatten)]
     page: Page,
     #[command(flatten)]
@@ -145,8 +147,9 @@ impl Executions {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List(Listed { status, action, rule, page, watching }) => {
+            Self::List(Listed { status, action, rule, sorting, page, watching }) => {
                 let mut query = page.query();
+                query.extend(sorting.query());
                 query.extend(status.map(|status| ("status", status)));
                 query.extend(action.map(|action| ("action", action)));
                 query.extend(rule.map(|rule| ("rule", rule)));

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Asking, Page, tell_next};
+use super::{Asking, Page, Sorting, tell_next};
 use crate::report::{Outcome, tell};
 use crate::table::{Column, cell, pairs, text, time};
 
@@ -21,6 +21,8 @@ Examples:
 pub(crate) enum Parked {
     /// List them, the newest first.
     List {
+        #[command(flatten)]
+        sorting: Sorting,
         #[command(flatten)]
         page: Page,
     },
@@ -51,8 +53,10 @@ impl Parked {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List { page } => {
-                let answer = client.get("/parked_reactions", &page.query()).await?;
+            Self::List { sorting, page } => {
+                let mut query = page.query();
+                query.extend(sorting.query());
+                let answer = client.get("/parked_reactions", &query).await?;
                 asking.output.print_list(&answer, COLUMNS);
                 tell_next(&answer);
             }
