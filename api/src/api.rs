@@ -22,6 +22,7 @@ use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Problem};
 use crate::query::bad;
 use crate::queues::{Queue, QueueName, Queues};
+use crate::rates::Limiters;
 use crate::settings::{Blocking, Settings};
 use crate::streams::Streams;
 use crate::turns::{Turn, Turns};
@@ -45,6 +46,8 @@ pub(crate) struct Api {
     pub(crate) streams: Streams,
     /// The keyed requests that are under way.
     pub(crate) under_way: Arc<UnderWay>,
+    /// What counts requests by their callers.
+    pub(crate) rates: Limiters,
     /// The turns at what callers change.
     pub(crate) turns: Turns,
     /// What was counted of requests.
@@ -63,6 +66,7 @@ impl Api {
             intake: Intake::new(&settings.queues),
             streams: Streams::new(&settings.queues),
             under_way: Arc::default(),
+            rates: Limiters::of(&settings.rates),
             turns: Turns::default(),
             requests: Requests::default(),
             readers: turns(&settings.queues, QueueName::Reads),

@@ -30,6 +30,7 @@ use crate::openapi;
 use crate::ports::{AnsweredRequest, Ports};
 use crate::problem::{Outcome, Problem};
 use crate::queues::{Held, QueueName};
+use crate::rates::Standing;
 use crate::routes::{self, Route, hooks};
 use crate::settings::Settings;
 
@@ -173,6 +174,7 @@ impl Front {
         let (body, leftover) = leftover::lend(body, &parts.headers);
         let outcome = contained(self.dispatch(&context, Request::from_parts(parts, body))).await;
         let mut response = outcome.unwrap_or_else(|problem| problem.render(&context, uri.path()));
+        let standing = response.extensions_mut().remove::<Standing>();
         // The router hands problems on, so that they are written here, where the request is known.
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             let allow = response.headers_mut().remove(header::ALLOW);
@@ -185,6 +187,9 @@ impl Front {
         let mut response = self.within_memory(response).unwrap_or_else(|why| Problem::of(&why).render(&context, uri.path()));
         let read = leftover.discard(response.status()).await;
         finish(&context, read, response.headers_mut());
+        if let Some(standing) = standing {
+            standing.write_to(response.headers_mut());
+        }
         let (kind, status, took) = (Kind::of(&method, uri.path()), response.status(), begin.elapsed());
         self.api.requests.note(kind, status, took);
         if let (Some(spans), Some(RequestSpan { parent })) = (&self.api.ports.spans, context.span()) {

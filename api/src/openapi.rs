@@ -55,6 +55,8 @@ const OF_KEYED: &[(u16, &str)] = &[
 const OF_CONDITIONS: &[(u16, &str)] = &[(400, "condition_invalid")];
 /// Those of a write that looks at what it changes.
 const OF_CONDITIONAL: &[(u16, &str)] = &[(412, "precondition_failed"), (503, "view_behind")];
+/// Those of a route whose requests count to their caller's rate.
+const OF_COUNTED: &[(u16, &str)] = &[(429, "rate_limited")];
 /// Those of a route that waits for the views.
 const OF_SIGHT: &[(u16, &str)] = &[(503, "view_behind")];
 /// Those of a route that brings in what the node must have memory for.
@@ -252,6 +254,7 @@ fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
         (operation.strangers == Strangers::Refused, OF_PARAMETERS),
         (is_guarded, OF_GUARDED),
         (route.may_be_keyed(), OF_KEYED),
+        (route.is_counted(), OF_COUNTED),
         (route.looks_at_conditions(), OF_CONDITIONS),
         (operation.conditional != Conditional::Nothing, OF_CONDITIONAL),
         (operation.sight == Sight::OfViews, OF_SIGHT),
@@ -305,10 +308,25 @@ fn answer(given: &Given, schemas: &mut SchemaGenerator) -> Value {
 }
 
 fn header_references(names: &[Header]) -> Map<String, Value> {
-    let always = ["X-Request-Id", "traceparent"];
     let named = names.iter().map(|header| told(*header).0);
-    always.into_iter().chain(named).map(|name| (name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }))).collect()
+    OF_EVERY_ANSWER
+        .into_iter()
+        .map(|(name, _)| name)
+        .chain(named)
+        .map(|name| (name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") })))
+        .collect()
 }
+
+/// The headers that any answer may have.
+const OF_EVERY_ANSWER: [(&str, &str); 7] = [
+    ("X-Request-Id", "The request's id."),
+    ("traceparent", "The request's trace (W3C Trace Context)."),
+    ("RateLimit-Policy", "The class of the request, and its rate: `q` requests in `w` seconds. Absent where no rate is set."),
+    ("RateLimit", "`r` requests are left, and in `t` seconds all of them. Absent where no rate is set."),
+    ("X-RateLimit-Limit", "The same as `q`."),
+    ("X-RateLimit-Remaining", "The same as `r`."),
+    ("X-RateLimit-Reset", "The same as `t`, in seconds from now."),
+];
 
 /// The headers of answers, each by its name.
 fn headers() -> Map<String, Value> {
@@ -325,8 +343,7 @@ fn headers() -> Map<String, Value> {
         Header::AllowedOrigin,
         Header::AllowedRate,
     ];
-    let of_all = [("X-Request-Id", "The request's id."), ("traceparent", "The request's trace (W3C Trace Context).")];
-    let told = of_all.into_iter().chain(ALL.map(told));
+    let told = OF_EVERY_ANSWER.into_iter().chain(ALL.map(told));
     told.map(|(name, means)| (name.to_owned(), json!({ "description": means, "schema": { "type": "string" } }))).collect()
 }
 
@@ -342,7 +359,7 @@ fn told(header: Header) -> (&'static str, &'static str) {
         Header::ContentDisposition => ("Content-Disposition", "The name to save the file under."),
         Header::Allow => ("Allow", "The methods that the path knows."),
         Header::AllowedOrigin => ("WebHook-Allowed-Origin", "The origin that asked, where one did: it may send here."),
-        Header::AllowedRate => ("WebHook-Allowed-Rate", "`*`: requests are not counted by the minute; absent where nobody asked."),
+        Header::AllowedRate => ("WebHook-Allowed-Rate", "How many requests a minute, `*` where no rate is set; absent where nobody asked."),
     }
 }
 

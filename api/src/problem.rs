@@ -16,6 +16,7 @@ use thiserror::Error;
 use crate::context::RequestContext;
 use crate::pages;
 use crate::ports::Declined;
+use crate::rates::Rate;
 
 /// What a handler gives.
 pub(crate) type Outcome = Result<Response<Body>, Problem>;
@@ -163,6 +164,15 @@ impl Problem {
             .with_detail(format!("the file has {size} bytes, and none where `Range` asks for some"))
             .with_hint("ask for a part of what there is, or leave `Range` out for all of it");
         problem.size = Some(size);
+        problem
+    }
+
+    /// The caller asks more often than it may.
+    pub(crate) fn rate_limited(class: &str, rate: &Rate, free_in_seconds: u32) -> Self {
+        let mut problem = Self::bare("rate-limited", StatusCode::TOO_MANY_REQUESTS)
+            .with_detail(format!("these requests are over the rate of the class `{class}`, {rate} for each caller"))
+            .with_hint(format!("send it again in {free_in_seconds} s; `RateLimit` in every answer says how much is left"));
+        problem.retry_after_seconds = Some(free_in_seconds);
         problem
     }
 

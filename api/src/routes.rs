@@ -41,6 +41,7 @@ use crate::permissions::{
     TriggersRead, ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
+use crate::rates::{self, Class};
 use crate::shares::Caller;
 use crate::tags;
 
@@ -227,6 +228,12 @@ impl Route {
         self.method == Method::POST && self.demands != Demand::Nothing
     }
 
+    /// Says whether requests count to a rate of their caller, where one is set.
+    pub(crate) fn is_counted(&self) -> bool {
+        // What takes deliveries is the one public route by which anything is written.
+        self.demands != Demand::Nothing || is_write(&self.method)
+    }
+
     /// Says whether requests may demand something of what they change, and are refused where that is not looked at.
     pub(crate) fn looks_at_conditions(&self) -> bool {
         is_write(&self.method) && self.demands != Demand::Nothing
@@ -318,26 +325,32 @@ impl Routes {
     fn guarded<P: Permission>(&mut self, method: Method, path: String, operation: &'static Operation, handler: impl Handler<P>) {
         let api = self.api.clone();
         let (may_be_keyed, is_read, is_write) = (method == Method::POST, method == Method::GET, is_write(&method));
+        let class = if is_write { Class::Writes } else { Class::Reads };
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
             async move {
                 let (parts, body) = request.into_parts();
                 let allowed = Allowed::<P>::demand(&*api.ports.access, &parts, &secrecy(&params))?;
                 let caller = Caller::Token(allowed.name().to_owned());
-                let known = if is_read { parts.headers.clone() } else { HeaderMap::new() };
-                let mut call = Call::new(api, operation, &params, caller, Request::from_parts(parts, body))?;
-                if is_write {
-                    call.take_condition(operation.conditional)?;
-                }
-                if may_be_keyed {
-                    call.take_key(&allowed).await?;
-                }
-                match operation.sight {
-                    Sight::OfViews => call.see().await?,
-                    Sight::None => {}
-                }
-                let response = handler.handle(allowed, call).await?;
-                if is_read { tags::tagged(response, &known).await } else { Ok(response) }
+                let counted = api.rates.count(class, || caller.clone());
+                let asked = async {
+                    counted.map_or(Ok(()), |standing| standing.demand())?;
+                    let known = if is_read { parts.headers.clone() } else { HeaderMap::new() };
+                    let mut call = Call::new(api, operation, &params, caller, Request::from_parts(parts, body))?;
+                    if is_write {
+                        call.take_condition(operation.conditional)?;
+                    }
+                    if may_be_keyed {
+                        call.take_key(&allowed).await?;
+                    }
+                    match operation.sight {
+                        Sight::OfViews => call.see().await?,
+                        Sight::None => {}
+                    }
+                    let response = handler.handle(allowed, call).await?;
+                    if is_read { tags::tagged(response, &known).await } else { Ok(response) }
+                };
+                rates::standing(counted, asked.await)
             }
         };
         let filter = MethodFilter::try_from(method.clone()).expect("the methods declared here are ones that axum routes");

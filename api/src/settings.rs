@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::queues::Queues;
+use crate::rates::Rates;
 
 /// What the operator sets.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The queues, with their caps.
     pub queues: Queues,
+    /// How many requests a caller may send in a while.
+    pub rates: Rates,
     /// Where what blocks is done.
     pub blocking: Blocking,
 }

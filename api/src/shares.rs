@@ -10,7 +10,7 @@ use ensue_engine::names::SensorRef;
 use crate::queues::{Held, Queue};
 
 /// Whose share something counts to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Caller {
     /// All who deliver at a hook: who they are is not known before the body is read.
     Hook(SensorRef),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// How many things have a turn of their own. Two whose names fall together wait for each other as well, which costs them a commit.
+/// How many things have a turn of their own. Two whose names fall together wait for each other as well, which costs them what the other takes.
 const TURNS: usize = 256;
 
 /// The turns of all things that callers change: a fixed number, however many things there are.

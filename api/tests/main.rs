@@ -14,6 +14,7 @@ mod hooks;
 mod keyed;
 mod openapi;
 mod paging;
+mod rates;
 mod resources;
 mod sending;
 mod server;

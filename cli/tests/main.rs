@@ -21,6 +21,7 @@ mod ordinary_user;
 mod outputs;
 mod overload;
 mod own_log;
+mod rates;
 mod restart;
 mod secrets;
 mod streams;

@@ -3,6 +3,7 @@
 //! It reads the file and the environment it is given; what the values do is the wiring's.
 
 mod actions;
+mod rates;
 mod shape;
 mod variables;
 
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ensue_api::Rates;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::names::PackName;
 use ensue_engine::ports::Secret;
@@ -21,6 +23,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use actions::WrittenActions;
+use rates::WrittenRates;
 
 use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
 
@@ -79,6 +82,8 @@ pub struct Config {
     pub supervisor: Option<SupervisorCommand>,
     /// The collector that traces are sent to; none means that none are.
     pub traces: Option<Collector>,
+    /// How many requests a caller may send in a while.
+    pub rates: Rates,
     /// What the operator sets for packs.
     pub pack_settings: BTreeMap<PackName, PackSettings>,
     /// The token that lets an admin in from the very first start on.
@@ -246,6 +251,8 @@ struct Written {
     actions: WrittenActions,
     traces: Option<WrittenTraces>,
     #[serde(default)]
+    rate_limits: WrittenRates,
+    #[serde(default)]
     packs: BTreeMap<PackName, PackSettings>,
 }
 
@@ -300,6 +307,7 @@ impl Config {
             actions: ActionSettings::default(),
             supervisor: None,
             traces: None,
+            rates: Rates::default(),
             pack_settings: BTreeMap::new(),
             admin_token: AdminToken::Made,
             key_files: BTreeMap::new(),
@@ -364,6 +372,7 @@ impl Config {
             let wrong = |why: CollectorError| ConfigError::Malformed { path: path.to_owned(), why: format!("`traces.endpoint` {why}") };
             self.traces = Some(endpoint.parse().map_err(wrong)?);
         }
+        self.rates = written.rate_limits.read().map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         self.pack_settings = written.packs;
         for source in self.pack_settings.values_mut().flat_map(|settings| settings.keys.values_mut()) {
             source.file = base.join(&source.file);
@@ -393,6 +402,9 @@ impl Config {
             "ENSUE_TRACES_ENDPOINT" => {
                 self.traces = Some(value.parse().map_err(|why| ConfigError::Collector { name: name.to_owned(), why })?)
             }
+            "ENSUE_RATE_LIMITS_READS" => self.rates.reads = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
+            "ENSUE_RATE_LIMITS_WRITES" => self.rates.writes = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
+            "ENSUE_RATE_LIMITS_HOOKS" => self.rates.hooks = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
             _ if name.starts_with(actions::VARIABLES) => self.actions.take_variable(name, value, &wrong)?,
             "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(PathBuf::from(value)),
             "ENSUE_ADMIN_TOKEN" => self.take_admin_token(Secret::new(value.as_bytes().to_vec()), None)?,
@@ -430,6 +442,9 @@ fn take_kept(kept: &mut KeptSettings, one: Option<u64>, quota: Option<u64>, keep
 fn enough(memory_bytes: u64) -> Option<u64> {
     (memory_bytes >= MEMORY_BYTES_MIN).then_some(memory_bytes)
 }
+
+/// What a rate is written as, for people.
+const RATE_FORM: &str = "a rate like 600/1m";
 
 /// What a lease is written as, for people.
 const LEASE_FORM: &str = "a duration of a second or more, like 30s";

@@ -354,6 +354,7 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
         cursor_key: cursor_key(&opened.data.path().join("cursor.key"))?,
         limits: Limits::default(),
         queues,
+        rates: config.rates,
         blocking: ensue_api::Blocking::Pool,
     };
     let front = Front::new(ports, api_settings);

@@ -13,7 +13,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
 use ensue_api::ports::{Declined, Finding, Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, Readiness};
 use ensue_api::settings::Blocking;
-use ensue_api::{Front, Limits, Ports, Settings};
+use ensue_api::{Front, Limits, Ports, Rates, Settings};
 use ensue_engine::ports::SubmitError;
 use ensue_node::parts::{Caps, Gauges, queues};
 use prometheus_client::registry::Registry;
@@ -58,6 +58,7 @@ impl NodeApi {
             cursor_key: [7; 32],
             limits: Limits { body_timeout: BODY_TIMEOUT, ..Limits::default() },
             queues: queues(memory_bytes, Caps { open_work: operated.open_work_max, workers: operated.workers }),
+            rates: Rates::default(),
             blocking: Blocking::InPlace,
         };
         let connections: Arc<Connections> = Arc::default();

@@ -71,7 +71,7 @@ fn every_setting_stands_in_the_reference() {
     assert!(known.len() > 8, "{} variables were found; how they are written has changed", known.len());
     demand_same("each variable is told of:", ("the code", &known), (PAGE, &without_keys(told_variables(PAGE))));
 
-    let source = read("node/src/config.rs") + &read("node/src/config/actions.rs");
+    let source = ["node/src/config.rs", "node/src/config/actions.rs", "node/src/config/rates.rs"].map(read).concat();
     let mut settings = BTreeSet::new();
     for name in [
         "struct Written {",
@@ -80,6 +80,7 @@ fn every_setting_stands_in_the_reference() {
         "struct WrittenArtifacts {",
         "struct Egress {",
         "struct WrittenTraces {",
+        "struct WrittenRates {",
         "pub struct PackSettings {",
         "pub struct KeySource {",
     ] {

@@ -30,6 +30,7 @@ use crate::permissions::{HooksRead, HooksSend, Permission as _};
 use crate::ports::{HookRefusal, OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query;
+use crate::rates::{self, Class, Standing};
 use crate::respond::{self, Written};
 use crate::shares::{Caller, Share};
 use crate::wire::hooks::{WireHook, WireSend, WireTaken, WireTakenEvent};
@@ -72,8 +73,27 @@ where
 {
     let came = Instant::now();
     let sensor = sensor_at(api, hook)?;
+    let counted = api.rates.count(Class::Hooks, || Caller::Hook(sensor.clone()));
+    let delivered = delivered(api, context, parts, At { sensor, came, counted }, body).await;
+    rates::standing(counted, delivered)
+}
+
+/// Where and when a delivery came, and how its hook stands with its rate.
+struct At {
+    sensor: SensorRef,
+    came: Instant,
+    counted: Option<Standing>,
+}
+
+async fn delivered<B>(api: &Arc<Api>, context: &RequestContext, parts: &Parts, at: At, body: B) -> Outcome
+where
+    B: HttpBody<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let At { sensor, came, counted } = at;
     let mut bytes = None;
-    let _admitted = match admitted(api, parts, &sensor) {
+    let is_within_rate = counted.map_or(Ok(()), |standing| standing.demand());
+    let _admitted = match is_within_rate.and_then(|()| admitted(api, parts, &sensor)) {
         Ok(admitted) => admitted,
         Err(problem) => {
             note(api, context, &sensor, came, bytes, &Err(problem.clone()));
@@ -95,7 +115,7 @@ where
 /// Grants any sender that asks that it may deliver at a hook: that is what a hook is declared for.
 pub(crate) fn consent(api: &Api, headers: &HeaderMap, hook: &str) -> Outcome {
     sensor_at(api, hook)?;
-    Ok(handshake::consent(headers, METHODS))
+    Ok(handshake::consent(headers, METHODS, api.rates.rate(Class::Hooks)))
 }
 
 /// Finds the sensor of a hook; anything else is a hook that is not there.

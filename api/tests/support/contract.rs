@@ -30,8 +30,21 @@ pub(crate) fn demand_documented(method: &Method, path: &str, status: StatusCode,
     }
     let asked = format!("{method} {template} answered {}", status.as_u16());
     let Some(response) = responses_of(operation).remove(status.as_str()) else { panic!("{asked}, which the document does not tell of") };
-    for name in ["ensue-position", "location", "link", "preference-applied", "retry-after", "etag", "content-range", "content-disposition"]
-    {
+    for name in [
+        "ensue-position",
+        "location",
+        "link",
+        "preference-applied",
+        "retry-after",
+        "etag",
+        "content-range",
+        "content-disposition",
+        "ratelimit",
+        "ratelimit-policy",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+    ] {
         let is_told = response["headers"].as_object().is_some_and(|told| told.keys().any(|known| known.eq_ignore_ascii_case(name)));
         assert!(!headers.contains_key(name) || is_told, "{asked} with `{name}`, which the document does not tell of");
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use ensue_api::ports::Holder;
-use ensue_api::{Front, Limits, Ports, Queues, Settings};
+use ensue_api::{Front, Limits, Ports, Queues, Rates, Settings};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -143,6 +143,13 @@ impl TestApi {
         Self::with(Limits::default(), queues)
     }
 
+    /// A node that counts requests.
+    pub(crate) fn with_rates(rates: Rates) -> Self {
+        let node = Arc::new(TestNode::new());
+        let front = Self::front_of(&node, Settings { rates, ..Self::settings(Limits::default(), Queues::with(|_| 1_000_000_000)) });
+        Self { node, front }
+    }
+
     fn with(limits: Limits, queues: Queues) -> Self {
         let node = Arc::new(TestNode::new());
         let front = Self::front(&node, limits, queues);
@@ -155,15 +162,23 @@ impl TestApi {
     }
 
     fn front(node: &Arc<TestNode>, limits: Limits, queues: Queues) -> Front {
-        let settings = Settings {
+        Self::front_of(node, Self::settings(limits, queues))
+    }
+
+    fn front_of(node: &Arc<TestNode>, settings: Settings) -> Front {
+        Front::new(Self::ports(node), settings)
+    }
+
+    fn settings(limits: Limits, queues: Queues) -> Settings {
+        Settings {
             base_url: "https://ensue.example.test".to_owned(),
             release: "0.1.0-test".to_owned(),
             cursor_key: [7; 32],
             limits,
             queues,
+            rates: Rates::default(),
             blocking: ensue_api::Blocking::Pool,
-        };
-        Front::new(Self::ports(node), settings)
+        }
     }
 
     fn ports(node: &Arc<TestNode>) -> Ports {

@@ -47,6 +47,11 @@ static SETTINGS: Shape = Shape {
         optional("artifacts", Kind::Fields(&ARTIFACTS), "How much is kept of the files that attempts give away, and how long."),
         optional("egress", Kind::Fields(&EGRESS), "Where actions may connect by the runner `http`."),
         optional("actions", Kind::Fields(&ACTIONS), "How programs of actions are run."),
+        optional(
+            "rate_limits",
+            Kind::Fields(&RATE_LIMITS),
+            "How many requests a caller may send in a while. No limit where nothing is said.",
+        ),
         optional("traces", Kind::Fields(&TRACES), "Where traces are sent to. Nowhere where nothing is said."),
         optional(
             "packs",
@@ -137,6 +142,17 @@ static ACTIONS: Shape = Shape {
     between: &[],
 };
 
+static RATE_LIMITS: Shape = Shape {
+    what: "`rate_limits`",
+    fields: &[
+        optional("reads", Kind::Text(Form::Any), "Of one token, what only reads: `600/1m`."),
+        optional("writes", Kind::Text(Form::Any), "Of one token, what may change something: `120/1m`."),
+        optional("hooks", Kind::Text(Form::Any), "Deliveries at one webhook: `50/1s`."),
+    ],
+    later: &[],
+    between: &[],
+};
+
 static TRACES: Shape = Shape {
     what: "`traces`",
     fields: &[required(
@@ -207,6 +223,7 @@ actions:
   file_size: 1073741824
   open_files: 1024
   cpu_seconds: 3600
+rate_limits: { reads: 600/1m, writes: 120/1m, hooks: 50/1s }
 traces: { endpoint: 'http://127.0.0.1:4318' }
 packs:
   release:

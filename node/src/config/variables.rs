@@ -5,7 +5,7 @@
 use super::ConfigError;
 
 /// Those that the node reads as settings, but for keys.
-const SETTINGS: [&str; 18] = [
+const SETTINGS: [&str; 21] = [
     "ENSUE_ACTIONS_AT_STOP",
     "ENSUE_ACTIONS_ISOLATION",
     "ENSUE_ACTIONS_READABLE",
@@ -21,6 +21,9 @@ const SETTINGS: [&str; 18] = [
     "ENSUE_MEMORY",
     "ENSUE_MIN_FREE",
     "ENSUE_PACKS_DIR",
+    "ENSUE_RATE_LIMITS_HOOKS",
+    "ENSUE_RATE_LIMITS_READS",
+    "ENSUE_RATE_LIMITS_WRITES",
     "ENSUE_TRACES_ENDPOINT",
     "ENSUE_URL",
     "ENSUE_WORKERS",
@@ -115,6 +118,7 @@ mod tests {
                 "ENSUE_LISTEN" => "127.0.0.1:1",
                 "ENSUE_MEMORY" => "134217728",
                 "ENSUE_MIN_FREE" | "ENSUE_WORKERS" => "7",
+                "ENSUE_RATE_LIMITS_HOOKS" | "ENSUE_RATE_LIMITS_READS" | "ENSUE_RATE_LIMITS_WRITES" => "600/1m",
                 "ENSUE_TRACES_ENDPOINT" => "http://127.0.0.1:4318",
                 _ => "/srv",
             };

@@ -23,6 +23,7 @@ use crate::handshake;
 use crate::permissions::EventsWrite;
 use crate::ports::{Declined, GivenEvent};
 use crate::problem::{FieldError, Outcome, Problem, quoted};
+use crate::rates::Class;
 use crate::respond::{self, Written};
 use crate::routes::BASE;
 use crate::wire::events::{EVENTS_MAX, WireGivenEvent, WireTakenEvent, WireTakenEvents};
@@ -201,7 +202,7 @@ fn told_again(before: &Before, form: Form, body: &Bytes) -> Outcome {
 
 /// Grants whoever may send events that they are sent here.
 pub(in crate::routes) async fn consent(_: Allowed<EventsWrite>, call: Call) -> Outcome {
-    Ok(handshake::consent(call.headers(), "POST, GET, HEAD, OPTIONS"))
+    Ok(handshake::consent(call.headers(), "POST, GET, HEAD, OPTIONS", call.api().rates.rate(Class::Writes)))
 }
 
 async fn take_one(allowed: &Allowed<EventsWrite>, call: &Call, observed: ObservedEvent) -> Outcome {

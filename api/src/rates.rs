@@ -1,0 +1,371 @@
+//! Rates: how many requests of a class one caller may send in a while, as the operator sets them. Where none is set, nothing is counted.
+//!
+//! How much there may be at once, of everybody together, is `queues.rs`'s.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::IntoResponse as _;
+use governor::clock::Clock;
+use governor::middleware::StateInformationMiddleware;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+use governor::state::keyed::{HashMapStateStore, ShrinkableKeyedStateStore};
+use governor::{Quota, RateLimiter};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::problem::{Outcome, Problem};
+use crate::shares::Caller;
+
+/// The most requests of a rate.
+const REQUESTS_MAX: u32 = 1_000_000;
+/// The longest while of a rate.
+const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most callers of a class that are told apart.
+const CALLERS_MAX: usize = 10_000;
+
+/// So many requests in a while: as many at once, and then as one after the other comes free again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    requests: NonZeroU32,
+    window: Duration,
+}
+
+/// A text that is no rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("from 1 to {REQUESTS_MAX} requests in a while of whole seconds, a day at the most: `600/1m`")]
+pub struct RateInvalid;
+
+impl FromStr for Rate {
+    type Err = RateInvalid;
+
+    fn from_str(text: &str) -> Result<Self, RateInvalid> {
+        let (requests, window) = text.split_once('/').ok_or(RateInvalid)?;
+        let is_plain = requests.bytes().all(|byte| byte.is_ascii_digit());
+        let requests: NonZeroU32 = requests.parse().map_err(|_| RateInvalid)?;
+        let window = ensue_packs::parse_duration(window).ok_or(RateInvalid)?;
+        let is_whole = window.as_secs() > 0 && window.subsec_nanos() == 0;
+        let is_one = is_plain && is_whole && requests.get() <= REQUESTS_MAX && window <= WINDOW_MAX;
+        if is_one { Ok(Self { requests, window }) } else { Err(RateInvalid) }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} requests in {} seconds", self.requests, self.window.as_secs())
+    }
+}
+
+impl Rate {
+    /// Gives how many requests a minute that is, rounded down, and 1 at least.
+    pub(crate) fn a_minute(self) -> u64 {
+        (u64::from(self.requests.get()) * 60 / self.window.as_secs()).max(1)
+    }
+
+    /// How long it takes until one more is free.
+    fn interval(self) -> Duration {
+        self.window / self.requests.get()
+    }
+}
+
+/// The rates that the operator sets, each for one caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// What only reads.
+    pub reads: Option<Rate>,
+    /// What may change something.
+    pub writes: Option<Rate>,
+    /// Deliveries at a webhook.
+    pub hooks: Option<Rate>,
+}
+
+/// A class of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// What only reads, by its caller's token.
+    Reads,
+    /// What may change something, by its caller's token.
+    Writes,
+    /// Deliveries, by the hook that they come to.
+    Hooks,
+}
+
+impl Class {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Reads => "reads",
+            Self::Writes => "writes",
+            Self::Hooks => "hooks",
+        }
+    }
+}
+
+/// What counts requests by their callers, where the operator set rates.
+pub(crate) struct Limiters {
+    reads: Option<Limiter>,
+    writes: Option<Limiter>,
+    hooks: Option<Limiter>,
+}
+
+impl Limiters {
+    /// Counts by these rates.
+    pub(crate) fn of(rates: &Rates) -> Self {
+        let limiter = |rate: Option<Rate>, class| rate.map(|rate| Limiter::new(class, rate, CALLERS_MAX));
+        Self {
+            reads: limiter(rates.reads, Class::Reads),
+            writes: limiter(rates.writes, Class::Writes),
+            hooks: limiter(rates.hooks, Class::Hooks),
+        }
+    }
+
+    /// Counts a request, and gives how its caller stands; none, and nobody is asked who that is, where no rate is set for its class.
+    pub(crate) fn count(&self, class: Class, caller: impl FnOnce() -> Caller) -> Option<Standing> {
+        self.of_class(class).map(|limiter| limiter.count(&caller()))
+    }
+
+    /// Gives the rate of a class; none where none is set.
+    pub(crate) fn rate(&self, class: Class) -> Option<Rate> {
+        self.of_class(class).map(|limiter| limiter.rate)
+    }
+
+    fn of_class(&self, class: Class) -> Option<&Limiter> {
+        match class {
+            Class::Reads => self.reads.as_ref(),
+            Class::Writes => self.writes.as_ref(),
+            Class::Hooks => self.hooks.as_ref(),
+        }
+    }
+}
+
+/// What counts the requests of a class.
+struct Limiter {
+    class: Class,
+    rate: Rate,
+    limiter: RateLimiter<Caller, Remembered, RuntimeClock, StateInformationMiddleware>,
+    callers_max: usize,
+    /// The second in which those were forgotten last who have all of their rate.
+    swept: AtomicU64,
+}
+
+impl Limiter {
+    fn new(class: Class, rate: Rate, callers_max: usize) -> Self {
+        let quota = Quota::with_period(rate.interval()).expect("a rate has at most a million requests a second").allow_burst(rate.requests);
+        let remembered = Remembered { callers: HashMapStateStore::default(), callers_max };
+        let limiter = RateLimiter::new(quota, remembered, RuntimeClock(Instant::now()));
+        Self { class, rate, limiter, callers_max, swept: AtomicU64::new(0) }
+    }
+
+    fn count(&self, caller: &Caller) -> Standing {
+        self.sweep();
+        let Self { class, rate, .. } = *self;
+        match self.limiter.check_key(caller) {
+            Ok(state) => {
+                let remaining = state.remaining_burst_capacity();
+                let used = rate.requests.get().saturating_sub(remaining);
+                Standing { class, rate, remaining, whole_in: rate.interval() * used, free_in: None }
+            }
+            Err(until) => {
+                let free_in = until.wait_time_from(self.limiter.clock().now());
+                let whole_in = free_in + rate.interval() * (rate.requests.get() - 1);
+                Standing { class, rate, remaining: 0, whole_in, free_in: Some(free_in) }
+            }
+        }
+    }
+
+    /// Forgets those who have all of their rate, where there is no room for more; once a second at the most, as it looks at all of them.
+    fn sweep(&self) {
+        if self.limiter.len() < self.callers_max {
+            return;
+        }
+        let now = self.limiter.clock().now().as_secs() + 1;
+        if self.swept.swap(now, Ordering::Relaxed) != now {
+            self.limiter.retain_recent();
+        }
+    }
+}
+
+/// The callers of a class, as many as are told apart. Further ones share what is left of the rate of [`Caller::Nobody`].
+struct Remembered {
+    callers: HashMapStateStore<Caller>,
+    callers_max: usize,
+}
+
+impl StateStore for Remembered {
+    type Key = Caller;
+
+    fn measure_and_replace<T, F, E>(&self, caller: &Caller, measure: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let is_told_apart = {
+            let callers = self.callers.lock();
+            callers.len() < self.callers_max || callers.contains_key(caller)
+        };
+        self.callers.measure_and_replace(if is_told_apart { caller } else { &Caller::Nobody }, measure)
+    }
+}
+
+impl ShrinkableKeyedStateStore<Caller> for Remembered {
+    fn retain_recent(&self, drop_below: Nanos) {
+        self.callers.retain_recent(drop_below);
+    }
+
+    fn len(&self) -> usize {
+        ShrinkableKeyedStateStore::len(&self.callers)
+    }
+
+    fn is_empty(&self) -> bool {
+        ShrinkableKeyedStateStore::is_empty(&self.callers)
+    }
+}
+
+/// The time since the start, by the clock of the runtime: that of a test stands where the test holds it.
+struct RuntimeClock(Instant);
+
+impl Clock for RuntimeClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// How a caller stands after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    class: Class,
+    rate: Rate,
+    remaining: u32,
+    /// When all of the rate is free again.
+    whole_in: Duration,
+    /// When one request is free again, where none is now.
+    free_in: Option<Duration>,
+}
+
+impl Standing {
+    /// Refuses a request that is over its caller's rate.
+    pub(crate) fn demand(&self) -> Result<(), Problem> {
+        match self.free_in {
+            None => Ok(()),
+            Some(free_in) => Err(Problem::rate_limited(self.class.as_str(), &self.rate, seconds(free_in).max(1))),
+        }
+    }
+
+    /// Writes how the caller stands: as the draft of the IETF has it (draft-ietf-httpapi-ratelimit-headers), and as it was done before.
+    pub(crate) fn write_to(&self, headers: &mut HeaderMap) {
+        let Self { class, rate, remaining, whole_in, .. } = self;
+        let (class, requests, reset) = (class.as_str(), rate.requests, seconds(*whole_in));
+        let told = [
+            (RATE_LIMIT_POLICY, format!("\"{class}\";q={requests};w={}", rate.window.as_secs())),
+            (RATE_LIMIT, format!("\"{class}\";r={remaining};t={reset}")),
+            (X_RATE_LIMIT_LIMIT, requests.to_string()),
+            (X_RATE_LIMIT_REMAINING, remaining.to_string()),
+            (X_RATE_LIMIT_RESET, reset.to_string()),
+        ];
+        for (name, value) in told {
+            headers.extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
+        }
+    }
+}
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const X_RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const X_RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// Has an answer tell how its caller stands: what writes answers out reads it there.
+pub(crate) fn standing(standing: Option<Standing>, outcome: Outcome) -> Outcome {
+    let Some(standing) = standing else { return outcome };
+    let mut response = outcome.unwrap_or_else(Problem::into_response);
+    response.extensions_mut().insert(standing);
+    Ok(response)
+}
+
+/// Whole seconds, rounded up.
+fn seconds(duration: Duration) -> u32 {
+    let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    u32::try_from(whole).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(text: &str) -> Rate {
+        text.parse().unwrap()
+    }
+
+    fn ana() -> Caller {
+        Caller::Token("ana".to_owned())
+    }
+
+    fn told(standing: &Standing) -> (u32, u32, Option<u32>) {
+        (standing.remaining, seconds(standing.whole_in), standing.free_in.map(seconds))
+    }
+
+    #[test]
+    fn a_rate_is_a_number_of_requests_in_a_while() {
+        assert_eq!(rate("600/1m"), Rate { requests: NonZeroU32::new(600).unwrap(), window: Duration::from_secs(60) });
+        assert_eq!(rate("1/24h").to_string(), "1 requests in 86400 seconds");
+        for bad in
+            ["", "600", "600/", "/1m", "0/1m", "-1/1m", "+1/1m", "600/m", "600/0s", "600/1500ms", "600/25h", "1000001/1s", "1 / 1s", "1/1d"]
+        {
+            assert_eq!(bad.parse::<Rate>(), Err(RateInvalid), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_told_by_the_minute_where_senders_ask_for_it() {
+        for (text, a_minute) in [("600/1m", 600), ("10/1s", 600), ("1/1h", 1), ("90/1h", 1)] {
+            assert_eq!(rate(text).a_minute(), a_minute, "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_has_its_rate_at_once_and_then_one_after_the_other() {
+        let limiter = Limiter::new(Class::Reads, rate("3/30s"), 10);
+        assert_eq!(told(&limiter.count(&ana())), (2, 10, None));
+        assert_eq!(told(&limiter.count(&ana())), (1, 20, None));
+        assert_eq!(told(&limiter.count(&ana())), (0, 30, None));
+        assert_eq!(told(&limiter.count(&ana())), (0, 30, Some(10)));
+        tokio::time::advance(Duration::from_millis(9_900)).await;
+        assert_eq!(told(&limiter.count(&ana())), (0, 21, Some(1)), "what is refused does not count");
+        tokio::time::advance(Duration::from_millis(100)).await;
+        assert_eq!(told(&limiter.count(&ana())), (0, 30, None));
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        assert_eq!(told(&limiter.count(&ana())), (2, 10, None), "no more than the rate is saved up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_caller_has_a_rate_of_its_own() {
+        let limiter = Limiter::new(Class::Reads, rate("1/1m"), 10);
+        assert_eq!(told(&limiter.count(&ana())).2, None);
+        assert_eq!(told(&limiter.count(&Caller::Token("bo".to_owned()))).2, None);
+        assert_eq!(told(&limiter.count(&ana())).2, Some(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_callers_are_told_apart_and_further_ones_share_a_rate_until_there_is_room() {
+        let limiter = Limiter::new(Class::Reads, rate("1/1m"), 2);
+        let caller = |number: u32| Caller::Token(format!("caller-{number}"));
+        let is_free = |number| limiter.count(&caller(number)).free_in.is_none();
+        assert_eq!([0, 1, 2, 3, 0, 1].map(is_free), [true, true, true, false, false, false]);
+        assert_eq!(limiter.limiter.len(), 3, "the further ones are one");
+        tokio::time::advance(Duration::from_secs(121)).await;
+        assert!(is_free(4) && is_free(5), "who has all of the rate is forgotten");
+        assert_eq!(limiter.limiter.len(), 2);
+    }
+
+    #[test]
+    fn where_no_rate_is_set_nothing_is_counted() {
+        let limiters = Limiters::of(&Rates { writes: Some(rate("1/1m")), ..Rates::default() });
+        assert_eq!(limiters.count(Class::Reads, || panic!("nobody is asked for")), None);
+        assert!(limiters.count(Class::Writes, ana).is_some());
+    }
+}

@@ -1,0 +1,110 @@
+//! Rates: how many requests of a class one caller may send in a while, on a clock that the test holds.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use ensue_api::Rates;
+use serde_json::json;
+
+use crate::support::{Answer, TestApi};
+
+const HEADERS: [&str; 5] = ["ratelimit-policy", "ratelimit", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+
+fn rates() -> Rates {
+    let rate = |text: &str| Some(text.parse().unwrap());
+    Rates { reads: rate("3/30s"), writes: rate("2/1m"), hooks: rate("1/10s") }
+}
+
+fn told(answer: &Answer) -> [Option<&str>; 5] {
+    HEADERS.map(|name| answer.header(name))
+}
+
+async fn read(api: &TestApi, role: &str) -> Answer {
+    api.get("/api/v1/rules").by(role).answer().await
+}
+
+async fn send(api: &TestApi, role: &str) -> Answer {
+    let hello = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
+    api.post("/api/v1/events").by(role).json(&hello).answer().await
+}
+
+async fn deliver(api: &TestApi) -> Answer {
+    let id = api.node.head_position().to_string();
+    api.post("/hooks/demo/door").with("x-id", &id).json(&json!({ "kind": "hello", "name": "ana" })).answer().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_is_told_how_it_stands_and_refused_over_its_rate_until_the_time_that_it_is_told() {
+    let api = TestApi::with_rates(rates());
+    let first = read(&api, "viewer").await.expect(200);
+    assert_eq!(told(&first), [r#""reads";q=3;w=30"#, r#""reads";r=2;t=10"#, "3", "2", "10"].map(Some));
+    read(&api, "viewer").await.expect(200);
+    let last = read(&api, "viewer").await.expect(200);
+    assert_eq!(last.header("ratelimit"), Some(r#""reads";r=0;t=30"#));
+    let refused = read(&api, "viewer").await;
+    assert_eq!((refused.header("retry-after"), refused.header("x-ratelimit-remaining")), (Some("10"), Some("0")));
+    let problem = refused.expect_problem(429, "rate_limited");
+    assert_eq!(problem["detail"], "these requests are over the rate of the class `reads`, 3 requests in 30 seconds for each caller");
+    tokio::time::advance(Duration::from_secs(9)).await;
+    read(&api, "viewer").await.expect(429);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    read(&api, "viewer").await.expect(200);
+    read(&api, "viewer").await.expect(429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_caller_and_each_class_has_its_own() {
+    let api = TestApi::with_rates(rates());
+    for _ in 0..2 {
+        send(&api, "author").await.expect(202);
+    }
+    let head = api.node.head_position();
+    assert_eq!(send(&api, "author").await.header("ratelimit-policy"), Some(r#""writes";q=2;w=60"#));
+    send(&api, "author").await.expect_problem(429, "rate_limited");
+    assert_eq!(api.node.head_position(), head, "nothing of it is done");
+    send(&api, "admin").await.expect(202);
+    read(&api, "author").await.expect(200);
+    deliver(&api).await.expect(202);
+    let refused = deliver(&api).await;
+    assert_eq!((refused.header("retry-after"), refused.header("ratelimit")), (Some("10"), Some(r#""hooks";r=0;t=10"#)));
+    refused.expect_problem(429, "rate_limited");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    deliver(&api).await.expect(202);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_comes_to_is_told_with_how_its_caller_stands_whatever_it_is() {
+    let api = TestApi::with_rates(rates());
+    let missing = api.get("/api/v1/rules/demo.nothing").by("admin").answer().await;
+    assert_eq!(missing.header("ratelimit"), Some(r#""reads";r=2;t=10"#));
+    missing.expect_problem(404, "not_found");
+    let invalid = api.post("/api/v1/events").by("admin").json(&json!({})).answer().await;
+    assert_eq!(invalid.header("x-ratelimit-remaining"), Some("1"));
+    let unknown = api.post("/hooks/demo/nothing").json(&json!({})).answer().await;
+    assert_eq!(told(&unknown), [None; 5], "what is not there is not counted");
+    for (method, path) in [(Method::GET, "/livez"), (Method::GET, "/api/v1/events"), (Method::GET, "/nothing")] {
+        let open = api.ask(method, path).answer().await;
+        assert_eq!(told(&open), [None; 5], "{path}: who is not let in is nobody");
+    }
+}
+
+#[tokio::test]
+async fn a_sender_that_asks_first_is_told_the_rate_by_the_minute() {
+    let api = TestApi::with_rates(rates());
+    let asked = |path: &str| api.ask(Method::OPTIONS, path).by("admin").with("webhook-request-origin", "sender.example").answer();
+    assert_eq!(asked("/hooks/demo/door").await.header("webhook-allowed-rate"), Some("6"));
+    assert_eq!(asked("/api/v1/events").await.header("webhook-allowed-rate"), Some("2"));
+    let api = TestApi::new();
+    let asked = api.ask(Method::OPTIONS, "/hooks/demo/door").with("webhook-request-origin", "sender.example").answer();
+    assert_eq!(asked.await.header("webhook-allowed-rate"), Some("*"));
+}
+
+#[tokio::test]
+async fn where_no_rate_is_set_nobody_is_counted_and_no_header_says_so() {
+    let api = TestApi::new();
+    for _ in 0..20 {
+        assert_eq!(told(&read(&api, "viewer").await.expect(200)), [None; 5]);
+        assert_eq!(told(&send(&api, "admin").await.expect(202)), [None; 5]);
+        assert_eq!(told(&deliver(&api).await.expect(202)), [None; 5]);
+    }
+}

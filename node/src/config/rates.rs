@@ -1,0 +1,56 @@
+//! How many requests a caller may send in a while. Nothing is counted where the operator says nothing.
+
+use ensue_api::{Rate, RateInvalid, Rates};
+use serde::Deserialize;
+
+/// `rate_limits`, as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenRates {
+    reads: Option<String>,
+    writes: Option<String>,
+    hooks: Option<String>,
+}
+
+impl WrittenRates {
+    /// Reads the rates; the error names the one that is none.
+    pub(super) fn read(self) -> Result<Rates, String> {
+        let rate = |name: &str, text: Option<String>| -> Result<Option<Rate>, String> {
+            let Some(text) = text else { return Ok(None) };
+            let rate = text.parse().map_err(|why: RateInvalid| format!("`rate_limits.{name}` is `{text}`, which is not {why}"))?;
+            Ok(Some(rate))
+        };
+        Ok(Rates { reads: rate("reads", self.reads)?, writes: rate("writes", self.writes)?, hooks: rate("hooks", self.hooks)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, ConfigError};
+
+    fn variable(name: &str, value: &str) -> Result<Config, ConfigError> {
+        Config::read(None, [(name.to_owned(), value.to_owned())].into_iter())
+    }
+
+    #[test]
+    fn rates_are_read_from_the_file_and_the_variables_go_over_it() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("ensue.yaml");
+        std::fs::write(&file, "rate_limits: { reads: 600/1m, hooks: 10/1s }").unwrap();
+        let variables = [("ENSUE_RATE_LIMITS_READS".to_owned(), "5/1s".to_owned())];
+        let rates = Config::read(Some(&file), variables.into_iter()).unwrap().rates;
+        assert_eq!(rates.reads, Some("5/1s".parse().unwrap()));
+        assert_eq!((rates.writes, rates.hooks), (None, Some("10/1s".parse().unwrap())));
+    }
+
+    #[test]
+    fn what_is_no_rate_is_an_error_that_says_what_one_is() {
+        let error = variable("ENSUE_RATE_LIMITS_HOOKS", "many").unwrap_err();
+        assert_eq!(error.to_string(), "ENSUE_RATE_LIMITS_HOOKS is `many`, which is not a rate like 600/1m");
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("ensue.yaml");
+        std::fs::write(&file, "rate_limits: { writes: 0/1m }").unwrap();
+        let error = Config::read(Some(&file), std::iter::empty()).unwrap_err().to_string();
+        assert!(error.contains("`rate_limits.writes` is `0/1m`, which is not from 1 to 1000000 requests"), "{error}");
+    }
+}
