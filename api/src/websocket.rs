@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -79,10 +80,14 @@ pub(crate) struct Handshake {
 }
 
 impl Handshake {
-    /// Reads it off a request's headers; none where no WebSocket is asked for. `base_url` is where pages may come from.
-    pub(crate) fn asked(headers: &HeaderMap, base_url: &str) -> Result<Option<Self>, HandshakeRefusal> {
+    /// Reads it off a request's head; none where no WebSocket is asked for. `base_url` is where pages may come from.
+    pub(crate) fn asked(parts: &Parts, base_url: &str) -> Result<Option<Self>, HandshakeRefusal> {
+        let headers = &parts.headers;
         if !lists(headers, &header::UPGRADE, PROTOCOL) || !lists(headers, &header::CONNECTION, "upgrade") {
             return Ok(None);
+        }
+        if parts.method != Method::GET || parts.version < Version::HTTP_11 {
+            return Err(HandshakeRefusal::Invalid("is not a GET of HTTP/1.1"));
         }
         if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
             return Err(HandshakeRefusal::Invalid("`sec-websocket-version` is not 13"));
@@ -145,15 +150,20 @@ pub(crate) struct Talk {
 
 /// Why a talk is over.
 enum Over {
-    /// The caller is gone, or has said so.
+    /// The caller is gone.
     Gone,
+    /// The caller closes it, and waits for our side.
+    Closing,
     /// This is to be said.
     Close(CloseFrame),
 }
 
 impl From<SocketError> for Over {
-    fn from(_: SocketError) -> Self {
-        Self::Gone
+    fn from(error: SocketError) -> Self {
+        match error {
+            SocketError::ConnectionClosed => Self::Closing,
+            _ => Self::Gone,
+        }
     }
 }
 
@@ -166,16 +176,24 @@ impl Talk {
             .max_message_size(Some(TAKEN_BYTES_MAX))
             .max_frame_size(Some(TAKEN_BYTES_MAX));
         let mut socket = WebSocketStream::from_raw_socket(connection, Role::Server, Some(config)).await;
-        if let Over::Close(frame) = self.until_the_end(&mut socket).await {
-            // Nobody is told any more, so nobody waits for this.
-            drop(self.told);
-            let closing = async {
-                if socket.close(Some(frame)).await.is_ok() {
-                    while let Some(Ok(_)) = socket.next().await {}
-                }
+        let frame = match self.until_the_end(&mut socket).await {
+            Over::Gone => return,
+            Over::Closing => None,
+            Over::Close(frame) => Some(frame),
+        };
+        // Nobody is told any more, so nobody waits for this.
+        drop(self.told);
+        let closing = async {
+            // Without a frame of ours, the answer to the caller's goes out.
+            let is_said = match frame {
+                Some(frame) => socket.close(Some(frame)).await.is_ok(),
+                None => true,
             };
-            let _ = tokio::time::timeout(CLOSE_PATIENCE, closing).await;
-        }
+            if is_said {
+                while let Some(Ok(_)) = socket.next().await {}
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, closing).await;
     }
 
     async fn until_the_end<S: AsyncRead + AsyncWrite + Unpin>(&mut self, socket: &mut WebSocketStream<S>) -> Over {
@@ -188,10 +206,13 @@ impl Talk {
                 },
                 heard = socket.next() => match heard {
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => unanswered = 0,
-                    Some(Ok(Message::Text(_) | Message::Binary(_))) => {
+                    // What is too long to be taken is told the same as what is short.
+                    Some(Ok(Message::Text(_) | Message::Binary(_)) | Err(SocketError::Capacity(_))) => {
                         return Over::Close(self.closing(CloseCode::Unsupported, r#"{"reason":"nothing_is_taken"}"#));
                     }
-                    Some(Ok(Message::Close(_) | Message::Frame(_)) | Err(_)) | None => return Over::Gone,
+                    Some(Err(SocketError::Protocol(_))) => return Over::Close(self.closing(CloseCode::Protocol, r#"{"reason":"no_websocket"}"#)),
+                    Some(Ok(Message::Close(_))) => return Over::Closing,
+                    Some(Ok(Message::Frame(_)) | Err(_)) | None => return Over::Gone,
                 },
             }
         }
@@ -236,11 +257,17 @@ impl Talk {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Request;
+
     use super::*;
 
     const BASE: &str = "https://ensue.example.test";
 
     fn asked(edits: &[(HeaderName, Option<&'static str>)]) -> Result<Option<Handshake>, HandshakeRefusal> {
+        Handshake::asked(&head(edits), BASE)
+    }
+
+    fn head(edits: &[(HeaderName, Option<&'static str>)]) -> Parts {
         let mut headers = HeaderMap::from_iter([
             (header::UPGRADE, HeaderValue::from_static("WebSocket")),
             (header::CONNECTION, HeaderValue::from_static("keep-alive, Upgrade")),
@@ -251,7 +278,20 @@ mod tests {
             headers.remove(name);
             headers.extend(value.map(|value| (name.clone(), HeaderValue::from_static(value))));
         }
-        Handshake::asked(&headers, BASE)
+        let mut parts = Request::new(()).into_parts().0;
+        parts.headers = headers;
+        parts
+    }
+
+    #[test]
+    fn only_a_get_of_http_1_1_is_a_handshake() {
+        let edits: [fn(&mut Parts); 3] =
+            [|parts| parts.method = Method::HEAD, |parts| parts.method = Method::POST, |parts| parts.version = Version::HTTP_10];
+        for edit in edits {
+            let mut parts = head(&[]);
+            edit(&mut parts);
+            assert!(matches!(Handshake::asked(&parts, BASE), Err(HandshakeRefusal::Invalid(_))));
+        }
     }
 
     #[test]

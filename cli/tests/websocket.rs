@@ -1,6 +1,6 @@
 //! Records over WebSocket, followed over the death of a node: nothing is lost and nothing comes twice.
 
-use futures_util::StreamExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -211,5 +211,25 @@ async fn a_reader_that_stands_still_is_let_go_and_told_where_it_goes_on() {
     assert!(reached < last, "it was given all of it");
     let reason: Value = serde_json::from_str(&frame.reason).unwrap();
     assert_eq!((frame.code, reason), (CloseCode::Again, json!({ "reason": "slow", "position": reached })));
+    node.stop_well();
+}
+
+#[tokio::test]
+async fn who_closes_is_answered_and_who_says_anything_is_told_why_it_ends_however_much_it_is() {
+    let place = place();
+    let node = place.start();
+    let mut socket = Socket::of(&node, "/log/stream", &[]).await.unwrap();
+    let frame = CloseFrame { code: CloseCode::Normal, reason: "enough".into() };
+    socket.stream.close(Some(frame.clone())).await.unwrap();
+    let Err(Ended::Closed(answered)) = socket.next().await else { panic!("it was broken off") };
+    assert_eq!(answered, frame);
+    for length in [5, 5_000] {
+        let mut socket = Socket::of(&node, "/log/stream", &[]).await.unwrap();
+        socket.stream.send(Message::text("x".repeat(length))).await.unwrap();
+        let Err(Ended::Closed(answered)) = socket.next().await else { panic!("{length}: it was broken off") };
+        assert_eq!(answered.code, CloseCode::Unsupported);
+        let reason: Value = serde_json::from_str(&answered.reason).unwrap();
+        assert_eq!(reason, json!({ "reason": "nothing_is_taken", "position": socket.begins_at }));
+    }
     node.stop_well();
 }

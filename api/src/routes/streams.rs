@@ -52,7 +52,7 @@ fn ahead(name: &'static str, position: u64, head: Position) -> ParameterRefusal 
 
 /// Reads whether the stream is to be a WebSocket; without one it is of events, which the caller must accept.
 fn asked_form(call: &Call) -> Result<Option<Handshake>, Problem> {
-    let asked = Handshake::asked(call.headers(), &call.api().settings.base_url)?;
+    let asked = Handshake::asked(call.request(), &call.api().settings.base_url)?;
     if asked.is_none() {
         call.accepted(&[EVENT_STREAM])?;
     }
