@@ -27,6 +27,8 @@ use crate::settings::{Blocking, Settings};
 use crate::streams::Streams;
 use crate::turns::{Turn, Turns};
 
+/// How many answers are coded at once, where they are large.
+const CODERS_MAX: usize = 4;
 /// How long a read waits for the read models to come as far as the caller has seen.
 const VIEW_WAIT: Duration = Duration::from_secs(2);
 
@@ -54,6 +56,7 @@ pub(crate) struct Api {
     pub(crate) requests: Requests,
     readers: Arc<Semaphore>,
     explainers: Arc<Semaphore>,
+    coders: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
 }
 
@@ -71,6 +74,7 @@ impl Api {
             requests: Requests::default(),
             readers: turns(&settings.queues, QueueName::Reads),
             explainers: turns(&settings.queues, QueueName::Explanations),
+            coders: Arc::new(Semaphore::new(CODERS_MAX)),
             stopping: watch::Sender::new(false),
             settings,
         }
@@ -112,6 +116,17 @@ impl Api {
             done
         };
         self.where_it_may_block(work).await
+    }
+
+    /// Codes an answer on a thread where that is allowed; none where as many are coded already: it goes out plain then, and waits for nobody.
+    pub(crate) async fn coding<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let turn = self.coders.clone().try_acquire_owned().ok()?;
+        let work = move || {
+            let done = work();
+            drop(turn);
+            done
+        };
+        self.where_it_may_block(work).await.ok()
     }
 
     async fn where_it_may_block<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {

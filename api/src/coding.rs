@@ -4,9 +4,10 @@
 //! not either: each of their events is to go out at once.
 
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -17,7 +18,7 @@ use crate::queues::QueueName;
 
 /// From how many bytes on an answer is coded: less fits into one packet as it is.
 const CODED_BYTES_MIN: u64 = 1024;
-/// The most bytes that are coded where the request is worked on; more is done where reads are, by as many at once and no more.
+/// The most bytes that are coded where the request is worked on; more is done on a thread of its own, by a few at once.
 const AT_ONCE_BYTES_MAX: usize = 16 * 1024;
 
 /// A way to write an answer in fewer bytes.
@@ -122,9 +123,42 @@ pub(crate) async fn coded(api: &Arc<Api>, coding: Option<Coding>, response: Resp
 }
 
 async fn encoded(api: &Arc<Api>, coding: Coding, plain: Bytes) -> Option<Vec<u8>> {
-    let outcome =
-        if plain.len() <= AT_ONCE_BYTES_MAX { coding.encode(&plain) } else { api.blocking(move |_| coding.encode(&plain)).await.ok()? };
+    let outcome = if plain.len() <= AT_ONCE_BYTES_MAX { coding.encode(&plain) } else { api.coding(move || coding.encode(&plain)).await? };
     outcome.inspect_err(|error| tracing::warn!(%error, coding = coding.as_str(), "an answer could not be coded and goes out plain")).ok()
+}
+
+/// Something that is answered to everybody and never changes: it is coded once in each way, and not for everybody who asks.
+pub(crate) struct Constant {
+    plain: &'static str,
+    coded: [OnceLock<Bytes>; Coding::ALL.len()],
+}
+
+impl Constant {
+    /// Takes what is answered.
+    pub(crate) const fn new(plain: &'static str) -> Self {
+        Self { plain, coded: [const { OnceLock::new() }; Coding::ALL.len()] }
+    }
+
+    /// Gives an answer with it, coded as a request wants; `content_type` is what it is.
+    pub(crate) fn answer(&self, asked: &Parts, content_type: &'static str) -> Response<Body> {
+        let coded = Coding::wanted(&asked.method, &asked.headers).and_then(|coding| {
+            let place = Coding::ALL.iter().position(|one| *one == coding)?;
+            let bytes = self.coded[place].get_or_init(|| coding.encode(self.plain.as_bytes()).map_or_else(|_| Bytes::new(), Bytes::from));
+            // Nothing is what could not be coded.
+            (!bytes.is_empty()).then(|| (coding, bytes.clone()))
+        });
+        let mut response = Response::new(Body::empty());
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        *response.body_mut() = match coded {
+            Some((coding, bytes)) => {
+                response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+                Body::from(bytes)
+            }
+            None => Body::from(self.plain),
+        };
+        response
+    }
 }
 
 fn is_text(headers: &HeaderMap) -> bool {

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 
 use crate::call::Call;
+use crate::coding::Constant;
 use crate::openapi::{self, page};
 use crate::pages;
 use crate::problem::{NoSuchPath, Outcome, Problem};
@@ -28,17 +29,16 @@ pub(super) async fn error(call: Call) -> Outcome {
 }
 
 /// Gives the OpenAPI document: the kept one, which a test holds equal to what the routes say.
-pub(super) async fn openapi(_: Call) -> Outcome {
-    let mut response = Response::new(Body::from(openapi::KEPT));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+pub(super) async fn openapi(call: Call) -> Outcome {
+    static DOCUMENT: Constant = Constant::new(openapi::KEPT);
+    Ok(DOCUMENT.answer(call.request(), "application/json"))
 }
 
 /// Shows the document as a page: the kept one, which a test holds equal to the document.
 pub(super) async fn reference(call: Call) -> Outcome {
     call.accepted(&[HTML])?;
-    let mut response = Response::new(Body::from(page::KEPT));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    static PAGE: Constant = Constant::new(page::KEPT);
+    let mut response = PAGE.answer(call.request(), "text/html; charset=utf-8");
     let policy = HeaderValue::from_str(&page::policy()).map_err(|why| Problem::bug(&why))?;
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     Ok(response)
