@@ -29,6 +29,8 @@ pub(crate) struct Operation {
     pub(crate) heeds: &'static [Heeded],
     /// What must be seen before it is answered.
     pub(crate) sight: Sight,
+    /// What becomes of a request's `Idempotency-Key`.
+    pub(crate) keying: Keying,
     /// Which conditions of a write it heeds.
     pub(crate) conditional: Conditional,
     /// Whether the node must have memory for what comes in.
@@ -57,6 +59,15 @@ pub(crate) enum Sight {
     OfViews,
     /// It reads no view: it waits for nothing.
     None,
+}
+
+/// Whether a request is carried out once under its `Idempotency-Key`, where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keying {
+    /// It is, where the operation is a `POST` of somebody who is known.
+    Heeded,
+    /// The key is passed over: nothing is recorded, so there is nothing that could be done twice.
+    PassedOver,
 }
 
 /// Which conditions a write heeds. Others are refused, for whoever sends one wants nothing done where it does not hold.
@@ -210,6 +221,7 @@ impl Operation {
             strangers: Strangers::Refused,
             heeds: &[],
             sight: Sight::None,
+            keying: Keying::Heeded,
             conditional: Conditional::Nothing,
             admission: Admission::None,
             takes: Takes::Nothing,
@@ -246,6 +258,11 @@ impl Operation {
     /// Says that it reads views: who has seen a position is answered once they have come so far.
     pub(crate) const fn sees_views(self) -> Self {
         Self { sight: Sight::OfViews, ..self }
+    }
+
+    /// The same, which records nothing.
+    pub(crate) const fn passes_keys_over(self) -> Self {
+        Self { keying: Keying::PassedOver, ..self }
     }
 
     /// Changes what is read at its path, where that is as its caller demands.

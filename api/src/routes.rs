@@ -27,13 +27,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{RawPathParams, Request};
-use axum::http::{HeaderMap, Method};
+use axum::http::{Method, header};
 use axum::routing::{MethodFilter, on};
 
 use crate::api::Api;
 use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
-use crate::operation::{Content, Operation, Sight};
+use crate::operation::{Content, Keying, Operation, Sight};
 use crate::permissions::{
     ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel,
     ExecutionsRead, ExecutionsSettle, HooksRead, HooksSend, KeysRead, KeysWrite, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
@@ -225,7 +225,7 @@ pub struct Route {
 impl Route {
     /// Says whether requests heed an `Idempotency-Key`: deliveries have a key of their sender's.
     pub(crate) fn may_be_keyed(&self) -> bool {
-        self.method == Method::POST && self.demands != Demand::Nothing
+        self.demands != Demand::Nothing && is_keyed(&self.method, self.operation)
     }
 
     /// Says whether requests count to a rate of their caller, where one is set.
@@ -324,7 +324,7 @@ impl Routes {
 
     fn guarded<P: Permission>(&mut self, method: Method, path: String, operation: &'static Operation, handler: impl Handler<P>) {
         let api = self.api.clone();
-        let (may_be_keyed, is_read, is_write) = (method == Method::POST, method == Method::GET, is_write(&method));
+        let (may_be_keyed, is_read, is_write) = (is_keyed(&method, operation), method == Method::GET, is_write(&method));
         let class = if is_write { Class::Writes } else { Class::Reads };
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
@@ -335,7 +335,10 @@ impl Routes {
                 let counted = api.rates.count(class, || caller.clone());
                 let asked = async {
                     counted.map_or(Ok(()), |standing| standing.demand())?;
-                    let known = if is_read { parts.headers.clone() } else { HeaderMap::new() };
+                    let known: Vec<_> = match is_read {
+                        true => parts.headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect(),
+                        false => Vec::new(),
+                    };
                     let mut call = Call::new(api, operation, &params, caller, Request::from_parts(parts, body))?;
                     if is_write {
                         call.take_condition(operation.conditional)?;
@@ -376,6 +379,11 @@ impl Routes {
     fn in_front(&mut self, public: Public, operation: &'static Operation) {
         self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
     }
+}
+
+/// Says whether requests of callers who are known are carried out once under their keys.
+fn is_keyed(method: &Method, operation: &Operation) -> bool {
+    *method == Method::POST && operation.keying == Keying::Heeded
 }
 
 /// Says whether a method is one by which something may be changed.

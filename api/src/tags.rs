@@ -4,7 +4,7 @@
 //! anything in them is a change of the tag.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
@@ -12,8 +12,8 @@ use crate::coding::plain_tag;
 use crate::problem::{Outcome, Problem};
 
 /// Gives the tag under which a caller has what a tag names, by its `If-None-Match`: that of any coding of it.
-pub(crate) fn known_as(headers: &HeaderMap, tag: &str) -> Option<String> {
-    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+pub(crate) fn known_as<'h>(known: impl Iterator<Item = &'h HeaderValue>, tag: &str) -> Option<String> {
+    let known = known.filter_map(|value| value.to_str().ok());
     known.flat_map(|known| known.split(',')).find_map(|known| match known.trim() {
         "*" => Some(tag.to_owned()),
         known => {
@@ -29,7 +29,7 @@ pub(crate) fn tag_of(bytes: &[u8]) -> String {
 }
 
 /// Gives an answer its tag, or 304 to a caller who has it. What is no JSON, or is not whole yet, goes on as it is.
-pub(crate) async fn tagged(response: Response<Body>, asked: &HeaderMap) -> Outcome {
+pub(crate) async fn tagged(response: Response<Body>, known: &[HeaderValue]) -> Outcome {
     let headers = response.headers();
     let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|media| media.as_bytes().ends_with(b"json"));
     let is_whole = response.body().size_hint().exact().is_some();
@@ -40,10 +40,12 @@ pub(crate) async fn tagged(response: Response<Body>, asked: &HeaderMap) -> Outco
     let bytes = body.collect().await.map_err(|why| Problem::bug(&why))?.to_bytes();
     let tag = tag_of(&bytes);
     let value = |tag: &str| HeaderValue::from_str(tag).map_err(|why| Problem::bug(&why));
-    if let Some(known) = known_as(asked, &tag) {
+    if let Some(known) = known_as(known.iter(), &tag) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response.headers_mut().insert(header::ETAG, value(&known)?);
+        // As the answer itself would have it (RFC 9110 §15.4.5).
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         return Ok(response);
     }
     parts.headers.insert(header::ETAG, value(&tag)?);

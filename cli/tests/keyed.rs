@@ -95,3 +95,77 @@ async fn of_many_at_once_one_is_carried_out_and_no_two_answers_differ() {
     assert!(!taken.is_empty());
     assert_eq!(requested(&node.client()).await, 1);
 }
+
+/// Sends a body under a key.
+async fn post(client: &Client, path: &str, key: &str, body: &Value) -> Answer {
+    let request = client.request(Method::POST, &format!("/api/v1{path}")).header("idempotency-key", key);
+    Answer::of(request.json(body).send().await.unwrap()).await
+}
+
+fn told(answer: &Answer) -> (u16, &str) {
+    (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_token_is_made_once_under_a_key_also_where_it_was_revoked_since() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let body = json!({ "name": "zed", "roles": ["viewer"] });
+    assert_eq!(post(&client, "/tokens", KEY, &body).await.status, 201);
+    let revoked = client.request(Method::DELETE, "/api/v1/tokens/zed").send().await.unwrap();
+    assert_eq!(revoked.status(), 204);
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    assert_eq!(told(&post(&client, "/tokens", KEY, &body).await), (409, "token_name_taken"));
+    let other = json!({ "name": "other", "roles": ["viewer"] });
+    assert_eq!(told(&post(&client, "/tokens", KEY, &other).await), (422, "idempotency_key_reused"));
+    let names: Vec<Value> = client.get("/tokens").await["items"].as_array().unwrap().iter().map(|token| token["name"].clone()).collect();
+    assert!(!names.contains(&json!("zed")) && !names.contains(&json!("other")), "{names:?}");
+    // Whoever uses another key means another token.
+    assert_eq!(post(&client, "/tokens", "another", &body).await.status, 201);
+}
+
+#[tokio::test]
+async fn an_execution_of_many_records_is_told_of_as_it_was_at_its_own_change() {
+    const EMITTED: usize = 1_000;
+    let place = place();
+    place.write_pack_file("greet/triggers/seen.yaml", "description: Something was seen.\npayload: {}\n");
+    place.write_pack_file(
+        "greet/actions/see.yaml",
+        &format!(
+            "description: Sees much.\non_lost: ask\nrun:\n  shell:\n    script: |\n      i=0; while [ $i -lt {EMITTED} ]; do i=$((i + 1)); \
+             echo '{{\"emit\": {{\"trigger\": \"greet.seen\", \"payload\": {{}}}}}}'; done >&3\n      exec sleep 600\n"
+        ),
+    );
+    let node = place.start();
+    let client = node.client();
+    let asked = client.post("/actions/greet.see/execute", &json!({})).await;
+    let id = asked.body["id"].as_str().unwrap_or_else(|| panic!("{asked:?}")).to_owned();
+    let since = std::time::Instant::now();
+    while client.get("/status").await["totals"]["events"].as_u64() < Some(EMITTED as u64) {
+        assert!(since.elapsed() < crate::support::PATIENCE, "{:?}", client.get("/status").await);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let cancel = format!("/executions/{id}/cancel");
+    let first = post(&client, &cancel, KEY, &json!({})).await;
+    assert_eq!((first.status.as_u16(), &first.body["status"]), (202, &json!("cancelling")), "{first:?}");
+    client.until(&format!("/executions/{id}"), |shown| shown["status"] == "cancelled").await;
+    assert_eq!(said(&post(&client, &cancel, KEY, &json!({})).await), said(&first));
+    node.stop_well();
+}
+
+#[tokio::test]
+async fn what_records_nothing_passes_a_key_over() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    for path in ["/log/verify", "/views/rebuild", "/log/verify"] {
+        assert_eq!(post(&client, path, KEY, &json!({})).await.status, 202, "{path}");
+    }
+    // So the key is as new as before.
+    let hello = json!({ "params": { "name": "ana" } });
+    assert_eq!(post(&client, "/actions/greet.hello/execute", KEY, &hello).await.status, 202);
+    node.stop_well();
+}

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ensue_api::ports::{Access, Declined, Holder, NewToken, OnBehalf, Tokens};
 use ensue_engine::access::state;
-use ensue_engine::command::{Ask, Command};
+use ensue_engine::command::{Answer, Ask, Command, Refusal};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::{Id, TokenId};
@@ -184,7 +184,15 @@ impl NodeTokens {
         check_token(name, roles)?;
         self.table.vault.put_token(id, hash)?;
         let ask = Ask::AddToken { id, name: name.to_owned(), roles: roles.to_vec() };
+        let ask = match by.request.clone() {
+            Some(request) => Ask::Once { request, ask: Box::new(ask) },
+            None => ask,
+        };
         let added = self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask });
+        let added = match added {
+            Ok(Committed { answer: Answer::Before(_), .. }) => Err(Refusal::TokenNameTaken(name.to_owned()).into()),
+            other => other,
+        };
         // Where it is unknown whether it was added, it must be there in case it was; the next start destroys it where it was not.
         if matches!(&added, Err(error) if !matches!(error, SubmitError::Unknown))
             && let Err(error) = self.table.vault.destroy_token(id)

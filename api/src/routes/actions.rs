@@ -118,11 +118,10 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
 /// Answers that an execution was asked for: that is in the log, and nothing that is read afterwards may make it look otherwise.
 async fn answer(call: &Call, id: ExecutionId, position: Position) -> Outcome {
     let (api, wait) = (call.api(), preferred_wait(call.headers()));
-    let is_seen = api.see_position(position).await.is_ok();
     let shown = match wait {
-        _ if !is_seen => None,
         // A repeat is to find it as it was.
         None if call.is_keyed() => None,
+        _ if api.see_position(position).await.is_err() => None,
         Some(wait) => at_its_end(api, id, wait).await.ok(),
         None => api.row::<Execution>(id.to_string(), ExecutionsRead::THING).await.ok(),
     };

@@ -108,7 +108,7 @@ pub(super) async fn get(_: Allowed<ArtifactsRead>, call: Call) -> Outcome {
         return Err(BlobError::Store(format!("{blob} has {size} bytes, {} were kept", artifact.bytes)).into());
     }
     let tag = format!("\"{blob}\"");
-    if tags::known_as(call.headers(), &tag).is_some() {
+    if tags::known_as(call.headers().get_all(header::IF_NONE_MATCH).iter(), &tag).is_some() {
         return Ok(answer(StatusCode::NOT_MODIFIED, Body::empty(), &artifact, &tag));
     }
     match wanted(call.headers(), size, &tag) {

@@ -8,8 +8,8 @@ use ensue_engine::command::{Ask, Before};
 use ensue_engine::executions::facts::Settlement;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::ExecutionId;
-use ensue_engine::ports::{ReadLimit, SubmitError};
-use ensue_engine::record::{Body, Position, Record, Revision, StreamId};
+use ensue_engine::ports::{LogError, ReadLimit, SubmitError};
+use ensue_engine::record::{Body, Position, Revision, StreamId};
 use ensue_views::executions::Status;
 use ensue_views::{Column, Execution, TimelineEntry, View as _};
 use thiserror::Error;
@@ -190,9 +190,19 @@ async fn changed_before(call: &Call, id: ExecutionId, before: &Before, how: Writ
 /// Folds an execution's own records up to a position: what it was there is the same however late one asks. Where the log cannot be read,
 /// nobody knows.
 pub(super) async fn as_of(api: &Arc<Api>, id: ExecutionId, position: Position) -> Result<Execution, Problem> {
-    let records = api.blocking(move |ports| ports.log.read_stream(&StreamId::Execution(id), Revision(0), ReadLimit::default())).await?;
-    let until = |records: Vec<Record>| records.iter().take_while(|record| record.position <= position).fold(None, Execution::project);
-    records.ok().and_then(until).ok_or_else(|| SubmitError::Unknown.into())
+    let fold = move |ports: &Ports| {
+        let (mut then, mut after) = (None, Revision(0));
+        loop {
+            let records = ports.log.read_stream(&StreamId::Execution(id), after, ReadLimit::default())?;
+            let until = records.iter().take_while(|record| record.position <= position);
+            then = until.fold(then, Execution::project);
+            match records.last().filter(|last| last.position <= position) {
+                Some(last) => after = last.revision,
+                None => return Ok::<_, LogError>(then),
+            }
+        }
+    };
+    api.blocking(fold).await?.ok().flatten().ok_or_else(|| SubmitError::Unknown.into())
 }
 
 #[cfg(test)]

@@ -169,7 +169,8 @@ async fn take(api: &Arc<Api>, by: OnBehalf, request: HookRequest) -> Result<Take
             }
         }
         Err(HookRefusal { declined, keep }) => {
-            if let Some(letter) = keep {
+            // What is refused under a key may be sent again under it, so nothing is done.
+            if let Some(letter) = keep.filter(|_| by.request.is_none()) {
                 // The sender is told of the refusal only once the delivery is safe; if it is not, it should send it again.
                 api.submit(OnBehalf { request: None, ..by }, Ask::KeepDelivery(*letter)).await?;
             }

@@ -194,6 +194,7 @@ pub(super) const RULE_LIST: Operation = Operation::lists::<WireRule>(
 pub(super) const RULE_GET: Operation = Operation::shows::<WireRule>("rule_get", "Shows a rule, with what it has been doing").sees_views();
 pub(super) const RULE_EXPLAIN: Operation = Operation::new("rule_explain", "Says what a rule makes of an event, and why")
     .asked(&["definitions"])
+    .passes_keys_over()
     .takes_json::<WireExplain>(r#"{"event": {"trigger": "demo.hello", "payload": {"name": "ana"}}}"#)
     .gives::<WireExplained>(200, "It is explained.", &[])
     .refuses(&[
@@ -290,6 +291,7 @@ const fn streamed(id: &'static str, summary: &'static str) -> Operation {
 
 const fn job(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
+        .passes_keys_over()
         .takes(Takes::Empty)
         .gives::<WireJob>(202, "It is under way.", &[Header::Location])
         .refuses(&[(502, "machine_unusable")])

@@ -1,10 +1,12 @@
 //! Tokens: which there are, making them and revoking them. A secret is shown once, when it is made.
 
+use ensue_engine::command::Refusal;
 use ensue_views::store::{Filter, ListQuery};
 use ensue_views::tokens::TokenStatus;
 use ensue_views::{Column, Token, View as _};
 
 use crate::auth::Allowed;
+use crate::body;
 use crate::call::Call;
 use crate::listing;
 use crate::permissions::{Permission as _, TokensRead, TokensWrite};
@@ -38,8 +40,13 @@ fn read(ports: &Ports, name: &str) -> Result<Option<WireToken>, Problem> {
 
 /// Makes a token.
 pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcome {
+    if let Some((_, body)) = call.before().await? {
+        // The secret was shown once, and nobody has it any more; the name stays used under this key, whatever became of the token.
+        let WireAskedToken { name, .. } = body::parse(&body)?;
+        return Err(Refusal::TokenNameTaken(name).into());
+    }
     let WireAskedToken { name, roles } = call.json().await?;
-    let by = allowed.on_behalf(call.context());
+    let by = call.on_behalf(&allowed);
     let (asked_name, asked_roles) = (name.clone(), roles.0.clone());
     let made = call.api().blocking(move |ports| ports.tokens.add(&asked_name, &asked_roles, &by)).await??;
     let token = std::str::from_utf8(made.token.reveal()).map_err(|why| Problem::bug(&why))?;
