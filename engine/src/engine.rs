@@ -17,6 +17,7 @@ use crate::fact::{ByNoun, EventFact, HealthFact};
 use crate::health::decide as health;
 use crate::health::state::Health;
 use crate::ids::{Id, LogId};
+use crate::mutants;
 use crate::record::{CatalogRevision, Digest, Draft, Position, Record, Revision, StreamId};
 use crate::rules::decide as rules;
 use crate::rules::state::Rules;
@@ -128,6 +129,7 @@ impl Engine {
         let trace = command.trace.as_deref();
         match ask {
             Ask::Once { request, ask } => match Before::find(&request.key, at, with.seen) {
+                Some(_) if mutants::is("request carried out again") => self.decide_on(ask, command, at, with),
                 Some(before) if before.content != request.content => {
                     Decision::Refused(Refusal::RequestDiffers { position: before.position })
                 }

@@ -4,6 +4,7 @@ use ensue_engine::executions::facts::Settlement;
 use ensue_engine::ids::ExecutionId;
 use serde_json::{Map, Value, json};
 
+use crate::keyring::Keyring;
 use crate::pack::{NUMBER_MAX, POSTS, PROGRAMS, TEXTS, TRIGGERS, WrittenMode};
 use crate::random::Random;
 use crate::traffic::{Signature, Wish};
@@ -28,11 +29,13 @@ pub(crate) struct Client {
     /// What it delivered under each id.
     delivered: Vec<(String, String)>,
     marks: u64,
+    /// What it asked for under keys that have it done once.
+    pub(crate) keyring: Keyring,
 }
 
 impl Client {
     /// Makes a client.
-    pub(crate) fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize, keyring: Keyring) -> Self {
         Self {
             name: format!("client{number}"),
             executions: Vec::new(),
@@ -40,6 +43,7 @@ impl Client {
             keyed: Vec::new(),
             delivered: Vec::new(),
             marks: 0,
+            keyring,
         }
     }
 

@@ -77,6 +77,7 @@ impl Ground {
     /// Moves the wall clock.
     pub(crate) fn step_wall(&self, by_micros: i64) {
         self.wall_off.fetch_add(by_micros, Ordering::Relaxed);
+        self.witness().steps.push((self.now(), by_micros));
     }
 
     /// Has the wall clock run ahead by so many millionths from now on, or behind where they are negative.
@@ -157,9 +158,9 @@ impl Ground {
         self.witness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that all records up to a position are on the disk since now.
+    /// Notes that all records up to a position are on the disk since now, or longer: a commit that remembers a key may have no records.
     pub(crate) fn note_commit(&self, position: u64) {
-        self.commits.lock().unwrap_or_else(PoisonError::into_inner).insert(position, self.now());
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner).entry(position).or_insert(self.now());
     }
 
     /// Gives the newest position that is on the disk.

@@ -92,6 +92,8 @@ pub(crate) struct Copy {
     pub(crate) copy: u32,
     /// What goes wrong with its body.
     pub(crate) fault: BodyFault,
+    /// The key under which it is to be carried out once.
+    pub(crate) under: Option<String>,
 }
 
 /// Makes a request of what a client wants; none where no route serves it.
@@ -101,6 +103,7 @@ pub(crate) fn request(wish: &Wish, client: usize, copy: &Copy, clock: &Arc<Worke
         ("traceparent", trace(copy.number, copy.copy)),
         ("x-request-id", request_id(copy.number, copy.copy)),
     ];
+    headers.extend(copy.under.clone().map(|key| ("idempotency-key", key)));
     let none = String::new;
     let (method, path, body) = match wish {
         Wish::Send { trigger, payload, key } => {
@@ -291,6 +294,8 @@ pub(crate) struct Exchange {
     pub(crate) wish: Wish,
     /// What went wrong with its body.
     pub(crate) fault: BodyFault,
+    /// The key under which it is to be carried out once.
+    pub(crate) under: Option<String>,
     /// What was answered; none where nothing was.
     pub(crate) told: Option<Told>,
 }
@@ -314,8 +319,8 @@ pub(crate) struct Exchanges(Mutex<Vec<Exchange>>);
 impl Exchanges {
     /// Notes a copy that arrives.
     pub(crate) fn begin(&self, wish: &Wish, copy: &Copy) {
-        let Copy { number, copy, fault } = *copy;
-        self.lock().push(Exchange { number, copy, wish: wish.clone(), fault, told: None });
+        let Copy { number, copy, fault, ref under } = *copy;
+        self.lock().push(Exchange { number, copy, wish: wish.clone(), fault, under: under.clone(), told: None });
     }
 
     /// Notes what a copy was answered, and says what its client makes of it; none where the connection is broken, and it hears nothing.

@@ -56,4 +56,9 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("stop forgotten at a restart", "a cancel that was asked for before a restart is not delivered after it"),
     mutant("orphan program not ended", "a program that nobody waits for goes on"),
     mutant("a stop ends what may go on", "a node that stops ends programs that the next one would have adopted"),
+    mutant("request remembered beside the batch", "a request's key is not in the transaction of what it asked for"),
+    mutant("request carried out again", "a request's key is not looked up at its turn"),
+    mutant("request forgotten early", "a request's key is remembered for ten seconds"),
+    mutant("another request under a key", "another request under a used key is answered as the first one"),
+    mutant("one request key for all callers", "a caller is held to what another one asked for under the same key"),
 ];

@@ -28,7 +28,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 
 pub(crate) use self::bugs::SimulatedBug;
-pub(crate) use self::judging::Judged;
+pub(crate) use self::judging::{Judged, Under};
 pub(crate) use self::start::{Start, Unstarted};
 use self::stop::Stopping;
 use self::submit::{LivingSubmit, Pump};

@@ -92,14 +92,25 @@ pub(crate) struct Request {
     pub(crate) wish: Wish,
     /// By which way it goes.
     pub(crate) by: By,
+    /// The key under which it is to be carried out once.
+    pub(crate) under: Option<String>,
     /// How often it was tried again.
     pub(crate) retries: u32,
     /// The last answer that came.
     pub(crate) heard: Option<Outcome>,
     /// What the node said to each copy that arrived.
-    pub(crate) said: Vec<Outcome>,
+    pub(crate) said: Vec<Said>,
     /// How many copies arrived at a node.
     pub(crate) arrivals: u32,
+}
+
+/// What the node said to a copy of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    /// Its place among what came to nodes.
+    pub(crate) place: usize,
+    /// What was said.
+    pub(crate) outcome: Outcome,
 }
 
 /// How a request ended, as far as whoever says so knows.
@@ -136,6 +147,8 @@ pub(crate) struct Answered {
     pub(crate) request: RequestNumber,
     /// The incarnation of the node that gave it.
     pub(crate) node: u32,
+    /// Its place among what came to nodes.
+    pub(crate) place: usize,
     /// The answer; none where the node forgot to give one.
     pub(crate) outcome: Option<Outcome>,
 }
@@ -164,7 +177,11 @@ impl Promise {
     /// Keeps the promise.
     pub(crate) fn keep(mut self, outcome: Outcome) {
         self.is_kept = true;
-        self.ground.answer(Answered { request: self.request, node: self.node, outcome: Some(outcome) });
+        self.answer(Some(outcome));
+    }
+
+    fn answer(&self, outcome: Option<Outcome>) {
+        self.ground.answer(Answered { request: self.request, node: self.node, place: self.place, outcome });
     }
 
     /// Lets go of it: whoever asked has gone away.
@@ -177,7 +194,7 @@ impl Drop for Promise {
     fn drop(&mut self) {
         self.ground.witness().let_go(self.place, self.ground.now());
         if !self.is_kept {
-            self.ground.answer(Answered { request: self.request, node: self.node, outcome: None });
+            self.answer(None);
         }
     }
 }

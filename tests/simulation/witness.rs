@@ -29,6 +29,8 @@ pub(crate) struct Witness {
     pub(crate) kinds: BTreeMap<&'static str, u64>,
     /// How often each reaction ended the process: by what it is owed to, and which of its consequences it is.
     pub(crate) ends: BTreeMap<(u64, u64), u32>,
+    /// The jumps of the wall clock: when, and by how many microseconds.
+    pub(crate) steps: Vec<(u64, i64)>,
 }
 
 /// A request that came to a node.

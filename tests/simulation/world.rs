@@ -14,6 +14,7 @@ use crate::clients::Client;
 use crate::disk::Disk;
 use crate::ground::Ground;
 use crate::http::Exchanges;
+use crate::keyring::Keyrings;
 use crate::node::{Judged, Node, Room};
 use crate::operator::Operated;
 use crate::oracle::{Ledger, Violation};
@@ -150,7 +151,8 @@ impl World {
         let server = Server::new(ground.clone());
         let edition = Edition::draw(&mut random, 0, None);
         edition.write(&disk.packs())?;
-        let clients = (0..ground.plan.clients).map(Client::new).collect();
+        let mut keyrings = Keyrings::new(seed);
+        let clients = (0..ground.plan.clients).map(|number| Client::new(number, keyrings.next())).collect();
         let lots = random.fork();
         let operated = ground.plan.operated.clone();
         Ok(Self {

@@ -5,6 +5,7 @@
 
 use super::{Answer, DedupeKey, Moment, Novelty, ReceivedEvent, Seen, SeenKeys};
 use crate::ids::{EventId, Id, LogId};
+use crate::mutants;
 use crate::record::{Digest, Position};
 
 /// The key under which a request is carried out once within [`DEDUPE_MILLIS`](super::DEDUPE_MILLIS).
@@ -76,7 +77,8 @@ impl Before {
 impl RequestKey {
     /// Gives the rows that remember what a request is answered with.
     pub(crate) fn rows(&self, log: LogId, answer: &Answer, position: Position, at: &Moment) -> Vec<(DedupeKey, Seen)> {
-        let row = |position, event| Seen { position, event, content: self.content, until: Seen::until(at.time) };
+        let until = if mutants::is("request forgotten early") { at.time.plus_millis(10_000) } else { Seen::until(at.time) };
+        let row = |position, event| Seen { position, event, content: self.content, until };
         let (of, events): (Id, &[ReceivedEvent]) = match answer {
             Answer::Execution(id) => (id.0, &[]),
             // Where nothing was new it names what is no event.

@@ -1,9 +1,10 @@
 //! What a node takes in at its edge without HTTP, judged by what is in force then.
 
 use ensue_api::ports::{GivenEvent, Keys, Observe, OnBehalf};
-use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, RequestExecution};
+use ensue_engine::command::{Answer, Ask, Command, Conflict, Dedupe, DedupeKey, ReceivedEvent, RequestExecution, RequestKey, SeenEvent};
+use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{Secret, Submit};
+use ensue_engine::ports::{Committed, Secret, Submit};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Digest};
 use ensue_engine::rules::judge::complete;
 use ensue_views::{Event, View};
@@ -19,16 +20,38 @@ const UNSURE: Outcome = Outcome::Unknown;
 /// A request that was judged at the edge, on its way to the sequencer.
 pub(crate) struct Judged {
     command: Command,
+    /// What is wanted.
+    wish: Wish,
     /// What it was judged by.
     catalog: CatalogRevision,
     promise: Promise,
 }
 
+/// The key under which a request is to be carried out once.
+pub(crate) struct Under {
+    /// The key.
+    pub(crate) key: String,
+    /// The trace of the copy that came.
+    pub(crate) trace: String,
+}
+
+impl Under {
+    /// Has something that a client wants done once under its key.
+    fn once(self, wish: &Wish, client: &str, ask: Ask) -> Command {
+        let key = DedupeKey { scope: format!("requests/{client}"), hash: Digest::of(self.key.as_bytes()) };
+        let request = RequestKey { key, content: Digest::of(format!("{wish:?}").as_bytes()) };
+        Command { actor: Actor::Token(client.to_owned()), trace: Some(self.trace.into()), ask: Ask::Once { request, ask: Box::new(ask) } }
+    }
+}
+
 impl Node {
     /// Takes a request in at the edge, by what is in force now. What is asked of the log is given back, to be handed in then or later, as
     /// the threads of a node at work do; everything else is answered.
-    pub(crate) fn judge(&self, wish: &Wish, client: &str, promise: Promise) -> Option<Judged> {
-        let asked = |ask: Ask| Command { actor: Actor::Token(client.to_owned()), trace: None, ask };
+    pub(crate) fn judge(&self, wish: &Wish, client: &str, under: Option<Under>, promise: Promise) -> Option<Judged> {
+        let asked = |ask: Ask| match under {
+            Some(under) => under.once(wish, client, ask),
+            None => Command { actor: Actor::Token(client.to_owned()), trace: None, ask },
+        };
         let ask = match wish {
             Wish::Send { trigger, payload, key } => {
                 let payload = bytes::Bytes::from(payload.clone());
@@ -76,7 +99,7 @@ impl Node {
             }
         };
         match ask {
-            Ok(ask) => Some(Judged { command: asked(ask), catalog: self.catalogs.current().revision(), promise }),
+            Ok(ask) => Some(Judged { command: asked(ask), wish: wish.clone(), catalog: self.catalogs.current().revision(), promise }),
             Err(why) => {
                 promise.keep(Outcome::Not(why));
                 None
@@ -86,9 +109,9 @@ impl Node {
 
     /// Hands in what was judged.
     pub(crate) fn hand_in(&self, judged: Judged) {
-        let Judged { command, catalog, promise } = judged;
+        let Judged { command, wish, catalog, promise } = judged;
         sometimes!(catalog != self.catalogs.current().revision(), "the catalog changed between a judgement and its submission");
-        self.handle.submit(command, Box::new(move |outcome| promise.keep(outcome.into())));
+        self.handle.submit(command, Box::new(move |outcome| promise.keep(outcome.map(|committed| told_again(&wish, committed)).into())));
     }
 
     fn mode_set(&self, name: &str, mode: crate::pack::WrittenMode) -> Result<Ask, String> {
@@ -125,6 +148,24 @@ impl Node {
             Err(_) => Outcome::Unknown,
         }
     }
+}
+
+/// Tells what was answered before as it was answered then, as the API does.
+fn told_again(wish: &Wish, committed: Committed) -> Committed {
+    let Answer::Before(before) = committed.answer else { return committed };
+    let trigger = if let Wish::Send { trigger, .. } = wish { *trigger } else { 0 };
+    let event = |event: &SeenEvent| ReceivedEvent {
+        id: event.id,
+        trigger: format!("sim.t{trigger}").parse().expect("it is a ref"),
+        position: event.position,
+        novelty: event.novelty,
+    };
+    let answer = match wish {
+        Wish::Run { .. } | Wish::Cancel(_) | Wish::Settle(..) => Answer::Execution(ExecutionId(before.of)),
+        Wish::Send { .. } => Answer::Events(before.events.iter().map(event).collect()),
+        Wish::Deliver { .. } | Wish::SetMode(..) | Wish::SetKey(_) | Wish::RemoveKey | Wish::TakeInPacks | Wish::See { .. } => Answer::Done,
+    };
+    Committed { position: committed.position, answer }
 }
 
 fn canary() -> KeyRef {

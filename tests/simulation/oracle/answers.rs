@@ -47,11 +47,12 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         if let Some(Outcome::Done(committed)) = &request.heard {
             done(*number, request, committed.position.0, &committed.answer, records, &streams)?;
         }
-        if let Wish::Send { payload, key: None, .. } = &request.wish {
+        // Those under a key are held against their key.
+        if let (Wish::Send { payload, key: None, .. }, None) = (&request.wish, &request.under) {
             let mark = serde_json::from_str::<Value>(payload).ok();
             let mark = mark.as_ref().and_then(|payload| payload.get("mark")).and_then(Value::as_str).unwrap_or_default();
             let found = marked.get(mark).map_or(0, Vec::len);
-            let said = |is: fn(&Outcome) -> bool| request.said.iter().filter(|outcome| is(outcome)).count();
+            let said = |is: fn(&Outcome) -> bool| request.said.iter().filter(|said| is(&said.outcome)).count();
             let (yes, no) = (said(|outcome| matches!(outcome, Outcome::Done(_))), said(|outcome| matches!(outcome, Outcome::Not(_))));
             let most = request.arrivals as usize - no;
             demand!(found >= yes, "I1", "request {number} was taken {yes} times, and its event is in the log {found} times");

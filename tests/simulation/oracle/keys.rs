@@ -29,7 +29,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         let own = accepted.get(&(caller.clone(), key.clone())).map(Vec::as_slice).unwrap_or_default();
         let is_same = |record: &Raw| record.content.as_deref() == Some(payload.as_bytes());
         for said in &request.said {
-            match said {
+            match &said.outcome {
                 Outcome::Not(why) if USED_BEFORE.iter().any(|used| why.contains(used)) => {
                     sometimes!("a key was refused that had been used for another event");
                     demand!(

@@ -9,6 +9,7 @@ mod decisions;
 mod effects;
 mod executions;
 mod http;
+mod keyed;
 mod keys;
 mod meaning;
 mod messages;
@@ -108,6 +109,7 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     decisions::check(&records, ledger)?;
     answers::check(&records, ledger)?;
     keys::check(&records, ledger)?;
+    keyed::check(&records, ledger)?;
     http::check(&records, ledger)?;
     bounds::check_answers(ledger)?;
     poisons::check(&records, ledger)?;

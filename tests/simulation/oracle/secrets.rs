@@ -11,7 +11,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         demand!(!is_secret, "I18", "a secret stands in the record at {}", record.position);
     }
     for (number, request) in ledger.requests {
-        for outcome in request.said.iter().chain(&request.heard) {
+        for outcome in request.said.iter().map(|said| &said.outcome).chain(&request.heard) {
             demand!(!holds_secret(format!("{outcome:?}").as_bytes()), "I18", "request {number} was answered with a secret: {outcome:?}");
         }
     }

@@ -6,12 +6,15 @@ use ensue_engine::command::Answer;
 
 use super::{Event, World};
 use crate::http::{self, BodyFault, Copy};
+use crate::node::Under;
 use crate::oracle::Violation;
 use crate::sometimes;
-use crate::traffic::{Answered, By, Outcome, Promise, Request, RequestNumber, Wish};
+use crate::traffic::{Answered, By, Outcome, Promise, Request, RequestNumber, Said, Wish};
 
 /// How often a request is tried again.
 const RETRIES_MAX: u32 = 8;
+/// What a caller is told whose request is under way already.
+const UNDER_WAY: &str = "request_under_way";
 
 impl World {
     pub(super) fn wish(&mut self, client: usize) {
@@ -38,8 +41,10 @@ impl World {
                 }
             }
         };
-        self.ground.tell(&self.clients[client].name, format!("request {number} by {by:?}: {wish:?}"));
-        self.requests.insert(number, Request { client, wish, by, retries: 0, heard: None, said: Vec::new(), arrivals: 0 });
+        let (wish, under) = self.clients[client].keyring.take(wish, by);
+        let with = under.as_ref().map_or_else(String::new, |key| format!(" under {key}"));
+        self.ground.tell(&self.clients[client].name, format!("request {number} by {by:?}{with}: {wish:?}"));
+        self.requests.insert(number, Request { client, wish, by, under, retries: 0, heard: None, said: Vec::new(), arrivals: 0 });
         self.send(number);
         // Who wants one thing often wants another one at once, while the first is still worked on.
         let pause = if self.random.chance(0.3) {
@@ -87,7 +92,8 @@ impl World {
             self.arrive_over_http(number, &wish, promise);
             return;
         }
-        let judged = node.judge(&wish, &self.clients[request.client].name, promise);
+        let under = request.under.clone().map(|key| Under { key, trace: http::trace(number, request.arrivals) });
+        let judged = node.judge(&wish, &self.clients[request.client].name, under, promise);
         let ticket = (node.number, self.events);
         self.wake_worker();
         let Some(judged) = judged else { return };
@@ -106,7 +112,7 @@ impl World {
             BodyFault::None
         };
         if let (Some(request), Some(node)) = (self.requests.get(&number), &self.node) {
-            let copy = Copy { number, copy: request.arrivals, fault };
+            let copy = Copy { number, copy: request.arrivals, fault, under: request.under.clone() };
             if let Some(sent) = http::request(wish, request.client, &copy, &node.worker_clock) {
                 promise.takes(http::own_micros(wish, &copy));
                 self.exchanges.begin(wish, &copy);
@@ -153,6 +159,7 @@ impl World {
                 self.finding.get_or_insert(Violation::new("I3", what));
             }
             Outcome::Unknown | Outcome::NoNode | Outcome::NotYet => self.try_again(number),
+            Outcome::Not(why) if why.contains(UNDER_WAY) => self.try_again(number),
             Outcome::Seen | Outcome::Not(_) => {}
         }
     }
@@ -178,7 +185,7 @@ impl World {
             Wish::Run { .. } | Wish::SetKey(_) => false,
             Wish::Cancel(_) | Wish::Settle(..) | Wish::SetMode(..) | Wish::RemoveKey | Wish::TakeInPacks | Wish::See { .. } => true,
         };
-        if !is_safe || request.retries >= RETRIES_MAX {
+        if !(is_safe || request.under.is_some()) || request.retries >= RETRIES_MAX {
             return;
         }
         request.retries += 1;
@@ -213,7 +220,7 @@ impl World {
             return;
         };
         if let Some(request) = self.requests.get_mut(&answered.request) {
-            request.said.push(outcome.clone());
+            request.said.push(Said { place: answered.place, outcome: outcome.clone() });
         }
         if self.ground.strikes(self.ground.plan.answer_lost) {
             self.ground.tell("network", format!("the answer to request {} is lost", answered.request));

@@ -1,0 +1,76 @@
+//! The keys under which clients have requests carried out once, and what they ask for under them again.
+//!
+//! Chance is drawn apart from the rest of the world: one whose clients use no keys is as it would be without this.
+
+use crate::random::Random;
+use crate::traffic::{By, Wish};
+
+/// What tells the chance of keyrings from the world's own.
+const APART: u64 = 0x6B65_7972_696E_6773;
+/// The most requests that a client remembers with their keys.
+const REMEMBERED_MAX: usize = 20;
+
+/// Makes the keyrings of a world's clients.
+pub(crate) struct Keyrings {
+    random: Random,
+    often: f64,
+}
+
+impl Keyrings {
+    /// Begins with the world's seed, which decides how often keys are used in it, if at all.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ APART);
+        let often = if random.chance(0.7) { random.log_uniform(0.05, 0.8) } else { 0.0 };
+        Self { random, often }
+    }
+
+    /// Makes the next client's.
+    pub(crate) fn next(&mut self) -> Keyring {
+        Keyring { random: self.random.fork(), often: self.often, made: 0, used: Vec::new() }
+    }
+}
+
+/// The keys of one client.
+pub(crate) struct Keyring {
+    random: Random,
+    often: f64,
+    made: u64,
+    used: Vec<(By, String, Wish)>,
+}
+
+impl Keyring {
+    /// Says what a client asks for that wants something, and under which key: often for what it asked for before, sometimes for something
+    /// else under a key that it has used.
+    pub(crate) fn take(&mut self, wish: Wish, by: By) -> (Wish, Option<String>) {
+        if !takes_key(&wish) || !self.random.chance(self.often) {
+            return (wish, None);
+        }
+        let known: Vec<&(By, String, Wish)> = self.used.iter().filter(|(way, _, _)| *way == by).collect();
+        // Who asks again does it at once as often as later.
+        let again = if self.random.chance(0.5) { known.last() } else { self.random.pick(&known) };
+        match (self.random.weighted(&[4, 5, 1]), again) {
+            (1, Some((_, key, before))) => (before.clone(), Some(key.clone())),
+            (2, Some((_, key, _))) => (wish, Some(key.clone())),
+            _ => self.anew(wish, by),
+        }
+    }
+
+    /// Takes a key that this client never used; others have keys of the same names.
+    fn anew(&mut self, wish: Wish, by: By) -> (Wish, Option<String>) {
+        self.made += 1;
+        let key = format!("{by:?}-{}", self.made);
+        if self.used.len() >= REMEMBERED_MAX {
+            self.used.remove(0);
+        }
+        self.used.push((by, key.clone(), wish.clone()));
+        (wish, Some(key))
+    }
+}
+
+/// Says whether a request can be carried out once under a key: others are the same however often they come, or have a key of their own.
+fn takes_key(wish: &Wish) -> bool {
+    match wish {
+        Wish::Send { .. } | Wish::Run { .. } | Wish::Cancel(_) | Wish::Settle(..) | Wish::SetMode(..) => true,
+        Wish::Deliver { .. } | Wish::SetKey(_) | Wish::RemoveKey | Wish::TakeInPacks | Wish::See { .. } => false,
+    }
+}

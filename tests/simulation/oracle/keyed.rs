@@ -1,0 +1,271 @@
+//! I1: what is asked under a key is done once within the key's time, and answered alike; another request under it is refused.
+//!
+//! A key is its caller's own: requests are put together by both. What came of a copy of a request is found by its trace.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::command::{Answer, Novelty};
+
+use crate::http::trace;
+use crate::oracle::records::Raw;
+use crate::oracle::{Ledger, Violation, demand};
+use crate::sometimes;
+use crate::traffic::{By, Outcome, Request, RequestNumber, Wish};
+use crate::witness::{Taken, Witness};
+
+/// How long a key is remembered, in microseconds.
+const KEY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
+/// How much of it may have passed by the pace of clocks alone, in microseconds.
+const PACE_MICROS: i64 = 60 * 60 * 1_000_000;
+/// How long a node may go by a wall clock's time that has jumped since, in microseconds of the world.
+const NOTICED_MICROS: u64 = 300_000_000;
+/// What a refusal says that a key was used before, as text or as its problem's code.
+const USED_BEFORE: [&str; 2] = ["was used for another request", "idempotency_key_reused"];
+/// What it says that the key's first request is under way.
+const UNDER_WAY: &str = "request_under_way";
+
+/// What a request leads to where it is taken, and how it is found.
+const BEGINNINGS: [&str; 2] = ["event.received", "execution.requested"];
+
+/// The requests under one key of one caller.
+struct Group<'a> {
+    client: usize,
+    key: &'a str,
+    requests: Vec<(RequestNumber, &'a Request)>,
+    /// What was answered, in the order of the answers.
+    answers: Vec<Answered<'a>>,
+    /// What began, in the order of the log.
+    begun: Vec<Begun<'a>>,
+    witness: &'a Witness,
+}
+
+/// An answer to a copy of a request.
+struct Answered<'a> {
+    number: RequestNumber,
+    request: &'a Request,
+    place: usize,
+    taken: &'a Taken,
+    outcome: &'a Outcome,
+}
+
+impl Answered<'_> {
+    fn over_at(&self) -> u64 {
+        self.taken.over_at.unwrap_or(u64::MAX)
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.outcome, Outcome::Done(_))
+    }
+}
+
+/// What a copy of a request began.
+struct Begun<'a> {
+    record: &'a Raw,
+    at: u64,
+}
+
+pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
+    let witness = ledger.ground.witness();
+    let mut by_trace: BTreeMap<&str, Vec<&Raw>> = BTreeMap::new();
+    for record in records.iter().filter(|record| BEGINNINGS.contains(&record.kind.as_str()) && record.cause.parent.is_none()) {
+        by_trace.entry(record.cause.trace.as_deref().unwrap_or_default()).or_default().push(record);
+    }
+    let mut groups: BTreeMap<(usize, &str), Vec<(RequestNumber, &Request)>> = BTreeMap::new();
+    for (number, request) in ledger.requests {
+        if let Some(key) = &request.under {
+            groups.entry((request.client, key)).or_default().push((*number, request));
+        }
+    }
+    let mut carried_out: BTreeMap<&str, usize> = BTreeMap::new();
+    for ((client, key), requests) in groups {
+        let copies = requests.iter().flat_map(|(number, request)| (1..=request.arrivals).map(|copy| trace(*number, copy)));
+        let of_copies = copies.flat_map(|trace| by_trace.get(trace.as_str()).cloned().unwrap_or_default());
+        let mut begun: Vec<Begun<'_>> = of_copies.map(|record| Begun { record, at: at(ledger, record) }).collect();
+        begun.sort_by_key(|begun| begun.record.position);
+        let group = Group { client, key, answers: answers(&requests, &witness), requests, begun, witness: &witness };
+        group.is_carried_out_once()?;
+        group.is_answered_alike()?;
+        group.refusals()?;
+        group.is_seen();
+        *carried_out.entry(key).or_default() += usize::from(!group.begun.is_empty());
+    }
+    sometimes!(carried_out.values().any(|callers| *callers > 1), "two callers had something done under the same key");
+    modes(records, ledger, &witness)
+}
+
+/// Gives when a record was kept, in microseconds of the world.
+fn at(ledger: &Ledger<'_>, record: &Raw) -> u64 {
+    ledger.ground.committed_at(record.position).unwrap_or(0)
+}
+
+fn answers<'a>(requests: &[(RequestNumber, &'a Request)], witness: &'a Witness) -> Vec<Answered<'a>> {
+    let of = |(number, request): &(RequestNumber, &'a Request)| {
+        let (number, request) = (*number, *request);
+        request.said.iter().filter_map(move |said| {
+            let taken = witness.taken.get(said.place)?;
+            Some(Answered { number, request, place: said.place, taken, outcome: &said.outcome })
+        })
+    };
+    let mut answers: Vec<_> = requests.iter().flat_map(of).collect();
+    answers.sort_by_key(Answered::over_at);
+    answers
+}
+
+impl Witness {
+    /// Says whether the time of a key may have passed between two moments of the world.
+    fn may_have_passed(&self, from: u64, until: u64) -> bool {
+        let (mut off, mut least, mut most) = (0_i64, 0, 0);
+        for (_, by) in self.steps.iter().filter(|(at, _)| (from.saturating_sub(NOTICED_MICROS)..=until).contains(at)) {
+            off = off.saturating_add(*by);
+            (least, most) = (off.min(least), off.max(most));
+        }
+        most.saturating_sub(least) >= KEY_MICROS - PACE_MICROS
+    }
+}
+
+impl Group<'_> {
+    /// Of all copies of all requests under a key, one begins something within the key's time.
+    fn is_carried_out_once(&self) -> Result<(), Violation> {
+        let Self { client, key, .. } = self;
+        for pair in self.begun.windows(2) {
+            let [first, second] = pair else { continue };
+            let has_passed = self.witness.may_have_passed(first.at, second.at);
+            let (once, again) = (first.record.position, second.record.position);
+            demand!(has_passed, "I1", "what client{client} asked for under {key} was done at {once} and again at {again}");
+            sometimes!("a request was carried out again after its key's time");
+        }
+        Ok(())
+    }
+
+    /// Each answer that it was done is the same, to the same request, and true.
+    fn is_answered_alike(&self) -> Result<(), Violation> {
+        let Self { client, key, .. } = self;
+        let done: Vec<_> = self.answers.iter().filter(|answer| answer.is_done()).collect();
+        for pair in done.windows(2) {
+            let [first, again] = pair else { continue };
+            if self.witness.may_have_passed(first.taken.at.min(again.taken.at), again.over_at()) {
+                continue;
+            }
+            let (a, b) = (first.number, again.number);
+            let is_same = wanted(first.request) == wanted(again.request);
+            demand!(is_same, "I1", "client{client} had request {a} done under {key}, and request {b}, which is another, as well");
+            let (said, other) = (first.outcome, again.outcome);
+            demand!(
+                said == other,
+                "I1",
+                "request {a} of client{client} under {key} was answered with {said:?}, its repeat {b} with {other:?}"
+            );
+        }
+        for answer in done {
+            self.is_true(answer)?;
+        }
+        Ok(())
+    }
+
+    /// What an answer says was begun was begun by one of these requests.
+    fn is_true(&self, answer: &Answered<'_>) -> Result<(), Violation> {
+        let Outcome::Done(committed) = answer.outcome else { return Ok(()) };
+        let began = |stream: String| self.begun.iter().any(|begun| begun.record.stream == stream);
+        let is_true = match &committed.answer {
+            Answer::Execution(id) if matches!(answer.request.wish, Wish::Run { .. }) => began(format!("execution/{id}")),
+            Answer::Events(events) => events.iter().all(|event| event.novelty == Novelty::Repeat || began(format!("event/{}", event.id))),
+            Answer::Execution(_) | Answer::Done | Answer::Catalog(_) | Answer::Before(_) | Answer::ReportedLate => true,
+        };
+        let Self { client, key, .. } = self;
+        demand!(
+            is_true,
+            "I1",
+            "request {} of client{client} under {key} was answered with what it did not begin: {committed:?}",
+            answer.number
+        );
+        Ok(())
+    }
+
+    /// A refusal for the key's sake has its reason, and what was done once is refused for the key's sake alone.
+    fn refusals(&self) -> Result<(), Violation> {
+        let Self { client, key, .. } = self;
+        for answer in &self.answers {
+            let (Outcome::Not(why), number) = (answer.outcome, answer.number) else { continue };
+            if USED_BEFORE.iter().any(|used| why.contains(used)) {
+                sometimes!("a key was refused that had been used for another request");
+                let may_have_been_first = |request: &Request| {
+                    let declined = request.said.iter().filter(|said| matches!(said.outcome, Outcome::Not(_))).count();
+                    wanted(request) != wanted(answer.request) && declined < request.arrivals as usize
+                };
+                let has_reason = self.requests.iter().any(|(_, request)| may_have_been_first(request));
+                demand!(has_reason, "I1", "request {number} was refused ({why}), and client{client} asked for nothing else under {key}");
+            } else if why.contains(UNDER_WAY) {
+                sometimes!("a request was under way when it came again");
+                let has_reason = self.is_under_way_beside(answer);
+                demand!(has_reason, "I1", "request {number} was refused ({why}), and nothing of client{client} under {key} was under way");
+            } else if answer.request.by == By::Http && ["404", "409", "422"].iter().any(|status| why.starts_with(status)) {
+                let was_told = |first: &&Answered<'_>| {
+                    first.is_done() && first.over_at() < answer.taken.at && wanted(first.request) == wanted(answer.request)
+                };
+                let first = self.answers.iter().find(was_told);
+                let has_passed = first.is_none_or(|first| self.witness.may_have_passed(first.taken.at, answer.over_at()));
+                demand!(
+                    has_passed,
+                    "I1",
+                    "request {number} of client{client} under {key} was done before, and its repeat is refused: {why}"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn is_under_way_beside(&self, answer: &Answered<'_>) -> bool {
+        let is_beside = |(place, taken): (usize, &Taken)| {
+            place != answer.place
+                && taken.node == answer.taken.node
+                && taken.at <= answer.over_at()
+                && taken.over_at.is_none_or(|over| over >= answer.taken.at)
+                && self.requests.iter().any(|(number, _)| *number == taken.request)
+        };
+        self.witness.taken.iter().enumerate().any(is_beside)
+    }
+
+    /// Notes what of this is rare.
+    fn is_seen(&self) {
+        let done: Vec<_> = self.answers.iter().filter(|answer| answer.is_done()).collect();
+        for again in &done {
+            let first = done.iter().find(|first| first.over_at() < again.taken.at);
+            sometimes!(first.is_some_and(|first| first.taken.node != again.taken.node), "a keyed request was repeated over a restart");
+            let is_in_the_log = self.begun.iter().any(|begun| begun.at < again.taken.at);
+            sometimes!(first.is_none() && is_in_the_log, "a keyed request was repeated of which no answer had been heard");
+        }
+        let ends_alone = |answer: &&Answered<'_>| matches!(answer.request.wish, Wish::Cancel(_) | Wish::Settle(..));
+        sometimes!(done.iter().filter(|answer| ends_alone(answer)).count() > 1, "a cancel or a settlement was repeated under its key");
+    }
+}
+
+/// What a request wants, to tell whether another wants the same.
+fn wanted(request: &Request) -> String {
+    format!("{:?}", request.wish)
+}
+
+/// A mode is set as often as it was asked for, and once for each key.
+fn modes(records: &[Raw], ledger: &Ledger<'_>, witness: &Witness) -> Result<(), Violation> {
+    if witness.may_have_passed(0, u64::MAX) {
+        return Ok(());
+    }
+    let mut asked: BTreeMap<(String, String, &str), u64> = BTreeMap::new();
+    let mut keys: BTreeMap<(usize, &str, String), ()> = BTreeMap::new();
+    for request in ledger.requests.values() {
+        let Wish::SetMode(rule, mode) = &request.wish else { continue };
+        let is_first = request.under.as_ref().is_none_or(|key| keys.insert((request.client, key, wanted(request)), ()).is_none());
+        let most = match &request.under {
+            Some(_) => u64::from(is_first),
+            None => u64::from(request.arrivals),
+        };
+        *asked.entry((format!("token/client{}", request.client), rule.clone(), mode.as_str())).or_default() += most;
+    }
+    for ((actor, rule, mode), most) in asked {
+        let is_it = |record: &&Raw| {
+            record.kind == "rule.mode_set" && record.actor == actor && record.text("rule") == rule && record.text("mode") == mode
+        };
+        let set = records.iter().filter(is_it).count() as u64;
+        demand!(set <= most, "I1", "{actor} asked {most} times that {rule} be {mode}, keys counted once, and it was set {set} times");
+    }
+    Ok(())
+}
