@@ -40,7 +40,7 @@ impl Under {
     fn once(self, wish: &Wish, client: &str, ask: Ask) -> Command {
         let key = DedupeKey { scope: format!("requests/{client}"), hash: Digest::of(self.key.as_bytes()) };
         let request = RequestKey { key, content: Digest::of(format!("{wish:?}").as_bytes()) };
-        Command { actor: Actor::Token(client.to_owned()), trace: Some(self.trace.into()), ask: Ask::Once { request, ask: Box::new(ask) } }
+        Command { actor: Actor::Token(client.to_owned()), trace: Some(self.trace), ask: Ask::Once { request, ask: Box::new(ask) } }
     }
 }
 
