@@ -30,6 +30,9 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// What the name of a checkpoint's file ends with, behind a dot.
 pub const SUFFIX: &str = "ckpt";
 
+/// The end of a checkpoint's name while it is written.
+const SUFFIX_UNFINISHED: &str = "ckpt.new";
+
 /// The folder that holds a log's checkpoints.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
@@ -118,8 +121,11 @@ impl Checkpoints {
         let unusable = |source| CheckpointError::Unusable { path: path.clone(), source };
         let content = self.content(at, release, state).map_err(unusable)?;
         sync::replace(&path, &content).map_err(unusable)?;
-        for (_, old) in self.files()?.into_iter().skip(CHECKPOINTS_KEPT) {
-            fs::remove_file(&old).map_err(|source| CheckpointError::Unusable { path: old, source })?;
+        let old = self.called(SUFFIX)?.into_iter().skip(CHECKPOINTS_KEPT);
+        // Whoever began to write these was killed over it.
+        let unfinished = self.called(SUFFIX_UNFINISHED)?.into_iter().filter(|(position, _)| *position < at.position.0);
+        for (_, path) in old.chain(unfinished) {
+            fs::remove_file(&path).map_err(|source| CheckpointError::Unusable { path, source })?;
         }
         Ok(path)
     }
@@ -139,7 +145,7 @@ impl Checkpoints {
     /// not is skipped with the reason: there is an older one, or the log itself.
     pub fn newest(&self, reader: &dyn LogReader) -> Result<Found, CheckpointError> {
         let mut found = Found::default();
-        for (_, path) in self.files()? {
+        for (_, path) in self.called(SUFFIX)? {
             match self.read(&path) {
                 Ok(checkpoint) => match stranger(reader, checkpoint.at)? {
                     None => {
@@ -179,13 +185,13 @@ impl Checkpoints {
         Ok(Checkpoint { at: Head { position: head.position, chain: head.chain }, release: head.release, state })
     }
 
-    /// Lists the files, the newest first. What is called otherwise was not written by this, or not to its end.
-    fn files(&self) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
+    /// Lists the files whose names are a position and this ending, the newest first.
+    fn called(&self, ending: &str) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
         let unusable = |source: io::Error| CheckpointError::Unusable { path: self.folder.clone(), source };
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(unusable)? {
             let path = entry.map_err(unusable)?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(SUFFIX)?.strip_suffix('.'));
+            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(ending)?.strip_suffix('.'));
             if let Some(position) = name.and_then(|name| name.parse().ok()) {
                 files.push((position, path));
             }
@@ -412,8 +418,12 @@ mod tests {
     fn a_file_that_was_not_written_to_its_end_is_no_checkpoint() {
         let mut fixture = Fixture::new();
         fixture.save("one");
-        fs::write(fixture.folder.path().join("2.ckpt.new"), "half").unwrap();
+        let unfinished = fixture.folder.path().join("1.ckpt.new");
+        fs::write(&unfinished, "half").unwrap();
         assert_eq!(fixture.found(), (Some("one".to_owned()), Vec::new()));
+        // The next one takes it away.
+        fixture.save("two");
+        assert!(!unfinished.exists());
     }
 
     #[test]

@@ -217,16 +217,16 @@ impl OutsideHead {
         Ok(lines)
     }
 
-    /// Says whether nothing stands in the file that ever counted: the beginning of a first line, which was never synced whole, or nothing
-    /// but zeros, which a disk shows that was told of a write and did not get to it.
+    /// Says whether nothing stands in the file that ever counted: the beginning of a first line, which was never synced whole, and zeros
+    /// behind it, which a disk shows that was told of a write and did not get to it.
     fn is_blank(&self) -> Result<bool, StateFolderError> {
         let mut bytes = Vec::new();
         let most = 2 * LINE_BYTES as u64 + 1;
         let file = File::open(&self.path).map_err(|source| self.unusable(source))?;
         file.take(most).read_to_end(&mut bytes).map_err(|source| self.unusable(source))?;
-        let is_of_zeros = (bytes.len() as u64) < most && bytes.iter().all(|byte| *byte == 0);
-        let is_begun = bytes.len() < LINE_BYTES && bytes.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b' ');
-        Ok(is_begun || is_of_zeros)
+        let (begun, rest) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+        let is_begun = begun.len() < LINE_BYTES && begun.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b' ');
+        Ok(is_begun && (bytes.len() as u64) < most && rest.iter().all(|byte| *byte == 0))
     }
 
     fn unusable(&self, source: io::Error) -> StateFolderError {
@@ -352,13 +352,17 @@ mod tests {
     fn a_first_head_that_a_power_cut_cut_short_anywhere_is_none() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
-        for length in 0..LINE_BYTES {
+        // A second cut can leave the beginning that the first one left, and the length of all that was written between them.
+        for (length, zeros) in (0..LINE_BYTES).flat_map(|length| [(length, 0), (length, 2 * LINE_BYTES - length)]) {
             folder.outside_head().unwrap();
-            fs::write(folder.path().join("head"), &line(head(0xab))[..length]).unwrap();
+            let mut content = line(head(0xab)).into_bytes();
+            content.truncate(length);
+            content.resize(length + zeros, 0);
+            fs::write(folder.path().join("head"), content).unwrap();
             let mut outside = folder.outside_head().unwrap();
-            assert_eq!(outside.read().unwrap(), None, "{length}");
+            assert_eq!(outside.read().unwrap(), None, "{length} and {zeros} zeros");
             outside.write(head(1), Durability::Written).unwrap();
-            assert_eq!(folder.outside_head().unwrap().read().unwrap(), Some(head(1)), "{length}");
+            assert_eq!(folder.outside_head().unwrap().read().unwrap(), Some(head(1)), "{length} and {zeros} zeros");
         }
     }
 
@@ -381,7 +385,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
         folder.outside_head().unwrap();
-        for content in ["x", "0000000000000000000x", &"x".repeat(2 * LINE_BYTES)] {
+        for content in ["x", "0000000000000000000x", "00\0\u{0}x", &"x".repeat(2 * LINE_BYTES), &"0".repeat(LINE_BYTES)] {
             fs::write(folder.path().join("head"), content).unwrap();
             let read = folder.outside_head().unwrap().read();
             assert!(matches!(read, Err(StateFolderError::HeadMalformed(_))), "{content}");
