@@ -149,9 +149,9 @@ impl Constant {
         });
         let mut response = Response::new(Body::empty());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         *response.body_mut() = match coded {
             Some((coding, bytes)) => {
+                response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
                 response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
                 Body::from(bytes)
             }

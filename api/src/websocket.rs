@@ -18,6 +18,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -191,6 +192,8 @@ impl Talk {
             };
             if is_said {
                 while let Some(Ok(_)) = socket.next().await {}
+                // What is not read would have the system cut the connection off, and what was said with it.
+                let _ = tokio::io::copy(socket.get_mut(), &mut tokio::io::sink()).await;
             }
         };
         let _ = tokio::time::timeout(CLOSE_PATIENCE, closing).await;
@@ -210,6 +213,7 @@ impl Talk {
                     Some(Ok(Message::Text(_) | Message::Binary(_)) | Err(SocketError::Capacity(_))) => {
                         return Over::Close(self.closing(CloseCode::Unsupported, r#"{"reason":"nothing_is_taken"}"#));
                     }
+                    Some(Err(SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => return Over::Gone,
                     Some(Err(SocketError::Protocol(_))) => return Over::Close(self.closing(CloseCode::Protocol, r#"{"reason":"no_websocket"}"#)),
                     Some(Ok(Message::Close(_))) => return Over::Closing,
                     Some(Ok(Message::Frame(_)) | Err(_)) | None => return Over::Gone,
