@@ -181,7 +181,7 @@ async fn what_began_before_a_node_was_killed_is_told_whole_by_the_next() {
     let node = place.start();
     let client = node.client();
     let script = "while [ ! -e \"$HOME/go\" ] && [ \"$(date +%s)\" -lt \"$UNTIL\" ]; do sleep 0.05; done";
-    let until = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 4;
+    let until = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 10;
     let id = client.execute("core.shell", &json!({ "script": script, "env": { "UNTIL": until.to_string() } })).await;
     client.until(&format!("/executions/{id}"), |shown| shown["status"] == "running").await;
     let told = stand_in.spans(1).await;

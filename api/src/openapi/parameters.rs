@@ -36,7 +36,7 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     }
     if route.operation.conditional != Conditional::Nothing {
         let told = ("If-Match", "The `ETag`s of what the caller has read, one of which it must have still; or `*`: it must be there.");
-        all.push(header(told, &json!({ "type": "string", "pattern": TAGS })));
+        all.push(header(told, &json!({ "type": "string", "minLength": 1, "pattern": TAGS })));
     }
     if route.operation.conditional == Conditional::MakingOrChange {
         let told = ("If-None-Match", "`*`: it must not be there yet. Not together with `If-Match`.");
