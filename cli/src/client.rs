@@ -3,12 +3,13 @@
 //! It knows no routes; each command does.
 
 use std::cell::Cell;
+use std::env::VarError;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 
-use crate::profiles::ProfileName;
+use crate::profiles::{ProfileFolder, ProfileName};
 use crate::report::{Exit, Failure};
 
 /// Where a node listens unless it is told otherwise.
@@ -37,14 +38,28 @@ pub(crate) struct Token {
 pub(crate) enum TokenSource {
     /// The environment.
     Variable,
+    /// The environment, which goes before what may be kept with this profile.
+    VariableBefore(ProfileName),
     /// What is kept with a profile.
     Profile(ProfileName),
 }
 
 impl Token {
-    /// Takes a token that is kept with a profile.
-    pub(crate) fn of_profile(text: String, name: &ProfileName) -> Self {
-        Self { text, source: TokenSource::Profile(name.clone()) }
+    /// Reads the token that is kept with a profile; none where it has none. Fails where others can read it.
+    pub(crate) fn of_profile(folder: &ProfileFolder, name: &ProfileName) -> Result<Option<Self>, Failure> {
+        let text = folder.token(name)?;
+        Ok(text.map(|text| Self { text, source: TokenSource::Profile(name.clone()) }))
+    }
+
+    /// Reads the token of the environment; none where it has none. Fails where it is no token.
+    pub(crate) fn of_environment() -> Result<Option<Self>, Failure> {
+        variable(TOKEN_VARIABLE)?.map_or(Ok(None), |text| Self::of_variable(&text))
+    }
+
+    /// Says that it counts in the place of a profile's.
+    #[must_use]
+    pub(crate) fn instead_of(self, name: &ProfileName) -> Self {
+        Self { source: TokenSource::VariableBefore(name.clone()), ..self }
     }
 
     /// Takes a token as [`TOKEN_VARIABLE`] would hold it; none where it is empty. Fails where it is no token.
@@ -63,6 +78,15 @@ impl Token {
             return Ok(());
         }
         Err("a token is one word of letters, digits and signs; this has a space, a line break or another character in it")
+    }
+}
+
+/// Reads a variable of the environment; an empty one is none.
+pub(crate) fn variable(name: &str) -> Result<Option<String>, Failure> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(Failure::with(Exit::Usage, format!("{name} is not text; set it anew, or unset it"))),
     }
 }
 
@@ -100,14 +124,8 @@ pub(crate) struct Delivered {
 }
 
 impl Client {
-    /// Prepares to talk to the node at `server`, with the token of the environment.
-    pub(crate) fn new(server: &str) -> Result<Self, Failure> {
-        let token = std::env::var(TOKEN_VARIABLE).ok().map(|text| Token::of_variable(&text)).transpose()?.flatten();
-        Self::with_token(server, token)
-    }
-
     /// Prepares to talk to the node at `server` with this token.
-    pub(crate) fn with_token(server: &str, token: Option<Token>) -> Result<Self, Failure> {
+    pub(crate) fn new(server: &str, token: Option<Token>) -> Result<Self, Failure> {
         let url: reqwest::Url = server.parse().map_err(|_| not_a_server(server))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(not_a_server(server));
@@ -302,10 +320,12 @@ impl Client {
             Some(TokenSource::Variable) => {
                 format!("the token in {TOKEN_VARIABLE} is not in force at {server}; `ensue tokens add` makes another")
             }
+            Some(TokenSource::VariableBefore(name)) => format!(
+                "the token in {TOKEN_VARIABLE} is not in force at {server}; for the profile's own, `unset {TOKEN_VARIABLE}` or `--profile {name}`"
+            ),
             Some(TokenSource::Profile(name)) => {
                 format!(
-                    "the token of the profile `{name}` is not in force at {server}; keep another: ensue profiles add {name} --url {server} \
-                     ({TOKEN_VARIABLE} counts where the node is named by --server or ENSUE_SERVER)"
+                    "the token of the profile `{name}` is not in force at {server}; keep another: ensue profiles add {name} --url {server}"
                 )
             }
         }
@@ -387,7 +407,7 @@ mod tests {
     #[test]
     fn an_address_that_is_none_is_a_mistake_of_usage() {
         for server in ["", "localhost", "127.0.0.1:3678", "ftp://x", "http://"] {
-            let failure = Client::with_token(server, None).err().expect(server);
+            let failure = Client::new(server, None).err().expect(server);
             assert_eq!(failure.exit(), Exit::Usage, "{server}");
         }
     }

@@ -35,7 +35,6 @@ mod views;
 mod watched;
 mod why;
 
-use std::env::VarError;
 use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
@@ -44,7 +43,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use self::installed::Kind;
-use crate::client::{Client, DEFAULT_SERVER, Token};
+use crate::client::{Client, DEFAULT_SERVER, Token, variable};
 use crate::output::Output;
 use crate::profiles::{ProfileFolder, ProfileName};
 use crate::progress::Progress;
@@ -96,19 +95,31 @@ pub(crate) struct Asking {
 impl Asking {
     /// Prepares to talk to the node: to the one that is named by its address, by a profile, or to the usual one.
     fn client(&self) -> Result<Client, Failure> {
-        let name = match self.named()? {
-            Some(Named::Address(server)) => return Client::new(&server),
-            Some(Named::Profile(name)) => Some(name),
-            None => None,
-        };
         let folder = ProfileFolder::of_environment();
-        let profiles = folder.as_ref().map(ProfileFolder::read).transpose()?.unwrap_or_default();
-        let Some(name) = name.as_ref().or(profiles.current.as_ref()) else { return Client::new(DEFAULT_SERVER) };
-        let profile = profiles.named(name)?;
-        match folder.map(|folder| folder.token(name)).transpose()?.flatten() {
-            Some(token) => Client::with_token(&profile.server, Some(Token::of_profile(token, name))),
-            None => Client::new(&profile.server),
-        }
+        let profiles = || Ok(folder.as_ref().map(ProfileFolder::read).transpose()?.unwrap_or_default());
+        let (name, profiles, by) = match self.named()? {
+            Some(Named::Address(server)) => return Client::new(&server, Token::of_environment()?),
+            Some(Named::Profile(name, by)) => (name, profiles()?, by),
+            None => {
+                let profiles = profiles()?;
+                let Some(name) = profiles.current.clone() else { return Client::new(DEFAULT_SERVER, Token::of_environment()?) };
+                (name, profiles, By::Setting)
+            }
+        };
+        let profile = profiles.named(&name)?;
+        let own = || Ok(folder.as_ref().map(|folder| Token::of_profile(folder, &name)).transpose()?.flatten());
+        let token = match by {
+            By::Flag => match own()? {
+                Some(token) => Some(token),
+                None => Token::of_environment()?,
+            },
+            // A token of the profile's that cannot be read is in nobody's way then.
+            By::Setting => match Token::of_environment()? {
+                Some(token) => Some(token.instead_of(&name)),
+                None => own()?,
+            },
+        };
+        Client::new(&profile.server, token)
     }
 
     /// Gives how the node was named, if it was: a flag goes before every variable, so that what was typed is what counts.
@@ -121,14 +132,14 @@ impl Asking {
             return Ok(Some(Named::Address(server.clone())));
         }
         if let Some(name) = &self.profile {
-            return Ok(Some(Named::Profile(name.clone())));
+            return Ok(Some(Named::Profile(name.clone(), By::Flag)));
         }
         if let Some(server) = variable("ENSUE_SERVER")? {
             return Ok(Some(Named::Address(server)));
         }
         let Some(name) = variable("ENSUE_PROFILE")? else { return Ok(None) };
         let name = name.parse().map_err(|why| Failure::with(Exit::Usage, format!("ENSUE_PROFILE: {why}")))?;
-        Ok(Some(Named::Profile(name)))
+        Ok(Some(Named::Profile(name, By::Setting)))
     }
 }
 
@@ -137,16 +148,15 @@ enum Named {
     /// By its address.
     Address(String),
     /// By a profile.
-    Profile(ProfileName),
+    Profile(ProfileName, By),
 }
 
-/// Reads a variable of the environment; an empty one is none.
-fn variable(name: &str) -> Result<Option<String>, Failure> {
-    match std::env::var(name) {
-        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
-        Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(Failure::with(Exit::Usage, format!("{name} is not text; set it anew, or unset it"))),
-    }
+/// What named a profile, which says whether its token or that of the environment goes first.
+enum By {
+    /// The flag: who types a profile's name means its token too.
+    Flag,
+    /// A variable, or what `ensue profiles use` chose.
+    Setting,
 }
 
 #[derive(Debug, Subcommand)]

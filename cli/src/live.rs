@@ -191,7 +191,7 @@ mod tests {
     /// A node that answers each request with the same stream, and then does as it is told.
     async fn follow_one_that(says: &'static str, then: Then) -> (Failure, u32, Duration) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = Client::with_token(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
         let asked = Cell::new(0);
         let node = async {
             let mut kept = Vec::new();

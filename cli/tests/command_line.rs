@@ -356,7 +356,7 @@ fn a_profile_names_a_node_and_its_token_goes_nowhere_else() {
     assert!(nowhere.code == Some(2) && nowhere.stderr.contains("ENSUE_PROFILE: `../here` is no name"), "{nowhere:?}");
     let old = Printed::by_feeding(&mut place.ensue(add), b"ens_of_before\n");
     assert_eq!(old.code, Some(0), "{old:?}");
-    let refused = Printed::by(place.ensue(&["status"]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let refused = asked(&["status"]);
     assert_eq!(refused.code, Some(4), "{refused:?}");
     assert!(refused.stderr.contains("hint: the token of the profile `here` is not in force"), "{refused:?}");
     let misspelt = asked(&["status", "--profile", "heer"]);
@@ -365,6 +365,38 @@ fn a_profile_names_a_node_and_its_token_goes_nowhere_else() {
     assert_eq!(asked(&["profiles", "remove", "here"]).code, Some(0));
     assert!(!place.path().join(".config/ensue/tokens/here").exists());
     assert_eq!(asked(&["status", "--profile", "here"]).code, Some(5));
+}
+
+#[test]
+fn a_token_of_the_environment_goes_before_that_of_a_profile_but_where_the_profile_is_typed() {
+    let place = Place::new();
+    let node = place.start();
+    for (name, token) in [("good", ADMIN_TOKEN), ("old", "ens_of_before")] {
+        let add = &["profiles", "add", name, "--url", &node.url(), "--token-file", "-"];
+        assert_eq!(Printed::by_feeding(&mut place.ensue(add), token.as_bytes()).code, Some(0));
+    }
+    assert_eq!(Printed::by(&mut place.ensue(&["profiles", "add", "without", "--url", &node.url()])).code, Some(0));
+    let status = |variables: &[(&str, &str)], arguments: &[&str]| {
+        Printed::by(place.ensue(&["status"]).args(arguments).envs(variables.iter().copied()))
+    };
+
+    let set = status(&[("ENSUE_TOKEN", ADMIN_TOKEN), ("ENSUE_PROFILE", "old")], &[]);
+    assert_eq!(set.code, Some(0), "{set:?}");
+    let typed = status(&[("ENSUE_TOKEN", "ens_of_before")], &["--profile", "good"]);
+    assert_eq!(typed.code, Some(0), "{typed:?}");
+    let typed_without = status(&[("ENSUE_TOKEN", ADMIN_TOKEN)], &["--profile", "without"]);
+    assert_eq!(typed_without.code, Some(0), "{typed_without:?}");
+    let empty = status(&[("ENSUE_TOKEN", ""), ("ENSUE_PROFILE", "good")], &[]);
+    assert_eq!(empty.code, Some(0), "an empty variable is none: {empty:?}");
+
+    let using = Printed::by(place.ensue(&["profiles", "use", "good"]).env("ENSUE_TOKEN", "ens_of_before"));
+    assert!(using.code == Some(0) && using.stderr.contains("ENSUE_TOKEN is set, and goes before its token"), "{using:?}");
+    let using = Printed::by(&mut place.ensue(&["profiles", "use", "good"]));
+    assert!(using.code == Some(0) && !using.stderr.contains("ENSUE_TOKEN"), "{using:?}");
+    assert_eq!(status(&[], &[]).code, Some(0));
+    let refused = status(&[("ENSUE_TOKEN", "ens_of_before")], &[]);
+    assert_eq!(refused.code, Some(4), "{refused:?}");
+    assert!(refused.stderr.contains("`unset ENSUE_TOKEN` or `--profile good`"), "{refused:?}");
 }
 
 #[test]

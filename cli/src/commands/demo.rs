@@ -99,7 +99,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     async fn play(&self, token: &str, begin: Instant) -> Outcome {
-        let client = Client::with_token(&self.server, Token::of_variable(token)?)?;
+        let client = Client::new(&self.server, Token::of_variable(token)?)?;
         self.introduce(&client, begin).await?;
         let headers = self.headers();
         let position = client.get("/log/head", &[]).await?["position"].as_u64().unwrap_or_default();

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{Asking, read_input};
-use crate::client::{Client, Token};
+use crate::client::{Client, TOKEN_VARIABLE, Token};
 use crate::output::Output;
 use crate::profiles::{Profile, ProfileFolder, ProfileName};
 use crate::report::{Exit, Failure, Outcome, is_interactive, tell};
@@ -76,6 +76,9 @@ impl Profiles {
                 profiles.current = Some(name.clone());
                 folder.write(&profiles)?;
                 tell(format!("`{name}` is used where no other is named"));
+                if std::env::var_os(TOKEN_VARIABLE).is_some_and(|token| !token.is_empty()) {
+                    tell(format!("but {TOKEN_VARIABLE} is set, and goes before its token: unset it"));
+                }
                 Ok(())
             }
             Self::Remove { name } => {
@@ -95,7 +98,7 @@ impl Profiles {
 impl Add {
     fn run(self, folder: &ProfileFolder) -> Outcome {
         // Whether it is an address at all is said before a token is asked for.
-        Client::with_token(&self.url, None)?;
+        Client::new(&self.url, None)?;
         let mut profiles = folder.read()?;
         let name = self.name.clone();
         let token = self.token()?;
