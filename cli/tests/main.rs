@@ -9,7 +9,6 @@ mod conditions;
 mod explanation;
 mod faults;
 mod following;
-mod guide;
 mod guides;
 mod keyed;
 mod life_of_a_webhook;

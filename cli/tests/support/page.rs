@@ -8,6 +8,7 @@ pub(crate) struct Block {
 }
 
 /// What a block is, by the end of the paragraph before it.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step<'a> {
     /// The content of a file: "… in `packs/x.yaml`:"
     File(&'a str),
@@ -31,10 +32,27 @@ impl Block {
         }
         if is_command(&self.text) { Step::Commands } else { Step::Example }
     }
+
+    /// Gives the commands in it: each is a line, and what belongs to it behind a `\` at the line's end or within quotes.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        let mut commands = Vec::new();
+        let mut command = String::new();
+        for line in self.text.lines() {
+            command.push_str(line);
+            let is_whole = !command.ends_with('\\') && command.matches('\'').count() % 2 == 0;
+            if is_whole {
+                commands.push(std::mem::take(&mut command));
+            } else {
+                command.push('\n');
+            }
+        }
+        assert!(command.is_empty(), "a command does not end: {command}");
+        commands
+    }
 }
 
 fn is_command(text: &str) -> bool {
-    const PROGRAMS: [&str; 5] = ["ensue ", "openssl ", "export ", "curl ", "echo "];
+    const PROGRAMS: [&str; 7] = ["ensue ", "openssl ", "export ", "curl ", "echo ", "python3 ", "sdk/bin/"];
     // A variable that gets what a command prints: `EVENT=$(…)`.
     let is_kept = text.split_once("=$(").is_some_and(|(name, _)| name.chars().all(|character| character.is_ascii_uppercase()));
     is_kept || PROGRAMS.iter().any(|program| text.starts_with(program))

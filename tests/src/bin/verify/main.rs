@@ -144,13 +144,17 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Says so where tests could not compare Ensue with what others have: such a test passes over itself, and where `CI` is `true` it fails.
+/// Says so where tests could not hold Ensue against what others have: such a test passes over itself, and where `CI` is `true` it fails.
 fn tell_of_missing_packages(report: &mut Report) {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/npm/node_modules");
     if !installed.is_dir() {
         report.skip("tests against npm packages", "`.ci/run` installs them, from tests/npm/package.json");
     } else if Command::new("node").arg("--version").output().is_err() {
         report.skip("CEL conformance cases", "there is no `node`; `.ci/run` installs it");
+    }
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/python");
+    if !Command::new(python).args(["-c", "import cloudevents, requests"]).output().is_ok_and(|imported| imported.status.success()) {
+        report.skip("the guide to CloudEvents", "`.ci/run` installs its SDK, from tests/python/requirements.txt");
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn check(report: &mut Report) -> Result<()> {
     if let Some(tool) = missing {
         refuse_in_ci(tool)?;
         for name in [DOCUMENT, LIVE] {
-            report.skip(name, "`.ci/run` installs what it needs, from tests/openapi/requirements.txt");
+            report.skip(name, "`.ci/run` installs what it needs, from tests/python/requirements.txt");
         }
         return Ok(());
     }
