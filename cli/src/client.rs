@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::env::VarError;
+use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
@@ -131,15 +132,27 @@ impl Client {
             return Err(not_a_server(server));
         }
         install_cryptography();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("ensue/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none());
-        if matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
-            // A proxy could not reach this machine's own loopback.
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|error| Failure::new(format!("no HTTP client can be made: {error}")))?;
+        let builder = || {
+            let builder = reqwest::Client::builder()
+                .user_agent(concat!("ensue/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                .redirect(reqwest::redirect::Policy::none());
+            match url.host_str() {
+                // A proxy could not reach this machine's own loopback.
+                Some("localhost" | "127.0.0.1" | "[::1]") => builder.no_proxy(),
+                Some(_) | None => builder,
+            }
+        };
+        let http = match builder().build() {
+            // Without TLS nothing need be trusted, and a small container trusts nothing: it has no certificates.
+            Err(_) if url.scheme() == "http" => builder().tls_certs_only([]).build(),
+            built => built,
+        };
+        let http = http.map_err(|error| {
+            let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            Failure::new(format!("no HTTP client can be made: {cause}"))
+                .hint("TLS needs the certificates of who is trusted; on many systems they are in the package `ca-certificates`")
+        })?;
         Ok(Self { http, server: server.trim_end_matches('/').to_owned(), token, seen: Cell::new(0) })
     }
 

@@ -368,6 +368,21 @@ fn a_profile_names_a_node_and_its_token_goes_nowhere_else() {
 }
 
 #[test]
+fn a_node_without_tls_can_be_asked_where_the_machine_trusts_nobody() {
+    let place = Place::new();
+    let node = place.start();
+    let asked = |server: &str| {
+        let nothing = [("SSL_CERT_FILE", "/nowhere.pem"), ("SSL_CERT_DIR", "/nowhere"), ("ENSUE_TOKEN", ADMIN_TOKEN)];
+        Printed::by(place.ensue(&["status", "--server", server]).envs(nothing))
+    };
+    let plain = asked(&node.url());
+    assert_eq!(plain.code, Some(0), "{plain:?}");
+    let trusting = asked("https://127.0.0.1:1");
+    assert_eq!(trusting.code, Some(1), "{trusting:?}");
+    assert!(trusting.stderr.contains("certificates") && trusting.stderr.contains("ca-certificates"), "{trusting:?}");
+}
+
+#[test]
 fn a_token_of_the_environment_goes_before_that_of_a_profile_but_where_the_profile_is_typed() {
     let place = Place::new();
     let node = place.start();
