@@ -39,7 +39,7 @@ impl Block {
         let mut command = String::new();
         for line in self.text.lines() {
             command.push_str(line);
-            let is_whole = !command.ends_with('\\') && command.matches('\'').count() % 2 == 0;
+            let is_whole = !command.ends_with('\\') && command.matches('\'').count().is_multiple_of(2);
             if is_whole {
                 commands.push(std::mem::take(&mut command));
             } else {
