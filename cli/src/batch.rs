@@ -2,20 +2,14 @@
 //!
 //! A line that cannot be read is an error line like any other; the rest goes on.
 
-use std::io::{BufRead, BufReader, Read, Write};
-
 use bytes::Bytes;
 use ensue_expression::{Budget, CompileError, Document, EvaluationError, Expression, NodeKind, Roots, Scope, Value};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
-use crate::report::{Failure, Outcome, say_bytes};
-
-/// The most bytes of a line; what is longer is passed over.
-const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// As many bytes of answers are gathered while more lines wait.
-const GATHERED_BYTES: usize = 64 * 1024;
+use crate::lines;
+use crate::report::Outcome;
 
 /// A line that comes in. Other fields are passed over: they may be the caller's own.
 #[derive(Deserialize)]
@@ -27,51 +21,7 @@ struct Line {
 
 /// Answers every line of standard input.
 pub(crate) fn run() -> Outcome {
-    let mut input = BufReader::new(std::io::stdin().lock());
-    let mut answers = Vec::new();
-    while let Some(line) = next_line(&mut input).map_err(|error| Failure::new(format!("standard input cannot be read: {error}")))? {
-        let answer = match line {
-            Ok(line) => answer(&line),
-            Err(message) => json!({ "error": unreadable(&message) }),
-        };
-        writeln!(answers, "{answer}").map_err(|error| Failure::new(error.to_string()))?;
-        // Whoever waits for an answer before the next line gets it.
-        if input.buffer().is_empty() || answers.len() >= GATHERED_BYTES {
-            say_bytes(&answers);
-            answers.clear();
-        }
-    }
-    say_bytes(&answers);
-    Ok(())
-}
-
-/// Reads a line, or says why it is none; nothing at the end.
-fn next_line(input: &mut impl BufRead) -> std::io::Result<Option<Result<Vec<u8>, String>>> {
-    let mut line = Vec::new();
-    let read = input.by_ref().take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)?;
-    if read == 0 {
-        return Ok(None);
-    }
-    if line.last() == Some(&b'\n') {
-        line.pop();
-    } else if line.len() > LINE_BYTES_MAX {
-        pass_over(input)?;
-        return Ok(Some(Err(format!("the line is over {LINE_BYTES_MAX} bytes"))));
-    }
-    Ok(Some(Ok(line)))
-}
-
-/// Reads on to the end of a line, and keeps nothing of it.
-fn pass_over(input: &mut impl BufRead) -> std::io::Result<()> {
-    loop {
-        let waiting = input.fill_buf()?;
-        let end = waiting.iter().position(|byte| *byte == b'\n');
-        let (passed, is_over) = (end.map_or(waiting.len(), |at| at + 1), end.is_some() || waiting.is_empty());
-        input.consume(passed);
-        if is_over {
-            return Ok(());
-        }
-    }
+    lines::answer_each(answer, |message| json!({ "error": unreadable(message) }))
 }
 
 /// Answers one line.
@@ -169,15 +119,5 @@ mod tests {
         for line in [&b"not json"[..], b"", b"\xff", b"{}", br#"{"expr":"1","data":[1]}"#, br#"{"expr":"1","data":{"a":1,"a":2}}"#] {
             assert_eq!(kind(line), "line", "{}", String::from_utf8_lossy(line));
         }
-    }
-
-    #[test]
-    fn a_line_that_is_too_long_is_passed_over() {
-        let mut input = vec![b'x'; LINE_BYTES_MAX + 10];
-        input.extend(b"\nnext");
-        let mut input = &input[..];
-        assert!(matches!(next_line(&mut input), Ok(Some(Err(_)))));
-        assert_eq!(next_line(&mut input).unwrap(), Some(Ok(b"next".to_vec())));
-        assert_eq!(next_line(&mut input).unwrap(), None);
     }
 }

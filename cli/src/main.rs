@@ -7,6 +7,7 @@ mod bench;
 mod client;
 mod commands;
 mod github;
+mod lines;
 mod live;
 mod nearest;
 mod output;
