@@ -7,6 +7,7 @@ mod at_rest;
 mod bench;
 mod check;
 mod completions;
+mod cron;
 mod dead_letters;
 mod demo;
 mod doctor;
@@ -167,6 +168,8 @@ enum Command {
     Lint(lint::Lint),
     Schema(schema::Schema),
     Eval(eval::Eval),
+    #[command(subcommand)]
+    Cron(cron::Cron),
     Serve(serve::Serve),
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -223,6 +226,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Lint(lint) => lint.run(&asking),
         Command::Schema(schema) => schema.run(&asking),
         Command::Eval(eval) => wait_for(eval.run(&asking)),
+        Command::Cron(cron) => cron.run(&asking),
         Command::Serve(serve) => serve.run(&asking),
         Command::Keys(keys) => keys.run(&asking),
         Command::Tokens(tokens) => tokens.run(&asking),

@@ -24,6 +24,7 @@ pub mod names;
 pub mod ports;
 pub mod record;
 pub mod rules;
+pub mod schedule;
 pub mod spec;
 pub mod table;
 pub mod time;

@@ -18,6 +18,7 @@ mod messages;
 mod modes;
 mod panics;
 mod properties;
+mod schedules;
 mod state;
 mod support;
 mod turns;

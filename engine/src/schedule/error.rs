@@ -1,0 +1,292 @@
+//! What is wrong with a schedule: where, and what to write instead.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::fields::Field;
+use super::{EVERY_MIN, EXPRESSION_BYTES_MAX, YEAR_LAST};
+use crate::explain::{Explain, Fault};
+
+/// The most characters of what was written that an error repeats.
+const EXCERPT_CHARS_MAX: usize = 60;
+
+/// Why a schedule cannot be.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ScheduleError {
+    /// There is nothing.
+    #[error("the cron expression is empty")]
+    Empty,
+    /// It is longer than any that is meant.
+    #[error("the cron expression has {bytes} bytes; the most is {EXPRESSION_BYTES_MAX}")]
+    TooLong {
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// It has too few or too many fields.
+    #[error("a cron expression has 5 fields, or 6 with seconds, or 7 with seconds and years; this one has {found}")]
+    FieldCount {
+        /// How many it has.
+        found: usize,
+        /// Those that are too many, or where one is missing.
+        span: Range<usize>,
+    },
+    /// A name such as `@daily`, but no such one.
+    #[error("there is no schedule called `{name}`")]
+    NoSuchName {
+        /// What was written.
+        name: String,
+        /// The one that was meant, if that can be told.
+        near: Option<&'static str>,
+        /// Where it stands.
+        span: Range<usize>,
+    },
+    /// A part of a field.
+    #[error("{}", fault.message(*field, text))]
+    Part {
+        /// The field.
+        field: Field,
+        /// The part as it was written.
+        text: String,
+        /// What is wrong with it.
+        fault: PartFault,
+        /// Where it stands.
+        span: Range<usize>,
+    },
+    /// Both fields of days are restricted, one by a step of `*`, which is read in two ways elsewhere.
+    #[error("`{text}` beside another field of days means both of them to some, and either to others")]
+    EitherOrBoth {
+        /// The field with the step.
+        text: String,
+        /// The same days without `*`.
+        instead: String,
+        /// Where it stands.
+        span: Range<usize>,
+    },
+    /// No day that there ever is.
+    #[error("`{expression}` is never due: there is no such day")]
+    Never {
+        /// The expression.
+        expression: String,
+    },
+    /// croner does not read what our grammar lets through: a bug.
+    #[error("`{expression}` cannot be read: {why}")]
+    Unread {
+        /// The expression.
+        expression: String,
+        /// What croner says.
+        why: String,
+    },
+    /// There is no such zone.
+    #[error("there is no time zone `{name}`")]
+    NoZone {
+        /// What was written.
+        name: String,
+        /// The one that was meant, if that can be told.
+        near: Option<&'static str>,
+    },
+    /// Less than [`EVERY_MIN`].
+    #[error("every {period:?} is too often; the least is {EVERY_MIN:?}")]
+    TooOften {
+        /// What was asked for.
+        period: Duration,
+    },
+    /// It would be due after the end of time.
+    #[error("every {period:?} is never due: that is after the year 9999")]
+    TooSeldom {
+        /// What was asked for.
+        period: Duration,
+    },
+    /// No moment.
+    #[error("`{text}` is not a time")]
+    NoMoment {
+        /// What was written.
+        text: String,
+    },
+    /// A moment at which nothing can be due.
+    #[error("`{text}` lies outside the years 1 to {YEAR_LAST}, in which a schedule can be due")]
+    OutOfTime {
+        /// What was written.
+        text: String,
+    },
+}
+
+/// What is wrong with a part of a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PartFault {
+    /// Nothing stands there.
+    Missing,
+    /// It is nothing that the field knows.
+    Unknown,
+    /// The number is not one of the field.
+    OutOfRange,
+    /// The range ends before it begins.
+    Backwards,
+    /// The step is zero.
+    StepZero,
+    /// The step leaves the field at once.
+    StepTooLong,
+    /// The step follows a single number.
+    StepOfOne,
+    /// `*` or `?` in a list.
+    AllInList,
+    /// `?` where there is no day.
+    NoDay,
+    /// `L` alone for a day of the week.
+    LastOfWhat,
+    /// No month has a day of the week so many times.
+    NthTooHigh,
+    /// `L` and `LW` together.
+    TwoLasts,
+}
+
+impl PartFault {
+    fn message(&self, field: Field, text: &str) -> String {
+        let (least, most) = field.range();
+        match self {
+            Self::Missing => format!("a {field} is missing beside a comma, or after a sign"),
+            Self::Unknown => format!("`{text}` is no {field}"),
+            Self::OutOfRange => format!("`{text}` is no {field}: those are {least} to {most}"),
+            Self::Backwards => format!("the range `{text}` ends before it begins"),
+            Self::StepZero => format!("the step of `{text}` is zero"),
+            Self::StepTooLong => format!("the step of `{text}` is longer than the field: a {field} is {least} to {most}"),
+            Self::StepOfOne => format!("`{text}` has a step and no range"),
+            Self::AllInList => format!("`{text}` stands in a list, and is everything already"),
+            Self::NoDay => format!("`{text}` is for days alone, and this is the {field}"),
+            Self::LastOfWhat => format!("`{text}` says last, and not which {field}"),
+            Self::NthTooHigh => format!("`{text}` counts the days of one name in a month, of which there are 1 to 5"),
+            Self::TwoLasts => format!("`{text}` stands beside the other of `L` and `LW`"),
+        }
+    }
+
+    fn hint(&self, field: Field, text: &str) -> Option<String> {
+        match self {
+            Self::Missing => Some("take the sign out, or write what belongs there".to_owned()),
+            Self::Unknown => Some(unknown_hint(field, text)),
+            Self::OutOfRange => None,
+            Self::Backwards => backwards_hint(field, text),
+            Self::StepZero => Some("a step is 1 or more".to_owned()),
+            Self::StepTooLong => Some("each field begins anew with the one above it; `every: 90m` counts on".to_owned()),
+            Self::StepOfOne => {
+                let (_, most) = field.range();
+                text.split_once('/').map(|(from, step)| format!("write `{from}-{most}/{step}` to begin there, or `*/{step}`"))
+            }
+            Self::AllInList => Some("leave out the rest, or leave out this".to_owned()),
+            Self::NoDay => Some("write `*`".to_owned()),
+            Self::LastOfWhat => Some("write `5L` for the last Friday of the month; 0 and 7 are Sunday".to_owned()),
+            Self::NthTooHigh => Some("write `1#2` for the second Monday of the month, `1L` for the last".to_owned()),
+            Self::TwoLasts => Some("`L` is the last day of the month, `LW` the last that is Monday to Friday".to_owned()),
+        }
+    }
+}
+
+fn unknown_hint(field: Field, text: &str) -> String {
+    let (least, most) = field.range();
+    let written = text.to_ascii_uppercase();
+    let near = field.names().iter().find(|name| written.len() > 3 && written.starts_with(**name));
+    match (near, field) {
+        (Some(name), _) => format!("write `{name}`"),
+        (None, Field::Month) => "write 1 to 12 or JAN to DEC, `*`, a list `1,7`, a range `1-6`, a step `*/3`".to_owned(),
+        (None, Field::Weekday) => {
+            "write 0 to 7 or SUN to SAT (0 and 7 are Sunday), `*`, a list `1,3`, a range `1-5`, `5L` for the last Friday, `1#2` for the second Monday"
+                .to_owned()
+        }
+        (None, Field::Day) => {
+            "write 1 to 31, `*`, a list `1,15`, a range `1-7`, a step `*/2`, `L` for the last day, `15W` for the weekday nearest to the 15th".to_owned()
+        }
+        (None, Field::Second | Field::Minute | Field::Hour | Field::Year) => {
+            format!("write {least} to {most}, `*`, a list `1,2`, a range `1-5`, a step `*/5`")
+        }
+    }
+}
+
+/// A range that goes over the end of its field, as the two that it is.
+fn backwards_hint(field: Field, text: &str) -> Option<String> {
+    let (least, most) = field.range();
+    let (range, step) = text.split_once('/').map_or((text, None), |(range, step)| (range, Some(step)));
+    let (from, to) = range.split_once('-')?;
+    match (step, field) {
+        (None, Field::Weekday) if field.number(from) == Some(6) => Some(format!("write `{from},0-{to}`")),
+        (None, Field::Weekday) => Some(format!("write `{from}-6,0-{to}`")),
+        (None, Field::Second | Field::Minute | Field::Hour | Field::Day | Field::Month) => {
+            Some(format!("write `{from}-{most},{least}-{to}`"))
+        }
+        (Some(_), _) | (None, Field::Year) => None,
+    }
+}
+
+impl ScheduleError {
+    /// Gives where in the cron expression it is wrong, in bytes; none where it is the whole, or no expression.
+    pub fn span(&self) -> Option<Range<usize>> {
+        match self {
+            Self::FieldCount { span, .. } | Self::NoSuchName { span, .. } | Self::Part { span, .. } | Self::EitherOrBoth { span, .. } => {
+                Some(span.clone())
+            }
+            Self::Empty
+            | Self::TooLong { .. }
+            | Self::Never { .. }
+            | Self::Unread { .. }
+            | Self::NoZone { .. }
+            | Self::TooOften { .. }
+            | Self::TooSeldom { .. }
+            | Self::NoMoment { .. }
+            | Self::OutOfTime { .. } => None,
+        }
+    }
+}
+
+impl Explain for ScheduleError {
+    fn slug(&self) -> &'static str {
+        "schedule-invalid"
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Unread { .. } => Fault::Bug,
+            Self::Empty
+            | Self::TooLong { .. }
+            | Self::FieldCount { .. }
+            | Self::NoSuchName { .. }
+            | Self::Part { .. }
+            | Self::EitherOrBoth { .. }
+            | Self::Never { .. }
+            | Self::NoZone { .. }
+            | Self::TooOften { .. }
+            | Self::TooSeldom { .. }
+            | Self::NoMoment { .. }
+            | Self::OutOfTime { .. } => Fault::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let fields = "write minute, hour, day of the month, month and day of the week, for example `0 9 * * 1-5`";
+        match self {
+            Self::Empty | Self::TooLong { .. } => Some(fields.to_owned()),
+            Self::FieldCount { found, .. } if *found > 5 => Some("with 6 fields the seconds come first, with 7 the years last".to_owned()),
+            Self::FieldCount { .. } => Some(fields.to_owned()),
+            Self::NoSuchName { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
+            Self::NoSuchName { near: None, .. } => Some("write one of @hourly, @daily, @weekly, @monthly, @yearly".to_owned()),
+            Self::Part { field, text, fault, .. } => fault.hint(*field, text),
+            Self::EitherOrBoth { instead, .. } => {
+                Some(format!("write `+` before the day of the week for both, or `{instead}` instead of the step for either"))
+            }
+            Self::Never { .. } => Some("February has 29 days at most; April, June, September and November have 30".to_owned()),
+            Self::NoZone { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
+            Self::NoZone { near: None, .. } => Some("write a name of the IANA database, for example `Europe/Berlin` or `UTC`".to_owned()),
+            Self::Unread { .. } | Self::TooOften { .. } | Self::TooSeldom { .. } => None,
+            Self::NoMoment { .. } | Self::OutOfTime { .. } => Some("write RFC 3339, for example 2026-03-28T09:00:00Z".to_owned()),
+        }
+    }
+}
+
+/// What was written, cut where it is long.
+pub(super) fn excerpt(text: &str) -> String {
+    let mut kept: String = text.chars().take(EXCERPT_CHARS_MAX).collect();
+    if kept.len() < text.len() {
+        kept.push('…');
+    }
+    kept
+}

@@ -1,0 +1,140 @@
+//! The clocks of a zone: what they show at a moment, and at which moments they show something.
+//!
+//! It knows nothing of schedules.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone};
+use chrono_tz::{TZ_VARIANTS, Tz};
+
+use super::ScheduleError;
+use super::error::excerpt;
+
+/// More than what any clock differs from UTC, in seconds.
+const OFFSET_MAX: i64 = 24 * 3_600;
+
+/// A time zone of the IANA database: `UTC`, `Europe/Berlin`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Zone(Tz);
+
+impl Zone {
+    /// The zone whose clocks never change.
+    pub const UTC: Self = Self(Tz::UTC);
+}
+
+impl FromStr for Zone {
+    type Err = ScheduleError;
+
+    /// Reads the name of a zone, as the database writes it.
+    fn from_str(name: &str) -> Result<Self, ScheduleError> {
+        name.parse().map(Self).map_err(|_| ScheduleError::NoZone { near: nearest(name), name: excerpt(name) })
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name())
+    }
+}
+
+/// The zone that was meant: one with this name but for its case or its blanks, one of that city, or one that is nearly so called.
+fn nearest(name: &str) -> Option<&'static str> {
+    let written = excerpt(&name.trim().replace(' ', "_"));
+    let names = || TZ_VARIANTS.iter().map(|zone| zone.name());
+    let of_city = |known: &&str| known.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&written));
+    names().find(|known| known.eq_ignore_ascii_case(&written)).or_else(|| names().find(of_city)).or_else(|| {
+        let city = written.rsplit('/').next().filter(|city| city.len() > 3)?;
+        ensue_expression::nearest(&written, names())
+            .or_else(|| names().find(|known| known.rsplit('/').next().is_some_and(|known| known.eq_ignore_ascii_case(city))))
+    })
+}
+
+/// The moments at which clocks show something, in seconds of UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    Once(i64),
+    /// The clocks went back over it.
+    Twice {
+        first: i64,
+        second: i64,
+    },
+    /// The clocks went forward over it, at this moment.
+    Never {
+        skipped_at: i64,
+    },
+}
+
+impl Zone {
+    /// What the clocks show at a moment, less UTC, in seconds.
+    pub(super) fn offset(self, moment: i64) -> i64 {
+        self.0.offset_from_utc_datetime(&naive(moment)).fix().local_minus_utc().into()
+    }
+
+    /// What the clocks show at a moment.
+    pub(super) fn reading(self, moment: i64) -> NaiveDateTime {
+        naive(moment.saturating_add(self.offset(moment)))
+    }
+
+    /// When the clocks show this.
+    pub(super) fn shown(self, reading: NaiveDateTime) -> Shown {
+        match self.0.offset_from_local_datetime(&reading) {
+            LocalResult::Single(offset) => Shown::Once(seconds(reading) - i64::from(offset.fix().local_minus_utc())),
+            LocalResult::Ambiguous(one, other) => {
+                let [one, other] = [one, other].map(|offset| seconds(reading) - i64::from(offset.fix().local_minus_utc()));
+                Shown::Twice { first: one.min(other), second: one.max(other) }
+            }
+            LocalResult::None => {
+                let at = seconds(reading);
+                // The clocks jump over the reading once in this time, and never show it.
+                let is_past = |moment: i64| moment + self.offset(moment) > at;
+                Shown::Never { skipped_at: first_where(at - OFFSET_MAX, at + OFFSET_MAX, is_past) }
+            }
+        }
+    }
+
+    /// When the clocks went back, between the two moments at which they showed the same.
+    pub(super) fn went_back(self, first: i64, second: i64) -> i64 {
+        let before = self.offset(first);
+        first_where(first, second, |moment| self.offset(moment) != before)
+    }
+}
+
+/// The first of the moments after `before` and up to `after` at which it is so: it is not at `before`, is at `after`, and changes once.
+fn first_where(mut before: i64, mut after: i64, is_so: impl Fn(i64) -> bool) -> i64 {
+    while after - before > 1 {
+        let middle = before + (after - before) / 2;
+        if is_so(middle) { after = middle } else { before = middle }
+    }
+    after
+}
+
+/// Seconds since 1970 as a date and time; those of a [`Timestamp`](crate::time::Timestamp) are within what there is.
+pub(super) fn naive(seconds: i64) -> NaiveDateTime {
+    DateTime::from_timestamp(seconds, 0).unwrap_or_default().naive_utc()
+}
+
+fn seconds(reading: NaiveDateTime) -> i64 {
+    reading.and_utc().timestamp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_that_was_nearly_named_is_told() {
+        let near = |name: &str| match name.parse::<Zone>() {
+            Err(ScheduleError::NoZone { near, .. }) => near,
+            other => panic!("{name}: {other:?}"),
+        };
+        assert_eq!(near("Europe/Berlni"), Some("Europe/Berlin"));
+        assert_eq!(near("europe/berlin"), Some("Europe/Berlin"));
+        assert_eq!(near("Berlin"), Some("Europe/Berlin"));
+        assert_eq!(near("America/New York"), Some("America/New_York"));
+        assert_eq!(near("US/New_York"), Some("America/New_York"));
+        assert_eq!(near("utc "), Some("UTC"));
+        assert_eq!(near(""), None);
+        assert_eq!(near("Mars/Olympus_Mons"), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! What is wrong with a schedule is told with its place and with what to write instead, and no text whatever is a panic.
+
+use ensue_engine::explain::Explain;
+use ensue_engine::schedule::{Cron, EXPRESSION_BYTES_MAX, Schedule, ScheduleError, Zone};
+use ensue_engine::time::Timestamp;
+use proptest::prelude::*;
+
+fn wrong(expression: &str) -> ScheduleError {
+    Cron::parse(expression, Zone::UTC).expect_err(expression)
+}
+
+/// What is wrong, with the text at its place and the hint.
+fn told(expression: &str) -> String {
+    let error = wrong(expression);
+    let place = error.span().map(|span| format!(" at `{}`", &expression[span])).unwrap_or_default();
+    let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("{error}{place}{hint}")
+}
+
+#[test]
+fn each_mistake_has_its_place_and_says_what_to_write() {
+    let cases = [
+        ("61 * * * *", "`61` is no minute: those are 0 to 59 at `61`"),
+        ("0 24 * * *", "`24` is no hour: those are 0 to 23 at `24`"),
+        ("0 0 0 * *", "`0` is no day of the month: those are 1 to 31 at `0`"),
+        ("0 0 99999999999999999999 * *", "`99999999999999999999` is no day of the month: those are 1 to 31 at `99999999999999999999`"),
+        ("0 0 * * MONDAY", "`MONDAY` is no day of the week at `MONDAY`; write `MON`"),
+        ("0 0 * JULY *", "`JULY` is no month at `JULY`; write `JUL`"),
+        ("JAN 0 * * *", "`JAN` is no minute at `JAN`; write 0 to 59, `*`, a list `1,2`, a range `1-5`, a step `*/5`"),
+        ("0 22-2 * * *", "the range `22-2` ends before it begins at `22-2`; write `22-23,0-2`"),
+        ("0 0 * * FRI-MON", "the range `FRI-MON` ends before it begins at `FRI-MON`; write `FRI-6,0-MON`"),
+        ("0 0 * * 6-1", "the range `6-1` ends before it begins at `6-1`; write `6,0-1`"),
+        ("*/0 * * * *", "the step of `*/0` is zero at `*/0`; a step is 1 or more"),
+        ("1,5/15 * * * *", "`5/15` has a step and no range at `5/15`; write `5-59/15` to begin there, or `*/15`"),
+        ("1,,2 * * * *", "a minute is missing beside a comma, or after a sign at ``; take the sign out, or write what belongs there"),
+        ("0 *,3 * * *", "`*` stands in a list, and is everything already at `*`; leave out the rest, or leave out this"),
+        ("? * * * *", "`?` is for days alone, and this is the minute at `?`; write `*`"),
+        (
+            "0 0 * * L",
+            "`L` says last, and not which day of the week at `L`; write `5L` for the last Friday of the month; 0 and 7 are Sunday",
+        ),
+        (
+            "0 0 * * 1#6",
+            "`1#6` counts the days of one name in a month, of which there are 1 to 5 at `1#6`; write `1#2` for the second Monday of the month, `1L` for the last",
+        ),
+        (
+            "0 0 L,LW * *",
+            "`LW` stands beside the other of `L` and `LW` at `LW`; `L` is the last day of the month, `LW` the last that is Monday to Friday",
+        ),
+        (
+            "* * * *",
+            "a cron expression has 5 fields, or 6 with seconds, or 7 with seconds and years; this one has 4 at ``; write minute, hour, day of the month, month and day of the week, for example `0 9 * * 1-5`",
+        ),
+        (
+            "1 2 3 4 5 6 7 8 9",
+            "a cron expression has 5 fields, or 6 with seconds, or 7 with seconds and years; this one has 9 at `8 9`; with 6 fields the seconds come first, with 7 the years last",
+        ),
+        ("  @dayly ", "there is no schedule called `@dayly` at `@dayly`; did you mean `@daily`?"),
+        ("@reboot", "there is no schedule called `@reboot` at `@reboot`; write one of @hourly, @daily, @weekly, @monthly, @yearly"),
+        (
+            "0 0 */2 * 1",
+            "`*/2` beside another field of days means both of them to some, and either to others at `*/2`; write `+` before the day of the week for both, or `1-31/2` instead of the step for either",
+        ),
+        (
+            "0 0 30 2 *",
+            "`0 0 30 2 *` is never due: there is no such day; February has 29 days at most; April, June, September and November have 30",
+        ),
+        ("0 0 0 1 1 * 5000", "`5000` is no year: those are 1 to 4999 at `5000`"),
+        ("  ", "the cron expression is empty; write minute, hour, day of the month, month and day of the week, for example `0 9 * * 1-5`"),
+    ];
+    for (expression, expected) in cases {
+        assert_eq!(told(expression), expected, "{expression}");
+    }
+    assert!(told("*/90 * * * *").ends_with("`every: 90m` counts on"), "{}", told("*/90 * * * *"));
+}
+
+#[test]
+fn what_is_never_due_is_refused_however_it_is_said() {
+    let impossible =
+        ["0 0 31 4,6,9,11 *", "0 0 30,31 2 *", "0 0 31 2 +1", "0 0 0 29 2 * 2027", "0 0 0 29 2 * 2100", "0 0 31W 2 *", "0 0 1-7 * +5#5"];
+    for expression in impossible {
+        assert!(matches!(wrong(expression), ScheduleError::Never { .. }), "{expression}: {}", wrong(expression));
+    }
+    for expression in ["0 0 29 2 *", "0 0 29 2 +1", "0 0 0 29 2 * 2000,4996", "0 0 0 1 1 * 1", "0 0 31 2 1", "0 0 L 2 *"] {
+        assert!(Cron::parse(expression, Zone::UTC).is_ok(), "{expression}");
+    }
+}
+
+#[test]
+fn an_expression_without_end_is_not_read() {
+    let long = format!("{} * * * *", "0,".repeat(EXPRESSION_BYTES_MAX));
+    assert!(matches!(wrong(&long), ScheduleError::TooLong { .. }));
+    assert!(wrong(&"@x".repeat(400)).to_string().len() < 200, "an error does not repeat what is long");
+}
+
+#[test]
+fn a_zone_that_there_is_not_is_told_with_the_one_that_was_meant() {
+    let error = Schedule::cron("0 0 * * *", "Europe/Berlni").unwrap_err();
+    assert_eq!(error.to_string(), "there is no time zone `Europe/Berlni`");
+    assert_eq!(error.hint().as_deref(), Some("did you mean `Europe/Berlin`?"));
+}
+
+fn edges() -> impl Strategy<Value = i64> {
+    const YEAR: i64 = 366 * 86_400 * 1_000_000;
+    let near = |edge: i64| (-YEAR..YEAR).prop_map(move |away| edge.saturating_add(away));
+    // The beginning of time, the years 1, 1970, 5000 and 9999, and anywhere.
+    prop_oneof![
+        Just(i64::MIN),
+        Just(i64::MAX),
+        near(-62_167_219_200_000_000),
+        near(-62_135_596_800_000_000),
+        near(0),
+        near(95_617_584_000_000_000),
+        near(253_402_300_799_999_999),
+        any::<i64>()
+    ]
+}
+
+/// What looks like an expression, and seldom is one.
+fn nearly() -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        "[0-9]{1,3}",
+        "[0-9*?LW#/,+-]{1,6}",
+        "[0-9]{1,2}-[0-9]{1,2}(/[0-9]{1,2})?",
+        "\\*/[0-9]{1,3}",
+        "(MON|tue|SUN|jan|DEC|L|LW|[0-9]{1,2}W|[0-7]L|[0-7]#[0-6])(,|-)?([0-9]|MON|L)?",
+        Just("*".to_owned())
+    ];
+    proptest::collection::vec(word, 4..=8).prop_map(|words| words.join(" "))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_and_no_moment_is_a_panic(text in prop_oneof!["\\PC*", ".*", nearly(), "@.{0,12}"], zone in prop_oneof![Just("Europe/Dublin".to_owned()), ".*"], from in edges()) {
+        match Cron::parse(&text, Zone::UTC) {
+            Ok(cron) => {
+                let from = Timestamp::from_micros(from);
+                let due = cron.next_after(from);
+                prop_assert!(due.is_none_or(|due| due > from));
+                due.map(|due| cron.firing(due));
+            }
+            Err(error) => {
+                prop_assert!(!error.to_string().is_empty());
+                error.hint();
+                if let Some(span) = error.span() {
+                    prop_assert!(text.get(span.clone()).is_some(), "`{}` has no {:?}", text, span);
+                }
+                prop_assert!(!matches!(error, ScheduleError::Unread { .. }), "{}", error);
+            }
+        }
+        let _ = Schedule::cron("30 2 * * *", &zone);
+        let _ = Schedule::at(&text);
+    }
+
+    #[test]
+    fn at_the_edges_of_time_every_zone_has_an_answer(zone in 0..super::ZONES.len(), from in edges(), minute in 0..60_u32) {
+        for expression in [format!("{minute} 2 * * *"), format!("{minute} * * * *"), format!("{minute} 0 29 2 *")] {
+            let schedule = Schedule::cron(&expression, super::ZONES[zone]).unwrap();
+            let from = Timestamp::from_micros(from);
+            prop_assert!(schedule.next_after(from).is_none_or(|due| due > from));
+        }
+    }
+}
