@@ -190,3 +190,9 @@ async fn the_guide_to_lists_and_cloudevents_works_as_it_is_written() {
         not_installed(test, "the package `cloudevents` of PyPI");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reference_of_schedules_shows_what_the_command_prints() {
+    let page = include_str!("../../docs/reference/schedules.md");
+    followed("the_reference_of_schedules_shows_what_the_command_prints", &[], page, Done { files: 0, commands: 6, outputs: 5 }).await;
+}

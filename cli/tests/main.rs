@@ -6,6 +6,7 @@ mod bad_input;
 mod bench;
 mod command_line;
 mod conditions;
+mod cron;
 mod explanation;
 mod faults;
 mod following;
