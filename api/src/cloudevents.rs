@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use crate::problem::{FieldError, Problem, quoted};
 
-pub(crate) use binary::{binary, is_binary};
+pub(crate) use binary::{ATTRIBUTES, Attribute, binary, is_binary};
 pub(crate) use written::written;
 
 /// The media type of one event in JSON.

@@ -18,7 +18,7 @@ pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 const TRACE_ID: Range<usize> = 3..35;
 
 /// The most characters of a request's id that is taken from a caller.
-const REQUEST_ID_CHARS_MAX: usize = 64;
+pub(crate) const REQUEST_ID_CHARS_MAX: usize = 64;
 
 /// A request's id and trace.
 #[derive(Clone, Debug)]

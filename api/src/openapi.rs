@@ -318,9 +318,13 @@ fn header_references(names: &[Header]) -> Map<String, Value> {
 }
 
 /// The headers that any answer may have.
-const OF_EVERY_ANSWER: [(&str, &str); 7] = [
+const OF_EVERY_ANSWER: [(&str, &str); 8] = [
     ("X-Request-Id", "The request's id."),
     ("traceparent", "The request's trace (W3C Trace Context)."),
+    (
+        "Content-Encoding",
+        "The coding of the answer, as `Accept-Encoding` has it. Absent where it has none, as where it is short or answers a write.",
+    ),
     ("RateLimit-Policy", "The class of the request, and its rate: `q` requests in `w` seconds. Absent where no rate is set."),
     ("RateLimit", "`r` requests are left, and in `t` seconds all of them. Absent where no rate is set."),
     ("X-RateLimit-Limit", "The same as `q`."),

@@ -43,6 +43,7 @@ use crate::permissions::{
 use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::rates::{self, Class};
 use crate::shares::Caller;
+use crate::sse::EVENT_STREAM;
 use crate::tags;
 
 /// Where the API stands.
@@ -237,6 +238,16 @@ impl Route {
     /// Says whether requests may demand something of what they change, and are refused where that is not looked at.
     pub(crate) fn looks_at_conditions(&self) -> bool {
         is_write(&self.method) && self.demands != Demand::Nothing
+    }
+
+    /// Says whether answers are coded as `Accept-Encoding` prefers, where they are long enough: what is read, whole and text.
+    pub(crate) fn is_coded(&self) -> bool {
+        let is_text = |content| match content {
+            Content::Json(_) | Content::JsonForms(_) | Content::JsonOrText(..) => true,
+            Content::Text(media) => media.iter().any(|media| *media != EVENT_STREAM),
+            Content::Nothing | Content::File => false,
+        };
+        self.method == Method::GET && self.operation.gives.iter().flatten().any(|given| is_text(given.content))
     }
 
     /// Says whether answers have a tag of their bytes, and `If-None-Match` is heeded: what is read as JSON.

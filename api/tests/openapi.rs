@@ -157,7 +157,10 @@ fn every_schema_compiles_and_every_example_holds() {
     }
     for (route, operation) in operations() {
         for parameter in operation["parameters"].as_array().unwrap() {
-            validator(&parameter["schema"]);
+            let compiled = validator(&parameter["schema"]);
+            for example in parameter["schema"]["examples"].as_array().into_iter().flatten() {
+                assert!(compiled.is_valid(example), "{route}: {example} is no {}", parameter["name"]);
+            }
         }
         for response in responses_of(operation).values() {
             for content in response["content"].as_object().unwrap().values().filter(|content| !content["schema"].is_null()) {

@@ -11,16 +11,48 @@ use serde_json::Value;
 
 use super::{BASE64, CloudEvent, Data, Reading, is_json};
 use crate::body::BodyRefusal;
+use crate::operation::Presence;
 use crate::problem::Problem;
 
 /// What the headers of attributes begin with.
 const PREFIX: &str = "ce-";
-/// The headers of attributes that every event has: one of them makes a request such an event, so that a missing one is told.
-const REQUIRED: [&str; 4] = ["ce-specversion", "ce-id", "ce-source", "ce-type"];
+/// The headers of the attributes that the specification knows.
+pub(crate) const ATTRIBUTES: [Attribute; 7] = [
+    Attribute::of_every_event("ce-specversion", "`1.0`. With this header, or the next three, the body is the data of a CloudEvent.", "1.0"),
+    Attribute::of_every_event("ce-id", "The event's id, the only one of its source, percent-encoded.", "17"),
+    Attribute::of_every_event("ce-source", "Where it comes from: a URI or a relative reference, percent-encoded.", "/orders"),
+    Attribute::of_every_event("ce-type", "The ref of its trigger.", "demo.hello"),
+    Attribute::of_some("ce-time", "When it was, as RFC 3339 has it.", "2026-03-28T09:00:00Z"),
+    Attribute::of_some("ce-subject", "What it is about, percent-encoded.", "order/17"),
+    Attribute::of_some("ce-dataschema", "The URI of its data's schema.", "https://schemas.example.test/order"),
+];
 
-/// Says whether a request's headers are those of an event.
+/// An attribute as a header.
+#[derive(Clone, Copy)]
+pub(crate) struct Attribute {
+    /// The header's name.
+    pub(crate) header: &'static str,
+    /// What it says.
+    pub(crate) means: &'static str,
+    /// One as senders write it.
+    pub(crate) example: &'static str,
+    /// Whether every event has it.
+    presence: Presence,
+}
+
+impl Attribute {
+    const fn of_every_event(header: &'static str, means: &'static str, example: &'static str) -> Self {
+        Self { header, means, example, presence: Presence::Required }
+    }
+
+    const fn of_some(header: &'static str, means: &'static str, example: &'static str) -> Self {
+        Self { header, means, example, presence: Presence::Optional }
+    }
+}
+
+/// Says whether a request's headers are those of an event: one that every event has makes it such, so that a missing one is told.
 pub(crate) fn is_binary(headers: &HeaderMap) -> bool {
-    REQUIRED.iter().any(|name| headers.contains_key(*name))
+    ATTRIBUTES.iter().any(|attribute| attribute.presence == Presence::Required && headers.contains_key(attribute.header))
 }
 
 /// Reads an event off its headers and its body. Where it is refused, errors point into its form in JSON.
@@ -135,6 +167,18 @@ mod tests {
         assert_eq!(serde_json::from_slice::<Value>(&untold.payload).unwrap()["number"], 1);
         assert_eq!(context(&[("content-type", "application/json")], b"").get("data"), None);
         assert_eq!(event(&[("content-type", "application/json")], b"{").unwrap_err().code(), "body_not_json");
+    }
+
+    #[test]
+    fn the_headers_that_callers_are_told_of_make_an_event() {
+        let told =
+            ATTRIBUTES.map(|attribute| (header::HeaderName::from_static(attribute.header), HeaderValue::from_static(attribute.example)));
+        let event = binary(&HeaderMap::from_iter(told), &Bytes::from_static(b"{}")).unwrap();
+        assert_eq!((event.id.as_str(), event.source.as_str(), event.of_type.as_str()), ("17", "/orders", "demo.hello"));
+        assert_eq!(event.time, Some("2026-03-28T09:00:00Z".parse().unwrap()));
+        let payload: Value = serde_json::from_slice(&event.payload).unwrap();
+        assert_eq!(payload["cloudevent"]["subject"], "order/17");
+        assert_eq!(payload["cloudevent"]["dataschema"], "https://schemas.example.test/order");
     }
 
     #[test]

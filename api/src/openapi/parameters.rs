@@ -6,6 +6,8 @@ use ensue_engine::ports::OutputStream;
 use ensue_views::{enforcements, executions};
 use serde_json::{Value, json};
 
+use crate::cloudevents::{ATTRIBUTES, Attribute};
+use crate::context::REQUEST_ID_CHARS_MAX;
 use crate::keyed::KEY_BYTES_MAX;
 use crate::listing::SORTS;
 use crate::operation::{Conditional, Heeded, Sight};
@@ -15,6 +17,9 @@ use crate::routes::judged::Definitions;
 
 /// The shape of an `If-Match`: `*`, or tags in quotation marks.
 const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#;
+
+/// A tag, as `ETag` gives it.
+const TAG: &str = "\"47DEQpj8HBSa-_TImW-5JQ\"";
 
 /// Lists the parameters of a route.
 pub(super) fn of(route: &Route) -> Vec<Value> {
@@ -27,7 +32,7 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     }));
     all.extend(route.operation.heeds.iter().map(|heeded| header(told(*heeded), &json!({ "type": "string" }))));
     if route.is_tagged() {
-        all.push(header(told(Heeded::IfNoneMatch), &json!({ "type": "string" })));
+        all.push(header(told(Heeded::IfNoneMatch), &json!({ "type": "string", "examples": [TAG] })));
     }
     if route.may_be_keyed() {
         let told = ("Idempotency-Key", "The same key with the same request within 24 hours is carried out once, and answered alike.");
@@ -36,7 +41,7 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     }
     if route.operation.conditional != Conditional::Nothing {
         let told = ("If-Match", "The `ETag`s of what the caller has read, one of which it must have still; or `*`: it must be there.");
-        all.push(header(told, &json!({ "type": "string", "minLength": 1, "pattern": TAGS })));
+        all.push(header(told, &json!({ "type": "string", "pattern": TAGS, "examples": ["*", TAG] })));
     }
     if route.operation.conditional == Conditional::MakingOrChange {
         let told = ("If-None-Match", "`*`: it must not be there yet. Not together with `If-Match`.");
@@ -49,6 +54,21 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         }
         Sight::None => {}
     }
+    if route.operation.takes_binary_events() {
+        // What they may be is demanded only where they make the request an event, which no schema of a header can say.
+        let schema = |attribute: &Attribute| json!({ "type": "string", "examples": [attribute.example] });
+        all.extend(ATTRIBUTES.iter().map(|attribute| header((attribute.header, attribute.means), &schema(attribute))));
+    }
+    if route.is_coded() {
+        let told =
+            ("Accept-Encoding", "The codings to choose from, `zstd`, `br` and `gzip`, each with its weight where they are not alike.");
+        all.push(header(told, &json!({ "type": "string", "examples": ["gzip", "zstd, br;q=0.8, gzip;q=0.5"] })));
+    }
+    let told = format!("The request's id: 1 to {REQUEST_ID_CHARS_MAX} of `A-Z a-z 0-9 - _ .`. For any other the node makes one.");
+    all.push(header(("X-Request-Id", &told), &json!({ "type": "string", "examples": ["order-17"] })));
+    let told =
+        ("traceparent", "The trace and the span that the request is a part of (W3C Trace Context). Without a valid one it begins a trace.");
+    all.push(header(told, &json!({ "type": "string", "examples": ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"] })));
     all
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn demand_documented(method: &Method, path: &str, status: StatusCode,
         "preference-applied",
         "retry-after",
         "etag",
+        "content-encoding",
         "content-range",
         "content-disposition",
         "ratelimit",
@@ -48,6 +49,9 @@ pub(crate) fn demand_documented(method: &Method, path: &str, status: StatusCode,
         let is_told = response["headers"].as_object().is_some_and(|told| told.keys().any(|known| known.eq_ignore_ascii_case(name)));
         assert!(!headers.contains_key(name) || is_told, "{asked} with `{name}`, which the document does not tell of");
     }
+    let told = operation["parameters"].as_array().unwrap();
+    let is_chosen = told.iter().any(|parameter| parameter["name"] == "Accept-Encoding");
+    assert!(!headers.contains_key(header::CONTENT_ENCODING) || is_chosen, "{asked} under a coding, which the document lets nobody choose");
     if let Some(media) = media_of(headers) {
         let content = response["content"].as_object().unwrap();
         let is_told = status == StatusCode::NOT_MODIFIED || content.contains_key("*/*") || content.contains_key(media);
