@@ -174,7 +174,8 @@ impl Call {
     pub(crate) async fn before(&mut self) -> Result<Option<(Before, Bytes)>, Problem> {
         let Some(before) = self.keyed.as_ref().and_then(Keyed::before).cloned() else { return Ok(None) };
         let body = self.bytes().await?;
-        let is_same = self.keyed.as_ref().is_some_and(|keyed| keyed.request(&self.parts).content == before.content);
+        let asked = self.keyed.as_ref().map(Keyed::request).transpose()?;
+        let is_same = asked.is_some_and(|asked| asked.content == before.content);
         if is_same || mutants::is("another request under a key") {
             Ok(Some((before, body)))
         } else {
@@ -227,9 +228,10 @@ impl Call {
         self.keyed.is_some()
     }
 
-    /// Says on whose behalf, and under which key, what comes of the request is done; its body must be read.
-    pub(crate) fn on_behalf<P: Permission>(&self, allowed: &Allowed<P>) -> OnBehalf {
-        OnBehalf { request: self.keyed.as_ref().map(|keyed| keyed.request(&self.parts)), ..allowed.on_behalf(&self.context) }
+    /// Says on whose behalf, and under which key, what comes of the request is done. It is a bug to ask before its body is read.
+    pub(crate) fn on_behalf<P: Permission>(&self, allowed: &Allowed<P>) -> Result<OnBehalf, Problem> {
+        let request = self.keyed.as_ref().map(Keyed::request).transpose()?;
+        Ok(OnBehalf { request, ..allowed.on_behalf(&self.context) })
     }
 
     /// Gives back the room of the body: what came of it is held elsewhere by now, and the request may still last.

@@ -14,6 +14,8 @@ use ensue_engine::mutants;
 use ensue_engine::record::Digest;
 use thiserror::Error;
 
+use crate::problem::Problem;
+
 /// The header.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The most bytes of a key.
@@ -121,9 +123,10 @@ impl Keyed {
         self.content = Some(content(parts, body));
     }
 
-    /// Gives the key with what is asked under it.
-    pub(crate) fn request(&self, parts: &Parts) -> RequestKey {
-        RequestKey { key: self.key().clone(), content: self.content.unwrap_or_else(|| content(parts, b"")) }
+    /// Gives the key with what is asked under it. Whoever has not read the body does not know that, and may do nothing under the key.
+    pub(crate) fn request(&self) -> Result<RequestKey, Problem> {
+        let content = self.content.ok_or_else(|| Problem::bug("something was to be done under a key before the body was read"))?;
+        Ok(RequestKey { key: self.key().clone(), content })
     }
 }
 
@@ -178,6 +181,15 @@ mod tests {
         assert!(Keyed::enter(&under_way, "bo", "1").is_ok());
         drop(first);
         assert!(Keyed::enter(&under_way, "ana", "1").is_ok());
+    }
+
+    #[test]
+    fn nothing_is_done_under_a_key_before_the_body_is_read() {
+        let mut keyed = Keyed::enter(&Arc::default(), "ana", "1").unwrap();
+        assert_eq!(keyed.request().unwrap_err().code(), "internal_error");
+        let parts = axum::http::Request::new(()).into_parts().0;
+        keyed.read(&parts, b"{}");
+        assert_eq!(keyed.request().unwrap().content, content(&parts, b"{}"));
     }
 
     #[test]

@@ -40,23 +40,13 @@ async fn tag(api: &TestApi, path: &str) -> String {
     api.get(path).by("admin").answer().await.expect(200).header("etag").unwrap().to_owned()
 }
 
-/// Puts a reaction aside, and gives the record that it is owed to.
-async fn parked(api: &TestApi) -> u64 {
-    let event = api.event("ana").await;
-    let of = api.get(&format!("/api/v1/events/{event}")).by("admin").answer().await.expect(200).json()["position"].as_u64().unwrap();
-    api.node.park(of);
-    of
-}
-
 /// One write of every kind that there is, each of a thing that is there.
 async fn writes(api: &TestApi) -> Vec<Write> {
     set(api, &[]).await.expect(201);
     api.post("/api/v1/tokens").by("admin").json(&json!({ "name": "bo", "roles": ["viewer"] })).answer().await.expect(201);
     let cancelled = api.execution().await;
-    let run = api.post("/api/v1/actions/core.shell/execute").by("admin").json(&json!({ "params": { "script": "true" } }));
-    let settled = run.answer().await.expect(202).json()["id"].as_str().unwrap().to_owned();
-    api.node.lose(&settled);
-    let (retried, dismissed) = (parked(api).await, parked(api).await);
+    let settled = api.indeterminate().await;
+    let (retried, dismissed) = (api.parked().await, api.parked().await);
     let execution = |id: &str, verb: &str, body| {
         Write::of(&format!("/api/v1/executions/{id}"), Method::POST, &format!("/api/v1/executions/{id}/{verb}"), body)
     };

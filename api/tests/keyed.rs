@@ -1,8 +1,13 @@
 //! `Idempotency-Key`: what is sent again is not done again, and answered as before.
 
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+use ensue_api::routes::Demand;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, TestApi};
+use crate::support::contract::DOCUMENT;
+use crate::support::{Answer, TestApi, filled};
 
 const EVENTS: &str = "/api/v1/events";
 const ECHO: &str = "/api/v1/actions/core.echo/execute";
@@ -113,4 +118,100 @@ async fn while_the_first_request_of_a_key_is_under_way_the_next_is_told_so() {
     second.expect_problem(409, "request_under_way");
     ask().await.expect(202);
     assert_eq!(api.node.kinds().iter().filter(|kind| **kind == "execution.requested").count(), 1);
+}
+
+/// The paths by which something is done, those where a key is heeded and those where it is passed over.
+fn paths(api: &TestApi) -> (BTreeSet<String>, BTreeSet<String>) {
+    let routes = api.front.routes().iter().filter(|route| route.method == Method::POST && route.demands != Demand::Nothing);
+    routes.map(|route| route.path.clone()).partition(|path| {
+        let parameters = DOCUMENT["paths"][path]["post"]["parameters"].as_array().unwrap();
+        parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key")
+    })
+}
+
+#[tokio::test]
+async fn every_path_that_heeds_a_key_does_a_thing_once_under_it() {
+    let api = TestApi::new();
+    let greet = |verb: &str| format!("/api/v1/rules/demo.greet/{verb}");
+    let mut asked = vec![
+        ("/api/v1/events", EVENTS.to_owned(), hello("ana")),
+        ("/api/v1/actions/{ref}/execute", ECHO.to_owned(), json!({ "params": { "message": "hi" } })),
+        ("/api/v1/executions/{id}/cancel", format!("/api/v1/executions/{}/cancel", api.execution().await), json!({})),
+        ("/api/v1/rules/{ref}/disable", greet("disable"), json!({})),
+        ("/api/v1/rules/{ref}/shadow", greet("shadow"), json!({})),
+        ("/api/v1/rules/{ref}/enable", greet("enable"), json!({})),
+        (
+            "/api/v1/hooks/{pack}/{sensor}/send",
+            "/api/v1/hooks/demo/gate/send".to_owned(),
+            json!({ "event": "hello", "body": { "name": "ana" } }),
+        ),
+        ("/api/v1/tokens", "/api/v1/tokens".to_owned(), json!({ "name": "bo", "roles": ["viewer"] })),
+    ];
+    for outcome in
+        [json!({ "outcome": "succeeded", "result": 1 }), json!({ "outcome": "failed", "error": "no" }), json!({ "outcome": "retry" })]
+    {
+        asked.push(("/api/v1/executions/{id}/settle", format!("/api/v1/executions/{}/settle", api.indeterminate().await), outcome));
+    }
+    for path in ["/api/v1/parked_reactions/{position}/retry", "/api/v1/parked_reactions/{position}/dismiss"] {
+        asked.push((path, path.replace("{position}", &api.parked().await.to_string()), json!({})));
+    }
+    let told: BTreeSet<String> = asked.iter().map(|(path, ..)| (*path).to_owned()).collect();
+    assert_eq!(told, paths(&api).0, "each path that heeds a key is asked here");
+    for (number, (_, path, body)) in asked.iter().enumerate() {
+        let key = format!("each-{number}");
+        let first = send(&api, path, &key, body).await;
+        assert!(first.status.is_success(), "{path}: {}", first.text);
+        let (head, kinds) = (api.node.head_position(), api.node.kinds().len());
+        let again = send(&api, path, &key, body).await;
+        if path == "/api/v1/tokens" {
+            // Its secret is shown once.
+            again.expect_problem(409, "token_name_taken");
+        } else {
+            assert_eq!(said(&again), said(&first), "{path}");
+        }
+        assert_eq!((api.node.head_position(), api.node.kinds().len()), (head, kinds), "{path}: nothing was done");
+        send(&api, EVENTS, &key, &hello("another")).await.expect_problem(422, "idempotency_key_reused");
+    }
+}
+
+#[tokio::test]
+async fn a_settlement_and_a_decision_are_told_of_as_they_were_under_their_keys_and_refused_under_others() {
+    let mut api = TestApi::new();
+    let settle = format!("/api/v1/executions/{}/settle", api.indeterminate().await);
+    let retry = format!("/api/v1/parked_reactions/{}/retry", api.parked().await);
+    let dismiss = format!("/api/v1/parked_reactions/{}/dismiss", api.parked().await);
+    for (path, body, status, code) in [
+        (&settle, json!({ "outcome": "succeeded" }), 409, "execution_not_open"),
+        (&retry, json!({}), 404, "not_found"),
+        (&dismiss, json!({}), 404, "not_found"),
+    ] {
+        let first = send(&api, path, path, &body).await;
+        assert!(first.status.is_success(), "{path}: {}", first.text);
+        api.restart();
+        assert_eq!(said(&send(&api, path, path, &body).await), said(&first), "{path}");
+        send(&api, path, &format!("{path}/another"), &body).await.expect_problem(status, code);
+    }
+    send(&api, &settle, &settle, &json!({ "outcome": "retry" })).await.expect_problem(422, "idempotency_key_reused");
+}
+
+#[tokio::test]
+async fn what_records_nothing_passes_a_key_over() {
+    let api = TestApi::new();
+    let passing = paths(&api).1;
+    assert!(!passing.is_empty());
+    for path in &passing {
+        let body = match path.as_str() {
+            "/api/v1/rules/{ref}/explain" => json!({ "event": hello("ana") }),
+            "/api/v1/log/verify" | "/api/v1/views/rebuild" => json!({}),
+            other => panic!("say here what is sent to `{other}`, which passes keys over"),
+        };
+        let head = api.node.head_position();
+        for _ in 0..2 {
+            let answer = send(&api, &filled(path), "1", &body).await;
+            assert!(answer.status.is_success(), "{path}: {}", answer.text);
+        }
+        assert_eq!(api.node.head_position(), head, "{path}: nothing is recorded");
+    }
+    // So the key is as new as before.
+    send(&api, ECHO, "1", &json!({ "params": { "message": "hi" } })).await.expect(202);
 }

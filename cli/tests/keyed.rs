@@ -155,17 +155,3 @@ async fn an_execution_of_many_records_is_told_of_as_it_was_at_its_own_change() {
     assert_eq!(said(&post(&client, &cancel, KEY, &json!({})).await), said(&first));
     node.stop_well();
 }
-
-#[tokio::test]
-async fn what_records_nothing_passes_a_key_over() {
-    let place = place();
-    let node = place.start();
-    let client = node.client();
-    for path in ["/log/verify", "/views/rebuild", "/log/verify"] {
-        assert_eq!(post(&client, path, KEY, &json!({})).await.status, 202, "{path}");
-    }
-    // So the key is as new as before.
-    let hello = json!({ "params": { "name": "ana" } });
-    assert_eq!(post(&client, "/actions/greet.hello/execute", KEY, &hello).await.status, 202);
-    node.stop_well();
-}

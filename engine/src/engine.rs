@@ -128,7 +128,7 @@ impl Engine {
         let actor = &command.actor;
         let trace = command.trace.as_deref();
         match ask {
-            Ask::Once { request, ask } => match Before::find(&request.key, at, with.seen) {
+            Ask::Once { request, ask } => match Before::find(self.log, &request.key, at, with.seen) {
                 Some(_) if mutants::is("request carried out again") => self.decide_on(ask, command, at, with),
                 Some(before) if before.content != request.content => {
                     Decision::Refused(Refusal::RequestDiffers { position: before.position })
@@ -139,7 +139,7 @@ impl Engine {
             // What it would change is looked at, and left, by who makes the batch.
             Ask::Check(ask) => self.decide_on(ask, command, at, with),
             Ask::Recall(key) => {
-                let answer = Before::find(key, at, with.seen).map_or(Answer::Done, Answer::Before);
+                let answer = Before::find(self.log, key, at, with.seen).map_or(Answer::Done, Answer::Before);
                 Decision::Done { drafts: Vec::new(), answer }
             }
             Ask::ReceiveEvents(list) => events::receive_all(self, actor, trace, list, at, with),

@@ -38,7 +38,7 @@ fn a_request_is_carried_out_once_under_its_key_also_after_a_restart() {
     let records = site.records().len();
     for _ in 0..2 {
         let Answer::Before(before) = site.when(once(command.clone(), "say")).answer() else { panic!("it was carried out before") };
-        assert_eq!((before.of, before.position), (execution.0, position));
+        assert_eq!((before.execution, before.position), (Some(execution), position));
         assert_eq!(recalled(&mut site), Some(before));
         site.restart();
     }
@@ -89,7 +89,8 @@ fn events_are_told_again_each_as_new_or_a_repeat_as_it_was() {
     let told: Vec<SeenEvent> = told.iter().map(SeenEvent::from).collect();
     let novelties: Vec<Novelty> = told.iter().map(|event| event.novelty).collect();
     assert_eq!(novelties, [Novelty::Repeat, Novelty::New, Novelty::New, Novelty::Repeat]);
-    assert_eq!(recalled(&mut site).unwrap().events, told);
+    let before = recalled(&mut site).unwrap();
+    assert_eq!((before.execution, before.events), (None, told));
 }
 
 #[test]
@@ -101,6 +102,7 @@ fn what_changed_nothing_is_remembered_too() {
     let again = event(&mut site);
     assert!(site.when(once(received(vec![again]), "again")).records().is_empty());
     let before = recalled(&mut site).unwrap();
+    assert_eq!(before.execution, None);
     assert_eq!(before.events.iter().map(|event| event.novelty).collect::<Vec<_>>(), [Novelty::Repeat]);
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use ensue_engine::command::{Answer, Ask, RequestExecution};
+use ensue_engine::command::{Answer, Ask, Before, RequestExecution};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::ActionRef;
@@ -75,7 +75,7 @@ pub(super) async fn get(_: Allowed<ActionsRead>, call: Call) -> Outcome {
 pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) -> Outcome {
     let api = call.api().clone();
     if let Some((before, _)) = call.before().await? {
-        return answer(&call, ExecutionId(before.of), before.position).await;
+        return answer(&call, asked_before(&before)?, before.position).await;
     }
     let name: ActionRef = call.named("ref", ActionsRead::THING)?;
     let catalog = api.ports.installed.current();
@@ -96,15 +96,20 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         params,
     };
     if call.is_dry_run()? {
-        return call.check(call.on_behalf(&allowed), Ask::RequestExecution(request)).await;
+        return call.check(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await;
     }
-    let committed = api.submit(call.on_behalf(&allowed), Ask::RequestExecution(request)).await?;
+    let committed = api.submit(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await?;
     call.let_go_of_body();
     match committed.answer {
         Answer::Execution(execution) => answer(&call, execution, committed.position).await,
-        Answer::Before(before) => answer(&call, ExecutionId(before.of), committed.position).await,
+        Answer::Before(before) => answer(&call, asked_before(&before)?, committed.position).await,
         other => Err(Problem::bug(&format!("a request for an execution was answered with {other:?}"))),
     }
+}
+
+/// Gives the execution that the first request of a key asked for. The path is a part of what is asked, so there is one.
+fn asked_before(before: &Before) -> Result<ExecutionId, Problem> {
+    before.execution.ok_or_else(|| Problem::bug(&format!("what was asked for at position {} is no execution", before.position)))
 }
 
 /// How long a caller prefers to wait: `Prefer: wait=30` (RFC 7240 §4.3). What is malformed is no preference.

@@ -132,7 +132,7 @@ pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -
         return changed_before(&call, execution, &before, Written::Accepted).await;
     }
     let Nothing {} = call.json_or_nothing().await?;
-    let by = call.on_behalf(&allowed);
+    let by = call.on_behalf(&allowed)?;
     change(&call, execution, by, Ask::CancelExecution { execution }, Written::Accepted).await
 }
 
@@ -143,7 +143,7 @@ pub(super) async fn settle(allowed: Allowed<ExecutionsSettle>, mut call: Call) -
         return changed_before(&call, execution, &before, Written::Done).await;
     }
     let (outcome, result) = settlement(call.json().await?)?;
-    let by = call.on_behalf(&allowed);
+    let by = call.on_behalf(&allowed)?;
     change(&call, execution, by, Ask::SettleExecution { execution, outcome, result }, Written::Done).await
 }
 

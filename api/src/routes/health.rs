@@ -44,7 +44,7 @@ pub(super) async fn retry(allowed: Allowed<ParkedReactionsSettle>, mut call: Cal
         return decided(WireDecision::Retry, of, before.position);
     }
     let Nothing {} = call.json_or_nothing().await?;
-    decide(&call, call.on_behalf(&allowed), of, WireDecision::Retry).await
+    decide(&call, call.on_behalf(&allowed)?, of, WireDecision::Retry).await
 }
 
 /// Decides that a reaction that was put aside is not to be.
@@ -54,7 +54,7 @@ pub(super) async fn dismiss(allowed: Allowed<ParkedReactionsSettle>, mut call: C
         return decided(WireDecision::Dismiss, of, before.position);
     }
     let Nothing {} = call.json_or_nothing().await?;
-    decide(&call, call.on_behalf(&allowed), of, WireDecision::Dismiss).await
+    decide(&call, call.on_behalf(&allowed)?, of, WireDecision::Dismiss).await
 }
 
 fn owed_to(call: &Call) -> Result<Position, Problem> {

@@ -261,7 +261,7 @@ pub(super) async fn send(allowed: Allowed<HooksSend>, mut call: Call) -> Outcome
     let delivery = fresh_id()?;
     let request = api.ports.webhooks.sign(&sensor, &event, &delivery.to_string(), Bytes::from(String::from(Box::<str>::from(body))))?;
     let bytes = Some(request.body.len());
-    let outcome = take(api, call.on_behalf(&allowed), request).await;
+    let outcome = take(api, call.on_behalf(&allowed)?, request).await;
     note(api, call.context(), &sensor, came, bytes, &outcome);
     answer(&outcome?)
 }

@@ -130,8 +130,8 @@ async fn set(allowed: Allowed<RulesWrite>, mut call: Call, mode: Mode) -> Outcom
     let rule = rule_of(&call)?;
     let ask = Ask::SetRuleMode { rule: rule.name.clone(), rule_id: rule.id, mode };
     if call.is_dry_run()? {
-        return call.check(call.on_behalf(&allowed), ask).await;
+        return call.check(call.on_behalf(&allowed)?, ask).await;
     }
-    let committed = call.api().submit_in(turn, call.on_behalf(&allowed), ask).await?;
+    let committed = call.api().submit_in(turn, call.on_behalf(&allowed)?, ask).await?;
     respond::written(Written::Done, committed.position, &WireRuleMode { r#ref: rule.name.clone(), mode })
 }

@@ -46,7 +46,7 @@ pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcom
         return Err(Refusal::TokenNameTaken(name).into());
     }
     let WireAskedToken { name, roles } = call.json().await?;
-    let by = call.on_behalf(&allowed);
+    let by = call.on_behalf(&allowed)?;
     let (asked_name, asked_roles) = (name.clone(), roles.0.clone());
     let made = call.api().blocking(move |ports| ports.tokens.add(&asked_name, &asked_roles, &by)).await??;
     let token = std::str::from_utf8(made.token.reveal()).map_err(|why| Problem::bug(&why))?;

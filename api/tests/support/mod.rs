@@ -225,6 +225,23 @@ impl TestApi {
             self.post("/api/v1/actions/core.echo/execute").by("admin").json(&serde_json::json!({ "params": { "message": "hi" } }));
         started.answer().await.expect(202).json()["id"].as_str().unwrap().to_owned()
     }
+
+    /// Begins an execution of which nobody knows whether it took effect, and gives its id.
+    pub(crate) async fn indeterminate(&self) -> String {
+        let run = self.post("/api/v1/actions/core.shell/execute").by("admin").json(&serde_json::json!({ "params": { "script": "true" } }));
+        let id = run.answer().await.expect(202).json()["id"].as_str().unwrap().to_owned();
+        self.node.lose(&id);
+        id
+    }
+
+    /// Puts a reaction aside, and gives the record that it is owed to.
+    pub(crate) async fn parked(&self) -> u64 {
+        let event = self.event("ana").await;
+        let shown = self.get(&format!("/api/v1/events/{event}")).by("admin").answer().await.expect(200).json();
+        let of = shown["position"].as_u64().unwrap();
+        self.node.park(of);
+        of
+    }
 }
 
 /// An id of nothing.

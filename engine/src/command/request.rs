@@ -4,7 +4,7 @@
 //! for each event that it brought. How an answer looks is the edge's.
 
 use super::{Answer, DedupeKey, Moment, Novelty, ReceivedEvent, Seen, SeenKeys};
-use crate::ids::{EventId, Id, LogId};
+use crate::ids::{EventId, ExecutionId, Id, LogId};
 use crate::mutants;
 use crate::record::{Digest, Position};
 
@@ -24,8 +24,8 @@ pub struct Before {
     pub content: Digest,
     /// The newest position that the caller was told.
     pub position: Position,
-    /// The execution that was asked for; of no meaning for other requests.
-    pub of: Id,
+    /// The execution that it asked for or changed; none where it was about something else.
+    pub execution: Option<ExecutionId>,
     /// The events that it brought, in their order.
     pub events: Vec<SeenEvent>,
 }
@@ -58,7 +58,7 @@ impl DedupeKey {
 
 impl Before {
     /// Finds what was answered to the first request of a key; none where there was none, or its time is over.
-    pub(crate) fn find(key: &DedupeKey, at: &Moment, seen: &dyn SeenKeys) -> Option<Self> {
+    pub(crate) fn find(log: LogId, key: &DedupeKey, at: &Moment, seen: &dyn SeenKeys) -> Option<Self> {
         let first = seen.seen(key).filter(|first| first.until > at.time)?;
         let of = first.event.0;
         let rows: Vec<Seen> = (0..).map_while(|index| seen.seen(&key.of_event(index))).take_while(|row| row.until == first.until).collect();
@@ -70,7 +70,9 @@ impl Before {
         };
         let events =
             rows.iter().enumerate().map(|(index, row)| SeenEvent { id: row.event, position: row.position, novelty: novelty(index, row) });
-        Some(Self { content: first.content, position: first.position, of, events: events.collect() })
+        // The row of the request names an execution, its first new event, or the log, where there is neither.
+        let execution = (of != log.0 && new_from.is_none()).then_some(ExecutionId(of));
+        Some(Self { content: first.content, position: first.position, execution, events: events.collect() })
     }
 }
 

@@ -2,7 +2,6 @@
 
 use ensue_api::ports::{GivenEvent, Keys, Observe, OnBehalf};
 use ensue_engine::command::{Answer, Ask, Command, Conflict, Dedupe, DedupeKey, ReceivedEvent, RequestExecution, RequestKey, SeenEvent};
-use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Committed, Secret, Submit};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Digest};
@@ -161,7 +160,7 @@ fn told_again(wish: &Wish, committed: Committed) -> Committed {
         novelty: event.novelty,
     };
     let answer = match wish {
-        Wish::Run { .. } | Wish::Cancel(_) | Wish::Settle(..) => Answer::Execution(ExecutionId(before.of)),
+        Wish::Run { .. } | Wish::Cancel(_) | Wish::Settle(..) => before.execution.map_or(Answer::Done, Answer::Execution),
         Wish::Send { .. } => Answer::Events(before.events.iter().map(event).collect()),
         Wish::Deliver { .. } | Wish::SetMode(..) | Wish::SetKey(_) | Wish::RemoveKey | Wish::TakeInPacks | Wish::See { .. } => Answer::Done,
     };

@@ -182,7 +182,7 @@ pub(in crate::routes) async fn send(allowed: Allowed<EventsWrite>, mut call: Cal
         Brought::List(briefs) => reader.observe_all(briefs).await?,
     };
     if is_dry_run {
-        return call.check(call.on_behalf(&allowed), Ask::ReceiveEvents(observed)).await;
+        return call.check(call.on_behalf(&allowed)?, Ask::ReceiveEvents(observed)).await;
     }
     if observed.is_empty() {
         return respond::json(&WireTakenEvents::of(&[]));
@@ -211,7 +211,7 @@ async fn take_one(allowed: &Allowed<EventsWrite>, call: &Call, observed: Observe
 }
 
 async fn take(allowed: &Allowed<EventsWrite>, call: &Call, events: Vec<ObservedEvent>) -> Result<(Vec<SeenEvent>, Position), Problem> {
-    let Committed { position, answer } = call.api().submit(call.on_behalf(allowed), Ask::ReceiveEvents(events)).await?;
+    let Committed { position, answer } = call.api().submit(call.on_behalf(allowed)?, Ask::ReceiveEvents(events)).await?;
     match answer {
         Answer::Events(events) => Ok((events.iter().map(SeenEvent::from).collect(), position)),
         Answer::Before(before) => Ok((before.events, position)),

@@ -146,7 +146,12 @@ impl Keys for TestNode {
 impl Tokens for TestNode {
     fn add(&self, name: &str, roles: &[String], by: &OnBehalf) -> Result<NewToken, Declined> {
         let id = token_id(name);
-        let committed = self.ask(by.actor.clone(), Ask::AddToken { id, name: name.to_owned(), roles: roles.to_vec() })?;
+        let ask = Ask::AddToken { id, name: name.to_owned(), roles: roles.to_vec() };
+        let ask = match by.request.clone() {
+            Some(request) => Ask::Once { request, ask: Box::new(ask) },
+            None => ask,
+        };
+        let committed = self.ask(by.actor.clone(), ask)?;
         Ok(NewToken { id, token: Secret::new(format!("ens_{id}_shown_once").into_bytes()), committed })
     }
 
