@@ -94,7 +94,8 @@ pub(crate) enum CloseAs {
 }
 
 impl CloseAs {
-    fn code(self) -> u16 {
+    /// Gives its code.
+    pub(crate) fn code(self) -> u16 {
         match self {
             Self::Normal => 1000,
             Self::Away => 1001,

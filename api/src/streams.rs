@@ -279,3 +279,26 @@ impl From<NoPage> for End {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_has_the_code_and_the_reason_that_the_reference_tells_of() {
+        let reference = include_str!("../../docs/reference/rest-api.md");
+        for (end, code) in [
+            (End::Ended { status: Status::Succeeded }, 1000),
+            (End::Stopping, 1001),
+            (End::NotAllowed, 1008),
+            (End::Failed, 1011),
+            (End::Busy, 1013),
+            (End::Slow, 1013),
+        ] {
+            assert_eq!(end.close().code(), code, "{end:?}");
+            let reason = serde_json::to_value(end).unwrap()["reason"].as_str().unwrap().to_owned();
+            let row = reference.lines().find(|line| line.starts_with(&format!("| {code} |"))).unwrap();
+            assert!(row.contains(&format!("`{reason}`")), "{row} does not tell of {reason}");
+        }
+    }
+}

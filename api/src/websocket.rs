@@ -262,6 +262,8 @@ impl Talk {
 #[cfg(test)]
 mod tests {
     use axum::http::Request;
+    use tokio::io::DuplexStream;
+    use tokio::task::JoinHandle;
 
     use super::*;
 
@@ -330,5 +332,74 @@ mod tests {
             assert_eq!(asked(&[(header::ORIGIN, Some(other))]).unwrap_err(), HandshakeRefusal::Origin(other.to_owned()));
         }
         assert_eq!(origin_of("https://ensue.example.test/under/here/"), "https://ensue.example.test");
+    }
+
+    type Caller = WebSocketStream<DuplexStream>;
+
+    /// Begins a talk with a caller who knows everything up to 7; the task is over when the talk is.
+    async fn talk() -> (mpsc::Sender<Said>, Caller, JoinHandle<()>) {
+        let (say, told) = mpsc::channel(4);
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let talk = tokio::spawn(Talk { at: Position(7), told }.run(ours));
+        (say, WebSocketStream::from_raw_socket(theirs, Role::Client, None).await, talk)
+    }
+
+    async fn closed(caller: &mut Caller) -> (u16, String) {
+        match caller.next().await {
+            Some(Ok(Message::Close(Some(frame)))) => (frame.code.into(), frame.reason.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_caller_s_ping_is_answered_with_what_it_has() {
+        let (_say, mut caller, _talk) = talk().await;
+        caller.send(Message::Ping(Bytes::from_static(b"there?"))).await.unwrap();
+        assert_eq!(caller.next().await.unwrap().unwrap(), Message::Pong(Bytes::from_static(b"there?")));
+    }
+
+    #[tokio::test]
+    async fn who_answers_pings_is_told_on_and_who_answers_none_is_let_go() {
+        let (say, mut caller, talk) = talk().await;
+        for _ in 0..3 * BEATS_UNANSWERED_MAX {
+            say.send(Said::Beat).await.unwrap();
+            // Reading it answers it, and the answer goes out with the next that is sent.
+            assert_eq!(caller.next().await.unwrap().unwrap(), Message::Ping(Bytes::new()));
+            caller.flush().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert!(!talk.is_finished());
+
+        for _ in 0..BEATS_UNANSWERED_MAX {
+            say.send(Said::Beat).await.unwrap();
+        }
+        tokio::task::yield_now().await;
+        assert!(!talk.is_finished(), "it may still answer");
+        say.send(Said::Beat).await.unwrap();
+        talk.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn every_end_is_closed_with_its_code_and_with_the_caller_s_place() {
+        for code in [1000, 1001, 1008, 1011, 1013] {
+            let (say, mut caller, _talk) = talk().await;
+            say.send(Said::Records(vec![(Position(8), Bytes::from_static(b"{}"))])).await.unwrap();
+            say.send(Said::End { why: r#"{"reason":"so"}"#.to_owned(), code }).await.unwrap();
+            assert_eq!(caller.next().await.unwrap().unwrap(), Message::text("{}"));
+            assert_eq!(closed(&mut caller).await, (code, r#"{"reason":"so","position":8}"#.to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_websocket_s_frame_is_closed_with_1002() {
+        let unmasked = [0x81, 0x01, b'a'];
+        let reserved = [0xf1, 0x80, 0, 0, 0, 0];
+        for bad in [&unmasked[..], &reserved[..]] {
+            let (_say, mut caller, talk) = talk().await;
+            tokio::io::AsyncWriteExt::write_all(caller.get_mut(), bad).await.unwrap();
+            assert_eq!(closed(&mut caller).await, (1002, r#"{"reason":"no_websocket","position":7}"#.to_owned()));
+            drop(caller);
+            talk.await.unwrap();
+        }
     }
 }

@@ -234,3 +234,43 @@ async fn who_closes_is_answered_and_who_says_anything_is_told_why_it_ends_howeve
     }
     node.stop_well();
 }
+
+#[tokio::test]
+async fn a_ping_is_answered_and_who_may_no_longer_read_is_told_so() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let made = client.post("/tokens", &json!({ "name": "bo", "roles": ["viewer"] })).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let authorization = format!("Bearer {}", made.body["token"].as_str().unwrap());
+    let mut socket = Socket::of(&node, "/log/stream", &[("authorization", &authorization)]).await.unwrap();
+    socket.stream.send(Message::Ping("there?".into())).await.unwrap();
+    let heard = tokio::time::timeout(PATIENCE, socket.stream.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(heard, Message::Pong("there?".into()));
+
+    let revoked = client.request(reqwest::Method::DELETE, "/api/v1/tokens/bo").send().await.unwrap();
+    assert_eq!(revoked.status(), 204);
+    let mut last = socket.begins_at;
+    let frame = loop {
+        match socket.next().await {
+            Ok(record) => last = position(&record),
+            Err(Ended::Closed(frame)) => break frame,
+            Err(Ended::BrokenOff) => panic!("it broke off"),
+        }
+    };
+    let reason: Value = serde_json::from_str(&frame.reason).unwrap();
+    assert_eq!((frame.code, reason), (CloseCode::Policy, json!({ "reason": "not_allowed", "position": last })));
+    node.stop_well();
+}
+
+#[tokio::test]
+async fn a_frame_that_is_not_masked_is_refused_as_no_websocket_s() {
+    let place = place();
+    let node = place.start();
+    let mut socket = Socket::of(&node, "/log/stream", &[]).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(socket.stream.get_mut(), &[0x81, 0x01, b'a']).await.unwrap();
+    let Err(Ended::Closed(frame)) = socket.next().await else { panic!("it was taken") };
+    let reason: Value = serde_json::from_str(&frame.reason).unwrap();
+    assert_eq!((frame.code, reason), (CloseCode::Protocol, json!({ "reason": "no_websocket", "position": socket.begins_at })));
+    node.stop_well();
+}
