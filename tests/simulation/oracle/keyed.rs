@@ -112,14 +112,16 @@ fn answers<'a>(requests: &[(RequestNumber, &'a Request)], witness: &'a Witness) 
 }
 
 impl Witness {
-    /// Says whether the time of a key may have passed between two moments of the world.
+    /// Says whether the time of a key may have passed between two moments of the world: whether the wall clock rose by so much. By a
+    /// clock that goes back, a key stands the longer.
     fn may_have_passed(&self, from: u64, until: u64) -> bool {
-        let (mut off, mut least, mut most) = (0_i64, 0, 0);
+        let (mut off, mut least, mut rise) = (0_i64, 0_i64, 0_i64);
         for (_, by) in self.steps.iter().filter(|(at, _)| (from.saturating_sub(NOTICED_MICROS)..=until).contains(at)) {
             off = off.saturating_add(*by);
-            (least, most) = (off.min(least), off.max(most));
+            least = off.min(least);
+            rise = rise.max(off.saturating_sub(least));
         }
-        most.saturating_sub(least) >= KEY_MICROS - PACE_MICROS
+        rise >= KEY_MICROS - PACE_MICROS
     }
 }
 
@@ -268,4 +270,29 @@ fn modes(records: &[Raw], ledger: &Ledger<'_>, witness: &Witness) -> Result<(), 
         demand!(set <= most, "I1", "{actor} asked {most} times that {rule} be {mode}, keys counted once, and it was set {set} times");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When a key is set, in microseconds of the world.
+    const SET_AT: u64 = 10 * 60 * 1_000_000;
+
+    /// Says whether a key's time may have passed a minute after it was set, with a jump of the wall clock by so many days each second.
+    fn has_passed(days: &[i64]) -> bool {
+        let mut witness = Witness::default();
+        witness.steps.extend((1..).zip(days).map(|(second, days)| (SET_AT + second * 1_000_000, days * KEY_MICROS)));
+        witness.may_have_passed(SET_AT, SET_AT + 60_000_000)
+    }
+
+    #[test]
+    fn a_key_s_time_passes_by_a_clock_that_rises_and_by_no_other() {
+        for fallen in [&[][..], &[-2], &[-1, -1]] {
+            assert!(!has_passed(fallen), "{fallen:?}");
+        }
+        for risen in [&[2][..], &[-2, 2], &[2, -2]] {
+            assert!(has_passed(risen), "{risen:?}");
+        }
+    }
 }
