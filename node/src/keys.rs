@@ -122,9 +122,87 @@ impl Keys for NodeKeys {
         let before = self.ring.versions(key);
         let command = Command { actor: by.actor.clone(), trace: by.trace.clone(), ask: Ask::RemoveKey { key: key.clone() } };
         let committed = self.sequencer.ask(command)?;
-        if let Some(old) = before.current {
-            self.ring.vault.destroy_key(key, old)?;
+        if let Some(old) = before.current
+            && let Err(error) = self.ring.vault.destroy_key(key, old)
+        {
+            // It is removed: whoever was told of a failure would not know.
+            tracing::warn!(%key, %error, "the removed key's value stays in the vault until the next start");
         }
         Ok(committed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::command::Answer;
+    use ensue_engine::ids::{Id, LogId, TokenId};
+    use ensue_engine::ports::{Reply, Submit, SubmitError};
+    use ensue_engine::record::{Actor, Position};
+    use ensue_engine::time::Timestamp;
+    use ensue_store::master_key::MasterKey;
+    use ensue_store::memory::MemoryVault;
+
+    use super::*;
+
+    /// A log that takes everything.
+    struct Taken;
+
+    impl Submit for Taken {
+        fn submit(&self, _: Command, reply: Reply) {
+            reply(Ok(Committed { position: Position(1), answer: Answer::Done }));
+        }
+    }
+
+    impl Asking for Taken {
+        fn ask(&self, _: Command) -> Result<Committed, SubmitError> {
+            Ok(Committed { position: Position(1), answer: Answer::Done })
+        }
+    }
+
+    /// A vault whose disk takes nothing back.
+    struct Stuck(MemoryVault);
+
+    impl Vault for Stuck {
+        fn put_key(&self, key: &KeyRef, version: u32, value: &Secret) -> Result<(), VaultError> {
+            self.0.put_key(key, version, value)
+        }
+
+        fn open_key(&self, key: &KeyRef, version: u32) -> Result<Option<Secret>, VaultError> {
+            self.0.open_key(key, version)
+        }
+
+        fn key_versions(&self) -> Result<Vec<(KeyRef, u32)>, VaultError> {
+            self.0.key_versions()
+        }
+
+        fn destroy_key(&self, _: &KeyRef, _: u32) -> Result<(), VaultError> {
+            Err(VaultError::Store("the disk is full".to_owned()))
+        }
+
+        fn put_token(&self, token: TokenId, hash: [u8; 32]) -> Result<(), VaultError> {
+            self.0.put_token(token, hash)
+        }
+
+        fn tokens(&self) -> Result<Vec<(TokenId, [u8; 32])>, VaultError> {
+            self.0.tokens()
+        }
+
+        fn destroy_token(&self, token: TokenId) -> Result<(), VaultError> {
+            self.0.destroy_token(token)
+        }
+    }
+
+    #[test]
+    fn what_the_log_took_is_no_failure_where_the_vault_keeps_an_old_value() {
+        let vault = Stuck(MemoryVault::new(LogId(Id::root(Timestamp::default(), 1)), MasterKey::from_bytes([7; 32])));
+        let ring = Arc::new(KeyRing::open_vault(Arc::new(vault), &Access::default()).unwrap());
+        let keys = NodeKeys { ring, sequencer: Arc::new(Taken), setting: Mutex::new(()) };
+        let key: KeyRef = "demo.k".parse().unwrap();
+        let by = OnBehalf { actor: Actor::Operator, trace: None, request: None };
+        for version in [1, 2] {
+            assert_eq!(keys.set(&key, Secret::new(b"secret".to_vec()), &by).unwrap().version, version);
+            keys.ring.change(&key, Versions { current: Some(version), newest: version });
+        }
+        assert_eq!(keys.remove(&key, &by).unwrap().position, Position(1));
     }
 }
