@@ -33,18 +33,19 @@ const FIGURES: [(&str, &str); 22] = [
     ("/ready_ms", "ready ms"),
 ];
 
-/// Compares the runs of two documents that `ensue bench` gave; runs belong together by scenario and pace.
+/// Compares the runs of two documents that `ensue bench` gave; runs belong together by scenario and pace, and of several such the n-th
+/// to the n-th.
 pub(crate) fn compared(first: &Value, second: &Value) -> Result<Value, String> {
     let cores = json!({ "first": first["cores"], "second": second["cores"] });
     let (first, second) = (runs(first, "first")?, runs(second, "second")?);
-    let is_same = |one: &Value, other: &Value| one["scenario"] == other["scenario"] && one["pace"] == other["pace"];
-    let missing = |of: &[Value], from: &[Value]| -> Vec<Value> {
-        let alone = of.iter().filter(|run| !from.iter().any(|other| is_same(run, other)));
-        alone.map(|run| json!({ "scenario": run["scenario"], "pace": run["pace"] })).collect()
-    };
-    let mut items = Vec::new();
+    let mut alone: Vec<&Value> = second.iter().collect();
+    let (mut items, mut only_first) = (Vec::new(), Vec::new());
     for run in first {
-        let Some(other) = second.iter().find(|other| is_same(run, other)) else { continue };
+        let Some(place) = alone.iter().position(|other| run["scenario"] == other["scenario"] && run["pace"] == other["pace"]) else {
+            only_first.push(named(run));
+            continue;
+        };
+        let other = alone.remove(place);
         for (place, figure) in FIGURES {
             let of = |run: &Value| run.pointer(place).and_then(Value::as_f64);
             let (Some(a), Some(b)) = (of(run), of(other)) else { continue };
@@ -58,9 +59,12 @@ pub(crate) fn compared(first: &Value, second: &Value) -> Result<Value, String> {
             }));
         }
     }
-    Ok(json!({
-        "items": items, "only_first": missing(first, second), "only_second": missing(second, first), "cores": cores,
-    }))
+    let only_second: Vec<Value> = alone.into_iter().map(named).collect();
+    Ok(json!({ "items": items, "only_first": only_first, "only_second": only_second, "cores": cores }))
+}
+
+fn named(run: &Value) -> Value {
+    json!({ "scenario": run["scenario"], "pace": run["pace"] })
 }
 
 fn runs<'v>(document: &'v Value, which: &str) -> Result<&'v [Value], String> {
@@ -118,6 +122,17 @@ mod tests {
 
         Only the second has process (64 connections).
         ");
+    }
+
+    #[test]
+    fn the_n_th_of_several_runs_of_a_scenario_belongs_to_the_n_th() {
+        let of = |rates: &[f64]| json!({ "runs": rates.iter().map(|rate| run("rule", *rate, None)).collect::<Vec<_>>() });
+        let compared = compared(&of(&[1_000.0, 2_000.0, 3_000.0]), &of(&[1_100.0, 2_200.0])).unwrap();
+        let rates = compared["items"].as_array().unwrap().iter().filter(|item| item["figure"] == "answered a second");
+        let rates: Vec<_> = rates.map(|item| (item["first"].as_f64().unwrap(), item["second"].as_f64().unwrap())).collect();
+        assert_eq!(rates, [(1_000.0, 1_100.0), (2_000.0, 2_200.0)]);
+        assert_eq!(compared["only_first"], json!([{ "scenario": "rule", "pace": "64 connections" }]));
+        assert_eq!(compared["only_second"], json!([]));
     }
 
     #[test]
