@@ -288,6 +288,10 @@ impl Before {
             called: Latencies::of(called.into_iter()),
             read: Latencies::of(reads.took.into_iter()),
             refused: loaded.refused,
+            unfinished: match scenario.executions_per_event() {
+                0 => 0,
+                _ => (loaded.sent.len() - finished.len()) as u64,
+            },
             answering: last(&mut loaded.sent.iter().map(|sent| sent.answered)),
             finishing: last(&mut finished.iter().map(|(_, end)| *end)),
             reading: reads.over,
@@ -300,5 +304,42 @@ impl Before {
             commits: ends.commits,
             costs,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// Gives how many of two accepted deliveries count as not finished where the log has the end of the first only.
+    fn unfinished(scenario: Scenario) -> Value {
+        let begin = Instant::now();
+        let sent = [*b"019c0000-0000-7000-8000-000000000001", *b"019c0000-0000-7000-8000-000000000002"].map(|event| load::Sent {
+            intended: begin,
+            answered: begin,
+            event: Some(event),
+        });
+        let by_event = HashMap::from([(sent[0].event.unwrap(), (begin, 1))]);
+        let measured = Measured {
+            scenario,
+            pace: "2 connections".into(),
+            loaded: Loaded { sent: sent.to_vec(), ..Loaded::default() },
+            ends: Ends { by_event, ..Ends::default() },
+            target: None,
+            reads: Reads::default(),
+            streams: None,
+            lag: None,
+            events: 1,
+            costs: Costs { disk_bytes: 0, events_on_disk: 2, memory_idle_bytes: 0, memory_peak_bytes: 0, ready: Duration::ZERO },
+        };
+        Before { position: 0, memory_bytes: 0, begin }.figures(measured).to_json()["unfinished"].clone()
+    }
+
+    #[test]
+    fn accepted_deliveries_without_an_end_are_told_where_they_lead_to_one() {
+        assert_eq!(unfinished(Scenario::Rule), 1);
+        assert_eq!(unfinished(Scenario::Ingest), 0);
     }
 }

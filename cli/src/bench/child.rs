@@ -26,6 +26,8 @@ pub(super) struct Node {
     pub(super) token: String,
     /// From its start to its being ready.
     pub(super) ready: Duration,
+    /// How much longer each of its commits takes, where it has a slow disk.
+    pub(super) slow_disk: Option<Duration>,
 }
 
 /// What a node is started with.
@@ -81,7 +83,8 @@ impl Node {
                 return Err(error);
             }
         };
-        let mut node = Self { process, folder: start.folder.to_owned(), address, token: start.token.to_owned(), ready: Duration::ZERO };
+        let (folder, token) = (start.folder.to_owned(), start.token.to_owned());
+        let mut node = Self { process, folder, address, token, ready: Duration::ZERO, slow_disk: start.machine.slow_disk };
         node.wait_until_ready(begin).await?;
         Ok(node)
     }

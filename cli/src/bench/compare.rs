@@ -8,7 +8,7 @@ use super::cores::told;
 use super::figures::{number, rounded};
 
 /// The figures that are compared, by their place in a run and by their name for people.
-const FIGURES: [(&str, &str); 22] = [
+const FIGURES: [(&str, &str); 23] = [
     ("/answered_per_second", "answered a second"),
     ("/finished_per_second", "finished a second"),
     ("/answered/p50_ms", "answer p50 ms"),
@@ -27,6 +27,7 @@ const FIGURES: [(&str, &str); 22] = [
     ("/lost", "lost"),
     ("/memory_per_stream_bytes", "bytes a stream"),
     ("/refused", "refused"),
+    ("/unfinished", "unfinished"),
     ("/disk_bytes_per_event", "bytes an event"),
     ("/memory_idle_bytes", "idle memory bytes"),
     ("/memory_peak_bytes", "peak memory bytes"),

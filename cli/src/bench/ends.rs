@@ -73,13 +73,12 @@ pub(super) fn expected<'r>(reply: &wire::Reply<'r>) -> io::Result<&'r [u8]> {
 
 /// Waits until the log has stood still for a while: all that was begun has ended.
 pub(super) async fn settle(node: &Node, connection: &mut Connection) -> io::Result<()> {
-    /// How long the log must stand still.
-    const STILL: Duration = Duration::from_millis(500);
     /// How long it may take to.
     const TIMEOUT: Duration = Duration::from_secs(120);
+    let still = still(node.slow_disk);
     let begin = Instant::now();
     let (mut at, mut since) = (head(node, connection).await?, Instant::now());
-    while since.elapsed() < STILL {
+    while since.elapsed() < still {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let now = head(node, connection).await?;
         if now != at {
@@ -90,6 +89,12 @@ pub(super) async fn settle(node: &Node, connection: &mut Connection) -> io::Resu
         }
     }
     Ok(())
+}
+
+/// Gives for how long a log that is worked on never stands still: what ends while one commit is under way is seen with the next.
+fn still(slow_disk: Option<Duration>) -> Duration {
+    const ON_A_DISK_AS_IT_IS: Duration = Duration::from_millis(500);
+    ON_A_DISK_AS_IT_IS + slow_disk.unwrap_or_default() * 2
 }
 
 /// Asks how far the views are behind, and waits until they have come to where the log is now.
@@ -150,5 +155,18 @@ impl Ends {
         }
         ends.commits = batches.len() as u64;
         Ok(ends)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_on_a_slow_disk_is_waited_for_longer_than_two_commits_take() {
+        for delay in [Duration::from_millis(5), Duration::from_millis(500), Duration::from_secs(10)] {
+            assert!(still(Some(delay)) > delay * 2, "{delay:?}");
+        }
+        assert!(still(None) < Duration::from_secs(1));
     }
 }

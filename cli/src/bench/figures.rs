@@ -96,6 +96,8 @@ pub(super) struct Figures {
     pub(super) read: Latencies,
     /// How many deliveries were refused or lost.
     pub(super) refused: u64,
+    /// How many that were accepted had no end when the log stood still, where they lead to one.
+    pub(super) unfinished: u64,
     /// From the first intended sending to the last answer.
     pub(super) answering: Duration,
     /// From the first intended sending to the last end.
@@ -171,6 +173,7 @@ impl Figures {
             "pace": self.pace,
             "events": events,
             "refused": self.refused,
+            "unfinished": self.unfinished,
             "answered_per_second": rounded(self.rate(events, self.answering)),
             "finished_per_second": rounded(self.rate(self.finished.count(), self.finishing)),
             "answered": self.answered.to_json(),
@@ -262,6 +265,12 @@ pub(crate) fn tables(all: &[Value]) -> String {
 fn notes(run: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     let scenario = run["scenario"].as_str().unwrap_or_default();
+    if run["unfinished"].as_u64().is_some_and(|unfinished| unfinished > 0) {
+        let unfinished = number(&run["unfinished"]);
+        lines.push(format!(
+            "Of `{scenario}`, {unfinished} accepted deliveries had not succeeded at the end: they are in no figure of what finished."
+        ));
+    }
     if !run["read"].is_null() {
         let (rate, refused) = (number(&run["reads_per_second"]), number(&run["reads_refused"]));
         let took = latency(&run["read"]);
@@ -313,6 +322,7 @@ mod tests {
             called: millis(&[]),
             read: millis(&[]),
             refused: 0,
+            unfinished: 0,
             answering: Duration::from_secs(2),
             finishing: Duration::from_secs(4),
             reading: Duration::ZERO,
@@ -347,13 +357,15 @@ mod tests {
     fn reads_and_shares_stand_between_where_they_were_measured() {
         let run = json!({
             "scenario": "api", "pace": "8 connections", "finished_per_second": 1_200.0, "answered": null, "finished": null, "called": null,
-            "reads_per_second": 3_100.5, "reads_refused": 2, "views_lag_records": 120, "views_caught_up_ms": 31.5, "streams": 1_000, "lost": 0,
+            "reads_per_second": 3_100.5, "reads_refused": 2, "unfinished": 3, "views_lag_records": 120, "views_caught_up_ms": 31.5, "streams": 1_000, "lost": 0,
             "memory_per_stream_bytes": 32_768, "arrived": { "p50_ms": 2.5, "p99_ms": 11.0, "max_ms": 12.0 }, "read": { "p50_ms": 1.1, "p99_ms": 9.0, "max_ms": 20.0 },
             "share": { "handled": 0.4, "inserted_in_groups": 0.515, "spawned": null },
         });
         insta::assert_snapshot!(tables(&[run]), @r"
         SCENARIO  PACE           EVENTS/S  ANSWER ms  FINISH ms  CALL ms
         api       8 connections  1200      -          -          -
+
+        Of `api`, 3 accepted deliveries had not succeeded at the end: they are in no figure of what finished.
 
         Beside `api` there were 3100 reads a second, p50 / p99 / max 1.1 / 9 / 20 ms; 2 were refused.
 
