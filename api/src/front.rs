@@ -242,7 +242,7 @@ impl Front {
         let Some(bytes) = response.body().size_hint().exact().filter(|bytes| *bytes >= LARGE_ANSWER_BYTES) else { return Ok(response) };
         let queue = self.api.queue(QueueName::AnswerBytes);
         let has_changed = response.headers().contains_key(ENSUE_POSITION);
-        let held = if has_changed { queue.enter_anyway(bytes) } else { queue.enter(bytes).ok_or(TooMuchUnwritten)? };
+        let held = if has_changed { queue.enter_anyway(bytes) } else { queue.enter_however_large(bytes).ok_or(TooMuchUnwritten)? };
         Ok(response.map(|body| Body::new(CountedBody { body, _held: held })))
     }
 

@@ -181,9 +181,20 @@ impl Queue {
 
     /// Takes up room; none, and counted, where there is not so much left.
     pub fn enter(self: &Arc<Self>, amount: u64) -> Option<Held> {
+        self.enter_where(amount, |_, after| after <= self.capacity)
+    }
+
+    /// Takes up room as [`enter`](Self::enter) does. What is larger than the whole queue would never find any: it is taken where the
+    /// queue is not over its cap, so one of these at a time.
+    pub fn enter_however_large(self: &Arc<Self>, amount: u64) -> Option<Held> {
+        self.enter_where(amount, |before, after| after <= self.capacity || (amount > self.capacity && before <= self.capacity))
+    }
+
+    /// Takes up room where `fits` says so of how full the queue is before and after.
+    fn enter_where(self: &Arc<Self>, amount: u64, fits: impl Fn(u64, u64) -> bool) -> Option<Held> {
         let entered = self
             .depth
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |depth| depth.checked_add(amount).filter(|depth| *depth <= self.capacity));
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| before.checked_add(amount).filter(|after| fits(before, *after)));
         if entered.is_err() {
             self.reject();
             return None;
@@ -262,6 +273,20 @@ mod tests {
         drop((second, third));
         assert_eq!((queue.depth(), queue.rejected()), (0, 2));
         assert!(queue.enter(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn what_is_larger_than_the_whole_queue_is_taken_once_at_a_time() {
+        let queue = Queue::new(QueueName::AnswerBytes, 10);
+        let small = queue.enter_however_large(6).unwrap();
+        assert!(queue.enter_however_large(5).is_none(), "what fits into the queue waits until it does");
+        let large = queue.enter_however_large(11).unwrap();
+        assert!(queue.enter_however_large(11).is_none());
+        assert!(queue.enter_however_large(1).is_none());
+        drop(large);
+        drop(queue.enter_however_large(11).unwrap());
+        drop(small);
+        assert_eq!((queue.depth(), queue.rejected()), (0, 3));
     }
 
     #[test]

@@ -231,15 +231,29 @@ async fn a_large_answer_counts_until_it_is_written_and_is_refused_where_there_is
     for _ in 0..3 {
         api.get(&path_of(&sent)).by("viewer").answer().await.expect(200);
     }
-    let api = TestApi::with_queues(capped(QueueName::AnswerBytes, 30_000));
+    let queues = capped(QueueName::AnswerBytes, 60_000);
+    let _unwritten = queues.of(QueueName::AnswerBytes).enter(30_000).unwrap();
+    let api = TestApi::with_queues(queues.clone());
     let sent = api.post("/api/v1/events").by("admin").json(&large).answer().await.expect(202);
     api.get(&path_of(&sent)).by("viewer").answer().await.expect_problem(503, "busy");
     api.get("/api/v1/events").by("viewer").answer().await.expect(200);
 }
 
 #[tokio::test]
-async fn what_is_only_asked_with_a_body_is_refused_as_well_where_there_is_no_memory_for_the_answer() {
+async fn what_is_larger_than_all_memory_for_answers_can_be_read_all_the_same() {
+    let large = json!({ "trigger": "demo.hello", "payload": { "name": "a".repeat(40_000) } });
     let api = TestApi::with_queues(capped(QueueName::AnswerBytes, 30_000));
+    let position = api.post("/api/v1/events").by("admin").json(&large).answer().await.expect(202).json()["position"].clone();
+    for path in ["/api/v1/log".to_owned(), format!("/api/v1/log/{position}")] {
+        api.get(&path).by("viewer").answer().await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn what_is_only_asked_with_a_body_is_refused_as_well_where_there_is_no_memory_for_the_answer() {
+    let queues = capped(QueueName::AnswerBytes, 60_000);
+    let _unwritten = queues.of(QueueName::AnswerBytes).enter(30_000).unwrap();
+    let api = TestApi::with_queues(queues.clone());
     let long = json!({ "event": { "trigger": "demo.long", "payload": { "text": "a".repeat(40_000) } } });
     api.post("/api/v1/rules/demo.repeat/explain").by("viewer").json(&long).answer().await.expect_problem(503, "busy");
     let short = json!({ "event": { "trigger": "demo.long", "payload": { "text": "a" } } });

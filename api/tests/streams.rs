@@ -322,8 +322,30 @@ async fn an_execution_that_is_not_there_has_no_stream() {
 
 #[tokio::test]
 async fn a_stream_whose_pages_have_no_memory_ends_and_says_so() {
-    let api = TestApi::with_queues(Queues::with(|name| if name == QueueName::AnswerBytes { 10 } else { 1_000_000_000 }));
+    let queues = Queues::with(|name| if name == QueueName::AnswerBytes { 1_000_000 } else { 1_000_000_000 });
+    let _unwritten = queues.of(QueueName::AnswerBytes).enter(1_000_000).unwrap();
+    let api = TestApi::with_queues(queues.clone());
     let mut stream = Stream::of(api.get(&format!("{LOG}?after=0")).by("viewer")).await;
     assert_eq!(stream.next().await.unwrap().data["reason"], "busy");
     assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn who_comes_again_gets_past_records_that_are_larger_than_all_memory_for_answers() {
+    let api = TestApi::with_queues(Queues::with(|name| if name == QueueName::AnswerBytes { 300_000 } else { 1_000_000_000 }));
+    // The event, and the execution that a rule asks for, with its text as a parameter.
+    let long = serde_json::json!({ "trigger": "demo.long", "payload": { "text": "a".repeat(400_000) } });
+    api.post("/api/v1/events").by("admin").json(&long).answer().await.expect(202);
+    let (mut at, head) = (0, api.node.head_position());
+    while at < head {
+        let came_to = at;
+        let mut stream = Stream::of(api.get(&format!("{LOG}?after={at}")).by("viewer")).await;
+        while let Some(Event { id: Some(id), .. }) = stream.next().await {
+            at = id;
+            if at == head {
+                break;
+            }
+        }
+        assert!(at > came_to, "nobody gets past position {at}");
+    }
 }

@@ -138,7 +138,7 @@ impl Page {
                 ends_at: bytes.len(),
             });
         }
-        let held = api.queue(QueueName::AnswerBytes).enter(bytes.len() as u64).ok_or(NoPage::Busy)?;
+        let held = api.queue(QueueName::AnswerBytes).enter_however_large(bytes.len() as u64).ok_or(NoPage::Busy)?;
         Ok(Self { after: Position(0), bytes: Bytes::from_owner(CountedPage { bytes, _held: held }), frames })
     }
 
