@@ -62,7 +62,7 @@ impl fmt::Display for Rate {
 }
 
 impl Rate {
-    /// Gives how many requests a minute that is, rounded down, and 1 at least.
+    /// Gives how many requests a minute that is, rounded down; and 1 where it is less, as senders can be told of no lower rate.
     pub(crate) fn a_minute(self) -> u64 {
         (u64::from(self.requests.get()) * 60 / self.window.as_secs()).max(1)
     }
