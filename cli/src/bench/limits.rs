@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use super::cores::Cores;
 use super::delivery::Delivery;
 use super::figures::rounded;
-use super::load::{Load, Pace, Until};
+use super::load::{Load, Loaded, Pace, Until};
 use crate::github;
 
 /// How many go to the disk at once where they go in groups: as many as the usual number of connections.
@@ -88,7 +88,18 @@ async fn handled(connections: usize, each: Duration, cores: &Cores) -> io::Resul
     let took = begin.elapsed();
     drop(stop);
     server.join().map_err(|_| io::Error::other("the bare handler stopped at a bug"))??;
-    Ok((loaded.sent.len() as u64, took))
+    Ok((all_taken(loaded)?, took))
+}
+
+/// Gives how many deliveries the bare handler took: it refuses none, so that one that it did not take was not measured right.
+fn all_taken(loaded: Loaded) -> io::Result<u64> {
+    match loaded.refused {
+        0 => Ok(loaded.sent.len() as u64),
+        refused => {
+            let why = loaded.first_refusal.unwrap_or_default();
+            Err(io::Error::other(format!("the bare handler did not take {refused} deliveries, the first of them with: {why}")))
+        }
+    }
 }
 
 async fn serve(listens: impl FnOnce(SocketAddr)) -> io::Result<()> {
@@ -189,6 +200,14 @@ mod tests {
 
         Bodies have 22017 bytes, groups 64 of them.
         ");
+    }
+
+    #[test]
+    fn refusals_of_the_bare_handler_are_no_limit() {
+        assert_eq!(all_taken(Loaded::default()).unwrap(), 0);
+        let refused = Loaded { refused: 2, first_refusal: Some("connection reset".into()), ..Loaded::default() };
+        let told = all_taken(refused).unwrap_err().to_string();
+        assert!(told.contains("2 deliveries") && told.contains("connection reset"), "{told}");
     }
 
     #[test]
