@@ -97,11 +97,7 @@ impl Handshake {
         if BASE64.decode(key).is_ok_and(|key| key.len() != KEY_BYTES) || BASE64.decode(key).is_err() {
             return Err(HandshakeRefusal::Invalid("`sec-websocket-key` is not 16 bytes in base64"));
         }
-        if let Some(origin) = headers.get(header::ORIGIN)
-            && !origin.as_bytes().eq_ignore_ascii_case(origin_of(base_url).as_bytes())
-        {
-            return Err(HandshakeRefusal::Origin(origin.to_str().unwrap_or("somebody").chars().take(200).collect()));
-        }
+        demand_own_page(headers, base_url)?;
         let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(|_| HandshakeRefusal::Invalid("has no key"))?;
         Ok(Some(Self { accept }))
     }
@@ -126,10 +122,34 @@ fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
 }
 
+/// Refuses whoever asks from a page that is not the node's own; what is no browser says nothing of pages.
+fn demand_own_page(headers: &HeaderMap, base_url: &str) -> Result<(), HandshakeRefusal> {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = origins.next() else { return Ok(()) };
+    if origins.next().is_some() {
+        return Err(HandshakeRefusal::Invalid("has more than one `origin`"));
+    }
+    if origin.to_str().is_ok_and(|origin| without_default_port(origin) == without_default_port(origin_of(base_url))) {
+        return Ok(());
+    }
+    Err(HandshakeRefusal::Origin(origin.to_str().unwrap_or("somebody").chars().take(200).collect()))
+}
+
 /// Gives the scheme, host and port of an address.
 fn origin_of(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     url[host..].find('/').map_or(url, |end| &url[..host + end])
+}
+
+/// Gives an origin as browsers write it: in small letters, and without the port that its scheme has anyway.
+fn without_default_port(origin: &str) -> String {
+    let origin = origin.to_ascii_lowercase();
+    let port = match origin.split_once("://") {
+        Some(("https", _)) => ":443",
+        Some(("http", _)) => ":80",
+        Some(_) | None => return origin,
+    };
+    origin.strip_suffix(port).map(str::to_owned).unwrap_or(origin)
 }
 
 /// What an answer promises for the time after it; whoever has the connection takes it out.
@@ -401,5 +421,36 @@ mod tests {
             drop(caller);
             talk.await.unwrap();
         }
+    }
+
+    #[test]
+    fn an_address_is_the_same_with_the_port_of_its_scheme_and_without() {
+        let is_let_in = |origin: &'static str, base| {
+            Handshake::asked(&head(&[(header::ORIGIN, Some(origin))]), base).is_ok_and(|asked| asked.is_some())
+        };
+        for (origin, base) in [
+            ("https://a.test", "https://a.test:443/under"),
+            ("https://A.test:443", "https://a.test"),
+            ("http://a.test", "http://a.test:80"),
+            ("http://[::1]", "http://[::1]:80"),
+            ("http://a.test:8080", "http://a.test:8080"),
+        ] {
+            assert!(is_let_in(origin, base), "{origin} at {base}");
+        }
+        for (origin, base) in [
+            ("https://a.test", "https://a.test:80"),
+            ("http://a.test:443", "http://a.test"),
+            ("http://a.test", "https://a.test"),
+            ("http://a.test:8080", "http://a.test:80"),
+        ] {
+            assert!(!is_let_in(origin, base), "{origin} at {base}");
+        }
+    }
+
+    #[test]
+    fn who_comes_from_several_pages_at_once_is_refused() {
+        let mut parts = head(&[(header::ORIGIN, Some(BASE))]);
+        parts.headers.append(header::ORIGIN, HeaderValue::from_static("https://evil.example.test"));
+        assert!(matches!(Handshake::asked(&parts, BASE), Err(HandshakeRefusal::Invalid(_))));
     }
 }
