@@ -123,6 +123,23 @@ async fn an_execution_is_shown_with_its_attempts_and_its_timeline() {
 }
 
 #[tokio::test]
+async fn a_timeline_is_told_to_its_end_however_large_its_records_are() {
+    // More than a page is read from.
+    const RESULT_BYTES: usize = 5 * 1024 * 1024;
+    let api = TestApi::new();
+    let id = api.execution().await;
+    api.node.succeed(&id, format!(r#"{{"text":"{}"}}"#, "x".repeat(RESULT_BYTES)));
+    let (mut kinds, mut next) = (Vec::new(), Some(format!("/api/v1/executions/{id}/timeline")));
+    while let Some(path) = next {
+        let page = api.get(&path).by("viewer").answer().await.expect(200).json();
+        kinds.extend(page["items"].as_array().unwrap().iter().map(|entry| entry["kind"].clone()));
+        next = page["next"].as_str().map(|cursor| format!("/api/v1/executions/{id}/timeline?cursor={cursor}"));
+    }
+    // What follows from so large a result is owed to the next turn.
+    assert_eq!(kinds, ["execution.requested", "attempt.started", "attempt.succeeded"]);
+}
+
+#[tokio::test]
 async fn an_execution_is_cancelled_once() {
     let api = TestApi::new();
     let id = api.execution().await;

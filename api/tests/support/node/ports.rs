@@ -56,13 +56,12 @@ impl LogAccess for TestNode {
     fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
         self.log_reads.fetch_add(1, Ordering::Relaxed);
         LogAccess::head(self)?;
-        Ok(self.core().records.iter().filter(|record| record.position > after).take(limit.records).cloned().collect())
+        Ok(within(limit, self.core().records.iter().filter(|record| record.position > after)))
     }
 
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
         let core = self.core();
-        let of_stream = core.records.iter().filter(|record| record.stream == *stream && record.revision > after);
-        Ok(of_stream.take(limit.records).cloned().collect())
+        Ok(within(limit, core.records.iter().filter(|record| record.stream == *stream && record.revision > after)))
     }
 
     fn body(&self, at: Position) -> Result<Option<Bytes>, LogError> {
@@ -207,4 +206,15 @@ impl Node for TestNode {
         let state = JobState::Succeeded { ended_at: NOON };
         (kind == JobKind::LogVerify).then_some(Job { kind, began_at: NOON, position: Position(3), state })
     }
+}
+
+/// Gives the first of some records, as a log does: at least one, and no more than the limit lets through.
+fn within<'a>(limit: ReadLimit, records: impl Iterator<Item = &'a Record>) -> Vec<Record> {
+    let mut bytes = 0;
+    let fits = |(index, record): &(usize, &Record)| {
+        let body = record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, Bytes::len);
+        bytes += record.fact_json.len() + body;
+        *index == 0 || bytes <= limit.bytes
+    };
+    records.take(limit.records).enumerate().take_while(fits).map(|(_, record)| record.clone()).collect()
 }

@@ -53,7 +53,7 @@ impl TestNode {
     }
 
     /// Ends the newest attempt of an execution as its worker would.
-    pub(crate) fn succeed(&self, execution: &str, result: &'static str) {
+    pub(crate) fn succeed(&self, execution: &str, result: impl Into<Bytes>) {
         let (attempt, token) = self.attempt_of(execution);
         Outputs::finish(self, attempt).unwrap();
         let report = Report {
@@ -61,7 +61,7 @@ impl TestNode {
             attempt,
             token,
             outcome: ReportOutcome::Succeeded,
-            body: Some(Body::json(Bytes::from_static(result.as_bytes()))),
+            body: Some(Body::json(result.into())),
             emitted: Vec::new(),
         };
         self.ask(Actor::Worker("local".into()), Ask::ReportAttempt(report)).unwrap();
