@@ -234,9 +234,12 @@ impl Call {
         Ok(OnBehalf { request, ..allowed.on_behalf(&self.context) })
     }
 
-    /// Gives back the room of the body: what came of it is held elsewhere by now, and the request may still last.
-    pub(crate) fn let_go_of_body(&mut self) {
+    /// Gives back the room of the body, and lets a repeat in: what came of the request is in the log by now, and it may still last.
+    pub(crate) fn let_go(&mut self) {
         self.admitted = None;
+        if let Some(keyed) = &mut self.keyed {
+            keyed.let_go();
+        }
     }
 
     /// Reads the body as JSON of a shape.

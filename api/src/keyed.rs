@@ -85,7 +85,9 @@ impl Drop for Entered {
 
 /// The key of a request that is under way.
 pub(crate) struct Keyed {
-    entered: Entered,
+    key: DedupeKey,
+    /// While nobody else can enter it.
+    entered: Option<Entered>,
     /// What was answered to the first request of the key, where this is not the first.
     before: Option<Before>,
     /// The hash of what is asked, once the body is read.
@@ -93,19 +95,25 @@ pub(crate) struct Keyed {
 }
 
 impl Keyed {
-    /// Enters a caller's key; nobody else can until this is dropped.
+    /// Enters a caller's key; nobody else can until it is let go of, or this is dropped.
     pub(crate) fn enter(under_way: &Arc<UnderWay>, caller: &str, key: &str) -> Result<Self, KeyRefusal> {
         let caller = if mutants::is("one request key for all callers") { "" } else { caller };
         let key = DedupeKey { scope: format!("requests/{caller}"), hash: Digest::of(key.as_bytes()) };
         if !under_way.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
             return Err(KeyRefusal::UnderWay);
         }
-        Ok(Self { entered: Entered { key, under_way: under_way.clone() }, before: None, content: None })
+        let entered = Some(Entered { key: key.clone(), under_way: under_way.clone() });
+        Ok(Self { key, entered, before: None, content: None })
+    }
+
+    /// Lets others enter the key: what came of it is in the log.
+    pub(crate) fn let_go(&mut self) {
+        self.entered = None;
     }
 
     /// Gives the key.
     pub(crate) fn key(&self) -> &DedupeKey {
-        &self.entered.key
+        &self.key
     }
 
     /// Notes what was answered before.

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use axum::body::Body;
 use axum::http::Method;
 use ensue_api::routes::Demand;
+use futures_util::stream;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use crate::support::contract::DOCUMENT;
 use crate::support::{Answer, TestApi, filled};
@@ -107,16 +110,22 @@ async fn what_was_refused_may_be_sent_again_under_its_key() {
     send(&api, EVENTS, "1", &hello("ana")).await.expect(202);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn while_the_first_request_of_a_key_is_under_way_the_next_is_told_so() {
     let api = TestApi::new();
-    api.node.hold_views();
-    let body = json!({ "params": { "message": "hi" } });
-    let ask = || api.post(ECHO).by("admin").with("idempotency-key", "1").with("prefer", "wait=1").json(&body).answer();
-    let (first, second) = tokio::join!(ask(), ask());
+    let body = json!({ "params": { "message": "hi" } }).to_string();
+    let ask = || api.post(ECHO).by("admin").with("idempotency-key", "1").with("content-type", "application/json");
+    let (send_body, sent) = oneshot::channel::<String>();
+    let first = ask().body(Body::from_stream(stream::once(sent))).answer();
+    let second = async {
+        let told = ask().body(body.clone()).answer().await;
+        send_body.send(body.clone()).unwrap();
+        told
+    };
+    let (first, second) = tokio::join!(first, second);
     first.expect(202);
     second.expect_problem(409, "request_under_way");
-    ask().await.expect(202);
+    ask().body(body.clone()).answer().await.expect(202);
     assert_eq!(api.node.kinds().iter().filter(|kind| **kind == "execution.requested").count(), 1);
 }
 
@@ -214,4 +223,24 @@ async fn what_records_nothing_passes_a_key_over() {
     }
     // So the key is as new as before.
     send(&api, ECHO, "1", &json!({ "params": { "message": "hi" } })).await.expect(202);
+}
+
+#[tokio::test]
+async fn who_waits_for_the_end_of_what_was_taken_keeps_nobody_from_asking_again() {
+    let api = TestApi::new();
+    let body = json!({ "params": { "message": "hi" } });
+    let first = api.post(ECHO).by("admin").with("idempotency-key", "1").with("prefer", "wait=30").json(&body).answer();
+    let again = async {
+        while !api.node.kinds().contains(&"attempt.started") {
+            tokio::task::yield_now().await;
+        }
+        // Whoever asked is told by now, and waits.
+        api.event("ana").await;
+        let repeat = send(&api, ECHO, "1", &body).await.expect(202).json();
+        api.node.succeed(repeat["id"].as_str().unwrap(), "{}");
+        repeat
+    };
+    let (first, again) = tokio::join!(first, again);
+    let first = first.expect(200).json();
+    assert_eq!((&first["id"], &first["status"], &again["status"]), (&again["id"], &json!("succeeded"), &json!("running")));
 }

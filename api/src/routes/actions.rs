@@ -75,6 +75,7 @@ pub(super) async fn get(_: Allowed<ActionsRead>, call: Call) -> Outcome {
 pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) -> Outcome {
     let api = call.api().clone();
     if let Some((before, _)) = call.before().await? {
+        call.let_go();
         return answer(&call, asked_before(&before)?, before.position).await;
     }
     let name: ActionRef = call.named("ref", ActionsRead::THING)?;
@@ -99,7 +100,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         return call.check(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await;
     }
     let committed = api.submit(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await?;
-    call.let_go_of_body();
+    call.let_go();
     match committed.answer {
         Answer::Execution(execution) => answer(&call, execution, committed.position).await,
         Answer::Before(before) => answer(&call, asked_before(&before)?, committed.position).await,
