@@ -125,6 +125,7 @@ const NOT_ANSWERED: &[&str] = &[
     "outside-head-malformed",
     "pack-copy-unusable",
     "pack-unreadable",
+    "schedule-invalid",
     "sqlite-too-old",
     "start-refused",
     "state-folder-unset",
