@@ -9,6 +9,7 @@ mod rule;
 mod schema;
 mod sensor;
 pub mod state;
+mod workflow;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +20,10 @@ pub use action::{Action, Builtin, HttpBody, HttpRequest, OnLost, ProcessCommand,
 pub use rule::{Mode, Rule};
 pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, Presence, Schema, Type};
 pub use sensor::{Emit, HmacAlgorithm, HmacVerify, Sensor, SignatureEncoding, Source, Verify};
+pub use workflow::{
+    ALWAYS, FAILED, ForEach, ITEMS_MAX, ItemFailure, OnFailure, Others, PARALLEL_DEFAULT, STEPS_MAX, SUCCEEDED, StartsIf, Step, Task,
+    WhenCancelled, WhenFailing, Workflow, WorkflowError,
+};
 
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
 use crate::record::{CatalogRevision, Digest};

@@ -62,6 +62,25 @@ impl FromStr for PackName {
     }
 }
 
+/// The name of a step of a workflow.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepName(String);
+
+impl StepName {
+    /// Gives the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for StepName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        checked(text).map(|name| Self(name.to_owned()))
+    }
+}
+
 macro_rules! text_form {
     ($type:ident) => {
         impl fmt::Display for $type {
@@ -142,6 +161,7 @@ macro_rules! refs {
 }
 
 text_form!(PackName);
+text_form!(StepName);
 
 refs! {
     /// The ref of an action, `core.echo`.

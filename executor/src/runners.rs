@@ -9,12 +9,13 @@ mod process;
 mod shell;
 
 use ensue_engine::catalog::Run;
+use ensue_engine::executions::facts::FailureKind;
 
 pub(crate) use builtin::at_once;
 pub(crate) use http::HTTP_TIMEOUT;
 pub(crate) use process::heard_to_its_end;
 
-use crate::attempt::{Attempt, Ending};
+use crate::attempt::{Attempt, Ending, failed};
 
 /// What knows how to run one kind of action.
 pub(crate) trait Runner {
@@ -29,6 +30,8 @@ pub(crate) async fn run(attempt: &Attempt<'_>) -> Ending {
         Run::Shell(script) => script.run(attempt).await,
         Run::Http(request) => request.run(attempt).await,
         Run::Emit { trigger, payload } => emit::Emit { trigger, payload }.run(attempt).await,
+        // Its steps are executions of their own, and no attempt of it is ever started.
+        Run::Workflow(_) => Err(failed(FailureKind::Spawn, "a workflow has no attempts: this is a bug of ours")),
         Run::Builtin(builtin) => builtin.run(attempt).await,
     }
 }

@@ -22,7 +22,8 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Declares `names`. A dotted name (`a.b`) stands for itself, not for a field of `a`.
+    /// Declares `names`. A dotted name (`a.b`) stands for itself, not for a field of `a`; one with brackets (`a()`) is written as a
+    /// function without arguments, and its value is of the scope as any other's.
     pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
         Self { names: names.into_iter().map(Into::into).collect(), container: String::new() }
     }

@@ -7,7 +7,7 @@ use ensue_expression::{Expression, Node, Template};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::catalog::Schema;
+use crate::catalog::{Schema, Workflow};
 use crate::executions::facts::Pace;
 use crate::names::{ActionRef, TriggerRef};
 use crate::record::Digest;
@@ -45,11 +45,12 @@ pub struct Action {
 
 impl Action {
     /// Says whether attempts with these parameters hold a worker's slot: what only gives its parameters back, or does nothing for
-    /// no time, does not.
+    /// no time, does not; what is made of steps has none.
     pub fn pace(&self, params: Node<'_>) -> Pace {
         let is_at_once = match self.run {
             Run::Builtin(Builtin::Echo) => true,
             Run::Builtin(Builtin::Noop) => params.get("seconds").and_then(Node::as_f64).unwrap_or(0.0) == 0.0,
+            Run::Workflow(_) => return Pace::InSteps,
             Run::Builtin(Builtin::Emit) | Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => false,
         };
         if is_at_once { Pace::AtOnce } else { Pace::Worked }
@@ -85,6 +86,8 @@ pub enum Run {
         /// Its payload.
         payload: Template,
     },
+    /// Is made of steps.
+    Workflow(Arc<Workflow>),
     /// Is done by the node itself.
     Builtin(Builtin),
 }
@@ -97,6 +100,7 @@ impl Run {
             Self::Shell(_) => "shell",
             Self::Http(_) => "http",
             Self::Emit { .. } => "emit",
+            Self::Workflow(_) => "workflow",
             Self::Builtin(_) => "builtin",
         }
     }

@@ -49,6 +49,8 @@ pub enum Pace {
     Worked,
     /// The node itself does them at once: they wait for no slot.
     AtOnce,
+    /// It has no attempts: it is made of steps, which are executions of their own.
+    InSteps,
 }
 
 impl Pace {

@@ -229,6 +229,7 @@ impl Executions {
                 match execution.pace {
                     Pace::Worked => self.running.insert(*id, attempt.id),
                     Pace::AtOnce => self.at_once.insert(*id, attempt.id),
+                    Pace::InSteps => {}
                 }
                 self.open.change(id, |execution| {
                     execution.attempts = fact.number;

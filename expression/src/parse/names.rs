@@ -58,6 +58,9 @@ impl Parser<'_> {
     fn root_or_function(&mut self, start: Span, name: Box<str>, at: LookUp) -> Result<Tree<Expr>> {
         let roots = self.roots;
         if self.token == Token::Mark("(") {
+            if let Some(asked) = self.asked(&name)? {
+                return self.node(start.to(self.last), Kind::Root(asked), 0);
+            }
             let whole = roots.resolve(&name, at, |whole| functions::find(whole, Form::Function).is_some());
             return self.function(start, &whole.unwrap_or(name));
         }
@@ -78,6 +81,17 @@ impl Parser<'_> {
             return self.function(start, &whole);
         }
         self.root(start, name)
+    }
+
+    /// A function without arguments that is a name among the roots, written there with its brackets; they come next.
+    fn asked(&mut self, name: &str) -> Result<Option<Box<str>>> {
+        let asked = format!("{name}()");
+        if !self.roots.contains(&asked) {
+            return Ok(None);
+        }
+        self.expect("(", "`(`")?;
+        self.expect(")", "`)`: this takes no argument")?;
+        Ok(Some(asked.into()))
     }
 
     fn root(&mut self, span: Span, name: Box<str>) -> Result<Tree<Expr>> {

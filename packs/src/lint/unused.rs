@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use ensue_engine::catalog::{Action, HttpBody, Run, Source};
+use ensue_engine::catalog::{Action, HttpBody, Run, Source, Step};
 use ensue_engine::names::KeyRef;
 use ensue_expression::{Expression, Path, Template};
 
@@ -74,9 +74,13 @@ fn reads_of_run(action: &Action) -> Reads {
             templates
         }
         Run::Emit { payload, .. } => vec![payload],
+        Run::Workflow(workflow) => workflow.result().into_iter().collect(),
         Run::Builtin(_) => Vec::new(),
     };
     let mut reads = Reads::default();
+    if let Run::Workflow(workflow) = &action.run {
+        reads.paths.extend(workflow.steps().iter().flat_map(Step::reads));
+    }
     reads.paths.extend(templates.into_iter().flat_map(Template::reads));
     reads
 }
@@ -89,7 +93,7 @@ fn tell_of_action(pack: &Definitions<'_>, action: &Action, run: &Reads, findings
     let takes_all = match &action.run {
         Run::Process(process) => process.input.is_none(),
         Run::Builtin(_) => true,
-        Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => false,
+        Run::Shell(_) | Run::Http(_) | Run::Emit { .. } | Run::Workflow(_) => false,
     };
     let Some(fields) = action.parameters.fields().filter(|_| !takes_all) else { return };
     let local = Reads { paths: action.local.iter().flat_map(|(_, local)| local.reads()).collect(), keys: BTreeSet::new() };
