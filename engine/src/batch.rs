@@ -3,11 +3,15 @@
 //! Each command is a turn: decide, fold, and work out what follows, up to a bound; what is over is owed and served between
 //! batches. The thread that owns the log, waits for the disk and answers callers is `ensue-node`'s.
 
+mod at_hand;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+use at_hand::{AtHand, Both};
 
 use crate::catalog::Catalogs;
 use crate::command::{
@@ -25,7 +29,7 @@ use crate::health::state::Owed;
 use crate::ids::{EventId, Id, Role};
 use crate::mutants;
 use crate::ports::Batch;
-use crate::record::{Actor, Cause, Digest, Draft, Epoch, Head, Position, Record, StreamId};
+use crate::record::{Actor, Body, BodyHandle, Cause, Draft, Epoch, Head, Position, Record, StreamId};
 use crate::rules::judge::Judgement;
 
 /// The most drafts of one turn; what is over is owed.
@@ -51,12 +55,6 @@ pub struct Beside<'a> {
     pub settings: &'a Settings,
 }
 
-impl<'a> Beside<'a> {
-    fn context(&self, seen: &'a dyn SeenKeys, judgements: &'a Judgements) -> Context<'a> {
-        Context { catalogs: self.catalogs, bodies: self.bodies, seen, judgements, settings: self.settings }
-    }
-}
-
 /// What became of an offered command.
 #[derive(Debug)]
 pub enum Offered {
@@ -70,7 +68,7 @@ pub enum Offered {
     /// It is not allowed; the batch is as it was.
     Refused(Refusal),
     /// These bodies must be at hand first; the batch is as it was.
-    Needs(Vec<Digest>),
+    Needs(Vec<BodyHandle>),
 }
 
 /// A log's core with the batch that is being made.
@@ -85,6 +83,8 @@ pub struct Sequencing {
     batch: Batch,
     effects: Vec<Effect>,
     seen: BTreeMap<DedupeKey, Seen>,
+    /// What workflows are about to read.
+    at_hand: AtHand,
 }
 
 /// A batch that is in the log.
@@ -99,7 +99,16 @@ pub struct CommittedBatch {
 impl Sequencing {
     /// Goes on from a state that has folded the log up to `head`.
     pub fn new(engine: Engine, head: Head, epoch: Epoch) -> Self {
-        Self { engine, committed: head, head, epoch, batch: Batch::default(), effects: Vec::new(), seen: BTreeMap::new() }
+        Self {
+            engine,
+            committed: head,
+            head,
+            epoch,
+            batch: Batch::default(),
+            effects: Vec::new(),
+            seen: BTreeMap::new(),
+            at_hand: AtHand::default(),
+        }
     }
 
     /// Gives the state, the batch's records folded in.
@@ -276,15 +285,18 @@ impl Sequencing {
         beside: &Beside<'_>,
     ) -> Result<Reaction, String> {
         let seen = BothSeen { batch: &self.seen, log: beside.seen };
+        let bodies = Both { at_hand: &self.at_hand, beside: beside.bodies };
         let reaction = catch_unwind(AssertUnwindSafe(|| {
             if let Fact::EventReceived(fact) = &record.fact {
                 // One judgement serves all the consequences of an event.
-                match judgement(record, fact, &beside.context(&seen, judgements)) {
+                let with = Context { catalogs: beside.catalogs, bodies: &bodies, seen: &seen, judgements, settings: beside.settings };
+                match judgement(record, fact, &with) {
                     Ok(judgement) => judgements.insert(EventId(record.id), judgement),
                     Err(reaction) => return reaction,
                 };
             }
-            self.engine.react(record, next, at, &beside.context(&seen, judgements))
+            let with = Context { catalogs: beside.catalogs, bodies: &bodies, seen: &seen, judgements, settings: beside.settings };
+            self.engine.react(record, next, at, &with)
         }));
         reaction.map_err(|panic| panic_text(&*panic).to_owned())
     }
@@ -328,6 +340,11 @@ impl Sequencing {
         };
         record.chain = self.head.chain.over(&record);
         self.head = Head { position: record.position, chain: record.chain };
+        if self.engine.is_read_by_workflow(&record)
+            && let Some(body) = &record.body
+        {
+            self.at_hand.put(body);
+        }
         self.engine.apply(&record);
         self.effects.extend(self.engine.effects_of(&record));
         turn.drafts += 1;
@@ -374,6 +391,10 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::AttemptSucceeded(_)
         | Fact::AttemptFailed(_)
         | Fact::AttemptLost(_)
+        | Fact::StepSkipped(_)
+        | Fact::StepFailed(_)
+        | Fact::StepExpanded(_)
+        | Fact::StepEnded(_)
         | Fact::ExecutionSucceeded(_)
         | Fact::ExecutionFailed(_)
         | Fact::ExecutionTimedOut(_)
@@ -400,6 +421,7 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::KeyRemoved(_)
         | Fact::TokenAdded(_)
         | Fact::TokenRevoked(_)
+        | Fact::WorkflowBeganFailing(_)
         | Fact::ClockStepped(_)
         | Fact::ReactionDeferred(_)
         | Fact::ReactionResumed(_)
@@ -449,9 +471,13 @@ struct OfferedBodies<'a> {
 }
 
 impl Bodies for OfferedBodies<'_> {
-    fn plain(&self, digest: &Digest) -> Option<Bytes> {
-        let brought = self.events.iter().find(|event| event.body.digest == *digest);
-        brought.map(|event| event.payload.bytes().clone()).or_else(|| self.beside.plain(digest))
+    fn plain(&self, body: &BodyHandle) -> Option<Bytes> {
+        let brought = self.events.iter().find(|event| event.body.digest == body.digest);
+        brought.map(|event| event.payload.bytes().clone()).or_else(|| self.beside.plain(body))
+    }
+
+    fn decoded(&self, body: &Body) -> Option<Bytes> {
+        self.beside.decoded(body)
     }
 }
 

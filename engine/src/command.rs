@@ -22,7 +22,7 @@ use crate::catalog::{Action, Catalog, Catalogs, Mode};
 use crate::executions::facts::{Evidence, Failure, Settlement};
 use crate::ids::{AttemptId, EventId, ExecutionId, RuleId, TokenId};
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
-use crate::record::{Actor, Body, CatalogRevision, Digest, Draft, Position};
+use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Digest, Draft, Encoding, Position};
 use crate::rules::judge::Judgement;
 use crate::time::Timestamp;
 
@@ -414,10 +414,18 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
 }
 
-/// The bodies at hand, by digest.
+/// The bodies at hand.
 pub trait Bodies {
     /// Gives the plain bytes; none where they must be fetched first.
-    fn plain(&self, digest: &Digest) -> Option<Bytes>;
+    fn plain(&self, body: &BodyHandle) -> Option<Bytes>;
+
+    /// Gives the plain bytes of a body that is kept in another form, for one that was just taken; none where it has to be fetched.
+    fn decoded(&self, body: &Body) -> Option<Bytes> {
+        match body.encoding {
+            Encoding::Raw | Encoding::Json => body.content.clone(),
+            Encoding::JsonZstd => None,
+        }
+    }
 }
 
 /// The keys that were seen.
@@ -437,7 +445,7 @@ impl Catalogs for Nothing {
 }
 
 impl Bodies for Nothing {
-    fn plain(&self, _: &Digest) -> Option<Bytes> {
+    fn plain(&self, _: &BodyHandle) -> Option<Bytes> {
         None
     }
 }
@@ -461,7 +469,7 @@ pub enum Decision {
     /// Not allowed.
     Refused(Refusal),
     /// These bodies must be at hand first.
-    Needs(Vec<Digest>),
+    Needs(Vec<BodyHandle>),
 }
 
 /// What a caller is told once its command is in the log.

@@ -11,24 +11,27 @@ use crate::catalog::state::InstalledPacks;
 use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
 use crate::effect::Effect;
 use crate::events::{decide as events, react as event_reactions};
+use crate::executions::facts::Pace;
 use crate::executions::state::Executions;
 use crate::executions::{decide as executions, messages, react as execution_reactions};
-use crate::fact::{ByNoun, EventFact, HealthFact};
+use crate::fact::{ByNoun, EventFact, Fact, HealthFact};
 use crate::health::decide as health;
 use crate::health::state::Health;
 use crate::ids::{Id, LogId};
 use crate::mutants;
-use crate::record::{CatalogRevision, Digest, Draft, Position, Record, Revision, StreamId};
+use crate::record::{BodyHandle, CatalogRevision, Draft, Position, Record, Revision, StreamId};
 use crate::rules::decide as rules;
 use crate::rules::state::Rules;
 use crate::table::Table;
 use crate::time::Timestamp;
+use crate::workflows::react as step_reactions;
+use crate::workflows::state::Workflows;
 
 /// The form that [`Engine::save`] writes; a release reads its own and the one before.
-pub const STATE_FORMAT: u32 = 2;
+pub const STATE_FORMAT: u32 = 3;
 
-/// The form before: what attempts say while they run is not in it, so that it reads as one in which they have said nothing.
-const STATE_FORMAT_BEFORE: u32 = 1;
+/// The form before: there are no workflows in it.
+const STATE_FORMAT_BEFORE: u32 = 2;
 
 /// The state of one log, and what it makes of commands and records.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +49,8 @@ struct State {
     packs: InstalledPacks,
     rules: Rules,
     executions: Executions,
+    #[serde(default)]
+    workflows: Workflows,
     access: Access,
     health: Health,
 }
@@ -82,7 +87,7 @@ pub enum Reaction {
         then: Then,
     },
     /// These bodies must be at hand first.
-    Needs(Vec<Digest>),
+    Needs(Vec<BodyHandle>),
     /// What should follow cannot be worked out; the reaction is put aside.
     Impossible(String),
 }
@@ -177,11 +182,13 @@ impl Engine {
             ByNoun::EventFact(fact) => state.rules.apply_event(fact),
             ByNoun::RuleFact(fact) => state.rules.apply(record, fact),
             ByNoun::ExecutionFact(fact) => {
+                state.workflows.apply_execution(record, fact, &state.executions);
                 state.executions.apply(record, fact);
                 if fact.is_end() {
                     state.streams.remove(&record.stream.to_string());
                 }
             }
+            ByNoun::StepFact(fact) => state.workflows.apply_step(record, fact),
             ByNoun::CatalogFact(fact) => state.packs.apply(record, fact),
             ByNoun::AccessFact(fact) => state.access.apply(fact),
             ByNoun::HealthFact(fact) => state.health.apply(record, fact),
@@ -193,6 +200,7 @@ impl Engine {
         match record.fact.by_noun() {
             ByNoun::EventFact(EventFact::EventReceived(fact)) => event_reactions::react(self, record, fact, next, at, with),
             ByNoun::ExecutionFact(fact) => execution_reactions::react(self, record, fact, next, with),
+            ByNoun::StepFact(fact) => step_reactions::react(self, record, fact, with),
             // More workers than before may stand ready.
             ByNoun::HealthFact(HealthFact::NodeStarted(_)) => execution_reactions::start_waiting(self, record.id, with),
             ByNoun::EventFact(EventFact::DeliveryRefused(_))
@@ -214,9 +222,12 @@ impl Engine {
     pub fn effects_of(&self, record: &Record) -> Vec<Effect> {
         match record.fact.by_noun() {
             ByNoun::ExecutionFact(fact) => self.state.executions.effects_of(record, fact).into_iter().collect(),
-            ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::CatalogFact(_) | ByNoun::AccessFact(_) | ByNoun::HealthFact(_) => {
-                Vec::new()
-            }
+            ByNoun::EventFact(_)
+            | ByNoun::RuleFact(_)
+            | ByNoun::StepFact(_)
+            | ByNoun::CatalogFact(_)
+            | ByNoun::AccessFact(_)
+            | ByNoun::HealthFact(_) => Vec::new(),
         }
     }
 
@@ -248,24 +259,26 @@ impl Engine {
 
     /// Makes all that was folded since the last commit final.
     pub fn commit(&mut self) {
-        let State { newest, streams, packs, rules, executions, access, health } = &mut self.state;
+        let State { newest, streams, packs, rules, executions, workflows, access, health } = &mut self.state;
         newest.commit();
         streams.commit();
         packs.commit();
         rules.commit();
         executions.commit();
+        workflows.commit();
         access.commit();
         health.commit();
     }
 
     /// Takes back all that was folded since the last commit.
     pub fn undo(&mut self) {
-        let State { newest, streams, packs, rules, executions, access, health } = &mut self.state;
+        let State { newest, streams, packs, rules, executions, workflows, access, health } = &mut self.state;
         newest.undo();
         streams.undo();
         packs.undo();
         rules.undo();
         executions.undo();
+        workflows.undo();
         access.undo();
         health.undo();
     }
@@ -313,6 +326,11 @@ impl Engine {
         &self.state.executions
     }
 
+    /// Gives the open workflows.
+    pub fn workflows(&self) -> &Workflows {
+        &self.state.workflows
+    }
+
     /// Gives the keys and tokens.
     pub fn access(&self) -> &Access {
         &self.state.access
@@ -321,6 +339,20 @@ impl Engine {
     /// Gives the reactions that are owed or parked.
     pub fn health(&self) -> &Health {
         &self.state.health
+    }
+
+    /// Says whether a workflow is likely to read the body of a record soon that is about to be folded.
+    pub(crate) fn is_read_by_workflow(&self, record: &Record) -> bool {
+        let StreamId::Execution(id) = &record.stream else { return false };
+        match &record.fact {
+            Fact::ExecutionRequested(fact) => fact.pace == Pace::InSteps,
+            Fact::AttemptSucceeded(_) | Fact::ExecutionSettled(_) => {
+                self.executions().get(id).is_some_and(|execution| execution.part_of.is_some())
+            }
+            Fact::ExecutionSucceeded(fact) => fact.part_of.is_some(),
+            Fact::StepExpanded(_) => true,
+            _ => false,
+        }
     }
 
     /// Says whether more work may come in from outside; what the log leads to by itself is never refused.

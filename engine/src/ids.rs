@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::names::StepName;
 use crate::record::StreamId;
 use crate::time::Timestamp;
 
@@ -32,6 +33,11 @@ impl Id {
         first.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         Self(stamped(cause.unix_millis(), u128::from_be_bytes(first) >> 54, 8))
     }
+
+    /// Comes before all other ids.
+    pub(crate) const MIN: Self = Self(Uuid::nil());
+    /// Comes behind all other ids.
+    pub(crate) const MAX: Self = Self(Uuid::max());
 
     /// Gives the milliseconds since the Unix epoch that the id carries.
     pub fn unix_millis(self) -> u64 {
@@ -100,6 +106,10 @@ pub enum Role<'a> {
     Enforcement(RuleId),
     /// What an enforcement or a request asks for: `execution`.
     Execution,
+    /// The execution that a step of a workflow is: `step/<name>`.
+    Step(&'a StepName),
+    /// The execution that an item of a step is, from 0: `item/<i>`. Under the step's id.
+    Item(u32),
     /// A try of an execution, from 1: `attempt/<n>`.
     Attempt(u32),
     /// An event that an execution emits with its report, or an attempt while it runs, from 0: `emit/<i>`.
@@ -117,6 +127,8 @@ impl fmt::Display for Role<'_> {
         match self {
             Self::Enforcement(rule) => write!(f, "enforcement/{rule}"),
             Self::Execution => f.write_str("execution"),
+            Self::Step(name) => write!(f, "step/{name}"),
+            Self::Item(index) => write!(f, "item/{index}"),
             Self::Attempt(number) => write!(f, "attempt/{number}"),
             Self::Emit(index) => write!(f, "emit/{index}"),
             Self::Artifact(index) => write!(f, "artifact/{index}"),

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`names`], [`ids`], [`time`] and [`trace`] are the small words; [`record`] and [`fact`] are the log's; [`catalog`] is
 //! what authors install; [`command`] is what is asked and [`effect`] what the world owes; [`engine`] decides, folds and reacts,
-//! noun by noun ([`events`], [`rules`], [`executions`], [`access`], [`health`]); [`batch`] is the sequencer's pure half;
+//! noun by noun ([`events`], [`rules`], [`executions`], [`workflows`], [`access`], [`health`]); [`batch`] is the sequencer's pure half;
 //! [`ports`] are the traits that the edges implement.
 //!
 //! Nothing in this crate reads a clock, draws randomness, does I/O, takes a lock or awaits.
@@ -29,3 +29,4 @@ pub mod spec;
 pub mod table;
 pub mod time;
 pub mod trace;
+pub mod workflows;

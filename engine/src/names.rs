@@ -67,6 +67,9 @@ impl FromStr for PackName {
 pub struct StepName(String);
 
 impl StepName {
+    /// Comes before all names, and is none.
+    pub(crate) const MIN: Self = Self(String::new());
+
     /// Gives the name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::fact::Fact;
 use crate::health::state::Owed;
 use crate::ids::{Id, LogId};
-use crate::record::{CatalogRevision, Digest, Epoch, Head, Position, Record};
+use crate::record::{BodyHandle, CatalogRevision, Digest, Epoch, Head, Position, Record};
 use crate::time::Timestamp;
 
 /// 28 March 2026, noon in UTC: when scenarios begin.
@@ -71,8 +71,8 @@ impl SeenKeys for World {
 }
 
 impl Bodies for World {
-    fn plain(&self, digest: &Digest) -> Option<Bytes> {
-        self.bodies.get(digest).cloned()
+    fn plain(&self, body: &BodyHandle) -> Option<Bytes> {
+        self.bodies.get(&body.digest).cloned()
     }
 }
 
@@ -175,7 +175,7 @@ impl Spec {
         loop {
             match self.sequencing.serve(&record, owed, &at, &self.world.beside()) {
                 Offered::Taken { .. } => return Some(self.commit()),
-                Offered::Needs(digests) => self.fetch(&digests),
+                Offered::Needs(bodies) => self.fetch(&bodies),
                 Offered::Refused(refusal) => panic!("an owed reaction was refused: {refusal}"),
             }
         }
@@ -210,7 +210,7 @@ impl Spec {
             match self.sequencing.offer(command, &at, &self.world.beside()) {
                 Offered::Taken { answer, .. } => return Ok(answer),
                 Offered::Refused(refusal) => return Err(refusal),
-                Offered::Needs(digests) => self.fetch(&digests),
+                Offered::Needs(bodies) => self.fetch(&bodies),
             }
         }
     }
@@ -263,11 +263,11 @@ impl Spec {
 
     /// Fetches bodies out of the log, as a node does between two batches.
     #[track_caller]
-    fn fetch(&mut self, digests: &[Digest]) {
-        for digest in digests {
-            let body = self.records.iter().filter_map(|record| record.body.as_ref()).find(|body| body.digest == *digest);
-            let content = body.and_then(|body| body.content.clone()).expect("a body that is needed is in the log");
-            self.world.bodies.insert(*digest, content);
+    fn fetch(&mut self, bodies: &[BodyHandle]) {
+        for handle in bodies {
+            let body = self.record_at(handle.at).body.filter(|body| body.digest == handle.digest);
+            let content = body.and_then(|body| body.content).expect("a body that is needed is in the log");
+            self.world.bodies.insert(handle.digest, content);
         }
     }
 

@@ -23,10 +23,12 @@ use ensue_engine::health::facts::{
     ClockStepped, NodeStarted, ReactionDeferred, ReactionDismissed, ReactionParked, ReactionResumed, ReactionRetried,
 };
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, LogId, RuleId, TokenId};
+use ensue_engine::names::StepName;
 use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
 use ensue_engine::spec::NOON;
 use ensue_engine::time::Timestamp;
+use ensue_engine::workflows::facts::{PartOf, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, WorkflowBeganFailing};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -46,6 +48,8 @@ fn samples() -> Vec<Fact> {
     let rule: ensue_engine::names::RuleRef = "release.ship_on_tag".parse().unwrap();
     let (rule_id, event, execution, attempt) = (RuleId(id(1)), EventId(id(2)), ExecutionId(id(3)), AttemptId(id(4)));
     let (enforcement, token, catalog) = (EnforcementId(id(5)), TokenId(id(6)), CatalogRevision(12));
+    let step: StepName = "deploy".parse().unwrap();
+    let part_of = PartOf { workflow: execution, step: step.clone(), item: Some(3) };
     let error = Failure::new(FailureKind::ExitCode, "the program ended with 3 — \"no such file\"").with_detail(3);
     vec![
         EventReceived {
@@ -77,6 +81,7 @@ fn samples() -> Vec<Fact> {
             rule: Some(rule),
             event: Some(event),
             enforcement: Some(enforcement),
+            part_of: Some(part_of.clone()),
             priority: -20,
             idempotent: true,
             on_lost: OnLost::Ask,
@@ -102,13 +107,18 @@ fn samples() -> Vec<Fact> {
         AttemptFailed { attempt, error: error.clone() }.into(),
         AttemptLost { attempt, evidence: Evidence::MayHaveBegun }.into(),
         AttemptReportedLate { attempt, error: Some(error.clone()) }.into(),
-        ExecutionSucceeded {}.into(),
-        ExecutionFailed { error: error.clone() }.into(),
-        ExecutionTimedOut { error }.into(),
+        ExecutionSucceeded { part_of: Some(part_of.clone()) }.into(),
+        ExecutionFailed { error: error.clone(), part_of: Some(part_of.clone()) }.into(),
+        ExecutionTimedOut { error: error.clone(), part_of: Some(part_of.clone()) }.into(),
         ExecutionCancelRequested {}.into(),
-        ExecutionCancelled {}.into(),
+        ExecutionCancelled { part_of: Some(part_of) }.into(),
         ExecutionBecameIndeterminate {}.into(),
         ExecutionSettled { outcome: Settlement::Failed { error: "the page is not there".into() } }.into(),
+        StepSkipped { step: step.clone(), because: SkippedBecause::Needs }.into(),
+        StepFailed { step: step.clone(), item: Some(3), error: error.clone() }.into(),
+        StepExpanded { step: step.clone(), count: 12 }.into(),
+        StepEnded { step: step.clone(), error: Some(error) }.into(),
+        WorkflowBeganFailing { step }.into(),
         PackInstalled { name: "release".parse().unwrap(), version: "1.4.0".into(), digest: Digest::of(b"release"), catalog }.into(),
         PackRemoved { name: "release".parse().unwrap(), catalog }.into(),
         KeySet { key: "release.deploy_token".parse().unwrap(), version: 3 }.into(),
@@ -241,6 +251,8 @@ fn a_failure_s_kind_is_named_alike_in_the_log_and_to_people() {
         "http_status",
         "memory",
         "lost",
+        "child_failed",
+        "fail",
         "cancelled",
     ] {
         let kind: FailureKind = serde_json::from_value(text.into()).unwrap();

@@ -23,3 +23,4 @@ mod state;
 mod support;
 mod turns;
 mod vectors;
+mod workflows;

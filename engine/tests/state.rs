@@ -10,16 +10,25 @@ use ensue_engine::spec::{CatalogsHealth, NOON};
 use serde_json::{Value, json};
 
 use crate::support::site::{progress, received};
+use crate::support::workflow::{does, fails};
 use crate::support::{Pieces, Site, ana, asked_by, cancel, set_mode, workers};
 
-/// The form before, in which attempts say nothing while they run.
-const FORMAT_1: &str = include_str!("golden/state.v1.json");
+/// The form before, in which there are no workflows.
+const FORMAT_2: &str = include_str!("golden/state.v2.json");
 
 /// The form of this release. It is never edited: a change of the form is a new number, a new file, and a reader of the old one.
-const FORMAT_2: &str = include_str!("golden/state.v2.json");
+const FORMAT_3: &str = include_str!("golden/state.v3.json");
 
 /// A site with something in every table of the state.
 fn busy() -> Site {
+    let mut site = without_workflows();
+    let flow = site.request("demo.flow");
+    site.turn(flow);
+    site
+}
+
+/// The same, but nothing is made of steps.
+fn without_workflows() -> Site {
     let mut site = silent();
     let runs = |id: &ExecutionId| matches!(site.phase(*id), Some(Phase::Running(_)));
     let execution = *site.engine().executions().iter().map(|(id, _)| id).find(|id| runs(id)).unwrap();
@@ -36,6 +45,7 @@ fn silent() -> Site {
         "event.payload.n > 0",
         "demo.say",
     );
+    pieces = pieces.workflow("demo.flow", [does("each", "demo.say").over("[1, 2]"), fails("stop", "no"), does("one", "demo.say")]);
     for rule in 0..510 {
         pieces = pieces.rule_with(&format!("demo.r{rule:03}"), "demo.pong", "", "demo.say", |rule| rule.mode = Mode::Shadow);
     }
@@ -78,29 +88,29 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn the_state_is_saved_in_the_form_of_its_number() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 2);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_2.trim_end());
+    assert_eq!(saved.format, 3);
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_3.trim_end());
 }
 
 #[test]
 fn the_form_is_shown_with_something_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_2).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_3).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn a_saved_state_of_the_form_is_read() {
     let busy = busy();
-    let saved = SavedState { format: 2, json: FORMAT_2.trim_end().into() };
+    let saved = SavedState { format: 3, json: FORMAT_3.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
 #[test]
 fn a_saved_state_of_the_form_before_is_read() {
-    let silent = silent();
-    let saved = SavedState { format: 1, json: FORMAT_1.trim_end().into() };
-    assert_eq!(Engine::load(silent.engine().log(), &saved).unwrap(), *silent.engine());
+    let before = without_workflows();
+    let saved = SavedState { format: 2, json: FORMAT_2.trim_end().into() };
+    assert_eq!(Engine::load(before.engine().log(), &saved).unwrap(), *before.engine());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod definitions;
 pub(crate) mod random;
 pub(crate) mod site;
+pub(crate) mod workflow;
 
 pub(crate) use definitions::{Pieces, fields, rule_id};
 pub(crate) use site::Site;

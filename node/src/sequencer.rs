@@ -9,7 +9,7 @@ mod handle;
 mod keys;
 mod owed;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +21,7 @@ use bytes::Bytes;
 use ensue_api::{QueueName, Queues};
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalogs;
-use ensue_engine::command::{Answer, Ask, Command, Nothing, Novelty, Refusal, Settings};
+use ensue_engine::command::{Answer, Ask, Command, Novelty, Refusal, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::panic_text;
 use ensue_engine::ids::Id;
@@ -36,6 +36,7 @@ use crate::metrics::Turns;
 use gather::comes_from_inside;
 use handle::{Item, Waiting};
 use keys::KnownKeys;
+use owed::KeptBodies;
 
 pub use handle::{Asking, SequencerHandle};
 
@@ -372,7 +373,8 @@ impl Sequencer {
 
     fn offer(&mut self, command: &Command, seen: &KnownKeys) -> Result<Committed, SubmitError> {
         let at = self.clock.moment();
-        let beside = Beside { catalogs: &*self.catalogs, bodies: &Nothing, seen, settings: &self.settings };
+        let bodies = KeptBodies { plain: self.plain, fetched: &BTreeMap::new() };
+        let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen, settings: &self.settings };
         match self.sequencing.offer(command, &at, &beside) {
             Offered::Taken { position, answer } => Ok(Committed { position, answer }),
             Offered::Refused(refusal) => {

@@ -118,6 +118,7 @@ impl Tally {
                 | ByNoun::RuleFact(
                     RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
                 )
+                | ByNoun::StepFact(_)
                 | ByNoun::CatalogFact(_)
                 | ByNoun::AccessFact(_)
                 | ByNoun::HealthFact(_) => {}

@@ -82,7 +82,7 @@ fn the_core_has_what_is_built_in() {
     let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
     let builtin = |name: &str| match catalog.actions()[&name.parse().unwrap()].run {
         Run::Builtin(builtin) => Some(builtin),
-        Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => None,
+        Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } | Run::Workflow(_) => None,
     };
     assert_eq!(builtin("core.echo"), Some(Builtin::Echo));
     assert_eq!(builtin("core.noop"), Some(Builtin::Noop));

@@ -3,22 +3,26 @@
 //! Parameters and results are handles; the timeline is read from the log ([`timeline`](crate::timeline)), output from where it is
 //! kept.
 
-use ensue_engine::executions::facts::{Evidence, ExecutionRequested, Failure, FailureKind, Settlement};
-use ensue_engine::fact::{ByNoun, ExecutionFact, Fact};
+use ensue_engine::executions::facts::{Evidence, ExecutionRequested, Failure, FailureKind, Pace, Settlement};
+use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, StepFact};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id};
-use ensue_engine::names::{ActionRef, RuleRef};
+use ensue_engine::names::{ActionRef, RuleRef, StepName};
 use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
+use ensue_engine::workflows::facts::SkippedBecause;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What executions can be filtered by.
-pub const COLUMNS: &[Column] = &[Column::Status, Column::Action, Column::Rule, Column::Correlation];
+pub const COLUMNS: &[Column] = &[Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent];
+
+/// How many steps without an execution are shown of a workflow: the first.
+pub const NOT_STARTED_MAX: usize = 50;
 
 /// How many attempts are shown of an execution: the last.
 pub const ATTEMPTS_MAX: usize = 20;
@@ -63,9 +67,15 @@ pub struct Execution {
     /// The decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<EnforcementId>,
-    /// The execution it is a part of.
+    /// The workflow's execution that it is a part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ExecutionId>,
+    /// The step of the workflow that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepName>,
+    /// The item of the step, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
     /// −100 … 100; higher goes first.
     pub priority: i8,
     /// When it was asked for.
@@ -88,6 +98,30 @@ pub struct Execution {
     /// Its attempts, oldest first: the last [`ATTEMPTS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
+    /// What became of its steps that have no execution of their own, oldest first: the first [`NOT_STARTED_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_started: Vec<NotStarted>,
+    /// How many these are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_started_count: u32,
+}
+
+/// A step of a workflow, or an item of one, that has no execution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NotStarted {
+    /// The step.
+    pub step: StepName,
+    /// The item, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    /// When that was said.
+    pub at: Timestamp,
+    /// Why it was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<SkippedBecause>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
 }
 
 /// How far an attempt says it is.
@@ -109,9 +143,11 @@ pub struct Progress {
 pub enum Status {
     /// It waits for a worker.
     Queued,
+    /// It is made of steps, and waits for them.
+    Waiting,
     /// A worker runs it.
     Running,
-    /// A worker was asked to stop it.
+    /// It was asked to stop.
     Cancelling,
     /// It is unknown whether it took effect; a person is asked.
     Indeterminate,
@@ -127,8 +163,9 @@ pub enum Status {
 
 impl Status {
     /// Lists all statuses.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Queued,
+        Self::Waiting,
         Self::Running,
         Self::Cancelling,
         Self::Indeterminate,
@@ -142,6 +179,7 @@ impl Status {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
+            Self::Waiting => "waiting",
             Self::Running => "running",
             Self::Cancelling => "cancelling",
             Self::Indeterminate => "indeterminate",
@@ -155,7 +193,7 @@ impl Status {
     /// Says whether it is for good.
     pub fn is_end(self) -> bool {
         match self {
-            Self::Queued | Self::Running | Self::Cancelling | Self::Indeterminate => false,
+            Self::Queued | Self::Waiting | Self::Running | Self::Cancelling | Self::Indeterminate => false,
             Self::Succeeded | Self::Failed | Self::TimedOut | Self::Cancelled => true,
         }
     }
@@ -245,7 +283,9 @@ impl AttemptStatus {
             | FailureKind::EgressDenied
             | FailureKind::HttpStatus
             | FailureKind::Memory
-            | FailureKind::Lost => Self::Failed,
+            | FailureKind::Lost
+            | FailureKind::ChildFailed
+            | FailureKind::Fail => Self::Failed,
         }
     }
 }
@@ -297,12 +337,16 @@ impl View for Execution {
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
-        let (ByNoun::ExecutionFact(fact), StreamId::Execution(id)) = (record.fact.by_noun(), &record.stream) else { return before };
-        if let ExecutionFact::ExecutionRequested(fact) = fact {
+        let StreamId::Execution(id) = &record.stream else { return before };
+        if let Fact::ExecutionRequested(fact) = &record.fact {
             return Some(Self::requested(*id, fact, record));
         }
         let mut execution = before?;
-        execution.change(record, fact);
+        match record.fact.by_noun() {
+            ByNoun::ExecutionFact(fact) => execution.change(record, fact),
+            ByNoun::StepFact(fact) => execution.note_step(record, fact),
+            ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::CatalogFact(_) | ByNoun::AccessFact(_) | ByNoun::HealthFact(_) => {}
+        }
         Some(execution)
     }
 
@@ -320,6 +364,7 @@ impl View for Execution {
             Some(self.action.as_str().into()),
             self.rule.as_ref().map(|rule| rule.as_str().into()),
             Some(self.correlation.into()),
+            self.parent.map(|parent| parent.0.into()),
         ]
     }
 
@@ -334,7 +379,7 @@ impl Execution {
             id,
             position: record.position,
             action: fact.action.clone(),
-            status: Status::Queued,
+            status: if fact.pace == Pace::InSteps { Status::Waiting } else { Status::Queued },
             params: record.body_handle().map(Handle::from),
             result: None,
             error: None,
@@ -344,7 +389,9 @@ impl Execution {
             rule: fact.rule.clone(),
             event: fact.event,
             enforcement: fact.enforcement,
-            parent: None,
+            parent: fact.part_of.as_ref().map(|part_of| part_of.workflow),
+            step: fact.part_of.as_ref().map(|part_of| part_of.step.clone()),
+            item: fact.part_of.as_ref().and_then(|part_of| part_of.item),
             priority: fact.priority,
             requested_at: record.time,
             started_at: None,
@@ -354,6 +401,23 @@ impl Execution {
             catalog: fact.catalog,
             settled: None,
             attempts: Vec::new(),
+            not_started: Vec::new(),
+            not_started_count: 0,
+        }
+    }
+
+    fn note_step(&mut self, record: &Record, fact: StepFact<'_>) {
+        let at = record.time;
+        let step = match fact {
+            StepFact::StepSkipped(fact) => NotStarted { step: fact.step.clone(), item: None, at, skipped: Some(fact.because), error: None },
+            StepFact::StepFailed(fact) => {
+                NotStarted { step: fact.step.clone(), item: fact.item, at, skipped: None, error: Some(shortened(&fact.error)) }
+            }
+            StepFact::StepExpanded(_) | StepFact::StepEnded(_) | StepFact::WorkflowBeganFailing(_) => return,
+        };
+        self.not_started_count = self.not_started_count.saturating_add(1);
+        if self.not_started.len() < NOT_STARTED_MAX {
+            self.not_started.push(step);
         }
     }
 
@@ -410,7 +474,10 @@ impl Execution {
                     attempt.late_report = Some(LateReport { at: record.time, error: fact.error.as_ref().map(shortened), result: body });
                 }
             }
-            ExecutionFact::ExecutionSucceeded(_) => self.end(Status::Succeeded, None, record.time),
+            ExecutionFact::ExecutionSucceeded(_) => {
+                self.result = body.or(self.result);
+                self.end(Status::Succeeded, None, record.time);
+            }
             ExecutionFact::ExecutionFailed(fact) => self.end(Status::Failed, Some(fact.error.clone()), record.time),
             ExecutionFact::ExecutionTimedOut(fact) => self.end(Status::TimedOut, Some(fact.error.clone()), record.time),
             ExecutionFact::ExecutionCancelled(_) => self.end(Status::Cancelled, None, record.time),

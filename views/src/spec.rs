@@ -134,6 +134,7 @@ impl Story {
             rule: Some(rule),
             event: Some(event),
             enforcement: Some(enforcement),
+            part_of: None,
             priority: 0,
             idempotent: false,
             on_lost: OnLost::Ask,
@@ -174,14 +175,17 @@ impl Story {
     pub fn succeeded(&mut self, execution: ExecutionId, attempt: AttemptId) {
         let body = Some(Body::json(r#"{"open":true}"#));
         self.tell_execution(execution, None, AttemptSucceeded { attempt }.into(), body);
-        self.end(execution, ExecutionSucceeded {}.into());
+        self.end(execution, ExecutionSucceeded::default().into());
     }
 
     /// Tells that an attempt failed, and its execution with it.
     pub fn failed(&mut self, execution: ExecutionId, attempt: AttemptId, error: Failure) {
         self.tell_execution(execution, None, AttemptFailed { attempt, error: error.clone() }.into(), None);
-        let ended: Fact =
-            if error.kind == FailureKind::Timeout { ExecutionTimedOut { error }.into() } else { ExecutionFailed { error }.into() };
+        let ended: Fact = if error.kind == FailureKind::Timeout {
+            ExecutionTimedOut { error, part_of: None }.into()
+        } else {
+            ExecutionFailed { error, part_of: None }.into()
+        };
         self.end(execution, ended);
     }
 
@@ -363,7 +367,7 @@ impl Story {
         match (phase, what) {
             (Phase::Queued, 7) => {
                 self.tell_execution(id, None, ExecutionCancelRequested {}.into(), None);
-                self.end(id, ExecutionCancelled {}.into());
+                self.end(id, ExecutionCancelled::default().into());
             }
             (Phase::Queued, _) => {
                 self.started(id);
@@ -393,7 +397,7 @@ impl Story {
             (Phase::Cancelling(attempt), _) => {
                 let error = Failure::new(FailureKind::Cancelled, "it was stopped");
                 self.tell_execution(id, None, AttemptFailed { attempt, error }.into(), None);
-                self.end(id, ExecutionCancelled {}.into());
+                self.end(id, ExecutionCancelled::default().into());
             }
             (Phase::Indeterminate(_), 7 | 8) => {
                 self.tell_execution(id, None, ExecutionSettled { outcome: Settlement::Retry }.into(), None);
@@ -402,12 +406,12 @@ impl Story {
             (Phase::Indeterminate(_), 9 | 10) => {
                 let body = Some(Body::json(r#"{"open":"seen"}"#));
                 self.tell_execution(id, None, ExecutionSettled { outcome: Settlement::Succeeded }.into(), body);
-                self.end(id, ExecutionSucceeded {}.into());
+                self.end(id, ExecutionSucceeded::default().into());
             }
             (Phase::Indeterminate(_), _) => {
                 let error = "the gate is shut".to_owned();
                 self.tell_execution(id, None, ExecutionSettled { outcome: Settlement::Failed { error: error.clone() } }.into(), None);
-                self.end(id, ExecutionFailed { error: Failure::new(FailureKind::Lost, error) }.into());
+                self.end(id, ExecutionFailed { error: Failure::new(FailureKind::Lost, error), part_of: None }.into());
             }
         }
     }

@@ -3,9 +3,10 @@
 //! Nothing of it is kept: it is made from the execution's stream in the log, a page at a time.
 
 use ensue_engine::executions::facts::{Evidence, Failure, Settlement};
-use ensue_engine::fact::{ByNoun, ExecutionFact};
+use ensue_engine::fact::{ByNoun, ExecutionFact, StepFact};
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
+use ensue_engine::workflows::facts::{PartOf, SkippedBecause};
 use serde::Serialize;
 
 /// One line of a timeline.
@@ -26,17 +27,25 @@ pub struct TimelineEntry {
 impl TimelineEntry {
     /// Tells a record of an execution's stream; none for a record that is no part of an execution's story.
     pub fn of(record: &Record) -> Option<Self> {
-        let ByNoun::ExecutionFact(fact) = record.fact.by_noun() else { return None };
+        let what = match record.fact.by_noun() {
+            ByNoun::ExecutionFact(fact) => tell(fact),
+            ByNoun::StepFact(fact) => tell_step(fact),
+            ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::CatalogFact(_) | ByNoun::AccessFact(_) | ByNoun::HealthFact(_) => {
+                return None;
+            }
+        };
         let (position, time, kind) = (record.position, record.time, record.kind());
-        Some(Self { position, time, kind, what: tell(fact), actor: record.actor.to_string() })
+        Some(Self { position, time, kind, what, actor: record.actor.to_string() })
     }
 }
 
 fn tell(fact: ExecutionFact<'_>) -> String {
     match fact {
-        ExecutionFact::ExecutionRequested(fact) => match &fact.rule {
-            Some(rule) => format!("rule {rule} asked for {}", fact.action),
-            None => format!("{} was asked for", fact.action),
+        ExecutionFact::ExecutionRequested(fact) => match (&fact.rule, &fact.part_of) {
+            (Some(rule), _) => format!("rule {rule} asked for {}", fact.action),
+            (None, Some(PartOf { step, item: Some(item), .. })) => format!("step {step} asked for {} with item {item}", fact.action),
+            (None, Some(PartOf { step, item: None, .. })) => format!("step {step} asked for {}", fact.action),
+            (None, None) => format!("{} was asked for", fact.action),
         },
         ExecutionFact::AttemptStarted(fact) => format!("attempt {} was given to worker {}", fact.number, fact.worker),
         ExecutionFact::AttemptProgressed(fact) => match fact.thousandths {
@@ -69,6 +78,30 @@ fn tell(fact: ExecutionFact<'_>) -> String {
             Settlement::Failed { error } => format!("settled: it did not take effect: {error}"),
             Settlement::Retry => "settled: it did not take effect and is tried again".to_owned(),
         },
+    }
+}
+
+fn tell_step(fact: StepFact<'_>) -> String {
+    match fact {
+        StepFact::StepSkipped(fact) => {
+            let because = match fact.because {
+                SkippedBecause::Condition => "its condition does not hold",
+                SkippedBecause::Needs => "a step that it needs did not succeed",
+                SkippedBecause::Failing => "the workflow is failing",
+                SkippedBecause::Cancelled => "the workflow was cancelled",
+            };
+            format!("step {} was skipped: {because}", fact.step)
+        }
+        StepFact::StepFailed(fact) => match fact.item {
+            Some(item) => format!("item {item} of step {} failed: {}", fact.step, why(&fact.error)),
+            None => format!("step {} failed: {}", fact.step, why(&fact.error)),
+        },
+        StepFact::StepExpanded(fact) => format!("step {} is done for each of {} items", fact.step, fact.count),
+        StepFact::StepEnded(fact) => match &fact.error {
+            None => format!("step {} succeeded with all its items", fact.step),
+            Some(error) => format!("step {} failed: {}", fact.step, why(error)),
+        },
+        StepFact::WorkflowBeganFailing(fact) => format!("the workflow is failing since step {} did", fact.step),
     }
 }
 

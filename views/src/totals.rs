@@ -150,6 +150,7 @@ impl Totals {
             ByNoun::RuleFact(
                 RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
             )
+            | ByNoun::StepFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_) => {}
             ByNoun::ExecutionFact(fact) => self.count_execution(fact),

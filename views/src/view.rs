@@ -198,6 +198,8 @@ pub enum Column {
     Status,
     /// An action: a ref.
     Action,
+    /// A workflow's execution: an id.
+    Parent,
     /// A sensor: a ref.
     Sensor,
     /// A name that a person gave.
@@ -217,6 +219,7 @@ impl Column {
             Self::Outcome => "outcome",
             Self::Status => "status",
             Self::Action => "action",
+            Self::Parent => "parent",
             Self::Sensor => "sensor",
             Self::Name => "name",
         }
@@ -225,7 +228,7 @@ impl Column {
     /// Reads a value of this column; none where the text cannot be one, and so no row has it.
     pub fn value(self, text: &str) -> Option<Term> {
         match self {
-            Self::Correlation | Self::Event | Self::Execution => text.parse().map(Term::Id).ok(),
+            Self::Correlation | Self::Event | Self::Execution | Self::Parent => text.parse().map(Term::Id).ok(),
             Self::Trigger | Self::Source | Self::Rule | Self::Outcome | Self::Status | Self::Action | Self::Sensor | Self::Name => {
                 Some(Term::Text(text.to_owned()))
             }

@@ -43,7 +43,7 @@ fn the_longest_execution_fits() {
         let late = AttemptReportedLate { attempt, error: Some(error.clone()) };
         story.tell(stream.clone(), None, actor(), None, late.into(), body());
     }
-    story.tell(stream, None, actor(), None, ExecutionFailed { error }.into(), None);
+    story.tell(stream, None, actor(), None, ExecutionFailed { error, part_of: None }.into(), None);
     assert_fits(&only::<Execution>(story.records()));
 }
 

@@ -61,7 +61,7 @@ fn a_failure_has_the_reason_and_an_attempt_what_it_gave_nevertheless() {
     let (mut story, execution, attempt) = running();
     let error = Failure::new(FailureKind::ExitCode, "it stuck").with_detail(3);
     tell(&mut story, execution, AttemptFailed { attempt, error: error.clone() }, Some(Body::json("{}")));
-    tell(&mut story, execution, ensue_engine::executions::facts::ExecutionFailed { error: error.clone() }, None);
+    tell(&mut story, execution, ensue_engine::executions::facts::ExecutionFailed { error: error.clone(), part_of: None }, None);
     let ended = now(&story);
     assert_eq!((ended.status, ended.error, ended.result), (Status::Failed, Some(error.clone()), None));
     assert_eq!((ended.attempts[0].status, ended.attempts[0].error.clone()), (AttemptStatus::Failed, Some(error)));
@@ -82,7 +82,7 @@ fn an_execution_is_being_cancelled_until_its_worker_has_stopped() {
     assert_eq!(now(&story).status, Status::Cancelling);
     tell(&mut story, execution, AttemptFailed { attempt, error: Failure::new(FailureKind::Cancelled, "stopped") }, None);
     assert_eq!(now(&story).status, Status::Cancelling);
-    tell(&mut story, execution, ExecutionCancelled {}, None);
+    tell(&mut story, execution, ExecutionCancelled::default(), None);
     assert_eq!((now(&story).status, now(&story).attempts[0].status), (Status::Cancelled, AttemptStatus::Cancelled));
 }
 
@@ -118,7 +118,7 @@ fn a_person_settles_an_indeterminate_execution_with_a_result() {
     let (mut story, execution, _) = indeterminate();
     assert_eq!(now(&story).status, Status::Indeterminate);
     tell(&mut story, execution, ExecutionSettled { outcome: Settlement::Succeeded }, Some(Body::json("{}")));
-    tell(&mut story, execution, ExecutionSucceeded {}, None);
+    tell(&mut story, execution, ExecutionSucceeded::default(), None);
     let settled = now(&story);
     assert_eq!((settled.status, settled.attempts[0].status), (Status::Succeeded, AttemptStatus::Lost));
     assert!(settled.result.is_some());
@@ -136,7 +136,7 @@ fn a_person_has_an_indeterminate_execution_tried_again() {
 fn a_worker_s_word_settles_an_indeterminate_execution() {
     let (mut story, execution, attempt) = indeterminate();
     tell(&mut story, execution, AttemptSucceeded { attempt }, Some(Body::json("{}")));
-    tell(&mut story, execution, ExecutionSucceeded {}, None);
+    tell(&mut story, execution, ExecutionSucceeded::default(), None);
     let settled = now(&story);
     assert_eq!((settled.status, settled.attempts[0].status), (Status::Succeeded, AttemptStatus::Succeeded));
     assert_eq!(settled.attempts[0].evidence, Some(Evidence::MayHaveBegun));

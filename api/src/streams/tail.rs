@@ -198,6 +198,11 @@ fn ended(record: &Record) -> Option<Status> {
             | ExecutionFact::ExecutionBecameIndeterminate(_)
             | ExecutionFact::ExecutionSettled(_) => None,
         },
-        ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::CatalogFact(_) | ByNoun::AccessFact(_) | ByNoun::HealthFact(_) => None,
+        ByNoun::EventFact(_)
+        | ByNoun::RuleFact(_)
+        | ByNoun::StepFact(_)
+        | ByNoun::CatalogFact(_)
+        | ByNoun::AccessFact(_)
+        | ByNoun::HealthFact(_) => None,
     }
 }

@@ -17,7 +17,7 @@ use ensue_engine::health::state::Owed;
 use ensue_engine::ids::{AttemptId, EventId, Id, LogId, TokenId};
 use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_engine::ports::{Committed, OutputState, OutputStream, Secret, SubmitError};
-use ensue_engine::record::{Actor, Body, CatalogRevision, Digest, Epoch, Head, Position, Record};
+use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Epoch, Head, Position, Record};
 use ensue_engine::rules::judge::{EventView, judge};
 use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
@@ -75,8 +75,8 @@ struct Core {
 struct AllBodies<'a>(&'a [Record]);
 
 impl Bodies for AllBodies<'_> {
-    fn plain(&self, digest: &Digest) -> Option<Bytes> {
-        self.0.iter().filter_map(|record| record.body.as_ref()).find(|body| body.digest == *digest)?.content.clone()
+    fn plain(&self, handle: &BodyHandle) -> Option<Bytes> {
+        self.0.iter().filter_map(|record| record.body.as_ref()).find(|body| body.digest == handle.digest)?.content.clone()
     }
 }
 

@@ -33,8 +33,8 @@ pub(crate) fn judgement(record: &Record, fact: &EventReceived, with: &Context<'_
 }
 
 fn judged_again(record: &Record, fact: &EventReceived, with: &Context<'_>) -> Result<Arc<Judgement>, Reaction> {
-    let body = record.body.as_ref().ok_or_else(|| Reaction::Impossible("the event has no payload".to_owned()))?;
-    let plain = with.bodies.plain(&body.digest).ok_or_else(|| Reaction::Needs(vec![body.digest]))?;
+    let body = record.body_handle().ok_or_else(|| Reaction::Impossible("the event has no payload".to_owned()))?;
+    let plain = with.bodies.plain(&body).ok_or_else(|| Reaction::Needs(vec![body]))?;
     let catalog = with
         .catalogs
         .at(fact.catalog)

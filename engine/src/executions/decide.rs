@@ -49,6 +49,7 @@ pub(crate) fn request(
         rule: None,
         event: None,
         enforcement: None,
+        part_of: None,
         priority: definition.priority,
         idempotent: definition.idempotent,
         on_lost: definition.on_lost,
@@ -76,7 +77,7 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Momen
     };
     let attempt = match execution.phase {
         Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt) => Some(attempt),
-        Phase::Queued | Phase::Ending { .. } => None,
+        Phase::Queued | Phase::InSteps | Phase::Ending { .. } => None,
     };
     let draft = |fact: Fact| Draft {
         stream: StreamId::Execution(report.execution),
@@ -135,11 +136,18 @@ pub(crate) fn lose(engine: &Engine, actor: &Actor, id: ExecutionId, attempt: Att
     Decision::Done { drafts, answer: Answer::Done }
 }
 
-/// Asks an execution to end: at once where nothing of it runs, else once its attempt was stopped. Asking again changes nothing.
+/// Asks an execution to end: at once where nothing of it runs, else once its attempt was stopped, or its steps have ended. Asking
+/// again changes nothing, but where a workflow cleans up: that is asked to end, too.
 pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
     let Some(execution) = engine.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
-    let drafts = match execution.phase {
-        Phase::Queued | Phase::Running(_) | Phase::Indeterminate(_) => vec![Draft {
+    let is_asked = match execution.phase {
+        Phase::Queued | Phase::Running(_) | Phase::Indeterminate(_) => true,
+        // The first ends what goes forward, the second also what cleans up after that.
+        Phase::InSteps => engine.workflows().course(&id).is_some_and(|course| course.cancels < 2),
+        Phase::Cancelling(_) | Phase::Ending { .. } => false,
+    };
+    let drafts = if is_asked {
+        vec![Draft {
             stream: StreamId::Execution(id),
             begins: None,
             actor: actor.clone(),
@@ -147,8 +155,9 @@ pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: Ex
             trace: trace.map(str::to_owned),
             fact: ExecutionCancelRequested {}.into(),
             body: None,
-        }],
-        Phase::Cancelling(_) | Phase::Ending { .. } => Vec::new(),
+        }]
+    } else {
+        Vec::new()
     };
     Decision::Done { drafts, answer: Answer::Execution(id) }
 }

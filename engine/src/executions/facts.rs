@@ -7,6 +7,7 @@ use crate::executions::artifacts::{ArtifactName, MediaType};
 use crate::ids::{AttemptId, EnforcementId, EventId};
 use crate::names::{ActionRef, RuleRef};
 use crate::record::{CatalogRevision, Digest};
+use crate::workflows::facts::PartOf;
 
 /// Somebody or something asked for an action. The body holds the parameters, validated and completed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct ExecutionRequested {
     /// The decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<EnforcementId>,
+    /// The step of a workflow that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<PartOf>,
     /// −100 … 100; higher goes first.
     pub priority: i8,
     /// Says whether it may be tried again when it is unknown whether an attempt took effect.
@@ -224,13 +228,17 @@ pub enum FailureKind {
     Memory,
     /// It is unknown whether the attempt took effect.
     Lost,
+    /// A step of the workflow failed.
+    ChildFailed,
+    /// A step of the workflow says that it fails.
+    Fail,
     /// The execution was cancelled.
     Cancelled,
 }
 
 impl FailureKind {
     /// Lists all of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::ParametersInvalid,
         Self::Expression,
         Self::KeyMissing,
@@ -246,6 +254,8 @@ impl FailureKind {
         Self::HttpStatus,
         Self::Memory,
         Self::Lost,
+        Self::ChildFailed,
+        Self::Fail,
         Self::Cancelled,
     ];
 
@@ -267,6 +277,8 @@ impl FailureKind {
             Self::HttpStatus => "http_status",
             Self::Memory => "memory",
             Self::Lost => "lost",
+            Self::ChildFailed => "child_failed",
+            Self::Fail => "fail",
             Self::Cancelled => "cancelled",
         }
     }
@@ -303,10 +315,14 @@ pub struct AttemptReportedLate {
     pub error: Option<Failure>,
 }
 
-/// An execution ended with a result: that of its last attempt, or of who settled it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// An execution ended with a result: that of its last attempt, or of who settled it, or, of a workflow, the body.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ExecutionSucceeded {}
+pub struct ExecutionSucceeded {
+    /// The step of a workflow that it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<PartOf>,
+}
 
 /// An execution failed for good.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -314,6 +330,9 @@ pub struct ExecutionSucceeded {}
 pub struct ExecutionFailed {
     /// Why.
     pub error: Failure,
+    /// The step of a workflow that it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<PartOf>,
 }
 
 /// An execution failed for good because its attempt took too long.
@@ -322,6 +341,9 @@ pub struct ExecutionFailed {
 pub struct ExecutionTimedOut {
     /// Why.
     pub error: Failure,
+    /// The step of a workflow that it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<PartOf>,
 }
 
 /// Somebody asked that an execution end.
@@ -330,9 +352,13 @@ pub struct ExecutionTimedOut {
 pub struct ExecutionCancelRequested {}
 
 /// An execution ended because it was asked to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ExecutionCancelled {}
+pub struct ExecutionCancelled {
+    /// The step of a workflow that it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<PartOf>,
+}
 
 /// It is unknown whether an execution took effect, and a person is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

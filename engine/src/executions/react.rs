@@ -12,11 +12,13 @@ use crate::executions::state::{Execution, Phase};
 use crate::fact::{ExecutionFact, Fact};
 use crate::ids::{ExecutionId, Id, Role};
 use crate::record::{Actor, Draft, Record, StreamId};
+use crate::workflows::react as workflows;
 
 /// The most attempts that one execution gets before it is given up: a worker that dies each time would take it for ever.
 pub const ATTEMPTS_MAX: u32 = 100;
 
-/// Gives the `next`-th consequence of a record of an execution: first what it means for the execution, then who may run now.
+/// Gives the `next`-th consequence of a record of an execution: first what it means for the
+/// execution, then for the workflow that this is a part of, then who may run now.
 pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
     if next == 0
         && let StreamId::Execution(id) = record.stream
@@ -42,7 +44,11 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
     {
         return Reaction::more(vec![start(engine, id, execution, record.id, with)]);
     }
-    start_waiting(engine, record.id, with)
+    match workflows::after_execution(engine, record, fact, with) {
+        Ok(drafts) if drafts.is_empty() => start_waiting(engine, record.id, with),
+        Ok(drafts) => Reaction::more(drafts),
+        Err(reaction) => reaction,
+    }
 }
 
 /// Starts the first in the queue where a slot is free, and asks to be called again.
@@ -58,28 +64,35 @@ pub(crate) fn start_waiting(engine: &Engine, parent: Id, with: &Context<'_>) -> 
 
 /// Says what a record means for the execution, which has folded it already.
 fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
+    let part_of = execution.part_of.clone();
     match (fact, execution.phase) {
-        (ExecutionFact::AttemptSucceeded(_), Phase::Ending { .. }) => Some(ExecutionSucceeded {}.into()),
-        (ExecutionFact::AttemptFailed(_), Phase::Ending { cancelled: true, .. }) => Some(ExecutionCancelled {}.into()),
+        (ExecutionFact::AttemptSucceeded(_), Phase::Ending { .. }) => Some(ExecutionSucceeded { part_of }.into()),
+        (ExecutionFact::AttemptFailed(_), Phase::Ending { cancelled: true, .. }) => Some(ExecutionCancelled { part_of }.into()),
         (ExecutionFact::AttemptFailed(failed), Phase::Ending { cancelled: false, .. }) => {
             let error = failed.error.clone();
-            Some(if error.kind == FailureKind::Timeout { ExecutionTimedOut { error }.into() } else { ExecutionFailed { error }.into() })
+            Some(if error.kind == FailureKind::Timeout {
+                ExecutionTimedOut { error, part_of }.into()
+            } else {
+                ExecutionFailed { error, part_of }.into()
+            })
         }
         // It was asked to end, and nothing of it runs: it has ended.
-        (ExecutionFact::AttemptLost(_), Phase::Ending { .. }) => Some(ExecutionCancelled {}.into()),
+        (ExecutionFact::AttemptLost(_), Phase::Ending { .. }) => Some(ExecutionCancelled { part_of }.into()),
         (ExecutionFact::AttemptLost(loss), Phase::Indeterminate(attempt)) if loss.attempt == attempt.id => Some(match execution.on_lost {
             OnLost::Ask => ExecutionBecameIndeterminate {}.into(),
-            OnLost::Fail | OnLost::Retry => ExecutionFailed { error: lost() }.into(),
+            OnLost::Fail | OnLost::Retry => ExecutionFailed { error: lost(), part_of }.into(),
         }),
         (ExecutionFact::AttemptLost(_), Phase::Queued) if execution.attempts >= ATTEMPTS_MAX => {
             let message = format!("{ATTEMPTS_MAX} attempts were made, and the last was lost with its worker");
-            Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, message) }.into())
+            Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, message), part_of }.into())
         }
-        (ExecutionFact::ExecutionCancelRequested(_), Phase::Queued | Phase::Indeterminate(_)) => Some(ExecutionCancelled {}.into()),
+        (ExecutionFact::ExecutionCancelRequested(_), Phase::Queued | Phase::Indeterminate(_)) => {
+            Some(ExecutionCancelled { part_of }.into())
+        }
         (ExecutionFact::ExecutionSettled(settled), Phase::Indeterminate(_)) => match &settled.outcome {
-            Settlement::Succeeded => Some(ExecutionSucceeded {}.into()),
-            Settlement::Failed { error } => Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, error.clone()) }.into()),
-            Settlement::Retry => execution.is_cancelled.then(|| ExecutionCancelled {}.into()),
+            Settlement::Succeeded => Some(ExecutionSucceeded { part_of }.into()),
+            Settlement::Failed { error } => Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, error.clone()), part_of }.into()),
+            Settlement::Retry => execution.is_cancelled.then(|| ExecutionCancelled { part_of }.into()),
         },
         // Whatever else happens to an execution does not end it; listing every pair would say no more.
         _ => None,

@@ -13,6 +13,7 @@ use crate::names::ActionRef;
 use crate::record::{BodyHandle, CatalogRevision, Cause, Position, Record, StreamId};
 use crate::table::Table;
 use crate::time::Timestamp;
+use crate::workflows::facts::PartOf;
 
 /// The open executions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,6 +62,18 @@ pub struct Execution {
     pub pace: Pace,
     /// How many attempts were started.
     pub attempts: u32,
+    /// The step of a workflow that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<PartOf>,
+    /// In how many workflows it stands.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub level: u32,
+    /// When it was asked for, where it is made of steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<Timestamp>,
+    /// What it gave, where a workflow waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<BodyHandle>,
     /// Whether its last attempt was lost after somebody had asked that it end: nothing of it starts any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_cancelled: bool,
@@ -74,6 +87,8 @@ pub struct Execution {
 pub enum Phase {
     /// It waits for a worker.
     Queued,
+    /// It is made of steps, and waits for them.
+    InSteps,
     /// A worker runs it.
     Running(Attempt),
     /// A worker was asked to stop it.
@@ -111,6 +126,11 @@ impl Execution {
         Cause { parent: Some(parent), root: self.root, depth: self.depth, trace: self.trace.clone() }
     }
 
+    /// Gives its priority, −100 … 100.
+    pub fn priority(&self) -> i8 {
+        i8::try_from(-self.place.0).unwrap_or(0)
+    }
+
     fn dispatch(&self, id: ExecutionId, attempt: Attempt) -> Effect {
         Effect::Dispatch(Box::new(Dispatch {
             execution: id,
@@ -127,6 +147,10 @@ impl Execution {
             trace: self.trace.clone(),
         }))
     }
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl ExecutionFact<'_> {
@@ -194,6 +218,8 @@ impl Executions {
             ExecutionFact::ExecutionRequested(fact) => {
                 let Some(params) = record.body_handle() else { return };
                 let place = (-i16::from(fact.priority), record.position);
+                let above = fact.part_of.as_ref().and_then(|part_of| self.open.get(&part_of.workflow));
+                let level = above.map_or(0, |workflow| workflow.level + 1);
                 let execution = Execution {
                     action: fact.action.clone(),
                     catalog: fact.catalog,
@@ -209,8 +235,12 @@ impl Executions {
                     trace: record.cause.trace.clone(),
                     pace: fact.pace,
                     attempts: 0,
+                    part_of: fact.part_of.clone(),
+                    level,
+                    requested_at: (fact.pace == Pace::InSteps).then_some(record.time),
+                    result: None,
                     is_cancelled: false,
-                    phase: Phase::Queued,
+                    phase: if fact.pace == Pace::InSteps { Phase::InSteps } else { Phase::Queued },
                 };
                 self.open.insert(*id, execution);
                 self.enqueue(id);
@@ -240,7 +270,10 @@ impl Executions {
             ExecutionFact::AttemptEmitted(fact) => self.hear(id, fact.index, |heard| heard.emitted += 1),
             ExecutionFact::ArtifactKept(fact) => self.hear(id, fact.index, |heard| heard.artifacts += 1),
             ExecutionFact::MessageRefused(fact) => self.hear(id, fact.index, |heard| heard.refused += 1),
-            ExecutionFact::AttemptSucceeded(fact) => self.end_attempt(id, fact.attempt),
+            ExecutionFact::AttemptSucceeded(fact) => {
+                self.end_attempt(id, fact.attempt);
+                self.keep_result(id, record);
+            }
             ExecutionFact::AttemptFailed(fact) => self.end_attempt(id, fact.attempt),
             ExecutionFact::AttemptLost(fact) => self.lose_attempt(id, fact.evidence),
             ExecutionFact::ExecutionCancelRequested(_) => self.open.change(id, |execution| {
@@ -250,6 +283,7 @@ impl Executions {
             }),
             ExecutionFact::ExecutionSettled(fact) => {
                 self.indeterminate.remove(id);
+                self.keep_result(id, record);
                 let is_cancelled = self.open.get(id).is_some_and(|execution| execution.is_cancelled);
                 match &fact.outcome {
                     Settlement::Retry if !is_cancelled => self.requeue(id),
@@ -315,7 +349,15 @@ impl Executions {
                     execution.phase = Phase::Indeterminate(attempt);
                 });
             }
-            Phase::Queued | Phase::Indeterminate(_) | Phase::Ending { .. } => {}
+            Phase::Queued | Phase::InSteps | Phase::Indeterminate(_) | Phase::Ending { .. } => {}
+        }
+    }
+
+    /// A workflow that waits for an execution reads what that gives.
+    fn keep_result(&mut self, id: &ExecutionId, record: &Record) {
+        let is_read = self.open.get(id).is_some_and(|execution| execution.part_of.is_some());
+        if let (true, Some(result)) = (is_read, record.body_handle()) {
+            self.open.change(id, |execution| execution.result = Some(result));
         }
     }
 
@@ -347,7 +389,7 @@ impl Executions {
                 let execution = self.open.get(&id)?;
                 match execution.phase {
                     Phase::Running(attempt) => Some(execution.dispatch(id, attempt)),
-                    Phase::Queued | Phase::Cancelling(_) | Phase::Indeterminate(_) | Phase::Ending { .. } => None,
+                    Phase::Queued | Phase::InSteps | Phase::Cancelling(_) | Phase::Indeterminate(_) | Phase::Ending { .. } => None,
                 }
             }
             ExecutionFact::ExecutionCancelRequested(_) => {
@@ -385,7 +427,7 @@ impl Executions {
                         owed.push(Effect::Stop { execution: *id, attempt: attempt.id });
                     }
                 }
-                Phase::Queued | Phase::Indeterminate(_) | Phase::Ending { .. } => {}
+                Phase::Queued | Phase::InSteps | Phase::Indeterminate(_) | Phase::Ending { .. } => {}
             }
         }
         owed

@@ -134,7 +134,7 @@ impl Body {
 }
 
 /// What the state holds of a body: enough to name it and to fetch it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BodyHandle {
     /// The hash of the plain bytes.
     pub digest: Digest,

@@ -193,7 +193,7 @@ pub(super) fn base_scope<'a>(rule: &'a Rule, event: &Value<'a>) -> Scope<'a> {
     Scope::new().with("event", event.clone()).with("config", Value::from_json(&rule.config)).with("rule", about)
 }
 
-fn describe(error: &EvaluationError) -> String {
+pub(crate) fn describe(error: &EvaluationError) -> String {
     match (&error.hint, error.kind) {
         (_, ErrorKind::Budget) => format!("budget: {}", error.message),
         (Some(hint), _) => format!("{} (hint: {hint})", error.message),

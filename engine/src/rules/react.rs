@@ -58,6 +58,7 @@ impl EventReaction<'_> {
             rule: Some(judged.rule.name.clone()),
             event: Some(self.event),
             enforcement: Some(enforcement),
+            part_of: None,
             priority: judged.rule.priority.unwrap_or(action.priority),
             idempotent: action.idempotent,
             on_lost: action.on_lost,

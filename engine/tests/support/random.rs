@@ -16,9 +16,10 @@ use proptest::sample::Index;
 use serde_json::{Value, json};
 
 use crate::support::site::{artifact, failed, install_demo, progress, received, report, report_emitting, said};
+use crate::support::workflow::{does, fails};
 use crate::support::{Pieces, Site, ana, asked_by, cancel, dismiss, lose, note_start, retry, set_mode, settle};
 
-const ACTIONS: [&str; 5] = ["demo.ask", "demo.echo", "demo.fail", "demo.retry", "demo.urgent"];
+const ACTIONS: [&str; 7] = ["demo.ask", "demo.broken", "demo.echo", "demo.fail", "demo.flow", "demo.retry", "demo.urgent"];
 const RULES: [&str; 4] = ["demo.again", "demo.errs", "demo.one", "demo.wide"];
 
 /// One thing that happens to a log.
@@ -121,6 +122,26 @@ fn many_pieces() -> Pieces {
             action.priority = 10;
             action.idempotent = true;
         })
+        .workflow(
+            "demo.flow",
+            [
+                does("first", "demo.echo"),
+                does("each", "demo.ask").needs(["first"]).over("[1, 2, 3]").parallel(2),
+                does("beside", "demo.urgent").tolerated(),
+                does("missing", "demo.echo").starts_if("steps.first.result.nothing").needs(["first"]).tolerated(),
+                does("never", "demo.echo").starts_if("false"),
+                does("after", "demo.echo").starts_if("always()").needs(["each", "beside", "never"]),
+            ],
+        )
+        .workflow(
+            "demo.broken",
+            [
+                does("none", "demo.ask").over("[]"),
+                fails("stop", "no"),
+                does("mend", "demo.echo").needs(["stop"]).starts_if("failed()"),
+                does("inside", "demo.flow").needs(["stop"]).starts_if("always()"),
+            ],
+        )
         .rule("demo.again", "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.ask")
         .rule("demo.errs", "demo.ping", "event.payload.n > 0", "demo.echo")
         .rule_with("demo.one", "demo.ping", "event.payload.n == 1", "demo.urgent", |rule| rule.mode = Mode::Shadow);
@@ -337,7 +358,7 @@ impl World {
         for (id, execution) in self.site.engine().executions().iter() {
             let attempt = match execution.phase {
                 Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt) => attempt,
-                Phase::Queued | Phase::Ending { .. } => continue,
+                Phase::Queued | Phase::InSteps | Phase::Ending { .. } => continue,
             };
             if !self.attempts.iter().any(|(_, known)| known.id == attempt.id) {
                 self.attempts.push((*id, attempt));

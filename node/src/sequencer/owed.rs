@@ -2,6 +2,7 @@
 //!
 //! Which piece is next is the core's.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use ensue_engine::batch::{Beside, Offered};
 use ensue_engine::command::{Bodies, Moment, Nothing};
 use ensue_engine::health::state::Owed;
 use ensue_engine::ports::{AppendError, LogError, ReadLimit};
-use ensue_engine::record::{Digest, Position, Record};
+use ensue_engine::record::{Body, BodyHandle, Digest, Position, Record};
 
 use super::{Sequencer, SequencerError, Turn, failed};
 use crate::crash_file::{Begin, ENDS_MAX};
@@ -29,15 +30,17 @@ impl Sequencer {
             }
             return Ok(turn);
         }
-        let body = record.body.as_ref().map(|body| (body.digest, (self.plain)(body)));
-        let bodies = match body {
-            Some((digest, Ok(Some(plain)))) => OneBody(Some((digest, plain))),
-            Some((_, Ok(None) | Err(_))) | None => OneBody(None),
-        };
         let begin = Instant::now();
-        let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
-        if let Offered::Needs(_) = self.sequencing.serve(&record, owed, &at, &beside) {
-            self.sequencing.park(&record, owed, "the body it needs was erased".to_owned(), &at);
+        let mut fetched = BTreeMap::new();
+        loop {
+            let bodies = KeptBodies { plain: self.plain, fetched: &fetched };
+            let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
+            let Offered::Needs(needed) = self.sequencing.serve(&record, owed, &at, &beside) else { break };
+            if let Err(gone) = self.fetch(&needed, &mut fetched).map_err(|error| SequencerError::Log(error.to_string()))? {
+                let error = format!("the body of the record at position {} that it needs was erased", gone.at);
+                self.sequencing.park(&record, owed, error, &at);
+                break;
+            }
         }
         self.gauges.turns.decide.took(begin.elapsed());
         match self.append() {
@@ -77,6 +80,19 @@ impl Sequencer {
         }
     }
 
+    /// Reads bodies out of the log; gives one that is not there any more, or was fetched before and did not help.
+    fn fetch(&mut self, needed: &[BodyHandle], fetched: &mut BTreeMap<Digest, Bytes>) -> Result<Result<(), BodyHandle>, LogError> {
+        for handle in needed {
+            let record = self.record_at(handle.at)?;
+            let body = record.body.as_ref().filter(|body| body.digest == handle.digest);
+            match body.map(|body| (self.plain)(body)) {
+                Some(Ok(Some(plain))) if !fetched.contains_key(&handle.digest) => drop(fetched.insert(handle.digest, plain)),
+                Some(Ok(Some(_) | None) | Err(_)) | None => return Ok(Err(*handle)),
+            }
+        }
+        Ok(Ok(()))
+    }
+
     fn record_at(&mut self, position: Position) -> Result<Record, LogError> {
         let reader = match self.reader.take() {
             Some(reader) => reader,
@@ -89,11 +105,18 @@ impl Sequencer {
     }
 }
 
-/// The body of the one record whose reaction is owed.
-struct OneBody(Option<(Digest, Bytes)>);
+/// What was fetched for a piece of what is owed, and the way to read what was just taken.
+pub(super) struct KeptBodies<'a> {
+    pub(super) plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
+    pub(super) fetched: &'a BTreeMap<Digest, Bytes>,
+}
 
-impl Bodies for OneBody {
-    fn plain(&self, digest: &Digest) -> Option<Bytes> {
-        self.0.as_ref().filter(|(held, _)| held == digest).map(|(_, plain)| plain.clone())
+impl Bodies for KeptBodies<'_> {
+    fn plain(&self, body: &BodyHandle) -> Option<Bytes> {
+        self.fetched.get(&body.digest).cloned()
+    }
+
+    fn decoded(&self, body: &Body) -> Option<Bytes> {
+        (self.plain)(body).ok().flatten()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
 
 use ensue_engine::catalog::Catalog;
-use ensue_engine::command::{Ask, RefusedDelivery};
+use ensue_engine::command::{Ask, Nothing, RefusedDelivery};
 use ensue_engine::ids::LogId;
 use ensue_engine::ports::{ReadLimit, Submit as _};
 use ensue_engine::record::{Actor, CatalogRevision, Record};

@@ -44,7 +44,7 @@ fn each_attempt_waits_from_when_it_could_be_started_and_runs_until_its_end() {
     tally.note(&[record(0, requested()), record(3 * MILLISECOND, started(1))]);
     let error = Failure::new(FailureKind::ExitCode, "it ended with 1");
     tally.note(&[record(10 * MILLISECOND, AttemptFailed { attempt, error }), record(30 * MILLISECOND, started(2))]);
-    tally.note(&[record(70 * MILLISECOND, AttemptSucceeded { attempt }), record(70 * MILLISECOND, ExecutionSucceeded {})]);
+    tally.note(&[record(70 * MILLISECOND, AttemptSucceeded { attempt }), record(70 * MILLISECOND, ExecutionSucceeded::default())]);
     let text = shown(&counts);
     for line in [
         "records_total 6",
@@ -68,7 +68,7 @@ fn each_attempt_waits_from_when_it_could_be_started_and_runs_until_its_end() {
 #[test]
 fn of_an_execution_that_was_asked_for_before_the_start_the_end_is_counted_and_no_time() {
     let counts = Arc::new(Counts::default());
-    Tally::new(counts.clone()).note(&[record(70 * MILLISECOND, ExecutionSucceeded {})]);
+    Tally::new(counts.clone()).note(&[record(70 * MILLISECOND, ExecutionSucceeded::default())]);
     let text = shown(&counts);
     assert!(text.contains("executions_total{outcome=\"succeeded\"} 1\n") && text.contains("execution_seconds_count 0\n"), "{text}");
 }
@@ -103,10 +103,10 @@ fn each_end_is_counted_under_its_own_name() {
         (AttemptFailed { attempt, error: because(FailureKind::Timeout) }.into(), "attempts", "timed_out"),
         (AttemptFailed { attempt, error: because(FailureKind::Cancelled) }.into(), "attempts", "cancelled"),
         (AttemptLost { attempt, evidence: Evidence::NotBegun }.into(), "attempts", "lost"),
-        (ExecutionSucceeded {}.into(), "executions", "succeeded"),
-        (ExecutionFailed { error: error() }.into(), "executions", "failed"),
-        (ExecutionTimedOut { error: error() }.into(), "executions", "timed_out"),
-        (ExecutionCancelled {}.into(), "executions", "cancelled"),
+        (ExecutionSucceeded::default().into(), "executions", "succeeded"),
+        (ExecutionFailed { error: error(), part_of: None }.into(), "executions", "failed"),
+        (ExecutionTimedOut { error: error(), part_of: None }.into(), "executions", "timed_out"),
+        (ExecutionCancelled::default().into(), "executions", "cancelled"),
     ];
     for (fact, what, outcome) in facts {
         let line = |count: u32| format!("{what}_total{{outcome=\"{outcome}\"}} {count}\n");

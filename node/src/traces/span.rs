@@ -115,6 +115,7 @@ impl Tracing {
                 | ByNoun::RuleFact(
                     RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
                 )
+                | ByNoun::StepFact(_)
                 | ByNoun::CatalogFact(_)
                 | ByNoun::AccessFact(_)
                 | ByNoun::HealthFact(_) => {}
@@ -266,7 +267,8 @@ impl Open {
     /// None where nobody records its trace.
     fn of(record: &Record, asked: &ExecutionRequested) -> Option<Self> {
         let trace = recorded(record)?;
-        let parent = asked.enforcement.map_or(trace.span(), |enforcement| SpanId::of(enforcement.0));
+        let above = asked.part_of.as_ref().map(|part_of| part_of.workflow.0).or(asked.enforcement.map(|enforcement| enforcement.0));
+        let parent = above.map_or(trace.span(), SpanId::of);
         Some(Self { trace, parent, action: asked.action.clone(), requested_at: record.time, attempt: None })
     }
 }

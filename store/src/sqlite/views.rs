@@ -36,6 +36,7 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0004.sql"),
         include_str!("../../../migrations/sqlite/views_0005.sql"),
         include_str!("../../../migrations/sqlite/views_0006.sql"),
+        include_str!("../../../migrations/sqlite/views_0007.sql"),
     ],
 };
 
@@ -368,7 +369,7 @@ enum Form {
 fn form(column: Column) -> Form {
     match column {
         Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name => Form::Number,
-        Column::Correlation | Column::Event | Column::Execution | Column::Outcome | Column::Status => Form::AsItIs,
+        Column::Correlation | Column::Event | Column::Execution | Column::Parent | Column::Outcome | Column::Status => Form::AsItIs,
     }
 }
 

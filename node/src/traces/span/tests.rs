@@ -44,7 +44,7 @@ fn story(trace: &str) -> Vec<Record> {
         of_execution(100, 30, AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error }.into()),
         of_execution(ATTEMPTS[1], 40, started(2).into()),
         of_execution(101, 50, AttemptSucceeded { attempt: AttemptId(id(ATTEMPTS[1])) }.into()),
-        of_execution(102, 60, ExecutionSucceeded {}.into()),
+        of_execution(102, 60, ExecutionSucceeded::default().into()),
     ]
 }
 

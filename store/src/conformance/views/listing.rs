@@ -121,7 +121,7 @@ const VALUES: u64 = 3;
 /// A value that a column could have; the first is the one that most rows have.
 fn value(column: Column, choice: u64) -> Term {
     match column {
-        Column::Correlation | Column::Event | Column::Execution => Term::Id(id(1_000 + choice)),
+        Column::Correlation | Column::Event | Column::Execution | Column::Parent => Term::Id(id(1_000 + choice)),
         Column::Status => ["succeeded", "failed", "queued"][choice as usize % 3].into(),
         Column::Outcome => ["executed", "rejected", "shadowed"][choice as usize % 3].into(),
         Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name => {
@@ -130,9 +130,9 @@ fn value(column: Column, choice: u64) -> Term {
     }
 }
 
-/// The only column that a row may lack.
+/// The columns that a row may lack.
 fn may_lack(view: ViewName, column: Column) -> bool {
-    view == ViewName::Executions && column == Column::Rule
+    view == ViewName::Executions && matches!(column, Column::Rule | Column::Parent)
 }
 
 fn row_of(view: ViewName, number: u64, choice: u64, seconds: u64) -> NewRow {

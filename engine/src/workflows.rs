@@ -1,0 +1,6 @@
+//! Workflows: executions made of steps, each of which is an execution of its own, or none where it was skipped.
+
+pub mod facts;
+pub(crate) mod react;
+mod sight;
+pub mod state;

@@ -1,0 +1,101 @@
+//! What can happen to the steps of a workflow, beside what happens to the executions that they are.
+//!
+//! These facts stand on the workflow's own stream. That a step starts is said by the request of its execution, how it ends by that
+//! execution's end.
+
+use serde::{Deserialize, Serialize};
+
+use crate::executions::facts::Failure;
+use crate::ids::ExecutionId;
+use crate::names::StepName;
+
+/// What an execution is a part of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartOf {
+    /// The execution of the workflow.
+    pub workflow: ExecutionId,
+    /// The step.
+    pub step: StepName,
+    /// The item of the step, from 0, where it is done for each of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+}
+
+/// A step does not start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepSkipped {
+    /// The step.
+    pub step: StepName,
+    /// Why.
+    pub because: SkippedBecause,
+}
+
+/// Why a step does not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkippedBecause {
+    /// Its condition does not hold.
+    Condition,
+    /// A step that it needs did not succeed.
+    Needs,
+    /// The workflow is failing.
+    Failing,
+    /// The workflow was cancelled.
+    Cancelled,
+}
+
+impl SkippedBecause {
+    /// Gives the name as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Condition => "condition",
+            Self::Needs => "needs",
+            Self::Failing => "failing",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A step, or an item of it, failed before there was an execution of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepFailed {
+    /// The step.
+    pub step: StepName,
+    /// The item, from 0, where it is one that failed and not the step as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    /// Why.
+    pub error: Failure,
+}
+
+/// A step is to be done for each of several items. The body is the list of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepExpanded {
+    /// The step.
+    pub step: StepName,
+    /// How many items there are.
+    pub count: u32,
+}
+
+/// A step that was done for each of several items has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepEnded {
+    /// The step.
+    pub step: StepName,
+    /// Why it failed; none where all its items succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+/// A step failed, and so will the workflow: no more starts but what asks for failures, and what runs comes to its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkflowBeganFailing {
+    /// The step.
+    pub step: StepName,
+}

@@ -1,0 +1,115 @@
+//! Workflows in short calls.
+
+use std::sync::Arc;
+
+use ensue_engine::catalog::{
+    ALWAYS, FAILED, ForEach, ItemFailure, OnFailure, Others, PARALLEL_DEFAULT, Run, SUCCEEDED, StartsIf, Step, Task, Workflow,
+};
+use ensue_expression::{Expression, Roots, Template};
+use serde_json::{Value, json};
+
+use super::Pieces;
+
+/// A step that runs an action with its own name as a parameter.
+pub(crate) fn does(name: &str, action: &str) -> StepPiece {
+    let task = Task::Action { action: action.parse().unwrap(), with: template(&json!({ "step": name })) };
+    StepPiece::new(name, task)
+}
+
+/// A step that fails.
+pub(crate) fn fails(name: &str, message: &str) -> StepPiece {
+    StepPiece::new(name, Task::Fail { message: template(&json!(message)) })
+}
+
+/// A step that is being made.
+#[derive(Clone)]
+pub(crate) struct StepPiece(Step);
+
+impl StepPiece {
+    fn new(name: &str, task: Task) -> Self {
+        Self(Step {
+            name: name.parse().unwrap(),
+            needs: Vec::new(),
+            starts: StartsIf::Succeeded,
+            for_each: None,
+            task,
+            on_failure: OnFailure::Fail,
+            others: Others::Finish,
+            priority: None,
+        })
+    }
+
+    pub(crate) fn needs<const N: usize>(mut self, steps: [&str; N]) -> Self {
+        self.0.needs = steps.iter().map(|step| step.parse().unwrap()).collect();
+        self
+    }
+
+    pub(crate) fn starts_if(mut self, condition: &str) -> Self {
+        self.0.starts = StartsIf::of(Some(expression(condition)));
+        self
+    }
+
+    pub(crate) fn over(mut self, items: &str) -> Self {
+        self.0.for_each = Some(ForEach { items: expression(items), parallel: PARALLEL_DEFAULT, failure: ItemFailure::OthersGoOn });
+        self
+    }
+
+    pub(crate) fn parallel(mut self, parallel: u32) -> Self {
+        self.0.for_each.as_mut().expect("it is done for each of several").parallel = parallel;
+        self
+    }
+
+    pub(crate) fn fail_fast(mut self) -> Self {
+        self.0.for_each.as_mut().expect("it is done for each of several").failure = ItemFailure::StopsOthers;
+        self
+    }
+
+    pub(crate) fn tolerated(mut self) -> Self {
+        self.0.on_failure = OnFailure::Continue;
+        self
+    }
+
+    pub(crate) fn cancels_others(mut self) -> Self {
+        self.0.others = Others::AreCancelled;
+        self
+    }
+
+    pub(crate) fn priority(mut self, priority: i8) -> Self {
+        self.0.priority = Some(priority);
+        self
+    }
+
+    /// What its action is given.
+    pub(crate) fn with(mut self, given: &Value) -> Self {
+        if let Task::Action { with, .. } = &mut self.0.task {
+            *with = template(given);
+        }
+        self
+    }
+}
+
+impl Pieces {
+    /// An action made of steps.
+    pub(crate) fn workflow<const N: usize>(self, name: &str, steps: [StepPiece; N]) -> Self {
+        self.workflow_giving(name, steps.into(), None)
+    }
+
+    /// An action made of steps, and what it gives.
+    pub(crate) fn workflow_giving(self, name: &str, steps: Vec<StepPiece>, result: Option<&Value>) -> Self {
+        let steps = steps.into_iter().map(|step| step.0).collect();
+        let workflow = Workflow::new(steps, result.map(template)).unwrap();
+        self.action_with(name, |action| action.run = Run::Workflow(Arc::new(workflow)))
+    }
+}
+
+fn expression(source: &str) -> Expression {
+    Expression::compile(source, &roots()).unwrap()
+}
+
+fn template(value: &Value) -> Template {
+    Template::compile(value, &roots()).unwrap()
+}
+
+fn roots() -> Roots {
+    Roots::new(["params", "local", "config", "execution", "steps", "item", "index", SUCCEEDED, FAILED, ALWAYS])
+}

@@ -1,0 +1,468 @@
+//! Workflows: which steps start when, what their ends mean for the others, and what the whole gives.
+
+use ensue_engine::command::{Answer, ReportOutcome};
+use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{ExecutionId, Id, Role};
+use ensue_engine::record::Record;
+use ensue_engine::spec::Outcome;
+use ensue_engine::workflows::facts::SkippedBecause;
+use serde_json::{Value, json};
+
+use crate::support::site::report;
+use crate::support::workflow::{StepPiece, does, fails};
+use crate::support::{Pieces, Site, cancel, settle, workers};
+
+/// A site whose workflow `demo.flow` has these steps; `demo.say` needs a worker, `demo.echo` is done at once by the node.
+fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
+    giving(steps, None)
+}
+
+fn giving<const N: usize>(steps: [StepPiece; N], result: Option<&Value>) -> Site {
+    let pieces = Pieces::default().action("demo.say").action_with("demo.again", |action| action.idempotent = true);
+    let mut site = Site::with(&pieces.workflow_giving("demo.flow", steps.into(), result));
+    site.set(workers(100));
+    site
+}
+
+/// Says in short what records say of the workflow and its steps.
+fn told(outcome: &Outcome) -> Vec<String> {
+    outcome.records().iter().filter_map(short).collect()
+}
+
+fn short(record: &Record) -> Option<String> {
+    let part = |part_of: &Option<ensue_engine::workflows::facts::PartOf>| match part_of {
+        None => "flow".to_owned(),
+        Some(part) => part.item.map_or(part.step.to_string(), |item| format!("{}[{item}]", part.step)),
+    };
+    Some(match &record.fact {
+        Fact::ExecutionRequested(fact) => format!("{} asked", part(&fact.part_of)),
+        Fact::ExecutionSucceeded(fact) => format!("{} succeeded", part(&fact.part_of)),
+        Fact::ExecutionFailed(fact) => format!("{} failed", part(&fact.part_of)),
+        Fact::ExecutionTimedOut(fact) => format!("{} timed out", part(&fact.part_of)),
+        Fact::ExecutionCancelled(fact) => format!("{} cancelled", part(&fact.part_of)),
+        Fact::StepSkipped(fact) => format!("{} skipped: {}", fact.step, fact.because.as_str()),
+        Fact::StepFailed(fact) => {
+            format!("{}{} did not start: {}", fact.step, fact.item.map_or(String::new(), |i| format!("[{i}]")), fact.error.message)
+        }
+        Fact::StepExpanded(fact) => format!("{} of {}", fact.step, fact.count),
+        Fact::StepEnded(fact) => {
+            format!("{} ended{}", fact.step, fact.error.as_ref().map_or(String::new(), |error| format!(": {}", error.message)))
+        }
+        Fact::WorkflowBeganFailing(fact) => format!("failing by {}", fact.step),
+        _ => return None,
+    })
+}
+
+/// The execution that a step of the workflow is.
+fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
+    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
+}
+
+fn item(site: &Site, flow: ExecutionId, name: &str, index: u32) -> ExecutionId {
+    ExecutionId(Id::derived(site.engine().log(), step(site, flow, name).0, Role::Item(index)))
+}
+
+#[track_caller]
+fn begin(site: &mut Site) -> (ExecutionId, Vec<String>) {
+    let outcome = site.ask("demo.flow");
+    let Answer::Execution(flow) = outcome.answer() else { panic!("an execution was asked for") };
+    (flow, told(&outcome))
+}
+
+#[track_caller]
+fn succeed(site: &mut Site, flow: ExecutionId, name: &str) -> Vec<String> {
+    let child = step(site, flow, name);
+    told(&site.succeed(child))
+}
+
+#[track_caller]
+fn fail(site: &mut Site, flow: ExecutionId, name: &str) -> Vec<String> {
+    let child = step(site, flow, name);
+    told(&site.fail(child, FailureKind::ExitCode))
+}
+
+/// What the body of the last record of a kind is.
+fn body(site: &Site, kind: &str) -> Value {
+    let record = site.records().iter().rev().find(|record| record.kind() == kind).expect("there is such a record");
+    serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
+}
+
+/// Nothing of a workflow that has ended is left in the state.
+fn assert_nothing_is_left(site: &Site) {
+    let saved: Value = serde_json::from_slice(&site.engine().save().json).unwrap();
+    assert_eq!(saved["workflows"], json!({ "courses": [], "steps": [], "items": [], "open": [] }));
+    assert_eq!(site.engine().executions().iter().count(), 0);
+}
+
+#[test]
+fn steps_start_as_soon_as_those_that_they_need_have_succeeded() {
+    let diamond = [
+        does("last", "demo.say").needs(["left", "right"]),
+        does("right", "demo.say").needs(["first"]),
+        does("left", "demo.say").needs(["first"]),
+        does("first", "demo.say"),
+    ];
+    let mut site = site(diamond);
+    let (flow, begun) = begin(&mut site);
+    assert_eq!(begun, ["flow asked", "first asked"]);
+    assert_eq!(succeed(&mut site, flow, "first"), ["first succeeded", "right asked", "left asked"]);
+    assert_eq!(succeed(&mut site, flow, "left"), ["left succeeded"]);
+    assert_eq!(succeed(&mut site, flow, "right"), ["right succeeded", "last asked"]);
+    assert_eq!(succeed(&mut site, flow, "last"), ["last succeeded", "flow succeeded"]);
+    assert_nothing_is_left(&site);
+}
+
+#[test]
+fn a_step_reads_how_those_before_it_ended_and_the_whole_gives_what_it_says() {
+    let steps = [
+        does("first", "demo.say"),
+        does("second", "demo.say")
+            .needs(["first"])
+            .with(&json!({ "done": "${{ steps.first.result.done }}", "of": "${{ steps.first.status }}", "text": "${{ params.text }}!" })),
+    ];
+    let mut site = giving(steps, Some(&json!({ "both": "${{ [steps.first.result.done, steps.second.error == null] }}" })));
+    let (flow, _) = begin(&mut site);
+    succeed(&mut site, flow, "first");
+    assert_eq!(body(&site, "execution.requested"), json!({ "done": true, "of": "succeeded", "text": "hello!" }));
+    succeed(&mut site, flow, "second");
+    assert_eq!(body(&site, "execution.succeeded"), json!({ "both": [true, true] }));
+}
+
+#[test]
+fn what_an_ended_step_gave_is_fetched_from_the_log_after_a_restart() {
+    let steps = [
+        does("first", "demo.say"),
+        does("beside", "demo.say"),
+        does("second", "demo.say")
+            .needs(["first", "beside"])
+            .with(&json!({ "text": "${{ params.text + string(steps.first.result.done) }}" })),
+    ];
+    let mut site = site(steps);
+    let (flow, _) = begin(&mut site);
+    succeed(&mut site, flow, "first");
+    site.restart();
+    assert_eq!(succeed(&mut site, flow, "beside"), ["beside succeeded", "second asked"]);
+    assert_eq!(body(&site, "execution.requested"), json!({ "text": "hellotrue" }));
+}
+
+#[test]
+fn a_failure_ends_the_workflow_once_what_runs_has_ended() {
+    let steps = [
+        does("build", "demo.say"),
+        does("beside", "demo.say"),
+        does("ship", "demo.say").needs(["build"]),
+        does("tell", "demo.say").needs(["ship"]).starts_if("always()"),
+        does("mend", "demo.say").needs(["build"]).starts_if("failed()"),
+        does("later", "demo.say").needs(["beside"]),
+    ];
+    let mut site = site(steps);
+    let (flow, _) = begin(&mut site);
+    let failed = fail(&mut site, flow, "build");
+    assert_eq!(failed, ["build failed", "failing by build", "ship skipped: failing", "tell asked", "mend asked"]);
+    assert_eq!(succeed(&mut site, flow, "beside"), ["beside succeeded", "later skipped: failing"]);
+    assert_eq!(succeed(&mut site, flow, "mend"), ["mend succeeded"]);
+    assert_eq!(succeed(&mut site, flow, "tell"), ["tell succeeded", "flow failed"]);
+    let Fact::ExecutionFailed(end) = &site.records().last().unwrap().fact else { panic!("the workflow failed") };
+    assert_eq!((end.error.kind, end.error.message.as_str()), (FailureKind::ChildFailed, "step `build` failed: it did not work"));
+    assert_nothing_is_left(&site);
+}
+
+#[test]
+fn a_tolerated_failure_lets_the_workflow_go_on_and_is_seen_by_who_asks_for_it() {
+    let steps = [
+        does("try", "demo.say").tolerated(),
+        does("next", "demo.say").needs(["try"]),
+        does("mend", "demo.say").needs(["try"]).starts_if("failed()").with(&json!({ "why": "${{ steps.try.error.kind }}" })),
+    ];
+    let mut site = site(steps);
+    let (flow, _) = begin(&mut site);
+    assert_eq!(fail(&mut site, flow, "try"), ["try failed", "next asked", "mend asked"]);
+    assert_eq!(body(&site, "execution.requested"), json!({ "why": "exit_code" }));
+    succeed(&mut site, flow, "next");
+    assert_eq!(succeed(&mut site, flow, "mend"), ["mend succeeded", "flow succeeded"]);
+}
+
+#[test]
+fn a_step_is_skipped_where_its_condition_does_not_hold_and_so_are_those_that_need_it() {
+    let steps = [
+        does("first", "demo.say"),
+        does("no", "demo.say").needs(["first"]).starts_if("steps.first.result.done == false"),
+        does("after_no", "demo.say").needs(["no"]),
+        does("anyway", "demo.say").needs(["no"]).starts_if("steps.no.status == 'skipped' && always()"),
+        does("wrong", "demo.say").needs(["no"]).starts_if("failed()"),
+    ];
+    let mut site = site(steps);
+    let (flow, _) = begin(&mut site);
+    assert_eq!(
+        succeed(&mut site, flow, "first"),
+        ["first succeeded", "no skipped: condition", "after_no skipped: needs", "anyway asked", "wrong skipped: condition"]
+    );
+    assert_eq!(succeed(&mut site, flow, "anyway"), ["anyway succeeded", "flow succeeded"]);
+}
+
+#[test]
+fn a_workflow_of_steps_that_are_all_skipped_succeeds_at_once() {
+    let mut site = site([does("no", "demo.say").starts_if("false"), does("after", "demo.say").needs(["no"])]);
+    assert_eq!(begin(&mut site).1, ["flow asked", "no skipped: condition", "after skipped: needs", "flow succeeded"]);
+}
+
+#[test]
+fn an_expression_that_errs_fails_its_step() {
+    let steps = [
+        does("first", "demo.say"),
+        does("unless", "demo.say").needs(["first"]).starts_if("steps.first.result.nothing == 1").tolerated(),
+        does("given", "demo.say").needs(["first"]).with(&json!({ "n": "${{ steps.first.result.nothing }}" })).tolerated(),
+        fails("stop", "rate ${{ 1 + 1 }}").needs(["first"]),
+    ];
+    let mut site = site(steps);
+    let (flow, _) = begin(&mut site);
+    let told = succeed(&mut site, flow, "first");
+    assert!(told[1].starts_with("unless did not start: ") && told[2].starts_with("given did not start: "), "{told:?}");
+    assert_eq!(told[3..], ["stop did not start: rate 2", "failing by stop", "flow failed"]);
+}
+
+#[test]
+fn a_step_is_done_for_each_item_so_many_at_once() {
+    let steps = [
+        does("each", "demo.say").over("['a', 'b', 'c']").parallel(2).with(&json!({ "of": "${{ item }}", "n": "${{ index }}" })),
+        does("after", "demo.say").needs(["each"]).with(&json!({ "all": "${{ steps.each.items.map(i, i.result.done) }}" })),
+    ];
+    let mut site = site(steps);
+    let (flow, begun) = begin(&mut site);
+    assert_eq!(begun, ["flow asked", "each of 3", "each[0] asked", "each[1] asked"]);
+    assert_eq!(body(&site, "execution.requested"), json!({ "of": "b", "n": 1 }));
+    let first = item(&site, flow, "each", 0);
+    assert_eq!(told(&site.succeed(first)), ["each[0] succeeded", "each[2] asked"]);
+    for index in [2, 1] {
+        let next = item(&site, flow, "each", index);
+        site.succeed(next);
+    }
+    assert_eq!(body(&site, "execution.requested"), json!({ "all": [true, true, true] }));
+    assert_eq!(succeed(&mut site, flow, "after"), ["after succeeded", "flow succeeded"]);
+    assert_nothing_is_left(&site);
+}
+
+#[test]
+fn a_failed_item_fails_the_step_once_the_others_have_ended() {
+    let mut site = site([does("each", "demo.say").over("[1, 2, 3]").parallel(2)]);
+    let (flow, _) = begin(&mut site);
+    let items: Vec<ExecutionId> = (0..3).map(|index| item(&site, flow, "each", index)).collect();
+    assert_eq!(told(&site.fail(items[1], FailureKind::ExitCode)), ["each[1] failed", "each[2] asked"]);
+    site.succeed(items[0]);
+    let ended = told(&site.succeed(items[2]));
+    let why = "1 of 3 items failed, the first of them item 1: it did not work";
+    assert_eq!(
+        ended,
+        ["each[2] succeeded".to_owned(), format!("each ended: {why}"), "failing by each".to_owned(), "flow failed".to_owned()]
+    );
+}
+
+#[test]
+fn with_fail_fast_a_failed_item_stops_the_others() {
+    let mut site = site([does("each", "demo.say").over("[1, 2, 3]").parallel(2).fail_fast()]);
+    let (flow, _) = begin(&mut site);
+    let items: Vec<ExecutionId> = (0..2).map(|index| item(&site, flow, "each", index)).collect();
+    let outcome = site.fail(items[0], FailureKind::ExitCode);
+    assert_eq!(outcome.kinds(), ["attempt.failed", "execution.failed", "execution.cancel_requested"]);
+    let ended = told(&site.fail(items[1], FailureKind::Cancelled));
+    assert_eq!(ended.last().unwrap(), "flow failed");
+    assert!(ended[1].starts_with("each ended: 2 of 3 items failed"), "{ended:?}");
+}
+
+#[test]
+fn an_empty_list_is_done_at_once_and_what_is_no_list_fails() {
+    let mut site = site([
+        does("none", "demo.say").over("[]"),
+        does("no_list", "demo.say").over("params.text").tolerated(),
+        does("no_item", "demo.say").over("[1, 2]").with(&json!({ "n": "${{ 1 / (index - 1) }}" })).tolerated(),
+    ]);
+    let (flow, begun) = begin(&mut site);
+    let expected = [
+        "flow asked",
+        "none of 0",
+        "none ended",
+        "no_list did not start: `for_each` gives \"hello\", and takes a list",
+        "no_item of 2",
+        "no_item[0] asked",
+    ];
+    assert_eq!(begun[..6], expected);
+    assert!(begun[6].starts_with("no_item[1] did not start: "), "{begun:?}");
+    let first = item(&site, flow, "no_item", 0);
+    let ended = told(&site.succeed(first));
+    assert!(ended[1].starts_with("no_item ended: 1 of 2 items failed"), "{ended:?}");
+    assert_eq!(ended[2], "flow succeeded");
+}
+
+#[test]
+fn a_failure_cancels_what_runs_beside_it_where_its_step_says_so() {
+    let mut site = site([does("check", "demo.say").cancels_others(), does("beside", "demo.say"), does("also", "demo.say")]);
+    let (flow, _) = begin(&mut site);
+    let child = step(&site, flow, "check");
+    let outcome = site.fail(child, FailureKind::ExitCode);
+    assert_eq!(outcome.kinds().iter().filter(|kind| **kind == "execution.cancel_requested").count(), 2);
+    for name in ["beside", "also"] {
+        let child = step(&site, flow, name);
+        site.fail(child, FailureKind::Cancelled);
+    }
+    let Fact::ExecutionFailed(end) = &site.records().last().unwrap().fact else { panic!("the workflow failed") };
+    assert_eq!(end.error.message, "step `check` failed: it did not work");
+}
+
+#[test]
+fn a_cancel_ends_what_runs_then_only_what_always_runs_and_a_second_that_too() {
+    let steps = || {
+        [
+            does("run", "demo.say"),
+            does("after", "demo.say").needs(["run"]),
+            does("clean", "demo.say").needs(["after"]).starts_if("always()"),
+            does("failed", "demo.say").needs(["run"]).starts_if("failed()"),
+        ]
+    };
+    let mut once = site(steps());
+    let (flow, _) = begin(&mut once);
+    assert_eq!(once.when(cancel(flow)).kinds(), ["execution.cancel_requested", "execution.cancel_requested"]);
+    let ended = fail_cancelled(&mut once, flow, "run");
+    assert_eq!(ended, ["run cancelled", "after skipped: cancelled", "clean asked", "failed skipped: cancelled"]);
+    assert_eq!(succeed(&mut once, flow, "clean"), ["clean succeeded", "flow cancelled"]);
+    assert_nothing_is_left(&once);
+
+    let mut twice = site(steps());
+    let (flow, _) = begin(&mut twice);
+    twice.when(cancel(flow));
+    fail_cancelled(&mut twice, flow, "run");
+    assert_eq!(twice.when(cancel(flow)).kinds(), ["execution.cancel_requested", "execution.cancel_requested"]);
+    assert_eq!(twice.when(cancel(flow)).kinds(), [""; 0]);
+    assert_eq!(fail_cancelled(&mut twice, flow, "clean"), ["clean cancelled", "flow cancelled"]);
+}
+
+#[track_caller]
+fn fail_cancelled(site: &mut Site, flow: ExecutionId, name: &str) -> Vec<String> {
+    let child = step(site, flow, name);
+    told(&site.fail(child, FailureKind::Cancelled))
+}
+
+#[test]
+fn a_step_that_somebody_cancels_fails_the_workflow() {
+    let mut site = site([does("run", "demo.say"), does("after", "demo.say").needs(["run"])]);
+    let (flow, _) = begin(&mut site);
+    let child = step(&site, flow, "run");
+    site.when(cancel(child));
+    let ended = fail_cancelled(&mut site, flow, "run");
+    assert_eq!(ended, ["run cancelled", "failing by run", "after skipped: failing", "flow failed"]);
+}
+
+#[test]
+fn a_step_that_is_a_workflow_goes_on_within() {
+    let inner = [does("deep", "demo.say")];
+    let pieces = Pieces::default()
+        .action("demo.say")
+        .workflow_giving("demo.inner", inner.into(), Some(&json!({ "deep": "${{ steps.deep.result.done }}" })))
+        .workflow(
+            "demo.flow",
+            [
+                does("inside", "demo.inner"),
+                does("out", "demo.say").needs(["inside"]).with(&json!({ "of": "${{ steps.inside.result.deep }}" })),
+            ],
+        );
+    let mut site = Site::with(&pieces);
+    let (flow, begun) = begin(&mut site);
+    assert_eq!(begun, ["flow asked", "inside asked", "deep asked"]);
+    let inside = step(&site, flow, "inside");
+    let deep = step(&site, inside, "deep");
+    assert_eq!(told(&site.succeed(deep)), ["deep succeeded", "inside succeeded", "out asked"]);
+    assert_eq!(body(&site, "execution.requested"), json!({ "of": true }));
+    assert_eq!(succeed(&mut site, flow, "out"), ["out succeeded", "flow succeeded"]);
+}
+
+#[test]
+fn a_cancel_goes_down_to_the_innermost_workflow() {
+    let pieces = Pieces::default()
+        .action("demo.say")
+        .workflow("demo.inner", [does("deep", "demo.say"), does("after", "demo.say").needs(["deep"])])
+        .workflow("demo.flow", [does("inside", "demo.inner")]);
+    let mut site = Site::with(&pieces);
+    let (flow, _) = begin(&mut site);
+    let inside = step(&site, flow, "inside");
+    site.when(cancel(flow));
+    let deep = step(&site, inside, "deep");
+    let ended = told(&site.fail(deep, FailureKind::Cancelled));
+    assert_eq!(ended, ["deep cancelled", "after skipped: cancelled", "inside cancelled", "flow cancelled"]);
+    assert_nothing_is_left(&site);
+}
+
+#[test]
+fn a_workflow_that_asks_for_itself_goes_sixteen_deep() {
+    let pieces = Pieces::default().workflow("demo.flow", [does("again", "demo.flow")]);
+    let mut site = Site::with(&pieces);
+    let outcome = site.ask("demo.flow");
+    let asked = told(&outcome).iter().filter(|line| *line == "again asked").count();
+    assert_eq!(asked, 16);
+    let deepest = "again did not start: `demo.flow` would stand 17 workflows deep, 16 is the most";
+    assert!(told(&outcome).iter().any(|line| line == deepest));
+    assert_eq!(told(&outcome).last().unwrap(), "flow failed");
+    assert_nothing_is_left(&site);
+}
+
+#[test]
+fn an_indeterminate_step_waits_for_a_person_and_goes_on_with_what_that_says() {
+    let mut site = site([does("run", "demo.say"), does("after", "demo.say").needs(["run"])]);
+    let (flow, _) = begin(&mut site);
+    let child = step(&site, flow, "run");
+    assert_eq!(site.lose(child, Evidence::MayHaveBegun).kinds(), ["attempt.lost", "execution.became_indeterminate"]);
+    let settled = told(&site.when(settle(child, Settlement::Succeeded)));
+    assert_eq!(settled, ["run succeeded", "after asked"]);
+}
+
+#[test]
+fn a_late_report_on_a_step_of_an_ended_workflow_is_refused_and_changes_nothing() {
+    let mut site = site([does("run", "demo.again")]);
+    let (flow, _) = begin(&mut site);
+    let child = step(&site, flow, "run");
+    let attempt = site.attempt(child);
+    site.when(cancel(flow));
+    site.fail(child, FailureKind::Cancelled);
+    let head = site.head();
+    assert!(site.when(report(child, attempt, ReportOutcome::Succeeded)).told().is_err());
+    assert_eq!(site.head(), head);
+}
+
+#[test]
+fn steps_go_before_others_by_their_priority_or_that_of_the_whole() {
+    let pieces = Pieces::default().action("demo.say").workflow("demo.low", [does("one", "demo.say")]).action_with("demo.flow", |_| {});
+    let pieces = pieces.workflow("demo.flow", [does("plain", "demo.say"), does("urgent", "demo.say").priority(50)]);
+    let mut site = Site::with(&pieces);
+    site.set(workers(1));
+    let running = site.run("demo.say");
+    let (flow, _) = begin(&mut site);
+    let next = site.succeed(running);
+    assert_eq!(next.records().last().unwrap().stream.to_string(), format!("execution/{}", step(&site, flow, "urgent")));
+}
+
+#[test]
+fn a_long_chain_and_a_wide_step_cost_as_much_a_step_as_a_short_one() {
+    // Not in time, which a test does not measure, but in records: each step has the same ones.
+    let chain = |length: usize| {
+        let steps = (0..length).map(|n| {
+            let step = does(&format!("s{n}"), "demo.echo");
+            if n == 0 { step } else { step.needs([&format!("s{}", n - 1)]) }
+        });
+        let pieces = Pieces::default().action_at_once("demo.echo").workflow_giving("demo.flow", steps.collect(), None);
+        let mut site = Site::with(&pieces);
+        let (flow, _) = begin(&mut site);
+        for n in 0..length {
+            succeed(&mut site, flow, &format!("s{n}"));
+        }
+        assert_nothing_is_left(&site);
+        site.records().len()
+    };
+    let short = chain(10);
+    assert_eq!(chain(110) - short, 10 * (chain(20) - short));
+}
+
+#[test]
+fn why_a_step_is_skipped_is_one_of_four() {
+    let names =
+        [SkippedBecause::Condition, SkippedBecause::Needs, SkippedBecause::Failing, SkippedBecause::Cancelled].map(SkippedBecause::as_str);
+    assert_eq!(names, ["condition", "needs", "failing", "cancelled"]);
+}
