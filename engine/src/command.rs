@@ -25,6 +25,7 @@ use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
 use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Digest, Draft, Encoding, Position};
 use crate::rules::judge::Judgement;
 use crate::time::Timestamp;
+use crate::workflows::elements::Elements;
 
 /// What someone asks.
 #[derive(Clone, Debug)]
@@ -418,6 +419,11 @@ pub struct Context<'a> {
 pub trait Bodies {
     /// Gives the plain bytes; none where they must be fetched first.
     fn plain(&self, body: &BodyHandle) -> Option<Bytes>;
+
+    /// Gives the elements of a body that is a list; none where it must be fetched first.
+    fn elements(&self, body: &BodyHandle) -> Option<Arc<Elements>> {
+        self.plain(body).map(|plain| Arc::new(Elements::of(plain)))
+    }
 
     /// Gives the plain bytes of a body that is kept in another form, for one that was just taken; none where it has to be fetched.
     fn decoded(&self, body: &Body) -> Option<Bytes> {

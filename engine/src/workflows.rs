@@ -1,5 +1,6 @@
 //! Workflows: executions made of steps, each of which is an execution of its own, or none where it was skipped.
 
+pub mod elements;
 pub mod facts;
 pub(crate) mod react;
 mod sight;

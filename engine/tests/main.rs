@@ -11,6 +11,7 @@ mod errors;
 mod events;
 mod executions;
 mod index;
+mod interpreter;
 mod keyed;
 mod loops;
 mod lost;

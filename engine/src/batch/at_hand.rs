@@ -2,12 +2,15 @@
 //!
 //! It is a cache: who does not find a body here has it fetched from the log.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::command::Bodies;
 use crate::record::{Body, BodyHandle, Digest};
+use crate::workflows::elements::Elements;
 
 /// The most bytes that are held, as they are kept in the log.
 pub(super) const AT_HAND_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -18,7 +21,12 @@ pub(super) struct AtHand {
     bodies: BTreeMap<Digest, Body>,
     order: VecDeque<Digest>,
     bytes: usize,
+    /// The lists that were taken apart last: their items follow each other.
+    lists: RefCell<VecDeque<(Digest, Arc<Elements>)>>,
 }
+
+/// How many lists are held taken apart.
+const LISTS_MAX: usize = 8;
 
 impl AtHand {
     /// Keeps a body for a while.
@@ -54,6 +62,19 @@ impl Bodies for Both<'_> {
     fn plain(&self, body: &BodyHandle) -> Option<Bytes> {
         let kept = || self.at_hand.bodies.get(&body.digest).and_then(|body| self.beside.decoded(body));
         self.beside.plain(body).or_else(kept)
+    }
+
+    fn elements(&self, body: &BodyHandle) -> Option<Arc<Elements>> {
+        let known = self.at_hand.lists.borrow().iter().find(|(digest, _)| *digest == body.digest).map(|(_, list)| list.clone());
+        known.or_else(|| {
+            let list = Arc::new(Elements::of(self.plain(body)?));
+            let mut lists = self.at_hand.lists.borrow_mut();
+            lists.push_back((body.digest, list.clone()));
+            if lists.len() > LISTS_MAX {
+                lists.pop_front();
+            }
+            Some(list)
+        })
     }
 
     fn decoded(&self, body: &Body) -> Option<Bytes> {

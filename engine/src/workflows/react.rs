@@ -312,9 +312,10 @@ impl Going<'_> {
     }
 
     fn item_started(&self, step: &Step, items: &Expanded, index: u32) -> Result<Draft, Hindrance> {
-        let Some(list) = self.with.bodies.plain(&items.list) else { return Err(Reaction::Needs(vec![items.list]).into()) };
-        let list = Document::parse(list).map_err(|why| Reaction::Impossible(format!("the list of items is not JSON any more: {why}")))?;
-        let item = list.root().at(index as usize).map_or(Value::Null, Value::from);
+        let Some(list) = self.with.bodies.elements(&items.list) else { return Err(Reaction::Needs(vec![items.list]).into()) };
+        let Some(item) = list.get(index as usize) else {
+            return Err(Reaction::Impossible(format!("the list of {} items has no item {index}", items.count)).into());
+        };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let template = match &step.task {
             Task::Action { with, .. } => with,
@@ -323,7 +324,7 @@ impl Going<'_> {
         let ends = Ends { succeeded: true, failed: false };
         let sight = self.sight(ends, &template.reads())?;
         let scope = self.scope(&sight, &template.expressions(), &mut budget)?;
-        let scope = scope.with("item", item).with("index", Value::from(i64::from(index)));
+        let scope = scope.with("item", item.root()).with("index", Value::from(i64::from(index)));
         match &step.task {
             Task::Action { action, with } => self.requested(step, Some(index), action, with, &scope, &mut budget),
             Task::Fail { message } => {

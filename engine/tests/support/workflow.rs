@@ -39,8 +39,12 @@ impl StepPiece {
         })
     }
 
-    pub(crate) fn needs<const N: usize>(mut self, steps: [&str; N]) -> Self {
-        self.0.needs = steps.iter().map(|step| step.parse().unwrap()).collect();
+    pub(crate) fn needs<const N: usize>(self, steps: [&str; N]) -> Self {
+        self.needing(steps)
+    }
+
+    pub(crate) fn needing(mut self, steps: impl IntoIterator<Item: AsRef<str>>) -> Self {
+        self.0.needs = steps.into_iter().map(|step| step.as_ref().parse().unwrap()).collect();
         self
     }
 
