@@ -43,6 +43,7 @@ struct World {
     catalogs: BTreeMap<CatalogRevision, Arc<Catalog>>,
     health: CatalogsHealth,
     seen: BTreeMap<DedupeKey, Seen>,
+    /// What can be read in the log.
     bodies: BTreeMap<Digest, Bytes>,
     settings: Settings,
 }
@@ -221,6 +222,8 @@ impl Spec {
             self.world.seen.insert(key.clone(), *seen);
         }
         let committed = self.sequencing.committed();
+        let bodies = committed.records.iter().filter_map(|record| record.body.as_ref());
+        self.world.bodies.extend(bodies.filter_map(|body| Some((body.digest, body.content.clone()?))));
         self.records.extend(committed.records.iter().cloned());
         self.effects.extend(committed.effects.iter().cloned());
         Outcome { told: Ok(Answer::Done), records: committed.records, effects: committed.effects }
@@ -251,14 +254,13 @@ impl Spec {
         self.sequencing.committed_head()
     }
 
-    /// Replaces the state by one that was saved, as a restart does; what was not committed and what was at hand is gone.
+    /// Replaces the state by one that was saved, as a restart does; what was not committed is gone.
     #[track_caller]
     pub fn restart(&mut self) {
         self.sequencing.undo();
         let engine = self.engine();
         let loaded = Engine::load(engine.log(), &engine.save()).expect("a state that was just saved loads");
         self.sequencing = Sequencing::new(loaded, self.head(), self.sequencing.epoch().next());
-        self.world.bodies.clear();
     }
 
     /// Fetches bodies out of the log, as a node does between two batches.

@@ -4,12 +4,14 @@
 //! no batch is closed before the disk is free for it. [`Sequencer`] takes one turn at a time and knows no thread and no clock but
 //! its port; the thread that drives it waits where there is nothing to do.
 
+mod bodies;
 mod gather;
 mod handle;
 mod keys;
 mod owed;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,10 +35,10 @@ use thiserror::Error;
 use crate::clock::Clock;
 use crate::crash_file::CrashFile;
 use crate::metrics::Turns;
+use bodies::LoggedBodies;
 use gather::comes_from_inside;
 use handle::{Item, Waiting};
 use keys::KnownKeys;
-use owed::KeptBodies;
 
 pub use handle::{Asking, SequencerHandle};
 
@@ -167,7 +169,7 @@ impl Unstarted {
 pub struct Sequencer {
     sequencing: Sequencing,
     log: Box<dyn Log>,
-    reader: Option<Box<dyn LogReader>>,
+    reader: RefCell<Option<Box<dyn LogReader>>>,
     clock: Arc<dyn Clock>,
     catalogs: Arc<dyn Catalogs + Send + Sync>,
     settings: Settings,
@@ -206,7 +208,7 @@ impl Sequencer {
         Self {
             sequencing: Sequencing::new(parts.engine, parts.head, epoch),
             log: parts.log,
-            reader: None,
+            reader: RefCell::new(None),
             clock: parts.clock,
             catalogs: parts.catalogs,
             settings: parts.settings,
@@ -373,7 +375,7 @@ impl Sequencer {
 
     fn offer(&mut self, command: &Command, seen: &KnownKeys) -> Result<Committed, SubmitError> {
         let at = self.clock.moment();
-        let bodies = KeptBodies { plain: self.plain, fetched: &BTreeMap::new() };
+        let bodies = LoggedBodies { log: &*self.log, reader: &self.reader, plain: self.plain };
         let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen, settings: &self.settings };
         match self.sequencing.offer(command, &at, &beside) {
             Offered::Taken { position, answer } => Ok(Committed { position, answer }),

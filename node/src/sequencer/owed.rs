@@ -2,16 +2,15 @@
 //!
 //! Which piece is next is the core's.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
-use bytes::Bytes;
 use ensue_engine::batch::{Beside, Offered};
-use ensue_engine::command::{Bodies, Moment, Nothing};
+use ensue_engine::command::{Moment, Nothing};
 use ensue_engine::health::state::Owed;
-use ensue_engine::ports::{AppendError, LogError, ReadLimit};
-use ensue_engine::record::{Body, BodyHandle, Digest, Position, Record};
+use ensue_engine::ports::{AppendError, LogError};
+use ensue_engine::record::{Position, Record};
 
+use super::bodies::LoggedBodies;
 use super::{Sequencer, SequencerError, Turn, failed};
 use crate::crash_file::{Begin, ENDS_MAX};
 
@@ -31,16 +30,12 @@ impl Sequencer {
             return Ok(turn);
         }
         let begin = Instant::now();
-        let mut fetched = BTreeMap::new();
-        loop {
-            let bodies = KeptBodies { plain: self.plain, fetched: &fetched };
-            let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
-            let Offered::Needs(needed) = self.sequencing.serve(&record, owed, &at, &beside) else { break };
-            if let Err(gone) = self.fetch(&needed, &mut fetched).map_err(|error| SequencerError::Log(error.to_string()))? {
-                let error = format!("the body of the record at position {} that it needs was erased", gone.at);
-                self.sequencing.park(&record, owed, error, &at);
-                break;
-            }
+        let bodies = LoggedBodies { log: &*self.log, reader: &self.reader, plain: self.plain };
+        let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
+        if let Offered::Needs(needed) = self.sequencing.serve(&record, owed, &at, &beside) {
+            let places: Vec<String> = needed.iter().map(|body| body.at.to_string()).collect();
+            let error = format!("bodies that it needs were erased or cannot be read: those of the records at {}", places.join(", "));
+            self.sequencing.park(&record, owed, error, &at);
         }
         self.gauges.turns.decide.took(begin.elapsed());
         match self.append() {
@@ -80,43 +75,8 @@ impl Sequencer {
         }
     }
 
-    /// Reads bodies out of the log; gives one that is not there any more, or was fetched before and did not help.
-    fn fetch(&mut self, needed: &[BodyHandle], fetched: &mut BTreeMap<Digest, Bytes>) -> Result<Result<(), BodyHandle>, LogError> {
-        for handle in needed {
-            let record = self.record_at(handle.at)?;
-            let body = record.body.as_ref().filter(|body| body.digest == handle.digest);
-            match body.map(|body| (self.plain)(body)) {
-                Some(Ok(Some(plain))) if !fetched.contains_key(&handle.digest) => drop(fetched.insert(handle.digest, plain)),
-                Some(Ok(Some(_) | None) | Err(_)) | None => return Ok(Err(*handle)),
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    fn record_at(&mut self, position: Position) -> Result<Record, LogError> {
-        let reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => self.log.reader()?,
-        };
-        let before = Position(position.0.saturating_sub(1));
-        let read = reader.read(before, ReadLimit { records: 1, ..ReadLimit::default() });
-        self.reader = Some(reader);
-        read?.into_iter().next().ok_or_else(|| LogError::Store(format!("there is no record at position {position}")))
-    }
-}
-
-/// What was fetched for a piece of what is owed, and the way to read what was just taken.
-pub(super) struct KeptBodies<'a> {
-    pub(super) plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
-    pub(super) fetched: &'a BTreeMap<Digest, Bytes>,
-}
-
-impl Bodies for KeptBodies<'_> {
-    fn plain(&self, body: &BodyHandle) -> Option<Bytes> {
-        self.fetched.get(&body.digest).cloned()
-    }
-
-    fn decoded(&self, body: &Body) -> Option<Bytes> {
-        (self.plain)(body).ok().flatten()
+    fn record_at(&self, position: Position) -> Result<Record, LogError> {
+        let bodies = LoggedBodies { log: &*self.log, reader: &self.reader, plain: self.plain };
+        bodies.record_at(position)?.ok_or_else(|| LogError::Store(format!("there is no record at position {position}")))
     }
 }
