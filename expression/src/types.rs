@@ -326,7 +326,7 @@ impl ValueType {
     }
 
     /// What an element of the list can be.
-    pub(crate) fn element(&self) -> Self {
+    pub fn element(&self) -> Self {
         match self.list_known() {
             Some(list) => list.element.clone(),
             None if self.kinds.has(Type::List) => self.below(),

@@ -14,6 +14,7 @@ mod scope;
 mod sensors;
 mod settings;
 mod url;
+mod workflows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -347,14 +347,20 @@ fn tell_empty(entry: &Entry, file: &SourceText, report: &mut Report) {
 }
 
 /// What other tools call our fields.
-const OTHER_NAMES: [(&str, &str); 7] = [
+const OTHER_NAMES: [(&str, &str); 13] = [
     ("on", "trigger"),
     ("event", "trigger"),
     ("if", "when"),
     ("condition", "when"),
     ("criteria", "when"),
+    ("when", "if"),
     ("do", "action"),
+    ("uses", "action"),
     ("parameters", "with"),
+    ("depends_on", "needs"),
+    ("after", "needs"),
+    ("loop", "for_each"),
+    ("foreach", "for_each"),
 ];
 
 /// Tells of a field that does not belong there; gives the one that was probably meant.

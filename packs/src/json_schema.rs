@@ -131,6 +131,18 @@ impl Maker {
                     "if": { "required": [field] },
                     "then": { "properties": { (*other): { "type": "string", "pattern": pattern } } },
                 })),
+                Between::ExactlyOneOf(fields) => {
+                    let each: Vec<Value> = fields.iter().map(|field| json!({ "required": [field] })).collect();
+                    conditions.push(json!({ "oneOf": each }));
+                }
+                Between::OnlyBeside { field, other } => conditions.push(json!({
+                    "if": { "required": [field] },
+                    "then": { "required": [other] },
+                })),
+                Between::NotWhereHas { field, outer, inner } => conditions.push(json!({
+                    "if": { "required": [outer], "properties": { (*outer): { "type": "object", "required": [inner] } } },
+                    "then": { "properties": { (*field): false } },
+                })),
                 Between::NotBesideTrue { field, flag } => conditions.push(json!({
                     "if": { "required": [field] },
                     "then": { "properties": { (*flag): { "const": false } } },
@@ -183,6 +195,13 @@ impl Maker {
             Kind::Type => self.type_of_a_field(),
             Kind::Fields(shape) => self.shape(shape),
             Kind::List(shape) => json!({ "type": "array", "minItems": 1, "items": self.shape(shape) }),
+            Kind::Named { names, of, most } => json!({
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": most,
+                "propertyNames": text(*names),
+                "additionalProperties": self.shape(of),
+            }),
             Kind::ByWord { field, shapes } => self.by_word(field, shapes),
         }
     }

@@ -57,6 +57,24 @@ pub enum Between {
         /// What that one is then.
         pattern: &'static str,
     },
+    /// Exactly one of these fields is there.
+    ExactlyOneOf(&'static [&'static str]),
+    /// `field` is there only beside `other`.
+    OnlyBeside {
+        /// The field that is not always possible.
+        field: &'static str,
+        /// The one that it says more of.
+        other: &'static str,
+    },
+    /// `field` is not there where the mapping in `outer` has `inner`.
+    NotWhereHas {
+        /// The field that is not always possible.
+        field: &'static str,
+        /// The field with the mapping.
+        outer: &'static str,
+        /// What rules it out there.
+        inner: &'static str,
+    },
     /// `field` is not there where `flag` is true.
     NotBesideTrue {
         /// The field that is not always possible.
@@ -123,6 +141,15 @@ pub enum Kind {
     Fields(&'static Shape),
     /// A list of at least one such mapping.
     List(&'static Shape),
+    /// A mapping of names to such mappings, at least one.
+    Named {
+        /// The form of the names.
+        names: Form,
+        /// What stands under each.
+        of: &'static Shape,
+        /// How many there may be.
+        most: usize,
+    },
     /// A mapping of fields whose shape a word in one of them decides.
     ByWord {
         /// The field with the word.

@@ -7,6 +7,7 @@ mod manifest;
 mod rule;
 mod sensor;
 mod trigger;
+mod workflow;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,6 +21,7 @@ pub(crate) use manifest::{Manifest, PACK};
 pub(crate) use rule::{RULE, Rule};
 pub(crate) use sensor::{Emit, SENSOR, Sensor, Verify};
 pub(crate) use trigger::{TRIGGER, Trigger};
+pub(crate) use workflow::{ForEach, Step, Task, Workflow};
 
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;

@@ -40,6 +40,14 @@ fn every_kind_of_mistake_is_told_in_one_run() {
         ("actions/plain.yaml", "run: { process: { command: [./plain.py] } }\ntimeout: soon\n"),
         ("actions/nowhere.yaml", "run: { process: { command: [./nowhere] } }\non_lost: panic\n"),
         ("actions/two.yaml", "run: { shell: { script: x }, builtin: echo }\n"),
+        (
+            "actions/steps.yaml",
+            "run:\n  workflow:\n    steps:\n      a: { needs: nothing, action: core.noop, parallel: 2 }\n      b: { needs: [b], action: core.noop }\n",
+        ),
+        (
+            "actions/ends.yaml",
+            "run:\n  workflow:\n    steps:\n      a: { if: failed(), action: core.noop }\n      b: { action: core.echo, with: { message: '${{ steps.a.status }}' } }\n",
+        ),
         ("actions/name.yaml", "parameters: { Name: string }\nrun: { shell: { script: x } }\n"),
         ("rules/all.yaml", "rules:\n  greet: { trigger: demo.ping, action: core.echo }\n"),
         ("rules/needs.yaml", "action: core.echo\n"),

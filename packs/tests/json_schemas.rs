@@ -38,7 +38,7 @@ fn every_file_of_a_new_project_fits() {
 }
 
 /// A pack of its own, in which every field of every kind of file stands somewhere.
-const WHOLE: [(&str, &str); 12] = [
+const WHOLE: [(&str, &str); 13] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
@@ -77,6 +77,14 @@ const WHOLE: [(&str, &str); 12] = [
     (
         "actions/ask.yaml",
         "run:\n  http: { url: 'https://example.test/', method: POST, headers: { x-a: b }, query: { a: [1, two] }, json: { a: null } }\n",
+    ),
+    (
+        "actions/ship.yaml",
+        "parameters: { regions: [string] }\nresult: { all: [string] }\nrun:\n  workflow:\n    steps:\n      build: { action: core.noop }\n\
+         \x20     deploy:\n        needs: [build]\n        if: steps.build.status == 'succeeded' || always()\n        for_each: params.regions\n\
+         \x20       parallel: 3\n        fail_fast: true\n        action: core.echo\n        with: { message: '${{ item }}' }\n        on_failure: continue\n\
+         \x20       cancel_others: true\n        priority: 5\n      stop: { needs: deploy, if: failed(), fail: 'no: ${{ steps.deploy.status }}' }\n\
+         \x20   result: { all: '${{ steps.deploy.items.map(i, i.status) }}' }\n",
     ),
     ("actions/say.yaml", "run: { http: { url: 'https://example.test/', headers: '${{ {} }}', body: hello } }\n"),
 ];

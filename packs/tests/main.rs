@@ -14,3 +14,4 @@ mod skipped;
 mod support;
 mod traps;
 mod types;
+mod workflows;

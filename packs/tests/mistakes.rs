@@ -40,7 +40,7 @@ mod shape {
 
     #[test]
     fn a_runner_of_a_later_release_says_so() {
-        insta::assert_snapshot!(action("run:\n  workflow: { steps: {} }\nretry: { attempts: 3 }\n"));
+        insta::assert_snapshot!(action("run:\n  docker: { image: alpine }\nretry: { attempts: 3 }\n"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::rules::config_type;
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use super::sensors::optional;
-use super::{Checking, code, url};
+use super::{Checking, code, url, workflows};
 use crate::diagnostics::{Code, Report};
 use crate::read::FileMode;
 use crate::source::SourceText;
@@ -142,6 +142,7 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             Some(Run::Http(Box::new(HttpRequest { url: target?, method: method?, headers: headers?, query: query?, body: body? })))
         }
         written::Run::Emit { trigger, payload } => emit(checking, file, trigger, payload.as_ref(), plain, report),
+        written::Run::Workflow(workflow) => workflows::workflow(checking, file, action.result.as_ref(), workflow, plain, report),
         written::Run::Builtin { which, at } => builtin(checking, file, *which, at, report),
     }
 }

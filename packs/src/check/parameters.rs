@@ -5,13 +5,60 @@
 use std::ops::Range;
 
 use ensue_engine::catalog::{Extra, Presence, Schema, Type};
-use ensue_expression::{Document, nearest};
+use ensue_expression::{Document, Template, nearest};
+use serde_json::json;
 
+use super::actions::literal;
+use super::code;
+use super::inferred::Taker;
+use super::schemas::{Form, type_of};
+use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
-use crate::fields::{first_line, listed};
+use crate::fields::{first_line, listed, wrong_type};
 use crate::schema;
 use crate::source::SourceText;
-use crate::yaml::{Content, Node};
+use crate::yaml::{Content, Node, Spanned};
+
+/// Compiles the parameters that an action is given, and checks them against those that it takes, where they are known.
+pub(super) fn with(
+    file: &SourceText,
+    action: &Spanned<String>,
+    node: Option<&Node>,
+    parameters: Option<&Schema>,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) -> Option<Template> {
+    if let Some(node) = node
+        && !matches!(node.content, Content::Map(_))
+    {
+        wrong_type(node, "`with`", "a mapping of parameters", file, report);
+        return None;
+    }
+    let taker = format!("the action `{}`", action.value);
+    if let Some(parameters) = parameters {
+        if !check_code(file, node, parameters, scope, report) {
+            return None;
+        }
+        let given = Given { file, node, at: action.span.clone(), taker: taker.clone(), called: "parameter" };
+        given.check(parameters, Extra::Refused, report);
+    }
+    let taker = parameters.map(|parameters| Taker { takes: type_of(parameters, Form::Accepted, "", None), name: taker });
+    match node {
+        Some(node) => scope.template_for(node, taker.as_ref(), report),
+        None => Some(literal(&json!({}))),
+    }
+}
+
+/// Checks that nothing is spliced into a parameter that is code.
+fn check_code(file: &SourceText, node: Option<&Node>, parameters: &Schema, scope: &Scope<'_>, report: &mut Report) -> bool {
+    let Some(Node { content: Content::Map(entries), .. }) = node else { return true };
+    let is_code = |name: &str| schema::is_code(parameters, name) == Some(true);
+    let mut is_fine = true;
+    for entry in entries.iter().filter(|entry| is_code(&entry.key.value)) {
+        is_fine &= code::check_literal(&entry.value, scope, file, report);
+    }
+    is_fine
+}
 
 /// What is being checked, for the messages.
 pub(super) struct Given<'a> {

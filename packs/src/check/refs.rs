@@ -59,22 +59,26 @@ pub(super) fn trigger_named<'a>(
     }
 }
 
-/// Finds the action of a ref; gives it with its parameters' schema, where that is known.
+/// An action that is there, with what its file says; nothing where that has mistakes.
+pub(super) type NamedAction<'a> = (ActionRef, Option<&'a written::Action>);
+
+/// Finds the action of a ref, for what names it: a rule, or a step.
 pub(super) fn action_named<'a>(
     checking: &mut Checking<'a>,
     file: &SourceText,
     written: &Spanned<String>,
+    namer: &str,
     report: &mut Report,
-) -> Option<(ActionRef, Option<&'a Schema>)> {
+) -> Option<NamedAction<'a>> {
     if written.value.contains("${{") {
         report
             .error(
                 Code::InvalidRef,
                 file,
                 written.span.clone(),
-                "`action` is never an expression: what a rule can do is known before it runs",
+                format!("`action` is never an expression: what a {namer} can do is known before it runs"),
             )
-            .hint("write a rule for each action");
+            .hint(format!("write a {namer} for each action"));
         return None;
     }
     let action: ActionRef = parse_ref(&written.value, "action", checking, file, written, report)?;
@@ -82,7 +86,7 @@ pub(super) fn action_named<'a>(
     let world = checking.world;
     let found = world.packs.get(&action.pack()).and_then(|pack| pack.actions.get(action.name()));
     match found {
-        Some(defined) => Some((action, defined.body.as_ref().and_then(|action| action.parameters.as_ref()))),
+        Some(defined) => Some((action, defined.body.as_ref())),
         None => {
             let known = refs(world, |pack| pack.actions.keys());
             tell_unknown_ref(Code::UnknownAction, "action", &action.pack(), &known, world, file, written, report);

@@ -2,25 +2,21 @@
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Extra, Mode, Schema};
+use ensue_engine::catalog::{Mode, Schema};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::actions::{Locals, literal, locals, no_locals};
-use super::inferred::Taker;
-use super::parameters::Given;
+use super::actions::{Locals, locals, no_locals};
 use super::refs::{action_named, trigger_named};
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use super::sensors::optional;
-use super::{Checking, code};
+use super::{Checking, parameters};
 use crate::diagnostics::Report;
-use crate::fields::wrong_type;
-use crate::schema;
 use crate::source::SourceText;
 use crate::written;
-use crate::yaml::{Content, Node};
+use crate::yaml::Content;
 
 /// A rule that is checked, its action still a ref: the catalog is built of all packs at once.
 pub(crate) struct CheckedRule {
@@ -50,8 +46,9 @@ pub(super) fn rule(
         ValueType::map(MapType::new(Others::None).called("the fields of `rule`", None).with("ref", ValueType::text(), Occurrence::Always)),
     );
     let (local, when, scope) = conditions(&base, written, report);
-    let action = action_named(checking, file, &written.action, report);
-    let with = with(file, written, action.as_ref().and_then(|(_, parameters)| *parameters), &scope, report);
+    let action = action_named(checking, file, &written.action, "rule", report);
+    let parameters = action.as_ref().and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
+    let with = parameters::with(file, &written.action, written.with.as_ref(), parameters, &scope, report);
     Some(CheckedRule {
         name,
         description: written.description.clone(),
@@ -114,53 +111,4 @@ fn conditions<'a>(base: &Scope<'a>, written: &'a written::Rule, report: &mut Rep
     let when = base.clone().with("local", no_locals()).condition(node, "`when`", report);
     let (local, scope) = locals(&base.clone().after(when.as_ref()), &written.local, report);
     (local, Some(when), scope)
-}
-
-/// Compiles `with`, and checks it against the parameters of the action, where they are known.
-fn with(
-    file: &SourceText,
-    written: &written::Rule,
-    parameters: Option<&Schema>,
-    scope: &Scope<'_>,
-    report: &mut Report,
-) -> Option<Template> {
-    let node = written.with.as_ref();
-    if let Some(node) = node
-        && !matches!(node.content, Content::Map(_))
-    {
-        wrong_type(node, "`with`", "a mapping of parameters", file, report);
-        return None;
-    }
-    if let Some(parameters) = parameters {
-        if !check_code(file, node, parameters, scope, report) {
-            return None;
-        }
-        let given = Given {
-            file,
-            node,
-            at: written.action.span.clone(),
-            taker: format!("the action `{}`", written.action.value),
-            called: "parameter",
-        };
-        given.check(parameters, Extra::Refused, report);
-    }
-    let taker = parameters.map(|parameters| Taker {
-        takes: type_of(parameters, Form::Accepted, "", None),
-        name: format!("the action `{}`", written.action.value),
-    });
-    match node {
-        Some(node) => scope.template_for(node, taker.as_ref(), report),
-        None => Some(literal(&json!({}))),
-    }
-}
-
-/// Checks that nothing is spliced into a parameter that is code.
-fn check_code(file: &SourceText, node: Option<&Node>, parameters: &Schema, scope: &Scope<'_>, report: &mut Report) -> bool {
-    let Some(Node { content: Content::Map(entries), .. }) = node else { return true };
-    let is_code = |name: &str| schema::is_code(parameters, name) == Some(true);
-    let mut is_fine = true;
-    for entry in entries.iter().filter(|entry| is_code(&entry.key.value)) {
-        is_fine &= code::check_literal(&entry.value, scope, file, report);
-    }
-    is_fine
 }

@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
+use ensue_engine::catalog::{ALWAYS, FAILED, SUCCEEDED};
 use ensue_engine::names::{KeyRef, PackName};
-use ensue_expression::{CompileError, Expression, Knowledge, Path, Piece, Purpose, Roots, Template, ValueType, nearest};
+use ensue_expression::{CompileError, Expression, Knowledge, Path, Piece, Purpose, Roots, Template, Value, ValueType, nearest};
 
 use super::inferred::{Taker, Turn, tell_findings};
 use crate::diagnostics::{Code, Report};
@@ -16,6 +17,25 @@ use crate::yaml::{Content, Node, Offsets};
 
 /// Names of the language that a later release brings.
 const ROOTS_LATER: [(&str, &str); 2] = [("vars", "values that actions keep"), ("events", "the events of a `window`")];
+
+/// Names of the language that stand in other places only, each with where.
+const ROOTS_ELSEWHERE: [(&str, &str); 3] = [
+    ("steps", "`steps` stands in a workflow: in the `if`, `for_each`, `with` and `fail` of its steps, and in its `result`"),
+    ("item", "`item` and `index` stand in the `with` of a step that has `for_each`"),
+    ("index", "`item` and `index` stand in the `with` of a step that has `for_each`"),
+];
+/// What others call the functions that ask how the steps ended which a step needs.
+const STATUS_FUNCTIONS: [(&str, &str); 5] =
+    [("succeeded", SUCCEEDED), ("success", SUCCEEDED), ("failed", FAILED), ("failure", FAILED), ("always", ALWAYS)];
+
+/// What stands in a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// An expression, bare.
+    Expression,
+    /// A value, with `${{ … }}` in it or without.
+    Value,
+}
 
 /// What the expressions at one place may read.
 #[derive(Clone)]
@@ -77,6 +97,44 @@ impl<'a> Scope<'a> {
         let mut scope = self.with("keys", ValueType::anything());
         scope.keys = Keys::Of(listed);
         scope
+    }
+
+    /// Lists what a field reads, each path with its place in the file; nothing where it does not parse, which compiling it tells.
+    pub(super) fn reads(&self, node: &Node, holds: Holds) -> Vec<(Path, Range<usize>)> {
+        match (holds, &node.content) {
+            (Holds::Expression, Content::Text { value, .. }) => {
+                let Ok(expression) = Expression::compile(value, &self.roots) else { return Vec::new() };
+                let offset = inner_offset(value);
+                self.placed(&expression, node, offset).collect()
+            }
+            (Holds::Expression, _) => Vec::new(),
+            (Holds::Value, _) => {
+                let Ok(template) = Template::compile(&node.to_value(), &self.roots) else { return Vec::new() };
+                let mut found = Vec::new();
+                for part in template.parts() {
+                    let at = node.at(&part.pointer).unwrap_or(node);
+                    for piece in part.pieces {
+                        if let Piece::Expression { expression, offset } = piece {
+                            found.extend(self.placed(expression, at, *offset));
+                        }
+                    }
+                }
+                found
+            }
+        }
+    }
+
+    fn placed(&self, expression: &Expression, node: &Node, offset: usize) -> impl Iterator<Item = (Path, Range<usize>)> {
+        expression.reads().into_iter().map(move |path| {
+            let place = self.locate(node, path.span.start + offset..path.span.end + offset);
+            (path, place)
+        })
+    }
+
+    /// Says whether a condition can be true, as far as is known here; one that errs, which is told elsewhere, can.
+    pub(super) fn may_hold(&self, condition: &Expression) -> bool {
+        let value = condition.infer(&self.known, Purpose::Condition).value;
+        value.is_unknown_or_nothing() || value.overlaps(&ValueType::of_value(&Value::Bool(true)))
     }
 
     /// Compiles a field that is a condition.
@@ -198,7 +256,20 @@ impl<'a> Scope<'a> {
             return;
         }
         let told = report.error(Code::ExpressionSyntax, self.file, place, message);
-        told.hint = hint;
+        told.hint = self.hint_elsewhere(root, message).or(hint);
+    }
+
+    /// Says where a name stands that is not one here.
+    fn hint_elsewhere(&self, name: &str, message: &str) -> Option<String> {
+        if message.starts_with("unknown name") {
+            return ROOTS_ELSEWHERE.iter().find(|(elsewhere, _)| *elsewhere == name).map(|(_, hint)| (*hint).to_owned());
+        }
+        let (_, ours) = STATUS_FUNCTIONS.iter().find(|(theirs, _)| *theirs == name && message.starts_with("unknown function"))?;
+        Some(if self.roots.contains(ours) {
+            format!("write `{ours}`")
+        } else {
+            format!("`{SUCCEEDED}`, `{FAILED}` and `{ALWAYS}` stand in the `if` of a step")
+        })
     }
 
     fn check_keys(&self, expression: &Expression, locate: &impl Fn(Range<usize>) -> Range<usize>, report: &mut Report) -> bool {

@@ -87,6 +87,8 @@ codes! {
     InvalidSchema = "invalid_schema";
     /// Not exactly one of several fields that exclude each other.
     NotExactlyOne = "not_exactly_one";
+    /// A field that says more of something that is not there.
+    FieldOutOfPlace = "field_out_of_place";
     /// Two definitions of one name.
     DuplicateDefinition = "duplicate_definition";
 
@@ -161,6 +163,16 @@ codes! {
     KeyInEnvironment = "key_in_environment";
     /// A webhook that anybody may call.
     VerifyNone = "verify_none";
+
+    // The steps of a workflow.
+    /// No such step.
+    UnknownStep = "unknown_step";
+    /// Steps that need each other in a circle.
+    StepCycle = "step_cycle";
+    /// An expression that reads a step which may not have ended.
+    StepNotNeeded = "step_not_needed";
+    /// A step that no run of its workflow starts.
+    StepNeverStarts = "step_never_starts";
 
     // What `ensue lint` tells.
     /// A rule whose condition no event fulfils.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ensue_engine::catalog::{Builtin, Fields as SchemaFields, OnLost, Schema};
 
 use super::rule::{LOCAL, PRIORITY, read_local, read_priority};
+use super::workflow::{self, WORKFLOW, Workflow};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, is_one_expression, listed, text, wrong_type};
 use crate::schema;
@@ -67,7 +68,12 @@ pub(crate) static ACTION: Shape = Shape {
         ("labels", "labels for search and grants"),
         ("mock", "the answer in a dry run and in tests"),
     ],
-    between: &[],
+    between: &[
+        Between::NotWhereHas { field: "timeout", outer: "run", inner: "workflow" },
+        Between::NotWhereHas { field: "grace", outer: "run", inner: "workflow" },
+        Between::NotWhereHas { field: "idempotent", outer: "run", inner: "workflow" },
+        Between::NotWhereHas { field: "on_lost", outer: "run", inner: "workflow" },
+    ],
 };
 
 static RUN: Shape = Shape {
@@ -89,10 +95,14 @@ static RUN: Shape = Shape {
             "Makes one request. Gives `{ status, headers, body }`; an answer of 400 or more is a failure. It sends `json` or `body`, not both.",
         ),
         optional("emit", Kind::Fields(&EMIT), "Puts an event into the log."),
+        optional(
+            "workflow",
+            Kind::Fields(&WORKFLOW),
+            "Runs steps, each an action of its own, in the order of what they need of each other.",
+        ),
         optional("builtin", Kind::Choice(&BUILTIN_WORDS), "Is done in the node. Only the library's pack `core` may."),
     ],
     later: &[
-        ("workflow", "an action made of steps"),
         ("inquiry", "a question to people"),
         ("wait", "waiting for an event"),
         ("sleep", "a durable timer"),
@@ -215,6 +225,7 @@ pub(crate) enum Run {
     Shell { script: Node, env: Environment },
     Http { url: Node, method: Option<Node>, headers: Option<Node>, query: Option<Node>, body: Body },
     Emit { trigger: Spanned<String>, payload: Option<Node> },
+    Workflow(Workflow),
     Builtin { which: Builtin, at: std::ops::Range<usize> },
 }
 
@@ -248,6 +259,9 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let local = read_local(&mut fields, report);
     let run = fields.take_required("run", report);
     let run = run.and_then(|entry| read_run(entry, file, report));
+    if let Some(Run::Workflow(_)) = &run {
+        tell_of_attempts(&mut fields, report);
+    }
     let timeout = read_timeout(&mut fields, report);
     let grace = fields.duration("grace", report).unwrap_or(GRACE_DEFAULT);
     let idempotent = fields.boolean("idempotent", report).unwrap_or(false);
@@ -256,9 +270,28 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let run = run?;
     let timeout = timeout.unwrap_or(match run {
         Run::Http { .. } => HTTP_TIMEOUT_DEFAULT,
-        Run::Process { .. } | Run::Shell { .. } | Run::Emit { .. } | Run::Builtin { .. } => TIMEOUT_DEFAULT,
+        Run::Process { .. } | Run::Shell { .. } | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => TIMEOUT_DEFAULT,
     });
     Some(Action { description, parameters, result, local: local?, run, timeout, grace, idempotent, on_lost, priority })
+}
+
+/// Tells of what an action says of its attempts where it is made of steps, and takes it away.
+fn tell_of_attempts(fields: &mut Fields<'_>, report: &mut Report) {
+    const LOST: &str = "is for an attempt that is lost, and a workflow has none: its steps have";
+    for (name, is) in
+        [("grace", "is for a program that is to stop, and a workflow starts none: its steps do"), ("idempotent", LOST), ("on_lost", LOST)]
+    {
+        let at = fields.key_of(name);
+        if fields.take(name).is_some() {
+            report.error(Code::FieldOutOfPlace, fields.file, at, format!("`{name}` {is}")).hint("say it of the actions that the steps run");
+        }
+    }
+    let at = fields.key_of("timeout");
+    if fields.take("timeout").is_some() {
+        report
+            .error(Code::NotYet, fields.file, at, "`timeout` of a workflow (how long all of it may take) is not in this release yet")
+            .hint("docs/roadmap.md says what comes when; each action that a step runs has its own `timeout`");
+    }
 }
 
 fn read_timeout(fields: &mut Fields<'_>, report: &mut Report) -> Option<Duration> {
@@ -292,6 +325,7 @@ fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run>
         "shell" => read_shell(runner.value, file, report),
         "http" => read_http(runner.value, file, report),
         "emit" => read_emit(runner.value, file, report),
+        "workflow" => workflow::read(runner.key.span, runner.value, file, report).map(Run::Workflow),
         _ => read_builtin(runner.value, file, report),
     }
 }

@@ -8,7 +8,7 @@ use jsonschema::Validator;
 use serde_json::Value;
 
 /// Mistakes of the shape of one file: what `check` tells with one of these, the schema refuses too.
-const OF_THE_SHAPE: [Code; 14] = [
+const OF_THE_SHAPE: [Code; 15] = [
     Code::UnknownField,
     Code::NotYet,
     Code::MissingField,
@@ -21,6 +21,7 @@ const OF_THE_SHAPE: [Code; 14] = [
     Code::InvalidVersion,
     Code::InvalidSchema,
     Code::NotExactlyOne,
+    Code::FieldOutOfPlace,
     Code::TemplateInCode,
     Code::TemplateInHost,
 ];

@@ -1,0 +1,334 @@
+//! A workflow against the catalog: its steps wait for steps that are there, read what has ended, and give their actions what they take.
+
+mod ends;
+mod graph;
+mod reach;
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use ensue_engine::catalog::{self, Extra, Run, Schema, StartsIf};
+use ensue_engine::names::StepName;
+use ensue_expression::{Expression, MapType, Occurrence, Others, Path, Template, ValueType};
+
+use super::Checking;
+use super::inferred::Taker;
+use super::parameters::{Given, with};
+use super::refs::{NamedAction, action_named};
+use super::schemas::{Form, type_of};
+use super::scope::{Holds, Scope};
+use super::sensors::optional;
+use crate::diagnostics::{Code, Report};
+use crate::fields::first_line;
+use crate::source::SourceText;
+use crate::written::{ForEach, Step, Task, Workflow};
+use crate::yaml::Node;
+use ends::{End, Ended, Results, Times};
+use graph::Graph;
+use reach::CanEnd;
+
+/// The most names that a hint writes out.
+const HINT_NAMES_MAX: usize = 8;
+
+pub(super) fn workflow(
+    checking: &mut Checking<'_>,
+    file: &SourceText,
+    result: Option<&Schema>,
+    written: &Workflow,
+    plain: &Scope<'_>,
+    report: &mut Report,
+) -> Option<Run> {
+    let graph = Graph::of(&written.steps, file, report);
+    let mut actions = Vec::with_capacity(written.steps.len());
+    for step in &written.steps {
+        actions.push(match &step.task {
+            Some(Task::Action { action, .. }) => action_named(checking, file, action, "step", report),
+            Some(Task::Fail { .. }) | None => None,
+        });
+    }
+    let can_end = vec![CanEnd::ANYHOW; written.steps.len()];
+    let mut steps =
+        Steps { file, written: &written.steps, graph, actions, results: Results::default(), can_end, unneeded: BTreeSet::new() };
+    let mut compiled: Vec<Option<catalog::Step>> = vec![None; written.steps.len()];
+    // What a step needs is looked at before it; what is in a circle comes last.
+    let order = steps.graph.order().to_vec();
+    let is_ordered: BTreeSet<usize> = order.iter().copied().collect();
+    for place in order.into_iter().chain((0..written.steps.len()).filter(|place| !is_ordered.contains(place))) {
+        compiled[place] = steps.step(place, plain, report);
+    }
+    let result = steps.result(written, result, plain, report);
+    let compiled: Vec<catalog::Step> = compiled.into_iter().collect::<Option<_>>()?;
+    match catalog::Workflow::new(compiled, result?) {
+        Ok(workflow) => Some(Run::Workflow(Arc::new(workflow))),
+        Err(error) => {
+            // All that there is to tell has been told in its place.
+            if !report.has_errors() {
+                report.error(Code::InvalidValue, file, written.at.clone(), error.to_string());
+            }
+            None
+        }
+    }
+}
+
+/// The steps of a workflow while they are checked.
+struct Steps<'a> {
+    file: &'a SourceText,
+    written: &'a [Step],
+    graph: Graph<'a>,
+    /// Of each step its action, where it has one that is there.
+    actions: Vec<Option<NamedAction<'a>>>,
+    results: Results,
+    /// How each step can end.
+    can_end: Vec<CanEnd>,
+    /// Which step was told to read which other one that it does not need: once, in however many fields.
+    unneeded: BTreeSet<(usize, usize)>,
+}
+
+/// Who reads steps.
+#[derive(Clone, Copy)]
+enum Reader {
+    /// A step, by its place.
+    Step(usize),
+    /// What the workflow gives: computed when all have ended.
+    Result,
+}
+
+/// The steps that a field reads.
+#[derive(Default)]
+struct Reads {
+    places: BTreeSet<usize>,
+    /// Names of steps that are not there, which has been told.
+    strangers: BTreeSet<String>,
+    /// Whether it reads others too, which has been told.
+    is_open: bool,
+}
+
+impl<'a> Steps<'a> {
+    fn step(&mut self, place: usize, plain: &Scope<'_>, report: &mut Report) -> Option<catalog::Step> {
+        let written = &self.written[place];
+        let condition = written.condition.as_ref().map(|node| self.condition(place, node, plain, report));
+        let is_known = !matches!(condition, Some(None));
+        let starts = StartsIf::of(condition.clone().flatten());
+        self.can_end[place] = self.ends_of(place, is_known.then_some(&starts), plain, report);
+        let end = match starts {
+            StartsIf::Succeeded | StartsIf::SucceededAnd(_) if is_known => End::Success,
+            StartsIf::Succeeded | StartsIf::SucceededAnd(_) | StartsIf::Holds { .. } => End::Any,
+        };
+        let scope = if written.condition.is_some() { plain.clone().after(starts.condition()) } else { plain.clone() };
+        let for_each = written.for_each.as_ref().map(|each| self.for_each(place, each, &scope, end, report));
+        let scope = match &for_each {
+            Some((_, item)) => scope.with("item", item.clone()).with("index", ValueType::integer()),
+            None => scope,
+        };
+        let task = self.task(place, scope, end, report);
+        Some(catalog::Step {
+            name: written.name.value.parse().ok()?,
+            needs: self.needed_names(written)?,
+            starts: if is_known { starts } else { return None },
+            for_each: optional(for_each.map(|(compiled, _)| compiled))?,
+            task: task?,
+            on_failure: written.on_failure,
+            others: written.others,
+            priority: written.priority,
+        })
+    }
+
+    fn needed_names(&self, step: &Step) -> Option<Vec<StepName>> {
+        step.needs.as_ref()?.iter().map(|needed| needed.value.parse().ok()).collect()
+    }
+
+    fn condition(&mut self, place: usize, node: &Node, plain: &Scope<'_>, report: &mut Report) -> Option<Expression> {
+        let asking = reach::asking(plain);
+        let reads = self.look(Reader::Step(place), &asking, node, Holds::Expression, report);
+        self.with_steps(asking, &reads, place, End::Any).condition(node, "`if`", report)
+    }
+
+    /// Compiles the list of items; gives it with what an item can be.
+    fn for_each(
+        &mut self,
+        place: usize,
+        each: &ForEach,
+        scope: &Scope<'_>,
+        end: End,
+        report: &mut Report,
+    ) -> (Option<catalog::ForEach>, ValueType) {
+        let reads = self.look(Reader::Step(place), scope, &each.items, Holds::Expression, report);
+        let scope = self.with_steps(scope.clone(), &reads, place, end);
+        let Some((items, value)) = scope.expression(&each.items, "`for_each`", report) else { return (None, ValueType::anything()) };
+        if !value.is_unknown_or_nothing() && !value.overlaps(&ValueType::list(ValueType::anything())) {
+            let span = first_line(&each.items.span, self.file);
+            let told = report.error(Code::TypeMismatch, self.file, span, format!("`for_each` is a list, not {value}"));
+            let is_path = items.source().trim().bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'));
+            let written = if is_path { items.source().trim() } else { "…" };
+            if value.overlaps(&ValueType::object()) {
+                told.hint(format!("the list of its names is `{written}.map(name, name)`"));
+            } else if value.overlaps(&ValueType::text()) {
+                told.hint(format!("a list of its parts is `{written}.split(\",\")`"));
+            }
+            return (None, ValueType::anything());
+        }
+        let item = if value.is_unknown_or_nothing() { ValueType::json() } else { value.element().rendered() };
+        (Some(catalog::ForEach { items, parallel: each.parallel, failure: each.failure }), item)
+    }
+
+    fn task(&mut self, place: usize, scope: Scope<'_>, end: End, report: &mut Report) -> Option<catalog::Task> {
+        match self.written[place].task.as_ref()? {
+            Task::Action { action, with: given } => {
+                let scope = match given {
+                    Some(node) => {
+                        let reads = self.look(Reader::Step(place), &scope, node, Holds::Value, report);
+                        self.with_steps(scope, &reads, place, end)
+                    }
+                    None => scope,
+                };
+                let named = self.actions[place].as_ref();
+                let parameters = named.and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
+                let with = with(self.file, action, given.as_ref(), parameters, &scope, report);
+                Some(catalog::Task::Action { action: named?.0.clone(), with: with? })
+            }
+            Task::Fail { message } => {
+                let reads = self.look(Reader::Step(place), &scope, message, Holds::Value, report);
+                let scope = self.with_steps(scope, &reads, place, end);
+                let taker = Taker { takes: ValueType::text(), name: "`fail`".to_owned() };
+                Some(catalog::Task::Fail { message: scope.template_for(message, Some(&taker), report)? })
+            }
+        }
+    }
+
+    /// Compiles what the workflow gives, and holds it against what its action says that it gives.
+    fn result(&mut self, written: &Workflow, schema: Option<&Schema>, plain: &Scope<'_>, report: &mut Report) -> Option<Option<Template>> {
+        let Some(node) = &written.result else {
+            if schema.is_some() {
+                report
+                    .error(
+                        Code::MissingParameter,
+                        self.file,
+                        written.at.clone(),
+                        "the action declares a `result`, and its workflow gives none",
+                    )
+                    .hint("say beside `steps` what it gives, for example\nresult: { version: '${{ steps.build.result.version }}' }");
+                return None;
+            }
+            return Some(None);
+        };
+        let reads = self.look(Reader::Result, plain, node, Holds::Value, report);
+        let known = self.known(&reads, None, End::Any);
+        let scope = plain.clone().with("steps", known);
+        let taker = schema.map(|schema| {
+            let (at, taker) = (written.at.clone(), "the result".to_owned());
+            Given { file: self.file, node: Some(node), at, taker: taker.clone(), called: "field" }.check(schema, Extra::Refused, report);
+            Taker { takes: type_of(schema, Form::Accepted, "", None), name: taker }
+        });
+        scope.template_for(node, taker.as_ref(), report).map(Some)
+    }
+
+    /// Finds the steps that a field reads; tells of those that are not there, or may not have ended.
+    fn look(&mut self, reader: Reader, scope: &Scope<'_>, node: &Node, holds: Holds, report: &mut Report) -> Reads {
+        let scope = scope.clone().with("steps", ValueType::anything());
+        let mut reads = Reads::default();
+        for (path, span) in scope.reads(node, holds) {
+            if path.segments[0] == "steps" {
+                self.look_at(reader, &path, span, &mut reads, report);
+            }
+        }
+        reads
+    }
+
+    fn look_at(&mut self, reader: Reader, path: &Path, span: Range<usize>, reads: &mut Reads, report: &mut Report) {
+        let Some(name) = path.segments.get(1) else {
+            reads.is_open = true;
+            report
+                .error(Code::UnknownStep, self.file, span, "the name of a step is written out, so that it is known which steps are read")
+                .hint("for example `steps.build.result`");
+            return;
+        };
+        let Some(place) = self.graph.place(name) else {
+            if reads.strangers.insert(name.clone()) {
+                self.graph.tell_unknown(name, span, self.file, report);
+            }
+            return;
+        };
+        if !reads.places.insert(place) || !self.graph.is_whole {
+            return;
+        }
+        if let Reader::Step(reading) = reader
+            && !self.graph.is_before(place, reading)
+            && self.unneeded.insert((reading, place))
+        {
+            self.tell_not_needed(place, reading, span, report);
+        }
+    }
+
+    fn tell_not_needed(&self, read: usize, reading: usize, span: Range<usize>, report: &mut Report) {
+        let (name, reader) = (&self.written[read].name.value, &self.written[reading]);
+        if read == reading {
+            report
+                .error(
+                    Code::StepNotNeeded,
+                    self.file,
+                    span,
+                    format!("the step `{name}` reads itself, and has not ended when this is computed"),
+                )
+                .hint("what it gave can be read by steps that need it");
+        } else if self.graph.is_before(reading, read) {
+            let message = format!("the step `{name}` begins only when this one, which it needs, has ended");
+            report.error(Code::StepNotNeeded, self.file, span, message).hint("read it in a step that needs it");
+        } else {
+            let mut needs: Vec<&str> = reader.needs.iter().flatten().map(|needed| needed.value.as_str()).collect();
+            needs.push(name);
+            let hint = if needs.len() > HINT_NAMES_MAX {
+                format!("add `{name}` to its `needs`")
+            } else {
+                format!("needs: [{}]", needs.join(", "))
+            };
+            report
+                .error(
+                    Code::StepNotNeeded,
+                    self.file,
+                    span,
+                    format!("the step `{}` does not need `{name}`, which may not have ended when this is computed", reader.name.value),
+                )
+                .hint(hint);
+        }
+    }
+
+    /// Says in a scope what `steps` can be for a step.
+    fn with_steps<'s>(&mut self, scope: Scope<'s>, reads: &Reads, place: usize, end: End) -> Scope<'s> {
+        let known = self.known(reads, Some(place), end);
+        scope.with("steps", known)
+    }
+
+    /// Gives what `steps` can be, as far as it is read; `end` is known of what the reading step needs itself.
+    fn known(&mut self, reads: &Reads, reading: Option<usize>, end: End) -> ValueType {
+        if reads.is_open {
+            return ValueType::anything();
+        }
+        let mut fields = MapType::new(Others::None);
+        for name in &reads.strangers {
+            fields = fields.with(name.as_str(), ValueType::anything(), Occurrence::Always);
+        }
+        for place in &reads.places {
+            let is_needed = reading.is_some_and(|reading| self.graph.needs(reading).contains(place));
+            // That one goes on after a failure says nothing of how the step ended.
+            let is_sure = is_needed && self.written[*place].on_failure == catalog::OnFailure::Fail;
+            let end = if is_sure { end } else { End::Any };
+            let ended = ended(&self.written[*place], self.actions[*place].as_ref());
+            fields = fields.with(self.written[*place].name.value.as_str(), self.results.of(ended, end), Occurrence::Always);
+        }
+        ValueType::map(fields)
+    }
+}
+
+/// Says what can be read of a step.
+fn ended<'n>(step: &Step, action: Option<&'n NamedAction<'_>>) -> Ended<'n> {
+    match (&step.task, action) {
+        (Some(Task::Fail { .. }), _) => Ended::Fail,
+        (Some(Task::Action { .. }), Some((name, action))) => Ended::Action {
+            name,
+            result: action.and_then(|action| action.result.as_ref()),
+            times: if step.for_each.is_some() { Times::ForEachItem } else { Times::Once },
+        },
+        (Some(Task::Action { .. }), None) | (None, _) => Ended::Unknown,
+    }
+}

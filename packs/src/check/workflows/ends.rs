@@ -1,0 +1,105 @@
+//! What can be read of a step that has ended, as types; and how it can end.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::catalog::Schema;
+use ensue_engine::names::ActionRef;
+use ensue_expression::{MapType, Occurrence, Others, ValueType};
+
+use crate::check::schemas::{Form, type_of};
+
+/// How a step can have ended.
+const STATUSES: [&str; 5] = ["succeeded", "failed", "timed_out", "cancelled", "skipped"];
+
+/// What is known of the end of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It may have ended in any way.
+    Any,
+    /// It succeeded, or what reads it would not be computed.
+    Success,
+}
+
+/// What a step is, as far as it says what can be read of it.
+#[derive(Clone, Copy)]
+pub(super) enum Ended<'a> {
+    /// One action; with what it gives, where it says so.
+    Action { name: &'a ActionRef, result: Option<&'a Schema>, times: Times },
+    /// A `fail`.
+    Fail,
+    /// It has a mistake that has been told.
+    Unknown,
+}
+
+/// How often a step is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Times {
+    Once,
+    ForEachItem,
+}
+
+/// What actions give, each looked into once.
+#[derive(Default)]
+pub(super) struct Results(BTreeMap<ActionRef, ValueType>);
+
+impl Results {
+    /// Gives what `steps.<name>` can be.
+    pub(super) fn of(&mut self, ended: Ended<'_>, end: End) -> ValueType {
+        let (name, schema, times) = match ended {
+            Ended::Unknown => return ValueType::anything(),
+            Ended::Fail => return failed_step(),
+            Ended::Action { name, result, times } => (name, result, times),
+        };
+        let result = self.result(name, schema);
+        let fields = match (times, end) {
+            (Times::Once, End::Success) => one("the fields of a step", ValueType::one_of(["succeeded"]), result, ValueType::null()),
+            (Times::Once, End::Any) => one("the fields of a step", ValueType::one_of(STATUSES), result.or_null(), error().or_null()),
+            (Times::ForEachItem, end) => {
+                let item = one("the fields of an item", ValueType::one_of(STATUSES), result.or_null(), error().or_null());
+                let (status, error) = match end {
+                    End::Success => (ValueType::one_of(["succeeded"]), ValueType::null()),
+                    End::Any => (ValueType::one_of(STATUSES), error().or_null()),
+                };
+                MapType::new(Others::None)
+                    .called("the fields of a step with `for_each`", None)
+                    .with("status", status, Occurrence::Always)
+                    .with("items", ValueType::list(ValueType::map(item)), Occurrence::Always)
+                    .with("error", error, Occurrence::Always)
+            }
+        };
+        ValueType::map(fields)
+    }
+
+    fn result(&mut self, name: &ActionRef, schema: Option<&Schema>) -> ValueType {
+        let Some(schema) = schema else { return ValueType::json() };
+        let make = || type_of(schema, Form::Sent, "the fields of the result", None);
+        self.0.entry(name.clone()).or_insert_with(make).clone()
+    }
+}
+
+fn one(called: &'static str, status: ValueType, result: ValueType, error: ValueType) -> MapType {
+    MapType::new(Others::None)
+        .called(called, None)
+        .with("status", status, Occurrence::Always)
+        .with("result", result, Occurrence::Always)
+        .with("error", error, Occurrence::Always)
+}
+
+/// A step that fails never succeeds, and gives nothing.
+fn failed_step() -> ValueType {
+    let statuses = STATUSES.into_iter().filter(|status| *status != "succeeded");
+    let fields = MapType::new(Others::None)
+        .called("the fields of a step with `fail`", None)
+        .with("status", ValueType::one_of(statuses), Occurrence::Always)
+        .with("error", error().or_null(), Occurrence::Always);
+    ValueType::map(fields)
+}
+
+fn error() -> ValueType {
+    let fields = MapType::new(Others::None)
+        .called("the fields of an error", None)
+        .with("kind", ValueType::text(), Occurrence::Always)
+        .with("message", ValueType::text(), Occurrence::Always)
+        .with("detail", ValueType::json(), Occurrence::Always);
+    ValueType::map(fields)
+}

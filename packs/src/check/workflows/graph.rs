@@ -1,0 +1,199 @@
+//! Which steps of a workflow wait for which: names resolved, circles told, and what has surely ended when a step starts.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+
+use ensue_expression::nearest;
+
+use crate::diagnostics::{Code, Report};
+use crate::fields::listed;
+use crate::source::SourceText;
+use crate::written::Step;
+
+/// The most steps whose names a message writes out.
+const NAMES_MAX: usize = 12;
+/// How many misspelt names are compared with all others; a file with more has another mistake.
+const NEAREST_MAX: usize = 32;
+
+/// The steps of a workflow by name, and what each needs.
+pub(super) struct Graph<'a> {
+    steps: &'a [Step],
+    places: BTreeMap<&'a str, usize>,
+    /// Of each step the places of those that it needs, as far as they are there.
+    needs: Vec<Vec<usize>>,
+    /// The places in an order in which each step comes after what it needs; without those in a circle and behind one.
+    order: Vec<usize>,
+    /// Whether nothing was wrong with any `needs`: else it is not known what a step waits for.
+    pub(super) is_whole: bool,
+    before: OnceCell<Vec<Places>>,
+    compared: usize,
+}
+
+/// A set of places.
+#[derive(Clone)]
+struct Places(Vec<u64>);
+
+impl Places {
+    fn none(of: usize) -> Self {
+        Self(vec![0; of.div_ceil(64)])
+    }
+
+    fn add(&mut self, place: usize) {
+        self.0[place / 64] |= 1 << (place % 64);
+    }
+
+    fn add_all(&mut self, others: &Self) {
+        self.0.iter_mut().zip(&others.0).for_each(|(word, other)| *word |= other);
+    }
+
+    fn has(&self, place: usize) -> bool {
+        self.0[place / 64] & (1 << (place % 64)) != 0
+    }
+}
+
+impl<'a> Graph<'a> {
+    /// Resolves what each step needs; tells of steps that are not there, and of circles.
+    pub(super) fn of(steps: &'a [Step], file: &SourceText, report: &mut Report) -> Self {
+        let mut graph = Self {
+            steps,
+            places: steps.iter().enumerate().map(|(place, step)| (step.name.value.as_str(), place)).collect(),
+            needs: Vec::with_capacity(steps.len()),
+            order: Vec::with_capacity(steps.len()),
+            is_whole: steps.iter().all(|step| step.needs.is_some()),
+            before: OnceCell::new(),
+            compared: 0,
+        };
+        for (place, step) in steps.iter().enumerate() {
+            let mut needs = Vec::new();
+            for needed in step.needs.iter().flatten() {
+                match graph.place(&needed.value) {
+                    Some(other) if other == place => {
+                        graph.is_whole = false;
+                        report
+                            .error(Code::StepCycle, file, needed.span.clone(), format!("the step `{}` needs itself", step.name.value))
+                            .hint("leave it out: a step starts when all that it needs have ended");
+                    }
+                    Some(other) => needs.push(other),
+                    None => {
+                        graph.is_whole = false;
+                        graph.tell_unknown(&needed.value, needed.span.clone(), file, report);
+                    }
+                }
+            }
+            graph.needs.push(needs);
+        }
+        let open = graph.arrange();
+        if graph.order.len() < steps.len() {
+            graph.is_whole = false;
+            graph.tell_circles(&open, file, report);
+        }
+        graph
+    }
+
+    pub(super) fn place(&self, name: &str) -> Option<usize> {
+        self.places.get(name).copied()
+    }
+
+    /// Gives the places of the steps that a step needs itself.
+    pub(super) fn needs(&self, place: usize) -> &[usize] {
+        &self.needs[place]
+    }
+
+    /// Gives the places in an order in which each step comes after what it needs; without those in a circle and behind one.
+    pub(super) fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// Says whether a step has surely ended when another one starts.
+    pub(super) fn is_before(&self, earlier: usize, later: usize) -> bool {
+        // Most read what they need themselves.
+        self.needs[later].contains(&earlier) || self.before.get_or_init(|| self.all_before())[later].has(earlier)
+    }
+
+    /// Tells of a step that is not there.
+    pub(super) fn tell_unknown(&mut self, name: &str, span: std::ops::Range<usize>, file: &SourceText, report: &mut Report) {
+        self.compared += 1;
+        let names = || self.steps.iter().map(|step| step.name.value.as_str());
+        let near = if self.compared > NEAREST_MAX { None } else { nearest(name, names()) };
+        let told = report.error(Code::UnknownStep, file, span, format!("there is no step `{name}`"));
+        told.did_you_mean(near);
+        if near.is_none() {
+            let first: Vec<&str> = names().take(NAMES_MAX).collect();
+            let more = if self.steps.len() > NAMES_MAX { ", …" } else { "" };
+            told.hint(format!("the steps are {}{more}", listed(&first)));
+        }
+    }
+
+    /// Puts the steps in order; gives of each how many of those that it needs are not in it.
+    fn arrange(&mut self) -> Vec<usize> {
+        let mut open: Vec<usize> = self.needs.iter().map(Vec::len).collect();
+        let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); self.steps.len()];
+        for (place, needs) in self.needs.iter().enumerate() {
+            for needed in needs {
+                dependents[*needed].push(place);
+            }
+        }
+        let mut free: Vec<usize> = (0..self.steps.len()).filter(|place| open[*place] == 0).collect();
+        while let Some(place) = free.pop() {
+            self.order.push(place);
+            for dependent in &dependents[place] {
+                open[*dependent] -= 1;
+                if open[*dependent] == 0 {
+                    free.push(*dependent);
+                }
+            }
+        }
+        open
+    }
+
+    /// Tells of each circle once: what is not in order needs something that is not.
+    fn tell_circles(&self, open: &[usize], file: &SourceText, report: &mut Report) {
+        let mut seen_from: Vec<Option<usize>> = vec![None; self.steps.len()];
+        for start in 0..self.steps.len() {
+            let mut way = Vec::new();
+            let mut at = start;
+            while open[at] > 0 && seen_from[at].is_none() {
+                seen_from[at] = Some(start);
+                way.push(at);
+                let Some(next) = self.needs[at].iter().copied().find(|needed| open[*needed] > 0) else { break };
+                at = next;
+            }
+            if seen_from[at] == Some(start)
+                && let Some(first) = way.iter().position(|place| *place == at)
+            {
+                self.tell_circle(&way[first..], file, report);
+            }
+        }
+    }
+
+    fn tell_circle(&self, circle: &[usize], file: &SourceText, report: &mut Report) {
+        // It is told where its first step in the file needs the next.
+        let first = circle.iter().enumerate().min_by_key(|(_, place)| **place).map_or(0, |(at, _)| at);
+        let place = |at: usize| circle[(first + at) % circle.len()];
+        let name = |at: usize| self.steps[place(at)].name.value.as_str();
+        let next = name(1);
+        let span = self.steps[place(0)].needs.iter().flatten().find(|needed| needed.value == next).map(|needed| needed.span.clone());
+        let mut names: Vec<String> = (0..circle.len().min(NAMES_MAX)).map(|at| format!("`{}`", name(at))).collect();
+        if circle.len() > NAMES_MAX {
+            names.push("…".to_owned());
+        }
+        names.push(format!("`{}`", name(0)));
+        report
+            .error(Code::StepCycle, file, span.unwrap_or(0..0), format!("steps need each other in a circle: {}", names.join(" → ")))
+            .hint("leave one of them out of the `needs` of another: each would wait for all others");
+    }
+
+    /// Finds of each step all that end before it starts.
+    fn all_before(&self) -> Vec<Places> {
+        let mut before = vec![Places::none(self.steps.len()); self.steps.len()];
+        for place in &self.order {
+            let mut here = Places::none(self.steps.len());
+            for needed in &self.needs[*place] {
+                here.add(*needed);
+                here.add_all(&before[*needed]);
+            }
+            before[*place] = here;
+        }
+        before
+    }
+}

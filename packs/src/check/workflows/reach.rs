@@ -1,0 +1,139 @@
+//! How each step can end, and with that which steps never start.
+//!
+//! Told is only what is certain, and where it is decided: what follows from a step that was switched off is meant.
+
+use ensue_engine::catalog::{ALWAYS, FAILED, OnFailure, SUCCEEDED, StartsIf};
+use ensue_expression::{Expression, Value, ValueType};
+
+use super::ends::End;
+use super::{Reader, Steps};
+use crate::check::scope::{Holds, Scope};
+use crate::diagnostics::{Code, Report};
+use crate::fields::first_line;
+use crate::written::Task;
+
+/// How a step can end, beside skipped and cancelled, which every one can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CanEnd {
+    well: bool,
+    badly: bool,
+}
+
+impl CanEnd {
+    /// Nothing is known of it.
+    pub(super) const ANYHOW: Self = Self { well: true, badly: true };
+    /// It never starts.
+    const NEVER: Self = Self { well: false, badly: false };
+}
+
+/// The scope of a step's `if`: there the functions stand that ask how the steps ended which it needs.
+pub(super) fn asking<'s>(plain: &Scope<'s>) -> Scope<'s> {
+    let functions = [SUCCEEDED, FAILED, ALWAYS];
+    functions.into_iter().fold(plain.clone(), |scope, function| scope.with(function, ValueType::boolean()))
+}
+
+impl Steps<'_> {
+    /// Finds out how a step can end; tells of one that never starts. Of its `if` nothing is known where there is none here.
+    pub(super) fn ends_of(&mut self, place: usize, starts: Option<&StartsIf>, plain: &Scope<'_>, report: &mut Report) -> CanEnd {
+        let can_start = match starts {
+            Some(starts) if self.graph.is_whole => self.can_start(place, starts, plain, report),
+            Some(_) | None => true,
+        };
+        match &self.written[place].task {
+            _ if !can_start => CanEnd::NEVER,
+            Some(Task::Fail { .. }) => CanEnd { well: false, badly: true },
+            Some(Task::Action { .. }) | None => CanEnd::ANYHOW,
+        }
+    }
+
+    fn can_start(&mut self, place: usize, starts: &StartsIf, plain: &Scope<'_>, report: &mut Report) -> bool {
+        let ends = |needed: &usize| self.can_end[*needed];
+        let is_passed_over = |needed: &usize| self.written[*needed].on_failure == OnFailure::Continue && ends(needed).badly;
+        let needs = self.graph.needs(place);
+        let can_succeed = needs.iter().all(|needed| ends(needed).well || is_passed_over(needed));
+        let can_fail = needs.iter().any(|needed| ends(needed).badly);
+        let condition = match starts {
+            StartsIf::Succeeded | StartsIf::SucceededAnd(_) if !can_succeed => {
+                self.tell_needs_fail(place, report);
+                return false;
+            }
+            StartsIf::Succeeded => return true,
+            StartsIf::SucceededAnd(condition) | StartsIf::Holds { condition, .. } => condition,
+        };
+        let given = |can_be: bool, must_be: bool| match (can_be, must_be) {
+            (true, true) => ValueType::of_value(&Value::Bool(true)),
+            (true, false) => ValueType::boolean(),
+            (false, _) => ValueType::of_value(&Value::Bool(false)),
+        };
+        let is_first = needs.is_empty();
+        let decided = plain
+            .clone()
+            .with(SUCCEEDED, given(can_succeed, is_first))
+            .with(FAILED, given(can_fail, false))
+            .with(ALWAYS, given(true, true));
+        let end = if let StartsIf::Holds { .. } = starts { End::Any } else { End::Success };
+        if self.may_hold(place, condition, decided, end) {
+            return true;
+        }
+        // One that is never true by itself was told of, or is meant.
+        if self.may_hold(place, condition, asking(plain), End::Any) {
+            match starts {
+                StartsIf::Holds { .. } => self.tell_asks_in_vain(place, condition, report),
+                StartsIf::Succeeded | StartsIf::SucceededAnd(_) => self.tell_asks_after_success(place, report),
+            }
+        }
+        false
+    }
+
+    fn may_hold(&mut self, place: usize, condition: &Expression, scope: Scope<'_>, end: End) -> bool {
+        let Some(node) = &self.written[place].condition else { return true };
+        // What it reads was told of when it was compiled.
+        let reads = self.look(Reader::Step(place), &scope, node, Holds::Expression, &mut Report::default());
+        self.with_steps(scope, &reads, place, end).may_hold(condition)
+    }
+
+    /// Tells of a step that starts only where all succeeded that it needs, and needs one that always fails.
+    fn tell_needs_fail(&self, place: usize, report: &mut Report) {
+        let step = &self.written[place];
+        for needed in step.needs.iter().flatten() {
+            let Some(failing) = self.graph.place(&needed.value).map(|place| &self.written[place]) else { continue };
+            if let (Some(Task::Fail { .. }), OnFailure::Fail) = (&failing.task, failing.on_failure) {
+                let message =
+                    format!("the step `{}` never starts: it needs `{}`, which fails or is skipped", step.name.value, needed.value);
+                report
+                    .warning(Code::StepNeverStarts, self.file, needed.span.clone(), message)
+                    .hint(format!("where it is to start anyhow, write `if: always()`; else need what `{}` needs", needed.value));
+                return;
+            }
+        }
+    }
+
+    fn tell_asks_after_success(&self, place: usize, report: &mut Report) {
+        let (Some(node), name) = (&self.written[place].condition, &self.written[place].name.value) else { return };
+        let span = first_line(&node.span, self.file);
+        let message =
+            format!("the step `{name}` never starts: its `if` is asked where all that it needs succeeded, and is never true then");
+        report
+            .warning(Code::StepNeverStarts, self.file, span, message)
+            .hint("an `if` that is to be asked after a failure too begins with `failed() &&` or `always() &&`");
+    }
+
+    fn tell_asks_in_vain(&self, place: usize, condition: &Expression, report: &mut Report) {
+        let step = &self.written[place];
+        let Some(node) = &step.condition else { return };
+        let span = first_line(&node.span, self.file);
+        if self.graph.needs(place).is_empty() && condition.reads().iter().any(|path| path.segments[0] == FAILED) {
+            let message = format!(
+                "the step `{}` never starts: `failed()` holds where a step that it needs failed, and it needs none",
+                step.name.value
+            );
+            report
+                .warning(Code::StepNeverStarts, self.file, span, message)
+                .hint("say whose failure it is for, for example\nneeds: [build]");
+        } else if self.graph.needs(place).iter().any(|needed| matches!(self.written[*needed].task, Some(Task::Fail { .. }))) {
+            let message =
+                format!("the step `{}` never starts: it asks `succeeded()`, and needs a step that fails or is skipped", step.name.value);
+            report.warning(Code::StepNeverStarts, self.file, span, message).hint("where it is to start anyhow, write `if: always()`");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The runner `workflow`: steps, each with what it needs, whether it starts and what it does.
+//!
+//! Which steps there are for each other, and what they may read, is `check/workflows.rs`.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use ensue_engine::catalog::{ITEMS_MAX, ItemFailure, OnFailure, Others, PARALLEL_DEFAULT, STEPS_MAX};
+
+use super::rule::{PRIORITY, read_priority};
+use crate::diagnostics::{Code, Report};
+use crate::fields::{Fields, first_line, text, wrong_type};
+use crate::schema::{is_our_name, tell_bad_name};
+use crate::shape::{Between, Form, Kind, Shape, optional, required, words};
+use crate::source::SourceText;
+use crate::yaml::{Content, Entry, Node, Spanned, quoted};
+
+const ON_FAILURE: [(&str, OnFailure); 2] = [("fail", OnFailure::Fail), ("continue", OnFailure::Continue)];
+const ON_FAILURE_WORDS: [&str; 2] = words(&ON_FAILURE);
+
+/// What a step may do in a later release, beside what it may do now.
+const TASKS_LATER: [&str; 3] = ["inquiry", "wait", "sleep"];
+
+pub(super) static WORKFLOW: Shape = Shape {
+    what: "`workflow`",
+    fields: &[
+        required(
+            "steps",
+            "steps:\n  build:\n    action: core.shell\n    with: { script: make }",
+            Kind::Named { names: Form::OwnName, of: &STEP, most: STEPS_MAX },
+            "The steps, by name. Each runs once all that it needs have ended; those that need nothing begin at once, side by side.",
+        ),
+        optional(
+            "result",
+            Kind::Value,
+            "What the workflow gives, with `${{ … }}` where it is computed. It reads every step, as `steps.<name>.result`, `.status`, \
+             `.error` and, with `for_each`, `.items`. It must fit the action's `result`, where one is declared.",
+        ),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static STEP: Shape = Shape {
+    what: "a step",
+    fields: &[
+        optional(
+            "needs",
+            Kind::TextOrTexts(Form::OwnName),
+            "The steps that must have ended before this one starts: a name, or a list of names. Only these, and what they need, can be read \
+             here as `steps.<name>`.",
+        ),
+        optional(
+            "if",
+            Kind::Expression,
+            "An expression that says whether the step starts; else it is skipped. Without it, and where it asks none of `succeeded()`, \
+             `failed()` and `always()`, the step starts only where all that it needs succeeded.",
+        ),
+        optional(
+            "for_each",
+            Kind::Expression,
+            "An expression that gives a list. The step is done once for each item; `item` and `index` stand for it in `with`.",
+        ),
+        optional(
+            "parallel",
+            Kind::Integer { from: 1, to: ITEMS_MAX as i64 },
+            "How many items of `for_each` run at once. 16 where nothing is said.",
+        ),
+        optional("fail_fast", Kind::Boolean, "Whether the failure of one item stops the others. False where nothing is said."),
+        optional(
+            "action",
+            Kind::Text(Form::Ref),
+            "What the step runs: the ref of an action, never an expression. `ensue actions list` has those that are installed.",
+        ),
+        optional(
+            "with",
+            Kind::Mapping { names: Form::Any, of: &Kind::Anything },
+            "The action's parameters, by name. A value may hold `${{ … }}`; one that is exactly that keeps its type.",
+        ),
+        optional("fail", Kind::Text(Form::Any), "The step fails, and this says why. It may hold `${{ … }}`."),
+        optional(
+            "on_failure",
+            Kind::Choice(&ON_FAILURE_WORDS),
+            "What the step's failure means: `fail` (default), then no other step starts but those whose `if` asks `failed()` or `always()`; or \
+             `continue`.",
+        ),
+        optional(
+            "cancel_others",
+            Kind::Boolean,
+            "Whether the step's failure cancels the steps that run beside it. False where nothing is said: they run to their ends.",
+        ),
+        PRIORITY,
+    ],
+    later: &[
+        ("inquiry", "a question to people"),
+        ("wait", "waiting for an event"),
+        ("sleep", "a durable timer"),
+        ("repeat", "doing it again and again"),
+        ("undo", "what is done when the workflow fails later"),
+        ("retry", "trying again"),
+        ("timeout", "how long a step may take"),
+        ("local", "names of a step's own"),
+    ],
+    between: &[
+        Between::ExactlyOneOf(&["action", "fail"]),
+        Between::OnlyBeside { field: "with", other: "action" },
+        Between::OnlyBeside { field: "for_each", other: "action" },
+        Between::OnlyBeside { field: "priority", other: "action" },
+        Between::OnlyBeside { field: "parallel", other: "for_each" },
+        Between::OnlyBeside { field: "fail_fast", other: "for_each" },
+    ],
+};
+
+pub(crate) struct Workflow {
+    /// Where its name stands: what is missing of it is told there.
+    pub(crate) at: Range<usize>,
+    /// All of them, also those with mistakes, so that others can name them.
+    pub(crate) steps: Vec<Step>,
+    pub(crate) result: Option<Node>,
+}
+
+pub(crate) struct Step {
+    pub(crate) name: Spanned<String>,
+    /// The names of other steps; nothing where they have mistakes that have been told.
+    pub(crate) needs: Option<Vec<Spanned<String>>>,
+    pub(crate) condition: Option<Node>,
+    pub(crate) for_each: Option<ForEach>,
+    /// What it does; nothing where that has mistakes that have been told.
+    pub(crate) task: Option<Task>,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) others: Others,
+    pub(crate) priority: Option<i8>,
+}
+
+pub(crate) struct ForEach {
+    pub(crate) items: Node,
+    pub(crate) parallel: u32,
+    pub(crate) failure: ItemFailure,
+}
+
+pub(crate) enum Task {
+    Action { action: Spanned<String>, with: Option<Node> },
+    Fail { message: Node },
+}
+
+pub(super) fn read(key: Range<usize>, node: Node, file: &SourceText, report: &mut Report) -> Option<Workflow> {
+    let mut fields = Fields::open(node, &WORKFLOW, file, report)?;
+    let steps = fields.take_required("steps", report).and_then(|entry| named_steps(entry, file, report));
+    let result = fields.take("result").map(|entry| entry.value);
+    let steps = steps?.into_iter().map(|entry| read_step(entry, file, report)).collect();
+    Some(Workflow { at: key, steps, result })
+}
+
+fn named_steps(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Vec<Entry>> {
+    let span = first_line(&entry.value.span, file);
+    match entry.value.content {
+        Content::Map(steps) if steps.is_empty() => {
+            report
+                .error(Code::MissingField, file, entry.key.span, "a workflow has at least one step")
+                .hint("for example\nsteps:\n  build: { action: core.shell, with: { script: make } }");
+            None
+        }
+        Content::Map(steps) if steps.len() > STEPS_MAX => {
+            let message = format!("a workflow has at most {STEPS_MAX} steps; this has {}", steps.len());
+            report
+                .error(Code::InvalidValue, file, entry.key.span, message)
+                .hint("make workflows of parts of it, which it runs as steps; or run one step `for_each` item of a list");
+            None
+        }
+        Content::Map(steps) => Some(steps),
+        Content::List(_) => {
+            report
+                .error(Code::WrongType, file, span, "`steps` is a mapping of names to steps, not a list")
+                .hint("name each of them, and say with `needs` what waits for what:\nsteps:\n  build: { … }\n  test: { needs: build, … }");
+            None
+        }
+        _ => {
+            wrong_type(&entry.value, "`steps`", "a mapping of names to steps", file, report);
+            None
+        }
+    }
+}
+
+fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
+    let Entry { key: name, value } = entry;
+    if !is_our_name(&name.value) {
+        tell_bad_name(&name.value, &name.span, file, report);
+    }
+    let has_task_later =
+        matches!(&value.content, Content::Map(entries) if entries.iter().any(|entry| TASKS_LATER.contains(&entry.key.value.as_str())));
+    let Some(mut fields) = Fields::open(value, &STEP, file, report) else {
+        let (on_failure, others) = (OnFailure::default(), Others::default());
+        return Step { name, needs: None, condition: None, for_each: None, task: None, on_failure, others, priority: None };
+    };
+    if has_task_later {
+        fields.was_told("action");
+    }
+    let needs = read_needs(&mut fields, report);
+    let condition = fields.take("if").map(|entry| entry.value);
+    tell_out_of_place(&mut fields, report);
+    let for_each = read_for_each(&mut fields, report);
+    let priority = read_priority(&mut fields, report);
+    let on_failure = fields.choice("on_failure", &ON_FAILURE, report).unwrap_or_default();
+    let others = if fields.boolean("cancel_others", report).unwrap_or(false) { Others::AreCancelled } else { Others::Finish };
+    let task = read_task(&name, &mut fields, report);
+    Step { name, needs, condition, for_each, task, on_failure, others, priority }
+}
+
+/// A field that says more of another one.
+struct Beside {
+    field: &'static str,
+    other: &'static str,
+    /// What it is for.
+    is: &'static str,
+    hint: &'static str,
+}
+
+const NAME_THE_ACTION: &str = "name the action, or remove the line";
+const FOR_EACH_EXAMPLE: &str = "for example\nfor_each: params.regions";
+
+/// In an order in which what says more of one that is out of place comes after it.
+const BESIDE: [Beside; 5] = [
+    Beside { field: "with", other: "action", is: "`with` gives an action its parameters", hint: NAME_THE_ACTION },
+    Beside {
+        field: "for_each",
+        other: "action",
+        is: "`for_each` runs an action for each item",
+        hint: "name the action, or remove the line; what fails, fails once",
+    },
+    Beside { field: "priority", other: "action", is: "`priority` says which executions go first", hint: NAME_THE_ACTION },
+    Beside { field: "parallel", other: "for_each", is: "`parallel` says how many items run at once", hint: FOR_EACH_EXAMPLE },
+    Beside { field: "fail_fast", other: "for_each", is: "`fail_fast` stops the other items", hint: FOR_EACH_EXAMPLE },
+];
+
+/// Tells of fields that say more of one that is not there, and takes them away.
+fn tell_out_of_place(fields: &mut Fields<'_>, report: &mut Report) {
+    for Beside { field, other, is, hint } in BESIDE {
+        if !fields.has(field) || fields.has(other) {
+            continue;
+        }
+        // That nothing is done is told by itself; so is another field that is misspelt, or of a later release.
+        let is_told = fields.has_told(other) || (other == "action" && !fields.has("fail"));
+        if !is_told {
+            let message = format!("{is}, and there is no `{other}`");
+            report.error(Code::FieldOutOfPlace, fields.file, fields.key_of(field), message).hint(hint);
+        }
+        fields.take(field);
+        fields.was_told(field);
+    }
+}
+
+fn read_needs(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanned<String>>> {
+    let file = fields.file;
+    if fields.has_told("needs") {
+        return None;
+    }
+    let Some(entry) = fields.take("needs") else { return Some(Vec::new()) };
+    let items = match entry.value.content {
+        Content::Text { value, .. } => return Some(vec![Spanned { value, span: entry.value.span }]),
+        Content::List(items) if items.is_empty() => {
+            report
+                .error(Code::WrongType, file, entry.value.span, "`needs` is empty: the name of a step, or a list of at least one")
+                .hint("leave the line out where a step needs nothing");
+            return None;
+        }
+        Content::List(items) => items,
+        _ => {
+            wrong_type(&entry.value, "`needs`", "the name of a step, or a list of names", file, report);
+            return None;
+        }
+    };
+    let names: Vec<Option<Spanned<String>>> = items.into_iter().map(|item| text(item, "an item of `needs`", file, report)).collect();
+    let names: Vec<Spanned<String>> = names.into_iter().collect::<Option<_>>()?;
+    let mut seen = BTreeSet::new();
+    for name in names.iter().filter(|name| !seen.insert(name.value.as_str())) {
+        report
+            .error(Code::InvalidValue, file, name.span.clone(), format!("`{}` stands twice in the list", name.value))
+            .hint("leave one out");
+    }
+    Some(names)
+}
+
+fn read_for_each(fields: &mut Fields<'_>, report: &mut Report) -> Option<ForEach> {
+    let parallel = fields.integer("parallel", report).and_then(|number| u32::try_from(number).ok()).unwrap_or(PARALLEL_DEFAULT);
+    let failure = if fields.boolean("fail_fast", report).unwrap_or(false) { ItemFailure::StopsOthers } else { ItemFailure::OthersGoOn };
+    let is_told = fields.has_told("for_each");
+    let items = match fields.take("for_each") {
+        Some(entry) => entry.value,
+        // A misspelt or empty one is there all the same, or `item` would be told of too.
+        None => return is_told.then_some(ForEach { items: Node { span: 0..0, content: Content::Poisoned }, parallel, failure }),
+    };
+    if let Content::List(_) = items.content {
+        let file = fields.file;
+        let span = first_line(&items.span, file);
+        let told = report.error(Code::WrongType, file, span, "`for_each` is an expression, not a list");
+        let json = items.to_value().to_string();
+        if json.len() <= 80 && !json.contains("${{") {
+            told.hint(format!("quote it:\nfor_each: {}", quoted(&json)));
+        } else {
+            told.hint("read a list from `params`, `config` or a step that is needed");
+        }
+        return Some(ForEach { items: Node { span: items.span, content: Content::Poisoned }, parallel, failure });
+    }
+    Some(ForEach { items, parallel, failure })
+}
+
+fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Task> {
+    let file = fields.file;
+    let (action_at, fail_at) = (fields.key_of("action"), fields.key_of("fail"));
+    let is_told = fields.has_told("action") || fields.has_told("fail");
+    let with = fields.take("with").map(|entry| entry.value);
+    match (fields.take("action"), fields.take("fail")) {
+        (Some(_), Some(_)) => {
+            let later = if action_at.start < fail_at.start { fail_at } else { action_at };
+            report
+                .error(Code::NotExactlyOne, file, later, "a step does one thing; `action` and `fail` are two")
+                .hint("make two steps of it, of which the second `needs` the first");
+            None
+        }
+        (Some(action), None) => Some(Task::Action { action: text(action.value, "`action`", file, report)?, with }),
+        (None, Some(fail)) => {
+            let message = fail.value;
+            if !matches!(message.content, Content::Text { .. }) {
+                wrong_type(&message, "`fail`", "a text that says why", file, report);
+                return None;
+            }
+            Some(Task::Fail { message })
+        }
+        (None, None) => {
+            if !is_told {
+                report
+                    .error(Code::NotExactlyOne, file, name.span.clone(), format!("the step `{}` does nothing", name.value))
+                    .hint("it runs an `action`, or it is a `fail`, for example\naction: core.echo");
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! Workflows as authors write them, what is told of each mistake in one, and what the engine gets of a good one.
+
+use std::fmt::Write as _;
+
+use ensue_engine::catalog::{ItemFailure, OnFailure, Others, Run, StartsIf, Task, WhenCancelled, WhenFailing};
+use ensue_engine::ids::{Id, RuleId};
+use ensue_engine::record::CatalogRevision;
+use ensue_engine::time::Timestamp;
+use ensue_packs::{build, library};
+
+use crate::support::{checked, demo, linted, shown_with, told};
+
+/// Actions for the steps: one says what it gives, the other takes code.
+const ACTIONS: &str = "actions:
+  deploy:
+    parameters: { region: string, count: integer = 1 }
+    result: { url: string, healthy: boolean, note: 'string?' }
+    run: { shell: { script: make deploy, env: { REGION: '${{ params.region }}', COUNT: '${{ params.count }}' } } }
+";
+
+/// The design's example as far as it can be run: a build, regions beside each other, a check, and word of it in any case.
+const SHIP: &str = r#"description: Builds a version and brings it to every region.
+parameters: { version: string, regions: [string] }
+result:
+  urls: [string]
+run:
+  workflow:
+    steps:
+      build:
+        action: core.shell
+        with: { script: make release VERSION="$VERSION", env: { VERSION: "${{ params.version }}" } }
+      deploy:
+        needs: [build]
+        for_each: params.regions
+        parallel: 3
+        fail_fast: true
+        action: demo.deploy
+        with: { region: "${{ item }}", count: "${{ index }}" }
+        priority: 10
+      check:
+        needs: deploy
+        if: steps.deploy.items.exists(i, !i.result.healthy)
+        action: core.noop
+        cancel_others: true
+      stop:
+        needs: [check]
+        fail: "unhealthy: ${{ string(steps.deploy.items.filter(i, !i.result.healthy).size()) }}"
+      announce:
+        needs: [deploy]
+        if: always()
+        action: core.echo
+        with: { message: "${{ params.version }}: ${{ steps.deploy.status }}" }
+        on_failure: continue
+      mourn:
+        needs: [deploy, build]
+        if: failed() && steps.build.status != "timed_out"
+        action: core.echo
+        with: { message: "${{ steps.build.error }}" }
+    result: { urls: "${{ steps.deploy.items.map(i, i.result.url) }}" }
+"#;
+
+/// What is told of a pack with one workflow.
+fn workflow(text: &str) -> String {
+    shown_with(&[("actions/several.yaml", ACTIONS), ("actions/ship.yaml", text)])
+}
+
+/// What is told of the steps of a workflow that takes `regions` and `version`.
+fn steps(steps: &str) -> String {
+    workflow(&with_steps(steps))
+}
+
+fn with_steps(steps: &str) -> String {
+    let indented: String = steps.lines().fold(String::new(), |mut text, line| {
+        let _ = writeln!(text, "      {line}");
+        text
+    });
+    format!("parameters: {{ regions: [string], version: string, spec: object }}\nrun:\n  workflow:\n    steps:\n{indented}")
+}
+
+mod good {
+    use super::*;
+
+    #[test]
+    fn a_workflow_in_all_its_fields_is_taken() {
+        assert_eq!(workflow(SHIP), "");
+    }
+
+    #[test]
+    fn the_engine_gets_what_is_written() {
+        let packs: Vec<_> =
+            library().into_iter().chain([demo(&[("actions/several.yaml", ACTIONS), ("actions/ship.yaml", SHIP)])]).collect();
+        let checked = checked(&packs[packs.len() - 1..], &[]);
+        let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
+        let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
+        let catalog = build(CatalogRevision(1), &installed).unwrap();
+        let action = &catalog.actions()[&"demo.ship".parse().unwrap()];
+        let Run::Workflow(workflow) = &action.run else { panic!("{:?}", action.run) };
+        let step = |name: &str| workflow.step(&name.parse().unwrap()).unwrap();
+        assert_eq!(workflow.steps().len(), 6);
+        assert_eq!(
+            workflow.dependents(&"deploy".parse().unwrap()).map(|step| step.name.as_str()).collect::<Vec<_>>(),
+            ["check", "announce", "mourn"]
+        );
+        assert!(workflow.result().is_some());
+
+        let deploy = step("deploy");
+        let each = deploy.for_each.as_ref().unwrap();
+        assert_eq!((each.parallel, each.failure, deploy.priority), (3, ItemFailure::StopsOthers, Some(10)));
+        assert!(matches!(&deploy.task, Task::Action { action, .. } if action.as_str() == "demo.deploy"));
+        assert!(matches!(deploy.starts, StartsIf::Succeeded));
+        assert!(matches!(step("check").starts, StartsIf::SucceededAnd(_)) && step("check").others == Others::AreCancelled);
+        assert!(matches!(step("stop").task, Task::Fail { .. }));
+        let (announce, mourn) = (step("announce"), step("mourn"));
+        assert_eq!(announce.on_failure, OnFailure::Continue);
+        assert_eq!((announce.starts.when_failing(), announce.starts.when_cancelled()), (WhenFailing::MayStart, WhenCancelled::MayStart));
+        assert_eq!((mourn.starts.when_failing(), mourn.starts.when_cancelled()), (WhenFailing::MayStart, WhenCancelled::IsSkipped));
+    }
+
+    #[test]
+    fn what_a_step_reads_through_another_has_ended() {
+        assert_eq!(
+            steps(
+                "last: { needs: [middle], action: core.echo, with: { message: '${{ steps.first.result }}' } }\n\
+                 middle: { needs: first, action: core.noop }\n\
+                 first: { action: core.noop }"
+            ),
+            ""
+        );
+    }
+
+    #[test]
+    fn what_the_steps_read_is_read_and_nothing_else() {
+        let unused = |text: &str| -> Vec<String> {
+            let told = linted(&[demo(&[("actions/several.yaml", ACTIONS), ("actions/ship.yaml", text)])]).diagnostics;
+            told.into_iter().filter(|one| one.file.ends_with("ship.yaml")).map(|one| one.message).collect()
+        };
+        assert_eq!(unused(SHIP), [""; 0]);
+        let wider = SHIP.replace("parameters: {", "parameters: { force: boolean,");
+        assert_eq!(unused(&wider), ["the action `demo.ship` does not read its parameter `force`"]);
+    }
+
+    #[test]
+    fn a_step_that_is_switched_off_is_meant() {
+        assert_eq!(steps("idle: { if: false, action: core.noop }\nafter: { needs: idle, action: core.noop }"), "");
+    }
+}
+
+mod names {
+    use super::*;
+
+    #[test]
+    fn a_step_that_is_needed_is_there() {
+        insta::assert_snapshot!(steps("build: { action: core.noop }\ntest: { needs: [biuld, nothing], action: core.noop }"));
+    }
+
+    #[test]
+    fn steps_do_not_wait_for_each_other_in_a_circle() {
+        insta::assert_snapshot!(steps(
+            "a: { needs: [c], action: core.noop }\nb: { needs: [a], action: core.noop }\nc: { needs: [b], action: core.noop }\n\
+             x: { needs: [y], action: core.noop }\ny: { needs: [x, a], action: core.noop }\nbehind: { needs: [a], action: core.noop }\n\
+             self: { needs: self, action: core.noop }"
+        ));
+    }
+
+    #[test]
+    fn names_of_steps_are_what_expressions_can_say() {
+        insta::assert_snapshot!(steps(
+            "Build-It: { action: core.noop }\nin: { action: core.noop }\nok: { action: core.noop }\nok: { action: core.noop }"
+        ));
+    }
+
+    #[test]
+    fn an_action_of_a_step_is_there_and_known() {
+        insta::assert_snapshot!(steps(
+            "a: { action: demo.deplyo }\nb: { action: deploy }\nc: { action: '${{ params.version }}' }\nd: { action: nowhere.go }"
+        ));
+    }
+
+    #[test]
+    fn a_pack_that_a_step_uses_is_listed() {
+        let other = ensue_packs::PackSource::of(
+            "packs/other",
+            [("pack.yaml", "name: other\nversion: 2.1.0\n"), ("actions/go.yaml", "run: { shell: { script: make } }\n")],
+        );
+        let pack = demo(&[("actions/ship.yaml", &with_steps("a: { action: other.go }"))]);
+        insta::assert_snapshot!(told(&checked(&[other.unwrap(), pack], &[])));
+    }
+}
+
+mod shape {
+    use super::*;
+
+    #[test]
+    fn a_workflow_has_steps_by_name() {
+        insta::assert_snapshot!(
+            [
+                workflow("run: { workflow: {} }\n"),
+                workflow("run: { workflow: { steps: {} } }\n"),
+                workflow("run: { workflow: { steps: [{ action: core.noop }] } }\n"),
+                workflow("run: { workflow: { steps: build } }\n"),
+                workflow("run: { workflow: { steps: { build: core.noop } } }\n"),
+                workflow("run: { workflow: { steps: { build: } } }\n"),
+                workflow("run: { workflow: { step: { build: { action: core.noop } } } }\n"),
+            ]
+            .join("\n")
+        );
+    }
+
+    #[test]
+    fn a_step_does_one_thing() {
+        insta::assert_snapshot!(steps(
+            "nothing: { needs: two }\ntwo: { action: core.noop, fail: oops }\nwrong: { fail: true }\nmisspelt: { acton: core.noop, with: { seconds: 1 } }"
+        ));
+    }
+
+    #[test]
+    fn what_says_more_of_a_field_stands_beside_it() {
+        insta::assert_snapshot!(steps(
+            "a: { with: { message: hi } }\nb: { action: core.noop, parallel: 2, fail_fast: true }\nc: { fail: oops, for_each: params.regions, parallel: 2 }\nd: { fail: oops, priority: 3 }"
+        ));
+    }
+
+    #[test]
+    fn fields_of_a_step_have_their_types() {
+        insta::assert_snapshot!(steps(
+            "a: { action: core.noop, needs: [] }\n\
+             b: { action: core.noop, needs: { a: true } }\n\
+             c: { action: core.noop, needs: [a, a] }\n\
+             d: { action: core.noop, for_each: [eu, us] }\n\
+             e: { action: core.noop, for_each: params.regions, parallel: 0, fail_fast: 1 }\n\
+             f: { action: core.noop, on_failure: carry_on, cancel_others: maybe, priority: 101 }\n\
+             g: { action: core.noop, with: [1], if: [true] }\n\
+             h: { action: core.noop, needs: 7 }"
+        ));
+    }
+
+    #[test]
+    fn fields_of_other_tools_are_known() {
+        insta::assert_snapshot!(steps(
+            "a: { uses: core.noop }\nb: { action: core.noop, depends_on: [a], when: always() }\nc: { action: core.noop, foreach: params.regions }\nd: { action: core.noop, colour: red }"
+        ));
+    }
+
+    #[test]
+    fn what_a_later_release_brings_says_so() {
+        insta::assert_snapshot!(steps(
+            "ask: { inquiry: { title: Ship? } }\nci: { wait: { trigger: github.push } }\nsettle: { sleep: 10m }\n\
+             again: { action: core.noop, repeat: { max: 3 }, undo: { action: core.noop }, retry: { attempts: 3 }, timeout: 1m, local: { a: '1' } }"
+        ));
+    }
+
+    #[test]
+    fn a_workflow_has_no_attempts() {
+        insta::assert_snapshot!(workflow(
+            "run: { workflow: { steps: { a: { action: core.noop } } } }\ntimeout: 1h\ngrace: 1s\nidempotent: true\non_lost: retry\n"
+        ));
+    }
+
+    #[test]
+    fn there_are_not_too_many_steps() {
+        let many: String = (0..=10_000).fold(String::new(), |mut text, number| {
+            let _ = writeln!(text, "s{number}: {{ action: core.noop }}");
+            text
+        });
+        insta::assert_snapshot!(steps(&many));
+    }
+}
+
+mod reads {
+    use super::*;
+
+    #[test]
+    fn a_step_reads_what_it_needs() {
+        insta::assert_snapshot!(steps(
+            "build: { action: core.noop }\n\
+             beside: { action: core.echo, with: { message: '${{ steps.build.result }}' } }\n\
+             before: { if: steps.after.status == \"failed\", action: core.noop }\n\
+             after: { needs: [before, build], action: core.noop }\n\
+             itself: { for_each: steps.itself.items, action: core.noop }\n\
+             twice: { needs: after, action: core.echo, with: { message: ['${{ steps.beside.result }}', '${{ steps.beside.error }}'] } }"
+        ));
+    }
+
+    #[test]
+    fn a_step_is_named_and_there() {
+        insta::assert_snapshot!(steps(
+            "build: { action: core.noop }\n\
+             a: { needs: build, if: 'steps[params.version].status == \"failed\"', action: core.noop }\n\
+             b: { needs: build, action: core.echo, with: { message: '${{ steps.biuld.result }} of ${{ size(steps) }}' } }"
+        ));
+    }
+
+    #[test]
+    fn what_a_step_gives_has_its_type() {
+        insta::assert_snapshot!(steps(
+            "one: { action: demo.deploy, with: { region: eu } }\n\
+             each: { action: demo.deploy, for_each: params.regions, with: { region: '${{ item }}' } }\n\
+             stop: { fail: oops }\n\
+             read:\n  needs: [one, each, stop]\n  if: |\n    always() && (steps.one.status == \"sucess\" || steps.one.result.ulr == \"\"\n\
+             \x20     || steps.each.result.url == \"\" || steps.each.items[0].result.healthy == \"yes\" || steps.stop.result == 1\n\
+             \x20     || steps.one.error.knd == \"exit_code\")\n  action: core.noop"
+        ));
+    }
+
+    #[test]
+    fn what_may_be_missing_in_a_result_is_asked_for() {
+        insta::assert_snapshot!(steps(
+            "one: { action: demo.deploy, with: { region: eu } }\ntwo: { needs: one, action: demo.deploy, with: { region: '${{ steps.one.result.note }}' } }"
+        ));
+    }
+
+    #[test]
+    fn names_stand_where_they_belong() {
+        insta::assert_snapshot!(
+            [
+                steps(
+                    "a: { action: core.echo, with: { message: '${{ item }}' } }\n\
+                     b: { action: core.noop, for_each: params.regions, if: item == \"eu\" }\n\
+                     c: { action: core.echo, with: { message: '${{ failed() }}' } }\n\
+                     d: { needs: a, if: success(), action: core.noop }\n\
+                     e: { needs: a, if: always(1), action: core.noop }\n\
+                     f: { action: core.echo, with: { message: '${{ keys[\"demo.token\"] }}' } }\n\
+                     g: { action: core.echo, with: { message: '${{ event.payload }} ${{ vars }}' } }"
+                ),
+                workflow("local: { a: steps.x.result }\nrun: { workflow: { steps: { x: { action: core.noop } } } }\n"),
+            ]
+            .join("\n")
+        );
+    }
+}
+
+mod values {
+    use super::*;
+
+    #[test]
+    fn an_action_gets_what_it_takes() {
+        insta::assert_snapshot!(steps(
+            "a: { action: demo.deploy, with: { regin: eu } }\n\
+             b: { action: demo.deploy }\n\
+             c: { action: demo.deploy, with: { region: 7, count: '${{ params.version }}' } }\n\
+             d: { action: core.shell, with: { script: 'echo ${{ params.version }}' } }\n\
+             e: { action: demo.deploy, for_each: '[1, 2]', with: { region: '${{ item }}' } }"
+        ));
+    }
+
+    #[test]
+    fn a_condition_is_true_or_false() {
+        insta::assert_snapshot!(steps(
+            "a: { if: params.version, action: core.noop }\nb: { if: size(params.regions) > 1 &&, action: core.noop }"
+        ));
+    }
+
+    #[test]
+    fn a_list_is_gone_through() {
+        insta::assert_snapshot!(steps(
+            "a: { for_each: params.version, action: core.noop }\nb: { for_each: params.spec, action: core.noop }\nc: { for_each: 7, action: core.noop }"
+        ));
+    }
+
+    #[test]
+    fn what_fails_says_why_in_a_text() {
+        insta::assert_snapshot!(steps("a: { fail: '${{ size(params.regions) }}' }"));
+    }
+
+    #[test]
+    fn what_a_workflow_gives_fits() {
+        let given = |result: &str| {
+            workflow(&format!(
+                "result: {{ count: integer, name: string }}\nrun:\n  workflow:\n    steps: {{ a: {{ action: core.noop }} }}\n{result}"
+            ))
+        };
+        insta::assert_snapshot!(
+            [
+                given(""),
+                given("    result: { count: many, nmae: a }\n"),
+                given("    result: { count: '${{ steps.a.status }}', name: '${{ steps.b.status }}' }\n"),
+            ]
+            .join("\n")
+        );
+    }
+}
+
+#[test]
+fn a_step_that_never_starts_is_told() {
+    insta::assert_snapshot!(steps(
+        "build: { action: core.noop }\n\
+         stop: { needs: build, if: size(params.regions) == 0, fail: no regions }\n\
+         after_stop: { needs: [build, stop], action: core.noop }\n\
+         behind: { needs: after_stop, action: core.noop }\n\
+         mourn: { needs: build, if: 'steps.build.status == \"failed\"', action: core.noop }\n\
+         excuse: { needs: build, if: steps.build.error != null, action: core.noop }\n\
+         first: { if: failed(), action: core.noop }\n\
+         asks: { needs: stop, if: succeeded(), action: core.noop }\n\
+         never: { needs: build, if: size(params.regions) < 0, action: core.noop }\n\
+         fine: { needs: stop, if: 'always() && steps.stop.status == \"skipped\"', action: core.noop }\n\
+         carried: { needs: carries, action: core.noop }\n\
+         carries: { fail: oops, on_failure: continue }"
+    ));
+}
+
+#[test]
+fn what_is_read_over_thousands_of_steps_has_ended() {
+    // A chain in which each step reads the first, and a step that needs all: what is quadratic in them takes minutes here.
+    let mut text = String::from("s0: { action: core.noop }\n");
+    for number in 1..9_000 {
+        let _ = writeln!(text, "s{number}: {{ needs: s{}, if: steps.s0.result != 7, action: core.noop }}", number - 1);
+    }
+    let all: Vec<String> = (0..9_000).map(|number| format!("s{number}")).collect();
+    let _ = writeln!(text, "last: {{ needs: [{}], action: core.noop }}", all.join(", "));
+    let checked = checked(&[demo(&[("actions/ship.yaml", &with_steps(&text))])], &[]);
+    assert!(checked.diagnostics.is_empty(), "{:?}", checked.diagnostics.first());
+}
