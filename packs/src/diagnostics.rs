@@ -6,6 +6,7 @@ mod code;
 mod render;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use ensue_engine::names::PackName;
 use serde_json::{Value, json};
@@ -67,8 +68,8 @@ pub struct Diagnostic {
     pub hint: Option<String>,
     /// What to put in the place of the span, where exactly that mends it.
     pub suggestion: Option<String>,
-    /// The line of the file; empty where the diagnostic is about a whole file.
-    pub source_line: String,
+    /// The line of the file; empty where the diagnostic is about a whole file. Those about one line share it.
+    pub source_line: Arc<str>,
 }
 
 impl Diagnostic {
@@ -86,7 +87,7 @@ impl Diagnostic {
             column: place.column,
             end_line: end.line,
             end_column: end.column,
-            source_line: file.slice(&file.line_span(span.start)).to_owned(),
+            source_line: file.slice(&file.line_span(span.start)).into(),
             span,
             message: message.into(),
             hint: None,
@@ -183,8 +184,32 @@ impl Report {
         self.found.extend(other.found);
     }
 
-    fn add(&mut self, diagnostic: Diagnostic) -> &mut Diagnostic {
+    fn add(&mut self, mut diagnostic: Diagnostic) -> &mut Diagnostic {
+        // A file may be one line of a mebibyte, with thousands of mistakes on it.
+        if let Some(last) = self.found.last()
+            && last.line == diagnostic.line
+            && last.source_line == diagnostic.source_line
+        {
+            diagnostic.source_line = last.source_line.clone();
+        }
         self.found.push(diagnostic);
         self.found.last_mut().expect("it was pushed just now")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_with_many_mistakes_is_kept_once() {
+        let file = SourceText::new("a.yaml", "a: b, c: d\ne: f\n");
+        let mut report = Report::default();
+        for span in [0..1, 6..7, 11..12] {
+            report.error(Code::UnknownField, &file, span, "unknown");
+        }
+        let found = report.into_sorted(None);
+        assert!(Arc::ptr_eq(&found[0].source_line, &found[1].source_line));
+        assert_eq!(&*found[2].source_line, "e: f");
     }
 }

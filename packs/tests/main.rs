@@ -11,6 +11,7 @@ mod mistakes;
 mod one_mistake;
 #[path = "../../tests/support/skipped.rs"]
 mod skipped;
+mod step_slips;
 mod support;
 mod traps;
 mod types;

@@ -9,11 +9,11 @@ use crate::support::{checked, demo};
 use ensue_packs::{Colour, Diagnostic, PackSource, check, library};
 
 /// A slip, and the files it is in.
-struct Slip(&'static str, &'static [(&'static str, &'static str)]);
+pub(crate) struct Slip(pub(crate) &'static str, pub(crate) &'static [(&'static str, &'static str)]);
 
 /// Shows what is told of each slip, which must be one thing.
 #[track_caller]
-fn told(slips: &[Slip]) -> String {
+pub(crate) fn told(slips: &[Slip]) -> String {
     let mut shown = String::new();
     let mut wrong = Vec::new();
     for Slip(what, files) in slips {
@@ -35,7 +35,7 @@ fn told(slips: &[Slip]) -> String {
 }
 
 const RULE: &str = "rules/greet.yaml";
-const ACTION: &str = "actions/go.yaml";
+pub(crate) const ACTION: &str = "actions/go.yaml";
 const TRIGGER: &str = "triggers/other.yaml";
 const SENSOR: &str = "sensors/hook.yaml";
 const PACK: &str = "pack.yaml";
@@ -203,167 +203,6 @@ fn what_editors_leave_in_files_is_taken() {
         let found = checked(&[demo(&[(RULE, &text)])], &[]).diagnostics;
         assert!(found.is_empty(), "{what}: {found:?}");
     }
-}
-
-#[test]
-fn steps_of_workflows() {
-    insta::assert_snapshot!(told(&[
-        Slip("a list of steps", &[(ACTION, "run:\n  workflow:\n    steps:\n      - { action: core.noop }\n")]),
-        Slip(
-            "no task",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { needs: b }\n      b: { action: core.noop }\n"
-            )]
-        ),
-        Slip(
-            "parameters for no task",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { with: { message: hi } }\n"
-            )]
-        ),
-        Slip(
-            "two tasks",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { action: core.noop, fail: oops }\n"
-            )]
-        ),
-        Slip(
-            "a task of a later release with fields beside it",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { sleep: 10m, needs: b, priority: 3 }\n      b: { action: core.noop }\n"
-            )]
-        ),
-        Slip(
-            "a task that is misspelt, with its parameters",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { acton: core.echo, with: { message: hi } }\n"
-            )]
-        ),
-        Slip(
-            "a step that is misspelt in `needs`, and read",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      build: { action: core.noop }\n      a: { needs: [biuld], action: core.echo, with: { message: '${{ steps.build.result }}' } }\n"
-            )]
-        ),
-        Slip(
-            "`needs` that is misspelt, and its steps read",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      build: { action: core.noop }\n      a: { need: [build], action: core.echo, with: { message: '${{ steps.build.result }}' } }\n"
-            )]
-        ),
-        Slip(
-            "a step that is misspelt in an expression, twice",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      build: { action: core.noop }\n      a: { needs: build, action: core.echo, with: { message: '${{ steps.biuld.result.a + steps.biuld.result.b }}' } }\n"
-            )]
-        ),
-        Slip(
-            "a step that is read and not needed, in several fields",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      build: { action: core.noop }\n      a: { if: steps.build.result != 1, action: core.echo, with: { message: '${{ steps.build.result }}' } }\n"
-            )]
-        ),
-        Slip(
-            "an action that is misspelt, and what it gives read",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      build: { action: core.nop }\n      a: { needs: build, action: core.echo, with: { message: '${{ steps.build.result.x }}' } }\n"
-            )]
-        ),
-        Slip(
-            "steps in a circle that read each other",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { needs: b, action: core.echo, with: { message: '${{ steps.b.result }}' } }\n      b: { needs: a, action: core.echo, with: { message: '${{ steps.a.result }}' } }\n"
-            )]
-        ),
-        Slip(
-            "`for_each` that is misspelt, and its item read",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { for_eech: params.regions, parallel: 2, action: core.echo, with: { message: '${{ item }}' } }\n"
-            )]
-        ),
-        Slip(
-            "`for_each` that is empty, and its item read",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { for_each: , action: core.echo, with: { message: '${{ item }}' } }\n"
-            )]
-        ),
-        Slip(
-            "`for_each` over a text, and its item read",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { for_each: params.version, action: core.echo, with: { message: '${{ item.name }}' } }\n"
-            )]
-        ),
-        Slip(
-            "`for_each` of what fails",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { fail: 'oops ${{ item }}', for_each: params.regions, parallel: 2, fail_fast: true }\n"
-            )]
-        ),
-        Slip(
-            "a negation of a function",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      b: { action: core.noop }\n      a: { needs: b, if: !failed(), action: core.noop }\n"
-            )]
-        ),
-        Slip(
-            "a condition that is never true, and what waits for it",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      b: { action: core.noop }\n      a: { needs: b, if: 'steps.b.status == \"failed\"', action: core.noop }\n      c: { needs: a, if: 'steps.a.status == \"failed\"', action: core.noop }\n"
-            )]
-        ),
-        Slip(
-            "a status that there is not",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      b: { action: core.noop }\n      a: { needs: b, if: 'always() && steps.b.status == \"success\"', action: core.noop }\n"
-            )]
-        ),
-        Slip(
-            "a parameter of a step that is misspelt",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { action: core.echo, with: { mesage: hi } }\n"
-            )]
-        ),
-        Slip(
-            "a timeout of a workflow",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { action: core.noop }\ntimeout: 1h\n"
-            )]
-        ),
-        Slip(
-            "a result without an expression's end",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { action: core.noop }\n    result: { a: '${{ steps.a.result' }\n"
-            )]
-        ),
-        Slip(
-            "a step that is misspelt in the result",
-            &[(
-                ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      build: { action: core.noop }\n    result: { a: '${{ steps.biuld.result }}' }\n"
-            )]
-        ),
-    ]));
 }
 
 #[test]

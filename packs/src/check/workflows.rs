@@ -109,7 +109,7 @@ impl<'a> Steps<'a> {
         let written = &self.written[place];
         let condition = written.condition.as_ref().map(|node| self.condition(place, node, plain, report));
         let is_known = !matches!(condition, Some(None));
-        let starts = StartsIf::of(condition.clone().flatten());
+        let starts = StartsIf::of(condition.flatten());
         self.can_end[place] = self.ends_of(place, is_known.then_some(&starts), plain, report);
         let end = match starts {
             StartsIf::Succeeded | StartsIf::SucceededAnd(_) if is_known => End::Success,
