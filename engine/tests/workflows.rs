@@ -244,6 +244,17 @@ fn a_step_is_done_for_each_item_so_many_at_once() {
 }
 
 #[test]
+fn a_step_that_was_skipped_has_no_items() {
+    let steps = [
+        does("each", "demo.say").over("[1]").starts_if("false"),
+        does("after", "demo.say").needs(["each"]).starts_if("always()").with(&json!({ "all": "${{ steps.each.items }}" })),
+    ];
+    let mut site = site(steps);
+    begin(&mut site);
+    assert_eq!(body(&site, "execution.requested"), json!({ "all": [] }));
+}
+
+#[test]
 fn a_failed_item_fails_the_step_once_the_others_have_ended() {
     let mut site = site([does("each", "demo.say").over("[1, 2, 3]").parallel(2)]);
     let (flow, _) = begin(&mut site);

@@ -470,7 +470,7 @@ impl Going<'_> {
     }
 
     fn sight(&self, ends: Ends, reads: &[Path]) -> Result<Sight<'_>, Reaction> {
-        Sight::of(self.engine, self.id, self.execution, self.action, (ends, reads), self.with)
+        Sight::of(self.engine, self.id, self.execution, (self.action, self.workflow), (ends, reads), self.with)
     }
 
     /// Gives the scope of a sight, with the workflow's local values where one of the expressions reads them.

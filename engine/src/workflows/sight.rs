@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_expression::{Document, Path, Scope, Value};
 
-use crate::catalog::{ALWAYS, Action, FAILED, SUCCEEDED};
+use crate::catalog::{ALWAYS, Action, FAILED, SUCCEEDED, Workflow};
 use crate::command::Context;
 use crate::engine::{Engine, Reaction};
 use crate::executions::facts::Failure;
@@ -12,7 +12,7 @@ use crate::executions::state::Execution;
 use crate::ids::ExecutionId;
 use crate::names::StepName;
 use crate::record::BodyHandle;
-use crate::workflows::state::{StepState, StepStatus};
+use crate::workflows::state::{ItemState, StepState, StepStatus};
 
 /// What is at hand for the expressions that are about to be evaluated.
 pub(super) struct Sight<'a> {
@@ -36,8 +36,13 @@ pub(super) struct Ends {
 
 struct Seen<'a> {
     state: &'a StepState,
-    result: Option<Document>,
-    items: Vec<SeenItem<'a>>,
+    gave: Gave<'a>,
+}
+
+/// What a step gave: a value, or one for each of its items.
+enum Gave<'a> {
+    Once(Option<Document>),
+    ForEach(Vec<SeenItem<'a>>),
 }
 
 struct SeenItem<'a> {
@@ -49,8 +54,8 @@ struct SeenItem<'a> {
 /// What expressions read, as far as bodies are needed for it.
 struct Wanted {
     params: bool,
-    /// The steps, each with whether its result and its items are read.
-    steps: BTreeMap<StepName, (bool, bool)>,
+    /// The steps, each with whether what it gave is read.
+    steps: BTreeMap<StepName, bool>,
 }
 
 impl Wanted {
@@ -64,9 +69,7 @@ impl Wanted {
                 ["steps", name, rest @ ..] => {
                     // What is no name is no step: reading it errs by itself.
                     let Ok(name) = name.parse() else { continue };
-                    let (result, items) = wanted.steps.entry(name).or_default();
-                    *result |= rest.first().is_none_or(|field| *field == "result");
-                    *items |= rest.first().is_none_or(|field| *field == "items");
+                    *wanted.steps.entry(name).or_default() |= rest.first().is_none_or(|field| matches!(*field, "result" | "items"));
                 }
                 _ => {}
             }
@@ -100,7 +103,7 @@ impl<'a> Sight<'a> {
         engine: &'a Engine,
         id: ExecutionId,
         execution: &'a Execution,
-        action: &'a Action,
+        (action, workflow): (&'a Action, &Workflow),
         (ends, reads): (Ends, &[Path]),
         with: &Context<'_>,
     ) -> Result<Self, Reaction> {
@@ -108,17 +111,16 @@ impl<'a> Sight<'a> {
         let mut bodies = Fetching { with, missing: BTreeSet::new() };
         let params = if wanted.params { bodies.document(Some(execution.params)) } else { None };
         let mut steps = Vec::with_capacity(wanted.steps.len());
-        for (name, (result, items)) in &wanted.steps {
+        for (name, is_read) in &wanted.steps {
             let Some((name, state)) = engine.workflows().step_of(id, name) else { continue };
-            let result = if *result { bodies.document(state.result) } else { None };
-            let items = if *items && state.items.is_some() { engine.workflows().items(id, name).collect() } else { Vec::new() };
-            let items = items.into_iter().map(|item| SeenItem {
-                status: item.status,
-                error: item.error.as_ref(),
-                result: bodies.document(item.result),
-            });
-            let items = items.collect();
-            steps.push((name.as_str(), Seen { state, result, items }));
+            let is_done_for_each = workflow.step(name).is_some_and(|step| step.for_each.is_some());
+            let gave = match (is_done_for_each, is_read) {
+                (false, true) => Gave::Once(bodies.document(state.result)),
+                (false, false) => Gave::Once(None),
+                (true, true) => Gave::ForEach(engine.workflows().items(id, name).map(|item| SeenItem::of(item, &mut bodies)).collect()),
+                (true, false) => Gave::ForEach(Vec::new()),
+            };
+            steps.push((name.as_str(), Seen { state, gave }));
         }
         if bodies.missing.is_empty() {
             let (started_at, id) = (execution.requested_at.unwrap_or_default().to_string(), id.to_string());
@@ -148,22 +150,27 @@ impl<'a> Sight<'a> {
     }
 }
 
+impl<'a> SeenItem<'a> {
+    fn of(item: &'a ItemState, bodies: &mut Fetching<'_>) -> Self {
+        Self { status: item.status, error: item.error.as_ref(), result: bodies.document(item.result) }
+    }
+}
+
 impl Seen<'_> {
     fn value(&self) -> Value<'_> {
-        let mut fields = vec![
-            ("error", error(self.state.error.as_ref())),
-            ("result", document(self.result.as_ref())),
-            ("status", Value::from(self.state.status.as_str())),
-        ];
-        if self.state.items.is_some() {
-            let items = self.items.iter().map(|item| {
-                Value::map([
-                    ("error", error(item.error)),
-                    ("result", document(item.result.as_ref())),
-                    ("status", Value::from(item.status.as_str())),
-                ])
-            });
-            fields.push(("items", Value::list(items)));
+        let mut fields = vec![("error", error(self.state.error.as_ref())), ("status", Value::from(self.state.status.as_str()))];
+        match &self.gave {
+            Gave::Once(result) => fields.push(("result", document(result.as_ref()))),
+            Gave::ForEach(items) => {
+                let items = items.iter().map(|item| {
+                    Value::map([
+                        ("error", error(item.error)),
+                        ("result", document(item.result.as_ref())),
+                        ("status", Value::from(item.status.as_str())),
+                    ])
+                });
+                fields.push(("items", Value::list(items)));
+            }
         }
         Value::map(fields)
     }
