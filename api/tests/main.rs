@@ -21,3 +21,4 @@ mod server;
 mod streams;
 mod support;
 mod tags;
+mod workflows;

@@ -167,7 +167,7 @@ async fn what_is_installed_is_listed_in_order_and_filtered() {
         value["items"].as_array().unwrap().iter().map(|item| item[field].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let (_, rules) = list("/api/v1/rules?pack=demo").await;
-    assert_eq!(names(&rules, "ref"), ["demo.greet", "demo.part", "demo.repeat"]);
+    assert_eq!(names(&rules, "ref"), ["demo.greet", "demo.part", "demo.repeat", "demo.ship"]);
     let (_, rules) = list("/api/v1/rules?pack=demo&action=core.echo").await;
     assert_eq!(names(&rules, "ref"), ["demo.greet", "demo.repeat"]);
     let (_, sensors) = list("/api/v1/sensors?pack=demo").await;

@@ -116,7 +116,7 @@ pub struct NotStarted {
     pub item: Option<u32>,
     /// When that was said.
     pub at: Timestamp,
-    /// Why it was skipped.
+    /// Why it was skipped; with neither this nor an error, its list of items was empty, and it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<SkippedBecause>,
     /// Why it failed.
@@ -412,6 +412,9 @@ impl Execution {
             StepFact::StepSkipped(fact) => NotStarted { step: fact.step.clone(), item: None, at, skipped: Some(fact.because), error: None },
             StepFact::StepFailed(fact) => {
                 NotStarted { step: fact.step.clone(), item: fact.item, at, skipped: None, error: Some(shortened(&fact.error)) }
+            }
+            StepFact::StepExpanded(fact) if fact.count == 0 => {
+                NotStarted { step: fact.step.clone(), item: None, at, skipped: None, error: None }
             }
             StepFact::StepExpanded(_) | StepFact::StepEnded(_) | StepFact::WorkflowBeganFailing(_) => return,
         };

@@ -9,6 +9,7 @@ mod life;
 mod projector;
 mod rules;
 mod small;
+mod workflows;
 
 use std::collections::BTreeMap;
 

@@ -46,6 +46,7 @@ shapes! {
     TriggerRef = text("The name of a trigger, with its pack's.", "github.push");
     SensorRef = text("The name of a sensor, with its pack's.", "github.webhook");
     RuleRef = text("The name of a rule, with its pack's.", "demo.greet");
+    StepName = text("The name of a step of a workflow.", "build");
     KeyRef = text("The name of a key.", "github.webhook_secret");
     ArtifactName = text("The name of a file.", "report.txt");
     MediaType = text("The media type of a file, as its program said it.", "text/plain");
@@ -71,6 +72,10 @@ shapes! {
     AttemptStatus = words("Where an attempt stands.", ATTEMPT_STATUSES);
     SettledAs = words("What a person said became of an execution.", SETTLED_AS);
     FailureKind = words("Why something failed.", &facts::FailureKind::ALL.map(facts::FailureKind::as_str));
+    SkippedBecause = words(
+        "Why a step does not start: its condition does not hold, a step that it needs did not succeed, the workflow is failing, or it was cancelled.",
+        SKIPPED_BECAUSE,
+    );
     Evidence = words("What is known of a lost attempt.", EVIDENCES);
     OutputStream = words("A stream of what an attempt prints.", &ports::OutputStream::ALL.map(ports::OutputStream::as_str));
     Mode = words("Whether a rule's matches are acted on.", MODES);
@@ -157,6 +162,7 @@ shapes! {
 
 const ATTEMPT_STATUSES: &[&str] = &["running", "succeeded", "failed", "timed_out", "cancelled", "lost"];
 const SETTLED_AS: &[&str] = &["succeeded", "failed", "retry"];
+const SKIPPED_BECAUSE: &[&str] = &["condition", "needs", "failing", "cancelled"];
 const EVIDENCES: &[&str] = &["not_begun", "may_have_begun"];
 const MODES: &[&str] = &["enabled", "disabled", "shadow"];
 const ON_LOST: &[&str] = &["ask", "fail", "retry"];
@@ -193,7 +199,7 @@ fn words(description: &str, words: &[&str]) -> Schema {
 
 #[cfg(test)]
 mod tests {
-    use ensue_engine::catalog;
+    use ensue_engine::{catalog, workflows};
     use serde::de::DeserializeOwned;
 
     use super::*;
@@ -211,6 +217,7 @@ mod tests {
     fn the_closed_lists_are_the_core_s() {
         each_is_one::<executions::AttemptStatus>(ATTEMPT_STATUSES);
         each_is_one::<executions::SettledAs>(SETTLED_AS);
+        each_is_one::<workflows::facts::SkippedBecause>(SKIPPED_BECAUSE);
         each_is_one::<facts::Evidence>(EVIDENCES);
         each_is_one::<facts::FailureKind>(&facts::FailureKind::ALL.map(facts::FailureKind::as_str));
         each_is_one::<catalog::Mode>(MODES);

@@ -64,7 +64,7 @@ impl Explain for SettlementInvalid {
 pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let query = call.query();
     query.one_of("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
-    let columns = [Column::Status, Column::Action, Column::Rule, Column::Correlation];
+    let columns = [Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent];
     let listed = listing::rows_where::<Execution, _>(&call, &allowed, &columns, Vec::new()).await?;
     let items = listed.items.into_iter().map(WireExecution::listed).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)

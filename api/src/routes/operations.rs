@@ -107,7 +107,7 @@ pub(super) const ENFORCEMENT_GET: Operation =
 pub(super) const EXECUTION_LIST: Operation = Operation::lists::<WireExecution>(
     "execution_list",
     "Lists executions, the newest first",
-    &["status", "action", "rule", "correlation", "since", "until", "sort", "limit", "cursor"],
+    &["status", "action", "rule", "correlation", "parent", "since", "until", "sort", "limit", "cursor"],
 )
 .sees_views();
 pub(super) const EXECUTION_GET: Operation =
@@ -139,7 +139,7 @@ pub(super) const ARTIFACT_GET: Operation = Operation::new("artifact_get", "Gives
     .gives_content(304, "The caller has it.", Content::Nothing, &[Header::ETag, Header::ContentDisposition])
     .refuses(&[(410, "artifact_removed"), (416, "range_not_satisfiable"), (503, "artifact_unavailable")])
     .sees_views();
-pub(super) const EXECUTION_CANCEL: Operation = Operation::new("execution_cancel", "Asks that an execution end")
+pub(super) const EXECUTION_CANCEL: Operation = Operation::new("execution_cancel", "Asks that an execution end, and all that it runs")
     .asked(DRY)
     .gives_content(204, WOULD_BE, Content::Nothing, &[])
     .takes(Takes::Empty)

@@ -19,6 +19,7 @@ use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond;
 use crate::routes::judged::{Definitions, Judged};
+use crate::wire::executions::WireNotStarted;
 use crate::wire::traces::{WireTrace, WireTraceError, WireTraceNode, WireTraced};
 use crate::wire::verdicts::WireVerdict;
 
@@ -41,7 +42,11 @@ pub(super) async fn get(_: Allowed<TracesRead>, call: Call) -> Outcome {
 fn trace(ports: &Ports, asked: Id) -> Result<Option<WireTrace>, Problem> {
     let Some(root) = root_of(ports, asked)? else { return Ok(None) };
     let (events, more_events) = of_chain::<Event>(ports, root)?;
-    let (executions, more_executions) = of_chain::<Execution>(ports, root)?;
+    let (mut executions, more_executions) = of_chain::<Execution>(ports, root)?;
+    if more_executions {
+        let above = asked_and_above(ports, asked, &executions)?;
+        executions.extend(above);
+    }
     let began_at = events.iter().map(View::began_at).chain(executions.iter().map(View::began_at)).min().unwrap_or_default();
     let attempts = attempts_of(&executions);
     let mut nodes = Vec::new();
@@ -75,6 +80,17 @@ fn root_of(ports: &Ports, id: Id) -> Result<Option<Id>, Problem> {
 /// Reads what stands in a chain, oldest first, and says whether there is more than is shown.
 fn of_chain<V: View>(ports: &Ports, root: Id) -> Result<(Vec<V>, bool), Problem> {
     first_things(ports, Column::Correlation, root)
+}
+
+/// Reads an execution that was asked for and the workflows above it, as far as they are not among the first things of a long chain.
+fn asked_and_above(ports: &Ports, asked: Id, shown: &[Execution]) -> Result<Vec<Execution>, Problem> {
+    let (mut found, mut next) = (Vec::new(), Some(ExecutionId(asked)));
+    while let Some(id) = next.filter(|id| shown.iter().all(|execution| execution.id != *id)) {
+        let Some(execution) = read_row::<Execution>(ports, &id.to_string())? else { break };
+        next = execution.parent;
+        found.push(execution);
+    }
+    Ok(found)
 }
 
 /// Reads an event's enforcements, oldest first, and says whether there are more than are shown.
@@ -134,8 +150,12 @@ fn execution_node(execution: Execution, began_at: Timestamp) -> WireTraceNode {
         started_micros: execution.started_at.map(|started| started.micros_since(began_at)),
         ended_micros: execution.ended_at.map(|ended| ended.micros_since(began_at)),
         error: execution.error.map(|error| WireTraceError { kind: error.kind, message: error.message }),
+        step: execution.step,
+        item: execution.item,
+        not_started: execution.not_started.into_iter().map(WireNotStarted::from).collect(),
+        not_started_count: execution.not_started_count,
     };
-    let parent = execution.enforcement.map(|enforcement| enforcement.0);
+    let parent = execution.parent.map(|workflow| workflow.0).or(execution.enforcement.map(|enforcement| enforcement.0));
     node(execution.id.0, parent, execution.position, execution.requested_at, began_at, what)
 }
 

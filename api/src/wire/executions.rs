@@ -2,11 +2,12 @@
 
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id};
-use ensue_engine::names::{ActionRef, RuleRef};
+use ensue_engine::names::{ActionRef, RuleRef, StepName};
 use ensue_engine::ports::{OutputPart, OutputState, OutputStream};
 use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::time::Timestamp;
-use ensue_views::executions::{AttemptStatus, Progress, Settled, SettledAs, Status};
+use ensue_engine::workflows::facts::SkippedBecause;
+use ensue_views::executions::{AttemptStatus, NotStarted, Progress, Settled, SettledAs, Status};
 use ensue_views::{Attempt, Execution};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,11 @@ pub(crate) struct WireExecution {
     enforcement: Option<EnforcementId>,
     #[schemars(with = "Option<shapes::ExecutionId>")]
     parent: Option<ExecutionId>,
+    /// The step of the workflow `parent` that it is.
+    #[schemars(with = "Option<shapes::StepName>")]
+    step: Option<StepName>,
+    /// The item of the step, from 0.
+    item: Option<u32>,
     priority: i8,
     #[schemars(with = "shapes::Timestamp")]
     requested_at: Timestamp,
@@ -51,6 +57,11 @@ pub(crate) struct WireExecution {
     #[schemars(with = "shapes::CatalogRevision")]
     catalog: CatalogRevision,
     settled: Option<WireSettled>,
+    /// How many steps of it, and items of steps, never had an execution: they were skipped, failed before, or had nothing to do.
+    not_started_count: u32,
+    /// Only of a single execution: the first 50 of these, the oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_started: Option<Vec<WireNotStarted>>,
     params_bytes: Option<u64>,
     result_bytes: Option<u64>,
     /// Only of a single execution: a list names its size alone.
@@ -85,6 +96,8 @@ impl WireExecution {
             event: execution.event,
             enforcement: execution.enforcement,
             parent: execution.parent,
+            step: execution.step,
+            item: execution.item,
             priority: execution.priority,
             requested_at: execution.requested_at,
             started_at: execution.started_at,
@@ -93,6 +106,8 @@ impl WireExecution {
             actor: execution.actor,
             catalog: execution.catalog,
             settled: execution.settled.map(WireSettled::from),
+            not_started_count: execution.not_started_count,
+            not_started: None,
             params_bytes: execution.params.map(|params| params.bytes),
             result_bytes: execution.result.map(|result| result.bytes),
             params: None,
@@ -101,12 +116,36 @@ impl WireExecution {
     }
 
     /// Shows an execution alone.
-    pub(crate) fn whole(execution: Execution, bodies: Bodies) -> Self {
-        let mut whole = Self { params: Some(bodies.params), result: Some(bodies.result), ..Self::listed(execution) };
+    pub(crate) fn whole(mut execution: Execution, bodies: Bodies) -> Self {
+        let not_started = std::mem::take(&mut execution.not_started).into_iter().map(WireNotStarted::from).collect();
+        let mut whole =
+            Self { params: Some(bodies.params), result: Some(bodies.result), not_started: Some(not_started), ..Self::listed(execution) };
         if let Some(progress) = &mut whole.progress {
             progress.message = Some(bodies.doing);
         }
         whole
+    }
+}
+
+/// A step of a workflow, or an item of one, that has no execution.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireNotStarted {
+    #[schemars(with = "shapes::StepName")]
+    step: StepName,
+    /// The item of the step, from 0.
+    item: Option<u32>,
+    #[schemars(with = "shapes::Timestamp")]
+    at: Timestamp,
+    /// Why it was skipped; with neither this nor `error`, its list of items was empty, and it is done.
+    #[schemars(with = "Option<shapes::SkippedBecause>")]
+    skipped: Option<SkippedBecause>,
+    /// Why it failed.
+    error: Option<WireFailure>,
+}
+
+impl From<NotStarted> for WireNotStarted {
+    fn from(step: NotStarted) -> Self {
+        Self { step: step.step, item: step.item, at: step.at, skipped: step.skipped, error: step.error.map(WireFailure::from) }
     }
 }
 

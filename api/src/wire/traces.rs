@@ -2,7 +2,7 @@
 
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::ids::{Id, RuleId};
-use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
+use ensue_engine::names::{ActionRef, RuleRef, StepName, TriggerRef};
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use ensue_views::enforcements::OutcomeName;
@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::openapi::shapes;
+use crate::wire::executions::WireNotStarted;
 use crate::wire::verdicts::WireVerdict;
 
 /// The causal graph around a thing.
@@ -96,6 +97,15 @@ pub(crate) enum WireTraced {
         ended_micros: Option<i64>,
         /// Why it failed.
         error: Option<WireTraceError>,
+        /// The step of the workflow that it is.
+        #[schemars(with = "Option<shapes::StepName>")]
+        step: Option<StepName>,
+        /// The item of the step, from 0.
+        item: Option<u32>,
+        /// The first 50 of its steps, and items of steps, that never had an execution.
+        not_started: Vec<WireNotStarted>,
+        /// How many these are.
+        not_started_count: u32,
     },
 }
 

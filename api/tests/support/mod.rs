@@ -3,6 +3,7 @@
 pub(crate) mod contract;
 mod node;
 mod packs;
+mod workflows;
 
 use std::sync::Arc;
 

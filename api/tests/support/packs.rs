@@ -10,7 +10,7 @@ use ensue_engine::names::RuleRef;
 use ensue_engine::record::{Body, CatalogRevision};
 use ensue_packs::{Colour, PackSource, build, check, library};
 
-use super::{NOON, entropy};
+use super::{NOON, entropy, workflows};
 
 const FILES: &[(&str, &str)] = &[
     ("pack.yaml", "name: demo\nversion: 1.0.0\ndescription: To try things with.\nkeys: [secret]\n"),
@@ -33,6 +33,9 @@ const FILES: &[(&str, &str)] = &[
         "rules/repeat.yaml",
         "description: Say it again.\ntrigger: demo.long\naction: core.echo\nwith: { message: \"${{ event.payload.text }}\" }\n",
     ),
+    ("triggers/change.yaml", "description: Something was changed.\n"),
+    // Its action is made one of steps, `demo.flow`.
+    ("rules/ship.yaml", "description: Ship what was changed.\ntrigger: demo.change\naction: core.noop\n"),
     ("rules/part.yaml", "description: Part with Bo.\ntrigger: demo.hello\nwhen: event.payload.name == \"bo\"\naction: core.noop\n"),
 ];
 
@@ -53,7 +56,7 @@ pub(crate) fn catalog() -> (Catalog, Vec<PackChange>) {
     });
     let changes: Vec<PackChange> = changes.collect();
     let with_manifests: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), manifests[&pack.name].clone())).collect();
-    (build(CatalogRevision(1), &with_manifests).unwrap(), changes)
+    (workflows::among(&build(CatalogRevision(1), &with_manifests).unwrap()), changes)
 }
 
 fn rule_id(rule: &RuleRef) -> RuleId {

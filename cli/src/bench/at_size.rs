@@ -127,7 +127,8 @@ impl Things {
     fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
         let mut add = |list: &str, filters: String| paths.push(format!("/{list}?{filters}"));
-        const STATUSES: [&str; 8] = ["queued", "running", "cancelling", "indeterminate", "succeeded", "failed", "timed_out", "cancelled"];
+        const STATUSES: [&str; 9] =
+            ["queued", "waiting", "running", "cancelling", "indeterminate", "succeeded", "failed", "timed_out", "cancelled"];
         const RULES: [&str; 4] = ["bench.most", "bench.some", "bench.rare", "bench.none"];
         let by = |by: &str, names: &[&str]| names.iter().map(|name| format!("{by}={name}")).collect::<Vec<_>>();
         let (statuses, rules) = (by("status", &STATUSES), by("rule", &RULES));
@@ -138,7 +139,8 @@ impl Things {
         let both = |ones: &[String], others: &[String]| -> Vec<String> {
             ones.iter().flat_map(|one| others.iter().map(move |other| format!("{one}&{other}"))).collect()
         };
-        let executions = [vec![String::new(), correlation.clone()], statuses.clone(), actions.clone(), rules.clone()];
+        let parent = format!("parent={}", self.execution);
+        let executions = [vec![String::new(), correlation.clone(), parent], statuses.clone(), actions.clone(), rules.clone()];
         let pairs = [both(&statuses, &actions), both(&statuses, &rules), both(&actions, &rules)];
         executions.into_iter().chain(pairs).flatten().for_each(|filters| add("executions", filters));
         let events = [vec![String::new(), correlation], both(&triggers, &sources), triggers, sources];

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ensue_engine::command::{Ask, Message, Report, ReportOutcome, Said, SaidArtifact};
+use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_engine::ports::{Blobs as _, OutputError, OutputPart, OutputState, OutputStream, Outputs};
@@ -64,6 +65,15 @@ impl TestNode {
             body: Some(Body::json(result.into())),
             emitted: Vec::new(),
         };
+        self.ask(Actor::Worker("local".into()), Ask::ReportAttempt(report)).unwrap();
+    }
+
+    /// Ends the newest attempt of an execution as its worker would that was asked to stop it.
+    pub(crate) fn cancelled(&self, execution: &str) {
+        let (attempt, token) = self.attempt_of(execution);
+        Outputs::finish(self, attempt).unwrap();
+        let outcome = ReportOutcome::Failed(Failure::new(FailureKind::Cancelled, "it was stopped"));
+        let report = Report { execution: execution.parse().unwrap(), attempt, token, outcome, body: None, emitted: Vec::new() };
         self.ask(Actor::Worker("local".into()), Ask::ReportAttempt(report)).unwrap();
     }
 

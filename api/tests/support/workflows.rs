@@ -1,0 +1,79 @@
+//! Actions made of steps, among what is installed on the small node: `demo.flow`, and `demo.inner` in it.
+
+use std::sync::Arc;
+
+use ensue_engine::catalog::{
+    ALWAYS, Action, Catalog, Definitions, FAILED, ForEach, ItemFailure, OnFailure, Others, PARALLEL_DEFAULT, Rule, Run, SUCCEEDED,
+    StartsIf, Step, Task, Workflow,
+};
+use ensue_expression::{Expression, Roots, Template};
+use serde_json::{Value, json};
+
+/// Gives a catalog with the workflows in it, which the rule `demo.ship` runs.
+pub(super) fn among(catalog: &Catalog) -> Catalog {
+    let mut definitions = Definitions {
+        packs: catalog.packs().clone(),
+        actions: catalog.actions().clone(),
+        triggers: catalog.triggers().clone(),
+        sensors: catalog.sensors().clone(),
+        rules: catalog.rules().clone(),
+    };
+    let noop = &catalog.actions()[&"core.noop".parse().unwrap()];
+    let inner = made_of(noop, "demo.inner", vec![does("deep", "core.echo")]);
+    let flow = made_of(noop, "demo.flow", steps());
+    let ship: Rule = (*catalog.rules()[&"demo.ship".parse().unwrap()]).clone();
+    definitions.rules.insert(ship.name.clone(), Arc::new(Rule { action: flow.clone(), ..ship }));
+    definitions.actions.extend([inner, flow].map(|action| (action.name.clone(), action)));
+    Catalog::new(catalog.revision(), definitions)
+}
+
+/// A build, then each of two regions and a workflow of its own; one step that never starts, one with nothing to do, one that always starts.
+fn steps() -> Vec<Step> {
+    let over = |items: &str| {
+        let items = expression(items);
+        Some(ForEach { items, parallel: PARALLEL_DEFAULT, failure: ItemFailure::OthersGoOn })
+    };
+    vec![
+        does("build", "core.echo"),
+        Step { for_each: over("['eu', 'us']"), ..needing("build", does("deploy", "core.echo")) },
+        needing("build", does("inside", "demo.inner")),
+        Step { starts: StartsIf::of(Some(expression("false"))), ..needing("build", does("never", "core.echo")) },
+        Step { for_each: over("[]"), ..needing("build", does("nothing", "core.echo")) },
+        Step { starts: StartsIf::of(Some(expression(ALWAYS))), ..needing("deploy", does("announce", "core.echo")) },
+    ]
+}
+
+fn made_of(like: &Action, name: &str, steps: Vec<Step>) -> Arc<Action> {
+    let workflow = Workflow::new(steps, None).unwrap();
+    Arc::new(Action { name: name.parse().unwrap(), run: Run::Workflow(Arc::new(workflow)), ..like.clone() })
+}
+
+fn does(name: &str, action: &str) -> Step {
+    let with = if action == "core.echo" { json!({ "message": name }) } else { json!({}) };
+    Step {
+        name: name.parse().unwrap(),
+        needs: Vec::new(),
+        starts: StartsIf::Succeeded,
+        for_each: None,
+        task: Task::Action { action: action.parse().unwrap(), with: template(&with) },
+        on_failure: OnFailure::Fail,
+        others: Others::Finish,
+        priority: None,
+    }
+}
+
+fn needing(needed: &str, step: Step) -> Step {
+    Step { needs: vec![needed.parse().unwrap()], ..step }
+}
+
+fn expression(source: &str) -> Expression {
+    Expression::compile(source, &roots()).unwrap()
+}
+
+fn template(value: &Value) -> Template {
+    Template::compile(value, &roots()).unwrap()
+}
+
+fn roots() -> Roots {
+    Roots::new(["params", "steps", "item", "index", SUCCEEDED, FAILED, ALWAYS])
+}

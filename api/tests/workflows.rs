@@ -1,0 +1,162 @@
+//! Workflows: their steps are listed and shown, stand in the trace, and end as somebody asks.
+
+use serde_json::{Value, json};
+
+use crate::support::TestApi;
+
+/// Starts the workflow of the small node; gives its id.
+async fn flow(api: &TestApi) -> String {
+    let started = api.post("/api/v1/actions/demo.flow/execute").by("author").answer().await.expect(202).json();
+    assert_eq!((&started["status"], &started["attempt"]), (&json!("waiting"), &json!(0)));
+    id_of(&started)
+}
+
+fn id_of(execution: &Value) -> String {
+    execution["id"].as_str().unwrap().to_owned()
+}
+
+async fn read(api: &TestApi, path: &str) -> Value {
+    api.get(&format!("/api/v1{path}")).by("viewer").answer().await.expect(200).json()
+}
+
+/// Lists the steps of a workflow that have an execution, the oldest first.
+async fn steps(api: &TestApi, of: &str) -> Vec<Value> {
+    read(api, &format!("/executions?parent={of}&sort=position")).await["items"].as_array().unwrap().clone()
+}
+
+async fn step(api: &TestApi, of: &str, name: &str) -> String {
+    id_of(steps(api, of).await.iter().find(|step| step["step"] == name).unwrap())
+}
+
+/// Ends the steps that run, those of the workflow within first, until there are none.
+async fn end_all(api: &TestApi) {
+    loop {
+        let running = read(api, "/executions?status=running").await;
+        let Some(next) = running["items"].as_array().unwrap().first() else { return };
+        api.node.succeed(&id_of(next), "{}");
+    }
+}
+
+fn names(steps: &[Value]) -> Vec<String> {
+    let name = |step: &Value| match step["item"].as_u64() {
+        Some(item) => format!("{}[{item}]", step["step"].as_str().unwrap()),
+        None => step["step"].as_str().unwrap().to_owned(),
+    };
+    steps.iter().map(name).collect()
+}
+
+#[tokio::test]
+async fn the_steps_of_a_workflow_are_the_executions_that_name_it_as_their_parent() {
+    let api = TestApi::new();
+    let flow = flow(&api).await;
+    let build = step(&api, &flow, "build").await;
+    api.node.succeed(&build, "{}");
+    let begun = steps(&api, &flow).await;
+    assert_eq!(names(&begun), ["build", "deploy[0]", "deploy[1]", "inside"]);
+    assert!(begun.iter().all(|step| step["parent"].as_str() == Some(&flow)));
+    assert_eq!((&begun[0]["status"], &begun[3]["status"]), (&json!("succeeded"), &json!("waiting")));
+    let inside = id_of(&begun[3]);
+    assert_eq!(names(&steps(&api, &inside).await), ["deep"]);
+    let waiting = read(&api, "/executions?status=waiting").await;
+    assert_eq!(waiting["items"].as_array().unwrap().len(), 2);
+    let first = read(&api, &format!("/executions?parent={flow}&limit=1")).await;
+    assert_eq!(first["items"][0]["step"], "inside");
+    let next = first["next"].as_str().unwrap();
+    let second = read(&api, &format!("/executions?parent={flow}&limit=1&cursor={next}")).await;
+    assert_eq!((&second["items"][0]["step"], &second["items"][0]["item"]), (&json!("deploy"), &json!(1)));
+    assert_eq!(read(&api, "/executions?parent=nothing").await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_workflow_is_shown_with_its_steps_that_never_started_and_why() {
+    let api = TestApi::new();
+    let flow = flow(&api).await;
+    end_all(&api).await;
+    let shown = read(&api, &format!("/executions/{flow}")).await;
+    assert_eq!((&shown["status"], &shown["parent"], &shown["not_started_count"]), (&json!("succeeded"), &json!(null), &json!(2)));
+    let mut not_started = shown["not_started"].clone();
+    for step in not_started.as_array_mut().unwrap() {
+        assert!(step["at"].take().is_string());
+    }
+    let expected = json!([
+        { "step": "never", "item": null, "at": null, "skipped": "condition", "error": null },
+        { "step": "nothing", "item": null, "at": null, "skipped": null, "error": null },
+    ]);
+    assert_eq!(not_started, expected);
+    let listed = read(&api, "/executions?action=demo.flow").await;
+    assert_eq!((&listed["items"][0]["not_started_count"], listed["items"][0].get("not_started")), (&json!(2), None));
+    let timeline = read(&api, &format!("/executions/{flow}/timeline")).await;
+    let told: Vec<&str> = timeline["items"].as_array().unwrap().iter().map(|entry| entry["what"].as_str().unwrap()).collect();
+    assert!(told.contains(&"step never was skipped: its condition does not hold"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_cancel_of_a_workflow_ends_what_runs_and_a_second_one_also_what_cleans_up() {
+    let api = TestApi::new();
+    let flow = flow(&api).await;
+    let build = step(&api, &flow, "build").await;
+    api.node.succeed(&build, "{}");
+    let cancel = async || api.post(&format!("/api/v1/executions/{flow}/cancel")).by("operator").answer().await;
+    let status = async |id: &str| read(&api, &format!("/executions/{id}")).await["status"].clone();
+    assert_eq!(cancel().await.expect(202).json()["status"], "cancelling");
+    let inside = step(&api, &flow, "inside").await;
+    for asked in [&inside, &step(&api, &inside, "deep").await, &step(&api, &flow, "deploy").await] {
+        assert_eq!(status(asked).await, "cancelling");
+    }
+    for running in ["deploy", "deploy", "deep"] {
+        let next = read(&api, "/executions?status=cancelling&action=core.echo").await;
+        let next = next["items"].as_array().unwrap().iter().find(|step| step["step"] == running).unwrap().clone();
+        api.node.cancelled(&id_of(&next));
+    }
+    let announce = step(&api, &flow, "announce").await;
+    assert_eq!((status(&inside).await, status(&announce).await), (json!("cancelled"), json!("running")));
+    assert_eq!(cancel().await.expect(202).json()["status"], "cancelling");
+    assert_eq!(status(&announce).await, "cancelling");
+    cancel().await.expect(202);
+    api.node.cancelled(&announce);
+    assert_eq!(status(&flow).await, "cancelled");
+    cancel().await.expect_problem(409, "execution_not_open");
+}
+
+#[tokio::test]
+async fn a_workflow_is_not_settled_but_its_step_is() {
+    let api = TestApi::new();
+    let flow = flow(&api).await;
+    let settle = async |id: &str| {
+        let settled = api.post(&format!("/api/v1/executions/{id}/settle")).by("operator").json(&json!({ "outcome": "succeeded" }));
+        settled.answer().await
+    };
+    settle(&flow).await.expect_problem(409, "execution_not_indeterminate");
+    let inside = {
+        let build = step(&api, &flow, "build").await;
+        api.node.succeed(&build, "{}");
+        step(&api, &flow, "inside").await
+    };
+    settle(&inside).await.expect_problem(409, "execution_not_indeterminate");
+    end_all(&api).await;
+    settle(&flow).await.expect_problem(409, "execution_not_open");
+}
+
+#[tokio::test]
+async fn a_trace_goes_from_any_step_up_to_the_event_and_down_to_the_innermost_step() {
+    let api = TestApi::new();
+    let sent = api.post("/api/v1/events").by("author").json(&json!({ "trigger": "demo.change", "payload": {} }));
+    let event = id_of(&sent.answer().await.expect(202).json());
+    end_all(&api).await;
+    let flow = id_of(&read(&api, "/executions?action=demo.flow").await["items"][0]);
+    let inside = step(&api, &flow, "inside").await;
+    let deep = step(&api, &inside, "deep").await;
+    let trace = read(&api, &format!("/trace/{deep}")).await;
+    let node = |id: &str| trace["nodes"].as_array().unwrap().iter().find(|node| node["id"] == id).unwrap().clone();
+    let mut way = vec![deep.clone()];
+    while let Some(parent) = node(way.last().unwrap())["parent"].as_str() {
+        way.push(parent.to_owned());
+    }
+    let kinds: Vec<_> = way.iter().map(|id| node(id)["kind"].clone()).collect();
+    assert_eq!(kinds, ["execution", "execution", "execution", "enforcement", "event"]);
+    assert_eq!((&way[1], &way[2], &way[4]), (&inside, &flow, &event));
+    assert_eq!((&node(&deep)["step"], &node(&deep)["item"]), (&json!("deep"), &json!(null)));
+    assert_eq!(node(&flow)["not_started"][0]["skipped"], "condition");
+    let under_flow = trace["nodes"].as_array().unwrap().iter().filter(|node| node["parent"].as_str() == Some(&flow)).count();
+    assert_eq!(under_flow, 5);
+}
