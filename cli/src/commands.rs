@@ -29,6 +29,7 @@ mod run;
 mod schema;
 pub(crate) mod serve;
 mod status;
+mod stepping;
 mod supervisor;
 mod tokens;
 mod top;

@@ -19,6 +19,7 @@ mod reason;
 mod redraw;
 mod report;
 mod screen;
+mod steps;
 mod style;
 mod svg;
 mod table;

@@ -8,7 +8,8 @@ use ensue_engine::time::Timestamp;
 use serde_json::Value;
 
 use crate::report::printable;
-use crate::table::text;
+use crate::steps::{Flow, Part, because, folded};
+use crate::table::{cut, text};
 use crate::trace::{duration, mood};
 use crate::tree::{Branch, Mood, wrapped};
 
@@ -26,6 +27,8 @@ const WIDTH: usize = 800;
 const DETAIL_CHARS: usize = 72;
 /// Where the bars of a timeline begin.
 const BARS_LEFT: usize = 160;
+/// The characters of a row's name that fit before its bar.
+const NAME_CHARS: usize = (BARS_LEFT - MARGIN) / CHARACTER - 1;
 
 /// A picture that is being drawn.
 #[derive(Debug, Default)]
@@ -144,17 +147,89 @@ fn push_branch(picture: &mut Picture, branch: &Branch, depth: usize, y: &mut usi
     titled
 }
 
-/// Draws when an execution was asked for, and when each of its attempts ran; what has not ended lasts until `now`.
-pub(crate) fn of_execution(execution: &Value, now: Timestamp) -> String {
-    let moment = |value: &Value, name: &str| text(value, name).parse::<Timestamp>().ok();
+/// A row of a timeline: what it is of, and from when until when it was.
+struct Bar {
+    name: String,
+    from: Option<i64>,
+    until: Option<i64>,
+    mood: Mood,
+    said: String,
+}
+
+/// The times of a timeline, in microseconds since its beginning.
+struct Since {
+    begin: Option<Timestamp>,
+}
+
+impl Since {
+    fn at(&self, value: &Value, name: &str) -> Option<i64> {
+        Some(text(value, name).parse::<Timestamp>().ok()?.micros_since(self.begin?).max(0))
+    }
+
+    /// The bar of what has a status, a beginning and an end.
+    fn bar(&self, name: String, value: &Value, from: Option<i64>) -> Bar {
+        let status = text(value, "status");
+        Bar { name, from, until: self.at(value, "ended_at"), mood: mood(&status), said: status }
+    }
+}
+
+/// Draws when an execution was asked for, when each of its attempts ran, and when each of its steps did; what has not ended lasts until
+/// `now`.
+pub(crate) fn of_execution(flow: &Flow, now: Timestamp) -> String {
+    let execution = &flow.execution;
     let attempts = execution["attempts"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let begin = moment(execution, "requested_at");
-    let since = |value: &Value, name: &str| Some(moment(value, name)?.micros_since(begin?).max(0));
-    let ends = attempts.iter().flat_map(|attempt| [since(attempt, "started_at"), since(attempt, "ended_at")]);
-    let known = ends.chain([since(execution, "started_at"), since(execution, "ended_at")]).flatten().max().unwrap_or_default();
-    let has_ended = moment(execution, "ended_at").is_some();
+    let since = Since { begin: text(execution, "requested_at").parse().ok() };
+    let waited = since.at(execution, "started_at").or_else(|| since.at(execution, "ended_at"));
+    let has_steps = !flow.steps.is_empty() || execution["status"] == "waiting";
+    let waiting = if has_steps { "waiting" } else { "queued" };
+    let mut bars = vec![Bar { name: waiting.into(), from: Some(0), until: waited, mood: Mood::Faint, said: waiting.into() }];
+    bars.extend(attempts.iter().map(|one| since.bar(format!("attempt {}", text(one, "number")), one, since.at(one, "started_at"))));
+    bars.extend(flow.steps.iter().flat_map(|step| of_parts(&step.name, &step.parts, &since)));
+    if flow.is_cut {
+        bars.push(Bar { name: "… and more".into(), from: None, until: None, mood: Mood::Faint, said: String::new() });
+    }
+    let known = bars.iter().flat_map(|bar| [bar.from, bar.until]).chain([since.at(execution, "ended_at")]).flatten().max();
+    let known = known.unwrap_or_default();
+    let has_ended = since.at(execution, "ended_at").is_some();
     // The node's clock may be ahead of ours.
-    let end = if has_ended { known } else { begin.map_or(0, |begin| now.micros_since(begin)).max(known) };
+    let end = if has_ended { known } else { since.begin.map_or(0, |begin| now.micros_since(begin)).max(known) };
+    drawn(execution, &bars, end)
+}
+
+/// The rows of a step: one, or one for each item; of many items one for those that are not shown each by itself.
+fn of_parts(name: &str, parts: &[Part], since: &Since) -> Vec<Bar> {
+    let statuses: Vec<String> = parts.iter().map(Part::status).collect();
+    let fold = folded(statuses.iter().map(|status| (status.as_str(), false)));
+    let mut bars: Vec<Bar> = fold.shown.iter().map(|at| of_part(&parts[*at], since)).collect();
+    if let Some(rest) = fold.rest {
+        let others = (0..parts.len()).filter(|at| !fold.shown.contains(at)).map(|at| of_part(&parts[at], since));
+        let others: Vec<Bar> = others.collect();
+        let from = others.iter().filter_map(|bar| bar.from).min();
+        let until = others.iter().map(|bar| bar.until).collect::<Option<Vec<i64>>>().and_then(|ends| ends.into_iter().max());
+        let mood = if others.iter().all(|bar| bar.mood == Mood::Good) { Mood::Good } else { Mood::Plain };
+        bars.push(Bar { name: format!("{name} …"), from, until, mood, said: format!("{name}: {}", rest.trim_start_matches("… ")) });
+    }
+    bars
+}
+
+fn of_part(part: &Part, since: &Since) -> Bar {
+    match part {
+        Part::Begun(flow) => {
+            let step = &flow.execution;
+            let bar = since.bar(part.name(), step, since.at(step, "started_at").or_else(|| since.at(step, "requested_at")));
+            Bar { said: format!("{}: {}", bar.name, bar.said), ..bar }
+        }
+        Part::NotStarted(told) => Bar {
+            name: part.name(),
+            from: None,
+            until: None,
+            mood: mood(&part.status()),
+            said: format!("{}: {}", part.status(), because(told)),
+        },
+    }
+}
+
+fn drawn(execution: &Value, bars: &[Bar], end: i64) -> String {
     let scale = |micros: i64| {
         let share = i128::from(micros) * (WIDTH - BARS_LEFT) as i128 / i128::from(end.max(1));
         BARS_LEFT + usize::try_from(share).unwrap_or_default()
@@ -166,20 +241,20 @@ pub(crate) fn of_execution(execution: &Value, now: Timestamp) -> String {
     picture.text([WIDTH, y], Mood::Faint, Anchor::End, &duration(end));
     y += LINE;
     picture.text([MARGIN, y], Mood::Faint, Anchor::Start, &text(execution, "id"));
-    let mut row = |name: &str, from: Option<i64>, to: Option<i64>, mood: Mood, said: &str| {
+    for bar in bars {
         y += LINE;
-        picture.text([MARGIN, y], Mood::Plain, Anchor::Start, name);
-        if let Some(from) = from {
-            let to = to.unwrap_or(end).max(from);
-            let told = format!("{said}: +{} to +{}", duration(from), duration(to));
-            picture.bar([scale(from), y + 8 - LINE + 2], scale(to) - scale(from), mood, &told);
+        picture.text([MARGIN, y], Mood::Plain, Anchor::Start, &cut(&bar.name, NAME_CHARS));
+        match bar.from {
+            Some(from) => {
+                let until = bar.until.unwrap_or(end).max(from);
+                let told = format!("{}: +{} to +{}", bar.said, duration(from), duration(until));
+                picture.bar([scale(from), y + 8 - LINE + 2], scale(until) - scale(from), bar.mood, &told);
+            }
+            None => {
+                let told = cut(&bar.said, (WIDTH - BARS_LEFT) / CHARACTER);
+                picture.text([BARS_LEFT, y], if bar.mood == Mood::Bad { Mood::Bad } else { Mood::Faint }, Anchor::Start, &told);
+            }
         }
-    };
-    let waited = since(execution, "started_at").or_else(|| since(execution, "ended_at"));
-    row("queued", Some(0), waited, Mood::Faint, "queued");
-    for attempt in attempts {
-        let (number, status) = (text(attempt, "number"), text(attempt, "status"));
-        row(&format!("attempt {number}"), since(attempt, "started_at"), since(attempt, "ended_at"), mood(&status), &status);
     }
     picture.ended(&title, WIDTH + MARGIN, y + MARGIN)
 }
@@ -189,6 +264,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::steps::in_steps;
 
     /// Ten seconds after the executions of these tests were asked for.
     const LATER: &str = "2026-03-28T09:00:10Z";
@@ -214,6 +290,10 @@ mod tests {
 
     fn branch(title: &str, time: &str, mood: Mood, children: Vec<Branch>) -> Branch {
         Branch { title: title.into(), time: time.into(), mood, children, ..Branch::default() }
+    }
+
+    fn alone(execution: &Value) -> Flow {
+        Flow { execution: execution.clone(), steps: Vec::new(), is_cut: false }
     }
 
     #[test]
@@ -242,7 +322,34 @@ mod tests {
                 { "number": 2, "status": "succeeded", "started_at": "2026-03-28T09:00:02Z", "ended_at": "2026-03-28T09:00:04Z" },
             ],
         });
-        let picture = of_execution(&execution, LATER.parse().unwrap());
+        let picture = of_execution(&alone(&execution), LATER.parse().unwrap());
+        hold(&picture);
+        insta::assert_snapshot!(picture);
+    }
+
+    fn step(name: &str, item: Option<u64>, status: &str, from: u32, until: Option<u32>) -> Part {
+        let at = |second: u32| format!("2026-03-28T09:00:{second:02}Z");
+        Part::Begun(alone(&json!({
+            "step": name, "item": item, "status": status, "requested_at": at(from), "started_at": at(from), "ended_at": until.map(at),
+        })))
+    }
+
+    #[test]
+    fn the_steps_of_a_workflow_are_rows_of_its_picture() {
+        let execution = json!({
+            "id": "019c1f3a-0000-7000-8000-000000000001", "action": "release.ship", "status": "waiting", "attempt": 0,
+            "requested_at": "2026-03-28T09:00:00Z", "attempts": [],
+        });
+        let mut parts = vec![step("build", None, "succeeded", 0, Some(2)), step("a_step_with_a_long_name", None, "failed", 2, Some(3))];
+        parts.extend((0..25).map(|item| {
+            let status = if item == 3 { "failed" } else { "succeeded" };
+            step("deploy", Some(item), status, 3, Some(5))
+        }));
+        parts.push(step("check", None, "running", 5, None));
+        let skipped = json!({ "step": "announce", "item": null, "at": "2026-03-28T09:00:04Z", "skipped": "condition", "error": null });
+        parts.push(Part::NotStarted(skipped));
+        let flow = Flow { execution, steps: in_steps(parts), is_cut: false };
+        let picture = of_execution(&flow, LATER.parse().unwrap());
         hold(&picture);
         insta::assert_snapshot!(picture);
     }
@@ -253,13 +360,13 @@ mod tests {
             "action": "core.shell", "status": "running", "requested_at": "2026-03-28T09:00:00Z", "started_at": "2026-03-28T09:00:01Z",
             "attempts": [{ "number": 1, "status": "running", "started_at": "2026-03-28T09:00:01Z" }],
         });
-        let picture = of_execution(&running, LATER.parse().unwrap());
+        let picture = of_execution(&alone(&running), LATER.parse().unwrap());
         assert!(picture.contains("queued: +0.0 ms to +1.0 s") && picture.contains("running: +1.0 s to +10.0 s"), "{picture}");
-        let ahead = of_execution(&running, "2026-03-28T08:59:00Z".parse().unwrap());
+        let ahead = of_execution(&alone(&running), "2026-03-28T08:59:00Z".parse().unwrap());
         assert!(ahead.contains("running: +1.0 s to +1.0 s"), "{ahead}");
         running["attempts"] = json!([]);
         running["started_at"] = Value::Null;
-        let waiting = of_execution(&running, LATER.parse().unwrap());
+        let waiting = of_execution(&alone(&running), LATER.parse().unwrap());
         assert!(waiting.contains("queued: +0.0 ms to +10.0 s"), "{waiting}");
     }
 
@@ -268,14 +375,14 @@ mod tests {
         let bad = "</text><script>alert(\"&amp;\")</script>\u{0}\u{1b}\u{ffff}";
         hold(&of_tree(&branch(bad, bad, Mood::Bad, vec![branch(bad, "", Mood::Faint, vec![])])));
         let status = json!({ "id": bad, "action": bad, "status": bad, "attempts": [{ "number": bad, "status": bad }] });
-        hold(&of_execution(&status, LATER.parse().unwrap()));
+        hold(&of_execution(&alone(&status), LATER.parse().unwrap()));
         assert_eq!(escaped("a<b>&\"\u{0}"), "a&lt;b&gt;&amp;&quot;\u{fffd}");
     }
 
     #[test]
     fn a_queued_execution_has_only_its_waiting() {
         let queued = json!({ "action": "core.echo", "status": "queued", "requested_at": "2026-03-28T09:00:00Z" });
-        let picture = of_execution(&queued, LATER.parse().unwrap());
+        let picture = of_execution(&alone(&queued), LATER.parse().unwrap());
         hold(&picture);
         assert!(picture.contains(">queued<") && !picture.contains("attempt"), "{picture}");
     }

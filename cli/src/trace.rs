@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::client::{Client, segment};
 use crate::report::Failure;
+use crate::steps::{self, folded};
 use crate::table::text;
 use crate::tree::{Branch, Mood};
 
@@ -31,13 +32,17 @@ pub(crate) async fn tree(client: &Client, graph: &Value, ids: Ids) -> Result<Bra
     let nodes = graph["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let arrival = arrival(client, graph, nodes).await?;
     let mut gave = BTreeMap::new();
-    for execution in nodes.iter().filter(|node| node["kind"] == "execution").take(RESULTS_MAX) {
+    let asked = text(graph, "asked");
+    let executions = || nodes.iter().filter(|node| node["kind"] == "execution");
+    let (first, others) =
+        (executions().find(|node| node["id"] == asked.as_str()), executions().filter(|node| node["id"] != asked.as_str()));
+    for execution in first.into_iter().chain(others).take(RESULTS_MAX) {
         let id = text(execution, "id");
         gave.insert(id.clone(), outcome(client, &id).await?);
     }
     let root = text(graph, "root");
-    let drawing = Drawing { nodes, gave: &gave, early_micros: arrival, ids };
-    let mut roots = drawing.children_of(None);
+    let drawing = Drawing { nodes, below: &below(nodes), asked: &asked, gave: &gave, early_micros: arrival, ids };
+    let mut roots = drawing.roots();
     let is_cut = graph["truncated"] == true;
     let mut tree = match roots.len() {
         1 => roots.remove(0),
@@ -80,34 +85,69 @@ async fn outcome(client: &Client, id: &str) -> Result<Vec<String>, Failure> {
     Ok(lines)
 }
 
+/// The places of what each node led to, and of those that nothing which is shown led to. A node stands after what led to it, so that there
+/// are no circles.
+struct Below {
+    of: Vec<Vec<usize>>,
+    roots: Vec<usize>,
+}
+
+fn below(nodes: &[Value]) -> Below {
+    let places: BTreeMap<&str, usize> = nodes.iter().enumerate().filter_map(|(at, node)| Some((node["id"].as_str()?, at))).collect();
+    let mut below = Below { of: vec![Vec::new(); nodes.len()], roots: Vec::new() };
+    for (at, node) in nodes.iter().enumerate() {
+        match node["parent"].as_str().and_then(|parent| places.get(parent)).filter(|parent| **parent < at) {
+            Some(parent) => below.of[*parent].push(at),
+            None => below.roots.push(at),
+        }
+    }
+    below
+}
+
 struct Drawing<'a> {
     nodes: &'a [Value],
+    below: &'a Below,
+    asked: &'a str,
     gave: &'a BTreeMap<String, Vec<String>>,
     early_micros: i64,
     ids: Ids,
 }
 
 impl Drawing<'_> {
-    /// The branches of what a thing led to; of none, what nothing that is shown led to. A node stands after its parent, so that
-    /// there are no circles.
-    fn children_of(&self, parent: Option<usize>) -> Vec<Branch> {
-        let first = parent.map_or(0, |at| at + 1);
-        let of_parent = |node: &Value| {
-            let named = node["parent"].as_str().and_then(|id| self.nodes.iter().position(|other| other["id"].as_str() == Some(id)));
-            match (named, parent) {
-                (Some(named), Some(parent)) => named == parent,
-                (None, None) => true,
-                (Some(_), None) | (None, Some(_)) => false,
+    /// The branches of what nothing that is shown led to.
+    fn roots(&self) -> Vec<Branch> {
+        self.below.roots.iter().map(|at| self.branch(*at)).collect()
+    }
+
+    /// The branches of what a thing led to; of a step with many items not all.
+    fn children_of(&self, parent: usize) -> Vec<Branch> {
+        let mut groups: Vec<(Option<&str>, Vec<usize>)> = Vec::new();
+        for at in &self.below.of[parent] {
+            let node = &self.nodes[*at];
+            let step = if node["item"].is_null() { None } else { node["step"].as_str() };
+            match groups.iter_mut().find(|(of, _)| step.is_some() && *of == step) {
+                Some((_, items)) => items.push(*at),
+                None => groups.push((step, vec![*at])),
             }
-        };
-        let mut children: Vec<Branch> = Vec::new();
-        for (offset, node) in self.nodes[first..].iter().enumerate().filter(|(_, node)| of_parent(node)) {
-            children.push(self.branch(first + offset, node));
+        }
+        let mut children = Vec::new();
+        for (step, items) in groups {
+            let fold = folded(items.iter().map(|at| (self.nodes[*at]["status"].as_str().unwrap_or_default(), self.leads_to_asked(*at))));
+            children.extend(fold.shown.iter().map(|at| self.branch(items[*at])));
+            children.extend(fold.rest.map(|rest| {
+                let title = format!("step {}: {rest}", step.unwrap_or_default());
+                Branch { title, mood: Mood::Faint, ..Branch::default() }
+            }));
         }
         children
     }
 
-    fn branch(&self, at: usize, node: &Value) -> Branch {
+    fn leads_to_asked(&self, at: usize) -> bool {
+        self.nodes[at]["id"] == self.asked || self.below.of[at].iter().any(|below| self.leads_to_asked(*below))
+    }
+
+    fn branch(&self, at: usize) -> Branch {
+        let node = &self.nodes[at];
         let mut branch = match text(node, "kind").as_str() {
             "event" => event(node),
             "enforcement" => enforcement(node),
@@ -120,8 +160,9 @@ impl Drawing<'_> {
         if self.ids == Ids::Shown {
             branch.details.insert(0, text(node, "id"));
         }
-        branch.children.extend(self.children_of(Some(at)));
+        branch.children.extend(self.children_of(at));
         branch.children.extend(others(node));
+        branch.children.extend(not_started(node));
         branch
     }
 
@@ -137,11 +178,14 @@ impl Drawing<'_> {
         };
         let mut details = Vec::new();
         if !node["error"].is_null() {
-            details.push(format!("{}: {}", text(node, "error.kind"), text(node, "error.message")));
+            details.push(failure(&node["error"]));
         }
         details.extend(self.gave.get(&text(node, "id")).into_iter().flatten().cloned());
+        let step = if node["step"].is_null() { String::new() } else { format!("step {}: ", steps::name(node)) };
+        // Of many steps, it is not seen at a glance which one was asked for.
+        let mark = if !step.is_empty() && node["id"] == self.asked { " ← asked" } else { "" };
         Branch {
-            title: format!("{} {status}{took}{tries}", text(node, "action")),
+            title: format!("{step}{} {status}{took}{tries}{mark}", text(node, "action")),
             mood: mood(&status),
             time: self.since(node["ended_micros"].as_i64().or(node["micros"].as_i64())),
             details,
@@ -175,6 +219,27 @@ fn enforcement(node: &Value) -> Branch {
     };
     let details = node["error"].as_str().map(str::to_owned).into_iter().collect();
     Branch { title: format!("rule {} {outcome}", text(node, "rule")), mood, details, ..Branch::default() }
+}
+
+/// A failure for people: its kind, its number, its message; empty for none.
+pub(crate) fn failure(error: &Value) -> String {
+    if error.is_null() {
+        return String::new();
+    }
+    match text(error, "detail") {
+        empty if empty.is_empty() => format!("{}: {}", text(error, "kind"), text(error, "message")),
+        detail => format!("{} {detail}: {}", text(error, "kind"), text(error, "message")),
+    }
+}
+
+/// The steps of a workflow that have no execution, each with why.
+fn not_started(node: &Value) -> Vec<Branch> {
+    let told = node["not_started"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut branches: Vec<Branch> = told.iter().map(steps::not_started).collect();
+    if let Some(more @ 1..) = node["not_started_count"].as_u64().map(|count| count.saturating_sub(told.len() as u64)) {
+        branches.push(Branch { title: format!("… {more} more steps that did not start"), mood: Mood::Faint, ..Branch::default() });
+    }
+    branches
 }
 
 /// The rules that did not match an event, each with why.
@@ -229,12 +294,15 @@ mod tests {
         ]
     }
 
+    fn drawn(nodes: &[Value], asked: &str, gave: &BTreeMap<String, Vec<String>>) -> Vec<Branch> {
+        Drawing { nodes, below: &below(nodes), asked, gave, early_micros: 300, ids: Ids::Hidden }.roots()
+    }
+
     #[test]
     fn a_tree_tells_what_led_to_what_and_why_the_rest_did_not() {
         let nodes = graph();
         let gave = BTreeMap::from([("x".to_owned(), vec!["Hello octomona, thank you for pull request #42".to_owned()])]);
-        let drawing = Drawing { nodes: &nodes, gave: &gave, early_micros: 300, ids: Ids::Hidden };
-        let roots = drawing.children_of(None);
+        let roots = drawn(&nodes, "x", &gave);
         assert_eq!(roots.len(), 1);
         insta::assert_snapshot!(draw(&roots[0], Style::PLAIN), @r#"
         event github.pull_request from github.webhook                            +0.3 ms
@@ -247,6 +315,53 @@ mod tests {
               event.payload.action == "closed" is false: event.payload.action is
               "opened"
         "#);
+    }
+
+    /// An event whose rule runs a workflow, with one step and one of so many items.
+    fn workflow(items: usize) -> Vec<Value> {
+        let step = |id: &str, step: &str, item: Option<usize>| {
+            json!({ "id": id, "parent": "w", "micros": 60, "kind": "execution", "action": "core.shell", "status": "succeeded", "attempt": 1,
+                "started_micros": 60, "ended_micros": 2400, "error": null, "step": step, "item": item })
+        };
+        let mut nodes = graph();
+        nodes.truncate(2);
+        nodes.push(json!({ "id": "w", "parent": "m1", "micros": 50, "kind": "execution", "action": "release.ship", "status": "failed",
+            "attempt": 0, "started_micros": null, "ended_micros": 9000,
+            "error": { "kind": "child_failed", "message": "step `build` failed: it ended with 3" },
+            "not_started": [{ "step": "announce", "item": null, "skipped": "failing", "error": null }], "not_started_count": 3 }));
+        nodes.push(step("b", "build", None));
+        nodes[3]["error"] = json!({ "kind": "exit_code", "message": "it ended with 3" });
+        nodes[3]["status"] = json!("failed");
+        nodes.extend((0..items).map(|item| step(&format!("d{item}"), "deploy", Some(item))));
+        nodes
+    }
+
+    #[test]
+    fn the_steps_of_a_workflow_stand_below_it_and_the_one_that_was_asked_for_is_seen() {
+        let roots = drawn(&workflow(2), "d1", &BTreeMap::new());
+        insta::assert_snapshot!(draw(&roots[0], Style::PLAIN), @r#"
+        event github.pull_request from github.webhook                            +0.3 ms
+        ├─ rule examples.greet_pull_request matched                              +0.3 ms
+        │  └─ release.ship failed                                                +9.3 ms
+        │     │  child_failed: step `build` failed: it ended with 3
+        │     ├─ step build: core.shell failed in 2.3 ms                         +2.7 ms
+        │     │     exit_code: it ended with 3
+        │     ├─ step deploy[0]: core.shell succeeded in 2.3 ms                  +2.7 ms
+        │     ├─ step deploy[1]: core.shell succeeded in 2.3 ms ← asked          +2.7 ms
+        │     ├─ announce skipped: the workflow is failing
+        │     └─ … 2 more steps that did not start
+        └─ rule examples.celebrate_merge did not match
+              event.payload.action == "closed" is false: event.payload.action is
+              "opened"
+        "#);
+    }
+
+    #[test]
+    fn of_many_items_the_one_that_was_asked_for_is_shown() {
+        let roots = drawn(&workflow(300), "d222", &BTreeMap::new());
+        let told = draw(&roots[0], Style::PLAIN);
+        assert!(told.contains("step deploy[222]: core.shell succeeded in 2.3 ms ← asked"), "{told}");
+        assert!(told.contains("step deploy: … 299 more, 299 succeeded") && !told.contains("deploy[7]"), "{told}");
     }
 
     #[test]

@@ -11,8 +11,9 @@ use crate::nearest;
 use crate::printed::{self, Stream};
 use crate::redraw::Stirred;
 use crate::report::{Failure, Outcome, printable, say};
-use crate::svg;
 use crate::table::{Column, cell, pairs, text, time};
+use crate::trace::failure;
+use crate::{steps, svg, tree};
 
 /// List, show, follow, cancel and settle executions.
 #[derive(Debug, Subcommand)]
@@ -20,7 +21,9 @@ use crate::table::{Column, cell, pairs, text, time};
 Examples:
   ensue executions list --status failed
   ensue executions list --watch
+  ensue executions show 019c… --tree      a workflow with its steps
   ensue executions show 019c… --svg > timeline.svg
+  ensue executions list --parent 019c…    the steps of a workflow
   ensue executions logs 019c… --follow
   ensue executions watch 019c…
   ensue executions artifacts 019c… --save ./files
@@ -32,7 +35,10 @@ pub(crate) enum Executions {
     Show {
         /// The execution.
         id: String,
-        /// Print when it waited and ran as a picture, SVG.
+        /// Print it with its steps as a tree, where it is a workflow: how each ended, how long it took, and why it failed or did not start.
+        #[arg(long, conflicts_with = "svg")]
+        tree: bool,
+        /// Print when it waited and ran, and the steps of a workflow, as a picture, SVG.
         #[arg(long)]
         svg: bool,
     },
@@ -45,7 +51,8 @@ pub(crate) enum Executions {
     Logs(Logs),
     /// List the files that an execution gave away, or save them.
     Artifacts(Artifacts),
-    /// End an execution.
+    /// End an execution. Of a workflow: end the steps that run, and have only those start that always do, `if: always()`;
+    /// a second cancel ends these as well.
     Cancel {
         /// The execution.
         id: String,
@@ -54,11 +61,15 @@ pub(crate) enum Executions {
     Settle(Settle),
 }
 
+/// Where an execution may stand.
+const STATUSES: [&str; 9] =
+    ["queued", "waiting", "running", "cancelling", "indeterminate", "succeeded", "failed", "timed_out", "cancelled"];
+
 /// Which executions are listed.
 #[derive(Debug, Args)]
 pub(crate) struct Listed {
-    /// Only those with this status: queued, running, cancelling, indeterminate, succeeded, failed, timed_out, cancelled.
-    #[arg(long, value_name = "STATUS")]
+    /// Only those with this status.
+    #[arg(long, value_name = "STATUS", value_parser = STATUSES)]
     status: Option<String>,
     /// Only those of this action.
     #[arg(long, value_name = "REF")]
@@ -66,6 +77,9 @@ pub(crate) struct Listed {
     /// Only those that this rule asked for.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
+    /// Only the steps of this workflow, an execution.
+    #[arg(long, value_name = "ID")]
+    parent: Option<String>,
     #[command(flatten)]
     sorting: Sorting,
     #[command(flatten)]
@@ -143,31 +157,43 @@ const COLUMNS: &[Column] = &[
     Column::whole("REQUESTED", |execution| time(execution, "requested_at")),
 ];
 
+/// Of the steps of a workflow, their names are what one looks for.
+const STEP_COLUMNS: &[Column] = &[
+    Column::whole("ID", |execution| cell(execution, "id")),
+    Column::cut("STEP", steps::name),
+    Column::cut("ACTION", |execution| cell(execution, "action")),
+    Column::whole("STATUS", |execution| cell(execution, "status")),
+];
+
 impl Executions {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List(Listed { status, action, rule, sorting, page, watching }) => {
+            Self::List(Listed { status, action, rule, parent, sorting, page, watching }) => {
                 let mut query = page.query();
                 query.extend(sorting.query());
                 query.extend(status.map(|status| ("status", status)));
                 query.extend(action.map(|action| ("action", action)));
                 query.extend(rule.map(|rule| ("rule", rule)));
+                let columns = if parent.is_some() { STEP_COLUMNS } else { COLUMNS };
+                query.extend(parent.map(|parent| ("parent", parent)));
                 let stirred = Stirred::By(&["execution", "attempt"]);
-                print_page(asking, &client, &List { path: "/executions", query, columns: COLUMNS, stirred }, watching).await
+                print_page(asking, &client, &List { path: "/executions", query, columns, stirred }, watching).await
             }
-            Self::Show { id, svg } => {
-                if svg {
-                    asking.output.must_be_plain("--svg")?;
-                }
-                let mut execution = nearest::get_by_id(&client, "/executions", &id).await?;
-                execution["attempts"] = client.get(&path(&id, "/attempts"), &[]).await?["items"].take();
-                if svg {
-                    say(svg::of_execution(&execution, crate::this_machine::now()).trim_end());
-                } else {
-                    asking.output.print_one(&execution, shown);
-                }
-                Ok(())
+            Self::Show { id, tree, svg } => {
+                show(
+                    asking,
+                    &client,
+                    &id,
+                    if svg {
+                        Form::Picture
+                    } else if tree {
+                        Form::Tree
+                    } else {
+                        Form::Fields
+                    },
+                )
+                .await
             }
             Self::Watch { id } => watched::watch(asking, &client, &id).await,
             Self::Logs(logs) => print_logs(&client, &logs).await,
@@ -193,6 +219,37 @@ impl Executions {
     }
 }
 
+/// How an execution is shown.
+enum Form {
+    Fields,
+    Tree,
+    Picture,
+}
+
+async fn show(asking: &Asking, client: &Client, id: &str, form: Form) -> Outcome {
+    if matches!(form, Form::Picture) {
+        asking.output.must_be_plain("--svg")?;
+    }
+    let mut execution = nearest::get_by_id(client, "/executions", id).await?;
+    match form {
+        Form::Fields => {
+            execution["attempts"] = client.get(&path(id, "/attempts"), &[]).await?["items"].take();
+            asking.output.print_one(&execution, shown);
+        }
+        Form::Tree => {
+            let flow = steps::read(client, execution).await?;
+            let drawn = |_: &Value| tree::draw(&steps::tree(&flow, crate::this_machine::now()), asking.output.style());
+            asking.output.print_one(&flow.document(), drawn);
+        }
+        Form::Picture => {
+            execution["attempts"] = client.get(&path(id, "/attempts"), &[]).await?["items"].take();
+            let flow = steps::read(client, execution).await?;
+            say(svg::of_execution(&flow, crate::this_machine::now()).trim_end());
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn path(id: &str, rest: &str) -> String {
     format!("/executions/{}{rest}", segment(id))
 }
@@ -208,6 +265,8 @@ pub(super) fn shown(execution: &Value) -> String {
         ("artifacts", text(execution, "artifacts")),
         ("rule", text(execution, "rule")),
         ("event", text(execution, "event")),
+        ("parent", text(execution, "parent")),
+        ("step", steps::name(execution)),
         ("requested", text(execution, "requested_at")),
         ("started", text(execution, "started_at")),
         ("ended", text(execution, "ended_at")),
@@ -219,6 +278,7 @@ pub(super) fn shown(execution: &Value) -> String {
             shown.push_str(&printable(&format!("\n{name}\n{:#}\n", execution[name])));
         }
     }
+    shown.push_str(&not_started(execution));
     let attempts = execution["attempts"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !attempts.is_empty() {
         shown.push_str("\nattempts\n");
@@ -238,6 +298,17 @@ pub(super) fn shown(execution: &Value) -> String {
     shown
 }
 
+/// The steps of a workflow that have no execution, and how those that have one are found; empty for what is no workflow.
+fn not_started(execution: &Value) -> String {
+    let told = execution["not_started"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut lines: Vec<String> =
+        told.iter().map(|step| format!("{} {}: {}", steps::name(step), steps::standing(step), steps::because(step))).collect();
+    if let Some(more @ 1..) = execution["not_started_count"].as_u64().map(|count| count.saturating_sub(told.len() as u64)) {
+        lines.push(format!("… and {more} more"));
+    }
+    if lines.is_empty() { String::new() } else { printable(&format!("\nsteps without an execution\n{}\n", lines.join("\n"))) }
+}
+
 /// How far an execution is, for people; empty where it has not said so.
 fn progress(progress: &Value) -> String {
     let done = progress["done"].as_f64().map(|done| format!("{:.1} %", done * 100.0));
@@ -249,25 +320,24 @@ fn progress(progress: &Value) -> String {
     }
 }
 
-/// A failure for people: its kind, its number, its message; empty for none.
-pub(super) fn failure(error: &Value) -> String {
-    if error.is_null() {
-        return String::new();
-    }
-    match text(error, "detail") {
-        empty if empty.is_empty() => format!("{}: {}", text(error, "kind"), text(error, "message")),
-        detail => format!("{} {detail}: {}", text(error, "kind"), text(error, "message")),
-    }
+/// What an execution does: something itself, or its steps do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    Whole,
+    OfSteps,
 }
 
 /// Makes a failure of an execution that ended otherwise than well; `why` may be empty.
-pub(super) fn ended_well(id: &str, status: &str, why: &str) -> Outcome {
+pub(super) fn ended_well(id: &str, made: Made, status: &str, why: &str) -> Outcome {
     if status == "succeeded" {
         return Ok(());
     }
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-    Err(Failure::new(format!("the execution ended as {status}{why}"))
-        .hint(format!("`ensue executions logs {id}` shows what it printed, `ensue why {id}` what led to it")))
+    let first = match made {
+        Made::Whole => format!("`ensue executions logs {id}` shows what it printed"),
+        Made::OfSteps => format!("`ensue executions show {id} --tree` shows its steps"),
+    };
+    Err(Failure::new(format!("the execution ended as {status}{why}")).hint(format!("{first}, `ensue why {id}` what led to it")))
 }
 
 async fn print_logs(client: &Client, logs: &Logs) -> Outcome {
@@ -279,4 +349,15 @@ async fn print_logs(client: &Client, logs: &Logs) -> Outcome {
         printed::print_whole(client, &path, stream).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_asked_for_is_what_the_api_knows() {
+        let document: Value = serde_json::from_str(include_str!("../../../docs/reference/openapi.json")).unwrap();
+        assert_eq!(document["components"]["schemas"]["Status"]["enum"], json!(STATUSES));
+    }
 }

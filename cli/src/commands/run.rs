@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Asking, executions, read_json};
+use super::executions::Made;
+use super::{Asking, executions, read_json, stepping};
 use crate::client::{Answer, Client, segment};
 use crate::nearest;
 use crate::report::{Exit, Failure, Outcome, printable, tell};
 use crate::table::text;
+use crate::trace::failure;
 
 /// How long one request waits for an execution's end, in seconds; it is sent again until the end.
 const WAIT_SECONDS: u64 = 30;
@@ -31,7 +33,8 @@ pub(crate) struct Run {
     /// The file with the parameters, a JSON object; `-` is standard input. A --param goes over it.
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
-    /// Wait for its end and print its result; an execution that does not succeed is exit code 1.
+    /// Wait for its end and print its result; an execution that does not succeed is exit code 1. Of a workflow, each step is told on
+    /// standard error as it begins and ends.
     #[arg(long)]
     wait: bool,
 }
@@ -47,17 +50,36 @@ impl Run {
             let id = text(&execution, "id");
             asking.output.print_one(&execution, |_| id.clone());
             if asking.output.is_for_people() {
-                tell(format!("requested; follow it with: ensue executions logs {id} --follow"));
+                match text(&execution, "status").as_str() {
+                    "waiting" => tell(format!("requested; see its steps with: ensue executions show {id} --tree")),
+                    _ => tell(format!("requested; follow it with: ensue executions logs {id} --follow")),
+                }
             }
             return Ok(());
         }
-        let mut execution = self.asked(&client, client.post_and_wait(&path, &body, WAIT_SECONDS).await).await?;
-        while !has_ended(&execution) {
-            execution = wait_more(&client, &execution).await?;
-        }
+        let (execution, made) = if asking.output.is_for_people() && self.is_workflow(&client).await {
+            let execution = self.asked(&client, client.post(&path, &body).await).await?;
+            (stepping::follow(&client, &text(&execution, "id")).await?, Made::OfSteps)
+        } else {
+            (self.waited(&client, client.post_and_wait(&path, &body, WAIT_SECONDS).await).await?, Made::Whole)
+        };
         asking.output.print_one(&execution, result);
-        let why = executions::failure(&execution["error"]);
-        executions::ended_well(&text(&execution, "id"), &text(&execution, "status"), &why)
+        let why = failure(&execution["error"]);
+        executions::ended_well(&text(&execution, "id"), made, &text(&execution, "status"), &why)
+    }
+
+    /// Says whether the action is made of steps. Who may not see actions, or misspelt it, hears of that when it is to be run.
+    async fn is_workflow(&self, client: &Client) -> bool {
+        let action = client.get(&format!("/actions/{}", segment(&self.action)), &[]).await;
+        action.is_ok_and(|action| action["runner"] == "workflow")
+    }
+
+    async fn waited(&self, client: &Client, answered: Result<Answer, Failure>) -> Result<Value, Failure> {
+        let mut execution = self.asked(client, answered).await?;
+        while !has_ended(&execution) {
+            execution = wait_more(client, &execution).await?;
+        }
+        Ok(execution)
     }
 
     /// Gives the execution that was asked for.

@@ -5,15 +5,16 @@ use std::ops::ControlFlow;
 use serde_json::Value;
 
 use super::Asking;
-use super::executions::{self, failure, path};
+use super::executions::{self, Made, path};
 use crate::client::Client;
-use crate::live;
 use crate::report::Outcome;
 use crate::table::{excerpt, text, time};
+use crate::trace::failure;
+use crate::{live, steps};
 
 /// Prints each change of an execution, until it has ended. Where the node goes away, it goes on as soon as one answers.
 pub(super) async fn watch(asking: &Asking, client: &Client, id: &str) -> Outcome {
-    let mut status = String::new();
+    let (mut status, mut made) = (String::new(), Made::Whole);
     live::follow_on(client, &path(id, "/stream"), &[], |told| {
         if told.name == live::END {
             return match told.data["reason"].as_str() {
@@ -25,17 +26,21 @@ pub(super) async fn watch(asking: &Asking, client: &Client, id: &str) -> Outcome
                 Some(_) | None => ControlFlow::Continue(()),
             };
         }
+        if told.data["fact"]["pace"] == "in_steps" {
+            made = Made::OfSteps;
+        }
         asking.output.print_next(&told.data, line);
         ControlFlow::Continue(())
     })
     .await?;
-    executions::ended_well(id, &status, "")
+    executions::ended_well(id, made, &status, "")
 }
 
 /// A record of an execution in a line: when, what became of it, and what there is to know about that.
 fn line(record: &Value) -> String {
     let fact = &record["fact"];
     let (what, more) = match text(record, "kind").as_str() {
+        "execution.requested" if fact["pace"] == "in_steps" => ("waiting".to_owned(), text(fact, "action")),
         "execution.requested" => ("queued".to_owned(), text(fact, "action")),
         "attempt.started" => ("running".to_owned(), format!("attempt {} on {}", text(fact, "number"), text(fact, "worker"))),
         "attempt.progressed" => {
@@ -44,6 +49,11 @@ fn line(record: &Value) -> String {
         "artifact.kept" => ("artifact".to_owned(), text(fact, "name")),
         "execution.cancel_requested" => ("cancelling".to_owned(), format!("by {}", text(record, "actor"))),
         "execution.became_indeterminate" => ("indeterminate".to_owned(), "nobody can know what became of it: settle it".to_owned()),
+        "step.skipped" => ("step skipped".to_owned(), format!("{}: {}", text(fact, "step"), steps::why_skipped(&text(fact, "because")))),
+        "step.expanded" => ("step begun".to_owned(), format!("{} for each of {} items", text(fact, "step"), text(fact, "count"))),
+        "step.ended" if fact["error"].is_null() => ("step succeeded".to_owned(), text(fact, "step")),
+        "step.failed" | "step.ended" => ("step failed".to_owned(), format!("{}: {}", steps::name(fact), failure(&fact["error"]))),
+        "workflow.began_failing" => ("failing".to_owned(), format!("since step {} did", text(fact, "step"))),
         kind => (kind.strip_prefix("execution.").unwrap_or(kind).replace('.', " "), failure(&fact["error"])),
     };
     format!("{}  {what:<17} {}", time(record, "time"), excerpt(&more)).trim_end().to_owned()
@@ -57,6 +67,31 @@ mod tests {
 
     fn told(kind: &str, fact: &Value) -> String {
         line(&json!({ "time": "2026-03-28T09:00:00.250000Z", "kind": kind, "actor": "token/ana", "fact": fact }))
+    }
+
+    #[test]
+    fn what_becomes_of_a_workflow_names_its_steps() {
+        let error = json!({ "kind": "child_failed", "message": "1 of 3 items failed, the first of them item 1: it ended with 3" });
+        let lines = [
+            told("execution.requested", &json!({ "action": "release.ship", "pace": "in_steps" })),
+            told("step.expanded", &json!({ "step": "deploy", "count": 3 })),
+            told("step.failed", &json!({ "step": "deploy", "item": 2, "error": { "kind": "expression", "message": "there is no `x`" } })),
+            told("step.ended", &json!({ "step": "deploy", "error": error })),
+            told("workflow.began_failing", &json!({ "step": "deploy" })),
+            told("step.skipped", &json!({ "step": "announce", "because": "failing" })),
+            told("step.ended", &json!({ "step": "clean_up" })),
+            told("execution.failed", &json!({ "error": { "kind": "child_failed", "message": "step `deploy` failed" }, "part_of": null })),
+        ];
+        insta::assert_snapshot!(lines.join("\n"), @"
+        2026-03-28 09:00:00Z  waiting           release.ship
+        2026-03-28 09:00:00Z  step begun        deploy for each of 3 items
+        2026-03-28 09:00:00Z  step failed       deploy[2]: expression: there is no `x`
+        2026-03-28 09:00:00Z  step failed       deploy: child_failed: 1 of 3 items failed, the first of them item 1: it ended with 3
+        2026-03-28 09:00:00Z  failing           since step deploy did
+        2026-03-28 09:00:00Z  step skipped      announce: the workflow is failing
+        2026-03-28 09:00:00Z  step succeeded    clean_up
+        2026-03-28 09:00:00Z  failed            child_failed: step `deploy` failed
+        ");
     }
 
     #[test]

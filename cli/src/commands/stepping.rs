@@ -1,0 +1,161 @@
+//! `ensue run --wait` of a workflow: its steps are told as they begin and end.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::executions::path;
+use super::run::has_ended;
+use crate::client::Client;
+use crate::report::{Exit, Failure, printable, tell};
+use crate::steps::{self, Flow, Part};
+use crate::table::{excerpt, text, time};
+use crate::trace::failure;
+
+/// The pause before the second look; each is twice as long as the one before, up to [`PAUSE_MAX`].
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// How many times as long as a look the pause after it is at least: a workflow of thousands of steps is looked at less often.
+const PAUSE_LOOKS: u32 = 10;
+/// How long a node is left alone that has too much to do.
+const PAUSE_BUSY: Duration = Duration::from_secs(5);
+
+/// Waits for a workflow's end, and tells of its steps on standard error; gives the workflow as it ended.
+pub(super) async fn follow(client: &Client, id: &str) -> Result<Value, Failure> {
+    let mut told = Told::default();
+    let mut pause = PAUSE_FIRST;
+    loop {
+        let began = Instant::now();
+        match look(client, id).await {
+            Ok(flow) => {
+                told.news(&flow).iter().for_each(|line| tell(printable(line)));
+                if has_ended(&flow.execution) {
+                    return Ok(flow.execution);
+                }
+            }
+            Err(failure) if failure.exit() == Exit::TryLater => tokio::time::sleep(PAUSE_BUSY).await,
+            Err(failure) => return Err(failure),
+        }
+        tokio::time::sleep(pause.max(began.elapsed() * PAUSE_LOOKS)).await;
+        pause = PAUSE_MAX.min(pause * 2);
+    }
+}
+
+/// The workflow is read before its steps: where it has ended, they have, too.
+async fn look(client: &Client, id: &str) -> Result<Flow, Failure> {
+    steps::read(client, client.get(&path(id, ""), &[]).await?).await
+}
+
+/// What has been told of each step, by its way from the outermost workflow.
+#[derive(Default)]
+struct Told {
+    steps: BTreeMap<String, String>,
+}
+
+impl Told {
+    /// Gives a line for each thing that has not been told, in the order in which they happened.
+    fn news(&mut self, flow: &Flow) -> Vec<String> {
+        let mut news = Vec::new();
+        self.push_below(flow, "", &mut news);
+        // What happened at once stands in the order in which it was found: a step begins before it ends.
+        news.sort_by(|(one, _), (other, _)| one.cmp(other));
+        news.into_iter().map(|(_, line)| line).collect()
+    }
+
+    fn push_below(&mut self, flow: &Flow, above: &str, news: &mut Vec<(String, String)>) {
+        for part in flow.steps.iter().flat_map(|step| &step.parts) {
+            let name = format!("{above}{}", part.name());
+            let status = part.status();
+            let before = self.steps.insert(name.clone(), status.clone());
+            if let Part::Begun(step) = part
+                && before.is_none()
+            {
+                let what = format!("{name}: {}", text(&step.execution, "action"));
+                news.push((part.began_at(), line(&step.execution, "requested_at", "started", &what)));
+            }
+            if before.as_ref() != Some(&status) {
+                news.extend(standing(part, &name, &status));
+            }
+            if let Part::Begun(step) = part {
+                self.push_below(step, &format!("{name}/"), news);
+            }
+        }
+    }
+}
+
+/// Tells how a step stands, with the time of it; nothing of what goes on as it should.
+fn standing(part: &Part, name: &str, status: &str) -> Option<(String, String)> {
+    match part {
+        Part::NotStarted(told) => Some((text(told, "at"), line(told, "at", status, &format!("{name}: {}", steps::because(told))))),
+        Part::Begun(step) if status == "indeterminate" => {
+            let what =
+                format!("{name}: it waits until somebody says what became of it: ensue executions settle {}", text(&step.execution, "id"));
+            // Nobody noted a time of it for the views; it is the last that is known of the step.
+            Some((text(&step.execution, "started_at"), line(&step.execution, "started_at", status, &what)))
+        }
+        Part::Begun(step) => {
+            let ended_at = text(&step.execution, "ended_at");
+            let why = excerpt(&failure(&step.execution["error"]));
+            let what = if why.is_empty() { name.to_owned() } else { format!("{name}: {why}") };
+            (!ended_at.is_empty()).then(|| (ended_at, line(&step.execution, "ended_at", status, &what)))
+        }
+    }
+}
+
+fn line(told: &Value, at: &str, what: &str, more: &str) -> String {
+    format!("{}  {what:<17} {more}", time(told, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::steps::in_steps;
+
+    fn execution(step: &str, status: &str, requested: u32, ended: Option<u32>) -> Value {
+        let at = |second: u32| format!("2026-03-28T09:00:{second:02}.000000Z");
+        json!({
+            "id": "019c1f3a-0000-7000-8000-000000000001", "step": step, "item": null, "action": "core.shell", "status": status, "error": null,
+            "requested_at": at(requested), "started_at": at(requested), "ended_at": ended.map(at),
+        })
+    }
+
+    fn flow(execution: Value, parts: Vec<Part>) -> Flow {
+        Flow { execution, steps: in_steps(parts), is_cut: false }
+    }
+
+    fn does(execution: Value) -> Part {
+        Part::Begun(flow(execution, Vec::new()))
+    }
+
+    #[test]
+    fn each_step_is_told_once_as_it_begins_and_once_as_it_ends() {
+        let mut told = Told::default();
+        let whole = || execution("", "waiting", 0, None);
+        let mut lines = told.news(&flow(whole(), vec![does(execution("build", "queued", 0, None))]));
+        assert_eq!(told.news(&flow(whole(), vec![does(execution("build", "running", 0, None))])), [""; 0]);
+        let skipped = json!({ "step": "never", "item": null, "at": "2026-03-28T09:00:02.000001Z", "skipped": "condition", "error": null });
+        let mut item = execution("deploy", "failed", 2, Some(4));
+        item["item"] = json!(1);
+        item["error"] = json!({ "kind": "exit_code", "message": "it ended with 3", "detail": 3 });
+        let inside = |status: &str| {
+            let deep = does(execution("deep", "indeterminate", 3, None));
+            Part::Begun(flow(execution("inside", status, 2, None), vec![deep]))
+        };
+        let build = || does(execution("build", "succeeded", 0, Some(2)));
+        lines.extend(told.news(&flow(whole(), vec![build(), Part::NotStarted(skipped), does(item), inside("waiting")])));
+        assert_eq!(told.news(&flow(whole(), vec![build(), inside("waiting")])), [""; 0]);
+        insta::assert_snapshot!(lines.join("\n"), @"
+        2026-03-28 09:00:00Z  started           build: core.shell
+        2026-03-28 09:00:02Z  succeeded         build
+        2026-03-28 09:00:02Z  started           deploy[1]: core.shell
+        2026-03-28 09:00:02Z  started           inside: core.shell
+        2026-03-28 09:00:02Z  skipped           never: its condition does not hold
+        2026-03-28 09:00:03Z  started           inside/deep: core.shell
+        2026-03-28 09:00:03Z  indeterminate     inside/deep: it waits until somebody says what became of it: ensue executions settle 019c1f3a-0000-7000-8000-000000000001
+        2026-03-28 09:00:04Z  failed            deploy[1]: exit_code 3: it ended with 3
+        ");
+    }
+}

@@ -1,0 +1,301 @@
+//! The steps of a workflow: the executions that they are, and those that never had one.
+//!
+//! They are put together here; how they look is `steps/branches.rs`'s for trees and `svg.rs`'s for pictures.
+
+mod branches;
+
+use serde_json::{Value, json};
+
+pub(crate) use branches::{folded, not_started, tree};
+
+use crate::client::{Client, segment};
+use crate::report::Failure;
+use crate::table::text;
+
+/// The most executions that are read below one workflow.
+const EXECUTIONS_MAX: usize = 2_000;
+/// The most workflows below one that are looked into.
+const WORKFLOWS_MAX: usize = 100;
+/// How many executions are asked for at once: the most that the API gives.
+const PAGE: usize = 200;
+
+/// What became of a step, or of an item of one.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// It has an execution, which may be a workflow again.
+    Begun(Flow),
+    /// It has none: `{step, item, at, skipped, error}`.
+    NotStarted(Value),
+}
+
+/// An execution with what is below it.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    /// The execution.
+    pub(crate) execution: Value,
+    /// Its steps in the order in which they began.
+    pub(crate) steps: Vec<Step>,
+    /// Says whether there are more than were read.
+    pub(crate) is_cut: bool,
+}
+
+/// A step with its items, or the one thing that it is.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it is done as: one, or its items in their order.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// How much may still be read.
+struct Left {
+    executions: usize,
+    workflows: usize,
+}
+
+/// Reads an execution's steps, and theirs.
+pub(crate) async fn read(client: &Client, execution: Value) -> Result<Flow, Failure> {
+    let mut left = Left { executions: EXECUTIONS_MAX, workflows: WORKFLOWS_MAX };
+    below(client, execution, &mut left).await
+}
+
+async fn below(client: &Client, mut execution: Value, left: &mut Left) -> Result<Flow, Failure> {
+    if !may_have_steps(&execution) {
+        return Ok(Flow { execution, steps: Vec::new(), is_cut: false });
+    }
+    if left.workflows == 0 {
+        return Ok(Flow { execution, steps: Vec::new(), is_cut: true });
+    }
+    left.workflows -= 1;
+    let id = text(&execution, "id");
+    if execution["not_started"].is_null() && execution["not_started_count"].as_u64().is_some_and(|count| count > 0) {
+        execution = client.get(&format!("/executions/{}", segment(&id)), &[]).await?;
+    }
+    let (children, is_cut) = children(client, &id, left).await?;
+    let mut parts = Vec::new();
+    for child in children {
+        parts.push(Part::Begun(Box::pin(below(client, child, left)).await?));
+    }
+    let not_started = execution["not_started"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_cut = is_cut || execution["not_started_count"].as_u64().is_some_and(|count| count > not_started.len() as u64);
+    parts.extend(not_started.iter().cloned().map(Part::NotStarted));
+    Ok(Flow { execution, steps: in_steps(parts), is_cut })
+}
+
+/// What is made of steps has no attempts; nor has what never came to one.
+fn may_have_steps(execution: &Value) -> bool {
+    execution["attempt"] == 0 && execution["status"] != "queued"
+}
+
+async fn children(client: &Client, of: &str, left: &mut Left) -> Result<(Vec<Value>, bool), Failure> {
+    let mut found: Vec<Value> = Vec::new();
+    let mut query = vec![("parent", of.to_owned()), ("sort", "position".to_owned()), ("limit", PAGE.to_string())];
+    loop {
+        if left.executions == 0 {
+            return Ok((found, true));
+        }
+        let mut page = client.get("/executions", &query).await?;
+        let mut items = match page["items"].take() {
+            Value::Array(items) => items,
+            _ => Vec::new(),
+        };
+        let is_cut = items.len() > left.executions;
+        items.truncate(left.executions);
+        left.executions -= items.len();
+        found.append(&mut items);
+        let Some(next) = page["next"].as_str().filter(|_| !is_cut) else { return Ok((found, is_cut)) };
+        query.retain(|(name, _)| *name != "cursor");
+        query.push(("cursor", next.to_owned()));
+    }
+}
+
+/// Brings together what is one step, in the order in which the steps began, and its items in theirs.
+pub(crate) fn in_steps(mut parts: Vec<Part>) -> Vec<Step> {
+    parts.sort_by_key(Part::began_at);
+    let mut steps: Vec<Step> = Vec::new();
+    for part in parts {
+        let name = part.step();
+        match steps.iter_mut().find(|step| step.name == name) {
+            Some(step) => step.parts.push(part),
+            None => steps.push(Step { name, parts: vec![part] }),
+        }
+    }
+    for step in &mut steps {
+        step.parts.sort_by_key(Part::item);
+    }
+    steps
+}
+
+impl Part {
+    /// Gives the execution, or what is told of what has none.
+    pub(crate) fn told(&self) -> &Value {
+        match self {
+            Self::Begun(flow) => &flow.execution,
+            Self::NotStarted(told) => told,
+        }
+    }
+
+    fn step(&self) -> String {
+        text(self.told(), "step")
+    }
+
+    /// Gives its item, from 0; none where the step is done once.
+    pub(crate) fn item(&self) -> Option<u64> {
+        self.told()["item"].as_u64()
+    }
+
+    /// Gives when it was asked for, or was found not to start. Times of one width are in the order of their texts.
+    pub(crate) fn began_at(&self) -> String {
+        match self {
+            Self::Begun(flow) => text(&flow.execution, "requested_at"),
+            Self::NotStarted(told) => text(told, "at"),
+        }
+    }
+
+    /// Gives its name, with the item where it is one: `deploy[3]`.
+    pub(crate) fn name(&self) -> String {
+        name(self.told())
+    }
+
+    /// Gives how it stands.
+    pub(crate) fn status(&self) -> String {
+        match self {
+            Self::Begun(flow) => text(&flow.execution, "status"),
+            Self::NotStarted(told) => standing(told).to_owned(),
+        }
+    }
+}
+
+/// Gives the name of a step of which something is told, with the item where it is one.
+pub(crate) fn name(told: &Value) -> String {
+    match told["item"].as_u64() {
+        Some(item) => format!("{}[{item}]", text(told, "step")),
+        None => text(told, "step"),
+    }
+}
+
+/// Says how what has no execution stands.
+pub(crate) fn standing(not_started: &Value) -> &'static str {
+    match (not_started["skipped"].is_null(), not_started["error"].is_null()) {
+        (false, _) => "skipped",
+        (true, false) => "failed",
+        (true, true) => "succeeded",
+    }
+}
+
+/// Says why what has no execution has none.
+pub(crate) fn because(not_started: &Value) -> String {
+    match not_started["skipped"].as_str() {
+        Some(reason) => why_skipped(reason).to_owned(),
+        None if not_started["error"].is_null() => "it has no items".to_owned(),
+        None => crate::trace::failure(&not_started["error"]),
+    }
+}
+
+/// Says why a step was skipped, by the API's word for it.
+pub(crate) fn why_skipped(reason: &str) -> &str {
+    match reason {
+        "condition" => "its condition does not hold",
+        "needs" => "a step that it needs did not succeed",
+        "failing" => "the workflow is failing",
+        "cancelled" => "the workflow was cancelled",
+        other => other,
+    }
+}
+
+impl Flow {
+    /// Gives it as one document: the execution, with its `steps` in it.
+    pub(crate) fn document(&self) -> Value {
+        let mut document = self.execution.clone();
+        let parts = self.steps.iter().flat_map(|step| &step.parts);
+        let begun = parts.filter_map(|part| match part {
+            Part::Begun(flow) => Some(flow.document()),
+            Part::NotStarted(_) => None,
+        });
+        document["steps"] = json!(begun.collect::<Vec<_>>());
+        document
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn execution(id: &str, step: &str, attempt: u32) -> Value {
+        json!({ "id": id, "step": step, "item": null, "attempt": attempt, "status": "succeeded", "requested_at": "2026-03-28T09:00:00Z",
+            "not_started_count": 0 })
+    }
+
+    /// What a node gives at a path: a workflow of two pages, with a workflow in it that has a step which never started.
+    fn answer(path: &str) -> Value {
+        let never = json!({ "step": "never", "item": null, "at": "2026-03-28T09:00:00Z", "skipped": "condition", "error": null });
+        let mut inside = execution("inside", "inside", 0);
+        inside["not_started_count"] = json!(1);
+        match path {
+            "/api/v1/executions?parent=flow&sort=position&limit=200" => json!({ "items": [execution("a", "a", 1)], "next": "more" }),
+            "/api/v1/executions?parent=flow&sort=position&limit=200&cursor=more" => json!({ "items": [inside], "next": null }),
+            "/api/v1/executions/inside" => {
+                inside["not_started"] = json!([never]);
+                inside
+            }
+            "/api/v1/executions?parent=inside&sort=position&limit=200" => json!({ "items": [execution("b", "b", 2)], "next": null }),
+            other => panic!("nobody needs `{other}`"),
+        }
+    }
+
+    async fn read_from_a_node(execution: Value, mut left: Left) -> Flow {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
+        let node = async {
+            loop {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(connection.read_u8().await.unwrap());
+                }
+                let request = String::from_utf8(request).unwrap();
+                let body = answer(request.split(' ').nth(1).unwrap()).to_string();
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length";
+                connection.write_all(format!("{head}: {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = node => unreachable!("it listens for ever"),
+            flow = below(&client, execution, &mut left) => flow.unwrap(),
+        }
+    }
+
+    fn names(flow: &Flow) -> Vec<&str> {
+        flow.steps.iter().map(|step| step.name.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_steps_are_read_page_by_page_down_to_the_innermost_workflow() {
+        let left = Left { executions: EXECUTIONS_MAX, workflows: WORKFLOWS_MAX };
+        let flow = read_from_a_node(execution("flow", "", 0), left).await;
+        assert_eq!((names(&flow), flow.is_cut), (vec!["a", "inside"], false));
+        let Part::Begun(inside) = &flow.steps[1].parts[0] else { panic!("it has an execution") };
+        assert_eq!(names(inside), ["b", "never"]);
+        assert_eq!(flow.document()["steps"][1]["steps"][0]["id"], "b");
+        assert_eq!(flow.document()["steps"][1]["not_started"][0]["step"], "never");
+    }
+
+    #[tokio::test]
+    async fn what_is_too_much_to_read_is_said_to_be_there() {
+        let flow = read_from_a_node(execution("flow", "", 0), Left { executions: 1, workflows: 9 }).await;
+        assert_eq!((names(&flow), flow.is_cut), (vec!["a"], true));
+        let flow = read_from_a_node(execution("flow", "", 0), Left { executions: 9, workflows: 1 }).await;
+        let Part::Begun(inside) = &flow.steps[1].parts[0] else { panic!("it has an execution") };
+        assert_eq!((flow.is_cut, inside.steps.len(), inside.is_cut), (false, 0, true));
+    }
+
+    #[tokio::test]
+    async fn what_has_attempts_is_not_asked_for_steps() {
+        let left = Left { executions: 9, workflows: 9 };
+        assert!(read_from_a_node(execution("alone", "", 1), left).await.steps.is_empty());
+    }
+}

@@ -1,0 +1,271 @@
+//! The steps of a workflow as branches of a tree.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::time::Timestamp;
+use serde_json::Value;
+
+use super::{Flow, Part, Step, because, standing};
+use crate::table::text;
+use crate::trace::{duration, failure, mood};
+use crate::tree::{Branch, Mood};
+
+/// The most items of a step that are shown each by itself.
+const ITEMS_MAX: usize = 20;
+
+/// Makes a tree of an execution and its steps; what has not ended lasts until `now`.
+pub(crate) fn tree(flow: &Flow, now: Timestamp) -> Branch {
+    let mut tree = begun(flow, &text(&flow.execution, "action"), now);
+    tree.details.insert(0, text(&flow.execution, "id"));
+    tree
+}
+
+fn begun(flow: &Flow, name: &str, now: Timestamp) -> Branch {
+    let execution = &flow.execution;
+    let status = text(execution, "status");
+    let mut details = Vec::new();
+    if !execution["error"].is_null() {
+        details.push(failure(&execution["error"]));
+    }
+    let mut children: Vec<Branch> = flow.steps.iter().map(|step| of_step(step, execution, now)).collect();
+    if flow.is_cut {
+        children.push(more(format!("… and more than is shown: ensue executions list --parent {}", text(execution, "id"))));
+    }
+    Branch { title: format!("{name} {status}"), mood: mood(&status), time: lasted(execution, now), details, children }
+}
+
+fn of_step(step: &Step, workflow: &Value, now: Timestamp) -> Branch {
+    match step.parts.as_slice() {
+        [only] if only.item().is_none() => of_part(only, now),
+        parts => of_items(step, parts, workflow, now),
+    }
+}
+
+fn of_part(part: &Part, now: Timestamp) -> Branch {
+    match part {
+        Part::Begun(flow) => {
+            let mut branch = begun(flow, &format!("{}: {}", part.name(), text(&flow.execution, "action")), now);
+            if flow.execution["status"] != "succeeded" {
+                branch.details.insert(0, text(&flow.execution, "id"));
+            }
+            branch
+        }
+        Part::NotStarted(told) => not_started(told),
+    }
+}
+
+/// A step, or an item of one, that has no execution.
+pub(crate) fn not_started(told: &Value) -> Branch {
+    let (name, why) = (super::name(told), because(told));
+    match standing(told) {
+        "failed" => Branch { title: format!("{name} failed"), mood: Mood::Bad, details: vec![why], ..Branch::default() },
+        status => Branch { title: format!("{name} {status}: {why}"), mood: Mood::Faint, ..Branch::default() },
+    }
+}
+
+fn of_items(step: &Step, parts: &[Part], workflow: &Value, now: Timestamp) -> Branch {
+    let statuses: Vec<String> = parts.iter().map(Part::status).collect();
+    let fold = folded(statuses.iter().map(|status| (status.as_str(), false)));
+    let mut children: Vec<Branch> = fold.shown.iter().map(|at| of_part(&parts[*at], now)).collect();
+    children.extend(fold.rest.map(|rest| more(format!("{rest}: ensue executions list --parent {}", text(workflow, "id")))));
+    Branch { title: format!("{}: {}", step.name, counts(&statuses)), mood: mood_of_all(&statuses), children, ..Branch::default() }
+}
+
+fn more(title: String) -> Branch {
+    Branch { title, mood: Mood::Faint, ..Branch::default() }
+}
+
+/// Which of many items are shown, and what is said of the rest.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fold {
+    /// The places of those that are shown.
+    pub(crate) shown: Vec<usize>,
+    /// The others, counted; none where all are shown.
+    pub(crate) rest: Option<String>,
+}
+
+/// Folds items, each with its status and whether it is shown in any case: where there are too many, those that did not succeed are shown, the
+/// first of them.
+pub(crate) fn folded<'s>(items: impl Iterator<Item = (&'s str, bool)>) -> Fold {
+    let items: Vec<(&str, bool)> = items.collect();
+    if items.len() <= ITEMS_MAX {
+        return Fold { shown: (0..items.len()).collect(), rest: None };
+    }
+    let mut left = ITEMS_MAX;
+    let (mut shown, mut rest) = (Vec::new(), Vec::new());
+    for (at, (status, is_kept)) in items.into_iter().enumerate() {
+        let is_shown = is_kept || (status != "succeeded" && left > 0);
+        if is_shown {
+            left = left.saturating_sub(1);
+            shown.push(at);
+        } else {
+            rest.push(status.to_owned());
+        }
+    }
+    let rest = (!rest.is_empty()).then(|| format!("… {} more, {}", rest.len(), of_each(&rest)));
+    Fold { shown, rest }
+}
+
+/// `25 items, 22 succeeded, 3 failed`
+fn counts(statuses: &[String]) -> String {
+    let items = if statuses.len() == 1 { "item" } else { "items" };
+    format!("{} {items}, {}", statuses.len(), of_each(statuses))
+}
+
+fn of_each(statuses: &[String]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for status in statuses {
+        *counts.entry(status).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.iter().map(|(status, count)| format!("{count} {status}")).collect::<Vec<_>>().join(", ")
+}
+
+/// How several statuses are to be read together.
+fn mood_of_all(statuses: &[String]) -> Mood {
+    let moods: Vec<Mood> = statuses.iter().map(|status| mood(status)).collect();
+    if moods.contains(&Mood::Bad) {
+        Mood::Bad
+    } else if moods.iter().all(|mood| *mood == Mood::Good) {
+        Mood::Good
+    } else {
+        Mood::Plain
+    }
+}
+
+/// How long an execution has taken: from its first attempt on, or where it has none from its request.
+fn lasted(execution: &Value, now: Timestamp) -> String {
+    let moment = |name: &str| text(execution, name).parse::<Timestamp>().ok();
+    let Some(from) = moment("started_at").or_else(|| moment("requested_at")) else { return String::new() };
+    duration(moment("ended_at").unwrap_or(now).micros_since(from).max(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::steps::in_steps;
+    use crate::style::{Style, visible};
+    use crate::tree::{WIDTH, draw};
+
+    const NOON: &str = "2026-03-28T09:01:00Z";
+
+    fn execution(step: &str, status: &str, begin: u32, end: Option<u32>) -> Value {
+        let at = |second: u32| format!("2026-03-28T09:00:{second:02}.000000Z");
+        json!({
+            "id": format!("019c1f3a-0000-7000-8000-{:012x}", begin * 1000), "step": step, "action": "core.shell", "status": status,
+            "attempt": 1, "requested_at": at(begin), "started_at": at(begin), "ended_at": end.map(at), "error": null, "item": null,
+        })
+    }
+
+    fn flow(execution: Value, parts: Vec<Part>) -> Flow {
+        Flow { execution, steps: in_steps(parts), is_cut: false }
+    }
+
+    fn does(execution: Value) -> Part {
+        Part::Begun(flow(execution, Vec::new()))
+    }
+
+    fn failed(mut execution: Value) -> Value {
+        execution["error"] = json!({ "kind": "exit_code", "detail": 3, "message": "it ended with 3" });
+        execution
+    }
+
+    fn items(count: u64, status: impl Fn(u64) -> &'static str) -> Vec<Part> {
+        let item = |index| {
+            let mut item = execution("deploy", status(index), 2, Some(4));
+            item["item"] = json!(index);
+            does(if status(index) == "failed" { failed(item) } else { item })
+        };
+        (0..count).map(item).collect()
+    }
+
+    fn not(step: &str, at: u32, skipped: Option<&str>, error: Option<Value>) -> Part {
+        let at = format!("2026-03-28T09:00:{at:02}.000000Z");
+        Part::NotStarted(json!({ "step": step, "item": null, "at": at, "skipped": skipped, "error": error }))
+    }
+
+    fn shipped() -> Branch {
+        let mut workflow = failed(execution("", "failed", 0, Some(9)));
+        workflow["action"] = json!("release.ship");
+        workflow["error"] = json!({ "kind": "child_failed", "detail": null, "message": "step `deploy` failed: it ended with 3" });
+        let mut inside = execution("check", "succeeded", 4, Some(6));
+        inside["action"] = json!("release.check");
+        let inside = Part::Begun(flow(inside, vec![does(execution("ping", "succeeded", 4, Some(5)))]));
+        let mut parts = vec![does(execution("build", "succeeded", 0, Some(2))), inside];
+        parts.extend(items(3, |index| if index == 1 { "failed" } else { "succeeded" }));
+        parts.extend([
+            not("announce", 6, Some("failing"), None),
+            not("nobody", 7, None, None),
+            not("stop", 8, None, Some(json!({ "kind": "fail", "message": "the error rate is 0.2", "detail": null }))),
+        ]);
+        tree(&flow(workflow, parts), NOON.parse().unwrap())
+    }
+
+    #[test]
+    fn each_step_stands_with_how_it_ended_how_long_it_took_and_why() {
+        insta::assert_snapshot!(draw(&shipped(), Style::PLAIN), @"
+        release.ship failed                                                        9.0 s
+        │  019c1f3a-0000-7000-8000-000000000000
+        │  child_failed: step `deploy` failed: it ended with 3
+        ├─ build: core.shell succeeded                                             2.0 s
+        ├─ deploy: 3 items, 2 succeeded, 1 failed
+        │  ├─ deploy[0]: core.shell succeeded                                      2.0 s
+        │  ├─ deploy[1]: core.shell failed                                         2.0 s
+        │  │     019c1f3a-0000-7000-8000-0000000007d0
+        │  │     exit_code 3: it ended with 3
+        │  └─ deploy[2]: core.shell succeeded                                      2.0 s
+        ├─ check: release.check succeeded                                          2.0 s
+        │  └─ ping: core.shell succeeded                                           1.0 s
+        ├─ announce skipped: the workflow is failing
+        ├─ nobody succeeded: it has no items
+        └─ stop failed
+              fail: the error rate is 0.2
+        ");
+    }
+
+    #[test]
+    fn colour_says_which_steps_went_well() {
+        insta::assert_snapshot!(visible(&draw(&shipped(), Style::COLOURED)));
+    }
+
+    #[test]
+    fn many_items_are_folded_to_those_that_did_not_succeed() {
+        let mut workflow = execution("", "waiting", 0, None);
+        workflow["action"] = json!("release.ship");
+        let parts = items(120, |index| match index {
+            7 | 90 => "failed",
+            119 => "running",
+            _ => "succeeded",
+        });
+        let drawn = draw(&tree(&flow(workflow, parts), NOON.parse().unwrap()), Style::PLAIN);
+        assert!(drawn.lines().all(|line| line.chars().count() <= WIDTH));
+        insta::assert_snapshot!(drawn, @"
+        release.ship waiting                                                      60.0 s
+        │  019c1f3a-0000-7000-8000-000000000000
+        └─ deploy: 120 items, 117 succeeded, 2 failed, 1 running
+           ├─ deploy[7]: core.shell failed                                         2.0 s
+           │     019c1f3a-0000-7000-8000-0000000007d0
+           │     exit_code 3: it ended with 3
+           ├─ deploy[90]: core.shell failed                                        2.0 s
+           │     019c1f3a-0000-7000-8000-0000000007d0
+           │     exit_code 3: it ended with 3
+           ├─ deploy[119]: core.shell running                                      2.0 s
+           │     019c1f3a-0000-7000-8000-0000000007d0
+           └─ … 117 more, 117 succeeded: ensue executions list --parent
+                 019c1f3a-0000-7000-8000-000000000000
+        ");
+    }
+
+    #[test]
+    fn twenty_items_are_shown_each_and_of_many_that_failed_the_first_twenty() {
+        let of = |count: usize, status: &'static str| folded(std::iter::repeat_n((status, false), count));
+        assert_eq!((of(20, "succeeded").shown.len(), of(20, "succeeded").rest), (20, None));
+        assert_eq!(of(21, "succeeded"), Fold { shown: Vec::new(), rest: Some("… 21 more, 21 succeeded".into()) });
+        assert_eq!((of(50, "failed").shown.len(), of(50, "failed").rest), (20, Some("… 30 more, 30 failed".into())));
+        let kept = folded((0..30).map(|at| ("succeeded", at == 29)));
+        assert_eq!((kept.shown, kept.rest.as_deref()), (vec![29], Some("… 29 more, 29 succeeded")));
+    }
+}
