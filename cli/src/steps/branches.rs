@@ -182,7 +182,7 @@ mod tests {
         (0..count).map(item).collect()
     }
 
-    fn not(step: &str, at: u32, skipped: Option<&str>, error: Option<Value>) -> Part {
+    fn not(step: &str, at: u32, skipped: Option<&str>, error: Option<&Value>) -> Part {
         let at = format!("2026-03-28T09:00:{at:02}.000000Z");
         Part::NotStarted(json!({ "step": step, "item": null, "at": at, "skipped": skipped, "error": error }))
     }
@@ -199,7 +199,7 @@ mod tests {
         parts.extend([
             not("announce", 6, Some("failing"), None),
             not("nobody", 7, None, None),
-            not("stop", 8, None, Some(json!({ "kind": "fail", "message": "the error rate is 0.2", "detail": null }))),
+            not("stop", 8, None, Some(&json!({ "kind": "fail", "message": "the error rate is 0.2", "detail": null }))),
         ]);
         tree(&flow(workflow, parts), NOON.parse().unwrap())
     }
