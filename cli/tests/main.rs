@@ -31,3 +31,4 @@ mod traces;
 mod upgrade;
 mod watch;
 mod websocket;
+mod workflows;

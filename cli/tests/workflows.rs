@@ -1,0 +1,175 @@
+//! Workflows of a pack on a running node: to their ends, over a kill, and cancelled.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
+
+const DEPLOY: &str = "\
+description: Deploys one region.
+parameters: { region: string }
+result: { url: string }
+run:
+  shell:
+    script: |
+      test \"$REGION\" != mars || exit 3
+      printf '{\"url\":\"https://%s.example.test\"}' \"$REGION\"
+    env: { REGION: \"${{ params.region }}\" }
+";
+
+const SHIP: &str = "\
+description: Builds, then deploys each region.
+parameters: { version: string, regions: [string] }
+run:
+  workflow:
+    steps:
+      build:
+        action: core.echo
+        with: { message: \"${{ params.version }}\" }
+      deploy:
+        needs: [build]
+        for_each: params.regions
+        parallel: 2
+        action: release.deploy
+        with: { region: \"${{ item }}\" }
+      announce:
+        needs: [deploy]
+        if: always()
+        action: core.echo
+        with: { message: \"${{ steps.build.result.message }}: ${{ steps.deploy.status }}\" }
+    result:
+      urls: ${{ steps.deploy.items.map(i, i.result.url) }}
+      said: ${{ steps.announce.result.message }}
+";
+
+/// Waits in its own folder until there is a file `go`, and gives a line for each time that it was begun.
+const HOLD: &str = "\
+description: Waits until it is let go.
+timeout: 5m
+run:
+  shell:
+    script: |
+      echo begun >> runs
+      while [ ! -e go ]; do sleep 0.02; done
+      cat runs
+";
+
+const HELD: &str = "\
+description: Holds, then says so.
+run:
+  workflow:
+    steps:
+      before:
+        action: core.echo
+        with: { message: first }
+      hold:
+        needs: [before]
+        action: release.hold
+      after:
+        needs: [hold]
+        action: core.echo
+        with: { message: \"${{ steps.before.result.message }} of all\" }
+      clean:
+        needs: [after]
+        if: always()
+        action: core.echo
+        with: { message: cleaned }
+    result:
+      said: ${{ steps.after.result.message }}
+      runs: ${{ steps.hold.result }}
+";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
+    for (name, text) in [("deploy", DEPLOY), ("ship", SHIP), ("hold", HOLD), ("held", HELD)] {
+        place.write_pack_file(&format!("release/actions/{name}.yaml"), text);
+    }
+    place
+}
+
+fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
+    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "80"))
+}
+
+/// The steps of a workflow that are executions, as the API lists them: each step's name, item and status.
+async fn steps(client: &Client, workflow: &str) -> Vec<(String, Option<u64>, String)> {
+    let listed = client.get(&format!("/executions?parent={workflow}&sort=position")).await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    listed["items"].as_array().unwrap().iter().map(|step| (text(&step["step"]), step["item"].as_u64(), text(&step["status"]))).collect()
+}
+
+/// Asks for the workflow that holds, and waits until it does.
+async fn held(client: &Client) -> String {
+    let id = client.execute("release.held", &json!({})).await;
+    client
+        .until(&format!("/executions?parent={id}&status=running"), |listed| listed["items"].as_array().is_some_and(|all| all.len() == 1))
+        .await;
+    id
+}
+
+#[tokio::test]
+async fn a_workflow_runs_from_its_file_to_what_it_gives() {
+    let place = place();
+    let node = place.start();
+    let ran = ensue(&place, &node, &["run", "release.ship", "--param", "version=v1", "--param", "regions:=[\"eu\",\"us\"]", "--wait"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let given: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(given, json!({ "urls": ["https://eu.example.test", "https://us.example.test"], "said": "v1: succeeded" }));
+    let client = node.client();
+    let listed = client.get("/executions?action=release.ship").await;
+    let id = listed["items"][0]["id"].as_str().unwrap();
+    let ended = |name: &str, item: Option<u64>| (name.to_owned(), item, "succeeded".to_owned());
+    let expected = [ended("build", None), ended("deploy", Some(0)), ended("deploy", Some(1)), ended("announce", None)];
+    assert_eq!(steps(&client, id).await, expected);
+    let tree = ensue(&place, &node, &["executions", "show", id, "--tree"]);
+    for told in ["build", "deploy", "announce", "succeeded"] {
+        assert!(tree.stdout.contains(told), "{tree:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_item_fails_the_workflow_and_what_always_runs_runs() {
+    let place = place();
+    let node = place.start();
+    let ran = ensue(&place, &node, &["run", "release.ship", "--param", "version=v1", "--param", "regions:=[\"eu\",\"mars\"]", "--wait"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let why = "step `deploy` failed: 1 of 2 items failed, the first of them item 1: the program ended with exit code 3";
+    assert!(ran.stderr.contains(why), "{ran:?}");
+    let said = node.client().get("/executions?action=core.echo").await;
+    assert_eq!(said["items"][0]["step"], "announce");
+}
+
+#[tokio::test]
+async fn a_workflow_goes_on_where_a_killed_node_left_it() {
+    let place = place();
+    let node = place.start();
+    let id = held(&node.client()).await;
+    node.kill();
+    let node = place.start();
+    let mut attempts = std::fs::read_dir(place.data().join("attempts")).unwrap();
+    std::fs::write(attempts.next().unwrap().unwrap().path().join("go"), "").unwrap();
+    let shown = node.client().until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!(
+        (&shown["status"], &shown["result"]),
+        (&json!("succeeded"), &json!({ "said": "first of all", "runs": "begun\n" })),
+        "{shown:#}"
+    );
+    let names: Vec<String> = steps(&node.client(), &id).await.into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(names, ["before", "hold", "after", "clean"]);
+}
+
+#[tokio::test]
+async fn a_cancel_ends_what_runs_and_then_what_always_runs_cleans_up() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let id = held(&client).await;
+    assert_eq!(client.post(&format!("/executions/{id}/cancel"), &json!({})).await.status, StatusCode::ACCEPTED);
+    let shown = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!(shown["status"], "cancelled");
+    let ended = |name: &str, status: &str| (name.to_owned(), None, status.to_owned());
+    assert_eq!(steps(&client, &id).await, [ended("before", "succeeded"), ended("hold", "cancelled"), ended("clean", "succeeded")]);
+    assert_eq!(shown["not_started"][0]["step"], "after");
+    assert_eq!(shown["not_started"][0]["skipped"], "cancelled");
+}
