@@ -197,10 +197,11 @@ impl Sequencing {
     }
 
     /// Puts the reaction that is owed to `record` aside, with what went wrong.
-    pub fn park(&mut self, record: &Record, owed: Owed, error: String, at: &Moment) {
+    pub fn park(&mut self, record: &Record, owed: Owed, error: String, at: &Moment, beside: &Beside<'_>) {
         let mut turn = Turn::default();
         let fact = ReactionParked { of: owed.of, next: owed.next, error: cut(error, ERROR_BYTES_MAX) };
         self.append_own(record, fact.into(), at, &mut turn);
+        self.follow(turn, at, &mut BTreeMap::new(), beside);
     }
 
     /// Gives the owed piece to serve after one of the chain `last`.
@@ -244,8 +245,10 @@ impl Sequencing {
                         for (draft, json) in facts {
                             self.append(draft, json, at, &mut turn);
                         }
-                        if then == Then::More {
-                            turn.pending.push_back((record, next + 1));
+                        match then {
+                            Then::Nothing => {}
+                            Then::More => turn.pending.push_back((record, next.saturating_add(1))),
+                            Then::From(next) => turn.pending.push_back((record, next)),
                         }
                         turn.pending.extend(later);
                         continue;
@@ -261,6 +264,10 @@ impl Sequencing {
                 Err(_) if mutants::is("panic drops the reaction") => continue,
                 Err(panic) => panic,
             };
+            // Putting it aside once more would help nobody.
+            if matches!(record.fact, Fact::ReactionParked(_)) {
+                continue;
+            }
             let error = cut(parked, ERROR_BYTES_MAX);
             self.append_own(&record, ReactionParked { of: record.position, next, error }.into(), at, &mut turn);
         }
@@ -387,12 +394,13 @@ impl Turn {
 fn reacts(fact: &Fact) -> bool {
     match fact {
         Fact::EventReceived(event) => event.matched + event.erred > 0,
+        // Who fails an item goes on with the next by itself.
+        Fact::StepFailed(step) => step.item.is_none(),
         Fact::ExecutionRequested(_)
         | Fact::AttemptSucceeded(_)
         | Fact::AttemptFailed(_)
         | Fact::AttemptLost(_)
         | Fact::StepSkipped(_)
-        | Fact::StepFailed(_)
         | Fact::StepExpanded(_)
         | Fact::StepEnded(_)
         | Fact::ExecutionSucceeded(_)
@@ -402,7 +410,8 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::ExecutionCancelRequested(_)
         | Fact::ExecutionBecameIndeterminate(_)
         | Fact::ExecutionSettled(_)
-        | Fact::NodeStarted(_) => true,
+        | Fact::NodeStarted(_)
+        | Fact::ReactionParked(_) => true,
         Fact::DeliveryRefused(_)
         | Fact::EnforcementMade(_)
         | Fact::RuleErred(_)
@@ -421,11 +430,9 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::KeyRemoved(_)
         | Fact::TokenAdded(_)
         | Fact::TokenRevoked(_)
-        | Fact::WorkflowBeganFailing(_)
         | Fact::ClockStepped(_)
         | Fact::ReactionDeferred(_)
         | Fact::ReactionResumed(_)
-        | Fact::ReactionParked(_)
         | Fact::ReactionRetried(_)
         | Fact::ReactionDismissed(_) => false,
     }

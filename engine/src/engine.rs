@@ -99,6 +99,8 @@ pub enum Then {
     Nothing,
     /// The next one is to be asked for.
     More,
+    /// This one is to be asked for: those before it are done with.
+    From(u32),
 }
 
 impl Reaction {
@@ -110,6 +112,11 @@ impl Reaction {
     /// This follows, and nothing more.
     pub(crate) fn last(drafts: Vec<Draft>) -> Self {
         Self::Drafts { drafts, then: Then::Nothing }
+    }
+
+    /// This follows, and then the consequences from `next` on are to be asked for.
+    pub(crate) fn from(drafts: Vec<Draft>, next: u32) -> Self {
+        Self::Drafts { drafts, then: Then::From(next) }
     }
 
     /// This follows, and the next consequence is to be asked for.
@@ -200,9 +207,11 @@ impl Engine {
         match record.fact.by_noun() {
             ByNoun::EventFact(EventFact::EventReceived(fact)) => event_reactions::react(self, record, fact, next, at, with),
             ByNoun::ExecutionFact(fact) => execution_reactions::react(self, record, fact, next, with),
-            ByNoun::StepFact(fact) => step_reactions::react(self, record, fact, with),
-            // More workers than before may stand ready.
-            ByNoun::HealthFact(HealthFact::NodeStarted(_)) => execution_reactions::start_waiting(self, record.id, with),
+            ByNoun::StepFact(fact) => step_reactions::react(self, record, fact, next, with),
+            // More workers than before may stand ready; and what was put aside may have left one free.
+            ByNoun::HealthFact(HealthFact::NodeStarted(_) | HealthFact::ReactionParked(_)) => {
+                execution_reactions::start_waiting(self, record.id, with)
+            }
             ByNoun::EventFact(EventFact::DeliveryRefused(_))
             | ByNoun::RuleFact(_)
             | ByNoun::CatalogFact(_)
@@ -211,7 +220,6 @@ impl Engine {
                 HealthFact::ClockStepped(_)
                 | HealthFact::ReactionDeferred(_)
                 | HealthFact::ReactionResumed(_)
-                | HealthFact::ReactionParked(_)
                 | HealthFact::ReactionRetried(_)
                 | HealthFact::ReactionDismissed(_),
             ) => Reaction::nothing(),

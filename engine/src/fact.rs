@@ -171,7 +171,6 @@ facts! {
         StepFailed(workflows::StepFailed): "step.failed", 1;
         StepExpanded(workflows::StepExpanded): "step.expanded", 1;
         StepEnded(workflows::StepEnded): "step.ended", 1;
-        WorkflowBeganFailing(workflows::WorkflowBeganFailing): "workflow.began_failing", 1;
     }
     /// What happens to the catalog.
     CatalogFact {

@@ -34,11 +34,6 @@ impl Id {
         Self(stamped(cause.unix_millis(), u128::from_be_bytes(first) >> 54, 8))
     }
 
-    /// Comes before all other ids.
-    pub(crate) const MIN: Self = Self(Uuid::nil());
-    /// Comes behind all other ids.
-    pub(crate) const MAX: Self = Self(Uuid::max());
-
     /// Gives the milliseconds since the Unix epoch that the id carries.
     pub fn unix_millis(self) -> u64 {
         (self.0.as_u128() >> 80) as u64

@@ -56,12 +56,17 @@ pub enum CatalogsHealth {
     Whole,
     /// Looking into them meets a bug: a panic.
     Broken,
+    /// None of them can be built.
+    Gone,
 }
 
 impl Catalogs for World {
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
-        assert!(self.health == CatalogsHealth::Whole, "the scenario broke its catalogs");
-        self.catalogs.get(&revision).cloned()
+        match self.health {
+            CatalogsHealth::Whole => self.catalogs.get(&revision).cloned(),
+            CatalogsHealth::Broken => panic!("the scenario broke its catalogs"),
+            CatalogsHealth::Gone => None,
+        }
     }
 }
 
@@ -200,7 +205,7 @@ impl Spec {
         let owed: Owed = self.sequencing.next_owed(self.served).expect("something is owed");
         let record = self.record_at(owed.of);
         let at = self.moment();
-        self.sequencing.park(&record, owed, error.to_owned(), &at);
+        self.sequencing.park(&record, owed, error.to_owned(), &at, &self.world.beside());
         self.commit()
     }
 

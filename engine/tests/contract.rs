@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
-use ensue_engine::catalog::{Mode, OnLost};
+use ensue_engine::catalog::{ItemFailure, Mode, OnFailure, OnLost};
 use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
@@ -28,7 +28,7 @@ use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, E
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
 use ensue_engine::spec::NOON;
 use ensue_engine::time::Timestamp;
-use ensue_engine::workflows::facts::{PartOf, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, WorkflowBeganFailing};
+use ensue_engine::workflows::facts::{PartOf, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -49,7 +49,7 @@ fn samples() -> Vec<Fact> {
     let (rule_id, event, execution, attempt) = (RuleId(id(1)), EventId(id(2)), ExecutionId(id(3)), AttemptId(id(4)));
     let (enforcement, token, catalog) = (EnforcementId(id(5)), TokenId(id(6)), CatalogRevision(12));
     let step: StepName = "deploy".parse().unwrap();
-    let part_of = PartOf { workflow: execution, step: step.clone(), item: Some(3) };
+    let part_of = PartOf { workflow: execution, step: step.clone(), item: Some(3), on_failure: OnFailure::Continue };
     let error = Failure::new(FailureKind::ExitCode, "the program ended with 3 — \"no such file\"").with_detail(3);
     vec![
         EventReceived {
@@ -115,10 +115,9 @@ fn samples() -> Vec<Fact> {
         ExecutionBecameIndeterminate {}.into(),
         ExecutionSettled { outcome: Settlement::Failed { error: "the page is not there".into() } }.into(),
         StepSkipped { step: step.clone(), because: SkippedBecause::Needs }.into(),
-        StepFailed { step: step.clone(), item: Some(3), error: error.clone() }.into(),
-        StepExpanded { step: step.clone(), count: 12 }.into(),
-        StepEnded { step: step.clone(), error: Some(error) }.into(),
-        WorkflowBeganFailing { step }.into(),
+        StepFailed { step: step.clone(), item: Some(3), error: error.clone(), on_failure: OnFailure::Fail }.into(),
+        StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers }.into(),
+        StepEnded { step, error: Some(error), on_failure: OnFailure::CancelOthers }.into(),
         PackInstalled { name: "release".parse().unwrap(), version: "1.4.0".into(), digest: Digest::of(b"release"), catalog }.into(),
         PackRemoved { name: "release".parse().unwrap(), catalog }.into(),
         KeySet { key: "release.deploy_token".parse().unwrap(), version: 3 }.into(),

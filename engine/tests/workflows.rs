@@ -1,17 +1,17 @@
 //! Workflows: which steps start when, what their ends mean for the others, and what the whole gives.
 
-use ensue_engine::command::{Answer, ReportOutcome};
+use ensue_engine::command::{Answer, ReportOutcome, Settings, TurnLimits};
 use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
-use ensue_engine::record::Record;
-use ensue_engine::spec::Outcome;
+use ensue_engine::record::{Record, StreamId};
+use ensue_engine::spec::{CatalogsHealth, Outcome};
 use ensue_engine::workflows::facts::SkippedBecause;
 use serde_json::{Value, json};
 
 use crate::support::site::report;
 use crate::support::workflow::{StepPiece, does, fails};
-use crate::support::{Pieces, Site, cancel, settle, workers};
+use crate::support::{Pieces, Site, cancel, dismiss, settle, workers};
 
 /// A site whose workflow `demo.flow` has these steps; `demo.say` needs a worker, `demo.echo` is done at once by the node.
 fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
@@ -49,7 +49,6 @@ fn short(record: &Record) -> Option<String> {
         Fact::StepEnded(fact) => {
             format!("{} ended{}", fact.step, fact.error.as_ref().map_or(String::new(), |error| format!(": {}", error.message)))
         }
-        Fact::WorkflowBeganFailing(fact) => format!("failing by {}", fact.step),
         _ => return None,
     })
 }
@@ -91,7 +90,7 @@ fn body(site: &Site, kind: &str) -> Value {
 /// Nothing of a workflow that has ended is left in the state.
 fn assert_nothing_is_left(site: &Site) {
     let saved: Value = serde_json::from_slice(&site.engine().save().json).unwrap();
-    assert_eq!(saved["workflows"], json!({ "courses": [], "steps": [], "items": [], "open": [] }));
+    assert_eq!(saved["workflows"], json!({ "courses": [], "steps": [], "items": [], "unasked": [], "unasked_items": [] }));
     assert_eq!(site.engine().executions().iter().count(), 0);
 }
 
@@ -159,7 +158,7 @@ fn a_failure_ends_the_workflow_once_what_runs_has_ended() {
     let mut site = site(steps);
     let (flow, _) = begin(&mut site);
     let failed = fail(&mut site, flow, "build");
-    assert_eq!(failed, ["build failed", "failing by build", "ship skipped: failing", "tell asked", "mend asked"]);
+    assert_eq!(failed, ["build failed", "ship skipped: failing", "tell asked", "mend asked"]);
     assert_eq!(succeed(&mut site, flow, "beside"), ["beside succeeded", "later skipped: failing"]);
     assert_eq!(succeed(&mut site, flow, "mend"), ["mend succeeded"]);
     assert_eq!(succeed(&mut site, flow, "tell"), ["tell succeeded", "flow failed"]);
@@ -219,7 +218,7 @@ fn an_expression_that_errs_fails_its_step() {
     let (flow, _) = begin(&mut site);
     let told = succeed(&mut site, flow, "first");
     assert!(told[1].starts_with("unless did not start: ") && told[2].starts_with("given did not start: "), "{told:?}");
-    assert_eq!(told[3..], ["stop did not start: rate 2", "failing by stop", "flow failed"]);
+    assert_eq!(told[3..], ["stop did not start: rate 2", "flow failed"]);
 }
 
 #[test]
@@ -263,10 +262,7 @@ fn a_failed_item_fails_the_step_once_the_others_have_ended() {
     site.succeed(items[0]);
     let ended = told(&site.succeed(items[2]));
     let why = "1 of 3 items failed, the first of them item 1: it did not work";
-    assert_eq!(
-        ended,
-        ["each[2] succeeded".to_owned(), format!("each ended: {why}"), "failing by each".to_owned(), "flow failed".to_owned()]
-    );
+    assert_eq!(ended, ["each[2] succeeded".to_owned(), format!("each ended: {why}"), "flow failed".to_owned()]);
 }
 
 #[test]
@@ -360,7 +356,7 @@ fn a_step_that_somebody_cancels_fails_the_workflow() {
     let child = step(&site, flow, "run");
     site.when(cancel(child));
     let ended = fail_cancelled(&mut site, flow, "run");
-    assert_eq!(ended, ["run cancelled", "failing by run", "after skipped: failing", "flow failed"]);
+    assert_eq!(ended, ["run cancelled", "after skipped: failing", "flow failed"]);
 }
 
 #[test]
@@ -440,14 +436,153 @@ fn a_late_report_on_a_step_of_an_ended_workflow_is_refused_and_changes_nothing()
 
 #[test]
 fn steps_go_before_others_by_their_priority_or_that_of_the_whole() {
-    let pieces = Pieces::default().action("demo.say").workflow("demo.low", [does("one", "demo.say")]).action_with("demo.flow", |_| {});
-    let pieces = pieces.workflow("demo.flow", [does("plain", "demo.say"), does("urgent", "demo.say").priority(50)]);
-    let mut site = Site::with(&pieces);
+    let steps = [does("plain", "demo.say"), does("urgent", "demo.say").priority(50), does("late", "demo.say").priority(-1)];
+    let pieces = Pieces::default().action("demo.say").workflow("demo.flow", steps);
+    let mut site = Site::with(&pieces.prioritized("demo.flow", 10));
     site.set(workers(1));
-    let running = site.run("demo.say");
+    let first = site.run("demo.say");
+    let between = site.run("demo.say");
     let (flow, _) = begin(&mut site);
-    let next = site.succeed(running);
-    assert_eq!(next.records().last().unwrap().stream.to_string(), format!("execution/{}", step(&site, flow, "urgent")));
+    let mut order = Vec::new();
+    let mut running = first;
+    for _ in 0..4 {
+        let outcome = site.succeed(running);
+        let next = outcome.records().iter().find(|record| record.kind() == "attempt.started").expect("somebody waits");
+        let StreamId::Execution(id) = next.stream else { panic!("attempts are those of executions") };
+        (order, running) = ([order, vec![id]].concat(), id);
+    }
+    assert_eq!(order, [step(&site, flow, "urgent"), step(&site, flow, "plain"), between, step(&site, flow, "late")]);
+}
+
+#[test]
+fn what_waits_for_a_worker_never_starts_once_its_workflow_is_cancelled() {
+    let mut site = site([does("each", "demo.say").over("[1, 2, 3, 4]").parallel(3), does("beside", "demo.say")]);
+    site.set(workers(1));
+    let (flow, _) = begin(&mut site);
+    let running = item(&site, flow, "each", 0);
+    site.set(Settings { turn: TurnLimits { drafts: 2, ..TurnLimits::default() }, ..workers(4) });
+    let ended = told(&site.when(cancel(flow)));
+    assert_eq!(ended, ["each[1] cancelled", "each[2] cancelled", "beside cancelled"]);
+    let ended = told(&site.fail(running, FailureKind::Cancelled));
+    assert_eq!(ended.last().unwrap(), "flow cancelled");
+    assert_eq!(site.records().iter().filter(|record| record.kind() == "attempt.started").count(), 1);
+    assert_eq!(site.records().iter().filter(|record| record.kind() == "execution.cancel_requested").count(), 5);
+    assert_nothing_is_left(&site);
+}
+
+#[test]
+fn a_failure_that_ends_the_others_ends_also_the_items_that_have_not_begun() {
+    let mut site = site([does("check", "demo.say").cancels_others(), does("each", "demo.say").over("[1, 2, 3]").parallel(1)]);
+    let (flow, _) = begin(&mut site);
+    fail(&mut site, flow, "check");
+    let first = item(&site, flow, "each", 0);
+    let ended = told(&site.fail(first, FailureKind::Cancelled));
+    let why = "1 of 3 items failed, the first of them item 0: it was cancelled";
+    assert_eq!(ended, ["each[0] cancelled".to_owned(), format!("each ended: {why}"), "flow failed".to_owned()]);
+    assert_nothing_is_left(&site);
+}
+
+#[test]
+fn a_cancel_ends_the_items_of_a_step_that_always_runs_where_it_had_begun_before() {
+    let each = || does("each", "demo.say").over("[1, 2, 3]").parallel(1).starts_if("always()");
+    let mut before = site([each()]);
+    let (flow, _) = begin(&mut before);
+    before.when(cancel(flow));
+    let first = item(&before, flow, "each", 0);
+    assert_eq!(told(&before.fail(first, FailureKind::Cancelled)).last().unwrap(), "flow cancelled");
+
+    let mut after = site([does("run", "demo.say"), each().needs(["run"])]);
+    let (flow, _) = begin(&mut after);
+    after.when(cancel(flow));
+    assert_eq!(fail_cancelled(&mut after, flow, "run"), ["run cancelled", "each of 3", "each[0] asked"]);
+    let first = item(&after, flow, "each", 0);
+    assert_eq!(told(&after.succeed(first)), ["each[0] succeeded", "each[1] asked"]);
+}
+
+#[test]
+fn what_is_ended_by_another_ends_nothing_itself() {
+    let steps = [
+        does("check", "demo.say").cancels_others(),
+        does("beside", "demo.say").cancels_others(),
+        does("mend", "demo.say").needs(["check"]).starts_if("failed()"),
+    ];
+    let mut site = site(steps);
+    let (flow, _) = begin(&mut site);
+    assert_eq!(fail(&mut site, flow, "check"), ["check failed", "mend asked"]);
+    assert_eq!(fail_cancelled(&mut site, flow, "beside"), ["beside cancelled"]);
+    assert_eq!(succeed(&mut site, flow, "mend"), ["mend succeeded", "flow failed"]);
+}
+
+#[test]
+fn a_second_cancel_goes_down_to_what_cleans_up_within() {
+    let inner = [does("deep", "demo.say"), does("clean", "demo.say").needs(["deep"]).starts_if("always()")];
+    let pieces = Pieces::default().action("demo.say").workflow("demo.inner", inner).workflow("demo.flow", [does("inside", "demo.inner")]);
+    let mut site = Site::with(&pieces);
+    let (flow, _) = begin(&mut site);
+    let inside = step(&site, flow, "inside");
+    site.when(cancel(flow));
+    assert_eq!(fail_cancelled(&mut site, inside, "deep"), ["deep cancelled", "clean asked"]);
+    assert_eq!(site.when(cancel(flow)).kinds(), ["execution.cancel_requested"; 3]);
+    assert_eq!(fail_cancelled(&mut site, inside, "clean"), ["clean cancelled", "inside cancelled", "flow cancelled"]);
+    assert_nothing_is_left(&site);
+}
+
+/// A workflow after whose first step nothing followed: that was put aside, and given up.
+fn stuck() -> (Site, ExecutionId) {
+    let mut site =
+        site([does("first", "demo.say"), does("second", "demo.say").needs(["first"]), does("third", "demo.say").needs(["second"])]);
+    let (flow, _) = begin(&mut site);
+    let first = step(&site, flow, "first");
+    site.set(Settings { turn: TurnLimits { drafts: 2, ..TurnLimits::default() }, ..workers(1) });
+    let report = report(first, site.attempt(first), ReportOutcome::Succeeded);
+    site.turn(report);
+    let of = site.engine().health().next_owed(None).expect("what follows is owed").of;
+    site.park("it cannot be worked out");
+    site.when(dismiss(of));
+    (site, flow)
+}
+
+#[test]
+fn a_workflow_that_does_not_go_on_is_ended_by_a_cancel() {
+    let (mut site, flow) = stuck();
+    assert!(site.engine().executions().get(&flow).is_some());
+    assert_eq!(told(&site.when(cancel(flow))), ["second skipped: cancelled", "third skipped: cancelled", "flow cancelled"]);
+    assert_nothing_is_left(&site);
+}
+
+#[test]
+fn a_workflow_whose_catalog_cannot_be_built_is_ended_by_a_cancel() {
+    let mut site = site([does("first", "demo.say"), does("second", "demo.say").needs(["first"])]);
+    let (flow, _) = begin(&mut site);
+    site.set_catalogs(CatalogsHealth::Gone);
+    site.when(cancel(flow));
+    assert_eq!(fail_cancelled(&mut site, flow, "first"), ["first cancelled", "flow cancelled"]);
+    assert_nothing_is_left(&site);
+}
+
+#[test]
+fn a_reaction_that_is_put_aside_leaves_no_worker_idle() {
+    let mut site = site([does("first", "demo.say"), does("second", "demo.say").needs(["first"])]);
+    site.set(workers(1));
+    let (flow, _) = begin(&mut site);
+    let waits = site.run("demo.say");
+    site.set_catalogs(CatalogsHealth::Broken);
+    let first = step(&site, flow, "first");
+    let outcome = site.succeed(first);
+    assert_eq!(outcome.kinds(), ["attempt.succeeded", "execution.succeeded", "reaction.parked", "attempt.started"]);
+    assert_eq!(outcome.records().last().unwrap().stream, StreamId::Execution(waits));
+}
+
+#[test]
+fn items_that_cannot_start_leave_nothing_owed_each() {
+    let each = does("each", "demo.say").over("lists.range(3000)").with(&json!({ "n": "${{ 1 / 0 }}" }));
+    let mut site = site([each]);
+    let request = site.request("demo.flow");
+    site.turn(request);
+    assert_eq!(site.engine().health().owed_count(), 1);
+    let rest = site.serve_all();
+    assert_eq!(told(&rest).last().unwrap(), "flow failed");
+    assert_nothing_is_left(&site);
 }
 
 #[test]
@@ -469,6 +604,26 @@ fn a_long_chain_and_a_wide_step_cost_as_much_a_step_as_a_short_one() {
     };
     let short = chain(10);
     assert_eq!(chain(110) - short, 10 * (chain(20) - short));
+    let wide = |width: usize| {
+        let each = does("each", "demo.echo").over(&format!("lists.range({width})")).with(&json!({ "n": "${{ item }}" }));
+        let last = does("last", "demo.echo").needing((0..width).map(|n| format!("s{n}")));
+        let steps = (0..width).map(|n| does(&format!("s{n}"), "demo.echo")).chain([each, last]);
+        let pieces = Pieces::default().action_at_once("demo.echo").workflow_giving("demo.flow", steps.collect(), None);
+        let mut site = Site::with(&pieces);
+        let (flow, _) = begin(&mut site);
+        for n in 0..width {
+            succeed(&mut site, flow, &format!("s{n}"));
+        }
+        succeed(&mut site, flow, "last");
+        for n in 0..width {
+            let each = item(&site, flow, "each", n as u32);
+            site.succeed(each);
+        }
+        assert_nothing_is_left(&site);
+        site.records().len()
+    };
+    let narrow = wide(10);
+    assert_eq!(wide(110) - narrow, 10 * (wide(20) - narrow));
 }
 
 #[test]

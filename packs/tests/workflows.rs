@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use ensue_engine::catalog::{ItemFailure, OnFailure, Others, Run, StartsIf, Task, WhenCancelled, WhenFailing};
+use ensue_engine::catalog::{ItemFailure, OnFailure, Run, StartsIf, Task, WhenCancelled, WhenFailing};
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
@@ -108,7 +108,7 @@ mod good {
         assert_eq!((each.parallel, each.failure, deploy.priority), (3, ItemFailure::StopsOthers, Some(10)));
         assert!(matches!(&deploy.task, Task::Action { action, .. } if action.as_str() == "demo.deploy"));
         assert!(matches!(deploy.starts, StartsIf::Succeeded));
-        assert!(matches!(step("check").starts, StartsIf::SucceededAnd(_)) && step("check").others == Others::AreCancelled);
+        assert!(matches!(step("check").starts, StartsIf::SucceededAnd(_)) && step("check").on_failure == OnFailure::CancelOthers);
         assert!(matches!(step("stop").task, Task::Fail { .. }));
         let (announce, mourn) = (step("announce"), step("mourn"));
         assert_eq!(announce.on_failure, OnFailure::Continue);

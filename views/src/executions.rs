@@ -416,7 +416,7 @@ impl Execution {
             StepFact::StepExpanded(fact) if fact.count == 0 => {
                 NotStarted { step: fact.step.clone(), item: None, at, skipped: None, error: None }
             }
-            StepFact::StepExpanded(_) | StepFact::StepEnded(_) | StepFact::WorkflowBeganFailing(_) => return,
+            StepFact::StepExpanded(_) | StepFact::StepEnded(_) => return,
         };
         self.not_started_count = self.not_started_count.saturating_add(1);
         if self.not_started.len() < NOT_STARTED_MAX {

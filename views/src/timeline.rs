@@ -101,7 +101,6 @@ fn tell_step(fact: StepFact<'_>) -> String {
             None => format!("step {} succeeded with all its items", fact.step),
             Some(error) => format!("step {} failed: {}", fact.step, why(error)),
         },
-        StepFact::WorkflowBeganFailing(fact) => format!("the workflow is failing since step {} did", fact.step),
     }
 }
 

@@ -229,7 +229,10 @@ impl TestNode {
         core.ticks += 1;
         let at = Moment { time: NOON.plus_millis(core.ticks), entropy: u128::from(core.ticks) << 20 };
         let owed = Owed { of: record.position, next: 0, root: record.cause.root };
-        core.sequencing.park(&record, owed, "it broke".to_owned(), &at);
+        let catalogs = OneCatalog(self.catalog.clone());
+        let (bodies, seen, settings) = (AllBodies(&core.records), AllSeen(&core.seen), Settings::default());
+        let beside = Beside { catalogs: &catalogs, bodies: &bodies, seen: &seen, settings: &settings };
+        core.sequencing.park(&record, owed, "it broke".to_owned(), &at, &beside);
         let records = core.sequencing.committed().records;
         core.projector.advance(&mut core.views, &records).unwrap();
         self.views_at.send_replace(core.sequencing.committed_head().position);

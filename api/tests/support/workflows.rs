@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ensue_engine::catalog::{
-    ALWAYS, Action, Catalog, Definitions, FAILED, ForEach, ItemFailure, OnFailure, Others, PARALLEL_DEFAULT, Rule, Run, SUCCEEDED,
-    StartsIf, Step, Task, Workflow,
+    ALWAYS, Action, Catalog, Definitions, FAILED, ForEach, ItemFailure, OnFailure, PARALLEL_DEFAULT, Rule, Run, SUCCEEDED, StartsIf, Step,
+    Task, Workflow,
 };
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::{Value, json};
@@ -57,7 +57,6 @@ fn does(name: &str, action: &str) -> Step {
         for_each: None,
         task: Task::Action { action: action.parse().unwrap(), with: template(&with) },
         on_failure: OnFailure::Fail,
-        others: Others::Finish,
         priority: None,
     }
 }

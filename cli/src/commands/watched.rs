@@ -53,7 +53,6 @@ fn line(record: &Value) -> String {
         "step.expanded" => ("step begun".to_owned(), format!("{} for each of {} items", text(fact, "step"), text(fact, "count"))),
         "step.ended" if fact["error"].is_null() => ("step succeeded".to_owned(), text(fact, "step")),
         "step.failed" | "step.ended" => ("step failed".to_owned(), format!("{}: {}", steps::name(fact), failure(&fact["error"]))),
-        "workflow.began_failing" => ("failing".to_owned(), format!("since step {} did", text(fact, "step"))),
         kind => (kind.strip_prefix("execution.").unwrap_or(kind).replace('.', " "), failure(&fact["error"])),
     };
     format!("{}  {what:<17} {}", time(record, "time"), excerpt(&more)).trim_end().to_owned()
@@ -77,7 +76,6 @@ mod tests {
             told("step.expanded", &json!({ "step": "deploy", "count": 3 })),
             told("step.failed", &json!({ "step": "deploy", "item": 2, "error": { "kind": "expression", "message": "there is no `x`" } })),
             told("step.ended", &json!({ "step": "deploy", "error": error })),
-            told("workflow.began_failing", &json!({ "step": "deploy" })),
             told("step.skipped", &json!({ "step": "announce", "because": "failing" })),
             told("step.ended", &json!({ "step": "clean_up" })),
             told("execution.failed", &json!({ "error": { "kind": "child_failed", "message": "step `deploy` failed" }, "part_of": null })),
@@ -87,7 +85,6 @@ mod tests {
         2026-03-28 09:00:00Z  step begun        deploy for each of 3 items
         2026-03-28 09:00:00Z  step failed       deploy[2]: expression: there is no `x`
         2026-03-28 09:00:00Z  step failed       deploy: child_failed: 1 of 3 items failed, the first of them item 1: it ended with 3
-        2026-03-28 09:00:00Z  failing           since step deploy did
         2026-03-28 09:00:00Z  step skipped      announce: the workflow is failing
         2026-03-28 09:00:00Z  step succeeded    clean_up
         2026-03-28 09:00:00Z  failed            child_failed: step `deploy` failed

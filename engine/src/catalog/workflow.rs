@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use ensue_expression::{Expression, Path, Template};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::names::{ActionRef, StepName};
@@ -50,8 +51,6 @@ pub struct Step {
     pub task: Task,
     /// What its failure means for the workflow.
     pub on_failure: OnFailure,
-    /// What its failure means for the steps that run beside it.
-    pub others: Others,
     /// −100 … 100, higher goes first; without it, the workflow's own.
     pub priority: Option<i8>,
 }
@@ -104,9 +103,11 @@ pub struct ForEach {
 }
 
 /// What the failure of an item means for the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ItemFailure {
     /// They go on.
+    #[default]
     OthersGoOn,
     /// Those that run are stopped, and no more start (`fail_fast: true`).
     StopsOthers,
@@ -130,23 +131,36 @@ pub enum Task {
 }
 
 /// What a step's failure means for the workflow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// The workflow is failing.
+    /// The workflow is failing; the steps that run beside it come to their ends.
     #[default]
     Fail,
-    /// It goes on (`on_failure: continue`).
+    /// The workflow is failing, and the steps that run beside it are cancelled (`cancel_others: true`).
+    CancelOthers,
+    /// The workflow goes on (`on_failure: continue`).
     Continue,
 }
 
-/// What a step's failure means for the steps that run beside it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Others {
-    /// They run to their ends.
-    #[default]
-    Finish,
-    /// They are cancelled (`cancel_others: true`).
-    AreCancelled,
+impl OnFailure {
+    /// Says whether the workflow fails with the step.
+    pub fn fails(self) -> bool {
+        match self {
+            Self::Fail | Self::CancelOthers => true,
+            Self::Continue => false,
+        }
+    }
+
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl ItemFailure {
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Why steps make no workflow.
@@ -334,7 +348,6 @@ mod tests {
             for_each: None,
             task: Task::Fail { message },
             on_failure: OnFailure::Fail,
-            others: Others::Finish,
             priority: None,
         }
     }

@@ -77,7 +77,7 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Momen
     };
     let attempt = match execution.phase {
         Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt) => Some(attempt),
-        Phase::Queued | Phase::InSteps | Phase::Ending { .. } => None,
+        Phase::Queued | Phase::InSteps | Phase::Withdrawn | Phase::Ending { .. } => None,
     };
     let draft = |fact: Fact| Draft {
         stream: StreamId::Execution(report.execution),
@@ -144,7 +144,7 @@ pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: Ex
         Phase::Queued | Phase::Running(_) | Phase::Indeterminate(_) => true,
         // The first ends what goes forward, the second also what cleans up after that.
         Phase::InSteps => engine.workflows().course(&id).is_some_and(|course| course.cancels < 2),
-        Phase::Cancelling(_) | Phase::Ending { .. } => false,
+        Phase::Cancelling(_) | Phase::Withdrawn | Phase::Ending { .. } => false,
     };
     let drafts = if is_asked {
         vec![Draft {

@@ -61,7 +61,13 @@ pub(crate) fn take(engine: &Engine, actor: &Actor, message: &Message, at: &Momen
     };
     let attempt = match execution.phase {
         Phase::Running(attempt) | Phase::Cancelling(attempt) if attempt.id == message.attempt => attempt,
-        Phase::Running(_) | Phase::Cancelling(_) | Phase::Queued | Phase::InSteps | Phase::Indeterminate(_) | Phase::Ending { .. } => {
+        Phase::Running(_)
+        | Phase::Cancelling(_)
+        | Phase::Queued
+        | Phase::InSteps
+        | Phase::Indeterminate(_)
+        | Phase::Withdrawn
+        | Phase::Ending { .. } => {
             return Decision::Refused(Refusal::NotRunning(message.attempt));
         }
     };

@@ -5,8 +5,8 @@ use crate::command::Context;
 use crate::engine::{Engine, Reaction};
 use crate::executions::decide::lost;
 use crate::executions::facts::{
-    AttemptStarted, ExecutionBecameIndeterminate, ExecutionCancelled, ExecutionFailed, ExecutionSucceeded, ExecutionTimedOut, Failure,
-    FailureKind, Pace, Settlement,
+    AttemptStarted, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionSucceeded,
+    ExecutionTimedOut, Failure, FailureKind, Pace, Settlement,
 };
 use crate::executions::state::{Execution, Phase};
 use crate::fact::{ExecutionFact, Fact};
@@ -16,6 +16,9 @@ use crate::workflows::react as workflows;
 
 /// The most attempts that one execution gets before it is given up: a worker that dies each time would take it for ever.
 pub const ATTEMPTS_MAX: u32 = 100;
+
+/// The consequence behind all others of any record: who waits for a worker starts.
+const ONLY_WAITING: u32 = u32::MAX;
 
 /// Gives the `next`-th consequence of a record of an execution: first what it means for the
 /// execution, then for the workflow that this is a part of, then who may run now.
@@ -42,13 +45,9 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
         && let Some(execution) = engine.executions().get(&id)
         && (execution.phase, execution.pace) == (Phase::Queued, Pace::AtOnce)
     {
-        return Reaction::more(vec![start(engine, id, execution, record.id, with)]);
+        return Reaction::more(vec![start_or_end(engine, id, execution, record.id, with)]);
     }
-    match workflows::after_execution(engine, record, fact, with) {
-        Ok(drafts) if drafts.is_empty() => start_waiting(engine, record.id, with),
-        Ok(drafts) => Reaction::more(drafts),
-        Err(reaction) => reaction,
-    }
+    workflows::after_execution(engine, record, fact, next, with)
 }
 
 /// Starts the first in the queue where a slot is free, and asks to be called again.
@@ -57,8 +56,24 @@ pub(crate) fn start_waiting(engine: &Engine, parent: Id, with: &Context<'_>) -> 
         return Reaction::nothing();
     }
     match engine.executions().next_queued() {
-        Some((id, execution)) => Reaction::more(vec![start(engine, id, execution, parent, with)]),
+        Some((id, execution)) => Reaction::from(vec![start_or_end(engine, id, execution, parent, with)], ONLY_WAITING),
         None => Reaction::nothing(),
+    }
+}
+
+/// Starts an execution; one that is to end with the workflow around it, and does not know it yet, is asked to instead.
+fn start_or_end(engine: &Engine, id: ExecutionId, execution: &Execution, parent: Id, with: &Context<'_>) -> Draft {
+    if !engine.workflows().is_to_end(execution, engine.executions()) {
+        return start(engine, id, execution, parent, with);
+    }
+    Draft {
+        stream: StreamId::Execution(id),
+        begins: None,
+        actor: Actor::Engine,
+        cause: Some(execution.cause(parent)),
+        trace: None,
+        fact: ExecutionCancelRequested {}.into(),
+        body: None,
     }
 }
 
@@ -86,9 +101,7 @@ fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
             let message = format!("{ATTEMPTS_MAX} attempts were made, and the last was lost with its worker");
             Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, message), part_of }.into())
         }
-        (ExecutionFact::ExecutionCancelRequested(_), Phase::Queued | Phase::Indeterminate(_)) => {
-            Some(ExecutionCancelled { part_of }.into())
-        }
+        (ExecutionFact::ExecutionCancelRequested(_), Phase::Withdrawn) => Some(ExecutionCancelled { part_of }.into()),
         (ExecutionFact::ExecutionSettled(settled), Phase::Indeterminate(_)) => match &settled.outcome {
             Settlement::Succeeded => Some(ExecutionSucceeded { part_of }.into()),
             Settlement::Failed { error } => Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, error.clone()), part_of }.into()),

@@ -95,6 +95,8 @@ pub enum Phase {
     Cancelling(Attempt),
     /// It is unknown whether its last attempt took effect.
     Indeterminate(Attempt),
+    /// Somebody asked that it end while nothing of it ran; its end is being worked out.
+    Withdrawn,
     /// Its attempt has ended; what follows from that is being worked out.
     Ending {
         /// The attempt that has ended.
@@ -276,11 +278,7 @@ impl Executions {
             }
             ExecutionFact::AttemptFailed(fact) => self.end_attempt(id, fact.attempt),
             ExecutionFact::AttemptLost(fact) => self.lose_attempt(id, fact.evidence),
-            ExecutionFact::ExecutionCancelRequested(_) => self.open.change(id, |execution| {
-                if let Phase::Running(attempt) = execution.phase {
-                    execution.phase = Phase::Cancelling(attempt);
-                }
-            }),
+            ExecutionFact::ExecutionCancelRequested(_) => self.cancel(id),
             ExecutionFact::ExecutionSettled(fact) => {
                 self.indeterminate.remove(id);
                 self.keep_result(id, record);
@@ -318,6 +316,24 @@ impl Executions {
         });
     }
 
+    /// What waits is over with the asking: it starts no more.
+    fn cancel(&mut self, id: &ExecutionId) {
+        let Some(execution) = self.open.get(id) else { return };
+        let phase = match execution.phase {
+            Phase::Queued => {
+                self.queue.remove(&execution.place);
+                Phase::Withdrawn
+            }
+            Phase::Indeterminate(_) => {
+                self.indeterminate.remove(id);
+                Phase::Withdrawn
+            }
+            Phase::Running(attempt) => Phase::Cancelling(attempt),
+            Phase::InSteps | Phase::Cancelling(_) | Phase::Withdrawn | Phase::Ending { .. } => return,
+        };
+        self.open.change(id, |execution| execution.phase = phase);
+    }
+
     fn end_attempt(&mut self, id: &ExecutionId, attempt: AttemptId) {
         self.leave(id);
         self.indeterminate.remove(id);
@@ -349,7 +365,7 @@ impl Executions {
                     execution.phase = Phase::Indeterminate(attempt);
                 });
             }
-            Phase::Queued | Phase::InSteps | Phase::Indeterminate(_) | Phase::Ending { .. } => {}
+            Phase::Queued | Phase::InSteps | Phase::Indeterminate(_) | Phase::Withdrawn | Phase::Ending { .. } => {}
         }
     }
 
@@ -389,7 +405,12 @@ impl Executions {
                 let execution = self.open.get(&id)?;
                 match execution.phase {
                     Phase::Running(attempt) => Some(execution.dispatch(id, attempt)),
-                    Phase::Queued | Phase::InSteps | Phase::Cancelling(_) | Phase::Indeterminate(_) | Phase::Ending { .. } => None,
+                    Phase::Queued
+                    | Phase::InSteps
+                    | Phase::Cancelling(_)
+                    | Phase::Indeterminate(_)
+                    | Phase::Withdrawn
+                    | Phase::Ending { .. } => None,
                 }
             }
             ExecutionFact::ExecutionCancelRequested(_) => {
@@ -427,7 +448,7 @@ impl Executions {
                         owed.push(Effect::Stop { execution: *id, attempt: attempt.id });
                     }
                 }
-                Phase::Queued | Phase::InSteps | Phase::Indeterminate(_) | Phase::Ending { .. } => {}
+                Phase::Queued | Phase::InSteps | Phase::Indeterminate(_) | Phase::Withdrawn | Phase::Ending { .. } => {}
             }
         }
         owed

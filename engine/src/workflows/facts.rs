@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::{ItemFailure, OnFailure};
 use crate::executions::facts::Failure;
 use crate::ids::ExecutionId;
 use crate::names::StepName;
@@ -20,6 +21,9 @@ pub struct PartOf {
     /// The item of the step, from 0, where it is done for each of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
+    /// What its failure means for the workflow; that of an item means nothing by itself.
+    #[serde(default, skip_serializing_if = "OnFailure::is_default")]
+    pub on_failure: OnFailure,
 }
 
 /// A step does not start.
@@ -69,6 +73,9 @@ pub struct StepFailed {
     pub item: Option<u32>,
     /// Why.
     pub error: Failure,
+    /// What that means for the workflow; the failure of an item means nothing by itself.
+    #[serde(default, skip_serializing_if = "OnFailure::is_default")]
+    pub on_failure: OnFailure,
 }
 
 /// A step is to be done for each of several items. The body is the list of them.
@@ -79,6 +86,9 @@ pub struct StepExpanded {
     pub step: StepName,
     /// How many items there are.
     pub count: u32,
+    /// What the failure of one means for the others.
+    #[serde(default, skip_serializing_if = "ItemFailure::is_default")]
+    pub item_failure: ItemFailure,
 }
 
 /// A step that was done for each of several items has ended.
@@ -90,12 +100,7 @@ pub struct StepEnded {
     /// Why it failed; none where all its items succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-}
-
-/// A step failed, and so will the workflow: no more starts but what asks for failures, and what runs comes to its end.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WorkflowBeganFailing {
-    /// The step.
-    pub step: StepName,
+    /// What a failure means for the workflow.
+    #[serde(default, skip_serializing_if = "OnFailure::is_default")]
+    pub on_failure: OnFailure,
 }

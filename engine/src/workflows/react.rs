@@ -8,8 +8,7 @@ use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX, EvaluationError, 
 use serde_json::Value as Json;
 
 use crate::catalog::{
-    Action, Catalog, Extra, ForEach, ITEMS_MAX, ItemFailure, OnFailure, Others, Run, StartsIf, Step, Task, WhenCancelled, WhenFailing,
-    Workflow,
+    Action, Catalog, Extra, ForEach, ITEMS_MAX, OnFailure, Run, StartsIf, Step, Task, WhenCancelled, WhenFailing, Workflow,
 };
 use crate::command::Context;
 use crate::engine::{Engine, Reaction};
@@ -18,14 +17,14 @@ use crate::executions::facts::{
     ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested, ExecutionSucceeded, Failure, FailureKind, Pace,
 };
 use crate::executions::react::start_waiting;
-use crate::executions::state::{Execution, Phase};
+use crate::executions::state::Execution;
 use crate::fact::{ExecutionFact, Fact, StepFact};
 use crate::ids::{ExecutionId, Id, Role};
 use crate::names::{ActionRef, StepName};
-use crate::record::{Actor, Body, Draft, Position, Record, StreamId};
+use crate::record::{Actor, Body, Draft, Record, StreamId};
 use crate::rules::judge::{complete, describe};
 use crate::rules::local;
-use crate::workflows::facts::{PartOf, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, WorkflowBeganFailing};
+use crate::workflows::facts::{PartOf, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped};
 use crate::workflows::sight::{Ends, Sight};
 use crate::workflows::state::{Course, End, Expanded, StepState, StepStatus};
 
@@ -33,7 +32,10 @@ use crate::workflows::state::{Course, End, Expanded, StepState, StepStatus};
 pub(crate) const LEVEL_MAX: u32 = 16;
 
 /// How many executions are asked to end at once.
-const CANCELS_AT_ONCE: usize = 100;
+const ASKED_AT_ONCE: usize = 100;
+
+/// The consequence behind the last that a workflow can have: only who waits for a worker is left.
+const NO_MORE: u32 = u32::MAX;
 
 /// What happened to a workflow.
 enum News<'a> {
@@ -47,65 +49,105 @@ enum News<'a> {
     CancelRequested,
 }
 
-/// Gives what is due next in the workflow that a record of an execution is about; nothing where it is about none.
-pub(crate) fn after_execution(
-    engine: &Engine,
-    record: &Record,
-    fact: ExecutionFact<'_>,
-    with: &Context<'_>,
-) -> Result<Vec<Draft>, Reaction> {
-    let StreamId::Execution(id) = record.stream else { return Ok(Vec::new()) };
-    if let Some(end) = End::of(fact) {
-        return due(engine, end.part_of.workflow, &News::Ended(&end.part_of.step), record, with);
-    }
-    match fact {
-        ExecutionFact::ExecutionRequested(fact) if fact.pace == Pace::InSteps => due(engine, id, &News::Begun, record, with),
-        ExecutionFact::ExecutionCancelRequested(_) => due(engine, id, &News::CancelRequested, record, with),
-        _ => Ok(Vec::new()),
-    }
+/// What is due in a workflow, and from which consequence on more is to be asked for.
+type Due = Option<(Vec<Draft>, u32)>;
+
+/// Gives what follows from a record of an execution for the workflow that it is about, from the `next`-th consequence on, and who may run
+/// then.
+pub(crate) fn after_execution(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
+    let news = match (End::of(fact), fact, &record.stream) {
+        (Some(end), ..) => Some((end.part_of.workflow, News::Ended(&end.part_of.step))),
+        (None, ExecutionFact::ExecutionRequested(fact), StreamId::Execution(id)) if fact.pace == Pace::InSteps => Some((*id, News::Begun)),
+        (None, ExecutionFact::ExecutionCancelRequested(_), StreamId::Execution(id)) => Some((*id, News::CancelRequested)),
+        _ => None,
+    };
+    follow(engine, news, record, next, with)
 }
 
-/// Gives what follows from a record of a step.
-pub(crate) fn react(engine: &Engine, record: &Record, fact: StepFact<'_>, with: &Context<'_>) -> Reaction {
-    match after_step(engine, record, fact, with) {
-        Ok(drafts) if drafts.is_empty() => start_waiting(engine, record.id, with),
-        Ok(drafts) => Reaction::more(drafts),
-        Err(reaction) => reaction,
-    }
-}
-
-fn after_step(engine: &Engine, record: &Record, fact: StepFact<'_>, with: &Context<'_>) -> Result<Vec<Draft>, Reaction> {
-    let StreamId::Execution(id) = record.stream else { return Ok(Vec::new()) };
+/// Gives what follows from a record of a step, from the `next`-th consequence on.
+pub(crate) fn react(engine: &Engine, record: &Record, fact: StepFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
+    let StreamId::Execution(id) = record.stream else { return Reaction::nothing() };
     let news = match fact {
         StepFact::StepSkipped(fact) => News::Ended(&fact.step),
         StepFact::StepFailed(fact) => News::Ended(&fact.step),
         StepFact::StepEnded(fact) => News::Ended(&fact.step),
         StepFact::StepExpanded(fact) => News::Expanded(&fact.step),
-        StepFact::WorkflowBeganFailing(_) => return Ok(Vec::new()),
     };
-    due(engine, id, &news, record, with)
+    follow(engine, Some((id, news)), record, next, with)
 }
 
-fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, with: &Context<'_>) -> Result<Vec<Draft>, Reaction> {
-    let (Some(execution), Some(course)) = (engine.executions().get(&id), engine.workflows().course(&id)) else { return Ok(Vec::new()) };
-    let impossible = |why: String| Err(Reaction::Impossible(why));
-    let Some(catalog) = with.catalogs.at(execution.catalog) else {
-        return impossible(format!("the catalog of revision {} cannot be built", execution.catalog));
+fn follow(engine: &Engine, news: Option<(ExecutionId, News<'_>)>, record: &Record, next: u32, with: &Context<'_>) -> Reaction {
+    let due = match news {
+        Some((id, news)) if next < NO_MORE => due(engine, id, &news, record, next, with),
+        Some(_) | None => Ok(None),
     };
-    let Some(action) = catalog.actions().get(&execution.action).cloned() else {
-        return impossible(format!("the action `{}` is not in the catalog of revision {}", execution.action, execution.catalog));
+    match due {
+        Ok(Some((drafts, from))) => Reaction::from(drafts, from),
+        Ok(None) => start_waiting(engine, record.id, with),
+        Err(reaction) => reaction,
+    }
+}
+
+fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next: u32, with: &Context<'_>) -> Result<Due, Reaction> {
+    let (Some(execution), Some(course)) = (engine.executions().get(&id), engine.workflows().course(&id)) else { return Ok(None) };
+    // What is to end is asked for from the state alone: it ends also where nothing else can be worked out.
+    let asked = ends_asked_for(engine, engine.workflows().to_be_asked(id, course), execution, record);
+    if !asked.is_empty() {
+        return Ok(Some((asked, next)));
+    }
+    let catalog = with.catalogs.at(execution.catalog);
+    let action = catalog.as_ref().and_then(|catalog| catalog.actions().get(&execution.action));
+    let (Some(catalog), Some(action), Some(Run::Workflow(workflow))) = (&catalog, action, action.map(|action| &action.run)) else {
+        return without_steps(id, execution, course, record);
     };
-    let Run::Workflow(workflow) = action.run.clone() else {
-        return impossible(format!("the action `{}` is no workflow", execution.action));
+    let going = Going { engine, id, execution, course, catalog, action, workflow, record, with };
+    let due = match news {
+        News::Begun => going.first_of(workflow.roots(), next)?,
+        News::Expanded(step) => going.next_of_items(step)?.map(|drafts| (drafts, next)),
+        News::Ended(step) if going.state(step).is_some_and(|state| !state.status.is_end()) => {
+            going.next_of_items(step)?.map(|drafts| (drafts, next))
+        }
+        News::Ended(step) => going.first_of(workflow.dependents(step), next)?,
+        // Also a step that was passed over, because what should have followed from another's end was dismissed, comes to an end now.
+        News::CancelRequested => going.first_of(workflow.steps().iter(), next)?,
     };
-    let going = Going { engine, id, execution, course, catalog: &catalog, action: &action, workflow: &workflow, record, with };
-    let drafts = match news {
-        News::Begun => going.first_of(workflow.roots())?,
-        News::CancelRequested => going.cancels(|_| true),
-        News::Expanded(step) => going.next_of_items(step)?,
-        News::Ended(step) => going.after(step)?,
-    };
-    if drafts.is_empty() { going.end() } else { Ok(drafts) }
+    match due {
+        Some(due) => Ok(Some(due)),
+        None => Ok(going.end()?.map(|draft| (vec![draft], NO_MORE))),
+    }
+}
+
+/// A workflow whose steps nobody can know can only be cancelled.
+fn without_steps(id: ExecutionId, execution: &Execution, course: &Course, record: &Record) -> Result<Due, Reaction> {
+    match (course.cancels, course.open) {
+        (0, _) => {
+            let (action, catalog) = (&execution.action, execution.catalog);
+            Err(Reaction::Impossible(format!("the steps of `{action}` cannot be read in the catalog of revision {catalog}")))
+        }
+        (_, 0) => {
+            let fact = ExecutionCancelled { part_of: execution.part_of.clone() }.into();
+            Ok(Some((vec![draft_of(id, execution, record, fact, None)], NO_MORE)))
+        }
+        (..) => Ok(None),
+    }
+}
+
+/// Asks executions to end, some of them at once.
+fn ends_asked_for(engine: &Engine, children: impl Iterator<Item = ExecutionId>, workflow: &Execution, record: &Record) -> Vec<Draft> {
+    let open = children.filter(|child| engine.executions().get(child).is_some());
+    open.take(ASKED_AT_ONCE).map(|child| draft_of(child, workflow, record, ExecutionCancelRequested {}.into(), None)).collect()
+}
+
+fn draft_of(stream: ExecutionId, workflow: &Execution, record: &Record, fact: Fact, body: Option<Body>) -> Draft {
+    Draft {
+        stream: StreamId::Execution(stream),
+        begins: None,
+        actor: Actor::Engine,
+        cause: Some(workflow.cause(record.id)),
+        trace: None,
+        fact,
+        body,
+    }
 }
 
 /// A workflow that goes on.
@@ -146,49 +188,31 @@ impl Going<'_> {
         self.engine.workflows().step(self.id, step)
     }
 
-    /// Gives what follows from the end of a step, or of an item of it.
-    fn after(&self, name: &StepName) -> Result<Vec<Draft>, Reaction> {
-        let Some((step, state)) = self.workflow.step(name).zip(self.state(name)) else { return Ok(Vec::new()) };
-        if !state.status.is_end() {
-            return self.next_of_items(name);
-        }
-        let is_cancelled = self.course.cancels > 0;
-        if self.is_in_the_way(step, state) && !is_cancelled {
-            if self.course.failing.is_none() {
-                return Ok(vec![self.draft(WorkflowBeganFailing { step: name.clone() }.into(), None)]);
-            }
-            if step.others == Others::AreCancelled {
-                let cancels = self.cancels(|other| other != name);
-                if !cancels.is_empty() {
-                    return Ok(cancels);
+    /// Starts, skips or fails the first of these steps that is due, from the `next`-th on.
+    fn first_of<'s>(&self, steps: impl Iterator<Item = &'s Step>, next: u32) -> Result<Due, Reaction> {
+        for (place, step) in (0..NO_MORE).zip(steps).skip(next as usize) {
+            match self.state(&step.name) {
+                None => {
+                    if let Some(ends) = self.ends_of_needs(step) {
+                        return self.begin(step, ends).map(|draft| Some((vec![draft], place + 1)));
+                    }
                 }
+                Some(state) if !state.status.is_end() => {
+                    if let Some(drafts) = self.next_of_items(&step.name)? {
+                        return Ok(Some((drafts, place)));
+                    }
+                }
+                Some(_) => {}
             }
         }
-        self.first_of(self.workflow.dependents(name))
-    }
-
-    /// Says whether a step has ended so that the workflow cannot succeed any more.
-    fn is_in_the_way(&self, step: &Step, state: &StepState) -> bool {
-        match state.status {
-            StepStatus::Failed | StepStatus::TimedOut | StepStatus::Cancelled => step.on_failure == OnFailure::Fail,
-            StepStatus::Running | StepStatus::Succeeded | StepStatus::Skipped => false,
-        }
-    }
-
-    /// Starts, skips or fails the first of these steps that is due.
-    fn first_of<'s>(&self, steps: impl Iterator<Item = &'s Step>) -> Result<Vec<Draft>, Reaction> {
-        for step in steps {
-            if self.state(&step.name).is_none()
-                && let Some(ends) = self.ends_of_needs(step)
-            {
-                return self.begin(step, ends).map(|draft| vec![draft]);
-            }
-        }
-        Ok(Vec::new())
+        Ok(None)
     }
 
     /// Gives how the steps ended that a step needs; none where one has not.
     fn ends_of_needs(&self, step: &Step) -> Option<Ends> {
+        if !self.have_ended(&step.needs) {
+            return None;
+        }
         let mut ends = Ends { succeeded: true, failed: false };
         for name in &step.needs {
             let (needed, state) = self.workflow.step(name).zip(self.state(name))?;
@@ -197,13 +221,23 @@ impl Going<'_> {
                 StepStatus::Succeeded => {}
                 StepStatus::Failed | StepStatus::TimedOut => {
                     ends.failed = true;
-                    ends.succeeded &= needed.on_failure == OnFailure::Continue;
+                    ends.succeeded &= !needed.on_failure.fails();
                 }
-                StepStatus::Cancelled => ends.succeeded &= needed.on_failure == OnFailure::Continue,
+                StepStatus::Cancelled => ends.succeeded &= !needed.on_failure.fails(),
                 StepStatus::Skipped => ends.succeeded = false,
             }
         }
         Some(ends)
+    }
+
+    /// Says whether these steps have all ended. Each of them asks when it ends, so that it must be quick where thousands are needed: the
+    /// search jumps about, for in whatever order they end, one that has not is soon found so.
+    fn have_ended(&self, needs: &[StepName]) -> bool {
+        let stride = stride(needs.len());
+        self.course.ended as usize >= needs.len()
+            && (0..needs.len())
+                .map(|turn| &needs[turn * stride % needs.len()])
+                .all(|name| self.state(name).is_some_and(|state| state.status.is_end()))
     }
 
     fn begin(&self, step: &Step, ends: Ends) -> Result<Draft, Reaction> {
@@ -222,7 +256,8 @@ impl Going<'_> {
         if !ends.succeeded && matches!(step.starts, StartsIf::Succeeded | StartsIf::SucceededAnd(_)) {
             return skipped(SkippedBecause::Needs);
         }
-        let failed = |error| Ok(self.draft(StepFailed { step: step.name.clone(), item: None, error }.into(), None));
+        let on_failure = step.on_failure;
+        let failed = |error| Ok(self.draft(StepFailed { step: step.name.clone(), item: None, error, on_failure }.into(), None));
         match self.started(step, ends) {
             Ok(Some(draft)) => Ok(draft),
             Ok(None) => skipped(SkippedBecause::Condition),
@@ -269,36 +304,30 @@ impl Going<'_> {
             return fails(format!("`for_each` gives {count} items, {ITEMS_MAX} is the most"));
         };
         let list = items.to_json()?;
-        let fact = StepExpanded { step: step.name.clone(), count };
+        let fact = StepExpanded { step: step.name.clone(), count, item_failure: each.failure };
         Ok(self.draft(fact.into(), Some(Body::json(list.to_string()))))
     }
 
     /// Starts the next item of a step where one may run, and ends the step where all have ended.
-    fn next_of_items(&self, name: &StepName) -> Result<Vec<Draft>, Reaction> {
-        let Some((step, state)) = self.workflow.step(name).zip(self.state(name)) else { return Ok(Vec::new()) };
-        let (Some(items), Some(each)) = (state.items, &step.for_each) else { return Ok(Vec::new()) };
-        if state.status.is_end() {
-            return Ok(Vec::new());
-        }
-        let stops = items.failed > 0 && each.failure == ItemFailure::StopsOthers;
-        if stops {
-            let cancels = self.cancels(|other| other == name);
-            if !cancels.is_empty() {
-                return Ok(cancels);
+    fn next_of_items(&self, name: &StepName) -> Result<Option<Vec<Draft>>, Reaction> {
+        let Some((step, state)) = self.workflow.step(name).zip(self.state(name)) else { return Ok(None) };
+        let (Some(items), Some(each), false) = (state.items, &step.for_each, state.status.is_end()) else { return Ok(None) };
+        if items.is_stopped() {
+            let asked = ends_asked_for(self.engine, self.engine.workflows().unasked_items(self.id, name), self.execution, self.record);
+            if !asked.is_empty() {
+                return Ok(Some(asked));
             }
         }
-        let is_cancelled = self.course.cancels > 0 && step.starts.when_cancelled() == WhenCancelled::IsSkipped || self.course.cancels > 1;
-        if items.started < items.count && !stops && !is_cancelled {
-            if items.running >= each.parallel {
-                return Ok(Vec::new());
-            }
-            return self.item(step, &items).map(|draft| vec![draft]);
+        let goes_on = !items.is_stopped() && items.begun >= self.course.stop_before;
+        if items.started < items.count && goes_on {
+            return if items.running < each.parallel { self.item(step, &items).map(|draft| Some(vec![draft])) } else { Ok(None) };
         }
         if items.running > 0 {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let error = self.error_of_items(name, &items);
-        Ok(vec![self.draft(StepEnded { step: name.clone(), error }.into(), None)])
+        let fact = StepEnded { step: name.clone(), error, on_failure: step.on_failure };
+        Ok(Some(vec![self.draft(fact.into(), None)]))
     }
 
     /// Starts the next item of a step, or fails it where it cannot be rendered.
@@ -307,7 +336,10 @@ impl Going<'_> {
         match self.item_started(step, items, index) {
             Ok(draft) => Ok(draft),
             Err(Hindrance::Stuck(reaction)) => Err(reaction),
-            Err(Hindrance::Fails(error)) => Ok(self.draft(StepFailed { step: step.name.clone(), item: Some(index), error }.into(), None)),
+            Err(Hindrance::Fails(error)) => {
+                let (step, on_failure) = (step.name.clone(), OnFailure::default());
+                Ok(self.draft(StepFailed { step, item: Some(index), error, on_failure }.into(), None))
+            }
         }
     }
 
@@ -376,13 +408,15 @@ impl Going<'_> {
         let log = self.engine.log();
         let of_step = Id::derived(log, self.id.0, Role::Step(&step.name));
         let child = ExecutionId(item.map_or(of_step, |item| Id::derived(log, of_step, Role::Item(item))));
+        // Whether an item's failure counts is said once all have ended.
+        let on_failure = item.map_or(step.on_failure, |_| OnFailure::default());
         let fact = ExecutionRequested {
             action: name.clone(),
             catalog: self.execution.catalog,
             rule: None,
             event: None,
             enforcement: None,
-            part_of: Some(PartOf { workflow: self.id, step: step.name.clone(), item }),
+            part_of: Some(PartOf { workflow: self.id, step: step.name.clone(), item, on_failure }),
             priority: step.priority.unwrap_or_else(|| self.execution.priority()),
             idempotent: action.idempotent,
             on_lost: action.on_lost,
@@ -394,45 +428,21 @@ impl Going<'_> {
         Ok(Draft { stream: StreamId::Execution(child), begins: Some(child.0), ..self.draft(fact.into(), body) })
     }
 
-    /// Asks executions to end that the workflow waits for: those of the steps that `is_asked` names, that were there before the record.
-    fn cancels(&self, is_asked: impl Fn(&StepName) -> bool) -> Vec<Draft> {
-        let open = self.engine.workflows().open(self.id).filter(|(_, step)| is_asked(step));
-        let asked = open.filter_map(|(child, _)| {
-            let execution = self.engine.executions().get(&child)?;
-            if !self.may_be_asked(child, execution, self.record.position) {
-                return None;
-            }
-            let cause = Some(self.execution.cause(self.record.id));
-            let fact = ExecutionCancelRequested {}.into();
-            Some(Draft { stream: StreamId::Execution(child), cause, ..self.draft(fact, None) })
-        });
-        asked.take(CANCELS_AT_ONCE).collect()
-    }
-
-    fn may_be_asked(&self, child: ExecutionId, execution: &Execution, before: Position) -> bool {
-        let was_asked = match execution.phase {
-            Phase::Queued | Phase::Running(_) | Phase::Indeterminate(_) => false,
-            Phase::InSteps => self.engine.workflows().course(&child).is_some_and(|course| course.cancels >= self.course.cancels.max(1)),
-            Phase::Cancelling(_) | Phase::Ending { .. } => true,
-        };
-        !was_asked && execution.place.1 < before
-    }
-
     /// Gives the workflow's end where all its steps have ended.
-    fn end(&self) -> Result<Vec<Draft>, Reaction> {
+    fn end(&self) -> Result<Option<Draft>, Reaction> {
         if (self.course.ended as usize) < self.workflow.steps().len() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let part_of = self.execution.part_of.clone();
         if self.course.cancels > 0 {
-            return Ok(vec![self.draft(ExecutionCancelled { part_of }.into(), None)]);
+            return Ok(Some(self.draft(ExecutionCancelled { part_of }.into(), None)));
         }
-        let failed = |error: Failure| Ok(vec![self.draft(ExecutionFailed { error, part_of: part_of.clone() }.into(), None)]);
+        let failed = |error| Ok(Some(self.draft(ExecutionFailed { error, part_of: part_of.clone() }.into(), None)));
         if let Some(step) = &self.course.failing {
             return failed(self.failure_of(step));
         }
         match self.result() {
-            Ok(body) => Ok(vec![self.draft(ExecutionSucceeded { part_of: part_of.clone() }.into(), body)]),
+            Ok(body) => Ok(Some(self.draft(ExecutionSucceeded { part_of: part_of.clone() }.into(), body))),
             Err(Hindrance::Fails(error)) => failed(error),
             Err(Hindrance::Stuck(reaction)) => Err(reaction),
         }
@@ -483,14 +493,45 @@ impl Going<'_> {
     }
 
     fn draft(&self, fact: Fact, body: Option<Body>) -> Draft {
-        Draft {
-            stream: StreamId::Execution(self.id),
-            begins: None,
-            actor: Actor::Engine,
-            cause: Some(self.execution.cause(self.record.id)),
-            trace: None,
-            fact,
-            body,
+        draft_of(self.id, self.execution, self.record, fact, body)
+    }
+}
+
+/// Gives the length of jumps that reach each of `count` places once, and spread them early: some 0.6 of all, without a common divisor.
+fn stride(count: usize) -> usize {
+    let has_common_divisor = |stride: &usize| {
+        let (mut larger, mut smaller) = (count, *stride);
+        while smaller > 0 {
+            (larger, smaller) = (smaller, larger % smaller);
+        }
+        larger > 1
+    };
+    (count * 618 / 1000 + 1..).find(|stride| !has_common_divisor(stride)).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn jumps_reach_each_place_once() {
+        for count in 1..500 {
+            let reached: BTreeSet<usize> = (0..count).map(|turn| turn * stride(count) % count).collect();
+            assert_eq!(reached.len(), count, "{count}");
+        }
+    }
+
+    #[test]
+    fn jumps_soon_find_the_last_that_is_left_over_wherever_most_are_gone() {
+        let count: usize = 10_000;
+        for gone in [0, 5_000, 9_000, 9_900] {
+            for shift in [0, count - gone] {
+                let is_left = |place: usize| !(shift..shift + gone).contains(&place);
+                let tries = (0..count).position(|turn| is_left(turn * stride(count) % count)).unwrap();
+                assert!(tries <= 4 * count / (count - gone), "{gone} of {count} gone from {shift}: {tries} tries");
+            }
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::{ItemFailure, OnFailure};
 use crate::executions::facts::{Failure, Pace};
-use crate::executions::state::Executions;
+use crate::executions::state::{Execution, Executions};
 use crate::fact::{ExecutionFact, StepFact};
 use crate::ids::ExecutionId;
 use crate::names::StepName;
-use crate::record::{BodyHandle, Record, StreamId};
+use crate::record::{BodyHandle, Position, Record, StreamId};
 use crate::table::Table;
 use crate::workflows::facts::PartOf;
 
@@ -17,8 +18,10 @@ pub struct Workflows {
     courses: Table<ExecutionId, Course>,
     steps: Table<(ExecutionId, StepName), StepState>,
     items: Table<(ExecutionId, StepName, u32), ItemState>,
-    /// The executions that a workflow waits for, under it.
-    open: Table<(ExecutionId, ExecutionId), StepName>,
+    /// The executions that a workflow may still ask to end: by how often it asked, and by the record that began them.
+    unasked: Table<(ExecutionId, u32, Position), ExecutionId>,
+    /// Those of them that are items and were never asked, by the records that began them.
+    unasked_items: Table<(ExecutionId, StepName, u32), Position>,
 }
 
 /// How far a workflow has come.
@@ -26,12 +29,17 @@ pub struct Workflows {
 pub struct Course {
     /// How many of its steps have ended.
     pub ended: u32,
+    /// How many executions it waits for.
+    pub open: u32,
     /// The step by whose failure it is failing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<StepName>,
     /// How often somebody asked that it end.
     #[serde(default)]
     pub cancels: u32,
+    /// What of it began before this record is to end: it was cancelled then, or a step failed that ends the others.
+    #[serde(default)]
+    pub stop_before: Position,
 }
 
 /// A step that has begun, or never will.
@@ -55,6 +63,11 @@ pub struct StepState {
 pub struct Expanded {
     /// The list of items.
     pub list: BodyHandle,
+    /// What the failure of one means for the others.
+    #[serde(default, skip_serializing_if = "ItemFailure::is_default")]
+    pub item_failure: ItemFailure,
+    /// The record that says so.
+    pub begun: Position,
     /// How many there are.
     pub count: u32,
     /// How many were started, the first ones.
@@ -112,12 +125,27 @@ impl StepStatus {
         }
     }
 
+    /// Says whether it has ended, and not as it should.
+    pub fn is_bad(self) -> bool {
+        match self {
+            Self::Failed | Self::TimedOut | Self::Cancelled => true,
+            Self::Running | Self::Succeeded | Self::Skipped => false,
+        }
+    }
+
     /// Says whether it is for good.
     pub fn is_end(self) -> bool {
         match self {
             Self::Running => false,
             Self::Succeeded | Self::Failed | Self::TimedOut | Self::Cancelled | Self::Skipped => true,
         }
+    }
+}
+
+impl Expanded {
+    /// Says whether one of them failed that stops the others.
+    pub fn is_stopped(&self) -> bool {
+        self.failed > 0 && self.item_failure == ItemFailure::StopsOthers
     }
 }
 
@@ -188,10 +216,41 @@ impl Workflows {
         self.items.get(&(workflow, step.clone(), item))
     }
 
-    /// Gives the executions that a workflow waits for, with their steps.
-    pub fn open(&self, workflow: ExecutionId) -> impl Iterator<Item = (ExecutionId, &StepName)> {
-        let (first, last) = ((workflow, ExecutionId(crate::ids::Id::MIN)), (workflow, ExecutionId(crate::ids::Id::MAX)));
-        self.open.range(first..=last).map(|((_, child), step)| (*child, step))
+    /// Gives the executions that a workflow has yet to ask to end, the oldest first, with how often it has asked.
+    pub(crate) fn to_be_asked(&self, workflow: ExecutionId, course: &Course) -> impl Iterator<Item = ExecutionId> {
+        let never = (workflow, 0, Position::default())..(workflow, 0, course.stop_before);
+        // The second cancel of a workflow ends also what cleans up in those that stand in it.
+        let once =
+            (workflow, 1, Position::default())..(workflow, 1, if course.cancels > 1 { course.stop_before } else { Position::default() });
+        self.unasked.range(never).chain(self.unasked.range(once)).map(|(_, child)| *child)
+    }
+
+    /// Gives the items of a step that nobody has asked to end.
+    pub(crate) fn unasked_items(&self, workflow: ExecutionId, step: &StepName) -> impl Iterator<Item = ExecutionId> {
+        let (first, last) = ((workflow, step.clone(), 0), (workflow, step.clone(), u32::MAX));
+        self.unasked_items.range(first..=last).filter_map(move |(_, begun)| self.unasked.get(&(workflow, 0, *begun)).copied())
+    }
+
+    /// Says whether an execution is to end because the workflow around it is, or one around that; where it was asked to, what it does
+    /// in it is its own.
+    pub(crate) fn is_to_end(&self, execution: &Execution, executions: &Executions) -> bool {
+        let mut inner = execution;
+        while let Some(part_of) = &inner.part_of {
+            let (Some(course), Some(workflow)) = (self.course(&part_of.workflow), executions.get(&part_of.workflow)) else { return false };
+            let begun = inner.place.1;
+            let is_due = |asked| begun < course.stop_before && self.unasked.contains(&(part_of.workflow, asked, begun));
+            if is_due(0) || (course.cancels > 1 && is_due(1)) || self.is_stopped_item(part_of) {
+                return true;
+            }
+            inner = workflow;
+        }
+        false
+    }
+
+    fn is_stopped_item(&self, part_of: &PartOf) -> bool {
+        let Some(item) = part_of.item else { return false };
+        let items = self.step(part_of.workflow, &part_of.step).and_then(|step| step.items);
+        items.is_some_and(|items| items.is_stopped()) && self.unasked_items.contains(&(part_of.workflow, part_of.step.clone(), item))
     }
 
     /// Folds what happened to an execution, before the executions do: of one that has ended they know nothing any more.
@@ -202,15 +261,22 @@ impl Workflows {
                 self.courses.insert(id, Course::default());
             }
             if let Some(part_of) = &fact.part_of {
-                self.begin(part_of, id);
+                self.begin(part_of, id, record.position);
             }
         }
+        let Some(execution) = executions.get(&id) else { return };
         if let ExecutionFact::ExecutionCancelRequested(_) = fact {
-            self.courses.change(&id, |course| course.cancels = course.cancels.saturating_add(1));
+            self.courses.change(&id, |course| {
+                course.cancels = course.cancels.saturating_add(1);
+                course.stop_before = record.position;
+            });
+            if let Some(part_of) = &execution.part_of {
+                self.asked(part_of, execution.place.1, id);
+            }
         }
         if let Some(end) = End::of(fact) {
-            let result = record.body_handle().or_else(|| executions.get(&id).and_then(|execution| execution.result));
-            self.end(&end, id, result);
+            self.no_longer_asked(end.part_of, execution.place.1);
+            self.end(&end, record.body_handle().or(execution.result), record.position);
         }
         if fact.is_end() && self.courses.contains(&id) {
             self.forget(id);
@@ -221,11 +287,14 @@ impl Workflows {
     pub(crate) fn apply_step(&mut self, record: &Record, fact: StepFact<'_>) {
         let StreamId::Execution(id) = record.stream else { return };
         match fact {
-            StepFact::StepSkipped(fact) => self.settle(id, &fact.step, StepState::new(StepStatus::Skipped)),
+            StepFact::StepSkipped(fact) => {
+                self.settle(id, &fact.step, StepState::new(StepStatus::Skipped), OnFailure::default(), record.position);
+            }
             StepFact::StepFailed(fact) => {
                 let error = Some(fact.error.clone());
                 let Some(item) = fact.item else {
-                    return self.settle(id, &fact.step, StepState { error, ..StepState::new(StepStatus::Failed) });
+                    let failed = StepState { error, ..StepState::new(StepStatus::Failed) };
+                    return self.settle(id, &fact.step, failed, fact.on_failure, record.position);
                 };
                 self.items.insert((id, fact.step.clone(), item), ItemState { status: StepStatus::Failed, result: None, error });
                 self.change_items(id, &fact.step, |items| {
@@ -236,26 +305,29 @@ impl Workflows {
             }
             StepFact::StepExpanded(fact) => {
                 let Some(list) = record.body_handle() else { return };
-                let items = Expanded { list, count: fact.count, started: 0, running: 0, failed: 0, first_failed: None };
+                let (count, item_failure, begun) = (fact.count, fact.item_failure, record.position);
+                let items = Expanded { list, item_failure, begun, count, started: 0, running: 0, failed: 0, first_failed: None };
                 let begun = StepState { items: Some(items), ..StepState::new(StepStatus::Running) };
                 self.steps.insert((id, fact.step.clone()), begun);
             }
             StepFact::StepEnded(fact) => {
                 let status = if fact.error.is_none() { StepStatus::Succeeded } else { StepStatus::Failed };
                 let ended = self.step(id, &fact.step).cloned().unwrap_or_else(|| StepState::new(status));
-                self.settle(id, &fact.step, StepState { status, error: fact.error.clone(), ..ended });
+                let ended = StepState { status, error: fact.error.clone(), ..ended };
+                self.settle(id, &fact.step, ended, fact.on_failure, record.position);
             }
-            StepFact::WorkflowBeganFailing(fact) => self.courses.change(&id, |course| course.failing = Some(fact.step.clone())),
         }
     }
 
-    fn begin(&mut self, part_of: &PartOf, child: ExecutionId) {
-        let PartOf { workflow, step, item } = part_of;
-        self.open.insert((*workflow, child), step.clone());
+    fn begin(&mut self, part_of: &PartOf, child: ExecutionId, at: Position) {
+        let PartOf { workflow, step, item, .. } = part_of;
+        self.unasked.insert((*workflow, 0, at), child);
+        self.courses.change(workflow, |course| course.open += 1);
         let Some(item) = item else {
             self.steps.insert((*workflow, step.clone()), StepState::new(StepStatus::Running));
             return;
         };
+        self.unasked_items.insert((*workflow, step.clone(), *item), at);
         let begun = ItemState { status: StepStatus::Running, result: None, error: None };
         self.items.insert((*workflow, step.clone(), *item), begun);
         self.change_items(*workflow, step, |items| {
@@ -264,13 +336,29 @@ impl Workflows {
         });
     }
 
-    fn end(&mut self, end: &End<'_>, child: ExecutionId, result: Option<BodyHandle>) {
-        let PartOf { workflow, step, item } = end.part_of;
-        self.open.remove(&(*workflow, child));
+    /// Somebody asked that an execution end: its workflow need not, but where it is one itself, a second time.
+    fn asked(&mut self, part_of: &PartOf, begun: Position, child: ExecutionId) {
+        self.no_longer_asked(part_of, begun);
+        if self.course(&child).is_some_and(|course| course.cancels == 1) {
+            self.unasked.insert((part_of.workflow, 1, begun), child);
+        }
+    }
+
+    fn no_longer_asked(&mut self, part_of: &PartOf, begun: Position) {
+        self.unasked.remove(&(part_of.workflow, 0, begun));
+        self.unasked.remove(&(part_of.workflow, 1, begun));
+        if let Some(item) = part_of.item {
+            self.unasked_items.remove(&(part_of.workflow, part_of.step.clone(), item));
+        }
+    }
+
+    fn end(&mut self, end: &End<'_>, result: Option<BodyHandle>, at: Position) {
+        let PartOf { workflow, step, item, on_failure } = end.part_of;
+        self.courses.change(workflow, |course| course.open = course.open.saturating_sub(1));
         let result = if end.status == StepStatus::Succeeded { result } else { None };
         let Some(item) = item else {
             let ended = StepState { result, error: end.error.cloned(), ..StepState::new(end.status) };
-            return self.settle(*workflow, step, ended);
+            return self.settle(*workflow, step, ended, *on_failure, at);
         };
         let ended = ItemState { status: end.status, result, error: end.error.cloned() };
         self.items.insert((*workflow, step.clone(), *item), ended);
@@ -292,11 +380,23 @@ impl Workflows {
     }
 
     /// A step has ended; where its workflow has ended before, nobody asks for it any more.
-    fn settle(&mut self, workflow: ExecutionId, step: &StepName, ended: StepState) {
-        if self.courses.contains(&workflow) {
-            self.steps.insert((workflow, step.clone()), ended);
-            self.courses.change(&workflow, |course| course.ended += 1);
+    fn settle(&mut self, workflow: ExecutionId, step: &StepName, ended: StepState, on_failure: OnFailure, at: Position) {
+        if !self.courses.contains(&workflow) {
+            return;
         }
+        let status = ended.status;
+        self.steps.insert((workflow, step.clone()), ended);
+        self.courses.change(&workflow, |course| {
+            course.ended += 1;
+            if status.is_bad() && on_failure.fails() && course.cancels == 0 {
+                // What ends because another ended it takes nothing more with it.
+                let is_first = course.failing.is_none();
+                if on_failure == OnFailure::CancelOthers && (is_first || status != StepStatus::Cancelled) {
+                    course.stop_before = at;
+                }
+                course.failing.get_or_insert_with(|| step.clone());
+            }
+        });
     }
 
     fn forget(&mut self, workflow: ExecutionId) {
@@ -319,13 +419,15 @@ impl Workflows {
         self.courses.commit();
         self.steps.commit();
         self.items.commit();
-        self.open.commit();
+        self.unasked.commit();
+        self.unasked_items.commit();
     }
 
     pub(crate) fn undo(&mut self) {
         self.courses.undo();
         self.steps.undo();
         self.items.undo();
-        self.open.undo();
+        self.unasked.undo();
+        self.unasked_items.undo();
     }
 }

@@ -49,6 +49,12 @@ impl Pieces {
         self
     }
 
+    /// Gives an action that is there a priority.
+    pub(crate) fn prioritized(mut self, name: &str, priority: i8) -> Self {
+        self.actions.get_mut(name).expect("the action is there").priority = priority;
+        self
+    }
+
     /// An action that the node itself does at once.
     pub(crate) fn action_at_once(self, name: &str) -> Self {
         self.action_with(name, |action| action.run = Run::Builtin(Builtin::Echo))

@@ -358,7 +358,7 @@ impl World {
         for (id, execution) in self.site.engine().executions().iter() {
             let attempt = match execution.phase {
                 Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt) => attempt,
-                Phase::Queued | Phase::InSteps | Phase::Ending { .. } => continue,
+                Phase::Queued | Phase::InSteps | Phase::Withdrawn | Phase::Ending { .. } => continue,
             };
             if !self.attempts.iter().any(|(_, known)| known.id == attempt.id) {
                 self.attempts.push((*id, attempt));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ensue_engine::catalog::{
-    ALWAYS, FAILED, ForEach, ItemFailure, OnFailure, Others, PARALLEL_DEFAULT, Run, SUCCEEDED, StartsIf, Step, Task, Workflow,
+    ALWAYS, FAILED, ForEach, ItemFailure, OnFailure, PARALLEL_DEFAULT, Run, SUCCEEDED, StartsIf, Step, Task, Workflow,
 };
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::{Value, json};
@@ -34,7 +34,6 @@ impl StepPiece {
             for_each: None,
             task,
             on_failure: OnFailure::Fail,
-            others: Others::Finish,
             priority: None,
         })
     }
@@ -74,7 +73,7 @@ impl StepPiece {
     }
 
     pub(crate) fn cancels_others(mut self) -> Self {
-        self.0.others = Others::AreCancelled;
+        self.0.on_failure = OnFailure::CancelOthers;
         self
     }
 

@@ -35,7 +35,7 @@ impl Sequencer {
         if let Offered::Needs(needed) = self.sequencing.serve(&record, owed, &at, &beside) {
             let places: Vec<String> = needed.iter().map(|body| body.at.to_string()).collect();
             let error = format!("bodies that it needs were erased or cannot be read: those of the records at {}", places.join(", "));
-            self.sequencing.park(&record, owed, error, &at);
+            self.sequencing.park(&record, owed, error, &at, &beside);
         }
         self.gauges.turns.decide.took(begin.elapsed());
         match self.append() {
@@ -54,7 +54,9 @@ impl Sequencer {
 
     /// Puts a piece of what is owed aside.
     fn put_aside(&mut self, record: &Record, owed: Owed, error: String, at: &Moment) -> Result<Turn, SequencerError> {
-        self.sequencing.park(record, owed, error, at);
+        let bodies = LoggedBodies { log: &*self.log, reader: &self.reader, plain: self.plain };
+        let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
+        self.sequencing.park(record, owed, error, at, &beside);
         match self.append() {
             Ok(batch) => {
                 self.released(&batch);

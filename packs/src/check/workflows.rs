@@ -129,7 +129,6 @@ impl<'a> Steps<'a> {
             for_each: optional(for_each.map(|(compiled, _)| compiled))?,
             task: task?,
             on_failure: written.on_failure,
-            others: written.others,
             priority: written.priority,
         })
     }
@@ -311,7 +310,7 @@ impl<'a> Steps<'a> {
         for place in &reads.places {
             let is_needed = reading.is_some_and(|reading| self.graph.needs(reading).contains(place));
             // That one goes on after a failure says nothing of how the step ended.
-            let is_sure = is_needed && self.written[*place].on_failure == catalog::OnFailure::Fail;
+            let is_sure = is_needed && self.written[*place].on_failure.fails();
             let end = if is_sure { end } else { End::Any };
             let ended = ended(&self.written[*place], self.actions[*place].as_ref());
             fields = fields.with(self.written[*place].name.value.as_str(), self.results.of(ended, end), Occurrence::Always);

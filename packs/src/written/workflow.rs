@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use ensue_engine::catalog::{ITEMS_MAX, ItemFailure, OnFailure, Others, PARALLEL_DEFAULT, STEPS_MAX};
+use ensue_engine::catalog::{ITEMS_MAX, ItemFailure, OnFailure, PARALLEL_DEFAULT, STEPS_MAX};
 
 use super::rule::{PRIORITY, read_priority};
 use crate::diagnostics::{Code, Report};
@@ -128,7 +128,6 @@ pub(crate) struct Step {
     /// What it does; nothing where that has mistakes that have been told.
     pub(crate) task: Option<Task>,
     pub(crate) on_failure: OnFailure,
-    pub(crate) others: Others,
     pub(crate) priority: Option<i8>,
 }
 
@@ -189,8 +188,8 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
     let has_task_later =
         matches!(&value.content, Content::Map(entries) if entries.iter().any(|entry| TASKS_LATER.contains(&entry.key.value.as_str())));
     let Some(mut fields) = Fields::open(value, &STEP, file, report) else {
-        let (on_failure, others) = (OnFailure::default(), Others::default());
-        return Step { name, needs: None, condition: None, for_each: None, task: None, on_failure, others, priority: None };
+        let on_failure = OnFailure::default();
+        return Step { name, needs: None, condition: None, for_each: None, task: None, on_failure, priority: None };
     };
     if has_task_later {
         fields.was_told("action");
@@ -200,10 +199,24 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
     tell_out_of_place(&mut fields, report);
     let for_each = read_for_each(&mut fields, report);
     let priority = read_priority(&mut fields, report);
-    let on_failure = fields.choice("on_failure", &ON_FAILURE, report).unwrap_or_default();
-    let others = if fields.boolean("cancel_others", report).unwrap_or(false) { Others::AreCancelled } else { Others::Finish };
+    let on_failure = read_on_failure(&mut fields, report);
     let task = read_task(&name, &mut fields, report);
-    Step { name, needs, condition, for_each, task, on_failure, others, priority }
+    Step { name, needs, condition, for_each, task, on_failure, priority }
+}
+
+fn read_on_failure(fields: &mut Fields<'_>, report: &mut Report) -> OnFailure {
+    let cancels_others = fields.has("cancel_others").then(|| fields.key_of("cancel_others"));
+    let on_failure = fields.choice("on_failure", &ON_FAILURE, report).unwrap_or_default();
+    let is_asked = fields.boolean("cancel_others", report).unwrap_or(false);
+    match (on_failure, cancels_others.filter(|_| is_asked)) {
+        (OnFailure::Continue, Some(key)) => {
+            let message = "`cancel_others` ends what runs beside a step that fails, and `on_failure: continue` lets the workflow go on";
+            report.error(Code::FieldOutOfPlace, fields.file, key, message).hint("keep one of the two");
+            OnFailure::Continue
+        }
+        (OnFailure::Fail, Some(_)) => OnFailure::CancelOthers,
+        (on_failure, _) => on_failure,
+    }
 }
 
 /// A field that says more of another one.

@@ -97,7 +97,7 @@ impl Steps<'_> {
         let step = &self.written[place];
         for needed in step.needs.iter().flatten() {
             let Some(failing) = self.graph.place(&needed.value).map(|place| &self.written[place]) else { continue };
-            if let (Some(Task::Fail { .. }), OnFailure::Fail) = (&failing.task, failing.on_failure) {
+            if matches!(failing.task, Some(Task::Fail { .. })) && failing.on_failure.fails() {
                 let message =
                     format!("the step `{}` never starts: it needs `{}`, which fails or is skipped", step.name.value, needed.value);
                 report
