@@ -18,3 +18,6 @@ CREATE INDEX executions_by_rule ON executions (rule, status) WHERE rule IS NOT N
 CREATE INDEX executions_by_action_and_rule ON executions (action, rule, status) WHERE rule IS NOT NULL;
 CREATE INDEX executions_by_correlation ON executions (correlation);
 CREATE INDEX executions_by_parent ON executions (parent, status) WHERE parent IS NOT NULL;
+CREATE INDEX executions_by_parent_and_action ON executions (parent, action, status) WHERE parent IS NOT NULL;
+-- No rule asks for a step, so that this one stays empty: it says so without a walk through the steps.
+CREATE INDEX executions_by_parent_and_rule ON executions (parent, rule) WHERE parent IS NOT NULL AND rule IS NOT NULL;

@@ -107,8 +107,12 @@ impl Way {
             ViewName::Enforcements if has(Column::Event) => Self::Index("enforcements_by_event"),
             ViewName::Enforcements if has(Column::Rule) => ending("enforcements_by_rule", Column::Outcome, outcomes),
             ViewName::Enforcements if has(Column::Outcome) => Self::Index("enforcements_by_outcome"),
-            ViewName::Executions if has(Column::Correlation) => Self::Index("executions_by_correlation"),
+            ViewName::Executions if has(Column::Parent) && has(Column::Rule) => Self::Index("executions_by_parent_and_rule"),
+            ViewName::Executions if has(Column::Parent) && has(Column::Action) => {
+                ending("executions_by_parent_and_action", Column::Status, statuses)
+            }
             ViewName::Executions if has(Column::Parent) => ending("executions_by_parent", Column::Status, statuses),
+            ViewName::Executions if has(Column::Correlation) => Self::Index("executions_by_correlation"),
             ViewName::Executions if has(Column::Action) && has(Column::Rule) => {
                 ending("executions_by_action_and_rule", Column::Status, statuses)
             }

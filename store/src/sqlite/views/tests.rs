@@ -238,6 +238,9 @@ fn no_set_of_filters_looks_through_a_whole_view_or_sorts_it() {
     }
 }
 
+/// The execution of a workflow.
+const WORKFLOW: &str = "019c1f3a-0000-7000-8000-00000000000a";
+
 /// How far a page is read does not depend on how many rows there are, nor on how many of them have what is asked for.
 #[test]
 fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
@@ -249,10 +252,13 @@ fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
             Order::NewestFirst => "position <= 20".to_owned(),
             Order::OldestFirst => format!("position > {rows} - 20"),
         };
+        // What is a step was asked for by no rule.
+        let is_of_a_workflow = query.filters.iter().any(|filter| filter.column == Column::Parent);
+        let (rule, parent) = if is_of_a_workflow { ("NULL", format!("x'{}'", WORKFLOW.replace('-', ""))) } else { ("1", "NULL".to_owned()) };
         let filled = format!(
             "INSERT INTO names (number, name) VALUES (1, 'a.b'), (2, 'c.d');
              WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
-             INSERT INTO executions SELECT n, randomblob(16), n, iif(n % 2, 'failed', 'queued'), 1, 1, randomblob(16), x'00' FROM n;
+             INSERT INTO executions SELECT n, randomblob(16), n, iif(n % 2, 'failed', 'queued'), 1, {rule}, randomblob(16), {parent}, x'00' FROM n;
              UPDATE executions SET status = '{wanted}' WHERE {is_wanted};"
         );
         views.connection.execute_batch(&filled).unwrap();
@@ -285,6 +291,14 @@ fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
             (query().with(Column::Rule, "a.b").with(Column::Action, "a.b"), 10),
             (query().with(Column::Rule, "a.b").with(Column::Action, "c.d"), 0),
             (query().with(Column::Rule, "nobody's").with(Column::Action, "a.b"), 0),
+            (query().with(Column::Parent, WORKFLOW), 10),
+            (of_status().with(Column::Parent, WORKFLOW), 10),
+            (query().with(Column::Parent, WORKFLOW).with(Column::Action, "a.b"), 10),
+            (query().with(Column::Parent, WORKFLOW).with(Column::Action, "c.d"), 0),
+            (of_status().with(Column::Parent, WORKFLOW).with(Column::Action, "a.b"), 10),
+            (of_status().with(Column::Parent, WORKFLOW).with(Column::Action, "c.d"), 0),
+            (query().with(Column::Parent, WORKFLOW).with(Column::Rule, "a.b"), 0),
+            (of_status().with(Column::Parent, WORKFLOW).with(Column::Rule, "a.b").with(Column::Action, "a.b"), 0),
         ] {
             let (few, many) = (steps(100, wanted, query.clone()), steps(20_000, wanted, query.clone()));
             assert_eq!(few.0, found, "{query:?}");
@@ -298,11 +312,14 @@ fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
 fn a_page_far_in_a_list_takes_as_many_steps_as_its_first() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let views = views_in(&folder, &story);
-    let filled = "INSERT INTO names (number, name) VALUES (1, 'a.b');
+    let filled = format!(
+        "INSERT INTO names (number, name) VALUES (1, 'a.b');
          INSERT INTO spans (span, earliest, latest) SELECT n, n * 1024, n * 1024 + 1023 FROM (WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 19) SELECT n FROM n);
          WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
-         INSERT INTO executions SELECT n, randomblob(16), n, 'failed', 1, 1, randomblob(16), x'00' FROM n;";
-    views.connection.execute_batch(filled).unwrap();
+         INSERT INTO executions SELECT n, randomblob(16), n, 'failed', 1, NULL, randomblob(16), x'{}', x'00' FROM n;",
+        WORKFLOW.replace('-', "")
+    );
+    views.connection.execute_batch(&filled).unwrap();
     let read = |query: &ListQuery| {
         let asked = Asked::of(query).unwrap();
         let mut statement = views.connection.prepare(&asked.sql).unwrap();
@@ -312,7 +329,9 @@ fn a_page_far_in_a_list_takes_as_many_steps_as_its_first() {
     };
     let at = |micros| Some(ensue_engine::time::Timestamp::from_micros(micros));
     let (since, until) = (at(2_000), at(18_000));
-    for filtered in [ListQuery::newest(ViewName::Executions), ListQuery::newest(ViewName::Executions).with(Column::Action, "a.b")] {
+    let all = || ListQuery::newest(ViewName::Executions);
+    let of_a_workflow = || all().with(Column::Parent, WORKFLOW);
+    for filtered in [all(), all().with(Column::Action, "a.b"), of_a_workflow(), of_a_workflow().with(Column::Action, "a.b")] {
         for (order, near, far) in [(Order::OldestFirst, 2_100, 17_000), (Order::NewestFirst, 17_900, 3_000)] {
             for (since, until) in [(None, None), (since, None), (None, until), (since, until)] {
                 let page = |after| read(&ListQuery { order, since, until, limit: 10, after: Some(Position(after)), ..filtered.clone() });
