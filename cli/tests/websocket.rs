@@ -66,6 +66,18 @@ impl Socket {
             }
         }
     }
+
+    /// Reads until the node closes; gives the positions of what came, and how it was closed.
+    async fn to_its_end(&mut self) -> (Vec<u64>, CloseFrame) {
+        let mut told = Vec::new();
+        loop {
+            match self.next().await {
+                Ok(record) => told.push(position(&record)),
+                Err(Ended::Closed(frame)) => return (told, frame),
+                Err(Ended::BrokenOff) => panic!("it broke off at {:?}", told.last()),
+            }
+        }
+    }
 }
 
 fn position(record: &Value) -> u64 {
@@ -198,14 +210,7 @@ async fn a_reader_that_stands_still_is_let_go_and_told_where_it_goes_on() {
         bytes = (last - first) * 700;
     }
     tokio::time::sleep(std::time::Duration::from_secs(12)).await;
-    let mut told = Vec::new();
-    let frame = loop {
-        match socket.next().await {
-            Ok(record) => told.push(position(&record)),
-            Err(Ended::Closed(frame)) => break frame,
-            Err(Ended::BrokenOff) => panic!("it broke off at {:?}", told.last()),
-        }
-    };
+    let (told, frame) = socket.to_its_end().await;
     let reached = told.last().copied().unwrap();
     assert_eq!(told, (first..=reached).collect::<Vec<_>>());
     assert!(reached < last, "it was given all of it");
@@ -250,14 +255,8 @@ async fn a_ping_is_answered_and_who_may_no_longer_read_is_told_so() {
 
     let revoked = client.request(reqwest::Method::DELETE, "/api/v1/tokens/bo").send().await.unwrap();
     assert_eq!(revoked.status(), 204);
-    let mut last = socket.begins_at;
-    let frame = loop {
-        match socket.next().await {
-            Ok(record) => last = position(&record),
-            Err(Ended::Closed(frame)) => break frame,
-            Err(Ended::BrokenOff) => panic!("it broke off"),
-        }
-    };
+    let (told, frame) = socket.to_its_end().await;
+    let last = told.last().copied().unwrap_or(socket.begins_at);
     let reason: Value = serde_json::from_str(&frame.reason).unwrap();
     assert_eq!((frame.code, reason), (CloseCode::Policy, json!({ "reason": "not_allowed", "position": last })));
     node.stop_well();
