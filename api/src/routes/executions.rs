@@ -21,6 +21,7 @@ use crate::listing;
 use crate::permissions::{ExecutionsCancel, ExecutionsRead, ExecutionsSettle, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
+use crate::query::bad;
 use crate::respond::{self, Written};
 use crate::wire::embedded;
 use crate::wire::executions::{Bodies, WireAttempt, WireExecution, WireSettlement, WireSettlementOutcome};
@@ -64,6 +65,10 @@ impl Explain for SettlementInvalid {
 pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let query = call.query();
     query.one_of("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
+    // The steps of a workflow stand in its chain, all of them or none, and may be many: there is nothing to look for.
+    if query.text("parent").is_some() && query.text("correlation").is_some() {
+        return Err(bad("correlation", "cannot be given with `parent`: the steps of a workflow all have its correlation").into());
+    }
     let columns = [Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent];
     let listed = listing::rows_where::<Execution, _>(&call, &allowed, &columns, Vec::new()).await?;
     let items = listed.items.into_iter().map(WireExecution::listed).collect();
