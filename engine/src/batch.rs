@@ -296,7 +296,7 @@ impl Sequencing {
         let reaction = catch_unwind(AssertUnwindSafe(|| {
             if let Fact::EventReceived(fact) = &record.fact {
                 // One judgement serves all the consequences of an event.
-                let with = Context { catalogs: beside.catalogs, bodies: &bodies, seen: &seen, judgements, settings: beside.settings };
+                let with = Context { catalogs: beside.catalogs, bodies: beside.bodies, seen: &seen, judgements, settings: beside.settings };
                 match judgement(record, fact, &with) {
                     Ok(judgement) => judgements.insert(EventId(record.id), judgement),
                     Err(reaction) => return reaction,

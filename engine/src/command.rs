@@ -420,6 +420,11 @@ pub trait Bodies {
     /// Gives the plain bytes; none where they must be fetched first.
     fn plain(&self, body: &BodyHandle) -> Option<Bytes>;
 
+    /// Gives a body as a value, and as a text what is no JSON; none where it must be fetched first.
+    fn document(&self, body: &BodyHandle) -> Option<Document> {
+        self.plain(body).map(document_of)
+    }
+
     /// Gives the elements of a body that is a list; none where it must be fetched first.
     fn elements(&self, body: &BodyHandle) -> Option<Arc<Elements>> {
         self.plain(body).map(|plain| Arc::new(Elements::of(plain)))
@@ -432,6 +437,12 @@ pub trait Bodies {
             Encoding::JsonZstd => None,
         }
     }
+}
+
+/// Reads a body; a text that is no JSON is a string.
+pub(crate) fn document_of(plain: Bytes) -> Document {
+    let as_text = |bytes: &[u8]| Document::from_value(&String::from_utf8_lossy(bytes).into());
+    Document::parse(plain.clone()).unwrap_or_else(|_| as_text(&plain))
 }
 
 /// The keys that were seen.

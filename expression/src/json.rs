@@ -142,6 +142,11 @@ impl Document {
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
+
+    /// How many bytes of memory it takes.
+    pub fn memory(&self) -> usize {
+        self.tape.text.len() + self.tape.slots.len() * size_of::<Slot>()
+    }
 }
 
 impl fmt::Debug for Document {

@@ -1,55 +1,49 @@
-//! Bodies at hand: those that went into the log a moment ago and that a workflow is about to read.
+//! Bodies at hand: those that went into the log a moment ago and that a workflow is about to read, and those that workflows read last.
 //!
 //! It is a cache: who does not find a body here has it fetched from the log.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ensue_expression::Document;
 
-use crate::command::Bodies;
+use crate::command::{Bodies, document_of};
+use crate::recent::Recent;
 use crate::record::{Body, BodyHandle, Digest};
 use crate::workflows::elements::Elements;
 
-/// The most bytes that are held, as they are kept in the log.
-pub(super) const AT_HAND_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The most bytes that are held of what was just taken, as it is kept in the log.
+const TAKEN_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The most bytes that are held of what was read, as it lies in memory: the items of a step follow each other, and each reads the same.
+const READ_BYTES_MAX: usize = 48 * 1024 * 1024;
+/// What a small body takes beside its bytes counts as well: many of them are no smaller than a few large ones.
+const ROW_BYTES: usize = 256;
 
-/// The newest bodies, the oldest of which go first.
-#[derive(Debug, Default)]
+/// The bodies at hand; those that nobody asked for longest go first.
+#[derive(Debug)]
 pub(super) struct AtHand {
-    bodies: BTreeMap<Digest, Body>,
-    order: VecDeque<Digest>,
-    bytes: usize,
-    /// The lists that were taken apart last: their items follow each other.
-    lists: RefCell<VecDeque<(Digest, Arc<Elements>)>>,
+    taken: RefCell<Recent<Digest, Body>>,
+    documents: RefCell<Recent<Digest, Document>>,
+    lists: RefCell<Recent<Digest, Arc<Elements>>>,
 }
 
-/// How many lists are held taken apart.
-const LISTS_MAX: usize = 8;
-
-impl AtHand {
-    /// Keeps a body for a while.
-    pub(super) fn put(&mut self, body: &Body) {
-        let bytes = size(body);
-        if bytes > AT_HAND_BYTES_MAX || self.bodies.contains_key(&body.digest) {
-            return;
-        }
-        self.bytes += bytes;
-        self.order.push_back(body.digest);
-        self.bodies.insert(body.digest, body.clone());
-        while self.bytes > AT_HAND_BYTES_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.bytes -= self.bodies.remove(&oldest).as_ref().map_or(0, size);
+impl Default for AtHand {
+    fn default() -> Self {
+        Self {
+            taken: RefCell::new(Recent::new(TAKEN_BYTES_MAX)),
+            documents: RefCell::new(Recent::new(READ_BYTES_MAX / 2)),
+            lists: RefCell::new(Recent::new(READ_BYTES_MAX / 2)),
         }
     }
 }
 
-/// What a small body takes beside its bytes counts as well: many of them are no smaller than a few large ones.
-fn size(body: &Body) -> usize {
-    const ROW: usize = 256;
-    ROW + body.content.as_ref().map_or(0, Bytes::len)
+impl AtHand {
+    /// Keeps a body for a while.
+    pub(super) fn put(&mut self, body: &Body) {
+        let bytes = body.content.as_ref().map_or(0, Bytes::len);
+        self.taken.get_mut().put(body.digest, body.clone(), ROW_BYTES + bytes);
+    }
 }
 
 /// The bodies at hand, and those beside the batch.
@@ -60,19 +54,24 @@ pub(super) struct Both<'a> {
 
 impl Bodies for Both<'_> {
     fn plain(&self, body: &BodyHandle) -> Option<Bytes> {
-        let kept = || self.at_hand.bodies.get(&body.digest).and_then(|body| self.beside.decoded(body));
-        self.beside.plain(body).or_else(kept)
+        let taken = self.at_hand.taken.borrow_mut().get(&body.digest).and_then(|body| self.beside.decoded(body));
+        taken.or_else(|| self.beside.plain(body))
+    }
+
+    fn document(&self, body: &BodyHandle) -> Option<Document> {
+        let known = self.at_hand.documents.borrow_mut().get(&body.digest).cloned();
+        known.or_else(|| {
+            let document = document_of(self.plain(body)?);
+            self.at_hand.documents.borrow_mut().put(body.digest, document.clone(), ROW_BYTES + document.memory());
+            Some(document)
+        })
     }
 
     fn elements(&self, body: &BodyHandle) -> Option<Arc<Elements>> {
-        let known = self.at_hand.lists.borrow().iter().find(|(digest, _)| *digest == body.digest).map(|(_, list)| list.clone());
+        let known = self.at_hand.lists.borrow_mut().get(&body.digest).cloned();
         known.or_else(|| {
             let list = Arc::new(Elements::of(self.plain(body)?));
-            let mut lists = self.at_hand.lists.borrow_mut();
-            lists.push_back((body.digest, list.clone()));
-            if lists.len() > LISTS_MAX {
-                lists.pop_front();
-            }
+            self.at_hand.lists.borrow_mut().put(body.digest, list.clone(), ROW_BYTES + list.memory());
             Some(list)
         })
     }
@@ -84,15 +83,68 @@ impl Bodies for Both<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+    use crate::record::Position;
+
+    /// A log in which every read is counted.
+    struct CountedLog {
+        bodies: Vec<Body>,
+        reads: Cell<usize>,
+    }
+
+    impl CountedLog {
+        fn of(bodies: impl IntoIterator<Item = String>) -> Self {
+            Self { bodies: bodies.into_iter().map(Body::json).collect(), reads: Cell::new(0) }
+        }
+
+        fn handles(&self) -> Vec<BodyHandle> {
+            self.bodies.iter().map(|body| BodyHandle { digest: body.digest, bytes: body.bytes, at: Position(1) }).collect()
+        }
+    }
+
+    impl Bodies for CountedLog {
+        fn plain(&self, handle: &BodyHandle) -> Option<Bytes> {
+            self.reads.set(self.reads.get() + 1);
+            self.bodies.iter().find(|body| body.digest == handle.digest).and_then(|body| body.content.clone())
+        }
+    }
 
     #[test]
     fn the_oldest_go_where_there_are_too_many_bytes() {
         let mut at_hand = AtHand::default();
         let bodies: Vec<Body> = (0..20_u8).map(|n| Body::raw(vec![n; 1024 * 1024])).collect();
         bodies.iter().for_each(|body| at_hand.put(body));
-        let held: Vec<bool> = bodies.iter().map(|body| at_hand.bodies.contains_key(&body.digest)).collect();
+        let held: Vec<bool> = bodies.iter().map(|body| at_hand.taken.get_mut().get(&body.digest).is_some()).collect();
         assert_eq!(held.iter().filter(|is_held| **is_held).count(), 7);
-        assert!(held.is_sorted() && at_hand.bytes <= AT_HAND_BYTES_MAX && at_hand.order.len() == 7);
+        assert!(held.is_sorted());
+    }
+
+    #[test]
+    fn what_is_at_hand_is_not_asked_of_the_log() {
+        let log = CountedLog::of(["{\"region\": \"eu\"}".to_owned()]);
+        let mut at_hand = AtHand::default();
+        at_hand.put(&log.bodies[0]);
+        let both = Both { at_hand: &at_hand, beside: &log };
+        assert!(both.plain(&log.handles()[0]).is_some());
+        assert_eq!(log.reads.get(), 0);
+    }
+
+    #[test]
+    fn the_lists_of_a_hundred_steps_beside_each_other_and_what_their_items_read_are_fetched_once_each() {
+        let lists = (0..100).map(|n| serde_json::json!((0..100).map(|item| n * 100 + item).collect::<Vec<_>>()).to_string());
+        let log = CountedLog::of(lists.chain(["{\"region\": \"eu\"}".to_owned()]));
+        let (at_hand, handles) = (AtHand::default(), log.handles());
+        let both = Both { at_hand: &at_hand, beside: &log };
+        let (params, lists) = handles.split_last().unwrap();
+        for item in 0..100 {
+            for (n, list) in lists.iter().enumerate() {
+                let element = both.elements(list).unwrap().get(item).unwrap();
+                assert_eq!(element.root().as_u64(), Some((n * 100 + item) as u64));
+                assert_eq!(both.document(params).unwrap().root().get("region").unwrap().as_str().as_deref(), Some("eu"));
+            }
+        }
+        assert_eq!(log.reads.get(), handles.len());
     }
 }

@@ -1,33 +1,51 @@
 //! The items of a step, each by itself: a list is taken apart once, not for each of its items again.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use ensue_expression::Document;
 
 /// The elements of a JSON list, each as its own text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Elements(Vec<Bytes>);
+pub struct Elements {
+    list: Bytes,
+    places: Vec<Range<u32>>,
+}
 
 impl Elements {
     /// Takes a JSON list apart; what is none has no elements.
     pub fn of(list: Bytes) -> Self {
         let Ok(document) = Document::parse(list) else { return Self::default() };
-        let bytes = document.bytes();
-        Self(document.root().items().map(|element| bytes.slice_ref(element.raw().as_bytes())).collect())
+        let text = document.root().raw();
+        let begin = text.as_ptr().addr();
+        let place = |raw: &str| {
+            let from = u32::try_from(raw.as_ptr().addr() - begin).ok()?;
+            Some(from..from + u32::try_from(raw.len()).ok()?)
+        };
+        // A copy: the document would hold more than its text.
+        let list = Bytes::copy_from_slice(text.as_bytes());
+        Self { places: document.root().items().map_while(|element| place(element.raw())).collect(), list }
     }
 
     /// Gives how many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.places.len()
     }
 
     /// Says whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.places.is_empty()
     }
 
     /// Gives an element, from 0.
     pub fn get(&self, index: usize) -> Option<Document> {
-        self.0.get(index).and_then(|element| Document::parse(element.clone()).ok())
+        let place = self.places.get(index)?;
+        Document::parse(self.list.slice(place.start as usize..place.end as usize)).ok()
+    }
+
+    /// Gives how many bytes it takes.
+    pub(crate) fn memory(&self) -> usize {
+        self.list.len() + self.places.len() * size_of::<Range<u32>>()
     }
 }
 

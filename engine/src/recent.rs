@@ -1,0 +1,93 @@
+//! What was used last: a bounded number of values by key, of which the one goes first that nobody asked for longest.
+//!
+//! It is a cache: who does not find a value here makes it again.
+
+use std::collections::BTreeMap;
+
+/// Values by key, each with a weight, that have a bounded weight together.
+#[derive(Clone, Debug)]
+pub struct Recent<K, V> {
+    weight_max: usize,
+    weight: usize,
+    uses: u64,
+    kept: BTreeMap<K, Kept<V>>,
+    /// The keys by when they were last asked for.
+    by_use: BTreeMap<u64, K>,
+}
+
+#[derive(Clone, Debug)]
+struct Kept<V> {
+    value: V,
+    weight: usize,
+    used: u64,
+}
+
+impl<K: Ord + Clone, V> Recent<K, V> {
+    /// Begins with nothing.
+    pub fn new(weight_max: usize) -> Self {
+        Self { weight_max, weight: 0, uses: 0, kept: BTreeMap::new(), by_use: BTreeMap::new() }
+    }
+
+    /// Gives a value, and keeps it longer than those that were not asked for since.
+    pub fn get(&mut self, key: &K) -> Option<&V> {
+        let kept = self.kept.get_mut(key)?;
+        self.by_use.remove(&kept.used);
+        self.uses += 1;
+        kept.used = self.uses;
+        self.by_use.insert(self.uses, key.clone());
+        Some(&kept.value)
+    }
+
+    /// Keeps a value in place of the one of this key; what is too heavy by itself is not kept.
+    pub fn put(&mut self, key: K, value: V, weight: usize) {
+        self.remove(&key);
+        if weight > self.weight_max {
+            return;
+        }
+        self.uses += 1;
+        self.weight += weight;
+        self.by_use.insert(self.uses, key.clone());
+        self.kept.insert(key, Kept { value, weight, used: self.uses });
+        while self.weight > self.weight_max
+            && let Some((_, oldest)) = self.by_use.pop_first()
+        {
+            self.weight -= self.kept.remove(&oldest).map_or(0, |kept| kept.weight);
+        }
+    }
+
+    fn remove(&mut self, key: &K) {
+        if let Some(kept) = self.kept.remove(key) {
+            self.by_use.remove(&kept.used);
+            self.weight -= kept.weight;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_that_nobody_asked_for_longest_goes_first() {
+        let mut recent = Recent::new(3);
+        for (key, value) in [(1, "a"), (2, "b"), (3, "c")] {
+            recent.put(key, value, 1);
+        }
+        assert_eq!(recent.get(&1), Some(&"a"));
+        recent.put(4, "d", 1);
+        assert_eq!([1, 2, 3, 4].map(|key| recent.get(&key).is_some()), [true, false, true, true]);
+    }
+
+    #[test]
+    fn the_weight_is_bounded_also_where_a_value_takes_the_place_of_another() {
+        let mut recent = Recent::new(10);
+        recent.put("one", 1, 4);
+        recent.put("other", 2, 6);
+        recent.put("one", 3, 4);
+        assert_eq!((recent.weight, ["one", "other"].map(|key| recent.get(&key).copied())), (10, [Some(3), Some(2)]));
+        recent.put("one", 4, 11);
+        assert_eq!((recent.weight, ["one", "other"].map(|key| recent.get(&key).copied())), (6, [None, Some(2)]));
+        recent.put("heavy", 5, 10);
+        assert_eq!((recent.weight, recent.kept.len(), recent.by_use.len()), (10, 1, 1));
+    }
+}
