@@ -12,6 +12,7 @@ mod events;
 mod executions;
 mod index;
 mod interpreter;
+mod items;
 mod keyed;
 mod loops;
 mod lost;

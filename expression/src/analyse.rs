@@ -4,6 +4,7 @@
 
 mod claim;
 mod demand;
+mod elements;
 mod literal;
 
 use std::ops::Range;
@@ -14,6 +15,7 @@ pub use claim::Known;
 pub(crate) use claim::claim_of;
 pub(crate) use demand::demand_of;
 pub use demand::{Astray, Check, Demand, Obstacle, Reach, Test, Wanted};
+pub use elements::Extent;
 pub use literal::Literal;
 
 /// A path of fields that an expression reads.
@@ -25,6 +27,8 @@ pub struct Path {
     pub span: Range<usize>,
     /// What becomes of it when it is not there.
     pub access: Access,
+    /// What of its value is read.
+    pub extent: Extent,
 }
 
 /// What an expression does with a path.
@@ -49,11 +53,19 @@ pub(crate) fn reads(tree: &Expr) -> Vec<Path> {
 fn note_reads(expr: &Expr, paths: &mut Vec<Path>) {
     let (access, chain) = match &expr.kind {
         Kind::Root(name) => {
-            paths.push(Path { segments: vec![name.to_string()], span: expr.span.range(), access: Access::Required });
+            paths.push(Path::of_root(name, expr.span));
             return;
         }
         Kind::Chain(chain) => (Access::Required, chain),
         Kind::Has(chain) => (Access::Presence, chain),
+        Kind::Call(call) => {
+            if let Some(path) = elements::counted(call) {
+                paths.push(path);
+                return;
+            }
+            expr.children().into_iter().for_each(|child| note_reads(child, paths));
+            return;
+        }
         _ => {
             for child in expr.children() {
                 note_reads(child, paths);
@@ -67,12 +79,20 @@ fn note_reads(expr: &Expr, paths: &mut Vec<Path>) {
         }
         return;
     };
+    path.extent = elements::extent_of(&chain.links[links..]);
     if access == Access::Presence && links == chain.links.len() {
         path.access = access;
+        path.extent = Extent::nothing();
     }
     paths.push(path);
     for child in chain.links[links..].iter().flat_map(ast::Link::children) {
         note_reads(child, paths);
+    }
+}
+
+impl Path {
+    fn of_root(name: &str, span: ast::Span) -> Self {
+        Self { segments: vec![name.to_owned()], span: span.range(), access: Access::Required, extent: Extent::Whole }
     }
 }
 
@@ -81,7 +101,7 @@ pub(crate) fn path_of(chain: &Chain) -> Option<(Path, usize)> {
     let Kind::Root(root) = &chain.base.kind else {
         return None;
     };
-    let mut path = Path { segments: vec![root.to_string()], span: chain.base.span.range(), access: Access::Required };
+    let mut path = Path::of_root(root, chain.base.span);
     let mut links = 0;
     for link in &chain.links {
         let (name, presence) = match &link.kind {

@@ -329,6 +329,15 @@ impl<'a> Value<'a> {
         convert::to_json(self, convert::Foreign::Refused).map_err(|fault| *fault)
     }
 
+    /// The text of [`Value::to_json`]. A list or a map that stands in a document as it is counts by its bytes alone: nothing is made of it but
+    /// the text.
+    ///
+    /// # Errors
+    /// As [`Value::to_json`].
+    pub fn to_json_text(&self) -> Result<String, EvaluationError> {
+        json_text::result_text(self).map_err(|fault| *fault)
+    }
+
     /// The value as JSON to be looked at: as [`Value::to_json`] has it, and a type as its name, an absent optional as null, and
     /// the doubles that JSON does not have as `"NaN"`, `"Infinity"` and `"-Infinity"`.
     ///

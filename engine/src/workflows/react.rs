@@ -164,7 +164,7 @@ struct Going<'a> {
 }
 
 /// Why a step cannot be started as it says.
-enum Hindrance {
+pub(super) enum Hindrance {
     /// It fails.
     Fails(Failure),
     /// Something must be at hand first, or it cannot be worked out at all.
@@ -303,9 +303,8 @@ impl Going<'_> {
         let Some(count) = u32::try_from(count).ok().filter(|count| *count <= ITEMS_MAX) else {
             return fails(format!("`for_each` gives {count} items, {ITEMS_MAX} is the most"));
         };
-        let list = items.to_json()?;
         let fact = StepExpanded { step: step.name.clone(), count, item_failure: each.failure };
-        Ok(self.draft(fact.into(), Some(Body::json(list.to_string()))))
+        Ok(self.draft(fact.into(), Some(Body::json(items.to_json_text()?))))
     }
 
     /// Starts the next item of a step where one may run, and ends the step where all have ended.
@@ -479,7 +478,7 @@ impl Going<'_> {
         Ok(Some(Body::json(result.to_string())))
     }
 
-    fn sight(&self, ends: Ends, reads: &[Path]) -> Result<Sight<'_>, Reaction> {
+    fn sight(&self, ends: Ends, reads: &[Path]) -> Result<Sight<'_>, Hindrance> {
         Sight::of(self.engine, self.id, self.execution, (self.action, self.workflow), (ends, reads), self.with)
     }
 

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ensue_expression::{Document, Path, Scope, Value};
+use ensue_expression::{Document, EVALUATION_BYTES_MAX, Path, Scope, Value};
 
 use crate::catalog::{ALWAYS, Action, FAILED, SUCCEEDED, Workflow};
 use crate::command::Context;
 use crate::engine::{Engine, Reaction};
-use crate::executions::facts::Failure;
+use crate::executions::facts::{Failure, FailureKind};
 use crate::executions::state::Execution;
 use crate::ids::ExecutionId;
 use crate::names::StepName;
 use crate::record::BodyHandle;
+use crate::workflows::react::Hindrance;
 use crate::workflows::state::{ItemState, StepState, StepStatus};
 
 /// What is at hand for the expressions that are about to be evaluated.
@@ -54,8 +55,19 @@ struct SeenItem<'a> {
 /// What expressions read, as far as bodies are needed for it.
 struct Wanted {
     params: bool,
-    /// The steps, each with whether what it gave is read.
-    steps: BTreeMap<StepName, bool>,
+    steps: BTreeMap<StepName, OfStep>,
+}
+
+/// What is read of a step; each with what stands before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum OfStep {
+    /// How it ended.
+    #[default]
+    State,
+    /// How its items ended.
+    Items,
+    /// What it gave, or its items did.
+    Results,
 }
 
 impl Wanted {
@@ -69,7 +81,8 @@ impl Wanted {
                 ["steps", name, rest @ ..] => {
                     // What is no name is no step: reading it errs by itself.
                     let Ok(name) = name.parse() else { continue };
-                    *wanted.steps.entry(name).or_default() |= rest.first().is_none_or(|field| matches!(*field, "result" | "items"));
+                    let of_step = wanted.steps.entry(name).or_default();
+                    *of_step = (*of_step).max(OfStep::by(rest, &path));
                 }
                 _ => {}
             }
@@ -78,27 +91,54 @@ impl Wanted {
     }
 }
 
+impl OfStep {
+    /// Gives what a path reads that goes on so below the step.
+    fn by(rest: &[&str], path: &Path) -> Self {
+        match rest {
+            ["items"] if !path.extent.may_hold("result") => Self::Items,
+            [] | ["items" | "result", ..] => Self::Results,
+            [_, ..] => Self::State,
+        }
+    }
+}
+
 /// Bodies that are read, and those that are not at hand.
 struct Fetching<'a> {
     with: &'a Context<'a>,
     missing: BTreeSet<BodyHandle>,
+    /// How many bytes of what steps gave are read.
+    bytes: u64,
 }
 
 impl Fetching<'_> {
-    /// Gives a body as a value; a text that is no JSON is a string.
     fn document(&mut self, handle: Option<BodyHandle>) -> Option<Document> {
         let handle = handle?;
-        let Some(plain) = self.with.bodies.plain(&handle) else {
+        let document = self.with.bodies.document(&handle);
+        if document.is_none() {
             self.missing.insert(handle);
-            return None;
-        };
-        let as_text = |bytes: &[u8]| Document::from_value(&String::from_utf8_lossy(bytes).into());
-        Some(Document::parse(plain.clone()).unwrap_or_else(|_| as_text(&plain)))
+        }
+        document
+    }
+
+    /// Takes what a step or its items gave into account, before any of it is read.
+    fn reads(&mut self, results: impl Iterator<Item = Option<BodyHandle>>) -> Result<(), Failure> {
+        for result in results.flatten() {
+            self.bytes = self.bytes.saturating_add(result.bytes);
+        }
+        if self.bytes <= EVALUATION_BYTES_MAX {
+            return Ok(());
+        }
+        let message = format!(
+            "it reads the results of `steps`, which take {} bytes together, {EVALUATION_BYTES_MAX} is the most; let the steps give less, \
+             and files as artifacts, or read no more than `status` and `error`",
+            self.bytes
+        );
+        Err(Failure::new(FailureKind::Expression, message))
     }
 }
 
 impl<'a> Sight<'a> {
-    /// Brings together what `reads` need; says which bodies must be at hand first.
+    /// Brings together what `reads` need; says which bodies must be at hand first, and where they are too much.
     pub(super) fn of(
         engine: &'a Engine,
         id: ExecutionId,
@@ -106,19 +146,27 @@ impl<'a> Sight<'a> {
         (action, workflow): (&'a Action, &Workflow),
         (ends, reads): (Ends, &[Path]),
         with: &Context<'_>,
-    ) -> Result<Self, Reaction> {
+    ) -> Result<Self, Hindrance> {
         let wanted = Wanted::by(reads, action);
-        let mut bodies = Fetching { with, missing: BTreeSet::new() };
+        let mut bodies = Fetching { with, missing: BTreeSet::new(), bytes: 0 };
         let params = if wanted.params { bodies.document(Some(execution.params)) } else { None };
         let mut steps = Vec::with_capacity(wanted.steps.len());
-        for (name, is_read) in &wanted.steps {
+        for (name, of_step) in &wanted.steps {
             let Some((name, state)) = engine.workflows().step_of(id, name) else { continue };
             let is_done_for_each = workflow.step(name).is_some_and(|step| step.for_each.is_some());
-            let gave = match (is_done_for_each, is_read) {
-                (false, true) => Gave::Once(bodies.document(state.result)),
-                (false, false) => Gave::Once(None),
-                (true, true) => Gave::ForEach(engine.workflows().items(id, name).map(|item| SeenItem::of(item, &mut bodies)).collect()),
-                (true, false) => Gave::ForEach(Vec::new()),
+            let items = || engine.workflows().items(id, name);
+            let gave = match (is_done_for_each, of_step) {
+                (false, OfStep::Results) => {
+                    bodies.reads(std::iter::once(state.result))?;
+                    Gave::Once(bodies.document(state.result))
+                }
+                (false, OfStep::State | OfStep::Items) => Gave::Once(None),
+                (true, OfStep::Results) => {
+                    bodies.reads(items().map(|item| item.result))?;
+                    Gave::ForEach(items().map(|item| SeenItem { result: bodies.document(item.result), ..SeenItem::of(item) }).collect())
+                }
+                (true, OfStep::Items) => Gave::ForEach(items().map(SeenItem::of).collect()),
+                (true, OfStep::State) => Gave::ForEach(Vec::new()),
             };
             steps.push((name.as_str(), Seen { state, gave }));
         }
@@ -126,7 +174,7 @@ impl<'a> Sight<'a> {
             let (started_at, id) = (execution.requested_at.unwrap_or_default().to_string(), id.to_string());
             Ok(Self { action, execution, ends, id, started_at, params, steps })
         } else {
-            Err(Reaction::Needs(bodies.missing.into_iter().collect()))
+            Err(Reaction::Needs(bodies.missing.into_iter().collect()).into())
         }
     }
 
@@ -151,8 +199,15 @@ impl<'a> Sight<'a> {
 }
 
 impl<'a> SeenItem<'a> {
-    fn of(item: &'a ItemState, bodies: &mut Fetching<'_>) -> Self {
-        Self { status: item.status, error: item.error.as_ref(), result: bodies.document(item.result) }
+    /// Gives what became of an item, without what it gave.
+    fn of(item: &'a ItemState) -> Self {
+        Self { status: item.status, error: item.error.as_ref(), result: None }
+    }
+}
+
+impl From<Failure> for Hindrance {
+    fn from(failure: Failure) -> Self {
+        Self::Fails(failure)
     }
 }
 

@@ -31,11 +31,16 @@ pub(super) fn to_json(value: &Value<'_>, foreign: Foreign) -> Result<Json, Fault
 /// Refuses what is too large for a result.
 pub(super) fn small_enough(value: &Value<'_>) -> Result<(), Fault> {
     let measure = value.measure();
-    if measure.bytes > RESULT_BYTES_MAX {
-        return Err(fault(ErrorKind::Budget, format!("the value is larger than {RESULT_BYTES_MAX} bytes as JSON")));
-    }
+    few_enough_bytes(measure.bytes)?;
     if measure.values > RESULT_VALUES_MAX {
         return Err(fault(ErrorKind::Budget, format!("the value holds more than {RESULT_VALUES_MAX} values")));
+    }
+    Ok(())
+}
+
+pub(super) fn few_enough_bytes(bytes: u64) -> Result<(), Fault> {
+    if bytes > RESULT_BYTES_MAX {
+        return Err(fault(ErrorKind::Budget, format!("the value is larger than {RESULT_BYTES_MAX} bytes as JSON")));
     }
     Ok(())
 }

@@ -21,6 +21,16 @@ pub(crate) fn json_text(value: &Value<'_>) -> Result<String, Fault> {
     Ok(String::from_utf8(out).expect("JSON is written as UTF-8"))
 }
 
+/// The same, where what is a part of a document counts by its bytes alone.
+pub(super) fn result_text(value: &Value<'_>) -> Result<String, Fault> {
+    let Value::Json(node) = value else { return json_text(value) };
+    convert::few_enough_bytes(node.raw_len() as u64)?;
+    convert::shallow_enough(*node, 0)?;
+    let mut out = Vec::with_capacity(node.raw_len());
+    write_node(*node, &mut out);
+    Ok(String::from_utf8(out).expect("JSON is written as UTF-8"))
+}
+
 fn write_value(value: &Value<'_>, depth: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
     match value {
         Value::String(text) => write_text(text, out),

@@ -1,6 +1,6 @@
 //! What is known of an expression before it is evaluated.
 
-use ensue_expression::{Access, Literal, Value};
+use ensue_expression::{Access, Extent, Literal, Value};
 use proptest::prelude::*;
 
 use super::compile;
@@ -37,6 +37,43 @@ fn a_variable_of_a_macro_is_no_path() {
     let read = reads("event.list.all(x, x.name == config.name && event.list.exists(event, event.y))");
     let names: Vec<_> = read.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(names, ["event.list", "config.name", "event.list"]);
+}
+
+#[test]
+fn of_a_list_it_is_known_which_fields_of_its_elements_can_be_read_and_what_cannot_be_known_is_all_of_them() {
+    for (source, fields) in [
+        ("event.list.size()", Some(vec![])),
+        ("size(event.list) > size(config.other)", Some(vec![])),
+        ("has(event.list)", Some(vec![])),
+        ("event.list.map(x, x.status)", Some(vec!["status"])),
+        ("event.list.map(x, x['status'])", Some(vec!["status"])),
+        ("event.list.exists(x, has(x.error) && x.error.kind == config[x.status])", Some(vec!["error", "status"])),
+        ("event.list.filter(x, x.status == 'failed').map(y, y.at)", Some(vec!["at", "status"])),
+        ("event.list.map(x, x.status == 'failed', x.at).size()", Some(vec!["at", "status"])),
+        ("event.list.filter(x, x.status == 'failed').size()", Some(vec!["status"])),
+        ("event.list.sortBy(x, x.at)[0].status", Some(vec!["at", "status"])),
+        ("event.list[0].status == event.list[config.at].status", Some(vec!["status"])),
+        ("config.hosts.all(host, event.list.exists(x, x.host == host.name))", Some(vec!["host", "name"])),
+        ("event.list", None),
+        ("event.list[0]", None),
+        ("event.list[0][config.field]", None),
+        ("event.list == []", None),
+        ("event.list.map(x, x)", None),
+        ("event.list.map(x, [x])", None),
+        ("event.list.filter(x, x.status == 'failed')", None),
+        ("event.list.filter(x, x.status == 'failed')[0]", None),
+        ("event.list.map(x, x[config.field])", None),
+        ("event.list.exists(x, config.hosts.exists(y, y == x))", None),
+        ("cel.bind(list, event.list, list.size())", None),
+        ("json_text(event.list)", None),
+        ("(config.flag ? event.list : []).size()", None),
+        ("[event.list].size()", None),
+    ] {
+        let read: Vec<Extent> =
+            compile(source).reads().into_iter().filter(|path| path.segments.ends_with(&["list".into()])).map(|path| path.extent).collect();
+        let expected = fields.map_or(Extent::Whole, |fields| Extent::FieldsOfElements(fields.into_iter().map(str::to_owned).collect()));
+        assert!(read.iter().all(|extent| *extent == expected) && !read.is_empty(), "{source}: {read:?}");
+    }
 }
 
 proptest! {

@@ -254,7 +254,8 @@ fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
         };
         // What is a step was asked for by no rule.
         let is_of_a_workflow = query.filters.iter().any(|filter| filter.column == Column::Parent);
-        let (rule, parent) = if is_of_a_workflow { ("NULL", format!("x'{}'", WORKFLOW.replace('-', ""))) } else { ("1", "NULL".to_owned()) };
+        let (rule, parent) =
+            if is_of_a_workflow { ("NULL", format!("x'{}'", WORKFLOW.replace('-', ""))) } else { ("1", "NULL".to_owned()) };
         let filled = format!(
             "INSERT INTO names (number, name) VALUES (1, 'a.b'), (2, 'c.d');
              WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})

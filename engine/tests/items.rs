@@ -1,0 +1,147 @@
+//! Steps that are done for each of many items: how many there may be, and how much of what they gave is read at once.
+
+use ensue_engine::catalog::ITEMS_MAX;
+use ensue_engine::command::{Answer, Ask, Report, ReportOutcome};
+use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{ExecutionId, Id, Role};
+use ensue_engine::record::Body;
+use ensue_expression::Document;
+use serde_json::{Value, json};
+
+use crate::support::site::reported;
+use crate::support::workflow::{StepPiece, does};
+use crate::support::{Pieces, Site, workers};
+
+const MIB: usize = 1024 * 1024;
+
+fn site(steps: Vec<StepPiece>, result: Option<&Value>) -> Site {
+    let mut site = Site::with(&Pieces::default().action("demo.say").workflow_giving("demo.flow", steps, result));
+    site.set(workers(100));
+    site
+}
+
+/// Asks for the workflow with these parameters.
+fn begin(site: &mut Site, params: &Value) -> ExecutionId {
+    let mut request = site.request("demo.flow");
+    let Ask::RequestExecution(asked) = &mut request.ask else { panic!("an execution is asked for") };
+    asked.params = Document::from_value(params);
+    asked.body = Body::json(asked.params.bytes().clone());
+    let Answer::Execution(flow) = site.when(request).answer() else { panic!("an execution was asked for") };
+    flow
+}
+
+fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
+    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
+}
+
+fn item(site: &Site, flow: ExecutionId, name: &str, index: u32) -> ExecutionId {
+    ExecutionId(Id::derived(site.engine().log(), step(site, flow, name).0, Role::Item(index)))
+}
+
+/// Ends an execution with this result.
+fn give(site: &mut Site, execution: ExecutionId, result: &Value) {
+    let attempt = site.attempt(execution);
+    let body = Some(Body::json(result.to_string()));
+    let outcome = ReportOutcome::Succeeded;
+    site.when(reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new() }));
+}
+
+/// The latest failure of a step that did not start.
+fn did_not_start(site: &Site) -> Option<(FailureKind, String)> {
+    site.records().iter().rev().find_map(|record| match &record.fact {
+        Fact::StepFailed(fact) => Some((fact.error.kind, fact.error.message.clone())),
+        _ => None,
+    })
+}
+
+/// What the latest execution was asked for with.
+fn asked_with(site: &Site) -> Value {
+    let record = site.records().iter().rev().find(|record| record.kind() == "execution.requested").unwrap();
+    serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
+}
+
+/// A step over five items that give 1 MiB each, and one after it that is given `after`.
+fn five_large_results_then(after: &Value) -> Site {
+    let steps = vec![does("each", "demo.say").over("[1, 2, 3, 4, 5]"), does("after", "demo.say").needs(["each"]).with(after)];
+    let mut site = site(steps, None);
+    let flow = begin(&mut site, &json!({}));
+    for index in 0..5 {
+        let item = item(&site, flow, "each", index);
+        give(&mut site, item, &json!({ "text": "x".repeat(MIB), "done": index }));
+    }
+    site
+}
+
+#[test]
+fn a_step_that_reads_more_of_its_items_results_than_an_expression_may_fails_and_says_what_to_do() {
+    for reads in ["steps.each.items.map(i, i.result.done)", "steps.each.items[0]", "steps.each.items.filter(i, i.status == 'failed')"] {
+        let site = five_large_results_then(&json!({ "read": format!("${{{{ {reads} }}}}") }));
+        let (kind, message) = did_not_start(&site).expect(reads);
+        assert_eq!(kind, FailureKind::Expression);
+        assert!(message.contains("4194304 is the most") && message.contains("read no more than `status` and `error`"), "{message}");
+    }
+}
+
+#[test]
+fn the_results_that_no_expression_reads_are_not_read() {
+    for (reads, given) in [
+        ("steps.each.items.size()", json!(5)),
+        ("size(steps.each.items)", json!(5)),
+        ("steps.each.items.map(i, i.status)[4]", json!("succeeded")),
+        ("steps.each.items.filter(i, i.status == 'failed').size()", json!(0)),
+        ("steps.each.items[2].status", json!("succeeded")),
+        ("steps.each.status", json!("succeeded")),
+    ] {
+        let site = five_large_results_then(&json!({ "read": format!("${{{{ {reads} }}}}") }));
+        assert_eq!((did_not_start(&site), asked_with(&site)), (None, json!({ "read": given })), "{reads}");
+    }
+}
+
+#[test]
+fn the_results_of_many_steps_together_are_no_more_than_an_expression_may_read() {
+    let names: Vec<String> = (0..5).map(|n| format!("s{n}")).collect();
+    let all = json!(names.iter().map(|name| format!("${{{{ steps.{name}.result.done }}}}")).collect::<Vec<_>>());
+    let mut site = site(names.iter().map(|name| does(name, "demo.say")).collect(), Some(&all));
+    let flow = begin(&mut site, &json!({}));
+    for name in &names {
+        let step = step(&site, flow, name);
+        give(&mut site, step, &json!({ "text": "x".repeat(MIB), "done": true }));
+    }
+    let Fact::ExecutionFailed(end) = &site.records().last().unwrap().fact else { panic!("the workflow fails") };
+    assert_eq!(end.error.kind, FailureKind::Expression);
+}
+
+#[test]
+fn a_list_of_parameters_or_of_a_result_may_have_a_hundred_thousand_items_and_no_more() {
+    let list = |count: u32| json!((0..count).map(|n| json!({ "n": n })).collect::<Vec<_>>());
+    let steps = || {
+        vec![
+            does("of_params", "demo.say").over("params.list").with(&json!({ "n": "${{ item.n }}" })),
+            does("first", "demo.say"),
+            does("of_result", "demo.say").needs(["first"]).over("steps.first.result.list"),
+        ]
+    };
+    let expanded = |site: &Site| -> Vec<u32> {
+        let counts = site.records().iter().filter_map(|record| match &record.fact {
+            Fact::StepExpanded(fact) => Some(fact.count),
+            _ => None,
+        });
+        counts.collect()
+    };
+    let mut most = site(steps(), None);
+    let flow = begin(&mut most, &json!({ "list": list(ITEMS_MAX) }));
+    let first = step(&most, flow, "first");
+    give(&mut most, first, &json!({ "list": list(ITEMS_MAX) }));
+    assert_eq!((expanded(&most), did_not_start(&most)), (vec![ITEMS_MAX, ITEMS_MAX], None));
+    for index in 0..100 {
+        let item = item(&most, flow, "of_params", index);
+        give(&mut most, item, &json!(null));
+        assert_eq!(asked_with(&most), json!({ "n": index + 16 }));
+    }
+
+    let mut over = site(steps(), None);
+    begin(&mut over, &json!({ "list": list(ITEMS_MAX + 1) }));
+    let (_, message) = did_not_start(&over).unwrap();
+    assert_eq!(message, "`for_each` gives 100001 items, 100000 is the most");
+}
