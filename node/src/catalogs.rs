@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use ensue_engine::fact::ByNoun;
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::{PackName, RuleRef};
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
+use ensue_engine::recent::Recent;
 use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest, Position, Record};
 use ensue_packs::{Checked, Diagnostic, Manifest, PackSource};
 use serde_json::Value;
@@ -23,7 +24,7 @@ use thiserror::Error;
 
 use crate::clock::Clock;
 
-/// The most catalogs that are kept built.
+/// The most catalogs that are kept built: those that were asked for last.
 const BUILT_MAX: usize = 32;
 
 /// Why a catalog cannot be built.
@@ -56,7 +57,8 @@ pub struct NodeCatalogs {
     /// The data directory's folder of copies.
     copies: PathBuf,
     current: ArcSwap<Catalog>,
-    built: RwLock<BTreeMap<CatalogRevision, Arc<Catalog>>>,
+    /// What runs goes by the catalog that it began with, however many came since.
+    built: Mutex<Recent<CatalogRevision, Arc<Catalog>>>,
     installed: Mutex<InstalledPacks>,
     reader: Mutex<Box<dyn LogReader>>,
     findings: ArcSwap<BTreeMap<PackName, Vec<Diagnostic>>>,
@@ -77,7 +79,7 @@ impl NodeCatalogs {
         let catalogs = Self {
             copies,
             current: ArcSwap::default(),
-            built: RwLock::default(),
+            built: Mutex::new(Recent::new(BUILT_MAX)),
             installed: Mutex::new(installed),
             reader: Mutex::new(reader),
             findings: ArcSwap::default(),
@@ -170,11 +172,7 @@ impl NodeCatalogs {
     }
 
     fn keep(&self, catalog: Arc<Catalog>) {
-        let mut built = self.built.write().unwrap_or_else(PoisonError::into_inner);
-        built.insert(catalog.revision(), catalog);
-        while built.len() > BUILT_MAX {
-            built.pop_first();
-        }
+        self.built.lock().unwrap_or_else(PoisonError::into_inner).put(catalog.revision(), catalog, 1);
     }
 
     fn build(&self, revision: CatalogRevision) -> Result<Arc<Catalog>, CatalogError> {
@@ -207,8 +205,9 @@ impl NodeCatalogs {
 impl Catalogs for NodeCatalogs {
     /// Gives a catalog, built again where it is not at hand: the definitions are kept as long as events they judged.
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
-        if let Some(catalog) = self.built.read().unwrap_or_else(PoisonError::into_inner).get(&revision) {
-            return Some(catalog.clone());
+        let built = self.built.lock().unwrap_or_else(PoisonError::into_inner).get(&revision).cloned();
+        if built.is_some() {
+            return built;
         }
         match self.build(revision) {
             Ok(catalog) => {
@@ -301,4 +300,30 @@ pub(crate) fn find_packs(folder: &Path, config: &BTreeMap<PackName, Value>) -> F
 fn folder_names(folder: &Path) -> BTreeSet<PackName> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::ids::LogId;
+    use ensue_engine::ports::Log as _;
+    use ensue_engine::time::Timestamp;
+    use ensue_store::memory::MemoryLog;
+
+    use super::*;
+
+    #[test]
+    fn a_catalog_that_is_asked_for_stays_however_many_come_and_one_that_went_is_built_again() {
+        let log = MemoryLog::new(LogId(Id::root(Timestamp::from_micros(1_774_699_200_000_000), 1)));
+        let folder = tempfile::tempdir().unwrap();
+        let catalogs = NodeCatalogs::open(folder.path().to_owned(), InstalledPacks::default(), log.reader().unwrap()).unwrap();
+        let at = |revision| catalogs.at(CatalogRevision(revision)).unwrap();
+        let (asked_for, forgotten) = (at(1), at(2));
+        for revision in 3..100 {
+            assert_eq!(at(revision).revision(), CatalogRevision(revision));
+            assert!(Arc::ptr_eq(&at(1), &asked_for), "it was built again after {revision}");
+        }
+        let built_again = at(2);
+        assert!(!Arc::ptr_eq(&built_again, &forgotten));
+        assert_eq!(built_again.revision(), forgotten.revision());
+    }
 }
