@@ -375,7 +375,7 @@ impl Sequencer {
 
     fn offer(&mut self, command: &Command, seen: &KnownKeys) -> Result<Committed, SubmitError> {
         let at = self.clock.moment();
-        let bodies = LoggedBodies { log: &*self.log, reader: &self.reader, plain: self.plain };
+        let bodies = LoggedBodies::of(&*self.log, &self.reader, self.plain);
         let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen, settings: &self.settings };
         match self.sequencing.offer(command, &at, &beside) {
             Offered::Taken { position, answer } => Ok(Committed { position, answer }),

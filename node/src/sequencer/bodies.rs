@@ -1,6 +1,6 @@
 //! The bodies of the log, for what the core works out between events: read where they are asked for, one record each.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
 use ensue_engine::command::Bodies;
@@ -9,32 +9,56 @@ use ensue_engine::record::{Body, BodyHandle, Position, Record};
 
 /// The way to the bodies that are in the log, and to those that were just taken.
 pub(super) struct LoggedBodies<'a> {
-    pub(super) log: &'a dyn Log,
+    log: &'a dyn Log,
     /// Opened when the first body is asked for.
-    pub(super) reader: &'a RefCell<Option<Box<dyn LogReader>>>,
-    pub(super) plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
+    reader: &'a RefCell<Option<Box<dyn LogReader>>>,
+    plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
+    /// Why the log could not be read, the first time. Who asks for a body is told only that it is not at hand: what needs it is owed.
+    failed: Cell<Option<LogError>>,
 }
 
-impl LoggedBodies<'_> {
-    /// Gives the record at a position; none where the log ends before it.
+impl<'a> LoggedBodies<'a> {
+    pub(super) fn of(
+        log: &'a dyn Log,
+        reader: &'a RefCell<Option<Box<dyn LogReader>>>,
+        plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
+    ) -> Self {
+        Self { log, reader, plain, failed: Cell::new(None) }
+    }
+
+    /// Gives the record at a position; none where the log ends before it. A reader that fails is not asked again.
     pub(super) fn record_at(&self, position: Position) -> Result<Option<Record>, LogError> {
         let mut reader = self.reader.borrow_mut();
-        let reader = match &mut *reader {
-            Some(reader) => reader,
-            none => none.insert(self.log.reader()?),
+        let open = match reader.take() {
+            Some(open) => open,
+            None => self.log.reader()?,
         };
         let before = Position(position.0.saturating_sub(1));
-        let read = reader.read(before, ReadLimit { records: 1, ..ReadLimit::default() })?;
+        let read = open.read(before, ReadLimit { records: 1, ..ReadLimit::default() })?;
+        *reader = Some(open);
         Ok(read.into_iter().next().filter(|record| record.position == position))
+    }
+
+    /// Gives a body; none where it was erased, or the log has none such.
+    fn read(&self, handle: &BodyHandle) -> Result<Option<Bytes>, LogError> {
+        let record = self.record_at(handle.at)?;
+        let body = record.and_then(|record| record.body).filter(|body| body.digest == handle.digest);
+        body.map_or(Ok(None), |body| (self.plain)(&body))
+    }
+
+    /// Tells of a read of the log that failed: what was taken for erased may be there.
+    pub(super) fn failure(&self) -> Option<LogError> {
+        self.failed.take()
     }
 }
 
 impl Bodies for LoggedBodies<'_> {
     fn plain(&self, handle: &BodyHandle) -> Option<Bytes> {
-        // What cannot be read now is deferred, and told of when it is tried again.
-        let record = self.record_at(handle.at).ok().flatten()?;
-        let body = record.body.as_ref().filter(|body| body.digest == handle.digest)?;
-        (self.plain)(body).ok().flatten()
+        self.read(handle).unwrap_or_else(|error| {
+            let first = self.failed.take().unwrap_or(error);
+            self.failed.set(Some(first));
+            None
+        })
     }
 
     fn decoded(&self, body: &Body) -> Option<Bytes> {

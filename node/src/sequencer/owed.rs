@@ -30,11 +30,17 @@ impl Sequencer {
             return Ok(turn);
         }
         let begin = Instant::now();
-        let bodies = LoggedBodies { log: &*self.log, reader: &self.reader, plain: self.plain };
+        let bodies = LoggedBodies::of(&*self.log, &self.reader, self.plain);
         let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
-        if let Offered::Needs(needed) = self.sequencing.serve(&record, owed, &at, &beside) {
+        let offered = self.sequencing.serve(&record, owed, &at, &beside);
+        if let Some(error) = bodies.failure() {
+            // Nothing was erased: it stays owed, and the next process reads it, unless that fails as often as a bug may.
+            self.sequencing.undo();
+            return Err(SequencerError::Log(error.to_string()));
+        }
+        if let Offered::Needs(needed) = offered {
             let places: Vec<String> = needed.iter().map(|body| body.at.to_string()).collect();
-            let error = format!("bodies that it needs were erased or cannot be read: those of the records at {}", places.join(", "));
+            let error = format!("bodies that it needs were erased: those of the records at {}", places.join(", "));
             self.sequencing.park(&record, owed, error, &at, &beside);
         }
         self.gauges.turns.decide.took(begin.elapsed());
@@ -54,7 +60,7 @@ impl Sequencer {
 
     /// Puts a piece of what is owed aside.
     fn put_aside(&mut self, record: &Record, owed: Owed, error: String, at: &Moment) -> Result<Turn, SequencerError> {
-        let bodies = LoggedBodies { log: &*self.log, reader: &self.reader, plain: self.plain };
+        let bodies = LoggedBodies::of(&*self.log, &self.reader, self.plain);
         let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
         self.sequencing.park(record, owed, error, at, &beside);
         match self.append() {
@@ -78,7 +84,7 @@ impl Sequencer {
     }
 
     fn record_at(&self, position: Position) -> Result<Record, LogError> {
-        let bodies = LoggedBodies { log: &*self.log, reader: &self.reader, plain: self.plain };
+        let bodies = LoggedBodies::of(&*self.log, &self.reader, self.plain);
         bodies.record_at(position)?.ok_or_else(|| LogError::Store(format!("there is no record at position {position}")))
     }
 }

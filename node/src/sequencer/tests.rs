@@ -77,6 +77,7 @@ struct World {
     room: Room,
     folder: tempfile::TempDir,
     queues: Queues,
+    plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
 }
 
 impl World {
@@ -90,7 +91,7 @@ impl World {
         let (reader, faults) = (log.reader().unwrap(), log.faults());
         let room = Room(Arc::new(AtomicBool::new(true)));
         let folder = tempfile::tempdir().unwrap();
-        Self { handle, unstarted: Some(unstarted), log: Some(log), reader, faults, room, folder, queues }
+        Self { handle, unstarted: Some(unstarted), log: Some(log), reader, faults, room, folder, queues, plain: |_| Ok(None) }
     }
 
     fn start(&mut self) -> JoinHandle<Result<Engine, SequencerError>> {
@@ -106,7 +107,7 @@ impl World {
             settings: Settings::default(),
             heard: Box::new(Unheard),
             space: Box::new(self.room.clone()),
-            plain: |_| Ok(None),
+            plain: self.plain,
             crash_file: self.folder.path().join("crash.json"),
         };
         self.unstarted.take().unwrap().start(parts).unwrap()
@@ -273,6 +274,32 @@ fn a_stop_on_a_full_disk_leaves_what_is_owed_to_the_next_start_and_blames_no_rea
     assert!(engine.health().next_owed(None).is_some());
     assert!(!world.folder.path().join("crash.json").exists(), "it is the disk that is full");
     world.the_log_holds(2);
+}
+
+/// Serves what is owed in a world where bodies are read so.
+fn serves_with(plain: fn(&Body) -> Result<Option<Bytes>, LogError>) -> (World, Result<Engine, SequencerError>) {
+    let mut world = World::new();
+    world.plain = plain;
+    let log = world.log.as_mut().unwrap();
+    log.append(&owing::owing(log.id(), log.epoch()), Position(0), log.epoch()).unwrap();
+    world.handle.stop();
+    let ended = world.start().join().unwrap();
+    (world, ended)
+}
+
+#[test]
+fn where_a_body_cannot_be_read_the_sequencer_ends_and_what_is_owed_stays_owed() {
+    let (world, ended) = serves_with(|_| Err(LogError::Store("the disk says no".to_owned())));
+    assert!(matches!(&ended, Err(SequencerError::Log(why)) if why.contains("the disk says no")), "{:?}", ended.err());
+    world.the_log_holds(2);
+}
+
+#[test]
+fn where_a_body_was_erased_what_is_owed_is_put_aside() {
+    let (world, ended) = serves_with(|_| Ok(None));
+    assert!(ended.unwrap().health().next_owed(None).is_none());
+    let records = world.reader.read(Position(0), ReadLimit::default()).unwrap();
+    assert_eq!(records.iter().map(Record::kind).collect::<Vec<_>>(), ["event.received", "reaction.deferred", "reaction.parked"]);
 }
 
 #[test]
