@@ -4,6 +4,8 @@
 
 mod branches;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 pub(crate) use branches::{folded, not_started, tree};
@@ -16,6 +18,8 @@ use crate::table::text;
 const EXECUTIONS_MAX: usize = 2_000;
 /// The most workflows below one that are looked into.
 const WORKFLOWS_MAX: usize = 100;
+/// The most pages of a workflow's timeline that are looked through for how many items its steps have.
+const TIMELINE_PAGES_MAX: usize = 10;
 /// How many executions are asked for at once: the most that the API gives.
 const PAGE: usize = 200;
 
@@ -44,8 +48,10 @@ pub(crate) struct Flow {
 pub(crate) struct Step {
     /// Its name.
     pub(crate) name: String,
-    /// What it is done as: one, or its items in their order.
+    /// What it is done as: one, or its items in their order, as far as they were read.
     pub(crate) parts: Vec<Part>,
+    /// How many items it is done for, also those that never started or were not read; none where that is not known.
+    pub(crate) items: Option<u64>,
 }
 
 /// How much may still be read.
@@ -80,7 +86,33 @@ async fn below(client: &Client, mut execution: Value, left: &mut Left) -> Result
     let not_started = execution["not_started"].as_array().map(Vec::as_slice).unwrap_or_default();
     let is_cut = is_cut || execution["not_started_count"].as_u64().is_some_and(|count| count > not_started.len() as u64);
     parts.extend(not_started.iter().cloned().map(Part::NotStarted));
-    Ok(Flow { execution, steps: in_steps(parts), is_cut })
+    let mut steps = in_steps(parts);
+    if steps.iter().any(Step::is_for_each) {
+        let counts = items_of_steps(client, &id).await;
+        steps.iter_mut().for_each(|step| step.items = counts.get(&step.name).copied());
+    }
+    Ok(Flow { execution, steps, is_cut })
+}
+
+/// Gives how many items each step of a workflow is done for, as the log says; nothing of those of which that cannot be read: their items are
+/// counted as far as they are known.
+async fn items_of_steps(client: &Client, id: &str) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    let mut query = vec![("limit", PAGE.to_string())];
+    for _ in 0..TIMELINE_PAGES_MAX {
+        let Ok(page) = client.get(&format!("/executions/{}/timeline", segment(id)), &query).await else { break };
+        let told = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for position in told.iter().filter(|told| told["kind"] == "step.expanded").filter_map(|told| told["position"].as_u64()) {
+            // The timeline tells it in words for people.
+            let Ok(record) = client.get(&format!("/log/{position}"), &[]).await else { break };
+            let fact = &record["fact"];
+            counts.extend(fact["step"].as_str().map(str::to_owned).zip(fact["count"].as_u64()));
+        }
+        let Some(next) = page["next"].as_str() else { break };
+        query.truncate(1);
+        query.push(("cursor", next.to_owned()));
+    }
+    counts
 }
 
 /// What is made of steps has no attempts; nor has what never came to one.
@@ -118,13 +150,20 @@ pub(crate) fn in_steps(mut parts: Vec<Part>) -> Vec<Step> {
         let name = part.step();
         match steps.iter_mut().find(|step| step.name == name) {
             Some(step) => step.parts.push(part),
-            None => steps.push(Step { name, parts: vec![part] }),
+            None => steps.push(Step { name, parts: vec![part], items: None }),
         }
     }
     for step in &mut steps {
         step.parts.sort_by_key(Part::item);
     }
     steps
+}
+
+impl Step {
+    /// Says whether it is done for each of several items.
+    pub(crate) fn is_for_each(&self) -> bool {
+        self.parts.iter().any(|part| part.item().is_some())
+    }
 }
 
 impl Part {
@@ -205,7 +244,8 @@ pub(crate) fn why_skipped(reason: &str) -> &str {
 }
 
 impl Flow {
-    /// Gives it as one document: the execution, with its `steps` in it.
+    /// Gives it as one document: the execution, with its `steps` in it, how many `items` those have that are done for each of several, and
+    /// whether not all steps were read (`truncated`).
     pub(crate) fn document(&self) -> Value {
         let mut document = self.execution.clone();
         let parts = self.steps.iter().flat_map(|step| &step.parts);
@@ -214,6 +254,9 @@ impl Flow {
             Part::NotStarted(_) => None,
         });
         document["steps"] = json!(begun.collect::<Vec<_>>());
+        let counted = self.steps.iter().filter_map(|step| Some((step.name.clone(), json!(step.items?))));
+        document["items"] = Value::Object(counted.collect());
+        document["truncated"] = json!(self.is_cut);
         document
     }
 }
@@ -242,6 +285,23 @@ mod tests {
                 inside["not_started"] = json!([never]);
                 inside
             }
+            "/api/v1/executions?parent=wide&sort=position&limit=200" => {
+                let items: Vec<Value> = (0..3)
+                    .map(|n| {
+                        let mut item = execution(&format!("i{n}"), "each", 1);
+                        item["item"] = json!(n);
+                        item
+                    })
+                    .collect();
+                json!({ "items": items, "next": null })
+            }
+            "/api/v1/executions/wide/timeline?limit=200" => {
+                json!({ "items": [{ "kind": "execution.requested", "position": 7 }], "next": "more" })
+            }
+            "/api/v1/executions/wide/timeline?limit=200&cursor=more" => {
+                json!({ "items": [{ "kind": "step.expanded", "position": 9 }], "next": null })
+            }
+            "/api/v1/log/9" => json!({ "position": 9, "fact": { "step": "each", "count": 5000 } }),
             "/api/v1/executions?parent=inside&sort=position&limit=200" => json!({ "items": [execution("b", "b", 2)], "next": null }),
             other => panic!("nobody needs `{other}`"),
         }
@@ -291,6 +351,15 @@ mod tests {
         let flow = read_from_a_node(execution("flow", "", 0), Left { executions: 9, workflows: 1 }).await;
         let Part::Begun(inside) = &flow.steps[1].parts[0] else { panic!("it has an execution") };
         assert_eq!((flow.is_cut, inside.steps.len(), inside.is_cut), (false, 0, true));
+    }
+
+    #[tokio::test]
+    async fn a_step_has_as_many_items_as_the_log_says_however_few_are_read_and_what_was_not_read_is_said() {
+        let flow = read_from_a_node(execution("wide", "", 0), Left { executions: 2, workflows: 9 }).await;
+        assert_eq!((flow.steps[0].parts.len(), flow.steps[0].items), (2, Some(5000)));
+        let document = flow.document();
+        assert_eq!((&document["items"], &document["truncated"]), (&json!({ "each": 5000 }), &json!(true)));
+        assert_eq!(document["steps"][0]["truncated"], false);
     }
 
     #[tokio::test]

@@ -123,9 +123,12 @@ async fn a_workflow_runs_from_its_file_to_what_it_gives() {
     let expected = [ended("build", None), ended("deploy", Some(0)), ended("deploy", Some(1)), ended("announce", None)];
     assert_eq!(steps(&client, id).await, expected);
     let tree = ensue(&place, &node, &["executions", "show", id, "--tree"]);
-    for told in ["build", "deploy", "announce", "succeeded"] {
+    for told in ["build", "deploy: 2 items, 2 succeeded", "announce"] {
         assert!(tree.stdout.contains(told), "{tree:?}");
     }
+    let tree = ensue(&place, &node, &["executions", "show", id, "--tree", "-o", "json"]);
+    let tree: Value = serde_json::from_str(&tree.stdout).unwrap();
+    assert_eq!((&tree["items"], &tree["truncated"]), (&json!({ "deploy": 2 }), &json!(false)));
 }
 
 #[tokio::test]

@@ -27,17 +27,17 @@ fn begun(flow: &Flow, name: &str, now: Timestamp) -> Branch {
     if !execution["error"].is_null() {
         details.push(failure(&execution["error"]));
     }
-    let mut children: Vec<Branch> = flow.steps.iter().map(|step| of_step(step, execution, now)).collect();
+    let mut children: Vec<Branch> = flow.steps.iter().map(|step| of_step(step, flow, now)).collect();
     if flow.is_cut {
         children.push(more(format!("… and more than is shown: ensue executions list --parent {}", text(execution, "id"))));
     }
     Branch { title: format!("{name} {status}"), mood: mood(&status), time: lasted(execution, now), details, children }
 }
 
-fn of_step(step: &Step, workflow: &Value, now: Timestamp) -> Branch {
+fn of_step(step: &Step, flow: &Flow, now: Timestamp) -> Branch {
     match step.parts.as_slice() {
         [only] if only.item().is_none() => of_part(only, now),
-        parts => of_items(step, parts, workflow, now),
+        parts => of_items(step, parts, flow, now),
     }
 }
 
@@ -63,12 +63,37 @@ pub(crate) fn not_started(told: &Value) -> Branch {
     }
 }
 
-fn of_items(step: &Step, parts: &[Part], workflow: &Value, now: Timestamp) -> Branch {
+fn of_items(step: &Step, parts: &[Part], flow: &Flow, now: Timestamp) -> Branch {
     let statuses: Vec<String> = parts.iter().map(Part::status).collect();
     let fold = folded(statuses.iter().map(|status| (status.as_str(), false)));
     let mut children: Vec<Branch> = fold.shown.iter().map(|at| of_part(&parts[*at], now)).collect();
-    children.extend(fold.rest.map(|rest| more(format!("{rest}: ensue executions list --parent {}", text(workflow, "id")))));
-    Branch { title: format!("{}: {}", step.name, counts(&statuses)), mood: mood_of_all(&statuses), children, ..Branch::default() }
+    children.extend(fold.rest.map(|rest| more(format!("{rest}: ensue executions list --parent {}", text(&flow.execution, "id")))));
+    let others = Others::of(step, flow);
+    let mood = match (mood_of_all(&statuses), others) {
+        (Mood::Good, Others::NotStarted(_) | Others::NotRead(_) | Others::Unknown) => Mood::Plain,
+        (mood, _) => mood,
+    };
+    Branch { title: format!("{}: {}", step.name, counts(&statuses, others)), mood, children, ..Branch::default() }
+}
+
+/// The items of a step of which no status was read.
+#[derive(Clone, Copy)]
+enum Others {
+    None,
+    NotStarted(u64),
+    NotRead(u64),
+    Unknown,
+}
+
+impl Others {
+    fn of(step: &Step, flow: &Flow) -> Self {
+        let Some(items) = step.items else { return Self::Unknown };
+        match (items.saturating_sub(step.parts.len() as u64), flow.is_cut) {
+            (0, _) => Self::None,
+            (others, false) => Self::NotStarted(others),
+            (others, true) => Self::NotRead(others),
+        }
+    }
 }
 
 fn more(title: String) -> Branch {
@@ -106,10 +131,17 @@ pub(crate) fn folded<'s>(items: impl Iterator<Item = (&'s str, bool)>) -> Fold {
     Fold { shown, rest }
 }
 
-/// `25 items, 22 succeeded, 3 failed`
-fn counts(statuses: &[String]) -> String {
-    let items = if statuses.len() == 1 { "item" } else { "items" };
-    format!("{} {items}, {}", statuses.len(), of_each(statuses))
+/// `25 items, 20 succeeded, 3 failed, 2 not started`
+fn counts(statuses: &[String], others: Others) -> String {
+    let read = statuses.len() as u64;
+    let (at_least, count, rest) = match others {
+        Others::None => ("", read, String::new()),
+        Others::NotStarted(others) => ("", read + others, format!(", {others} not started")),
+        Others::NotRead(others) => ("", read + others, format!(", {others} more that were not read")),
+        Others::Unknown => ("at least ", read, String::new()),
+    };
+    let items = if count == 1 { "item" } else { "items" };
+    format!("{at_least}{count} {items}, {}{rest}", of_each(statuses))
 }
 
 fn of_each(statuses: &[String]) -> String {
@@ -161,7 +193,9 @@ mod tests {
     }
 
     fn flow(execution: Value, parts: Vec<Part>) -> Flow {
-        Flow { execution, steps: in_steps(parts), is_cut: false }
+        let mut steps = in_steps(parts);
+        steps.iter_mut().for_each(|step| step.items = Some(step.parts.len() as u64));
+        Flow { execution, steps, is_cut: false }
     }
 
     fn does(execution: Value) -> Part {
@@ -257,6 +291,22 @@ mod tests {
            └─ … 117 more, 117 succeeded: ensue executions list --parent
                  019c1f3a-0000-7000-8000-000000000000
         ");
+    }
+
+    #[test]
+    fn a_step_is_said_to_have_as_many_items_as_it_has_also_where_they_are_not_read_or_never_started() {
+        let titled = |counted: Option<u64>, is_cut: bool| {
+            let mut flow = flow(execution("", "waiting", 0, None), items(2, |_| "succeeded"));
+            flow.steps[0].items = counted;
+            flow.is_cut = is_cut;
+            let tree = tree(&flow, NOON.parse().unwrap());
+            (tree.children[0].title.clone(), tree.children.len())
+        };
+        assert_eq!(titled(Some(2), false), ("deploy: 2 items, 2 succeeded".to_owned(), 1));
+        assert_eq!(titled(Some(90), false), ("deploy: 90 items, 2 succeeded, 88 not started".to_owned(), 1));
+        assert_eq!(titled(Some(90), true), ("deploy: 90 items, 2 succeeded, 88 more that were not read".to_owned(), 2));
+        assert_eq!(titled(None, false), ("deploy: at least 2 items, 2 succeeded".to_owned(), 1));
+        assert_eq!(titled(None, true), ("deploy: at least 2 items, 2 succeeded".to_owned(), 2));
     }
 
     #[test]
