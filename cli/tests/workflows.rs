@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, until};
 
 const DEPLOY: &str = "\
 description: Deploys one region.
@@ -99,12 +99,17 @@ async fn steps(client: &Client, workflow: &str) -> Vec<(String, Option<u64>, Str
     listed["items"].as_array().unwrap().iter().map(|step| (text(&step["step"]), step["item"].as_u64(), text(&step["status"]))).collect()
 }
 
-/// Asks for the workflow that holds, and waits until it does.
-async fn held(client: &Client) -> String {
+/// Asks for the workflow that holds, and waits until its program does: an execution runs as soon as a worker has it.
+async fn held(place: &Place, client: &Client) -> String {
     let id = client.execute("release.held", &json!({})).await;
     client
         .until(&format!("/executions?parent={id}&status=running"), |listed| listed["items"].as_array().is_some_and(|all| all.len() == 1))
         .await;
+    until("the program has begun", || {
+        let attempts = std::fs::read_dir(place.data().join("attempts")).unwrap();
+        attempts.flatten().any(|attempt| attempt.path().join("runs").exists())
+    })
+    .await;
     id
 }
 
@@ -147,7 +152,7 @@ async fn a_failed_item_fails_the_workflow_and_what_always_runs_runs() {
 async fn a_workflow_goes_on_where_a_killed_node_left_it() {
     let place = place();
     let node = place.start();
-    let id = held(&node.client()).await;
+    let id = held(&place, &node.client()).await;
     node.kill();
     let node = place.start();
     let mut attempts = std::fs::read_dir(place.data().join("attempts")).unwrap();
@@ -167,7 +172,7 @@ async fn a_cancel_ends_what_runs_and_then_what_always_runs_cleans_up() {
     let place = place();
     let node = place.start();
     let client = node.client();
-    let id = held(&client).await;
+    let id = held(&place, &client).await;
     assert_eq!(client.post(&format!("/executions/{id}/cancel"), &json!({})).await.status, StatusCode::ACCEPTED);
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!(shown["status"], "cancelled");
