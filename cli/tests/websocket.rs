@@ -68,7 +68,7 @@ impl Socket {
     }
 
     /// Reads until the node closes; gives the positions of what came, and how it was closed.
-    async fn to_its_end(&mut self) -> (Vec<u64>, CloseFrame) {
+    async fn read_to_the_end(&mut self) -> (Vec<u64>, CloseFrame) {
         let mut told = Vec::new();
         loop {
             match self.next().await {
@@ -210,7 +210,7 @@ async fn a_reader_that_stands_still_is_let_go_and_told_where_it_goes_on() {
         bytes = (last - first) * 700;
     }
     tokio::time::sleep(std::time::Duration::from_secs(12)).await;
-    let (told, frame) = socket.to_its_end().await;
+    let (told, frame) = socket.read_to_the_end().await;
     let reached = told.last().copied().unwrap();
     assert_eq!(told, (first..=reached).collect::<Vec<_>>());
     assert!(reached < last, "it was given all of it");
@@ -255,7 +255,7 @@ async fn a_ping_is_answered_and_who_may_no_longer_read_is_told_so() {
 
     let revoked = client.request(reqwest::Method::DELETE, "/api/v1/tokens/bo").send().await.unwrap();
     assert_eq!(revoked.status(), 204);
-    let (told, frame) = socket.to_its_end().await;
+    let (told, frame) = socket.read_to_the_end().await;
     let last = told.last().copied().unwrap_or(socket.begins_at);
     let reason: Value = serde_json::from_str(&frame.reason).unwrap();
     assert_eq!((frame.code, reason), (CloseCode::Policy, json!({ "reason": "not_allowed", "position": last })));

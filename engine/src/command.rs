@@ -422,7 +422,7 @@ pub trait Bodies {
 
     /// Gives a body as a value, and as a text what is no JSON; none where it must be fetched first.
     fn document(&self, body: &BodyHandle) -> Option<Document> {
-        self.plain(body).map(document_of)
+        self.plain(body).as_ref().map(document_of)
     }
 
     /// Gives the elements of a body that is a list; none where it must be fetched first.
@@ -440,9 +440,8 @@ pub trait Bodies {
 }
 
 /// Reads a body; a text that is no JSON is a string.
-pub(crate) fn document_of(plain: Bytes) -> Document {
-    let as_text = |bytes: &[u8]| Document::from_value(&String::from_utf8_lossy(bytes).into());
-    Document::parse(plain.clone()).unwrap_or_else(|_| as_text(&plain))
+pub(crate) fn document_of(plain: &Bytes) -> Document {
+    Document::parse(plain.clone()).unwrap_or_else(|_| Document::from_value(&String::from_utf8_lossy(plain).into()))
 }
 
 /// The keys that were seen.

@@ -61,7 +61,7 @@ impl Bodies for Both<'_> {
     fn document(&self, body: &BodyHandle) -> Option<Document> {
         let known = self.at_hand.documents.borrow_mut().get(&body.digest).cloned();
         known.or_else(|| {
-            let document = document_of(self.plain(body)?);
+            let document = document_of(&self.plain(body)?);
             self.at_hand.documents.borrow_mut().put(body.digest, document.clone(), ROW_BYTES + document.memory());
             Some(document)
         })
