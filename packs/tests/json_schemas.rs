@@ -83,7 +83,7 @@ const WHOLE: [(&str, &str); 13] = [
         "parameters: { regions: [string] }\nresult: { all: [string] }\nrun:\n  workflow:\n    steps:\n      build: { action: core.noop }\n\
          \x20     deploy:\n        needs: [build]\n        if: steps.build.status == 'succeeded' || always()\n        for_each: params.regions\n\
          \x20       parallel: 3\n        fail_fast: true\n        action: core.echo\n        with: { message: '${{ item }}' }\n        on_failure: continue\n\
-         \x20       cancel_others: true\n        priority: 5\n      stop: { needs: deploy, if: failed(), fail: 'no: ${{ steps.deploy.status }}' }\n\
+         \x20       cancel_others: false\n        priority: 5\n      stop: { needs: deploy, if: failed(), fail: 'no: ${{ steps.deploy.status }}' }\n\
          \x20   result: { all: '${{ steps.deploy.items.map(i, i.status) }}' }\n",
     ),
     ("actions/say.yaml", "run: { http: { url: 'https://example.test/', headers: '${{ {} }}', body: hello } }\n"),

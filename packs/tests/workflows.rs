@@ -235,6 +235,11 @@ mod shape {
     }
 
     #[test]
+    fn a_failure_that_is_let_pass_ends_no_others() {
+        insta::assert_snapshot!(steps("a: { action: core.noop, on_failure: continue, cancel_others: true }"));
+    }
+
+    #[test]
     fn fields_of_other_tools_are_known() {
         insta::assert_snapshot!(steps(
             "a: { uses: core.noop }\nb: { action: core.noop, depends_on: [a], when: always() }\nc: { action: core.noop, foreach: params.regions }\nd: { action: core.noop, colour: red }"

@@ -211,7 +211,7 @@ fn read_on_failure(fields: &mut Fields<'_>, report: &mut Report) -> OnFailure {
     match (on_failure, cancels_others.filter(|_| is_asked)) {
         (OnFailure::Continue, Some(key)) => {
             let message = "`cancel_others` ends what runs beside a step that fails, and `on_failure: continue` lets the workflow go on";
-            report.error(Code::FieldOutOfPlace, fields.file, key, message).hint("keep one of the two");
+            report.warning(Code::FieldOutOfPlace, fields.file, key, message).hint("keep one of the two");
             OnFailure::Continue
         }
         (OnFailure::Fail, Some(_)) => OnFailure::CancelOthers,
