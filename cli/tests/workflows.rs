@@ -181,3 +181,54 @@ async fn a_cancel_ends_what_runs_and_then_what_always_runs_cleans_up() {
     assert_eq!(shown["not_started"][0]["step"], "after");
     assert_eq!(shown["not_started"][0]["skipped"], "cancelled");
 }
+
+const PUSHED: &str = "\
+payload:
+  version: string
+  author: string?
+";
+
+const ON_PUSH: &str = "\
+trigger: release.pushed
+when: event.payload.version.startsWith(\"v\")
+local:
+  name: event.payload.version.upperAscii()
+steps:
+  greet:
+    if: has(event.payload.author)
+    action: core.echo
+    with: { message: \"Thanks, ${{ event.payload.author }}!\" }
+  tell:
+    action: core.echo
+    with: { message: \"${{ local.name }} by ${{ rule.ref }}\" }
+  after:
+    needs: [greet, tell]
+    if: always()
+    action: core.echo
+    with: { message: \"${{ steps.greet.status }}, ${{ steps.tell.result.message }}\" }
+";
+
+#[tokio::test]
+async fn a_rule_of_steps_does_them_for_each_event_that_matches() {
+    let place = place();
+    place.write_pack_file("release/triggers/pushed.yaml", PUSHED);
+    place.write_pack_file("release/rules/on_push.yaml", ON_PUSH);
+    let node = place.start();
+    let client = node.client();
+    let sent = client.post("/events", &json!({ "trigger": "release.pushed", "payload": { "version": "v1" } })).await;
+    assert_eq!(sent.status, StatusCode::ACCEPTED, "{:#}", sent.body);
+    let done = |listed: &Value| listed["items"].as_array().is_some_and(|all| all.len() == 1);
+    let listed = client.until("/executions?action=release.on_push&status=succeeded", done).await;
+    let whole = &listed["items"][0];
+    assert_eq!((&whole["rule"], &whole["action"]), (&json!("release.on_push"), &json!("release.on_push")));
+    let id = whole["id"].as_str().unwrap();
+    let ran = |name: &str| (name.to_owned(), None, "succeeded".to_owned());
+    assert_eq!(steps(&client, id).await, [ran("tell"), ran("after")]);
+    let last = client.get(&format!("/executions?parent={id}&sort=position")).await["items"][1]["id"].as_str().unwrap().to_owned();
+    let told = client.get(&format!("/executions/{last}")).await;
+    assert_eq!(told["result"], json!({ "message": "skipped, V1 by release.on_push" }));
+    let why = ensue(&place, &node, &["why", &last]);
+    assert!(why.stdout.contains("release.on_push") && why.stdout.contains("release.pushed"), "{why:?}");
+    let refused = ensue(&place, &node, &["run", "release.on_push"]);
+    assert!(refused.code != Some(0) && refused.stderr.contains("release.on_push"), "{refused:?}");
+}

@@ -21,7 +21,7 @@ pub use rule::{Mode, Rule};
 pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, Presence, Schema, Type};
 pub use sensor::{Emit, HmacAlgorithm, HmacVerify, Sensor, SignatureEncoding, Source, Verify};
 pub use workflow::{
-    ALWAYS, FAILED, ForEach, ITEMS_MAX, ItemFailure, OnFailure, PARALLEL_DEFAULT, STEPS_MAX, SUCCEEDED, StartsIf, Step, Task,
+    ALWAYS, FAILED, ForEach, Given, ITEMS_MAX, ItemFailure, OnFailure, PARALLEL_DEFAULT, STEPS_MAX, SUCCEEDED, StartsIf, Step, Task,
     WhenCancelled, WhenFailing, Workflow, WorkflowError,
 };
 

@@ -81,6 +81,7 @@ fn samples() -> Vec<Fact> {
             rule: Some(rule),
             event: Some(event),
             enforcement: Some(enforcement),
+            given: None,
             part_of: Some(part_of.clone()),
             priority: -20,
             idempotent: true,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::check::{CheckedRule, check_installed};
+use crate::check::{CheckedRule, CheckedTask, check_installed};
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::read::PackSource;
 
@@ -104,12 +104,16 @@ pub fn build(revision: CatalogRevision, packs: &[(PackSource, Manifest)]) -> Res
 }
 
 fn finished(rule: CheckedRule, id: RuleId, actions: &BTreeMap<ActionRef, Arc<Action>>) -> Result<Rule, BuildError> {
-    let Some(action) = actions.get(&rule.action) else {
-        return Err(BuildError::NoAction { rule: rule.name, action: rule.action });
+    let action = match rule.task {
+        CheckedTask::Steps(action) => action,
+        CheckedTask::Action(action) => match actions.get(&action) {
+            Some(action) => action.clone(),
+            None => return Err(BuildError::NoAction { rule: rule.name, action }),
+        },
     };
     Ok(Rule {
         id,
-        action: action.clone(),
+        action,
         name: rule.name,
         description: rule.description,
         mode: rule.mode,

@@ -25,7 +25,7 @@ use ensue_engine::record::Digest;
 use ensue_expression::ValueType;
 use serde_json::{Value, json};
 
-pub(crate) use rules::CheckedRule;
+pub(crate) use rules::{CheckedRule, CheckedTask};
 
 use crate::build::Manifest;
 use crate::diagnostics::{Code, Diagnostic, Report, Severity};

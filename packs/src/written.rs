@@ -18,7 +18,7 @@ use ensue_expression::nearest;
 
 pub(crate) use action::{ACTION, Action, Body, Environment, Run};
 pub(crate) use manifest::{Manifest, PACK};
-pub(crate) use rule::{RULE, Rule};
+pub(crate) use rule::{RULE, Rule, Task as RuleTask};
 pub(crate) use sensor::{Emit, SENSOR, Sensor, Verify};
 pub(crate) use trigger::{TRIGGER, Trigger};
 pub(crate) use workflow::{ForEach, Step, Task, Workflow};

@@ -59,7 +59,9 @@ const WHOLE: [(&str, &str); 13] = [
     ),
     (
         "rules/several.yaml",
-        "rules:\n  one: { trigger: whole.ping, action: core.echo }\n  two: { trigger: whole.pang, action: core.echo }\n",
+        "rules:\n  one: { trigger: whole.ping, action: core.echo }\n  two: { trigger: whole.pang, action: core.echo }\n\
+         \x20 three:\n    trigger: whole.ping\n    local: { host: event.payload.host }\n    steps:\n      look: { action: core.noop }\n\
+         \x20     tell: { needs: look, action: core.echo, with: { message: '${{ local.host }} ${{ steps.look.status }}' } }\n",
     ),
     (
         "actions/deploy.yaml",

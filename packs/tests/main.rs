@@ -9,6 +9,7 @@ mod json_schemas;
 mod lints;
 mod mistakes;
 mod one_mistake;
+mod rule_steps;
 #[path = "../../tests/support/skipped.rs"]
 mod skipped;
 mod step_slips;

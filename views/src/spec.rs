@@ -134,6 +134,7 @@ impl Story {
             rule: Some(rule),
             event: Some(event),
             enforcement: Some(enforcement),
+            given: None,
             part_of: None,
             priority: 0,
             idempotent: false,

@@ -27,6 +27,7 @@ fn request(story: &mut Story, execution: ExecutionId, pace: Pace, part_of: Optio
         rule: None,
         event: None,
         enforcement: None,
+        given: None,
         part_of,
         priority: 0,
         idempotent: false,

@@ -26,9 +26,19 @@ pub const PARALLEL_DEFAULT: u32 = 16;
 /// The most items of a step.
 pub const ITEMS_MAX: u32 = 100_000;
 
-/// An action made of steps.
+/// What the steps of a workflow are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// The parameters of the action that it is.
+    Parameters,
+    /// The event that the rule which it is decided on.
+    Event,
+}
+
+/// An action made of steps, or a rule.
 #[derive(Clone, Debug)]
 pub struct Workflow {
+    given: Given,
     steps: Vec<Step>,
     places: BTreeMap<StepName, usize>,
     dependents: Vec<Vec<usize>>,
@@ -249,7 +259,7 @@ impl Step {
 
 impl Workflow {
     /// Makes a workflow of its steps, in the order in which they are written, and what it gives.
-    pub fn new(steps: Vec<Step>, result: Option<Template>) -> Result<Self, WorkflowError> {
+    pub fn new(given: Given, steps: Vec<Step>, result: Option<Template>) -> Result<Self, WorkflowError> {
         if steps.is_empty() {
             return Err(WorkflowError::Empty);
         }
@@ -275,11 +285,16 @@ impl Workflow {
                 dependents[*needed].push(place);
             }
         }
-        let workflow = Self { steps, places, dependents, roots, result };
+        let workflow = Self { given, steps, places, dependents, roots, result };
         match workflow.cycle() {
             Some(cycle) => Err(WorkflowError::Cycle(cycle)),
             None => Ok(workflow),
         }
+    }
+
+    /// Says what its steps are given.
+    pub fn given(&self) -> Given {
+        self.given
     }
 
     /// Gives the steps in the order in which they are written.
@@ -359,7 +374,7 @@ mod tests {
     #[test]
     fn what_follows_a_step_is_known_in_the_order_in_which_it_is_written() {
         let steps = vec![step("last", &["left", "right"]), step("right", &["first"]), step("left", &["first"]), step("first", &[])];
-        let workflow = Workflow::new(steps, None).unwrap();
+        let workflow = Workflow::new(Given::Parameters, steps, None).unwrap();
         assert_eq!(names(workflow.roots()), ["first"]);
         assert_eq!(names(workflow.dependents(&"first".parse().unwrap())), ["right", "left"]);
         assert_eq!(names(workflow.dependents(&"last".parse().unwrap())), [""; 0]);
@@ -368,13 +383,13 @@ mod tests {
     #[test]
     fn a_circle_is_named_without_what_only_leads_into_it() {
         let steps = vec![step("before", &["one"]), step("one", &["two"]), step("two", &["three"]), step("three", &["one"])];
-        let error = Workflow::new(steps, None).unwrap_err();
+        let error = Workflow::new(Given::Parameters, steps, None).unwrap_err();
         assert_eq!(error.to_string(), "these steps need each other in a circle: `one` → `two` → `three` → `one`");
     }
 
     #[test]
     fn a_step_that_needs_itself_is_a_circle() {
-        let error = Workflow::new(vec![step("one", &["one"])], None).unwrap_err();
+        let error = Workflow::new(Given::Parameters, vec![step("one", &["one"])], None).unwrap_err();
         assert_eq!(error, WorkflowError::Cycle(vec!["one".parse().unwrap()]));
     }
 }

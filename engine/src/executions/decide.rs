@@ -49,6 +49,7 @@ pub(crate) fn request(
         rule: None,
         event: None,
         enforcement: None,
+        given: None,
         part_of: None,
         priority: definition.priority,
         idempotent: definition.idempotent,

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::OnLost;
 use crate::executions::artifacts::{ArtifactName, MediaType};
 use crate::ids::{AttemptId, EnforcementId, EventId};
-use crate::names::{ActionRef, RuleRef};
-use crate::record::{CatalogRevision, Digest};
+use crate::names::{ActionRef, RuleRef, TriggerRef};
+use crate::record::{BodyHandle, CatalogRevision, Digest};
+use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
 
 /// Somebody or something asked for an action. The body holds the parameters, validated and completed.
@@ -26,6 +27,9 @@ pub struct ExecutionRequested {
     /// The decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<EnforcementId>,
+    /// The event as the steps of the rule see it, where the rule is made of steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<GivenEvent>,
     /// The step of a workflow that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
@@ -42,6 +46,20 @@ pub struct ExecutionRequested {
     /// Whether its attempts hold a worker's slot.
     #[serde(default, skip_serializing_if = "Pace::is_worked")]
     pub pace: Pace,
+}
+
+/// An event as the steps of a rule see it. Its payload stays where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenEvent {
+    /// Its kind.
+    pub trigger: TriggerRef,
+    /// Who observed it.
+    pub source: String,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// Its payload, in the event's own record.
+    pub payload: BodyHandle,
 }
 
 /// Whether the attempts of an execution hold a worker's slot.

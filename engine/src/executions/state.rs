@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::OnLost;
 use crate::effect::{Dispatch, Effect};
-use crate::executions::facts::{AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, Pace, Settlement};
+use crate::executions::facts::{AttemptFailed, AttemptLost, AttemptSucceeded, Evidence, ExecutionRequested, GivenEvent, Pace, Settlement};
 use crate::executions::messages::Heard;
 use crate::fact::ExecutionFact;
-use crate::ids::{AttemptId, ExecutionId, Id};
+use crate::ids::{AttemptId, EventId, ExecutionId, Id};
 use crate::mutants;
-use crate::names::ActionRef;
+use crate::names::{ActionRef, RuleRef};
 use crate::record::{BodyHandle, CatalogRevision, Cause, Position, Record, StreamId};
 use crate::table::Table;
 use crate::time::Timestamp;
@@ -65,6 +65,9 @@ pub struct Execution {
     /// The step of a workflow that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
+    /// The rule whose steps it is made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_rule: Option<OfRule>,
     /// In how many workflows it stands.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub level: u32,
@@ -79,6 +82,17 @@ pub struct Execution {
     pub is_cancelled: bool,
     /// Where it stands.
     pub phase: Phase,
+}
+
+/// A rule whose steps an execution is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OfRule {
+    /// The rule.
+    pub rule: RuleRef,
+    /// The event that it decided on.
+    pub event: EventId,
+    /// The same, as its steps see it.
+    pub given: GivenEvent,
 }
 
 /// Where an open execution stands.
@@ -120,6 +134,13 @@ pub struct Attempt {
     /// What it has said since.
     #[serde(default, skip_serializing_if = "Heard::is_nothing")]
     pub heard: Heard,
+}
+
+impl OfRule {
+    fn of(fact: &ExecutionRequested) -> Option<Self> {
+        let (rule, event, given) = (fact.rule.as_ref()?, fact.event?, fact.given.as_ref()?);
+        Some(Self { rule: rule.clone(), event, given: given.clone() })
+    }
 }
 
 impl Execution {
@@ -238,6 +259,7 @@ impl Executions {
                     pace: fact.pace,
                     attempts: 0,
                     part_of: fact.part_of.clone(),
+                    of_rule: OfRule::of(fact),
                     level,
                     requested_at: (fact.pace == Pace::InSteps).then_some(record.time),
                     result: None,

@@ -1,11 +1,11 @@
 //! What follows from an event: each rule that matches decides once, each that errs is counted.
 
-use crate::catalog::Mode;
+use crate::catalog::{Action, Given, Mode, Run};
 use crate::command::Moment;
 use crate::engine::{Engine, Reaction};
 use crate::events::facts::{AGAIN_MAX, EventReceived};
 use crate::executions::decide::millis;
-use crate::executions::facts::{ExecutionRequested, Pace};
+use crate::executions::facts::{ExecutionRequested, GivenEvent, Pace};
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
 use crate::mutants;
@@ -48,6 +48,20 @@ struct EventReaction<'a> {
 }
 
 impl EventReaction<'_> {
+    /// Gives the event as the steps of a rule see it.
+    fn given(&self, action: &Action) -> Option<GivenEvent> {
+        let Run::Workflow(workflow) = &action.run else { return None };
+        match workflow.given() {
+            Given::Parameters => None,
+            Given::Event => Some(GivenEvent {
+                trigger: self.fact.trigger.clone(),
+                source: self.fact.source.clone(),
+                occurred_at: self.fact.occurred_at,
+                payload: self.record.body_handle()?,
+            }),
+        }
+    }
+
     fn executed(&self, judged: &RuleVerdict, params: &Body, pace: Pace) -> Vec<Draft> {
         let enforcement = self.enforcement_id(judged);
         let execution = ExecutionId(Id::derived(self.engine.log(), enforcement.0, Role::Execution));
@@ -58,6 +72,7 @@ impl EventReaction<'_> {
             rule: Some(judged.rule.name.clone()),
             event: Some(self.event),
             enforcement: Some(enforcement),
+            given: self.given(action),
             part_of: None,
             priority: judged.rule.priority.unwrap_or(action.priority),
             idempotent: action.idempotent,

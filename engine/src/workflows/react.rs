@@ -96,7 +96,7 @@ fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next:
         return Ok(Some((asked, next)));
     }
     let catalog = with.catalogs.at(execution.catalog);
-    let action = catalog.as_ref().and_then(|catalog| catalog.actions().get(&execution.action));
+    let action = catalog.as_ref().and_then(|catalog| definition(catalog, execution));
     let (Some(catalog), Some(action), Some(Run::Workflow(workflow))) = (&catalog, action, action.map(|action| &action.run)) else {
         return without_steps(id, execution, course, record);
     };
@@ -114,6 +114,14 @@ fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next:
     match due {
         Some(due) => Ok(Some(due)),
         None => Ok(going.end()?.map(|draft| (vec![draft], NO_MORE))),
+    }
+}
+
+/// Gives what an execution is made of: an action, or the steps of a rule.
+fn definition<'c>(catalog: &'c Catalog, execution: &Execution) -> Option<&'c Arc<Action>> {
+    match &execution.of_rule {
+        Some(of) => catalog.rules().get(&of.rule).map(|rule| &rule.action),
+        None => catalog.actions().get(&execution.action),
     }
 }
 
@@ -415,6 +423,7 @@ impl Going<'_> {
             rule: None,
             event: None,
             enforcement: None,
+            given: None,
             part_of: Some(PartOf { workflow: self.id, step: step.name.clone(), item, on_failure }),
             priority: step.priority.unwrap_or_else(|| self.execution.priority()),
             idempotent: action.idempotent,

@@ -21,8 +21,10 @@ pub(super) struct Sight<'a> {
     execution: &'a Execution,
     ends: Ends,
     id: String,
-    started_at: String,
-    params: Option<Document>,
+    /// When the workflow was asked for, or the event happened.
+    at: String,
+    /// The parameters, or the event's payload.
+    given: Option<Document>,
     steps: Vec<(&'a str, Seen<'a>)>,
 }
 
@@ -54,7 +56,8 @@ struct SeenItem<'a> {
 
 /// What expressions read, as far as bodies are needed for it.
 struct Wanted {
-    params: bool,
+    /// Whether the parameters, or the event's payload, are read.
+    given: bool,
     steps: BTreeMap<StepName, OfStep>,
 }
 
@@ -74,10 +77,10 @@ impl Wanted {
     fn by(reads: &[Path], action: &Action) -> Self {
         let locals = action.local.iter().flat_map(|(_, local)| local.reads());
         let reads_local = reads.iter().any(|path| path.segments[0] == "local");
-        let mut wanted = Self { params: false, steps: BTreeMap::new() };
+        let mut wanted = Self { given: false, steps: BTreeMap::new() };
         for path in reads.iter().cloned().chain(locals.filter(|_| reads_local)) {
             match path.segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-                ["params", ..] => wanted.params = true,
+                ["params", ..] | ["event"] | ["event", "payload", ..] => wanted.given = true,
                 ["steps", name, rest @ ..] => {
                     // What is no name is no step: reading it errs by itself.
                     let Ok(name) = name.parse() else { continue };
@@ -149,7 +152,8 @@ impl<'a> Sight<'a> {
     ) -> Result<Self, Hindrance> {
         let wanted = Wanted::by(reads, action);
         let mut bodies = Fetching { with, missing: BTreeSet::new(), bytes: 0 };
-        let params = if wanted.params { bodies.document(Some(execution.params)) } else { None };
+        let given = execution.of_rule.as_ref().map_or(execution.params, |of| of.given.payload);
+        let given = if wanted.given { bodies.document(Some(given)) } else { None };
         let mut steps = Vec::with_capacity(wanted.steps.len());
         for (name, of_step) in &wanted.steps {
             let Some((name, state)) = engine.workflows().step_of(id, name) else { continue };
@@ -171,8 +175,11 @@ impl<'a> Sight<'a> {
             steps.push((name.as_str(), Seen { state, gave }));
         }
         if bodies.missing.is_empty() {
-            let (started_at, id) = (execution.requested_at.unwrap_or_default().to_string(), id.to_string());
-            Ok(Self { action, execution, ends, id, started_at, params, steps })
+            let (id, at) = match &execution.of_rule {
+                Some(of) => (of.event.to_string(), of.given.occurred_at),
+                None => (id.to_string(), execution.requested_at.unwrap_or_default()),
+            };
+            Ok(Self { action, execution, ends, id, at: at.to_string(), given, steps })
         } else {
             Err(Reaction::Needs(bodies.missing.into_iter().collect()).into())
         }
@@ -180,21 +187,33 @@ impl<'a> Sight<'a> {
 
     /// Gives the names and their values, but `local` and what is the step's own.
     pub(super) fn scope(&self) -> Scope<'_> {
-        let execution = Value::map([
-            ("actor", Value::from(self.execution.actor.as_str())),
-            ("attempt", Value::from(1_i64)),
-            ("id", Value::from(self.id.as_str())),
-            ("started_at", Value::from(self.started_at.as_str())),
-        ]);
         let steps = self.steps.iter().map(|(name, seen)| (*name, seen.value()));
-        Scope::new()
-            .with("params", document(self.params.as_ref()))
+        self.of_rule_or_action()
             .with("config", Value::from_json(&self.action.config))
-            .with("execution", execution)
             .with("steps", Value::map(steps))
             .with(SUCCEEDED, Value::from(self.ends.succeeded))
             .with(FAILED, Value::from(self.ends.failed))
             .with(ALWAYS, Value::from(true))
+    }
+}
+
+impl Sight<'_> {
+    /// Gives the names that only the steps of a rule see, or only those of an action.
+    fn of_rule_or_action(&self) -> Scope<'_> {
+        let (id, at, given) = (Value::from(self.id.as_str()), Value::from(self.at.as_str()), document(self.given.as_ref()));
+        let Some(of) = &self.execution.of_rule else {
+            let actor = Value::from(self.execution.actor.as_str());
+            let execution = Value::map([("actor", actor), ("attempt", Value::from(1_i64)), ("id", id), ("started_at", at)]);
+            return Scope::new().with("params", given).with("execution", execution);
+        };
+        let event = Value::map([
+            ("id", id),
+            ("payload", given),
+            ("source", Value::from(of.given.source.as_str())),
+            ("time", at),
+            ("trigger", Value::from(of.given.trigger.as_str())),
+        ]);
+        Scope::new().with("event", event).with("rule", Value::map([("ref", Value::from(of.rule.as_str()))]))
     }
 }
 

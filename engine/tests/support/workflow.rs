@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ensue_engine::catalog::{
-    ALWAYS, FAILED, ForEach, ItemFailure, OnFailure, PARALLEL_DEFAULT, Run, SUCCEEDED, StartsIf, Step, Task, Workflow,
+    ALWAYS, FAILED, ForEach, Given, ItemFailure, OnFailure, PARALLEL_DEFAULT, Run, SUCCEEDED, StartsIf, Step, Task, Workflow,
 };
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::{Value, json};
@@ -99,10 +99,14 @@ impl Pieces {
 
     /// An action made of steps, and what it gives.
     pub(crate) fn workflow_giving(self, name: &str, steps: Vec<StepPiece>, result: Option<&Value>) -> Self {
-        let steps = steps.into_iter().map(|step| step.0).collect();
-        let workflow = Workflow::new(steps, result.map(template)).unwrap();
+        let workflow = Workflow::new(Given::Parameters, steps_of(steps), result.map(template)).unwrap();
         self.action_with(name, |action| action.run = Run::Workflow(Arc::new(workflow)))
     }
+}
+
+/// The steps as the engine takes them.
+pub(crate) fn steps_of(steps: Vec<StepPiece>) -> Vec<Step> {
+    steps.into_iter().map(|step| step.0).collect()
 }
 
 fn expression(source: &str) -> Expression {
@@ -114,5 +118,5 @@ fn template(value: &Value) -> Template {
 }
 
 fn roots() -> Roots {
-    Roots::new(["params", "local", "config", "execution", "steps", "item", "index", SUCCEEDED, FAILED, ALWAYS])
+    Roots::new(["event", "rule", "params", "local", "config", "execution", "steps", "item", "index", SUCCEEDED, FAILED, ALWAYS])
 }

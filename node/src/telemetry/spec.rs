@@ -41,6 +41,7 @@ pub(crate) fn requested(enforcement: Option<EnforcementId>) -> ExecutionRequeste
         rule: None,
         event: None,
         enforcement,
+        given: None,
         part_of: None,
         priority: 0,
         idempotent: true,

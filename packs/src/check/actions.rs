@@ -142,7 +142,10 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             Some(Run::Http(Box::new(HttpRequest { url: target?, method: method?, headers: headers?, query: query?, body: body? })))
         }
         written::Run::Emit { trigger, payload } => emit(checking, file, trigger, payload.as_ref(), plain, report),
-        written::Run::Workflow(workflow) => workflows::workflow(checking, file, action.result.as_ref(), workflow, plain, report),
+        written::Run::Workflow(workflow) => {
+            let written = (catalog::Given::Parameters, workflow);
+            workflows::workflow(checking, file, action.result.as_ref(), written, plain, report)
+        }
         written::Run::Builtin { which, at } => builtin(checking, file, *which, at, report),
     }
 }

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Mode, Schema};
+use std::time::Duration;
+
+use ensue_engine::catalog::{Action, Fields, Given, Mode, OnLost, Schema};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::actions::{Locals, locals, no_locals};
+use super::actions::{Locals, literal, locals, no_locals};
 use super::refs::{action_named, trigger_named};
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use super::sensors::optional;
-use super::{Checking, parameters};
+use super::{Checking, parameters, workflows};
 use crate::diagnostics::Report;
 use crate::source::SourceText;
 use crate::written;
@@ -26,10 +28,27 @@ pub(crate) struct CheckedRule {
     pub(crate) triggers: Vec<TriggerRef>,
     pub(crate) when: Option<Expression>,
     pub(crate) local: Vec<(String, Expression)>,
-    pub(crate) action: ActionRef,
+    pub(crate) task: CheckedTask,
     pub(crate) with: Template,
     pub(crate) config: Arc<Value>,
     pub(crate) priority: Option<i8>,
+}
+
+/// What a rule does.
+pub(crate) enum CheckedTask {
+    Action(ActionRef),
+    /// The steps, as an action that only the rule runs.
+    Steps(Arc<Action>),
+}
+
+impl CheckedRule {
+    /// Gives the ref of what it runs: an action's, or its own.
+    pub(crate) fn runs(&self) -> &ActionRef {
+        match &self.task {
+            CheckedTask::Action(action) => action,
+            CheckedTask::Steps(action) => &action.name,
+        }
+    }
 }
 
 pub(super) fn rule(
@@ -46,9 +65,8 @@ pub(super) fn rule(
         ValueType::map(MapType::new(Others::None).called("the fields of `rule`", None).with("ref", ValueType::text(), Occurrence::Always)),
     );
     let (local, when, scope) = conditions(&base, written, report);
-    let action = action_named(checking, file, &written.action, "rule", report);
-    let parameters = action.as_ref().and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
-    let with = parameters::with(file, &written.action, written.with.as_ref(), parameters, &scope, report);
+    let task = task(checking, &name, file, (written, local.as_deref(), config), &scope, report);
+    let (task, with) = task?;
     Some(CheckedRule {
         name,
         description: written.description.clone(),
@@ -56,11 +74,48 @@ pub(super) fn rule(
         triggers: named.into_iter().map(|trigger| Some(trigger?.0)).collect::<Option<_>>()?,
         when: optional(when)?,
         local: local?,
-        action: action?.0,
-        with: with?,
+        task,
+        with,
         config: config.clone(),
         priority: written.priority,
     })
+}
+
+fn task(
+    checking: &mut Checking<'_>,
+    name: &RuleRef,
+    file: &SourceText,
+    (rule, local, config): (&written::Rule, Option<&[(String, Expression)]>, &Arc<Value>),
+    scope: &Scope<'_>,
+    report: &mut Report,
+) -> Option<(CheckedTask, Template)> {
+    match &rule.task {
+        written::RuleTask::Action { action: written, with } => {
+            let action = action_named(checking, file, written, "rule", report);
+            let parameters = action.as_ref().and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
+            let with = parameters::with(file, written, with.as_ref(), parameters, scope, report);
+            Some((CheckedTask::Action(action?.0), with?))
+        }
+        written::RuleTask::Steps(workflow) => {
+            let run = workflows::workflow(checking, file, None, (Given::Event, workflow), scope, report)?;
+            let action = Action {
+                name: name.as_str().parse().expect("the ref of a rule has the shape of an action's"),
+                description: rule.description.clone(),
+                parameters: Schema::Fields(Fields::default()),
+                result: None,
+                local: local?.to_vec(),
+                run,
+                timeout: Duration::ZERO,
+                grace: Duration::ZERO,
+                idempotent: false,
+                on_lost: OnLost::default(),
+                priority: 0,
+                config: config.clone(),
+                pack: checking.pack.digest,
+            };
+            Some((CheckedTask::Steps(Arc::new(action)), literal(&json!({}))))
+        }
+    }
 }
 
 /// What `event` can be for a rule that listens to these triggers.

@@ -35,7 +35,7 @@ pub(super) fn workflow(
     checking: &mut Checking<'_>,
     file: &SourceText,
     result: Option<&Schema>,
-    written: &Workflow,
+    (given, written): (catalog::Given, &Workflow),
     plain: &Scope<'_>,
     report: &mut Report,
 ) -> Option<Run> {
@@ -59,7 +59,7 @@ pub(super) fn workflow(
     }
     let result = steps.result(written, result, plain, report);
     let compiled: Vec<catalog::Step> = compiled.into_iter().collect::<Option<_>>()?;
-    match catalog::Workflow::new(compiled, result?) {
+    match catalog::Workflow::new(given, compiled, result?) {
         Ok(workflow) => Some(Run::Workflow(Arc::new(workflow))),
         Err(error) => {
             // All that there is to tell has been told in its place.

@@ -12,6 +12,7 @@ use ensue_expression::{Condition, Expression, Literal, Partial};
 use super::{Finding, Findings, RuleInPack, located};
 use crate::diagnostics::{Code, Severity};
 use crate::fields::first_line;
+use crate::written::RuleTask;
 
 /// How many rules of one trigger are held against each other: a million pairs. Where there are more, none are, which is told.
 const COMPARED_MAX: usize = 1_000;
@@ -156,7 +157,7 @@ fn tell_one_contained(inner: &Judged<'_>, outer: &Judged<'_>, likeness: Likeness
     } else {
         format!("every event that the rule `{}` matches, `{}` matches too", rule.name(), other.name())
     };
-    let action = &rule.checked.action;
+    let action = rule.checked.runs();
     let (severity, hint) = match likeness {
         Likeness::SameRun => {
             (Severity::Warning, format!("both run `{action}` with the same parameters, so it is done twice: keep one of the two"))
@@ -166,7 +167,7 @@ fn tell_one_contained(inner: &Judged<'_>, outer: &Judged<'_>, likeness: Likeness
             format!("both run `{action}`, with different parameters: if only one of them is meant to, narrow the condition of the other"),
         ),
         Likeness::OtherAction => {
-            (Severity::Note, format!("this one runs `{action}`, the other `{}`: both run for each such event", other.checked.action))
+            (Severity::Note, format!("this one runs `{action}`, the other `{}`: both run for each such event", other.checked.runs()))
         }
     };
     let place = other.file.place(other.written.triggers.first().map_or(0, |trigger| trigger.span.start));
@@ -213,10 +214,14 @@ fn source_of(expression: &Expression) -> String {
 
 fn likeness(one: &Judged<'_>, other: &Judged<'_>) -> Likeness {
     let (one, other) = (one.rule, other.rule);
-    if one.checked.action != other.checked.action {
+    if one.checked.runs() != other.checked.runs() {
         return Likeness::OtherAction;
     }
-    let given = |rule: &RuleInPack<'_>| rule.written.with.as_ref().map(crate::yaml::Node::to_value);
+    // Two rules with steps run each its own.
+    let given = |rule: &RuleInPack<'_>| match &rule.written.task {
+        RuleTask::Action { with, .. } => with.as_ref().map(crate::yaml::Node::to_value),
+        RuleTask::Steps(_) => None,
+    };
     let locals =
         |rule: &RuleInPack<'_>| rule.checked.local.iter().map(|(name, local)| (name.clone(), source_of(local))).collect::<Vec<_>>();
     let is_same = given(one) == given(other) && locals(one) == locals(other) && one.pack.pack.name == other.pack.pack.name;

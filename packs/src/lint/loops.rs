@@ -98,8 +98,9 @@ fn emitting_actions<'a>(pack: &'a Definitions<'a>) -> impl Iterator<Item = (Acti
 
 /// The event that a rule's action puts into the log, where that is known.
 fn emitted_by(rule: &RuleInPack<'_>, actions: &BTreeMap<ActionRef, Emits<'_>>) -> Option<Emitted> {
-    let emits = actions.get(&rule.checked.action)?;
-    let given = rule.written.with.as_ref();
+    let written::RuleTask::Action { with, .. } = &rule.written.task else { return None };
+    let emits = actions.get(rule.checked.runs())?;
+    let given = with.as_ref();
     let given_at = |name: &str| given.and_then(|node| node.at(&format!("/{name}")));
     let Some(trigger) = &emits.trigger else {
         let Content::Text { value, .. } = &given_at("trigger")?.content else { return None };
@@ -168,7 +169,7 @@ fn tell(rules: &[&RuleInPack<'_>], way: &[Step], findings: &mut Findings) {
     let name = |step: &Step| -> &RuleRef { rules[step.rule].name() };
     let mut lines = vec![format!("`{begin}`")];
     for step in way.iter().take(LOOP_RULES_MAX) {
-        lines.push(format!("→ rule `{}` → action `{}` → `{}`", name(step), rules[step.rule].checked.action, step.trigger));
+        lines.push(format!("→ rule `{}` → action `{}` → `{}`", name(step), rules[step.rule].checked.runs(), step.trigger));
     }
     if way.len() > LOOP_RULES_MAX {
         lines.push(format!("→ … {} more rules …", way.len() - LOOP_RULES_MAX));

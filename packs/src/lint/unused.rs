@@ -10,7 +10,7 @@ use ensue_engine::names::KeyRef;
 use ensue_expression::{Expression, Path, Template};
 
 use super::{Finding, Findings, place_of};
-use crate::check::Definitions;
+use crate::check::{CheckedTask, Definitions};
 use crate::diagnostics::{Code, Report, Severity};
 use crate::source::SourceText;
 use crate::yaml::{self, Content, Node};
@@ -27,6 +27,9 @@ pub(super) fn look(pack: &Definitions<'_>, findings: &mut Findings) {
         let mut reads = Reads::default();
         reads.paths.extend(rule.when.iter().flat_map(Expression::reads));
         reads.paths.extend(rule.with.reads());
+        if let CheckedTask::Steps(action) = &rule.task {
+            reads.paths.extend(reads_of_run(action).paths);
+        }
         tell_of_locals(pack, "rules", rule.name.name(), &written.file, &rule.local, &reads, findings);
         reads.paths.extend(rule.local.iter().flat_map(|(_, local)| local.reads()));
         of_pack.paths.extend(reads.paths);

@@ -1,11 +1,14 @@
 //! `rules/*.yaml`: when an event leads to an action.
 
-use ensue_engine::catalog::Mode;
+use std::ops::Range;
 
+use ensue_engine::catalog::{Mode, STEPS_MAX};
+
+use super::workflow::{self, STEP, Workflow};
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, text, wrong_type};
+use crate::fields::{Fields, first_line, text, wrong_type};
 use crate::schema::{is_our_name, tell_bad_name};
-use crate::shape::{Field, Form, Kind, Shape, optional, required, words};
+use crate::shape::{Between, Field, Form, Kind, Shape, optional, required, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned};
 
@@ -30,9 +33,8 @@ pub(crate) static RULE: Shape = Shape {
              Without it, every event matches. Best written as a `|` block.",
         ),
         LOCAL,
-        required(
+        optional(
             "action",
-            "action: core.echo",
             Kind::Text(Form::Ref),
             "What to do: the ref of an action, never an expression. `ensue actions list` has those that are installed.",
         ),
@@ -41,10 +43,14 @@ pub(crate) static RULE: Shape = Shape {
             Kind::Mapping { names: Form::Any, of: &Kind::Anything },
             "The action's parameters, by name. A value may hold `${{ … }}`; one that is exactly that keeps its type.",
         ),
+        optional(
+            "steps",
+            Kind::Named { names: Form::OwnName, of: &STEP, most: STEPS_MAX },
+            "What to do, in steps by name, in the place of `action`. They read what the rule reads, and `steps.<name>` of those before them.",
+        ),
         PRIORITY,
     ],
     later: &[
-        ("steps", "a workflow in place"),
         ("dedupe", "events of one key once"),
         ("throttle", "a limit in time"),
         ("debounce", "once it is quiet"),
@@ -55,7 +61,7 @@ pub(crate) static RULE: Shape = Shape {
         ("labels", "labels for search and grants"),
         ("schedule", "events by the clock"),
     ],
-    between: &[],
+    between: &[Between::ExactlyOneOf(&["action", "steps"]), Between::OnlyBeside { field: "with", other: "action" }],
 };
 
 /// Names that are computed first.
@@ -77,23 +83,27 @@ pub(crate) struct Rule {
     pub(crate) triggers: Vec<Spanned<String>>,
     pub(crate) when: Option<Node>,
     pub(crate) local: Vec<Entry>,
-    pub(crate) action: Spanned<String>,
-    pub(crate) with: Option<Node>,
+    pub(crate) task: Task,
     pub(crate) priority: Option<i8>,
 }
 
+/// What a rule does: exactly one of the two.
+pub(crate) enum Task {
+    Action { action: Spanned<String>, with: Option<Node> },
+    Steps(Workflow),
+}
+
 pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option<Rule> {
-    let is_workflow = matches!(&node.content, Content::Map(entries) if entries.iter().any(|entry| entry.key.value == "steps"));
+    let start = first_line(&node.span, file);
     let mut fields = Fields::open(node, &RULE, file, report)?;
     let description = fields.text("description", report).map_or(String::new(), |text| text.value);
     let mode = fields.choice("mode", &MODES, report).unwrap_or_default();
     let triggers = read_triggers(&mut fields, report);
     let when = fields.take("when").map(|entry| entry.value);
     let local = read_local(&mut fields, report);
-    let action = read_action(&mut fields, is_workflow, report);
-    let with = fields.take("with").map(|entry| entry.value);
+    let task = read_task(&mut fields, start, report);
     let priority = read_priority(&mut fields, report);
-    Some(Rule { description, mode, triggers: triggers?, when, local: local?, action: action?, with, priority })
+    Some(Rule { description, mode, triggers: triggers?, when, local: local?, task: task?, priority })
 }
 
 /// Takes the names that are computed first, in their order; nothing where one of them is no name.
@@ -111,13 +121,36 @@ pub(super) fn read_priority(fields: &mut Fields<'_>, report: &mut Report) -> Opt
     fields.integer("priority", report).and_then(|number| i8::try_from(number).ok())
 }
 
-fn read_action(fields: &mut Fields<'_>, is_workflow: bool, report: &mut Report) -> Option<Spanned<String>> {
-    if is_workflow {
-        // That `steps` are to come has been told; that the action is missing is the same mistake.
-        fields.was_told("action");
+fn read_task(fields: &mut Fields<'_>, start: Range<usize>, report: &mut Report) -> Option<Task> {
+    let (file, with_key) = (fields.file, fields.key_of("with"));
+    let (action, with, steps) = (fields.take("action"), fields.take("with"), fields.take("steps"));
+    match (action, steps) {
+        (Some(_), Some(steps)) => {
+            report
+                .error(Code::NotExactlyOne, file, steps.key.span, "a rule has one of `action` and `steps`, not both")
+                .hint("make the action one of the steps: `run: { action: …, with: … }`");
+            None
+        }
+        (Some(action), None) => {
+            let action = text(action.value, "`action`", file, report)?;
+            Some(Task::Action { action, with: with.map(|entry| entry.value) })
+        }
+        (None, Some(steps)) => {
+            if with.is_some() {
+                let message = "`with` gives an action its parameters, and the rule has `steps`";
+                report.error(Code::FieldOutOfPlace, file, with_key, message).hint("say it of the steps");
+            }
+            workflow::read_steps(steps, file, report).map(Task::Steps)
+        }
+        (None, None) => {
+            if !fields.has_told("action") && !fields.has_told("steps") {
+                report
+                    .error(Code::NotExactlyOne, file, start, "the rule does nothing: it has neither `action` nor `steps`")
+                    .hint("for example\naction: core.echo");
+            }
+            None
+        }
     }
-    let entry = fields.take_required("action", report)?;
-    text(entry.value, "`action`", fields.file, report)
 }
 
 fn read_triggers(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanned<String>>> {

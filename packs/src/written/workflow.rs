@@ -41,7 +41,7 @@ pub(super) static WORKFLOW: Shape = Shape {
     between: &[],
 };
 
-static STEP: Shape = Shape {
+pub(super) static STEP: Shape = Shape {
     what: "a step",
     fields: &[
         optional(
@@ -148,6 +148,13 @@ pub(super) fn read(key: Range<usize>, node: Node, file: &SourceText, report: &mu
     let result = fields.take("result").map(|entry| entry.value);
     let steps = steps?.into_iter().map(|entry| read_step(entry, file, report)).collect();
     Some(Workflow { at: key, steps, result })
+}
+
+/// Reads the steps of a rule.
+pub(super) fn read_steps(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Workflow> {
+    let at = entry.key.span.clone();
+    let steps = named_steps(entry, file, report)?.into_iter().map(|entry| read_step(entry, file, report)).collect();
+    Some(Workflow { at, steps, result: None })
 }
 
 fn named_steps(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Vec<Entry>> {

@@ -1,0 +1,107 @@
+//! Rules that are made of steps: one execution a match, whose steps read the event where it lies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ensue_engine::catalog::{Action, Fields, Given, OnLost, Run, Schema, Workflow};
+use ensue_engine::executions::facts::{ExecutionRequested, FailureKind};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{ExecutionId, Id, Role};
+use ensue_engine::record::{BodyHandle, Digest};
+use ensue_engine::spec::Outcome;
+use serde_json::{Value, json};
+
+use crate::support::definitions::expression;
+use crate::support::workflow::{StepPiece, does, steps_of};
+use crate::support::{Pieces, Site, workers};
+
+/// A site whose rule `demo.greet` on `demo.ping` is made of these steps, and has the local value `host`.
+fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
+    let workflow = Workflow::new(Given::Event, steps_of(steps.into()), None).unwrap();
+    let pieces = Pieces::default().trigger("demo.ping").action("demo.say").rule_with(
+        "demo.greet",
+        "demo.ping",
+        "event.payload.host != 'test'",
+        "demo.say",
+        |rule| {
+            rule.local = vec![("host".to_owned(), expression("event.payload.host + '!'"))];
+            rule.with = crate::support::definitions::template(&json!({}));
+            rule.action = Arc::new(Action {
+                name: "demo.greet".parse().unwrap(),
+                description: String::new(),
+                parameters: Schema::Fields(Fields::default()),
+                result: None,
+                local: rule.local.clone(),
+                run: Run::Workflow(Arc::new(workflow)),
+                timeout: Duration::ZERO,
+                grace: Duration::ZERO,
+                idempotent: false,
+                on_lost: OnLost::Ask,
+                priority: 0,
+                config: Arc::new(json!({})),
+                pack: Digest::of(b"demo"),
+            });
+        },
+    );
+    let mut site = Site::with(&pieces);
+    site.set(workers(10));
+    site
+}
+
+fn asked(outcome: &Outcome) -> Vec<(ExecutionRequested, Option<BodyHandle>, Value)> {
+    let asked = outcome.records().iter().filter_map(|record| match &record.fact {
+        Fact::ExecutionRequested(fact) => {
+            let params = serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap();
+            Some((fact.clone(), record.body_handle(), params))
+        }
+        _ => None,
+    });
+    asked.collect()
+}
+
+#[test]
+fn a_match_is_one_execution_and_its_steps_read_the_event_the_local_values_and_each_other() {
+    let first = does("first", "demo.say").with(&json!({
+        "host": "${{ event.payload.host }}", "local": "${{ local.host }}", "about": "${{ [event.id, event.trigger, event.source, rule.ref] }}",
+    }));
+    let second = does("second", "demo.say").needs(["first"]).with(&json!({ "n": "${{ [steps.first.status, event.payload.n] }}" }));
+    let mut site = site([first, second]);
+    let kinds = ["event.received", "enforcement.made", "execution.requested", "execution.requested", "attempt.started"];
+    let outcome = site.receive("demo.ping", &json!({ "host": "web", "n": 7 })).then(&kinds);
+    let asked_for = asked(&outcome);
+    let (whole, _, params) = &asked_for[0];
+    let event = &outcome.records()[0];
+    assert_eq!((whole.action.as_str(), whole.rule.as_ref().unwrap().as_str(), params), ("demo.greet", "demo.greet", &json!({})));
+    let given = whole.given.as_ref().unwrap();
+    assert_eq!(Some(given.payload), event.body_handle(), "the payload is not copied");
+    let about = json!([event.id.to_string(), "demo.ping", "api", "demo.greet"]);
+    assert_eq!(asked_for[1].2, json!({ "host": "web", "local": "web!", "about": about }));
+
+    let flow = outcome.records()[2].id;
+    let child = ExecutionId(Id::derived(site.engine().log(), flow, Role::Step(&"first".parse().unwrap())));
+    site.restart();
+    let outcome = site.succeed(child);
+    assert_eq!(asked(&outcome)[0].2, json!({ "n": ["succeeded", 7] }));
+}
+
+#[test]
+fn an_event_that_does_not_match_starts_no_steps() {
+    let mut site = site([does("first", "demo.say")]);
+    site.receive("demo.ping", &json!({ "host": "test" })).then(&["event.received"]);
+}
+
+#[test]
+fn a_local_value_that_errs_rejects_the_match_before_any_step() {
+    let mut site = site([does("first", "demo.say")]);
+    let outcome = site.receive("demo.ping", &json!({ "host": 1 })).then(&["event.received", "enforcement.made"]);
+    assert!(format!("{:?}", outcome.records()[1].fact).contains("Rejected"));
+}
+
+#[test]
+fn a_step_that_cannot_be_rendered_fails_the_whole() {
+    let mut site = site([does("first", "demo.say").with(&json!({ "n": "${{ event.payload.nothing }}" }))]);
+    let outcome = site.receive("demo.ping", &json!({ "host": "web" }));
+    let Fact::ExecutionFailed(end) = &outcome.records().last().unwrap().fact else { panic!("{:?}", outcome.kinds()) };
+    assert_eq!(end.error.kind, FailureKind::ChildFailed);
+    assert_eq!(site.engine().executions().iter().count(), 0);
+}

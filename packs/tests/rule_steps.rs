@@ -1,0 +1,73 @@
+//! Rules that are made of steps: what is told of mistakes in them, and what the engine gets of a good one.
+
+use ensue_engine::catalog::{Given, Run, Schema};
+use ensue_engine::ids::{Id, RuleId};
+use ensue_engine::record::CatalogRevision;
+use ensue_engine::time::Timestamp;
+use ensue_packs::{build, library};
+
+use crate::support::{checked, demo, shown_with};
+
+const GREET: &str = r#"trigger: demo.ping
+when: event.payload.host != "test"
+local:
+  host: event.payload.host.lowerAscii()
+steps:
+  look:
+    if: event.payload.?load.orValue(0.0) > 1.0
+    action: core.echo
+    with: { message: "${{ local.host }} of ${{ config.owner }}" }
+  tell:
+    needs: [look]
+    action: core.echo
+    with: { message: "${{ steps.look.result.message }}, said ${{ rule.ref }}" }
+priority: 5
+"#;
+
+/// What is told of a pack whose rule is this.
+fn rule(text: &str) -> String {
+    shown_with(&[("rules/greet.yaml", text)])
+}
+
+#[test]
+fn a_rule_of_steps_is_taken() {
+    assert_eq!(rule(GREET), "");
+}
+
+#[test]
+fn the_engine_gets_its_steps_as_what_the_rule_runs() {
+    let packs: Vec<_> = library().into_iter().chain([demo(&[("rules/greet.yaml", GREET)])]).collect();
+    let checked = checked(&packs[packs.len() - 1..], &[]);
+    let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
+    let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
+    let catalog = build(CatalogRevision(1), &installed).unwrap();
+    let rule = &catalog.rules()[&"demo.greet".parse().unwrap()];
+    assert_eq!((rule.action.name.as_str(), rule.priority, rule.action.local.len()), ("demo.greet", Some(5), 1));
+    assert!(matches!(&rule.action.parameters, Schema::Fields(fields) if fields.0.is_empty()));
+    let Run::Workflow(workflow) = &rule.action.run else { panic!("{:?}", rule.action.run) };
+    assert_eq!((workflow.given(), workflow.steps().len()), (Given::Event, 2));
+    assert!(!catalog.actions().contains_key(&"demo.greet".parse().unwrap()), "it is no action that somebody else can run");
+}
+
+#[test]
+fn a_rule_does_one_thing() {
+    insta::assert_snapshot!(rule("trigger: demo.ping\naction: core.noop\nsteps:\n  one: { action: core.noop }\n"));
+    insta::assert_snapshot!(rule("trigger: demo.ping\nwhen: 'true'\n"));
+    insta::assert_snapshot!(rule("trigger: demo.ping\nsteps:\n  one: { action: core.noop }\nwith: { a: 1 }\n"));
+}
+
+#[test]
+fn the_steps_of_a_rule_read_what_the_rule_does_and_what_they_need() {
+    insta::assert_snapshot!(rule(
+        "trigger: demo.ping\n\
+         steps:\n\
+         \x20 one: { action: core.echo, with: { message: '${{ params.host }}' } }\n\
+         \x20 two: { action: core.echo, with: { message: '${{ steps.one.status }} ${{ event.payload.hots }}' } }\n\
+         \x20 three: { needs: four, action: core.ehco }\n"
+    ));
+}
+
+#[test]
+fn steps_of_a_rule_are_a_mapping() {
+    insta::assert_snapshot!(rule("trigger: demo.ping\nsteps:\n  - { action: core.noop }\n"));
+}
