@@ -117,7 +117,7 @@ async fn items_of_steps(client: &Client, id: &str) -> BTreeMap<String, u64> {
 
 /// What is made of steps has no attempts; nor has what never came to one.
 fn may_have_steps(execution: &Value) -> bool {
-    execution["attempt"] == 0 && execution["status"] != "queued"
+    execution["attempt"] == 0 && execution["status"] != "queued" && execution["status"] != "delayed"
 }
 
 async fn children(client: &Client, of: &str, left: &mut Left) -> Result<(Vec<Value>, bool), Failure> {

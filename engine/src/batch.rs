@@ -410,6 +410,7 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::ExecutionCancelRequested(_)
         | Fact::ExecutionBecameIndeterminate(_)
         | Fact::ExecutionSettled(_)
+        | Fact::TimerFired(_)
         | Fact::NodeStarted(_)
         | Fact::ReactionParked(_) => true,
         Fact::DeliveryRefused(_)
@@ -430,7 +431,9 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::KeyRemoved(_)
         | Fact::TokenAdded(_)
         | Fact::TokenRevoked(_)
+        | Fact::TimerSet(_)
         | Fact::ClockStepped(_)
+        | Fact::ClockAccepted(_)
         | Fact::ReactionDeferred(_)
         | Fact::ReactionResumed(_)
         | Fact::ReactionRetried(_)

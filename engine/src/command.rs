@@ -76,6 +76,8 @@ impl Ask {
             | Ask::RevokeToken { .. }
             | Ask::NoteStart { .. }
             | Ask::NoteClockStep { .. }
+            | Ask::AcceptClock
+            | Ask::FireTimers
             | Ask::RetryReaction { .. }
             | Ask::DismissReaction { .. }
             | Ask::Recall(_) => &[],
@@ -114,6 +116,8 @@ impl Ask {
             | Ask::RevokeToken { .. }
             | Ask::NoteStart { .. }
             | Ask::NoteClockStep { .. }
+            | Ask::AcceptClock
+            | Ask::FireTimers
             | Ask::RetryReaction { .. }
             | Ask::DismissReaction { .. }
             | Ask::Recall(_) => {}
@@ -211,6 +215,10 @@ pub enum Ask {
         /// What the wall clock said.
         to: Timestamp,
     },
+    /// The wall clock is right as it stands now: hold no timer for its last step any more.
+    AcceptClock,
+    /// Fire the timers that are due.
+    FireTimers,
     /// Do this once under its caller's key: asked again, it is answered as before, and not done.
     Once {
         /// The key, and what is asked under it.
@@ -342,6 +350,8 @@ pub struct RequestExecution {
     pub body: Body,
     /// The same, to be read.
     pub params: Document,
+    /// When it may start, not before; a time that has passed is now.
+    pub start_at: Option<Timestamp>,
 }
 
 /// What a worker says of an attempt's end.

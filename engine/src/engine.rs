@@ -17,20 +17,22 @@ use crate::executions::{decide as executions, messages, react as execution_react
 use crate::fact::{ByNoun, EventFact, Fact, HealthFact};
 use crate::health::decide as health;
 use crate::health::state::Health;
-use crate::ids::{Id, LogId};
+use crate::ids::LogId;
 use crate::mutants;
 use crate::record::{BodyHandle, CatalogRevision, Draft, Position, Record, Revision, StreamId};
 use crate::rules::decide as rules;
 use crate::rules::state::Rules;
 use crate::table::Table;
 use crate::time::Timestamp;
+use crate::timers::state::Timers;
+use crate::timers::{decide as timers, react as timer_reactions};
 use crate::workflows::react as step_reactions;
 use crate::workflows::state::Workflows;
 
 /// The form that [`Engine::save`] writes; a release reads its own and the one before.
 pub const STATE_FORMAT: u32 = 3;
 
-/// The form before: there are no workflows in it.
+/// The form before: there are no workflows in it, and no timers.
 const STATE_FORMAT_BEFORE: u32 = 2;
 
 /// The state of one log, and what it makes of commands and records.
@@ -51,6 +53,8 @@ struct State {
     executions: Executions,
     #[serde(default)]
     workflows: Workflows,
+    #[serde(default)]
+    timers: Timers,
     access: Access,
     health: Health,
 }
@@ -156,7 +160,7 @@ impl Engine {
             }
             Ask::ReceiveEvents(list) => events::receive_all(self, actor, trace, list, at, with),
             Ask::KeepDelivery(delivery) => events::keep_delivery(actor, trace, delivery),
-            Ask::RequestExecution(ask) => executions::request(self, Id::root(at.time, at.entropy), actor, trace, ask, with),
+            Ask::RequestExecution(ask) => executions::request(self, at, actor, trace, ask, with),
             Ask::TakeMessage(message) => messages::take(self, actor, message, at, with),
             Ask::ReportAttempt(report) => executions::report(self, actor, report, at, with),
             Ask::LoseAttempt { execution, attempt, evidence } => executions::lose(self, actor, *execution, *attempt, *evidence),
@@ -170,6 +174,8 @@ impl Engine {
             Ask::RevokeToken { name } => access::revoke_token(self, actor, name),
             Ask::NoteStart { release } => health::note_start(self, actor, release),
             Ask::NoteClockStep { from, to } => health::note_clock_step(self, actor, *from, *to),
+            Ask::AcceptClock => health::accept_clock(self, actor, at.time),
+            Ask::FireTimers => timers::fire(self, actor, at),
             Ask::RetryReaction { of } => health::retry_reaction(self, actor, *of),
             Ask::DismissReaction { of } => health::dismiss_reaction(self, actor, *of),
         }
@@ -192,13 +198,22 @@ impl Engine {
                 state.workflows.apply_execution(record, fact, &state.executions);
                 state.executions.apply(record, fact);
                 if fact.is_end() {
+                    state.timers.forget_all(&record.stream);
                     state.streams.remove(&record.stream.to_string());
                 }
             }
             ByNoun::StepFact(fact) => state.workflows.apply_step(record, fact),
+            ByNoun::TimerFact(fact) => {
+                state.timers.apply(record, fact);
+                state.workflows.apply_timer(record, fact, &state.executions);
+                state.executions.apply_timer(record, fact);
+            }
             ByNoun::CatalogFact(fact) => state.packs.apply(record, fact),
             ByNoun::AccessFact(fact) => state.access.apply(fact),
-            ByNoun::HealthFact(fact) => state.health.apply(record, fact),
+            ByNoun::HealthFact(fact) => {
+                state.health.apply(record, fact);
+                state.timers.apply_clock(record, fact);
+            }
         }
     }
 
@@ -208,6 +223,7 @@ impl Engine {
             ByNoun::EventFact(EventFact::EventReceived(fact)) => event_reactions::react(self, record, fact, next, at, with),
             ByNoun::ExecutionFact(fact) => execution_reactions::react(self, record, fact, next, with),
             ByNoun::StepFact(fact) => step_reactions::react(self, record, fact, next, with),
+            ByNoun::TimerFact(fact) => timer_reactions::react(self, record, fact, next, with),
             // More workers than before may stand ready; and what was put aside may have left one free.
             ByNoun::HealthFact(HealthFact::NodeStarted(_) | HealthFact::ReactionParked(_)) => {
                 execution_reactions::start_waiting(self, record.id, with)
@@ -218,6 +234,7 @@ impl Engine {
             | ByNoun::AccessFact(_)
             | ByNoun::HealthFact(
                 HealthFact::ClockStepped(_)
+                | HealthFact::ClockAccepted(_)
                 | HealthFact::ReactionDeferred(_)
                 | HealthFact::ReactionResumed(_)
                 | HealthFact::ReactionRetried(_)
@@ -230,6 +247,7 @@ impl Engine {
     pub fn effects_of(&self, record: &Record) -> Vec<Effect> {
         match record.fact.by_noun() {
             ByNoun::ExecutionFact(fact) => self.state.executions.effects_of(record, fact).into_iter().collect(),
+            ByNoun::TimerFact(fact) => self.state.executions.effects_of_timer(record, fact).into_iter().collect(),
             ByNoun::EventFact(_)
             | ByNoun::RuleFact(_)
             | ByNoun::StepFact(_)
@@ -267,26 +285,28 @@ impl Engine {
 
     /// Makes all that was folded since the last commit final.
     pub fn commit(&mut self) {
-        let State { newest, streams, packs, rules, executions, workflows, access, health } = &mut self.state;
+        let State { newest, streams, packs, rules, executions, workflows, timers, access, health } = &mut self.state;
         newest.commit();
         streams.commit();
         packs.commit();
         rules.commit();
         executions.commit();
         workflows.commit();
+        timers.commit();
         access.commit();
         health.commit();
     }
 
     /// Takes back all that was folded since the last commit.
     pub fn undo(&mut self) {
-        let State { newest, streams, packs, rules, executions, workflows, access, health } = &mut self.state;
+        let State { newest, streams, packs, rules, executions, workflows, timers, access, health } = &mut self.state;
         newest.undo();
         streams.undo();
         packs.undo();
         rules.undo();
         executions.undo();
         workflows.undo();
+        timers.undo();
         access.undo();
         health.undo();
     }
@@ -337,6 +357,11 @@ impl Engine {
     /// Gives the open workflows.
     pub fn workflows(&self) -> &Workflows {
         &self.state.workflows
+    }
+
+    /// Gives the timers that are pending.
+    pub fn timers(&self) -> &Timers {
+        &self.state.timers
     }
 
     /// Gives the keys and tokens.

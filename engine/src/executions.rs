@@ -5,4 +5,6 @@ pub mod decide;
 pub mod facts;
 pub mod messages;
 pub mod react;
+pub(crate) mod retry;
 pub mod state;
+pub(crate) mod timed;

@@ -13,6 +13,7 @@ use crate::executions::facts as executions;
 use crate::health::facts as health;
 use crate::record::FACT_BYTES_MAX;
 use crate::rules::facts as rules;
+use crate::timers::facts as timers;
 use crate::workflows::facts as workflows;
 
 /// Why a stored fact cannot be read.
@@ -172,6 +173,11 @@ facts! {
         StepExpanded(workflows::StepExpanded): "step.expanded", 1;
         StepEnded(workflows::StepEnded): "step.ended", 1;
     }
+    /// What happens to timers.
+    TimerFact {
+        TimerSet(timers::TimerSet): "timer.set", 1;
+        TimerFired(timers::TimerFired): "timer.fired", 1;
+    }
     /// What happens to the catalog.
     CatalogFact {
         PackInstalled(catalog::PackInstalled): "pack.installed", 1;
@@ -188,6 +194,7 @@ facts! {
     HealthFact {
         NodeStarted(health::NodeStarted): "node.started", 1;
         ClockStepped(health::ClockStepped): "clock.stepped", 1;
+        ClockAccepted(health::ClockAccepted): "clock.accepted", 1;
         ReactionDeferred(health::ReactionDeferred): "reaction.deferred", 1;
         ReactionResumed(health::ReactionResumed): "reaction.resumed", 1;
         ReactionParked(health::ReactionParked): "reaction.parked", 1;

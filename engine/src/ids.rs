@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::names::StepName;
 use crate::record::StreamId;
 use crate::time::Timestamp;
+use crate::timers::facts::TimerKind;
 
 /// An id of 128 bits: a UUID of version 7 (a root) or 8 (derived), RFC 9562.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +112,8 @@ pub enum Role<'a> {
     Emit(u32),
     /// A file that an attempt gives away, by the message's index: `artifact/<i>`.
     Artifact(u32),
+    /// A moment that an execution waits for, by its kind and from 1: `timer/<kind>/<n>`.
+    Timer(TimerKind, u32),
     /// A thing that is known by name and not by an id: `stream/<stream>`. Under the log's id.
     Stream(&'a StreamId),
     /// A later record of a thing, by its revision: `revision/<n>`. Under the thing's own id.
@@ -127,6 +130,7 @@ impl fmt::Display for Role<'_> {
             Self::Attempt(number) => write!(f, "attempt/{number}"),
             Self::Emit(index) => write!(f, "emit/{index}"),
             Self::Artifact(index) => write!(f, "artifact/{index}"),
+            Self::Timer(kind, number) => write!(f, "timer/{}/{number}", kind.as_str()),
             Self::Stream(stream) => write!(f, "stream/{stream}"),
             Self::Revision(revision) => write!(f, "revision/{revision}"),
         }

@@ -151,6 +151,11 @@ impl Spec {
         self.now = self.now.plus_millis(millis);
     }
 
+    /// Steps the clock, as when somebody sets it; the log hears of it by a command.
+    pub fn step_clock(&mut self, to: Timestamp) {
+        self.now = to;
+    }
+
     /// Gives the time.
     pub fn now(&self) -> Timestamp {
         self.now

@@ -4,9 +4,35 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The longest duration that is taken: a year.
+const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Reads `250ms`, `90s`, `10m`, `24h`; none where it is not written so, or is over a year.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number: u64 = text[..digits].parse().ok()?;
+    let millis = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let duration = Duration::from_millis(number.checked_mul(millis)?);
+    (duration <= DURATION_MAX).then_some(duration)
+}
+
+/// Writes a duration of whole milliseconds as [`parse_duration`] reads it, in the largest unit that leaves no rest.
+pub fn duration_text(millis: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let unit = UNITS.iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{millis}ms"), |(unit, name)| format!("{}{name}", millis / unit))
+}
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z, between the years 0 and 9999.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +109,18 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        for (text, millis) in [("250ms", 250), ("90s", 90_000), ("10m", 600_000), ("24h", 86_400_000), ("0ms", 0), ("1500ms", 1_500)] {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)));
+            assert_eq!(parse_duration(&duration_text(millis)), Some(Duration::from_millis(millis)), "{text}");
+        }
+        assert_eq!((duration_text(600_000), duration_text(90_000), duration_text(250)), ("10m".into(), "90s".into(), "250ms".into()));
+        for bad in ["", "s", "10", "10 m", "1.5h", "-1s", "1d", "8761h", "99999999999999999999s"] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn a_time_is_written_in_utc_with_microseconds_and_read_back() {

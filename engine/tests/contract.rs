@@ -20,7 +20,7 @@ use ensue_engine::executions::facts::{
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::{
-    ClockStepped, NodeStarted, ReactionDeferred, ReactionDismissed, ReactionParked, ReactionResumed, ReactionRetried,
+    ClockAccepted, ClockStepped, NodeStarted, ReactionDeferred, ReactionDismissed, ReactionParked, ReactionResumed, ReactionRetried,
 };
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, LogId, RuleId, TokenId};
 use ensue_engine::names::StepName;
@@ -28,6 +28,7 @@ use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, E
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
 use ensue_engine::spec::NOON;
 use ensue_engine::time::Timestamp;
+use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_engine::workflows::facts::{PartOf, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -88,6 +89,9 @@ fn samples() -> Vec<Fact> {
             on_lost: OnLost::Ask,
             timeout_millis: 60_000,
             grace_millis: 10_000,
+            failures_max: Some(4),
+            limit_millis: Some(3_600_000),
+            start_at: Some(NOON),
             pace: Pace::AtOnce,
         }
         .into(),
@@ -119,6 +123,8 @@ fn samples() -> Vec<Fact> {
         StepFailed { step: step.clone(), item: Some(3), error: error.clone(), on_failure: OnFailure::Fail }.into(),
         StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers }.into(),
         StepEnded { step, error: Some(error), on_failure: OnFailure::CancelOthers }.into(),
+        TimerSet { kind: TimerKind::Retry, number: 2, due: NOON }.into(),
+        TimerFired { kind: TimerKind::Timeout, number: 1, due: NOON }.into(),
         PackInstalled { name: "release".parse().unwrap(), version: "1.4.0".into(), digest: Digest::of(b"release"), catalog }.into(),
         PackRemoved { name: "release".parse().unwrap(), catalog }.into(),
         KeySet { key: "release.deploy_token".parse().unwrap(), version: 3 }.into(),
@@ -127,6 +133,7 @@ fn samples() -> Vec<Fact> {
         TokenRevoked { id: token }.into(),
         NodeStarted { release: "0.1.0".into() }.into(),
         ClockStepped { from: NOON, to: Timestamp::from_micros(NOON.micros() + 90_000_001) }.into(),
+        ClockAccepted {}.into(),
         ReactionDeferred { of: Position(40), next: 499 }.into(),
         ReactionResumed { of: Position(40) }.into(),
         ReactionParked { of: Position(40), next: 499, error: "index out of bounds".into() }.into(),

@@ -442,7 +442,13 @@ impl Subject {
         let open = executions.iter().filter_map(|(id, open)| match open.phase {
             Phase::Running(_) => Some((self.path(open), (*id, false))),
             Phase::Cancelling(_) => Some((self.path(open), (*id, true))),
-            Phase::Queued | Phase::InSteps | Phase::Withdrawn | Phase::Indeterminate(_) | Phase::Ending { .. } => None,
+            Phase::Delayed
+            | Phase::Queued
+            | Phase::Asleep
+            | Phase::InSteps
+            | Phase::Withdrawn
+            | Phase::Indeterminate(_)
+            | Phase::Ending { .. } => None,
         });
         open.collect()
     }

@@ -24,6 +24,7 @@ mod rule_steps;
 mod schedules;
 mod state;
 mod support;
+mod timers;
 mod turns;
 mod vectors;
 mod workflows;

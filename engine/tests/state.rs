@@ -6,6 +6,7 @@ use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::ids::{ExecutionId, Id, LogId, TokenId};
+use ensue_engine::record::Actor;
 use ensue_engine::spec::{CatalogsHealth, NOON};
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ use crate::support::site::{progress, received};
 use crate::support::workflow::{does, fails};
 use crate::support::{Pieces, Site, ana, asked_by, cancel, set_mode, workers};
 
-/// The form before, in which there are no workflows.
+/// The form before, in which there are no workflows and no timers.
 const FORMAT_2: &str = include_str!("golden/state.v2.json");
 
 /// The form of this release. It is never edited: a change of the form is a new number, a new file, and a reader of the old one.
@@ -24,10 +25,16 @@ fn busy() -> Site {
     let mut site = without_workflows();
     let flow = site.request("demo.flow");
     site.turn(flow);
+    let sleep = site.request_with("demo.sleep", &json!({ "duration": "24h" }), None);
+    site.turn(sleep).then(&["execution.requested", "timer.set"]);
+    let tomorrow = site.request_with("demo.echo", &json!({}), Some(NOON.plus_millis(86_400_000)));
+    site.turn(tomorrow).then(&["execution.requested", "timer.set"]);
+    let (from, to) = (NOON, NOON.plus_millis(2 * 3_600_000));
+    site.turn(asked_by(Actor::Engine, Ask::NoteClockStep { from, to })).then(&["clock.stepped"]);
     site
 }
 
-/// The same, but nothing is made of steps.
+/// The same, but nothing is made of steps, and nothing waits for a moment.
 fn without_workflows() -> Site {
     let mut site = silent();
     let runs = |id: &ExecutionId| matches!(site.phase(*id), Some(Phase::Running(_)));
@@ -39,12 +46,13 @@ fn without_workflows() -> Site {
 
 /// The same, but no attempt has said anything.
 fn silent() -> Site {
-    let mut pieces = Pieces::default().trigger("demo.ping").trigger("demo.pong").action("demo.say").action_at_once("demo.echo").rule(
-        "demo.errs",
-        "demo.ping",
-        "event.payload.n > 0",
-        "demo.say",
-    );
+    let mut pieces = Pieces::default()
+        .trigger("demo.ping")
+        .trigger("demo.pong")
+        .action("demo.say")
+        .sleep("demo.sleep")
+        .action_at_once("demo.echo")
+        .rule("demo.errs", "demo.ping", "event.payload.n > 0", "demo.say");
     pieces = pieces.workflow("demo.flow", [does("each", "demo.say").over("[1, 2]"), fails("stop", "no"), does("one", "demo.say")]);
     for rule in 0..510 {
         pieces = pieces.rule_with(&format!("demo.r{rule:03}"), "demo.pong", "", "demo.say", |rule| rule.mode = Mode::Shadow);

@@ -44,6 +44,14 @@ pub(crate) fn settle(execution: ExecutionId, outcome: Settlement) -> Command {
     asked_by(ana(), Ask::SettleExecution { execution, outcome, result: None })
 }
 
+pub(crate) fn fire_timers() -> Command {
+    asked_by(Actor::Engine, Ask::FireTimers)
+}
+
+pub(crate) fn accept_clock() -> Command {
+    asked_by(ana(), Ask::AcceptClock)
+}
+
 pub(crate) fn note_start() -> Command {
     asked_by(Actor::Engine, Ask::NoteStart { release: "0.1.0".into() })
 }

@@ -2,7 +2,8 @@
 //!
 //! It decides nothing by time. Order is the position; time is what a record says and what a person reads.
 
-use std::sync::Mutex;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ensue_engine::command::Moment;
@@ -18,8 +19,13 @@ pub trait Clock: Send + Sync {
     /// Gives the node's time.
     fn now(&self) -> Timestamp;
     /// Brings the node's time nearer to the wall clock; called about once a second. Gives the step where the wall clock has moved
-    /// away by more than [`STEP_MICROS`]: the node's time is the wall clock's from then on.
+    /// away by more than [`STEP_MICROS`]: the node's time is the wall clock's from then on, and the step waits to be taken.
     fn tick(&self) -> Option<ClockStep>;
+    /// Takes the oldest step that nobody has taken; none where there is none.
+    fn take_step(&self) -> Option<ClockStep>;
+    /// Gives what enters the core with a command, where all steps before it were taken; else the oldest of them, which is taken by
+    /// that.
+    fn moment_or_step(&self) -> Result<Moment, ClockStep>;
     /// Gives random bits.
     fn entropy(&self) -> u128;
 
@@ -53,27 +59,56 @@ pub trait Hands: Send + Sync {
 pub struct NodeClock<H> {
     hands: H,
     /// The wall time when the steady hand was at 0, in microseconds, as slewed so far.
-    origin: Mutex<i64>,
+    origin: Mutex<Origin>,
+}
+
+#[derive(Debug)]
+struct Origin {
+    micros: i64,
+    /// The steps that nobody has taken, the oldest first.
+    steps: VecDeque<ClockStep>,
 }
 
 impl<H: Hands> NodeClock<H> {
     /// Starts at the wall clock's time.
     pub fn new(hands: H) -> Self {
-        let origin = hands.wall_micros().saturating_sub(hands.steady_micros());
-        Self { hands, origin: Mutex::new(origin) }
+        let micros = hands.wall_micros().saturating_sub(hands.steady_micros());
+        Self { hands, origin: Mutex::new(Origin { micros, steps: VecDeque::new() }) }
+    }
+
+    fn origin(&self) -> MutexGuard<'_, Origin> {
+        self.origin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at(&self, origin: &Origin) -> Timestamp {
+        Timestamp::from_micros(origin.micros.saturating_add(self.hands.steady_micros()))
     }
 }
 
 impl<H: Hands> Clock for NodeClock<H> {
     fn now(&self) -> Timestamp {
-        let origin = *self.origin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Timestamp::from_micros(origin.saturating_add(self.hands.steady_micros()))
+        self.at(&self.origin())
     }
 
     fn tick(&self) -> Option<ClockStep> {
         let wall = self.hands.wall_micros();
-        let mut origin = self.origin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        slew(&mut origin, self.hands.steady_micros(), wall)
+        let mut origin = self.origin();
+        let step = slew(&mut origin.micros, self.hands.steady_micros(), wall);
+        origin.steps.extend(step);
+        step
+    }
+
+    fn take_step(&self) -> Option<ClockStep> {
+        self.origin().steps.pop_front()
+    }
+
+    fn moment_or_step(&self) -> Result<Moment, ClockStep> {
+        let mut origin = self.origin();
+        // Looked at together: a step between the two would be taken for time that has passed.
+        match origin.steps.pop_front() {
+            Some(step) => Err(step),
+            None => Ok(Moment { time: self.at(&origin), entropy: self.hands.entropy() }),
+        }
     }
 
     fn entropy(&self) -> u128 {

@@ -51,7 +51,12 @@ impl Heard for NodeHeard {
                         self.bodies.put(body.digest, plain);
                     }
                 }
-                ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::ExecutionFact(_) | ByNoun::StepFact(_) | ByNoun::HealthFact(_) => {}
+                ByNoun::EventFact(_)
+                | ByNoun::RuleFact(_)
+                | ByNoun::ExecutionFact(_)
+                | ByNoun::StepFact(_)
+                | ByNoun::TimerFact(_)
+                | ByNoun::HealthFact(_) => {}
             }
         }
         if about_packs {

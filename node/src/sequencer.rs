@@ -9,6 +9,7 @@ mod gather;
 mod handle;
 mod keys;
 mod owed;
+mod timers;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -39,6 +40,7 @@ use bodies::LoggedBodies;
 use gather::comes_from_inside;
 use handle::{Item, Waiting};
 use keys::KnownKeys;
+use timers::Steps;
 
 pub use handle::{Asking, SequencerHandle};
 
@@ -185,6 +187,7 @@ pub struct Sequencer {
     queues: Queues,
     /// The chain whose owed piece was served last.
     served: Option<Id>,
+    steps: Steps,
     crash: CrashFile,
     is_stopping: bool,
 }
@@ -194,7 +197,7 @@ pub struct Sequencer {
 pub enum Turn {
     /// Something was done, and there may be more to do.
     Taken,
-    /// There is nothing to do until something is asked.
+    /// There is nothing to do until something is asked, or the next timer is due.
     Idle,
     /// What is owed must wait until the disk has room; what is asked need not.
     NoRoom,
@@ -205,6 +208,7 @@ pub enum Turn {
 impl Sequencer {
     fn new(parts: SequencerParts, Unstarted { receiver, gauges, queues }: Unstarted) -> Self {
         let epoch = parts.log.epoch();
+        let steps = Steps::before_the_start(&parts.engine, &*parts.clock);
         Self {
             sequencing: Sequencing::new(parts.engine, parts.head, epoch),
             log: parts.log,
@@ -221,6 +225,7 @@ impl Sequencer {
             gauges,
             queues,
             served: None,
+            steps,
             crash: CrashFile::open(&parts.crash_file),
             is_stopping: false,
         }
@@ -231,21 +236,23 @@ impl Sequencer {
         self.sequencing.engine()
     }
 
-    /// Takes what waits into one batch, appends and answers it, and works out one piece of what is owed. It waits for nothing but the
-    /// disk.
+    /// Takes what waits into one batch, appends and answers it, fires what is due, and works out one piece of what is owed. It waits
+    /// for nothing but the disk.
     pub fn turn(&mut self) -> Result<Turn, SequencerError> {
         let waiting = self.gather();
         let is_owed = self.sequencing.next_owed(self.served).is_some();
         if !is_owed {
             self.crash.end();
         }
-        if waiting.is_empty() && !is_owed {
+        let is_due = self.is_due();
+        if waiting.is_empty() && !is_owed && !is_due {
             return Ok(if self.may_end() { Turn::Ended } else { Turn::Idle });
         }
         self.take_in(waiting)?;
+        let fired = if is_due { self.fire()? } else { Turn::Taken };
         let turn = match self.sequencing.next_owed(self.served) {
             Some(owed) => self.serve(owed)?,
-            None => Turn::Taken,
+            None => fired,
         };
         self.gauge();
         Ok(if turn == Turn::NoRoom && self.may_end() { Turn::Ended } else { turn })
@@ -256,12 +263,12 @@ impl Sequencer {
         self.is_stopping && self.outside.is_empty()
     }
 
-    /// Waits for what comes next; while the disk is full only until it is to be looked at again.
+    /// Waits for what comes next, until the next timer is due; while the disk is full only until it is to be looked at again.
     fn next_item(&self) -> Result<Item, RecvTimeoutError> {
-        if self.gauges.is_full.load(Ordering::Relaxed) {
-            self.receiver.recv_timeout(SPACE_EVERY)
-        } else {
-            self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        let look = self.gauges.is_full.load(Ordering::Relaxed).then_some(SPACE_EVERY);
+        match look.into_iter().chain(self.until_due()).min() {
+            Some(wait) => self.receiver.recv_timeout(wait),
+            None => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
     }
 
@@ -374,7 +381,7 @@ impl Sequencer {
     }
 
     fn offer(&mut self, command: &Command, seen: &KnownKeys) -> Result<Committed, SubmitError> {
-        let at = self.clock.moment();
+        let at = self.moment();
         let bodies = LoggedBodies::of(&*self.log, &self.reader, self.plain);
         let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen, settings: &self.settings };
         match self.sequencing.offer(command, &at, &beside) {
@@ -427,6 +434,7 @@ impl Sequencer {
         }
         match appended {
             Ok(_) => {
+                self.steps.written();
                 let batch = Arc::new(self.sequencing.committed());
                 self.gauges.turns.commit.took(begin.elapsed());
                 self.gauges.commits.fetch_add(1, Ordering::Relaxed);
@@ -440,6 +448,7 @@ impl Sequencer {
             }
             Err(error) => {
                 self.sequencing.undo();
+                self.steps.undone();
                 Err(error)
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ensue_api::metrics::{Distribution, LONG, Labelled, Unit};
-use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, RuleFact};
+use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, RuleFact, TimerFact};
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::{Record, StreamId};
 use ensue_engine::time::Timestamp;
@@ -114,11 +114,20 @@ impl Tally {
                         self.note_execution(*id, record.time, &fact);
                     }
                 }
+                ByNoun::TimerFact(TimerFact::TimerFired(_)) => {
+                    // What waited for a moment waits for a worker from then on.
+                    if let StreamId::Execution(id) = &record.stream
+                        && let Some(times) = self.open.get_mut(id)
+                    {
+                        times.ready = record.time;
+                    }
+                }
                 ByNoun::EventFact(EventFact::DeliveryRefused(_))
                 | ByNoun::RuleFact(
                     RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
                 )
                 | ByNoun::StepFact(_)
+                | ByNoun::TimerFact(TimerFact::TimerSet(_))
                 | ByNoun::CatalogFact(_)
                 | ByNoun::AccessFact(_)
                 | ByNoun::HealthFact(_) => {}

@@ -8,6 +8,7 @@ mod inferred;
 mod needs;
 mod parameters;
 mod refs;
+mod retry;
 mod rules;
 mod schemas;
 mod scope;

@@ -9,7 +9,11 @@ use crate::diagnostics::{Code, Report};
 use crate::shape::{Field, Form, Kind, Need, Shape};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned, quoted};
+use ensue_engine::time::parse_duration;
 use ensue_expression::nearest;
+
+/// How a duration is written.
+pub(crate) const DURATION_HINT: &str = "write a number and a unit: `250ms`, `90s`, `10m`, `24h`; at most 8760h";
 
 /// The fields of a mapping that are not taken yet.
 pub(crate) struct Fields<'a> {
@@ -172,9 +176,7 @@ impl<'a> Fields<'a> {
         let text = self.text(name, report)?;
         let parsed = parse_duration(&text.value);
         if parsed.is_none() {
-            report
-                .error(Code::InvalidDuration, self.file, text.span, format!("`{}` is not a duration", text.value))
-                .hint("write a number and a unit: `250ms`, `90s`, `10m`, `24h`; at most 8760h");
+            report.error(Code::InvalidDuration, self.file, text.span, format!("`{}` is not a duration", text.value)).hint(DURATION_HINT);
         }
         parsed
     }
@@ -387,38 +389,4 @@ fn tell_unknown(entry: &Entry, shape: &Shape, file: &SourceText, report: &mut Re
 pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();
     quoted.join(", ")
-}
-
-/// The longest duration that a pack may write: a year.
-const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Reads `250ms`, `90s`, `10m`, `24h`; none where it is not written so, or is over a year.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let number: u64 = text[..digits].parse().ok()?;
-    let millis = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    let duration = Duration::from_millis(number.checked_mul(millis)?);
-    (duration <= DURATION_MAX).then_some(duration)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_duration_is_a_number_and_a_unit() {
-        assert_eq!(parse_duration("250ms"), Some(Duration::from_millis(250)));
-        assert_eq!(parse_duration("90s"), Some(Duration::from_secs(90)));
-        assert_eq!(parse_duration("10m"), Some(Duration::from_secs(600)));
-        assert_eq!(parse_duration("24h"), Some(Duration::from_secs(86_400)));
-        for bad in ["", "s", "10", "10 m", "1.5h", "-1s", "1d", "8761h", "99999999999999999999s"] {
-            assert_eq!(parse_duration(bad), None, "{bad}");
-        }
-    }
 }

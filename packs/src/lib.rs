@@ -28,7 +28,7 @@ pub use build::{BuildError, Manifest, build};
 pub use check::{Checked, GoodPack, check, lint};
 pub use diagnostics::{Code, Colour, Diagnostic, Severity, excerpt};
 pub use digest::CopyError;
-pub use fields::parse_duration;
+pub use ensue_engine::time::parse_duration;
 pub use init::init_files;
 pub use json_schema::FileKind;
 pub use library::library;

@@ -24,6 +24,7 @@ const FILES: &[(&str, &str)] = files![
     "core/actions/http.yaml",
     "core/actions/noop.yaml",
     "core/actions/shell.yaml",
+    "core/actions/sleep.yaml",
     "core/pack.yaml",
     "examples/README.md",
     "examples/pack.yaml",

@@ -189,6 +189,8 @@ pub enum Form {
     Duration,
     /// A duration that leaves some time.
     SomeTime,
+    /// A duration, or a text with expressions that gives one.
+    Wait,
     /// The name of a header of HTTP.
     Header,
     /// The name of an environment variable that is not Ensue's.

@@ -69,7 +69,8 @@ const WHOLE: [(&str, &str); 13] = [
          \x20 note: { type: any, optional: true }\n  limit: { type: [number], default: [0.5] }\n  code: { type: string, x-ensue: code, default: 'true' }\n\
          result: { schema: { type: object } }\nlocal: { where: params.region }\nrun:\n  process:\n    command: [make, --fast]\n    input: { a: 1 }\n\
          \x20   env: { STAGE: '${{ params.env }}', FAST: 1 }\n    files: { CONFIG: { a: [1] } }\n\
-         timeout: 90s\ngrace: 250ms\nidempotent: true\non_lost: retry\npriority: -100\n",
+         timeout: 90s\ngrace: 250ms\nidempotent: true\non_lost: retry\npriority: -100\n\
+         retry: { attempts: 4, backoff: linear, delay: 2s, max_delay: 1m, jitter: false, when: error.kind != 'exit_code' }\n",
     ),
     ("actions/shell.yaml", "run: { shell: { script: make, env: { STAGE: dev } } }\n"),
     (
@@ -85,7 +86,7 @@ const WHOLE: [(&str, &str); 13] = [
         "parameters: { regions: [string] }\nresult: { all: [string] }\nrun:\n  workflow:\n    steps:\n      build: { action: core.noop }\n\
          \x20     deploy:\n        needs: [build]\n        if: steps.build.status == 'succeeded' || always()\n        for_each: params.regions\n\
          \x20       parallel: 3\n        fail_fast: true\n        action: core.echo\n        with: { message: '${{ item }}' }\n        on_failure: continue\n\
-         \x20       cancel_others: false\n        priority: 5\n      stop: { needs: deploy, if: failed(), fail: 'no: ${{ steps.deploy.status }}' }\n\
+         \x20       cancel_others: false\n        priority: 5\n        timeout: 5m\n        retry: { attempts: 3 }\n      settle: { sleep: 10m }\n      stop: { needs: deploy, if: failed(), fail: 'no: ${{ steps.deploy.status }}' }\n\
          \x20   result: { all: '${{ steps.deploy.items.map(i, i.status) }}' }\n",
     ),
     ("actions/say.yaml", "run: { http: { url: 'https://example.test/', headers: '${{ {} }}', body: hello } }\n"),

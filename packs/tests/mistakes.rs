@@ -39,8 +39,15 @@ mod shape {
     }
 
     #[test]
+    fn a_retry_says_how_often_and_for_which_failures() {
+        insta::assert_snapshot!(action(
+            "run: { shell: { script: make } }\nretry: { attempts: 200, when: 'error.kind != \"exit\"', delay: 2 s }\n"
+        ));
+    }
+
+    #[test]
     fn a_runner_of_a_later_release_says_so() {
-        insta::assert_snapshot!(action("run:\n  docker: { image: alpine }\nretry: { attempts: 3 }\n"));
+        insta::assert_snapshot!(action("run:\n  docker: { image: alpine }\nconcurrency: { limit: 3 }\n"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ fn one_mistake_in_the_steps_of_a_workflow_is_told_once() {
             "a task of a later release with fields beside it",
             &[(
                 ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { sleep: 10m, needs: b, priority: 3 }\n      b: { action: core.noop }\n"
+                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { wait: { trigger: demo.ping }, needs: b, priority: 3 }\n      b: { action: core.noop }\n"
             )]
         ),
         Slip(
@@ -140,10 +140,10 @@ fn one_mistake_in_the_steps_of_a_workflow_is_told_once() {
             )]
         ),
         Slip(
-            "a timeout of a workflow",
+            "a retry of a workflow",
             &[(
                 ACTION,
-                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { action: core.noop }\ntimeout: 1h\n"
+                "parameters: { regions: [string], version: string }\nrun:\n  workflow:\n    steps:\n      a: { action: core.noop }\nretry: { attempts: 3 }\n"
             )]
         ),
         Slip(

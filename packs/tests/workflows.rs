@@ -249,15 +249,41 @@ mod shape {
     #[test]
     fn what_a_later_release_brings_says_so() {
         insta::assert_snapshot!(steps(
-            "ask: { inquiry: { title: Ship? } }\nci: { wait: { trigger: github.push } }\nsettle: { sleep: 10m }\n\
-             again: { action: core.noop, repeat: { max: 3 }, undo: { action: core.noop }, retry: { attempts: 3 }, timeout: 1m, local: { a: '1' } }"
+            "ask: { inquiry: { title: Ship? } }\nci: { wait: { trigger: github.push } }\n\
+             again: { action: core.noop, repeat: { max: 3 }, undo: { action: core.noop }, local: { a: '1' } }"
         ));
     }
 
     #[test]
     fn a_workflow_has_no_attempts() {
         insta::assert_snapshot!(workflow(
-            "run: { workflow: { steps: { a: { action: core.noop } } } }\ntimeout: 1h\ngrace: 1s\nidempotent: true\non_lost: retry\n"
+            "run: { workflow: { steps: { a: { action: core.noop } } } }\ntimeout: 1h\ngrace: 1s\nidempotent: true\non_lost: retry\nretry: { attempts: 2 }\n"
+        ));
+    }
+
+    #[test]
+    fn a_sleep_is_a_duration_or_an_expression_that_gives_a_text() {
+        insta::assert_snapshot!(steps(
+            "soon: { sleep: soon }\nten: { sleep: 10 }\nmany: { sleep: '${{ params.regions }}' }\nboth: { sleep: 1m, fail: no }\n\
+             with: { sleep: 1m, with: { duration: 2m }, retry: { attempts: 2 }, timeout: 1m }\nlong: { sleep: 400d }"
+        ));
+    }
+
+    #[test]
+    fn what_a_sleep_gives_is_known() {
+        insta::assert_snapshot!(steps("wait: { sleep: 1m }\nthen: { needs: wait, fail: '${{ steps.wait.result.woken }}' }"));
+    }
+
+    #[test]
+    fn what_is_tried_again_has_attempts_that_fail() {
+        insta::assert_snapshot!(steps(
+            "one: { action: core.sleep, with: { duration: 1s }, retry: { attempts: 2 } }\ntwo: { action: core.noop, timeout: 0s }\n\
+             three: { action: core.noop, retry: { attempts: 1 } }\nfour: { action: core.noop, retry: 3 }\n\
+             five: { action: core.noop, retry: { backoff: doubling } }\nsix: { action: core.noop, retry: { attempts: 3, delay: 5, jitter: 2s } }\n\
+             seven: { action: core.noop, retry: { attempts: 3, delay: 10s, max_delay: 5s } }\n\
+             eight: { action: core.noop, retry: { attempts: 3, when: error.kind == 'exitcode' } }\n\
+             nine: { action: core.noop, retry: { attempts: 3, when: error.code == 1 && steps.one.status == 'failed' } }\n\
+             ten: { action: core.noop, retry: { attempts: 3, when: error.message } }\neleven: { action: core.noop, retry: { tries: 3 } }"
         ));
     }
 

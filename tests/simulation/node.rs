@@ -124,6 +124,12 @@ impl Node {
         turn
     }
 
+    /// Gives how long it is until the next timer is due, in microseconds; none where none is pending.
+    pub(crate) fn until_due(&self) -> Option<u64> {
+        let until = lock(&self.pump.sequencer).as_ref().and_then(ensue_node::parts::Sequencer::until_due);
+        until.map(|until| u64::try_from(until.as_micros()).unwrap_or(u64::MAX))
+    }
+
     /// Gives why the sequencer ended by itself, where it did.
     pub(crate) fn failed(&self) -> Option<String> {
         lock(&self.pump.failed).clone()

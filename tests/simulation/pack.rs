@@ -129,6 +129,8 @@ pub(crate) enum Doing {
     Echo,
     /// `core.noop` for so many milliseconds.
     Wait(u64),
+    /// `core.sleep` for so many milliseconds.
+    Sleep(u64),
     /// `sim.<name>`, which starts a program.
     Start(&'static str),
     /// `sim.<name>`, which sends a request.
@@ -153,6 +155,9 @@ pub(crate) const POSTS: [(&str, &str); 5] = [
     ("post_safe", "idempotent: true"),
     ("post_key", "idempotent: true"),
 ];
+
+/// What programs say of trying again.
+const RETRY: &str = "retry: { attempts: 3, delay: 2s, max_delay: 10s }\n";
 
 /// A rule, as it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -229,7 +234,9 @@ impl Edition {
             std::fs::write(folder.join(format!("actions/again{trigger}.yaml")), again)?;
         }
         for (name, settings) in PROGRAMS {
-            let text = format!("parameters:\n  n: any?\nrun:\n  process:\n    command: [worker]\ngrace: 2s\n{settings}\n");
+            // Most are tried again where they fail, after waits that clock steps and kills fall into.
+            let retry = if name == "ask" { "" } else { RETRY };
+            let text = format!("parameters:\n  n: any?\nrun:\n  process:\n    command: [worker]\ngrace: 2s\n{settings}\n{retry}");
             std::fs::write(folder.join(format!("actions/{name}.yaml")), text)?;
         }
         for (name, settings) in POSTS {
@@ -257,7 +264,8 @@ fn post(name: &str, settings: &str) -> String {
 
 impl WrittenRule {
     fn draw(random: &mut Random, name: String) -> Self {
-        let doing = match random.weighted(&[4, 4, 2, 5, 3]) {
+        let doing = match random.weighted(&[4, 4, 2, 5, 3, 2]) {
+            5 => Doing::Sleep(random.between(10, 20_000)),
             0 => Doing::Echo,
             1 => Doing::Wait(if random.chance(0.4) { 0 } else { random.between(10, 4_000) }),
             2 => Doing::Again(random.below(TRIGGERS)),
@@ -280,6 +288,7 @@ impl WrittenRule {
         }
         text.push_str(&match &self.doing {
             Doing::Echo => "action: core.echo\nwith:\n  message: ${{ event.payload.n }}\n".to_owned(),
+            Doing::Sleep(millis) => format!("action: core.sleep\nwith:\n  duration: {millis}ms\n"),
             Doing::Wait(millis) => format!("action: core.noop\nwith:\n  seconds: {}\n", *millis as f64 / 1e3),
             Doing::Start(name) | Doing::Post(name) => format!("action: sim.{name}\nwith: {{}}\n"),
             Doing::Again(trigger) => format!("action: sim.again{trigger}\nwith: {{}}\n"),

@@ -43,6 +43,8 @@ enum Event {
     Start,
     /// The sequencer takes a turn.
     Turn(u32),
+    /// A timer of the sequencer's may be due.
+    Due(u32),
     /// The worker's tasks run.
     Work(u32),
     /// The views' follower takes a step.
@@ -243,6 +245,7 @@ impl World {
         match event {
             Event::Start => self.start(),
             Event::Turn(node) => self.turn(node),
+            Event::Due(node) => self.due(node),
             Event::Work(node) => self.work(node),
             Event::Views(node, prompt) => self.follow(node, prompt, "views", Node::follow_views, Event::Views),
             Event::Shadow(node, prompt) => self.follow(node, prompt, "shadow", Node::follow_shadow, Event::Shadow),

@@ -3,6 +3,8 @@
 //! Parameters and results are handles; the timeline is read from the log ([`timeline`](crate::timeline)), output from where it is
 //! kept.
 
+mod waiting;
+
 use ensue_engine::executions::facts::{Evidence, ExecutionRequested, Failure, FailureKind, Pace, Settlement};
 use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, StepFact};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id};
@@ -83,6 +85,15 @@ pub struct Execution {
     /// When its first attempt was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
+    /// When it goes on by itself, where it waits for that: as was said when it began to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<Timestamp>,
+    /// When all of it has taken too long, where that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times_out_at: Option<Timestamp>,
+    /// How it is done.
+    #[serde(default, skip_serializing_if = "is_worked")]
+    pub pace: Pace,
     /// When it ended for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
@@ -141,9 +152,11 @@ pub struct Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
+    /// It waits for a moment, and then for a worker.
+    Delayed,
     /// It waits for a worker.
     Queued,
-    /// It is made of steps, and waits for them.
+    /// It is made of steps, and waits for them; or it sleeps.
     Waiting,
     /// A worker runs it.
     Running,
@@ -163,7 +176,8 @@ pub enum Status {
 
 impl Status {
     /// Lists all statuses.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Delayed,
         Self::Queued,
         Self::Waiting,
         Self::Running,
@@ -178,6 +192,7 @@ impl Status {
     /// Gives the name as text.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Delayed => "delayed",
             Self::Queued => "queued",
             Self::Waiting => "waiting",
             Self::Running => "running",
@@ -193,7 +208,7 @@ impl Status {
     /// Says whether it is for good.
     pub fn is_end(self) -> bool {
         match self {
-            Self::Queued | Self::Waiting | Self::Running | Self::Cancelling | Self::Indeterminate => false,
+            Self::Delayed | Self::Queued | Self::Waiting | Self::Running | Self::Cancelling | Self::Indeterminate => false,
             Self::Succeeded | Self::Failed | Self::TimedOut | Self::Cancelled => true,
         }
     }
@@ -345,6 +360,7 @@ impl View for Execution {
         match record.fact.by_noun() {
             ByNoun::ExecutionFact(fact) => execution.change(record, fact),
             ByNoun::StepFact(fact) => execution.note_step(record, fact),
+            ByNoun::TimerFact(fact) => execution.note_timer(fact),
             ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::CatalogFact(_) | ByNoun::AccessFact(_) | ByNoun::HealthFact(_) => {}
         }
         Some(execution)
@@ -379,7 +395,7 @@ impl Execution {
             id,
             position: record.position,
             action: fact.action.clone(),
-            status: if fact.pace == Pace::InSteps { Status::Waiting } else { Status::Queued },
+            status: waiting::begin(fact),
             params: record.body_handle().map(Handle::from),
             result: None,
             error: None,
@@ -395,6 +411,9 @@ impl Execution {
             priority: fact.priority,
             requested_at: record.time,
             started_at: None,
+            waits_until: fact.start_at,
+            times_out_at: None,
+            pace: fact.pace,
             ended_at: None,
             correlation: record.cause.root,
             actor: cut(&record.actor.to_string(), TEXT_BYTES_MAX),
@@ -515,8 +534,14 @@ impl Execution {
     fn end(&mut self, status: Status, error: Option<Failure>, at: Timestamp) {
         self.status = status;
         self.error = error;
+        self.waits_until = None;
+        self.times_out_at = None;
         self.ended_at = Some(at);
     }
+}
+
+fn is_worked(pace: &Pace) -> bool {
+    *pace == Pace::Worked
 }
 
 fn is_zero(count: &u32) -> bool {

@@ -58,9 +58,11 @@ impl View for ParkedReaction {
             HealthFact::ReactionParked(fact) => Some(Touch::Changes(OwedTo(fact.of))),
             HealthFact::ReactionRetried(fact) => Some(Touch::Changes(OwedTo(fact.of))),
             HealthFact::ReactionDismissed(fact) => Some(Touch::Changes(OwedTo(fact.of))),
-            HealthFact::NodeStarted(_) | HealthFact::ClockStepped(_) | HealthFact::ReactionDeferred(_) | HealthFact::ReactionResumed(_) => {
-                None
-            }
+            HealthFact::NodeStarted(_)
+            | HealthFact::ClockStepped(_)
+            | HealthFact::ClockAccepted(_)
+            | HealthFact::ReactionDeferred(_)
+            | HealthFact::ReactionResumed(_) => None,
         }
     }
 
@@ -71,9 +73,11 @@ impl View for ParkedReaction {
                 Some(Self { of: fact.of, position: record.position, next: fact.next, error: fact.error.clone(), parked_at: record.time })
             }
             HealthFact::ReactionRetried(_) | HealthFact::ReactionDismissed(_) => None,
-            HealthFact::NodeStarted(_) | HealthFact::ClockStepped(_) | HealthFact::ReactionDeferred(_) | HealthFact::ReactionResumed(_) => {
-                before
-            }
+            HealthFact::NodeStarted(_)
+            | HealthFact::ClockStepped(_)
+            | HealthFact::ClockAccepted(_)
+            | HealthFact::ReactionDeferred(_)
+            | HealthFact::ReactionResumed(_) => before,
         }
     }
 

@@ -141,6 +141,9 @@ impl Story {
             on_lost: OnLost::Ask,
             timeout_millis: 600_000,
             grace_millis: 10_000,
+            failures_max: None,
+            limit_millis: None,
+            start_at: None,
             pace: ensue_engine::executions::facts::Pace::Worked,
         };
         let cause = self.causes.get(&StreamId::Enforcement(enforcement)).map(|cause| cause.from_parent(enforcement.0));

@@ -3,9 +3,10 @@
 //! Nothing of it is kept: it is made from the execution's stream in the log, a page at a time.
 
 use ensue_engine::executions::facts::{Evidence, Failure, Settlement};
-use ensue_engine::fact::{ByNoun, ExecutionFact, StepFact};
+use ensue_engine::fact::{ByNoun, ExecutionFact, StepFact, TimerFact};
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
+use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_engine::workflows::facts::{PartOf, SkippedBecause};
 use serde::Serialize;
 
@@ -30,6 +31,7 @@ impl TimelineEntry {
         let what = match record.fact.by_noun() {
             ByNoun::ExecutionFact(fact) => tell(fact),
             ByNoun::StepFact(fact) => tell_step(fact),
+            ByNoun::TimerFact(fact) => tell_timer(fact),
             ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::CatalogFact(_) | ByNoun::AccessFact(_) | ByNoun::HealthFact(_) => {
                 return None;
             }
@@ -100,6 +102,23 @@ fn tell_step(fact: StepFact<'_>) -> String {
         StepFact::StepEnded(fact) => match &fact.error {
             None => format!("step {} succeeded with all its items", fact.step),
             Some(error) => format!("step {} failed: {}", fact.step, why(error)),
+        },
+    }
+}
+
+fn tell_timer(fact: TimerFact<'_>) -> String {
+    match fact {
+        TimerFact::TimerSet(TimerSet { kind, number, due }) => match kind {
+            TimerKind::Retry => format!("attempt {number} follows at {due}"),
+            TimerKind::Sleep => format!("sleeps until {due}"),
+            TimerKind::Start => format!("starts at {due}"),
+            TimerKind::Timeout => format!("all of it may take until {due}"),
+        },
+        TimerFact::TimerFired(TimerFired { kind, number, .. }) => match kind {
+            TimerKind::Retry => format!("the wait before attempt {number} is over"),
+            TimerKind::Sleep => "the sleep is over".to_owned(),
+            TimerKind::Start => "its time has come".to_owned(),
+            TimerKind::Timeout => "all of it took too long".to_owned(),
         },
     }
 }

@@ -151,12 +151,14 @@ impl Totals {
                 RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
             )
             | ByNoun::StepFact(_)
+            | ByNoun::TimerFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_) => {}
             ByNoun::ExecutionFact(fact) => self.count_execution(fact),
             ByNoun::HealthFact(HealthFact::NodeStarted(_)) => self.starts += 1,
             ByNoun::HealthFact(
                 HealthFact::ClockStepped(_)
+                | HealthFact::ClockAccepted(_)
                 | HealthFact::ReactionDeferred(_)
                 | HealthFact::ReactionResumed(_)
                 | HealthFact::ReactionParked(_)

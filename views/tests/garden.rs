@@ -116,6 +116,8 @@ fn catalog() -> Catalog {
         result: None,
         local: Vec::new(),
         run: Run::Builtin(Builtin::Echo),
+        limit: None,
+        retry: None,
         timeout: Duration::from_secs(60),
         grace: Duration::from_secs(10),
         idempotent: false,

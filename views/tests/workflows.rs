@@ -34,6 +34,9 @@ fn request(story: &mut Story, execution: ExecutionId, pace: Pace, part_of: Optio
         on_lost: OnLost::Ask,
         timeout_millis: 600_000,
         grace_millis: 10_000,
+        failures_max: None,
+        limit_millis: None,
+        start_at: None,
         pace,
     };
     story.tell(StreamId::Execution(execution), Some(execution.0), Actor::Engine, None, fact.into(), None);

@@ -82,7 +82,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
     let catalog = api.ports.installed.current();
     let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
     call.admission()?;
-    let WireExecute { params } = call.json_or_nothing().await?;
+    let WireExecute { params, start_at } = call.json_or_nothing().await?;
     let params = match params {
         None => Value::Object(serde_json::Map::new()),
         Some(params) => serde_json::from_str(params.get()).map_err(|why| Problem::bug(&why))?,
@@ -95,6 +95,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         catalog: catalog.revision(),
         body: Body::json(params.bytes().clone()),
         params,
+        start_at,
     };
     if call.is_dry_run()? {
         return call.check(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await;

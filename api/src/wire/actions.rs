@@ -2,6 +2,7 @@
 
 use ensue_engine::catalog::{Action, OnLost};
 use ensue_engine::names::{ActionRef, PackName};
+use ensue_engine::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,4 +53,8 @@ impl From<&Action> for WireAction {
 pub(crate) struct WireExecute {
     #[serde(default)]
     pub(crate) params: Option<Box<RawValue>>,
+    /// When it starts, not before; at once without it, or where the time has passed.
+    #[serde(default)]
+    #[schemars(with = "Option<shapes::Timestamp>")]
+    pub(crate) start_at: Option<Timestamp>,
 }

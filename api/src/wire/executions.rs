@@ -49,6 +49,13 @@ pub(crate) struct WireExecution {
     requested_at: Timestamp,
     #[schemars(with = "Option<shapes::Timestamp>")]
     started_at: Option<Timestamp>,
+    /// When it goes on by itself, where it waits for that: a later attempt, a sleep's end, its start. As was said when it began to wait;
+    /// a step of the clock moves it.
+    #[schemars(with = "Option<shapes::Timestamp>")]
+    waits_until: Option<Timestamp>,
+    /// When all of it has taken too long, where that is limited.
+    #[schemars(with = "Option<shapes::Timestamp>")]
+    times_out_at: Option<Timestamp>,
     #[schemars(with = "Option<shapes::Timestamp>")]
     ended_at: Option<Timestamp>,
     #[schemars(with = "shapes::Id")]
@@ -101,6 +108,8 @@ impl WireExecution {
             priority: execution.priority,
             requested_at: execution.requested_at,
             started_at: execution.started_at,
+            waits_until: execution.waits_until,
+            times_out_at: execution.times_out_at,
             ended_at: execution.ended_at,
             correlation: execution.correlation,
             actor: execution.actor,

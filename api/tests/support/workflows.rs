@@ -57,6 +57,8 @@ fn does(name: &str, action: &str) -> Step {
         for_each: None,
         task: Task::Action { action: action.parse().unwrap(), with: template(&with) },
         on_failure: OnFailure::Fail,
+        retry: None,
+        timeout: None,
         priority: None,
     }
 }

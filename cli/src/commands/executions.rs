@@ -268,6 +268,8 @@ pub(super) fn shown(execution: &Value) -> String {
         ("parent", text(execution, "parent")),
         ("step", steps::name(execution)),
         ("requested", text(execution, "requested_at")),
+        ("waits until", text(execution, "waits_until")),
+        ("times out", text(execution, "times_out_at")),
         ("started", text(execution, "started_at")),
         ("ended", text(execution, "ended_at")),
         ("actor", text(execution, "actor")),

@@ -1,8 +1,10 @@
 //! `ensue run`: an action, by hand.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+use ensue_engine::time::{Timestamp, parse_duration};
 use serde_json::{Map, Value, json};
 
 use super::executions::Made;
@@ -11,6 +13,7 @@ use crate::client::{Answer, Client, segment};
 use crate::nearest;
 use crate::report::{Exit, Failure, Outcome, printable, tell};
 use crate::table::text;
+use crate::this_machine;
 use crate::trace::failure;
 
 /// How long one request waits for an execution's end, in seconds; it is sent again until the end.
@@ -23,6 +26,7 @@ Examples:
   ensue run core.echo --param message=hello --wait
   ensue run core.http --param url=https://example.com --wait
   ensue run core.noop --param seconds:=3
+  ensue run core.echo --in 10m
   ensue run release.ship --params release.json")]
 pub(crate) struct Run {
     /// The action.
@@ -33,6 +37,12 @@ pub(crate) struct Run {
     /// The file with the parameters, a JSON object; `-` is standard input. A --param goes over it.
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
+    /// When it starts, not before: a time as RFC 3339 has them, 2026-03-28T09:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = time_of, conflicts_with = "in_a_while")]
+    at: Option<Timestamp>,
+    /// After how long it starts: 90s, 10m, 24h.
+    #[arg(long = "in", value_name = "DURATION", value_parser = while_of)]
+    in_a_while: Option<Duration>,
     /// Wait for its end and print its result; an execution that does not succeed is exit code 1. Of a workflow, each step is told on
     /// standard error as it begins and ends.
     #[arg(long)]
@@ -44,13 +54,17 @@ impl Run {
         let params = self.parameters()?;
         let client = asking.client()?;
         let path = format!("/actions/{}/execute", segment(&self.action));
-        let body = json!({ "params": params });
+        let mut body = json!({ "params": params });
+        if let Some(at) = self.start_at() {
+            body["start_at"] = at.to_string().into();
+        }
         if !self.wait {
             let execution = self.asked(&client, client.post(&path, &body).await).await?;
             let id = text(&execution, "id");
             asking.output.print_one(&execution, |_| id.clone());
             if asking.output.is_for_people() {
                 match text(&execution, "status").as_str() {
+                    "delayed" => tell(format!("it starts at {}; see it with: ensue executions show {id}", text(&execution, "waits_until"))),
                     "waiting" => tell(format!("requested; see its steps with: ensue executions show {id} --tree")),
                     _ => tell(format!("requested; follow it with: ensue executions logs {id} --follow")),
                 }
@@ -87,6 +101,12 @@ impl Run {
         Ok(nearest::or_nearest(client, "/actions", &self.action, answered).await?.body)
     }
 
+    /// Gives when it starts, by this machine's clock where it is to be after a while.
+    fn start_at(&self) -> Option<Timestamp> {
+        let after = |wait: &Duration| this_machine::now().plus_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        self.at.or_else(|| self.in_a_while.as_ref().map(after))
+    }
+
     fn parameters(&self) -> Result<Value, Failure> {
         let mut params = match &self.params {
             None => Map::new(),
@@ -101,6 +121,15 @@ impl Run {
         }
         Ok(Value::Object(params))
     }
+}
+
+fn time_of(text: &str) -> Result<Timestamp, String> {
+    text.parse()
+}
+
+fn while_of(text: &str) -> Result<Duration, String> {
+    parse_duration(text)
+        .ok_or_else(|| format!("`{text}` is not a duration; write a number and a unit: 250ms, 90s, 10m, 24h; at most 8760h"))
 }
 
 /// Reads `name=text` or `name:=json`.

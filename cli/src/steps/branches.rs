@@ -24,6 +24,13 @@ fn begun(flow: &Flow, name: &str, now: Timestamp) -> Branch {
     let execution = &flow.execution;
     let status = text(execution, "status");
     let mut details = Vec::new();
+    if let (Some(until), attempt) = (execution["waits_until"].as_str(), &execution["attempt"]) {
+        details.push(match (status.as_str(), attempt.as_u64()) {
+            ("delayed", Some(failed)) if failed > 0 => format!("attempt {failed} failed; the next follows at {until}"),
+            ("delayed", _) => format!("starts at {until}"),
+            _ => format!("until {until}"),
+        });
+    }
     if !execution["error"].is_null() {
         details.push(failure(&execution["error"]));
     }

@@ -6,11 +6,17 @@ use std::time::Duration;
 use ensue_expression::{Expression, Node, Template};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use thiserror::Error;
 
-use crate::catalog::{Schema, Workflow};
-use crate::executions::facts::Pace;
+use crate::catalog::{Retry, Schema, Workflow};
+use crate::executions::decide::millis;
+use crate::executions::facts::{Pace, cut};
 use crate::names::{ActionRef, TriggerRef};
 use crate::record::Digest;
+use crate::time::parse_duration;
+
+/// The most bytes that are shown of what is no duration.
+const GIVEN_BYTES_MAX: usize = 80;
 
 /// Something that can be run.
 #[derive(Clone, Debug)]
@@ -29,12 +35,16 @@ pub struct Action {
     pub run: Run,
     /// How long an attempt may take.
     pub timeout: Duration,
+    /// How long all of it may take, where it is made of steps and its author says so.
+    pub limit: Option<Duration>,
     /// How long an attempt may go on after it was asked to stop.
     pub grace: Duration,
     /// Says whether it may be tried again when it is unknown whether an attempt took effect.
     pub idempotent: bool,
     /// What to do then, where it may not.
     pub on_lost: OnLost,
+    /// Whether and when what failed is tried again; never where nothing is said.
+    pub retry: Option<Retry>,
     /// −100 … 100; higher goes first.
     pub priority: i8,
     /// Its pack's configuration: an object.
@@ -45,16 +55,32 @@ pub struct Action {
 
 impl Action {
     /// Says whether attempts with these parameters hold a worker's slot: what only gives its parameters back, or does nothing for
-    /// no time, does not; what is made of steps has none.
-    pub fn pace(&self, params: Node<'_>) -> Pace {
+    /// no time, does not; what is made of steps, or sleeps, has none. Fails where it is to sleep for what is no duration.
+    pub fn pace(&self, params: Node<'_>) -> Result<Pace, NoDuration> {
         let is_at_once = match self.run {
             Run::Builtin(Builtin::Echo) => true,
             Run::Builtin(Builtin::Noop) => params.get("seconds").and_then(Node::as_f64).unwrap_or(0.0) == 0.0,
-            Run::Workflow(_) => return Pace::InSteps,
+            Run::Workflow(_) => return Ok(Pace::InSteps),
+            Run::Builtin(Builtin::Sleep) => return sleep(params),
             Run::Builtin(Builtin::Emit) | Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => false,
         };
-        if is_at_once { Pace::AtOnce } else { Pace::Worked }
+        Ok(if is_at_once { Pace::AtOnce } else { Pace::Worked })
     }
+}
+
+/// What is no duration, where one is needed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("/duration: {given} is not a duration; write a number and a unit, `250ms`, `90s`, `10m`, `24h`, at most 8760h")]
+pub struct NoDuration {
+    /// What was given, as JSON.
+    given: String,
+}
+
+fn sleep(params: Node<'_>) -> Result<Pace, NoDuration> {
+    let duration = params.get("duration");
+    let parsed = duration.and_then(Node::as_str).and_then(|text| parse_duration(&text));
+    let given = || cut(duration.map_or("nothing", Node::raw).to_owned(), GIVEN_BYTES_MAX);
+    parsed.map(|wait| Pace::Sleeps { millis: millis(wait) }).ok_or_else(|| NoDuration { given: given() })
 }
 
 /// What to do when it is unknown whether an attempt of an action that is not idempotent took effect.
@@ -168,6 +194,8 @@ pub enum Builtin {
     Noop,
     /// Gives its parameters back.
     Echo,
+    /// Waits for `duration`, without a worker.
+    Sleep,
     /// Puts an event of the trigger `trigger` with the payload `payload` into the log.
     Emit,
 }

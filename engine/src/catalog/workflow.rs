@@ -3,11 +3,13 @@
 //! Whether the expressions fit what they read was checked by `ensue-packs`; when a step starts is said by `workflows/react.rs`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ensue_expression::{Expression, Path, Template};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::catalog::Retry;
 use crate::names::{ActionRef, StepName};
 
 /// The name of the function that holds where all needed steps succeeded, as expressions know it.
@@ -61,6 +63,10 @@ pub struct Step {
     pub task: Task,
     /// What its failure means for the workflow.
     pub on_failure: OnFailure,
+    /// Whether and when what failed of it is tried again; without it, as its action says.
+    pub retry: Option<Retry>,
+    /// How long each execution of it may take, all its attempts together.
+    pub timeout: Option<Duration>,
     /// −100 … 100, higher goes first; without it, the workflow's own.
     pub priority: Option<i8>,
 }
@@ -363,6 +369,8 @@ mod tests {
             for_each: None,
             task: Task::Fail { message },
             on_failure: OnFailure::Fail,
+            retry: None,
+            timeout: None,
             priority: None,
         }
     }

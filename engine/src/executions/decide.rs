@@ -20,7 +20,7 @@ const REASON_BYTES_MAX: usize = 2048;
 /// Asks for an execution that nothing in the log led to.
 pub(crate) fn request(
     engine: &Engine,
-    root: Id,
+    at: &Moment,
     actor: &Actor,
     trace: Option<&str>,
     ask: &RequestExecution,
@@ -42,7 +42,11 @@ pub(crate) fn request(
         }
         action.clone()
     };
-    let execution = ExecutionId(root);
+    let pace = match definition.pace(ask.params.root()) {
+        Ok(pace) => pace,
+        Err(misfit) => return Decision::Refused(Refusal::ParametersMisfit { action: ask.action.clone(), misfits: misfit.to_string() }),
+    };
+    let execution = ExecutionId(Id::root(at.time, at.entropy));
     let fact = ExecutionRequested {
         action: ask.action.clone(),
         catalog: now,
@@ -56,11 +60,14 @@ pub(crate) fn request(
         on_lost: definition.on_lost,
         timeout_millis: millis(definition.timeout),
         grace_millis: millis(definition.grace),
-        pace: definition.pace(ask.params.root()),
+        failures_max: definition.retry.as_ref().map(|retry| retry.attempts),
+        limit_millis: definition.limit.map(millis),
+        start_at: ask.start_at.filter(|start_at| *start_at > at.time),
+        pace,
     };
     let draft = Draft {
         stream: StreamId::Execution(execution),
-        begins: Some(root),
+        begins: Some(execution.0),
         actor: actor.clone(),
         cause: None,
         trace: trace.map(str::to_owned),
@@ -78,7 +85,7 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Momen
     };
     let attempt = match execution.phase {
         Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt) => Some(attempt),
-        Phase::Queued | Phase::InSteps | Phase::Withdrawn | Phase::Ending { .. } => None,
+        Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::InSteps | Phase::Withdrawn | Phase::Ending { .. } => None,
     };
     let draft = |fact: Fact| Draft {
         stream: StreamId::Execution(report.execution),
@@ -142,10 +149,12 @@ pub(crate) fn lose(engine: &Engine, actor: &Actor, id: ExecutionId, attempt: Att
 pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
     let Some(execution) = engine.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
     let is_asked = match execution.phase {
-        Phase::Queued | Phase::Running(_) | Phase::Indeterminate(_) => true,
+        Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Running(_) | Phase::Indeterminate(_) => true,
         // The first ends what goes forward, the second also what cleans up after that.
         Phase::InSteps => engine.workflows().course(&id).is_some_and(|course| course.cancels < 2),
-        Phase::Cancelling(_) | Phase::Withdrawn | Phase::Ending { .. } => false,
+        // What has failed may be about to be tried again.
+        Phase::Ending { cancelled, .. } => !cancelled && execution.may_be_tried_again(),
+        Phase::Cancelling(_) | Phase::Withdrawn => false,
     };
     let drafts = if is_asked {
         vec![Draft {

@@ -43,6 +43,15 @@ pub struct ExecutionRequested {
     pub timeout_millis: u64,
     /// How long an attempt may go on after it was asked to stop, in milliseconds.
     pub grace_millis: u64,
+    /// How many attempts may fail before it has failed for good; one where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures_max: Option<u32>,
+    /// How long all of it may take from when it may start, all attempts or steps together, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_millis: Option<u64>,
+    /// When it may start, not before; at once where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<Timestamp>,
     /// Whether its attempts hold a worker's slot.
     #[serde(default, skip_serializing_if = "Pace::is_worked")]
     pub pace: Pace,
@@ -73,6 +82,11 @@ pub enum Pace {
     AtOnce,
     /// It has no attempts: it is made of steps, which are executions of their own.
     InSteps,
+    /// It has no attempts: it waits for so long.
+    Sleeps {
+        /// In milliseconds.
+        millis: u64,
+    },
 }
 
 impl Pace {

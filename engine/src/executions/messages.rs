@@ -63,7 +63,9 @@ pub(crate) fn take(engine: &Engine, actor: &Actor, message: &Message, at: &Momen
         Phase::Running(attempt) | Phase::Cancelling(attempt) if attempt.id == message.attempt => attempt,
         Phase::Running(_)
         | Phase::Cancelling(_)
+        | Phase::Delayed
         | Phase::Queued
+        | Phase::Asleep
         | Phase::InSteps
         | Phase::Indeterminate(_)
         | Phase::Withdrawn

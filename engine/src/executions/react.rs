@@ -6,9 +6,11 @@ use crate::engine::{Engine, Reaction};
 use crate::executions::decide::lost;
 use crate::executions::facts::{
     AttemptStarted, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionSucceeded,
-    ExecutionTimedOut, Failure, FailureKind, Pace, Settlement,
+    Failure, FailureKind, Pace, Settlement,
 };
+use crate::executions::retry::{self, AfterFailure};
 use crate::executions::state::{Execution, Phase};
+use crate::executions::timed;
 use crate::fact::{ExecutionFact, Fact};
 use crate::ids::{ExecutionId, Id, Role};
 use crate::record::{Actor, Draft, Record, StreamId};
@@ -26,19 +28,34 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
     if next == 0
         && let StreamId::Execution(id) = record.stream
         && let Some(execution) = engine.executions().get(&id)
-        && let Some(end) = end_of(execution, fact)
     {
-        let draft = Draft {
-            stream: record.stream.clone(),
-            begins: None,
-            actor: Actor::Engine,
-            cause: Some(execution.cause(record.id)),
-            trace: None,
-            fact: end,
-            body: None,
+        let end = match after_failed(engine, record, (id, execution), fact, with) {
+            Some(Ok(AfterFailure::IsTriedAgain(timer))) => return Reaction::more(vec![timer]),
+            Some(Ok(AfterFailure::Ends(end))) => Some(end),
+            Some(Err(reaction)) => return reaction,
+            None => end_of(execution, fact),
         };
-        // The end is a record with a reaction of its own: it starts who waits.
-        return Reaction::last(vec![draft]);
+        if let Some(end) = end {
+            let draft = Draft {
+                stream: record.stream.clone(),
+                begins: None,
+                actor: Actor::Engine,
+                cause: Some(execution.cause(record.id)),
+                trace: None,
+                fact: end,
+                body: None,
+            };
+            // The end is a record with a reaction of its own: it starts who waits.
+            return Reaction::last(vec![draft]);
+        }
+    }
+    if next == 0
+        && let (ExecutionFact::ExecutionRequested(fact), StreamId::Execution(id)) = (fact, &record.stream)
+    {
+        let timers = timed::first_timers(engine, record, *id, fact);
+        if !timers.is_empty() {
+            return Reaction::from(timers, 0);
+        }
     }
     if next == 0
         && let StreamId::Execution(id) = record.stream
@@ -62,7 +79,7 @@ pub(crate) fn start_waiting(engine: &Engine, parent: Id, with: &Context<'_>) -> 
 }
 
 /// Starts an execution; one that is to end with the workflow around it, and does not know it yet, is asked to instead.
-fn start_or_end(engine: &Engine, id: ExecutionId, execution: &Execution, parent: Id, with: &Context<'_>) -> Draft {
+pub(crate) fn start_or_end(engine: &Engine, id: ExecutionId, execution: &Execution, parent: Id, with: &Context<'_>) -> Draft {
     if !engine.workflows().is_to_end(execution, engine.executions()) {
         return start(engine, id, execution, parent, with);
     }
@@ -77,22 +94,30 @@ fn start_or_end(engine: &Engine, id: ExecutionId, execution: &Execution, parent:
     }
 }
 
+/// Gives what follows where an attempt has failed and nobody asked the execution to end.
+fn after_failed(
+    engine: &Engine,
+    record: &Record,
+    (id, execution): (ExecutionId, &Execution),
+    fact: ExecutionFact<'_>,
+    with: &Context<'_>,
+) -> Option<Result<AfterFailure, Reaction>> {
+    match (fact, execution.phase) {
+        (ExecutionFact::AttemptFailed(failed), Phase::Ending { cancelled: false, .. }) => {
+            Some(retry::after_failure(engine, record, (id, execution), failed, with))
+        }
+        _ => None,
+    }
+}
+
 /// Says what a record means for the execution, which has folded it already.
 fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
     let part_of = execution.part_of.clone();
     match (fact, execution.phase) {
         (ExecutionFact::AttemptSucceeded(_), Phase::Ending { .. }) => Some(ExecutionSucceeded { part_of }.into()),
-        (ExecutionFact::AttemptFailed(_), Phase::Ending { cancelled: true, .. }) => Some(ExecutionCancelled { part_of }.into()),
-        (ExecutionFact::AttemptFailed(failed), Phase::Ending { cancelled: false, .. }) => {
-            let error = failed.error.clone();
-            Some(if error.kind == FailureKind::Timeout {
-                ExecutionTimedOut { error, part_of }.into()
-            } else {
-                ExecutionFailed { error, part_of }.into()
-            })
-        }
-        // It was asked to end, and nothing of it runs: it has ended.
-        (ExecutionFact::AttemptLost(_), Phase::Ending { .. }) => Some(ExecutionCancelled { part_of }.into()),
+        // It was asked to end, or took too long, and nothing of it runs: it has ended.
+        (ExecutionFact::AttemptFailed(_), Phase::Ending { cancelled: true, .. })
+        | (ExecutionFact::AttemptLost(_), Phase::Ending { .. }) => Some(timed::stopped(execution)),
         (ExecutionFact::AttemptLost(loss), Phase::Indeterminate(attempt)) if loss.attempt == attempt.id => Some(match execution.on_lost {
             OnLost::Ask => ExecutionBecameIndeterminate {}.into(),
             OnLost::Fail | OnLost::Retry => ExecutionFailed { error: lost(), part_of }.into(),
@@ -105,7 +130,7 @@ fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
         (ExecutionFact::ExecutionSettled(settled), Phase::Indeterminate(_)) => match &settled.outcome {
             Settlement::Succeeded => Some(ExecutionSucceeded { part_of }.into()),
             Settlement::Failed { error } => Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, error.clone()), part_of }.into()),
-            Settlement::Retry => execution.is_cancelled.then(|| ExecutionCancelled { part_of }.into()),
+            Settlement::Retry => execution.is_cancelled.then(|| timed::stopped(execution)),
         },
         // Whatever else happens to an execution does not end it; listing every pair would say no more.
         _ => None,

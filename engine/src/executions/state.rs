@@ -1,5 +1,7 @@
 //! What executions are made into: those that are open, the queue of those that wait, and how many run.
 
+mod waiting;
+
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::OnLost;
@@ -25,6 +27,9 @@ pub struct Executions {
     running: Table<ExecutionId, AttemptId>,
     /// Those that run and hold none.
     at_once: Table<ExecutionId, AttemptId>,
+    /// Those that wait for a moment.
+    #[serde(default)]
+    idle: Table<ExecutionId, ()>,
     /// Those that wait for a person.
     indeterminate: Table<ExecutionId, AttemptId>,
     /// The last fencing token given out, under the only key 0.
@@ -62,6 +67,15 @@ pub struct Execution {
     pub pace: Pace,
     /// How many attempts were started.
     pub attempts: u32,
+    /// How many of them failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures: u32,
+    /// How many may, before it has failed for good.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub failures_max: u32,
+    /// How long all of it may take, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_millis: Option<u64>,
     /// The step of a workflow that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
@@ -80,6 +94,9 @@ pub struct Execution {
     /// Whether its last attempt was lost after somebody had asked that it end: nothing of it starts any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_cancelled: bool,
+    /// Whether it took longer than all of it may: nothing of it starts any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_timed_out: bool,
     /// Where it stands.
     pub phase: Phase,
 }
@@ -99,8 +116,12 @@ pub struct OfRule {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
+    /// It waits for a moment, and then for a worker.
+    Delayed,
     /// It waits for a worker.
     Queued,
+    /// It waits for a moment, and ends then.
+    Asleep,
     /// It is made of steps, and waits for them.
     InSteps,
     /// A worker runs it.
@@ -172,6 +193,14 @@ impl Execution {
     }
 }
 
+fn one() -> u32 {
+    1
+}
+
+fn is_one(count: &u32) -> bool {
+    *count == 1
+}
+
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }
@@ -209,9 +238,9 @@ impl Executions {
         self.open.iter()
     }
 
-    /// Gives how much work is open: what waits for a person does not count.
+    /// Gives how much work is open: what waits for a person or a moment does not count.
     pub fn open_work(&self) -> u64 {
-        (self.open.len() - self.indeterminate.len()) as u64
+        (self.open.len() - self.indeterminate.len() - self.idle.len()) as u64
     }
 
     /// Gives how many executions hold a worker's slot.
@@ -258,16 +287,20 @@ impl Executions {
                     trace: record.cause.trace.clone(),
                     pace: fact.pace,
                     attempts: 0,
+                    failures: 0,
+                    failures_max: fact.failures_max.unwrap_or(1),
+                    limit_millis: fact.limit_millis,
                     part_of: fact.part_of.clone(),
                     of_rule: OfRule::of(fact),
                     level,
                     requested_at: (fact.pace == Pace::InSteps).then_some(record.time),
                     result: None,
                     is_cancelled: false,
-                    phase: if fact.pace == Pace::InSteps { Phase::InSteps } else { Phase::Queued },
+                    is_timed_out: false,
+                    phase: Phase::begin(fact),
                 };
                 self.open.insert(*id, execution);
-                self.enqueue(id);
+                self.settle_in(id);
             }
             ExecutionFact::AttemptStarted(fact) => {
                 let attempt = Attempt {
@@ -283,7 +316,7 @@ impl Executions {
                 match execution.pace {
                     Pace::Worked => self.running.insert(*id, attempt.id),
                     Pace::AtOnce => self.at_once.insert(*id, attempt.id),
-                    Pace::InSteps => {}
+                    Pace::InSteps | Pace::Sleeps { .. } => {}
                 }
                 self.open.change(id, |execution| {
                     execution.attempts = fact.number;
@@ -298,7 +331,10 @@ impl Executions {
                 self.end_attempt(id, fact.attempt);
                 self.keep_result(id, record);
             }
-            ExecutionFact::AttemptFailed(fact) => self.end_attempt(id, fact.attempt),
+            ExecutionFact::AttemptFailed(fact) => {
+                self.open.change(id, |execution| execution.failures += 1);
+                self.end_attempt(id, fact.attempt);
+            }
             ExecutionFact::AttemptLost(fact) => self.lose_attempt(id, fact.evidence),
             ExecutionFact::ExecutionCancelRequested(_) => self.cancel(id),
             ExecutionFact::ExecutionSettled(fact) => {
@@ -320,6 +356,7 @@ impl Executions {
                     self.queue.remove(&execution.place);
                 }
                 self.leave(id);
+                self.idle.remove(id);
                 self.indeterminate.remove(id);
                 self.open.remove(id);
             }
@@ -350,8 +387,14 @@ impl Executions {
                 self.indeterminate.remove(id);
                 Phase::Withdrawn
             }
+            Phase::Delayed | Phase::Asleep => {
+                self.idle.remove(id);
+                Phase::Withdrawn
+            }
             Phase::Running(attempt) => Phase::Cancelling(attempt),
-            Phase::InSteps | Phase::Cancelling(_) | Phase::Withdrawn | Phase::Ending { .. } => return,
+            // What has failed may be about to be tried again.
+            Phase::Ending { attempt, .. } => Phase::Ending { attempt, cancelled: true },
+            Phase::InSteps | Phase::Cancelling(_) | Phase::Withdrawn => return,
         };
         self.open.change(id, |execution| execution.phase = phase);
     }
@@ -387,7 +430,13 @@ impl Executions {
                     execution.phase = Phase::Indeterminate(attempt);
                 });
             }
-            Phase::Queued | Phase::InSteps | Phase::Indeterminate(_) | Phase::Withdrawn | Phase::Ending { .. } => {}
+            Phase::Delayed
+            | Phase::Queued
+            | Phase::Asleep
+            | Phase::InSteps
+            | Phase::Indeterminate(_)
+            | Phase::Withdrawn
+            | Phase::Ending { .. } => {}
         }
     }
 
@@ -427,7 +476,9 @@ impl Executions {
                 let execution = self.open.get(&id)?;
                 match execution.phase {
                     Phase::Running(attempt) => Some(execution.dispatch(id, attempt)),
-                    Phase::Queued
+                    Phase::Delayed
+                    | Phase::Queued
+                    | Phase::Asleep
                     | Phase::InSteps
                     | Phase::Cancelling(_)
                     | Phase::Indeterminate(_)
@@ -470,7 +521,13 @@ impl Executions {
                         owed.push(Effect::Stop { execution: *id, attempt: attempt.id });
                     }
                 }
-                Phase::Queued | Phase::InSteps | Phase::Indeterminate(_) | Phase::Withdrawn | Phase::Ending { .. } => {}
+                Phase::Delayed
+                | Phase::Queued
+                | Phase::Asleep
+                | Phase::InSteps
+                | Phase::Indeterminate(_)
+                | Phase::Withdrawn
+                | Phase::Ending { .. } => {}
             }
         }
         owed
@@ -481,6 +538,7 @@ impl Executions {
         self.queue.commit();
         self.running.commit();
         self.at_once.commit();
+        self.idle.commit();
         self.indeterminate.commit();
         self.token.commit();
     }
@@ -490,6 +548,7 @@ impl Executions {
         self.queue.undo();
         self.running.undo();
         self.at_once.undo();
+        self.idle.undo();
         self.indeterminate.undo();
         self.token.undo();
     }

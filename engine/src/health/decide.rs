@@ -3,7 +3,7 @@
 use crate::command::{Answer, Decision, Refusal};
 use crate::engine::Engine;
 use crate::fact::Fact;
-use crate::health::facts::{ClockStepped, NodeStarted, ReactionDismissed, ReactionRetried};
+use crate::health::facts::{ClockAccepted, ClockStepped, NodeStarted, ReactionDismissed, ReactionRetried};
 use crate::record::{Actor, Draft, Position, StreamId};
 use crate::time::Timestamp;
 
@@ -13,6 +13,14 @@ pub(crate) fn note_start(engine: &Engine, actor: &Actor, release: &str) -> Decis
 
 pub(crate) fn note_clock_step(engine: &Engine, actor: &Actor, from: Timestamp, to: Timestamp) -> Decision {
     done(engine, actor, ClockStepped { from, to }.into())
+}
+
+/// Ends the hold of timers after a step of the clock; says nothing new where nothing is held.
+pub(crate) fn accept_clock(engine: &Engine, actor: &Actor, now: Timestamp) -> Decision {
+    match engine.timers().hold(now) {
+        Some(_) => done(engine, actor, ClockAccepted {}.into()),
+        None => Decision::Done { drafts: Vec::new(), answer: Answer::Done },
+    }
 }
 
 pub(crate) fn retry_reaction(engine: &Engine, actor: &Actor, of: Position) -> Decision {

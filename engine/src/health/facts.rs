@@ -23,6 +23,11 @@ pub struct ClockStepped {
     pub to: Timestamp,
 }
 
+/// An operator said that the clock is right as it stands now: nothing is held for its last step any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockAccepted {}
+
 /// What follows from a record was more than one turn may do: the rest is owed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -80,7 +80,8 @@ impl Health {
                 }
             }
             HealthFact::ReactionDismissed(fact) => self.parked.remove(&fact.of),
-            HealthFact::NodeStarted(_) | HealthFact::ClockStepped(_) => {}
+            // What the clock did is folded by the timers.
+            HealthFact::NodeStarted(_) | HealthFact::ClockStepped(_) | HealthFact::ClockAccepted(_) => {}
         }
     }
 

@@ -160,7 +160,10 @@ fn render(rule: &Rule, event: &Value<'_>, budget: &mut Budget) -> Result<Plan, E
     local::all(&mut scope, &rule.local, budget)?;
     let rendered = rule.with.render(&scope, budget)?;
     Ok(match complete(&rule.action.parameters, rendered) {
-        Ok(params) => Plan::Run { pace: rule.action.pace(params.root()), params: Body::json(params.bytes().clone()) },
+        Ok(params) => match rule.action.pace(params.root()) {
+            Ok(pace) => Plan::Run { pace, params: Body::json(params.bytes().clone()) },
+            Err(misfit) => Plan::Reject { error: format!("the parameters do not fit `{}`: {misfit}", rule.action.name) },
+        },
         Err(misfits) => {
             let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             Plan::Reject { error: cut(format!("the parameters do not fit `{}`: {misfits}", rule.action.name), ERROR_BYTES_MAX) }

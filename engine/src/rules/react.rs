@@ -79,6 +79,9 @@ impl EventReaction<'_> {
             on_lost: action.on_lost,
             timeout_millis: millis(action.timeout),
             grace_millis: millis(action.grace),
+            failures_max: action.retry.as_ref().map(|retry| retry.attempts),
+            limit_millis: action.limit.map(millis),
+            start_at: None,
             pace,
         };
         let requested = Draft {

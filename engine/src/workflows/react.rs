@@ -3,6 +3,7 @@
 //! Each call gives the next thing that is due, from the state alone; the caller asks again until there is none.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX, EvaluationError, Expression, Path, Scope, Template, Value};
 use serde_json::Value as Json;
@@ -18,12 +19,14 @@ use crate::executions::facts::{
 };
 use crate::executions::react::start_waiting;
 use crate::executions::state::Execution;
+use crate::executions::timed;
 use crate::fact::{ExecutionFact, Fact, StepFact};
 use crate::ids::{ExecutionId, Id, Role};
 use crate::names::{ActionRef, StepName};
 use crate::record::{Actor, Body, Draft, Record, StreamId};
 use crate::rules::judge::{complete, describe};
 use crate::rules::local;
+use crate::timers::facts::TimerKind;
 use crate::workflows::facts::{PartOf, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped};
 use crate::workflows::sight::{Ends, Sight};
 use crate::workflows::state::{Course, End, Expanded, StepState, StepStatus};
@@ -57,9 +60,23 @@ type Due = Option<(Vec<Draft>, u32)>;
 pub(crate) fn after_execution(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
     let news = match (End::of(fact), fact, &record.stream) {
         (Some(end), ..) => Some((end.part_of.workflow, News::Ended(&end.part_of.step))),
-        (None, ExecutionFact::ExecutionRequested(fact), StreamId::Execution(id)) if fact.pace == Pace::InSteps => Some((*id, News::Begun)),
+        (None, ExecutionFact::ExecutionRequested(fact), StreamId::Execution(id))
+            if fact.pace == Pace::InSteps && fact.start_at.is_none() =>
+        {
+            Some((*id, News::Begun))
+        }
         (None, ExecutionFact::ExecutionCancelRequested(_), StreamId::Execution(id)) => Some((*id, News::CancelRequested)),
         _ => None,
+    };
+    follow(engine, news, record, next, with)
+}
+
+/// Gives what follows for a workflow from one of its timers that has fired, from the `next`-th consequence on, and who may run then.
+pub(crate) fn after_timer(engine: &Engine, record: &Record, id: ExecutionId, kind: TimerKind, next: u32, with: &Context<'_>) -> Reaction {
+    let news = match kind {
+        TimerKind::Start => Some((id, News::Begun)),
+        TimerKind::Timeout => Some((id, News::CancelRequested)),
+        TimerKind::Retry | TimerKind::Sleep => None,
     };
     follow(engine, news, record, next, with)
 }
@@ -156,6 +173,11 @@ fn draft_of(stream: ExecutionId, workflow: &Execution, record: &Record, fact: Fa
         fact,
         body,
     }
+}
+
+/// Gives how long an execution of a step may take as a whole: what its step says and what its action says both hold.
+fn limit(step: &Step, action: &Action) -> Option<Duration> {
+    step.timeout.into_iter().chain(action.limit).min()
 }
 
 /// A workflow that goes on.
@@ -407,7 +429,10 @@ impl Going<'_> {
                 return fails(FailureKind::ParametersInvalid, format!("the parameters do not fit `{name}`: {misfits}"));
             }
         };
-        let pace = action.pace(params.root());
+        let pace = match action.pace(params.root()) {
+            Ok(pace) => pace,
+            Err(misfit) => return fails(FailureKind::ParametersInvalid, format!("the parameters do not fit `{name}`: {misfit}")),
+        };
         if pace == Pace::InSteps && self.execution.level >= LEVEL_MAX {
             let message = format!("`{name}` would stand {} workflows deep, {LEVEL_MAX} is the most", self.execution.level + 1);
             return fails(FailureKind::ChildFailed, message);
@@ -430,6 +455,9 @@ impl Going<'_> {
             on_lost: action.on_lost,
             timeout_millis: millis(action.timeout),
             grace_millis: millis(action.grace),
+            failures_max: step.retry.as_ref().or(action.retry.as_ref()).map(|retry| retry.attempts),
+            limit_millis: limit(step, action).map(millis),
+            start_at: None,
             pace,
         };
         let body = Some(Body::json(params.bytes().clone()));
@@ -443,7 +471,8 @@ impl Going<'_> {
         }
         let part_of = self.execution.part_of.clone();
         if self.course.cancels > 0 {
-            return Ok(Some(self.draft(ExecutionCancelled { part_of }.into(), None)));
+            let fact = if self.course.is_timed_out { timed::stopped(self.execution) } else { ExecutionCancelled { part_of }.into() };
+            return Ok(Some(self.draft(fact, None)));
         }
         let failed = |error| Ok(Some(self.draft(ExecutionFailed { error, part_of: part_of.clone() }.into(), None)));
         if let Some(step) = &self.course.failing {

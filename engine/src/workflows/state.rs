@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{ItemFailure, OnFailure};
 use crate::executions::facts::{Failure, Pace};
 use crate::executions::state::{Execution, Executions};
-use crate::fact::{ExecutionFact, StepFact};
+use crate::fact::{ExecutionFact, StepFact, TimerFact};
 use crate::ids::ExecutionId;
 use crate::names::StepName;
 use crate::record::{BodyHandle, Position, Record, StreamId};
 use crate::table::Table;
+use crate::timers::facts::{TimerFired, TimerKind};
 use crate::workflows::facts::PartOf;
 
 /// The workflows that are open.
@@ -37,6 +38,9 @@ pub struct Course {
     /// How often somebody asked that it end.
     #[serde(default)]
     pub cancels: u32,
+    /// Whether the first of these was none of somebody's: all of it took too long.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_timed_out: bool,
     /// What of it began before this record is to end: it was cancelled then, or a step failed that ends the others.
     #[serde(default)]
     pub stop_before: Position,
@@ -280,6 +284,24 @@ impl Workflows {
         }
         if fact.is_end() && self.courses.contains(&id) {
             self.forget(id);
+        }
+    }
+
+    /// Folds a timer of a workflow: one that takes too long ends as by a cancel.
+    pub(crate) fn apply_timer(&mut self, record: &Record, fact: TimerFact<'_>, executions: &Executions) {
+        let StreamId::Execution(id) = record.stream else { return };
+        let TimerFact::TimerFired(TimerFired { kind: TimerKind::Timeout, .. }) = fact else { return };
+        let Some(execution) = executions.get(&id) else { return };
+        if self.course(&id).is_none_or(|course| course.cancels > 0) {
+            return;
+        }
+        self.courses.change(&id, |course| {
+            course.cancels = 1;
+            course.stop_before = record.position;
+            course.is_timed_out = true;
+        });
+        if let Some(part_of) = &execution.part_of {
+            self.asked(part_of, execution.place.1, id);
         }
     }
 

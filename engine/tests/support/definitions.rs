@@ -37,9 +37,11 @@ impl Pieces {
             local: Vec::new(),
             run: Run::Process(ProcessCommand { command: vec!["true".to_owned()], input: None, env: Vec::new(), files: Vec::new() }),
             timeout: Duration::from_secs(60),
+            limit: None,
             grace: Duration::from_secs(10),
             idempotent: false,
             on_lost: OnLost::Ask,
+            retry: None,
             priority: 0,
             config: Arc::new(json!({})),
             pack: Digest::of(b"demo"),
@@ -55,9 +57,20 @@ impl Pieces {
         self
     }
 
+    /// Changes an action that is there.
+    pub(crate) fn changed(mut self, name: &str, change: impl FnOnce(&mut Action)) -> Self {
+        change(self.actions.get_mut(name).expect("it is there"));
+        self
+    }
+
     /// An action that the node itself does at once.
     pub(crate) fn action_at_once(self, name: &str) -> Self {
         self.action_with(name, |action| action.run = Run::Builtin(Builtin::Echo))
+    }
+
+    /// An action that waits for a while, as the library's.
+    pub(crate) fn sleep(self, name: &str) -> Self {
+        self.action_with(name, |action| action.run = Run::Builtin(Builtin::Sleep))
     }
 
     /// A trigger that takes any payload.

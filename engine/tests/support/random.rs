@@ -1,8 +1,9 @@
 //! Random commands: what may happen to a log, in any order, with every refusal on the way.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use ensue_engine::catalog::{Mode, OnLost};
+use ensue_engine::catalog::{Backoff, Jitter, Mode, OnLost, Retry};
 use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, Said, Settings};
 use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
@@ -11,15 +12,17 @@ use ensue_engine::record::{Actor, Body, Digest, Position};
 use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_engine::rules::state::ERROR_SUMMARY_MILLIS;
 use ensue_engine::spec::{CatalogsHealth, NOON};
+use ensue_engine::time::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
 use crate::support::site::{artifact, failed, install_demo, progress, received, report, report_emitting, said};
 use crate::support::workflow::{does, fails};
-use crate::support::{Pieces, Site, ana, asked_by, cancel, dismiss, lose, note_start, retry, set_mode, settle};
+use crate::support::{Pieces, Site, accept_clock, ana, asked_by, cancel, dismiss, fire_timers, lose, note_start, retry, set_mode, settle};
 
-const ACTIONS: [&str; 7] = ["demo.ask", "demo.broken", "demo.echo", "demo.fail", "demo.flow", "demo.retry", "demo.urgent"];
+const ACTIONS: [&str; 8] = ["demo.ask", "demo.broken", "demo.echo", "demo.fail", "demo.flow", "demo.retry", "demo.sleep", "demo.urgent"];
+const HOUR_MICROS: i64 = 3_600_000_000;
 const RULES: [&str; 4] = ["demo.again", "demo.errs", "demo.one", "demo.wide"];
 
 /// One thing that happens to a log.
@@ -44,8 +47,14 @@ pub(crate) enum Step {
     Extra(Presence),
     /// A sensor could not make an event of a delivery.
     Refuse,
-    /// The wall clock moved.
-    MoveClock,
+    /// The wall clock moved, by so many microseconds.
+    MoveClock(i64),
+    /// What is due fires.
+    FireTimers,
+    /// A person says that the clock is right.
+    AcceptClock,
+    /// An action is asked for, to start so many milliseconds later.
+    RequestLater(usize, u64),
     /// What runs emits the event that led to it, again and again.
     GoRound,
     SetKey(u32),
@@ -117,7 +126,11 @@ fn many_pieces() -> Pieces {
         .action("demo.ask")
         .action_at_once("demo.echo")
         .action_with("demo.fail", |action| action.on_lost = OnLost::Fail)
-        .action_with("demo.retry", |action| action.on_lost = OnLost::Retry)
+        .action_with("demo.retry", |action| {
+            action.on_lost = OnLost::Retry;
+            action.retry = Some(again(3));
+        })
+        .sleep("demo.sleep")
         .action_with("demo.urgent", |action| {
             action.priority = 10;
             action.idempotent = true;
@@ -129,8 +142,10 @@ fn many_pieces() -> Pieces {
                 does("each", "demo.ask").needs(["first"]).over("[1, 2, 3]").parallel(2),
                 does("beside", "demo.urgent").tolerated(),
                 does("missing", "demo.echo").starts_if("steps.first.result.nothing").needs(["first"]).tolerated(),
+                does("wait", "demo.sleep").with(&json!({ "duration": "2s" })),
+                does("slow", "demo.retry").timeout(90).tolerated(),
                 does("never", "demo.echo").starts_if("false"),
-                does("after", "demo.echo").starts_if("always()").needs(["each", "beside", "never"]),
+                does("after", "demo.echo").starts_if("always()").needs(["each", "beside", "never", "wait"]),
             ],
         )
         .workflow(
@@ -151,6 +166,12 @@ fn many_pieces() -> Pieces {
         pieces = pieces.rule_with(&name, "demo.ping", "event.payload.n == 2", "demo.fail", |rule| rule.mode = Mode::Shadow);
     }
     pieces
+}
+
+/// Tried again after two seconds.
+pub(crate) fn again(attempts: u32) -> Retry {
+    let delay = Duration::from_secs(2);
+    Retry { attempts, backoff: Backoff::Constant, delay, delay_max: delay, jitter: Jitter::None, when: None }
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
@@ -178,17 +199,20 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => proptest::sample::select(&[Edges::Follow, Edges::StayBehind][..]).prop_map(Step::Install),
         2 => proptest::sample::select(&[Presence::Installed, Presence::Removed][..]).prop_map(Step::Extra),
         1 => Just(Step::Refuse),
-        1 => Just(Step::MoveClock),
+        2 => proptest::sample::select(&[-HOUR_MICROS * 24, -90_000_000, 90_000_000, HOUR_MICROS * 2][..]).prop_map(Step::MoveClock),
+        8 => Just(Step::FireTimers),
+        2 => Just(Step::AcceptClock),
+        1 => (0..ACTIONS.len(), proptest::sample::select(&[1, 100_000, 4_000_000][..])).prop_map(|(action, millis)| Step::RequestLater(action, millis)),
         2 => Just(Step::GoRound),
         1 => (1..4u32).prop_map(Step::SetKey),
         1 => Just(Step::RemoveKey),
         2 => (0..3u8, roles).prop_map(|(name, roles)| Step::AddToken(name, roles)),
         2 => (0..3u8).prop_map(Step::RevokeToken),
         1 => (0..4u32).prop_map(Step::Start),
-        1 => proptest::sample::select(&[1, ERROR_SUMMARY_MILLIS, 24 * 60 * 60 * 1000][..]).prop_map(Step::Wait),
+        3 => proptest::sample::select(&[1, 2_000, ERROR_SUMMARY_MILLIS, 24 * 60 * 60 * 1000][..]).prop_map(Step::Wait),
         2 => proptest::sample::select(&[CatalogsHealth::Whole, CatalogsHealth::Whole, CatalogsHealth::Broken][..]).prop_map(Step::Catalogs),
         6 => any::<Index>().prop_map(Step::Retry),
-        2 => any::<Index>().prop_map(Step::Dismiss),
+        4 => any::<Index>().prop_map(Step::Dismiss),
     ]
 }
 
@@ -228,7 +252,7 @@ impl World {
                 };
                 received(events.iter().map(observe).collect())
             }
-            Step::Request(action) => self.site.request(ACTIONS[*action]),
+            Step::Request(action) => self.site.request_with(ACTIONS[*action], &json!({ "duration": "10m" }), None),
             Step::Succeed(which) => {
                 let (execution, attempt) = pick_attempt(&self.site, which)?;
                 report(execution, attempt, ReportOutcome::Succeeded)
@@ -303,7 +327,18 @@ impl World {
                 let (sensor, body) = ("demo.hook".parse().unwrap(), Body::raw(&b"?"[..]));
                 asked_by(ana(), Ask::KeepDelivery(RefusedDelivery { sensor, trigger: None, reason: "not JSON".to_owned(), body }))
             }
-            Step::MoveClock => asked_by(Actor::Engine, Ask::NoteClockStep { from: self.site.now(), to: NOON }),
+            Step::MoveClock(micros) => {
+                let from = self.site.now();
+                let to = Timestamp::from_micros(from.micros() + micros);
+                self.site.step_clock(to);
+                asked_by(Actor::Engine, Ask::NoteClockStep { from, to })
+            }
+            Step::FireTimers => fire_timers(),
+            Step::AcceptClock => accept_clock(),
+            Step::RequestLater(action, millis) => {
+                let at = self.site.now().plus_millis(*millis);
+                self.site.request_with(ACTIONS[*action], &json!({ "duration": "10m" }), Some(at))
+            }
             Step::GoRound => {
                 let runs = |id: &&ExecutionId| self.site.has_attempt(**id);
                 let emits =
@@ -358,7 +393,7 @@ impl World {
         for (id, execution) in self.site.engine().executions().iter() {
             let attempt = match execution.phase {
                 Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt) => attempt,
-                Phase::Queued | Phase::InSteps | Phase::Withdrawn | Phase::Ending { .. } => continue,
+                Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::InSteps | Phase::Withdrawn | Phase::Ending { .. } => continue,
             };
             if !self.attempts.iter().any(|(_, known)| known.id == attempt.id) {
                 self.attempts.push((*id, attempt));

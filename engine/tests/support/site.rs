@@ -11,13 +11,14 @@ use ensue_engine::command::{
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, Role};
-use ensue_engine::record::{Body, CatalogRevision, Digest};
+use ensue_engine::record::{Actor, Body, CatalogRevision, Digest};
 use ensue_engine::rules::judge::{EventView, judge};
 use ensue_engine::spec::{Outcome, Spec};
+use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
 use serde_json::{Value, json};
 
-use super::{Pieces, ana, asked_by, lose, worker};
+use super::{Pieces, ana, asked_by, fire_timers, lose, worker};
 
 /// A scenario with the pack `demo` installed.
 pub(crate) struct Site {
@@ -133,8 +134,33 @@ impl Site {
                 catalog: self.catalog.revision(),
                 body: Body::json(params.bytes().clone()),
                 params,
+                start_at: None,
             }),
         )
+    }
+
+    /// The command that asks for an action with these parameters, to start at a time.
+    pub(crate) fn request_with(&self, action: &str, params: &Value, at: Option<Timestamp>) -> Command {
+        let mut command = self.request(action);
+        if let Ask::RequestExecution(request) = &mut command.ask {
+            request.params = Document::from_value(params);
+            request.body = Body::json(request.params.bytes().clone());
+            request.start_at = at;
+        }
+        command
+    }
+
+    /// Steps the clock, and has the log know it.
+    pub(crate) fn clock_steps_to(&mut self, to: Timestamp) -> Outcome {
+        let from = self.now();
+        self.step_clock(to);
+        self.when(asked_by(Actor::Engine, Ask::NoteClockStep { from, to }))
+    }
+
+    /// Lets time pass, and fires what is due then.
+    pub(crate) fn after(&mut self, millis: u64) -> Outcome {
+        self.later(millis);
+        self.when(fire_timers())
     }
 
     /// Asks for an action.

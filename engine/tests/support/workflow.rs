@@ -1,9 +1,10 @@
 //! Workflows in short calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ensue_engine::catalog::{
-    ALWAYS, FAILED, ForEach, Given, ItemFailure, OnFailure, PARALLEL_DEFAULT, Run, SUCCEEDED, StartsIf, Step, Task, Workflow,
+    ALWAYS, FAILED, ForEach, Given, ItemFailure, OnFailure, PARALLEL_DEFAULT, Retry, Run, SUCCEEDED, StartsIf, Step, Task, Workflow,
 };
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::{Value, json};
@@ -34,6 +35,8 @@ impl StepPiece {
             for_each: None,
             task,
             on_failure: OnFailure::Fail,
+            retry: None,
+            timeout: None,
             priority: None,
         })
     }
@@ -79,6 +82,16 @@ impl StepPiece {
 
     pub(crate) fn priority(mut self, priority: i8) -> Self {
         self.0.priority = Some(priority);
+        self
+    }
+
+    pub(crate) fn retry(mut self, retry: Retry) -> Self {
+        self.0.retry = Some(retry);
+        self
+    }
+
+    pub(crate) fn timeout(mut self, seconds: u64) -> Self {
+        self.0.timeout = Some(Duration::from_secs(seconds));
         self
     }
 

@@ -99,6 +99,8 @@ impl Plan {
             result: None,
             local: Vec::new(),
             run,
+            limit: None,
+            retry: None,
             timeout: TIMEOUT,
             grace: GRACE,
             idempotent: false,

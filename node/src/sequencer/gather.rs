@@ -80,6 +80,8 @@ fn is_from_inside(ask: &Ask) -> bool {
         | Ask::SetRuleMode { .. }
         | Ask::NoteStart { .. }
         | Ask::NoteClockStep { .. }
+        | Ask::AcceptClock
+        | Ask::FireTimers
         | Ask::RetryReaction { .. }
         | Ask::DismissReaction { .. } => true,
         Ask::Once { ask, .. } | Ask::Check(ask) => is_from_inside(ask),

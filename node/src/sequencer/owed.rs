@@ -19,7 +19,7 @@ impl Sequencer {
     pub(super) fn serve(&mut self, owed: Owed) -> Result<Turn, SequencerError> {
         self.served = Some(owed.root);
         let record = self.record_at(owed.of).map_err(|error| SequencerError::Log(error.to_string()))?;
-        let at = self.clock.moment();
+        let at = self.moment();
         if self.crash.begin(owed) == Begin::EndsTheProcess {
             tracing::error!(of = %owed.of, "a reaction that ended the process {ENDS_MAX} times is put aside");
             let error = format!("the process ended {ENDS_MAX} times while this was worked out");
@@ -73,7 +73,7 @@ impl Sequencer {
     }
 
     /// Where there is no room it stays owed: there is nothing to do but to wait for room.
-    fn still_owed(&mut self, error: &AppendError) -> Result<Turn, SequencerError> {
+    pub(super) fn still_owed(&mut self, error: &AppendError) -> Result<Turn, SequencerError> {
         match error {
             AppendError::Full => {
                 self.space.was_full();

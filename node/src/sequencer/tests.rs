@@ -22,11 +22,24 @@ const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 
 /// A clock that a test holds in its hand: each id it draws is another.
 #[derive(Default)]
-struct HandClock(Mutex<u128>);
+struct HandClock {
+    drawn: Mutex<u128>,
+    /// How long after noon it is.
+    millis: AtomicU64,
+    steps: Mutex<Vec<ClockStep>>,
+}
 
 impl Clock for HandClock {
     fn now(&self) -> Timestamp {
-        NOON
+        NOON.plus_millis(self.millis.load(Ordering::Relaxed))
+    }
+
+    fn take_step(&self) -> Option<ClockStep> {
+        self.steps.lock().unwrap().pop()
+    }
+
+    fn moment_or_step(&self) -> Result<ensue_engine::command::Moment, ClockStep> {
+        self.take_step().map_or_else(|| Ok(self.moment()), Err)
     }
 
     fn tick(&self) -> Option<ClockStep> {
@@ -34,7 +47,7 @@ impl Clock for HandClock {
     }
 
     fn entropy(&self) -> u128 {
-        let mut drawn = self.0.lock().unwrap();
+        let mut drawn = self.drawn.lock().unwrap();
         *drawn += 1;
         *drawn
     }
@@ -78,6 +91,7 @@ struct World {
     folder: tempfile::TempDir,
     queues: Queues,
     plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
+    clock: Arc<HandClock>,
 }
 
 impl World {
@@ -91,7 +105,18 @@ impl World {
         let (reader, faults) = (log.reader().unwrap(), log.faults());
         let room = Room(Arc::new(AtomicBool::new(true)));
         let folder = tempfile::tempdir().unwrap();
-        Self { handle, unstarted: Some(unstarted), log: Some(log), reader, faults, room, folder, queues, plain: |_| Ok(None) }
+        Self {
+            handle,
+            unstarted: Some(unstarted),
+            log: Some(log),
+            reader,
+            faults,
+            room,
+            folder,
+            queues,
+            clock: Arc::default(),
+            plain: |_| Ok(None),
+        }
     }
 
     fn start(&mut self) -> JoinHandle<Result<Engine, SequencerError>> {
@@ -102,7 +127,7 @@ impl World {
             engine,
             head,
             log: Box::new(log),
-            clock: Arc::new(HandClock::default()),
+            clock: self.clock.clone(),
             catalogs: Arc::new(Nothing),
             settings: Settings::default(),
             heard: Box::new(Unheard),
@@ -346,5 +371,6 @@ fn kept_delivery() -> Ask {
     Ask::KeepDelivery(letter)
 }
 
+mod clock_steps;
 mod ended_processes;
 mod owing;

@@ -48,6 +48,9 @@ pub(crate) fn requested(enforcement: Option<EnforcementId>) -> ExecutionRequeste
         on_lost: OnLost::Ask,
         timeout_millis: 1,
         grace_millis: 1,
+        failures_max: None,
+        limit_millis: None,
+        start_at: None,
         pace: Pace::Worked,
     }
 }

@@ -25,11 +25,12 @@ pub(super) async fn tick(clock: Arc<dyn Clock>, handle: SequencerHandle, outside
     }
 }
 
-/// Has the log know where the wall clock has stepped; called about once a second.
+/// Has the log know where the wall clock has stepped; called about once a second. The sequencer records a step by itself, before
+/// anything else: it is only to be woken.
 pub fn note_clock_step(clock: &dyn Clock, log: &dyn ensue_engine::ports::Submit) {
     if let Some(step) = clock.tick() {
         tracing::warn!(from = %step.from, to = %step.to, "the wall clock stepped");
-        let command = Command { actor: Actor::Engine, trace: None, ask: Ask::NoteClockStep { from: step.from, to: step.to } };
+        let command = Command { actor: Actor::Engine, trace: None, ask: Ask::FireTimers };
         log.submit(command, Box::new(|_| {}));
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn action(
         .map_or_else(ValueType::anything, |schema| type_of(schema, Form::Completed, "the parameters of this action", None));
     let base = Scope::new(file).with("params", params).with("config", config_type(checking)).with("execution", execution());
     let (local, scope) = locals(&base, &written.local, report);
+    let retry = written.retry.as_ref().map(|retry| super::retry::retry(file, retry, report));
     let run = self::run(checking, file, written, &scope, report);
     Some(catalog::Action {
         name,
@@ -46,9 +47,11 @@ pub(super) fn action(
         local: local?,
         run: run?,
         timeout: written.timeout,
+        limit: written.limit,
         grace: written.grace,
         idempotent: written.idempotent,
         on_lost: written.on_lost,
+        retry: optional(retry)?,
         priority: written.priority,
         config: config.clone(),
         pack: checking.pack.digest,

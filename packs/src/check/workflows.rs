@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{self, Extra, Run, Schema, StartsIf};
 use ensue_engine::names::StepName;
+use ensue_engine::time::parse_duration;
 use ensue_expression::{Expression, MapType, Occurrence, Others, Path, Template, ValueType};
 
 use super::Checking;
@@ -20,13 +21,16 @@ use super::schemas::{Form, type_of};
 use super::scope::{Holds, Scope};
 use super::sensors::optional;
 use crate::diagnostics::{Code, Report};
-use crate::fields::first_line;
+use crate::fields::{DURATION_HINT, first_line};
 use crate::source::SourceText;
-use crate::written::{ForEach, Step, Task, Workflow};
-use crate::yaml::Node;
+use crate::written::{self, ForEach, Step, Task, Workflow};
+use crate::yaml::{Content, Entry, Node, Spanned};
 use ends::{End, Ended, Results, Times};
 use graph::Graph;
 use reach::CanEnd;
+
+/// The action that a `sleep` is.
+const SLEEP: &str = "core.sleep";
 
 /// The most names that a hint writes out.
 const HINT_NAMES_MAX: usize = 8;
@@ -44,7 +48,7 @@ pub(super) fn workflow(
     for step in &written.steps {
         actions.push(match &step.task {
             Some(Task::Action { action, .. }) => action_named(checking, file, action, "step", report),
-            Some(Task::Fail { .. }) | None => None,
+            Some(Task::Sleep { .. } | Task::Fail { .. }) | None => None,
         });
     }
     let can_end = vec![CanEnd::ANYHOW; written.steps.len()];
@@ -122,6 +126,11 @@ impl<'a> Steps<'a> {
             None => scope,
         };
         let task = self.task(place, scope, end, report);
+        let retry = match &written.retry {
+            Some(retry) if self.has_attempts(place, report) => Some(super::retry::retry(self.file, retry, report)),
+            Some(_) => Some(None),
+            None => None,
+        };
         Some(catalog::Step {
             name: written.name.value.parse().ok()?,
             needs: self.needed_names(written)?,
@@ -129,6 +138,8 @@ impl<'a> Steps<'a> {
             for_each: optional(for_each.map(|(compiled, _)| compiled))?,
             task: task?,
             on_failure: written.on_failure,
+            retry: optional(retry)?,
+            timeout: written.timeout,
             priority: written.priority,
         })
     }
@@ -186,6 +197,11 @@ impl<'a> Steps<'a> {
                 let with = with(self.file, action, given.as_ref(), parameters, &scope, report);
                 Some(catalog::Task::Action { action: named?.0.clone(), with: with? })
             }
+            Task::Sleep { duration } => {
+                let reads = self.look(Reader::Step(place), &scope, duration, Holds::Value, report);
+                let scope = self.with_steps(scope, &reads, place, end);
+                self.sleep(duration, &scope, report)
+            }
             Task::Fail { message } => {
                 let reads = self.look(Reader::Step(place), &scope, message, Holds::Value, report);
                 let scope = self.with_steps(scope, &reads, place, end);
@@ -193,6 +209,39 @@ impl<'a> Steps<'a> {
                 Some(catalog::Task::Fail { message: scope.template_for(message, Some(&taker), report)? })
             }
         }
+    }
+
+    /// A sleep is the library's action for it.
+    fn sleep(&self, duration: &Node, scope: &Scope<'_>, report: &mut Report) -> Option<catalog::Task> {
+        if let Content::Text { value, .. } = &duration.content
+            && !value.contains("${{")
+            && parse_duration(value).is_none()
+        {
+            report
+                .error(Code::InvalidDuration, self.file, duration.span.clone(), format!("`{value}` is not a duration"))
+                .hint(DURATION_HINT);
+            return None;
+        }
+        let taker = Taker { takes: ValueType::text(), name: "`sleep`".to_owned() };
+        scope.template_for(duration, Some(&taker), report)?;
+        let key = Spanned { value: "duration".to_owned(), span: duration.span.clone() };
+        let with = Node { span: duration.span.clone(), content: Content::Map(vec![Entry { key, value: duration.clone() }]) };
+        let action = SLEEP.parse().expect("the name of a library's action is one");
+        Some(catalog::Task::Action { action, with: scope.template(&with, report)? })
+    }
+
+    /// Says whether the action of a step has attempts that can be tried again; tells where it has none.
+    fn has_attempts(&self, place: usize, report: &mut Report) -> bool {
+        let Some((name, Some(action))) = &self.actions[place] else { return true };
+        let is = match &action.run {
+            written::Run::Workflow(_) => "is made of steps: its steps have attempts, and it has none",
+            written::Run::Builtin { which: catalog::Builtin::Sleep, .. } => "waits and has no attempts",
+            _ => return true,
+        };
+        let at = self.written[place].name.span.clone();
+        let message = format!("the step `{}` has a `retry`, and `{name}` {is}", self.written[place].name.value);
+        report.error(Code::FieldOutOfPlace, self.file, at, message).hint("say `retry` where the attempts are, or remove it");
+        false
     }
 
     /// Compiles what the workflow gives, and holds it against what its action says that it gives.
@@ -323,6 +372,7 @@ impl<'a> Steps<'a> {
 fn ended<'n>(step: &Step, action: Option<&'n NamedAction<'_>>) -> Ended<'n> {
     match (&step.task, action) {
         (Some(Task::Fail { .. }), _) => Ended::Fail,
+        (Some(Task::Sleep { .. }), _) => Ended::Sleep,
         (Some(Task::Action { .. }), Some((name, action))) => Ended::Action {
             name,
             result: action.and_then(|action| action.result.as_ref()),

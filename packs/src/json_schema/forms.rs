@@ -54,6 +54,9 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
         ),
         Form::Duration => ("^[0-9]+(?:ms|s|m|h)$".to_owned(), "A number and a unit: 250ms, 90s, 10m, 24h."),
         Form::SomeTime => ("^0*[1-9][0-9]*(?:ms|s|m|h)$".to_owned(), "A number and a unit that leave some time: 250ms, 90s, 10m, 24h."),
+        Form::Wait => {
+            (r"^[0-9]+(?:ms|s|m|h)$|\$\{\{".to_owned(), "A number and a unit: 250ms, 90s, 10m, 24h; or an expression that gives one.")
+        }
         Form::Header => ("^[A-Za-z0-9_-]+$".to_owned(), "The name of a header: letters, digits and -."),
         Form::Variable => (
             "^(?!ENSUE_)[A-Za-z_][A-Za-z0-9_]*$".to_owned(),

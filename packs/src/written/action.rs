@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ensue_engine::catalog::{Builtin, Fields as SchemaFields, OnLost, Schema};
 
+use super::retry::{RETRY, Retry, read_retry};
 use super::rule::{LOCAL, PRIORITY, read_local, read_priority};
 use super::workflow::{self, WORKFLOW, Workflow};
 use crate::diagnostics::{Code, Report};
@@ -16,8 +17,9 @@ use crate::yaml::{Content, Entry, Node, Spanned};
 const ON_LOST: [(&str, OnLost); 3] = [("ask", OnLost::Ask), ("fail", OnLost::Fail), ("retry", OnLost::Retry)];
 const ON_LOST_WORDS: [&str; 3] = words(&ON_LOST);
 
-const BUILTINS: [(&str, Builtin); 3] = [("noop", Builtin::Noop), ("echo", Builtin::Echo), ("emit", Builtin::Emit)];
-const BUILTIN_WORDS: [&str; 3] = words(&BUILTINS);
+const BUILTINS: [(&str, Builtin); 4] =
+    [("noop", Builtin::Noop), ("echo", Builtin::Echo), ("sleep", Builtin::Sleep), ("emit", Builtin::Emit)];
+const BUILTIN_WORDS: [&str; 4] = words(&BUILTINS);
 
 pub(crate) static ACTION: Shape = Shape {
     what: "an action",
@@ -39,7 +41,8 @@ pub(crate) static ACTION: Shape = Shape {
         optional(
             "timeout",
             Kind::Text(Form::SomeTime),
-            "How long an attempt may take, `250ms`, `90s`, `10m`, `24h`. 10 minutes where nothing is said, 60 seconds for `http`.",
+            "How long an attempt may take, `250ms`, `90s`, `10m`, `24h`. 10 minutes where nothing is said, 60 seconds for `http`. Of a \
+             `workflow`: how long all of it may take; as long as it needs where nothing is said.",
         ),
         optional(
             "grace",
@@ -58,10 +61,10 @@ pub(crate) static ACTION: Shape = Shape {
             "What to do when nobody knows whether an attempt took effect, and it is not `idempotent`: `ask` a person (default), `fail`, or \
              `retry`.",
         ),
+        optional("retry", Kind::Fields(&RETRY), "Whether what failed is tried again. Never where nothing is said."),
         PRIORITY,
     ],
     later: &[
-        ("retry", "trying again"),
         ("concurrency", "a limit on what runs at once"),
         ("queue", "queues of the operator's"),
         ("templates", "named sets of parameters"),
@@ -69,10 +72,10 @@ pub(crate) static ACTION: Shape = Shape {
         ("mock", "the answer in a dry run and in tests"),
     ],
     between: &[
-        Between::NotWhereHas { field: "timeout", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "grace", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "idempotent", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "on_lost", outer: "run", inner: "workflow" },
+        Between::NotWhereHas { field: "retry", outer: "run", inner: "workflow" },
     ],
 };
 
@@ -105,7 +108,6 @@ static RUN: Shape = Shape {
     later: &[
         ("inquiry", "a question to people"),
         ("wait", "waiting for an event"),
-        ("sleep", "a durable timer"),
         ("docker", "a container"),
         ("kubernetes", "a job on Kubernetes"),
         ("wasm", "a WebAssembly module"),
@@ -214,9 +216,12 @@ pub(crate) struct Action {
     pub(crate) local: Vec<Entry>,
     pub(crate) run: Run,
     pub(crate) timeout: Duration,
+    /// How long all of it may take, where it is made of steps.
+    pub(crate) limit: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) idempotent: bool,
     pub(crate) on_lost: OnLost,
+    pub(crate) retry: Option<Retry>,
     pub(crate) priority: i8,
 }
 
@@ -266,35 +271,31 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let grace = fields.duration("grace", report).unwrap_or(GRACE_DEFAULT);
     let idempotent = fields.boolean("idempotent", report).unwrap_or(false);
     let on_lost = fields.choice("on_lost", &ON_LOST, report).unwrap_or_default();
+    let retry = read_retry(&mut fields, report);
     let priority = read_priority(&mut fields, report).unwrap_or(0);
     let run = run?;
+    let limit = timeout.filter(|_| matches!(run, Run::Workflow(_)));
     let timeout = timeout.unwrap_or(match run {
         Run::Http { .. } => HTTP_TIMEOUT_DEFAULT,
         Run::Process { .. } | Run::Shell { .. } | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => TIMEOUT_DEFAULT,
     });
-    Some(Action { description, parameters, result, local: local?, run, timeout, grace, idempotent, on_lost, priority })
+    Some(Action { description, parameters, result, local: local?, run, timeout, limit, grace, idempotent, on_lost, retry, priority })
 }
 
 /// Tells of what an action says of its attempts where it is made of steps, and takes it away.
 fn tell_of_attempts(fields: &mut Fields<'_>, report: &mut Report) {
+    const FAILED: &str = "is for an attempt that failed, and a workflow has none: its steps have";
     const LOST: &str = "is for an attempt that is lost, and a workflow has none: its steps have";
-    for (name, is) in
-        [("grace", "is for a program that is to stop, and a workflow starts none: its steps do"), ("idempotent", LOST), ("on_lost", LOST)]
-    {
+    const STOPS: &str = "is for a program that is to stop, and a workflow starts none: its steps do";
+    for (name, is) in [("grace", STOPS), ("idempotent", LOST), ("on_lost", LOST), ("retry", FAILED)] {
         let at = fields.key_of(name);
         if fields.take(name).is_some() {
             report.error(Code::FieldOutOfPlace, fields.file, at, format!("`{name}` {is}")).hint("say it of the actions that the steps run");
         }
     }
-    let at = fields.key_of("timeout");
-    if fields.take("timeout").is_some() {
-        report
-            .error(Code::NotYet, fields.file, at, "`timeout` of a workflow (how long all of it may take) is not in this release yet")
-            .hint("docs/roadmap.md says what comes when; each action that a step runs has its own `timeout`");
-    }
 }
 
-fn read_timeout(fields: &mut Fields<'_>, report: &mut Report) -> Option<Duration> {
+pub(super) fn read_timeout(fields: &mut Fields<'_>, report: &mut Report) -> Option<Duration> {
     let at = fields.span_of("timeout");
     let timeout = fields.duration("timeout", report)?;
     if timeout.is_zero() {

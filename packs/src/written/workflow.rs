@@ -4,9 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::Duration;
 
 use ensue_engine::catalog::{ITEMS_MAX, ItemFailure, OnFailure, PARALLEL_DEFAULT, STEPS_MAX};
 
+use super::action::read_timeout;
+use super::retry::{RETRY, Retry, read_retry};
 use super::rule::{PRIORITY, read_priority};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, text, wrong_type};
@@ -19,7 +22,7 @@ const ON_FAILURE: [(&str, OnFailure); 2] = [("fail", OnFailure::Fail), ("continu
 const ON_FAILURE_WORDS: [&str; 2] = words(&ON_FAILURE);
 
 /// What a step may do in a later release, beside what it may do now.
-const TASKS_LATER: [&str; 3] = ["inquiry", "wait", "sleep"];
+const TASKS_LATER: [&str; 2] = ["inquiry", "wait"];
 
 pub(super) static WORKFLOW: Shape = Shape {
     what: "`workflow`",
@@ -77,6 +80,7 @@ pub(super) static STEP: Shape = Shape {
             Kind::Mapping { names: Form::Any, of: &Kind::Anything },
             "The action's parameters, by name. A value may hold `${{ … }}`; one that is exactly that keeps its type.",
         ),
+        optional("sleep", Kind::Text(Form::Wait), "The step waits so long, `10m`, and holds no worker meanwhile. It may hold `${{ … }}`."),
         optional("fail", Kind::Text(Form::Any), "The step fails, and this says why. It may hold `${{ … }}`."),
         optional(
             "on_failure",
@@ -89,23 +93,28 @@ pub(super) static STEP: Shape = Shape {
             Kind::Boolean,
             "Whether the step's failure cancels the steps that run beside it. False where nothing is said: they run to their ends.",
         ),
+        optional("retry", Kind::Fields(&RETRY), "Whether what failed is tried again, in the place of what the action says."),
+        optional(
+            "timeout",
+            Kind::Text(Form::SomeTime),
+            "How long the step may take as a whole, all its attempts and waits together; with `for_each`, each item.",
+        ),
         PRIORITY,
     ],
     later: &[
         ("inquiry", "a question to people"),
         ("wait", "waiting for an event"),
-        ("sleep", "a durable timer"),
         ("repeat", "doing it again and again"),
         ("undo", "what is done when the workflow fails later"),
-        ("retry", "trying again"),
-        ("timeout", "how long a step may take"),
         ("local", "names of a step's own"),
     ],
     between: &[
-        Between::ExactlyOneOf(&["action", "fail"]),
+        Between::ExactlyOneOf(&["action", "sleep", "fail"]),
         Between::OnlyBeside { field: "with", other: "action" },
         Between::OnlyBeside { field: "for_each", other: "action" },
         Between::OnlyBeside { field: "priority", other: "action" },
+        Between::OnlyBeside { field: "retry", other: "action" },
+        Between::OnlyBeside { field: "timeout", other: "action" },
         Between::OnlyBeside { field: "parallel", other: "for_each" },
         Between::OnlyBeside { field: "fail_fast", other: "for_each" },
     ],
@@ -128,6 +137,8 @@ pub(crate) struct Step {
     /// What it does; nothing where that has mistakes that have been told.
     pub(crate) task: Option<Task>,
     pub(crate) on_failure: OnFailure,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) timeout: Option<Duration>,
     pub(crate) priority: Option<i8>,
 }
 
@@ -139,6 +150,7 @@ pub(crate) struct ForEach {
 
 pub(crate) enum Task {
     Action { action: Spanned<String>, with: Option<Node> },
+    Sleep { duration: Node },
     Fail { message: Node },
 }
 
@@ -196,7 +208,17 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
         matches!(&value.content, Content::Map(entries) if entries.iter().any(|entry| TASKS_LATER.contains(&entry.key.value.as_str())));
     let Some(mut fields) = Fields::open(value, &STEP, file, report) else {
         let on_failure = OnFailure::default();
-        return Step { name, needs: None, condition: None, for_each: None, task: None, on_failure, priority: None };
+        return Step {
+            name,
+            needs: None,
+            condition: None,
+            for_each: None,
+            task: None,
+            on_failure,
+            retry: None,
+            timeout: None,
+            priority: None,
+        };
     };
     if has_task_later {
         fields.was_told("action");
@@ -206,9 +228,11 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
     tell_out_of_place(&mut fields, report);
     let for_each = read_for_each(&mut fields, report);
     let priority = read_priority(&mut fields, report);
+    let retry = read_retry(&mut fields, report);
+    let timeout = read_timeout(&mut fields, report);
     let on_failure = read_on_failure(&mut fields, report);
     let task = read_task(&name, &mut fields, report);
-    Step { name, needs, condition, for_each, task, on_failure, priority }
+    Step { name, needs, condition, for_each, task, on_failure, retry, timeout, priority }
 }
 
 fn read_on_failure(fields: &mut Fields<'_>, report: &mut Report) -> OnFailure {
@@ -239,7 +263,7 @@ const NAME_THE_ACTION: &str = "name the action, or remove the line";
 const FOR_EACH_EXAMPLE: &str = "for example\nfor_each: params.regions";
 
 /// In an order in which what says more of one that is out of place comes after it.
-const BESIDE: [Beside; 5] = [
+const BESIDE: [Beside; 7] = [
     Beside { field: "with", other: "action", is: "`with` gives an action its parameters", hint: NAME_THE_ACTION },
     Beside {
         field: "for_each",
@@ -248,6 +272,8 @@ const BESIDE: [Beside; 5] = [
         hint: "name the action, or remove the line; what fails, fails once",
     },
     Beside { field: "priority", other: "action", is: "`priority` says which executions go first", hint: NAME_THE_ACTION },
+    Beside { field: "retry", other: "action", is: "`retry` tries an action again that failed", hint: NAME_THE_ACTION },
+    Beside { field: "timeout", other: "action", is: "`timeout` says how long an action may take", hint: NAME_THE_ACTION },
     Beside { field: "parallel", other: "for_each", is: "`parallel` says how many items run at once", hint: FOR_EACH_EXAMPLE },
     Beside { field: "fail_fast", other: "for_each", is: "`fail_fast` stops the other items", hint: FOR_EACH_EXAMPLE },
 ];
@@ -259,7 +285,7 @@ fn tell_out_of_place(fields: &mut Fields<'_>, report: &mut Report) {
             continue;
         }
         // That nothing is done is told by itself; so is another field that is misspelt, or of a later release.
-        let is_told = fields.has_told(other) || (other == "action" && !fields.has("fail"));
+        let is_told = fields.has_told(other) || (other == "action" && !fields.has("fail") && !fields.has("sleep"));
         if !is_told {
             let message = format!("{is}, and there is no `{other}`");
             report.error(Code::FieldOutOfPlace, fields.file, fields.key_of(field), message).hint(hint);
@@ -324,34 +350,46 @@ fn read_for_each(fields: &mut Fields<'_>, report: &mut Report) -> Option<ForEach
     Some(ForEach { items, parallel, failure })
 }
 
+/// What a step may do.
+const TASKS: [&str; 3] = ["action", "sleep", "fail"];
+
 fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Task> {
     let file = fields.file;
-    let (action_at, fail_at) = (fields.key_of("action"), fields.key_of("fail"));
-    let is_told = fields.has_told("action") || fields.has_told("fail");
+    let is_told = TASKS.iter().any(|task| fields.has_told(task));
     let with = fields.take("with").map(|entry| entry.value);
-    match (fields.take("action"), fields.take("fail")) {
-        (Some(_), Some(_)) => {
-            let later = if action_at.start < fail_at.start { fail_at } else { action_at };
+    let mut tasks: Vec<Entry> = TASKS.iter().filter_map(|task| fields.take(task)).collect();
+    tasks.sort_by_key(|task| task.key.span.start);
+    if let [first, second, ..] = tasks.as_slice() {
+        let [action, other] = if second.key.value == "action" { [second, first] } else { [first, second] };
+        report
+            .error(
+                Code::NotExactlyOne,
+                file,
+                second.key.span.clone(),
+                format!("a step does one thing; `{}` and `{}` are two", action.key.value, other.key.value),
+            )
+            .hint("make two steps of it, of which the second `needs` the first");
+        return None;
+    }
+    let Some(Entry { key, value }) = tasks.pop() else {
+        if !is_told {
             report
-                .error(Code::NotExactlyOne, file, later, "a step does one thing; `action` and `fail` are two")
-                .hint("make two steps of it, of which the second `needs` the first");
+                .error(Code::NotExactlyOne, file, name.span.clone(), format!("the step `{}` does nothing", name.value))
+                .hint("it runs an `action`, or it is a `sleep` or a `fail`, for example\naction: core.echo");
+        }
+        return None;
+    };
+    let is_text = matches!(value.content, Content::Text { .. });
+    match key.value.as_str() {
+        "action" => Some(Task::Action { action: text(value, "`action`", file, report)?, with }),
+        "sleep" if is_text => Some(Task::Sleep { duration: value }),
+        "sleep" => {
+            wrong_type(&value, "`sleep`", "a duration, `10m`", file, report);
             None
         }
-        (Some(action), None) => Some(Task::Action { action: text(action.value, "`action`", file, report)?, with }),
-        (None, Some(fail)) => {
-            let message = fail.value;
-            if !matches!(message.content, Content::Text { .. }) {
-                wrong_type(&message, "`fail`", "a text that says why", file, report);
-                return None;
-            }
-            Some(Task::Fail { message })
-        }
-        (None, None) => {
-            if !is_told {
-                report
-                    .error(Code::NotExactlyOne, file, name.span.clone(), format!("the step `{}` does nothing", name.value))
-                    .hint("it runs an `action`, or it is a `fail`, for example\naction: core.echo");
-            }
+        _ if is_text => Some(Task::Fail { message: value }),
+        _ => {
+            wrong_type(&value, "`fail`", "a text that says why", file, report);
             None
         }
     }

@@ -17,6 +17,14 @@ struct Told<'r> {
     cancelled: bool,
     /// What the last thing that ended an attempt, or settled it, makes of it.
     last: Last,
+    /// The timers that are set, by kind and number.
+    timers: BTreeMap<(&'r str, u64), Pending<'r>>,
+}
+
+/// A timer that is set, and how far the clock had stepped by then.
+struct Pending<'r> {
+    set: &'r Raw,
+    stepped: i64,
 }
 
 enum Phase<'r> {
@@ -24,6 +32,8 @@ enum Phase<'r> {
     Running(&'r Raw),
     /// Its attempt was lost, and nobody knows.
     Unknown(&'r Raw),
+    /// It is tried again, once its timer fires.
+    Delayed,
     /// Its attempt ended, and it has not said so yet.
     Ending,
     Over(&'r Raw),
@@ -43,9 +53,12 @@ enum Last {
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     let mut slots = Slots::default();
     let load = Load { waiting: 0, busy: 0, workers: 0 };
-    let mut book = Book { told: BTreeMap::new(), token: 0, load };
+    let mut book = Book { told: BTreeMap::new(), token: 0, load, stepped: 0 };
     for (place, record) in records.iter().enumerate() {
         slots.note(record);
+        if record.kind == "clock.stepped" {
+            book.stepped += micros(record.text("to")) - micros(record.text("from"));
+        }
         book.load.workers = ledger.ground.operated_at(record.epoch).map_or(0, |operated| operated.workers);
         if record.stream.starts_with("execution/") {
             book.note(record, ledger)?;
@@ -66,13 +79,22 @@ struct Book<'r> {
     /// The fencing token that was given out last.
     token: u64,
     load: Load,
+    /// How far all steps together moved the clock, in microseconds.
+    stepped: i64,
 }
 
 impl<'r> Book<'r> {
     fn note(&mut self, record: &'r Raw, ledger: &Ledger<'_>) -> Result<(), Violation> {
         let at = record.position;
         if record.kind == "execution.requested" {
-            let new = Told { request: record, phase: Phase::Waiting, attempts: 0, cancelled: false, last: Last::Nothing };
+            let new = Told {
+                request: record,
+                phase: Phase::Waiting,
+                attempts: 0,
+                cancelled: false,
+                last: Last::Nothing,
+                timers: BTreeMap::new(),
+            };
             self.load.waiting += usize::from(new.waits());
             demand!(self.told.insert(&record.stream, new).is_none(), "I12", "{} at {at} was asked for twice", record.stream);
             return Ok(());
@@ -90,6 +112,7 @@ impl<'r> Book<'r> {
         }
         let (was_busy, waited) = (execution.is_busy(), execution.waits());
         let ran = execution.attempt();
+        execution.note_timer(record, self.stepped)?;
         execution.note(record)?;
         if let Some(attempt) = ran.filter(|_| execution.attempt().is_none()) {
             bounds::hold_attempt_to_its_time(execution.request, attempt, record, ledger)?;
@@ -131,19 +154,61 @@ impl<'r> Told<'r> {
     fn attempt(&self) -> Option<&'r Raw> {
         match self.phase {
             Phase::Running(attempt) => Some(attempt),
-            Phase::Waiting | Phase::Unknown(_) | Phase::Ending | Phase::Over(_) => None,
+            Phase::Waiting | Phase::Delayed | Phase::Unknown(_) | Phase::Ending | Phase::Over(_) => None,
         }
     }
 
     fn is_about(&self, record: &Raw) -> bool {
         match self.phase {
             Phase::Running(attempt) | Phase::Unknown(attempt) => attempt.id == record.text("attempt"),
-            Phase::Waiting | Phase::Ending | Phase::Over(_) => false,
+            Phase::Waiting | Phase::Delayed | Phase::Ending | Phase::Over(_) => false,
         }
     }
 
     fn may_be_tried_again(&self) -> bool {
         self.request.said.get("idempotent") == Some(&Value::Bool(true)) || self.request.text("on_lost") == "retry"
+    }
+
+    /// A timer fires once, where it was set, and never early: what waits for a while is moved by each step of the clock.
+    fn note_timer(&mut self, record: &'r Raw, stepped: i64) -> Result<(), Violation> {
+        let (at, stream) = (record.position, &record.stream);
+        let key = (record.text("kind"), record.number("number"));
+        match record.kind.as_str() {
+            "timer.set" => {
+                demand!(
+                    self.timers.insert(key, Pending { set: record, stepped }).is_none(),
+                    "I21",
+                    "{stream}: a timer is set twice at {at}"
+                );
+                if key.0 == "retry" {
+                    let has_failed = matches!(self.phase, Phase::Ending) && matches!(self.last, Last::Failed | Last::TimedOut);
+                    demand!(has_failed && !self.cancelled, "I21", "{stream} is to be tried again at {at}, and has not failed");
+                    self.phase = Phase::Delayed;
+                }
+            }
+            "timer.fired" => {
+                let Some(Pending { set, stepped: before }) = self.timers.remove(&key) else {
+                    return Err(Violation::new("I21", format!("{stream}: a timer fires at {at} that is not set, or has fired")));
+                };
+                let passed = micros(&record.time) - micros(&set.time) - (stepped - before);
+                let wait = micros(set.text("due")) - micros(&set.time);
+                demand!(passed >= wait, "I21", "{stream}: a timer fires at {at} after {passed} µs, and was set for {wait} µs");
+                sometimes!(stepped != before, "the clock stepped while a timer was pending");
+                match (key.0, &self.phase) {
+                    ("retry", Phase::Delayed) => {
+                        sometimes!("what failed was tried again");
+                        self.phase = Phase::Waiting;
+                    }
+                    ("sleep", _) => {
+                        sometimes!("a sleep came to its end");
+                        self.last = Last::Succeeded;
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn note(&mut self, record: &'r Raw) -> Result<(), Violation> {
@@ -254,4 +319,8 @@ impl<'r> Told<'r> {
         }
         Ok(())
     }
+}
+
+fn micros(time: &str) -> i64 {
+    time.parse::<ensue_engine::time::Timestamp>().map_or(0, ensue_engine::time::Timestamp::micros)
 }

@@ -142,7 +142,11 @@ impl World {
                 }
                 self.wake_worker();
             }
-            ensue_node::parts::Turn::Idle => {}
+            ensue_node::parts::Turn::Idle => {
+                if let Some(until) = node.until_due() {
+                    self.after(until, Event::Due(number));
+                }
+            }
             ensue_node::parts::Turn::NoRoom => {
                 self.is_turning = true;
                 self.after(200_000, Event::Turn(number));
@@ -152,6 +156,13 @@ impl World {
                     self.stopped();
                 }
             }
+        }
+    }
+
+    /// A timer may be due: the sequencer looks.
+    pub(super) fn due(&mut self, number: u32) {
+        if self.is_awake(number, Event::Due(number)) {
+            self.wake_sequencer();
         }
     }
 

@@ -25,6 +25,8 @@ pub(super) enum End {
 pub(super) enum Ended<'a> {
     /// One action; with what it gives, where it says so.
     Action { name: &'a ActionRef, result: Option<&'a Schema>, times: Times },
+    /// A `sleep`.
+    Sleep,
     /// A `fail`.
     Fail,
     /// It has a mistake that has been told.
@@ -48,6 +50,7 @@ impl Results {
         let (name, schema, times) = match ended {
             Ended::Unknown => return ValueType::anything(),
             Ended::Fail => return failed_step(),
+            Ended::Sleep => return slept(end),
             Ended::Action { name, result, times } => (name, result, times),
         };
         let result = self.result(name, schema);
@@ -83,6 +86,15 @@ fn one(called: &'static str, status: ValueType, result: ValueType, error: ValueT
         .with("status", status, Occurrence::Always)
         .with("result", result, Occurrence::Always)
         .with("error", error, Occurrence::Always)
+}
+
+/// A step that sleeps gives nothing.
+fn slept(end: End) -> ValueType {
+    let (status, error) = match end {
+        End::Success => (ValueType::one_of(["succeeded"]), ValueType::null()),
+        End::Any => (ValueType::one_of(STATUSES), error().or_null()),
+    };
+    ValueType::map(one("the fields of a step with `sleep`", status, ValueType::null(), error))
 }
 
 /// A step that fails never succeeds, and gives nothing.

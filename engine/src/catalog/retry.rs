@@ -1,0 +1,111 @@
+//! Trying again: how often, after how long, and whether at all.
+
+use std::time::Duration;
+
+use ensue_expression::Expression;
+
+use crate::ids::AttemptId;
+
+/// The most attempts of an execution that may fail.
+pub const FAILURES_MAX: u32 = 100;
+/// How long the first wait is where its author does not say.
+pub const DELAY_DEFAULT: Duration = Duration::from_secs(1);
+/// How long a wait is at most where its author does not say.
+pub const DELAY_MAX_DEFAULT: Duration = Duration::from_secs(3600);
+
+/// Whether and when what failed is tried again.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// How many attempts there are, the first among them.
+    pub attempts: u32,
+    /// How the waits grow.
+    pub backoff: Backoff,
+    /// How long the first wait is.
+    pub delay: Duration,
+    /// How long a wait is at most.
+    pub delay_max: Duration,
+    /// Whether waits are spread.
+    pub jitter: Jitter,
+    /// Which failures are worth another attempt; all where nothing is said.
+    pub when: Option<Expression>,
+}
+
+/// How waits grow from one failure to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backoff {
+    /// They do not.
+    Constant,
+    /// By the first wait each time.
+    Linear,
+    /// They double.
+    #[default]
+    Exponential,
+}
+
+/// Whether waits are spread, so that what failed together does not come again together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Jitter {
+    /// Each is somewhere between its half and its whole.
+    #[default]
+    UpToHalf,
+    /// Each is as long as it says.
+    None,
+}
+
+impl Retry {
+    /// Gives how long is waited after so many failures, of which `attempt` was the last: the same for the same attempt, always.
+    pub fn wait(&self, failures: u32, attempt: AttemptId) -> Duration {
+        let times = match self.backoff {
+            Backoff::Constant => 1,
+            Backoff::Linear => failures.max(1),
+            Backoff::Exponential => 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX),
+        };
+        let whole = self.delay.saturating_mul(times).min(self.delay_max);
+        match self.jitter {
+            Jitter::None => whole,
+            Jitter::UpToHalf => whole - whole.mul_f64(0.5 * lot(attempt)),
+        }
+    }
+}
+
+/// Draws a number from 0 to 1 from an attempt's id: its last 32 bits come from a hash.
+fn lot(attempt: AttemptId) -> f64 {
+    let [.., a, b, c, d] = *attempt.0.as_bytes();
+    f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Id;
+    use crate::time::Timestamp;
+
+    fn attempt(number: u128) -> AttemptId {
+        AttemptId(Id::root(Timestamp::default(), number))
+    }
+
+    fn retry(backoff: Backoff, jitter: Jitter) -> Retry {
+        Retry { attempts: 9, backoff, delay: Duration::from_secs(2), delay_max: Duration::from_secs(60), jitter, when: None }
+    }
+
+    fn waits(backoff: Backoff) -> Vec<u64> {
+        (1..=7).map(|failures| retry(backoff, Jitter::None).wait(failures, attempt(1)).as_secs()).collect()
+    }
+
+    #[test]
+    fn waits_grow_as_their_author_says_and_not_beyond_the_longest() {
+        assert_eq!(waits(Backoff::Constant), [2, 2, 2, 2, 2, 2, 2]);
+        assert_eq!(waits(Backoff::Linear), [2, 4, 6, 8, 10, 12, 14]);
+        assert_eq!(waits(Backoff::Exponential), [2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(retry(Backoff::Exponential, Jitter::None).wait(u32::MAX, attempt(1)).as_secs(), 60);
+    }
+
+    #[test]
+    fn a_spread_wait_is_between_its_half_and_its_whole_and_the_same_for_the_same_attempt() {
+        let spread = retry(Backoff::Constant, Jitter::UpToHalf);
+        let drawn: Vec<Duration> = (0..100).map(|number| spread.wait(1, attempt(number * 0x1234_5678))).collect();
+        assert!(drawn.iter().all(|wait| (Duration::from_secs(1)..=Duration::from_secs(2)).contains(wait)), "{drawn:?}");
+        assert!(drawn.iter().collect::<std::collections::BTreeSet<_>>().len() > 50);
+        assert_eq!(spread.wait(1, attempt(7)), spread.wait(1, attempt(7)));
+    }
+}

@@ -1,0 +1,94 @@
+//! Executions that wait for a moment: how they come to it, and leave it.
+
+use super::{Execution, Executions, Phase};
+use crate::executions::facts::{ExecutionRequested, Pace};
+use crate::ids::ExecutionId;
+
+impl Phase {
+    /// Gives where an execution stands that was just asked for.
+    pub(super) fn begin(requested: &ExecutionRequested) -> Self {
+        if requested.start_at.is_some() { Self::Delayed } else { Self::of(requested.pace) }
+    }
+
+    /// Gives where an execution stands that may go on.
+    fn of(pace: Pace) -> Self {
+        match pace {
+            Pace::Worked | Pace::AtOnce => Self::Queued,
+            Pace::InSteps => Self::InSteps,
+            Pace::Sleeps { .. } => Self::Asleep,
+        }
+    }
+}
+
+impl Execution {
+    /// Says whether another attempt may follow one that failed.
+    pub(crate) fn may_be_tried_again(&self) -> bool {
+        self.failures < self.failures_max
+    }
+}
+
+impl Executions {
+    /// Puts an execution where its phase says.
+    pub(super) fn settle_in(&mut self, id: &ExecutionId) {
+        match self.open.get(id).map(|execution| execution.phase) {
+            Some(Phase::Delayed | Phase::Asleep) => self.idle.insert(*id, ()),
+            Some(Phase::Queued) => self.enqueue(id),
+            Some(
+                Phase::InSteps
+                | Phase::Running(_)
+                | Phase::Cancelling(_)
+                | Phase::Indeterminate(_)
+                | Phase::Withdrawn
+                | Phase::Ending { .. },
+            )
+            | None => {}
+        }
+    }
+
+    /// Its attempt failed, and another follows at a moment that a timer says.
+    pub(crate) fn delay(&mut self, id: &ExecutionId) {
+        self.open.change(id, |execution| execution.phase = Phase::Delayed);
+        self.settle_in(id);
+    }
+
+    /// The moment has come.
+    pub(crate) fn end_delay(&mut self, id: &ExecutionId) {
+        let Some(execution) = self.open.get(id).filter(|execution| execution.phase == Phase::Delayed) else { return };
+        let phase = Phase::of(execution.pace);
+        self.idle.remove(id);
+        self.open.change(id, |execution| execution.phase = phase);
+        self.settle_in(id);
+    }
+
+    /// It took longer than all of it may: what runs of it is stopped, and nothing of it starts any more. Where it was asked to end
+    /// before, it ends by that.
+    pub(crate) fn time_out(&mut self, id: &ExecutionId) {
+        let Some(execution) = self.open.get(id) else { return };
+        let place = execution.place;
+        match execution.phase {
+            Phase::Running(attempt) => self.open.change(id, |execution| {
+                execution.is_timed_out = true;
+                execution.phase = Phase::Cancelling(attempt);
+            }),
+            Phase::Delayed | Phase::Queued | Phase::Asleep => {
+                self.queue.remove(&place);
+                self.idle.remove(id);
+                self.open.change(id, |execution| {
+                    execution.is_timed_out = true;
+                    execution.phase = Phase::Withdrawn;
+                });
+            }
+            Phase::Indeterminate(_) if !execution.is_cancelled => self.open.change(id, |execution| {
+                execution.is_timed_out = true;
+                execution.is_cancelled = true;
+            }),
+            Phase::Ending { attempt, cancelled: false } => self.open.change(id, |execution| {
+                execution.is_timed_out = true;
+                execution.phase = Phase::Ending { attempt, cancelled: true };
+            }),
+            // Where a workflow stands is said by its course.
+            Phase::InSteps => self.open.change(id, |execution| execution.is_timed_out = true),
+            Phase::Cancelling(_) | Phase::Indeterminate(_) | Phase::Withdrawn | Phase::Ending { cancelled: true, .. } => {}
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What time does to executions: they wait for a moment, and take too long.
+//!
+//! How long is waited between two attempts is said by `retry.rs`.
+
+use crate::command::Context;
+use crate::effect::Effect;
+use crate::engine::{Engine, Reaction};
+use crate::executions::facts::{ExecutionCancelled, ExecutionRequested, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, Pace};
+use crate::executions::react::{start_or_end, start_waiting};
+use crate::executions::state::{Execution, Executions, Phase};
+use crate::fact::{Fact, TimerFact};
+use crate::ids::ExecutionId;
+use crate::record::{Actor, Draft, Record, StreamId};
+use crate::time::{Timestamp, duration_text};
+use crate::timers::facts::{TimerFired, TimerKind, TimerSet};
+use crate::timers::state::{TimerId, TimerOwner};
+use crate::workflows::react as workflows;
+
+/// Gives a timer of an execution, led to by a record.
+pub(crate) fn timer(
+    engine: &Engine,
+    record: &Record,
+    (id, execution): (ExecutionId, &Execution),
+    (kind, number): (TimerKind, u32),
+    due: Timestamp,
+) -> Draft {
+    let owner = TimerOwner::Execution(id);
+    Draft {
+        stream: owner.stream(),
+        begins: Some(TimerId { owner, kind, number }.record_id(engine.log())),
+        actor: Actor::Engine,
+        cause: Some(execution.cause(record.id)),
+        trace: None,
+        fact: TimerSet { kind, number, due }.into(),
+        body: None,
+    }
+}
+
+/// Gives the timers that an execution begins with and does not have yet: the one for its start where that is to come, else those that
+/// count from it.
+pub(crate) fn first_timers(engine: &Engine, record: &Record, id: ExecutionId, requested: &ExecutionRequested) -> Vec<Draft> {
+    let Some(execution) = engine.executions().get(&id) else { return Vec::new() };
+    match (requested.start_at, execution.phase) {
+        (Some(at), Phase::Delayed) if execution.attempts == 0 => {
+            let start = timer(engine, record, (id, execution), (TimerKind::Start, 1), at);
+            if is_set(engine, id, TimerKind::Start) { Vec::new() } else { vec![start] }
+        }
+        (Some(_), _) => Vec::new(),
+        (None, _) => timers_from_start(engine, record, id, execution),
+    }
+}
+
+fn timers_from_start(engine: &Engine, record: &Record, id: ExecutionId, execution: &Execution) -> Vec<Draft> {
+    let limit = execution.limit_millis.filter(|_| !execution.is_timed_out);
+    let sleep = if let (Pace::Sleeps { millis }, Phase::Asleep) = (execution.pace, execution.phase) { Some(millis) } else { None };
+    let waits = [(TimerKind::Timeout, limit), (TimerKind::Sleep, sleep)].into_iter().filter_map(|(kind, wait)| Some((kind, wait?)));
+    let timers = waits.filter(|(kind, _)| !is_set(engine, id, *kind));
+    timers.map(|(kind, wait)| timer(engine, record, (id, execution), (kind, 1), record.time.plus_millis(wait))).collect()
+}
+
+fn is_set(engine: &Engine, id: ExecutionId, kind: TimerKind) -> bool {
+    engine.timers().of(TimerOwner::Execution(id)).any(|(timer, _)| timer.kind == kind)
+}
+
+/// Gives the `next`-th consequence of a timer of an execution that has fired.
+pub(crate) fn fired(engine: &Engine, record: &Record, id: ExecutionId, fact: &TimerFired, next: u32, with: &Context<'_>) -> Reaction {
+    let Some(execution) = engine.executions().get(&id) else { return start_waiting(engine, record.id, with) };
+    if next == 0 {
+        if let Some(end) = end_by(fact.kind, execution) {
+            return Reaction::last(vec![own(record, execution, end)]);
+        }
+        if fact.kind == TimerKind::Start {
+            let timers = timers_from_start(engine, record, id, execution);
+            if !timers.is_empty() {
+                return Reaction::from(timers, 0);
+            }
+        }
+        if (execution.phase, execution.pace) == (Phase::Queued, Pace::AtOnce) {
+            return Reaction::more(vec![start_or_end(engine, id, execution, record.id, with)]);
+        }
+    }
+    workflows::after_timer(engine, record, id, fact.kind, next, with)
+}
+
+/// Says whether a timer that has fired ends its execution at once.
+fn end_by(kind: TimerKind, execution: &Execution) -> Option<Fact> {
+    match (kind, execution.phase) {
+        (TimerKind::Sleep, Phase::Asleep) => Some(ExecutionSucceeded { part_of: execution.part_of.clone() }.into()),
+        (TimerKind::Timeout, Phase::Withdrawn | Phase::Indeterminate(_)) if execution.is_timed_out => Some(stopped(execution)),
+        // What runs is asked to stop, and ends with what is reported of it.
+        (TimerKind::Timeout | TimerKind::Sleep | TimerKind::Retry | TimerKind::Start, _) => None,
+    }
+}
+
+/// Gives the end of an execution of which nothing runs any more, and nothing starts: it took too long, or somebody asked for it.
+pub(crate) fn stopped(execution: &Execution) -> Fact {
+    let part_of = execution.part_of.clone();
+    if execution.is_timed_out {
+        ExecutionTimedOut { error: too_long(execution), part_of }.into()
+    } else {
+        ExecutionCancelled { part_of }.into()
+    }
+}
+
+/// Gives why an execution failed that took too long as a whole.
+pub(crate) fn too_long(execution: &Execution) -> Failure {
+    let limit = duration_text(execution.limit_millis.unwrap_or(0));
+    let message = match (execution.phase, execution.pace) {
+        (Phase::Indeterminate(attempt), _) => {
+            format!("it took longer than {limit}, and it is unknown whether attempt {} took effect", attempt.number)
+        }
+        (_, Pace::InSteps) => format!("it took longer than {limit}, all its steps together"),
+        (_, Pace::Worked | Pace::AtOnce | Pace::Sleeps { .. }) => format!("it took longer than {limit}, all its attempts together"),
+    };
+    Failure::new(FailureKind::Timeout, message)
+}
+
+fn own(record: &Record, execution: &Execution, fact: Fact) -> Draft {
+    let cause = Some(execution.cause(record.id));
+    Draft { stream: record.stream.clone(), begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None }
+}
+
+impl Executions {
+    /// Folds what happened to a timer of an execution.
+    pub(crate) fn apply_timer(&mut self, record: &Record, fact: TimerFact<'_>) {
+        let StreamId::Execution(id) = &record.stream else { return };
+        match fact {
+            TimerFact::TimerSet(fact) if fact.kind == TimerKind::Retry => self.delay(id),
+            TimerFact::TimerSet(_) => {}
+            TimerFact::TimerFired(fact) => match fact.kind {
+                TimerKind::Retry | TimerKind::Start => self.end_delay(id),
+                TimerKind::Timeout => self.time_out(id),
+                // Its end is the record that follows.
+                TimerKind::Sleep => {}
+            },
+        }
+    }
+
+    /// What the world owes after a timer has fired, the last record that was folded.
+    pub(crate) fn effects_of_timer(&self, record: &Record, fact: TimerFact<'_>) -> Option<Effect> {
+        let StreamId::Execution(id) = record.stream else { return None };
+        let TimerFact::TimerFired(TimerFired { kind: TimerKind::Timeout, .. }) = fact else { return None };
+        let execution = self.get(&id)?;
+        match execution.phase {
+            Phase::Cancelling(attempt) if execution.is_timed_out => Some(Effect::Stop { execution: id, attempt: attempt.id }),
+            _ => None,
+        }
+    }
+}

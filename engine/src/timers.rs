@@ -1,0 +1,6 @@
+//! Timers: moments that the state waits for.
+
+pub mod decide;
+pub mod facts;
+pub mod react;
+pub mod state;

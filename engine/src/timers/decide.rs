@@ -1,0 +1,34 @@
+//! What may be asked of timers: fire what is due.
+
+use crate::command::{Answer, Decision, Moment};
+use crate::engine::Engine;
+use crate::record::{Actor, Cause, Draft};
+use crate::timers::facts::TimerFired;
+use crate::timers::state::{TimerId, TimerOwner};
+
+/// The most timers that fire in one turn; the others follow in the next.
+pub const FIRED_AT_ONCE_MAX: usize = 200;
+
+/// Fires what is due, the oldest first, and nothing twice: what has fired is pending no more.
+pub(crate) fn fire(engine: &Engine, actor: &Actor, at: &Moment) -> Decision {
+    let due = engine.timers().due(at.time, FIRED_AT_ONCE_MAX);
+    let drafts = due.into_iter().map(|(id, due)| Draft {
+        stream: id.owner.stream(),
+        begins: None,
+        actor: actor.clone(),
+        cause: cause(engine, id),
+        trace: None,
+        fact: TimerFired { kind: id.kind, number: id.number, due }.into(),
+        body: None,
+    });
+    Decision::Done { drafts: drafts.collect(), answer: Answer::Done }
+}
+
+/// It was led to by the record that set it.
+fn cause(engine: &Engine, id: TimerId) -> Option<Cause> {
+    match id.owner {
+        TimerOwner::Execution(execution) => {
+            engine.executions().get(&execution).map(|execution| execution.cause(id.record_id(engine.log())))
+        }
+    }
+}

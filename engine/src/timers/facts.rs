@@ -1,0 +1,75 @@
+//! What can happen to a timer. It stands on the stream of what it is set for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// Something waits until a moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimerSet {
+    /// What it is for.
+    pub kind: TimerKind,
+    /// Which of this kind, from 1: of a retry the attempt that is to be.
+    pub number: u32,
+    /// When it fires, not before; a step of the clock moves what waits for a while ([`RunsBy::Elapsed`]).
+    pub due: Timestamp,
+}
+
+/// The moment has come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimerFired {
+    /// What it was for.
+    pub kind: TimerKind,
+    /// Which of this kind.
+    pub number: u32,
+    /// When it was due, by the clock as it stands now.
+    pub due: Timestamp,
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimerKind {
+    /// An execution is tried again.
+    Retry,
+    /// A sleep ends.
+    Sleep,
+    /// An execution was asked for at a time, and starts.
+    Start,
+    /// An execution has taken too long, all its attempts or steps together.
+    Timeout,
+}
+
+/// What moves a timer towards its moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunsBy {
+    /// Time that passes: it waits for a while, and a step of the clock neither shortens nor lengthens that.
+    Elapsed,
+    /// The clock: it waits for a time of day.
+    Clock,
+}
+
+impl TimerKind {
+    /// Lists all of them.
+    pub const ALL: [Self; 4] = [Self::Retry, Self::Sleep, Self::Start, Self::Timeout];
+
+    /// Gives the name as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Sleep => "sleep",
+            Self::Start => "start",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// Says what moves it towards its moment.
+    pub fn runs_by(self) -> RunsBy {
+        match self {
+            Self::Retry | Self::Sleep | Self::Timeout => RunsBy::Elapsed,
+            Self::Start => RunsBy::Clock,
+        }
+    }
+}

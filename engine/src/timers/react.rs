@@ -1,0 +1,16 @@
+//! What follows from a timer that has fired: what its owner makes of it.
+
+use crate::command::Context;
+use crate::engine::{Engine, Reaction};
+use crate::executions::timed;
+use crate::fact::TimerFact;
+use crate::record::{Record, StreamId};
+
+/// Gives the `next`-th consequence of a record of a timer.
+pub(crate) fn react(engine: &Engine, record: &Record, fact: TimerFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
+    match (fact, &record.stream) {
+        (TimerFact::TimerFired(fact), StreamId::Execution(id)) => timed::fired(engine, record, *id, fact, next, with),
+        // What was set is waited for, and executions alone have timers.
+        (TimerFact::TimerSet(_) | TimerFact::TimerFired(_), _) => Reaction::nothing(),
+    }
+}

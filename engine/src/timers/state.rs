@@ -1,0 +1,251 @@
+//! What timers are made into: those that are pending, in the order in which they are due, and what the clock did.
+//!
+//! What waits for a while is kept by the time that has passed, which no step of the clock changes: a step moves all of it at once,
+//! however many there are.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fact::{HealthFact, TimerFact};
+use crate::ids::{ExecutionId, Id, LogId, Role};
+use crate::mutants;
+use crate::record::{Record, StreamId};
+use crate::table::Table;
+use crate::time::Timestamp;
+use crate::timers::facts::{RunsBy, TimerKind};
+
+/// How far the clock must step forward for the timers that go by it to be held, in microseconds: an hour.
+pub const HELD_FROM_MICROS: i64 = 3_600_000_000;
+/// How long they are held then, in milliseconds: ten minutes.
+pub const HELD_FOR_MILLIS: u64 = 600_000;
+
+/// The pending timers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timers {
+    /// Those that wait for a while, by how much time will have passed: microseconds without the clock's steps.
+    lasting: Table<(i64, TimerId), ()>,
+    /// Those that wait for a time of the clock.
+    dated: Table<(Timestamp, TimerId), ()>,
+    /// Where each stands in its list: the time that will have passed, or the clock's, in microseconds.
+    places: Table<TimerId, i64>,
+    /// How far all steps together moved the clock, in microseconds, under the only key 0.
+    stepped: Table<u8, i64>,
+    /// The step that holds timers, under the only key 0.
+    hold: Table<u8, Hold>,
+}
+
+/// The name of a timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TimerId {
+    /// What it is set for.
+    pub owner: TimerOwner,
+    /// What it is for.
+    pub kind: TimerKind,
+    /// Which of this kind, from 1.
+    pub number: u32,
+}
+
+/// What a timer is set for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimerOwner {
+    /// An execution.
+    Execution(ExecutionId),
+}
+
+/// A step of the clock that is not trusted yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// What the clock said before it.
+    pub from: Timestamp,
+    /// What it said then.
+    pub to: Timestamp,
+    /// When it has lasted long enough, by the clock as it is now.
+    pub until: Timestamp,
+}
+
+impl TimerId {
+    /// Gives the id of the record that sets it.
+    pub fn record_id(self, log: LogId) -> Id {
+        match self.owner {
+            TimerOwner::Execution(execution) => Id::derived(log, execution.0, Role::Timer(self.kind, self.number)),
+        }
+    }
+}
+
+impl TimerOwner {
+    /// Gives the stream on which its timers stand.
+    pub fn stream(self) -> StreamId {
+        match self {
+            Self::Execution(execution) => StreamId::Execution(execution),
+        }
+    }
+}
+
+impl Timers {
+    /// Gives how many are pending.
+    pub fn pending(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Gives when the next one fires, by the clock as it is now; none where none is pending.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let lasting = self.lasting.first().map(|((elapsed, _), ())| self.by_clock(*elapsed));
+        let dated = self.dated.first().map(|((due, _), ())| self.last_hold().map_or(*due, |hold| hold.until.max(*due)));
+        lasting.into_iter().chain(dated).min()
+    }
+
+    /// Gives those that may fire now with when they were due, the oldest first: at most `most`.
+    pub fn due(&self, now: Timestamp, most: usize) -> Vec<(TimerId, Timestamp)> {
+        let mut now = now;
+        if mutants::is("timer fired early") {
+            now = now.plus_millis(1_000);
+        }
+        let lasting = self.lasting.iter().map(|((elapsed, id), ())| (*id, self.by_clock(*elapsed)));
+        let is_held = self.hold(now).is_some();
+        let dated = self.dated.iter().map(|((due, id), ())| (*id, *due)).take(if is_held { 0 } else { most });
+        let is_due = |(_, due): &(TimerId, Timestamp)| *due <= now;
+        let mut due: Vec<_> = lasting.take(most).take_while(is_due).chain(dated.take_while(is_due)).collect();
+        due.sort_by_key(|(id, due)| (*due, *id));
+        due.truncate(most);
+        due
+    }
+
+    /// Gives the timers of an owner with when they fire, by the clock as it is now.
+    pub fn of(&self, owner: TimerOwner) -> impl Iterator<Item = (TimerId, Timestamp)> {
+        let (first, last) =
+            (TimerId { owner, kind: TimerKind::Retry, number: 0 }, TimerId { owner, kind: TimerKind::Timeout, number: u32::MAX });
+        self.places.range(first..=last).map(|(id, place)| (*id, self.due_at(*id, *place)))
+    }
+
+    /// Gives the step of the clock that holds the timers that go by it now.
+    pub fn hold(&self, now: Timestamp) -> Option<Hold> {
+        self.last_hold().filter(|hold| now < hold.until)
+    }
+
+    /// Gives how many timers the clock's step holds now.
+    pub fn held(&self, now: Timestamp) -> usize {
+        if self.hold(now).is_some() { self.dated.len() } else { 0 }
+    }
+
+    fn last_hold(&self) -> Option<Hold> {
+        self.hold.get(&0).copied()
+    }
+
+    fn stepped(&self) -> i64 {
+        self.stepped.get(&0).copied().unwrap_or(0)
+    }
+
+    /// Gives when so much time will have passed, by the clock as it is now.
+    fn by_clock(&self, elapsed: i64) -> Timestamp {
+        Timestamp::from_micros(elapsed.saturating_add(self.stepped()))
+    }
+
+    fn due_at(&self, id: TimerId, place: i64) -> Timestamp {
+        match id.kind.runs_by() {
+            RunsBy::Elapsed => self.by_clock(place),
+            RunsBy::Clock => Timestamp::from_micros(place),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, record: &Record, fact: TimerFact<'_>) {
+        let Some(owner) = owner_of(&record.stream) else { return };
+        match fact {
+            TimerFact::TimerSet(fact) => {
+                let id = TimerId { owner, kind: fact.kind, number: fact.number };
+                self.forget(id);
+                let due = fact.due.micros();
+                let place = match fact.kind.runs_by() {
+                    RunsBy::Elapsed => due.saturating_sub(self.stepped()),
+                    RunsBy::Clock => due,
+                };
+                match fact.kind.runs_by() {
+                    RunsBy::Elapsed => self.lasting.insert((place, id), ()),
+                    RunsBy::Clock => self.dated.insert((fact.due, id), ()),
+                }
+                self.places.insert(id, place);
+            }
+            TimerFact::TimerFired(_) if mutants::is("fired timer stays pending") => {}
+            TimerFact::TimerFired(fact) => self.forget(TimerId { owner, kind: fact.kind, number: fact.number }),
+        }
+    }
+
+    /// Folds what the clock did.
+    pub(crate) fn apply_clock(&mut self, record: &Record, fact: HealthFact<'_>) {
+        match fact {
+            HealthFact::ClockStepped(fact) => {
+                let by = fact.to.micros_since(fact.from);
+                self.hold_after(fact.from, fact.to, record.time);
+                self.stepped.insert(0, self.stepped().saturating_add(by));
+            }
+            HealthFact::ClockAccepted(_) => self.hold.remove(&0),
+            HealthFact::NodeStarted(_)
+            | HealthFact::ReactionDeferred(_)
+            | HealthFact::ReactionResumed(_)
+            | HealthFact::ReactionParked(_)
+            | HealthFact::ReactionRetried(_)
+            | HealthFact::ReactionDismissed(_) => {}
+        }
+    }
+
+    /// A step far forward may be a mistake that is set right soon: what goes by the clock waits until it has lasted. What was set
+    /// right is measured against what the clock would say without the step that holds.
+    fn hold_after(&mut self, from: Timestamp, to: Timestamp, now: Timestamp) {
+        let before = match self.last_hold() {
+            Some(hold) if from < hold.until => Timestamp::from_micros(hold.from.micros().saturating_add(from.micros_since(hold.to))),
+            Some(_) | None => from,
+        };
+        if to.micros_since(before) > HELD_FROM_MICROS {
+            self.hold.insert(0, Hold { from: before, to, until: now.max(to).plus_millis(HELD_FOR_MILLIS) });
+        } else {
+            self.hold.remove(&0);
+        }
+    }
+
+    /// An owner has ended: nothing waits for its timers any more.
+    pub(crate) fn forget_all(&mut self, stream: &StreamId) {
+        let Some(owner) = owner_of(stream) else { return };
+        let ids: Vec<TimerId> = self.of(owner).map(|(id, _)| id).collect();
+        for id in ids {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: TimerId) {
+        let Some(place) = self.places.get(&id).copied() else { return };
+        match id.kind.runs_by() {
+            RunsBy::Elapsed => self.lasting.remove(&(place, id)),
+            RunsBy::Clock => self.dated.remove(&(Timestamp::from_micros(place), id)),
+        }
+        self.places.remove(&id);
+    }
+
+    pub(crate) fn commit(&mut self) {
+        self.lasting.commit();
+        self.dated.commit();
+        self.places.commit();
+        self.stepped.commit();
+        self.hold.commit();
+    }
+
+    pub(crate) fn undo(&mut self) {
+        self.lasting.undo();
+        self.dated.undo();
+        self.places.undo();
+        self.stepped.undo();
+        self.hold.undo();
+    }
+}
+
+fn owner_of(stream: &StreamId) -> Option<TimerOwner> {
+    match stream {
+        StreamId::Execution(execution) => Some(TimerOwner::Execution(*execution)),
+        StreamId::Event(_)
+        | StreamId::Enforcement(_)
+        | StreamId::Token(_)
+        | StreamId::Pack(_)
+        | StreamId::Rule(_)
+        | StreamId::Sensor(_)
+        | StreamId::Key(_)
+        | StreamId::Log(_) => None,
+    }
+}

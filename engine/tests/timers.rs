@@ -1,0 +1,493 @@
+//! Timers: what waits for a moment, what moves it there, and what follows.
+
+use ensue_engine::catalog::Retry;
+use ensue_engine::command::{Answer, Refusal};
+use ensue_engine::effect::Effect;
+use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
+use ensue_engine::executions::state::Phase;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{ExecutionId, Id, Role};
+use ensue_engine::record::Record;
+use ensue_engine::spec::{NOON, Outcome};
+use ensue_engine::time::Timestamp;
+use ensue_engine::timers::decide::FIRED_AT_ONCE_MAX;
+use ensue_engine::timers::facts::TimerKind;
+use ensue_engine::timers::state::HELD_FOR_MILLIS;
+use ensue_expression::{Expression, Roots};
+use serde_json::json;
+
+use crate::support::random::again;
+use crate::support::workflow::does;
+use crate::support::{Pieces, Site, accept_clock, cancel, fire_timers, settle, workers};
+
+const SECOND: i64 = 1_000_000;
+const HOUR: i64 = 3_600 * SECOND;
+const TEN_YEARS: i64 = 24 * 365 * 10 * HOUR;
+
+fn unless(when: &str) -> Retry {
+    Retry { when: Some(Expression::compile(when, &Roots::new(["error", "attempt"])).unwrap()), ..again(3) }
+}
+
+fn pieces() -> Pieces {
+    Pieces::default()
+        .action("demo.say")
+        .action_with("demo.again", |action| action.retry = Some(again(3)))
+        .action_with("demo.some", |action| action.retry = Some(unless("error.kind != 'exit_code'")))
+        .action_with("demo.errs", |action| action.retry = Some(unless("error.detail > 0")))
+        .sleep("demo.sleep")
+}
+
+fn site() -> Site {
+    let mut site = Site::with(&pieces());
+    site.set(workers(1));
+    site
+}
+
+fn flow<const N: usize>(steps: [crate::support::workflow::StepPiece; N]) -> Site {
+    let mut site = Site::with(&pieces().workflow("demo.flow", steps));
+    site.set(workers(100));
+    site
+}
+
+fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
+    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
+}
+
+#[track_caller]
+fn run_with(site: &mut Site, action: &str, params: &serde_json::Value, at: Option<Timestamp>) -> (ExecutionId, Outcome) {
+    let request = site.request_with(action, params, at);
+    let outcome = site.when(request);
+    let Answer::Execution(execution) = outcome.answer() else { panic!("an execution was asked for") };
+    (execution, outcome)
+}
+
+fn moved(time: Timestamp, micros: i64) -> Timestamp {
+    Timestamp::from_micros(time.micros() + micros)
+}
+
+#[track_caller]
+fn due(outcome: &Outcome) -> Timestamp {
+    let set = outcome.facts().find_map(|fact| if let Fact::TimerSet(set) = fact { Some(set.due) } else { None });
+    set.expect("a timer was set")
+}
+
+#[track_caller]
+fn why(outcome: &Outcome) -> String {
+    match outcome.facts().last() {
+        Some(Fact::ExecutionFailed(end)) => format!("failed: {}", end.error.message),
+        Some(Fact::ExecutionTimedOut(end)) => format!("timed out: {}", end.error.message),
+        other => panic!("it did not fail: {other:?}"),
+    }
+}
+
+fn fired(outcome: &Outcome) -> Vec<&Record> {
+    outcome.records().iter().filter(|record| record.kind() == "timer.fired").collect()
+}
+
+#[test]
+fn what_failed_is_tried_again_once_its_wait_is_over_and_not_before() {
+    let mut site = site();
+    let execution = site.run("demo.again");
+    let failed = site.fail(execution, FailureKind::ExitCode).then(&["attempt.failed", "timer.set"]);
+    assert_eq!((due(&failed), site.phase(execution)), (moved(NOON, 2 * SECOND), Some(Phase::Delayed)));
+    site.after(1_999).then(&[]);
+    site.after(1).then(&["timer.fired", "attempt.started"]);
+    site.when(fire_timers()).then(&[]);
+    assert_eq!(site.attempt(execution).number, 2);
+    site.succeed(execution).then(&["attempt.succeeded", "execution.succeeded"]);
+}
+
+#[test]
+fn after_its_last_attempt_it_has_failed_as_that_did() {
+    let mut site = site();
+    let execution = site.run("demo.again");
+    for _ in 0..2 {
+        site.fail(execution, FailureKind::ExitCode).then(&["attempt.failed", "timer.set"]);
+        site.after(2_000).then(&["timer.fired", "attempt.started"]);
+    }
+    let last = site.fail(execution, FailureKind::Timeout).then(&["attempt.failed", "execution.timed_out"]);
+    assert_eq!(why(&last), "timed out: it did not work");
+    assert_eq!(site.engine().timers().pending(), 0);
+}
+
+#[test]
+fn a_lost_attempt_is_none_that_failed() {
+    let mut site = site();
+    let execution = site.run("demo.again");
+    for _ in 0..5 {
+        site.lose(execution, Evidence::NotBegun);
+    }
+    site.fail(execution, FailureKind::ExitCode).then(&["attempt.failed", "timer.set"]);
+    site.after(2_000);
+    assert_eq!(site.attempt(execution).number, 7);
+}
+
+#[test]
+fn a_wait_holds_no_slot_and_keeps_its_place() {
+    let mut site = site();
+    let first = site.run("demo.again");
+    let second = site.run("demo.say");
+    let third = site.run("demo.say");
+    site.fail(first, FailureKind::ExitCode).then(&["attempt.failed", "timer.set", "attempt.started"]);
+    assert!(site.has_attempt(second));
+    site.after(2_000).then(&["timer.fired"]);
+    site.succeed(second).then(&["attempt.succeeded", "execution.succeeded", "attempt.started"]);
+    assert!(site.has_attempt(first) && !site.has_attempt(third), "it was asked for before the third");
+}
+
+#[test]
+fn what_is_not_worth_another_attempt_has_failed() {
+    let mut site = site();
+    let execution = site.run("demo.some");
+    let outcome = site.fail(execution, FailureKind::ExitCode).then(&["attempt.failed", "execution.failed"]);
+    assert_eq!(why(&outcome), "failed: it did not work");
+    let execution = site.run("demo.some");
+    site.fail(execution, FailureKind::Network).then(&["attempt.failed", "timer.set"]);
+}
+
+#[test]
+fn where_the_condition_errs_it_has_failed_and_says_so() {
+    let mut site = site();
+    let execution = site.run("demo.errs");
+    let outcome = site.fail(execution, FailureKind::ExitCode).then(&["attempt.failed", "execution.failed"]);
+    let why = why(&outcome);
+    assert!(why.starts_with("failed: it did not work; it was not tried again, because `retry.when` erred: "), "{why}");
+}
+
+#[test]
+fn a_cancel_ends_what_waits_at_once_and_its_timer_is_gone() {
+    let mut site = site();
+    let execution = site.run("demo.again");
+    site.fail(execution, FailureKind::ExitCode);
+    site.when(cancel(execution)).then(&["execution.cancel_requested", "execution.cancelled"]);
+    site.after(2_000).then(&[]);
+    assert_eq!((site.engine().timers().pending(), site.engine().executions().open_work()), (0, 0));
+}
+
+#[test]
+fn a_timer_fires_once_also_over_a_restart() {
+    let mut site = site();
+    let execution = site.run("demo.again");
+    site.fail(execution, FailureKind::ExitCode);
+    site.restart();
+    site.after(5_000).then(&["timer.fired", "attempt.started"]);
+    site.restart();
+    site.when(fire_timers()).then(&[]);
+}
+
+#[test]
+fn a_timer_s_record_has_an_id_that_follows_from_its_execution() {
+    let mut site = site();
+    let execution = site.run("demo.again");
+    let failed = site.fail(execution, FailureKind::ExitCode);
+    let set = Id::derived(site.engine().log(), execution.0, Role::Timer(TimerKind::Retry, 2));
+    assert_eq!(failed.records()[1].id, set);
+    assert_eq!(site.after(2_000).records()[0].cause.parent, Some(set));
+}
+
+#[test]
+fn many_that_are_due_fire_in_bounded_turns_the_oldest_first() {
+    let mut site = site();
+    let count = FIRED_AT_ONCE_MAX * 2 + 50;
+    for number in 0..count {
+        let duration = format!("{}ms", 10_000 - number);
+        run_with(&mut site, "demo.sleep", &json!({ "duration": duration }), None);
+    }
+    assert_eq!(site.engine().timers().pending(), count);
+    site.later(10_000);
+    let mut dues = Vec::new();
+    for fires in [FIRED_AT_ONCE_MAX, FIRED_AT_ONCE_MAX, 50, 0] {
+        let outcome = site.when(fire_timers());
+        assert_eq!(fired(&outcome).len(), fires);
+        dues.extend(outcome.facts().filter_map(|fact| if let Fact::TimerFired(fact) = fact { Some(fact.due) } else { None }));
+    }
+    assert!(dues.is_sorted() && dues.len() == count);
+    assert_eq!(site.engine().executions().iter().count(), 0);
+}
+
+#[test]
+fn no_step_of_the_clock_makes_a_wait_shorter_or_longer() {
+    for step in [SECOND * 90, HOUR * 2, TEN_YEARS, -90 * SECOND, -HOUR * 2, -TEN_YEARS] {
+        let mut site = site();
+        let execution = site.run("demo.again");
+        site.fail(execution, FailureKind::ExitCode);
+        site.later(1_000);
+        site.clock_steps_to(moved(site.now(), step)).then(&["clock.stepped"]);
+        site.when(fire_timers()).then(&[]);
+        site.after(999).then(&[]);
+        let outcome = site.after(1).then(&["timer.fired", "attempt.started"]);
+        let Some(Fact::TimerFired(timer)) = outcome.facts().next() else { panic!("a timer fired") };
+        assert_eq!(timer.due, moved(NOON, 2 * SECOND + step), "what is told is the time by the clock as it is now");
+    }
+}
+
+#[test]
+fn what_is_asked_for_at_a_time_waits_for_it_and_then_for_a_worker() {
+    let mut site = site();
+    let (execution, asked) = run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
+    let asked = asked.then(&["execution.requested", "timer.set"]);
+    assert_eq!((due(&asked), site.phase(execution)), (moved(NOON, HOUR), Some(Phase::Delayed)));
+    assert_eq!(site.engine().executions().open_work(), 0, "it is no work yet");
+    site.after(3_599_999).then(&[]);
+    site.after(1).then(&["timer.fired", "attempt.started"]);
+    assert_eq!(site.engine().executions().open_work(), 1);
+}
+
+#[test]
+fn a_time_that_has_passed_is_now() {
+    let mut site = site();
+    let (_, asked) = run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, -1)));
+    asked.then(&["execution.requested", "attempt.started"]);
+}
+
+#[test]
+fn a_step_far_forward_holds_what_goes_by_the_clock_until_it_has_lasted() {
+    let mut site = site();
+    run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
+    site.clock_steps_to(moved(NOON, 2 * HOUR));
+    site.when(fire_timers()).then(&[]);
+    assert_eq!(site.engine().timers().held(site.now()), 1);
+    assert_eq!(site.engine().timers().next_due(), Some(moved(NOON, 2 * HOUR).plus_millis(HELD_FOR_MILLIS)));
+    site.after(HELD_FOR_MILLIS - 1).then(&[]);
+    site.after(1).then(&["timer.fired", "attempt.started"]);
+}
+
+#[test]
+fn a_step_that_is_set_right_in_time_fires_nothing() {
+    let mut site = site();
+    run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
+    site.clock_steps_to(moved(NOON, 2 * HOUR));
+    site.after(60_000).then(&[]);
+    site.clock_steps_to(moved(NOON, 60 * SECOND));
+    assert_eq!(site.engine().timers().hold(site.now()), None);
+    site.after(59 * 60_000 - 1).then(&[]);
+    site.after(1).then(&["timer.fired", "attempt.started"]);
+}
+
+#[test]
+fn a_step_that_is_set_right_by_a_part_holds_on() {
+    let mut site = site();
+    run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
+    site.clock_steps_to(moved(NOON, 4 * HOUR));
+    site.later(1_000);
+    site.clock_steps_to(moved(NOON, 2 * HOUR));
+    site.when(fire_timers()).then(&[]);
+    assert!(site.engine().timers().hold(site.now()).is_some());
+}
+
+#[test]
+fn a_person_who_says_that_the_clock_is_right_ends_the_hold() {
+    let mut site = site();
+    run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
+    site.clock_steps_to(moved(NOON, 2 * HOUR));
+    site.when(accept_clock()).then(&["clock.accepted"]);
+    site.when(accept_clock()).then(&[]);
+    site.when(fire_timers()).then(&["timer.fired", "attempt.started"]);
+}
+
+#[test]
+fn a_smaller_step_forward_fires_what_is_due_by_it() {
+    let mut site = site();
+    run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR / 2)));
+    site.clock_steps_to(moved(NOON, HOUR));
+    site.when(fire_timers()).then(&["timer.fired", "attempt.started"]);
+}
+
+#[test]
+fn a_sleep_needs_no_worker_and_ends_by_its_timer() {
+    let mut site = site();
+    site.run("demo.say");
+    let (execution, asked) = run_with(&mut site, "demo.sleep", &json!({ "duration": "10m" }), None);
+    asked.then(&["execution.requested", "timer.set"]);
+    assert_eq!(site.phase(execution), Some(Phase::Asleep));
+    site.after(599_999).then(&[]);
+    site.after(1).then(&["timer.fired", "execution.succeeded"]);
+}
+
+#[test]
+fn a_cancelled_sleep_ends_at_once() {
+    let mut site = site();
+    let (execution, _) = run_with(&mut site, "demo.sleep", &json!({ "duration": "10m" }), None);
+    site.when(cancel(execution)).then(&["execution.cancel_requested", "execution.cancelled"]);
+    assert_eq!(site.engine().timers().pending(), 0);
+}
+
+#[test]
+fn a_sleep_for_what_is_no_duration_is_refused() {
+    let mut site = site();
+    let request = site.request_with("demo.sleep", &json!({ "duration": "soon" }), None);
+    let misfits = "/duration: \"soon\" is not a duration; write a number and a unit, `250ms`, `90s`, `10m`, `24h`, at most 8760h".into();
+    site.when(request).then_refused(&Refusal::ParametersMisfit { action: "demo.sleep".parse().unwrap(), misfits });
+}
+
+#[test]
+fn a_delayed_workflow_begins_when_its_time_has_come() {
+    let mut site = flow([does("first", "demo.say")]);
+    let (execution, asked) = run_with(&mut site, "demo.flow", &json!({}), Some(moved(NOON, SECOND)));
+    asked.then(&["execution.requested", "timer.set"]);
+    site.after(1_000).then(&["timer.fired", "execution.requested", "attempt.started"]);
+    let child = step(&site, execution, "first");
+    site.succeed(child).then(&["attempt.succeeded", "execution.succeeded", "execution.succeeded"]);
+}
+
+#[test]
+fn a_step_that_sleeps_lets_the_next_begin_afterwards() {
+    let mut site = flow([does("wait", "demo.sleep").with(&json!({ "duration": "2s" })), does("then", "demo.say").needs(["wait"])]);
+    site.ask("demo.flow").then(&["execution.requested", "execution.requested", "timer.set"]);
+    site.after(2_000).then(&["timer.fired", "execution.succeeded", "execution.requested", "attempt.started"]);
+}
+
+#[test]
+fn a_step_that_cannot_sleep_so_fails() {
+    let mut site = flow([does("wait", "demo.sleep").with(&json!({ "duration": 5 }))]);
+    let outcome = site.ask("demo.flow");
+    assert!(why(&outcome).contains("/duration: 5 is not a duration"), "{}", why(&outcome));
+}
+
+#[test]
+fn a_step_s_own_retry_is_the_one_that_counts() {
+    let mut site = flow([does("first", "demo.say").retry(again(2)), does("second", "demo.again").retry(unless("false"))]);
+    let execution = site.run("demo.flow");
+    let (first, second) = (step(&site, execution, "first"), step(&site, execution, "second"));
+    site.fail(first, FailureKind::ExitCode).then(&["attempt.failed", "timer.set"]);
+    site.fail(second, FailureKind::ExitCode).then(&["attempt.failed", "execution.failed"]);
+    site.after(2_000).then(&["timer.fired", "attempt.started"]);
+    site.fail(first, FailureKind::ExitCode).then(&["attempt.failed", "execution.failed", "execution.failed"]);
+}
+
+#[test]
+fn an_item_is_tried_again_by_itself() {
+    let mut site = flow([does("each", "demo.again").over("[1, 2]")]);
+    let execution = site.run("demo.flow");
+    let items: Vec<ExecutionId> =
+        (0..2).map(|at| ExecutionId(Id::derived(site.engine().log(), step(&site, execution, "each").0, Role::Item(at)))).collect();
+    site.fail(items[0], FailureKind::ExitCode).then(&["attempt.failed", "timer.set"]);
+    site.succeed(items[1]).then(&["attempt.succeeded", "execution.succeeded"]);
+    site.after(2_000).then(&["timer.fired", "attempt.started"]);
+    site.succeed(items[0]).then(&["attempt.succeeded", "execution.succeeded", "step.ended", "execution.succeeded"]);
+}
+
+#[test]
+fn a_cancelled_workflow_ends_what_waits_in_it() {
+    let mut site = flow([does("first", "demo.again"), does("wait", "demo.sleep").with(&json!({ "duration": "2s" }))]);
+    let execution = site.run("demo.flow");
+    let first = step(&site, execution, "first");
+    site.fail(first, FailureKind::ExitCode);
+    let kinds = site.when(cancel(execution)).kinds();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "execution.cancelled").count(), 3, "{kinds:?}");
+    assert_eq!((site.engine().timers().pending(), site.engine().executions().iter().count()), (0, 0));
+}
+
+fn limited<const N: usize>(steps: [crate::support::workflow::StepPiece; N]) -> Site {
+    let pieces =
+        pieces().workflow("demo.flow", steps).changed("demo.flow", |action| action.limit = Some(std::time::Duration::from_secs(60)));
+    let mut site = Site::with(&pieces);
+    site.set(workers(100));
+    site
+}
+
+#[test]
+fn a_workflow_that_takes_too_long_is_cancelled_cleans_up_and_has_timed_out() {
+    let mut site = limited([
+        does("work", "demo.say"),
+        does("more", "demo.say").needs(["work"]),
+        does("clean", "demo.say").needs(["more"]).starts_if("always()"),
+    ]);
+    let execution = site.run("demo.flow");
+    let (work, clean) = (step(&site, execution, "work"), step(&site, execution, "clean"));
+    let attempt = site.attempt(work).id;
+    let outcome = site.after(60_000).then(&["timer.fired", "execution.cancel_requested"]);
+    assert_eq!(outcome.effects(), [Effect::Stop { execution: work, attempt }]);
+    site.fail(work, FailureKind::Cancelled).then(&[
+        "attempt.failed",
+        "execution.cancelled",
+        "step.skipped",
+        "execution.requested",
+        "attempt.started",
+    ]);
+    let end = site.succeed(clean).then(&["attempt.succeeded", "execution.succeeded", "execution.timed_out"]);
+    assert_eq!(why(&end), "timed out: it took longer than 1m, all its steps together");
+}
+
+#[test]
+fn a_workflow_that_was_cancelled_before_has_not_timed_out() {
+    let mut site = limited([does("work", "demo.say")]);
+    let execution = site.run("demo.flow");
+    site.when(cancel(execution));
+    site.after(60_000).then(&["timer.fired"]);
+    let work = step(&site, execution, "work");
+    site.fail(work, FailureKind::Cancelled).then(&["attempt.failed", "execution.cancelled", "execution.cancelled"]);
+}
+
+#[test]
+fn the_time_of_a_delayed_workflow_counts_from_its_start() {
+    let mut site = limited([does("work", "demo.say")]);
+    run_with(&mut site, "demo.flow", &json!({}), Some(moved(NOON, HOUR)));
+    site.after(3_600_000).then(&["timer.fired", "timer.set", "execution.requested", "attempt.started"]);
+    site.after(59_999).then(&[]);
+    site.after(1).then(&["timer.fired", "execution.cancel_requested"]);
+}
+
+#[test]
+fn a_step_that_takes_too_long_is_stopped_with_all_its_attempts() {
+    let mut site = flow([does("slow", "demo.again").timeout(3)]);
+    let execution = site.run("demo.flow");
+    let slow = step(&site, execution, "slow");
+    site.fail(slow, FailureKind::ExitCode);
+    site.after(2_000).then(&["timer.fired", "attempt.started"]);
+    let attempt = site.attempt(slow).id;
+    let outcome = site.after(1_000).then(&["timer.fired"]);
+    assert_eq!(outcome.effects(), [Effect::Stop { execution: slow, attempt }]);
+    site.restart();
+    assert!(site.engine().owed_effects().contains(&Effect::Stop { execution: slow, attempt }));
+    let end = site.fail(slow, FailureKind::Cancelled).then(&["attempt.failed", "execution.timed_out", "execution.failed"]);
+    assert_eq!(why(&end), "failed: step `slow` timed out: it took longer than 3s, all its attempts together");
+}
+
+#[test]
+fn what_waits_or_is_queued_times_out_at_once() {
+    let mut site = flow([does("slow", "demo.again").timeout(1)]);
+    let execution = site.run("demo.flow");
+    let slow = step(&site, execution, "slow");
+    site.fail(slow, FailureKind::ExitCode);
+    site.after(1_000).then(&["timer.fired", "execution.timed_out", "execution.failed"]);
+    assert_eq!(site.engine().timers().pending(), 0);
+    site.set(workers(0));
+    site.ask("demo.flow").then(&["execution.requested", "execution.requested", "timer.set"]);
+    site.after(1_000).then(&["timer.fired", "execution.timed_out", "execution.failed"]);
+    assert_eq!(site.engine().executions().queued(), 0);
+}
+
+#[test]
+fn a_step_of_which_nobody_knows_whether_it_took_effect_says_so_when_its_time_is_over() {
+    let mut site = flow([does("slow", "demo.say").timeout(3)]);
+    let execution = site.run("demo.flow");
+    let slow = step(&site, execution, "slow");
+    site.lose(slow, Evidence::MayHaveBegun);
+    let outcome = site.after(3_000);
+    assert!(why(&outcome).contains("it is unknown whether attempt 1 took effect"), "{}", why(&outcome));
+    site.when(settle(slow, Settlement::Retry)).then_refused(&Refusal::NotOpen(slow));
+}
+
+#[test]
+fn what_succeeds_while_it_is_stopped_for_its_time_has_succeeded() {
+    let mut site = flow([does("slow", "demo.say").timeout(3)]);
+    let execution = site.run("demo.flow");
+    let slow = step(&site, execution, "slow");
+    site.after(3_000).then(&["timer.fired"]);
+    site.succeed(slow).then(&["attempt.succeeded", "execution.succeeded", "execution.succeeded"]);
+}
+
+#[test]
+fn a_retry_and_a_time_that_is_over_in_the_same_turn_start_nothing() {
+    let mut site = flow([does("slow", "demo.again").timeout(2)]);
+    let execution = site.run("demo.flow");
+    let slow = step(&site, execution, "slow");
+    site.later(500);
+    site.fail(slow, FailureKind::ExitCode);
+    site.after(10_000);
+    assert!(site.phase(slow).is_none_or(|phase| phase != Phase::Queued), "{:?}", site.phase(slow));
+    let ends = site.records().iter().filter(|record| record.kind() == "execution.timed_out").count();
+    let runs = site.has_attempt(slow);
+    assert!(ends == 1 && !runs, "{ends} ends, an attempt runs: {runs}");
+}

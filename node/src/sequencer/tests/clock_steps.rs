@@ -1,0 +1,29 @@
+//! What the wall clock did: it stands in the log before all that is decided by it.
+
+use super::*;
+
+#[test]
+fn what_the_clock_did_stands_before_all_that_is_decided_after_it() {
+    let mut world = World::new();
+    let sequencer = world.start();
+    world.clock.steps.lock().unwrap().push(ClockStep { from: NOON, to: NOON.plus_millis(90_000) });
+    assert!(world.ask(set_key("one")).is_ok());
+    world.handle.stop();
+    sequencer.join().unwrap().unwrap();
+    let kinds: Vec<_> = world.reader.read(Position(0), ReadLimit::default()).unwrap().iter().map(Record::kind).collect();
+    assert_eq!(kinds, ["clock.stepped", "key.set"]);
+}
+
+#[test]
+fn a_step_whose_batch_the_store_refuses_is_recorded_with_the_next() {
+    let mut world = World::new();
+    world.faults.fail_append_at(1, AppendFault::Refused);
+    world.clock.steps.lock().unwrap().push(ClockStep { from: NOON, to: NOON.plus_millis(90_000) });
+    let sequencer = world.start();
+    assert!(world.ask(set_key("one")).is_err() || world.ask(set_key("two")).is_ok());
+    assert!(world.ask(set_key("three")).is_ok());
+    world.handle.stop();
+    sequencer.join().unwrap().unwrap();
+    let steps = world.reader.read(Position(0), ReadLimit::default()).unwrap();
+    assert_eq!(steps.iter().filter(|record| record.kind() == "clock.stepped").count(), 1);
+}

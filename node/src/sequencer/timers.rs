@@ -1,0 +1,110 @@
+//! Time: what the clock did is recorded before anything is decided by it, and what is due fires between two batches.
+//!
+//! Which timers there are and what follows from them is the core's.
+
+use std::time::Duration;
+
+use ensue_engine::batch::{Beside, Offered};
+use ensue_engine::command::{Ask, Command, Moment, Nothing};
+use ensue_engine::engine::Engine;
+use ensue_engine::ports::AppendError;
+use ensue_engine::record::Actor;
+
+use super::bodies::LoggedBodies;
+use super::{Sequencer, SequencerError, Turn};
+use crate::clock::{Clock, ClockStep, STEP_MICROS};
+
+/// The longest that one waits for a timer before looking at the clock again.
+const LOOK_EVERY: Duration = Duration::from_secs(3_600);
+
+/// The steps of the clock that are not in the log yet.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    /// The oldest first.
+    steps: Vec<ClockStep>,
+    /// How many of them are in the batch that is being made.
+    offered: usize,
+}
+
+impl Steps {
+    /// Begins with the one that nobody saw: a clock that is behind the log was set back while no node ran.
+    pub(super) fn before_the_start(engine: &Engine, clock: &dyn Clock) -> Self {
+        let (from, to) = (engine.time(), clock.now());
+        let was_set_back = from.micros_since(to) > STEP_MICROS;
+        Self { steps: was_set_back.then_some(ClockStep { from, to }).into_iter().collect(), offered: 0 }
+    }
+
+    /// The batch is in the log.
+    pub(super) fn written(&mut self) {
+        self.steps.drain(..std::mem::take(&mut self.offered));
+    }
+
+    /// The batch was taken back.
+    pub(super) fn undone(&mut self) {
+        self.offered = 0;
+    }
+}
+
+impl Sequencer {
+    /// Gives how long it is until the next timer is due; none where none is pending.
+    pub fn until_due(&self) -> Option<Duration> {
+        let due = self.sequencing.engine().timers().next_due()?;
+        let micros = u64::try_from(due.micros_since(self.clock.now())).unwrap_or(0);
+        Some(Duration::from_micros(micros).min(LOOK_EVERY))
+    }
+
+    /// Says whether something is to be recorded that only time led to.
+    pub(super) fn is_due(&mut self) -> bool {
+        self.steps.steps.extend(std::iter::from_fn(|| self.clock.take_step()));
+        !self.steps.steps.is_empty() || !self.is_stopping && self.until_due() == Some(Duration::ZERO)
+    }
+
+    /// Gives the time and the random bits by which something is decided. What the clock did stands in the batch before it: else what
+    /// waits for a while would take a step of the clock for time that has passed.
+    pub(super) fn moment(&mut self) -> Moment {
+        loop {
+            let told = self.clock.moment_or_step();
+            if let Err(step) = told {
+                self.steps.steps.push(step);
+            }
+            while let Some(step) = self.steps.steps.get(self.steps.offered).copied() {
+                self.steps.offered += 1;
+                let at = Moment { time: step.to, entropy: self.clock.entropy() };
+                self.offer_own(Ask::NoteClockStep { from: step.from, to: step.to }, &at);
+            }
+            if let Ok(at) = told {
+                return at;
+            }
+        }
+    }
+
+    /// Fires what is due: a turn's worth, and what is over at once in the next.
+    pub(super) fn fire(&mut self) -> Result<Turn, SequencerError> {
+        let at = self.moment();
+        if !self.is_stopping && self.sequencing.engine().timers().next_due().is_some_and(|due| due <= at.time) {
+            self.offer_own(Ask::FireTimers, &at);
+        }
+        match self.append() {
+            Ok(batch) => {
+                self.released(&batch);
+                Ok(Turn::Taken)
+            }
+            Err(AppendError::Refused { why, .. }) => {
+                tracing::error!(%why, "the store refused what follows from timers that are due: it is tried again");
+                Ok(Turn::NoRoom)
+            }
+            Err(error) => self.still_owed(&error),
+        }
+    }
+
+    fn offer_own(&mut self, ask: Ask, at: &Moment) {
+        let bodies = LoggedBodies::of(&*self.log, &self.reader, self.plain);
+        let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
+        let command = Command { actor: Actor::Engine, trace: None, ask };
+        match self.sequencing.offer(&command, at, &beside) {
+            Offered::Taken { .. } => {}
+            Offered::Refused(refusal) => tracing::error!(%refusal, "what time led to was refused"),
+            Offered::Needs(bodies) => tracing::error!(bodies = bodies.len(), "what time led to needs bodies"),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `retry`: how often what failed is tried again, and after how long.
+
+use std::time::Duration;
+
+use ensue_engine::catalog::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter};
+
+use crate::diagnostics::{Code, Report};
+use crate::fields::Fields;
+use crate::shape::{Form, Kind, Shape, optional, required, words};
+use crate::yaml::{Entry, Node};
+
+const BACKOFFS: [(&str, Backoff); 3] =
+    [("constant", Backoff::Constant), ("linear", Backoff::Linear), ("exponential", Backoff::Exponential)];
+const BACKOFF_WORDS: [&str; 3] = words(&BACKOFFS);
+
+pub(super) static RETRY: Shape = Shape {
+    what: "`retry`",
+    fields: &[
+        required(
+            "attempts",
+            "attempts: 4",
+            Kind::Integer { from: 2, to: FAILURES_MAX as i64 },
+            "How many attempts there are at most, the first among them. One that is lost with its worker does not count.",
+        ),
+        optional(
+            "backoff",
+            Kind::Choice(&BACKOFF_WORDS),
+            "How the waits between them grow: `constant` (not at all), `linear` (by `delay` each time) or `exponential` (they double; default).",
+        ),
+        optional("delay", Kind::Text(Form::Duration), "How long the first wait is. 1 second where nothing is said."),
+        optional("max_delay", Kind::Text(Form::Duration), "How long a wait is at most. 1 hour where nothing is said."),
+        optional(
+            "jitter",
+            Kind::Boolean,
+            "Whether each wait is drawn between its half and its whole, so that what failed together does not come again together. True where \
+             nothing is said.",
+        ),
+        optional(
+            "when",
+            Kind::Expression,
+            "Which failures are worth another attempt, as an expression over `error` (`kind`, `message`, `detail`) and `attempt`. All where \
+             nothing is said.",
+        ),
+    ],
+    later: &[],
+    between: &[],
+};
+
+/// What is said of trying again.
+pub(crate) struct Retry {
+    pub(crate) attempts: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) delay: Duration,
+    pub(crate) delay_max: Duration,
+    pub(crate) jitter: Jitter,
+    pub(crate) when: Option<Node>,
+}
+
+/// Takes the field `retry`; nothing where it is not there, or has mistakes that have been told.
+pub(super) fn read_retry(fields: &mut Fields<'_>, report: &mut Report) -> Option<Retry> {
+    let Entry { value, .. } = fields.take("retry")?;
+    let mut fields = Fields::open(value, &RETRY, fields.file, report)?;
+    let has_attempts = fields.has("attempts");
+    let attempts = fields.integer("attempts", report).and_then(|attempts| u32::try_from(attempts).ok());
+    if !has_attempts {
+        fields.take_required("attempts", report);
+    }
+    let backoff = fields.choice("backoff", &BACKOFFS, report).unwrap_or_default();
+    let longest_at = fields.span_of("max_delay");
+    let delay = fields.duration("delay", report).unwrap_or(DELAY_DEFAULT);
+    let delay_max = fields.duration("max_delay", report).unwrap_or(DELAY_MAX_DEFAULT.max(delay));
+    let jitter = if fields.boolean("jitter", report).unwrap_or(true) { Jitter::UpToHalf } else { Jitter::None };
+    let when = fields.take("when").map(|entry| entry.value);
+    if delay_max < delay {
+        report
+            .error(Code::InvalidDuration, fields.file, longest_at, "`max_delay` is shorter than `delay`, with which the waits begin")
+            .hint("make it longer, or leave it out");
+        return None;
+    }
+    Some(Retry { attempts: attempts?, backoff, delay, delay_max, jitter, when })
+}

@@ -1,0 +1,46 @@
+//! What an execution waits for, as far as that is a moment.
+
+use ensue_engine::executions::facts::{ExecutionRequested, Pace};
+use ensue_engine::fact::TimerFact;
+use ensue_engine::timers::facts::TimerKind;
+
+use super::{Execution, Status};
+
+/// Gives where an execution stands that was just asked for.
+pub(super) fn begin(requested: &ExecutionRequested) -> Status {
+    if requested.start_at.is_some() { Status::Delayed } else { of(requested.pace) }
+}
+
+/// Gives where an execution stands that may go on.
+fn of(pace: Pace) -> Status {
+    match pace {
+        Pace::Worked | Pace::AtOnce => Status::Queued,
+        Pace::InSteps | Pace::Sleeps { .. } => Status::Waiting,
+    }
+}
+
+impl Execution {
+    pub(super) fn note_timer(&mut self, fact: TimerFact<'_>) {
+        match fact {
+            TimerFact::TimerSet(fact) => match fact.kind {
+                TimerKind::Retry | TimerKind::Start => {
+                    self.status = Status::Delayed;
+                    self.waits_until = Some(fact.due);
+                }
+                TimerKind::Sleep => self.waits_until = Some(fact.due),
+                TimerKind::Timeout => self.times_out_at = Some(fact.due),
+            },
+            TimerFact::TimerFired(fact) => match fact.kind {
+                TimerKind::Retry | TimerKind::Start => {
+                    self.status = of(self.pace);
+                    self.waits_until = None;
+                }
+                TimerKind::Sleep => self.waits_until = None,
+                TimerKind::Timeout => {
+                    self.times_out_at = None;
+                    self.status = Status::Cancelling;
+                }
+            },
+        }
+    }
+}
