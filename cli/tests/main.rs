@@ -27,6 +27,7 @@ mod secrets;
 mod streams;
 mod support;
 mod terminal;
+mod time;
 mod traces;
 mod upgrade;
 mod watch;
