@@ -141,7 +141,7 @@ async fn a_sleep_for_what_is_no_duration_is_refused() {
     let place = place();
     let node = place.start();
     let ran = ensue(&place, &node, &["run", "core.sleep", "--param", "duration=soon"]);
-    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(ran.code, Some(6), "{ran:?}");
     assert!(ran.stderr.contains("\"soon\" is not a duration"), "{ran:?}");
 }
 

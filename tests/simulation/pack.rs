@@ -234,8 +234,8 @@ impl Edition {
             std::fs::write(folder.join(format!("actions/again{trigger}.yaml")), again)?;
         }
         for (name, settings) in PROGRAMS {
-            // Most are tried again where they fail, after waits that clock steps and kills fall into.
-            let retry = if name == "ask" { "" } else { RETRY };
+            // What may be done twice is tried again where it fails, after waits that clock steps and kills fall into.
+            let retry = if matches!(name, "retry" | "safe") { RETRY } else { "" };
             let text = format!("parameters:\n  n: any?\nrun:\n  process:\n    command: [worker]\ngrace: 2s\n{settings}\n{retry}");
             std::fs::write(folder.join(format!("actions/{name}.yaml")), text)?;
         }

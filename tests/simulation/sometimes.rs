@@ -58,6 +58,7 @@ pub const NAMES: &[&str] = &[
     "a repeated key was recognised",
     "a report came late while another attempt ran",
     "a report came late",
+    "a sleep came to its end",
     "a request met a conflict",
     "a request was carried out again after its key's time",
     "a request was not let in",
@@ -119,6 +120,8 @@ pub const NAMES: &[&str] = &[
     "two callers had something done under the same key",
     "views that were built anew took the place of the live ones",
     "work waited while all workers were busy",
+    "the clock stepped while a timer was pending",
+    "what failed was tried again",
 ];
 
 static REACHED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::fact::{HealthFact, TimerFact};
 use crate::ids::{ExecutionId, Id, LogId, Role};
-use crate::mutants;
 use crate::record::{Record, StreamId};
 use crate::table::Table;
 use crate::time::Timestamp;
@@ -96,10 +95,6 @@ impl Timers {
 
     /// Gives those that may fire now with when they were due, the oldest first: at most `most`.
     pub fn due(&self, now: Timestamp, most: usize) -> Vec<(TimerId, Timestamp)> {
-        let mut now = now;
-        if mutants::is("timer fired early") {
-            now = now.plus_millis(1_000);
-        }
         let lasting = self.lasting.iter().map(|((elapsed, id), ())| (*id, self.by_clock(*elapsed)));
         let is_held = self.hold(now).is_some();
         let dated = self.dated.iter().map(|((due, id), ())| (*id, *due)).take(if is_held { 0 } else { most });
@@ -164,7 +159,6 @@ impl Timers {
                 }
                 self.places.insert(id, place);
             }
-            TimerFact::TimerFired(_) if mutants::is("fired timer stays pending") => {}
             TimerFact::TimerFired(fact) => self.forget(TimerId { owner, kind: fact.kind, number: fact.number }),
         }
     }
