@@ -16,7 +16,7 @@ use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
     Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested,
-    ExecutionSettled, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, MessageRefused, Pace, Settlement,
+    ExecutionSettled, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, GivenEvent, MessageRefused, Pace, Settlement,
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::{
@@ -24,7 +24,7 @@ use ensue_engine::health::facts::{
 };
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, LogId, RuleId, TokenId};
 use ensue_engine::names::StepName;
-use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
+use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
 use ensue_engine::spec::NOON;
 use ensue_engine::time::Timestamp;
@@ -82,7 +82,12 @@ fn samples() -> Vec<Fact> {
             rule: Some(rule),
             event: Some(event),
             enforcement: Some(enforcement),
-            given: None,
+            given: Some(GivenEvent {
+                trigger: "github.push".parse().unwrap(),
+                source: "github.webhook".into(),
+                occurred_at: NOON,
+                payload: BodyHandle { digest: Digest::of(b"{}"), bytes: 2, at: Position(40) },
+            }),
             part_of: Some(part_of.clone()),
             priority: -20,
             idempotent: true,

@@ -12,6 +12,7 @@ use ensue_engine::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::definitions::expression;
+use crate::support::random::again;
 use crate::support::workflow::{StepPiece, does, steps_of};
 use crate::support::{Pieces, Site, workers};
 
@@ -34,9 +35,11 @@ fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
                 local: rule.local.clone(),
                 run: Run::Workflow(Arc::new(workflow)),
                 timeout: Duration::ZERO,
+                limit: None,
                 grace: Duration::ZERO,
                 idempotent: false,
                 on_lost: OnLost::Ask,
+                retry: None,
                 priority: 0,
                 config: Arc::new(json!({})),
                 pack: Digest::of(b"demo"),
@@ -82,6 +85,14 @@ fn a_match_is_one_execution_and_its_steps_read_the_event_the_local_values_and_ea
     site.restart();
     let outcome = site.succeed(child);
     assert_eq!(asked(&outcome)[0].2, json!({ "n": ["succeeded", 7] }));
+}
+
+#[test]
+fn a_step_of_a_rule_is_tried_again_as_the_step_says() {
+    let mut site = site([does("first", "demo.say").retry(again(2))]);
+    let outcome = site.receive("demo.ping", &json!({ "host": "web" }));
+    let child = ExecutionId(Id::derived(site.engine().log(), outcome.records()[2].id, Role::Step(&"first".parse().unwrap())));
+    assert_eq!(site.fail(child, FailureKind::ExitCode).kinds(), ["attempt.failed", "timer.set"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::ids::ExecutionId;
 use crate::record::{Draft, Record};
 use crate::rules::judge::describe;
 use crate::timers::facts::TimerKind;
+use crate::workflows::react::definition;
 
 /// Gives what follows from a failed attempt of an execution that nobody asked to end.
 pub(crate) fn after_failure(
@@ -62,7 +63,7 @@ fn end_of(error: Failure, execution: &Execution) -> Fact {
 fn policy(engine: &Engine, execution: &Execution, catalog: &Catalog) -> Option<Retry> {
     let of_step = execution.part_of.as_ref().and_then(|part_of| {
         let workflow = engine.executions().get(&part_of.workflow)?;
-        match &catalog.actions().get(&workflow.action)?.run {
+        match &definition(catalog, workflow)?.run {
             Run::Workflow(workflow) => workflow.step(&part_of.step)?.retry.clone(),
             Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } | Run::Builtin(_) => None,
         }

@@ -135,7 +135,7 @@ fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next:
 }
 
 /// Gives what an execution is made of: an action, or the steps of a rule.
-fn definition<'c>(catalog: &'c Catalog, execution: &Execution) -> Option<&'c Arc<Action>> {
+pub(crate) fn definition<'c>(catalog: &'c Catalog, execution: &Execution) -> Option<&'c Arc<Action>> {
     match &execution.of_rule {
         Some(of) => catalog.rules().get(&of.rule).map(|rule| &rule.action),
         None => catalog.actions().get(&execution.action),
