@@ -30,8 +30,8 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
         && let Some(execution) = engine.executions().get(&id)
     {
         let end = match after_failed(engine, record, (id, execution), fact, with) {
-            Some(Ok(AfterFailure::IsTriedAgain(timer))) => return Reaction::more(vec![timer]),
-            Some(Ok(AfterFailure::Ends(end))) => Some(end),
+            Some(Ok(AfterFailure::IsTriedAgain(timer))) => return Reaction::more(vec![*timer]),
+            Some(Ok(AfterFailure::Ends(end))) => Some(*end),
             Some(Err(reaction)) => return reaction,
             None => end_of(execution, fact),
         };

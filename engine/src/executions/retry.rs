@@ -24,7 +24,7 @@ pub(crate) fn after_failure(
     failed: &AttemptFailed,
     with: &Context<'_>,
 ) -> Result<AfterFailure, Reaction> {
-    let end = |error| Ok(AfterFailure::Ends(end_of(error, execution)));
+    let end = |error| Ok(AfterFailure::Ends(Box::new(end_of(error, execution))));
     if execution.failures >= execution.failures_max {
         return end(failed.error.clone());
     }
@@ -36,7 +36,8 @@ pub(crate) fn after_failure(
         Ok(true) => {
             let wait = millis(retry.wait(execution.failures, failed.attempt));
             let next = (TimerKind::Retry, execution.attempts + 1);
-            Ok(AfterFailure::IsTriedAgain(timer(engine, record, (id, execution), next, record.time.plus_millis(wait))))
+            let set = timer(engine, record, (id, execution), next, record.time.plus_millis(wait));
+            Ok(AfterFailure::IsTriedAgain(Box::new(set)))
         }
         Ok(false) => end(failed.error.clone()),
         Err(why) => {
@@ -49,9 +50,9 @@ pub(crate) fn after_failure(
 /// What follows from a failed attempt.
 pub(crate) enum AfterFailure {
     /// Another attempt, once this timer fires.
-    IsTriedAgain(Draft),
+    IsTriedAgain(Box<Draft>),
     /// The end.
-    Ends(Fact),
+    Ends(Box<Fact>),
 }
 
 fn end_of(error: Failure, execution: &Execution) -> Fact {
