@@ -65,7 +65,7 @@ pub(super) fn rule(
         ValueType::map(MapType::new(Others::None).called("the fields of `rule`", None).with("ref", ValueType::text(), Occurrence::Always)),
     );
     let (local, when, scope) = conditions(&base, written, report);
-    let task = task(checking, &name, file, (written, local.as_deref(), config), &scope, report);
+    let task = task(checking, &name, file, (written, &local, config), &scope, report);
     let (task, with) = task?;
     Some(CheckedRule {
         name,
@@ -85,7 +85,7 @@ fn task(
     checking: &mut Checking<'_>,
     name: &RuleRef,
     file: &SourceText,
-    (rule, local, config): (&written::Rule, Option<&[(String, Expression)]>, &Arc<Value>),
+    (rule, local, config): (&written::Rule, &Locals, &Arc<Value>),
     scope: &Scope<'_>,
     report: &mut Report,
 ) -> Option<(CheckedTask, Template)> {
@@ -103,7 +103,7 @@ fn task(
                 description: rule.description.clone(),
                 parameters: Schema::Fields(Fields::default()),
                 result: None,
-                local: local?.to_vec(),
+                local: local.clone()?,
                 run,
                 timeout: Duration::ZERO,
                 limit: None,
