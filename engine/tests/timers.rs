@@ -1,14 +1,14 @@
 //! Timers: what waits for a moment, what moves it there, and what follows.
 
 use ensue_engine::catalog::Retry;
-use ensue_engine::command::{Answer, Refusal};
+use ensue_engine::command::{Answer, Refusal, Settings, TurnLimits};
 use ensue_engine::effect::Effect;
 use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
 use ensue_engine::record::Record;
-use ensue_engine::spec::{NOON, Outcome};
+use ensue_engine::spec::{CatalogsHealth, NOON, Outcome};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::decide::FIRED_AT_ONCE_MAX;
 use ensue_engine::timers::facts::TimerKind;
@@ -490,4 +490,62 @@ fn a_retry_and_a_time_that_is_over_in_the_same_turn_start_nothing() {
     let ends = site.records().iter().filter(|record| record.kind() == "execution.timed_out").count();
     let runs = site.has_attempt(slow);
     assert!(ends == 1 && !runs, "{ends} ends, an attempt runs: {runs}");
+}
+
+#[test]
+fn what_failed_has_failed_where_nobody_can_know_how_to_try_again() {
+    let mut site = site();
+    let execution = site.run("demo.again");
+    site.set_catalogs(CatalogsHealth::Gone);
+    site.fail(execution, FailureKind::ExitCode).then(&["attempt.failed", "execution.failed"]);
+}
+
+#[test]
+fn a_sleep_that_is_over_is_over_also_where_its_time_is_up_in_the_same_turn() {
+    let sleeps = || does("wait", "demo.sleep").with(&json!({ "duration": "2s" })).timeout(3);
+    let mut late = flow([sleeps()]);
+    late.ask("demo.flow");
+    late.after(10_000).then(&["timer.fired", "timer.fired", "execution.succeeded", "execution.succeeded"]);
+
+    let mut cancelled = flow([sleeps()]);
+    let execution = cancelled.run("demo.flow");
+    cancelled.set(Settings { turn: TurnLimits { drafts: 1, ..TurnLimits::default() }, ..workers(100) });
+    cancelled.later(2_000);
+    cancelled.turn(fire_timers());
+    cancelled.turn(cancel(execution));
+    cancelled.set(workers(100));
+    let ended = cancelled.serve_all();
+    assert_eq!(ended.kinds().iter().filter(|kind| **kind == "execution.succeeded").count(), 1, "{:?}", ended.kinds());
+    assert_eq!(cancelled.engine().executions().iter().count(), 0);
+}
+
+#[test]
+fn steps_that_take_too_long_together_have_both_timed_out_also_where_one_ends_the_other() {
+    let asleep = |name| does(name, "demo.sleep").with(&json!({ "duration": "1h" })).timeout(1).cancels_others();
+    let mut site = flow([asleep("one"), asleep("two")]);
+    site.ask("demo.flow");
+    let kinds = site.after(1_000).kinds();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "execution.timed_out").count(), 2, "{kinds:?}");
+    assert!(!kinds.contains(&"execution.cancelled"), "{kinds:?}");
+}
+
+#[test]
+fn a_worker_that_is_lost_after_the_time_was_over_asks_nobody() {
+    let mut site = flow([does("work", "demo.say").timeout(1)]);
+    let execution = site.run("demo.flow");
+    let work = step(&site, execution, "work");
+    site.after(1_000);
+    let outcome = site.lose(work, Evidence::MayHaveBegun).then(&["attempt.lost", "execution.timed_out", "execution.failed"]);
+    assert_eq!(outcome.told(), &Ok(Answer::Done));
+}
+
+#[test]
+fn a_workflow_that_takes_too_long_has_timed_out_also_where_its_catalog_cannot_be_built() {
+    let mut site = limited([does("work", "demo.say"), does("more", "demo.say").needs(["work"])]);
+    let execution = site.run("demo.flow");
+    let work = step(&site, execution, "work");
+    site.set_catalogs(CatalogsHealth::Gone);
+    site.after(60_000);
+    let end = site.fail(work, FailureKind::Cancelled).then(&["attempt.failed", "execution.cancelled", "execution.timed_out"]);
+    assert_eq!(why(&end), "timed out: it took longer than 1m, all its steps together");
 }

@@ -561,6 +561,43 @@ fn a_workflow_whose_catalog_cannot_be_built_is_ended_by_a_cancel() {
 }
 
 #[test]
+fn a_workflow_that_was_cancelled_twice_and_does_not_go_on_is_ended_by_one_cancel_more() {
+    let (mut site, flow) = stuck();
+    site.set(Settings { turn: TurnLimits { drafts: 1, ..TurnLimits::default() }, ..workers(1) });
+    for _ in 0..2 {
+        site.turn(cancel(flow));
+        let of = site.engine().health().next_owed(None).expect("what follows is owed").of;
+        site.park("it cannot be worked out");
+        site.turn(dismiss(of));
+    }
+    site.set(workers(1));
+    assert_eq!(told(&site.when(cancel(flow))), ["second skipped: cancelled", "third skipped: cancelled", "flow cancelled"]);
+}
+
+#[test]
+fn a_cancel_of_much_that_waits_leaves_little_owed() {
+    let steps = |fast: bool| {
+        let each = does("each", "demo.say").over("lists.range(3000)").parallel(3000);
+        [if fast { each.fail_fast() } else { each }]
+    };
+    let mut cancelled = site(steps(false));
+    cancelled.set(workers(1));
+    let (flow, _) = begin(&mut cancelled);
+    cancelled.turn(cancel(flow));
+    assert!(cancelled.engine().health().owed_count() <= 101, "{}", cancelled.engine().health().owed_count());
+
+    let mut failed = site(steps(true));
+    failed.set(workers(1));
+    let (flow, _) = begin(&mut failed);
+    let first = item(&failed, flow, "each", 0);
+    let report = report(first, failed.attempt(first), crate::support::site::failed(FailureKind::ExitCode));
+    failed.turn(report);
+    assert!(failed.engine().health().owed_count() <= 101, "{}", failed.engine().health().owed_count());
+    failed.serve_all();
+    assert_nothing_is_left(&failed);
+}
+
+#[test]
 fn a_reaction_that_is_put_aside_leaves_no_worker_idle() {
     let mut site = site([does("first", "demo.say"), does("second", "demo.say").needs(["first"])]);
     site.set(workers(1));

@@ -151,7 +151,8 @@ pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: Ex
     let is_asked = match execution.phase {
         Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Running(_) | Phase::Indeterminate(_) => true,
         // The first ends what goes forward, the second also what cleans up after that.
-        Phase::InSteps => engine.workflows().course(&id).is_some_and(|course| course.cancels < 2),
+        // One for which nothing runs any more, and that has not ended, is asked as often as somebody wants.
+        Phase::InSteps => engine.workflows().course(&id).is_some_and(|course| course.cancels < 2 || course.open == 0),
         // What has failed may be about to be tried again.
         Phase::Ending { cancelled, .. } => !cancelled && execution.may_be_tried_again(),
         Phase::Cancelling(_) | Phase::Withdrawn => false,

@@ -5,7 +5,7 @@ use crate::command::Context;
 use crate::engine::{Engine, Reaction};
 use crate::executions::decide::lost;
 use crate::executions::facts::{
-    AttemptStarted, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionSucceeded,
+    AttemptStarted, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionFailed, ExecutionSucceeded,
     Failure, FailureKind, Pace, Settlement,
 };
 use crate::executions::retry::{self, AfterFailure};
@@ -118,6 +118,8 @@ fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
         // It was asked to end, or took too long, and nothing of it runs: it has ended.
         (ExecutionFact::AttemptFailed(_), Phase::Ending { cancelled: true, .. })
         | (ExecutionFact::AttemptLost(_), Phase::Ending { .. }) => Some(timed::stopped(execution)),
+        // It took too long before its worker was lost: there is nothing left to ask a person.
+        (ExecutionFact::AttemptLost(_), Phase::Indeterminate(_)) if execution.is_timed_out => Some(timed::stopped(execution)),
         (ExecutionFact::AttemptLost(loss), Phase::Indeterminate(attempt)) if loss.attempt == attempt.id => Some(match execution.on_lost {
             OnLost::Ask => ExecutionBecameIndeterminate {}.into(),
             OnLost::Fail | OnLost::Retry => ExecutionFailed { error: lost(), part_of }.into(),
@@ -126,7 +128,9 @@ fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
             let message = format!("{ATTEMPTS_MAX} attempts were made, and the last was lost with its worker");
             Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, message), part_of }.into())
         }
-        (ExecutionFact::ExecutionCancelRequested(_), Phase::Withdrawn) => Some(ExecutionCancelled { part_of }.into()),
+        (ExecutionFact::ExecutionCancelRequested(_), Phase::Withdrawn) => Some(timed::stopped(execution)),
+        // It had slept before somebody asked.
+        (ExecutionFact::ExecutionCancelRequested(_), Phase::Asleep) if execution.has_slept => Some(ExecutionSucceeded { part_of }.into()),
         (ExecutionFact::ExecutionSettled(settled), Phase::Indeterminate(_)) => match &settled.outcome {
             Settlement::Succeeded => Some(ExecutionSucceeded { part_of }.into()),
             Settlement::Failed { error } => Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, error.clone()), part_of }.into()),

@@ -28,10 +28,9 @@ pub(crate) fn after_failure(
     if execution.failures >= execution.failures_max {
         return end(failed.error.clone());
     }
-    let Some(catalog) = with.catalogs.at(execution.catalog) else {
-        return Err(Reaction::Impossible(format!("the catalog of revision {} cannot be built", execution.catalog)));
-    };
-    let Some(retry) = policy(engine, execution, &catalog) else { return end(failed.error.clone()) };
+    // Where the catalog cannot be built any more nothing says how to try again, and nothing could be: it has failed.
+    let catalog = with.catalogs.at(execution.catalog);
+    let Some(retry) = catalog.and_then(|catalog| policy(engine, execution, &catalog)) else { return end(failed.error.clone()) };
     match is_worth(retry.when.as_ref(), &failed.error, execution.attempts) {
         Ok(true) => {
             let wait = millis(retry.wait(execution.failures, failed.attempt));

@@ -94,6 +94,9 @@ pub struct Execution {
     /// Whether its last attempt was lost after somebody had asked that it end: nothing of it starts any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_cancelled: bool,
+    /// Whether the moment has come for which it sleeps: it succeeds, whatever else happens to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_slept: bool,
     /// Whether it took longer than all of it may: nothing of it starts any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_timed_out: bool,
@@ -296,6 +299,7 @@ impl Executions {
                     requested_at: (fact.pace == Pace::InSteps).then_some(record.time),
                     result: None,
                     is_cancelled: false,
+                    has_slept: false,
                     is_timed_out: false,
                     phase: Phase::begin(fact),
                 };
@@ -387,6 +391,7 @@ impl Executions {
                 self.indeterminate.remove(id);
                 Phase::Withdrawn
             }
+            Phase::Asleep if execution.has_slept => return,
             Phase::Delayed | Phase::Asleep => {
                 self.idle.remove(id);
                 Phase::Withdrawn

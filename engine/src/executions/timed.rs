@@ -85,7 +85,7 @@ pub(crate) fn fired(engine: &Engine, record: &Record, id: ExecutionId, fact: &Ti
 /// Says whether a timer that has fired ends its execution at once.
 fn end_by(kind: TimerKind, execution: &Execution) -> Option<Fact> {
     match (kind, execution.phase) {
-        (TimerKind::Sleep, Phase::Asleep) => Some(ExecutionSucceeded { part_of: execution.part_of.clone() }.into()),
+        (TimerKind::Sleep | TimerKind::Timeout, Phase::Asleep) if execution.has_slept => Some(ExecutionSucceeded { part_of: execution.part_of.clone() }.into()),
         (TimerKind::Timeout, Phase::Withdrawn | Phase::Indeterminate(_)) if execution.is_timed_out => Some(stopped(execution)),
         // What runs is asked to stop, and ends with what is reported of it.
         (TimerKind::Timeout | TimerKind::Sleep | TimerKind::Retry | TimerKind::Start, _) => None,
@@ -130,8 +130,7 @@ impl Executions {
             TimerFact::TimerFired(fact) => match fact.kind {
                 TimerKind::Retry | TimerKind::Start => self.end_delay(id),
                 TimerKind::Timeout => self.time_out(id),
-                // Its end is the record that follows.
-                TimerKind::Sleep => {}
+                TimerKind::Sleep => self.wake(id),
             },
         }
     }

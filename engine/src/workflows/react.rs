@@ -107,10 +107,13 @@ fn follow(engine: &Engine, news: Option<(ExecutionId, News<'_>)>, record: &Recor
 
 fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next: u32, with: &Context<'_>) -> Result<Due, Reaction> {
     let (Some(execution), Some(course)) = (engine.executions().get(&id), engine.workflows().course(&id)) else { return Ok(None) };
-    // What is to end is asked for from the state alone: it ends also where nothing else can be worked out.
-    let asked = ends_asked_for(engine, engine.workflows().to_be_asked(id, course), execution, record);
-    if !asked.is_empty() {
-        return Ok(Some((asked, next)));
+    // The record asks by which they are to end, and no other: each of them that has ended would ask for the next else. It asks from the
+    // state alone, also where nothing else can be worked out.
+    if record.position == course.stop_before {
+        let asked = ends_asked_for(engine, engine.workflows().to_be_asked(id, course), execution, record);
+        if !asked.is_empty() {
+            return Ok(Some((asked, next)));
+        }
     }
     let catalog = with.catalogs.at(execution.catalog);
     let action = catalog.as_ref().and_then(|catalog| definition(catalog, execution));
@@ -150,11 +153,15 @@ fn without_steps(id: ExecutionId, execution: &Execution, course: &Course, record
             Err(Reaction::Impossible(format!("the steps of `{action}` cannot be read in the catalog of revision {catalog}")))
         }
         (_, 0) => {
-            let fact = ExecutionCancelled { part_of: execution.part_of.clone() }.into();
-            Ok(Some((vec![draft_of(id, execution, record, fact, None)], NO_MORE)))
+            Ok(Some((vec![draft_of(id, execution, record, end_of_stopped(execution, course), None)], NO_MORE)))
         }
         (..) => Ok(None),
     }
+}
+
+/// Gives the end of a workflow that was cancelled, or took too long.
+fn end_of_stopped(execution: &Execution, course: &Course) -> Fact {
+    if course.is_timed_out { timed::stopped(execution) } else { ExecutionCancelled { part_of: execution.part_of.clone() }.into() }
 }
 
 /// Asks executions to end, some of them at once.
@@ -341,7 +348,8 @@ impl Going<'_> {
     fn next_of_items(&self, name: &StepName) -> Result<Option<Vec<Draft>>, Reaction> {
         let Some((step, state)) = self.workflow.step(name).zip(self.state(name)) else { return Ok(None) };
         let (Some(items), Some(each), false) = (state.items, &step.for_each, state.status.is_end()) else { return Ok(None) };
-        if items.is_stopped() {
+        // What ends because it was asked to asks for no others.
+        if items.is_stopped() && !self.is_of_a_later_end(&items) {
             let asked = ends_asked_for(self.engine, self.engine.workflows().unasked_items(self.id, name), self.execution, self.record);
             if !asked.is_empty() {
                 return Ok(Some(asked));
@@ -357,6 +365,14 @@ impl Going<'_> {
         let error = self.error_of_items(name, &items);
         let fact = StepEnded { step: name.clone(), error, on_failure: step.on_failure };
         Ok(Some(vec![self.draft(fact.into(), None)]))
+    }
+
+    /// Says whether the record is the end of an item that was asked to end, because one before it had failed.
+    fn is_of_a_later_end(&self, items: &Expanded) -> bool {
+        match &self.record.fact {
+            Fact::ExecutionCancelled(end) => end.part_of.as_ref().is_some_and(|part_of| part_of.item != items.first_failed),
+            _ => false,
+        }
     }
 
     /// Starts the next item of a step, or fails it where it cannot be rendered.
@@ -471,8 +487,7 @@ impl Going<'_> {
         }
         let part_of = self.execution.part_of.clone();
         if self.course.cancels > 0 {
-            let fact = if self.course.is_timed_out { timed::stopped(self.execution) } else { ExecutionCancelled { part_of }.into() };
-            return Ok(Some(self.draft(fact, None)));
+            return Ok(Some(self.draft(end_of_stopped(self.execution, self.course), None)));
         }
         let failed = |error| Ok(Some(self.draft(ExecutionFailed { error, part_of: part_of.clone() }.into(), None)));
         if let Some(step) = &self.course.failing {

@@ -60,6 +60,11 @@ impl Executions {
         self.settle_in(id);
     }
 
+    /// The moment has come for which it sleeps. Its end is the record that follows.
+    pub(crate) fn wake(&mut self, id: &ExecutionId) {
+        self.open.change(id, |execution| execution.has_slept = execution.phase == Phase::Asleep);
+    }
+
     /// It took longer than all of it may: what runs of it is stopped, and nothing of it starts any more. Where it was asked to end
     /// before, it ends by that.
     pub(crate) fn time_out(&mut self, id: &ExecutionId) {
@@ -70,6 +75,7 @@ impl Executions {
                 execution.is_timed_out = true;
                 execution.phase = Phase::Cancelling(attempt);
             }),
+            Phase::Asleep if execution.has_slept => {}
             Phase::Delayed | Phase::Queued | Phase::Asleep => {
                 self.queue.remove(&place);
                 self.idle.remove(id);
