@@ -139,9 +139,14 @@ fn every_field_of_a_pack_stands_in_the_reference() {
         let rows = rows(section(&page, from));
         rows.iter().flat_map(|row| row.iter().take(cells).flat_map(|cell| ticked(cell)).collect::<Vec<_>>()).map(str::to_owned).collect()
     };
-    for (kind, from, several) in [("trigger", "## Triggers", "triggers"), ("sensor", "## Sensors", ""), ("rule", "## Rules", "rules")] {
+    for (kind, from, several) in [("trigger", "## Triggers", "triggers"), ("sensor", "## Sensors", "")] {
         demand_same(&format!("each field of a {kind} is told of:"), ("its schema", &fields_of_file(kind, several)), (PAGE, &told(from, 1)));
     }
+    // Its steps are those of workflows, whose table is among others.
+    let (rule, own) = (fields_of_file("rule", "rules"), told("## Rules", 1));
+    let told_of: BTreeSet<String> = own.union(&told("### Workflows", 2)).cloned().collect();
+    demand_none(&rule.difference(&told_of).cloned().collect::<Vec<_>>(), &format!("each field of a rule is told of in {PAGE}:"));
+    demand_none(&own.difference(&rule).cloned().collect::<Vec<_>>(), &format!("{PAGE} tells of no other fields of a rule:"));
     // Their tables tell of some fields in the second cell, together with other words.
     let parts = [("pack", "## `pack.yaml`", ""), ("action", "## Actions", "actions")];
     for (kind, from, several) in parts {

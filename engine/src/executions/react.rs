@@ -5,8 +5,8 @@ use crate::command::Context;
 use crate::engine::{Engine, Reaction};
 use crate::executions::decide::lost;
 use crate::executions::facts::{
-    AttemptStarted, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionFailed, ExecutionSucceeded,
-    Failure, FailureKind, Pace, Settlement,
+    AttemptStarted, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionFailed, ExecutionSucceeded, Failure, FailureKind,
+    Pace, Settlement,
 };
 use crate::executions::retry::{self, AfterFailure};
 use crate::executions::state::{Execution, Phase};

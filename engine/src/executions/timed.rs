@@ -85,7 +85,9 @@ pub(crate) fn fired(engine: &Engine, record: &Record, id: ExecutionId, fact: &Ti
 /// Says whether a timer that has fired ends its execution at once.
 fn end_by(kind: TimerKind, execution: &Execution) -> Option<Fact> {
     match (kind, execution.phase) {
-        (TimerKind::Sleep | TimerKind::Timeout, Phase::Asleep) if execution.has_slept => Some(ExecutionSucceeded { part_of: execution.part_of.clone() }.into()),
+        (TimerKind::Sleep | TimerKind::Timeout, Phase::Asleep) if execution.has_slept => {
+            Some(ExecutionSucceeded { part_of: execution.part_of.clone() }.into())
+        }
         (TimerKind::Timeout, Phase::Withdrawn | Phase::Indeterminate(_)) if execution.is_timed_out => Some(stopped(execution)),
         // What runs is asked to stop, and ends with what is reported of it.
         (TimerKind::Timeout | TimerKind::Sleep | TimerKind::Retry | TimerKind::Start, _) => None,

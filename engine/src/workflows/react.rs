@@ -100,9 +100,16 @@ fn follow(engine: &Engine, news: Option<(ExecutionId, News<'_>)>, record: &Recor
     };
     match due {
         Ok(Some((drafts, from))) => Reaction::from(drafts, from),
+        // Who asks many to end goes on by itself, and starts who waits when they all are: none of them begins that anew.
+        Ok(None) if matches!(record.fact, Fact::ExecutionCancelled(_)) && is_next_to_end(engine) => Reaction::nothing(),
         Ok(None) => start_waiting(engine, record.id, with),
         Err(reaction) => reaction,
     }
+}
+
+/// Says whether the first in the queue is to end with the workflow around it.
+fn is_next_to_end(engine: &Engine) -> bool {
+    engine.executions().next_queued().is_some_and(|(_, execution)| engine.workflows().is_to_end(execution, engine.executions()))
 }
 
 fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next: u32, with: &Context<'_>) -> Result<Due, Reaction> {
@@ -152,9 +159,7 @@ fn without_steps(id: ExecutionId, execution: &Execution, course: &Course, record
             let (action, catalog) = (&execution.action, execution.catalog);
             Err(Reaction::Impossible(format!("the steps of `{action}` cannot be read in the catalog of revision {catalog}")))
         }
-        (_, 0) => {
-            Ok(Some((vec![draft_of(id, execution, record, end_of_stopped(execution, course), None)], NO_MORE)))
-        }
+        (_, 0) => Ok(Some((vec![draft_of(id, execution, record, end_of_stopped(execution, course), None)], NO_MORE))),
         (..) => Ok(None),
     }
 }
