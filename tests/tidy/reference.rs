@@ -142,9 +142,9 @@ fn every_field_of_a_pack_stands_in_the_reference() {
     for (kind, from, several) in [("trigger", "## Triggers", "triggers"), ("sensor", "## Sensors", "")] {
         demand_same(&format!("each field of a {kind} is told of:"), ("its schema", &fields_of_file(kind, several)), (PAGE, &told(from, 1)));
     }
-    // Its steps are those of workflows, whose table is among others.
+    // Its steps are those of workflows, of which the part on actions tells.
     let (rule, own) = (fields_of_file("rule", "rules"), told("## Rules", 1));
-    let told_of: BTreeSet<String> = own.union(&told("### Workflows", 2)).cloned().collect();
+    let told_of: BTreeSet<String> = own.union(&told("## Actions", 2)).cloned().collect();
     demand_none(&rule.difference(&told_of).cloned().collect::<Vec<_>>(), &format!("each field of a rule is told of in {PAGE}:"));
     demand_none(&own.difference(&rule).cloned().collect::<Vec<_>>(), &format!("{PAGE} tells of no other fields of a rule:"));
     // Their tables tell of some fields in the second cell, together with other words.
