@@ -65,6 +65,11 @@ async fn the_steps_of_a_workflow_are_the_executions_that_name_it_as_their_parent
     let second = read(&api, &format!("/executions?parent={flow}&limit=1&cursor={next}")).await;
     assert_eq!((&second["items"][0]["step"], &second["items"][0]["item"]), (&json!("deploy"), &json!(1)));
     assert_eq!(read(&api, "/executions?parent=nothing").await["items"], json!([]));
+    let chain = read(&api, &format!("/executions/{flow}")).await["correlation"].as_str().unwrap().to_owned();
+    let all = steps(&api, &flow).await.len();
+    let both = |correlation: &str| format!("/executions?parent={flow}&correlation={correlation}");
+    assert_eq!(read(&api, &both(&chain)).await["items"].as_array().unwrap().len(), all);
+    assert_eq!(read(&api, &both("another")).await["items"], json!([]));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use ensue_engine::ids::ExecutionId;
 use ensue_engine::ports::{LogError, ReadLimit, SubmitError};
 use ensue_engine::record::{Body, Position, Revision, StreamId};
 use ensue_views::executions::Status;
+use ensue_views::store::Filter;
 use ensue_views::{Column, Execution, TimelineEntry, View as _};
 use thiserror::Error;
 
@@ -21,7 +22,6 @@ use crate::listing;
 use crate::permissions::{ExecutionsCancel, ExecutionsRead, ExecutionsSettle, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
-use crate::query::bad;
 use crate::respond::{self, Written};
 use crate::wire::embedded;
 use crate::wire::executions::{Bodies, WireAttempt, WireExecution, WireSettlement, WireSettlementOutcome};
@@ -65,14 +65,26 @@ impl Explain for SettlementInvalid {
 pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let query = call.query();
     query.one_of("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
-    // The steps of a workflow stand in its chain, all of them or none, and may be many: there is nothing to look for.
-    if query.text("parent").is_some() && query.text("correlation").is_some() {
-        return Err(bad("correlation", "cannot be given with `parent`: the steps of a workflow all have its correlation").into());
+    let mut columns = vec![Column::Status, Column::Action, Column::Rule];
+    let mut filters = Vec::new();
+    match (query.text("parent"), query.text("correlation")) {
+        // The steps of a workflow stand in its chain, all of them or none, and may be many: it is asked, and not each of them.
+        (Some(parent), Some(correlation)) => {
+            let value = if is_in_chain(&call, parent.to_owned(), correlation).await? { parent.to_owned() } else { String::new() };
+            filters.push(Filter { column: Column::Parent, value });
+        }
+        (Some(_), None) => columns.push(Column::Parent),
+        (None, _) => columns.push(Column::Correlation),
     }
-    let columns = [Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent];
-    let listed = listing::rows_where::<Execution, _>(&call, &allowed, &columns, Vec::new()).await?;
+    let listed = listing::rows_where::<Execution, _>(&call, &allowed, &columns, filters).await?;
     let items = listed.items.into_iter().map(WireExecution::listed).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
+}
+
+/// Says whether an execution stands in the chain of this correlation.
+async fn is_in_chain(call: &Call, execution: String, correlation: &str) -> Result<bool, Problem> {
+    let found = call.api().blocking(move |ports| read_row::<Execution>(ports, &execution)).await??;
+    Ok(found.is_some_and(|execution| execution.correlation.to_string() == correlation))
 }
 
 /// Shows an execution with its parameters and result.
