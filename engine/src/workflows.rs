@@ -2,6 +2,7 @@
 
 pub mod elements;
 pub mod facts;
+mod items;
 pub(crate) mod react;
 mod sight;
 pub mod state;

@@ -5,12 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX, EvaluationError, Expression, Path, Scope, Template, Value};
+use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX, EvaluationError, Expression, Path, Scope, Template};
 use serde_json::Value as Json;
 
-use crate::catalog::{
-    Action, Catalog, Extra, ForEach, ITEMS_MAX, OnFailure, Run, StartsIf, Step, Task, WhenCancelled, WhenFailing, Workflow,
-};
+use crate::catalog::{Action, Catalog, Extra, OnFailure, Run, StartsIf, Step, Task, WhenCancelled, WhenFailing, Workflow};
 use crate::command::Context;
 use crate::engine::{Engine, Reaction};
 use crate::executions::decide::millis;
@@ -27,9 +25,9 @@ use crate::record::{Actor, Body, Draft, Record, StreamId};
 use crate::rules::judge::{complete, describe};
 use crate::rules::local;
 use crate::timers::facts::TimerKind;
-use crate::workflows::facts::{PartOf, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped};
+use crate::workflows::facts::{PartOf, SkippedBecause, StepFailed, StepSkipped};
 use crate::workflows::sight::{Ends, Sight};
-use crate::workflows::state::{Course, End, Expanded, StepState, StepStatus};
+use crate::workflows::state::{Course, End, StepState, StepStatus};
 
 /// How deep workflows may stand in workflows.
 pub(crate) const LEVEL_MAX: u32 = 16;
@@ -170,7 +168,12 @@ fn end_of_stopped(execution: &Execution, course: &Course) -> Fact {
 }
 
 /// Asks executions to end, some of them at once.
-fn ends_asked_for(engine: &Engine, children: impl Iterator<Item = ExecutionId>, workflow: &Execution, record: &Record) -> Vec<Draft> {
+pub(super) fn ends_asked_for(
+    engine: &Engine,
+    children: impl Iterator<Item = ExecutionId>,
+    workflow: &Execution,
+    record: &Record,
+) -> Vec<Draft> {
     let open = children.filter(|child| engine.executions().get(child).is_some());
     open.take(ASKED_AT_ONCE).map(|child| draft_of(child, workflow, record, ExecutionCancelRequested {}.into(), None)).collect()
 }
@@ -193,16 +196,16 @@ fn limit(step: &Step, action: &Action) -> Option<Duration> {
 }
 
 /// A workflow that goes on.
-struct Going<'a> {
-    engine: &'a Engine,
-    id: ExecutionId,
-    execution: &'a Execution,
-    course: &'a Course,
+pub(super) struct Going<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) id: ExecutionId,
+    pub(super) execution: &'a Execution,
+    pub(super) course: &'a Course,
     catalog: &'a Arc<Catalog>,
     action: &'a Action,
-    workflow: &'a Workflow,
-    record: &'a Record,
-    with: &'a Context<'a>,
+    pub(super) workflow: &'a Workflow,
+    pub(super) record: &'a Record,
+    pub(super) with: &'a Context<'a>,
 }
 
 /// Why a step cannot be started as it says.
@@ -226,7 +229,7 @@ impl From<EvaluationError> for Hindrance {
 }
 
 impl Going<'_> {
-    fn state(&self, step: &StepName) -> Option<&StepState> {
+    pub(super) fn state(&self, step: &StepName) -> Option<&StepState> {
         self.engine.workflows().step(self.id, step)
     }
 
@@ -335,101 +338,8 @@ impl Going<'_> {
         }
     }
 
-    fn expanded(&self, step: &Step, each: &ForEach, ends: Ends, budget: &mut Budget) -> Result<Draft, Hindrance> {
-        let sight = self.sight(ends, &each.items.reads())?;
-        let items = each.items.evaluate(&self.scope(&sight, &[&each.items], budget)?, budget)?;
-        let fails = |message: String| Err(Hindrance::Fails(Failure::new(FailureKind::Expression, message)));
-        let Some(count) = items.elements().map(|elements| elements.len()) else {
-            return fails(format!("`for_each` gives {}, and takes a list", items.brief()));
-        };
-        let Some(count) = u32::try_from(count).ok().filter(|count| *count <= ITEMS_MAX) else {
-            return fails(format!("`for_each` gives {count} items, {ITEMS_MAX} is the most"));
-        };
-        let fact = StepExpanded { step: step.name.clone(), count, item_failure: each.failure };
-        Ok(self.draft(fact.into(), Some(Body::json(items.to_json_text()?))))
-    }
-
-    /// Starts the next item of a step where one may run, and ends the step where all have ended.
-    fn next_of_items(&self, name: &StepName) -> Result<Option<Vec<Draft>>, Reaction> {
-        let Some((step, state)) = self.workflow.step(name).zip(self.state(name)) else { return Ok(None) };
-        let (Some(items), Some(each), false) = (state.items, &step.for_each, state.status.is_end()) else { return Ok(None) };
-        // What ends because it was asked to asks for no others.
-        if items.is_stopped() && !self.is_of_a_later_end(&items) {
-            let asked = ends_asked_for(self.engine, self.engine.workflows().unasked_items(self.id, name), self.execution, self.record);
-            if !asked.is_empty() {
-                return Ok(Some(asked));
-            }
-        }
-        let goes_on = !items.is_stopped() && items.begun >= self.course.stop_before;
-        if items.started < items.count && goes_on {
-            return if items.running < each.parallel { self.item(step, &items).map(|draft| Some(vec![draft])) } else { Ok(None) };
-        }
-        if items.running > 0 {
-            return Ok(None);
-        }
-        let error = self.error_of_items(name, &items);
-        let fact = StepEnded { step: name.clone(), error, on_failure: step.on_failure };
-        Ok(Some(vec![self.draft(fact.into(), None)]))
-    }
-
-    /// Says whether the record is the end of an item that was asked to end, because one before it had failed.
-    fn is_of_a_later_end(&self, items: &Expanded) -> bool {
-        match &self.record.fact {
-            Fact::ExecutionCancelled(end) => end.part_of.as_ref().is_some_and(|part_of| part_of.item != items.first_failed),
-            _ => false,
-        }
-    }
-
-    /// Starts the next item of a step, or fails it where it cannot be rendered.
-    fn item(&self, step: &Step, items: &Expanded) -> Result<Draft, Reaction> {
-        let index = items.started;
-        match self.item_started(step, items, index) {
-            Ok(draft) => Ok(draft),
-            Err(Hindrance::Stuck(reaction)) => Err(reaction),
-            Err(Hindrance::Fails(error)) => {
-                let (step, on_failure) = (step.name.clone(), OnFailure::default());
-                Ok(self.draft(StepFailed { step, item: Some(index), error, on_failure }.into(), None))
-            }
-        }
-    }
-
-    fn item_started(&self, step: &Step, items: &Expanded, index: u32) -> Result<Draft, Hindrance> {
-        let Some(list) = self.with.bodies.elements(&items.list) else { return Err(Reaction::Needs(vec![items.list]).into()) };
-        let Some(item) = list.get(index as usize) else {
-            return Err(Reaction::Impossible(format!("the list of {} items has no item {index}", items.count)).into());
-        };
-        let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        let template = match &step.task {
-            Task::Action { with, .. } => with,
-            Task::Fail { message } => message,
-        };
-        let ends = Ends { succeeded: true, failed: false };
-        let sight = self.sight(ends, &template.reads())?;
-        let scope = self.scope(&sight, &template.expressions(), &mut budget)?;
-        let scope = scope.with("item", item.root()).with("index", Value::from(i64::from(index)));
-        match &step.task {
-            Task::Action { action, with } => self.requested(step, Some(index), action, with, &scope, &mut budget),
-            Task::Fail { message } => {
-                let message = message.render(&scope, &mut budget)?;
-                let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
-                Err(Hindrance::Fails(Failure::new(FailureKind::Fail, message)))
-            }
-        }
-    }
-
-    fn error_of_items(&self, name: &StepName, items: &Expanded) -> Option<Failure> {
-        let Some(first) = items.first_failed else {
-            let message = format!("{} of {} items were started before it was cancelled", items.started, items.count);
-            return (items.started < items.count).then(|| Failure::new(FailureKind::Cancelled, message));
-        };
-        let error = self.engine.workflows().item(self.id, name, first).and_then(|item| item.error.as_ref());
-        let why = error.map_or("it was cancelled", |error| &error.message);
-        let message = format!("{} of {} items failed, the first of them item {first}: {why}", items.failed, items.count);
-        Some(Failure::new(FailureKind::ChildFailed, message))
-    }
-
     /// Gives the request of the execution that a step is, or an item of it.
-    fn requested(
+    pub(super) fn requested(
         &self,
         step: &Step,
         item: Option<u32>,
@@ -536,12 +446,17 @@ impl Going<'_> {
         Ok(Some(Body::json(result.to_string())))
     }
 
-    fn sight(&self, ends: Ends, reads: &[Path]) -> Result<Sight<'_>, Hindrance> {
+    pub(super) fn sight(&self, ends: Ends, reads: &[Path]) -> Result<Sight<'_>, Hindrance> {
         Sight::of(self.engine, self.id, self.execution, (self.action, self.workflow), (ends, reads), self.with)
     }
 
     /// Gives the scope of a sight, with the workflow's local values where one of the expressions reads them.
-    fn scope<'s>(&'s self, sight: &'s Sight<'_>, expressions: &[&Expression], budget: &mut Budget) -> Result<Scope<'s>, EvaluationError> {
+    pub(super) fn scope<'s>(
+        &'s self,
+        sight: &'s Sight<'_>,
+        expressions: &[&Expression],
+        budget: &mut Budget,
+    ) -> Result<Scope<'s>, EvaluationError> {
         let mut scope = sight.scope();
         if expressions.iter().any(|expression| expression.reads_root("local")) {
             local::all(&mut scope, &self.action.local, budget)?;
@@ -549,7 +464,7 @@ impl Going<'_> {
         Ok(scope)
     }
 
-    fn draft(&self, fact: Fact, body: Option<Body>) -> Draft {
+    pub(super) fn draft(&self, fact: Fact, body: Option<Body>) -> Draft {
         draft_of(self.id, self.execution, self.record, fact, body)
     }
 }

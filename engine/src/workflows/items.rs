@@ -1,0 +1,109 @@
+//! What follows for a step that is done for each of several items: they start in the order of the list, so many at once.
+
+use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Value};
+
+use crate::catalog::{ForEach, ITEMS_MAX, OnFailure, Step, Task};
+use crate::engine::Reaction;
+use crate::executions::facts::{Failure, FailureKind};
+use crate::fact::Fact;
+use crate::names::StepName;
+use crate::record::{Body, Draft};
+use crate::workflows::facts::{StepEnded, StepExpanded, StepFailed};
+use crate::workflows::react::{Going, Hindrance, ends_asked_for};
+use crate::workflows::sight::Ends;
+use crate::workflows::state::Expanded;
+
+impl Going<'_> {
+    pub(super) fn expanded(&self, step: &Step, each: &ForEach, ends: Ends, budget: &mut Budget) -> Result<Draft, Hindrance> {
+        let sight = self.sight(ends, &each.items.reads())?;
+        let items = each.items.evaluate(&self.scope(&sight, &[&each.items], budget)?, budget)?;
+        let fails = |message: String| Err(Hindrance::Fails(Failure::new(FailureKind::Expression, message)));
+        let Some(count) = items.elements().map(|elements| elements.len()) else {
+            return fails(format!("`for_each` gives {}, and takes a list", items.brief()));
+        };
+        let Some(count) = u32::try_from(count).ok().filter(|count| *count <= ITEMS_MAX) else {
+            return fails(format!("`for_each` gives {count} items, {ITEMS_MAX} is the most"));
+        };
+        let fact = StepExpanded { step: step.name.clone(), count, item_failure: each.failure };
+        Ok(self.draft(fact.into(), Some(Body::json(items.to_json_text()?))))
+    }
+
+    /// Starts the next item of a step where one may run, and ends the step where all have ended.
+    pub(super) fn next_of_items(&self, name: &StepName) -> Result<Option<Vec<Draft>>, Reaction> {
+        let Some((step, state)) = self.workflow.step(name).zip(self.state(name)) else { return Ok(None) };
+        let (Some(items), Some(each), false) = (state.items, &step.for_each, state.status.is_end()) else { return Ok(None) };
+        // What ends because it was asked to asks for no others.
+        if items.is_stopped() && !self.is_of_a_later_end(&items) {
+            let asked = ends_asked_for(self.engine, self.engine.workflows().unasked_items(self.id, name), self.execution, self.record);
+            if !asked.is_empty() {
+                return Ok(Some(asked));
+            }
+        }
+        let goes_on = !items.is_stopped() && items.begun >= self.course.stop_before;
+        if items.started < items.count && goes_on {
+            return if items.running < each.parallel { self.item(step, &items).map(|draft| Some(vec![draft])) } else { Ok(None) };
+        }
+        if items.running > 0 {
+            return Ok(None);
+        }
+        let error = self.error_of_items(name, &items);
+        let fact = StepEnded { step: name.clone(), error, on_failure: step.on_failure };
+        Ok(Some(vec![self.draft(fact.into(), None)]))
+    }
+
+    /// Says whether the record is the end of an item that was asked to end, because one before it had failed.
+    fn is_of_a_later_end(&self, items: &Expanded) -> bool {
+        match &self.record.fact {
+            Fact::ExecutionCancelled(end) => end.part_of.as_ref().is_some_and(|part_of| part_of.item != items.first_failed),
+            _ => false,
+        }
+    }
+
+    /// Starts the next item of a step, or fails it where it cannot be rendered.
+    fn item(&self, step: &Step, items: &Expanded) -> Result<Draft, Reaction> {
+        let index = items.started;
+        match self.item_started(step, items, index) {
+            Ok(draft) => Ok(draft),
+            Err(Hindrance::Stuck(reaction)) => Err(reaction),
+            Err(Hindrance::Fails(error)) => {
+                let (step, on_failure) = (step.name.clone(), OnFailure::default());
+                Ok(self.draft(StepFailed { step, item: Some(index), error, on_failure }.into(), None))
+            }
+        }
+    }
+
+    fn item_started(&self, step: &Step, items: &Expanded, index: u32) -> Result<Draft, Hindrance> {
+        let Some(list) = self.with.bodies.elements(&items.list) else { return Err(Reaction::Needs(vec![items.list]).into()) };
+        let Some(item) = list.get(index as usize) else {
+            return Err(Reaction::Impossible(format!("the list of {} items has no item {index}", items.count)).into());
+        };
+        let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
+        let template = match &step.task {
+            Task::Action { with, .. } => with,
+            Task::Fail { message } => message,
+        };
+        let ends = Ends { succeeded: true, failed: false };
+        let sight = self.sight(ends, &template.reads())?;
+        let scope = self.scope(&sight, &template.expressions(), &mut budget)?;
+        let scope = scope.with("item", item.root()).with("index", Value::from(i64::from(index)));
+        match &step.task {
+            Task::Action { action, with } => self.requested(step, Some(index), action, with, &scope, &mut budget),
+            Task::Fail { message } => {
+                let message = message.render(&scope, &mut budget)?;
+                let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
+                Err(Hindrance::Fails(Failure::new(FailureKind::Fail, message)))
+            }
+        }
+    }
+
+    fn error_of_items(&self, name: &StepName, items: &Expanded) -> Option<Failure> {
+        let Some(first) = items.first_failed else {
+            let message = format!("{} of {} items were started before it was cancelled", items.started, items.count);
+            return (items.started < items.count).then(|| Failure::new(FailureKind::Cancelled, message));
+        };
+        let error = self.engine.workflows().item(self.id, name, first).and_then(|item| item.error.as_ref());
+        let why = error.map_or("it was cancelled", |error| &error.message);
+        let message = format!("{} of {} items failed, the first of them item {first}: {why}", items.failed, items.count);
+        Some(Failure::new(FailureKind::ChildFailed, message))
+    }
+}
