@@ -106,6 +106,8 @@ pub enum Role<'a> {
     Step(&'a StepName),
     /// The execution that an item of a step is, from 0: `item/<i>`. Under the step's id.
     Item(u32),
+    /// The execution that a turn of a step is, from 1: `iteration/<n>`. Under the step's id.
+    Iteration(u32),
     /// A try of an execution, from 1: `attempt/<n>`.
     Attempt(u32),
     /// An event that an execution emits with its report, or an attempt while it runs, from 0: `emit/<i>`.
@@ -127,6 +129,7 @@ impl fmt::Display for Role<'_> {
             Self::Execution => f.write_str("execution"),
             Self::Step(name) => write!(f, "step/{name}"),
             Self::Item(index) => write!(f, "item/{index}"),
+            Self::Iteration(number) => write!(f, "iteration/{number}"),
             Self::Attempt(number) => write!(f, "attempt/{number}"),
             Self::Emit(index) => write!(f, "emit/{index}"),
             Self::Artifact(index) => write!(f, "artifact/{index}"),

@@ -6,3 +6,4 @@ mod items;
 pub(crate) mod react;
 mod sight;
 pub mod state;
+mod turns;

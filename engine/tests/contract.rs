@@ -97,6 +97,7 @@ fn samples() -> Vec<Fact> {
             failures_max: Some(4),
             limit_millis: Some(3_600_000),
             start_at: Some(NOON),
+            wait_millis: None,
             pace: Pace::AtOnce,
         }
         .into(),

@@ -20,6 +20,7 @@ mod messages;
 mod modes;
 mod panics;
 mod properties;
+mod repeats;
 mod rule_steps;
 mod schedules;
 mod state;

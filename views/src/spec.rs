@@ -144,6 +144,7 @@ impl Story {
             failures_max: None,
             limit_millis: None,
             start_at: None,
+            wait_millis: None,
             pace: ensue_engine::executions::facts::Pace::Worked,
         };
         let cause = self.causes.get(&StreamId::Enforcement(enforcement)).map(|cause| cause.from_parent(enforcement.0));

@@ -37,6 +37,7 @@ fn request(story: &mut Story, execution: ExecutionId, pace: Pace, part_of: Optio
         failures_max: None,
         limit_millis: None,
         start_at: None,
+        wait_millis: None,
         pace,
     };
     story.tell(StreamId::Execution(execution), Some(execution.0), Actor::Engine, None, fact.into(), None);

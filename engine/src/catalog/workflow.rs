@@ -25,6 +25,9 @@ pub const STEPS_MAX: usize = 10_000;
 /// How many items of a step run at once where its author does not say.
 pub const PARALLEL_DEFAULT: u32 = 16;
 
+/// The most turns of a step.
+pub const TURNS_MAX: u32 = 10_000;
+
 /// The most items of a step.
 pub const ITEMS_MAX: u32 = 100_000;
 
@@ -59,6 +62,8 @@ pub struct Step {
     pub starts: StartsIf,
     /// Over which items it is done, where it is done more than once.
     pub for_each: Option<ForEach>,
+    /// How it is repeated, where it is.
+    pub repeat: Option<Repeat>,
     /// What it does.
     pub task: Task,
     /// What its failure means for the workflow.
@@ -116,6 +121,21 @@ pub struct ForEach {
     pub parallel: u32,
     /// What the failure of one means for the others.
     pub failure: ItemFailure,
+}
+
+/// How a step is repeated.
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    /// What must hold before each turn.
+    pub while_holds: Option<Expression>,
+    /// What ends it after a turn.
+    pub until: Option<Expression>,
+    /// How long is waited between two turns.
+    pub every: Option<Duration>,
+    /// How many turns there are at most.
+    pub max: u32,
+    /// What of each turn is joined into one list.
+    pub collect: Option<Expression>,
 }
 
 /// What the failure of an item means for the others.
@@ -259,7 +279,8 @@ impl Step {
             Task::Action { with, .. } => with,
             Task::Fail { message } => message,
         };
-        conditions.flat_map(Expression::reads).chain(template.reads()).collect()
+        let of_turns = self.repeat.iter().flat_map(|repeat| repeat.while_holds.iter().chain(&repeat.until).chain(&repeat.collect));
+        conditions.chain(of_turns).flat_map(Expression::reads).chain(template.reads()).collect()
     }
 }
 
@@ -367,6 +388,7 @@ mod tests {
             needs: needs.iter().map(|name| name.parse().unwrap()).collect(),
             starts: StartsIf::Succeeded,
             for_each: None,
+            repeat: None,
             task: Task::Fail { message },
             on_failure: OnFailure::Fail,
             retry: None,

@@ -63,6 +63,7 @@ pub(crate) fn request(
         failures_max: definition.retry.as_ref().map(|retry| retry.attempts),
         limit_millis: definition.limit.map(millis),
         start_at: ask.start_at.filter(|start_at| *start_at > at.time),
+        wait_millis: None,
         pace,
     };
     let draft = Draft {

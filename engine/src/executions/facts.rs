@@ -52,6 +52,9 @@ pub struct ExecutionRequested {
     /// When it may start, not before; at once where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_at: Option<Timestamp>,
+    /// How long it waits before it may start, in milliseconds: a turn of a step that is repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_millis: Option<u64>,
     /// Whether its attempts hold a worker's slot.
     #[serde(default, skip_serializing_if = "Pace::is_worked")]
     pub pace: Pace,

@@ -40,10 +40,11 @@ pub(crate) fn timer(
 /// count from it.
 pub(crate) fn first_timers(engine: &Engine, record: &Record, id: ExecutionId, requested: &ExecutionRequested) -> Vec<Draft> {
     let Some(execution) = engine.executions().get(&id) else { return Vec::new() };
-    match (requested.start_at, execution.phase) {
-        (Some(at), Phase::Delayed) if execution.attempts == 0 => {
-            let start = timer(engine, record, (id, execution), (TimerKind::Start, 1), at);
-            if is_set(engine, id, TimerKind::Start) { Vec::new() } else { vec![start] }
+    let turn = requested.wait_millis.map(|wait| (TimerKind::Turn, record.time.plus_millis(wait)));
+    match (requested.start_at.map(|at| (TimerKind::Start, at)).or(turn), execution.phase) {
+        (Some((kind, at)), Phase::Delayed) if execution.attempts == 0 => {
+            let start = timer(engine, record, (id, execution), (kind, 1), at);
+            if is_set(engine, id, kind) { Vec::new() } else { vec![start] }
         }
         (Some(_), _) => Vec::new(),
         (None, _) => timers_from_start(engine, record, id, execution),
@@ -69,7 +70,7 @@ pub(crate) fn fired(engine: &Engine, record: &Record, id: ExecutionId, fact: &Ti
         if let Some(end) = end_by(fact.kind, execution) {
             return Reaction::last(vec![own(record, execution, end)]);
         }
-        if fact.kind == TimerKind::Start {
+        if matches!(fact.kind, TimerKind::Start | TimerKind::Turn) {
             let timers = timers_from_start(engine, record, id, execution);
             if !timers.is_empty() {
                 return Reaction::from(timers, 0);
@@ -90,7 +91,7 @@ fn end_by(kind: TimerKind, execution: &Execution) -> Option<Fact> {
         }
         (TimerKind::Timeout, Phase::Withdrawn | Phase::Indeterminate(_)) if execution.is_timed_out => Some(stopped(execution)),
         // What runs is asked to stop, and ends with what is reported of it.
-        (TimerKind::Timeout | TimerKind::Sleep | TimerKind::Retry | TimerKind::Start, _) => None,
+        (TimerKind::Timeout | TimerKind::Sleep | TimerKind::Retry | TimerKind::Start | TimerKind::Turn, _) => None,
     }
 }
 
@@ -130,7 +131,7 @@ impl Executions {
             TimerFact::TimerSet(fact) if fact.kind == TimerKind::Retry => self.delay(id),
             TimerFact::TimerSet(_) => {}
             TimerFact::TimerFired(fact) => match fact.kind {
-                TimerKind::Retry | TimerKind::Start => self.end_delay(id),
+                TimerKind::Retry | TimerKind::Start | TimerKind::Turn => self.end_delay(id),
                 TimerKind::Timeout => self.time_out(id),
                 TimerKind::Sleep => self.wake(id),
             },

@@ -82,6 +82,7 @@ impl EventReaction<'_> {
             failures_max: action.retry.as_ref().map(|retry| retry.attempts),
             limit_millis: action.limit.map(millis),
             start_at: None,
+            wait_millis: None,
             pace,
         };
         let requested = Draft {

@@ -38,6 +38,8 @@ pub enum TimerKind {
     Sleep,
     /// An execution was asked for at a time, and starts.
     Start,
+    /// A step is repeated after a while, and its next turn starts.
+    Turn,
     /// An execution has taken too long, all its attempts or steps together.
     Timeout,
 }
@@ -53,7 +55,7 @@ pub enum RunsBy {
 
 impl TimerKind {
     /// Lists all of them.
-    pub const ALL: [Self; 4] = [Self::Retry, Self::Sleep, Self::Start, Self::Timeout];
+    pub const ALL: [Self; 5] = [Self::Retry, Self::Sleep, Self::Start, Self::Turn, Self::Timeout];
 
     /// Gives the name as text.
     pub fn as_str(self) -> &'static str {
@@ -61,6 +63,7 @@ impl TimerKind {
             Self::Retry => "retry",
             Self::Sleep => "sleep",
             Self::Start => "start",
+            Self::Turn => "turn",
             Self::Timeout => "timeout",
         }
     }
@@ -68,7 +71,7 @@ impl TimerKind {
     /// Says what moves it towards its moment.
     pub fn runs_by(self) -> RunsBy {
         match self {
-            Self::Retry | Self::Sleep | Self::Timeout => RunsBy::Elapsed,
+            Self::Retry | Self::Sleep | Self::Turn | Self::Timeout => RunsBy::Elapsed,
             Self::Start => RunsBy::Clock,
         }
     }

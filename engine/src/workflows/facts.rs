@@ -91,7 +91,8 @@ pub struct StepExpanded {
     pub item_failure: ItemFailure,
 }
 
-/// A step that was done for each of several items has ended.
+/// A step that was done for each of several items, or repeated, has ended. The body is what was collected of its turns, where its author
+/// says so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepEnded {

@@ -9,7 +9,7 @@ use crate::fact::Fact;
 use crate::names::StepName;
 use crate::record::{Body, Draft};
 use crate::workflows::facts::{StepEnded, StepExpanded, StepFailed};
-use crate::workflows::react::{Going, Hindrance, ends_asked_for};
+use crate::workflows::react::{Going, Hindrance, Nth, ends_asked_for};
 use crate::workflows::sight::Ends;
 use crate::workflows::state::Expanded;
 
@@ -87,7 +87,7 @@ impl Going<'_> {
         let scope = self.scope(&sight, &template.expressions(), &mut budget)?;
         let scope = scope.with("item", item.root()).with("index", Value::from(i64::from(index)));
         match &step.task {
-            Task::Action { action, with } => self.requested(step, Some(index), action, with, &scope, &mut budget),
+            Task::Action { action, with } => self.requested(step, Nth::Item(index), action, with, &scope, &mut budget),
             Task::Fail { message } => {
                 let message = message.render(&scope, &mut budget)?;
                 let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);

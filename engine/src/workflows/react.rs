@@ -59,7 +59,7 @@ pub(crate) fn after_execution(engine: &Engine, record: &Record, fact: ExecutionF
     let news = match (End::of(fact), fact, &record.stream) {
         (Some(end), ..) => Some((end.part_of.workflow, News::Ended(&end.part_of.step))),
         (None, ExecutionFact::ExecutionRequested(fact), StreamId::Execution(id))
-            if fact.pace == Pace::InSteps && fact.start_at.is_none() =>
+            if fact.pace == Pace::InSteps && fact.start_at.is_none() && fact.wait_millis.is_none() =>
         {
             Some((*id, News::Begun))
         }
@@ -72,7 +72,7 @@ pub(crate) fn after_execution(engine: &Engine, record: &Record, fact: ExecutionF
 /// Gives what follows for a workflow from one of its timers that has fired, from the `next`-th consequence on, and who may run then.
 pub(crate) fn after_timer(engine: &Engine, record: &Record, id: ExecutionId, kind: TimerKind, next: u32, with: &Context<'_>) -> Reaction {
     let news = match kind {
-        TimerKind::Start => Some((id, News::Begun)),
+        TimerKind::Start | TimerKind::Turn => Some((id, News::Begun)),
         TimerKind::Timeout => Some((id, News::CancelRequested)),
         TimerKind::Retry | TimerKind::Sleep => None,
     };
@@ -128,9 +128,9 @@ fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next:
     let going = Going { engine, id, execution, course, catalog, action, workflow, record, with };
     let due = match news {
         News::Begun => going.first_of(workflow.roots(), next)?,
-        News::Expanded(step) => going.next_of_items(step)?.map(|drafts| (drafts, next)),
+        News::Expanded(step) => going.next_within(step)?.map(|drafts| (drafts, next)),
         News::Ended(step) if going.state(step).is_some_and(|state| !state.status.is_end()) => {
-            going.next_of_items(step)?.map(|drafts| (drafts, next))
+            going.next_within(step)?.map(|drafts| (drafts, next))
         }
         News::Ended(step) => going.first_of(workflow.dependents(step), next)?,
         // Also a step that was passed over, because what should have followed from another's end was dismissed, comes to an end now.
@@ -216,6 +216,22 @@ pub(super) enum Hindrance {
     Stuck(Reaction),
 }
 
+/// Which of the executions of a step it is.
+#[derive(Clone, Copy)]
+pub(super) enum Nth {
+    /// The only one.
+    Only,
+    /// An item's, from 0.
+    Item(u32),
+    /// A turn's, from 1.
+    Turn {
+        /// Which.
+        iteration: u32,
+        /// How long it waits before it starts, in milliseconds.
+        wait: Option<u64>,
+    },
+}
+
 impl From<Reaction> for Hindrance {
     fn from(reaction: Reaction) -> Self {
         Self::Stuck(reaction)
@@ -243,7 +259,7 @@ impl Going<'_> {
                     }
                 }
                 Some(state) if !state.status.is_end() => {
-                    if let Some(drafts) = self.next_of_items(&step.name)? {
+                    if let Some(drafts) = self.next_within(&step.name)? {
                         return Ok(Some((drafts, place)));
                     }
                 }
@@ -251,6 +267,14 @@ impl Going<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Gives what is due in a step that is done more than once and has not ended.
+    fn next_within(&self, name: &StepName) -> Result<Option<Vec<Draft>>, Reaction> {
+        match self.next_of_items(name)? {
+            Some(drafts) => Ok(Some(drafts)),
+            None => self.next_of_turns(name),
+        }
     }
 
     /// Gives how the steps ended that a step needs; none where one has not.
@@ -323,11 +347,14 @@ impl Going<'_> {
         if let Some(each) = &step.for_each {
             return self.expanded(step, each, ends, &mut budget).map(Some);
         }
+        if let Some(repeat) = &step.repeat {
+            return self.first_turn(step, repeat, ends).map(Some);
+        }
         match &step.task {
             Task::Action { action, with } => {
                 let sight = self.sight(ends, &with.reads())?;
                 let scope = self.scope(&sight, &with.expressions(), &mut budget)?;
-                self.requested(step, None, action, with, &scope, &mut budget).map(Some)
+                self.requested(step, Nth::Only, action, with, &scope, &mut budget).map(Some)
             }
             Task::Fail { message } => {
                 let sight = self.sight(ends, &message.reads())?;
@@ -342,7 +369,7 @@ impl Going<'_> {
     pub(super) fn requested(
         &self,
         step: &Step,
-        item: Option<u32>,
+        nth: Nth,
         name: &ActionRef,
         with: &Template,
         scope: &Scope<'_>,
@@ -370,7 +397,12 @@ impl Going<'_> {
         }
         let log = self.engine.log();
         let of_step = Id::derived(log, self.id.0, Role::Step(&step.name));
-        let child = ExecutionId(item.map_or(of_step, |item| Id::derived(log, of_step, Role::Item(item))));
+        let (child, item, wait_millis) = match nth {
+            Nth::Only => (of_step, None, None),
+            Nth::Item(item) => (Id::derived(log, of_step, Role::Item(item)), Some(item), None),
+            Nth::Turn { iteration, wait } => (Id::derived(log, of_step, Role::Iteration(iteration)), Some(iteration - 1), wait),
+        };
+        let child = ExecutionId(child);
         // Whether an item's failure counts is said once all have ended.
         let on_failure = item.map_or(step.on_failure, |_| OnFailure::default());
         let fact = ExecutionRequested {
@@ -389,6 +421,7 @@ impl Going<'_> {
             failures_max: step.retry.as_ref().or(action.retry.as_ref()).map(|retry| retry.attempts),
             limit_millis: limit(step, action).map(millis),
             start_at: None,
+            wait_millis,
             pace,
         };
         let body = Some(Body::json(params.bytes().clone()));

@@ -250,7 +250,8 @@ impl Seen<'_> {
     }
 }
 
-fn document(document: Option<&Document>) -> Value<'_> {
+/// Gives a body as expressions see it; null where there is none.
+pub(super) fn document(document: Option<&Document>) -> Value<'_> {
     document.map_or(Value::Null, |document| Value::from(document.root()))
 }
 

@@ -60,6 +60,20 @@ pub struct StepState {
     /// Its items, where it is done for each of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Expanded>,
+    /// Its turns, where it is repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<Turns>,
+}
+
+/// Where a step stands that is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turns {
+    /// The record that began it.
+    pub begun: Position,
+    /// How many turns have begun.
+    pub begun_count: u32,
+    /// Where the last of them stands.
+    pub status: StepStatus,
 }
 
 /// Where a step stands that is done for each of several items.
@@ -155,7 +169,7 @@ impl Expanded {
 
 impl StepState {
     fn new(status: StepStatus) -> Self {
-        Self { status, result: None, error: None, items: None }
+        Self { status, result: None, error: None, items: None, turns: None }
     }
 }
 
@@ -335,7 +349,9 @@ impl Workflows {
             StepFact::StepEnded(fact) => {
                 let status = if fact.error.is_none() { StepStatus::Succeeded } else { StepStatus::Failed };
                 let ended = self.step(id, &fact.step).cloned().unwrap_or_else(|| StepState::new(status));
-                let ended = StepState { status, error: fact.error.clone(), ..ended };
+                let last = ended.turns.and_then(|turns| self.item(id, &fact.step, turns.begun_count.checked_sub(1)?)?.result);
+                let result = record.body_handle().or(last).filter(|_| status == StepStatus::Succeeded);
+                let ended = StepState { status, result, error: fact.error.clone(), ..ended };
                 self.settle(id, &fact.step, ended, fact.on_failure, record.position);
             }
         }
@@ -352,6 +368,9 @@ impl Workflows {
         self.unasked_items.insert((*workflow, step.clone(), *item), at);
         let begun = ItemState { status: StepStatus::Running, result: None, error: None };
         self.items.insert((*workflow, step.clone(), *item), begun);
+        if self.step(*workflow, step).is_none_or(|step| step.items.is_none()) {
+            return self.begin_turn(*workflow, step, *item, at);
+        }
         self.change_items(*workflow, step, |items| {
             items.started = item + 1;
             items.running += 1;
@@ -384,6 +403,11 @@ impl Workflows {
         };
         let ended = ItemState { status: end.status, result, error: end.error.cloned() };
         self.items.insert((*workflow, step.clone(), *item), ended);
+        self.steps.change(&(*workflow, step.clone()), |state| {
+            if let Some(turns) = &mut state.turns {
+                turns.status = end.status;
+            }
+        });
         self.change_items(*workflow, step, |items| {
             items.running -= 1;
             if end.status != StepStatus::Succeeded {
@@ -391,6 +415,12 @@ impl Workflows {
                 items.first_failed.get_or_insert(*item);
             }
         });
+    }
+
+    fn begin_turn(&mut self, workflow: ExecutionId, step: &StepName, turn: u32, at: Position) {
+        let begun = self.step(workflow, step).and_then(|step| step.turns).map_or(at, |turns| turns.begun);
+        let turns = Some(Turns { begun, begun_count: turn + 1, status: StepStatus::Running });
+        self.steps.insert((workflow, step.clone()), StepState { turns, ..StepState::new(StepStatus::Running) });
     }
 
     fn change_items(&mut self, workflow: ExecutionId, step: &StepName, change: impl FnOnce(&mut Expanded)) {

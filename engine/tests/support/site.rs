@@ -248,6 +248,11 @@ pub(crate) fn report(execution: ExecutionId, attempt: Attempt, outcome: ReportOu
     reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new() })
 }
 
+pub(crate) fn report_giving(execution: ExecutionId, attempt: Attempt, body: Body) -> Command {
+    let (outcome, body) = (ReportOutcome::Succeeded, Some(body));
+    reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body, emitted: Vec::new() })
+}
+
 pub(crate) fn report_emitting(execution: ExecutionId, attempt: Attempt, emitted: Vec<ObservedEvent>) -> Command {
     let outcome = ReportOutcome::Succeeded;
     reported(Report { execution, attempt: attempt.id, token: attempt.token, outcome, body: None, emitted })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    ALWAYS, FAILED, ForEach, Given, ItemFailure, OnFailure, PARALLEL_DEFAULT, Retry, Run, SUCCEEDED, StartsIf, Step, Task, Workflow,
+    ALWAYS, FAILED, ForEach, Given, ItemFailure, OnFailure, PARALLEL_DEFAULT, Repeat, Retry, Run, SUCCEEDED, StartsIf, Step, Task, Workflow,
 };
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::{Value, json};
@@ -33,6 +33,7 @@ impl StepPiece {
             needs: Vec::new(),
             starts: StartsIf::Succeeded,
             for_each: None,
+            repeat: None,
             task,
             on_failure: OnFailure::Fail,
             retry: None,
@@ -57,6 +58,11 @@ impl StepPiece {
 
     pub(crate) fn over(mut self, items: &str) -> Self {
         self.0.for_each = Some(ForEach { items: expression(items), parallel: PARALLEL_DEFAULT, failure: ItemFailure::OthersGoOn });
+        self
+    }
+
+    pub(crate) fn repeat(mut self, repeat: Repetition) -> Self {
+        self.0.repeat = Some(repeat.0);
         self
     }
 
@@ -104,6 +110,32 @@ impl StepPiece {
     }
 }
 
+/// At most so many turns.
+pub(crate) fn times(max: u32) -> Repetition {
+    Repetition(Repeat { while_holds: None, until: None, every: None, max, collect: None })
+}
+
+/// How a step is repeated.
+pub(crate) struct Repetition(Repeat);
+
+impl Repetition {
+    pub(crate) fn while_holds(self, condition: &str) -> Self {
+        Self(Repeat { while_holds: Some(expression(condition)), ..self.0 })
+    }
+
+    pub(crate) fn until(self, condition: &str) -> Self {
+        Self(Repeat { until: Some(expression(condition)), ..self.0 })
+    }
+
+    pub(crate) fn every(self, wait: Duration) -> Self {
+        Self(Repeat { every: Some(wait), ..self.0 })
+    }
+
+    pub(crate) fn collect(self, part: &str) -> Self {
+        Self(Repeat { collect: Some(expression(part)), ..self.0 })
+    }
+}
+
 impl Pieces {
     /// An action made of steps.
     pub(crate) fn workflow<const N: usize>(self, name: &str, steps: [StepPiece; N]) -> Self {
@@ -131,5 +163,21 @@ fn template(value: &Value) -> Template {
 }
 
 fn roots() -> Roots {
-    Roots::new(["event", "rule", "params", "local", "config", "execution", "steps", "item", "index", SUCCEEDED, FAILED, ALWAYS])
+    Roots::new([
+        "previous",
+        "result",
+        "iteration",
+        "event",
+        "rule",
+        "params",
+        "local",
+        "config",
+        "execution",
+        "steps",
+        "item",
+        "index",
+        SUCCEEDED,
+        FAILED,
+        ALWAYS,
+    ])
 }

@@ -51,6 +51,7 @@ pub(crate) fn requested(enforcement: Option<EnforcementId>) -> ExecutionRequeste
         failures_max: None,
         limit_millis: None,
         start_at: None,
+        wait_millis: None,
         pace: Pace::Worked,
     }
 }

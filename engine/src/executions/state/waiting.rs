@@ -7,7 +7,7 @@ use crate::ids::ExecutionId;
 impl Phase {
     /// Gives where an execution stands that was just asked for.
     pub(super) fn begin(requested: &ExecutionRequested) -> Self {
-        if requested.start_at.is_some() { Self::Delayed } else { Self::of(requested.pace) }
+        if requested.start_at.is_some() || requested.wait_millis.is_some() { Self::Delayed } else { Self::of(requested.pace) }
     }
 
     /// Gives where an execution stands that may go on.

@@ -1,0 +1,184 @@
+//! What follows for a step that is repeated: one turn after the other, each an execution, until its author says that it is enough.
+
+use ensue_expression::{Budget, Document, EVALUATION_BYTES_MAX, EVALUATION_STEPS_MAX, Expression, Path, Scope, Value};
+
+use crate::catalog::{Repeat, Step, Task};
+use crate::engine::Reaction;
+use crate::executions::decide::millis;
+use crate::executions::facts::{Failure, FailureKind};
+use crate::names::StepName;
+use crate::record::{Body, BodyHandle, Draft};
+use crate::workflows::facts::StepEnded;
+use crate::workflows::react::{Going, Hindrance, Nth};
+use crate::workflows::sight::{Ends, document as value_of};
+use crate::workflows::state::{StepStatus, Turns};
+
+/// The results that the expressions of a turn may read.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// Which turn it is, from 1.
+    iteration: u32,
+    /// What this turn gave, where it has ended.
+    result: Option<BodyHandle>,
+    /// What the turn before it gave.
+    previous: Option<BodyHandle>,
+}
+
+/// The most steps that `collect` may take for all turns of a step together.
+const COLLECT_STEPS_MAX: u64 = 1_000_000;
+
+/// Whether there is a turn to come.
+enum Next {
+    Turn(Draft),
+    Enough,
+}
+
+impl Going<'_> {
+    /// Begins a step that is repeated: with its first turn, or with its end where there is to be none.
+    pub(super) fn first_turn(&self, step: &Step, repeat: &Repeat, ends: Ends) -> Result<Draft, Hindrance> {
+        match self.turn(step, repeat, Seen { iteration: 1, result: None, previous: None }, ends)? {
+            Next::Turn(draft) => Ok(draft),
+            Next::Enough => self.end_of_turns(step, repeat, 0),
+        }
+    }
+
+    /// Begins the next turn of a step, and ends the step where it was the last, or failed.
+    pub(super) fn next_of_turns(&self, name: &StepName) -> Result<Option<Vec<Draft>>, Reaction> {
+        let Some((step, state)) = self.workflow.step(name).zip(self.state(name)) else { return Ok(None) };
+        let (Some(turns), Some(repeat), false) = (state.turns, &step.repeat, state.status.is_end()) else { return Ok(None) };
+        if turns.status == StepStatus::Running {
+            return Ok(None);
+        }
+        let draft = match self.after_turn(step, repeat, &turns) {
+            Ok(draft) => draft,
+            Err(Hindrance::Stuck(reaction)) => return Err(reaction),
+            Err(Hindrance::Fails(error)) => {
+                let fact = StepEnded { step: name.clone(), error: Some(error), on_failure: step.on_failure };
+                self.draft(fact.into(), None)
+            }
+        };
+        Ok(Some(vec![draft]))
+    }
+
+    fn after_turn(&self, step: &Step, repeat: &Repeat, turns: &Turns) -> Result<Draft, Hindrance> {
+        let number = turns.begun_count;
+        if turns.status != StepStatus::Succeeded {
+            let last = self.engine.workflows().item(self.id, &step.name, number - 1).and_then(|turn| turn.error.as_ref());
+            let why = last.map_or("it was cancelled", |error| &error.message);
+            return Err(Hindrance::Fails(Failure::new(FailureKind::ChildFailed, format!("turn {number} failed: {why}"))));
+        }
+        if turns.begun < self.course.stop_before {
+            let message = format!("{number} turns were made before it was cancelled");
+            return Err(Hindrance::Fails(Failure::new(FailureKind::Cancelled, message)));
+        }
+        let result = |turn: u32| turn.checked_sub(1).and_then(|at| self.engine.workflows().item(self.id, &step.name, at)?.result);
+        let seen = Seen { iteration: number, result: result(number), previous: result(number - 1) };
+        // What it needs has ended; how was said when it began.
+        let ends = Ends { succeeded: true, failed: false };
+        let is_enough = match &repeat.until {
+            Some(until) => self.holds(until, seen, ends)?,
+            None => false,
+        };
+        if is_enough || number >= repeat.max {
+            return self.end_of_turns(step, repeat, number);
+        }
+        let next = Seen { iteration: number + 1, result: seen.result, previous: seen.result };
+        match self.turn(step, repeat, next, ends)? {
+            Next::Turn(draft) => Ok(draft),
+            Next::Enough => self.end_of_turns(step, repeat, number),
+        }
+    }
+
+    fn turn(&self, step: &Step, repeat: &Repeat, seen: Seen, ends: Ends) -> Result<Next, Hindrance> {
+        if let Some(condition) = &repeat.while_holds
+            && !self.holds(condition, seen, ends)?
+        {
+            return Ok(Next::Enough);
+        }
+        let Task::Action { action, with } = &step.task else {
+            return Err(Reaction::Impossible(format!("the step `{}` runs no action, and is repeated", step.name)).into());
+        };
+        let wait = repeat.every.filter(|_| seen.iteration > 1).map(millis);
+        let nth = Nth::Turn { iteration: seen.iteration, wait };
+        let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
+        self.with_turn(seen, ends, (&with.reads(), &with.expressions()), &mut budget, |scope, budget| {
+            self.requested(step, nth, action, with, scope, budget)
+        })
+        .map(Next::Turn)
+    }
+
+    /// Ends the step with what its last turn gave, or what was collected of all of them.
+    fn end_of_turns(&self, step: &Step, repeat: &Repeat, count: u32) -> Result<Draft, Hindrance> {
+        let fact = StepEnded { step: step.name.clone(), error: None, on_failure: step.on_failure };
+        let Some(collect) = &repeat.collect else { return Ok(self.draft(fact.into(), None)) };
+        let results: Vec<Option<BodyHandle>> = self.engine.workflows().items(self.id, &step.name).map(|turn| turn.result).collect();
+        bounded(&results)?;
+        let mut all = Vec::new();
+        let mut budget = Budget::steps(COLLECT_STEPS_MAX);
+        for (iteration, result) in (1..=count).zip(&results) {
+            let previous = (iteration as usize).checked_sub(2).and_then(|at| results[at]);
+            let seen = Seen { iteration, result: *result, previous };
+            let ends = Ends { succeeded: true, failed: false };
+            let part = self.with_turn(seen, ends, (&collect.reads(), &[collect]), &mut budget, |scope, budget| {
+                let part = collect.evaluate(scope, budget)?;
+                if part.elements().is_none() {
+                    let message = format!("`collect` gives {}, and takes a list", part.brief());
+                    return Err(Hindrance::Fails(Failure::new(FailureKind::Expression, message)));
+                }
+                Ok(part.to_json_text()?)
+            })?;
+            // The elements, without what makes a list of them.
+            let elements = part.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or_default().trim();
+            if !elements.is_empty() {
+                all.push(elements.to_owned());
+            }
+        }
+        Ok(self.draft(fact.into(), Some(Body::json(format!("[{}]", all.join(","))))))
+    }
+
+    fn holds(&self, condition: &Expression, seen: Seen, ends: Ends) -> Result<bool, Hindrance> {
+        let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
+        self.with_turn(seen, ends, (&condition.reads(), &[condition]), &mut budget, |scope, budget| {
+            condition.holds(scope, budget).map_err(Hindrance::from)
+        })
+    }
+
+    /// Has something evaluated in the scope of a turn.
+    fn with_turn<T>(
+        &self,
+        seen: Seen,
+        ends: Ends,
+        (reads, expressions): (&[Path], &[&Expression]),
+        budget: &mut Budget,
+        evaluate: impl FnOnce(&Scope<'_>, &mut Budget) -> Result<T, Hindrance>,
+    ) -> Result<T, Hindrance> {
+        let reads_root = |root: &str| reads.iter().any(|path| path.segments[0] == root);
+        let result = self.document(seen.result.filter(|_| reads_root("result")))?;
+        let previous = self.document(seen.previous.filter(|_| reads_root("previous")))?;
+        let sight = self.sight(ends, reads)?;
+        let scope = self
+            .scope(&sight, expressions, budget)?
+            .with("iteration", Value::from(i64::from(seen.iteration)))
+            .with("result", value_of(result.as_ref()))
+            .with("previous", value_of(previous.as_ref()));
+        evaluate(&scope, budget)
+    }
+
+    fn document(&self, handle: Option<BodyHandle>) -> Result<Option<Document>, Reaction> {
+        let Some(handle) = handle else { return Ok(None) };
+        self.with.bodies.document(&handle).map(Some).ok_or_else(|| Reaction::Needs(vec![handle]))
+    }
+}
+
+/// Refuses to read more of what turns gave than one evaluation may.
+fn bounded(results: &[Option<BodyHandle>]) -> Result<(), Failure> {
+    let bytes: u64 = results.iter().flatten().map(|result| result.bytes).sum();
+    if bytes <= EVALUATION_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "what {} turns gave takes {bytes} bytes together, and `collect` reads at most {EVALUATION_BYTES_MAX}; let the action give less",
+        results.len()
+    );
+    Err(Failure::new(FailureKind::Expression, message))
+}

@@ -1,0 +1,188 @@
+//! Steps that are repeated: when there is another turn, what it sees, and what the step gives in the end.
+
+use std::time::Duration;
+
+use ensue_engine::command::Answer;
+use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::executions::state::Phase;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{ExecutionId, Id, Role};
+use ensue_engine::record::Body;
+use ensue_engine::spec::Outcome;
+use serde_json::{Value, json};
+
+use crate::support::site::report_giving;
+use crate::support::workflow::{StepPiece, does, times};
+use crate::support::{Pieces, Site, cancel, workers};
+
+fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
+    let mut site = Site::with(&Pieces::default().action("demo.say").workflow("demo.flow", steps));
+    site.set(workers(100));
+    site
+}
+
+#[track_caller]
+fn begin(site: &mut Site) -> (ExecutionId, Outcome) {
+    let outcome = site.ask("demo.flow");
+    let Answer::Execution(flow) = outcome.answer() else { panic!("an execution was asked for") };
+    (flow, outcome)
+}
+
+/// The execution that a turn of a step is, from 1.
+fn turn(site: &Site, flow: ExecutionId, step: &str, iteration: u32) -> ExecutionId {
+    let of_step = Id::derived(site.engine().log(), flow.0, Role::Step(&step.parse().unwrap()));
+    ExecutionId(Id::derived(site.engine().log(), of_step, Role::Iteration(iteration)))
+}
+
+#[track_caller]
+fn gives(site: &mut Site, execution: ExecutionId, result: &Value) -> Outcome {
+    let report = report_giving(execution, site.attempt(execution), Body::json(result.to_string()));
+    site.when(report)
+}
+
+/// The parameters of what was asked for last.
+fn asked(outcome: &Outcome) -> Value {
+    let record = outcome.records().iter().rev().find(|record| record.kind() == "execution.requested").expect("a turn was asked for");
+    serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
+}
+
+/// What the step gave, and why it failed.
+fn ended(outcome: &Outcome) -> (Value, Option<String>) {
+    let ended = outcome.records().iter().find_map(|record| match &record.fact {
+        Fact::StepEnded(fact) => {
+            let body = record.body.as_ref().and_then(|body| body.content.as_ref());
+            Some((
+                body.map_or(Value::Null, |content| serde_json::from_slice(content).unwrap()),
+                fact.error.as_ref().map(|error| error.message.clone()),
+            ))
+        }
+        _ => None,
+    });
+    ended.expect("the step has ended")
+}
+
+#[test]
+fn a_step_is_repeated_until_its_author_says_that_it_is_enough_and_gives_what_the_last_turn_did() {
+    let check = does("check", "demo.say").repeat(times(9).until("result.rate < 2")).with(&json!({ "n": "${{ iteration }}" }));
+    let after = does("after", "demo.say").needs(["check"]).with(&json!({ "rate": "${{ steps.check.result.rate }}" }));
+    let mut site = site([check, after]);
+    let (flow, begun) = begin(&mut site);
+    assert_eq!(asked(&begun), json!({ "n": 1 }));
+    let first = turn(&site, flow, "check", 1);
+    let outcome = gives(&mut site, first, &json!({ "rate": 3 }));
+    let kinds = ["attempt.succeeded", "execution.succeeded", "execution.requested", "attempt.started"];
+    assert_eq!(asked(&outcome.then(&kinds)), json!({ "n": 2 }));
+    site.restart();
+    let second = turn(&site, flow, "check", 2);
+    let outcome = gives(&mut site, second, &json!({ "rate": 1 }));
+    assert_eq!((ended(&outcome), asked(&outcome)), ((Value::Null, None), json!({ "rate": 1 })));
+}
+
+#[test]
+fn pages_are_read_one_after_the_other_while_there_is_a_next_one_and_collected() {
+    let pages = does("pages", "demo.say")
+        .repeat(times(1_000).while_holds("previous == null || previous.next != null").collect("result.items"))
+        .with(&json!({ "url": "${{ previous == null ? 'first' : previous.next }}" }));
+    let after = does("after", "demo.say").needs(["pages"]).with(&json!({ "all": "${{ steps.pages.result }}" }));
+    let mut site = site([pages, after]);
+    let (flow, begun) = begin(&mut site);
+    assert_eq!(asked(&begun), json!({ "url": "first" }));
+    let page = turn(&site, flow, "pages", 1);
+    let outcome = gives(&mut site, page, &json!({ "items": [1, "a]"], "next": "second" }));
+    assert_eq!(asked(&outcome), json!({ "url": "second" }));
+    let page = turn(&site, flow, "pages", 2);
+    gives(&mut site, page, &json!({ "items": [], "next": "third" }));
+    let page = turn(&site, flow, "pages", 3);
+    let outcome = gives(&mut site, page, &json!({ "items": [{ "b": [2] }], "next": null }));
+    let all = json!([1, "a]", { "b": [2] }]);
+    assert_eq!((ended(&outcome), asked(&outcome)), ((all.clone(), None), json!({ "all": all })));
+}
+
+#[test]
+fn what_is_not_to_begin_has_no_turn_and_gives_nothing() {
+    let none = does("none", "demo.say").repeat(times(3).while_holds("false"));
+    let empty = does("empty", "demo.say").repeat(times(3).while_holds("false").collect("result"));
+    let after = does("after", "demo.say")
+        .needs(["none", "empty"])
+        .with(&json!({ "both": "${{ [steps.none.result, steps.empty.result, steps.none.status] }}" }));
+    let mut site = site([none, empty, after]);
+    let (_, outcome) = begin(&mut site);
+    assert_eq!(asked(&outcome), json!({ "both": [null, [], "succeeded"] }));
+}
+
+#[test]
+fn a_turn_waits_after_the_one_before_and_starts_once_its_time_has_come() {
+    let mut site = site([does("check", "demo.say").repeat(times(5).until("result.done").every(Duration::from_secs(30)))]);
+    let (flow, _) = begin(&mut site);
+    let first = turn(&site, flow, "check", 1);
+    let kinds = ["attempt.succeeded", "execution.succeeded", "execution.requested", "timer.set"];
+    gives(&mut site, first, &json!({ "done": false })).then(&kinds);
+    let second = turn(&site, flow, "check", 2);
+    assert_eq!(site.phase(second), Some(Phase::Delayed));
+    site.after(29_999).then(&[]);
+    site.after(1).then(&["timer.fired", "attempt.started"]);
+    gives(&mut site, second, &json!({ "done": true })).then(&[
+        "attempt.succeeded",
+        "execution.succeeded",
+        "step.ended",
+        "execution.succeeded",
+    ]);
+}
+
+#[test]
+fn at_the_most_turns_the_step_succeeds() {
+    let mut site = site([does("check", "demo.say").repeat(times(2).until("false"))]);
+    let (flow, _) = begin(&mut site);
+    for iteration in 1..=2 {
+        let next = turn(&site, flow, "check", iteration);
+        gives(&mut site, next, &json!({}));
+    }
+    assert_eq!(site.records().last().unwrap().kind(), "execution.succeeded");
+    assert_eq!(site.engine().executions().iter().count(), 0);
+}
+
+#[test]
+fn a_turn_that_fails_fails_the_step() {
+    let mut site = site([does("check", "demo.say").repeat(times(5))]);
+    let (flow, _) = begin(&mut site);
+    let first = turn(&site, flow, "check", 1);
+    site.succeed(first);
+    let second = turn(&site, flow, "check", 2);
+    let outcome = site.fail(second, FailureKind::ExitCode);
+    assert_eq!(ended(&outcome).1.as_deref(), Some("turn 2 failed: it did not work"));
+    assert_eq!(outcome.kinds().last(), Some(&"execution.failed"));
+}
+
+#[test]
+fn an_expression_that_errs_fails_the_step_and_says_why() {
+    let wrong =
+        [times(5).until("result.nothing == 1"), times(5).while_holds("previous == null || previous.nothing"), times(1).collect("result")];
+    for repeat in wrong {
+        let mut site = site([does("check", "demo.say").repeat(repeat)]);
+        let (flow, _) = begin(&mut site);
+        let first = turn(&site, flow, "check", 1);
+        let outcome = gives(&mut site, first, &json!({ "n": 1 }));
+        let why = ended(&outcome).1.unwrap();
+        assert!(why.contains("nothing") || why.contains("takes a list"), "{why}");
+        assert_eq!(outcome.kinds().last(), Some(&"execution.failed"));
+    }
+}
+
+#[test]
+fn after_a_cancel_there_is_no_turn_more() {
+    let steps = || [does("check", "demo.say").repeat(times(5).every(Duration::from_secs(30)))];
+    let mut running = site(steps());
+    let (flow, _) = begin(&mut running);
+    running.when(cancel(flow));
+    let first = turn(&running, flow, "check", 1);
+    let outcome = gives(&mut running, first, &json!({}));
+    assert_eq!(ended(&outcome).1.as_deref(), Some("1 turns were made before it was cancelled"));
+    assert_eq!(outcome.kinds().last(), Some(&"execution.cancelled"));
+
+    let mut waiting = site(steps());
+    let (flow, _) = begin(&mut waiting);
+    let first = turn(&waiting, flow, "check", 1);
+    waiting.succeed(first);
+    assert_eq!(waiting.when(cancel(flow)).kinds().last(), Some(&"execution.cancelled"));
+    assert_eq!((waiting.engine().timers().pending(), waiting.engine().executions().iter().count()), (0, 0));
+}
