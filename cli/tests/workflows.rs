@@ -232,3 +232,38 @@ async fn a_rule_of_steps_does_them_for_each_event_that_matches() {
     let refused = ensue(&place, &node, &["run", "release.on_push"]);
     assert!(refused.code != Some(0) && refused.stderr.contains("release.on_push"), "{refused:?}");
 }
+
+const COUNTED: &str = "\
+description: Counts in turns.
+parameters: { to: integer }
+run:
+  workflow:
+    steps:
+      count:
+        repeat: { until: 'result.message.number >= params.to', every: 50ms, max: 20, collect: '[result.message.number]' }
+        action: core.echo
+        with: { message: { number: \"${{ iteration }}\", before: \"${{ previous == null ? 0 : previous.message.number }}\" } }
+      tell:
+        needs: [count]
+        action: core.echo
+        with: { message: \"${{ steps.count.result }}\" }
+    result:
+      counted: ${{ steps.count.result }}
+";
+
+#[tokio::test]
+async fn a_step_is_repeated_until_it_is_enough_over_a_kill_as_well() {
+    let place = place();
+    place.write_pack_file("release/actions/count.yaml", COUNTED);
+    let node = place.start();
+    let client = node.client();
+    let id = client.execute("release.count", &json!({ "to": 6 })).await;
+    client.until(&format!("/executions?parent={id}"), |listed| listed["items"].as_array().is_some_and(|all| all.len() > 2)).await;
+    node.kill();
+    let node = place.start();
+    let ended = node.client().until(&format!("/executions/{id}"), |shown| shown["status"] == "succeeded").await;
+    assert_eq!(ended["result"], json!({ "counted": [1, 2, 3, 4, 5, 6] }));
+    let turns = steps(&node.client(), &id).await;
+    let expected: Vec<(String, Option<u64>, String)> = (0..6).map(|turn| ("count".to_owned(), Some(turn), "succeeded".to_owned())).collect();
+    assert_eq!(turns[..6], expected);
+}

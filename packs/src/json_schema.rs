@@ -127,6 +127,7 @@ impl Maker {
                         "then": { "properties": { (*one): open, (*other): open } },
                     }));
                 }
+                Between::NotBoth(one, other) => conditions.push(json!({ "not": { "required": [one, other] } })),
                 Between::OnlyFor { field, other, pattern } => conditions.push(json!({
                     "if": { "required": [field] },
                     "then": { "properties": { (*other): { "type": "string", "pattern": pattern } } },

@@ -57,6 +57,8 @@ pub enum Between {
         /// What that one is then.
         pattern: &'static str,
     },
+    /// At most one of the two is there.
+    NotBoth(&'static str, &'static str),
     /// Exactly one of these fields is there.
     ExactlyOneOf(&'static [&'static str]),
     /// `field` is there only beside `other`.

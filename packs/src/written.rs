@@ -4,6 +4,7 @@
 
 mod action;
 mod manifest;
+mod repeat;
 mod retry;
 mod rule;
 mod sensor;
@@ -19,6 +20,7 @@ use ensue_expression::nearest;
 
 pub(crate) use action::{ACTION, Action, Body, Environment, Run};
 pub(crate) use manifest::{Manifest, PACK};
+pub(crate) use repeat::Repeat;
 pub(crate) use retry::Retry;
 pub(crate) use rule::{RULE, Rule, Task as RuleTask};
 pub(crate) use sensor::{Emit, SENSOR, Sensor, Verify};

@@ -9,6 +9,7 @@ mod json_schemas;
 mod lints;
 mod mistakes;
 mod one_mistake;
+mod repeats;
 mod rule_steps;
 #[path = "../../tests/support/skipped.rs"]
 mod skipped;

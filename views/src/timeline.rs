@@ -111,13 +111,14 @@ fn tell_timer(fact: TimerFact<'_>) -> String {
         TimerFact::TimerSet(TimerSet { kind, number, due }) => match kind {
             TimerKind::Retry => format!("attempt {number} follows at {due}"),
             TimerKind::Sleep => format!("sleeps until {due}"),
-            TimerKind::Start => format!("starts at {due}"),
+            TimerKind::Start | TimerKind::Turn => format!("starts at {due}"),
             TimerKind::Timeout => format!("all of it may take until {due}"),
         },
         TimerFact::TimerFired(TimerFired { kind, number, .. }) => match kind {
             TimerKind::Retry => format!("the wait before attempt {number} is over"),
             TimerKind::Sleep => "the sleep is over".to_owned(),
             TimerKind::Start => "its time has come".to_owned(),
+            TimerKind::Turn => "the wait before this turn is over".to_owned(),
             TimerKind::Timeout => "all of it took too long".to_owned(),
         },
     }

@@ -55,6 +55,7 @@ fn does(name: &str, action: &str) -> Step {
         needs: Vec::new(),
         starts: StartsIf::Succeeded,
         for_each: None,
+        repeat: None,
         task: Task::Action { action: action.parse().unwrap(), with: template(&with) },
         on_failure: OnFailure::Fail,
         retry: None,

@@ -3,6 +3,7 @@
 mod ends;
 mod graph;
 mod reach;
+mod repeat;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -125,6 +126,8 @@ impl<'a> Steps<'a> {
             Some((_, item)) => scope.with("item", item.clone()).with("index", ValueType::integer()),
             None => scope,
         };
+        let repeat = written.repeat.as_ref().map(|repeat| self.repeat(place, repeat, &scope, end, report));
+        let scope = if written.repeat.is_some() { self.in_turn(place, scope) } else { scope };
         let task = self.task(place, scope, end, report);
         let retry = match &written.retry {
             Some(retry) if self.has_attempts(place, report) => Some(super::retry::retry(self.file, retry, report)),
@@ -136,6 +139,7 @@ impl<'a> Steps<'a> {
             needs: self.needed_names(written)?,
             starts: if is_known { starts } else { return None },
             for_each: optional(for_each.map(|(compiled, _)| compiled))?,
+            repeat: optional(repeat)?,
             task: task?,
             on_failure: written.on_failure,
             retry: optional(retry)?,
@@ -376,7 +380,12 @@ fn ended<'n>(step: &Step, action: Option<&'n NamedAction<'_>>) -> Ended<'n> {
         (Some(Task::Action { .. }), Some((name, action))) => Ended::Action {
             name,
             result: action.and_then(|action| action.result.as_ref()),
-            times: if step.for_each.is_some() { Times::ForEachItem } else { Times::Once },
+            times: match (&step.for_each, &step.repeat) {
+                (Some(_), _) => Times::ForEachItem,
+                (None, Some(repeat)) if repeat.collect.is_some() => Times::Collected,
+                (None, Some(repeat)) if repeat.while_holds.is_some() => Times::Perhaps,
+                (None, Some(_) | None) => Times::Once,
+            },
         },
         (Some(Task::Action { .. }), None) | (None, _) => Ended::Unknown,
     }

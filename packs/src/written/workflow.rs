@@ -9,6 +9,7 @@ use std::time::Duration;
 use ensue_engine::catalog::{ITEMS_MAX, ItemFailure, OnFailure, PARALLEL_DEFAULT, STEPS_MAX};
 
 use super::action::read_timeout;
+use super::repeat::{REPEAT, Repeat, read_repeat};
 use super::retry::{RETRY, Retry, read_retry};
 use super::rule::{PRIORITY, read_priority};
 use crate::diagnostics::{Code, Report};
@@ -71,6 +72,12 @@ pub(super) static STEP: Shape = Shape {
         ),
         optional("fail_fast", Kind::Boolean, "Whether the failure of one item stops the others. False where nothing is said."),
         optional(
+            "repeat",
+            Kind::Fields(&REPEAT),
+            "How the step is done over, one turn after the other. `previous`, what the turn before gave, and `iteration`, from 1, stand for \
+             it in `with`.",
+        ),
+        optional(
             "action",
             Kind::Text(Form::Ref),
             "What the step runs: the ref of an action, never an expression. `ensue actions list` has those that are installed.",
@@ -104,7 +111,6 @@ pub(super) static STEP: Shape = Shape {
     later: &[
         ("inquiry", "a question to people"),
         ("wait", "waiting for an event"),
-        ("repeat", "doing it again and again"),
         ("undo", "what is done when the workflow fails later"),
         ("local", "names of a step's own"),
     ],
@@ -112,6 +118,8 @@ pub(super) static STEP: Shape = Shape {
         Between::ExactlyOneOf(&["action", "sleep", "fail"]),
         Between::OnlyBeside { field: "with", other: "action" },
         Between::OnlyBeside { field: "for_each", other: "action" },
+        Between::OnlyBeside { field: "repeat", other: "action" },
+        Between::NotBoth("for_each", "repeat"),
         Between::OnlyBeside { field: "priority", other: "action" },
         Between::OnlyBeside { field: "retry", other: "action" },
         Between::OnlyBeside { field: "timeout", other: "action" },
@@ -134,6 +142,7 @@ pub(crate) struct Step {
     pub(crate) needs: Option<Vec<Spanned<String>>>,
     pub(crate) condition: Option<Node>,
     pub(crate) for_each: Option<ForEach>,
+    pub(crate) repeat: Option<Repeat>,
     /// What it does; nothing where that has mistakes that have been told.
     pub(crate) task: Option<Task>,
     pub(crate) on_failure: OnFailure,
@@ -213,6 +222,7 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
             needs: None,
             condition: None,
             for_each: None,
+            repeat: None,
             task: None,
             on_failure,
             retry: None,
@@ -226,13 +236,15 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
     let needs = read_needs(&mut fields, report);
     let condition = fields.take("if").map(|entry| entry.value);
     tell_out_of_place(&mut fields, report);
+    tell_done_twice(&mut fields, report);
     let for_each = read_for_each(&mut fields, report);
+    let repeat = read_repeat(&mut fields, report);
     let priority = read_priority(&mut fields, report);
     let retry = read_retry(&mut fields, report);
     let timeout = read_timeout(&mut fields, report);
     let on_failure = read_on_failure(&mut fields, report);
     let task = read_task(&name, &mut fields, report);
-    Step { name, needs, condition, for_each, task, on_failure, retry, timeout, priority }
+    Step { name, needs, condition, for_each, repeat, task, on_failure, retry, timeout, priority }
 }
 
 fn read_on_failure(fields: &mut Fields<'_>, report: &mut Report) -> OnFailure {
@@ -250,6 +262,21 @@ fn read_on_failure(fields: &mut Fields<'_>, report: &mut Report) -> OnFailure {
     }
 }
 
+/// Tells of a step that is done for each item and over again, and takes the latter away.
+fn tell_done_twice(fields: &mut Fields<'_>, report: &mut Report) {
+    if fields.has("for_each") && fields.has("repeat") {
+        report
+            .error(
+                Code::FieldOutOfPlace,
+                fields.file,
+                fields.key_of("repeat"),
+                "a step is done `for_each` item or it is repeated, not both",
+            )
+            .hint("make a workflow of the one, and run it as the action of a step with the other");
+        fields.take("repeat");
+    }
+}
+
 /// A field that says more of another one.
 struct Beside {
     field: &'static str,
@@ -263,7 +290,7 @@ const NAME_THE_ACTION: &str = "name the action, or remove the line";
 const FOR_EACH_EXAMPLE: &str = "for example\nfor_each: params.regions";
 
 /// In an order in which what says more of one that is out of place comes after it.
-const BESIDE: [Beside; 7] = [
+const BESIDE: [Beside; 8] = [
     Beside { field: "with", other: "action", is: "`with` gives an action its parameters", hint: NAME_THE_ACTION },
     Beside {
         field: "for_each",
@@ -271,6 +298,7 @@ const BESIDE: [Beside; 7] = [
         is: "`for_each` runs an action for each item",
         hint: "name the action, or remove the line; what fails, fails once",
     },
+    Beside { field: "repeat", other: "action", is: "`repeat` runs an action over again", hint: NAME_THE_ACTION },
     Beside { field: "priority", other: "action", is: "`priority` says which executions go first", hint: NAME_THE_ACTION },
     Beside { field: "retry", other: "action", is: "`retry` tries an action again that failed", hint: NAME_THE_ACTION },
     Beside { field: "timeout", other: "action", is: "`timeout` says how long an action may take", hint: NAME_THE_ACTION },

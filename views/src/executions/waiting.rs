@@ -8,7 +8,7 @@ use super::{Execution, Status};
 
 /// Gives where an execution stands that was just asked for.
 pub(super) fn begin(requested: &ExecutionRequested) -> Status {
-    if requested.start_at.is_some() { Status::Delayed } else { of(requested.pace) }
+    if requested.start_at.is_some() || requested.wait_millis.is_some() { Status::Delayed } else { of(requested.pace) }
 }
 
 /// Gives where an execution stands that may go on.
@@ -23,7 +23,7 @@ impl Execution {
     pub(super) fn note_timer(&mut self, fact: TimerFact<'_>) {
         match fact {
             TimerFact::TimerSet(fact) => match fact.kind {
-                TimerKind::Retry | TimerKind::Start => {
+                TimerKind::Retry | TimerKind::Start | TimerKind::Turn => {
                     self.status = Status::Delayed;
                     self.waits_until = Some(fact.due);
                 }
@@ -31,7 +31,7 @@ impl Execution {
                 TimerKind::Timeout => self.times_out_at = Some(fact.due),
             },
             TimerFact::TimerFired(fact) => match fact.kind {
-                TimerKind::Retry | TimerKind::Start => {
+                TimerKind::Retry | TimerKind::Start | TimerKind::Turn => {
                     self.status = of(self.pace);
                     self.waits_until = None;
                 }

@@ -37,6 +37,10 @@ pub(super) enum Ended<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Times {
     Once,
+    /// It is repeated, and there may be no turn at all.
+    Perhaps,
+    /// It is repeated, and gives a list of what its turns gave.
+    Collected,
     ForEachItem,
 }
 
@@ -53,10 +57,18 @@ impl Results {
             Ended::Sleep => return slept(end),
             Ended::Action { name, result, times } => (name, result, times),
         };
-        let result = self.result(name, schema);
+        let result = match times {
+            Times::Once | Times::ForEachItem => self.result(name, schema),
+            Times::Perhaps => self.result(name, schema).or_null(),
+            Times::Collected => ValueType::list(ValueType::json()),
+        };
         let fields = match (times, end) {
-            (Times::Once, End::Success) => one("the fields of a step", ValueType::one_of(["succeeded"]), result, ValueType::null()),
-            (Times::Once, End::Any) => one("the fields of a step", ValueType::one_of(STATUSES), result.or_null(), error().or_null()),
+            (Times::Once | Times::Perhaps | Times::Collected, End::Success) => {
+                one("the fields of a step", ValueType::one_of(["succeeded"]), result, ValueType::null())
+            }
+            (Times::Once | Times::Perhaps | Times::Collected, End::Any) => {
+                one("the fields of a step", ValueType::one_of(STATUSES), result.or_null(), error().or_null())
+            }
             (Times::ForEachItem, end) => {
                 let item = one("the fields of an item", ValueType::one_of(STATUSES), result.or_null(), error().or_null());
                 let (status, error) = match end {
@@ -73,7 +85,8 @@ impl Results {
         ValueType::map(fields)
     }
 
-    fn result(&mut self, name: &ActionRef, schema: Option<&Schema>) -> ValueType {
+    /// Gives what an action can give.
+    pub(super) fn result(&mut self, name: &ActionRef, schema: Option<&Schema>) -> ValueType {
         let Some(schema) = schema else { return ValueType::json() };
         let make = || type_of(schema, Form::Sent, "the fields of the result", None);
         self.0.entry(name.clone()).or_insert_with(make).clone()

@@ -1,0 +1,90 @@
+//! Steps that are repeated: what is told of mistakes in them, and what the engine gets of a good one.
+
+use std::time::Duration;
+
+use ensue_engine::catalog::Run;
+use ensue_engine::ids::{Id, RuleId};
+use ensue_engine::record::CatalogRevision;
+use ensue_engine::time::Timestamp;
+use ensue_packs::{build, library};
+
+use crate::support::{checked, demo, shown_with};
+
+const ACTIONS: &str = "actions:
+  page:
+    parameters: { url: string }
+    result: { items: [string], next: 'string?' }
+    run: { shell: { script: fetch, env: { URL: '${{ params.url }}' } } }
+";
+
+const PAGES: &str = r#"parameters: { url: string }
+result: { first: string }
+run:
+  workflow:
+    steps:
+      pages:
+        repeat: { while: "previous == null || has(previous.next)", every: 250ms, max: 1000, collect: result.items }
+        action: demo.page
+        with: { url: "${{ previous == null ? params.url : previous.?next.orValue(\"\") }}" }
+      check:
+        needs: pages
+        repeat: { until: result.items.size() > iteration, max: 20 }
+        action: demo.page
+        with: { url: "${{ params.url }}/${{ string(iteration) }}" }
+    result: { first: "${{ string(steps.pages.result[0]) + steps.check.result.items[0] }}" }
+"#;
+
+/// What is told of a pack with this workflow.
+fn workflow(text: &str) -> String {
+    shown_with(&[("actions/several.yaml", ACTIONS), ("actions/pages.yaml", text)])
+}
+
+/// What is told of a step of these fields.
+fn step(fields: &str) -> String {
+    workflow(&format!("parameters: {{ url: string }}\nrun:\n  workflow:\n    steps:\n      pages: {{ {fields} }}\n"))
+}
+
+#[test]
+fn a_step_that_is_repeated_is_taken() {
+    assert_eq!(workflow(PAGES), "");
+}
+
+#[test]
+fn the_engine_gets_what_is_written() {
+    let packs: Vec<_> = library().into_iter().chain([demo(&[("actions/several.yaml", ACTIONS), ("actions/pages.yaml", PAGES)])]).collect();
+    let checked = checked(&packs[packs.len() - 1..], &[]);
+    let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
+    let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
+    let catalog = build(CatalogRevision(1), &installed).unwrap();
+    let Run::Workflow(workflow) = &catalog.actions()[&"demo.pages".parse().unwrap()].run else { panic!("it is a workflow") };
+    let repeat = |name: &str| workflow.step(&name.parse().unwrap()).unwrap().repeat.clone().unwrap();
+    let (pages, check) = (repeat("pages"), repeat("check"));
+    assert!(pages.while_holds.is_some() && pages.until.is_none() && pages.collect.is_some());
+    assert_eq!((pages.every, pages.max), (Some(Duration::from_millis(250)), 1_000));
+    assert!(check.while_holds.is_none() && check.until.is_some() && check.collect.is_none());
+    assert_eq!((check.every, check.max), (None, 20));
+}
+
+#[test]
+fn a_repetition_has_an_end() {
+    insta::assert_snapshot!(step("action: demo.page, with: { url: x }, repeat: { until: 'true' }"));
+    insta::assert_snapshot!(step("action: demo.page, with: { url: x }, repeat: { max: 0, every: soon, times: 3 }"));
+}
+
+#[test]
+fn conditions_are_true_or_false_and_what_is_collected_is_a_list() {
+    insta::assert_snapshot!(step(
+        "action: demo.page, with: { url: x }, repeat: { max: 2, while: previous.next, until: result.items, collect: result.next }"
+    ));
+}
+
+#[test]
+fn a_turn_reads_what_there_is_of_the_one_before() {
+    insta::assert_snapshot!(step("action: demo.page, with: { url: '${{ result.next }}' }, repeat: { max: 2, until: 'item == 1' }"));
+}
+
+#[test]
+fn what_is_repeated_is_an_action_and_not_done_for_each_item_as_well() {
+    insta::assert_snapshot!(step("fail: oops, repeat: { max: 2 }"));
+    insta::assert_snapshot!(step("action: demo.page, with: { url: x }, for_each: '[1]', repeat: { max: 2 }"));
+}
