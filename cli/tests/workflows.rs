@@ -264,6 +264,7 @@ async fn a_step_is_repeated_until_it_is_enough_over_a_kill_as_well() {
     let ended = node.client().until(&format!("/executions/{id}"), |shown| shown["status"] == "succeeded").await;
     assert_eq!(ended["result"], json!({ "counted": [1, 2, 3, 4, 5, 6] }));
     let turns = steps(&node.client(), &id).await;
-    let expected: Vec<(String, Option<u64>, String)> = (0..6).map(|turn| ("count".to_owned(), Some(turn), "succeeded".to_owned())).collect();
+    let expected: Vec<(String, Option<u64>, String)> =
+        (0..6).map(|turn| ("count".to_owned(), Some(turn), "succeeded".to_owned())).collect();
     assert_eq!(turns[..6], expected);
 }

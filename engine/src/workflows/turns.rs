@@ -27,18 +27,12 @@ struct Seen {
 /// The most steps that `collect` may take for all turns of a step together.
 const COLLECT_STEPS_MAX: u64 = 1_000_000;
 
-/// Whether there is a turn to come.
-enum Next {
-    Turn(Draft),
-    Enough,
-}
-
 impl Going<'_> {
     /// Begins a step that is repeated: with its first turn, or with its end where there is to be none.
     pub(super) fn first_turn(&self, step: &Step, repeat: &Repeat, ends: Ends) -> Result<Draft, Hindrance> {
         match self.turn(step, repeat, Seen { iteration: 1, result: None, previous: None }, ends)? {
-            Next::Turn(draft) => Ok(draft),
-            Next::Enough => self.end_of_turns(step, repeat, 0),
+            Some(draft) => Ok(draft),
+            None => self.end_of_turns(step, repeat, 0),
         }
     }
 
@@ -84,16 +78,17 @@ impl Going<'_> {
         }
         let next = Seen { iteration: number + 1, result: seen.result, previous: seen.result };
         match self.turn(step, repeat, next, ends)? {
-            Next::Turn(draft) => Ok(draft),
-            Next::Enough => self.end_of_turns(step, repeat, number),
+            Some(draft) => Ok(draft),
+            None => self.end_of_turns(step, repeat, number),
         }
     }
 
-    fn turn(&self, step: &Step, repeat: &Repeat, seen: Seen, ends: Ends) -> Result<Next, Hindrance> {
+    /// Gives the request of a turn; none where the ones before it are enough.
+    fn turn(&self, step: &Step, repeat: &Repeat, seen: Seen, ends: Ends) -> Result<Option<Draft>, Hindrance> {
         if let Some(condition) = &repeat.while_holds
             && !self.holds(condition, seen, ends)?
         {
-            return Ok(Next::Enough);
+            return Ok(None);
         }
         let Task::Action { action, with } = &step.task else {
             return Err(Reaction::Impossible(format!("the step `{}` runs no action, and is repeated", step.name)).into());
@@ -104,7 +99,7 @@ impl Going<'_> {
         self.with_turn(seen, ends, (&with.reads(), &with.expressions()), &mut budget, |scope, budget| {
             self.requested(step, nth, action, with, scope, budget)
         })
-        .map(Next::Turn)
+        .map(Some)
     }
 
     /// Ends the step with what its last turn gave, or what was collected of all of them.
