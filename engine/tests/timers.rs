@@ -17,8 +17,9 @@ use ensue_expression::{Expression, Roots};
 use serde_json::json;
 
 use crate::support::random::again;
+use crate::support::site::{failed, report};
 use crate::support::workflow::does;
-use crate::support::{Pieces, Site, accept_clock, cancel, fire_timers, settle, workers};
+use crate::support::{Pieces, Site, accept_clock, cancel, fire_timers, retry, settle, workers};
 
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3_600 * SECOND;
@@ -548,4 +549,22 @@ fn a_workflow_that_takes_too_long_has_timed_out_also_where_its_catalog_cannot_be
     site.after(60_000);
     let end = site.fail(work, FailureKind::Cancelled).then(&["attempt.failed", "execution.cancelled", "execution.timed_out"]);
     assert_eq!(why(&end), "timed out: it took longer than 1m, all its steps together");
+}
+
+#[test]
+fn a_wait_that_is_worked_out_after_a_step_of_the_clock_is_as_long_as_any_other() {
+    for step in [TEN_YEARS, -TEN_YEARS] {
+        let mut site = site();
+        let execution = site.run("demo.again");
+        site.set(Settings { turn: TurnLimits { drafts: 1, ..TurnLimits::default() }, ..workers(1) });
+        let report = report(execution, site.attempt(execution), failed(FailureKind::ExitCode));
+        site.turn(report);
+        let of = site.engine().health().next_owed(None).expect("what follows is owed").of;
+        site.park("a bug struck");
+        site.set(workers(1));
+        site.clock_steps_to(moved(site.now(), step));
+        let now = site.now();
+        let set = site.when(retry(of));
+        assert_eq!(due(&set), moved(now, 2 * SECOND), "{step}");
+    }
 }

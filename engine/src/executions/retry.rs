@@ -8,7 +8,7 @@ use crate::engine::{Engine, Reaction};
 use crate::executions::decide::millis;
 use crate::executions::facts::{AttemptFailed, ExecutionFailed, ExecutionTimedOut, Failure, FailureKind};
 use crate::executions::state::Execution;
-use crate::executions::timed::timer;
+use crate::executions::timed::{begin_of_wait, timer};
 use crate::fact::Fact;
 use crate::ids::ExecutionId;
 use crate::record::{Draft, Record};
@@ -35,7 +35,7 @@ pub(crate) fn after_failure(
         Ok(true) => {
             let wait = millis(retry.wait(execution.failures, failed.attempt));
             let next = (TimerKind::Retry, execution.attempts + 1);
-            let set = timer(engine, record, (id, execution), next, record.time.plus_millis(wait));
+            let set = timer(engine, record, (id, execution), next, begin_of_wait(engine, record).plus_millis(wait));
             Ok(AfterFailure::IsTriedAgain(Box::new(set)))
         }
         Ok(false) => end(failed.error.clone()),

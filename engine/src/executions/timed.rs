@@ -40,7 +40,7 @@ pub(crate) fn timer(
 /// count from it.
 pub(crate) fn first_timers(engine: &Engine, record: &Record, id: ExecutionId, requested: &ExecutionRequested) -> Vec<Draft> {
     let Some(execution) = engine.executions().get(&id) else { return Vec::new() };
-    let turn = requested.wait_millis.map(|wait| (TimerKind::Turn, record.time.plus_millis(wait)));
+    let turn = requested.wait_millis.map(|wait| (TimerKind::Turn, begin_of_wait(engine, record).plus_millis(wait)));
     match (requested.start_at.map(|at| (TimerKind::Start, at)).or(turn), execution.phase) {
         (Some((kind, at)), Phase::Delayed) if execution.attempts == 0 => {
             let start = timer(engine, record, (id, execution), (kind, 1), at);
@@ -56,7 +56,14 @@ fn timers_from_start(engine: &Engine, record: &Record, id: ExecutionId, executio
     let sleep = if let (Pace::Sleeps { millis }, Phase::Asleep) = (execution.pace, execution.phase) { Some(millis) } else { None };
     let waits = [(TimerKind::Timeout, limit), (TimerKind::Sleep, sleep)].into_iter().filter_map(|(kind, wait)| Some((kind, wait?)));
     let timers = waits.filter(|(kind, _)| !is_set(engine, id, *kind));
-    timers.map(|(kind, wait)| timer(engine, record, (id, execution), (kind, 1), record.time.plus_millis(wait))).collect()
+    let begin = begin_of_wait(engine, record);
+    timers.map(|(kind, wait)| timer(engine, record, (id, execution), (kind, 1), begin.plus_millis(wait))).collect()
+}
+
+/// Gives when a wait begins that a record leads to, by the clock as it is now. Where that has stepped before the wait was worked out,
+/// because it was owed for a while, nobody can tell how much of it has passed: it begins now, and ends not too early.
+pub(crate) fn begin_of_wait(engine: &Engine, record: &Record) -> Timestamp {
+    if engine.timers().has_stepped_since(record.position) { engine.time() } else { record.time }
 }
 
 fn is_set(engine: &Engine, id: ExecutionId, kind: TimerKind) -> bool {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fact::{HealthFact, TimerFact};
 use crate::ids::{ExecutionId, Id, LogId, Role};
-use crate::record::{Record, StreamId};
+use crate::record::{Position, Record, StreamId};
 use crate::table::Table;
 use crate::time::Timestamp;
 use crate::timers::facts::{RunsBy, TimerKind};
@@ -28,6 +28,9 @@ pub struct Timers {
     places: Table<TimerId, i64>,
     /// How far all steps together moved the clock, in microseconds, under the only key 0.
     stepped: Table<u8, i64>,
+    /// The last step, under the only key 0.
+    #[serde(default)]
+    stepped_at: Table<u8, Position>,
     /// The step that holds timers, under the only key 0.
     hold: Table<u8, Hold>,
 }
@@ -122,6 +125,11 @@ impl Timers {
         if self.hold(now).is_some() { self.dated.len() } else { 0 }
     }
 
+    /// Says whether the clock has stepped since a record was written: its time is not by the clock as it is now.
+    pub fn has_stepped_since(&self, position: Position) -> bool {
+        self.stepped_at.get(&0).is_some_and(|stepped| *stepped > position)
+    }
+
     fn last_hold(&self) -> Option<Hold> {
         self.hold.get(&0).copied()
     }
@@ -170,6 +178,7 @@ impl Timers {
                 let by = fact.to.micros_since(fact.from);
                 self.hold_after(fact.from, fact.to, record.time);
                 self.stepped.insert(0, self.stepped().saturating_add(by));
+                self.stepped_at.insert(0, record.position);
             }
             HealthFact::ClockAccepted(_) => self.hold.remove(&0),
             HealthFact::NodeStarted(_)
@@ -218,6 +227,7 @@ impl Timers {
         self.dated.commit();
         self.places.commit();
         self.stepped.commit();
+        self.stepped_at.commit();
         self.hold.commit();
     }
 
@@ -226,6 +236,7 @@ impl Timers {
         self.dated.undo();
         self.places.undo();
         self.stepped.undo();
+        self.stepped_at.undo();
         self.hold.undo();
     }
 }
