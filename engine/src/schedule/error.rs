@@ -1,12 +1,11 @@
 //! What is wrong with a schedule: where, and what to write instead.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use thiserror::Error;
 
 use super::fields::Field;
-use super::{EVERY_MIN, EXPRESSION_BYTES_MAX, YEAR_LAST};
+use super::{EXPRESSION_BYTES_MAX, YEAR_LAST};
 use crate::explain::{Explain, Fault};
 
 /// The most characters of what was written that an error repeats.
@@ -87,18 +86,6 @@ pub enum ScheduleError {
         /// The one that was meant, if that can be told.
         near: Option<&'static str>,
     },
-    /// Less than [`EVERY_MIN`].
-    #[error("every {period:?} is too often; the least is {EVERY_MIN:?}")]
-    TooOften {
-        /// What was asked for.
-        period: Duration,
-    },
-    /// It would be due after the end of time.
-    #[error("every {period:?} is never due: that is after the year 9999")]
-    TooSeldom {
-        /// What was asked for.
-        period: Duration,
-    },
     /// No moment.
     #[error("`{text}` is not a time")]
     NoMoment {
@@ -169,7 +156,7 @@ impl PartFault {
             Self::OutOfRange => None,
             Self::Backwards => backwards_hint(field, text),
             Self::StepZero => Some("a step is 1 or more".to_owned()),
-            Self::StepTooLong => Some("each field begins anew with the one above it; `every: 90m` counts on".to_owned()),
+            Self::StepTooLong => Some("each field begins anew with the one above it: say its times one by one, in a list".to_owned()),
             Self::StepOfOne => {
                 let (_, most) = field.range();
                 text.split_once('/').map(|(from, step)| format!("write `{from}-{most}/{step}` to begin there, or `*/{step}`"))
@@ -230,8 +217,6 @@ impl ScheduleError {
             | Self::Never { .. }
             | Self::Unread { .. }
             | Self::NoZone { .. }
-            | Self::TooOften { .. }
-            | Self::TooSeldom { .. }
             | Self::NoMoment { .. }
             | Self::OutOfTime { .. } => None,
         }
@@ -254,8 +239,6 @@ impl Explain for ScheduleError {
             | Self::EitherOrBoth { .. }
             | Self::Never { .. }
             | Self::NoZone { .. }
-            | Self::TooOften { .. }
-            | Self::TooSeldom { .. }
             | Self::NoMoment { .. }
             | Self::OutOfTime { .. } => Fault::Invalid,
         }
@@ -276,7 +259,7 @@ impl Explain for ScheduleError {
             Self::Never { .. } => Some("February has 29 days at most; April, June, September and November have 30".to_owned()),
             Self::NoZone { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
             Self::NoZone { near: None, .. } => Some("write a name of the IANA database, for example `Europe/Berlin` or `UTC`".to_owned()),
-            Self::Unread { .. } | Self::TooOften { .. } | Self::TooSeldom { .. } => None,
+            Self::Unread { .. } => None,
             Self::NoMoment { .. } | Self::OutOfTime { .. } => Some("write RFC 3339, for example 2026-03-28T09:00:00Z".to_owned()),
         }
     }

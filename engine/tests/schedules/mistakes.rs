@@ -1,7 +1,7 @@
 //! What is wrong with a schedule is told with its place and with what to write instead, and no text whatever is a panic.
 
 use ensue_engine::explain::Explain;
-use ensue_engine::schedule::{Cron, EXPRESSION_BYTES_MAX, Schedule, ScheduleError, Zone};
+use ensue_engine::schedule::{Cron, EXPRESSION_BYTES_MAX, ScheduleError, Zone, moment};
 use ensue_engine::time::Timestamp;
 use proptest::prelude::*;
 
@@ -71,7 +71,7 @@ fn each_mistake_has_its_place_and_says_what_to_write() {
     for (expression, expected) in cases {
         assert_eq!(told(expression), expected, "{expression}");
     }
-    assert!(told("*/90 * * * *").ends_with("`every: 90m` counts on"), "{}", told("*/90 * * * *"));
+    assert!(told("*/90 * * * *").ends_with("say its times one by one, in a list"), "{}", told("*/90 * * * *"));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn an_expression_without_end_is_not_read() {
 
 #[test]
 fn a_zone_that_there_is_not_is_told_with_the_one_that_was_meant() {
-    let error = Schedule::cron("0 0 * * *", "Europe/Berlni").unwrap_err();
+    let error = super::cron("0 0 * * *", "Europe/Berlni").unwrap_err();
     assert_eq!(error.to_string(), "there is no time zone `Europe/Berlni`");
     assert_eq!(error.hint().as_deref(), Some("did you mean `Europe/Berlin`?"));
 }
@@ -150,14 +150,14 @@ proptest! {
                 prop_assert!(!matches!(error, ScheduleError::Unread { .. }), "{}", error);
             }
         }
-        let _ = Schedule::cron("30 2 * * *", &zone);
-        let _ = Schedule::at(&text);
+        let _ = super::cron("30 2 * * *", &zone);
+        let _ = moment(&text);
     }
 
     #[test]
     fn at_the_edges_of_time_every_zone_has_an_answer(zone in 0..super::ZONES.len(), from in edges(), minute in 0..60_u32) {
         for expression in [format!("{minute} 2 * * *"), format!("{minute} * * * *"), format!("{minute} 0 29 2 *")] {
-            let schedule = Schedule::cron(&expression, super::ZONES[zone]).unwrap();
+            let schedule = super::cron(&expression, super::ZONES[zone]).unwrap();
             let from = Timestamp::from_micros(from);
             prop_assert!(schedule.next_after(from).is_none_or(|due| due > from));
         }
