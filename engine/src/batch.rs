@@ -396,6 +396,7 @@ fn reacts(fact: &Fact) -> bool {
         Fact::EventReceived(event) => event.matched + event.erred > 0,
         // Who fails an item goes on with the next by itself.
         Fact::StepFailed(step) => step.item.is_none(),
+        Fact::InquiryAnswered(answered) => answered.verdict.closes(),
         Fact::ExecutionRequested(_)
         | Fact::AttemptSucceeded(_)
         | Fact::AttemptFailed(_)
@@ -425,6 +426,7 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::ArtifactKept(_)
         | Fact::MessageRefused(_)
         | Fact::AttemptReportedLate(_)
+        | Fact::InquiryOpened(_)
         | Fact::PackInstalled(_)
         | Fact::PackRemoved(_)
         | Fact::KeySet(_)

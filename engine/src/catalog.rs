@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use action::{Action, Builtin, HttpBody, HttpRequest, NoDuration, OnLost, ProcessCommand, Run, ShellScript};
+pub use action::{Action, Builtin, HttpBody, HttpRequest, OnLost, ProcessCommand, Run, ShellScript};
 pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter, Retry};
 pub use rule::{Mode, Rule};
 pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, Presence, Schema, Type};

@@ -20,7 +20,7 @@ pub use settings::{Settings, TurnLimits};
 
 use crate::catalog::{Action, Catalog, Catalogs, Mode};
 use crate::executions::facts::{Evidence, Failure, Settlement};
-use crate::ids::{AttemptId, EventId, ExecutionId, RuleId, TokenId};
+use crate::ids::{AttemptId, EventId, ExecutionId, InquiryId, RuleId, TokenId};
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
 use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Digest, Draft, Encoding, Position};
 use crate::rules::judge::Judgement;
@@ -68,6 +68,7 @@ impl Ask {
             | Ask::LoseAttempt { .. }
             | Ask::CancelExecution { .. }
             | Ask::SettleExecution { .. }
+            | Ask::AnswerInquiry(_)
             | Ask::ChangePacks { .. }
             | Ask::SetRuleMode { .. }
             | Ask::SetKey { .. }
@@ -99,6 +100,7 @@ impl Ask {
             },
             Ask::KeepDelivery(delivery) => change(&mut delivery.body),
             Ask::RequestExecution(request) => change(&mut request.body),
+            Ask::AnswerInquiry(ask) => change(&mut ask.body),
             Ask::SettleExecution { result, .. } => result.iter_mut().for_each(change),
             Ask::ChangePacks { changes, .. } => {
                 for pack in changes {
@@ -161,6 +163,8 @@ pub enum Ask {
         /// Its result, where it succeeded with one.
         result: Option<Body>,
     },
+    /// Answer an inquiry.
+    AnswerInquiry(InquiryAnswer),
     /// Change the catalog to its next revision, all or none.
     ChangePacks {
         /// The revision that the changes were made for.
@@ -352,6 +356,23 @@ pub struct RequestExecution {
     pub params: Document,
     /// When it may start, not before; a time that has passed is now.
     pub start_at: Option<Timestamp>,
+}
+
+/// An answer to an inquiry that fits what was asked for.
+#[derive(Clone, Debug)]
+pub struct InquiryAnswer {
+    /// The inquiry.
+    pub inquiry: InquiryId,
+    /// The name of the token that answers.
+    pub by: String,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// What its holder was shown; none where that was not said.
+    pub digest: Option<Digest>,
+    /// The answer, to be kept.
+    pub body: Body,
+    /// The same, to be read.
+    pub answer: Document,
 }
 
 /// What a worker says of an attempt's end.

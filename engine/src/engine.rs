@@ -18,6 +18,8 @@ use crate::fact::{ByNoun, EventFact, Fact, HealthFact};
 use crate::health::decide as health;
 use crate::health::state::Health;
 use crate::ids::LogId;
+use crate::inquiries::state::Inquiries;
+use crate::inquiries::{decide as inquiries, react as inquiry_reactions};
 use crate::mutants;
 use crate::record::{BodyHandle, CatalogRevision, Draft, Position, Record, Revision, StreamId};
 use crate::rules::decide as rules;
@@ -53,6 +55,8 @@ struct State {
     executions: Executions,
     #[serde(default)]
     workflows: Workflows,
+    #[serde(default)]
+    inquiries: Inquiries,
     #[serde(default)]
     timers: Timers,
     access: Access,
@@ -166,6 +170,7 @@ impl Engine {
             Ask::LoseAttempt { execution, attempt, evidence } => executions::lose(self, actor, *execution, *attempt, *evidence),
             Ask::CancelExecution { execution } => executions::cancel(self, actor, trace, *execution),
             Ask::SettleExecution { execution, outcome, result } => executions::settle(self, actor, *execution, outcome, result.as_ref()),
+            Ask::AnswerInquiry(ask) => inquiries::answer(self, actor, trace, ask),
             Ask::ChangePacks { base, changes } => catalog::change(self, actor, *base, changes),
             Ask::SetRuleMode { rule, rule_id, mode } => rules::set_mode(actor, rule, *rule_id, *mode),
             Ask::SetKey { key, version } => access::set_key(self, actor, key, *version),
@@ -199,10 +204,15 @@ impl Engine {
                 state.executions.apply(record, fact);
                 if fact.is_end() {
                     state.timers.forget_all(&record.stream);
+                    state.inquiries.forget(&record.stream);
                     state.streams.remove(&record.stream.to_string());
                 }
             }
             ByNoun::StepFact(fact) => state.workflows.apply_step(record, fact),
+            ByNoun::InquiryFact(fact) => {
+                state.inquiries.apply(record, fact);
+                state.executions.apply_inquiry(record, fact);
+            }
             ByNoun::TimerFact(fact) => {
                 state.timers.apply(record, fact);
                 state.workflows.apply_timer(record, fact, &state.executions);
@@ -223,6 +233,7 @@ impl Engine {
             ByNoun::EventFact(EventFact::EventReceived(fact)) => event_reactions::react(self, record, fact, next, at, with),
             ByNoun::ExecutionFact(fact) => execution_reactions::react(self, record, fact, next, with),
             ByNoun::StepFact(fact) => step_reactions::react(self, record, fact, next, with),
+            ByNoun::InquiryFact(fact) => inquiry_reactions::react(self, record, fact, with),
             ByNoun::TimerFact(fact) => timer_reactions::react(self, record, fact, next, with),
             // More workers than before may stand ready; and what was put aside may have left one free.
             ByNoun::HealthFact(HealthFact::NodeStarted(_) | HealthFact::ReactionParked(_)) => {
@@ -251,6 +262,7 @@ impl Engine {
             ByNoun::EventFact(_)
             | ByNoun::RuleFact(_)
             | ByNoun::StepFact(_)
+            | ByNoun::InquiryFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::HealthFact(_) => Vec::new(),
@@ -285,13 +297,14 @@ impl Engine {
 
     /// Makes all that was folded since the last commit final.
     pub fn commit(&mut self) {
-        let State { newest, streams, packs, rules, executions, workflows, timers, access, health } = &mut self.state;
+        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, access, health } = &mut self.state;
         newest.commit();
         streams.commit();
         packs.commit();
         rules.commit();
         executions.commit();
         workflows.commit();
+        inquiries.commit();
         timers.commit();
         access.commit();
         health.commit();
@@ -299,13 +312,14 @@ impl Engine {
 
     /// Takes back all that was folded since the last commit.
     pub fn undo(&mut self) {
-        let State { newest, streams, packs, rules, executions, workflows, timers, access, health } = &mut self.state;
+        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, access, health } = &mut self.state;
         newest.undo();
         streams.undo();
         packs.undo();
         rules.undo();
         executions.undo();
         workflows.undo();
+        inquiries.undo();
         timers.undo();
         access.undo();
         health.undo();
@@ -359,6 +373,11 @@ impl Engine {
         &self.state.workflows
     }
 
+    /// Gives the inquiries that open executions wait for.
+    pub fn inquiries(&self) -> &Inquiries {
+        &self.state.inquiries
+    }
+
     /// Gives the timers that are pending.
     pub fn timers(&self) -> &Timers {
         &self.state.timers
@@ -374,16 +393,16 @@ impl Engine {
         &self.state.health
     }
 
-    /// Says whether a workflow is likely to read the body of a record soon that is about to be folded.
+    /// Says whether a workflow or an inquiry is likely to read the body of a record soon that is about to be folded.
     pub(crate) fn is_read_by_workflow(&self, record: &Record) -> bool {
         let StreamId::Execution(id) = &record.stream else { return false };
         match &record.fact {
-            Fact::ExecutionRequested(fact) => fact.pace == Pace::InSteps,
+            Fact::ExecutionRequested(fact) => matches!(fact.pace, Pace::InSteps | Pace::Asks),
             Fact::AttemptSucceeded(_) | Fact::ExecutionSettled(_) => {
                 self.executions().get(id).is_some_and(|execution| execution.part_of.is_some())
             }
             Fact::ExecutionSucceeded(fact) => fact.part_of.is_some(),
-            Fact::StepExpanded(_) => true,
+            Fact::StepExpanded(_) | Fact::InquiryAnswered(_) => true,
             _ => false,
         }
     }

@@ -11,6 +11,7 @@ use crate::catalog::facts as catalog;
 use crate::events::facts as events;
 use crate::executions::facts as executions;
 use crate::health::facts as health;
+use crate::inquiries::facts as inquiries;
 use crate::record::FACT_BYTES_MAX;
 use crate::rules::facts as rules;
 use crate::timers::facts as timers;
@@ -172,6 +173,11 @@ facts! {
         StepFailed(workflows::StepFailed): "step.failed", 1;
         StepExpanded(workflows::StepExpanded): "step.expanded", 1;
         StepEnded(workflows::StepEnded): "step.ended", 1;
+    }
+    /// What happens to inquiries.
+    InquiryFact {
+        InquiryOpened(inquiries::InquiryOpened): "inquiry.opened", 1;
+        InquiryAnswered(inquiries::InquiryAnswered): "inquiry.answered", 1;
     }
     /// What happens to timers.
     TimerFact {

@@ -114,6 +114,8 @@ pub enum Role<'a> {
     Emit(u32),
     /// A file that an attempt gives away, by the message's index: `artifact/<i>`.
     Artifact(u32),
+    /// A question that an execution puts to people, from 1: `inquiry/<n>`.
+    Inquiry(u32),
     /// A moment that an execution waits for, by its kind and from 1: `timer/<kind>/<n>`.
     Timer(TimerKind, u32),
     /// A thing that is known by name and not by an id: `stream/<stream>`. Under the log's id.
@@ -133,6 +135,7 @@ impl fmt::Display for Role<'_> {
             Self::Attempt(number) => write!(f, "attempt/{number}"),
             Self::Emit(index) => write!(f, "emit/{index}"),
             Self::Artifact(index) => write!(f, "artifact/{index}"),
+            Self::Inquiry(number) => write!(f, "inquiry/{number}"),
             Self::Timer(kind, number) => write!(f, "timer/{}/{number}", kind.as_str()),
             Self::Stream(stream) => write!(f, "stream/{stream}"),
             Self::Revision(revision) => write!(f, "revision/{revision}"),
@@ -180,6 +183,8 @@ typed_ids! {
     ExecutionId;
     /// The id of one try of an execution.
     AttemptId;
+    /// The id of an inquiry.
+    InquiryId;
     /// The id of an artifact.
     ArtifactId;
     /// The id of a rule, beside its ref: delete and create again is another rule.

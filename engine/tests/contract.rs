@@ -22,7 +22,8 @@ use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::{
     ClockAccepted, ClockStepped, NodeStarted, ReactionDeferred, ReactionDismissed, ReactionParked, ReactionResumed, ReactionRetried,
 };
-use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, LogId, RuleId, TokenId};
+use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, LogId, RuleId, TokenId};
+use ensue_engine::inquiries::facts::{InquiryAnswered, InquiryOpened, Verdict};
 use ensue_engine::names::StepName;
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
@@ -129,6 +130,17 @@ fn samples() -> Vec<Fact> {
         StepFailed { step: step.clone(), item: Some(3), error: error.clone(), on_failure: OnFailure::Fail }.into(),
         StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers }.into(),
         StepEnded { step, error: Some(error), on_failure: OnFailure::CancelOthers }.into(),
+        InquiryOpened {
+            title: "Ship v1?".into(),
+            assignees: vec!["role:release_managers".parse().unwrap(), "ana".parse().unwrap()],
+            excluded: vec!["bob".into()],
+            quorum: 2,
+            veto: Some("answer.ship == false".into()),
+            expires_at: Some(NOON),
+            digest: Digest::of(b"asked"),
+        }
+        .into(),
+        InquiryAnswered { inquiry: InquiryId(Id::root(NOON, 11)), by: "ana".into(), verdict: Verdict::Decides }.into(),
         TimerSet { kind: TimerKind::Retry, number: 2, due: NOON }.into(),
         TimerFired { kind: TimerKind::Timeout, number: 1, due: NOON }.into(),
         PackInstalled { name: "release".parse().unwrap(), version: "1.4.0".into(), digest: Digest::of(b"release"), catalog }.into(),

@@ -445,6 +445,7 @@ impl Subject {
             Phase::Delayed
             | Phase::Queued
             | Phase::Asleep
+            | Phase::Asking
             | Phase::InSteps
             | Phase::Withdrawn
             | Phase::Indeterminate(_)

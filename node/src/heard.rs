@@ -55,6 +55,7 @@ impl Heard for NodeHeard {
                 | ByNoun::RuleFact(_)
                 | ByNoun::ExecutionFact(_)
                 | ByNoun::StepFact(_)
+                | ByNoun::InquiryFact(_)
                 | ByNoun::TimerFact(_)
                 | ByNoun::HealthFact(_) => {}
             }

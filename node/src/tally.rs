@@ -127,6 +127,7 @@ impl Tally {
                     RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
                 )
                 | ByNoun::StepFact(_)
+                | ByNoun::InquiryFact(_)
                 | ByNoun::TimerFact(TimerFact::TimerSet(_))
                 | ByNoun::CatalogFact(_)
                 | ByNoun::AccessFact(_)

@@ -22,6 +22,7 @@ const FILES: &[(&str, &str)] = files![
     "core/actions/echo.yaml",
     "core/actions/emit.yaml",
     "core/actions/http.yaml",
+    "core/actions/inquiry.yaml",
     "core/actions/noop.yaml",
     "core/actions/shell.yaml",
     "core/actions/sleep.yaml",

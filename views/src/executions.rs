@@ -300,7 +300,8 @@ impl AttemptStatus {
             | FailureKind::Memory
             | FailureKind::Lost
             | FailureKind::ChildFailed
-            | FailureKind::Fail => Self::Failed,
+            | FailureKind::Fail
+            | FailureKind::Expired => Self::Failed,
         }
     }
 }
@@ -361,7 +362,12 @@ impl View for Execution {
             ByNoun::ExecutionFact(fact) => execution.change(record, fact),
             ByNoun::StepFact(fact) => execution.note_step(record, fact),
             ByNoun::TimerFact(fact) => execution.note_timer(fact),
-            ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::CatalogFact(_) | ByNoun::AccessFact(_) | ByNoun::HealthFact(_) => {}
+            ByNoun::EventFact(_)
+            | ByNoun::RuleFact(_)
+            | ByNoun::InquiryFact(_)
+            | ByNoun::CatalogFact(_)
+            | ByNoun::AccessFact(_)
+            | ByNoun::HealthFact(_) => {}
         }
         Some(execution)
     }

@@ -3,7 +3,8 @@
 //! Nothing of it is kept: it is made from the execution's stream in the log, a page at a time.
 
 use ensue_engine::executions::facts::{Evidence, Failure, Settlement};
-use ensue_engine::fact::{ByNoun, ExecutionFact, StepFact, TimerFact};
+use ensue_engine::fact::{ByNoun, ExecutionFact, InquiryFact, StepFact, TimerFact};
+use ensue_engine::inquiries::facts::{InquiryAnswered, Verdict};
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
@@ -31,6 +32,7 @@ impl TimelineEntry {
         let what = match record.fact.by_noun() {
             ByNoun::ExecutionFact(fact) => tell(fact),
             ByNoun::StepFact(fact) => tell_step(fact),
+            ByNoun::InquiryFact(fact) => tell_inquiry(fact),
             ByNoun::TimerFact(fact) => tell_timer(fact),
             ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::CatalogFact(_) | ByNoun::AccessFact(_) | ByNoun::HealthFact(_) => {
                 return None;
@@ -106,12 +108,27 @@ fn tell_step(fact: StepFact<'_>) -> String {
     }
 }
 
+fn tell_inquiry(fact: InquiryFact<'_>) -> String {
+    match fact {
+        InquiryFact::InquiryOpened(fact) => {
+            let assignees = fact.assignees.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            format!("asked {assignees}: {}", fact.title)
+        }
+        InquiryFact::InquiryAnswered(InquiryAnswered { by, verdict, .. }) => match verdict {
+            Verdict::Counts => format!("{by} answered; more people have to"),
+            Verdict::Decides => format!("{by} answered, which decides"),
+            Verdict::Vetoes => format!("{by} answered with a veto, which decides"),
+        },
+    }
+}
+
 fn tell_timer(fact: TimerFact<'_>) -> String {
     match fact {
         TimerFact::TimerSet(TimerSet { kind, number, due }) => match kind {
             TimerKind::Retry => format!("attempt {number} follows at {due}"),
             TimerKind::Sleep => format!("sleeps until {due}"),
             TimerKind::Start | TimerKind::Turn => format!("starts at {due}"),
+            TimerKind::Expiry => format!("the question expires at {due}"),
             TimerKind::Timeout => format!("all of it may take until {due}"),
         },
         TimerFact::TimerFired(TimerFired { kind, number, .. }) => match kind {
@@ -119,6 +136,7 @@ fn tell_timer(fact: TimerFact<'_>) -> String {
             TimerKind::Sleep => "the sleep is over".to_owned(),
             TimerKind::Start => "its time has come".to_owned(),
             TimerKind::Turn => "the wait before this turn is over".to_owned(),
+            TimerKind::Expiry => "the time for an answer is over".to_owned(),
             TimerKind::Timeout => "all of it took too long".to_owned(),
         },
     }

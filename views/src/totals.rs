@@ -151,6 +151,7 @@ impl Totals {
                 RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
             )
             | ByNoun::StepFact(_)
+            | ByNoun::InquiryFact(_)
             | ByNoun::TimerFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_) => {}

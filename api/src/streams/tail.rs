@@ -201,6 +201,7 @@ fn ended(record: &Record) -> Option<Status> {
         ByNoun::EventFact(_)
         | ByNoun::RuleFact(_)
         | ByNoun::StepFact(_)
+        | ByNoun::InquiryFact(_)
         | ByNoun::TimerFact(_)
         | ByNoun::CatalogFact(_)
         | ByNoun::AccessFact(_)

@@ -6,11 +6,11 @@ use std::time::Duration;
 use ensue_expression::{Expression, Node, Template};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use thiserror::Error;
 
-use crate::catalog::{Retry, Schema, Workflow};
+use crate::catalog::{Misfit, Retry, Schema, Workflow};
 use crate::executions::decide::millis;
 use crate::executions::facts::{Pace, cut};
+use crate::inquiries::question::Question;
 use crate::names::{ActionRef, TriggerRef};
 use crate::record::Digest;
 use crate::time::parse_duration;
@@ -55,32 +55,28 @@ pub struct Action {
 
 impl Action {
     /// Says whether attempts with these parameters hold a worker's slot: what only gives its parameters back, or does nothing for
-    /// no time, does not; what is made of steps, or sleeps, has none. Fails where it is to sleep for what is no duration.
-    pub fn pace(&self, params: Node<'_>) -> Result<Pace, NoDuration> {
+    /// no time, does not; what is made of steps, or sleeps, or asks, has none. Fails where it is to sleep for what is no duration, or to ask what is no question.
+    pub fn pace(&self, params: Node<'_>) -> Result<Pace, Misfit> {
         let is_at_once = match self.run {
             Run::Builtin(Builtin::Echo) => true,
             Run::Builtin(Builtin::Noop) => params.get("seconds").and_then(Node::as_f64).unwrap_or(0.0) == 0.0,
             Run::Workflow(_) => return Ok(Pace::InSteps),
             Run::Builtin(Builtin::Sleep) => return sleep(params),
+            Run::Builtin(Builtin::Inquiry) => return Question::parse(params).map(|_| Pace::Asks),
             Run::Builtin(Builtin::Emit) | Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => false,
         };
         Ok(if is_at_once { Pace::AtOnce } else { Pace::Worked })
     }
 }
 
-/// What is no duration, where one is needed.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("/duration: {given} is not a duration; write a number and a unit, `250ms`, `90s`, `10m`, `24h`, at most 8760h")]
-pub struct NoDuration {
-    /// What was given, as JSON.
-    given: String,
-}
-
-fn sleep(params: Node<'_>) -> Result<Pace, NoDuration> {
+fn sleep(params: Node<'_>) -> Result<Pace, Misfit> {
     let duration = params.get("duration");
     let parsed = duration.and_then(Node::as_str).and_then(|text| parse_duration(&text));
-    let given = || cut(duration.map_or("nothing", Node::raw).to_owned(), GIVEN_BYTES_MAX);
-    parsed.map(|wait| Pace::Sleeps { millis: millis(wait) }).ok_or_else(|| NoDuration { given: given() })
+    parsed.map(|wait| Pace::Sleeps { millis: millis(wait) }).ok_or_else(|| {
+        let given = cut(duration.map_or("nothing", Node::raw).to_owned(), GIVEN_BYTES_MAX);
+        let message = format!("{given} is not a duration; write a number and a unit, `250ms`, `90s`, `10m`, `24h`, at most 8760h");
+        Misfit { pointer: "/duration".to_owned(), message }
+    })
 }
 
 /// What to do when it is unknown whether an attempt of an action that is not idempotent took effect.
@@ -196,6 +192,8 @@ pub enum Builtin {
     Echo,
     /// Waits for `duration`, without a worker.
     Sleep,
+    /// Asks people, and waits for their answer.
+    Inquiry,
     /// Puts an event of the trigger `trigger` with the payload `payload` into the log.
     Emit,
 }

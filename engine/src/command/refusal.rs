@@ -4,9 +4,10 @@
 
 use thiserror::Error;
 
-use crate::ids::{AttemptId, ExecutionId};
+use crate::ids::{AttemptId, ExecutionId, InquiryId};
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, TriggerRef};
-use crate::record::{CatalogRevision, Position};
+use crate::record::{CatalogRevision, Digest, Position};
+use crate::time::Timestamp;
 
 /// Why a command is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -73,6 +74,49 @@ pub enum Refusal {
     /// The execution is not indeterminate.
     #[error("the execution {0} is not indeterminate; only such a one can be settled")]
     NotIndeterminate(ExecutionId),
+    /// No answer to the inquiry is taken any more.
+    #[error("the inquiry {0} is closed: it was answered or cancelled, or it expired")]
+    InquiryClosed(InquiryId),
+    /// Somebody else is asked.
+    #[error("`{name}` is not asked by the inquiry {inquiry}")]
+    NotAsked {
+        /// The inquiry.
+        inquiry: InquiryId,
+        /// Who answered.
+        name: String,
+    },
+    /// Who answered is excluded.
+    #[error("`{name}` may not answer the inquiry {inquiry}: it excludes who asked for the work, or this name")]
+    MayNotAnswer {
+        /// The inquiry.
+        inquiry: InquiryId,
+        /// Who answered.
+        name: String,
+    },
+    /// The same person has answered already.
+    #[error("you answered the inquiry {inquiry} at {at} already; it takes one answer of each")]
+    AnsweredBefore {
+        /// The inquiry.
+        inquiry: InquiryId,
+        /// When.
+        at: Timestamp,
+    },
+    /// What was shown is not what is asked.
+    #[error("the answer is to another question than the inquiry {inquiry} asks; its digest is {digest}")]
+    ApprovalStale {
+        /// The inquiry.
+        inquiry: InquiryId,
+        /// What it asks.
+        digest: Digest,
+    },
+    /// The inquiry's `veto` erred over the answer.
+    #[error("the `veto` of the inquiry {inquiry} errs over this answer: {why}")]
+    VetoErred {
+        /// The inquiry.
+        inquiry: InquiryId,
+        /// How.
+        why: String,
+    },
     /// The catalog has moved on.
     #[error("the catalog is at revision {now}, the change was made for {base}")]
     CatalogMoved {

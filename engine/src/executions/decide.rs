@@ -86,7 +86,7 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Momen
     };
     let attempt = match execution.phase {
         Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt) => Some(attempt),
-        Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::InSteps | Phase::Withdrawn | Phase::Ending { .. } => None,
+        Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Asking | Phase::InSteps | Phase::Withdrawn | Phase::Ending { .. } => None,
     };
     let draft = |fact: Fact| Draft {
         stream: StreamId::Execution(report.execution),
@@ -150,7 +150,7 @@ pub(crate) fn lose(engine: &Engine, actor: &Actor, id: ExecutionId, attempt: Att
 pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
     let Some(execution) = engine.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
     let is_asked = match execution.phase {
-        Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Running(_) | Phase::Indeterminate(_) => true,
+        Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Asking | Phase::Running(_) | Phase::Indeterminate(_) => true,
         // The first ends what goes forward, the second also what cleans up after that.
         // One for which nothing runs any more, and that has not ended, is asked as often as somebody wants.
         Phase::InSteps => engine.workflows().course(&id).is_some_and(|course| course.cancels < 2 || course.open == 0),

@@ -90,6 +90,8 @@ pub enum Pace {
         /// In milliseconds.
         millis: u64,
     },
+    /// It has no attempts: it waits for an answer.
+    Asks,
 }
 
 impl Pace {
@@ -267,13 +269,15 @@ pub enum FailureKind {
     ChildFailed,
     /// A step of the workflow says that it fails.
     Fail,
+    /// Nobody answered in time.
+    Expired,
     /// The execution was cancelled.
     Cancelled,
 }
 
 impl FailureKind {
     /// Lists all of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ParametersInvalid,
         Self::Expression,
         Self::KeyMissing,
@@ -291,6 +295,7 @@ impl FailureKind {
         Self::Lost,
         Self::ChildFailed,
         Self::Fail,
+        Self::Expired,
         Self::Cancelled,
     ];
 
@@ -314,6 +319,7 @@ impl FailureKind {
             Self::Lost => "lost",
             Self::ChildFailed => "child_failed",
             Self::Fail => "fail",
+            Self::Expired => "expired",
             Self::Cancelled => "cancelled",
         }
     }

@@ -66,6 +66,7 @@ pub(crate) fn take(engine: &Engine, actor: &Actor, message: &Message, at: &Momen
         | Phase::Delayed
         | Phase::Queued
         | Phase::Asleep
+        | Phase::Asking
         | Phase::InSteps
         | Phase::Indeterminate(_)
         | Phase::Withdrawn

@@ -13,6 +13,7 @@ use crate::executions::state::{Execution, Phase};
 use crate::executions::timed;
 use crate::fact::{ExecutionFact, Fact};
 use crate::ids::{ExecutionId, Id, Role};
+use crate::inquiries::react as inquiries;
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::workflows::react as workflows;
 
@@ -56,6 +57,9 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
         if !timers.is_empty() {
             return Reaction::from(timers, 0);
         }
+        if let Some(reaction) = opened(engine, record, *id, with) {
+            return reaction;
+        }
     }
     if next == 0
         && let StreamId::Execution(id) = record.stream
@@ -65,6 +69,14 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
         return Reaction::more(vec![start_or_end(engine, id, execution, record.id, with)]);
     }
     workflows::after_execution(engine, record, fact, next, with)
+}
+
+/// Opens the inquiry of an execution that asks, where that is to be done.
+pub(crate) fn opened(engine: &Engine, record: &Record, id: ExecutionId, with: &Context<'_>) -> Option<Reaction> {
+    match inquiries::opening(engine, record, (id, engine.executions().get(&id)?), with) {
+        Ok(drafts) => drafts.map(|drafts| Reaction::from(drafts, 0)),
+        Err(reaction) => Some(reaction),
+    }
 }
 
 /// Starts the first in the queue where a slot is free, and asks to be called again.
@@ -130,7 +142,7 @@ fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
         }
         (ExecutionFact::ExecutionCancelRequested(_), Phase::Withdrawn) => Some(timed::stopped(execution)),
         // It had slept before somebody asked.
-        (ExecutionFact::ExecutionCancelRequested(_), Phase::Asleep) if execution.has_slept => Some(ExecutionSucceeded { part_of }.into()),
+        (ExecutionFact::ExecutionCancelRequested(_), Phase::Asleep) if execution.has_come => Some(ExecutionSucceeded { part_of }.into()),
         (ExecutionFact::ExecutionSettled(settled), Phase::Indeterminate(_)) => match &settled.outcome {
             Settlement::Succeeded => Some(ExecutionSucceeded { part_of }.into()),
             Settlement::Failed { error } => Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, error.clone()), part_of }.into()),

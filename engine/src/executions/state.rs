@@ -94,9 +94,9 @@ pub struct Execution {
     /// Whether its last attempt was lost after somebody had asked that it end: nothing of it starts any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_cancelled: bool,
-    /// Whether the moment has come for which it sleeps: it succeeds, whatever else happens to it.
+    /// Whether what it waits for has come: the moment for which it sleeps, the answer, or the end of the time for one. It ends by that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub has_slept: bool,
+    pub has_come: bool,
     /// Whether it took longer than all of it may: nothing of it starts any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_timed_out: bool,
@@ -125,6 +125,8 @@ pub enum Phase {
     Queued,
     /// It waits for a moment, and ends then.
     Asleep,
+    /// It waits for people to answer, and ends then.
+    Asking,
     /// It is made of steps, and waits for them.
     InSteps,
     /// A worker runs it.
@@ -299,7 +301,7 @@ impl Executions {
                     requested_at: (fact.pace == Pace::InSteps).then_some(record.time),
                     result: None,
                     is_cancelled: false,
-                    has_slept: false,
+                    has_come: false,
                     is_timed_out: false,
                     phase: Phase::begin(fact),
                 };
@@ -320,7 +322,7 @@ impl Executions {
                 match execution.pace {
                     Pace::Worked => self.running.insert(*id, attempt.id),
                     Pace::AtOnce => self.at_once.insert(*id, attempt.id),
-                    Pace::InSteps | Pace::Sleeps { .. } => {}
+                    Pace::InSteps | Pace::Sleeps { .. } | Pace::Asks => {}
                 }
                 self.open.change(id, |execution| {
                     execution.attempts = fact.number;
@@ -391,8 +393,8 @@ impl Executions {
                 self.indeterminate.remove(id);
                 Phase::Withdrawn
             }
-            Phase::Asleep if execution.has_slept => return,
-            Phase::Delayed | Phase::Asleep => {
+            Phase::Asleep if execution.has_come => return,
+            Phase::Delayed | Phase::Asleep | Phase::Asking => {
                 self.idle.remove(id);
                 Phase::Withdrawn
             }
@@ -438,6 +440,7 @@ impl Executions {
             Phase::Delayed
             | Phase::Queued
             | Phase::Asleep
+            | Phase::Asking
             | Phase::InSteps
             | Phase::Indeterminate(_)
             | Phase::Withdrawn
@@ -484,6 +487,7 @@ impl Executions {
                     Phase::Delayed
                     | Phase::Queued
                     | Phase::Asleep
+                    | Phase::Asking
                     | Phase::InSteps
                     | Phase::Cancelling(_)
                     | Phase::Indeterminate(_)
@@ -529,6 +533,7 @@ impl Executions {
                 Phase::Delayed
                 | Phase::Queued
                 | Phase::Asleep
+                | Phase::Asking
                 | Phase::InSteps
                 | Phase::Indeterminate(_)
                 | Phase::Withdrawn

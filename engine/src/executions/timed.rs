@@ -6,10 +6,11 @@ use crate::command::Context;
 use crate::effect::Effect;
 use crate::engine::{Engine, Reaction};
 use crate::executions::facts::{ExecutionCancelled, ExecutionRequested, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, Pace};
-use crate::executions::react::{start_or_end, start_waiting};
+use crate::executions::react::{opened, start_or_end, start_waiting};
 use crate::executions::state::{Execution, Executions, Phase};
-use crate::fact::{Fact, TimerFact};
+use crate::fact::{Fact, InquiryFact, TimerFact};
 use crate::ids::ExecutionId;
+use crate::inquiries::react as inquiries;
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::time::{Timestamp, duration_text};
 use crate::timers::facts::{TimerFired, TimerKind, TimerSet};
@@ -82,6 +83,16 @@ pub(crate) fn fired(engine: &Engine, record: &Record, id: ExecutionId, fact: &Ti
             if !timers.is_empty() {
                 return Reaction::from(timers, 0);
             }
+            if let Some(reaction) = opened(engine, record, id, with) {
+                return reaction;
+            }
+        }
+        if fact.kind == TimerKind::Expiry {
+            match inquiries::expired(engine, record, id, with) {
+                Ok(Some(end)) => return Reaction::last(vec![end]),
+                Ok(None) => {}
+                Err(reaction) => return reaction,
+            }
         }
         if (execution.phase, execution.pace) == (Phase::Queued, Pace::AtOnce) {
             return Reaction::more(vec![start_or_end(engine, id, execution, record.id, with)]);
@@ -93,12 +104,12 @@ pub(crate) fn fired(engine: &Engine, record: &Record, id: ExecutionId, fact: &Ti
 /// Says whether a timer that has fired ends its execution at once.
 fn end_by(kind: TimerKind, execution: &Execution) -> Option<Fact> {
     match (kind, execution.phase) {
-        (TimerKind::Sleep | TimerKind::Timeout, Phase::Asleep) if execution.has_slept => {
+        (TimerKind::Sleep | TimerKind::Timeout, Phase::Asleep) if execution.has_come => {
             Some(ExecutionSucceeded { part_of: execution.part_of.clone() }.into())
         }
         (TimerKind::Timeout, Phase::Withdrawn | Phase::Indeterminate(_)) if execution.is_timed_out => Some(stopped(execution)),
         // What runs is asked to stop, and ends with what is reported of it.
-        (TimerKind::Timeout | TimerKind::Sleep | TimerKind::Retry | TimerKind::Start | TimerKind::Turn, _) => None,
+        (TimerKind::Timeout | TimerKind::Sleep | TimerKind::Retry | TimerKind::Start | TimerKind::Turn | TimerKind::Expiry, _) => None,
     }
 }
 
@@ -120,6 +131,7 @@ pub(crate) fn too_long(execution: &Execution) -> Failure {
             format!("it took longer than {limit}, and it is unknown whether attempt {} took effect", attempt.number)
         }
         (_, Pace::InSteps) => format!("it took longer than {limit}, all its steps together"),
+        (_, Pace::Asks) => format!("it was not answered within {limit}"),
         (_, Pace::Worked | Pace::AtOnce | Pace::Sleeps { .. }) => format!("it took longer than {limit}, all its attempts together"),
     };
     Failure::new(FailureKind::Timeout, message)
@@ -140,8 +152,17 @@ impl Executions {
             TimerFact::TimerFired(fact) => match fact.kind {
                 TimerKind::Retry | TimerKind::Start | TimerKind::Turn => self.end_delay(id),
                 TimerKind::Timeout => self.time_out(id),
-                TimerKind::Sleep => self.wake(id),
+                TimerKind::Sleep | TimerKind::Expiry => self.wake(id),
             },
+        }
+    }
+
+    /// Folds what happened to the inquiry of an execution.
+    pub(crate) fn apply_inquiry(&mut self, record: &Record, fact: InquiryFact<'_>) {
+        if let (InquiryFact::InquiryAnswered(fact), StreamId::Execution(id)) = (fact, &record.stream)
+            && fact.verdict.closes()
+        {
+            self.wake(id);
         }
     }
 

@@ -20,6 +20,11 @@ impl Explain for Refusal {
             Self::TooManyMessages { .. } => "too-many-messages",
             Self::WrongToken { .. } => "fencing-token-old",
             Self::NotIndeterminate(_) => "execution-not-indeterminate",
+            Self::InquiryClosed(_) => "inquiry-closed",
+            Self::NotAsked { .. } | Self::MayNotAnswer { .. } => "inquiry-not-asked",
+            Self::AnsweredBefore { .. } => "inquiry-answered-before",
+            Self::ApprovalStale { .. } => "approval-stale",
+            Self::VetoErred { .. } => "answer-invalid",
             Self::CatalogMoved { .. } | Self::NoCatalog(_) => "catalog-moved",
             Self::KeyVersion { .. } => "key-version-old",
             Self::TokenNameTaken(_) => "token-name-taken",
@@ -32,7 +37,12 @@ impl Explain for Refusal {
 
     fn fault(&self) -> Fault {
         match self {
-            Self::NoTrigger(_) | Self::PayloadMisfit { .. } | Self::ParametersMisfit { .. } | Self::RequestDiffers { .. } => Fault::Invalid,
+            Self::NoTrigger(_)
+            | Self::PayloadMisfit { .. }
+            | Self::ParametersMisfit { .. }
+            | Self::RequestDiffers { .. }
+            | Self::VetoErred { .. } => Fault::Invalid,
+            Self::NotAsked { .. } | Self::MayNotAnswer { .. } => Fault::Forbidden,
             Self::NoAction(_) | Self::NoPack(_) | Self::NoRule(_) | Self::NoKey(_) | Self::NoToken(_) | Self::NotParked(_) => {
                 Fault::Missing
             }
@@ -42,6 +52,9 @@ impl Explain for Refusal {
             | Self::TooManyMessages { .. }
             | Self::WrongToken { .. }
             | Self::NotIndeterminate(_)
+            | Self::InquiryClosed(_)
+            | Self::AnsweredBefore { .. }
+            | Self::ApprovalStale { .. }
             | Self::CatalogMoved { .. }
             | Self::NoCatalog(_)
             | Self::KeyVersion { .. }
@@ -68,6 +81,12 @@ impl Explain for Refusal {
             Self::TooManyMessages { .. } => "have the program say less: what is many belongs in its output or in a file".into(),
             Self::WrongToken { .. } => "this try was given up; its worker should stop and report no more".into(),
             Self::NotIndeterminate(id) => format!("`ensue executions show {id}` says where it stands"),
+            Self::InquiryClosed(id) => format!("`ensue inquiries show {id}` says what became of it"),
+            Self::NotAsked { inquiry, .. } => format!("`ensue inquiries show {inquiry}` says who is asked"),
+            Self::MayNotAnswer { .. } => "somebody else who is asked has to answer".into(),
+            Self::AnsweredBefore { inquiry, .. } => format!("`ensue inquiries show {inquiry}` shows the answers"),
+            Self::ApprovalStale { inquiry, .. } => format!("look at what is asked now, `ensue inquiries show {inquiry}`, and answer that"),
+            Self::VetoErred { .. } => "the expression stands in the workflow's `veto`; its author has to mend it".into(),
             Self::CatalogMoved { .. } | Self::NoCatalog(_) => "look at what is installed now, and ask again".into(),
             Self::NoPack(_) => "`ensue packs list` says which packs are installed and which were not taken".into(),
             Self::NoRule(_) => "`ensue rules list` lists the rules there are; a rule's ref is `<pack>.<name>`".into(),

@@ -40,6 +40,8 @@ pub enum TimerKind {
     Start,
     /// A step is repeated after a while, and its next turn starts.
     Turn,
+    /// Nobody has answered an inquiry in time.
+    Expiry,
     /// An execution has taken too long, all its attempts or steps together.
     Timeout,
 }
@@ -55,7 +57,7 @@ pub enum RunsBy {
 
 impl TimerKind {
     /// Lists all of them.
-    pub const ALL: [Self; 5] = [Self::Retry, Self::Sleep, Self::Start, Self::Turn, Self::Timeout];
+    pub const ALL: [Self; 6] = [Self::Retry, Self::Sleep, Self::Start, Self::Turn, Self::Expiry, Self::Timeout];
 
     /// Gives the name as text.
     pub fn as_str(self) -> &'static str {
@@ -64,6 +66,7 @@ impl TimerKind {
             Self::Sleep => "sleep",
             Self::Start => "start",
             Self::Turn => "turn",
+            Self::Expiry => "expiry",
             Self::Timeout => "timeout",
         }
     }
@@ -71,7 +74,7 @@ impl TimerKind {
     /// Says what moves it towards its moment.
     pub fn runs_by(self) -> RunsBy {
         match self {
-            Self::Retry | Self::Sleep | Self::Turn | Self::Timeout => RunsBy::Elapsed,
+            Self::Retry | Self::Sleep | Self::Turn | Self::Expiry | Self::Timeout => RunsBy::Elapsed,
             Self::Start => RunsBy::Clock,
         }
     }

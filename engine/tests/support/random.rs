@@ -393,7 +393,13 @@ impl World {
         for (id, execution) in self.site.engine().executions().iter() {
             let attempt = match execution.phase {
                 Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt) => attempt,
-                Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::InSteps | Phase::Withdrawn | Phase::Ending { .. } => continue,
+                Phase::Delayed
+                | Phase::Queued
+                | Phase::Asleep
+                | Phase::Asking
+                | Phase::InSteps
+                | Phase::Withdrawn
+                | Phase::Ending { .. } => continue,
             };
             if !self.attempts.iter().any(|(_, known)| known.id == attempt.id) {
                 self.attempts.push((*id, attempt));

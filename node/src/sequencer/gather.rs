@@ -75,6 +75,7 @@ fn is_from_inside(ask: &Ask) -> bool {
         | Ask::LoseAttempt { .. }
         | Ask::CancelExecution { .. }
         | Ask::SettleExecution { .. }
+        | Ask::AnswerInquiry(_)
         | Ask::RevokeToken { .. }
         | Ask::RemoveKey { .. }
         | Ask::SetRuleMode { .. }

@@ -116,6 +116,7 @@ impl Tracing {
                     RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
                 )
                 | ByNoun::StepFact(_)
+                | ByNoun::InquiryFact(_)
                 | ByNoun::TimerFact(_)
                 | ByNoun::CatalogFact(_)
                 | ByNoun::AccessFact(_)

@@ -15,7 +15,7 @@ pub(super) fn begin(requested: &ExecutionRequested) -> Status {
 fn of(pace: Pace) -> Status {
     match pace {
         Pace::Worked | Pace::AtOnce => Status::Queued,
-        Pace::InSteps | Pace::Sleeps { .. } => Status::Waiting,
+        Pace::InSteps | Pace::Sleeps { .. } | Pace::Asks => Status::Waiting,
     }
 }
 
@@ -27,7 +27,7 @@ impl Execution {
                     self.status = Status::Delayed;
                     self.waits_until = Some(fact.due);
                 }
-                TimerKind::Sleep => self.waits_until = Some(fact.due),
+                TimerKind::Sleep | TimerKind::Expiry => self.waits_until = Some(fact.due),
                 TimerKind::Timeout => self.times_out_at = Some(fact.due),
             },
             TimerFact::TimerFired(fact) => match fact.kind {
@@ -35,7 +35,7 @@ impl Execution {
                     self.status = of(self.pace);
                     self.waits_until = None;
                 }
-                TimerKind::Sleep => self.waits_until = None,
+                TimerKind::Sleep | TimerKind::Expiry => self.waits_until = None,
                 TimerKind::Timeout => {
                     self.times_out_at = None;
                     self.status = Status::Cancelling;

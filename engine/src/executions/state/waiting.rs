@@ -16,6 +16,7 @@ impl Phase {
             Pace::Worked | Pace::AtOnce => Self::Queued,
             Pace::InSteps => Self::InSteps,
             Pace::Sleeps { .. } => Self::Asleep,
+            Pace::Asks => Self::Asking,
         }
     }
 }
@@ -31,7 +32,7 @@ impl Executions {
     /// Puts an execution where its phase says.
     pub(super) fn settle_in(&mut self, id: &ExecutionId) {
         match self.open.get(id).map(|execution| execution.phase) {
-            Some(Phase::Delayed | Phase::Asleep) => self.idle.insert(*id, ()),
+            Some(Phase::Delayed | Phase::Asleep | Phase::Asking) => self.idle.insert(*id, ()),
             Some(Phase::Queued) => self.enqueue(id),
             Some(
                 Phase::InSteps
@@ -60,9 +61,9 @@ impl Executions {
         self.settle_in(id);
     }
 
-    /// The moment has come for which it sleeps. Its end is the record that follows.
+    /// What it waits for has come. Its end is the record that follows.
     pub(crate) fn wake(&mut self, id: &ExecutionId) {
-        self.open.change(id, |execution| execution.has_slept = execution.phase == Phase::Asleep);
+        self.open.change(id, |execution| execution.has_come = matches!(execution.phase, Phase::Asleep | Phase::Asking));
     }
 
     /// It took longer than all of it may: what runs of it is stopped, and nothing of it starts any more. Where it was asked to end
@@ -75,8 +76,8 @@ impl Executions {
                 execution.is_timed_out = true;
                 execution.phase = Phase::Cancelling(attempt);
             }),
-            Phase::Asleep if execution.has_slept => {}
-            Phase::Delayed | Phase::Queued | Phase::Asleep => {
+            Phase::Asleep if execution.has_come => {}
+            Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Asking => {
                 self.queue.remove(&place);
                 self.idle.remove(id);
                 self.open.change(id, |execution| {

@@ -1,0 +1,61 @@
+//! What may be asked of inquiries: take this answer.
+
+use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Expression, Roots, Scope, Value};
+
+use super::facts::{InquiryAnswered, Verdict};
+use super::question::ANSWER;
+use super::state::Inquiry;
+use crate::command::{Answer, Decision, InquiryAnswer, Refusal};
+use crate::engine::Engine;
+use crate::executions::state::{Execution, Phase};
+use crate::record::{Actor, Draft, StreamId};
+use crate::rules::judge::describe;
+
+/// Takes an answer. It fits what was asked for: its caller has checked it against the inquiry's schema, which never changes.
+pub(crate) fn answer(engine: &Engine, actor: &Actor, trace: Option<&str>, ask: &InquiryAnswer) -> Decision {
+    let Some(inquiry) = engine.inquiries().get(&ask.inquiry) else { return Decision::Refused(Refusal::InquiryClosed(ask.inquiry)) };
+    let refusal = |refusal| Decision::Refused(refusal);
+    if !inquiry.asks(&ask.by, &ask.roles) {
+        return refusal(Refusal::NotAsked { inquiry: ask.inquiry, name: ask.by.clone() });
+    }
+    if inquiry.excluded.contains(&ask.by) {
+        return refusal(Refusal::MayNotAnswer { inquiry: ask.inquiry, name: ask.by.clone() });
+    }
+    let Some(execution) = asking(engine, inquiry) else { return refusal(Refusal::InquiryClosed(ask.inquiry)) };
+    if let Some(given) = inquiry.answers.iter().find(|given| given.by == ask.by) {
+        return refusal(Refusal::AnsweredBefore { inquiry: ask.inquiry, at: given.at });
+    }
+    if ask.digest.is_some_and(|digest| digest != inquiry.digest) {
+        return refusal(Refusal::ApprovalStale { inquiry: ask.inquiry, digest: inquiry.digest });
+    }
+    let verdict = match verdict(inquiry, ask) {
+        Ok(verdict) => verdict,
+        Err(why) => return refusal(Refusal::VetoErred { inquiry: ask.inquiry, why }),
+    };
+    let draft = Draft {
+        stream: StreamId::Execution(inquiry.execution),
+        begins: None,
+        actor: actor.clone(),
+        cause: Some(execution.cause(ask.inquiry.0)),
+        trace: trace.map(str::to_owned),
+        fact: InquiryAnswered { inquiry: ask.inquiry, by: ask.by.clone(), verdict }.into(),
+        body: Some(ask.body.clone()),
+    };
+    Decision::Done { drafts: vec![draft], answer: Answer::Execution(inquiry.execution) }
+}
+
+/// Gives the execution that still waits for an answer.
+fn asking<'e>(engine: &'e Engine, inquiry: &Inquiry) -> Option<&'e Execution> {
+    engine.executions().get(&inquiry.execution).filter(|execution| execution.phase == Phase::Asking && !execution.has_come)
+}
+
+fn verdict(inquiry: &Inquiry, ask: &InquiryAnswer) -> Result<Verdict, String> {
+    if let Some(veto) = &inquiry.veto {
+        let veto = Expression::compile(veto, &Roots::new([ANSWER])).map_err(|error| error.to_string())?;
+        let scope = Scope::new().with(ANSWER, Value::from(ask.answer.root()));
+        if veto.holds(&scope, &mut Budget::steps(EVALUATION_STEPS_MAX)).map_err(|error| describe(&error))? {
+            return Ok(Verdict::Vetoes);
+        }
+    }
+    Ok(if inquiry.answers.len() + 1 >= inquiry.quorum as usize { Verdict::Decides } else { Verdict::Counts })
+}

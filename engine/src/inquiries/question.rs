@@ -1,0 +1,163 @@
+//! The question that an inquiry puts, as the parameters of the builtin `inquiry` say it.
+
+use std::time::Duration;
+
+use ensue_expression::{Expression, Node, NodeKind, Roots};
+
+use super::facts::Assignee;
+use crate::catalog::Misfit;
+use crate::time::parse_duration;
+
+/// The most bytes of a title.
+pub const TITLE_BYTES_MAX: usize = 500;
+/// The most bytes of a text.
+pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// The most assignees, the most who are excluded, and the most people of a quorum.
+pub const ASSIGNEES_MAX: usize = 50;
+/// The most bytes of an assignee.
+pub const ASSIGNEE_BYTES_MAX: usize = 100;
+/// The most bytes of a `veto`: it stands in a record with all the others.
+pub const VETO_BYTES_MAX: usize = 1024;
+/// The word by which who asked for the work is excluded.
+pub const REQUESTER: &str = "requester";
+/// The name by which a `veto` reads the answer.
+pub const ANSWER: &str = "answer";
+
+/// A question, parsed once.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    /// What is asked, in a line.
+    pub title: String,
+    /// What else there is to say.
+    pub text: Option<String>,
+    /// A JSON Schema of the answer.
+    pub answer: Node<'a>,
+    /// Who may answer.
+    pub assignees: Vec<Assignee>,
+    /// How many different people must, from 1.
+    pub quorum: u32,
+    /// Where it holds, one answer decides.
+    pub veto: Option<Expression>,
+    /// Who may not answer, though they are among the assignees.
+    pub exclude: Vec<Excluded>,
+    /// How long it is open.
+    pub expires: Option<Duration>,
+    /// The answer that stands where nobody gave one in time; without it, it fails then.
+    pub on_expire: Option<Node<'a>>,
+}
+
+/// Somebody who may not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Excluded {
+    /// Who asked for the outermost workflow around the inquiry.
+    Requester,
+    /// The holder of the token of this name.
+    Token(String),
+}
+
+impl<'a> Question<'a> {
+    /// Reads the parameters of the builtin, which fit its schema; says where they say no question.
+    pub fn parse(params: Node<'a>) -> Result<Self, Misfit> {
+        let text = |name: &'static str, most: usize| match given(params, name).map(|node| node.as_str()) {
+            None => Ok(None),
+            Some(Some(text)) if text.trim().is_empty() => Err(misfit(name, "it is empty".to_owned())),
+            Some(Some(text)) if text.len() > most => Err(misfit(name, format!("it takes {} bytes, {most} is the most", text.len()))),
+            Some(Some(text)) => Ok(Some(text.into_owned())),
+            Some(None) => Err(misfit(name, "it is not a text".to_owned())),
+        };
+        let title = text("title", TITLE_BYTES_MAX)?.ok_or_else(|| misfit("title", "it is missing".to_owned()))?;
+        let answer = given(params, "answer").filter(|node| node.kind() == NodeKind::Object);
+        let answer = answer.ok_or_else(|| misfit("answer", "it is not a JSON Schema: an object".to_owned()))?;
+        let assignees = assignees(params)?;
+        let quorum = match given(params, "quorum").map(|node| node.as_f64()) {
+            None => 1,
+            Some(Some(number)) if (1.0..=ASSIGNEES_MAX as f64).contains(&number) && number.fract() == 0.0 => number as u32,
+            Some(_) => return Err(misfit("quorum", format!("it is not a whole number from 1 to {ASSIGNEES_MAX}"))),
+        };
+        // Each name stands for one person; how many have a role nobody knows before they answer.
+        if assignees.iter().all(|assignee| matches!(assignee, Assignee::Token(_))) && assignees.len() < quorum as usize {
+            let message = format!("{quorum} people must answer, and {} are asked", assignees.len());
+            return Err(misfit("quorum", message));
+        }
+        let veto = match text("veto", VETO_BYTES_MAX)? {
+            None => None,
+            Some(source) => Some(Expression::compile(&source, &Roots::new([ANSWER])).map_err(|error| misfit("veto", error.to_string()))?),
+        };
+        let expires = match text("expires", ASSIGNEE_BYTES_MAX)? {
+            None => None,
+            Some(text) => match parse_duration(&text) {
+                Some(expires) if !expires.is_zero() => Some(expires),
+                Some(_) | None => {
+                    let message =
+                        format!("`{text}` is not a duration over zero; write a number and a unit, `90s`, `10m`, `24h`, at most 8760h");
+                    return Err(misfit("expires", message));
+                }
+            },
+        };
+        let on_expire = given(params, "on_expire");
+        if on_expire.is_some() && expires.is_none() {
+            return Err(misfit("on_expire", "it never expires: say with `expires` when".to_owned()));
+        }
+        let on_expire = match on_expire {
+            None => None,
+            Some(node) => match node.get(ANSWER) {
+                Some(answer) => Some(answer),
+                None => return Err(misfit("on_expire", "it has no `answer`".to_owned())),
+            },
+        };
+        Ok(Self {
+            title,
+            text: text("text", TEXT_BYTES_MAX)?,
+            answer,
+            assignees,
+            quorum,
+            veto,
+            exclude: exclude(params)?,
+            expires,
+            on_expire,
+        })
+    }
+}
+
+/// Gives a parameter; null is as good as none.
+fn given<'a>(params: Node<'a>, name: &str) -> Option<Node<'a>> {
+    params.get(name).filter(|node| !node.is_null())
+}
+
+fn assignees(params: Node<'_>) -> Result<Vec<Assignee>, Misfit> {
+    let mut assignees: Vec<Assignee> = Vec::new();
+    for name in names(params, "assignees")? {
+        let Ok(assignee) = name.parse();
+        if !assignees.contains(&assignee) {
+            assignees.push(assignee);
+        }
+    }
+    if assignees.is_empty() {
+        return Err(misfit("assignees", "nobody is asked: name roles, `role:<role>`, or tokens".to_owned()));
+    }
+    Ok(assignees)
+}
+
+fn exclude(params: Node<'_>) -> Result<Vec<Excluded>, Misfit> {
+    let names = names(params, "exclude")?;
+    Ok(names.into_iter().map(|name| if name == REQUESTER { Excluded::Requester } else { Excluded::Token(name) }).collect())
+}
+
+fn names(params: Node<'_>, list: &'static str) -> Result<Vec<String>, Misfit> {
+    let Some(node) = given(params, list) else { return Ok(Vec::new()) };
+    let names: Vec<String> = node.items().filter_map(|item| item.as_str().map(|name| name.trim().to_owned())).collect();
+    if names.len() > ASSIGNEES_MAX {
+        return Err(misfit(list, format!("it has {} names, {ASSIGNEES_MAX} is the most", names.len())));
+    }
+    let wrong = |name: &String| {
+        name.trim_start_matches("role:").is_empty() || name.len() > ASSIGNEE_BYTES_MAX || name.chars().any(char::is_control)
+    };
+    match names.iter().position(wrong) {
+        Some(at) => Err(misfit(&format!("{list}/{at}"), format!("it is no name of 1 to {ASSIGNEE_BYTES_MAX} bytes"))),
+        None => Ok(names),
+    }
+}
+
+fn misfit(name: &str, message: String) -> Misfit {
+    Misfit { pointer: format!("/{name}"), message }
+}

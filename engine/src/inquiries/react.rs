@@ -1,0 +1,195 @@
+//! What follows for an inquiry: it is opened with the execution that asks, and that one ends with its answer, or without.
+
+use ensue_expression::{Document, Node};
+use serde_json::{Value as Json, json};
+
+use super::facts::{InquiryOpened, Verdict};
+use super::question::{Excluded, Question};
+use super::state::Inquiry;
+use crate::catalog::Run;
+use crate::command::Context;
+use crate::engine::{Engine, Reaction};
+use crate::executions::decide::millis;
+use crate::executions::facts::{ExecutionFailed, ExecutionSucceeded, Failure, FailureKind};
+use crate::executions::state::{Execution, Phase};
+use crate::executions::timed::{begin_of_wait, timer};
+use crate::fact::{Fact, InquiryFact};
+use crate::ids::{ExecutionId, Id, Role};
+use crate::record::{Actor, Body, BodyHandle, Digest, Draft, Record, StreamId};
+use crate::time::{Timestamp, duration_text};
+use crate::timers::facts::TimerKind;
+use crate::workflows::react::definition;
+
+/// Gives the records that open the inquiry of an execution which asks, where it is not open yet.
+pub(crate) fn opening(
+    engine: &Engine,
+    record: &Record,
+    (id, execution): (ExecutionId, &Execution),
+    with: &Context<'_>,
+) -> Result<Option<Vec<Draft>>, Reaction> {
+    if execution.phase != Phase::Asking || engine.inquiries().of(&id).is_some() {
+        return Ok(None);
+    }
+    let params = document(execution.params, with)?;
+    let question = Question::parse(params.root()).map_err(|misfit| Reaction::Impossible(format!("it is no question: {misfit}")))?;
+    let opened_at = begin_of_wait(engine, record);
+    let expires_at = question.expires.map(|expires| opened_at.plus_millis(millis(expires)));
+    let fact = InquiryOpened {
+        title: question.title.clone(),
+        assignees: question.assignees.clone(),
+        excluded: excluded(engine, &question, execution),
+        quorum: question.quorum,
+        veto: question.veto.as_ref().map(|veto| veto.source().to_owned()),
+        expires_at,
+        digest: digest(engine, &question, execution, with)?,
+    };
+    let inquiry = Id::derived(engine.log(), id.0, Role::Inquiry(1));
+    let opened = Draft {
+        stream: StreamId::Execution(id),
+        begins: Some(inquiry),
+        actor: Actor::Engine,
+        cause: Some(execution.cause(record.id)),
+        trace: None,
+        fact: fact.into(),
+        body: None,
+    };
+    let expiry = expires_at.map(|due| timer(engine, record, (id, execution), (TimerKind::Expiry, 1), due));
+    Ok(Some(std::iter::once(opened).chain(expiry).collect()))
+}
+
+/// Gives what follows from a record of an inquiry.
+pub(crate) fn react(engine: &Engine, record: &Record, fact: InquiryFact<'_>, with: &Context<'_>) -> Reaction {
+    let StreamId::Execution(id) = record.stream else { return Reaction::nothing() };
+    let Some(execution) = engine.executions().get(&id).filter(|execution| execution.phase == Phase::Asking) else {
+        return Reaction::nothing();
+    };
+    match (fact, engine.inquiries().of(&id)) {
+        (InquiryFact::InquiryAnswered(fact), Some((_, inquiry))) if fact.verdict.closes() => match answered(inquiry, with) {
+            Ok(result) => Reaction::last(vec![end(record, execution, Ok(result))]),
+            Err(reaction) => reaction,
+        },
+        (InquiryFact::InquiryOpened(_) | InquiryFact::InquiryAnswered(_), _) => Reaction::nothing(),
+    }
+}
+
+/// Gives the end of an execution whose inquiry nobody answered in time; none where somebody did.
+pub(crate) fn expired(engine: &Engine, record: &Record, id: ExecutionId, with: &Context<'_>) -> Result<Option<Draft>, Reaction> {
+    let Some(execution) = engine.executions().get(&id).filter(|execution| execution.phase == Phase::Asking) else { return Ok(None) };
+    let Some((_, inquiry)) = engine.inquiries().of(&id).filter(|(_, inquiry)| inquiry.decision().is_none()) else { return Ok(None) };
+    let params = document(execution.params, with)?;
+    let question = Question::parse(params.root()).map_err(|misfit| Reaction::Impossible(format!("it is no question: {misfit}")))?;
+    let outcome = match question.on_expire {
+        Some(answer) => Ok(result(answer, &answers(inquiry, with)?)),
+        None => {
+            let limit = duration_text(question.expires.map_or(0, millis));
+            let message = match (inquiry.answers.len(), inquiry.quorum) {
+                (0, _) => format!("nobody answered within {limit}"),
+                (count, quorum) => format!("{count} of {quorum} people answered within {limit}"),
+            };
+            Err(Failure::new(FailureKind::Expired, message))
+        }
+    };
+    Ok(Some(end(record, execution, outcome)))
+}
+
+fn end(record: &Record, execution: &Execution, outcome: Result<Body, Failure>) -> Draft {
+    let part_of = execution.part_of.clone();
+    let (fact, body): (Fact, _) = match outcome {
+        Ok(result) => (ExecutionSucceeded { part_of }.into(), Some(result)),
+        Err(error) => (ExecutionFailed { error, part_of }.into(), None),
+    };
+    let cause = Some(execution.cause(record.id));
+    Draft { stream: record.stream.clone(), begins: None, actor: Actor::Engine, cause, trace: None, fact, body }
+}
+
+/// An answer as the result tells of it.
+struct Told {
+    by: String,
+    at: Timestamp,
+    verdict: Verdict,
+    answer: Document,
+}
+
+fn answered(inquiry: &Inquiry, with: &Context<'_>) -> Result<Body, Reaction> {
+    let answers = answers(inquiry, with)?;
+    match answers.last() {
+        Some(last) => Ok(result(last.answer.root(), &answers)),
+        None => Err(Reaction::Impossible("what was answered is not there".to_owned())),
+    }
+}
+
+fn answers(inquiry: &Inquiry, with: &Context<'_>) -> Result<Vec<Told>, Reaction> {
+    let missing: Vec<BodyHandle> =
+        inquiry.answers.iter().map(|given| given.answer).filter(|answer| with.bodies.plain(answer).is_none()).collect();
+    if !missing.is_empty() {
+        return Err(Reaction::Needs(missing));
+    }
+    let told = |given: &super::state::Given| {
+        let answer = document(given.answer, with)?;
+        Ok(Told { by: given.by.clone(), at: given.at, verdict: given.verdict, answer })
+    };
+    inquiry.answers.iter().map(told).collect()
+}
+
+/// Gives what an execution gives that asked: the answer that counts, and all that were given.
+fn result(answer: Node<'_>, all: &[Told]) -> Body {
+    let all: Vec<String> = all
+        .iter()
+        .map(|told| {
+            let (by, verdict) = (Json::from(told.by.as_str()), told.verdict.as_str());
+            format!(r#"{{"by":{by},"at":"{}","verdict":"{verdict}","answer":{}}}"#, told.at, told.answer.root().raw())
+        })
+        .collect();
+    Body::json(format!(r#"{{"answer":{},"answers":[{}]}}"#, answer.raw(), all.join(",")))
+}
+
+fn document(handle: BodyHandle, with: &Context<'_>) -> Result<Document, Reaction> {
+    with.bodies.document(&handle).ok_or_else(|| Reaction::Needs(vec![handle]))
+}
+
+fn excluded(engine: &Engine, question: &Question<'_>, execution: &Execution) -> Vec<String> {
+    let names = question.exclude.iter().filter_map(|excluded| match excluded {
+        Excluded::Requester => outermost(engine, execution).actor.strip_prefix("token/").map(str::to_owned),
+        Excluded::Token(name) => Some(name.clone()),
+    });
+    names.collect()
+}
+
+/// Gives the execution of the outermost workflow around one; itself where there is none.
+fn outermost<'e>(engine: &'e Engine, execution: &'e Execution) -> &'e Execution {
+    let mut outermost = execution;
+    while let Some(workflow) = outermost.part_of.as_ref().and_then(|part_of| engine.executions().get(&part_of.workflow)) {
+        outermost = workflow;
+    }
+    outermost
+}
+
+/// Hashes what an answer is bound to: the question, the workflow's parameters and catalog, and the steps that wait for the answer. It
+/// is BLAKE3 over canonical JSON (RFC 8785).
+fn digest(engine: &Engine, question: &Question<'_>, execution: &Execution, with: &Context<'_>) -> Result<Digest, Reaction> {
+    let around = execution.part_of.as_ref().and_then(|part_of| Some((part_of, engine.executions().get(&part_of.workflow)?)));
+    let (params, then) = match around {
+        Some((part_of, workflow)) => {
+            let given = workflow.of_rule.as_ref().map_or(workflow.params, |of| of.given.payload);
+            let catalog = with.catalogs.at(execution.catalog);
+            let action = catalog.as_ref().and_then(|catalog| definition(catalog, workflow));
+            let then: Vec<&str> = match action.map(|action| &action.run) {
+                Some(Run::Workflow(workflow)) => workflow.dependents(&part_of.step).map(|step| step.name.as_str()).collect(),
+                Some(_) | None => Vec::new(),
+            };
+            (document(given, with)?.root().to_value(), json!(then))
+        }
+        None => (Json::Null, json!([])),
+    };
+    let bound = json!({
+        "title": question.title,
+        "text": question.text,
+        "answer": question.answer.to_value(),
+        "params": params,
+        "catalog": execution.catalog,
+        "then": then,
+    });
+    let canonical = serde_json_canonicalizer::to_vec(&bound)
+        .map_err(|error| Reaction::Impossible(format!("what is asked has no canonical form: {error}")))?;
+    Ok(Digest::of(&canonical))
+}

@@ -1,0 +1,126 @@
+//! What inquiries are made into: those that are open, with what was answered.
+
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Assignee, Verdict};
+use crate::fact::InquiryFact;
+use crate::ids::{ExecutionId, InquiryId};
+use crate::record::{BodyHandle, Digest, Record, StreamId};
+use crate::table::Table;
+use crate::time::Timestamp;
+
+/// The inquiries whose executions are open.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inquiries {
+    open: Table<InquiryId, Inquiry>,
+    of: Table<ExecutionId, InquiryId>,
+}
+
+/// An inquiry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inquiry {
+    /// The execution that asks.
+    pub execution: ExecutionId,
+    /// Who may answer.
+    pub assignees: Vec<Assignee>,
+    /// The names of tokens that may not.
+    pub excluded: Vec<String>,
+    /// How many different people must.
+    pub quorum: u32,
+    /// Where it holds, one answer decides.
+    pub veto: Option<String>,
+    /// What an answer is bound to.
+    pub digest: Digest,
+    /// What was answered, the first at first.
+    pub answers: Vec<Given>,
+}
+
+/// An answer that was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Given {
+    /// The name of the token that answered.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub answer: BodyHandle,
+    /// What it means.
+    pub verdict: Verdict,
+}
+
+impl Inquiry {
+    /// Says whether somebody is asked.
+    pub fn asks(&self, name: &str, roles: &[String]) -> bool {
+        self.assignees.iter().any(|assignee| match assignee {
+            Assignee::Role(role) => roles.contains(role),
+            Assignee::Token(token) => token == name,
+        })
+    }
+
+    /// Gives the answer by which no more are taken.
+    pub fn decision(&self) -> Option<&Given> {
+        self.answers.last().filter(|given| given.verdict.closes())
+    }
+}
+
+impl Inquiries {
+    /// Gives an inquiry whose execution is open.
+    pub fn get(&self, id: &InquiryId) -> Option<&Inquiry> {
+        self.open.get(id)
+    }
+
+    /// Gives the inquiry that an open execution waits for.
+    pub fn of(&self, execution: &ExecutionId) -> Option<(InquiryId, &Inquiry)> {
+        let id = self.of.get(execution)?;
+        Some((*id, self.open.get(id)?))
+    }
+
+    /// Gives how many there are.
+    pub fn count(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(crate) fn apply(&mut self, record: &Record, fact: InquiryFact<'_>) {
+        let StreamId::Execution(execution) = record.stream else { return };
+        match fact {
+            InquiryFact::InquiryOpened(fact) => {
+                let id = InquiryId(record.id);
+                let inquiry = Inquiry {
+                    execution,
+                    assignees: fact.assignees.clone(),
+                    excluded: fact.excluded.clone(),
+                    quorum: fact.quorum,
+                    veto: fact.veto.clone(),
+                    digest: fact.digest,
+                    answers: Vec::new(),
+                };
+                self.open.insert(id, inquiry);
+                self.of.insert(execution, id);
+            }
+            InquiryFact::InquiryAnswered(fact) => {
+                let Some(answer) = record.body_handle() else { return };
+                let given = Given { by: fact.by.clone(), at: record.time, answer, verdict: fact.verdict };
+                self.open.change(&fact.inquiry, |inquiry| inquiry.answers.push(given));
+            }
+        }
+    }
+
+    /// An execution has ended, and its inquiry with it.
+    pub(crate) fn forget(&mut self, stream: &StreamId) {
+        let StreamId::Execution(execution) = stream else { return };
+        if let Some(id) = self.of.get(execution).copied() {
+            self.of.remove(execution);
+            self.open.remove(&id);
+        }
+    }
+
+    pub(crate) fn commit(&mut self) {
+        self.open.commit();
+        self.of.commit();
+    }
+
+    pub(crate) fn undo(&mut self) {
+        self.open.undo();
+        self.of.undo();
+    }
+}
