@@ -11,6 +11,7 @@ mod errors;
 mod events;
 mod executions;
 mod index;
+mod inquiries;
 mod interpreter;
 mod items;
 mod keyed;

@@ -57,6 +57,13 @@ pub(crate) enum Content {
     Poisoned,
 }
 
+impl Content {
+    /// Makes a text that stands in no file.
+    pub(crate) fn text(value: String) -> Self {
+        Self::Text { value, style: ScalarStyle::DoubleQuoted }
+    }
+}
+
 /// A key with its value.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {

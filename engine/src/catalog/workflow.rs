@@ -19,6 +19,9 @@ pub const FAILED: &str = "failed()";
 /// The name of the function that always holds, as expressions know it.
 pub const ALWAYS: &str = "always()";
 
+/// The action that puts a question to people.
+pub const INQUIRY: &str = "core.inquiry";
+
 /// The most steps of a workflow.
 pub const STEPS_MAX: usize = 10_000;
 
@@ -272,6 +275,11 @@ impl StartsIf {
 }
 
 impl Step {
+    /// Says whether it puts a question to people, once: then it has an answer.
+    pub fn asks(&self) -> bool {
+        matches!(&self.task, Task::Action { action, .. } if action.as_str() == INQUIRY) && self.for_each.is_none() && self.repeat.is_none()
+    }
+
     /// Lists the paths that its expressions read.
     pub fn reads(&self) -> Vec<Path> {
         let conditions = self.starts.condition().into_iter().chain(self.for_each.as_ref().map(|each| &each.items));

@@ -36,6 +36,9 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
             Some(Err(reaction)) => return reaction,
             None => end_of(execution, fact),
         };
+        if execution.phase == Phase::Asking && execution.has_come {
+            return inquiries::end(engine, record, (id, execution), with);
+        }
         if let Some(end) = end {
             let draft = Draft {
                 stream: record.stream.clone(),

@@ -393,7 +393,7 @@ impl Executions {
                 self.indeterminate.remove(id);
                 Phase::Withdrawn
             }
-            Phase::Asleep if execution.has_come => return,
+            Phase::Asleep | Phase::Asking if execution.has_come => return,
             Phase::Delayed | Phase::Asleep | Phase::Asking => {
                 self.idle.remove(id);
                 Phase::Withdrawn

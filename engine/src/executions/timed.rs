@@ -87,12 +87,8 @@ pub(crate) fn fired(engine: &Engine, record: &Record, id: ExecutionId, fact: &Ti
                 return reaction;
             }
         }
-        if fact.kind == TimerKind::Expiry {
-            match inquiries::expired(engine, record, id, with) {
-                Ok(Some(end)) => return Reaction::last(vec![end]),
-                Ok(None) => {}
-                Err(reaction) => return reaction,
-            }
+        if execution.phase == Phase::Asking && execution.has_come {
+            return inquiries::end(engine, record, (id, execution), with);
         }
         if (execution.phase, execution.pace) == (Phase::Queued, Pace::AtOnce) {
             return Reaction::more(vec![start_or_end(engine, id, execution, record.id, with)]);

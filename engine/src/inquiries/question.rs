@@ -74,11 +74,6 @@ impl<'a> Question<'a> {
             Some(Some(number)) if (1.0..=ASSIGNEES_MAX as f64).contains(&number) && number.fract() == 0.0 => number as u32,
             Some(_) => return Err(misfit("quorum", format!("it is not a whole number from 1 to {ASSIGNEES_MAX}"))),
         };
-        // Each name stands for one person; how many have a role nobody knows before they answer.
-        if assignees.iter().all(|assignee| matches!(assignee, Assignee::Token(_))) && assignees.len() < quorum as usize {
-            let message = format!("{quorum} people must answer, and {} are asked", assignees.len());
-            return Err(misfit("quorum", message));
-        }
         let veto = match text("veto", VETO_BYTES_MAX)? {
             None => None,
             Some(source) => Some(Expression::compile(&source, &Roots::new([ANSWER])).map_err(|error| misfit("veto", error.to_string()))?),
@@ -145,7 +140,11 @@ fn exclude(params: Node<'_>) -> Result<Vec<Excluded>, Misfit> {
 
 fn names(params: Node<'_>, list: &'static str) -> Result<Vec<String>, Misfit> {
     let Some(node) = given(params, list) else { return Ok(Vec::new()) };
-    let names: Vec<String> = node.items().filter_map(|item| item.as_str().map(|name| name.trim().to_owned())).collect();
+    // One that was computed may itself be a list.
+    let parts: Vec<Node<'_>> = if node.kind() == NodeKind::Array { node.items().collect() } else { vec![node] };
+    let parts = parts.into_iter().flat_map(|part| if part.kind() == NodeKind::Array { part.items().collect() } else { vec![part] });
+    let names: Option<Vec<String>> = parts.map(|part| part.as_str().map(|name| name.trim().to_owned())).collect();
+    let names = names.ok_or_else(|| misfit(list, "it holds what is no text: it is a name, or a list of names".to_owned()))?;
     if names.len() > ASSIGNEES_MAX {
         return Err(misfit(list, format!("it has {} names, {ASSIGNEES_MAX} is the most", names.len())));
     }

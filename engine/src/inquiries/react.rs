@@ -3,7 +3,7 @@
 use ensue_expression::{Document, Node};
 use serde_json::{Value as Json, json};
 
-use super::facts::{InquiryOpened, Verdict};
+use super::facts::{Assignee, InquiryOpened, Verdict};
 use super::question::{Excluded, Question};
 use super::state::Inquiry;
 use crate::catalog::Run;
@@ -31,13 +31,17 @@ pub(crate) fn opening(
         return Ok(None);
     }
     let params = document(execution.params, with)?;
-    let question = Question::parse(params.root()).map_err(|misfit| Reaction::Impossible(format!("it is no question: {misfit}")))?;
+    let question = parsed(&params)?;
+    let excluded = excluded(engine, &question, execution);
+    if let Some(error) = nobody_left(&question, &excluded) {
+        return Ok(Some(vec![ended(record, execution, Err(error))]));
+    }
     let opened_at = begin_of_wait(engine, record);
     let expires_at = question.expires.map(|expires| opened_at.plus_millis(millis(expires)));
     let fact = InquiryOpened {
         title: question.title.clone(),
         assignees: question.assignees.clone(),
-        excluded: excluded(engine, &question, execution),
+        excluded,
         quorum: question.quorum,
         veto: question.veto.as_ref().map(|veto| veto.source().to_owned()),
         expires_at,
@@ -63,36 +67,44 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: InquiryFact<'_>, wit
     let Some(execution) = engine.executions().get(&id).filter(|execution| execution.phase == Phase::Asking) else {
         return Reaction::nothing();
     };
-    match (fact, engine.inquiries().of(&id)) {
-        (InquiryFact::InquiryAnswered(fact), Some((_, inquiry))) if fact.verdict.closes() => match answered(inquiry, with) {
-            Ok(result) => Reaction::last(vec![end(record, execution, Ok(result))]),
-            Err(reaction) => reaction,
-        },
-        (InquiryFact::InquiryOpened(_) | InquiryFact::InquiryAnswered(_), _) => Reaction::nothing(),
+    match fact {
+        InquiryFact::InquiryAnswered(fact) if fact.verdict.closes() => end(engine, record, (id, execution), with),
+        InquiryFact::InquiryOpened(_) | InquiryFact::InquiryAnswered(_) => Reaction::nothing(),
     }
 }
 
-/// Gives the end of an execution whose inquiry nobody answered in time; none where somebody did.
-pub(crate) fn expired(engine: &Engine, record: &Record, id: ExecutionId, with: &Context<'_>) -> Result<Option<Draft>, Reaction> {
-    let Some(execution) = engine.executions().get(&id).filter(|execution| execution.phase == Phase::Asking) else { return Ok(None) };
-    let Some((_, inquiry)) = engine.inquiries().of(&id).filter(|(_, inquiry)| inquiry.decision().is_none()) else { return Ok(None) };
-    let params = document(execution.params, with)?;
-    let question = Question::parse(params.root()).map_err(|misfit| Reaction::Impossible(format!("it is no question: {misfit}")))?;
-    let outcome = match question.on_expire {
-        Some(answer) => Ok(result(answer, &answers(inquiry, with)?)),
-        None => {
-            let limit = duration_text(question.expires.map_or(0, millis));
-            let message = match (inquiry.answers.len(), inquiry.quorum) {
-                (0, _) => format!("nobody answered within {limit}"),
-                (count, quorum) => format!("{count} of {quorum} people answered within {limit}"),
-            };
-            Err(Failure::new(FailureKind::Expired, message))
-        }
-    };
-    Ok(Some(end(record, execution, outcome)))
+/// Gives the end of an execution for which has come what it waits for: the answer, or the end of the time for one.
+pub(crate) fn end(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Execution), with: &Context<'_>) -> Reaction {
+    let Some((_, inquiry)) = engine.inquiries().of(&id) else { return Reaction::nothing() };
+    match outcome(inquiry, execution, with) {
+        Ok(outcome) => Reaction::last(vec![ended(record, execution, outcome)]),
+        Err(reaction) => reaction,
+    }
 }
 
-fn end(record: &Record, execution: &Execution, outcome: Result<Body, Failure>) -> Draft {
+fn outcome(inquiry: &Inquiry, execution: &Execution, with: &Context<'_>) -> Result<Result<Body, Failure>, Reaction> {
+    let answers = answers(inquiry, with)?;
+    if let (Some(_), Some(last)) = (inquiry.decision(), answers.last()) {
+        return Ok(Ok(result(last.answer.root(), &answers)));
+    }
+    let params = document(execution.params, with)?;
+    let question = parsed(&params)?;
+    if let Some(answer) = question.on_expire {
+        return Ok(Ok(result(answer, &answers)));
+    }
+    let limit = duration_text(question.expires.map_or(0, millis));
+    let message = match (answers.len(), inquiry.quorum) {
+        (0, _) => format!("nobody answered within {limit}"),
+        (count, quorum) => format!("{count} of {quorum} people answered within {limit}"),
+    };
+    Ok(Err(Failure::new(FailureKind::Expired, message)))
+}
+
+fn parsed(params: &Document) -> Result<Question<'_>, Reaction> {
+    Question::parse(params.root()).map_err(|misfit| Reaction::Impossible(format!("it is no question: {misfit}")))
+}
+
+fn ended(record: &Record, execution: &Execution, outcome: Result<Body, Failure>) -> Draft {
     let part_of = execution.part_of.clone();
     let (fact, body): (Fact, _) = match outcome {
         Ok(result) => (ExecutionSucceeded { part_of }.into(), Some(result)),
@@ -108,14 +120,6 @@ struct Told {
     at: Timestamp,
     verdict: Verdict,
     answer: Document,
-}
-
-fn answered(inquiry: &Inquiry, with: &Context<'_>) -> Result<Body, Reaction> {
-    let answers = answers(inquiry, with)?;
-    match answers.last() {
-        Some(last) => Ok(result(last.answer.root(), &answers)),
-        None => Err(Reaction::Impossible("what was answered is not there".to_owned())),
-    }
 }
 
 fn answers(inquiry: &Inquiry, with: &Context<'_>) -> Result<Vec<Told>, Reaction> {
@@ -145,6 +149,19 @@ fn result(answer: Node<'_>, all: &[Told]) -> Body {
 
 fn document(handle: BodyHandle, with: &Context<'_>) -> Result<Document, Reaction> {
     with.bodies.document(&handle).ok_or_else(|| Reaction::Needs(vec![handle]))
+}
+
+/// Says why too few people are left to answer, where it is known how many there are: nobody knows who has a role.
+fn nobody_left(question: &Question<'_>, excluded: &[String]) -> Option<Failure> {
+    let mut left = 0;
+    for assignee in &question.assignees {
+        match assignee {
+            Assignee::Role(_) => return None,
+            Assignee::Token(name) => left += u32::from(!excluded.contains(name)),
+        }
+    }
+    let message = format!("{} must answer, and {left} of those who are asked may", question.quorum);
+    (left < question.quorum).then(|| Failure::new(FailureKind::ParametersInvalid, message))
 }
 
 fn excluded(engine: &Engine, question: &Question<'_>, execution: &Execution) -> Vec<String> {

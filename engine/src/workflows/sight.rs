@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_expression::{Document, EVALUATION_BYTES_MAX, Path, Scope, Value};
 
-use crate::catalog::{ALWAYS, Action, FAILED, SUCCEEDED, Workflow};
+use crate::catalog::{ALWAYS, Action, FAILED, SUCCEEDED, Step, Workflow};
 use crate::command::Context;
 use crate::engine::{Engine, Reaction};
 use crate::executions::facts::{Failure, FailureKind};
@@ -45,6 +45,8 @@ struct Seen<'a> {
 /// What a step gave: a value, or one for each of its items.
 enum Gave<'a> {
     Once(Option<Document>),
+    /// The result of an inquiry.
+    Answer(Option<Document>),
     ForEach(Vec<SeenItem<'a>>),
 }
 
@@ -99,7 +101,7 @@ impl OfStep {
     fn by(rest: &[&str], path: &Path) -> Self {
         match rest {
             ["items"] if !path.extent.may_hold("result") => Self::Items,
-            [] | ["items" | "result", ..] => Self::Results,
+            [] | ["items" | "result" | "answer" | "answers", ..] => Self::Results,
             [_, ..] => Self::State,
         }
     }
@@ -157,12 +159,15 @@ impl<'a> Sight<'a> {
         let mut steps = Vec::with_capacity(wanted.steps.len());
         for (name, of_step) in &wanted.steps {
             let Some((name, state)) = engine.workflows().step_of(id, name) else { continue };
-            let is_done_for_each = workflow.step(name).is_some_and(|step| step.for_each.is_some());
+            let step = workflow.step(name);
+            let is_done_for_each = step.is_some_and(|step| step.for_each.is_some());
+            let asks = step.is_some_and(Step::asks);
             let items = || engine.workflows().items(id, name);
             let gave = match (is_done_for_each, of_step) {
                 (false, OfStep::Results) => {
                     bodies.reads(std::iter::once(state.result))?;
-                    Gave::Once(bodies.document(state.result))
+                    let result = bodies.document(state.result);
+                    if asks { Gave::Answer(result) } else { Gave::Once(result) }
                 }
                 (false, OfStep::State | OfStep::Items) => Gave::Once(None),
                 (true, OfStep::Results) => {
@@ -235,6 +240,10 @@ impl Seen<'_> {
         let mut fields = vec![("error", error(self.state.error.as_ref())), ("status", Value::from(self.state.status.as_str()))];
         match &self.gave {
             Gave::Once(result) => fields.push(("result", document(result.as_ref()))),
+            Gave::Answer(result) => {
+                let part = |name: &str| result.as_ref().and_then(|result| result.root().get(name)).map_or(Value::Null, Value::from);
+                fields.extend([("answer", part("answer")), ("answers", part("answers")), ("result", document(result.as_ref()))]);
+            }
             Gave::ForEach(items) => {
                 let items = items.iter().map(|item| {
                     Value::map([

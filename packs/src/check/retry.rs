@@ -21,8 +21,9 @@ pub(super) fn retry(file: &SourceText, written: &written::Retry, report: &mut Re
 
 fn scope(file: &SourceText) -> Scope<'_> {
     // What somebody cancelled, and what is lost, is not tried again by this.
-    let kinds =
-        FailureKind::ALL.into_iter().filter(|kind| !matches!(kind, FailureKind::Lost | FailureKind::ChildFailed | FailureKind::Fail));
+    let kinds = FailureKind::ALL
+        .into_iter()
+        .filter(|kind| !matches!(kind, FailureKind::Lost | FailureKind::ChildFailed | FailureKind::Fail | FailureKind::Expired));
     let error = MapType::new(Others::None)
         .called("the fields of `error`", None)
         .with("kind", ValueType::one_of(kinds.map(FailureKind::as_str)), Occurrence::Always)

@@ -2,6 +2,7 @@
 
 mod ends;
 mod graph;
+mod inquiry;
 mod reach;
 mod repeat;
 
@@ -49,7 +50,7 @@ pub(super) fn workflow(
     for step in &written.steps {
         actions.push(match &step.task {
             Some(Task::Action { action, .. }) => action_named(checking, file, action, "step", report),
-            Some(Task::Sleep { .. } | Task::Fail { .. }) | None => None,
+            Some(Task::Inquiry(_) | Task::Sleep { .. } | Task::Fail { .. }) | None => None,
         });
     }
     let can_end = vec![CanEnd::ANYHOW; written.steps.len()];
@@ -201,6 +202,7 @@ impl<'a> Steps<'a> {
                 let with = with(self.file, action, given.as_ref(), parameters, &scope, report);
                 Some(catalog::Task::Action { action: named?.0.clone(), with: with? })
             }
+            Task::Inquiry(asked) => self.inquiry(place, asked, &scope, end, report),
             Task::Sleep { duration } => {
                 let reads = self.look(Reader::Step(place), &scope, duration, Holds::Value, report);
                 let scope = self.with_steps(scope, &reads, place, end);
@@ -239,7 +241,7 @@ impl<'a> Steps<'a> {
         let Some((name, Some(action))) = &self.actions[place] else { return true };
         let is = match &action.run {
             written::Run::Workflow(_) => "is made of steps: its steps have attempts, and it has none",
-            written::Run::Builtin { which: catalog::Builtin::Sleep, .. } => "waits and has no attempts",
+            written::Run::Builtin { which: catalog::Builtin::Sleep | catalog::Builtin::Inquiry, .. } => "waits and has no attempts",
             _ => return true,
         };
         let at = self.written[place].name.span.clone();
@@ -373,10 +375,11 @@ impl<'a> Steps<'a> {
 }
 
 /// Says what can be read of a step.
-fn ended<'n>(step: &Step, action: Option<&'n NamedAction<'_>>) -> Ended<'n> {
+fn ended<'n>(step: &'n Step, action: Option<&'n NamedAction<'_>>) -> Ended<'n> {
     match (&step.task, action) {
         (Some(Task::Fail { .. }), _) => Ended::Fail,
         (Some(Task::Sleep { .. }), _) => Ended::Sleep,
+        (Some(Task::Inquiry(asked)), _) => Ended::Inquiry { answer: asked.answer.as_ref() },
         (Some(Task::Action { .. }), Some((name, action))) => Ended::Action {
             name,
             result: action.and_then(|action| action.result.as_ref()),

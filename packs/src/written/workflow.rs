@@ -9,6 +9,7 @@ use std::time::Duration;
 use ensue_engine::catalog::{ITEMS_MAX, ItemFailure, OnFailure, PARALLEL_DEFAULT, STEPS_MAX};
 
 use super::action::read_timeout;
+use super::inquiry::{INQUIRY, Inquiry, read_inquiry};
 use super::repeat::{REPEAT, Repeat, read_repeat};
 use super::retry::{RETRY, Retry, read_retry};
 use super::rule::{PRIORITY, read_priority};
@@ -23,7 +24,7 @@ const ON_FAILURE: [(&str, OnFailure); 2] = [("fail", OnFailure::Fail), ("continu
 const ON_FAILURE_WORDS: [&str; 2] = words(&ON_FAILURE);
 
 /// What a step may do in a later release, beside what it may do now.
-const TASKS_LATER: [&str; 2] = ["inquiry", "wait"];
+const TASKS_LATER: [&str; 1] = ["wait"];
 
 pub(super) static WORKFLOW: Shape = Shape {
     what: "`workflow`",
@@ -87,6 +88,7 @@ pub(super) static STEP: Shape = Shape {
             Kind::Mapping { names: Form::Any, of: &Kind::Anything },
             "The action's parameters, by name. A value may hold `${{ … }}`; one that is exactly that keeps its type.",
         ),
+        optional("inquiry", Kind::Fields(&INQUIRY), "The step asks people, and goes on with their answer: `steps.<name>.answer`."),
         optional("sleep", Kind::Text(Form::Wait), "The step waits so long, `10m`, and holds no worker meanwhile. It may hold `${{ … }}`."),
         optional("fail", Kind::Text(Form::Any), "The step fails, and this says why. It may hold `${{ … }}`."),
         optional(
@@ -108,14 +110,9 @@ pub(super) static STEP: Shape = Shape {
         ),
         PRIORITY,
     ],
-    later: &[
-        ("inquiry", "a question to people"),
-        ("wait", "waiting for an event"),
-        ("undo", "what is done when the workflow fails later"),
-        ("local", "names of a step's own"),
-    ],
+    later: &[("wait", "waiting for an event"), ("undo", "what is done when the workflow fails later"), ("local", "names of a step's own")],
     between: &[
-        Between::ExactlyOneOf(&["action", "sleep", "fail"]),
+        Between::ExactlyOneOf(&["action", "inquiry", "sleep", "fail"]),
         Between::OnlyBeside { field: "with", other: "action" },
         Between::OnlyBeside { field: "for_each", other: "action" },
         Between::OnlyBeside { field: "repeat", other: "action" },
@@ -159,6 +156,7 @@ pub(crate) struct ForEach {
 
 pub(crate) enum Task {
     Action { action: Spanned<String>, with: Option<Node> },
+    Inquiry(Box<Inquiry>),
     Sleep { duration: Node },
     Fail { message: Node },
 }
@@ -313,7 +311,7 @@ fn tell_out_of_place(fields: &mut Fields<'_>, report: &mut Report) {
             continue;
         }
         // That nothing is done is told by itself; so is another field that is misspelt, or of a later release.
-        let is_told = fields.has_told(other) || (other == "action" && !fields.has("fail") && !fields.has("sleep"));
+        let is_told = fields.has_told(other) || (other == "action" && TASKS.iter().all(|task| !fields.has(task)));
         if !is_told {
             let message = format!("{is}, and there is no `{other}`");
             report.error(Code::FieldOutOfPlace, fields.file, fields.key_of(field), message).hint(hint);
@@ -379,7 +377,7 @@ fn read_for_each(fields: &mut Fields<'_>, report: &mut Report) -> Option<ForEach
 }
 
 /// What a step may do.
-const TASKS: [&str; 3] = ["action", "sleep", "fail"];
+const TASKS: [&str; 4] = ["action", "inquiry", "sleep", "fail"];
 
 fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Task> {
     let file = fields.file;
@@ -403,13 +401,14 @@ fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Repor
         if !is_told {
             report
                 .error(Code::NotExactlyOne, file, name.span.clone(), format!("the step `{}` does nothing", name.value))
-                .hint("it runs an `action`, or it is a `sleep` or a `fail`, for example\naction: core.echo");
+                .hint("it runs an `action`, or it is an `inquiry`, a `sleep` or a `fail`, for example\naction: core.echo");
         }
         return None;
     };
     let is_text = matches!(value.content, Content::Text { .. });
     match key.value.as_str() {
         "action" => Some(Task::Action { action: text(value, "`action`", file, report)?, with }),
+        "inquiry" => Some(Task::Inquiry(Box::new(read_inquiry(value, file, report)?))),
         "sleep" if is_text => Some(Task::Sleep { duration: value }),
         "sleep" => {
             wrong_type(&value, "`sleep`", "a duration, `10m`", file, report);

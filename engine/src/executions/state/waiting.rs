@@ -76,7 +76,7 @@ impl Executions {
                 execution.is_timed_out = true;
                 execution.phase = Phase::Cancelling(attempt);
             }),
-            Phase::Asleep if execution.has_come => {}
+            Phase::Asleep | Phase::Asking if execution.has_come => {}
             Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Asking => {
                 self.queue.remove(&place);
                 self.idle.remove(id);

@@ -27,6 +27,8 @@ pub(super) enum Ended<'a> {
     Action { name: &'a ActionRef, result: Option<&'a Schema>, times: Times },
     /// A `sleep`.
     Sleep,
+    /// An `inquiry`; with what an answer looks like.
+    Inquiry { answer: Option<&'a Schema> },
     /// A `fail`.
     Fail,
     /// It has a mistake that has been told.
@@ -55,6 +57,7 @@ impl Results {
             Ended::Unknown => return ValueType::anything(),
             Ended::Fail => return failed_step(),
             Ended::Sleep => return slept(end),
+            Ended::Inquiry { answer } => return answered(answer, end),
             Ended::Action { name, result, times } => (name, result, times),
         };
         let result = match times {
@@ -108,6 +111,29 @@ fn slept(end: End) -> ValueType {
         End::Any => (ValueType::one_of(STATUSES), error().or_null()),
     };
     ValueType::map(one("the fields of a step with `sleep`", status, ValueType::null(), error))
+}
+
+/// A step that asks gives the answer that counts, and all that were given.
+fn answered(schema: Option<&Schema>, end: End) -> ValueType {
+    let answer = schema.map_or_else(ValueType::anything, |schema| type_of(schema, Form::Accepted, "the fields of the answer", None));
+    let given = MapType::new(Others::None)
+        .called("the fields of one of the answers", None)
+        .with("by", ValueType::text(), Occurrence::Always)
+        .with("at", ValueType::text(), Occurrence::Always)
+        .with("verdict", ValueType::one_of(["counts", "decides", "vetoes"]), Occurrence::Always)
+        .with("answer", answer.clone(), Occurrence::Always);
+    let answers = ValueType::list(ValueType::map(given));
+    let (status, answer, answers, error) = match end {
+        End::Success => (ValueType::one_of(["succeeded"]), answer, answers, ValueType::null()),
+        End::Any => (ValueType::one_of(STATUSES), answer.or_null(), answers.or_null(), error().or_null()),
+    };
+    let fields = MapType::new(Others::None)
+        .called("the fields of a step with `inquiry`", None)
+        .with("status", status, Occurrence::Always)
+        .with("answer", answer, Occurrence::Always)
+        .with("answers", answers, Occurrence::Always)
+        .with("error", error, Occurrence::Always);
+    ValueType::map(fields)
 }
 
 /// A step that fails never succeeds, and gives nothing.

@@ -1,0 +1,332 @@
+//! Inquiries: who may answer, which answer counts, and what becomes of whoever asked.
+
+use ensue_engine::catalog::{Builtin, Run};
+use ensue_engine::command::{Answer, Ask, InquiryAnswer, Refusal};
+use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::executions::state::Phase;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{ExecutionId, InquiryId};
+use ensue_engine::inquiries::facts::{InquiryOpened, Verdict};
+use ensue_engine::record::{Actor, Body, Digest};
+use ensue_engine::spec::{NOON, Outcome};
+use ensue_engine::time::Timestamp;
+use ensue_expression::Document;
+use serde_json::{Value, json};
+
+use crate::support::workflow::does;
+use crate::support::{Pieces, Site, asked_by, cancel, fire_timers, workers};
+
+const HOUR_MILLIS: u64 = 3_600_000;
+
+fn question(more: &Value) -> Value {
+    let mut question = json!({
+        "title": "Ship v1?",
+        "answer": { "type": "object", "properties": { "ship": { "type": "boolean" } }, "required": ["ship"] },
+        "assignees": ["role:managers", "bo"],
+    });
+    for (name, value) in more.as_object().unwrap() {
+        question[name] = value.clone();
+    }
+    question
+}
+
+fn pieces() -> Pieces {
+    Pieces::default().action("demo.say").action_with("core.inquiry", |action| action.run = Run::Builtin(Builtin::Inquiry))
+}
+
+/// A site where something asks, with more said of the question.
+fn asking(more: &Value) -> (Site, ExecutionId) {
+    let mut site = Site::with(&pieces());
+    site.set(workers(10));
+    let request = site.request_with("core.inquiry", &question(more), None);
+    let Answer::Execution(execution) = site.when(request).answer() else { panic!("it was asked for") };
+    (site, execution)
+}
+
+fn inquiry(site: &Site, execution: ExecutionId) -> InquiryId {
+    site.engine().inquiries().of(&execution).expect("it asks").0
+}
+
+fn opened(outcome: &Outcome) -> InquiryOpened {
+    let opened = outcome.facts().find_map(|fact| if let Fact::InquiryOpened(fact) = fact { Some(fact.clone()) } else { None });
+    opened.expect("an inquiry was opened")
+}
+
+/// Who answers: a name, with roles behind it.
+fn answers(site: &mut Site, execution: ExecutionId, who: &str, answer: &Value) -> Outcome {
+    let inquiry = inquiry(site, execution);
+    answers_to(site, inquiry, who, answer, None)
+}
+
+fn answers_to(site: &mut Site, inquiry: InquiryId, who: &str, answer: &Value, digest: Option<Digest>) -> Outcome {
+    let (by, roles) = who.split_once(' ').unwrap_or((who, ""));
+    let ask = InquiryAnswer {
+        inquiry,
+        by: by.to_owned(),
+        roles: roles.split(' ').filter(|role| !role.is_empty()).map(str::to_owned).collect(),
+        digest,
+        body: Body::json(answer.to_string()),
+        answer: Document::from_value(answer),
+    };
+    site.when(asked_by(Actor::Token(by.to_owned()), Ask::AnswerInquiry(ask)))
+}
+
+fn result(outcome: &Outcome) -> Value {
+    let end = outcome.records().iter().find(|record| record.kind() == "execution.succeeded").expect("it succeeded");
+    serde_json::from_slice(end.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
+}
+
+#[track_caller]
+fn why(outcome: &Outcome) -> (FailureKind, String) {
+    let failed = outcome.facts().find_map(|fact| if let Fact::ExecutionFailed(end) = fact { Some(end.error.clone()) } else { None });
+    let failed = failed.expect("it failed");
+    (failed.kind, failed.message)
+}
+
+#[test]
+fn the_first_answer_of_one_who_is_asked_is_what_the_execution_gives() {
+    for who in ["bo", "ana managers", "cy viewer managers"] {
+        let (mut site, execution) = asking(&json!({}));
+        assert_eq!((site.phase(execution), site.engine().executions().open_work()), (Some(Phase::Asking), 0));
+        let outcome = answers(&mut site, execution, who, &json!({ "ship": true }));
+        let result = result(&outcome.then(&["inquiry.answered", "execution.succeeded"]));
+        let by = who.split(' ').next().unwrap();
+        let answer = json!({ "ship": true });
+        let at = NOON.to_string();
+        assert_eq!(result, json!({ "answer": answer, "answers": [{ "by": by, "at": at, "verdict": "decides", "answer": answer }] }));
+        assert_eq!((site.phase(execution), site.engine().inquiries().count()), (None, 0));
+    }
+}
+
+#[test]
+fn nobody_else_may_answer_and_a_name_is_no_role() {
+    let (mut site, execution) = asking(&json!({}));
+    let id = inquiry(&site, execution);
+    for who in ["ana", "managers", "ana bo", "ana admin", "role:managers"] {
+        let name = who.split(' ').next().unwrap().to_owned();
+        answers(&mut site, execution, who, &json!({ "ship": true })).then_refused(&Refusal::NotAsked { inquiry: id, name });
+    }
+}
+
+#[test]
+fn of_two_answers_the_first_counts_and_the_other_is_refused() {
+    let (mut site, execution) = asking(&json!({}));
+    let id = inquiry(&site, execution);
+    answers(&mut site, execution, "bo", &json!({ "ship": true })).then(&["inquiry.answered", "execution.succeeded"]);
+    answers_to(&mut site, id, "ana managers", &json!({ "ship": false }), None).then_refused(&Refusal::InquiryClosed(id));
+}
+
+#[test]
+fn a_quorum_takes_one_answer_of_each_and_gives_the_last() {
+    let (mut site, execution) = asking(&json!({ "quorum": 2 }));
+    let id = inquiry(&site, execution);
+    answers(&mut site, execution, "bo", &json!({ "ship": true })).then(&["inquiry.answered"]);
+    let again = Refusal::AnsweredBefore { inquiry: id, at: NOON };
+    answers(&mut site, execution, "bo", &json!({ "ship": true })).then_refused(&again);
+    let outcome = answers(&mut site, execution, "ana managers", &json!({ "ship": false }));
+    let result = result(&outcome.then(&["inquiry.answered", "execution.succeeded"]));
+    assert_eq!(result["answer"], json!({ "ship": false }));
+    let told: Vec<_> = result["answers"].as_array().unwrap().iter().map(|one| (one["by"].clone(), one["verdict"].clone())).collect();
+    assert_eq!(told, [(json!("bo"), json!("counts")), (json!("ana"), json!("decides"))]);
+}
+
+#[test]
+fn a_veto_decides_alone() {
+    let (mut site, execution) = asking(&json!({ "quorum": 3, "veto": "answer.ship == false" }));
+    answers(&mut site, execution, "bo", &json!({ "ship": true })).then(&["inquiry.answered"]);
+    let outcome = answers(&mut site, execution, "ana managers", &json!({ "ship": false }));
+    let Some(Fact::InquiryAnswered(answered)) = outcome.facts().next() else { panic!("it was taken") };
+    assert_eq!(answered.verdict, Verdict::Vetoes);
+    assert_eq!(result(&outcome.then(&["inquiry.answered", "execution.succeeded"]))["answer"], json!({ "ship": false }));
+}
+
+#[test]
+fn a_veto_that_errs_over_an_answer_refuses_it() {
+    let (mut site, execution) = asking(&json!({ "veto": "answer.sure == false" }));
+    let outcome = answers(&mut site, execution, "bo", &json!({ "ship": true }));
+    assert!(matches!(outcome.told(), Err(Refusal::VetoErred { why, .. }) if why.contains("sure")), "{outcome:?}");
+    assert_eq!(site.phase(execution), Some(Phase::Asking));
+}
+
+#[test]
+fn who_asked_for_the_outermost_workflow_may_be_excluded() {
+    let pieces = pieces();
+    let given = json!({ "title": "Ship?", "answer": {}, "assignees": ["ana", "bo"], "exclude": ["requester"] });
+    let pieces = pieces.workflow("demo.inner", [does("ask", "core.inquiry").with(&given)]);
+    let mut site = Site::with(&pieces.workflow("demo.outer", [does("inner", "demo.inner").with(&json!({}))]));
+    let outcome = site.ask("demo.outer");
+    assert_eq!(opened(&outcome).excluded, ["ana"]);
+    let (execution, _) = site.engine().executions().iter().find(|(_, one)| one.phase == Phase::Asking).unwrap();
+    let execution = *execution;
+    let (id, name) = (inquiry(&site, execution), "ana".to_owned());
+    answers(&mut site, execution, "ana", &json!(1)).then_refused(&Refusal::MayNotAnswer { inquiry: id, name });
+    answers(&mut site, execution, "bo", &json!(1));
+    assert_eq!(site.phase(execution), None);
+}
+
+#[test]
+fn what_nobody_is_left_to_answer_fails_at_once() {
+    for more in [
+        json!({ "assignees": ["ana"], "exclude": ["requester"] }),
+        json!({ "assignees": ["bo", "cy"], "exclude": ["cy"], "quorum": 2 }),
+        json!({ "assignees": ["bo", "bo"], "quorum": 2 }),
+    ] {
+        let mut site = Site::with(&pieces());
+        let request = site.request_with("core.inquiry", &question(&more), None);
+        let outcome = site.when(request).then(&["execution.requested", "execution.failed"]);
+        assert_eq!(why(&outcome).0, FailureKind::ParametersInvalid);
+    }
+}
+
+#[test]
+fn it_fails_when_nobody_answered_in_time_and_no_answer_stands_in() {
+    let (mut site, execution) = asking(&json!({ "expires": "1h", "quorum": 2 }));
+    answers(&mut site, execution, "bo", &json!({ "ship": true }));
+    let id = inquiry(&site, execution);
+    site.after(HOUR_MILLIS - 1).then(&[]);
+    let outcome = site.after(1).then(&["timer.fired", "execution.failed"]);
+    assert_eq!(why(&outcome), (FailureKind::Expired, "1 of 2 people answered within 1h".to_owned()));
+    answers_to(&mut site, id, "ana managers", &json!({ "ship": true }), None).then_refused(&Refusal::InquiryClosed(id));
+}
+
+#[test]
+fn an_answer_may_stand_in_when_time_is_over() {
+    let (mut site, _) = asking(&json!({ "expires": "1h", "on_expire": { "answer": { "ship": false } } }));
+    let outcome = site.after(HOUR_MILLIS);
+    assert_eq!(result(&outcome.then(&["timer.fired", "execution.succeeded"])), json!({ "answer": { "ship": false }, "answers": [] }));
+}
+
+#[test]
+fn an_answer_in_time_leaves_no_timer() {
+    let (mut site, execution) = asking(&json!({ "expires": "1h" }));
+    answers(&mut site, execution, "bo", &json!({ "ship": true }));
+    assert_eq!(site.engine().timers().pending(), 0);
+    site.after(2 * HOUR_MILLIS).then(&[]);
+}
+
+#[test]
+fn whichever_comes_first_of_the_end_of_time_and_all_the_time_there_is_counts() {
+    let given = question(&json!({ "expires": "1h", "on_expire": { "answer": { "ship": false } } }));
+    let flow = pieces().workflow("demo.flow", [does("ask", "core.inquiry").with(&given).timeout(2 * 3_600)]);
+    let mut site = Site::with(&flow);
+    site.ask("demo.flow");
+    // A node that was off fires both in one turn.
+    site.after(24 * HOUR_MILLIS).then(&["timer.fired", "timer.fired", "execution.succeeded", "execution.succeeded"]);
+}
+
+#[test]
+fn a_cancel_closes_it() {
+    let (mut site, execution) = asking(&json!({}));
+    let id = inquiry(&site, execution);
+    site.when(cancel(execution)).then(&["execution.cancel_requested", "execution.cancelled"]);
+    answers_to(&mut site, id, "bo", &json!({ "ship": true }), None).then_refused(&Refusal::InquiryClosed(id));
+}
+
+#[test]
+fn an_answer_is_bound_to_what_was_asked() {
+    let mut site = Site::with(&pieces());
+    let mut digests = Vec::new();
+    for more in
+        [json!({}), json!({ "text": "All tests passed." }), json!({ "title": "Ship v2?" }), json!({ "answer": { "type": "object" } })]
+    {
+        let request = site.request_with("core.inquiry", &question(&more), None);
+        let outcome = site.when(request);
+        let Answer::Execution(execution) = outcome.answer() else { panic!("it was asked for") };
+        digests.push((opened(&outcome).digest, inquiry(&site, execution)));
+    }
+    let all: std::collections::BTreeSet<_> = digests.iter().map(|(digest, _)| digest.to_string()).collect();
+    assert_eq!(all.len(), 4, "{digests:?}");
+    let ((digest, id), (other, _)) = (digests[0], digests[1]);
+    let stale = Refusal::ApprovalStale { inquiry: id, digest };
+    answers_to(&mut site, id, "bo", &json!({ "ship": true }), Some(other)).then_refused(&stale);
+    answers_to(&mut site, id, "bo", &json!({ "ship": true }), Some(digest)).then(&["inquiry.answered", "execution.succeeded"]);
+}
+
+#[test]
+fn an_answer_is_bound_also_to_the_parameters_of_the_workflow_and_to_what_goes_on_with_it() {
+    let given = question(&json!({}));
+    let asked = |then: &str, params: &Value| {
+        let flow = [does("ask", "core.inquiry").with(&given), does(then, "demo.say").needs(["ask"])];
+        let mut site = Site::with(&pieces().workflow("demo.flow", flow));
+        let request = site.request_with("demo.flow", params, None);
+        opened(&site.when(request)).digest
+    };
+    let first = asked("ship", &json!({ "version": "v1" }));
+    assert_eq!(first, asked("ship", &json!({ "version": "v1" })));
+    assert_ne!(first, asked("ship", &json!({ "version": "v2" })));
+    assert_ne!(first, asked("destroy", &json!({ "version": "v1" })));
+}
+
+#[test]
+fn steps_read_the_answer_while_others_go_on() {
+    let given = question(&json!({ "expires": "1h", "on_expire": { "answer": { "ship": false } } }));
+    let steps = || {
+        [
+            does("ask", "core.inquiry").with(&given),
+            does("beside", "demo.say"),
+            does("ship", "demo.say").needs(["ask"]).starts_if("steps.ask.answer.ship && size(steps.ask.answers) == 1"),
+        ]
+    };
+    let mut site = Site::with(&pieces().workflow("demo.flow", steps()));
+    site.set(workers(10));
+    let outcome = site.ask("demo.flow");
+    outcome.then(&["execution.requested", "execution.requested", "inquiry.opened", "timer.set", "execution.requested", "attempt.started"]);
+    let (ask, _) = site.engine().executions().iter().find(|(_, one)| one.phase == Phase::Asking).unwrap();
+    let ask = *ask;
+    answers(&mut site, ask, "bo", &json!({ "ship": true })).then(&[
+        "inquiry.answered",
+        "execution.succeeded",
+        "execution.requested",
+        "attempt.started",
+    ]);
+    let mut site = Site::with(&pieces().workflow("demo.flow", steps()));
+    site.set(workers(10));
+    site.ask("demo.flow");
+    site.after(HOUR_MILLIS).then(&["timer.fired", "execution.succeeded", "step.skipped"]);
+}
+
+#[test]
+fn what_is_no_question_is_refused_or_fails_its_step() {
+    for (more, wrong) in [
+        (json!({ "title": " " }), "/title"),
+        (json!({ "assignees": [] }), "/assignees"),
+        (json!({ "assignees": [1] }), "/assignees"),
+        (json!({ "assignees": ["role:"] }), "/assignees/0"),
+        (json!({ "quorum": 0 }), "/quorum"),
+        (json!({ "veto": "answer ==" }), "/veto"),
+        (json!({ "veto": "params.x" }), "/veto"),
+        (json!({ "expires": "soon" }), "/expires"),
+        (json!({ "expires": "0s" }), "/expires"),
+        (json!({ "on_expire": { "answer": 1 } }), "/on_expire"),
+        (json!({ "expires": "1h", "on_expire": {} }), "/on_expire"),
+    ] {
+        let mut site = Site::with(&pieces());
+        let request = site.request_with("core.inquiry", &question(&more), None);
+        let outcome = site.when(request);
+        let Err(Refusal::ParametersMisfit { misfits, .. }) = outcome.told() else { panic!("{more} was taken") };
+        assert!(misfits.starts_with(&format!("{wrong}: ")), "{misfits}");
+        let flow = pieces().workflow("demo.flow", [does("ask", "core.inquiry").with(&question(&more))]);
+        let mut site = Site::with(&flow);
+        site.ask("demo.flow").then(&["execution.requested", "step.failed", "execution.failed"]);
+    }
+}
+
+#[test]
+fn a_name_may_be_a_list_of_names() {
+    let (site, execution) = asking(&json!({ "assignees": ["bo", ["ana", "role:x"], "bo"] }));
+    let (_, inquiry) = site.engine().inquiries().of(&execution).unwrap();
+    assert_eq!(inquiry.assignees.iter().map(ToString::to_string).collect::<Vec<_>>(), ["bo", "ana", "role:x"]);
+    let (site, execution) = asking(&json!({ "assignees": "bo" }));
+    assert_eq!(site.engine().inquiries().of(&execution).unwrap().1.assignees.len(), 1);
+}
+
+#[test]
+fn a_start_in_the_future_asks_then() {
+    let mut site = Site::with(&pieces());
+    let at = Timestamp::from_micros(NOON.micros() + 3_600_000_000);
+    let request = site.request_with("core.inquiry", &question(&json!({ "expires": "1h" })), Some(at));
+    site.when(request).then(&["execution.requested", "timer.set"]);
+    let outcome = site.after(HOUR_MILLIS).then(&["timer.fired", "inquiry.opened", "timer.set"]);
+    assert_eq!(opened(&outcome).expires_at, Some(Timestamp::from_micros(at.micros() + 3_600_000_000)));
+    site.when(fire_timers()).then(&[]);
+}

@@ -1,0 +1,167 @@
+//! `inquiry` against what can be read where it is asked: it becomes the parameters of the library's action for it.
+
+use ensue_engine::catalog::{self, Extra, Schema};
+use ensue_engine::inquiries::question::{ANSWER, REQUESTER};
+use ensue_engine::time::parse_duration;
+use ensue_expression::ValueType;
+use serde_json::{Value, json};
+
+use super::ends::End;
+use super::{Holds, Reader, Steps};
+use crate::check::inferred::Taker;
+use crate::check::parameters::Given;
+use crate::check::schemas::{Form, type_of};
+use crate::check::scope::Scope;
+use crate::diagnostics::{Code, Report};
+use crate::fields::{DURATION_HINT, is_one_expression, wrong_type};
+use crate::written::Inquiry;
+use crate::yaml::{Content, Entry, Node, Spanned};
+
+impl Steps<'_> {
+    pub(super) fn inquiry(
+        &mut self,
+        place: usize,
+        asked: &Inquiry,
+        scope: &Scope<'_>,
+        end: End,
+        report: &mut Report,
+    ) -> Option<catalog::Task> {
+        let answer = asked.answer.as_ref()?;
+        let veto = match &asked.veto {
+            Some(node) => Some(self.veto(node, answer, report)?),
+            None => None,
+        };
+        let expires = match &asked.expires {
+            Some(node) => Some(self.expires(node, report)?),
+            None => None,
+        };
+        self.look_into_answer(asked, answer, report);
+        let mut given = vec![("title", asked.title.clone())];
+        given.extend(asked.text.clone().map(|text| ("text", text)));
+        given.push(("answer", literal(&schema_json(answer), &asked.title)));
+        given.push(("assignees", asked.assignees.clone()));
+        given.extend(asked.quorum.map(|quorum| ("quorum", literal(&json!(quorum), &asked.title))));
+        given.extend(veto.map(|veto| ("veto", literal(&json!(veto), &asked.title))));
+        given.extend(self.excluded(asked, report)?.map(|names| ("exclude", names)));
+        given.extend(expires.map(|expires| ("expires", expires)));
+        given.extend(asked.on_expire.clone().map(|answer| ("on_expire", mapping([(ANSWER, answer)], &asked.title))));
+        let with = mapping(given, &asked.title);
+        let reads = self.look(Reader::Step(place), scope, &with, Holds::Value, report);
+        let scope = self.with_steps(scope.clone(), &reads, place, end);
+        self.look_into_texts(asked, &scope, report)?;
+        let action = catalog::INQUIRY.parse().expect("the name of a library's action is one");
+        Some(catalog::Task::Action { action, with: scope.template(&with, report)? })
+    }
+
+    /// Compiles the veto, to know that it can be; it is kept as it was written, with the question.
+    fn veto(&self, node: &Node, answer: &Schema, report: &mut Report) -> Option<String> {
+        let answer = type_of(answer, Form::Accepted, "the fields of the answer", None);
+        let scope = Scope::new(self.file).with(ANSWER, answer);
+        Some(scope.condition(node, "`veto`", report)?.source().to_owned())
+    }
+
+    fn expires(&self, node: &Node, report: &mut Report) -> Option<Node> {
+        if let Content::Text { value, .. } = &node.content
+            && parse_duration(value).is_some_and(|expires| !expires.is_zero())
+        {
+            return Some(node.clone());
+        }
+        let written = node.to_value();
+        let written = written.as_str().map_or_else(|| written.to_string(), str::to_owned);
+        let message = format!("`expires` is a duration over zero, not `{written}`");
+        report.error(Code::InvalidDuration, self.file, node.span.clone(), message).hint(DURATION_HINT);
+        None
+    }
+
+    /// Holds the answer that stands at expiry against what an answer has to look like.
+    fn look_into_answer(&self, asked: &Inquiry, answer: &Schema, report: &mut Report) {
+        if let Some(node) = &asked.on_expire {
+            let (at, taker) = (node.span.clone(), "the answer".to_owned());
+            Given { file: self.file, node: Some(node), at, taker, called: "field" }.check(answer, Extra::Refused, report);
+        }
+    }
+
+    /// Gives who is excluded, as a list; nothing where one of them is no name.
+    #[allow(clippy::option_option, reason = "nothing is a mistake, none is nobody")]
+    fn excluded(&self, asked: &Inquiry, report: &mut Report) -> Option<Option<Node>> {
+        let Some(node) = &asked.exclude else { return Some(None) };
+        let names = match &node.content {
+            Content::List(items) => items.clone(),
+            _ => vec![node.clone()],
+        };
+        for name in &names {
+            match &name.content {
+                Content::Text { value, .. } if value.starts_with("role:") => {
+                    let message = format!("`{value}` is a role, and people are excluded one by one");
+                    report
+                        .error(Code::InvalidValue, self.file, name.span.clone(), message)
+                        .hint(format!("`{REQUESTER}` is who asked for the work; any other word is the name of a token"));
+                    return None;
+                }
+                Content::Text { .. } => {}
+                _ => {
+                    wrong_type(name, "an item of `exclude`", "a name", self.file, report);
+                    return None;
+                }
+            }
+        }
+        Some(Some(Node { span: node.span.clone(), content: Content::List(names) }))
+    }
+
+    /// Says of each text where it would be none.
+    fn look_into_texts(&self, asked: &Inquiry, scope: &Scope<'_>, report: &mut Report) -> Option<()> {
+        let text = |name: &str| Taker { takes: ValueType::text(), name: format!("`{name}`") };
+        scope.template_for(&asked.title, Some(&text("title")), report)?;
+        if let Some(node) = &asked.text {
+            scope.template_for(node, Some(&text("text")), report)?;
+        }
+        let assignees = match &asked.assignees.content {
+            Content::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(&asked.assignees),
+        };
+        if assignees.is_empty() {
+            report
+                .error(Code::WrongType, self.file, asked.assignees.span.clone(), "`assignees` is empty: nobody could answer")
+                .hint("for example\nassignees: role:release_managers");
+            return None;
+        }
+        for assignee in assignees {
+            if !matches!(assignee.content, Content::Text { .. }) {
+                wrong_type(assignee, "an assignee", "`role:<role>` or the name of a token", self.file, report);
+                return None;
+            }
+            // One that is an expression may give several.
+            let takes =
+                if is_one_expression(assignee) { ValueType::text().or(ValueType::list(ValueType::text())) } else { ValueType::text() };
+            scope.template_for(assignee, Some(&Taker { takes, name: "`assignees`".to_owned() }), report)?;
+        }
+        Some(())
+    }
+}
+
+/// Gives what an answer has to look like as JSON Schema; a field that is not named is no part of one.
+fn schema_json(answer: &Schema) -> Value {
+    let mut schema = answer.to_json();
+    if let (Schema::Fields(_), Value::Object(schema)) = (answer, &mut schema) {
+        schema.insert("additionalProperties".to_owned(), Value::Bool(false));
+    }
+    schema
+}
+
+fn mapping<'n>(entries: impl IntoIterator<Item = (&'n str, Node)>, at: &Node) -> Node {
+    let entry = |(name, value): (&str, Node)| Entry { key: Spanned { value: name.to_owned(), span: at.span.clone() }, value };
+    Node { span: at.span.clone(), content: Content::Map(entries.into_iter().map(entry).collect()) }
+}
+
+/// Gives a value as what is written of it, in which nothing is computed.
+fn literal(value: &Value, at: &Node) -> Node {
+    let content = match value {
+        Value::Null => Content::Null,
+        Value::Bool(value) => Content::Bool(*value),
+        Value::Number(number) => Content::Number(number.clone()),
+        Value::String(text) => Content::text(text.replace("${{", "$${{")),
+        Value::Array(items) => Content::List(items.iter().map(|item| literal(item, at)).collect()),
+        Value::Object(fields) => return mapping(fields.iter().map(|(name, value)| (name.as_str(), literal(value, at))), at),
+    };
+    Node { span: at.span.clone(), content }
+}
