@@ -2,6 +2,7 @@
 //!
 //! Which fields a mapping may have is its [`Shape`]'s; what they mean is `written/`.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -233,6 +234,42 @@ impl<'a> Fields<'a> {
                 None
             }
         }
+    }
+
+    /// Takes a field that is a text, or a list of at least one in which none stands twice; `one` is what a text is, and `empty` what
+    /// to do in the place of an empty list.
+    pub(crate) fn text_or_texts(&mut self, name: &str, (one, empty): (&str, &str), report: &mut Report) -> Option<Vec<Node>> {
+        let entry = self.take(name)?;
+        let items = match entry.value.content {
+            Content::Text { .. } => return Some(vec![entry.value]),
+            Content::List(items) if items.is_empty() => {
+                let message = format!("`{name}` is empty: {one}, or a list of at least one");
+                report.error(Code::WrongType, self.file, entry.value.span, message).hint(empty);
+                return None;
+            }
+            Content::List(items) => items,
+            _ => {
+                wrong_type(&entry.value, &format!("`{name}`"), &format!("{one}, or a list of such"), self.file, report);
+                return None;
+            }
+        };
+        let mut seen = BTreeSet::new();
+        let mut is_whole = true;
+        for item in &items {
+            match &item.content {
+                Content::Text { value, .. } if seen.insert(value.as_str()) => {}
+                Content::Text { value, .. } => {
+                    report
+                        .error(Code::InvalidValue, self.file, item.span.clone(), format!("`{value}` stands twice in the list"))
+                        .hint("leave one out");
+                }
+                _ => {
+                    wrong_type(item, &format!("an item of `{name}`"), "a text", self.file, report);
+                    is_whole = false;
+                }
+            }
+        }
+        is_whole.then_some(items)
     }
 
     /// Takes a field that is a list of texts.

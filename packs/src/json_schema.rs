@@ -195,6 +195,7 @@ impl Maker {
             Kind::Schema(naming) => self.schema(*naming),
             Kind::Type => self.type_of_a_field(),
             Kind::Fields(shape) => self.shape(shape),
+            Kind::WordOrFields(word, shape) => json!({ "anyOf": [{ "const": word }, self.shape(shape)] }),
             Kind::List(shape) => json!({ "type": "array", "minItems": 1, "items": self.shape(shape) }),
             Kind::Named { names, of, most } => json!({
                 "type": "object",

@@ -141,6 +141,8 @@ pub enum Kind {
     Type,
     /// A mapping of fields.
     Fields(&'static Shape),
+    /// One word, or a mapping of fields.
+    WordOrFields(&'static str, &'static Shape),
     /// A list of at least one such mapping.
     List(&'static Shape),
     /// A mapping of names to such mappings, at least one.

@@ -249,7 +249,8 @@ mod shape {
     #[test]
     fn what_a_later_release_brings_says_so() {
         insta::assert_snapshot!(steps(
-            "ask: { inquiry: { title: Ship? } }\nci: { wait: { trigger: github.push } }\n\
+            "ask: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, notify: { action: core.echo }, remind: { every: 2h }, \
+             escalate: [] } }\nci: { wait: { trigger: github.push } }\n\
              again: { action: core.noop, undo: { action: core.noop }, local: { a: '1' } }"
         ));
     }
@@ -272,6 +273,36 @@ mod shape {
     #[test]
     fn what_a_sleep_gives_is_known() {
         insta::assert_snapshot!(steps("wait: { sleep: 1m }\nthen: { needs: wait, fail: '${{ steps.wait.result.woken }}' }"));
+    }
+
+    #[test]
+    fn a_question_is_put_to_somebody_and_says_what_an_answer_is() {
+        insta::assert_snapshot!(steps(
+            "none: { inquiry: {} }\ntext: { inquiry: Ship }\nlist: { inquiry: { title: [a], answer: { ship: boolen }, assignees: [] } }\n\
+             nobody: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: [] } }\n\
+             numbers: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: [7], quorum: 0 } }\n\
+             misspelt: { inquiry: { title: Ship, answers: { ship: boolean }, assignees: ana } }\n\
+             late: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, expires: soon, on_expire: { answer: { ship: no } } } }\n\
+             never: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, on_expire: fail } }\n\
+             stands: { inquiry: { title: Ship, answer: { ship: boolean, note: 'string?' }, assignees: ana, expires: 1h, \
+             on_expire: { answer: { shipp: false } } } }\n\
+             veto: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, veto: answer.shipped == false } }\n\
+             text_veto: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, veto: params.version == 'v1' } }\n\
+             roles: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, exclude: 'role:leads' } }\n\
+             both: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana }, sleep: 1m }\n\
+             more: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana }, timeout: 1h, for_each: params.regions }"
+        ));
+    }
+
+    #[test]
+    fn what_an_answer_gives_is_known() {
+        insta::assert_snapshot!(steps(
+            "ask: { inquiry: { title: 'Ship ${{ params.version }}?', answer: { ship: boolean, note: 'string?' }, assignees: '${{ params.regions }}' } }\n\
+             good: { needs: ask, if: steps.ask.answer.ship, action: core.echo, with: { message: '${{ steps.ask.answers[0].by }}' } }\n\
+             wrong: { needs: ask, if: steps.ask.answer.shipp, action: core.noop }\n\
+             result: { needs: ask, if: steps.ask.result.answer.ship, action: core.noop }\n\
+             number: { inquiry: { title: '${{ params.regions }}', answer: { ship: boolean }, assignees: '${{ params }}' } }"
+        ));
     }
 
     #[test]

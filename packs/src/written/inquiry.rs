@@ -6,7 +6,7 @@ use ensue_engine::inquiries::question::{ASSIGNEES_MAX, VETO_BYTES_MAX};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, wrong_type};
 use crate::schema;
-use crate::shape::{Form, Kind, Naming, Shape, optional, required};
+use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node};
 
@@ -42,7 +42,7 @@ pub(super) static INQUIRY: Shape = Shape {
         optional("expires", Kind::Text(Form::SomeTime), "How long there is time for an answer, `24h`. For ever where nothing is said."),
         optional(
             "on_expire",
-            Kind::Value,
+            Kind::WordOrFields("fail", &ON_EXPIRE),
             "What becomes of it when time is over: `fail` (default), with an error of kind `expired`, or `{ answer: … }`, which then stands.",
         ),
     ],
@@ -51,6 +51,13 @@ pub(super) static INQUIRY: Shape = Shape {
         ("remind", "telling them again"),
         ("escalate", "asking others after a while"),
     ],
+    between: &[Between::OnlyBeside { field: "on_expire", other: "expires" }],
+};
+
+static ON_EXPIRE: Shape = Shape {
+    what: "`on_expire`",
+    fields: &[required("answer", "answer: { ship: false }", Kind::Value, "The answer that stands. It may hold `${{ … }}`.")],
+    later: &[],
     between: &[],
 };
 
@@ -60,11 +67,10 @@ pub(crate) struct Inquiry {
     pub(crate) text: Option<Node>,
     /// Nothing where it has a mistake that has been told.
     pub(crate) answer: Option<Schema>,
-    /// One, or a list.
-    pub(crate) assignees: Node,
+    pub(crate) assignees: Vec<Node>,
     pub(crate) quorum: Option<i64>,
     pub(crate) veto: Option<Node>,
-    pub(crate) exclude: Option<Node>,
+    pub(crate) exclude: Option<Vec<Node>>,
     /// As it is written; it is a duration.
     pub(crate) expires: Option<Node>,
     /// The answer that stands where nobody gave one.
@@ -78,10 +84,17 @@ pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -
     let text = fields.take("text").map(|entry| entry.value);
     let answer = fields.take_required("answer", report);
     let answer = answer.map(|entry| schema::read(entry.value, Naming::Ours, file, report));
-    let assignees = fields.take_required("assignees", report).map(|entry| entry.value);
+    let (name, example) = ("`role:<role>` or the name of a token", "assignees: role:release_managers");
+    let assignees = if fields.has("assignees") {
+        fields.text_or_texts("assignees", (name, &format!("nobody could answer; for example\n{example}")), report)
+    } else {
+        fields.take_required_like("assignees", example, report);
+        None
+    };
     let quorum = fields.integer("quorum", report);
     let veto = fields.take("veto").map(|entry| entry.value);
-    let exclude = fields.take("exclude").map(|entry| entry.value);
+    let has_exclude = fields.has("exclude");
+    let exclude = fields.text_or_texts("exclude", ("`requester` or the name of a token", "leave the line out where nobody is"), report);
     let expires = fields.take("expires").map(|entry| entry.value);
     let on_expire = read_on_expire(&mut fields, expires.is_some(), report);
     for (node, name) in [(&title, "`title`"), (&text, "`text`")] {
@@ -97,6 +110,9 @@ pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -
     {
         let message = format!("`veto` takes {} bytes, {VETO_BYTES_MAX} is the most", value.len());
         report.error(Code::InvalidValue, file, span.clone(), message).hint("say less in it");
+        return None;
+    }
+    if has_exclude && exclude.is_none() {
         return None;
     }
     Some(Inquiry { title: title?, text, answer: answer?, assignees: assignees?, quorum, veto, exclude, expires, on_expire })
@@ -117,12 +133,9 @@ fn read_on_expire(fields: &mut Fields<'_>, expires: bool, report: &mut Report) -
             .hint("for example\nexpires: 24h");
         return None;
     }
-    match value.content {
+    match &value.content {
         Content::Text { value, .. } if value == "fail" => None,
-        Content::Map(entries) if entries.len() == 1 && entries[0].key.value == "answer" => {
-            entries.into_iter().next().map(|entry| entry.value)
-        }
-        Content::Poisoned => None,
+        Content::Map(_) => Fields::open(value, &ON_EXPIRE, file, report)?.take_required("answer", report).map(|entry| entry.value),
         _ => {
             wrong_type(&value, "`on_expire`", "`fail`, or an answer, `{ answer: { … } }`", file, report);
             None

@@ -2,7 +2,6 @@
 //!
 //! Which steps there are for each other, and what they may read, is `check/workflows.rs`.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -322,34 +321,14 @@ fn tell_out_of_place(fields: &mut Fields<'_>, report: &mut Report) {
 }
 
 fn read_needs(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanned<String>>> {
-    let file = fields.file;
     if fields.has_told("needs") {
         return None;
     }
-    let Some(entry) = fields.take("needs") else { return Some(Vec::new()) };
-    let items = match entry.value.content {
-        Content::Text { value, .. } => return Some(vec![Spanned { value, span: entry.value.span }]),
-        Content::List(items) if items.is_empty() => {
-            report
-                .error(Code::WrongType, file, entry.value.span, "`needs` is empty: the name of a step, or a list of at least one")
-                .hint("leave the line out where a step needs nothing");
-            return None;
-        }
-        Content::List(items) => items,
-        _ => {
-            wrong_type(&entry.value, "`needs`", "the name of a step, or a list of names", file, report);
-            return None;
-        }
-    };
-    let names: Vec<Option<Spanned<String>>> = items.into_iter().map(|item| text(item, "an item of `needs`", file, report)).collect();
-    let names: Vec<Spanned<String>> = names.into_iter().collect::<Option<_>>()?;
-    let mut seen = BTreeSet::new();
-    for name in names.iter().filter(|name| !seen.insert(name.value.as_str())) {
-        report
-            .error(Code::InvalidValue, file, name.span.clone(), format!("`{}` stands twice in the list", name.value))
-            .hint("leave one out");
+    if !fields.has("needs") {
+        return Some(Vec::new());
     }
-    Some(names)
+    let names = fields.text_or_texts("needs", ("the name of a step", "leave the line out where a step needs nothing"), report)?;
+    names.into_iter().map(|name| text(name, "an item of `needs`", fields.file, report)).collect()
 }
 
 fn read_for_each(fields: &mut Fields<'_>, report: &mut Report) -> Option<ForEach> {

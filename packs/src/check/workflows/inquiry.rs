@@ -13,7 +13,7 @@ use crate::check::parameters::Given;
 use crate::check::schemas::{Form, type_of};
 use crate::check::scope::Scope;
 use crate::diagnostics::{Code, Report};
-use crate::fields::{DURATION_HINT, is_one_expression, wrong_type};
+use crate::fields::{DURATION_HINT, is_one_expression};
 use crate::written::Inquiry;
 use crate::yaml::{Content, Entry, Node, Spanned};
 
@@ -36,13 +36,14 @@ impl Steps<'_> {
             None => None,
         };
         self.look_into_answer(asked, answer, report);
+        self.look_into_excluded(asked, report);
         let mut given = vec![("title", asked.title.clone())];
         given.extend(asked.text.clone().map(|text| ("text", text)));
         given.push(("answer", literal(&schema_json(answer), &asked.title)));
-        given.push(("assignees", asked.assignees.clone()));
+        given.push(("assignees", list(&asked.assignees, &asked.title)));
         given.extend(asked.quorum.map(|quorum| ("quorum", literal(&json!(quorum), &asked.title))));
         given.extend(veto.map(|veto| ("veto", literal(&json!(veto), &asked.title))));
-        given.extend(self.excluded(asked, report)?.map(|names| ("exclude", names)));
+        given.extend(asked.exclude.as_ref().map(|names| ("exclude", list(names, &asked.title))));
         given.extend(expires.map(|expires| ("expires", expires)));
         given.extend(asked.on_expire.clone().map(|answer| ("on_expire", mapping([(ANSWER, answer)], &asked.title))));
         let with = mapping(given, &asked.title);
@@ -81,31 +82,18 @@ impl Steps<'_> {
         }
     }
 
-    /// Gives who is excluded, as a list; nothing where one of them is no name.
-    #[allow(clippy::option_option, reason = "nothing is a mistake, none is nobody")]
-    fn excluded(&self, asked: &Inquiry, report: &mut Report) -> Option<Option<Node>> {
-        let Some(node) = &asked.exclude else { return Some(None) };
-        let names = match &node.content {
-            Content::List(items) => items.clone(),
-            _ => vec![node.clone()],
-        };
-        for name in &names {
-            match &name.content {
-                Content::Text { value, .. } if value.starts_with("role:") => {
-                    let message = format!("`{value}` is a role, and people are excluded one by one");
-                    report
-                        .error(Code::InvalidValue, self.file, name.span.clone(), message)
-                        .hint(format!("`{REQUESTER}` is who asked for the work; any other word is the name of a token"));
-                    return None;
-                }
-                Content::Text { .. } => {}
-                _ => {
-                    wrong_type(name, "an item of `exclude`", "a name", self.file, report);
-                    return None;
-                }
+    /// Says where who is excluded is no name.
+    fn look_into_excluded(&self, asked: &Inquiry, report: &mut Report) {
+        for name in asked.exclude.iter().flatten() {
+            if let Content::Text { value, .. } = &name.content
+                && value.starts_with("role:")
+            {
+                let message = format!("`{value}` is a role, and people are excluded one by one");
+                report
+                    .error(Code::InvalidValue, self.file, name.span.clone(), message)
+                    .hint(format!("`{REQUESTER}` is who asked for the work; any other word is the name of a token"));
             }
         }
-        Some(Some(Node { span: node.span.clone(), content: Content::List(names) }))
     }
 
     /// Says of each text where it would be none.
@@ -115,21 +103,7 @@ impl Steps<'_> {
         if let Some(node) = &asked.text {
             scope.template_for(node, Some(&text("text")), report)?;
         }
-        let assignees = match &asked.assignees.content {
-            Content::List(items) => items.as_slice(),
-            _ => std::slice::from_ref(&asked.assignees),
-        };
-        if assignees.is_empty() {
-            report
-                .error(Code::WrongType, self.file, asked.assignees.span.clone(), "`assignees` is empty: nobody could answer")
-                .hint("for example\nassignees: role:release_managers");
-            return None;
-        }
-        for assignee in assignees {
-            if !matches!(assignee.content, Content::Text { .. }) {
-                wrong_type(assignee, "an assignee", "`role:<role>` or the name of a token", self.file, report);
-                return None;
-            }
+        for assignee in &asked.assignees {
             // One that is an expression may give several.
             let takes =
                 if is_one_expression(assignee) { ValueType::text().or(ValueType::list(ValueType::text())) } else { ValueType::text() };
@@ -146,6 +120,10 @@ fn schema_json(answer: &Schema) -> Value {
         schema.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
     schema
+}
+
+fn list(items: &[Node], at: &Node) -> Node {
+    Node { span: at.span.clone(), content: Content::List(items.to_vec()) }
 }
 
 fn mapping<'n>(entries: impl IntoIterator<Item = (&'n str, Node)>, at: &Node) -> Node {
