@@ -291,7 +291,8 @@ impl Engine {
         if !matches!(saved.format, STATE_FORMAT | STATE_FORMAT_BEFORE) {
             return Err(LoadError::Format(saved.format));
         }
-        let state = serde_json::from_slice(&saved.json).map_err(|why| LoadError::Damaged(why.to_string()))?;
+        let mut state: State = serde_json::from_slice(&saved.json).map_err(|why| LoadError::Damaged(why.to_string()))?;
+        state.health.index();
         Ok(Self { log, state })
     }
 

@@ -278,6 +278,7 @@ fn a_failure_s_kind_is_named_alike_in_the_log_and_to_people() {
         "lost",
         "child_failed",
         "fail",
+        "expired",
         "cancelled",
     ] {
         let kind: FailureKind = serde_json::from_value(text.into()).unwrap();

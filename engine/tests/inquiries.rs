@@ -1,20 +1,18 @@
 //! Inquiries: who may answer, which answer counts, and what becomes of whoever asked.
 
-use ensue_engine::catalog::{Builtin, Run};
-use ensue_engine::command::{Answer, Ask, InquiryAnswer, Refusal};
+use ensue_engine::command::{Answer, Refusal};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, InquiryId};
 use ensue_engine::inquiries::facts::{InquiryOpened, Verdict};
-use ensue_engine::record::{Actor, Body, Digest};
+use ensue_engine::record::Digest;
 use ensue_engine::spec::{NOON, Outcome};
 use ensue_engine::time::Timestamp;
-use ensue_expression::Document;
 use serde_json::{Value, json};
 
 use crate::support::workflow::does;
-use crate::support::{Pieces, Site, asked_by, cancel, fire_timers, workers};
+use crate::support::{Pieces, Site, answered, cancel, fire_timers, workers};
 
 const HOUR_MILLIS: u64 = 3_600_000;
 
@@ -31,7 +29,7 @@ fn question(more: &Value) -> Value {
 }
 
 fn pieces() -> Pieces {
-    Pieces::default().action("demo.say").action_with("core.inquiry", |action| action.run = Run::Builtin(Builtin::Inquiry))
+    Pieces::default().action("demo.say").inquiry("core.inquiry")
 }
 
 /// A site where something asks, with more said of the question.
@@ -59,16 +57,7 @@ fn answers(site: &mut Site, execution: ExecutionId, who: &str, answer: &Value) -
 }
 
 fn answers_to(site: &mut Site, inquiry: InquiryId, who: &str, answer: &Value, digest: Option<Digest>) -> Outcome {
-    let (by, roles) = who.split_once(' ').unwrap_or((who, ""));
-    let ask = InquiryAnswer {
-        inquiry,
-        by: by.to_owned(),
-        roles: roles.split(' ').filter(|role| !role.is_empty()).map(str::to_owned).collect(),
-        digest,
-        body: Body::json(answer.to_string()),
-        answer: Document::from_value(answer),
-    };
-    site.when(asked_by(Actor::Token(by.to_owned()), Ask::AnswerInquiry(ask)))
+    site.when(answered(inquiry, who, answer, digest))
 }
 
 fn result(outcome: &Outcome) -> Value {

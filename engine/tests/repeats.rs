@@ -186,3 +186,43 @@ fn after_a_cancel_there_is_no_turn_more() {
     assert_eq!(waiting.when(cancel(flow)).kinds().last(), Some(&"execution.cancelled"));
     assert_eq!((waiting.engine().timers().pending(), waiting.engine().executions().iter().count()), (0, 0));
 }
+
+#[test]
+fn what_is_collected_is_bounded_however_little_is_read_for_it() {
+    let large = "x".repeat(1 << 20);
+    let steps = [does("check", "demo.say").repeat(times(100).collect("[params.large]"))];
+    let mut site = site(steps);
+    let request = site.request_with("demo.flow", &json!({ "large": large }), None);
+    let Answer::Execution(flow) = site.when(request).answer() else { panic!("an execution was asked for") };
+    let mut last = None;
+    for iteration in 1..=100 {
+        let child = turn(&site, flow, "check", iteration);
+        last = Some(site.succeed(child));
+    }
+    let (_, error) = ended(&last.unwrap());
+    assert!(error.unwrap().contains("with turn 4; collect less of each"));
+}
+
+#[test]
+fn what_is_not_read_of_the_turns_does_not_bound_what_is_collected() {
+    let large = json!("x".repeat(3 << 20));
+    let mut site = site([does("check", "demo.say").repeat(times(2).collect("[iteration]"))]);
+    let (flow, _) = begin(&mut site);
+    for iteration in 1..=2 {
+        let child = turn(&site, flow, "check", iteration);
+        let outcome = gives(&mut site, child, &large);
+        if iteration == 2 {
+            assert_eq!(ended(&outcome), (json!([1, 2]), None));
+        }
+    }
+}
+
+#[test]
+fn a_last_turn_that_succeeds_in_spite_of_a_cancel_counts() {
+    let mut site = site([does("check", "demo.say").repeat(times(1)), does("tell", "demo.say").needs(["check"]).starts_if("always()")]);
+    let (flow, _) = begin(&mut site);
+    site.when(cancel(flow));
+    let child = turn(&site, flow, "check", 1);
+    let outcome = gives(&mut site, child, &json!(7));
+    assert_eq!(ended(&outcome), (json!(null), None));
+}

@@ -5,14 +5,14 @@ use ensue_engine::command::Ask;
 use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
-use ensue_engine::ids::{ExecutionId, Id, LogId, TokenId};
+use ensue_engine::ids::{ExecutionId, Id, InquiryId, LogId, TokenId};
 use ensue_engine::record::Actor;
 use ensue_engine::spec::{CatalogsHealth, NOON};
 use serde_json::{Value, json};
 
 use crate::support::site::{progress, received};
 use crate::support::workflow::{does, fails};
-use crate::support::{Pieces, Site, ana, asked_by, cancel, set_mode, workers};
+use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
 
 /// The form before, in which there are no workflows and no timers.
 const FORMAT_2: &str = include_str!("golden/state.v2.json");
@@ -29,6 +29,12 @@ fn busy() -> Site {
     site.turn(sleep).then(&["execution.requested", "timer.set"]);
     let tomorrow = site.request_with("demo.echo", &json!({}), Some(NOON.plus_millis(86_400_000)));
     site.turn(tomorrow).then(&["execution.requested", "timer.set"]);
+    let question =
+        json!({ "title": "Ship?", "answer": {}, "assignees": ["ana", "role:managers"], "exclude": ["bo"], "quorum": 2, "veto": "!answer" });
+    let question = site.request_with("demo.question", &question, None);
+    let outcome = site.turn(question).then(&["execution.requested", "inquiry.opened"]);
+    let inquiry = InquiryId(outcome.records()[1].id);
+    site.turn(answered(inquiry, "ana", &json!(true), None)).then(&["inquiry.answered"]);
     let (from, to) = (NOON, NOON.plus_millis(2 * 3_600_000));
     site.turn(asked_by(Actor::Engine, Ask::NoteClockStep { from, to })).then(&["clock.stepped"]);
     site
@@ -51,6 +57,7 @@ fn silent() -> Site {
         .trigger("demo.pong")
         .action("demo.say")
         .sleep("demo.sleep")
+        .inquiry("demo.question")
         .action_at_once("demo.echo")
         .rule("demo.errs", "demo.ping", "event.payload.n > 0", "demo.say");
     pieces = pieces.workflow("demo.flow", [does("each", "demo.say").over("[1, 2]"), fails("stop", "no"), does("one", "demo.say")]);

@@ -9,10 +9,12 @@ pub(crate) use definitions::{Pieces, fields, rule_id};
 pub(crate) use site::Site;
 
 use ensue_engine::catalog::Mode;
-use ensue_engine::command::{Ask, Command, Settings};
+use ensue_engine::command::{Ask, Command, InquiryAnswer, Settings};
 use ensue_engine::executions::facts::{Evidence, Settlement};
-use ensue_engine::ids::{AttemptId, ExecutionId};
-use ensue_engine::record::{Actor, Position};
+use ensue_engine::ids::{AttemptId, ExecutionId, InquiryId};
+use ensue_engine::record::{Actor, Body, Digest, Position};
+use ensue_expression::Document;
+use serde_json::Value;
 
 /// The person who asks.
 pub(crate) fn ana() -> Actor {
@@ -42,6 +44,15 @@ pub(crate) fn lose((execution, attempt): (ExecutionId, AttemptId), evidence: Evi
 
 pub(crate) fn settle(execution: ExecutionId, outcome: Settlement) -> Command {
     asked_by(ana(), Ask::SettleExecution { execution, outcome, result: None })
+}
+
+/// An answer of somebody: a name, with roles behind it.
+pub(crate) fn answered(inquiry: InquiryId, who: &str, answer: &Value, digest: Option<Digest>) -> Command {
+    let mut words = who.split(' ').map(str::to_owned);
+    let by = words.next().unwrap_or_default();
+    let (body, plain) = (Body::json(answer.to_string()), Document::from_value(answer));
+    let ask = InquiryAnswer { inquiry, by: by.clone(), roles: words.collect(), digest, body, answer: plain };
+    asked_by(Actor::Token(by), Ask::AnswerInquiry(ask))
 }
 
 pub(crate) fn fire_timers() -> Command {

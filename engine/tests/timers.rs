@@ -568,3 +568,28 @@ fn a_wait_that_is_worked_out_after_a_step_of_the_clock_is_as_long_as_any_other()
         assert_eq!(due(&set), moved(now, 2 * SECOND), "{step}");
     }
 }
+
+#[test]
+fn what_was_cancelled_and_then_lost_ends_when_all_of_it_took_too_long() {
+    let steps = [does("say", "demo.say").timeout(60)];
+    let mut site = flow(steps);
+    let outcome = site.ask("demo.flow");
+    let Answer::Execution(flow) = outcome.answer() else { panic!("an execution was asked for") };
+    let say = step(&site, flow, "say");
+    site.when(cancel(flow));
+    site.lose(say, Evidence::MayHaveBegun);
+    assert!(matches!(site.phase(say), Some(Phase::Indeterminate(_))));
+    site.after(60_000).then(&["timer.fired", "execution.timed_out", "execution.cancelled"]);
+}
+
+#[test]
+fn a_workflow_that_starts_later_tells_its_steps_when_it_began() {
+    let given = json!({ "at": "${{ execution.started_at }}" });
+    let mut site = flow([does("say", "demo.say").with(&given)]);
+    let at = moved(NOON, HOUR);
+    run_with(&mut site, "demo.flow", &json!({}), Some(at));
+    let outcome = site.after(3_600_000);
+    let asked = outcome.records().iter().find(|record| record.kind() == "execution.requested").expect("the step was asked for");
+    let params: serde_json::Value = serde_json::from_slice(asked.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap();
+    assert_eq!(params, json!({ "at": at.to_string() }));
+}

@@ -669,3 +669,64 @@ fn why_a_step_is_skipped_is_one_of_four() {
         [SkippedBecause::Condition, SkippedBecause::Needs, SkippedBecause::Failing, SkippedBecause::Cancelled].map(SkippedBecause::as_str);
     assert_eq!(names, ["condition", "needs", "failing", "cancelled"]);
 }
+
+#[test]
+fn items_and_turns_that_are_ended_by_another_end_nothing_themselves() {
+    for beside in [
+        does("beside", "demo.say").over("[1]").cancels_others(),
+        does("beside", "demo.say").repeat(crate::support::workflow::times(3)).cancels_others(),
+    ] {
+        let steps = [does("check", "demo.say").cancels_others(), beside, does("mend", "demo.say").needs(["check"]).starts_if("failed()")];
+        let mut site = site(steps);
+        let (flow, _) = begin(&mut site);
+        assert_eq!(fail(&mut site, flow, "check"), ["check failed", "mend asked"]);
+        let of_step = step(&site, flow, "beside").0;
+        let log = site.engine().log();
+        let children = [Role::Item(0), Role::Iteration(1)].map(|role| ExecutionId(Id::derived(log, of_step, role)));
+        let child = children.into_iter().find(|child| site.engine().executions().get(child).is_some()).expect("it runs");
+        let ended = told(&site.fail(child, FailureKind::Cancelled));
+        assert!(ended.iter().all(|line| !line.starts_with("mend")), "{ended:?}");
+        assert_eq!(succeed(&mut site, flow, "mend"), ["mend succeeded", "flow failed"]);
+    }
+}
+
+#[test]
+fn what_stands_in_a_cancelled_workflow_cleans_up_also_where_it_is_not_asked_to_end_yet() {
+    let inner = [does("work", "demo.say"), does("release", "demo.say").needs(["work"]).starts_if("always()")];
+    let each = does("each", "demo.inner").over("lists.range(8)").parallel(8);
+    let pieces = Pieces::default().action("demo.say").workflow("demo.inner", inner).workflow("demo.flow", [each]);
+    let mut site = Site::with(&pieces);
+    site.set(workers(1));
+    let (flow, _) = begin(&mut site);
+    let runs = |site: &Site| {
+        let running = site.engine().executions().iter().find(|(id, _)| site.has_attempt(**id));
+        running.map(|(id, execution)| (*id, execution.part_of.as_ref().unwrap().step.to_string()))
+    };
+    let (work, _) = runs(&site).expect("the first works");
+    site.set(Settings { turn: TurnLimits { drafts: 3, ..TurnLimits::default() }, ..workers(1) });
+    site.turn(cancel(flow));
+    assert!(site.engine().health().owed_count() > 0, "the others are not asked yet");
+    let worked = report(work, site.attempt(work), ReportOutcome::Succeeded);
+    site.turn(worked);
+    site.serve_all();
+    site.set(workers(1));
+    let mut released = 0;
+    while let Some((running, name)) = runs(&site) {
+        assert_eq!(name, "release");
+        site.succeed(running);
+        released += 1;
+    }
+    assert_eq!(released, 8);
+    assert_nothing_is_left(&site);
+    let ends = site.records().iter().filter_map(short).filter(|line| line.starts_with("each[") && line.ends_with("cancelled")).count();
+    assert_eq!(ends, 8);
+}
+
+#[test]
+fn what_only_waits_is_no_open_work() {
+    let pieces =
+        Pieces::default().sleep("demo.sleep").workflow("demo.flow", [does("wait", "demo.sleep").with(&json!({ "duration": "1h" }))]);
+    let mut site = Site::with(&pieces);
+    begin(&mut site);
+    assert_eq!(site.engine().executions().open_work(), 0);
+}

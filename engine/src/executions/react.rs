@@ -93,13 +93,14 @@ pub(crate) fn start_waiting(engine: &Engine, parent: Id, with: &Context<'_>) -> 
     }
 }
 
-/// Starts an execution; one that is to end with the workflow around it, and does not know it yet, is asked to instead.
+/// Starts an execution. Where it is to end with a workflow around it, or that one with another, and does not know it yet, whichever
+/// is outermost is asked to instead: one that stands in it and still may clean up ends by itself.
 pub(crate) fn start_or_end(engine: &Engine, id: ExecutionId, execution: &Execution, parent: Id, with: &Context<'_>) -> Draft {
-    if !engine.workflows().is_to_end(execution, engine.executions()) {
+    let Some(to_end) = engine.workflows().to_end(id, execution, engine.executions()) else {
         return start(engine, id, execution, parent, with);
-    }
+    };
     Draft {
-        stream: StreamId::Execution(id),
+        stream: StreamId::Execution(to_end),
         begins: None,
         actor: Actor::Engine,
         cause: Some(execution.cause(parent)),

@@ -27,7 +27,7 @@ pub struct Executions {
     running: Table<ExecutionId, AttemptId>,
     /// Those that run and hold none.
     at_once: Table<ExecutionId, AttemptId>,
-    /// Those that wait for a moment.
+    /// Those that wait: for a moment, an answer or their steps.
     #[serde(default)]
     idle: Table<ExecutionId, ()>,
     /// Those that wait for a person.
@@ -85,9 +85,9 @@ pub struct Execution {
     /// In how many workflows it stands.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub level: u32,
-    /// When it was asked for, where it is made of steps.
+    /// When it began, where it is made of steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requested_at: Option<Timestamp>,
+    pub began_at: Option<Timestamp>,
     /// What it gave, where a workflow waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<BodyHandle>,
@@ -243,7 +243,7 @@ impl Executions {
         self.open.iter()
     }
 
-    /// Gives how much work is open: what waits for a person or a moment does not count.
+    /// Gives how much work is open: what waits for a person, a moment or its steps does not count.
     pub fn open_work(&self) -> u64 {
         (self.open.len() - self.indeterminate.len() - self.idle.len()) as u64
     }
@@ -298,7 +298,7 @@ impl Executions {
                     part_of: fact.part_of.clone(),
                     of_rule: OfRule::of(fact),
                     level,
-                    requested_at: (fact.pace == Pace::InSteps).then_some(record.time),
+                    began_at: (fact.pace == Pace::InSteps).then_some(record.time),
                     result: None,
                     is_cancelled: false,
                     has_come: false,

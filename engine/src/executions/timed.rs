@@ -146,7 +146,7 @@ impl Executions {
             TimerFact::TimerSet(fact) if fact.kind == TimerKind::Retry => self.delay(id),
             TimerFact::TimerSet(_) => {}
             TimerFact::TimerFired(fact) => match fact.kind {
-                TimerKind::Retry | TimerKind::Start | TimerKind::Turn => self.end_delay(id),
+                TimerKind::Retry | TimerKind::Start | TimerKind::Turn => self.end_delay(id, record.time),
                 TimerKind::Timeout => self.time_out(id),
                 TimerKind::Sleep | TimerKind::Expiry => self.wake(id),
             },

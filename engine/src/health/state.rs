@@ -1,5 +1,7 @@
 //! What the log's own life is made into: the reactions that are owed, and those that were put aside.
 
+use std::ops::Bound;
+
 use serde::{Deserialize, Serialize};
 
 use crate::fact::HealthFact;
@@ -11,6 +13,9 @@ use crate::table::Table;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Health {
     owed: Table<Position, Owed>,
+    /// The owed ones by their chains; not saved, but made of the others.
+    #[serde(skip)]
+    by_chain: Table<(Id, Position), ()>,
     parked: Table<Position, Parked>,
 }
 
@@ -49,10 +54,9 @@ impl Health {
 
     /// Gives the owed reaction to serve after one of the chain `last`: the oldest of the chain that comes next, round and round.
     pub fn next_owed(&self, last: Option<Id>) -> Option<Owed> {
-        let by_chain = |owed: &&Owed| (owed.root, owed.of);
-        let rows = || self.owed.iter().map(|(_, owed)| owed);
-        let after = last.and_then(|last| rows().filter(|owed| owed.root > last).min_by_key(by_chain));
-        after.or_else(|| rows().min_by_key(by_chain)).copied()
+        let after = last.and_then(|last| self.by_chain.range((Bound::Excluded((last, Position(u64::MAX))), Bound::Unbounded)).next());
+        let ((_, of), ()) = after.or_else(|| self.by_chain.first())?;
+        self.owed_at(*of)
     }
 
     /// Gives the reactions that were put aside.
@@ -68,9 +72,9 @@ impl Health {
     pub(crate) fn apply(&mut self, record: &Record, fact: HealthFact<'_>) {
         match fact {
             HealthFact::ReactionDeferred(fact) => self.owe(fact.of, fact.next, record.cause.root),
-            HealthFact::ReactionResumed(fact) => self.owed.remove(&fact.of),
+            HealthFact::ReactionResumed(fact) => self.forgive(fact.of),
             HealthFact::ReactionParked(fact) => {
-                self.owed.remove(&fact.of);
+                self.forgive(fact.of);
                 self.parked.insert(fact.of, Parked { next: fact.next, error: fact.error.clone(), root: record.cause.root });
             }
             HealthFact::ReactionRetried(fact) => {
@@ -87,15 +91,32 @@ impl Health {
 
     fn owe(&mut self, of: Position, next: u32, root: Id) {
         self.owed.insert(of, Owed { of, next, root });
+        self.by_chain.insert((root, of), ());
+    }
+
+    fn forgive(&mut self, of: Position) {
+        if let Some(root) = self.owed.get(&of).map(|owed| owed.root) {
+            self.owed.remove(&of);
+            self.by_chain.remove(&(root, of));
+        }
+    }
+
+    /// Makes anew what is not saved.
+    pub(crate) fn index(&mut self) {
+        let owed: Vec<(Id, Position)> = self.owed.iter().map(|(of, owed)| (owed.root, *of)).collect();
+        owed.into_iter().for_each(|key| self.by_chain.insert(key, ()));
+        self.by_chain.commit();
     }
 
     pub(crate) fn commit(&mut self) {
         self.owed.commit();
+        self.by_chain.commit();
         self.parked.commit();
     }
 
     pub(crate) fn undo(&mut self) {
         self.owed.undo();
+        self.by_chain.undo();
         self.parked.undo();
     }
 }

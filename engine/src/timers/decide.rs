@@ -6,12 +6,15 @@ use crate::record::{Actor, Cause, Draft};
 use crate::timers::facts::TimerFired;
 use crate::timers::state::{TimerId, TimerOwner};
 
-/// The most timers that fire in one turn; the others follow in the next.
-pub const FIRED_AT_ONCE_MAX: usize = 200;
+/// The most timers that fire in one turn; the others follow in the next. What follows from them is to find room in the same turn.
+pub const FIRED_AT_ONCE_MAX: usize = 50;
+/// The most where earlier turns still owe something: what is owed would only grow.
+const FIRED_BESIDE_OWED_MAX: usize = 5;
 
 /// Fires what is due, the oldest first, and nothing twice: what has fired is pending no more.
 pub(crate) fn fire(engine: &Engine, actor: &Actor, at: &Moment) -> Decision {
-    let due = engine.timers().due(at.time, FIRED_AT_ONCE_MAX);
+    let most = if engine.health().owed_count() == 0 { FIRED_AT_ONCE_MAX } else { FIRED_BESIDE_OWED_MAX };
+    let due = engine.timers().due(at.time, most);
     let drafts = due.into_iter().map(|(id, due)| Draft {
         stream: id.owner.stream(),
         begins: None,

@@ -107,7 +107,7 @@ fn follow(engine: &Engine, news: Option<(ExecutionId, News<'_>)>, record: &Recor
 
 /// Says whether the first in the queue is to end with the workflow around it.
 fn is_next_to_end(engine: &Engine) -> bool {
-    engine.executions().next_queued().is_some_and(|(_, execution)| engine.workflows().is_to_end(execution, engine.executions()))
+    engine.executions().next_queued().is_some_and(|(id, execution)| engine.workflows().to_end(id, execution, engine.executions()).is_some())
 }
 
 fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next: u32, with: &Context<'_>) -> Result<Due, Reaction> {

@@ -21,7 +21,7 @@ pub(super) struct Sight<'a> {
     execution: &'a Execution,
     ends: Ends,
     id: String,
-    /// When the workflow was asked for, or the event happened.
+    /// When the workflow began, or the event happened.
     at: String,
     /// The parameters, or the event's payload.
     given: Option<Document>,
@@ -182,7 +182,7 @@ impl<'a> Sight<'a> {
         if bodies.missing.is_empty() {
             let (id, at) = match &execution.of_rule {
                 Some(of) => (of.event.to_string(), of.given.occurred_at),
-                None => (id.to_string(), execution.requested_at.unwrap_or_default()),
+                None => (id.to_string(), execution.began_at.unwrap_or_default()),
             };
             Ok(Self { action, execution, ends, id, at: at.to_string(), given, steps })
         } else {

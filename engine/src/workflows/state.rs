@@ -249,20 +249,21 @@ impl Workflows {
         self.unasked_items.range(first..=last).filter_map(move |(_, begun)| self.unasked.get(&(workflow, 0, *begun)).copied())
     }
 
-    /// Says whether an execution is to end because the workflow around it is, or one around that; where it was asked to, what it does
-    /// in it is its own.
-    pub(crate) fn is_to_end(&self, execution: &Execution, executions: &Executions) -> bool {
-        let mut inner = execution;
+    /// Gives the outermost execution that is to end and does not know it yet, of this one and those that it stands in; where it was
+    /// asked to, what it does in it is its own.
+    pub(crate) fn to_end(&self, id: ExecutionId, execution: &Execution, executions: &Executions) -> Option<ExecutionId> {
+        let (mut inner, mut inner_id) = (execution, id);
+        let mut outermost = None;
         while let Some(part_of) = &inner.part_of {
-            let (Some(course), Some(workflow)) = (self.course(&part_of.workflow), executions.get(&part_of.workflow)) else { return false };
+            let (Some(course), Some(workflow)) = (self.course(&part_of.workflow), executions.get(&part_of.workflow)) else { break };
             let begun = inner.place.1;
             let is_due = |asked| begun < course.stop_before && self.unasked.contains(&(part_of.workflow, asked, begun));
             if is_due(0) || (course.cancels > 1 && is_due(1)) || self.is_stopped_item(part_of) {
-                return true;
+                outermost = Some(inner_id);
             }
-            inner = workflow;
+            (inner, inner_id) = (workflow, part_of.workflow);
         }
-        false
+        outermost
     }
 
     fn is_stopped_item(&self, part_of: &PartOf) -> bool {
@@ -437,13 +438,16 @@ impl Workflows {
             return;
         }
         let status = ended.status;
+        // Where it is several executions, it failed with those of them that were cancelled.
+        let begun = ended.items.map(|items| items.begun).or(ended.turns.map(|turns| turns.begun));
         self.steps.insert((workflow, step.clone()), ended);
         self.courses.change(&workflow, |course| {
             course.ended += 1;
             if status.is_bad() && on_failure.fails() && course.cancels == 0 {
                 // What ends because another ended it takes nothing more with it.
                 let is_first = course.failing.is_none();
-                if on_failure == OnFailure::CancelOthers && (is_first || status != StepStatus::Cancelled) {
+                let is_of_another_end = status == StepStatus::Cancelled || begun.is_some_and(|begun| begun < course.stop_before);
+                if on_failure == OnFailure::CancelOthers && (is_first || !is_of_another_end) {
                     course.stop_before = at;
                 }
                 course.failing.get_or_insert_with(|| step.clone());

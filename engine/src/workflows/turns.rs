@@ -61,10 +61,6 @@ impl Going<'_> {
             let why = last.map_or("it was cancelled", |error| &error.message);
             return Err(Hindrance::Fails(Failure::new(FailureKind::ChildFailed, format!("turn {number} failed: {why}"))));
         }
-        if turns.begun < self.course.stop_before {
-            let message = format!("{number} turns were made before it was cancelled");
-            return Err(Hindrance::Fails(Failure::new(FailureKind::Cancelled, message)));
-        }
         let result = |turn: u32| turn.checked_sub(1).and_then(|at| self.engine.workflows().item(self.id, &step.name, at)?.result);
         let seen = Seen { iteration: number, result: result(number), previous: result(number - 1) };
         // What it needs has ended; how was said when it began.
@@ -75,6 +71,10 @@ impl Going<'_> {
         };
         if is_enough || number >= repeat.max {
             return self.end_of_turns(step, repeat, number);
+        }
+        if turns.begun < self.course.stop_before {
+            let message = format!("{number} turns were made before it was cancelled");
+            return Err(Hindrance::Fails(Failure::new(FailureKind::Cancelled, message)));
         }
         let next = Seen { iteration: number + 1, result: seen.result, previous: seen.result };
         match self.turn(step, repeat, next, ends)? {
@@ -107,8 +107,10 @@ impl Going<'_> {
         let fact = StepEnded { step: step.name.clone(), error: None, on_failure: step.on_failure };
         let Some(collect) = &repeat.collect else { return Ok(self.draft(fact.into(), None)) };
         let results: Vec<Option<BodyHandle>> = self.engine.workflows().items(self.id, &step.name).map(|turn| turn.result).collect();
-        bounded(&results)?;
-        let mut all = Vec::new();
+        if ["result", "previous"].iter().any(|root| collect.reads_root(root)) {
+            bounded(&results)?;
+        }
+        let mut all = String::from("[");
         let mut budget = Budget::steps(COLLECT_STEPS_MAX);
         for (iteration, result) in (1..=count).zip(&results) {
             let previous = (iteration as usize).checked_sub(2).and_then(|at| results[at]);
@@ -125,10 +127,16 @@ impl Going<'_> {
             // The elements, without what makes a list of them.
             let elements = part.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or_default().trim();
             if !elements.is_empty() {
-                all.push(elements.to_owned());
+                let separator = if all.len() > 1 { "," } else { "" };
+                all.extend([separator, elements]);
+            }
+            if all.len() as u64 > EVALUATION_BYTES_MAX {
+                let message = format!("`collect` gives over {EVALUATION_BYTES_MAX} bytes with turn {iteration}; collect less of each");
+                return Err(Hindrance::Fails(Failure::new(FailureKind::Expression, message)));
             }
         }
-        Ok(self.draft(fact.into(), Some(Body::json(format!("[{}]", all.join(","))))))
+        all.push(']');
+        Ok(self.draft(fact.into(), Some(Body::json(all))))
     }
 
     fn holds(&self, condition: &Expression, seen: Seen, ends: Ends) -> Result<bool, Hindrance> {

@@ -73,6 +73,11 @@ impl Pieces {
         self.action_with(name, |action| action.run = Run::Builtin(Builtin::Sleep))
     }
 
+    /// An action that asks people, as the library's.
+    pub(crate) fn inquiry(self, name: &str) -> Self {
+        self.action_with(name, |action| action.run = Run::Builtin(Builtin::Inquiry))
+    }
+
     /// A trigger that takes any payload.
     pub(crate) fn trigger(self, name: &str) -> Self {
         self.trigger_taking(name, Schema::Any)

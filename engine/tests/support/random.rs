@@ -19,9 +19,14 @@ use serde_json::{Value, json};
 
 use crate::support::site::{artifact, failed, install_demo, progress, received, report, report_emitting, said};
 use crate::support::workflow::{does, fails};
-use crate::support::{Pieces, Site, accept_clock, ana, asked_by, cancel, dismiss, fire_timers, lose, note_start, retry, set_mode, settle};
+use crate::support::{
+    Pieces, Site, accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_start, retry, set_mode, settle,
+};
 
-const ACTIONS: [&str; 8] = ["demo.ask", "demo.broken", "demo.echo", "demo.fail", "demo.flow", "demo.retry", "demo.sleep", "demo.urgent"];
+const ACTIONS: [&str; 9] =
+    ["demo.ask", "demo.broken", "demo.echo", "demo.fail", "demo.flow", "demo.question", "demo.retry", "demo.sleep", "demo.urgent"];
+/// Who answers, with their roles.
+const PEOPLE: [&str; 4] = ["bo managers", "ana", "cy managers", "di viewer"];
 const HOUR_MICROS: i64 = 3_600_000_000;
 const RULES: [&str; 4] = ["demo.again", "demo.errs", "demo.one", "demo.wide"];
 
@@ -39,6 +44,8 @@ pub(crate) enum Step {
     ReportAny(Index, Token),
     Lose(Index, Evidence),
     Cancel(Index),
+    /// Somebody answers what is asked, who may, or not, or has answered.
+    Answer(Index, usize),
     Settle(Index, Settlement),
     SetMode(usize, Mode),
     /// The pack is installed anew; the edges may go on judging by the one before.
@@ -131,6 +138,7 @@ fn many_pieces() -> Pieces {
             action.retry = Some(again(3));
         })
         .sleep("demo.sleep")
+        .inquiry("demo.question")
         .action_with("demo.urgent", |action| {
             action.priority = 10;
             action.idempotent = true;
@@ -144,6 +152,7 @@ fn many_pieces() -> Pieces {
                 does("missing", "demo.echo").starts_if("steps.first.result.nothing").needs(["first"]).tolerated(),
                 does("wait", "demo.sleep").with(&json!({ "duration": "2s" })),
                 does("slow", "demo.retry").timeout(90).tolerated(),
+                does("ask", "demo.question").with(&question(1, "2s")).tolerated(),
                 does("never", "demo.echo").starts_if("false"),
                 does("after", "demo.echo").starts_if("always()").needs(["each", "beside", "never", "wait"]),
             ],
@@ -166,6 +175,20 @@ fn many_pieces() -> Pieces {
         pieces = pieces.rule_with(&name, "demo.ping", "event.payload.n == 2", "demo.fail", |rule| rule.mode = Mode::Shadow);
     }
     pieces
+}
+
+/// Parameters with which each of the actions does something.
+fn params() -> Value {
+    let mut params = question(2, "10m");
+    params["duration"] = json!("10m");
+    params
+}
+
+fn question(quorum: u32, expires: &str) -> Value {
+    json!({
+        "title": "Ship?", "answer": {}, "assignees": ["ana", "role:managers"], "quorum": quorum, "expires": expires,
+        "veto": "!answer.ship", "on_expire": { "answer": { "ship": true } },
+    })
 }
 
 /// Tried again after two seconds.
@@ -194,10 +217,11 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (any::<Index>(), proptest::sample::select(&[Token::Right, Token::Wrong][..])).prop_map(|(which, token)| Step::ReportAny(which, token)),
         6 => (any::<Index>(), evidence()).prop_map(|(which, evidence)| Step::Lose(which, evidence)),
         3 => any::<Index>().prop_map(Step::Cancel),
+        4 => (any::<Index>(), 0..PEOPLE.len()).prop_map(|(which, who)| Step::Answer(which, who)),
         4 => (any::<Index>(), settlement).prop_map(|(which, outcome)| Step::Settle(which, outcome)),
         2 => (0..RULES.len(), proptest::sample::select(&[Mode::Enabled, Mode::Disabled, Mode::Shadow][..])).prop_map(|(rule, mode)| Step::SetMode(rule, mode)),
         1 => proptest::sample::select(&[Edges::Follow, Edges::StayBehind][..]).prop_map(Step::Install),
-        2 => proptest::sample::select(&[Presence::Installed, Presence::Removed][..]).prop_map(Step::Extra),
+        3 => proptest::sample::select(&[Presence::Installed, Presence::Removed][..]).prop_map(Step::Extra),
         1 => Just(Step::Refuse),
         2 => proptest::sample::select(&[-HOUR_MICROS * 24, -90_000_000, 90_000_000, HOUR_MICROS * 2][..]).prop_map(Step::MoveClock),
         8 => Just(Step::FireTimers),
@@ -212,7 +236,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         3 => proptest::sample::select(&[1, 2_000, ERROR_SUMMARY_MILLIS, 24 * 60 * 60 * 1000][..]).prop_map(Step::Wait),
         2 => proptest::sample::select(&[CatalogsHealth::Whole, CatalogsHealth::Whole, CatalogsHealth::Broken][..]).prop_map(Step::Catalogs),
         6 => any::<Index>().prop_map(Step::Retry),
-        4 => any::<Index>().prop_map(Step::Dismiss),
+        6 => any::<Index>().prop_map(Step::Dismiss),
     ]
 }
 
@@ -252,7 +276,13 @@ impl World {
                 };
                 received(events.iter().map(observe).collect())
             }
-            Step::Request(action) => self.site.request_with(ACTIONS[*action], &json!({ "duration": "10m" }), None),
+            Step::Request(action) => self.site.request_with(ACTIONS[*action], &params(), None),
+            Step::Answer(which, who) => {
+                let engine = self.site.engine();
+                let asking: Vec<_> = open.iter().filter_map(|id| engine.inquiries().of(id)).map(|(id, _)| id).collect();
+                let answer = json!({ "ship": *who > 0 });
+                (!asking.is_empty()).then(|| answered(*which.get(&asking), PEOPLE[*who], &answer, None))?
+            }
             Step::Succeed(which) => {
                 let (execution, attempt) = pick_attempt(&self.site, which)?;
                 report(execution, attempt, ReportOutcome::Succeeded)
@@ -337,7 +367,7 @@ impl World {
             Step::AcceptClock => accept_clock(),
             Step::RequestLater(action, millis) => {
                 let at = self.site.now().plus_millis(*millis);
-                self.site.request_with(ACTIONS[*action], &json!({ "duration": "10m" }), Some(at))
+                self.site.request_with(ACTIONS[*action], &params(), Some(at))
             }
             Step::GoRound => {
                 let runs = |id: &&ExecutionId| self.site.has_attempt(**id);

@@ -3,6 +3,7 @@
 use super::{Execution, Executions, Phase};
 use crate::executions::facts::{ExecutionRequested, Pace};
 use crate::ids::ExecutionId;
+use crate::time::Timestamp;
 
 impl Phase {
     /// Gives where an execution stands that was just asked for.
@@ -32,17 +33,9 @@ impl Executions {
     /// Puts an execution where its phase says.
     pub(super) fn settle_in(&mut self, id: &ExecutionId) {
         match self.open.get(id).map(|execution| execution.phase) {
-            Some(Phase::Delayed | Phase::Asleep | Phase::Asking) => self.idle.insert(*id, ()),
+            Some(Phase::Delayed | Phase::Asleep | Phase::Asking | Phase::InSteps) => self.idle.insert(*id, ()),
             Some(Phase::Queued) => self.enqueue(id),
-            Some(
-                Phase::InSteps
-                | Phase::Running(_)
-                | Phase::Cancelling(_)
-                | Phase::Indeterminate(_)
-                | Phase::Withdrawn
-                | Phase::Ending { .. },
-            )
-            | None => {}
+            Some(Phase::Running(_) | Phase::Cancelling(_) | Phase::Indeterminate(_) | Phase::Withdrawn | Phase::Ending { .. }) | None => {}
         }
     }
 
@@ -52,12 +45,15 @@ impl Executions {
         self.settle_in(id);
     }
 
-    /// The moment has come.
-    pub(crate) fn end_delay(&mut self, id: &ExecutionId) {
+    /// The moment has come, and it is this.
+    pub(crate) fn end_delay(&mut self, id: &ExecutionId, now: Timestamp) {
         let Some(execution) = self.open.get(id).filter(|execution| execution.phase == Phase::Delayed) else { return };
         let phase = Phase::of(execution.pace);
         self.idle.remove(id);
-        self.open.change(id, |execution| execution.phase = phase);
+        self.open.change(id, |execution| {
+            execution.phase = phase;
+            execution.began_at = execution.began_at.map(|_| now);
+        });
         self.settle_in(id);
     }
 
@@ -85,7 +81,8 @@ impl Executions {
                     execution.phase = Phase::Withdrawn;
                 });
             }
-            Phase::Indeterminate(_) if !execution.is_cancelled => self.open.change(id, |execution| {
+            // Also where it was asked to end before: there is nothing left to ask a person.
+            Phase::Indeterminate(_) => self.open.change(id, |execution| {
                 execution.is_timed_out = true;
                 execution.is_cancelled = true;
             }),
@@ -95,7 +92,7 @@ impl Executions {
             }),
             // Where a workflow stands is said by its course.
             Phase::InSteps => self.open.change(id, |execution| execution.is_timed_out = true),
-            Phase::Cancelling(_) | Phase::Indeterminate(_) | Phase::Withdrawn | Phase::Ending { cancelled: true, .. } => {}
+            Phase::Cancelling(_) | Phase::Withdrawn | Phase::Ending { cancelled: true, .. } => {}
         }
     }
 }
