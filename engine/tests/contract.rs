@@ -123,7 +123,7 @@ fn samples() -> Vec<Fact> {
         ExecutionFailed { error: error.clone(), part_of: Some(part_of.clone()) }.into(),
         ExecutionTimedOut { error: error.clone(), part_of: Some(part_of.clone()) }.into(),
         ExecutionCancelRequested {}.into(),
-        ExecutionCancelled { part_of: Some(part_of) }.into(),
+        ExecutionCancelled { part_of: Some(part_of.clone()) }.into(),
         ExecutionBecameIndeterminate {}.into(),
         ExecutionSettled { outcome: Settlement::Failed { error: "the page is not there".into() } }.into(),
         StepSkipped { step: step.clone(), because: SkippedBecause::Needs }.into(),
@@ -138,6 +138,7 @@ fn samples() -> Vec<Fact> {
             veto: Some("answer.ship == false".into()),
             expires_at: Some(NOON),
             digest: Digest::of(b"asked"),
+            part_of: Some(part_of),
         }
         .into(),
         InquiryAnswered { inquiry: InquiryId(Id::root(NOON, 11)), by: "ana".into(), verdict: Verdict::Decides }.into(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::ids::InquiryId;
 use crate::record::Digest;
 use crate::time::Timestamp;
+use crate::workflows::facts::PartOf;
 
 /// A question was put to people. The record's id is the inquiry's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct InquiryOpened {
     pub expires_at: Option<Timestamp>,
     /// The hash of all that an answer is bound to: of the question, and of what goes on with the answer.
     pub digest: Digest,
+    /// The step of a workflow that asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<PartOf>,
 }
 
 /// Somebody answered. The body is the answer.

@@ -46,6 +46,7 @@ pub(crate) fn opening(
         veto: question.veto.as_ref().map(|veto| veto.source().to_owned()),
         expires_at,
         digest: digest(engine, &question, execution, with)?,
+        part_of: execution.part_of.clone(),
     };
     let inquiry = Id::derived(engine.log(), id.0, Role::Inquiry(1));
     let opened = Draft {
