@@ -48,7 +48,7 @@ where
     const TIME: &str = "a time such as 2026-03-28T09:00:00Z";
     let query = call.query();
     let page = call.page(allowed)?;
-    let given = columns.iter().filter_map(|column| Some(Filter { column: *column, value: query.text(column.as_str())?.to_owned() }));
+    let given = columns.iter().filter_map(|column| Some(Filter::is(*column, query.text(column.as_str())?)));
     filters.extend(given);
     let list = ListQuery {
         view: V::NAME,

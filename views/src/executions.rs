@@ -6,8 +6,8 @@
 mod waiting;
 
 use ensue_engine::executions::facts::{Evidence, ExecutionRequested, Failure, FailureKind, Pace, Settlement};
-use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, StepFact};
-use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id};
+use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
+use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::names::{ActionRef, RuleRef, StepName};
 use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
@@ -18,7 +18,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What executions can be filtered by.
 pub const COLUMNS: &[Column] = &[Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent];
@@ -78,6 +78,9 @@ pub struct Execution {
     /// The item of the step, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
+    /// The inquiry that it opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inquiry: Option<InquiryId>,
     /// −100 … 100; higher goes first.
     pub priority: i8,
     /// When it was asked for.
@@ -156,7 +159,7 @@ pub enum Status {
     Delayed,
     /// It waits for a worker.
     Queued,
-    /// It is made of steps, and waits for them; or it sleeps.
+    /// It is made of steps, and waits for them; or it sleeps, or asks.
     Waiting,
     /// A worker runs it.
     Running,
@@ -362,9 +365,10 @@ impl View for Execution {
             ByNoun::ExecutionFact(fact) => execution.change(record, fact),
             ByNoun::StepFact(fact) => execution.note_step(record, fact),
             ByNoun::TimerFact(fact) => execution.note_timer(fact),
-            ByNoun::EventFact(_)
+            ByNoun::InquiryFact(InquiryFact::InquiryOpened(_)) => execution.inquiry = Some(InquiryId(record.id)),
+            ByNoun::InquiryFact(InquiryFact::InquiryAnswered(_))
+            | ByNoun::EventFact(_)
             | ByNoun::RuleFact(_)
-            | ByNoun::InquiryFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::HealthFact(_) => {}
@@ -414,6 +418,7 @@ impl Execution {
             parent: fact.part_of.as_ref().map(|part_of| part_of.workflow),
             step: fact.part_of.as_ref().map(|part_of| part_of.step.clone()),
             item: fact.part_of.as_ref().and_then(|part_of| part_of.item),
+            inquiry: None,
             priority: fact.priority,
             requested_at: record.time,
             started_at: None,

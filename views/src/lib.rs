@@ -1,6 +1,6 @@
 //! The pure folds that the API reads: one file per view, each a struct, the key a record touches, and `project`.
 //!
-//! Read in this order: [`view`] says what a view is; [`events`], [`enforcements`], [`executions`] and [`artifacts`] are an event's life;
+//! Read in this order: [`view`] says what a view is; [`events`], [`enforcements`], [`executions`], [`artifacts`] and [`inquiries`] are an event's life;
 //! [`rules`], [`packs`], [`keys`], [`tokens`], [`dead_letters`], [`parked_reactions`] and [`totals`] are what else is shown;
 //! [`timeline`] tells an execution's records to people; [`store`] has the ports that keep views and give them out; [`projector`]
 //! folds batches of records and keeps a store up with the log.
@@ -13,6 +13,7 @@ pub mod dead_letters;
 pub mod enforcements;
 pub mod events;
 pub mod executions;
+pub mod inquiries;
 pub mod keys;
 pub mod onlooker;
 pub mod packs;
@@ -31,12 +32,13 @@ pub use dead_letters::DeadLetter;
 pub use enforcements::Enforcement;
 pub use events::Event;
 pub use executions::{Attempt, Execution};
+pub use inquiries::{Inquiry, InquiryStatus};
 pub use keys::Key;
 pub use packs::Pack;
 pub use parked_reactions::ParkedReaction;
 pub use projector::Projector;
 pub use rules::RuleActivity;
-pub use store::{ListQuery, Row, ViewError, ViewReader, ViewStore};
+pub use store::{Filter, ListQuery, Row, ViewError, ViewReader, ViewStore};
 pub use timeline::TimelineEntry;
 pub use tokens::Token;
 pub use totals::Totals;

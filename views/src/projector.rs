@@ -16,6 +16,7 @@ use crate::dead_letters::DeadLetter;
 use crate::enforcements::Enforcement;
 use crate::events::Event;
 use crate::executions::Execution;
+use crate::inquiries::Inquiry;
 use crate::keys::Key;
 use crate::onlooker::{Care, Nobody, Onlooker};
 use crate::packs::Pack;
@@ -37,6 +38,7 @@ pub struct Projector {
     enforcements: Fold<Enforcement>,
     executions: Fold<Execution>,
     artifacts: Fold<Artifact>,
+    inquiries: Fold<Inquiry>,
     rules: Fold<RuleActivity>,
     packs: Fold<Pack>,
     keys: Fold<Key>,
@@ -49,7 +51,7 @@ pub struct Projector {
 /// Does the same with every fold.
 macro_rules! each_fold {
     ($projector:ident, $fold:ident => $do:expr) => {{
-        each_fold!(@ $projector, $fold => $do; events enforcements executions artifacts rules packs keys tokens dead_letters parked_reactions totals);
+        each_fold!(@ $projector, $fold => $do; events enforcements executions artifacts inquiries rules packs keys tokens dead_letters parked_reactions totals);
     }};
     (@ $projector:ident, $fold:ident => $do:expr; $($view:ident)*) => {
         $({ let $fold = &mut $projector.$view; $do; })*

@@ -12,11 +12,14 @@ use ensue_engine::executions::facts::{
     ExecutionSettled, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, MessageRefused, Settlement,
 };
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::{ArtifactId, AttemptId, EnforcementId, EventId, ExecutionId, Id, LogId, Role, RuleId};
+use ensue_engine::ids::{ArtifactId, AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, LogId, Role, RuleId};
+use ensue_engine::inquiries::facts::{InquiryAnswered, InquiryOpened, Verdict};
 use ensue_engine::names::{ActionRef, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
 use ensue_engine::time::Timestamp;
+use ensue_engine::timers::facts::{TimerFired, TimerKind};
+use ensue_engine::workflows::facts::PartOf;
 
 /// 28 March 2026, noon in UTC: when stories begin.
 pub const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
@@ -51,6 +54,7 @@ enum Phase {
     Running(AttemptId),
     Cancelling(AttemptId),
     Indeterminate(AttemptId),
+    Asking,
 }
 
 impl Default for Story {
@@ -192,6 +196,43 @@ impl Story {
             ExecutionFailed { error, part_of: None }.into()
         };
         self.end(execution, ended);
+    }
+
+    /// Tells that an execution asked somebody, two of whom have to answer, and gives the inquiry.
+    pub fn asked(&mut self, execution: ExecutionId, assignees: &[&str], part_of: Option<PartOf>) -> InquiryId {
+        let id = Id::derived(self.log, execution.0, Role::Inquiry(1));
+        let fact = InquiryOpened {
+            title: "Open the gate?".into(),
+            assignees: assignees.iter().map(|assignee| name(assignee)).collect(),
+            excluded: vec!["eve".into()],
+            quorum: 2,
+            veto: None,
+            expires_at: Some(self.now.plus_millis(3_600_000)),
+            digest: Digest::of(b"asked"),
+            part_of,
+        };
+        self.tell_execution(execution, Some(id), fact.into(), None);
+        InquiryId(id)
+    }
+
+    /// Tells that somebody answered.
+    pub fn answered(&mut self, execution: ExecutionId, by: &str, verdict: Verdict) {
+        let inquiry = InquiryId(Id::derived(self.log, execution.0, Role::Inquiry(1)));
+        let body = Some(Body::json(r#"{"open":true}"#));
+        self.tell_execution(execution, None, InquiryAnswered { inquiry, by: by.into(), verdict }.into(), body);
+    }
+
+    /// Tells that nobody answered in time.
+    pub fn expired(&mut self, execution: ExecutionId) {
+        let fact = TimerFired { kind: TimerKind::Expiry, number: 1, due: self.now };
+        self.tell_execution(execution, None, fact.into(), None);
+        let error = Failure::new(FailureKind::Expired, "nobody answered within 1h");
+        self.end(execution, ExecutionFailed { error, part_of: None }.into());
+    }
+
+    /// Tells that an execution ended because it was asked to.
+    pub fn cancelled(&mut self, execution: ExecutionId) {
+        self.end(execution, ExecutionCancelled::default().into());
     }
 
     /// Tells what a rule's match on an event came to.
@@ -374,6 +415,17 @@ impl Story {
                 self.tell_execution(id, None, ExecutionCancelRequested {}.into(), None);
                 self.end(id, ExecutionCancelled::default().into());
             }
+            (Phase::Queued, 12) => {
+                self.asked(id, [&["role:keepers", "ana"][..], &["bo"]][variant % 2], None);
+                self.set(id, |open| open.phase = Phase::Asking);
+            }
+            (Phase::Asking, 7) => self.cancelled(id),
+            (Phase::Asking, 8) => self.expired(id),
+            (Phase::Asking, 9) => {
+                self.answered(id, "ana", Verdict::Decides);
+                self.end(id, ExecutionSucceeded::default().into());
+            }
+            (Phase::Asking, _) => self.answered(id, "bo", Verdict::Counts),
             (Phase::Queued, _) => {
                 self.started(id);
             }

@@ -189,7 +189,7 @@ impl ListQuery {
     /// Asks only for rows with this value.
     #[must_use]
     pub fn with(mut self, column: Column, value: impl Into<String>) -> Self {
-        self.filters.push(Filter { column, value: value.into() });
+        self.filters.push(Filter::is(column, value));
         self
     }
 
@@ -207,8 +207,20 @@ impl ListQuery {
 pub struct Filter {
     /// The column.
     pub column: Column,
-    /// The value.
-    pub value: String,
+    /// The values, of which it has one. None fits where there are none.
+    pub any_of: Vec<String>,
+}
+
+impl Filter {
+    /// Demands a value.
+    pub fn is(column: Column, value: impl Into<String>) -> Self {
+        Self { column, any_of: vec![value.into()] }
+    }
+
+    /// Demands one of these values.
+    pub fn any_of(column: Column, values: Vec<String>) -> Self {
+        Self { column, any_of: values }
+    }
 }
 
 /// Which rows come first.

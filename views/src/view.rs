@@ -72,6 +72,8 @@ pub enum ViewName {
     Executions,
     /// [`Artifact`](crate::Artifact), by its id.
     Artifacts,
+    /// [`Inquiry`](crate::Inquiry), by its id.
+    Inquiries,
     /// [`RuleActivity`](crate::RuleActivity), by the rule's id.
     Rules,
     /// [`Pack`](crate::Pack), by its name.
@@ -90,11 +92,12 @@ pub enum ViewName {
 
 impl ViewName {
     /// Lists all views.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Events,
         Self::Enforcements,
         Self::Executions,
         Self::Artifacts,
+        Self::Inquiries,
         Self::Rules,
         Self::Packs,
         Self::Keys,
@@ -111,6 +114,7 @@ impl ViewName {
             Self::Enforcements => "enforcements",
             Self::Executions => "executions",
             Self::Artifacts => "artifacts",
+            Self::Inquiries => "inquiries",
             Self::Rules => "rules",
             Self::Packs => "packs",
             Self::Keys => "keys",
@@ -128,6 +132,7 @@ impl ViewName {
             Self::Enforcements => crate::enforcements::VERSION,
             Self::Executions => crate::executions::VERSION,
             Self::Artifacts => crate::artifacts::VERSION,
+            Self::Inquiries => crate::inquiries::VERSION,
             Self::Rules => crate::rules::VERSION,
             Self::Packs => crate::packs::VERSION,
             Self::Keys => crate::keys::VERSION,
@@ -145,6 +150,7 @@ impl ViewName {
             Self::Enforcements => crate::enforcements::COLUMNS,
             Self::Executions => crate::executions::COLUMNS,
             Self::Artifacts => crate::artifacts::COLUMNS,
+            Self::Inquiries => crate::inquiries::COLUMNS,
             Self::Rules => crate::rules::COLUMNS,
             Self::Packs => crate::packs::COLUMNS,
             Self::Keys => crate::keys::COLUMNS,
@@ -158,9 +164,14 @@ impl ViewName {
     /// Reads a key of this view; none where the text cannot be one.
     pub fn key(self, text: &str) -> Option<Term> {
         match self {
-            Self::Events | Self::Enforcements | Self::Executions | Self::Artifacts | Self::Rules | Self::Tokens | Self::DeadLetters => {
-                text.parse().map(Term::Id).ok()
-            }
+            Self::Events
+            | Self::Enforcements
+            | Self::Executions
+            | Self::Artifacts
+            | Self::Inquiries
+            | Self::Rules
+            | Self::Tokens
+            | Self::DeadLetters => text.parse().map(Term::Id).ok(),
             Self::Packs | Self::Keys | Self::ParkedReactions | Self::Totals => Some(Term::Text(text.to_owned())),
         }
     }
@@ -204,6 +215,8 @@ pub enum Column {
     Sensor,
     /// A name that a person gave.
     Name,
+    /// Who may answer an inquiry. The only column of which a row has several values.
+    Assignee,
 }
 
 impl Column {
@@ -222,6 +235,7 @@ impl Column {
             Self::Parent => "parent",
             Self::Sensor => "sensor",
             Self::Name => "name",
+            Self::Assignee => "assignee",
         }
     }
 
@@ -229,9 +243,15 @@ impl Column {
     pub fn value(self, text: &str) -> Option<Term> {
         match self {
             Self::Correlation | Self::Event | Self::Execution | Self::Parent => text.parse().map(Term::Id).ok(),
-            Self::Trigger | Self::Source | Self::Rule | Self::Outcome | Self::Status | Self::Action | Self::Sensor | Self::Name => {
-                Some(Term::Text(text.to_owned()))
-            }
+            Self::Trigger
+            | Self::Source
+            | Self::Rule
+            | Self::Outcome
+            | Self::Status
+            | Self::Action
+            | Self::Sensor
+            | Self::Name
+            | Self::Assignee => Some(Term::Text(text.to_owned())),
         }
     }
 }
@@ -242,13 +262,25 @@ impl fmt::Display for Column {
     }
 }
 
-/// A key, or a value to filter by: a store keeps an id in its 16 bytes.
+/// A key, or what a row is found by: a store keeps an id in its 16 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Term {
     /// An id.
     Id(Id),
     /// Any other text.
     Text(String),
+    /// Several texts, by each of which the row is found. No key, and never what is asked for.
+    Texts(Vec<String>),
+}
+
+impl Term {
+    /// Says whether a row with this in a column is found by a value of it.
+    pub fn is_found_by(&self, value: &Self) -> bool {
+        match (self, value) {
+            (Self::Texts(texts), Self::Text(text)) => texts.contains(text),
+            (Self::Id(_) | Self::Text(_) | Self::Texts(_), _) => self == value,
+        }
+    }
 }
 
 impl fmt::Display for Term {
@@ -256,6 +288,7 @@ impl fmt::Display for Term {
         match self {
             Self::Id(id) => id.fmt(f),
             Self::Text(text) => text.fmt(f),
+            Self::Texts(texts) => texts.join(", ").fmt(f),
         }
     }
 }
@@ -288,7 +321,7 @@ macro_rules! terms {
 }
 
 terms! {
-    ids: EventId, EnforcementId, ExecutionId, ArtifactId, RuleId, TokenId;
+    ids: EventId, EnforcementId, ExecutionId, ArtifactId, InquiryId, RuleId, TokenId;
     names: PackName, KeyRef;
 }
 

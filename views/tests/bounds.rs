@@ -1,18 +1,24 @@
 //! Documents are bounded whatever the log holds, and say what they are filtered by.
 
+use ensue_engine::catalog::OnFailure;
 use ensue_engine::executions::artifacts::ARTIFACT_NAME_BYTES_MAX;
 use ensue_engine::executions::facts::{
     AttemptFailed, AttemptReportedLate, AttemptStarted, ExecutionFailed, Failure, FailureKind, MESSAGE_BYTES_MAX,
 };
 use ensue_engine::ids::{AttemptId, Id, Role};
+use ensue_engine::inquiries::facts::{Assignee, InquiryOpened, Verdict};
+use ensue_engine::inquiries::question::{ASSIGNEE_BYTES_MAX, ASSIGNEES_MAX, TITLE_BYTES_MAX, VETO_BYTES_MAX};
 use ensue_engine::names::{NAME_BYTES_MAX, RuleRef};
 use ensue_engine::record::{Actor, Body, Digest, Record, StreamId};
 use ensue_engine::rules::facts::RuleErred;
+use ensue_engine::workflows::facts::PartOf;
 use ensue_views::executions::ATTEMPTS_MAX;
 use ensue_views::rules::ERRORS_MAX;
-use ensue_views::spec::Story;
-use ensue_views::view::DOCUMENT_BYTES_MAX;
-use ensue_views::{Artifact, DeadLetter, Enforcement, Event, Execution, Key, Pack, ParkedReaction, RuleActivity, Token, Totals, View};
+use ensue_views::spec::{NOON, Story};
+use ensue_views::view::{DOCUMENT_BYTES_MAX, Term};
+use ensue_views::{
+    Artifact, DeadLetter, Enforcement, Event, Execution, Inquiry, Key, Pack, ParkedReaction, RuleActivity, Token, Totals, View,
+};
 use proptest::prelude::*;
 
 use crate::{fold, only};
@@ -58,6 +64,36 @@ fn the_longest_artifact_fits() {
 }
 
 #[test]
+fn the_longest_inquiry_fits() {
+    let mut story = Story::new();
+    let event = story.event("garden.rained", "{}");
+    let execution = story.executed("garden.drain", event, "core.inquiry");
+    // Names have no control characters.
+    let name = || "\"".repeat(ASSIGNEE_BYTES_MAX);
+    let opened = InquiryOpened {
+        title: worst(TITLE_BYTES_MAX),
+        assignees: vec![Assignee::Role(name()); ASSIGNEES_MAX],
+        excluded: vec![name(); ASSIGNEES_MAX + 1],
+        quorum: u32::MAX,
+        veto: Some(worst(VETO_BYTES_MAX)),
+        expires_at: Some(NOON),
+        digest: Digest::of(b"asked"),
+        part_of: Some(PartOf {
+            workflow: execution,
+            step: "s".repeat(NAME_BYTES_MAX).parse().unwrap(),
+            item: Some(u32::MAX),
+            on_failure: OnFailure::Fail,
+        }),
+    };
+    let id = Id::derived(story.log(), execution.0, Role::Inquiry(1));
+    story.tell(StreamId::Execution(execution), Some(id), Actor::Engine, None, opened.into(), None);
+    for _ in 0..=ASSIGNEES_MAX + 1 {
+        story.answered(execution, &worst(2_000), Verdict::Counts);
+    }
+    assert_fits(&only::<Inquiry>(story.records()));
+}
+
+#[test]
 fn the_longest_activity_of_a_rule_fits() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
@@ -86,7 +122,12 @@ fn check<V: View + PartialEq + std::fmt::Debug>(records: &[Record]) {
         assert_eq!(row.columns().len(), V::NAME.columns().len(), "{}", V::NAME);
         let values = V::NAME.columns().iter().zip(row.columns());
         for (column, value) in values.filter_map(|(column, value)| Some((column, value?))) {
-            assert_eq!(column.value(&value.to_string()), Some(value), "{column} is asked for as it is kept");
+            let asked = match &value {
+                Term::Texts(several) => several.clone(),
+                Term::Id(_) | Term::Text(_) => vec![value.to_string()],
+            };
+            let is_found = |asked: &String| column.value(asked).is_some_and(|asked| value.is_found_by(&asked));
+            assert!(asked.iter().all(is_found), "{column} is asked for as it is kept");
         }
         assert_eq!(V::NAME.key(&key).map(|term| term.to_string()), Some(key));
         let began = records.iter().find(|record| record.position == row.position()).unwrap();
@@ -103,6 +144,7 @@ proptest! {
         check::<Enforcement>(records);
         check::<Execution>(records);
         check::<Artifact>(records);
+        check::<Inquiry>(records);
         check::<RuleActivity>(records);
         check::<Pack>(records);
         check::<Key>(records);

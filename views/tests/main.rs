@@ -5,6 +5,7 @@
 mod bounds;
 mod executions;
 mod garden;
+mod inquiries;
 mod life;
 mod projector;
 mod rules;

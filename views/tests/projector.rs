@@ -94,11 +94,14 @@ fn a_story_tells_every_kind_of_thing_that_stores_are_tried_with() {
         "execution.settled",
         "execution.succeeded",
         "execution.timed_out",
+        "inquiry.answered",
+        "inquiry.opened",
         "loop.stopped",
         "message.refused",
         "rule.erred",
         "rule.errors_counted",
         "rule.mode_set",
+        "timer.fired",
     ];
     assert_eq!(told, BTreeSet::from(expected));
 }

@@ -76,7 +76,7 @@ impl Explain for TooManySent {
 pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
-    let filters = vec![Filter { column: Column::Execution, value: id.to_string() }];
+    let filters = vec![Filter::is(Column::Execution, id.to_string())];
     let listed = listing::rows_where::<Artifact, _>(&call, &allowed, &[], filters).await?;
     let items = call
         .api()

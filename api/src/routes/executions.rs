@@ -71,7 +71,7 @@ pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcom
         // The steps of a workflow stand in its chain, all of them or none, and may be many: it is asked, and not each of them.
         (Some(parent), Some(correlation)) => {
             let value = if is_in_chain(&call, parent.to_owned(), correlation).await? { parent.to_owned() } else { String::new() };
-            filters.push(Filter { column: Column::Parent, value });
+            filters.push(Filter::is(Column::Parent, value));
         }
         (Some(_), None) => columns.push(Column::Parent),
         (None, _) => columns.push(Column::Correlation),

@@ -17,7 +17,7 @@ use crate::wire::tokens::{WireAskedToken, WireNewToken, WireToken};
 
 /// Lists the tokens that let their holder in, the newest first.
 pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {
-    let active = vec![Filter { column: Column::Status, value: TokenStatus::Active.as_str().to_owned() }];
+    let active = vec![Filter::is(Column::Status, TokenStatus::Active.as_str())];
     let listed = listing::rows_where::<Token, _>(&call, &allowed, &[Column::Name], active).await?;
     let items = listed.items.into_iter().map(WireToken::from).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)

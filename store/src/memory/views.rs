@@ -190,9 +190,10 @@ impl ViewReader for MemoryViewReader {
 
 fn fits(row: &NewRow, query: &ListQuery) -> bool {
     let has_values = query.filters.iter().all(|filter| {
-        let wanted = filter.column.value(&filter.value);
-        let columns = query.view.columns().iter().zip(&row.columns);
-        wanted.is_some() && columns.filter(|(column, _)| **column == filter.column).all(|(_, value)| *value == wanted)
+        let at = query.view.columns().iter().position(|column| *column == filter.column);
+        let found = at.and_then(|at| row.columns.get(at)?.as_ref());
+        let mut wanted = filter.any_of.iter().filter_map(|value| filter.column.value(value));
+        found.is_some_and(|found| wanted.any(|wanted| found.is_found_by(&wanted)))
     });
     let is_beyond = query.after.is_none_or(|after| match query.order {
         Order::OldestFirst => row.position > after,

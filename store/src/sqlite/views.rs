@@ -4,6 +4,7 @@
 //! What the rows mean is said by `ensue-views`.
 
 mod ask;
+mod assigned;
 mod pack;
 mod read;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql,
 
 pub use read::SqliteViewReader;
 
+use self::assigned::{ASSIGNED, Assigned};
 use super::row::Sum;
 use super::{OpenError, Place, Schema, open_to_write};
 use read::Readers;
@@ -37,6 +39,7 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0005.sql"),
         include_str!("../../../migrations/sqlite/views_0006.sql"),
         include_str!("../../../migrations/sqlite/views_0007.sql"),
+        include_str!("../../../migrations/sqlite/views_0008.sql"),
     ],
 };
 
@@ -220,7 +223,7 @@ impl ViewStore for SqliteViews {
 
     fn clear(&mut self) -> Result<(), ViewError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain(["names", "spans", "passed_over"]) {
+        for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain([ASSIGNED, "names", "spans", "passed_over"]) {
             transaction.execute(&format!("DELETE FROM {table}"), []).map_err(failed)?;
         }
         let sql = "UPDATE made SET position = 0, passed_over = 0, sum = ?1";
@@ -287,12 +290,15 @@ struct Table<'a> {
     insert: CachedStatement<'a>,
     update: CachedStatement<'a>,
     remove: CachedStatement<'a>,
+    /// Who is asked, where rows have that.
+    assigned: Option<Assigned<'a>>,
 }
 
 impl<'a> Table<'a> {
     fn of(connection: &'a Connection, view: ViewName) -> rusqlite::Result<Self> {
-        let columns: String = view.columns().iter().map(|column| format!("\"{column}\", ")).collect();
-        let values = vec!["?"; view.columns().len() + 4].join(", ");
+        let own = || view.columns().iter().filter(|column| form(**column) != Form::Apart);
+        let columns: String = own().map(|column| format!("\"{column}\", ")).collect();
+        let values = vec!["?"; own().count() + 4].join(", ");
         let status = if view.columns().contains(&Column::Status) { ", status = ?4" } else { "" };
         Ok(Self {
             view,
@@ -300,6 +306,7 @@ impl<'a> Table<'a> {
                 .prepare_cached(&format!("INSERT INTO {view} (position, key, began_at, {columns}document) VALUES ({values})"))?,
             update: connection.prepare_cached(&format!("UPDATE {view} SET document = ?3{status} WHERE position = ?1 AND key = ?2"))?,
             remove: connection.prepare_cached(&format!("DELETE FROM {view} WHERE position = ?1"))?,
+            assigned: view.columns().contains(&Column::Assignee).then(|| Assigned::of(connection)).transpose()?,
         })
     }
 
@@ -310,11 +317,15 @@ impl<'a> Table<'a> {
         let mut next = 4;
         for (column, value) in self.view.columns().iter().zip(&row.columns) {
             match (value, form(*column)) {
+                (_, Form::Apart) => continue,
                 (Some(Term::Text(name)), Form::Number) => self.insert.raw_bind_parameter(next, number(connection, names, name)?)?,
                 (Some(value), Form::Number | Form::AsItIs) => self.insert.raw_bind_parameter(next, Kept(value))?,
-                (None, _) => self.insert.raw_bind_parameter(next, rusqlite::types::Null)?,
+                (None, Form::Number | Form::AsItIs) => self.insert.raw_bind_parameter(next, rusqlite::types::Null)?,
             }
             next += 1;
+        }
+        if let Some(assigned) = &mut self.assigned {
+            assigned.insert((self.view, row), |name| number(connection, names, name))?;
         }
         self.insert.raw_bind_parameter(next, packed(row))?;
         self.insert.raw_execute()
@@ -329,20 +340,27 @@ impl<'a> Table<'a> {
                 self.update.raw_bind_parameter(4, value.as_ref().map(Kept))?;
             }
         }
+        if let Some(assigned) = &mut self.assigned {
+            assigned.update(self.view, row)?;
+        }
         self.update.raw_execute()
     }
 
     fn remove(&mut self, position: Position) -> rusqlite::Result<usize> {
+        if let Some(assigned) = &mut self.assigned {
+            assigned.remove(position)?;
+        }
         self.remove.execute([place(position)])
     }
 }
 
 /// A document as its column has it: [`SUM_BYTES`] that say whether the row is the one that was written, and the packed document.
 fn packed(row: &NewRow) -> Vec<u8> {
-    let (key, id): (&[u8], _) = match &row.key {
-        Term::Id(id) => (id.as_bytes(), Some(*id)),
-        Term::Text(text) => (text.as_bytes(), None),
+    let (text, id) = match &row.key {
+        Term::Id(id) => (String::new(), Some(*id)),
+        text @ (Term::Text(_) | Term::Texts(_)) => (text.to_string(), None),
     };
+    let key = id.as_ref().map_or(text.as_bytes(), |id| id.as_bytes());
     let document = pack::pack(&row.document, id);
     let mut packed = row_sum(place(row.position), key, &document).to_vec();
     packed.extend(document);
@@ -364,12 +382,15 @@ enum Form {
     Number,
     /// As they are, ids as their 16 bytes.
     AsItIs,
+    /// In a table of their own, by their numbers in `names`: a row has several.
+    Apart,
 }
 
 fn form(column: Column) -> Form {
     match column {
         Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name => Form::Number,
         Column::Correlation | Column::Event | Column::Execution | Column::Parent | Column::Outcome | Column::Status => Form::AsItIs,
+        Column::Assignee => Form::Apart,
     }
 }
 
@@ -401,6 +422,7 @@ impl ToSql for Kept<'_> {
         match self.0 {
             Term::Id(id) => id.as_bytes().to_sql(),
             Term::Text(text) => text.to_sql(),
+            Term::Texts(texts) => Ok(texts.join(", ").into()),
         }
     }
 }

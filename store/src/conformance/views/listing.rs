@@ -119,12 +119,13 @@ fn event(number: u64, trigger: &str, source: &str, correlation: u64) -> NewRow {
 const VALUES: u64 = 3;
 
 /// A value that a column could have; the first is the one that most rows have.
-fn value(column: Column, choice: u64) -> Term {
+fn value(view: ViewName, column: Column, choice: u64) -> Term {
     match column {
         Column::Correlation | Column::Event | Column::Execution | Column::Parent => Term::Id(id(1_000 + choice)),
+        Column::Status if view == ViewName::Inquiries => ["open", "answered", "cancelled"][choice as usize % 3].into(),
         Column::Status => ["succeeded", "failed", "queued"][choice as usize % 3].into(),
         Column::Outcome => ["executed", "rejected", "shadowed"][choice as usize % 3].into(),
-        Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name => {
+        Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name | Column::Assignee => {
             ["garden.a", "garden.b", "garden.c"][choice as usize % 3].into()
         }
     }
@@ -132,17 +133,29 @@ fn value(column: Column, choice: u64) -> Term {
 
 /// The columns that a row may lack.
 fn may_lack(view: ViewName, column: Column) -> bool {
-    view == ViewName::Executions && matches!(column, Column::Rule | Column::Parent)
+    match view {
+        ViewName::Executions => matches!(column, Column::Rule | Column::Parent),
+        ViewName::Inquiries => column == Column::Parent,
+        _ => false,
+    }
 }
 
 fn row_of(view: ViewName, number: u64, choice: u64, seconds: u64) -> NewRow {
     let columns = view.columns().iter().enumerate().map(|(at, column)| {
         let choice = choice / VALUES.pow(at as u32) % VALUES;
-        if choice == 2 && may_lack(view, *column) { None } else { Some(value(*column, choice)) }
+        match (column, value(view, *column, choice)) {
+            (_, _) if choice == 2 && may_lack(view, *column) => None,
+            // One asks one of them, or all of them.
+            (Column::Assignee, Term::Text(_)) if choice == 2 => {
+                Some(Term::Texts((0..VALUES).map(|one| value(view, *column, one).to_string()).collect()))
+            }
+            (Column::Assignee, Term::Text(one)) => Some(Term::Texts(vec![one])),
+            (_, value) => Some(value),
+        }
     });
     let key = match view.key(&id(number).to_string()) {
         Some(key @ Term::Id(_)) => key,
-        Some(Term::Text(_)) | None => format!("key_{number}").as_str().into(),
+        Some(Term::Text(_) | Term::Texts(_)) | None => format!("key_{number}").as_str().into(),
     };
     NewRow { key, columns: columns.collect(), began_at: time(seconds), ..letter(number, "") }
 }
@@ -150,7 +163,10 @@ fn row_of(view: ViewName, number: u64, choice: u64, seconds: u64) -> NewRow {
 fn fits(row: &NewRow, query: &ListQuery) -> bool {
     let wanted = |filter: &Filter| {
         let at = query.view.columns().iter().position(|column| *column == filter.column);
-        at.and_then(|at| row.columns[at].as_ref()).is_some_and(|value| value.to_string() == filter.value)
+        at.and_then(|at| row.columns[at].as_ref()).is_some_and(|value| match value {
+            Term::Texts(several) => several.iter().any(|one| filter.any_of.contains(one)),
+            Term::Id(_) | Term::Text(_) => filter.any_of.contains(&value.to_string()),
+        })
     };
     let beyond = match (query.after, query.order) {
         (None, _) => true,
@@ -202,9 +218,11 @@ fn every_way_of_asking_gives_what_a_look_at_each_row_would(subject: &mut Subject
                 .collect();
             for (which, choice, order, since, until, after, limit) in queries {
                 for (at, view) in ViewName::ALL.into_iter().enumerate() {
-                    let filters = view.columns().iter().enumerate().filter(|(at, _)| which >> at & 1 == 1).map(|(at, column)| Filter {
-                        column: *column,
-                        value: value(*column, choice / VALUES.pow(at as u32) % VALUES).to_string(),
+                    let filters = view.columns().iter().enumerate().filter(|(at, _)| which >> at & 1 == 1).map(|(at, column)| {
+                        let wanted = choice / VALUES.pow(at as u32) % VALUES;
+                        let values =
+                            (wanted..=wanted + u64::from(order >> 1 & 1)).map(|one| value(view, *column, one % VALUES).to_string());
+                        Filter::any_of(*column, values.collect())
                     });
                     let query = ListQuery {
                         view,

@@ -4,10 +4,12 @@
 
 use ensue_views::enforcements::OutcomeName;
 use ensue_views::executions::Status;
-use ensue_views::store::{LIST_ROWS_MAX, Order};
+use ensue_views::inquiries::InquiryStatus;
+use ensue_views::store::{Filter, LIST_ROWS_MAX, Order};
 use ensue_views::{Column, ListQuery, Term, ViewName};
 use rusqlite::types::Value;
 
+use super::assigned::ASSIGNED;
 use super::{Form, SPAN, form, place};
 
 /// A query in SQL, and the values to bind.
@@ -22,9 +24,17 @@ impl Asked {
     pub(super) fn of(query: &ListQuery) -> Option<Self> {
         let mut asked = Self { sql: String::new(), values: Vec::new() };
         let mut demands = Vec::new();
+        let way = Way::of(query);
+        // Those who are asked for by the way itself.
+        let mut assignees = None;
         for filter in &query.filters {
-            let value = filter.column.value(&filter.value)?;
-            demands.push(asked.demanded(filter.column, &value));
+            let values = asked.bound_all(filter)?;
+            match (&way, &assignees) {
+                (Way::Assigned { .. }, None) if filter.column == Column::Assignee => assignees = Some(values),
+                (Way::Table | Way::Index(_) | Way::Merged { .. } | Way::Assigned { .. }, _) => {
+                    demands.push(demanded(filter.column, &values))
+                }
+            }
         }
         // The rows lie between the two. They are found by one bound on each side: of two, SQLite begins at one and passes rows over to the other.
         let (mut behind, mut before) = (Vec::new(), Vec::new());
@@ -49,7 +59,7 @@ impl Asked {
         let limit = asked.bound(query.limit.min(LIST_ROWS_MAX) as i64);
         let demands = if demands.is_empty() { "true".to_owned() } else { demands.join(" AND ") };
         let from = |index: &str| format!("SELECT position, key, document FROM {}{index} WHERE {demands}", query.view);
-        let rows = match Way::of(query) {
+        let rows = match way {
             Way::Table => from(""),
             Way::Index(index) => from(&format!(" INDEXED BY {index}")),
             Way::Merged { index, column, values } => {
@@ -57,26 +67,57 @@ impl Asked {
                 let each = values.iter().map(|value| format!("{rows} AND \"{column}\" = '{value}'"));
                 each.collect::<Vec<_>>().join(" UNION ALL ")
             }
+            Way::Assigned { states } if states.is_empty() => return None,
+            Way::Assigned { states } => {
+                let rows =
+                    format!("SELECT position, key, document FROM {ASSIGNED} CROSS JOIN {} USING (position) WHERE {demands}", query.view);
+                let mut each = Vec::new();
+                for name in assignees.iter().flatten() {
+                    each.extend(states.iter().map(|state| format!("{rows} AND assignee = {name} AND state = '{state}'")));
+                }
+                // Who is asked by a name and by a role is asked once.
+                each.join(" UNION ")
+            }
         };
         asked.sql = format!("{rows} ORDER BY position {order} LIMIT {limit}");
         Some(asked)
     }
 
-    fn demanded(&mut self, column: Column, value: &Term) -> String {
-        let value = self.bound(match value {
-            Term::Id(id) => Value::Blob(id.as_bytes().to_vec()),
-            Term::Text(text) => Value::Text(text.clone()),
-        });
-        match form(column) {
-            Form::Number => format!("\"{column}\" = (SELECT number FROM names WHERE name = {value})"),
-            Form::AsItIs => format!("\"{column}\" = {value}"),
-        }
+    /// Binds the values of a filter, as their column has them; none where none of them can be one of its values.
+    fn bound_all(&mut self, filter: &Filter) -> Option<Vec<String>> {
+        let values = filter.any_of.iter().filter_map(|value| filter.column.value(value));
+        let bound: Vec<String> = values
+            .map(|value| {
+                let bound = self.bound(match value {
+                    Term::Id(id) => Value::Blob(id.as_bytes().to_vec()),
+                    text @ (Term::Text(_) | Term::Texts(_)) => Value::Text(text.to_string()),
+                });
+                match form(filter.column) {
+                    Form::Number | Form::Apart => format!("(SELECT number FROM names WHERE name = {bound})"),
+                    Form::AsItIs => bound,
+                }
+            })
+            .collect();
+        (!bound.is_empty()).then_some(bound)
     }
 
     /// Binds a value; gives what stands for it in the text, as often as it is meant.
     fn bound(&mut self, value: impl Into<Value>) -> String {
         self.values.push(value.into());
         format!("?{}", self.values.len())
+    }
+}
+
+fn demanded(column: Column, values: &[String]) -> String {
+    let is_one = match values {
+        [one] => format!("= {one}"),
+        several => format!("IN ({})", several.join(", ")),
+    };
+    match form(column) {
+        Form::Number | Form::AsItIs => format!("\"{column}\" {is_one}"),
+        Form::Apart => {
+            format!("EXISTS (SELECT 1 FROM {ASSIGNED} AS asked WHERE asked.position = inquiries.position AND asked.assignee {is_one})")
+        }
     }
 }
 
@@ -89,6 +130,8 @@ enum Way {
     Index(&'static str),
     /// By an index that ends with a column that is not asked for, whose values are a closed list: for each of them, merged.
     Merged { index: &'static str, column: Column, values: Vec<&'static str> },
+    /// By who is asked, in each of these states, merged.
+    Assigned { states: Vec<&'static str> },
 }
 
 impl Way {
@@ -120,12 +163,18 @@ impl Way {
             ViewName::Executions if has(Column::Action) => ending("executions_by_action", Column::Status, statuses),
             ViewName::Executions if has(Column::Status) => Self::Index("executions_by_status"),
             ViewName::Artifacts if has(Column::Execution) => Self::Index("artifacts_by_execution"),
+            // An execution opens one.
+            ViewName::Inquiries if has(Column::Execution) => Self::Index("inquiries_by_execution"),
+            ViewName::Inquiries if has(Column::Parent) => ending("inquiries_by_parent", Column::Status, inquiry_statuses),
+            ViewName::Inquiries if has(Column::Assignee) => Self::Assigned { states: inquiry_statuses_of(query) },
+            ViewName::Inquiries if has(Column::Status) => Self::Index("inquiries_by_status"),
             ViewName::Rules if has(Column::Rule) => Self::Index("rules_by_rule"),
             ViewName::DeadLetters if has(Column::Sensor) => Self::Index("dead_letters_by_sensor"),
             ViewName::Events
             | ViewName::Enforcements
             | ViewName::Executions
             | ViewName::Artifacts
+            | ViewName::Inquiries
             | ViewName::Rules
             | ViewName::DeadLetters
             // There are few of these.
@@ -149,6 +198,19 @@ fn nearest(of: &str, bounds: &[String]) -> Option<String> {
 
 fn statuses() -> Vec<&'static str> {
     Status::ALL.map(Status::as_str).to_vec()
+}
+
+fn inquiry_statuses() -> Vec<&'static str> {
+    InquiryStatus::ALL.map(InquiryStatus::as_str).to_vec()
+}
+
+/// Gives the statuses that the inquiries which are asked for may have.
+fn inquiry_statuses_of(query: &ListQuery) -> Vec<&'static str> {
+    let is_wanted = |status: &&str| {
+        let mut of_status = query.filters.iter().filter(|filter| filter.column == Column::Status);
+        of_status.all(|filter| filter.any_of.iter().any(|wanted| wanted == status))
+    };
+    inquiry_statuses().into_iter().filter(is_wanted).collect()
 }
 
 fn outcomes() -> Vec<&'static str> {

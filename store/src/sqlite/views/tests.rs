@@ -3,7 +3,7 @@
 use ensue_engine::record::Position;
 use ensue_views::spec::Story;
 use ensue_views::store::{AllPassedOver, Changes, Order, PASSED_OVER_MAX, PassedOver};
-use ensue_views::{Column, ListQuery, Projector, Row, ViewError, ViewName, ViewReader, ViewStore};
+use ensue_views::{Column, Filter, ListQuery, Projector, Row, ViewError, ViewName, ViewReader, ViewStore};
 use rusqlite::{Connection, StatementStatus};
 use tempfile::TempDir;
 
@@ -216,21 +216,29 @@ fn views_that_are_behind_take_no_place() {
 fn no_set_of_filters_looks_through_a_whole_view_or_sorts_it() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let views = folded(&folder, &story);
-    for view in
-        [ViewName::Events, ViewName::Enforcements, ViewName::Executions, ViewName::Artifacts, ViewName::Rules, ViewName::DeadLetters]
-    {
+    for view in [
+        ViewName::Events,
+        ViewName::Enforcements,
+        ViewName::Executions,
+        ViewName::Artifacts,
+        ViewName::Inquiries,
+        ViewName::Rules,
+        ViewName::DeadLetters,
+    ] {
         let columns = view.columns();
         for chosen in 1_u32..1 << columns.len() {
             let filters = columns.iter().enumerate().filter(|(at, _)| chosen & (1 << at) != 0).map(|(_, column)| *column);
             let mut query = ListQuery { after: Some(Position(9)), ..ListQuery::newest(view) };
             for column in filters {
-                query = query.with(column, story.log().to_string());
+                let is_status = view == ViewName::Inquiries && column == Column::Status;
+                query = query.with(column, if is_status { "open".to_owned() } else { story.log().to_string() });
             }
             for order in [Order::NewestFirst, Order::OldestFirst] {
                 for since in [None, Some(ensue_views::spec::NOON)] {
                     let query = ListQuery { order, since, ..query.clone() };
                     let plan = plan(&views.connection, &Asked::of(&query).unwrap());
-                    assert!(plan.contains(&format!("USING INDEX {view}_by_")), "{query:?}: {plan}");
+                    let is_found = plan.contains(&format!("USING INDEX {view}_by_")) || plan.contains(&format!("SEARCH {view}_by_"));
+                    assert!(is_found, "{query:?}: {plan}");
                     assert!(!plan.contains("TEMP B-TREE") && !plan.contains(&format!("SCAN {view}")), "{query:?}: {plan}");
                 }
             }
@@ -305,6 +313,37 @@ fn a_page_takes_as_many_steps_among_many_rows_as_among_few() {
             assert_eq!(few.0, found, "{query:?}");
             assert_eq!(few, many, "{query:?}");
         }
+    }
+}
+
+/// Nor on how many inquiries ask others, or ask the same and are over.
+#[test]
+fn what_is_asked_of_one_takes_as_many_steps_among_many_inquiries_as_among_few() {
+    let steps = |rows: i64, mine: &[&str]| {
+        let (folder, story) = (tempfile::tempdir().unwrap(), story());
+        let views = views_in(&folder, &story);
+        let filled = format!(
+            "INSERT INTO names (number, name) VALUES (1, 'ana'), (2, 'role:leads'), (3, 'role:others');
+             WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
+             INSERT INTO inquiries SELECT n, randomblob(16), n, iif(n <= 20, 'open', 'answered'), randomblob(16), NULL, x'00' FROM n;
+             INSERT INTO inquiries_by_assignee SELECT 1, status, position FROM inquiries;
+             INSERT INTO inquiries_by_assignee SELECT 2, status, position FROM inquiries;
+             INSERT INTO inquiries_by_assignee SELECT 3, 'open', position FROM inquiries WHERE status <> 'open';"
+        );
+        views.connection.execute_batch(&filled).unwrap();
+        let mine = Filter::any_of(Column::Assignee, mine.iter().map(ToString::to_string).collect());
+        let query = ListQuery { limit: 10, filters: vec![mine], ..ListQuery::newest(ViewName::Inquiries) };
+        let query = query.with(Column::Status, "open");
+        let asked = Asked::of(&query).unwrap();
+        let mut statement = views.connection.prepare(&asked.sql).unwrap();
+        let found: Vec<i64> =
+            statement.query_map(rusqlite::params_from_iter(&asked.values), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        (found, statement.get_status(StatementStatus::VmStep))
+    };
+    for mine in [&["ana"][..], &["ana", "role:leads"], &["ana", "role:leads", "role:nobody"]] {
+        let (few, many) = (steps(100, mine), steps(20_000, mine));
+        assert_eq!(few.0, (11..=20).rev().collect::<Vec<i64>>(), "{mine:?}");
+        assert_eq!(few, many, "{mine:?}");
     }
 }
 

@@ -1,0 +1,251 @@
+//! Inquiries: the questions that were put to people, who is asked, and what became of each.
+//!
+//! What is asked beside the title is in the parameters of the execution that asks; what was answered is named by its record.
+
+use ensue_engine::fact::{ByNoun, ExecutionFact, InquiryFact, TimerFact};
+use ensue_engine::ids::{ExecutionId, Id, InquiryId, Role};
+use ensue_engine::inquiries::facts::{Assignee, InquiryOpened, Verdict};
+use ensue_engine::names::StepName;
+use ensue_engine::record::{Digest, Position, Record, StreamId};
+use ensue_engine::time::Timestamp;
+use ensue_engine::timers::facts::TimerKind;
+use serde::{Deserialize, Serialize};
+
+use crate::bounds::cut;
+use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
+
+/// The version of the fold and the document.
+pub const VERSION: u32 = 1;
+
+/// What inquiries can be filtered by.
+pub const COLUMNS: &[Column] = &[Column::Status, Column::Execution, Column::Parent, Column::Assignee];
+
+/// How many answers are shown of an inquiry, and how many who are asked or excluded: the first. The core takes no more.
+pub const PEOPLE_MAX: usize = 51;
+
+/// The most bytes that a title is shown with.
+const TITLE_BYTES_MAX: usize = 3_000;
+/// The most bytes that a name is shown with.
+const NAME_BYTES_MAX: usize = 200;
+
+/// An inquiry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inquiry {
+    /// Its id.
+    pub id: InquiryId,
+    /// Its place in the log.
+    pub position: Position,
+    /// What is asked, in a line.
+    pub title: String,
+    /// Where it stands.
+    pub status: InquiryStatus,
+    /// Who may answer: `role:<role>`, or the name of a token.
+    pub assignees: Vec<String>,
+    /// The names of tokens that may not, though they are asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<String>,
+    /// How many different people must answer.
+    pub quorum: u32,
+    /// What was answered, the first at first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Answer>,
+    /// The execution that asks.
+    pub execution: ExecutionId,
+    /// The execution of the workflow that it is a step of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ExecutionId>,
+    /// The step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepName>,
+    /// The item of the step, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// When it expires, as was said when it was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// When no more answers were taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// What an answer is bound to.
+    pub digest: Digest,
+}
+
+/// What somebody answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The name of the token that answered.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// What it means.
+    pub verdict: Verdict,
+    /// What was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Handle>,
+}
+
+/// Where an inquiry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InquiryStatus {
+    /// It waits for answers.
+    Open,
+    /// It was decided.
+    Answered,
+    /// Its time was over before.
+    Expired,
+    /// The execution that asked was cancelled before.
+    Cancelled,
+}
+
+impl InquiryStatus {
+    /// Lists all statuses.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Answered, Self::Expired, Self::Cancelled];
+
+    /// Gives the name as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Answered => "answered",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Inquiry {
+    /// Says whether somebody is asked.
+    pub fn asks(&self, name: &str, roles: &[String]) -> bool {
+        let asked = assignees_of(name, roles);
+        self.assignees.iter().any(|assignee| asked.contains(assignee))
+    }
+
+    /// Gives the answer that decided it.
+    pub fn decision(&self) -> Option<&Answer> {
+        self.answers.last().filter(|answer| answer.verdict.closes())
+    }
+}
+
+/// Gives what the holder of a token is asked as: its name, and each of its roles.
+pub fn assignees_of(name: &str, roles: &[String]) -> Vec<String> {
+    let roles = roles.iter().map(|role| Assignee::Role(role.clone()).to_string());
+    std::iter::once(Assignee::Token(name.to_owned()).to_string()).chain(roles).collect()
+}
+
+/// Gives the id of the inquiry that an execution opens.
+fn id_of(record: &Record, execution: ExecutionId) -> InquiryId {
+    InquiryId(Id::derived(record.log, execution.0, Role::Inquiry(1)))
+}
+
+impl View for Inquiry {
+    const NAME: ViewName = ViewName::Inquiries;
+    type Key = InquiryId;
+
+    fn key(record: &Record) -> Option<Touch<InquiryId>> {
+        let StreamId::Execution(execution) = &record.stream else { return None };
+        let changes = || Some(Touch::Changes(id_of(record, *execution)));
+        match record.fact.by_noun() {
+            ByNoun::InquiryFact(InquiryFact::InquiryOpened(_)) => Some(Touch::Begins(InquiryId(record.id))),
+            ByNoun::InquiryFact(InquiryFact::InquiryAnswered(fact)) => Some(Touch::Changes(fact.inquiry)),
+            ByNoun::TimerFact(TimerFact::TimerFired(fact)) if fact.kind == TimerKind::Expiry => changes(),
+            // Nearly all executions ask nobody: that one succeeded or failed tells nothing here which was not told before.
+            ByNoun::ExecutionFact(ExecutionFact::ExecutionCancelled(_) | ExecutionFact::ExecutionTimedOut(_)) => changes(),
+            ByNoun::ExecutionFact(_)
+            | ByNoun::TimerFact(_)
+            | ByNoun::EventFact(_)
+            | ByNoun::RuleFact(_)
+            | ByNoun::StepFact(_)
+            | ByNoun::CatalogFact(_)
+            | ByNoun::AccessFact(_)
+            | ByNoun::HealthFact(_) => None,
+        }
+    }
+
+    fn project(before: Option<Self>, record: &Record) -> Option<Self> {
+        let StreamId::Execution(execution) = &record.stream else { return before };
+        if let ByNoun::InquiryFact(InquiryFact::InquiryOpened(fact)) = record.fact.by_noun() {
+            return Some(Self::opened(*execution, fact, record));
+        }
+        let mut inquiry = before?;
+        match record.fact.by_noun() {
+            ByNoun::InquiryFact(InquiryFact::InquiryAnswered(fact)) => {
+                if inquiry.answers.len() < PEOPLE_MAX {
+                    let (by, answer) = (cut(&fact.by, NAME_BYTES_MAX), record.body_handle().map(Handle::from));
+                    inquiry.answers.push(Answer { by, at: record.time, verdict: fact.verdict, answer });
+                }
+                if fact.verdict.closes() {
+                    inquiry.end(InquiryStatus::Answered, record.time);
+                }
+            }
+            ByNoun::TimerFact(TimerFact::TimerFired(fact)) if fact.kind == TimerKind::Expiry => {
+                inquiry.end(InquiryStatus::Expired, record.time);
+            }
+            ByNoun::ExecutionFact(ExecutionFact::ExecutionTimedOut(_)) => inquiry.end(InquiryStatus::Expired, record.time),
+            ByNoun::ExecutionFact(ExecutionFact::ExecutionCancelled(_)) => inquiry.end(InquiryStatus::Cancelled, record.time),
+            ByNoun::InquiryFact(InquiryFact::InquiryOpened(_))
+            | ByNoun::ExecutionFact(_)
+            | ByNoun::TimerFact(_)
+            | ByNoun::EventFact(_)
+            | ByNoun::RuleFact(_)
+            | ByNoun::StepFact(_)
+            | ByNoun::CatalogFact(_)
+            | ByNoun::AccessFact(_)
+            | ByNoun::HealthFact(_) => {}
+        }
+        Some(inquiry)
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn began_at(&self) -> Timestamp {
+        self.opened_at
+    }
+
+    fn columns(&self) -> Vec<Option<Term>> {
+        vec![
+            Some(self.status.as_str().into()),
+            Some(self.execution.into()),
+            self.parent.map(Term::from),
+            Some(Term::Texts(self.assignees.clone())),
+        ]
+    }
+
+    fn life(&self) -> Life {
+        if self.status == InquiryStatus::Open { Life::Alive } else { Life::Settled }
+    }
+}
+
+impl Inquiry {
+    fn opened(execution: ExecutionId, fact: &InquiryOpened, record: &Record) -> Self {
+        let shown = |name: &str| cut(name, NAME_BYTES_MAX);
+        Self {
+            id: InquiryId(record.id),
+            position: record.position,
+            title: cut(&fact.title, TITLE_BYTES_MAX),
+            status: InquiryStatus::Open,
+            assignees: fact.assignees.iter().take(PEOPLE_MAX).map(|assignee| shown(&assignee.to_string())).collect(),
+            excluded: fact.excluded.iter().take(PEOPLE_MAX).map(|name| shown(name)).collect(),
+            quorum: fact.quorum,
+            answers: Vec::new(),
+            execution,
+            parent: fact.part_of.as_ref().map(|part_of| part_of.workflow),
+            step: fact.part_of.as_ref().map(|part_of| part_of.step.clone()),
+            item: fact.part_of.as_ref().and_then(|part_of| part_of.item),
+            opened_at: record.time,
+            expires_at: fact.expires_at,
+            ended_at: None,
+            digest: fact.digest,
+        }
+    }
+
+    /// What has ended stays as it ended first.
+    fn end(&mut self, status: InquiryStatus, at: Timestamp) {
+        if self.status == InquiryStatus::Open {
+            (self.status, self.ended_at) = (status, Some(at));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Inquiries: who is asked, what was answered, and how each ended.
+
+use ensue_engine::catalog::OnFailure;
+use ensue_engine::executions::facts::{ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind};
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::inquiries::facts::Verdict;
+use ensue_engine::record::{Actor, StreamId};
+use ensue_engine::workflows::facts::PartOf;
+use ensue_views::inquiries::{COLUMNS, InquiryStatus, assignees_of};
+use ensue_views::spec::Story;
+use ensue_views::view::Term;
+use ensue_views::{Column, Execution, Inquiry, View as _};
+
+use crate::{fold, only};
+
+fn asking(part_of: Option<PartOf>) -> (Story, ExecutionId) {
+    let mut story = Story::new();
+    let event = story.event("garden.rained", "{}");
+    let execution = story.executed("garden.drain", event, "core.inquiry");
+    story.asked(execution, &["role:keepers", "ana"], part_of);
+    (story, execution)
+}
+
+#[test]
+fn an_inquiry_says_who_is_asked_and_is_found_by_each_of_them() {
+    let (story, execution) = asking(None);
+    let asked: Inquiry = only(story.records());
+    assert_eq!((asked.status, asked.title.as_str(), asked.quorum, asked.execution), (InquiryStatus::Open, "Open the gate?", 2, execution));
+    assert_eq!((asked.assignees.clone(), asked.excluded.clone()), (vec!["role:keepers".to_owned(), "ana".into()], vec!["eve".to_owned()]));
+    assert!(asked.expires_at.is_some_and(|at| at > asked.opened_at));
+    let at = COLUMNS.iter().position(|column| *column == Column::Assignee).unwrap();
+    let found_by = |name: &str| asked.columns()[at].as_ref().unwrap().is_found_by(&Term::Text(name.into()));
+    assert!(found_by("ana") && found_by("role:keepers") && !found_by("keepers") && !found_by("eve"));
+    assert!(asked.asks("ana", &[]) && asked.asks("bo", &["keepers".into()]) && !asked.asks("bo", &["viewer".into()]));
+    let shown: Execution = only(story.records());
+    assert_eq!(shown.inquiry, Some(asked.id));
+}
+
+#[test]
+fn the_name_of_a_token_is_no_role_of_another() {
+    assert_eq!(assignees_of("ana", &["keepers".into(), "viewer".into()]), ["ana", "role:keepers", "role:viewer"]);
+}
+
+#[test]
+fn answers_stand_in_their_order_and_the_last_that_was_needed_decides() {
+    let (mut story, execution) = asking(None);
+    story.answered(execution, "ana", Verdict::Counts);
+    let open: Inquiry = only(story.records());
+    assert_eq!((open.status, open.decision().is_none(), open.ended_at), (InquiryStatus::Open, true, None));
+    story.answered(execution, "bo", Verdict::Decides);
+    let at = story.records().last().unwrap().time;
+    story.tell(StreamId::Execution(execution), None, Actor::Engine, None, ExecutionSucceeded::default().into(), None);
+    let decided: Inquiry = only(story.records());
+    assert_eq!((decided.status, decided.ended_at), (InquiryStatus::Answered, Some(at)));
+    let by: Vec<&str> = decided.answers.iter().map(|answer| answer.by.as_str()).collect();
+    assert_eq!((by, decided.decision().map(|answer| answer.by.as_str())), (vec!["ana", "bo"], Some("bo")));
+    assert!(decided.answers.iter().all(|answer| answer.answer.is_some()));
+}
+
+#[test]
+fn what_nobody_answered_in_time_has_expired() {
+    let (mut story, execution) = asking(None);
+    story.answered(execution, "ana", Verdict::Counts);
+    story.expired(execution);
+    let expired: Inquiry = only(story.records());
+    assert_eq!((expired.status, expired.ended_at.is_some(), expired.answers.len()), (InquiryStatus::Expired, true, 1));
+}
+
+#[test]
+fn what_took_too_long_altogether_has_expired_as_well() {
+    let (mut story, execution) = asking(None);
+    let error = Failure::new(FailureKind::Timeout, "it was not answered within 1h");
+    story.tell(StreamId::Execution(execution), None, Actor::Engine, None, ExecutionTimedOut { error, part_of: None }.into(), None);
+    assert_eq!(only::<Inquiry>(story.records()).status, InquiryStatus::Expired);
+}
+
+#[test]
+fn a_cancel_ends_what_is_open_and_changes_nothing_of_what_is_over() {
+    let (mut story, execution) = asking(None);
+    story.cancelled(execution);
+    assert_eq!(only::<Inquiry>(story.records()).status, InquiryStatus::Cancelled);
+    let (mut story, execution) = asking(None);
+    story.answered(execution, "ana", Verdict::Vetoes);
+    story.cancelled(execution);
+    assert_eq!(only::<Inquiry>(story.records()).status, InquiryStatus::Answered);
+}
+
+#[test]
+fn a_cancel_of_what_asks_nobody_makes_no_inquiry() {
+    let mut story = Story::new();
+    let event = story.event("garden.rained", "{}");
+    let execution = story.executed("garden.drain", event, "garden.open");
+    story.cancelled(execution);
+    assert!(fold::<Inquiry>(story.records()).is_empty());
+}
+
+#[test]
+fn a_step_names_its_workflow_and_is_found_by_it() {
+    let (_, workflow) = asking(None);
+    let part_of = PartOf { workflow, step: "approve".parse().unwrap(), item: Some(2), on_failure: OnFailure::Fail };
+    let asked: Inquiry = only(asking(Some(part_of)).0.records());
+    assert_eq!((asked.parent, asked.step.as_ref().map(|step| step.as_str()), asked.item), (Some(workflow), Some("approve"), Some(2)));
+    let at = COLUMNS.iter().position(|column| *column == Column::Parent).unwrap();
+    assert_eq!(asked.columns()[at], Some(workflow.into()));
+}
