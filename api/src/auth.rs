@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::context::RequestContext;
-use crate::permissions::{Permission, granted};
+use crate::permissions::{Permission, Reach, reach};
 use crate::ports::{Access, Holder, OnBehalf};
 use crate::problem::{Missing, Problem};
 
@@ -79,6 +79,7 @@ impl Explain for AuthRefusal {
 /// The proof that a caller has the permission `P`. Only [`Allowed::demand`] makes one.
 pub(crate) struct Allowed<P> {
     holder: Arc<Holder>,
+    reach: Reach,
     token: Token,
     permission: PhantomData<P>,
 }
@@ -103,11 +104,14 @@ impl<P: Permission> Allowed<P> {
     pub(crate) fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem> {
         let token = token_of(parts)?;
         let holder = access.holder(token.id, &token.secret_sha256).ok_or(AuthRefusal::Invalid)?;
-        if granted(&holder.roles, P::NOUN, P::VERB) {
-            return Ok(Self { holder, token, permission: PhantomData });
+        if let Some(reach) = reach(&holder.roles, P::NOUN, P::VERB) {
+            return Ok(Self { holder, reach, token, permission: PhantomData });
         }
         match secrecy {
-            Secrecy::ThingNamed(name) if !granted(&holder.roles, P::NOUN, "read") => Err(Missing::new(P::THING, name).into()),
+            // Who sees some of them may not learn by this which there are.
+            Secrecy::ThingNamed(name) if reach(&holder.roles, P::NOUN, "read") != Some(Reach::All) => {
+                Err(Missing::new(P::THING, name).into())
+            }
             Secrecy::ThingNamed(_) | Secrecy::Open => Err(AuthRefusal::Forbidden(P::NAME).into()),
         }
     }
@@ -117,6 +121,16 @@ impl<P: Permission> Allowed<P> {
         &self.holder.name
     }
 
+    /// Gives the roles of the token.
+    pub(crate) fn roles(&self) -> &[String] {
+        &self.holder.roles
+    }
+
+    /// Says how far the permission reaches. Only that to inquiries reaches less far than to all.
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach
+    }
+
     /// Says on whose behalf what comes of the request is done.
     pub(crate) fn on_behalf(&self, context: &RequestContext) -> OnBehalf {
         OnBehalf { actor: Actor::Token(self.holder.name.clone()), trace: Some(context.under().to_string()), request: None }
@@ -124,7 +138,7 @@ impl<P: Permission> Allowed<P> {
 
     /// Says whether the caller still has the permission: what lasts long asks again.
     pub(crate) fn still_holds(&self, access: &dyn Access) -> bool {
-        access.holder(self.token.id, &self.token.secret_sha256).is_some_and(|holder| granted(&holder.roles, P::NOUN, P::VERB))
+        access.holder(self.token.id, &self.token.secret_sha256).is_some_and(|holder| reach(&holder.roles, P::NOUN, P::VERB).is_some())
     }
 }
 

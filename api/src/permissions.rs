@@ -63,6 +63,12 @@ permissions! {
     ExecutionsCancel = "executions":"cancel", "execution";
     /// Say what became of indeterminate executions.
     ExecutionsSettle = "executions":"settle", "execution";
+    /// See inquiries.
+    InquiriesRead = "inquiries":"read", "inquiry";
+    /// Answer the inquiries that one is asked.
+    InquiriesAnswer = "inquiries":"answer", "inquiry";
+    /// Cancel inquiries.
+    InquiriesCancel = "inquiries":"cancel", "inquiry";
     /// See the causal tree around a thing.
     TracesRead = "traces":"read", "event, enforcement or execution";
     /// Read the log's records.
@@ -108,6 +114,15 @@ pub enum Role {
     Named,
 }
 
+/// How far a permission reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// To the things that its holder is asked about.
+    WhatIsAsked,
+    /// To all things of the kind.
+    All,
+}
+
 impl Role {
     /// Every role with the name that stands for it; [`Role::Named`] by an example.
     pub const ALL: [(&'static str, Role); 5] = [
@@ -129,14 +144,16 @@ impl Role {
         }
     }
 
-    /// Says whether the role carries the permission `<noun>:<verb>`.
-    pub fn grants(self, noun: &str, verb: &str) -> bool {
+    /// Says how far the role carries the permission `<noun>:<verb>`; none where it does not.
+    pub fn reach(self, noun: &str, verb: &str) -> Option<Reach> {
+        let all = |is_granted: bool| is_granted.then_some(Reach::All);
         match self {
-            Self::Admin => true,
-            Self::Operator => !matches!((noun, verb), ("keys", "reveal") | ("tokens", "write")),
-            Self::Author => Self::Viewer.grants(noun, verb) || AUTHORED.contains(&noun),
-            Self::Viewer => verb == "read" && noun != "keys",
-            Self::Named => false,
+            Self::Admin => all(true),
+            Self::Operator => all(!matches!((noun, verb), ("keys", "reveal") | ("tokens", "write"))),
+            Self::Author => Self::Viewer.reach(noun, verb).or(all(AUTHORED.contains(&noun))),
+            Self::Viewer => all(verb == "read" && noun != "keys"),
+            // Who is to answer has to see what.
+            Self::Named => matches!((noun, verb), ("inquiries", "answer" | "read")).then_some(Reach::WhatIsAsked),
         }
     }
 }
@@ -144,9 +161,9 @@ impl Role {
 /// What authors work on.
 const AUTHORED: &[&str] = &["packs", "actions", "triggers", "sensors", "rules", "hooks", "events", "executions"];
 
-/// Says whether one of these roles carries the permission `<noun>:<verb>`.
-pub(crate) fn granted(roles: &[String], noun: &str, verb: &str) -> bool {
-    roles.iter().any(|role| Role::of(role).grants(noun, verb))
+/// Says how far these roles together carry the permission `<noun>:<verb>`; none where none of them does.
+pub(crate) fn reach(roles: &[String], noun: &str, verb: &str) -> Option<Reach> {
+    roles.iter().filter_map(|role| Role::of(role).reach(noun, verb)).max()
 }
 
 #[cfg(test)]
@@ -162,10 +179,21 @@ mod tests {
 
     #[test]
     fn an_operator_makes_no_tokens_and_a_viewer_sees_no_keys() {
-        assert!(!Role::Operator.grants("tokens", "write"));
-        assert!(Role::Operator.grants("keys", "write"));
-        assert!(!Role::Viewer.grants("keys", "read"));
-        assert!(!Role::Author.grants("keys", "read"));
-        assert!(!Role::Named.grants("events", "read"));
+        assert_eq!(Role::Operator.reach("tokens", "write"), None);
+        assert_eq!(Role::Operator.reach("keys", "write"), Some(Reach::All));
+        assert_eq!(Role::Viewer.reach("keys", "read"), None);
+        assert_eq!(Role::Author.reach("keys", "read"), None);
+        assert_eq!(Role::Named.reach("events", "read"), None);
+    }
+
+    #[test]
+    fn any_other_role_reaches_what_it_is_asked_and_one_that_reaches_all_goes_before_it() {
+        let reach = |roles: &[&str], verb| reach(&roles.iter().map(ToString::to_string).collect::<Vec<_>>(), "inquiries", verb);
+        assert_eq!(reach(&["release_managers"], "read"), Some(Reach::WhatIsAsked));
+        assert_eq!(reach(&["release_managers"], "answer"), Some(Reach::WhatIsAsked));
+        assert_eq!(reach(&["release_managers"], "cancel"), None);
+        assert_eq!(reach(&["release_managers", "viewer"], "read"), Some(Reach::All));
+        assert_eq!((reach(&["viewer"], "answer"), reach(&["author"], "answer")), (None, None));
+        assert_eq!((reach(&["operator"], "answer"), reach(&["operator"], "cancel")), (Some(Reach::All), Some(Reach::All)));
     }
 }

@@ -11,6 +11,7 @@ mod events;
 mod executions;
 mod health;
 pub(crate) mod hooks;
+mod inquiries;
 mod installed;
 pub(crate) mod judged;
 mod keys;
@@ -36,9 +37,9 @@ use crate::call::Call;
 use crate::operation::{Content, Keying, Operation, Sight};
 use crate::permissions::{
     ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel,
-    ExecutionsRead, ExecutionsSettle, HooksRead, HooksSend, KeysRead, KeysWrite, LogRead, LogVerify, MetricsRead, NodeRead, PacksRead,
-    ParkedReactionsRead, ParkedReactionsSettle, Permission, RulesRead, RulesWrite, SensorsRead, TokensRead, TokensWrite, TracesRead,
-    TriggersRead, ViewsRead, ViewsRebuild,
+    ExecutionsRead, ExecutionsSettle, HooksRead, HooksSend, InquiriesAnswer, InquiriesCancel, InquiriesRead, KeysRead, KeysWrite, LogRead,
+    LogVerify, MetricsRead, NodeRead, PacksRead, ParkedReactionsRead, ParkedReactionsSettle, Permission, RulesRead, RulesWrite,
+    SensorsRead, TokensRead, TokensWrite, TracesRead, TriggersRead, ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::rates::{self, Class};
@@ -48,6 +49,8 @@ use crate::tags;
 
 /// Where the API stands.
 pub const BASE: &str = "/api/v1";
+/// The operation that lists inquiries.
+pub(crate) const INQUIRY_LIST: &str = "inquiry_list";
 
 fn declare(routes: &mut Routes) {
     routes.in_front(Public::Hook, &operations::HOOK_RECEIVE);
@@ -71,6 +74,11 @@ fn declare(routes: &mut Routes) {
     routes.get::<ArtifactsRead>("/executions/{id}/artifacts/{artifact}", &operations::ARTIFACT_GET, artifacts::get);
     routes.post::<ExecutionsCancel>("/executions/{id}/cancel", &operations::EXECUTION_CANCEL, executions::cancel);
     routes.post::<ExecutionsSettle>("/executions/{id}/settle", &operations::EXECUTION_SETTLE, executions::settle);
+
+    routes.get::<InquiriesRead>("/inquiries", &operations::INQUIRY_LIST, inquiries::list);
+    routes.get::<InquiriesRead>("/inquiries/{id}", &operations::INQUIRY_GET, inquiries::get);
+    routes.post::<InquiriesAnswer>("/inquiries/{id}/respond", &operations::INQUIRY_RESPOND, inquiries::respond);
+    routes.post::<InquiriesCancel>("/inquiries/{id}/cancel", &operations::INQUIRY_CANCEL, inquiries::cancel);
 
     routes.get::<TracesRead>("/trace/{id}", &operations::TRACE_GET, traces::get);
 

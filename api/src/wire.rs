@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod executions;
 pub(crate) mod health;
 pub(crate) mod hooks;
+pub(crate) mod inquiries;
 pub(crate) mod keys;
 pub(crate) mod node;
 pub(crate) mod packs;

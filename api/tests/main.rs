@@ -11,6 +11,7 @@ mod conventions;
 mod dry_run;
 mod executions;
 mod hooks;
+mod inquiries;
 mod keyed;
 mod openapi;
 mod paging;

@@ -17,6 +17,7 @@ mod events;
 mod executions;
 mod hooks;
 mod init;
+mod inquiries;
 mod installed;
 mod keys;
 mod lint;
@@ -183,6 +184,8 @@ enum Command {
     Enforcements(enforcements::Enforcements),
     #[command(subcommand)]
     Executions(executions::Executions),
+    #[command(subcommand)]
+    Inquiries(inquiries::Inquiries),
     Run(run::Run),
     Why(why::Why),
     /// List and show packs.
@@ -235,6 +238,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Events(events) => wait_for(events.run(&asking)),
         Command::Enforcements(enforcements) => wait_for(enforcements.run(&asking)),
         Command::Executions(executions) => wait_for(executions.run(&asking)),
+        Command::Inquiries(inquiries) => wait_for(inquiries.run(&asking)),
         Command::Run(run) => wait_for(run.run(&asking)),
         Command::Why(why) => wait_for(why.run(&asking)),
         Command::Packs(packs) => wait_for(packs.run(Kind::Packs, &asking)),

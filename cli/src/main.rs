@@ -15,6 +15,7 @@ mod pager;
 mod printed;
 mod profiles;
 mod progress;
+mod questions;
 mod reason;
 mod redraw;
 mod report;

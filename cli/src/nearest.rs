@@ -11,10 +11,11 @@ use crate::report::{Exit, Failure};
 /// The most names that one is looked for among: a page of the API.
 const NAMES_MAX: u16 = 200;
 /// Kinds of things that have an id, each with the path of the API and the command that shows it.
-const KINDS: [(&str, &str, &str); 4] = [
+const KINDS: [(&str, &str, &str); 5] = [
     ("an event", "/events", "ensue events show"),
     ("an enforcement", "/enforcements", "ensue enforcements show"),
     ("an execution", "/executions", "ensue executions show"),
+    ("an inquiry", "/inquiries", "ensue inquiries show"),
     ("a dead letter", "/dead_letters", "ensue dead-letters show"),
 ];
 

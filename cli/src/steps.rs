@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 pub(crate) use branches::{folded, not_started, tree};
 
 use crate::client::{Client, segment};
+use crate::questions;
 use crate::report::Failure;
 use crate::table::text;
 
@@ -18,6 +19,8 @@ use crate::table::text;
 const EXECUTIONS_MAX: usize = 2_000;
 /// The most workflows below one that are looked into.
 const WORKFLOWS_MAX: usize = 100;
+/// The most inquiries that are read with what they ask.
+const QUESTIONS_MAX: usize = 50;
 /// The most pages of a workflow's timeline that are looked through for how many items its steps have.
 const TIMELINE_PAGES_MAX: usize = 10;
 /// How many executions are asked for at once: the most that the API gives.
@@ -58,15 +61,20 @@ pub(crate) struct Step {
 struct Left {
     executions: usize,
     workflows: usize,
+    questions: usize,
 }
 
 /// Reads an execution's steps, and theirs.
 pub(crate) async fn read(client: &Client, execution: Value) -> Result<Flow, Failure> {
-    let mut left = Left { executions: EXECUTIONS_MAX, workflows: WORKFLOWS_MAX };
+    let mut left = Left { executions: EXECUTIONS_MAX, workflows: WORKFLOWS_MAX, questions: QUESTIONS_MAX };
     below(client, execution, &mut left).await
 }
 
 async fn below(client: &Client, mut execution: Value, left: &mut Left) -> Result<Flow, Failure> {
+    if execution["inquiry"].is_string() && left.questions > 0 {
+        left.questions -= 1;
+        questions::attach(client, &mut execution).await;
+    }
     if !may_have_steps(&execution) {
         return Ok(Flow { execution, steps: Vec::new(), is_cut: false });
     }
@@ -115,9 +123,9 @@ async fn items_of_steps(client: &Client, id: &str) -> BTreeMap<String, u64> {
     counts
 }
 
-/// What is made of steps has no attempts; nor has what never came to one.
+/// What is made of steps has no attempts; nor has what never came to one, or asks.
 fn may_have_steps(execution: &Value) -> bool {
-    execution["attempt"] == 0 && execution["status"] != "queued" && execution["status"] != "delayed"
+    execution["attempt"] == 0 && execution["inquiry"].is_null() && execution["status"] != "queued" && execution["status"] != "delayed"
 }
 
 async fn children(client: &Client, of: &str, left: &mut Left) -> Result<(Vec<Value>, bool), Failure> {
@@ -335,7 +343,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_steps_are_read_page_by_page_down_to_the_innermost_workflow() {
-        let left = Left { executions: EXECUTIONS_MAX, workflows: WORKFLOWS_MAX };
+        let left = Left { executions: EXECUTIONS_MAX, workflows: WORKFLOWS_MAX, questions: QUESTIONS_MAX };
         let flow = read_from_a_node(execution("flow", "", 0), left).await;
         assert_eq!((names(&flow), flow.is_cut), (vec!["a", "inside"], false));
         let Part::Begun(inside) = &flow.steps[1].parts[0] else { panic!("it has an execution") };
@@ -346,16 +354,16 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_much_to_read_is_said_to_be_there() {
-        let flow = read_from_a_node(execution("flow", "", 0), Left { executions: 1, workflows: 9 }).await;
+        let flow = read_from_a_node(execution("flow", "", 0), Left { executions: 1, workflows: 9, questions: 9 }).await;
         assert_eq!((names(&flow), flow.is_cut), (vec!["a"], true));
-        let flow = read_from_a_node(execution("flow", "", 0), Left { executions: 9, workflows: 1 }).await;
+        let flow = read_from_a_node(execution("flow", "", 0), Left { executions: 9, workflows: 1, questions: 9 }).await;
         let Part::Begun(inside) = &flow.steps[1].parts[0] else { panic!("it has an execution") };
         assert_eq!((flow.is_cut, inside.steps.len(), inside.is_cut), (false, 0, true));
     }
 
     #[tokio::test]
     async fn a_step_has_as_many_items_as_the_log_says_however_few_are_read_and_what_was_not_read_is_said() {
-        let flow = read_from_a_node(execution("wide", "", 0), Left { executions: 2, workflows: 9 }).await;
+        let flow = read_from_a_node(execution("wide", "", 0), Left { executions: 2, workflows: 9, questions: 9 }).await;
         assert_eq!((flow.steps[0].parts.len(), flow.steps[0].items), (2, Some(5000)));
         let document = flow.document();
         assert_eq!((&document["items"], &document["truncated"]), (&json!({ "each": 5000 }), &json!(true)));
@@ -364,7 +372,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_attempts_is_not_asked_for_steps() {
-        let left = Left { executions: 9, workflows: 9 };
+        let left = Left { executions: 9, workflows: 9, questions: 9 };
         assert!(read_from_a_node(execution("alone", "", 1), left).await.steps.is_empty());
     }
 }

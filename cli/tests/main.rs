@@ -11,6 +11,7 @@ mod explanation;
 mod faults;
 mod following;
 mod guides;
+mod inquiries;
 mod keyed;
 mod life_of_a_webhook;
 mod long_log;

@@ -178,6 +178,8 @@ impl Node for AboutNode {
         }
         gauge(metrics, "memory_max_bytes", "How much memory the process may hold", self.memory.max_bytes());
         counter(metrics, "commits", "The commits since the start", gauges.commits.load(Ordering::Relaxed));
+        let inquiries = gauges.inquiries.load(Ordering::Relaxed);
+        gauge(metrics, "inquiries_open", "The inquiries that wait for an answer", inquiries);
         gauge(metrics, "parked_reactions", "The reactions that were put aside", parked);
         gauge(metrics, "log_position", "The newest position of the log", position);
         counter(metrics, "follower_bugs", "How often a bug of ours interrupted a follower", self.follower_bugs());

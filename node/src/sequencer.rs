@@ -116,6 +116,8 @@ pub struct SequencerParts {
 pub struct Gauges {
     /// How many attempts run.
     pub running: AtomicU64,
+    /// How many inquiries are open.
+    pub inquiries: AtomicU64,
     /// How many reactions are parked.
     pub parked: AtomicU64,
     /// How many commits there were since the start.
@@ -478,6 +480,7 @@ impl Sequencer {
         self.queues.of(QueueName::OpenWork).set(open);
         self.queues.of(QueueName::Attempts).set(u64::from(engine.executions().running()));
         self.gauges.running.store(u64::from(engine.executions().running()), Ordering::Relaxed);
+        self.gauges.inquiries.store(engine.inquiries().count() as u64, Ordering::Relaxed);
         self.gauges.parked.store(engine.health().parked().count() as u64, Ordering::Relaxed);
     }
 }

@@ -33,3 +33,4 @@ pub use init::init_files;
 pub use json_schema::FileKind;
 pub use library::library;
 pub use read::{FileMode, PackFile, PackSource, ReadError};
+pub use schema::whole_schema;

@@ -7,7 +7,7 @@ mod whole;
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Extra, Field, Fields as SchemaFields, Presence, Schema, Type};
+use ensue_engine::catalog::{Extra, Field, Fields as SchemaFields, JsonSchema, Misfit, Presence, Schema, Type};
 use ensue_engine::names::is_name;
 use ensue_expression::{Document, nearest};
 use regex::RegexBuilder;
@@ -58,6 +58,16 @@ pub(crate) static LONG_FIELD: Shape = Shape {
         Between::NotBesideTrue { field: "default", flag: "optional" },
     ],
 };
+
+/// Compiles a whole JSON Schema, draft 2020-12, that stands in no pack: the one of an inquiry's answer.
+///
+/// Fails where it is none, with the place in it that is wrong.
+pub fn whole_schema(source: Value) -> Result<Arc<dyn JsonSchema>, Misfit> {
+    match whole::compile(source) {
+        Ok(schema) => Ok(Arc::new(schema)),
+        Err(whole::SchemaFault { pointer, message }) => Err(Misfit { pointer, message }),
+    }
+}
 
 /// Reads a schema; gives nothing where it has a mistake, so that nothing is checked against half of it.
 pub(crate) fn read(node: Node, naming: Naming, file: &SourceText, report: &mut Report) -> Option<Schema> {

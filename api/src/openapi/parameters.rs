@@ -3,15 +3,16 @@
 //! Which ones an operation has is said by the table of routes.
 
 use ensue_engine::ports::OutputStream;
-use ensue_views::{enforcements, executions};
+use ensue_views::{enforcements, executions, inquiries};
 use serde_json::{Value, json};
 
 use crate::cloudevents::{ATTRIBUTES, Attribute};
 use crate::context::REQUEST_ID_CHARS_MAX;
 use crate::keyed::KEY_BYTES_MAX;
 use crate::listing::SORTS;
-use crate::operation::{Conditional, Heeded, Sight};
+use crate::operation::{Conditional, Heeded, Operation, Sight};
 use crate::paging::{LIMIT_DEFAULT, LIMIT_MAX};
+use crate::routes::INQUIRY_LIST;
 use crate::routes::Route;
 use crate::routes::judged::Definitions;
 
@@ -27,7 +28,8 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     let mut all: Vec<Value> =
         in_path.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })).collect();
     all.extend(route.operation.query.iter().map(|name| {
-        let (schema, description) = in_query(name).expect("every parameter of the table is told of here, as a test of the document shows");
+        let (schema, description) =
+            in_query(route.operation, name).expect("every parameter of the table is told of here, as a test of the document shows");
         json!({ "name": name, "in": "query", "description": description, "schema": schema })
     }));
     all.extend(route.operation.heeds.iter().map(|heeded| header(told(*heeded), &json!({ "type": "string" }))));
@@ -88,7 +90,7 @@ fn header((name, description): (&str, &str), schema: &Value) -> Value {
 }
 
 /// The schema of a parameter, and what it is for; none of one that no operation has.
-fn in_query(name: &str) -> Option<(Value, &'static str)> {
+fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> {
     let text = json!({ "type": "string", "pattern": "^[^\\u0000]*$" });
     let words = |words: &[&str]| json!({ "type": "string", "enum": words });
     let number = |most: u64| json!({ "type": "integer", "minimum": 0, "maximum": most });
@@ -98,6 +100,12 @@ fn in_query(name: &str) -> Option<(Value, &'static str)> {
             (json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT }), "The most items of a page.")
         }
         "cursor" => (text, "`next` of the page before, as it came."),
+        "status" if operation.id == INQUIRY_LIST => {
+            (words(&inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str)), "Only those that stand so.")
+        }
+        "mine" => (words(&["true", "false"]), "Whether only those are listed that the caller's name, or one of its roles, is asked."),
+        "execution" => (text, "Only the one that this execution opened."),
+        "assignee" => (text, "Only those that ask this one: `role:<role>`, or the name of a token."),
         "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those that stand so."),
         "outcome" => (words(&enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str)), "Only those that came to this."),
         "definitions" => (words(&Definitions::ALL.map(|(name, _)| name)), "Judged by the definitions of then or of now."),

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use ensue_engine::executions::facts;
 use ensue_engine::ports;
-use ensue_views::{enforcements, executions};
+use ensue_views::{enforcements, executions, inquiries};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
@@ -38,6 +38,7 @@ shapes! {
     ExecutionId = id("The id of an execution.");
     AttemptId = id("The id of an attempt.");
     ArtifactId = id("The id of an artifact.");
+    InquiryId = id("The id of an inquiry.");
     RuleId = id("The id of a rule.");
     TokenId = id("The id of a token.");
     LogId = id("The id of a log.");
@@ -69,6 +70,11 @@ shapes! {
     Epoch = number("How often the log was opened for writing.");
     Status = words("Where an execution stands.", &executions::Status::ALL.map(executions::Status::as_str));
     OutcomeName = words("What became of a rule's match.", &enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str));
+    InquiryStatus = words(
+        "Where an inquiry stands: it waits for answers, it was decided, its time was over before, or the execution that asked was cancelled before.",
+        &inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str),
+    );
+    Verdict = words("What an answer means: more people have to answer, it decides, or it decides alone because the inquiry's `veto` holds for it.", VERDICTS);
     AttemptStatus = words("Where an attempt stands.", ATTEMPT_STATUSES);
     SettledAs = words("What a person said became of an execution.", SETTLED_AS);
     FailureKind = words("Why something failed.", &facts::FailureKind::ALL.map(facts::FailureKind::as_str));
@@ -161,6 +167,7 @@ shapes! {
 }
 
 const ATTEMPT_STATUSES: &[&str] = &["running", "succeeded", "failed", "timed_out", "cancelled", "lost"];
+const VERDICTS: &[&str] = &["counts", "decides", "vetoes"];
 const SETTLED_AS: &[&str] = &["succeeded", "failed", "retry"];
 const SKIPPED_BECAUSE: &[&str] = &["condition", "needs", "failing", "cancelled"];
 const EVIDENCES: &[&str] = &["not_begun", "may_have_begun"];
@@ -217,6 +224,7 @@ mod tests {
     fn the_closed_lists_are_the_core_s() {
         each_is_one::<executions::AttemptStatus>(ATTEMPT_STATUSES);
         each_is_one::<executions::SettledAs>(SETTLED_AS);
+        each_is_one::<ensue_engine::inquiries::facts::Verdict>(VERDICTS);
         each_is_one::<workflows::facts::SkippedBecause>(SKIPPED_BECAUSE);
         each_is_one::<facts::Evidence>(EVIDENCES);
         each_is_one::<facts::FailureKind>(&facts::FailureKind::ALL.map(facts::FailureKind::as_str));

@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use ensue_engine::catalog::{Action, Builtin, Misfit, Run};
 use ensue_engine::command::{Answer, Ask, Before, RequestExecution};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::ExecutionId;
+use ensue_engine::inquiries::question::ANSWER;
 use ensue_engine::names::ActionRef;
 use ensue_engine::record::{Body, Position};
 use ensue_engine::rules::judge::complete;
+use ensue_expression::Document;
+use ensue_packs::whole_schema;
 use ensue_views::Execution;
 use serde_json::Value;
 use thiserror::Error;
@@ -89,6 +93,9 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
     };
     let params =
         complete(&action.parameters, params).map_err(|misfits| Problem::from(ParametersMisfit(name.clone())).with_errors(misfits))?;
+    if let Some(misfit) = unanswerable(action, &params) {
+        return Err(Problem::from(ParametersMisfit(name)).with_errors([misfit]));
+    }
     let request = RequestExecution {
         action: name,
         definition: action.clone(),
@@ -107,6 +114,14 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         Answer::Before(before) => answer(&call, asked_before(&before)?, committed.position).await,
         other => Err(Problem::bug(&format!("a request for an execution was answered with {other:?}"))),
     }
+}
+
+/// Says what is wrong with the schema of an answer that is to be asked for: the core, which knows no schemas, would ask for what nobody can
+/// answer.
+fn unanswerable(action: &Action, params: &Document) -> Option<Misfit> {
+    let Run::Builtin(Builtin::Inquiry) = action.run else { return None };
+    let wrong = whole_schema(params.root().get(ANSWER)?.to_value()).err()?;
+    Some(Misfit { pointer: format!("/{ANSWER}{}", wrong.pointer), ..wrong })
 }
 
 /// Gives the execution that the first request of a key asked for. The path is a part of what is asked, so there is one.

@@ -11,6 +11,7 @@ use crate::wire::events::{WireCloudEvents, WireEvent, WireGivenEvents, WireTaken
 use crate::wire::executions::{WireAttempt, WireExecution, WireOutcome, WireOutputs};
 use crate::wire::health::{WireDeadLetter, WireDecided, WireParkedReaction};
 use crate::wire::hooks::{WireHook, WireSend, WireTaken};
+use crate::wire::inquiries::{WireGivenResponse, WireInquiry};
 use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
 use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireReadiness, WireStatus};
 use crate::wire::packs::WirePack;
@@ -155,6 +156,39 @@ pub(super) const EXECUTION_SETTLE: Operation = Operation::new("execution_settle"
     .refuses(&[(409, "execution_not_indeterminate"), (409, "execution_not_open")])
     .heeds_conditions(Conditional::Change)
     .sees_views();
+
+pub(super) const INQUIRY_LIST: Operation = Operation::lists::<WireInquiry>(
+    super::INQUIRY_LIST,
+    "Lists inquiries, the newest first; to who may see only what it is asked, those",
+    &["status", "mine", "execution", "parent", "assignee", "since", "until", "sort", "limit", "cursor"],
+)
+.sees_views();
+pub(super) const INQUIRY_GET: Operation =
+    Operation::shows::<WireInquiry>("inquiry_get", "Shows an inquiry with all that is asked, and what was answered").sees_views();
+pub(super) const INQUIRY_RESPOND: Operation = Operation::new("inquiry_respond", "Answers an inquiry")
+    .asked(DRY)
+    .gives_content(204, WOULD_BE, Content::Nothing, &[])
+    .takes_json::<WireGivenResponse>(r#"{"answer": {"ship": true}}"#)
+    .gives::<WireInquiry>(200, "The answer is taken.", WRITTEN)
+    .refuses(&[
+        (403, "inquiry_not_asked"),
+        (409, "approval_stale"),
+        (409, "inquiry_answered_before"),
+        (409, "inquiry_closed"),
+        (409, "payload_erased"),
+        (422, "answer_invalid"),
+    ])
+    .heeds_conditions(Conditional::Change)
+    .sees_views();
+pub(super) const INQUIRY_CANCEL: Operation =
+    Operation::new("inquiry_cancel", "Ends an inquiry without an answer: the execution that asks is cancelled")
+        .asked(DRY)
+        .gives_content(204, WOULD_BE, Content::Nothing, &[])
+        .takes(Takes::Empty)
+        .gives::<WireInquiry>(202, "It was asked for.", WRITTEN)
+        .refuses(&[(409, "inquiry_closed")])
+        .heeds_conditions(Conditional::Change)
+        .sees_views();
 
 pub(super) const TRACE_GET: Operation =
     Operation::shows::<WireTrace>("trace_get", "Shows the causal graph around an event, an enforcement or an execution").sees_views();

@@ -1,7 +1,7 @@
 //! Executions and their attempts.
 
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
-use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id};
+use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::names::{ActionRef, RuleRef, StepName};
 use ensue_engine::ports::{OutputPart, OutputState, OutputStream};
 use ensue_engine::record::{CatalogRevision, Position};
@@ -44,6 +44,9 @@ pub(crate) struct WireExecution {
     step: Option<StepName>,
     /// The item of the step, from 0.
     item: Option<u32>,
+    /// The inquiry that it opened: while it waits, it is for an answer to that.
+    #[schemars(with = "Option<shapes::InquiryId>")]
+    inquiry: Option<InquiryId>,
     priority: i8,
     #[schemars(with = "shapes::Timestamp")]
     requested_at: Timestamp,
@@ -105,6 +108,7 @@ impl WireExecution {
             parent: execution.parent,
             step: execution.step,
             item: execution.item,
+            inquiry: execution.inquiry,
             priority: execution.priority,
             requested_at: execution.requested_at,
             started_at: execution.started_at,

@@ -13,7 +13,7 @@ use crate::redraw::Stirred;
 use crate::report::{Failure, Outcome, printable, say};
 use crate::table::{Column, cell, pairs, text, time};
 use crate::trace::failure;
-use crate::{steps, svg, tree};
+use crate::{questions, steps, svg, tree};
 
 /// List, show, follow, cancel and settle executions.
 #[derive(Debug, Subcommand)]
@@ -234,6 +234,7 @@ async fn show(asking: &Asking, client: &Client, id: &str, form: Form) -> Outcome
     match form {
         Form::Fields => {
             execution["attempts"] = client.get(&path(id, "/attempts"), &[]).await?["items"].take();
+            questions::attach(client, &mut execution).await;
             asking.output.print_one(&execution, shown);
         }
         Form::Tree => {
@@ -268,6 +269,10 @@ pub(super) fn shown(execution: &Value) -> String {
         ("parent", text(execution, "parent")),
         ("step", steps::name(execution)),
         ("requested", text(execution, "requested_at")),
+        ("asks", text(&execution[questions::QUESTION], "title")),
+        ("waits for", questions::waits_for(execution)),
+        ("answer with", questions::command(execution)),
+        ("inquiry", text(execution, "inquiry")),
         ("waits until", text(execution, "waits_until")),
         ("times out", text(execution, "times_out_at")),
         ("started", text(execution, "started_at")),

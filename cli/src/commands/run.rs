@@ -65,6 +65,9 @@ impl Run {
             if asking.output.is_for_people() {
                 match text(&execution, "status").as_str() {
                     "delayed" => tell(format!("it starts at {}; see it with: ensue executions show {id}", text(&execution, "waits_until"))),
+                    "waiting" if execution["inquiry"].is_string() => {
+                        tell(format!("it asks; see what, and how to answer, with: ensue inquiries show {}", text(&execution, "inquiry")));
+                    }
                     "waiting" => tell(format!("requested; see its steps with: ensue executions show {id} --tree")),
                     _ => tell(format!("requested; follow it with: ensue executions logs {id} --follow")),
                 }
@@ -116,8 +119,8 @@ impl Run {
             },
         };
         for param in &self.param {
-            let (name, value) = parameter(param)?;
-            params.insert(name, value);
+            let (name, value) = given("--param", param)?;
+            params.insert(name, value.into());
         }
         Ok(Value::Object(params))
     }
@@ -132,16 +135,35 @@ fn while_of(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is not a duration; write a number and a unit: 250ms, 90s, 10m, 24h; at most 8760h"))
 }
 
-/// Reads `name=text` or `name:=json`.
-fn parameter(param: &str) -> Result<(String, Value), Failure> {
-    let usage =
-        |why: String| Failure::with(Exit::Usage, why).hint("write name=text, or name:=json for anything but text: --param count:=3");
-    let (name, value) = param.split_once('=').ok_or_else(|| usage(format!("`{param}` is not a parameter")))?;
+/// What was typed for a name.
+#[derive(Debug, PartialEq)]
+pub(super) enum Given {
+    /// A text.
+    Text(String),
+    /// What was said to be JSON.
+    Json(Value),
+}
+
+impl From<Given> for Value {
+    fn from(given: Given) -> Self {
+        match given {
+            Given::Text(text) => Self::from(text),
+            Given::Json(value) => value,
+        }
+    }
+}
+
+/// Reads `name=text` or `name:=json`, as it was typed behind a flag.
+pub(super) fn given(flag: &str, typed: &str) -> Result<(String, Given), Failure> {
+    let usage = |why: String| {
+        Failure::with(Exit::Usage, why).hint(format!("write name=text, or name:=json for anything but text: {flag} count:=3"))
+    };
+    let (name, value) = typed.split_once('=').ok_or_else(|| usage(format!("`{typed}` is not a parameter")))?;
     match name.strip_suffix(':') {
-        None => Ok((name.to_owned(), Value::from(value))),
+        None => Ok((name.to_owned(), Given::Text(value.to_owned()))),
         Some(name) => {
             let value = serde_json::from_str(value).map_err(|error| usage(format!("the value of `{name}` is not JSON: {error}")))?;
-            Ok((name.to_owned(), value))
+            Ok((name.to_owned(), Given::Json(value)))
         }
     }
 }
@@ -172,6 +194,7 @@ mod tests {
 
     #[test]
     fn a_parameter_is_text_unless_it_is_said_to_be_json() {
+        let parameter = |typed: &str| given("--param", typed).map(|(name, value)| (name, Value::from(value)));
         assert_eq!(parameter("url=http://a/?b=c").unwrap(), ("url".into(), json!("http://a/?b=c")));
         assert_eq!(parameter("count=3").unwrap(), ("count".into(), json!("3")));
         assert_eq!(parameter("count:=3").unwrap(), ("count".into(), json!(3)));

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::executions::path;
 use super::run::has_ended;
 use crate::client::Client;
+use crate::questions;
 use crate::report::{Exit, Failure, printable, tell};
 use crate::steps::{self, Flow, Part};
 use crate::table::{excerpt, text, time};
@@ -93,6 +94,11 @@ fn standing(part: &Part, name: &str, status: &str) -> Option<(String, String)> {
                 format!("{name}: it waits until somebody says what became of it: ensue executions settle {}", text(&step.execution, "id"));
             // Nobody noted a time of it for the views; it is the last that is known of the step.
             Some((text(&step.execution, "started_at"), line(&step.execution, "started_at", status, &what)))
+        }
+        Part::Begun(step) if !questions::command(&step.execution).is_empty() => {
+            let (waits_for, command) = (questions::waits_for(&step.execution), questions::command(&step.execution));
+            let at = text(&step.execution, "requested_at");
+            Some((at, line(&step.execution, "requested_at", status, &format!("{name}: for {waits_for}: {command}"))))
         }
         Part::Begun(step) => {
             let ended_at = text(&step.execution, "ended_at");

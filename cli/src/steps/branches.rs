@@ -6,6 +6,7 @@ use ensue_engine::time::Timestamp;
 use serde_json::Value;
 
 use super::{Flow, Part, Step, because, standing};
+use crate::questions;
 use crate::table::text;
 use crate::trace::{duration, failure, mood};
 use crate::tree::{Branch, Mood};
@@ -24,7 +25,10 @@ fn begun(flow: &Flow, name: &str, now: Timestamp) -> Branch {
     let execution = &flow.execution;
     let status = text(execution, "status");
     let mut details = Vec::new();
-    if let (Some(until), attempt) = (execution["waits_until"].as_str(), &execution["attempt"]) {
+    let waits_for = questions::waits_for(execution);
+    if !waits_for.is_empty() {
+        details.extend([format!("waits for {waits_for}"), questions::command(execution)]);
+    } else if let (Some(until), attempt) = (execution["waits_until"].as_str(), &execution["attempt"]) {
         details.push(match (status.as_str(), attempt.as_u64()) {
             ("delayed", Some(failed)) if failed > 0 => format!("attempt {failed} failed; the next follows at {until}"),
             ("delayed", _) => format!("starts at {until}"),

@@ -96,6 +96,18 @@ mod tests {
     }
 
     #[test]
+    fn a_reference_that_goes_round_in_a_circle_ends() {
+        for source in [
+            json!({ "$ref": "#" }),
+            json!({ "$defs": { "a": { "$ref": "#/$defs/b" }, "b": { "$ref": "#/$defs/a" } }, "$ref": "#/$defs/a" }),
+        ] {
+            if let Ok(schema) = compile(source) {
+                assert!(schema.misfits(Document::from_value(&json!({ "a": [1] })).root()).len() < 2);
+            }
+        }
+    }
+
+    #[test]
     fn another_draft_is_refused() {
         assert!(compile(json!({ "$schema": "http://json-schema.org/draft-07/schema#" })).is_err());
     }

@@ -1,0 +1,232 @@
+//! Inquiries: list, look at one, answer it, and cancel it.
+//!
+//! Who may see only what it is asked sees nothing else here. An answer is checked against what was asked for on this side of the core,
+//! which takes it or says why not; what is wrong with one is `responses.rs`'s.
+
+mod responses;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ensue_engine::command::{Ask, Before, InquiryAnswer, Refusal};
+use ensue_engine::ids::{ExecutionId, InquiryId};
+use ensue_engine::ports::{LogError, ReadLimit, SubmitError};
+use ensue_engine::record::{Body, Position, Revision, StreamId};
+use ensue_expression::{Document, Node};
+use ensue_views::executions::Status;
+use ensue_views::inquiries::{InquiryStatus, assignees_of};
+use ensue_views::{Column, Execution, Filter, Inquiry, View as _};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use self::responses::Closed;
+use crate::api::{Api, read_row};
+use crate::auth::Allowed;
+use crate::call::{Call, Nothing};
+use crate::listing;
+use crate::permissions::{InquiriesAnswer, InquiriesCancel, InquiriesRead, Permission, Reach};
+use crate::ports::{OnBehalf, Ports};
+use crate::problem::{Missing, Outcome, Problem};
+use crate::respond::{self, Written};
+use crate::turns::Turn;
+use crate::wire::embedded;
+use crate::wire::inquiries::{Bodies, WireInquiry, WireResponse};
+
+/// How long it is looked for what became of an inquiry that is over.
+const CLOSED_WAIT: Duration = Duration::from_secs(2);
+/// How often it is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Lists inquiries, newest first.
+pub(super) async fn list(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome {
+    let query = call.query();
+    query.one_of("status", &InquiryStatus::ALL.map(|status| (status.as_str(), status)))?;
+    let is_mine = query.one_of("mine", &[("true", true), ("false", false)])?.unwrap_or(false);
+    let mut filters = Vec::new();
+    if is_mine || allowed.reach() == Reach::WhatIsAsked {
+        filters.push(Filter::any_of(Column::Assignee, assignees_of(allowed.name(), allowed.roles())));
+    }
+    let columns = [Column::Status, Column::Execution, Column::Parent, Column::Assignee];
+    let listed = listing::rows_where::<Inquiry, _>(&call, &allowed, &columns, filters).await?;
+    let base = base(call.api());
+    let items = listed.items.into_iter().map(|inquiry| WireInquiry::listed(inquiry, &base)).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
+}
+
+/// Shows an inquiry with all that is asked, and what was answered.
+pub(super) async fn get(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome {
+    let id: InquiryId = call.named("id", InquiriesRead::THING)?;
+    let inquiry = visible(&call, &allowed, id).await?;
+    let base = base(call.api());
+    respond::json(&call.api().blocking(move |ports| whole(ports, inquiry, &base)).await??)
+}
+
+/// Answers an inquiry.
+pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -> Outcome {
+    let id: InquiryId = call.named("id", InquiriesRead::THING)?;
+    if let Some((before, _)) = call.before().await? {
+        return changed_before(&call, id, &before, Written::Done).await;
+    }
+    let response: WireResponse = call.json().await?;
+    let inquiry = visible(&call, &allowed, id).await?;
+    let turn = turn(&call, id).await?;
+    let by = (allowed.name(), allowed.roles());
+    responses::demand_right(&inquiry, by, response.digest)?;
+    let text = String::from(Box::<str>::from(response.answer));
+    let answer = Document::parse(text.into()).map_err(|why| Problem::bug(&why))?;
+    let (asked, given) = (inquiry.execution, answer.clone());
+    call.api().blocking(move |ports| responses::demand_fit(params(ports, asked)?, given.root())).await??;
+    let ask = Ask::AnswerInquiry(InquiryAnswer {
+        inquiry: id,
+        by: allowed.name().to_owned(),
+        roles: allowed.roles().to_vec(),
+        digest: response.digest,
+        body: Body::json(answer.bytes().clone()),
+        answer,
+    });
+    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), turn, Written::Done).await
+}
+
+/// Cancels the execution that asks.
+pub(super) async fn cancel(allowed: Allowed<InquiriesCancel>, mut call: Call) -> Outcome {
+    let id: InquiryId = call.named("id", InquiriesRead::THING)?;
+    if let Some((before, _)) = call.before().await? {
+        return changed_before(&call, id, &before, Written::Accepted).await;
+    }
+    let Nothing {} = call.json_or_nothing().await?;
+    let inquiry = visible(&call, &allowed, id).await?;
+    let turn = turn(&call, id).await?;
+    responses::demand_open(&inquiry)?;
+    let ask = Ask::CancelExecution { execution: inquiry.execution };
+    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), turn, Written::Accepted).await
+}
+
+/// Where inquiries are read, for everybody.
+fn base(api: &Api) -> String {
+    format!("{}{}/inquiries", api.settings.base_url, super::BASE)
+}
+
+/// Reads an inquiry that the caller may see; any other is not there.
+async fn visible<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -> Result<Inquiry, Problem> {
+    let inquiry: Inquiry = call.api().row(id.to_string(), InquiriesRead::THING).await?;
+    let is_visible = match allowed.reach() {
+        Reach::All => true,
+        Reach::WhatIsAsked => inquiry.asks(allowed.name(), allowed.roles()),
+    };
+    if is_visible { Ok(inquiry) } else { Err(Missing::new(InquiriesRead::THING, &id.to_string()).into()) }
+}
+
+/// Waits for the turn at an inquiry.
+async fn turn(call: &Call, id: InquiryId) -> Result<Turn, Problem> {
+    let base = base(call.api());
+    let read = move |ports: &Ports, id: &str| read_row::<Inquiry>(ports, id)?.map(|inquiry| whole(ports, inquiry, &base)).transpose();
+    call.turn::<InquiriesRead, _>(&id.to_string(), read).await
+}
+
+/// Gives the question: the parameters of the execution that asks. None where they were erased. Blocking.
+fn params(ports: &Ports, execution: ExecutionId) -> Result<Option<Document>, Problem> {
+    let Some(execution) = read_row::<Execution>(ports, &execution.to_string())? else { return Ok(None) };
+    let Some(bytes) = execution.params.map(|params| ports.log.body(params.position)).transpose()?.flatten() else { return Ok(None) };
+    // What stands in the log was JSON when it was taken in.
+    Document::parse(bytes).map(Some).map_err(|why| Problem::bug(&why))
+}
+
+/// Shows an inquiry with its bodies. Blocking.
+fn whole(ports: &Ports, inquiry: Inquiry, base: &str) -> Result<WireInquiry, Problem> {
+    let bodies = bodies(ports, &inquiry)?;
+    Ok(WireInquiry::whole(inquiry, base, bodies))
+}
+
+fn bodies(ports: &Ports, inquiry: &Inquiry) -> Result<Bodies, Problem> {
+    let answer = |answer: &ensue_views::inquiries::Answer| -> Result<Option<Box<RawValue>>, LogError> {
+        let bytes = answer.answer.map(|answer| ports.log.body(answer.position)).transpose()?.flatten();
+        Ok(bytes.as_ref().map(embedded))
+    };
+    let answers: Vec<_> = inquiry.answers.iter().map(answer).collect::<Result<_, _>>()?;
+    let decided = inquiry.decision().and_then(|_| answers.last().cloned().flatten());
+    let Some(params) = params(ports, inquiry.execution)? else { return Ok(Bodies { answers, answer: decided, ..Bodies::default() }) };
+    let params = params.root();
+    let text = |name: &str| params.get(name).and_then(Node::as_str).map(std::borrow::Cow::into_owned);
+    let raw = |node: Node<'_>| RawValue::from_string(node.raw().to_owned()).ok();
+    // An inquiry that expired has an answer where its execution succeeded all the same.
+    let stood_in = match inquiry.status {
+        InquiryStatus::Expired if has_succeeded(ports, inquiry.execution)? => params.get("on_expire").and_then(|on| on.get("answer")),
+        InquiryStatus::Expired | InquiryStatus::Open | InquiryStatus::Answered | InquiryStatus::Cancelled => None,
+    };
+    Ok(Bodies {
+        text: text("text"),
+        veto: text("veto"),
+        answer_schema: params.get("answer").and_then(raw),
+        answers,
+        answer: decided.or_else(|| stood_in.and_then(raw)),
+    })
+}
+
+fn has_succeeded(ports: &Ports, execution: ExecutionId) -> Result<bool, Problem> {
+    Ok(read_row::<Execution>(ports, &execution.to_string())?.is_some_and(|execution| execution.status == Status::Succeeded))
+}
+
+/// Changes an inquiry, and shows it as it is then. One that is over by then is told with what became of it.
+async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), turn: Turn, how: Written) -> Outcome {
+    let (api, id) = (call.api(), before.id);
+    if call.is_dry_run()? {
+        let checked = api.submit(OnBehalf { request: None, ..by }, Ask::Check(Box::new(ask))).await;
+        return match checked {
+            Ok(_) => Ok(respond::checked()),
+            Err(refused) => Err(told(api, &before, refused).await),
+        };
+    }
+    let committed = match api.submit_in(turn, by, ask).await {
+        Ok(committed) => committed,
+        Err(refused) => return Err(told(api, &before, refused).await),
+    };
+    // It is done; a view that lags must not make it look otherwise. A repeat is to find it as it was.
+    let is_seen = !call.is_keyed() && api.see_position(committed.position).await.is_ok();
+    let seen = if is_seen { api.row::<Inquiry>(id.to_string(), InquiriesRead::THING).await.ok() } else { None };
+    let after = match seen {
+        Some(seen) => seen,
+        None => as_of(api, before.execution, committed.position).await?,
+    };
+    respond::written(how, committed.position, &WireInquiry::listed(after, &base(api)))
+}
+
+/// Makes a problem of what the core refused: of an inquiry that is over, with what became of it as soon as that can be seen.
+async fn told(api: &Arc<Api>, inquiry: &Inquiry, refused: SubmitError) -> Problem {
+    let SubmitError::Refused(Refusal::InquiryClosed(_) | Refusal::NotOpen(_)) = &refused else { return refused.into() };
+    let deadline = Instant::now() + CLOSED_WAIT;
+    // The core knows a moment before it is on the disk.
+    while Instant::now() < deadline {
+        match as_of(api, inquiry.execution, Position(u64::MAX)).await {
+            Ok(now) => match Closed::of(&now) {
+                Some(closed) => return closed.into(),
+                None => tokio::time::sleep(LOOK_EVERY).await,
+            },
+            Err(_) => break,
+        }
+    }
+    Refusal::InquiryClosed(inquiry.id).into()
+}
+
+/// Answers a change as it was answered to the first request of its key.
+async fn changed_before(call: &Call, id: InquiryId, before: &Before, how: Written) -> Outcome {
+    let inquiry: Inquiry = call.api().row(id.to_string(), InquiriesRead::THING).await?;
+    let then = as_of(call.api(), inquiry.execution, before.position).await?;
+    respond::written(how, before.position, &WireInquiry::listed(then, &base(call.api())))
+}
+
+/// Folds the records of the execution that asks up to a position: what its inquiry was there is the same however late one asks.
+async fn as_of(api: &Arc<Api>, execution: ExecutionId, position: Position) -> Result<Inquiry, Problem> {
+    let fold = move |ports: &Ports| {
+        let (mut then, mut after) = (None, Revision(0));
+        loop {
+            let records = ports.log.read_stream(&StreamId::Execution(execution), after, ReadLimit::default())?;
+            let until = records.iter().take_while(|record| record.position <= position);
+            then = until.fold(then, Inquiry::project);
+            match records.last().filter(|last| last.position <= position) {
+                Some(last) => after = last.revision,
+                None => return Ok::<_, LogError>(then),
+            }
+        }
+    };
+    api.blocking(fold).await?.ok().flatten().ok_or_else(|| SubmitError::Unknown.into())
+}

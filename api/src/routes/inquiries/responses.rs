@@ -1,0 +1,192 @@
+//! What may be wrong with an answer: it comes from somebody who may not give it, too late, or does not fit.
+
+use ensue_engine::catalog::Misfit;
+use ensue_engine::command::Refusal;
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::InquiryId;
+use ensue_engine::inquiries::facts::Verdict;
+use ensue_engine::record::Digest;
+use ensue_expression::{Document, Node};
+use ensue_packs::whole_schema;
+use ensue_views::Inquiry;
+use ensue_views::inquiries::{Answer, InquiryStatus};
+use thiserror::Error;
+
+use crate::problem::Problem;
+
+/// The most bytes of an answer: all of them stand together in what the execution gives.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// The most answers that are named where one comes too late: the last.
+const TOLD_MAX: usize = 5;
+
+/// An answer that does not fit what was asked for.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+enum AnswerInvalid {
+    /// It is another one than was asked for.
+    #[error("the answer does not fit the schema that the inquiry asks for")]
+    Misfit,
+    /// It is too long.
+    #[error("the answer takes {0} bytes, {ANSWER_BYTES_MAX} is the most")]
+    TooLong(usize),
+    /// No answer could fit.
+    #[error("what the inquiry asks for is no JSON Schema, so that nothing fits it: {0}")]
+    NoSchema(Misfit),
+    /// What was asked is gone.
+    #[error("what the inquiry asks was erased, so that nothing can answer it")]
+    Erased,
+}
+
+impl Explain for AnswerInvalid {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Misfit | Self::TooLong(_) | Self::NoSchema(_) => "answer-invalid",
+            Self::Erased => "payload-erased",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Misfit | Self::TooLong(_) | Self::NoSchema(_) => Fault::Invalid,
+            Self::Erased => Fault::Conflict,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Misfit => "compare with `answer_schema` of the inquiry; `ensue inquiries show <id>` lists the fields".into(),
+            Self::TooLong(_) => "answer in short; what is long belongs in a place that the answer names".into(),
+            Self::NoSchema(_) => "its author has to mend it; cancel the inquiry, or let it expire".into(),
+            Self::Erased => "cancel the inquiry, or let it expire".into(),
+        })
+    }
+}
+
+/// An inquiry that takes no more answers, and what became of it.
+#[derive(Debug, Error)]
+#[error("the inquiry {id} is closed: {how}")]
+pub(super) struct Closed {
+    id: InquiryId,
+    how: String,
+}
+
+impl Closed {
+    /// Says what became of an inquiry; none while it is open.
+    pub(super) fn of(inquiry: &Inquiry) -> Option<Self> {
+        let at = inquiry.ended_at.map_or_else(String::new, |at| format!(" at {at}"));
+        let how = match inquiry.status {
+            InquiryStatus::Open => return None,
+            InquiryStatus::Answered => format!("it was answered by {}", told(&inquiry.answers)),
+            InquiryStatus::Expired => format!("it expired{at}"),
+            InquiryStatus::Cancelled => format!("it was cancelled{at}"),
+        };
+        Some(Self { id: inquiry.id, how })
+    }
+}
+
+impl Explain for Closed {
+    fn slug(&self) -> &'static str {
+        "inquiry-closed"
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Conflict
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!("`ensue inquiries show {}` shows what was answered", self.id))
+    }
+}
+
+/// Who answered, and when.
+fn told(answers: &[Answer]) -> String {
+    let left_out = answers.len().saturating_sub(TOLD_MAX);
+    let mut told: Vec<String> = (left_out > 0).then(|| format!("{left_out} others")).into_iter().collect();
+    told.extend(answers.iter().skip(left_out).map(|answer| {
+        let how = if answer.verdict == Verdict::Vetoes { ", with a veto" } else { "" };
+        format!("`{}` at {}{how}", answer.by, answer.at)
+    }));
+    told.join(", ")
+}
+
+/// Demands that an inquiry still takes answers.
+pub(super) fn demand_open(inquiry: &Inquiry) -> Result<(), Problem> {
+    Closed::of(inquiry).map_or(Ok(()), |closed| Err(closed.into()))
+}
+
+/// Demands that somebody may answer an inquiry now, as far as that can be seen; the core has the last word.
+pub(super) fn demand_right(inquiry: &Inquiry, (name, roles): (&str, &[String]), digest: Option<Digest>) -> Result<(), Problem> {
+    let id = inquiry.id;
+    if !inquiry.asks(name, roles) {
+        return Err(Refusal::NotAsked { inquiry: id, name: name.to_owned() }.into());
+    }
+    if inquiry.excluded.iter().any(|excluded| excluded == name) {
+        return Err(Refusal::MayNotAnswer { inquiry: id, name: name.to_owned() }.into());
+    }
+    demand_open(inquiry)?;
+    if let Some(given) = inquiry.answers.iter().find(|given| given.by == name) {
+        return Err(Refusal::AnsweredBefore { inquiry: id, at: given.at }.into());
+    }
+    match digest {
+        Some(digest) if digest != inquiry.digest => Err(Refusal::ApprovalStale { inquiry: id, digest: inquiry.digest }.into()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Demands that an answer fits what the question, the parameters of the execution that asks, wants. It may take long.
+pub(super) fn demand_fit(question: Option<Document>, answer: Node<'_>) -> Result<(), Problem> {
+    let question = question.ok_or(AnswerInvalid::Erased)?;
+    if answer.raw().len() > ANSWER_BYTES_MAX {
+        let why = AnswerInvalid::TooLong(answer.raw().len());
+        let misfit = Misfit { pointer: "/answer".to_owned(), message: why.to_string() };
+        return Err(Problem::from(why).with_errors([misfit]));
+    }
+    let schema = question.root().get("answer").map(Node::to_value).unwrap_or_default();
+    let schema = whole_schema(schema).map_err(AnswerInvalid::NoSchema)?;
+    let misfits = schema.misfits(answer);
+    if misfits.is_empty() {
+        return Ok(());
+    }
+    let placed = misfits.into_iter().map(|misfit| Misfit { pointer: format!("/answer{}", misfit.pointer), ..misfit });
+    Err(Problem::from(AnswerInvalid::Misfit).with_errors(placed))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fits(schema: serde_json::Value, answer: &serde_json::Value) -> Result<(), Problem> {
+        demand_fit(Some(Document::from_value(&json!({ "answer": schema }))), Document::from_value(answer).root())
+    }
+
+    #[test]
+    fn each_fault_of_an_answer_is_named() {
+        let schema = json!({ "type": "object", "required": ["ship"], "properties": { "ship": { "type": "boolean" }, "note": { "type": "string" } } });
+        assert!(fits(schema.clone(), &json!({ "ship": true })).is_ok());
+        for wrong in [json!({ "note": 3 }), json!({}), json!([true]), json!(null)] {
+            assert_eq!(fits(schema.clone(), &wrong).unwrap_err().code(), "answer_invalid", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nothing_fits_what_is_no_schema() {
+        let why = fits(json!({ "type": 5 }), &json!({})).unwrap_err();
+        assert_eq!(why.code(), "answer_invalid");
+        assert!(why.detail().is_some_and(|detail| detail.contains("no JSON Schema")), "{why:?}");
+    }
+
+    #[test]
+    fn an_answer_has_a_longest_length() {
+        let text = "x".repeat(ANSWER_BYTES_MAX);
+        let why = fits(json!({}), &json!(text)).unwrap_err();
+        assert_eq!(why.code(), "answer_invalid");
+        assert!(fits(json!({}), &json!(text[..ANSWER_BYTES_MAX - 2])).is_ok());
+    }
+
+    #[test]
+    fn what_was_erased_is_answered_by_nobody() {
+        assert_eq!(demand_fit(None, Document::from_value(&json!({})).root()).unwrap_err().code(), "payload_erased");
+    }
+}

@@ -1,0 +1,168 @@
+//! Inquiries: what is asked of whom, and what was answered.
+
+use ensue_engine::ids::{ExecutionId, InquiryId};
+use ensue_engine::inquiries::facts::Verdict;
+use ensue_engine::names::StepName;
+use ensue_engine::record::{Digest, Position};
+use ensue_engine::time::Timestamp;
+use ensue_views::Inquiry;
+use ensue_views::inquiries::{Answer, InquiryStatus};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::openapi::shapes;
+
+/// A question to people.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireInquiry {
+    #[schemars(with = "shapes::InquiryId")]
+    id: InquiryId,
+    #[schemars(with = "shapes::Position")]
+    position: Position,
+    title: String,
+    #[schemars(with = "shapes::InquiryStatus")]
+    status: InquiryStatus,
+    /// Who may answer: `role:<role>`, or the name of a token.
+    assignees: Vec<String>,
+    /// The names of tokens that may not, though they are asked.
+    excluded: Vec<String>,
+    /// How many different people must answer.
+    quorum: u32,
+    /// What was answered, the first at first.
+    answers: Vec<WireAnswer>,
+    /// The execution that asks.
+    #[schemars(with = "shapes::ExecutionId")]
+    execution: ExecutionId,
+    /// The execution of the workflow that it is a step of.
+    #[schemars(with = "Option<shapes::ExecutionId>")]
+    parent: Option<ExecutionId>,
+    /// The step of the workflow `parent` that asks.
+    #[schemars(with = "Option<shapes::StepName>")]
+    step: Option<StepName>,
+    /// The item of the step, from 0.
+    item: Option<u32>,
+    #[schemars(with = "shapes::Timestamp")]
+    opened_at: Timestamp,
+    /// When it expires, as was said when it was opened; a step of the clock moves it.
+    #[schemars(with = "Option<shapes::Timestamp>")]
+    expires_at: Option<Timestamp>,
+    /// When no more answers were taken.
+    #[schemars(with = "Option<shapes::Timestamp>")]
+    ended_at: Option<Timestamp>,
+    /// What an answer is bound to: send it back with the answer.
+    #[schemars(with = "shapes::Digest")]
+    digest: Digest,
+    /// Where it is read. To read it answers nothing.
+    url: String,
+    /// Only of a single inquiry: what else there is to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<Option<String>>,
+    /// Only of a single inquiry: an expression over `answer`; where it holds, one answer decides at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    veto: Option<Option<String>>,
+    /// Only of a single inquiry: the JSON Schema of an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_schema: Option<Option<Box<RawValue>>>,
+    /// Only of a single inquiry: the answer that decided, or the one that stood in where nobody gave one in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Option<Box<RawValue>>>,
+}
+
+/// What somebody answered.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireAnswer {
+    by: String,
+    #[schemars(with = "shapes::Timestamp")]
+    at: Timestamp,
+    #[schemars(with = "shapes::Verdict")]
+    verdict: Verdict,
+    /// The record that holds it.
+    #[schemars(with = "Option<shapes::Position>")]
+    position: Option<Position>,
+    /// Only of a single inquiry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Option<Box<RawValue>>>,
+}
+
+impl From<Answer> for WireAnswer {
+    fn from(answer: Answer) -> Self {
+        let position = answer.answer.map(|handle| handle.position);
+        Self { by: answer.by, at: answer.at, verdict: answer.verdict, position, answer: None }
+    }
+}
+
+/// What is read of an inquiry from the log; none where there is nothing, or it was erased.
+#[derive(Default)]
+pub(crate) struct Bodies {
+    pub(crate) text: Option<String>,
+    pub(crate) veto: Option<String>,
+    pub(crate) answer_schema: Option<Box<RawValue>>,
+    /// The answers, in their order.
+    pub(crate) answers: Vec<Option<Box<RawValue>>>,
+    /// The one that counts.
+    pub(crate) answer: Option<Box<RawValue>>,
+}
+
+impl WireInquiry {
+    /// Shows an inquiry in a list; `base` is where inquiries are read.
+    pub(crate) fn listed(inquiry: Inquiry, base: &str) -> Self {
+        Self {
+            id: inquiry.id,
+            position: inquiry.position,
+            title: inquiry.title,
+            status: inquiry.status,
+            assignees: inquiry.assignees,
+            excluded: inquiry.excluded,
+            quorum: inquiry.quorum,
+            answers: inquiry.answers.into_iter().map(WireAnswer::from).collect(),
+            execution: inquiry.execution,
+            parent: inquiry.parent,
+            step: inquiry.step,
+            item: inquiry.item,
+            opened_at: inquiry.opened_at,
+            expires_at: inquiry.expires_at,
+            ended_at: inquiry.ended_at,
+            digest: inquiry.digest,
+            url: format!("{base}/{}", inquiry.id),
+            text: None,
+            veto: None,
+            answer_schema: None,
+            answer: None,
+        }
+    }
+
+    /// Shows an inquiry alone.
+    pub(crate) fn whole(inquiry: Inquiry, base: &str, bodies: Bodies) -> Self {
+        let mut whole = Self::listed(inquiry, base);
+        for (shown, answer) in whole.answers.iter_mut().zip(bodies.answers) {
+            shown.answer = Some(answer);
+        }
+        let Bodies { text, veto, answer_schema, answer, .. } = bodies;
+        Self { text: Some(text), veto: Some(veto), answer_schema: Some(answer_schema), answer: Some(answer), ..whole }
+    }
+}
+
+/// An answer, as a caller gives it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireResponse {
+    pub(crate) answer: Box<RawValue>,
+    #[serde(default)]
+    pub(crate) digest: Option<Digest>,
+}
+
+/// The same for those who read the document.
+#[derive(JsonSchema)]
+#[schemars(rename = "InquiryResponse")]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct WireGivenResponse {
+    /// The answer: it fits the inquiry's `answer_schema`.
+    answer: Value,
+    /// The inquiry's `digest`, as it was shown: of another one the answer is refused.
+    #[schemars(with = "Option<shapes::Digest>")]
+    #[serde(default)]
+    digest: Option<Digest>,
+}

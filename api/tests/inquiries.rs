@@ -1,0 +1,291 @@
+//! Inquiries: who sees and answers them, what answers are taken, and what those learn who come too late.
+
+use serde_json::{Value, json};
+
+use crate::support::TestApi;
+
+const MANAGERS: &str = "release_managers";
+
+fn question() -> Value {
+    json!({
+        "title": "Ship v1?",
+        "text": "It was tested.",
+        "answer": {
+            "type": "object",
+            "required": ["ship"],
+            "additionalProperties": false,
+            "properties": { "ship": { "type": "boolean" }, "note": { "type": "string" } },
+        },
+        "assignees": ["role:release_managers", "ana.operator"],
+    })
+}
+
+/// Asks, and gives the inquiry as it is listed.
+async fn asked(api: &TestApi, params: &Value) -> Value {
+    let run = api.post("/api/v1/actions/core.inquiry/execute").by("admin").json(&json!({ "params": params })).answer().await.expect(202);
+    let run = run.json();
+    assert_eq!(run["status"], "waiting");
+    let path = format!("/api/v1/inquiries?execution={}", run["id"].as_str().unwrap());
+    let listed = api.get(&path).by("viewer").answer().await.expect(200).json();
+    assert_eq!(listed["items"][0]["id"], run["inquiry"]);
+    listed["items"][0].clone()
+}
+
+fn path(inquiry: &Value, rest: &str) -> String {
+    format!("/api/v1/inquiries/{}{rest}", inquiry["id"].as_str().unwrap())
+}
+
+fn yes() -> Value {
+    json!({ "answer": { "ship": true } })
+}
+
+async fn titles(api: &TestApi, role: &str, query: &str) -> Vec<String> {
+    let listed = api.get(&format!("/api/v1/inquiries{query}")).by(role).answer().await.expect(200).json();
+    listed["items"].as_array().unwrap().iter().map(|item| item["title"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn an_inquiry_is_shown_with_all_that_is_asked() {
+    let api = TestApi::new();
+    let inquiry = asked(&api, &question()).await;
+    assert_eq!((&inquiry["status"], &inquiry["quorum"], inquiry.get("answer_schema")), (&json!("open"), &json!(1), None));
+    let shown = api.get(&path(&inquiry, "")).by("viewer").answer().await.expect(200).json();
+    assert_eq!(
+        (&shown["title"], &shown["text"], &shown["answer"], &shown["veto"]),
+        (&json!("Ship v1?"), &json!("It was tested."), &json!(null), &json!(null))
+    );
+    assert_eq!(shown["answer_schema"], question()["answer"]);
+    assert_eq!(shown["url"], format!("https://ensue.example.test{}", path(&inquiry, "")));
+    let execution = api.get(&format!("/api/v1/executions/{}", inquiry["execution"].as_str().unwrap())).by("viewer").answer().await.json();
+    assert_eq!((&execution["inquiry"], &execution["status"]), (&inquiry["id"], &json!("waiting")));
+}
+
+#[tokio::test]
+async fn to_read_an_inquiry_answers_nothing() {
+    let api = TestApi::new();
+    let inquiry = asked(&api, &question()).await;
+    let before = api.node.head_position();
+    let url = inquiry["url"].as_str().unwrap().strip_prefix("https://ensue.example.test").unwrap();
+    for url in [url.to_owned(), format!("{url}?answer=true")] {
+        api.get(&url).by(MANAGERS).answer().await;
+    }
+    api.get(&path(&inquiry, "/respond")).by(MANAGERS).answer().await.expect_problem(405, "method_not_allowed");
+    assert_eq!(api.node.head_position(), before);
+}
+
+#[tokio::test]
+async fn an_answer_ends_the_execution_that_asks_and_stands_in_the_inquiry() {
+    let api = TestApi::new();
+    let inquiry = asked(&api, &question()).await;
+    let given = json!({ "answer": { "ship": true, "note": "go" }, "digest": inquiry["digest"] });
+    let answered = api.post(&path(&inquiry, "/respond")).by(MANAGERS).json(&given).answer().await.expect(200);
+    assert!(answered.header("ensue-position").is_some());
+    assert_eq!(answered.json()["status"], "answered");
+    let shown = api.get(&path(&inquiry, "")).by(MANAGERS).answer().await.expect(200).json();
+    assert_eq!(shown["answer"], given["answer"]);
+    let answer = &shown["answers"][0];
+    assert_eq!(
+        (&answer["by"], &answer["verdict"], &answer["answer"]),
+        (&json!("ana.release_managers"), &json!("decides"), &given["answer"])
+    );
+    assert_eq!(shown["ended_at"], answer["at"]);
+    let execution = api.get(&format!("/api/v1/executions/{}", inquiry["execution"].as_str().unwrap())).by("viewer").answer().await.json();
+    assert_eq!((&execution["status"], &execution["result"]["answer"]), (&json!("succeeded"), &given["answer"]));
+}
+
+#[tokio::test]
+async fn who_has_a_role_of_ones_own_sees_what_it_is_asked_and_nothing_else() {
+    let api = TestApi::new();
+    let mine = asked(&api, &question()).await;
+    let others = asked(&api, &json!({ "title": "Hire Bo?", "answer": { "type": "object" }, "assignees": ["role:leads"] })).await;
+    for query in ["", "?mine=true", "?mine=false", "?status=open"] {
+        assert_eq!(titles(&api, MANAGERS, query).await, ["Ship v1?"], "{query}");
+    }
+    for query in ["?assignee=role:leads", "?status=answered"] {
+        assert!(titles(&api, MANAGERS, query).await.is_empty(), "{query}");
+    }
+    assert_eq!(titles(&api, "viewer", "").await, ["Hire Bo?", "Ship v1?"]);
+    assert_eq!(titles(&api, "viewer", "?assignee=role%3Aleads").await, ["Hire Bo?"]);
+    assert!(titles(&api, "viewer", "?mine=true").await.is_empty());
+    assert_eq!(titles(&api, "operator", "?mine=true").await, ["Ship v1?"]);
+    let there = api.get(&path(&others, "")).by(MANAGERS).answer().await.expect_problem(404, "not_found");
+    let id = others["id"].as_str().unwrap();
+    let nothing = "01980000-0000-7000-8000-0000000000ff";
+    let not_there = api.get(&format!("/api/v1/inquiries/{nothing}")).by(MANAGERS).answer().await.expect_problem(404, "not_found");
+    assert_eq!(there["detail"].as_str().unwrap().replace(id, nothing), not_there["detail"].as_str().unwrap());
+    api.post(&path(&others, "/respond")).by(MANAGERS).json(&yes()).answer().await.expect_problem(404, "not_found");
+    for inquiry in [&mine, &others] {
+        api.post(&path(inquiry, "/cancel")).by(MANAGERS).answer().await.expect_problem(404, "not_found");
+    }
+    let execution = mine["execution"].as_str().unwrap();
+    api.get(&format!("/api/v1/executions/{execution}")).by(MANAGERS).answer().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn nobody_answers_for_others_whatever_they_may_do_elsewhere() {
+    let api = TestApi::new();
+    let inquiry = asked(&api, &question()).await;
+    let respond = async |role: &str| api.post(&path(&inquiry, "/respond")).by(role).json(&yes()).answer().await;
+    respond("admin").await.expect_problem(403, "inquiry_not_asked");
+    respond("viewer").await.expect_problem(403, "forbidden");
+    respond("author").await.expect_problem(403, "forbidden");
+    let excluding =
+        asked(&api, &json!({ "title": "?", "answer": {}, "assignees": ["ana.admin", "ana.operator"], "exclude": ["requester"] })).await;
+    assert_eq!(excluding["excluded"], json!(["ana.admin"]));
+    let answered = api.post(&path(&excluding, "/respond")).by("admin").json(&yes()).answer().await;
+    answered.expect_problem(403, "inquiry_not_asked");
+    respond("operator").await.expect(200);
+}
+
+#[tokio::test]
+async fn each_fault_of_an_answer_is_named_by_its_place() {
+    let api = TestApi::new();
+    let inquiry = asked(&api, &question()).await;
+    let before = api.node.head_position();
+    let respond = async |body: Value| api.post(&path(&inquiry, "/respond")).by(MANAGERS).json(&body).answer().await;
+    let faults = respond(json!({ "answer": { "ship": "yes", "note": 3, "extra": 1 } })).await.expect_problem(422, "answer_invalid");
+    let mut places: Vec<&str> = faults["errors"].as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap()).collect();
+    places.sort_unstable();
+    assert_eq!(places, ["/answer", "/answer/note", "/answer/ship"]);
+    for wrong in [json!({ "answer": {} }), json!({ "answer": null }), json!({ "answer": [true] })] {
+        respond(wrong).await.expect_problem(422, "answer_invalid");
+    }
+    for no_answer in [json!({}), json!({ "answer": {}, "by": "bo" }), json!({ "answer": {}, "digest": "new" })] {
+        respond(no_answer).await.expect_problem(422, "body_invalid");
+    }
+    assert_eq!(api.node.head_position(), before);
+}
+
+#[tokio::test]
+async fn an_answer_to_another_digest_is_stale() {
+    let api = TestApi::new();
+    let inquiry = asked(&api, &question()).await;
+    let stale = json!({ "answer": { "ship": true }, "digest": "0".repeat(64) });
+    let told = api.post(&path(&inquiry, "/respond")).by(MANAGERS).json(&stale).answer().await.expect_problem(409, "approval_stale");
+    assert!(told["detail"].as_str().unwrap().contains(inquiry["digest"].as_str().unwrap()), "{told:#}");
+}
+
+#[tokio::test]
+async fn who_comes_too_late_learns_who_answered_and_when() {
+    let api = TestApi::new();
+    let inquiry = asked(&api, &question()).await;
+    let respond = async |role: &str, body: &Value| api.post(&path(&inquiry, "/respond")).by(role).json(body).answer().await;
+    let at = respond(MANAGERS, &yes()).await.expect(200).json()["answers"][0]["at"].as_str().unwrap().to_owned();
+    for body in [yes(), json!({ "answer": 7 })] {
+        let told = respond("operator", &body).await.expect_problem(409, "inquiry_closed");
+        let told = told["detail"].as_str().unwrap().to_owned();
+        assert!(told.ends_with(&format!("it was answered by `ana.release_managers` at {at}")), "{told}");
+    }
+    api.post(&path(&inquiry, "/cancel")).by("operator").answer().await.expect_problem(409, "inquiry_closed");
+}
+
+#[tokio::test]
+async fn who_comes_too_late_learns_it_also_where_the_views_lag() {
+    let api = TestApi::new();
+    let inquiry = asked(&api, &question()).await;
+    api.node.hold_views();
+    let respond = async |role: &str| api.post(&path(&inquiry, "/respond")).by(role).json(&yes()).answer().await;
+    assert_eq!(respond(MANAGERS).await.expect(200).json()["status"], "answered");
+    let told = respond("operator").await.expect_problem(409, "inquiry_closed");
+    assert!(told["detail"].as_str().unwrap().contains("`ana.release_managers` at "), "{told:#}");
+}
+
+#[tokio::test]
+async fn a_quorum_counts_different_people() {
+    let api = TestApi::new();
+    let mut question = question();
+    question["quorum"] = json!(2);
+    let inquiry = asked(&api, &question).await;
+    let respond = async |role: &str| api.post(&path(&inquiry, "/respond")).by(role).json(&yes()).answer().await;
+    assert_eq!(respond(MANAGERS).await.expect(200).json()["status"], "open");
+    respond(MANAGERS).await.expect_problem(409, "inquiry_answered_before");
+    let decided = respond("operator").await.expect(200).json();
+    let verdicts: Vec<&Value> = decided["answers"].as_array().unwrap().iter().map(|answer| &answer["verdict"]).collect();
+    assert_eq!((&decided["status"], verdicts), (&json!("answered"), vec![&json!("counts"), &json!("decides")]));
+    let told = respond(MANAGERS).await.expect_problem(409, "inquiry_closed");
+    assert!(
+        told["detail"].as_str().unwrap().contains("`ana.release_managers` at ")
+            && told["detail"].as_str().unwrap().contains("`ana.operator` at ")
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_inquiry_takes_no_answer_and_says_so() {
+    let api = TestApi::new();
+    let inquiry = asked(&api, &question()).await;
+    let cancelled = api.post(&path(&inquiry, "/cancel")).by("operator").answer().await.expect(202).json();
+    assert_eq!((&cancelled["status"], cancelled["ended_at"].is_string()), (&json!("cancelled"), true));
+    let told = api.post(&path(&inquiry, "/respond")).by(MANAGERS).json(&yes()).answer().await.expect_problem(409, "inquiry_closed");
+    assert!(told["detail"].as_str().unwrap().contains("it was cancelled at "), "{told:#}");
+    let again = asked(&api, &question()).await;
+    let execution = again["execution"].as_str().unwrap();
+    api.post(&format!("/api/v1/executions/{execution}/cancel")).by("operator").answer().await.expect(202);
+    assert_eq!(titles(&api, "viewer", "?status=cancelled").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_be_and_records_nothing() {
+    let api = TestApi::new();
+    let inquiry = asked(&api, &question()).await;
+    let before = api.node.head_position();
+    let respond = async |body: &Value| api.post(&path(&inquiry, "/respond?dry_run=true")).by(MANAGERS).json(body).answer().await;
+    respond(&yes()).await.expect(204);
+    respond(&json!({ "answer": {} })).await.expect_problem(422, "answer_invalid");
+    api.post(&path(&inquiry, "/cancel?dry_run=true")).by("admin").answer().await.expect(204);
+    assert_eq!(api.node.head_position(), before);
+    api.post(&path(&inquiry, "/cancel")).by("admin").answer().await.expect(202);
+    respond(&yes()).await.expect_problem(409, "inquiry_closed");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_sent_again_under_its_key_is_taken_once_and_answered_alike() {
+    let api = TestApi::new();
+    let mut question = question();
+    question["quorum"] = json!(2);
+    let inquiry = asked(&api, &question).await;
+    let respond = async || api.post(&path(&inquiry, "/respond")).by(MANAGERS).with("idempotency-key", "one").json(&yes()).answer().await;
+    let first = respond().await.expect(200).text;
+    api.post(&path(&inquiry, "/respond")).by("operator").json(&yes()).answer().await.expect(200);
+    assert_eq!(respond().await.expect(200).text, first);
+}
+
+#[tokio::test]
+async fn an_answer_is_given_only_where_the_inquiry_is_as_it_was_read() {
+    let api = TestApi::new();
+    let mut question = question();
+    question["quorum"] = json!(2);
+    let inquiry = asked(&api, &question).await;
+    let read = api.get(&path(&inquiry, "")).by(MANAGERS).answer().await.expect(200);
+    let tag = read.header("etag").unwrap().to_owned();
+    api.get(&path(&inquiry, "")).by(MANAGERS).with("if-none-match", &tag).answer().await.expect(304);
+    let respond = async |role: &str| api.post(&path(&inquiry, "/respond")).by(role).with("if-match", &tag).json(&yes()).answer().await;
+    respond("operator").await.expect(200);
+    respond(MANAGERS).await.expect_problem(412, "precondition_failed");
+}
+
+#[tokio::test]
+async fn the_list_goes_page_by_page() {
+    let api = TestApi::new();
+    for _ in 0..3 {
+        asked(&api, &question()).await;
+    }
+    let first = api.get("/api/v1/inquiries?mine=true&limit=2").by(MANAGERS).answer().await.expect(200).json();
+    let next = first["next"].as_str().unwrap();
+    let second = api.get(&format!("/api/v1/inquiries?mine=true&limit=2&cursor={next}")).by(MANAGERS).answer().await.expect(200).json();
+    assert_eq!((first["items"].as_array().unwrap().len(), second["items"].as_array().unwrap().len()), (2, 1));
+    api.get(&format!("/api/v1/inquiries?mine=true&limit=2&cursor={next}"))
+        .by("operator")
+        .answer()
+        .await
+        .expect_problem(400, "cursor_invalid");
+    api.get("/api/v1/inquiries?status=waiting").by("viewer").answer().await.expect_problem(400, "bad_parameter");
+}
+
+#[tokio::test]
+async fn a_question_that_no_answer_could_fit_is_not_asked() {
+    let api = TestApi::new();
+    let params = json!({ "title": "?", "answer": { "type": 5 }, "assignees": ["role:release_managers"] });
+    let ask = api.post("/api/v1/actions/core.inquiry/execute").by("admin").json(&json!({ "params": params }));
+    let told = ask.answer().await.expect_problem(422, "parameters_invalid");
+    assert_eq!(told["errors"][0]["pointer"], "/answer/type", "{told:#}");
+}

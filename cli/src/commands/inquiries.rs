@@ -1,0 +1,172 @@
+//! `ensue inquiries`: questions to people, and their answers.
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::run::{Given, given};
+use super::{Asking, List, Page, Sorting, Watching, print_page};
+use crate::client::{Client, segment};
+use crate::nearest;
+use crate::questions::{people, shown, typed};
+use crate::redraw::Stirred;
+use crate::report::{Exit, Failure, Outcome, tell};
+use crate::table::{Column, cell, text, time};
+
+/// List, show, answer and cancel inquiries: questions to people.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue inquiries list --mine --status open
+  ensue inquiries show 019c…
+  ensue inquiries respond 019c… --set ship=true --set note=\"after lunch\"
+  ensue inquiries respond 019c… --json '{\"ship\": false}'
+  ensue inquiries cancel 019c…")]
+pub(crate) enum Inquiries {
+    /// List inquiries, the newest first.
+    List(Listed),
+    /// Show an inquiry: what is asked, of whom, until when, and what was answered.
+    Show {
+        /// The inquiry.
+        id: String,
+    },
+    /// Answer an inquiry.
+    Respond(Respond),
+    /// End an inquiry without an answer: the execution that asks is cancelled.
+    Cancel {
+        /// The inquiry.
+        id: String,
+    },
+}
+
+/// Where an inquiry may stand.
+const STATUSES: [&str; 4] = ["open", "answered", "expired", "cancelled"];
+
+/// Which inquiries are listed.
+#[derive(Debug, Args)]
+pub(crate) struct Listed {
+    /// Only those that ask the token's holder, by its name or one of its roles.
+    #[arg(long)]
+    mine: bool,
+    /// Only those with this status.
+    #[arg(long, value_name = "STATUS", value_parser = STATUSES)]
+    status: Option<String>,
+    /// Only those that ask this one: role:<role>, or the name of a token.
+    #[arg(long, value_name = "WHO")]
+    assignee: Option<String>,
+    /// Only the one that this execution opened.
+    #[arg(long, value_name = "ID")]
+    execution: Option<String>,
+    /// Only those of the steps of this workflow, an execution.
+    #[arg(long, value_name = "ID")]
+    parent: Option<String>,
+    #[command(flatten)]
+    sorting: Sorting,
+    #[command(flatten)]
+    page: Page,
+    #[command(flatten)]
+    watching: Watching,
+}
+
+/// What is answered.
+#[derive(Debug, Args)]
+pub(crate) struct Respond {
+    /// The inquiry.
+    id: String,
+    /// A field of the answer: `name=value`, which is read as what the field is to be, or `name:=json`.
+    #[arg(long, value_name = "NAME=VALUE", required_unless_present = "json")]
+    set: Vec<String>,
+    /// The whole answer as JSON. A --set goes over it.
+    #[arg(long, value_name = "JSON")]
+    json: Option<String>,
+    /// The digest that `show` printed, where the answer is to that and to nothing else; without it, that of what is asked now.
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<String>,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::whole("ID", |inquiry| cell(inquiry, "id")),
+    Column::cut("TITLE", |inquiry| cell(inquiry, "title")),
+    Column::whole("STATUS", |inquiry| cell(inquiry, "status")),
+    Column::cut("ASKED", |inquiry| people(&inquiry["assignees"], ", ")),
+    Column::cut("EXPIRES", |inquiry| time(inquiry, "expires_at")),
+];
+
+impl Inquiries {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        let client = asking.client()?;
+        match self {
+            Self::List(Listed { mine, status, assignee, execution, parent, sorting, page, watching }) => {
+                let mut query = page.query();
+                query.extend(sorting.query());
+                query.extend(mine.then(|| ("mine", "true".to_owned())));
+                let given = [("status", status), ("assignee", assignee), ("execution", execution), ("parent", parent)];
+                query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
+                // One that expires is told of by its timer.
+                let stirred = Stirred::By(&["inquiry", "execution", "timer"]);
+                print_page(asking, &client, &List { path: "/inquiries", query, columns: COLUMNS, stirred }, watching).await
+            }
+            Self::Show { id } => {
+                let inquiry = nearest::get_by_id(&client, "/inquiries", &id).await?;
+                asking.output.print_one(&inquiry, shown);
+                Ok(())
+            }
+            Self::Respond(respond) => respond.run(asking, &client).await,
+            Self::Cancel { id } => {
+                let answer = client.post(&path(&id, "/cancel"), &json!({})).await?.body;
+                asking.output.print_one(&answer, |inquiry| text(inquiry, "status"));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Respond {
+    async fn run(self, asking: &Asking, client: &Client) -> Outcome {
+        let sets: Vec<(String, Given)> = self.set.iter().map(|set| given("--set", set)).collect::<Result<_, _>>()?;
+        let whole = self.json.as_deref().map(json_of).transpose()?;
+        let inquiry = nearest::get_by_id(client, "/inquiries", &self.id).await?;
+        let mut answer = whole.unwrap_or_else(|| Value::Object(Map::new()));
+        if !sets.is_empty() {
+            let Value::Object(fields) = &mut answer else {
+                return Err(Failure::with(Exit::Usage, "`--set` goes over fields, and what `--json` says is no object"));
+            };
+            for (name, value) in sets {
+                let value = match value {
+                    Given::Text(value) => typed(&inquiry["answer_schema"], &name, &value),
+                    Given::Json(value) => value,
+                };
+                fields.insert(name, value);
+            }
+        }
+        let digest = self.digest.unwrap_or_else(|| text(&inquiry, "digest"));
+        if asking.output.is_for_people() {
+            tell(format!("{}: {answer}", text(&inquiry, "title")));
+        }
+        let answered = client.post(&path(&self.id, "/respond"), &json!({ "answer": answer, "digest": digest })).await?.body;
+        asking.output.print_one(&answered, |inquiry| text(inquiry, "status"));
+        if asking.output.is_for_people() && answered["status"] == "open" {
+            let given = answered["answers"].as_array().map_or(0, Vec::len);
+            tell(format!("your answer is taken; {given} of {} are there", text(&answered, "quorum")));
+        }
+        Ok(())
+    }
+}
+
+fn json_of(text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|error| Failure::with(Exit::Usage, format!("what `--json` says is not JSON: {error}")))
+}
+
+fn path(id: &str, rest: &str) -> String {
+    format!("/inquiries/{}{rest}", segment(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_asked_for_is_what_the_api_knows() {
+        let document: Value = serde_json::from_str(include_str!("../../../docs/reference/openapi.json")).unwrap();
+        assert_eq!(document["components"]["schemas"]["InquiryStatus"]["enum"], json!(STATUSES));
+    }
+}

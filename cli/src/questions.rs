@@ -1,0 +1,252 @@
+//! Inquiries for people: what is asked, what an execution waits for, and the fields that an answer has.
+//!
+//! It asks the node only for what an execution asks; the commands are `commands/inquiries.rs`'s.
+
+use serde_json::{Map, Value};
+
+use crate::client::{Client, segment};
+use crate::report::printable;
+use crate::table::{pairs, text};
+
+/// Where an execution document keeps what it asks, while it waits for an answer.
+pub(crate) const QUESTION: &str = "question";
+
+/// Puts into an execution what it asks, where it waits for an answer and the caller may see that.
+pub(crate) async fn attach(client: &Client, execution: &mut Value) {
+    if execution["status"] != "waiting" {
+        return;
+    }
+    let Some(inquiry) = execution["inquiry"].as_str() else { return };
+    if let Ok(question) = client.get(&format!("/inquiries/{}", segment(inquiry)), &[]).await {
+        execution[QUESTION] = question;
+    }
+}
+
+/// What an execution waits for that asks: `an answer of role:leads or ana, until …`; empty for any other.
+pub(crate) fn waits_for(execution: &Value) -> String {
+    let question = &execution[QUESTION];
+    if question.is_null() {
+        return String::new();
+    }
+    let quorum = question["quorum"].as_u64().unwrap_or(1);
+    let answers = if quorum > 1 { format!("{quorum} answers of ") } else { "an answer of ".to_owned() };
+    let so_far = match list(&question["answers"]).len() {
+        0 => String::new(),
+        given => format!(" ({given} so far)"),
+    };
+    let until = question["expires_at"].as_str().map(|until| format!(", until {until}")).unwrap_or_default();
+    format!("{answers}{}{so_far}{until}", people(&question["assignees"], " or "))
+}
+
+/// The command that shows how to answer what an execution asks; empty for one that asks nothing.
+pub(crate) fn command(execution: &Value) -> String {
+    match execution[QUESTION]["id"].as_str() {
+        Some(id) => format!("ensue inquiries show {id}"),
+        None => String::new(),
+    }
+}
+
+/// Names in one line.
+pub(crate) fn people(names: &Value, between: &str) -> String {
+    list(names).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(between)
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// An inquiry for people.
+pub(crate) fn shown(inquiry: &Value) -> String {
+    let quorum = inquiry["quorum"].as_u64().unwrap_or(1);
+    let mut shown = pairs(&[
+        ("id", text(inquiry, "id")),
+        ("title", text(inquiry, "title")),
+        ("status", text(inquiry, "status")),
+        ("asked", people(&inquiry["assignees"], ", ")),
+        ("not", people(&inquiry["excluded"], ", ")),
+        ("needed", if quorum > 1 { format!("{quorum} answers") } else { String::new() }),
+        ("veto", text(inquiry, "veto")),
+        ("opened", text(inquiry, "opened_at")),
+        ("expires", text(inquiry, "expires_at")),
+        ("ended", text(inquiry, "ended_at")),
+        ("execution", text(inquiry, "execution")),
+        ("parent", text(inquiry, "parent")),
+        ("step", crate::steps::name(inquiry)),
+        ("digest", text(inquiry, "digest")),
+        ("url", text(inquiry, "url")),
+    ]);
+    if let Some(text) = inquiry["text"].as_str() {
+        shown.push_str(&printable(&format!("\n{}\n", text.trim_end())));
+    }
+    let fields = fields(&inquiry["answer_schema"]);
+    if inquiry["status"] == "open" {
+        shown.push_str(&section("the answer's fields", fields.iter().map(Field::line)));
+    }
+    shown.push_str(&section("answers", list(&inquiry["answers"]).iter().map(answer)));
+    if !inquiry["answer"].is_null() {
+        shown.push_str(&printable(&format!("\nwhat counts\n{:#}\n", inquiry["answer"])));
+    }
+    if inquiry["status"] == "open" {
+        shown.push_str(&printable(&format!("\nanswer it with\n{}\n", how_to_answer(&text(inquiry, "id"), &fields))));
+    }
+    shown
+}
+
+fn section(title: &str, lines: impl Iterator<Item = String>) -> String {
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() { String::new() } else { printable(&format!("\n{title}\n{}\n", lines.join("\n"))) }
+}
+
+fn answer(answer: &Value) -> String {
+    let means = match answer["verdict"].as_str() {
+        Some("decides") => ", which decided",
+        Some("vetoes") => ", a veto, which decided",
+        Some(_) | None => "",
+    };
+    let said = if answer["answer"].is_null() { String::new() } else { format!(": {}", answer["answer"]) };
+    format!("{} at {}{means}{said}", text(answer, "by"), text(answer, "at"))
+}
+
+/// A field of an answer.
+struct Field {
+    name: String,
+    kind: String,
+    is_required: bool,
+    description: Option<String>,
+}
+
+impl Field {
+    fn line(&self) -> String {
+        let need = if self.is_required { "" } else { ", may be left out" };
+        let description = self.description.as_ref().map(|about| format!(": {about}")).unwrap_or_default();
+        format!("{} ({}{need}){description}", self.name, self.kind)
+    }
+}
+
+/// The fields that the schema of an answer names, in its order.
+fn fields(schema: &Value) -> Vec<Field> {
+    let none = Map::new();
+    let properties = schema["properties"].as_object().unwrap_or(&none);
+    let is_required = |name: &String| list(&schema["required"]).iter().any(|required| required.as_str() == Some(name));
+    let field = |(name, schema): (&String, &Value)| Field {
+        name: name.clone(),
+        kind: kind(schema),
+        is_required: is_required(name),
+        description: schema["description"].as_str().map(str::to_owned),
+    };
+    properties.iter().map(field).collect()
+}
+
+fn kind(schema: &Value) -> String {
+    if let Some(choices) = schema["enum"].as_array() {
+        return choices
+            .iter()
+            .map(|choice| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned))
+            .collect::<Vec<_>>()
+            .join(" | ");
+    }
+    match &schema["type"] {
+        Value::String(kind) => kind.clone(),
+        Value::Array(_) => people(&schema["type"], " or "),
+        _ => "any".to_owned(),
+    }
+}
+
+fn how_to_answer(id: &str, fields: &[Field]) -> String {
+    if fields.is_empty() {
+        return format!("ensue inquiries respond {id} --json '{{…}}'");
+    }
+    let set = fields.iter().filter(|field| field.is_required || fields.iter().all(|field| !field.is_required));
+    let set: String = set.map(|field| format!(" --set {}=…", field.name)).collect();
+    format!("ensue inquiries respond {id}{set}")
+}
+
+/// Reads what was typed for a field of an answer as the schema wants it: a text where it may be one, else what JSON there is.
+pub(crate) fn typed(schema: &Value, name: &str, typed: &str) -> Value {
+    let field = &schema["properties"][name];
+    let text = || Value::from(typed);
+    let may_be_text = match (&field["type"], field["enum"].as_array()) {
+        (_, Some(choices)) => choices.contains(&text()),
+        (Value::String(kind), None) => kind == "string",
+        (Value::Array(kinds), None) => kinds.iter().any(|kind| kind == "string"),
+        // Nobody says what it is.
+        (_, None) => true,
+    };
+    if may_be_text { text() } else { serde_json::from_str(typed).unwrap_or_else(|_| text()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn inquiry() -> Value {
+        json!({
+            "id": "019c1f3a-0000-7000-8000-000000000001", "title": "Ship v1?", "status": "open", "quorum": 2, "step": "approve", "item": null,
+            "assignees": ["role:release_managers", "ana"], "excluded": ["bo"], "expires_at": "2026-03-29T09:00:00.000000Z",
+            "opened_at": "2026-03-28T09:00:00.000000Z", "ended_at": null, "text": "It was tested.\n", "answer": null, "veto": null,
+            "execution": "019c1f3a-0000-7000-8000-000000000002", "parent": null, "digest": "00", "url": "http://x/1",
+            "answer_schema": {
+                "type": "object", "required": ["ship"],
+                "properties": {
+                    "note": { "type": ["string", "null"] },
+                    "ring": { "enum": ["one", "all"] },
+                    "ship": { "type": "boolean", "description": "Whether it goes out." },
+                },
+            },
+            "answers": [{ "by": "ana", "at": "2026-03-28T10:00:00.000000Z", "verdict": "counts", "answer": { "ship": true } }],
+        })
+    }
+
+    #[test]
+    fn an_inquiry_says_what_is_asked_of_whom_until_when_and_how_to_answer() {
+        insta::assert_snapshot!(shown(&inquiry()), @"
+        id         019c1f3a-0000-7000-8000-000000000001
+        title      Ship v1?
+        status     open
+        asked      role:release_managers, ana
+        not        bo
+        needed     2 answers
+        opened     2026-03-28T09:00:00.000000Z
+        expires    2026-03-29T09:00:00.000000Z
+        execution  019c1f3a-0000-7000-8000-000000000002
+        step       approve
+        digest     00
+        url        http://x/1
+
+        It was tested.
+
+        the answer's fields
+        note (string or null, may be left out)
+        ring (one | all, may be left out)
+        ship (boolean): Whether it goes out.
+
+        answers
+        ana at 2026-03-28T10:00:00.000000Z: {\"ship\":true}
+
+        answer it with
+        ensue inquiries respond 019c1f3a-0000-7000-8000-000000000001 --set ship=…
+        ");
+    }
+
+    #[test]
+    fn an_execution_that_asks_says_what_it_waits_for() {
+        let mut execution = json!({ "status": "waiting" });
+        assert_eq!((waits_for(&execution), command(&execution)), (String::new(), String::new()));
+        execution[QUESTION] = inquiry();
+        let expected = "2 answers of role:release_managers or ana (1 so far), until 2026-03-29T09:00:00.000000Z";
+        assert_eq!(waits_for(&execution), expected);
+        assert_eq!(command(&execution), "ensue inquiries show 019c1f3a-0000-7000-8000-000000000001");
+    }
+
+    #[test]
+    fn what_is_typed_is_what_the_field_wants() {
+        let schema = &inquiry()["answer_schema"];
+        assert_eq!(typed(schema, "ship", "true"), json!(true));
+        assert_eq!(typed(schema, "ship", "yes"), json!("yes"));
+        assert_eq!(typed(schema, "note", "true"), json!("true"));
+        assert_eq!(typed(schema, "ring", "all"), json!("all"));
+        assert_eq!(typed(schema, "other", "3"), json!("3"));
+    }
+}

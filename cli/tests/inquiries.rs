@@ -1,0 +1,295 @@
+//! Questions to people on a running node: listed, answered by whom they ask, once, and kept over restarts.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed};
+
+const SHIP: &str = "\
+description: Asks whether to ship, and does as is said.
+parameters: { version: string }
+run:
+  workflow:
+    steps:
+      approve:
+        action: core.inquiry
+        with:
+          title: \"Ship ${{ params.version }}?\"
+          text: Everything was tested.
+          assignees: [\"role:release_managers\", boss]
+          answer:
+            type: object
+            required: [ship]
+            additionalProperties: false
+            properties: { ship: { type: boolean }, note: { type: string } }
+      deploy:
+        needs: [approve]
+        action: core.echo
+        with: { message: \"${{ steps.approve.result.answer.ship ? 'shipped' : 'kept back' }}\" }
+    result: { said: \"${{ steps.deploy.result.message }}\" }
+";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
+    place.write_pack_file("release/actions/ship.yaml", SHIP);
+    place
+}
+
+/// Makes a token, and gives it.
+async fn token(client: &Client, name: &str, roles: &[&str]) -> String {
+    let added = client.post("/tokens", &json!({ "name": name, "roles": roles })).await;
+    added.body["token"].as_str().unwrap_or_else(|| panic!("{added:#?}")).to_owned()
+}
+
+fn ensue(place: &Place, node: &Node, token: &str, arguments: &[&str]) -> Printed {
+    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", token).env("COLUMNS", "80"))
+}
+
+async fn ask(client: &Client, token: &str, method: Method, path: &str, body: Option<&Value>) -> Answer {
+    let mut request = client.anonymous(method, &format!("/api/v1{path}")).bearer_auth(token);
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    Answer::of(request.send().await.unwrap()).await
+}
+
+async fn respond(client: &Client, token: &str, inquiry: &str, answer: &Value) -> Answer {
+    ask(client, token, Method::POST, &format!("/inquiries/{inquiry}/respond"), Some(&json!({ "answer": answer }))).await
+}
+
+fn question(assignees: &[&str]) -> Value {
+    json!({
+        "title": "Go on?",
+        "assignees": assignees,
+        "answer": { "type": "object", "required": ["go"], "properties": { "go": { "type": "boolean" } } },
+    })
+}
+
+/// Asks by hand, and gives the execution and the inquiry.
+async fn asked(client: &Client, params: &Value) -> (String, String) {
+    let id = client.execute("core.inquiry", params).await;
+    let shown = client.until(&format!("/executions/{id}"), |shown| shown["inquiry"].is_string()).await;
+    (id, shown["inquiry"].as_str().unwrap().to_owned())
+}
+
+/// Runs the workflow that asks, and gives it with its inquiry.
+async fn shipping(client: &Client) -> (String, String) {
+    let flow = client.execute("release.ship", &json!({ "version": "v1" })).await;
+    let of_flow = format!("/inquiries?parent={flow}");
+    let listed = client.until(&of_flow, |listed| listed["items"].as_array().is_some_and(|all| all.len() == 1)).await;
+    (flow, listed["items"][0]["id"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_step_asks_and_its_workflow_goes_on_with_the_answer() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let maria = token(&client, "maria", &["release_managers"]).await;
+    let (flow, inquiry) = shipping(&client).await;
+    let tree = ensue(&place, &node, ADMIN_TOKEN, &["executions", "show", &flow, "--tree"]).stdout;
+    assert!(tree.contains("waits for an answer of role:release_managers or boss") && tree.contains("ensue inquiries show"), "{tree}");
+    let execution = client.get(&format!("/inquiries/{inquiry}")).await["execution"].as_str().unwrap().to_owned();
+    let shown = ensue(&place, &node, ADMIN_TOKEN, &["executions", "show", &execution]).stdout;
+    assert!(shown.contains("an answer of role:release_managers or boss") && shown.contains("Ship v1?"), "{shown}");
+
+    let mine = ensue(&place, &node, &maria, &["inquiries", "list", "--mine", "--status", "open"]);
+    assert!(mine.stdout.contains(&inquiry) && mine.stdout.contains("Ship v1?"), "{mine:?}");
+    let shown = ensue(&place, &node, &maria, &["inquiries", "show", &inquiry]).stdout;
+    for told in ["Everything was tested.", "ship (boolean)", "note (string, may be left out)", "inquiries respond", "--set ship="] {
+        assert!(shown.contains(told), "{told}: {shown}");
+    }
+    let answered = ensue(&place, &node, &maria, &["inquiries", "respond", &inquiry, "--set", "ship=true", "--set", "note=3"]);
+    assert_eq!((answered.code, answered.stdout.trim()), (Some(0), "answered"), "{answered:?}");
+    let ended = client.until(&format!("/executions/{flow}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!((&ended["status"], &ended["result"]), (&json!("succeeded"), &json!({ "said": "shipped" })));
+
+    let shown = ensue(&place, &node, &maria, &["inquiries", "show", &inquiry, "-o", "json"]);
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert_eq!((&shown["status"], &shown["answer"]), (&json!("answered"), &json!({ "ship": true, "note": "3" })));
+    let at = shown["answers"][0]["at"].as_str().unwrap();
+    let late = ensue(&place, &node, &maria, &["inquiries", "respond", &inquiry, "--set", "ship=false"]);
+    assert_eq!(late.code, Some(6), "{late:?}");
+    assert!(late.stderr.contains(&format!("it was answered by `maria` at {at}")), "{late:?}");
+    assert!(!ensue(&place, &node, &maria, &["inquiries", "list", "--mine", "--status", "open"]).stdout.contains(&inquiry));
+}
+
+#[tokio::test]
+async fn a_role_of_ones_own_reaches_what_it_is_asked_and_nothing_else() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let maria = token(&client, "maria", &["release_managers"]).await;
+    let (_, mine) = asked(&client, &question(&["role:release_managers"])).await;
+    let (execution, others) = asked(&client, &question(&["role:leads", "admin"])).await;
+    let listed = ask(&client, &maria, Method::GET, "/inquiries", None).await;
+    let ids: Vec<&str> = listed.body["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, [mine.as_str()]);
+    let status = async |path: &str| ask(&client, &maria, Method::GET, path, None).await.status;
+    assert_eq!(status(&format!("/inquiries/{mine}")).await, StatusCode::OK);
+    assert_eq!(status(&format!("/inquiries/{others}")).await, StatusCode::NOT_FOUND);
+    assert_eq!(status(&format!("/executions/{execution}")).await, StatusCode::NOT_FOUND);
+    assert_eq!(status("/executions").await, StatusCode::FORBIDDEN);
+    assert_eq!(respond(&client, &maria, &others, &json!({ "go": true })).await.status, StatusCode::NOT_FOUND);
+    // Who may do everything else may not answer for others.
+    let admin = respond(&client, ADMIN_TOKEN, &mine, &json!({ "go": true })).await;
+    assert_eq!((admin.status, &admin.body["code"]), (StatusCode::FORBIDDEN, &json!("inquiry_not_asked")));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_answer_is_told_by_its_place() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let maria = token(&client, "maria", &["release_managers"]).await;
+    let (_, inquiry) = shipping(&client).await;
+    let wrong = ensue(&place, &node, &maria, &["inquiries", "respond", &inquiry, "--set", "ship=maybe", "--set", "nite=x"]);
+    assert_eq!(wrong.code, Some(6), "{wrong:?}");
+    assert!(wrong.stderr.contains("/answer/ship: ") && wrong.stderr.contains("/answer: "), "{wrong:?}");
+    let stale = ensue(&place, &node, &maria, &["inquiries", "respond", &inquiry, "--set", "ship=true", "--digest", &"0".repeat(64)]);
+    assert!(stale.code == Some(6) && stale.stderr.contains("another question"), "{stale:?}");
+    let no_json = ensue(&place, &node, &maria, &["inquiries", "respond", &inquiry, "--json", "{ship"]);
+    assert_eq!(no_json.code, Some(2), "{no_json:?}");
+    let whole = ensue(&place, &node, &maria, &["inquiries", "respond", &inquiry, "--json", "{\"ship\": false}"]);
+    assert_eq!(whole.code, Some(0), "{whole:?}");
+}
+
+#[tokio::test]
+async fn of_many_answers_at_once_one_wins_and_the_others_learn_whose() {
+    const MANY: usize = 64;
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let mut tokens = Vec::new();
+    for number in 0..MANY {
+        tokens.push(token(&client, &format!("m{number}"), &["release_managers"]).await);
+    }
+    let (execution, inquiry) = asked(&client, &question(&["role:release_managers"])).await;
+    let answers = tokens.iter().enumerate().map(|(number, token)| {
+        let (client, inquiry) = (node.client(), inquiry.clone());
+        let token = token.clone();
+        tokio::spawn(async move { respond(&client, &token, &inquiry, &json!({ "go": number % 2 == 0 })).await })
+    });
+    let answers: Vec<_> = answers.collect();
+    let (mut won, mut lost) = (Vec::new(), Vec::new());
+    for (number, answer) in answers.into_iter().enumerate() {
+        let answer = answer.await.unwrap();
+        match answer.status {
+            StatusCode::OK => won.push(number),
+            StatusCode::CONFLICT => lost.push(answer.body),
+            other => panic!("{other}: {:#}", answer.body),
+        }
+    }
+    assert_eq!((won.len(), lost.len()), (1, MANY - 1));
+    let shown = client.get(&format!("/inquiries/{inquiry}")).await;
+    assert_eq!(shown["answers"].as_array().unwrap().len(), 1);
+    let whose = format!("it was answered by `m{}` at {}", won[0], shown["answers"][0]["at"].as_str().unwrap());
+    for late in &lost {
+        assert_eq!(late["code"], "inquiry_closed");
+        assert!(late["detail"].as_str().is_some_and(|detail| detail.ends_with(&whose)), "{whose}: {late:#}");
+    }
+    let ended = client.get(&format!("/executions/{execution}")).await;
+    assert_eq!(ended["result"]["answer"], json!({ "go": won[0] % 2 == 0 }));
+}
+
+#[tokio::test]
+async fn two_people_must_answer_and_not_who_asked_for_the_work_also_over_a_kill() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let (ana, bo) = (token(&client, "ana", &["operator", "release_managers"]).await, token(&client, "bo", &["release_managers"]).await);
+    let cy = token(&client, "cy", &["release_managers"]).await;
+    let mut params = question(&["role:release_managers"]);
+    params["quorum"] = json!(2);
+    params["exclude"] = json!(["requester"]);
+    let execute = ask(&client, &ana, Method::POST, "/actions/core.inquiry/execute", Some(&json!({ "params": params }))).await;
+    let id = execute.body["id"].as_str().unwrap_or_else(|| panic!("{execute:#?}")).to_owned();
+    let shown = client.until(&format!("/executions/{id}"), |shown| shown["inquiry"].is_string()).await;
+    let inquiry = shown["inquiry"].as_str().unwrap();
+    let go = json!({ "go": true });
+    let own = respond(&client, &ana, inquiry, &go).await;
+    assert_eq!((own.status, &own.body["code"]), (StatusCode::FORBIDDEN, &json!("inquiry_not_asked")));
+    assert_eq!(respond(&client, &bo, inquiry, &go).await.body["status"], "open");
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    let twice = respond(&client, &bo, inquiry, &go).await;
+    assert_eq!((twice.status, &twice.body["code"]), (StatusCode::CONFLICT, &json!("inquiry_answered_before")));
+    let still = client.get(&format!("/executions/{id}")).await;
+    assert_eq!(still["status"], "waiting");
+    assert_eq!(respond(&client, &cy, inquiry, &json!({ "go": false })).await.body["status"], "answered");
+    let ended = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
+    let by: Vec<&Value> = ended["result"]["answers"].as_array().unwrap().iter().map(|answer| &answer["by"]).collect();
+    assert_eq!((&ended["result"]["answer"], by), (&json!({ "go": false }), vec![&json!("bo"), &json!("cy")]));
+}
+
+#[tokio::test]
+async fn an_answer_after_the_time_is_refused_and_what_stands_in_counts() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let maria = token(&client, "maria", &["release_managers"]).await;
+    let mut params = question(&["role:release_managers"]);
+    params["expires"] = json!("1s");
+    let (failing, nobody) = asked(&client, &params).await;
+    params["on_expire"] = json!({ "answer": { "go": false } });
+    let (standing_in, somebody) = asked(&client, &params).await;
+    let failed = client.until(&format!("/executions/{failing}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!((&failed["status"], &failed["error"]["kind"]), (&json!("failed"), &json!("expired")));
+    let stood_in = client.until(&format!("/executions/{standing_in}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!((&stood_in["status"], &stood_in["result"]["answer"]), (&json!("succeeded"), &json!({ "go": false })));
+    for (inquiry, answer) in [(nobody, Value::Null), (somebody, json!({ "go": false }))] {
+        let shown = client.get(&format!("/inquiries/{inquiry}")).await;
+        assert_eq!((&shown["status"], &shown["answer"], shown["ended_at"].is_string()), (&json!("expired"), &answer, true));
+        let late = respond(&client, &maria, &inquiry, &json!({ "go": true })).await;
+        assert_eq!((late.status, &late.body["code"]), (StatusCode::CONFLICT, &json!("inquiry_closed")));
+        assert!(late.body["detail"].as_str().is_some_and(|detail| detail.contains("it expired at ")), "{:#}", late.body);
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_ends_the_question_and_the_workflow_that_needs_its_answer() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let (flow, inquiry) = shipping(&client).await;
+    let cancelled = ensue(&place, &node, ADMIN_TOKEN, &["inquiries", "cancel", &inquiry]);
+    assert_eq!((cancelled.code, cancelled.stdout.trim()), (Some(0), "cancelled"), "{cancelled:?}");
+    let ended = client.until(&format!("/executions/{flow}"), |shown| shown["ended_at"].is_string()).await;
+    assert_ne!(ended["status"], "succeeded");
+    let boss = token(&client, "boss", &["a_role"]).await;
+    let late = ensue(&place, &node, &boss, &["inquiries", "respond", &inquiry, "--set", "ship=true"]);
+    assert!(late.code == Some(6) && late.stderr.contains("it was cancelled at "), "{late:?}");
+    let another = client.execute("release.ship", &json!({ "version": "v2" })).await;
+    client.until(&format!("/inquiries?parent={another}"), |listed| listed["items"].as_array().is_some_and(|all| all.len() == 1)).await;
+    client.post(&format!("/executions/{another}/cancel"), &json!({})).await;
+    let listed = client.until(&format!("/inquiries?parent={another}"), |listed| listed["items"][0]["status"] == "cancelled").await;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_inquiry_and_what_it_knows_outlive_a_restart_and_a_rebuild() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let maria = token(&client, "maria", &["release_managers"]).await;
+    let (flow, inquiry) = shipping(&client).await;
+    let mut before = client.get(&format!("/inquiries/{inquiry}")).await;
+    node.stop_well();
+    let node = place.start();
+    let client = node.client();
+    let rebuilt = ensue(&place, &node, ADMIN_TOKEN, &["views", "rebuild"]);
+    assert_eq!(rebuilt.code, Some(0), "{rebuilt:?}");
+    let mut after = client.get(&format!("/inquiries/{inquiry}")).await;
+    // The node listens elsewhere now.
+    for shown in [&mut before, &mut after] {
+        shown["url"].take();
+    }
+    assert_eq!(after, before);
+    let metrics = client.anonymous(Method::GET, "/metrics").bearer_auth(ADMIN_TOKEN).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("ensue_inquiries_open 1\n"), "{metrics}");
+    assert_eq!(respond(&client, &maria, &inquiry, &json!({ "ship": false })).await.status, StatusCode::OK);
+    let ended = client.until(&format!("/executions/{flow}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!(ended["result"], json!({ "said": "kept back" }));
+}
