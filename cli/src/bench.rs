@@ -10,15 +10,20 @@ pub(crate) mod cores;
 mod delivery;
 mod ends;
 mod figures;
+mod flows;
+pub(crate) mod graph;
 mod kept;
 pub(crate) mod limits;
 mod load;
 pub(crate) mod long;
+pub(crate) mod makespans;
 mod packs;
 mod reads;
 mod streams;
 mod target;
+pub(crate) mod timers;
 mod wire;
+pub(crate) mod workflow;
 
 use std::io;
 use std::path::Path;
@@ -38,6 +43,7 @@ use wire::Connection;
 
 pub(crate) use child::Machine;
 pub(crate) use figures::tables;
+pub(crate) use flows::Flow;
 pub(crate) use load::Pace;
 pub(crate) use packs::Scenario;
 
@@ -167,6 +173,7 @@ impl Bed {
         let delivery = match scenario {
             Scenario::Batch => Delivery::list(node.address, &token, packs::TICK_REF, EVENTS_OF_A_LIST, PAYLOAD_BYTES),
             Scenario::Streams => Delivery::list(node.address, &token, packs::TICK_REF, 1, PAYLOAD_BYTES),
+            Scenario::Flow(flow) => Delivery::flow(node.address, &token, flow),
             _ => Delivery::new(node.address, packs::HOOK, secret.as_bytes()),
         };
         let load = Load {
@@ -184,7 +191,7 @@ impl Bed {
         let mut connection = Connection::open(node.address).await?;
         // What a measurement before this one delivered to the same log would be a repeat.
         let load = Load { first: ends::head(&node, &mut connection).await? << NUMBERS_OF_A_LOG_BITS, ..load };
-        let warmed = warm_up(&load, &node, &mut connection).await?;
+        let warmed = warm_up(scenario, &load, &node, &mut connection).await?;
         if let Some(target) = &target {
             target.calls.clear();
         }
@@ -228,10 +235,15 @@ impl Beside {
 }
 
 /// Lets the node grow its caches and the allocator its arenas before anything counts; gives the number of deliveries that this took.
-async fn warm_up(load: &Load, node: &Node, connection: &mut Connection) -> io::Result<u64> {
+async fn warm_up(scenario: Scenario, load: &Load, node: &Node, connection: &mut Connection) -> io::Result<u64> {
     const DURATION: Duration = Duration::from_millis(500);
     const EVENTS_PER_SECOND: u32 = 200;
-    let rate = f64::from(EVENTS_PER_SECOND) / f64::from(u32::try_from(load.delivery.events).unwrap_or(1));
+    let events = match scenario {
+        // A step is as much work as an event.
+        Scenario::Flow(flow) => flow.executions() as u64,
+        _ => load.delivery.events,
+    };
+    let rate = f64::from(EVENTS_PER_SECOND) / f64::from(u32::try_from(events).unwrap_or(1));
     let warm = Load { pace: Pace::Open { rate }, connections: 4, duration: DURATION, first: load.first + 1, ..load.clone() };
     let loaded = warm.run().await?;
     if loaded.sent.is_empty() {

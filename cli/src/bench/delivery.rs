@@ -1,4 +1,4 @@
-//! What is sent again and again: deliveries as GitHub would send them, or events over the API.
+//! What is sent again and again: deliveries as GitHub would send them, or events and requests for workflows over the API.
 //!
 //! A delivery is one pull request, signed once, each time with another id: GitHub does not sign the id, so the signature of the one body holds for
 //! all; the node checks it each time.
@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
+use super::flows::Flow;
 use super::wire;
 use crate::github;
 
@@ -48,6 +49,11 @@ impl Delivery {
         Self { request: wire::post(host, "/api/v1/events", token, &body), id_at: None, events: events as u64 }
     }
 
+    /// Prepares the request for a workflow.
+    pub(super) fn flow(host: SocketAddr, token: &str, flow: Flow) -> Self {
+        Self { request: flow.request(host, token), id_at: None, events: 1 }
+    }
+
     /// Gives the request of the `number`-th delivery of a run.
     pub(super) fn numbered(&mut self, number: u64) -> &[u8] {
         if let Some(at) = self.id_at {
@@ -58,7 +64,7 @@ impl Delivery {
     }
 }
 
-/// Reads the id of the first event off the answer to a delivery.
+/// Reads the id of the first event off the answer to a delivery; of an execution, off the answer to its request.
 pub(super) fn event_of(answer: &[u8]) -> Option<[u8; ID_BYTES]> {
     const BEFORE: &[u8] = b"\"id\":\"";
     let at = answer.windows(BEFORE.len()).position(|window| window == BEFORE)? + BEFORE.len();

@@ -1,10 +1,12 @@
-//! Packs made for a measurement: one webhook, one trigger, and as many rules as the scenario wants.
+//! Packs made for a measurement: one webhook, one trigger, and as many rules as the scenario wants, or a workflow.
 //!
 //! They need only `core` of the library.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
+
+use super::flows::Flow;
 
 /// The key that deliveries are signed with.
 pub(super) const KEY_VARIABLE: &str = "ENSUE_KEY_BENCH_WEBHOOK_SECRET_FILE";
@@ -34,6 +36,8 @@ pub(crate) enum Scenario {
     Batch,
     /// Single events, of which nothing comes, while many follow the log.
     Streams,
+    /// A workflow that is asked for over the API, each request answered at its end.
+    Flow(Flow),
 }
 
 impl Scenario {
@@ -48,15 +52,17 @@ impl Scenario {
             Self::Rules(count) => format!("rules {count}"),
             Self::Batch => "batch".to_owned(),
             Self::Streams => "streams".to_owned(),
+            Self::Flow(flow) => flow.name(),
         }
     }
 
-    /// Says how many executions follow from one event.
+    /// Says how many executions follow from one event, or one request.
     pub(super) fn executions_per_event(self) -> usize {
         match self {
             Self::Ingest | Self::Batch | Self::Streams => 0,
             Self::Rule | Self::Http | Self::Process | Self::Api => 1,
             Self::Rules(count) => count.min(MATCHING),
+            Self::Flow(flow) => flow.executions(),
         }
     }
 }
@@ -91,6 +97,10 @@ pub(super) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>
                 file(&format!("rules/from_{first}.yaml"), &many(first, until))?;
             }
             Ok(())
+        }
+        Scenario::Flow(flow) => {
+            let (path, text) = flow.file();
+            file(&path, &text)
         }
     }
 }
@@ -188,6 +198,10 @@ mod tests {
             Scenario::Rules(1_200),
             Scenario::Batch,
             Scenario::Streams,
+            Scenario::Flow(Flow::Short),
+            Scenario::Flow(Flow::Chain),
+            Scenario::Flow(Flow::Items),
+            Scenario::Flow(Flow::Steps),
         ] {
             let folder = tempfile::tempdir().unwrap();
             write(folder.path(), scenario, Some("127.0.0.1:9".parse().unwrap())).unwrap();

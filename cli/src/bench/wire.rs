@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -109,9 +110,19 @@ pub(super) fn get(host: SocketAddr, path: &str, token: &str) -> Vec<u8> {
 
 /// A request with a JSON document.
 pub(super) fn post(host: SocketAddr, path: &str, token: &str, body: &str) -> Vec<u8> {
+    posted(host, path, token, "", body)
+}
+
+/// A request with a JSON document that is answered once what it asks for has ended, or so long afterwards.
+pub(super) fn post_and_wait(host: SocketAddr, path: &str, token: &str, body: &str, wait: Duration) -> Vec<u8> {
+    posted(host, path, token, &format!("prefer: wait={}\r\n", wait.as_secs()), body)
+}
+
+fn posted(host: SocketAddr, path: &str, token: &str, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
-        "POST {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n{headers}content-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
 }

@@ -1,5 +1,7 @@
 //! `ensue bench`: how fast this machine and this build are.
 
+mod workflow;
+
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use self::workflow::{OfWorkflow, Parts};
 use super::Asking;
 use crate::bench::at_size::Size;
 use crate::bench::cores::Cores;
@@ -36,6 +39,9 @@ Scenarios:
   rules    10 against 10,000 rules on one trigger, of which 10 are true
   batch    lists of 100 events of 1 KB over the API, of which nothing comes
   streams  single events of 1 KB, 10 a second, while many follow the log
+  workflow short workflows of no-ops, as many as the node can and at 100 a
+           second; chains of 200 and 500 steps at once; graphs beside their
+           schedules; 100,000 timers (only when it is named)
   reads    pages of every list at any depth, and one execution again and
            again, among a million executions (only when it is named)
   log      starts after kills, on a log made so long (only when it is named)
@@ -49,6 +55,8 @@ Examples:
   ensue bench compare monday.json tuesday.json
   ensue bench streams --streams 200 --rate 50
   ensue bench rule --slow-disk 5         on a disk 5 ms slower than this one
+  ensue bench workflow --graphs DIR      all of it, with the graphs of a folder
+  ensue bench workflow --parts chain,fan-out
   ensue bench reads --executions 1000000 --folder /var/tmp/many
   ensue bench log --records 10000000 --folder /var/tmp/long")]
 pub(crate) struct Bench {
@@ -98,6 +106,8 @@ struct Asked {
     /// otherwise in a temporary directory.
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
+    #[command(flatten)]
+    workflow: OfWorkflow,
 }
 
 /// When the bench's threads are kept apart from the node's.
@@ -145,6 +155,8 @@ enum Scenario {
     Batch,
     /// Single events while many follow the log.
     Streams,
+    /// Workflows: short, long and wide ones, graphs, and timers.
+    Workflow,
     /// Pages and single things among many.
     Reads,
     /// Starts after kills, on a long log.
@@ -162,7 +174,7 @@ impl Scenario {
             Self::Api => vec![bench::Scenario::Api],
             Self::Batch => vec![bench::Scenario::Batch],
             Self::Streams => vec![bench::Scenario::Streams],
-            Self::Limits | Self::Reads | Self::Log => Vec::new(),
+            Self::Limits | Self::Workflow | Self::Reads | Self::Log => Vec::new(),
         }
     }
 }
@@ -191,6 +203,12 @@ impl Bench {
             tell_of_build();
             return many_threads(&machine.cores.clone(), alone(scenario, asked, machine, asking.output));
         }
+        let workflow = asked.scenarios.contains(&Scenario::Workflow);
+        if asked.workflow.says_anything() && !workflow {
+            let why = "`--parts` and `--graphs` say what of `workflow` is measured, and it is not";
+            return Err(Failure::with(Exit::Usage, why).hint("ensue bench workflow --graphs DIR"));
+        }
+        let workflow = workflow.then(|| asked.workflow.read()).transpose()?;
         let scenarios = if asked.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { asked.scenarios };
         let plan = Plan {
             done: if asked.until_called { Done::Called } else { Done::Answered },
@@ -202,7 +220,7 @@ impl Bench {
         };
         tell_of_build();
         let log = asked.folder.as_deref().map(standing).transpose()?;
-        many_threads(&plan.machine.cores.clone(), measured(scenarios, plan, log, asking.output))
+        many_threads(&plan.machine.cores.clone(), measured(&scenarios, workflow, plan, log, asking.output))
     }
 }
 
@@ -293,7 +311,7 @@ fn opened(machine: &Machine) -> Value {
 }
 
 /// Measures scenarios, each on a fresh log, or one after the other on the log of a folder.
-async fn measured(scenarios: Vec<Scenario>, plan: Plan, log: Option<PathBuf>, output: Output) -> Outcome {
+async fn measured(scenarios: &[Scenario], workflow: Option<Parts>, plan: Plan, log: Option<PathBuf>, output: Output) -> Outcome {
     let mut document = opened(&plan.machine);
     if scenarios.contains(&Scenario::Limits) {
         tell("measuring what the machine can do at best …");
@@ -304,7 +322,8 @@ async fn measured(scenarios: Vec<Scenario>, plan: Plan, log: Option<PathBuf>, ou
     }
     let mut figures = Vec::new();
     let mut outcome = Ok(());
-    for run in scenarios.into_iter().flat_map(Scenario::runs) {
+    let flows = workflow.iter().flat_map(|workflow| workflow.runs(&plan));
+    for (run, plan) in scenarios.iter().flat_map(|scenario| scenario.runs()).map(|run| (run, plan.clone())).chain(flows) {
         let temporary = temporary()?;
         let folder = log.as_deref().unwrap_or(temporary.path());
         let progress = Progress::through_time(format!("measuring {}", run.name()), plan.duration);
@@ -327,6 +346,12 @@ async fn measured(scenarios: Vec<Scenario>, plan: Plan, log: Option<PathBuf>, ou
         }
     }
     document["runs"] = figures.into();
+    if let (Some(workflow), Ok(())) = (workflow, &outcome) {
+        match workflow.measured(plan.connections, &plan.machine).await {
+            Ok(measured) => document["workflow"] = measured,
+            Err(error) => outcome = Err(error),
+        }
+    }
     output.print_one(&document, shown);
     outcome
 }
@@ -336,7 +361,7 @@ fn shown(document: &Value) -> String {
     let limits = document["limits"].is_object().then(|| bench::limits::table(&document["limits"]));
     let runs = (!runs.is_empty()).then(|| tables(runs));
     let cores = Some(bench::cores::told(&document["cores"])).filter(|told| !told.is_empty());
-    [limits, runs, cores].into_iter().flatten().collect::<Vec<_>>().join("\n\n")
+    limits.into_iter().chain(runs).chain(workflow::shown(document)).chain(cores).collect::<Vec<_>>().join("\n\n")
 }
 
 fn compare(first: &Path, second: &Path, output: Output) -> Outcome {
