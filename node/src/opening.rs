@@ -10,7 +10,7 @@ use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{Log, LogError, LogReader, ReadLimit, Vault, VaultError};
 use ensue_engine::record::{Head, Position, Record, verify_link};
-use ensue_store::checkpoints::Checkpoints;
+use ensue_store::checkpoints::{Checkpoint, Checkpoints};
 use ensue_store::data_dir::{DataDir, DataDirError};
 use ensue_store::master_key::{MasterKey, MasterKeyError};
 use ensue_store::sqlite::OpenError;
@@ -267,10 +267,10 @@ fn fold(id: LogId, reader: &dyn LogReader, head: Head, checkpoints: &Checkpoints
     for skipped in found.skipped {
         tracing::warn!(file = %skipped.path.display(), why = %skipped.why, "a saved state is not used");
     }
-    let loaded = found.checkpoint.and_then(|checkpoint| match snapshots::loaded(id, &checkpoint) {
-        Ok(engine) => Some((engine, checkpoint.at)),
+    let loaded = found.checkpoint.and_then(|Checkpoint { at, state, .. }| match snapshots::loaded(id, state.into()) {
+        Ok(engine) => Some((engine, at)),
         Err(error) => {
-            tracing::warn!(position = %checkpoint.at.position, %error, "a saved state is not used: the log is folded from its beginning");
+            tracing::warn!(position = %at.position, %error, "a saved state is not used: the log is folded from its beginning");
             None
         }
     });

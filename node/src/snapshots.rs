@@ -2,10 +2,11 @@
 //!
 //! The sequencer never stops for it. That the shadow and the live state are equal is looked at when the node stops.
 
+use bytes::Bytes;
 use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
 use ensue_engine::ids::LogId;
 use ensue_engine::record::{Head, Position, Record};
-use ensue_store::checkpoints::{Checkpoint, CheckpointError, Checkpoints};
+use ensue_store::checkpoints::{CheckpointError, Checkpoints};
 
 use crate::followers::{AfterPanic, Follow};
 use crate::wiring::RELEASE;
@@ -107,13 +108,12 @@ pub(crate) fn save(engine: &Engine, at: Head, into: &Checkpoints) -> Result<(), 
     .map(drop)
 }
 
-/// Takes a state back from a saved one's bytes.
-pub(crate) fn loaded(log: LogId, checkpoint: &Checkpoint) -> Result<Engine, LoadError> {
-    let Some((format, json)) = checkpoint.state.split_first_chunk::<4>() else {
+/// Takes a state back from a saved one's bytes, which are not held twice: a large state has many.
+pub(crate) fn loaded(log: LogId, saved: Bytes) -> Result<Engine, LoadError> {
+    let Some(format) = saved.first_chunk::<4>().copied() else {
         return Err(LoadError::Damaged("it is empty".to_owned()));
     };
-    let json = bytes::Bytes::copy_from_slice(json);
-    Engine::load(log, &SavedState { format: u32::from_le_bytes(*format), json })
+    Engine::load(log, &SavedState { format: u32::from_le_bytes(format), json: saved.slice(format.len()..) })
 }
 
 impl Follow for ShadowFold {
