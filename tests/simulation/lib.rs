@@ -4,7 +4,7 @@
 //! node's wiring; `clients`, `keyring`, `pack` and `traffic` what is asked of it, `http` and `api` how it is asked over its routes, `secrets` what nobody may be told; `disk`,
 //! `small_files`, `programs` and `saying`, `web`, `clock` and `life` what it stands on and how it dies; `witness`, `timeline` and `sightings`
 //! what was seen beside the log; `oracle` who judges; `story` what is told; `watchdog`
-//! who notices a world that hangs. It holds no logic of a node: the parts are the node's own.
+//! who notices a world that hangs. `makespans` has a node alone run workflows, without a world. It holds no logic of a node: the parts are the node's own.
 
 mod api;
 mod clients;
@@ -14,6 +14,8 @@ mod ground;
 mod http;
 mod keyring;
 mod life;
+#[cfg(test)]
+mod makespans;
 pub mod mutants;
 mod node;
 mod operator;

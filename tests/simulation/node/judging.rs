@@ -125,7 +125,8 @@ impl Node {
         Ok(Ask::SetRuleMode { rule: rule.name.clone(), rule_id: rule.id, mode })
     }
 
-    fn requested(&self, action: &str, params: &str) -> Result<RequestExecution, String> {
+    /// Gives what asks for an execution of an action with these parameters, as JSON; an error where there can be none.
+    pub(crate) fn requested(&self, action: &str, params: &str) -> Result<RequestExecution, String> {
         let catalog = self.catalogs.current();
         let name: ensue_engine::names::ActionRef = action.parse().map_err(|_| "no ref".to_owned())?;
         let definition = catalog.actions().get(&name).cloned().ok_or_else(|| format!("there is no action `{name}`"))?;
