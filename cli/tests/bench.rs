@@ -78,6 +78,84 @@ fn each_scenario_gives_the_figures_of_the_reference_and_shares_of_the_limits() {
 }
 
 #[test]
+fn workflows_are_measured_beside_the_schedules_of_their_graphs_and_what_is_aimed_at() {
+    const ROOMS: &str = include_str!("../../tests/support/rooms.json");
+    let place = Place::new();
+    std::fs::create_dir(place.path().join("graphs")).unwrap();
+    std::fs::write(place.path().join("graphs/rooms.json"), ROOMS).unwrap();
+    let document = measured(&place, &["workflow", "--graphs", "graphs", "--timers", "101"], "first.json");
+    let runs = document["runs"].as_array().unwrap();
+    let run = |run: &Value| format!("{}, {}", run["scenario"].as_str().unwrap(), run["pace"].as_str().unwrap());
+    let ran: Vec<String> = runs.iter().map(run).collect();
+    let alone = "1 connections";
+    assert_eq!(
+        ran,
+        [
+            "workflow, 2 connections".to_owned(),
+            "workflow, 100/s".to_owned(),
+            format!("chain 200, {alone}"),
+            format!("items 500, {alone}"),
+            format!("steps 500, {alone}")
+        ]
+    );
+    for run in runs {
+        assert_eq!(fields(run), &told("Runs") - &BTreeSet::from(["share".to_owned()]));
+        assert_eq!((&run["refused"], &run["unfinished"]), (&Value::from(0), &Value::from(0)), "{run:#}");
+        assert!(run["finished"]["count"].as_u64() > Some(0) && run["finished"]["count"] == run["events"], "{run:#}");
+    }
+    let graphs = document["workflow"]["graphs"].as_array().unwrap();
+    let schedules: Vec<(String, u64, Option<u64>)> =
+        graphs.iter().map(|graph| (run(graph), graph["schedule_ms"].as_u64().unwrap(), graph["given_ms"].as_u64())).collect();
+    assert_eq!(
+        schedules,
+        [
+            ("graph rooms, 2 workers".to_owned(), 1_015, Some(965)),
+            ("graph rooms, 8 workers".to_owned(), 950, Some(950)),
+            ("graph rooms, sleeping".to_owned(), 950, None)
+        ]
+    );
+    for graph in graphs {
+        assert_eq!(fields(graph), told("Graphs"));
+        assert!(graph["makespan_ms"].as_f64() >= graph["schedule_ms"].as_f64(), "{graph:#}");
+    }
+    let timers = &document["workflow"]["timers"];
+    assert_eq!(fields(timers), told("Timers"));
+    assert_eq!((&timers["pace"], timers["starts_after_kills_ms"].as_array().unwrap().len()), (&Value::from("101 pending"), 3));
+    assert!(!cfg!(target_os = "linux") || timers["memory_bytes"].as_u64() > Some(1_000_000), "{timers:#}");
+    let compared = Printed::by(&mut place.ensue(&["bench", "compare", "first.json", "first.json"]));
+    for told in ["graph rooms  sleeping", "makespan ms", "timers", "memory bytes after a start"] {
+        assert!(compared.stdout.contains(told), "{told}: {}", compared.stdout);
+    }
+    // For people, one part of it, with what is aimed at.
+    let shown = Printed::by(&mut place.ensue(&["bench", "workflow", "--seconds", "1", "--parts", "fan-out"]));
+    for told in ["items 500", "a step with 500 items, all at once", "AIM"] {
+        assert!(shown.stdout.contains(told), "{told}: {}", shown.stdout);
+    }
+    assert!(!shown.stdout.contains("chain"), "{}", shown.stdout);
+}
+
+#[test]
+fn graphs_that_cannot_be_run_are_told_of_before_anything_is_measured() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path().join("graphs")).unwrap();
+    std::fs::create_dir_all(place.path().join("none")).unwrap();
+    std::fs::write(place.path().join("graphs/circle.json"), r#"{"name":"c","nodes":[{"id":"a","needs":["a"],"duration_ms":1}]}"#).unwrap();
+    for (line, code, told) in [
+        ("bench workflow --graphs graphs", 6, "`graphs/circle.json`: 1 of its nodes need each other in a circle"),
+        ("bench workflow --graphs none", 6, "`none`: there is no file `*.json` in it"),
+        ("bench workflow --graphs missing", 6, "`missing`"),
+        ("bench workflow --parts graphs", 2, "name their folder: --graphs DIR"),
+        ("bench workflow --parts chain --graphs graphs", 2, "add `graphs` to `--parts`"),
+        ("bench rule --graphs graphs", 2, "what of `workflow` is measured"),
+        ("bench --parts chain", 2, "what of `workflow` is measured"),
+    ] {
+        let refused = Printed::by(&mut place.ensue(&line.split(' ').collect::<Vec<_>>()));
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(code), ""), "{line}: {refused:?}");
+        assert!(refused.stderr.contains(told), "{line}: {}", refused.stderr);
+    }
+}
+
+#[test]
 fn a_slow_disk_is_as_much_slower_as_is_said() {
     let place = Place::new();
     let document = measured(&place, &["ingest", "--slow-disk", "40", "--rate", "10"], "slow.json");

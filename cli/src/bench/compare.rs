@@ -8,7 +8,7 @@ use super::cores::told;
 use super::figures::{number, rounded};
 
 /// The figures that are compared, by their place in a run and by their name for people.
-const FIGURES: [(&str, &str); 23] = [
+const FIGURES: [(&str, &str); 27] = [
     ("/answered_per_second", "answered a second"),
     ("/finished_per_second", "finished a second"),
     ("/answered/p50_ms", "answer p50 ms"),
@@ -26,11 +26,15 @@ const FIGURES: [(&str, &str); 23] = [
     ("/arrived/p99_ms", "arrival p99 ms"),
     ("/lost", "lost"),
     ("/memory_per_stream_bytes", "bytes a stream"),
+    ("/makespan_ms", "makespan ms"),
+    ("/asked_per_second", "asked a second"),
     ("/refused", "refused"),
     ("/unfinished", "unfinished"),
     ("/disk_bytes_per_event", "bytes an event"),
     ("/memory_idle_bytes", "idle memory bytes"),
     ("/memory_peak_bytes", "peak memory bytes"),
+    ("/memory_bytes", "memory bytes"),
+    ("/memory_after_start_bytes", "memory bytes after a start"),
     ("/ready_ms", "ready ms"),
 ];
 
@@ -39,7 +43,7 @@ const FIGURES: [(&str, &str); 23] = [
 pub(crate) fn compared(first: &Value, second: &Value) -> Result<Value, String> {
     let cores = json!({ "first": first["cores"], "second": second["cores"] });
     let (first, second) = (runs(first, "first")?, runs(second, "second")?);
-    let mut alone: Vec<&Value> = second.iter().collect();
+    let mut alone = second;
     let (mut items, mut only_first) = (Vec::new(), Vec::new());
     for run in first {
         let Some(place) = alone.iter().position(|other| run["scenario"] == other["scenario"] && run["pace"] == other["pace"]) else {
@@ -68,9 +72,14 @@ fn named(run: &Value) -> Value {
     json!({ "scenario": run["scenario"], "pace": run["pace"] })
 }
 
-fn runs<'v>(document: &'v Value, which: &str) -> Result<&'v [Value], String> {
-    let runs = document["runs"].as_array().map(Vec::as_slice);
-    runs.ok_or_else(|| format!("the {which} document has no `runs`: give what `ensue bench SCENARIO… --output json` wrote, of other scenarios than `reads` and `log`"))
+/// What was run: scenarios, and of `workflow` the graphs and the timers as well.
+fn runs<'v>(document: &'v Value, which: &str) -> Result<Vec<&'v Value>, String> {
+    let runs = document["runs"].as_array().ok_or_else(|| {
+        format!("the {which} document has no `runs`: give what `ensue bench SCENARIO… --output json` wrote, of other scenarios than `reads` and `log`")
+    })?;
+    let workflow = &document["workflow"];
+    let timers = Some(&workflow["timers"]).filter(|timers| timers.is_object());
+    Ok(runs.iter().chain(workflow["graphs"].as_array().into_iter().flatten()).chain(timers).collect())
 }
 
 /// The comparison as a table for people.

@@ -233,6 +233,9 @@ mod tests {
         let shown: String = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
         assert_eq!(shown, "");
         let works = std::fs::read_to_string(pack.join("actions/graph0_works.yaml")).unwrap();
-        assert!(works.ends_with("      s1:\n        needs: [s0]\n        action: core.noop\n        with: { seconds: 1.005 }\n"), "{works}");
+        assert!(
+            works.ends_with("      s1:\n        needs: [s0]\n        action: core.noop\n        with: { seconds: 1.005 }\n"),
+            "{works}"
+        );
     }
 }

@@ -73,7 +73,8 @@ impl Graph {
             }
         }
         let step = |node: &WrittenNode| {
-            let place = |need: &String| places.get(need.as_str()).copied().ok_or_else(|| format!("`{}` needs `{need}`, which is no node", node.id));
+            let place =
+                |need: &String| places.get(need.as_str()).copied().ok_or_else(|| format!("`{}` needs `{need}`, which is no node", node.id));
             Ok(Step { needs: node.needs.iter().map(place).collect::<Result<_, String>>()?, millis: node.duration_ms })
         };
         let steps = written.nodes.iter().map(step).collect::<Result<Vec<_>, String>>()?;
@@ -190,7 +191,10 @@ mod tests {
             (r#"{ "name": "none", "nodes": [] }"#, "it has 0 nodes"),
             (r#"{ "name": "x", "nodes": [{ "id": "a", "needs": ["b"], "duration_ms": 1 }] }"#, "`a` needs `b`, which is no node"),
             (r#"{ "name": "x", "nodes": [{ "id": "a", "duration_ms": 1 }, { "id": "a", "duration_ms": 1 }] }"#, "two nodes are called `a`"),
-            (r#"{ "name": "x", "nodes": [{ "id": "a", "needs": ["a"], "duration_ms": 1 }] }"#, "1 of its nodes need each other in a circle"),
+            (
+                r#"{ "name": "x", "nodes": [{ "id": "a", "needs": ["a"], "duration_ms": 1 }] }"#,
+                "1 of its nodes need each other in a circle",
+            ),
             (r#"{ "name": "x", "nodes": [{ "id": "a", "duration_ms": 99999999999 }] }"#, "the most is 86400000"),
             (r#"{ "name": "x", "nodes": [{ "id": "a" }] }"#, "missing field `duration_ms`"),
             (r#"{ "nodes": [] }"#, "missing field `name`"),

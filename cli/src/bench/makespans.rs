@@ -98,9 +98,8 @@ impl Planned<'_> {
 
 /// What is run on a node with so many workers: each graph with steps that work, and, where there are most workers, with steps that sleep.
 fn planned(graphs: &[Graph], workers: u32) -> Vec<Planned<'_>> {
-    let of = |pastime| {
-        graphs.iter().enumerate().map(move |(number, graph)| Planned { graph, flow: GraphFlow { number, pastime }, workers })
-    };
+    let of =
+        |pastime| graphs.iter().enumerate().map(move |(number, graph)| Planned { graph, flow: GraphFlow { number, pastime }, workers });
     let pastimes: &[Pastime] = if workers == WORKERS[WORKERS.len() - 1] { &[Pastime::Work, Pastime::Sleep] } else { &[Pastime::Work] };
     pastimes.iter().copied().flat_map(of).collect()
 }

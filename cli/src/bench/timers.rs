@@ -78,9 +78,8 @@ pub(crate) async fn measure(folder: &Path, pending: Pending, machine: &Machine) 
 /// Asks for executions that wait, over many connections.
 async fn ask(node: &Node, pending: Pending) -> io::Result<()> {
     let at = Timestamp::from_micros(this_machine::now().micros() + DAYS * DAY_MICROS);
-    let post = |action: &str, body: Value| {
-        wire::post(node.address, &format!("/api/v1/actions/{action}/execute"), &node.token, &body.to_string())
-    };
+    let post =
+        |action: &str, body: Value| wire::post(node.address, &format!("/api/v1/actions/{action}/execute"), &node.token, &body.to_string());
     let for_a_time = post("core.noop", json!({ "start_at": at.to_string() }));
     let for_a_while = post("core.sleep", json!({ "params": { "duration": format!("{}h", DAYS * 24) } }));
     let mut tasks = JoinSet::new();
