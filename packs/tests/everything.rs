@@ -42,7 +42,7 @@ fn every_kind_of_mistake_is_told_in_one_run() {
         ("actions/two.yaml", "run: { shell: { script: x }, builtin: echo }\n"),
         (
             "actions/steps.yaml",
-            "run:\n  workflow:\n    steps:\n      a: { needs: nothing, action: core.noop, parallel: 2 }\n      b: { needs: [b], action: core.noop }\n",
+            "run:\n  workflow:\n    steps:\n      a: { needs: nothing, action: core.noop, parallel: 2 }\n      b: { needs: [b], action: core.noop }\n      c: { action: demo.steps }\n",
         ),
         (
             "actions/ends.yaml",

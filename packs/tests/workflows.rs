@@ -276,6 +276,21 @@ mod shape {
     }
 
     #[test]
+    fn a_workflow_that_always_runs_itself_again_is_told() {
+        insta::assert_snapshot!(shown_with(&[
+            ("actions/one.yaml", "run: { workflow: { steps: { a: { action: demo.two }, b: { action: core.noop } } } }"),
+            ("actions/two.yaml", "run: { workflow: { steps: { a: { action: demo.three }, b: { action: demo.one } } } }"),
+            ("actions/three.yaml", "run: { workflow: { steps: { a: { action: core.noop } } } }"),
+            ("actions/self.yaml", "run: { workflow: { steps: { a: { action: demo.self }, b: { action: demo.self } } } }"),
+            ("actions/into.yaml", "run: { workflow: { steps: { a: { action: demo.self } } } }"),
+            (
+                "actions/ends.yaml",
+                "parameters: { n: integer }\nrun: { workflow: { steps: { a: { if: params.n > 0, action: demo.ends, with: { n: '${{ params.n - 1 }}' } } } } }",
+            ),
+        ]));
+    }
+
+    #[test]
     fn a_question_is_put_to_somebody_and_says_what_an_answer_is() {
         insta::assert_snapshot!(steps(
             "none: { inquiry: {} }\ntext: { inquiry: Ship }\nlist: { inquiry: { title: [a], answer: { ship: boolen }, assignees: [] } }\n\

@@ -3,6 +3,7 @@
 mod ends;
 mod graph;
 mod inquiry;
+mod itself;
 mod reach;
 mod repeat;
 
@@ -53,6 +54,7 @@ pub(super) fn workflow(
             Some(Task::Inquiry(_) | Task::Sleep { .. } | Task::Fail { .. }) | None => None,
         });
     }
+    itself::tell(checking.world, file, written, report);
     let can_end = vec![CanEnd::ANYHOW; written.steps.len()];
     let mut steps =
         Steps { file, written: &written.steps, graph, actions, results: Results::default(), can_end, unneeded: BTreeSet::new() };

@@ -169,6 +169,8 @@ codes! {
     UnknownStep = "unknown_step";
     /// Steps that need each other in a circle.
     StepCycle = "step_cycle";
+    /// A workflow that always runs itself again.
+    WorkflowInItself = "workflow_in_itself";
     /// An expression that reads a step which may not have ended.
     StepNotNeeded = "step_not_needed";
     /// A step that no run of its workflow starts.

@@ -1,0 +1,73 @@
+//! Workflows that run themselves, by a step or by a workflow that one of their steps runs: without end, where nothing says when.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ensue_engine::names::ActionRef;
+
+use crate::check::World;
+use crate::diagnostics::{Code, Report};
+use crate::source::SourceText;
+use crate::written::{Run, Step, Task, Workflow};
+
+/// The most workflows of a circle that are written out.
+const CIRCLE_MAX: usize = 12;
+
+/// Tells of each step by which a workflow always comes back to itself.
+pub(super) fn tell(world: &World<'_>, file: &SourceText, workflow: &Workflow, report: &mut Report) {
+    // What was looked at for one step leads back for no other either.
+    let mut seen: BTreeMap<ActionRef, Option<ActionRef>> = BTreeMap::new();
+    for step in workflow.steps.iter().filter(|step| is_always_run(step)) {
+        let Some(Task::Action { action, .. }) = &step.task else { continue };
+        let Ok(first) = action.value.parse::<ActionRef>() else { continue };
+        if let Some(circle) = way_back(world, workflow, first, &mut seen) {
+            let names: Vec<String> = circle.iter().take(CIRCLE_MAX).map(|name| format!("`{name}`")).collect();
+            let more = if circle.len() > CIRCLE_MAX { " → …" } else { "" };
+            let message = format!("the workflow runs itself again, without end: {}{more}", names.join(" → "));
+            report
+                .error(Code::WorkflowInItself, file, action.span.clone(), message)
+                .hint("say with `if`, `for_each` or `repeat` when it is enough, or leave the step out");
+        }
+    }
+}
+
+/// Says whether a step runs its action whenever what it needs succeeded.
+fn is_always_run(step: &Step) -> bool {
+    step.condition.is_none() && step.for_each.is_none() && step.repeat.is_none()
+}
+
+/// Gives the workflows on the way from `first` back to a workflow, this one at the end; none where none leads there.
+fn way_back(
+    world: &World<'_>,
+    to: &Workflow,
+    first: ActionRef,
+    seen: &mut BTreeMap<ActionRef, Option<ActionRef>>,
+) -> Option<Vec<ActionRef>> {
+    let mut open = VecDeque::new();
+    if !seen.contains_key(&first) {
+        seen.insert(first.clone(), None);
+        open.push_back(first);
+    }
+    while let Some(name) = open.pop_front() {
+        let action = world.packs.get(&name.pack()).and_then(|pack| pack.actions.get(name.name())).and_then(|defined| defined.body.as_ref());
+        let Some(Run::Workflow(workflow)) = action.map(|action| &action.run) else { continue };
+        if std::ptr::eq(workflow, to) {
+            let mut way = vec![name];
+            while let Some(Some(before)) = way.last().and_then(|last| seen.get(last)) {
+                way.push(before.clone());
+            }
+            way.reverse();
+            way.insert(0, way[way.len() - 1].clone());
+            return Some(way);
+        }
+        for step in workflow.steps.iter().filter(|step| is_always_run(step)) {
+            if let Some(Task::Action { action, .. }) = &step.task
+                && let Ok(next) = action.value.parse::<ActionRef>()
+                && !seen.contains_key(&next)
+            {
+                seen.insert(next.clone(), Some(name.clone()));
+                open.push_back(next);
+            }
+        }
+    }
+    None
+}
