@@ -108,8 +108,8 @@ impl<P: Permission> Allowed<P> {
             return Ok(Self { holder, reach, token, permission: PhantomData });
         }
         match secrecy {
-            // Who sees some of them may not learn by this which there are.
-            Secrecy::ThingNamed(name) if reach(&holder.roles, P::NOUN, "read") != Some(Reach::All) => {
+            // Who sees some of them is told the same of all, and so nothing of what there is.
+            Secrecy::ThingNamed(name) if reach(&holder.roles, P::NOUN, "read").is_none() => {
                 Err(Missing::new(P::THING, name).into())
             }
             Secrecy::ThingNamed(_) | Secrecy::Open => Err(AuthRefusal::Forbidden(P::NAME).into()),

@@ -115,7 +115,7 @@ async fn who_has_a_role_of_ones_own_sees_what_it_is_asked_and_nothing_else() {
     assert_eq!(there["detail"].as_str().unwrap().replace(id, nothing), not_there["detail"].as_str().unwrap());
     api.post(&path(&others, "/respond")).by(MANAGERS).json(&yes()).answer().await.expect_problem(404, "not_found");
     for inquiry in [&mine, &others] {
-        api.post(&path(inquiry, "/cancel")).by(MANAGERS).answer().await.expect_problem(404, "not_found");
+        api.post(&path(inquiry, "/cancel")).by(MANAGERS).answer().await.expect_problem(403, "forbidden");
     }
     let execution = mine["execution"].as_str().unwrap();
     api.get(&format!("/api/v1/executions/{execution}")).by(MANAGERS).answer().await.expect_problem(404, "not_found");

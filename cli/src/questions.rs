@@ -81,6 +81,9 @@ pub(crate) fn shown(inquiry: &Value) -> String {
     let fields = fields(&inquiry["answer_schema"]);
     if inquiry["status"] == "open" {
         shown.push_str(&section("the answer's fields", fields.iter().map(Field::line)));
+        if fields.is_empty() && !inquiry["answer_schema"].is_null() {
+            shown.push_str(&printable(&format!("\nthe answer's JSON Schema\n{:#}\n", inquiry["answer_schema"])));
+        }
     }
     shown.push_str(&section("answers", list(&inquiry["answers"]).iter().map(answer)));
     if !inquiry["answer"].is_null() {

@@ -74,7 +74,7 @@ shapes! {
         "Where an inquiry stands: it waits for answers, it was decided, its time was over before, or the execution that asked was cancelled before.",
         &inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str),
     );
-    Verdict = words("What an answer means: more people have to answer, it decides, or it decides alone because the inquiry's `veto` holds for it.", VERDICTS);
+    AnswerVerdict = words("What an answer means: more people have to answer, it decides, or it decides alone because the inquiry's `veto` holds for it.", VERDICTS);
     AttemptStatus = words("Where an attempt stands.", ATTEMPT_STATUSES);
     SettledAs = words("What a person said became of an execution.", SETTLED_AS);
     FailureKind = words("Why something failed.", &facts::FailureKind::ALL.map(facts::FailureKind::as_str));

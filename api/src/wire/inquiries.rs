@@ -76,7 +76,7 @@ pub(crate) struct WireAnswer {
     by: String,
     #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
-    #[schemars(with = "shapes::Verdict")]
+    #[schemars(with = "shapes::AnswerVerdict")]
     verdict: Verdict,
     /// The record that holds it.
     #[schemars(with = "Option<shapes::Position>")]
