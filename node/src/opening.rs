@@ -267,7 +267,7 @@ fn fold(id: LogId, reader: &dyn LogReader, head: Head, checkpoints: &Checkpoints
     for skipped in found.skipped {
         tracing::warn!(file = %skipped.path.display(), why = %skipped.why, "a saved state is not used");
     }
-    let loaded = found.checkpoint.and_then(|Checkpoint { at, state, .. }| match snapshots::loaded(id, state.into()) {
+    let loaded = found.checkpoint.and_then(|Checkpoint { at, state, .. }| match snapshots::loaded(id, &state.into()) {
         Ok(engine) => Some((engine, at)),
         Err(error) => {
             tracing::warn!(position = %at.position, %error, "a saved state is not used: the log is folded from its beginning");

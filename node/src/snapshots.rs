@@ -109,7 +109,7 @@ pub(crate) fn save(engine: &Engine, at: Head, into: &Checkpoints) -> Result<(), 
 }
 
 /// Takes a state back from a saved one's bytes, which are not held twice: a large state has many.
-pub(crate) fn loaded(log: LogId, saved: Bytes) -> Result<Engine, LoadError> {
+pub(crate) fn loaded(log: LogId, saved: &Bytes) -> Result<Engine, LoadError> {
     let Some(format) = saved.first_chunk::<4>().copied() else {
         return Err(LoadError::Damaged("it is empty".to_owned()));
     };

@@ -49,7 +49,7 @@ fn drawn(seed: u64) -> Graph {
 fn simulated(graph: &Graph, workers: u32, does: fn(&Step) -> String) -> u64 {
     let mut random = Random::new(SEED);
     let plan = Plan { has_crash_disk: false, ..Plan::draw(&mut random) };
-    let operated = Operated { workers, lease_millis: 30_000, open_work_max: 100_000, turn: TurnLimits::default(), ..plan.operated.clone() };
+    let operated = Operated { workers, lease_millis: 30_000, open_work_max: 100_000, turn: TurnLimits::default(), ..plan.operated };
     let ground = Ground::new(plan, random, Verbosity::Quiet);
     ground.heal();
     let disk = Disk::new(SEED, &ground.plan).unwrap();

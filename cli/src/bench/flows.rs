@@ -147,7 +147,7 @@ impl GraphFlow {
             match self.pastime {
                 Pastime::Work => {
                     let (seconds, millis) = (step.millis / 1_000, step.millis % 1_000);
-                    let _ = write!(text, "{NOOP}        with: {{ seconds: {seconds}.{millis:03} }}\n");
+                    let _ = writeln!(text, "{NOOP}        with: {{ seconds: {seconds}.{millis:03} }}");
                 }
                 Pastime::Sleep => {
                     let _ = writeln!(text, "        sleep: {}ms", step.millis);

@@ -157,22 +157,22 @@ mod tests {
 
     use super::*;
 
-    fn fits(schema: serde_json::Value, answer: &serde_json::Value) -> Result<(), Problem> {
+    fn fits(schema: &serde_json::Value, answer: &serde_json::Value) -> Result<(), Problem> {
         demand_fit(Some(Document::from_value(&json!({ "answer": schema }))), Document::from_value(answer).root())
     }
 
     #[test]
     fn each_fault_of_an_answer_is_named() {
         let schema = json!({ "type": "object", "required": ["ship"], "properties": { "ship": { "type": "boolean" }, "note": { "type": "string" } } });
-        assert!(fits(schema.clone(), &json!({ "ship": true })).is_ok());
+        assert!(fits(&schema, &json!({ "ship": true })).is_ok());
         for wrong in [json!({ "note": 3 }), json!({}), json!([true]), json!(null)] {
-            assert_eq!(fits(schema.clone(), &wrong).unwrap_err().code(), "answer_invalid", "{wrong}");
+            assert_eq!(fits(&schema, &wrong).unwrap_err().code(), "answer_invalid", "{wrong}");
         }
     }
 
     #[test]
     fn nothing_fits_what_is_no_schema() {
-        let why = fits(json!({ "type": 5 }), &json!({})).unwrap_err();
+        let why = fits(&json!({ "type": 5 }), &json!({})).unwrap_err();
         assert_eq!(why.code(), "answer_invalid");
         assert!(why.detail().is_some_and(|detail| detail.contains("no JSON Schema")), "{why:?}");
     }
@@ -180,9 +180,9 @@ mod tests {
     #[test]
     fn an_answer_has_a_longest_length() {
         let text = "x".repeat(ANSWER_BYTES_MAX);
-        let why = fits(json!({}), &json!(text)).unwrap_err();
+        let why = fits(&json!({}), &json!(text)).unwrap_err();
         assert_eq!(why.code(), "answer_invalid");
-        assert!(fits(json!({}), &json!(text[..ANSWER_BYTES_MAX - 2])).is_ok());
+        assert!(fits(&json!({}), &json!(text[..ANSWER_BYTES_MAX - 2])).is_ok());
     }
 
     #[test]
