@@ -109,9 +109,7 @@ impl<P: Permission> Allowed<P> {
         }
         match secrecy {
             // Who sees some of them is told the same of all, and so nothing of what there is.
-            Secrecy::ThingNamed(name) if reach(&holder.roles, P::NOUN, "read").is_none() => {
-                Err(Missing::new(P::THING, name).into())
-            }
+            Secrecy::ThingNamed(name) if reach(&holder.roles, P::NOUN, "read").is_none() => Err(Missing::new(P::THING, name).into()),
             Secrecy::ThingNamed(_) | Secrecy::Open => Err(AuthRefusal::Forbidden(P::NAME).into()),
         }
     }

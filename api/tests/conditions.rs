@@ -50,6 +50,10 @@ async fn writes(api: &TestApi) -> Vec<Write> {
     let execution = |id: &str, verb: &str, body| {
         Write::of(&format!("/api/v1/executions/{id}"), Method::POST, &format!("/api/v1/executions/{id}/{verb}"), body)
     };
+    let (answered, not_answered) = (api.inquiry().await, api.inquiry().await);
+    let inquiry = |id: &str, verb: &str, body| {
+        Write::of(&format!("/api/v1/inquiries/{id}"), Method::POST, &format!("/api/v1/inquiries/{id}/{verb}"), body)
+    };
     let put_aside = |position: u64, verb: &str| {
         let read = format!("/api/v1/parked_reactions/{position}");
         Write::of(&read, Method::POST, &format!("{read}/{verb}"), json!({}))
@@ -64,6 +68,8 @@ async fn writes(api: &TestApi) -> Vec<Write> {
         mode("enable"),
         execution(&cancelled, "cancel", json!({})),
         execution(&settled, "settle", json!({ "outcome": "succeeded" })),
+        inquiry(&answered, "respond", json!({ "answer": true })),
+        inquiry(&not_answered, "cancel", json!({})),
         put_aside(retried, "retry"),
         put_aside(dismissed, "dismiss"),
     ]
@@ -102,6 +108,7 @@ async fn each_write_of_the_table_heeds_a_condition_or_refuses_it() {
         let (head, path) = (api.node.head_position(), filled(&route.path));
         let body = match path.rsplit('/').next() {
             Some("settle") => json!({ "outcome": "succeeded" }),
+            Some("respond") => json!({ "answer": true }),
             Some("demo.secret") => json!({ "value": "x" }),
             _ => json!({}),
         };
@@ -118,7 +125,7 @@ async fn each_write_of_the_table_heeds_a_condition_or_refuses_it() {
         }
         assert_eq!(api.node.head_position(), head, "{} {path}: nothing was done", route.method);
     }
-    assert_eq!(heeding, 10, "as the reference says");
+    assert_eq!(heeding, 12, "as the reference says");
 }
 
 #[tokio::test]

@@ -113,7 +113,13 @@ async fn who_has_a_role_of_ones_own_sees_what_it_is_asked_and_nothing_else() {
     let nothing = "01980000-0000-7000-8000-0000000000ff";
     let not_there = api.get(&format!("/api/v1/inquiries/{nothing}")).by(MANAGERS).answer().await.expect_problem(404, "not_found");
     assert_eq!(there["detail"].as_str().unwrap().replace(id, nothing), not_there["detail"].as_str().unwrap());
-    api.post(&path(&others, "/respond")).by(MANAGERS).json(&yes()).answer().await.expect_problem(404, "not_found");
+    let respond = |tag: Option<&str>| {
+        let asked = api.post(&path(&others, "/respond")).by(MANAGERS).json(&yes());
+        tag.into_iter().fold(asked, |asked, tag| asked.with("if-match", tag)).answer()
+    };
+    respond(None).await.expect_problem(404, "not_found");
+    let told = respond(Some("*")).await.expect_problem(412, "precondition_failed");
+    assert!(told["detail"].as_str().unwrap().ends_with("and there is none"), "{told:#}");
     for inquiry in [&mine, &others] {
         api.post(&path(inquiry, "/cancel")).by(MANAGERS).answer().await.expect_problem(403, "forbidden");
     }

@@ -68,8 +68,8 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
         return changed_before(&call, id, &before, Written::Done).await;
     }
     let response: WireResponse = call.json().await?;
+    let turn = turn(&call, &allowed, id).await?;
     let inquiry = visible(&call, &allowed, id).await?;
-    let turn = turn(&call, id).await?;
     let by = (allowed.name(), allowed.roles());
     responses::demand_right(&inquiry, by, response.digest)?;
     let text = String::from(Box::<str>::from(response.answer));
@@ -94,8 +94,8 @@ pub(super) async fn cancel(allowed: Allowed<InquiriesCancel>, mut call: Call) ->
         return changed_before(&call, id, &before, Written::Accepted).await;
     }
     let Nothing {} = call.json_or_nothing().await?;
+    let turn = turn(&call, &allowed, id).await?;
     let inquiry = visible(&call, &allowed, id).await?;
-    let turn = turn(&call, id).await?;
     responses::demand_open(&inquiry)?;
     let ask = Ask::CancelExecution { execution: inquiry.execution };
     change(&call, inquiry, (call.on_behalf(&allowed)?, ask), turn, Written::Accepted).await
@@ -106,20 +106,45 @@ fn base(api: &Api) -> String {
     format!("{}{}/inquiries", api.settings.base_url, super::BASE)
 }
 
+/// Whose inquiries a caller may see.
+enum Sees {
+    All,
+    /// Those that ask this name or one of these roles.
+    WhatIsAsked {
+        name: String,
+        roles: Vec<String>,
+    },
+}
+
+impl Sees {
+    fn of<P: Permission>(allowed: &Allowed<P>) -> Self {
+        match allowed.reach() {
+            Reach::All => Self::All,
+            Reach::WhatIsAsked => Self::WhatIsAsked { name: allowed.name().to_owned(), roles: allowed.roles().to_vec() },
+        }
+    }
+
+    fn has(&self, inquiry: &Inquiry) -> bool {
+        match self {
+            Self::All => true,
+            Self::WhatIsAsked { name, roles } => inquiry.asks(name, roles),
+        }
+    }
+}
+
 /// Reads an inquiry that the caller may see; any other is not there.
 async fn visible<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -> Result<Inquiry, Problem> {
     let inquiry: Inquiry = call.api().row(id.to_string(), InquiriesRead::THING).await?;
-    let is_visible = match allowed.reach() {
-        Reach::All => true,
-        Reach::WhatIsAsked => inquiry.asks(allowed.name(), allowed.roles()),
-    };
-    if is_visible { Ok(inquiry) } else { Err(Missing::new(InquiriesRead::THING, &id.to_string()).into()) }
+    if Sees::of(allowed).has(&inquiry) { Ok(inquiry) } else { Err(Missing::new(InquiriesRead::THING, &id.to_string()).into()) }
 }
 
 /// Waits for the turn at an inquiry.
-async fn turn(call: &Call, id: InquiryId) -> Result<Turn, Problem> {
-    let base = base(call.api());
-    let read = move |ports: &Ports, id: &str| read_row::<Inquiry>(ports, id)?.map(|inquiry| whole(ports, inquiry, &base)).transpose();
+async fn turn<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -> Result<Turn, Problem> {
+    let (base, sees) = (base(call.api()), Sees::of(allowed));
+    let read = move |ports: &Ports, id: &str| {
+        let inquiry = read_row::<Inquiry>(ports, id)?.filter(|inquiry| sees.has(inquiry));
+        inquiry.map(|inquiry| whole(ports, inquiry, &base)).transpose()
+    };
     call.turn::<InquiriesRead, _>(&id.to_string(), read).await
 }
 

@@ -235,6 +235,13 @@ impl TestApi {
         id
     }
 
+    /// Asks an admin, and gives the inquiry's id.
+    pub(crate) async fn inquiry(&self) -> String {
+        let params = serde_json::json!({ "title": "Go on?", "answer": {}, "assignees": ["ana.admin"] });
+        let run = self.post("/api/v1/actions/core.inquiry/execute").by("admin").json(&serde_json::json!({ "params": params }));
+        run.answer().await.expect(202).json()["inquiry"].as_str().unwrap().to_owned()
+    }
+
     /// Puts a reaction aside, and gives the record that it is owed to.
     pub(crate) async fn parked(&self) -> u64 {
         let event = self.event("ana").await;
