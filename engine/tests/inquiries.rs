@@ -278,6 +278,9 @@ fn steps_read_the_answer_while_others_go_on() {
 fn what_is_no_question_is_refused_or_fails_its_step() {
     for (more, wrong) in [
         (json!({ "title": " " }), "/title"),
+        (json!({ "title": "Ship\nit?" }), "/title"),
+        (json!({ "assignees": ["bo\"b"] }), "/assignees/0"),
+        (json!({ "veto": format!("answer == '{}'", "x".repeat(600)) }), "/veto"),
         (json!({ "assignees": [] }), "/assignees"),
         (json!({ "assignees": [1] }), "/assignees"),
         (json!({ "assignees": ["role:"] }), "/assignees/0"),
@@ -298,6 +301,16 @@ fn what_is_no_question_is_refused_or_fails_its_step() {
         let mut site = Site::with(&flow);
         site.ask("demo.flow").then(&["execution.requested", "step.failed", "execution.failed"]);
     }
+}
+
+#[test]
+fn the_longest_question_is_opened() {
+    let names = |role: &str| (0..50).map(|number| format!("{role}{number:02}{}", "x".repeat(93 - role.len()))).collect::<Vec<_>>();
+    let veto = format!("answer == '{}'", "\\n".repeat(245));
+    let more =
+        json!({ "title": "\"".repeat(500), "assignees": names("role:"), "exclude": names("name_"), "veto": veto, "expires": "8760h" });
+    let (site, execution) = asking(&more);
+    assert_eq!(site.engine().inquiries().of(&execution).map(|(_, inquiry)| inquiry.excluded.len()), Some(50));
 }
 
 #[test]

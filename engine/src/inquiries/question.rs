@@ -17,7 +17,7 @@ pub const ASSIGNEES_MAX: usize = 50;
 /// The most bytes of an assignee.
 pub const ASSIGNEE_BYTES_MAX: usize = 100;
 /// The most bytes of a `veto`: it stands in a record with all the others.
-pub const VETO_BYTES_MAX: usize = 1024;
+pub const VETO_BYTES_MAX: usize = 512;
 /// The word by which who asked for the work is excluded.
 pub const REQUESTER: &str = "requester";
 /// The name by which a `veto` reads the answer.
@@ -66,6 +66,9 @@ impl<'a> Question<'a> {
             Some(None) => Err(misfit(name, "it is not a text".to_owned())),
         };
         let title = text("title", TITLE_BYTES_MAX)?.ok_or_else(|| misfit("title", "it is missing".to_owned()))?;
+        if title.contains(char::is_control) {
+            return Err(misfit("title", "it is a line, and this has a control character, perhaps the end of a line".to_owned()));
+        }
         let answer = given(params, "answer").filter(|node| node.kind() == NodeKind::Object);
         let answer = answer.ok_or_else(|| misfit("answer", "it is not a JSON Schema: an object".to_owned()))?;
         let assignees = assignees(params)?;
@@ -148,13 +151,19 @@ fn names(params: Node<'_>, list: &'static str) -> Result<Vec<String>, Misfit> {
     if names.len() > ASSIGNEES_MAX {
         return Err(misfit(list, format!("it has {} names, {ASSIGNEES_MAX} is the most", names.len())));
     }
-    let wrong = |name: &String| {
-        name.trim_start_matches("role:").is_empty() || name.len() > ASSIGNEE_BYTES_MAX || name.chars().any(char::is_control)
-    };
+    let wrong = |name: &String| name.trim_start_matches("role:").is_empty() || name.len() > ASSIGNEE_BYTES_MAX || name.contains(is_escaped);
     match names.iter().position(wrong) {
-        Some(at) => Err(misfit(&format!("{list}/{at}"), format!("it is no name of 1 to {ASSIGNEE_BYTES_MAX} bytes"))),
+        Some(at) => Err(misfit(
+            &format!("{list}/{at}"),
+            format!("it is no name of 1 to {ASSIGNEE_BYTES_MAX} bytes without control characters, `\"` and `\\`"),
+        )),
         None => Ok(names),
     }
+}
+
+/// Says whether JSON writes a character in several: then what a record may hold would say nothing of how much fits.
+fn is_escaped(character: char) -> bool {
+    character.is_control() || matches!(character, '"' | '\\')
 }
 
 fn misfit(name: &str, message: String) -> Misfit {
