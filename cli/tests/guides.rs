@@ -108,10 +108,19 @@ impl Newcomer {
             [..] => self.shell(command, ending),
         }
         if let Some(node) = &self.node {
-            // Whoever reads the page types no faster than this.
-            let is_quiet =
-                |status: &serde_json::Value| status["views_position"] == status["position"] && status["totals"]["executions_open"] == 0;
-            node.client().until("/status", is_quiet).await;
+            // Whoever reads the page types no faster than this: all that goes on by itself has come to its end, or to a question.
+            let is_seen = |status: &serde_json::Value| status["views_position"] == status["position"];
+            let is_quiet = |status: &serde_json::Value| is_seen(status) && status["totals"]["executions_open"] == 0;
+            let open = |listed: &serde_json::Value| listed["items"].as_array().is_some_and(|items| !items.is_empty());
+            loop {
+                node.client().until("/status", is_seen).await;
+                let asks = open(&node.client().get("/inquiries?status=open").await)
+                    && !open(&node.client().get("/executions?status=running").await);
+                if asks || is_quiet(&node.client().get("/status").await) {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
         }
     }
 
@@ -189,6 +198,13 @@ async fn the_guide_to_lists_and_cloudevents_works_as_it_is_written() {
     } else {
         not_installed(test, "the package `cloudevents` of PyPI");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guide_to_asking_a_human_works_as_it_is_written() {
+    let page = include_str!("../../docs/guides/ask-a-human.md");
+    let test = "the_guide_to_asking_a_human_works_as_it_is_written";
+    followed(test, &["curl", "python3"], page, Done { files: 1, commands: 17, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
