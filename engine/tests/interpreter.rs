@@ -101,6 +101,8 @@ struct Interpreter<'a> {
     within: BTreeMap<Child, Interpreter<'a>>,
     /// The steps whose items do not begin any more.
     stopped: BTreeSet<usize>,
+    /// Those that were done for several when another ended what ran beside it.
+    ended_by_others: BTreeSet<usize>,
     failing: bool,
     cancels: u32,
     asked: u32,
@@ -130,6 +132,7 @@ impl<'a> Interpreter<'a> {
             started: BTreeSet::new(),
             within: BTreeMap::new(),
             stopped: BTreeSet::new(),
+            ended_by_others: BTreeSet::new(),
             failing: false,
             cancels: 0,
             asked: 0,
@@ -265,7 +268,8 @@ impl<'a> Interpreter<'a> {
         let is_bad = matches!(status, Status::Failed | Status::Cancelled) && !shape.tolerated;
         if is_bad && self.cancels == 0 {
             let is_first = !std::mem::replace(&mut self.failing, true);
-            if shape.cancels_others && (is_first || status == Status::Failed) {
+            let is_of_another_end = status == Status::Cancelled || shape.items.is_some() && self.ended_by_others.contains(&step);
+            if shape.cancels_others && (is_first || !is_of_another_end) {
                 self.stop_all();
                 self.ask_to_end(|(of, _)| *of != step, 1);
             }
@@ -279,7 +283,9 @@ impl<'a> Interpreter<'a> {
 
     /// No items of the steps that are done for several begin any more.
     fn stop_all(&mut self) {
-        self.stopped.extend(self.status.iter().filter(|(_, status)| **status == Status::Open).map(|(step, _)| *step));
+        let open: Vec<usize> = self.status.iter().filter(|(_, status)| **status == Status::Open).map(|(step, _)| *step).collect();
+        self.stopped.extend(&open);
+        self.ended_by_others.extend(open);
     }
 
     fn child_is_over(&mut self, child: Child, status: Status) {

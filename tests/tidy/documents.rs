@@ -97,7 +97,11 @@ fn commands() -> BTreeMap<String, Command> {
     let mut commands = BTreeMap::new();
     for (name, place) in main.lines().filter_map(|line| line.strip_prefix("    ")?.split_once('(')) {
         let Some((file, _)) = place.split_once("::").filter(|_| name.starts_with(|c: char| c.is_uppercase())) else { continue };
-        let text = read(&format!("cli/src/commands/{file}.rs"));
+        // What is long stands in files of its own, in a folder of the command's name.
+        let folder = format!("cli/src/commands/{file}");
+        let parts: String =
+            if root().join(&folder).is_dir() { files(&folder, ".rs").into_iter().map(|(_, text)| text).collect() } else { String::new() };
+        let text = read(&format!("cli/src/commands/{file}.rs")) + &parts;
         let variants = |of: &str| -> Vec<String> {
             let bodies = text.split(of).skip(1).map(|rest| rest.split("\n}").next().unwrap_or_default());
             let lines = bodies.flat_map(str::lines).filter_map(|line| line.strip_prefix("    "));
