@@ -284,6 +284,7 @@ fn what_is_no_question_is_refused_or_fails_its_step() {
         (json!({ "assignees": [] }), "/assignees"),
         (json!({ "assignees": [1] }), "/assignees"),
         (json!({ "assignees": ["role:"] }), "/assignees/0"),
+        (json!({ "exclude": ["role:managers"] }), "/exclude"),
         (json!({ "quorum": 0 }), "/quorum"),
         (json!({ "veto": "answer ==" }), "/veto"),
         (json!({ "veto": "params.x" }), "/veto"),

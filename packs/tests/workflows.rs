@@ -284,6 +284,10 @@ mod shape {
             ("actions/self.yaml", "run: { workflow: { steps: { a: { action: demo.self }, b: { action: demo.self } } } }"),
             ("actions/into.yaml", "run: { workflow: { steps: { a: { action: demo.self } } } }"),
             (
+                "actions/guarded.yaml",
+                "run: { workflow: { steps: { check: { if: 'false', action: core.noop }, a: { needs: check, action: core.noop }, again: { needs: a, action: demo.guarded } } } }",
+            ),
+            (
                 "actions/ends.yaml",
                 "parameters: { n: integer }\nrun: { workflow: { steps: { a: { if: params.n > 0, action: demo.ends, with: { n: '${{ params.n - 1 }}' } } } } }",
             ),

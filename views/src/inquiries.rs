@@ -183,7 +183,13 @@ impl View for Inquiry {
                 inquiry.end(InquiryStatus::Expired, record.time);
             }
             ByNoun::ExecutionFact(ExecutionFact::ExecutionTimedOut(_)) => inquiry.end(InquiryStatus::Expired, record.time),
-            ByNoun::ExecutionFact(ExecutionFact::ExecutionCancelled(_)) => inquiry.end(InquiryStatus::Cancelled, record.time),
+            ByNoun::ExecutionFact(ExecutionFact::ExecutionCancelled(_)) => {
+                // Its time may have come after somebody had asked that it end.
+                if inquiry.status == InquiryStatus::Expired {
+                    inquiry.status = InquiryStatus::Cancelled;
+                }
+                inquiry.end(InquiryStatus::Cancelled, record.time);
+            }
             ByNoun::InquiryFact(InquiryFact::InquiryOpened(_))
             | ByNoun::ExecutionFact(_)
             | ByNoun::TimerFact(_)

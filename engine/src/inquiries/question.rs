@@ -138,6 +138,9 @@ fn assignees(params: Node<'_>) -> Result<Vec<Assignee>, Misfit> {
 
 fn exclude(params: Node<'_>) -> Result<Vec<Excluded>, Misfit> {
     let names = names(params, "exclude")?;
+    if let Some(role) = names.iter().find(|name| name.starts_with("role:")) {
+        return Err(misfit("exclude", format!("`{role}` is a role, and people are excluded one by one")));
+    }
     Ok(names.into_iter().map(|name| if name == REQUESTER { Excluded::Requester } else { Excluded::Token(name) }).collect())
 }
 

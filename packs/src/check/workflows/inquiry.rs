@@ -103,6 +103,10 @@ impl Steps<'_> {
         if let Some(node) = &asked.text {
             scope.template_for(node, Some(&text("text")), report)?;
         }
+        if let (Some(node), Some(answer)) = (&asked.on_expire, &asked.answer) {
+            let takes = type_of(answer, Form::Accepted, "the fields of the answer", None);
+            scope.template_for(node, Some(&Taker { takes, name: "the answer".to_owned() }), report)?;
+        }
         for assignee in &asked.assignees {
             // One that is an expression may give several.
             let takes =

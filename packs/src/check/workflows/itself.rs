@@ -1,6 +1,6 @@
 //! Workflows that run themselves, by a step or by a workflow that one of their steps runs: without end, where nothing says when.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ensue_engine::names::ActionRef;
 
@@ -8,6 +8,7 @@ use crate::check::World;
 use crate::diagnostics::{Code, Report};
 use crate::source::SourceText;
 use crate::written::{Run, Step, Task, Workflow};
+use crate::yaml::Spanned;
 
 /// The most workflows of a circle that are written out.
 const CIRCLE_MAX: usize = 12;
@@ -16,8 +17,7 @@ const CIRCLE_MAX: usize = 12;
 pub(super) fn tell(world: &World<'_>, file: &SourceText, workflow: &Workflow, report: &mut Report) {
     // What was looked at for one step leads back for no other either.
     let mut seen: BTreeMap<ActionRef, Option<ActionRef>> = BTreeMap::new();
-    for step in workflow.steps.iter().filter(|step| is_always_run(step)) {
-        let Some(Task::Action { action, .. }) = &step.task else { continue };
+    for action in always_run(workflow) {
         let Ok(first) = action.value.parse::<ActionRef>() else { continue };
         if let Some(circle) = way_back(world, workflow, first, &mut seen) {
             let names: Vec<String> = circle.iter().take(CIRCLE_MAX).map(|name| format!("`{name}`")).collect();
@@ -30,9 +30,30 @@ pub(super) fn tell(world: &World<'_>, file: &SourceText, workflow: &Workflow, re
     }
 }
 
-/// Says whether a step runs its action whenever what it needs succeeded.
-fn is_always_run(step: &Step) -> bool {
-    step.condition.is_none() && step.for_each.is_none() && step.repeat.is_none()
+/// Gives the actions that a workflow runs whenever nothing of it fails: a step with a condition, or one that needs such a step, may be
+/// what ends it, and so may an answer.
+fn always_run(workflow: &Workflow) -> impl Iterator<Item = &Spanned<String>> {
+    let may_not_run = |step: &Step| {
+        let may_stop = matches!(step.task, Some(Task::Inquiry(_) | Task::Fail { .. }) | None);
+        step.condition.is_some() || step.for_each.is_some() || step.repeat.is_some() || may_stop
+    };
+    let mut dependents: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for step in &workflow.steps {
+        for needed in step.needs.iter().flatten() {
+            dependents.entry(&needed.value).or_default().push(&step.name.value);
+        }
+    }
+    let mut conditional: BTreeSet<&str> = BTreeSet::new();
+    let mut open: Vec<&str> = workflow.steps.iter().filter(|step| may_not_run(step)).map(|step| step.name.value.as_str()).collect();
+    while let Some(name) = open.pop() {
+        if conditional.insert(name) {
+            open.extend(dependents.get(name).into_iter().flatten());
+        }
+    }
+    workflow.steps.iter().filter(move |step| !conditional.contains(step.name.value.as_str())).filter_map(|step| match &step.task {
+        Some(Task::Action { action, .. }) => Some(action),
+        Some(Task::Inquiry(_) | Task::Sleep { .. } | Task::Fail { .. }) | None => None,
+    })
 }
 
 /// Gives the workflows on the way from `first` back to a workflow, this one at the end; none where none leads there.
@@ -59,9 +80,8 @@ fn way_back(
             way.insert(0, way[way.len() - 1].clone());
             return Some(way);
         }
-        for step in workflow.steps.iter().filter(|step| is_always_run(step)) {
-            if let Some(Task::Action { action, .. }) = &step.task
-                && let Ok(next) = action.value.parse::<ActionRef>()
+        for action in always_run(workflow) {
+            if let Ok(next) = action.value.parse::<ActionRef>()
                 && !seen.contains_key(&next)
             {
                 seen.insert(next.clone(), Some(name.clone()));
