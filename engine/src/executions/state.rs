@@ -356,10 +356,8 @@ impl Executions {
             | ExecutionFact::ExecutionFailed(_)
             | ExecutionFact::ExecutionTimedOut(_)
             | ExecutionFact::ExecutionCancelled(_) => {
-                if let Some(execution) = self.open.get(id)
-                    && !mutants::is("ended execution stays queued")
-                {
-                    self.queue.remove(&execution.place);
+                if let Some(place) = self.open.get(id).map(|execution| execution.place) {
+                    self.dequeue(place);
                 }
                 self.leave(id);
                 self.idle.remove(id);
@@ -386,7 +384,8 @@ impl Executions {
         let Some(execution) = self.open.get(id) else { return };
         let phase = match execution.phase {
             Phase::Queued => {
-                self.queue.remove(&execution.place);
+                let place = execution.place;
+                self.dequeue(place);
                 Phase::Withdrawn
             }
             Phase::Indeterminate(_) => {
@@ -468,6 +467,13 @@ impl Executions {
             && execution.pace == Pace::Worked
         {
             self.queue.insert(execution.place, *id);
+        }
+    }
+
+    /// It waits for a worker no more, and starts no more.
+    fn dequeue(&mut self, place: (i16, Position)) {
+        if !mutants::is("ended execution stays queued") {
+            self.queue.remove(&place);
         }
     }
 

@@ -74,7 +74,7 @@ impl Executions {
             }),
             Phase::Asleep | Phase::Asking if execution.has_come => {}
             Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Asking => {
-                self.queue.remove(&place);
+                self.dequeue(place);
                 self.idle.remove(id);
                 self.open.change(id, |execution| {
                     execution.is_timed_out = true;
