@@ -84,10 +84,7 @@ pub(crate) fn report(engine: &Engine, actor: &Actor, report: &Report, at: &Momen
     let Some(execution) = engine.executions().get(&report.execution) else {
         return Decision::Refused(Refusal::NotOpen(report.execution));
     };
-    let attempt = match execution.phase {
-        Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt) => Some(attempt),
-        Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Asking | Phase::InSteps | Phase::Withdrawn | Phase::Ending { .. } => None,
-    };
+    let attempt = execution.phase.attempt();
     let draft = |fact: Fact| Draft {
         stream: StreamId::Execution(report.execution),
         begins: None,

@@ -162,6 +162,16 @@ pub struct Attempt {
     pub heard: Heard,
 }
 
+impl Phase {
+    /// Gives the attempt of which a report still counts.
+    pub fn attempt(self) -> Option<Attempt> {
+        match self {
+            Self::Running(attempt) | Self::Cancelling(attempt) | Self::Indeterminate(attempt) => Some(attempt),
+            Self::Delayed | Self::Queued | Self::Asleep | Self::Asking | Self::InSteps | Self::Withdrawn | Self::Ending { .. } => None,
+        }
+    }
+}
+
 impl OfRule {
     fn of(fact: &ExecutionRequested) -> Option<Self> {
         let (rule, event, given) = (fact.rule.as_ref()?, fact.event?, fact.given.as_ref()?);

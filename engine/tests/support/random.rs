@@ -421,16 +421,7 @@ impl World {
 
     fn note_attempts(&mut self) {
         for (id, execution) in self.site.engine().executions().iter() {
-            let attempt = match execution.phase {
-                Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt) => attempt,
-                Phase::Delayed
-                | Phase::Queued
-                | Phase::Asleep
-                | Phase::Asking
-                | Phase::InSteps
-                | Phase::Withdrawn
-                | Phase::Ending { .. } => continue,
-            };
+            let Some(attempt) = execution.phase.attempt() else { continue };
             if !self.attempts.iter().any(|(_, known)| known.id == attempt.id) {
                 self.attempts.push((*id, attempt));
             }

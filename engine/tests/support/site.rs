@@ -182,15 +182,13 @@ impl Site {
     /// The latest attempt of an open execution.
     #[track_caller]
     pub(crate) fn attempt(&self, execution: ExecutionId) -> Attempt {
-        match self.phase(execution) {
-            Some(Phase::Running(attempt) | Phase::Cancelling(attempt) | Phase::Indeterminate(attempt)) => attempt,
-            other => panic!("the execution has no attempt: {other:?}"),
-        }
+        let phase = self.phase(execution);
+        phase.and_then(Phase::attempt).unwrap_or_else(|| panic!("the execution has no attempt: {phase:?}"))
     }
 
     /// Says whether an execution has an attempt that may still be reported on.
     pub(crate) fn has_attempt(&self, execution: ExecutionId) -> bool {
-        matches!(self.phase(execution), Some(Phase::Running(_) | Phase::Cancelling(_) | Phase::Indeterminate(_)))
+        self.phase(execution).and_then(Phase::attempt).is_some()
     }
 
     /// An execution with the id of its latest attempt.
