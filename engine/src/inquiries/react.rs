@@ -3,7 +3,7 @@
 use ensue_expression::{Document, Node};
 use serde_json::{Value as Json, json};
 
-use super::facts::{Assignee, InquiryOpened, Verdict};
+use super::facts::{Assignee, InquiryOpened};
 use super::question::{Excluded, Question};
 use super::state::Inquiry;
 use crate::catalog::Run;
@@ -16,7 +16,7 @@ use crate::executions::timed::{begin_of_wait, timer};
 use crate::fact::{Fact, InquiryFact};
 use crate::ids::{ExecutionId, Id, Role};
 use crate::record::{Actor, Body, BodyHandle, Digest, Draft, Record, StreamId};
-use crate::time::{Timestamp, duration_text};
+use crate::time::duration_text;
 use crate::timers::facts::TimerKind;
 use crate::workflows::react::definition;
 
@@ -86,12 +86,12 @@ pub(crate) fn end(engine: &Engine, record: &Record, (id, execution): (ExecutionI
 fn outcome(inquiry: &Inquiry, execution: &Execution, with: &Context<'_>) -> Result<Result<Body, Failure>, Reaction> {
     let answers = answers(inquiry, with)?;
     if let (Some(_), Some(last)) = (inquiry.decision(), answers.last()) {
-        return Ok(Ok(result(last.answer.root(), &answers)));
+        return Ok(Ok(result(last.root(), inquiry, &answers)));
     }
     let params = document(execution.params, with)?;
     let question = parsed(&params)?;
     if let Some(answer) = question.on_expire {
-        return Ok(Ok(result(answer, &answers)));
+        return Ok(Ok(result(answer, inquiry, &answers)));
     }
     let limit = duration_text(question.expires.map_or(0, millis));
     let message = match (answers.len(), inquiry.quorum) {
@@ -115,37 +115,26 @@ fn ended(record: &Record, execution: &Execution, outcome: Result<Body, Failure>)
     Draft { stream: record.stream.clone(), begins: None, actor: Actor::Engine, cause, trace: None, fact, body }
 }
 
-/// An answer as the result tells of it.
-struct Told {
-    by: String,
-    at: Timestamp,
-    verdict: Verdict,
-    answer: Document,
-}
-
-fn answers(inquiry: &Inquiry, with: &Context<'_>) -> Result<Vec<Told>, Reaction> {
-    let missing: Vec<BodyHandle> =
-        inquiry.answers.iter().map(|given| given.answer).filter(|answer| with.bodies.plain(answer).is_none()).collect();
-    if !missing.is_empty() {
-        return Err(Reaction::Needs(missing));
+/// Gives what was answered, in its order.
+fn answers(inquiry: &Inquiry, with: &Context<'_>) -> Result<Vec<Document>, Reaction> {
+    let (mut answers, mut missing) = (Vec::new(), Vec::new());
+    for given in &inquiry.answers {
+        match with.bodies.document(&given.answer) {
+            Some(answer) => answers.push(answer),
+            None => missing.push(given.answer),
+        }
     }
-    let told = |given: &super::state::Given| {
-        let answer = document(given.answer, with)?;
-        Ok(Told { by: given.by.clone(), at: given.at, verdict: given.verdict, answer })
-    };
-    inquiry.answers.iter().map(told).collect()
+    if missing.is_empty() { Ok(answers) } else { Err(Reaction::Needs(missing)) }
 }
 
 /// Gives what an execution gives that asked: the answer that counts, and all that were given.
-fn result(answer: Node<'_>, all: &[Told]) -> Body {
-    let all: Vec<String> = all
-        .iter()
-        .map(|told| {
-            let (by, verdict) = (Json::from(told.by.as_str()), told.verdict.as_str());
-            format!(r#"{{"by":{by},"at":"{}","verdict":"{verdict}","answer":{}}}"#, told.at, told.answer.root().raw())
-        })
-        .collect();
-    Body::json(format!(r#"{{"answer":{},"answers":[{}]}}"#, answer.raw(), all.join(",")))
+fn result(answer: Node<'_>, inquiry: &Inquiry, answers: &[Document]) -> Body {
+    let told = inquiry.answers.iter().zip(answers).map(|(given, answer)| {
+        let (by, verdict) = (Json::from(given.by.as_str()), given.verdict.as_str());
+        format!(r#"{{"by":{by},"at":"{}","verdict":"{verdict}","answer":{}}}"#, given.at, answer.root().raw())
+    });
+    let all = told.collect::<Vec<_>>().join(",");
+    Body::json(format!(r#"{{"answer":{},"answers":[{all}]}}"#, answer.raw()))
 }
 
 fn document(handle: BodyHandle, with: &Context<'_>) -> Result<Document, Reaction> {
@@ -191,10 +180,11 @@ fn digest(engine: &Engine, question: &Question<'_>, execution: &Execution, with:
             let given = workflow.of_rule.as_ref().map_or(workflow.params, |of| of.given.payload);
             let catalog = with.catalogs.at(execution.catalog);
             let action = catalog.as_ref().and_then(|catalog| definition(catalog, workflow));
-            let then: Vec<&str> = match action.map(|action| &action.run) {
-                Some(Run::Workflow(workflow)) => workflow.dependents(&part_of.step).map(|step| step.name.as_str()).collect(),
-                Some(_) | None => Vec::new(),
+            let Some(Run::Workflow(steps)) = action.map(|action| &action.run) else {
+                let (action, catalog) = (&workflow.action, execution.catalog);
+                return Err(Reaction::Impossible(format!("the steps of `{action}` cannot be read in the catalog of revision {catalog}")));
             };
+            let then: Vec<&str> = steps.dependents(&part_of.step).map(|step| step.name.as_str()).collect();
             (document(given, with)?.root().to_value(), json!(then))
         }
         None => (Json::Null, json!([])),

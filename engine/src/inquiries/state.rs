@@ -32,12 +32,12 @@ pub struct Inquiry {
     /// What an answer is bound to.
     pub digest: Digest,
     /// What was answered, the first at first.
-    pub answers: Vec<Given>,
+    pub answers: Vec<GivenAnswer>,
 }
 
 /// An answer that was given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Given {
+pub struct GivenAnswer {
     /// The name of the token that answered.
     pub by: String,
     /// When.
@@ -58,7 +58,7 @@ impl Inquiry {
     }
 
     /// Gives the answer by which no more are taken.
-    pub fn decision(&self) -> Option<&Given> {
+    pub fn decision(&self) -> Option<&GivenAnswer> {
         self.answers.last().filter(|given| given.verdict.closes())
     }
 }
@@ -99,7 +99,7 @@ impl Inquiries {
             }
             InquiryFact::InquiryAnswered(fact) => {
                 let Some(answer) = record.body_handle() else { return };
-                let given = Given { by: fact.by.clone(), at: record.time, answer, verdict: fact.verdict };
+                let given = GivenAnswer { by: fact.by.clone(), at: record.time, answer, verdict: fact.verdict };
                 self.open.change(&fact.inquiry, |inquiry| inquiry.answers.push(given));
             }
         }
