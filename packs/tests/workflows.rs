@@ -302,6 +302,7 @@ mod shape {
              numbers: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: [7], quorum: 0 } }\n\
              misspelt: { inquiry: { title: Ship, answers: { ship: boolean }, assignees: ana } }\n\
              late: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, expires: soon, on_expire: { answer: { ship: no } } } }\n\
+             zero: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, expires: 0s } }\n\
              never: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, on_expire: fail } }\n\
              stands: { inquiry: { title: Ship, answer: { ship: boolean, note: 'string?' }, assignees: ana, expires: 1h, \
              on_expire: { answer: { shipp: false } } } }\n\

@@ -296,12 +296,17 @@ fn tell_of_attempts(fields: &mut Fields<'_>, report: &mut Report) {
 }
 
 pub(super) fn read_timeout(fields: &mut Fields<'_>, report: &mut Report) -> Option<Duration> {
-    let at = fields.span_of("timeout");
-    let timeout = fields.duration("timeout", report)?;
-    if timeout.is_zero() {
-        report.error(Code::InvalidDuration, fields.file, at, "`timeout` leaves no time at all").hint("for example `10m`");
+    read_some_time("timeout", fields, report)
+}
+
+/// Takes a duration that is more than nothing.
+pub(super) fn read_some_time(name: &str, fields: &mut Fields<'_>, report: &mut Report) -> Option<Duration> {
+    let at = fields.span_of(name);
+    let time = fields.duration(name, report)?;
+    if time.is_zero() {
+        report.error(Code::InvalidDuration, fields.file, at, format!("`{name}` leaves no time at all")).hint("for example `10m`");
     }
-    Some(timeout)
+    Some(time)
 }
 
 fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run> {

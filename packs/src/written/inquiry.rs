@@ -1,8 +1,11 @@
 //! `inquiry`: what people are asked, who they are, and how long there is time for an answer.
 
+use std::time::Duration;
+
 use ensue_engine::catalog::Schema;
 use ensue_engine::inquiries::question::{ASSIGNEES_MAX, VETO_BYTES_MAX};
 
+use super::action::read_some_time;
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, wrong_type};
 use crate::schema;
@@ -71,8 +74,7 @@ pub(crate) struct Inquiry {
     pub(crate) quorum: Option<i64>,
     pub(crate) veto: Option<Node>,
     pub(crate) exclude: Option<Vec<Node>>,
-    /// As it is written; it is a duration.
-    pub(crate) expires: Option<Node>,
+    pub(crate) expires: Option<Duration>,
     /// The answer that stands where nobody gave one.
     pub(crate) on_expire: Option<Node>,
 }
@@ -84,19 +86,18 @@ pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -
     let text = fields.take("text").map(|entry| entry.value);
     let answer = fields.take_required("answer", report);
     let answer = answer.map(|entry| schema::read(entry.value, Naming::Ours, file, report));
-    let (name, example) = ("`role:<role>` or the name of a token", "assignees: role:release_managers");
-    let assignees = if fields.has("assignees") {
-        fields.text_or_texts("assignees", (name, &format!("nobody could answer; for example\n{example}")), report)
-    } else {
-        fields.take_required_like("assignees", example, report);
-        None
-    };
+    if !fields.has("assignees") {
+        fields.take_required("assignees", report);
+    }
+    let assignees =
+        fields.text_or_texts("assignees", ("`role:<role>` or the name of a token", "name somebody: nobody could answer"), report);
     let quorum = fields.integer("quorum", report);
     let veto = fields.take("veto").map(|entry| entry.value);
     let has_exclude = fields.has("exclude");
     let exclude = fields.text_or_texts("exclude", ("`requester` or the name of a token", "leave the line out where nobody is"), report);
-    let expires = fields.take("expires").map(|entry| entry.value);
-    let on_expire = read_on_expire(&mut fields, expires.is_some(), report);
+    let has_expires = fields.has("expires");
+    let expires = read_some_time("expires", &mut fields, report);
+    let on_expire = read_on_expire(&mut fields, has_expires, report);
     for (node, name) in [(&title, "`title`"), (&text, "`text`")] {
         if let Some(node) = node
             && !matches!(node.content, Content::Text { .. } | Content::Poisoned)
@@ -112,17 +113,17 @@ pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -
         report.error(Code::InvalidValue, file, span.clone(), message).hint("say less in it");
         return None;
     }
-    if has_exclude && exclude.is_none() {
+    if (has_exclude && exclude.is_none()) || (has_expires && expires.is_none()) {
         return None;
     }
     Some(Inquiry { title: title?, text, answer: answer?, assignees: assignees?, quorum, veto, exclude, expires, on_expire })
 }
 
 /// Reads `fail`, which is nothing, or the answer that stands.
-fn read_on_expire(fields: &mut Fields<'_>, expires: bool, report: &mut Report) -> Option<Node> {
+fn read_on_expire(fields: &mut Fields<'_>, has_expires: bool, report: &mut Report) -> Option<Node> {
     let file = fields.file;
     let Entry { key, value } = fields.take("on_expire")?;
-    if !expires {
+    if !has_expires {
         report
             .error(
                 Code::FieldOutOfPlace,

@@ -2,7 +2,7 @@
 
 use ensue_engine::catalog::{self, Extra, Schema};
 use ensue_engine::inquiries::question::{ANSWER, REQUESTER};
-use ensue_engine::time::parse_duration;
+use ensue_engine::time::duration_text;
 use ensue_expression::ValueType;
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::check::parameters::Given;
 use crate::check::schemas::{Form, type_of};
 use crate::check::scope::Scope;
 use crate::diagnostics::{Code, Report};
-use crate::fields::{DURATION_HINT, is_one_expression};
+use crate::fields::is_one_expression;
 use crate::written::Inquiry;
 use crate::yaml::{Content, Entry, Node, Spanned};
 
@@ -31,10 +31,6 @@ impl Steps<'_> {
             Some(node) => Some(self.veto(node, answer, report)?),
             None => None,
         };
-        let expires = match &asked.expires {
-            Some(node) => Some(self.expires(node, report)?),
-            None => None,
-        };
         self.look_into_answer(asked, answer, report);
         self.look_into_excluded(asked, report);
         let mut given = vec![("title", asked.title.clone())];
@@ -44,7 +40,8 @@ impl Steps<'_> {
         given.extend(asked.quorum.map(|quorum| ("quorum", literal(&json!(quorum), &asked.title))));
         given.extend(veto.map(|veto| ("veto", literal(&json!(veto), &asked.title))));
         given.extend(asked.exclude.as_ref().map(|names| ("exclude", list(names, &asked.title))));
-        given.extend(expires.map(|expires| ("expires", expires)));
+        let expires = asked.expires.map(|expires| duration_text(u64::try_from(expires.as_millis()).unwrap_or(u64::MAX)));
+        given.extend(expires.map(|expires| ("expires", literal(&json!(expires), &asked.title))));
         given.extend(asked.on_expire.clone().map(|answer| ("on_expire", mapping([(ANSWER, answer)], &asked.title))));
         let with = mapping(given, &asked.title);
         let reads = self.look(Reader::Step(place), scope, &with, Holds::Value, report);
@@ -59,19 +56,6 @@ impl Steps<'_> {
         let answer = type_of(answer, Form::Accepted, "the fields of the answer", None);
         let scope = Scope::new(self.file).with(ANSWER, answer);
         Some(scope.condition(node, "`veto`", report)?.source().to_owned())
-    }
-
-    fn expires(&self, node: &Node, report: &mut Report) -> Option<Node> {
-        if let Content::Text { value, .. } = &node.content
-            && parse_duration(value).is_some_and(|expires| !expires.is_zero())
-        {
-            return Some(node.clone());
-        }
-        let written = node.to_value();
-        let written = written.as_str().map_or_else(|| written.to_string(), str::to_owned);
-        let message = format!("`expires` is a duration over zero, not `{written}`");
-        report.error(Code::InvalidDuration, self.file, node.span.clone(), message).hint(DURATION_HINT);
-        None
     }
 
     /// Holds the answer that stands at expiry against what an answer has to look like.
