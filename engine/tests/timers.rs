@@ -10,7 +10,7 @@ use ensue_engine::ids::{ExecutionId, Id, Role};
 use ensue_engine::record::Record;
 use ensue_engine::spec::{CatalogsHealth, NOON, Outcome};
 use ensue_engine::time::Timestamp;
-use ensue_engine::timers::decide::FIRED_AT_ONCE_MAX;
+use ensue_engine::timers::decide::{FIRED_AT_ONCE_MAX, FIRED_BESIDE_OWED_MAX};
 use ensue_engine::timers::facts::TimerKind;
 use ensue_engine::timers::state::HELD_FOR_MILLIS;
 use ensue_expression::{Expression, Roots};
@@ -592,4 +592,21 @@ fn a_workflow_that_starts_later_tells_its_steps_when_it_began() {
     let asked = outcome.records().iter().find(|record| record.kind() == "execution.requested").expect("the step was asked for");
     let params: serde_json::Value = serde_json::from_slice(asked.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap();
     assert_eq!(params, json!({ "at": at.to_string() }));
+}
+
+#[test]
+fn few_fire_while_earlier_turns_owe_something_and_the_others_when_that_is_served() {
+    let mut site = flow([does("each", "demo.say").over("lists.range(9)")]);
+    for _ in 0..20 {
+        run_with(&mut site, "demo.sleep", &json!({ "duration": "10s" }), None);
+    }
+    site.set(Settings { turn: TurnLimits { drafts: 2, ..TurnLimits::default() }, ..workers(100) });
+    let request = site.request("demo.flow");
+    site.turn(request);
+    assert!(site.engine().health().owed_count() > 0);
+    site.later(10_000);
+    assert_eq!(fired(&site.turn(fire_timers())).len(), FIRED_BESIDE_OWED_MAX);
+    site.set(workers(100));
+    site.serve_all();
+    assert_eq!(fired(&site.turn(fire_timers())).len(), 20 - FIRED_BESIDE_OWED_MAX);
 }

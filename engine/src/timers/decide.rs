@@ -9,7 +9,7 @@ use crate::timers::state::{TimerId, TimerOwner};
 /// The most timers that fire in one turn; the others follow in the next. What follows from them is to find room in the same turn.
 pub const FIRED_AT_ONCE_MAX: usize = 50;
 /// The most where earlier turns still owe something: what is owed would only grow.
-const FIRED_BESIDE_OWED_MAX: usize = 5;
+pub const FIRED_BESIDE_OWED_MAX: usize = 5;
 
 /// Fires what is due, the oldest first, and nothing twice: what has fired is pending no more.
 pub(crate) fn fire(engine: &Engine, actor: &Actor, at: &Moment) -> Decision {
