@@ -64,7 +64,7 @@ impl Sequencer {
     }
 }
 
-/// Says whether a command is one that the log itself leads to, or that sets something right.
+/// Says whether a command is one that the log itself leads to, that open work waits for, or that sets something right.
 pub(super) fn comes_from_inside(command: &Command) -> bool {
     is_from_inside(&command.ask)
 }

@@ -57,7 +57,7 @@ impl Explain for AnswerInvalid {
             Self::Misfit => "compare with `answer_schema` of the inquiry; `ensue inquiries show <id>` lists the fields".into(),
             Self::TooLong(_) => "answer in short; what is long belongs in a place that the answer names".into(),
             Self::NoSchema(_) => "its author has to mend it; cancel the inquiry, or let it expire".into(),
-            Self::Erased => "cancel the inquiry, or let it expire".into(),
+            Self::Erased => "cancel the inquiry before it expires: `ensue inquiries cancel <id>`".into(),
         })
     }
 }
