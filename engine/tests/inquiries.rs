@@ -9,6 +9,7 @@ use ensue_engine::inquiries::facts::{InquiryOpened, Verdict};
 use ensue_engine::record::Digest;
 use ensue_engine::spec::{NOON, Outcome};
 use ensue_engine::time::Timestamp;
+use ensue_expression::{Roots, Template};
 use serde_json::{Value, json};
 
 use crate::support::workflow::does;
@@ -154,6 +155,16 @@ fn who_asked_for_the_outermost_workflow_may_be_excluded() {
 }
 
 #[test]
+fn where_an_event_led_to_the_question_nobody_asked_for_it() {
+    let pieces = pieces().trigger("demo.ping").rule_with("demo.asks", "demo.ping", "", "core.inquiry", |rule| {
+        let given = question(&json!({ "assignees": ["ana"], "exclude": ["requester"] }));
+        rule.with = Template::compile(&given, &Roots::default()).unwrap();
+    });
+    let mut site = Site::with(&pieces);
+    assert_eq!(opened(&site.receive("demo.ping", &json!({}))).excluded, [""; 0]);
+}
+
+#[test]
 fn what_nobody_is_left_to_answer_fails_at_once() {
     for more in [
         json!({ "assignees": ["ana"], "exclude": ["requester"] }),
@@ -229,6 +240,16 @@ fn an_answer_is_bound_to_what_was_asked() {
     let stale = Refusal::ApprovalStale { inquiry: id, digest };
     answers_to(&mut site, id, "bo", &json!({ "ship": true }), Some(other)).then_refused(&stale);
     answers_to(&mut site, id, "bo", &json!({ "ship": true }), Some(digest)).then(&["inquiry.answered", "execution.succeeded"]);
+}
+
+#[test]
+fn the_digest_is_that_of_the_canonical_json_that_the_documents_name() {
+    let given = json!({ "title": "Ship?", "text": "Now.", "answer": { "type": "object", "a": 1.0 }, "assignees": ["bo"] });
+    let flow = [does("ask", "core.inquiry").with(&given), does("b", "demo.say").needs(["ask"]), does("a", "demo.say").needs(["ask"])];
+    let mut site = Site::with(&pieces().workflow("demo.flow", flow));
+    let request = site.request_with("demo.flow", &json!({ "version": "v1", "count": 2 }), None);
+    let canonical = r#"{"answer":{"a":1,"type":"object"},"catalog":1,"params":{"count":2,"version":"v1"},"text":"Now.","then":["b","a"],"title":"Ship?"}"#;
+    assert_eq!(opened(&site.when(request)).digest, Digest::of(canonical.as_bytes()));
 }
 
 #[test]
