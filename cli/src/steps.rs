@@ -162,7 +162,7 @@ pub(crate) fn in_steps(mut parts: Vec<Part>) -> Vec<Step> {
         }
     }
     for step in &mut steps {
-        step.parts.sort_by_key(Part::item);
+        step.parts.sort_by_key(|part| (part.item(), part.turn()));
     }
     steps
 }
@@ -170,7 +170,7 @@ pub(crate) fn in_steps(mut parts: Vec<Part>) -> Vec<Step> {
 impl Step {
     /// Says whether it is done for each of several items.
     pub(crate) fn is_for_each(&self) -> bool {
-        self.parts.iter().any(|part| part.item().is_some())
+        self.parts.iter().any(|part| part.item().is_some() && part.told()["undoes"] != true)
     }
 }
 
@@ -183,13 +183,19 @@ impl Part {
         }
     }
 
+    /// Gives what it is brought together under: what undoes a step stands by itself.
     fn step(&self) -> String {
-        text(self.told(), "step")
+        step_name(self.told())
     }
 
     /// Gives its item, from 0; none where the step is done once.
     pub(crate) fn item(&self) -> Option<u64> {
         self.told()["item"].as_u64()
+    }
+
+    /// Gives its turn, from 1; none where the step is not repeated.
+    pub(crate) fn turn(&self) -> Option<u64> {
+        self.told()["turn"].as_u64()
     }
 
     /// Gives when it was asked for, or was found not to start. Times of one width are in the order of their texts.
@@ -214,12 +220,19 @@ impl Part {
     }
 }
 
-/// Gives the name of a step of which something is told, with the item where it is one.
+/// Gives the name of a step of which something is told, with the item or the turn where it is one.
 pub(crate) fn name(told: &Value) -> String {
-    match told["item"].as_u64() {
-        Some(item) => format!("{}[{item}]", text(told, "step")),
-        None => text(told, "step"),
+    let step = step_name(told);
+    match (told["item"].as_u64(), told["turn"].as_u64()) {
+        (Some(item), _) => format!("{step}[{item}]"),
+        (None, Some(turn)) => format!("{step}, turn {turn}"),
+        (None, None) => step,
     }
+}
+
+fn step_name(told: &Value) -> String {
+    let step = text(told, "step");
+    if told["undoes"] == true { format!("undo of {step}") } else { step }
 }
 
 /// Says how what has no execution stands.

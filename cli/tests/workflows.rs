@@ -263,8 +263,77 @@ async fn a_step_is_repeated_until_it_is_enough_over_a_kill_as_well() {
     let node = place.start();
     let ended = node.client().until(&format!("/executions/{id}"), |shown| shown["status"] == "succeeded").await;
     assert_eq!(ended["result"], json!({ "counted": [1, 2, 3, 4, 5, 6] }));
-    let turns = steps(&node.client(), &id).await;
-    let expected: Vec<(String, Option<u64>, String)> =
-        (0..6).map(|turn| ("count".to_owned(), Some(turn), "succeeded".to_owned())).collect();
-    assert_eq!(turns[..6], expected);
+    let listed = node.client().get(&format!("/executions?parent={id}&sort=position")).await;
+    let turns: Vec<&Value> = listed["items"].as_array().unwrap().iter().take(6).collect();
+    for (step, number) in turns.iter().zip(1..) {
+        assert_eq!((&step["step"], &step["item"], &step["turn"]), (&json!("count"), &Value::Null, &json!(number)));
+    }
+    let tree = ensue(&place, &node, &["executions", "show", &id, "--tree"]);
+    assert!(tree.stdout.contains("count: 6 turns, 6 succeeded"), "{tree:?}");
+}
+
+/// Its undo waits in its own folder until there is a file `go`.
+const MOVED: &str = "\
+description: Moves two tenants, or none.
+run:
+  workflow:
+    steps:
+      move:
+        for_each: '[\"a\", \"b\"]'
+        parallel: 1
+        action: core.echo
+        with: { message: \"${{ item }} moved\" }
+        undo: { action: release.back, with: { what: \"${{ result.message }}\" } }
+      stop:
+        needs: [move]
+        fail: they do not answer
+";
+
+const BACK: &str = "\
+description: Takes back what it is told.
+parameters: { what: string }
+run:
+  shell:
+    script: |
+      touch begun
+      while [ ! -e go ]; do sleep 0.02; done
+      echo \"back: $WHAT\"
+    env: { WHAT: \"${{ params.what }}\" }
+";
+
+/// Lets the program go that waits for it, once it has begun.
+async fn let_go(place: &Place) {
+    let begun = || {
+        let attempts = std::fs::read_dir(place.data().join("attempts")).unwrap().flatten();
+        attempts.map(|attempt| attempt.path()).find(|attempt| attempt.join("begun").exists() && !attempt.join("go").exists())
+    };
+    until("the program has begun", || begun().is_some()).await;
+    std::fs::write(begun().unwrap().join("go"), "").unwrap();
+}
+
+#[tokio::test]
+async fn what_succeeded_of_a_workflow_that_fails_is_undone_the_newest_first_over_a_kill_as_well() {
+    let place = place();
+    place.write_pack_file("release/actions/move.yaml", MOVED);
+    place.write_pack_file("release/actions/back.yaml", BACK);
+    let node = place.start();
+    let id = node.client().execute("release.move", &json!({})).await;
+    node.client().until(&format!("/executions/{id}"), |shown| shown["status"] == "undoing").await;
+    let_go(&place).await;
+    let undone = format!("/executions?parent={id}&action=release.back&sort=position");
+    node.client().until(&undone, |listed| listed["items"].as_array().is_some_and(|all| all.len() == 2)).await;
+    node.kill();
+    let node = place.start();
+    let_go(&place).await;
+    let client = node.client();
+    let shown = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!((&shown["status"], &shown["error"]["kind"]), (&json!("failed"), &json!("child_failed")), "{shown:#}");
+    let listed = client.get(&undone).await;
+    let mut items = Vec::new();
+    for step in listed["items"].as_array().unwrap() {
+        assert_eq!((&step["step"], &step["undoes"], &step["status"]), (&json!("move"), &json!(true), &json!("succeeded")), "{step:#}");
+        let whole = client.get(&format!("/executions/{}", step["id"].as_str().unwrap())).await;
+        items.push((step["item"].as_u64(), whole["result"].as_str().unwrap().trim().to_owned()));
+    }
+    assert_eq!(items, [(Some(1), "back: b moved".to_owned()), (Some(0), "back: a moved".to_owned())]);
 }

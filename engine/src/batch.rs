@@ -404,6 +404,8 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::StepSkipped(_)
         | Fact::StepExpanded(_)
         | Fact::StepEnded(_)
+        | Fact::UndoBegun(_)
+        | Fact::UndoFailed(_)
         | Fact::ExecutionSucceeded(_)
         | Fact::ExecutionFailed(_)
         | Fact::ExecutionTimedOut(_)

@@ -173,6 +173,8 @@ facts! {
         StepFailed(workflows::StepFailed): "step.failed", 1;
         StepExpanded(workflows::StepExpanded): "step.expanded", 1;
         StepEnded(workflows::StepEnded): "step.ended", 1;
+        UndoBegun(workflows::UndoBegun): "undo.begun", 1;
+        UndoFailed(workflows::UndoFailed): "undo.failed", 1;
     }
     /// What happens to inquiries.
     InquiryFact {

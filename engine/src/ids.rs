@@ -108,6 +108,8 @@ pub enum Role<'a> {
     Item(u32),
     /// The execution that a turn of a step is, from 1: `iteration/<n>`. Under the step's id.
     Iteration(u32),
+    /// What undoes a step of a workflow, or an item of it, from 0: `undo/<step>/<i>`.
+    Undo(&'a StepName, u32),
     /// A try of an execution, from 1: `attempt/<n>`.
     Attempt(u32),
     /// An event that an execution emits with its report, or an attempt while it runs, from 0: `emit/<i>`.
@@ -132,6 +134,7 @@ impl fmt::Display for Role<'_> {
             Self::Step(name) => write!(f, "step/{name}"),
             Self::Item(index) => write!(f, "item/{index}"),
             Self::Iteration(number) => write!(f, "iteration/{number}"),
+            Self::Undo(name, index) => write!(f, "undo/{name}/{index}"),
             Self::Attempt(number) => write!(f, "attempt/{number}"),
             Self::Emit(index) => write!(f, "emit/{index}"),
             Self::Artifact(index) => write!(f, "artifact/{index}"),

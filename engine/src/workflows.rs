@@ -7,3 +7,4 @@ pub(crate) mod react;
 mod sight;
 pub mod state;
 mod turns;
+mod undo;

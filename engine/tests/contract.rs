@@ -30,7 +30,9 @@ use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErre
 use ensue_engine::spec::NOON;
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
-use ensue_engine::workflows::facts::{PartOf, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped};
+use ensue_engine::workflows::facts::{
+    PartOf, PartRole, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, UndoBegun, UndoFailed,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -51,7 +53,7 @@ fn samples() -> Vec<Fact> {
     let (rule_id, event, execution, attempt) = (RuleId(id(1)), EventId(id(2)), ExecutionId(id(3)), AttemptId(id(4)));
     let (enforcement, token, catalog) = (EnforcementId(id(5)), TokenId(id(6)), CatalogRevision(12));
     let step: StepName = "deploy".parse().unwrap();
-    let part_of = PartOf { workflow: execution, step: step.clone(), item: Some(3), on_failure: OnFailure::Continue };
+    let part_of = PartOf { workflow: execution, step: step.clone(), item: Some(3), on_failure: OnFailure::Continue, role: PartRole::Step };
     let error = Failure::new(FailureKind::ExitCode, "the program ended with 3 — \"no such file\"").with_detail(3);
     vec![
         EventReceived {
@@ -129,7 +131,9 @@ fn samples() -> Vec<Fact> {
         StepSkipped { step: step.clone(), because: SkippedBecause::Needs }.into(),
         StepFailed { step: step.clone(), item: Some(3), error: error.clone(), on_failure: OnFailure::Fail }.into(),
         StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers }.into(),
-        StepEnded { step, error: Some(error), on_failure: OnFailure::CancelOthers }.into(),
+        StepEnded { step: step.clone(), error: Some(error.clone()), on_failure: OnFailure::CancelOthers, role: PartRole::Step }.into(),
+        UndoBegun { count: 3 }.into(),
+        UndoFailed { step, item: Some(3), error }.into(),
         InquiryOpened {
             title: "Ship v1?".into(),
             assignees: vec!["role:release_managers".parse().unwrap(), "ana".parse().unwrap()],
@@ -278,6 +282,7 @@ fn a_failure_s_kind_is_named_alike_in_the_log_and_to_people() {
         "memory",
         "lost",
         "child_failed",
+        "undo_failed",
         "fail",
         "expired",
         "cancelled",

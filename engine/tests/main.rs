@@ -28,5 +28,6 @@ mod state;
 mod support;
 mod timers;
 mod turns;
+mod undo;
 mod vectors;
 mod workflows;

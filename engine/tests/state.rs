@@ -1,16 +1,16 @@
 //! The saved state: a form that a later release must read, and that goes on exactly where it was saved.
 
 use ensue_engine::catalog::Mode;
-use ensue_engine::command::Ask;
+use ensue_engine::command::{Answer, Ask, ReportOutcome};
 use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
-use ensue_engine::ids::{ExecutionId, Id, InquiryId, LogId, TokenId};
+use ensue_engine::ids::{ExecutionId, Id, InquiryId, LogId, Role, TokenId};
 use ensue_engine::record::Actor;
 use ensue_engine::spec::{CatalogsHealth, NOON};
 use serde_json::{Value, json};
 
-use crate::support::site::{progress, received};
+use crate::support::site::{progress, received, report};
 use crate::support::workflow::{does, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
 
@@ -24,7 +24,10 @@ const FORMAT_3: &str = include_str!("golden/state.v3.json");
 fn busy() -> Site {
     let mut site = without_workflows();
     let flow = site.request("demo.flow");
-    site.turn(flow);
+    let Answer::Execution(flow) = site.turn(flow).answer() else { panic!("an execution was asked for") };
+    let done = ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&"done".parse().unwrap())));
+    let attempt = site.attempt(done);
+    site.turn(report(done, attempt, ReportOutcome::Succeeded));
     let sleep = site.request_with("demo.sleep", &json!({ "duration": "24h" }), None);
     site.turn(sleep).then(&["execution.requested", "timer.set"]);
     let tomorrow = site.request_with("demo.echo", &json!({}), Some(NOON.plus_millis(86_400_000)));
@@ -60,7 +63,15 @@ fn silent() -> Site {
         .inquiry("demo.question")
         .action_at_once("demo.echo")
         .rule("demo.errs", "demo.ping", "event.payload.n > 0", "demo.say");
-    pieces = pieces.workflow("demo.flow", [does("each", "demo.say").over("[1, 2]"), fails("stop", "no"), does("one", "demo.say")]);
+    pieces = pieces.workflow(
+        "demo.flow",
+        [
+            does("done", "demo.echo").undone_by("demo.say", &json!({})),
+            does("each", "demo.say").over("[1, 2]"),
+            fails("stop", "no"),
+            does("one", "demo.say"),
+        ],
+    );
     for rule in 0..510 {
         pieces = pieces.rule_with(&format!("demo.r{rule:03}"), "demo.pong", "", "demo.say", |rule| rule.mode = Mode::Shadow);
     }

@@ -4,13 +4,13 @@ use ensue_engine::command::{Answer, ReportOutcome, Settings, TurnLimits};
 use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
-use ensue_engine::record::{Record, StreamId};
-use ensue_engine::spec::{CatalogsHealth, Outcome};
+use ensue_engine::record::StreamId;
+use ensue_engine::spec::CatalogsHealth;
 use ensue_engine::workflows::facts::SkippedBecause;
 use serde_json::{Value, json};
 
 use crate::support::site::report;
-use crate::support::workflow::{StepPiece, does, fails};
+use crate::support::workflow::{StepPiece, does, fails, short, told};
 use crate::support::{Pieces, Site, cancel, dismiss, settle, workers};
 
 /// A site whose workflow `demo.flow` has these steps; `demo.say` needs a worker, `demo.echo` is done at once by the node.
@@ -23,34 +23,6 @@ fn giving<const N: usize>(steps: [StepPiece; N], result: Option<&Value>) -> Site
     let mut site = Site::with(&pieces.workflow_giving("demo.flow", steps.into(), result));
     site.set(workers(100));
     site
-}
-
-/// Says in short what records say of the workflow and its steps.
-fn told(outcome: &Outcome) -> Vec<String> {
-    outcome.records().iter().filter_map(short).collect()
-}
-
-fn short(record: &Record) -> Option<String> {
-    let part = |part_of: &Option<ensue_engine::workflows::facts::PartOf>| match part_of {
-        None => "flow".to_owned(),
-        Some(part) => part.item.map_or(part.step.to_string(), |item| format!("{}[{item}]", part.step)),
-    };
-    Some(match &record.fact {
-        Fact::ExecutionRequested(fact) => format!("{} asked", part(&fact.part_of)),
-        Fact::ExecutionSucceeded(fact) => format!("{} succeeded", part(&fact.part_of)),
-        Fact::ExecutionFailed(fact) => format!("{} failed", part(&fact.part_of)),
-        Fact::ExecutionTimedOut(fact) => format!("{} timed out", part(&fact.part_of)),
-        Fact::ExecutionCancelled(fact) => format!("{} cancelled", part(&fact.part_of)),
-        Fact::StepSkipped(fact) => format!("{} skipped: {}", fact.step, fact.because.as_str()),
-        Fact::StepFailed(fact) => {
-            format!("{}{} did not start: {}", fact.step, fact.item.map_or(String::new(), |i| format!("[{i}]")), fact.error.message)
-        }
-        Fact::StepExpanded(fact) => format!("{} of {}", fact.step, fact.count),
-        Fact::StepEnded(fact) => {
-            format!("{} ended{}", fact.step, fact.error.as_ref().map_or(String::new(), |error| format!(": {}", error.message)))
-        }
-        _ => return None,
-    })
 }
 
 /// The execution that a step of the workflow is.
@@ -90,7 +62,7 @@ fn body(site: &Site, kind: &str) -> Value {
 /// Nothing of a workflow that has ended is left in the state.
 fn assert_nothing_is_left(site: &Site) {
     let saved: Value = serde_json::from_slice(&site.engine().save().json).unwrap();
-    assert_eq!(saved["workflows"], json!({ "courses": [], "steps": [], "items": [], "unasked": [], "unasked_items": [] }));
+    assert_eq!(saved["workflows"], json!({ "courses": [], "steps": [], "items": [], "unasked": [], "unasked_items": [], "undoable": [] }));
     assert_eq!(site.engine().executions().iter().count(), 0);
 }
 

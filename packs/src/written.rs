@@ -27,7 +27,7 @@ pub(crate) use retry::Retry;
 pub(crate) use rule::{RULE, Rule, Task as RuleTask};
 pub(crate) use sensor::{Emit, SENSOR, Sensor, Verify};
 pub(crate) use trigger::{TRIGGER, Trigger};
-pub(crate) use workflow::{ForEach, Step, Task, Workflow};
+pub(crate) use workflow::{ForEach, Step, Task, Undo, Workflow};
 
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;

@@ -36,6 +36,7 @@ run:
         fail_fast: true
         action: demo.deploy
         with: { region: "${{ item }}", count: "${{ index }}" }
+        undo: { action: core.echo, with: { message: "${{ item }} ${{ result.url }}" }, retry: { attempts: 3 } }
         priority: 10
       check:
         needs: deploy
@@ -251,7 +252,20 @@ mod shape {
         insta::assert_snapshot!(steps(
             "ask: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, notify: { action: core.echo }, remind: { every: 2h }, \
              escalate: [] } }\nci: { wait: { trigger: github.push } }\n\
-             again: { action: core.noop, undo: { action: core.noop }, local: { a: '1' } }"
+             again: { action: core.noop, local: { a: '1' } }"
+        ));
+    }
+
+    #[test]
+    fn what_undoes_a_step_is_an_action_that_takes_what_it_is_given() {
+        insta::assert_snapshot!(steps(
+            "build: { action: core.noop }\n\
+             deploy: { needs: build, for_each: params.regions, action: demo.deploy, with: { region: '${{ item }}' }, \
+             undo: { action: demo.deplay, with: { region: '${{ result.urll }}' } } }\n\
+             again: { action: demo.deploy, with: { region: eu }, undo: { action: demo.deploy, with: { region: '${{ steps.build.status }}', cuont: 1 }, \
+             timeout: 0s, retries: 3 } }\n\
+             nothing: { action: core.noop, undo: { with: {} } }\n\
+             wait: { sleep: 1m, undo: { action: core.noop } }"
         ));
     }
 

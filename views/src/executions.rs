@@ -11,7 +11,7 @@ use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, Inqu
 use ensue_engine::names::{ActionRef, RuleRef, StepName};
 use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
-use ensue_engine::workflows::facts::SkippedBecause;
+use ensue_engine::workflows::facts::{PartRole, SkippedBecause};
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
@@ -78,6 +78,12 @@ pub struct Execution {
     /// The item of the step, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
+    /// The turn of the step, from 1, where that is repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u32>,
+    /// Whether it undoes the step, and is not it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undoes: bool,
     /// The inquiry that it opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inquiry: Option<InquiryId>,
@@ -165,6 +171,8 @@ pub enum Status {
     Running,
     /// It was asked to stop.
     Cancelling,
+    /// It does not succeed, and undoes what did of it.
+    Undoing,
     /// It is unknown whether it took effect; a person is asked.
     Indeterminate,
     /// It ended with a result.
@@ -179,12 +187,13 @@ pub enum Status {
 
 impl Status {
     /// Lists all statuses.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Delayed,
         Self::Queued,
         Self::Waiting,
         Self::Running,
         Self::Cancelling,
+        Self::Undoing,
         Self::Indeterminate,
         Self::Succeeded,
         Self::Failed,
@@ -200,6 +209,7 @@ impl Status {
             Self::Waiting => "waiting",
             Self::Running => "running",
             Self::Cancelling => "cancelling",
+            Self::Undoing => "undoing",
             Self::Indeterminate => "indeterminate",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
@@ -211,7 +221,7 @@ impl Status {
     /// Says whether it is for good.
     pub fn is_end(self) -> bool {
         match self {
-            Self::Delayed | Self::Queued | Self::Waiting | Self::Running | Self::Cancelling | Self::Indeterminate => false,
+            Self::Delayed | Self::Queued | Self::Waiting | Self::Running | Self::Cancelling | Self::Undoing | Self::Indeterminate => false,
             Self::Succeeded | Self::Failed | Self::TimedOut | Self::Cancelled => true,
         }
     }
@@ -303,6 +313,7 @@ impl AttemptStatus {
             | FailureKind::Memory
             | FailureKind::Lost
             | FailureKind::ChildFailed
+            | FailureKind::UndoFailed
             | FailureKind::Fail
             | FailureKind::Expired => Self::Failed,
         }
@@ -401,6 +412,8 @@ impl View for Execution {
 
 impl Execution {
     fn requested(id: ExecutionId, fact: &ExecutionRequested, record: &Record) -> Self {
+        let part = fact.part_of.as_ref();
+        let role = part.map(|part_of| part_of.role);
         Self {
             id,
             position: record.position,
@@ -415,9 +428,11 @@ impl Execution {
             rule: fact.rule.clone(),
             event: fact.event,
             enforcement: fact.enforcement,
-            parent: fact.part_of.as_ref().map(|part_of| part_of.workflow),
-            step: fact.part_of.as_ref().map(|part_of| part_of.step.clone()),
-            item: fact.part_of.as_ref().and_then(|part_of| part_of.item),
+            parent: part.map(|part_of| part_of.workflow),
+            step: part.map(|part_of| part_of.step.clone()),
+            item: part.and_then(|part_of| part_of.item).filter(|_| role != Some(PartRole::Turn)),
+            turn: part.and_then(|part_of| part_of.item).filter(|_| role == Some(PartRole::Turn)).map(|turn| turn.saturating_add(1)),
+            undoes: role == Some(PartRole::Undo),
             inquiry: None,
             priority: fact.priority,
             requested_at: record.time,
@@ -446,7 +461,12 @@ impl Execution {
             StepFact::StepExpanded(fact) if fact.count == 0 => {
                 NotStarted { step: fact.step.clone(), item: None, at, skipped: None, error: None }
             }
-            StepFact::StepExpanded(_) | StepFact::StepEnded(_) => return,
+            StepFact::UndoBegun(_) => {
+                self.status = Status::Undoing;
+                return;
+            }
+            // Why an undo did not start is told by the workflow's end.
+            StepFact::StepExpanded(_) | StepFact::StepEnded(_) | StepFact::UndoFailed(_) => return,
         };
         self.not_started_count = self.not_started_count.saturating_add(1);
         if self.not_started.len() < NOT_STARTED_MAX {

@@ -8,7 +8,7 @@ use ensue_engine::inquiries::facts::{InquiryAnswered, Verdict};
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
-use ensue_engine::workflows::facts::{PartOf, SkippedBecause};
+use ensue_engine::workflows::facts::{PartOf, PartRole, SkippedBecause};
 use serde::Serialize;
 
 /// One line of a timeline.
@@ -47,8 +47,7 @@ fn tell(fact: ExecutionFact<'_>) -> String {
     match fact {
         ExecutionFact::ExecutionRequested(fact) => match (&fact.rule, &fact.part_of) {
             (Some(rule), _) => format!("rule {rule} asked for {}", fact.action),
-            (None, Some(PartOf { step, item: Some(item), .. })) => format!("step {step} asked for {} with item {item}", fact.action),
-            (None, Some(PartOf { step, item: None, .. })) => format!("step {step} asked for {}", fact.action),
+            (None, Some(part)) => format!("{} asked for {}{}", part_name(part), fact.action, with_item(part)),
             (None, None) => format!("{} was asked for", fact.action),
         },
         ExecutionFact::AttemptStarted(fact) => format!("attempt {} was given to worker {}", fact.number, fact.worker),
@@ -85,6 +84,21 @@ fn tell(fact: ExecutionFact<'_>) -> String {
     }
 }
 
+fn part_name(part: &PartOf) -> String {
+    match part.role {
+        PartRole::Step | PartRole::UndoableStep | PartRole::Turn => format!("step {}", part.step),
+        PartRole::Undo => format!("the undo of step {}", part.step),
+    }
+}
+
+fn with_item(part: &PartOf) -> String {
+    match (part.role, part.item) {
+        (_, None) => String::new(),
+        (PartRole::Turn, Some(turn)) => format!(" in turn {}", turn.saturating_add(1)),
+        (PartRole::Step | PartRole::UndoableStep | PartRole::Undo, Some(item)) => format!(" with item {item}"),
+    }
+}
+
 fn tell_step(fact: StepFact<'_>) -> String {
     match fact {
         StepFact::StepSkipped(fact) => {
@@ -102,8 +116,16 @@ fn tell_step(fact: StepFact<'_>) -> String {
         },
         StepFact::StepExpanded(fact) => format!("step {} is done for each of {} items", fact.step, fact.count),
         StepFact::StepEnded(fact) => match &fact.error {
-            None => format!("step {} succeeded with all its items", fact.step),
+            None => format!("step {} succeeded", fact.step),
             Some(error) => format!("step {} failed: {}", fact.step, why(error)),
+        },
+        StepFact::UndoBegun(fact) => match fact.count {
+            1 => "undoes the one step that succeeded".to_owned(),
+            count => format!("undoes {count} steps and items that succeeded, the newest first"),
+        },
+        StepFact::UndoFailed(fact) => match fact.item {
+            Some(item) => format!("the undo of item {item} of step {} failed: {}", fact.step, why(&fact.error)),
+            None => format!("the undo of step {} failed: {}", fact.step, why(&fact.error)),
         },
     }
 }

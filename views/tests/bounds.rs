@@ -11,7 +11,7 @@ use ensue_engine::inquiries::question::{ASSIGNEE_BYTES_MAX, ASSIGNEES_MAX, TITLE
 use ensue_engine::names::{NAME_BYTES_MAX, RuleRef};
 use ensue_engine::record::{Actor, Body, Digest, Record, StreamId};
 use ensue_engine::rules::facts::RuleErred;
-use ensue_engine::workflows::facts::PartOf;
+use ensue_engine::workflows::facts::{PartOf, PartRole};
 use ensue_views::executions::ATTEMPTS_MAX;
 use ensue_views::rules::ERRORS_MAX;
 use ensue_views::spec::{NOON, Story};
@@ -83,6 +83,7 @@ fn the_longest_inquiry_fits() {
             step: "s".repeat(NAME_BYTES_MAX).parse().unwrap(),
             item: Some(u32::MAX),
             on_failure: OnFailure::Fail,
+            role: PartRole::UndoableStep,
         }),
     };
     let id = Id::derived(story.log(), execution.0, Role::Inquiry(1));

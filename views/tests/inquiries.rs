@@ -5,7 +5,7 @@ use ensue_engine::executions::facts::{ExecutionSucceeded, ExecutionTimedOut, Fai
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::inquiries::facts::Verdict;
 use ensue_engine::record::{Actor, StreamId};
-use ensue_engine::workflows::facts::PartOf;
+use ensue_engine::workflows::facts::{PartOf, PartRole};
 use ensue_views::inquiries::{COLUMNS, InquiryStatus, assignees_of};
 use ensue_views::spec::Story;
 use ensue_views::view::Term;
@@ -97,7 +97,7 @@ fn a_cancel_of_what_asks_nobody_makes_no_inquiry() {
 #[test]
 fn a_step_names_its_workflow_and_is_found_by_it() {
     let (_, workflow) = asking(None);
-    let part_of = PartOf { workflow, step: "approve".parse().unwrap(), item: Some(2), on_failure: OnFailure::Fail };
+    let part_of = PartOf { workflow, step: "approve".parse().unwrap(), item: Some(2), on_failure: OnFailure::Fail, role: PartRole::Step };
     let asked: Inquiry = only(asking(Some(part_of)).0.records());
     assert_eq!((asked.parent, asked.step.as_ref().map(|step| step.as_str()), asked.item), (Some(workflow), Some("approve"), Some(2)));
     let at = COLUMNS.iter().position(|column| *column == Column::Parent).unwrap();

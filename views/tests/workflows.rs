@@ -5,7 +5,9 @@ use ensue_engine::executions::facts::{ExecutionFailed, ExecutionRequested, Execu
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id};
 use ensue_engine::record::{Actor, Body, CatalogRevision, StreamId};
-use ensue_engine::workflows::facts::{PartOf, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped};
+use ensue_engine::workflows::facts::{
+    PartOf, PartRole, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, UndoBegun, UndoFailed,
+};
 use ensue_views::executions::{COLUMNS, NOT_STARTED_MAX, Status};
 use ensue_views::spec::Story;
 use ensue_views::{Column, Execution, TimelineEntry, View as _};
@@ -69,13 +71,29 @@ fn a_workflow_waits_for_its_steps_until_it_ends_with_what_it_gives() {
 #[test]
 fn a_step_names_its_workflow_and_is_found_by_it() {
     let (mut story, flow) = flow();
-    let part_of = PartOf { workflow: flow, step: "beds".parse().unwrap(), item: Some(2), on_failure: OnFailure::Fail };
+    let part_of =
+        PartOf { workflow: flow, step: "beds".parse().unwrap(), item: Some(2), on_failure: OnFailure::Fail, role: PartRole::Step };
     request(&mut story, id(2), Pace::Worked, Some(part_of));
     let step = seen(&story, id(2));
     assert_eq!((step.parent, step.step.as_ref().map(|step| step.as_str()), step.item), (Some(flow), Some("beds"), Some(2)));
     let parent = COLUMNS.iter().position(|column| *column == Column::Parent).unwrap();
     assert_eq!(step.columns()[parent], Some(flow.0.into()));
     assert_eq!(seen(&story, flow).columns()[parent], None);
+}
+
+#[test]
+fn a_turn_and_what_undoes_a_step_are_told_apart_from_its_items() {
+    let (mut story, flow) = flow();
+    let part = |item, role| PartOf { workflow: flow, step: "beds".parse().unwrap(), item, on_failure: OnFailure::Fail, role };
+    request(&mut story, id(2), Pace::Worked, Some(part(Some(0), PartRole::Turn)));
+    request(&mut story, id(3), Pace::Worked, Some(part(Some(0), PartRole::Undo)));
+    tell(&mut story, flow, UndoBegun { count: 1 }, None);
+    let told = |id| {
+        let one = seen(&story, id);
+        (one.item, one.turn, one.undoes)
+    };
+    assert_eq!((told(id(2)), told(id(3))), ((None, Some(1), false), (Some(0), None, true)));
+    assert_eq!(seen(&story, flow).status, Status::Undoing);
 }
 
 #[test]
@@ -88,7 +106,12 @@ fn steps_without_an_execution_say_why_and_the_first_of_very_many_are_kept() {
         StepExpanded { step: "none".parse().unwrap(), count: 0, item_failure: ItemFailure::default() },
         Some(Body::json("[]")),
     );
-    tell(&mut story, flow, StepEnded { step: "none".parse().unwrap(), error: None, on_failure: OnFailure::Fail }, None);
+    tell(
+        &mut story,
+        flow,
+        StepEnded { step: "none".parse().unwrap(), error: None, on_failure: OnFailure::Fail, role: PartRole::Step },
+        None,
+    );
     tell(
         &mut story,
         flow,
@@ -118,8 +141,10 @@ fn a_timeline_tells_of_steps_in_words() {
     let error = Failure::new(FailureKind::ChildFailed, "1 of 3 items failed");
     tell(&mut story, flow, StepExpanded { step: step(), count: 3, item_failure: ItemFailure::default() }, Some(Body::json("[1,2,3]")));
     tell(&mut story, flow, StepFailed { step: step(), item: Some(1), error: error.clone(), on_failure: OnFailure::Fail }, None);
-    tell(&mut story, flow, StepEnded { step: step(), error: Some(error.clone()), on_failure: OnFailure::Fail }, None);
+    tell(&mut story, flow, StepEnded { step: step(), error: Some(error.clone()), on_failure: OnFailure::Fail, role: PartRole::Step }, None);
     tell(&mut story, flow, StepSkipped { step: "after".parse().unwrap(), because: SkippedBecause::Failing }, None);
+    tell(&mut story, flow, UndoBegun { count: 3 }, None);
+    tell(&mut story, flow, UndoFailed { step: step(), item: Some(2), error: error.clone() }, None);
     tell(&mut story, flow, ExecutionFailed { error, part_of: None }, None);
     let told: Vec<String> = story.records().iter().filter_map(TimelineEntry::of).map(|entry| entry.what).collect();
     let expected = [
@@ -128,6 +153,8 @@ fn a_timeline_tells_of_steps_in_words() {
         "item 1 of step beds failed: 1 of 3 items failed (child_failed)",
         "step beds failed: 1 of 3 items failed (child_failed)",
         "step after was skipped: the workflow is failing",
+        "undoes 3 steps and items that succeeded, the newest first",
+        "the undo of item 2 of step beds failed: 1 of 3 items failed (child_failed)",
         "failed: 1 of 3 items failed (child_failed)",
     ];
     assert_eq!(told, expected);

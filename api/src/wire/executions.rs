@@ -44,6 +44,10 @@ pub(crate) struct WireExecution {
     step: Option<StepName>,
     /// The item of the step, from 0.
     item: Option<u32>,
+    /// The turn of the step, from 1, where that is repeated.
+    turn: Option<u32>,
+    /// Whether it undoes the step, or the item, and is not it.
+    undoes: bool,
     /// The inquiry that it opened: while it waits, it is for an answer to that.
     #[schemars(with = "Option<shapes::InquiryId>")]
     inquiry: Option<InquiryId>,
@@ -108,6 +112,8 @@ impl WireExecution {
             parent: execution.parent,
             step: execution.step,
             item: execution.item,
+            turn: execution.turn,
+            undoes: execution.undoes,
             inquiry: execution.inquiry,
             priority: execution.priority,
             requested_at: execution.requested_at,

@@ -127,8 +127,19 @@ impl Things {
     fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
         let mut add = |list: &str, filters: String| paths.push(format!("/{list}?{filters}"));
-        const STATUSES: [&str; 10] =
-            ["delayed", "queued", "waiting", "running", "cancelling", "indeterminate", "succeeded", "failed", "timed_out", "cancelled"];
+        const STATUSES: [&str; 11] = [
+            "delayed",
+            "queued",
+            "waiting",
+            "running",
+            "cancelling",
+            "undoing",
+            "indeterminate",
+            "succeeded",
+            "failed",
+            "timed_out",
+            "cancelled",
+        ];
         const RULES: [&str; 4] = ["bench.most", "bench.some", "bench.rare", "bench.none"];
         let by = |by: &str, names: &[&str]| names.iter().map(|name| format!("{by}={name}")).collect::<Vec<_>>();
         let (statuses, rules) = (by("status", &STATUSES), by("rule", &RULES));

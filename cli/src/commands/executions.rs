@@ -62,8 +62,8 @@ pub(crate) enum Executions {
 }
 
 /// Where an execution may stand.
-const STATUSES: [&str; 10] =
-    ["delayed", "queued", "waiting", "running", "cancelling", "indeterminate", "succeeded", "failed", "timed_out", "cancelled"];
+const STATUSES: [&str; 11] =
+    ["delayed", "queued", "waiting", "running", "cancelling", "undoing", "indeterminate", "succeeded", "failed", "timed_out", "cancelled"];
 
 /// Which executions are listed.
 #[derive(Debug, Args)]

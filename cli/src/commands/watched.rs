@@ -53,6 +53,8 @@ fn line(record: &Value) -> String {
         "step.expanded" => ("step begun".to_owned(), format!("{} for each of {} items", text(fact, "step"), text(fact, "count"))),
         "step.ended" if fact["error"].is_null() => ("step succeeded".to_owned(), text(fact, "step")),
         "step.failed" | "step.ended" => ("step failed".to_owned(), format!("{}: {}", steps::name(fact), failure(&fact["error"]))),
+        "undo.begun" => ("undoing".to_owned(), format!("{} of what succeeded, the newest first", text(fact, "count"))),
+        "undo.failed" => ("undo failed".to_owned(), format!("{}: {}", steps::name(fact), failure(&fact["error"]))),
         kind => (kind.strip_prefix("execution.").unwrap_or(kind).replace('.', " "), failure(&fact["error"])),
     };
     format!("{}  {what:<17} {}", time(record, "time"), excerpt(&more)).trim_end().to_owned()

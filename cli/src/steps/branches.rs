@@ -47,7 +47,7 @@ fn begun(flow: &Flow, name: &str, now: Timestamp) -> Branch {
 
 fn of_step(step: &Step, flow: &Flow, now: Timestamp) -> Branch {
     match step.parts.as_slice() {
-        [only] if only.item().is_none() => of_part(only, now),
+        [only] if only.item().is_none() && only.turn().is_none() => of_part(only, now),
         parts => of_items(step, parts, flow, now),
     }
 }
@@ -84,7 +84,8 @@ fn of_items(step: &Step, parts: &[Part], flow: &Flow, now: Timestamp) -> Branch 
         (Mood::Good, Others::NotStarted(_) | Others::NotRead(_) | Others::Unknown) => Mood::Plain,
         (mood, _) => mood,
     };
-    Branch { title: format!("{}: {}", step.name, counts(&statuses, others)), mood, children, ..Branch::default() }
+    let called = if parts.iter().any(|part| part.turn().is_some()) { ["turn", "turns"] } else { ["item", "items"] };
+    Branch { title: format!("{}: {}", step.name, counts(called, &statuses, others)), mood, children, ..Branch::default() }
 }
 
 /// The items of a step of which no status was read.
@@ -98,7 +99,7 @@ enum Others {
 
 impl Others {
     fn of(step: &Step, flow: &Flow) -> Self {
-        let Some(items) = step.items else { return Self::Unknown };
+        let Some(items) = step.items else { return if step.is_for_each() || flow.is_cut { Self::Unknown } else { Self::None } };
         match (items.saturating_sub(step.parts.len() as u64), flow.is_cut) {
             (0, _) => Self::None,
             (others, false) => Self::NotStarted(others),
@@ -143,7 +144,7 @@ pub(crate) fn folded<'s>(items: impl Iterator<Item = (&'s str, bool)>) -> Fold {
 }
 
 /// `25 items, 20 succeeded, 3 failed, 2 not started`
-fn counts(statuses: &[String], others: Others) -> String {
+fn counts([one, several]: [&str; 2], statuses: &[String], others: Others) -> String {
     let read = statuses.len() as u64;
     let (at_least, count, rest) = match others {
         Others::None => ("", read, String::new()),
@@ -151,8 +152,8 @@ fn counts(statuses: &[String], others: Others) -> String {
         Others::NotRead(others) => ("", read + others, format!(", {others} more that were not read")),
         Others::Unknown => ("at least ", read, String::new()),
     };
-    let items = if count == 1 { "item" } else { "items" };
-    format!("{at_least}{count} {items}, {}{rest}", of_each(statuses))
+    let called = if count == 1 { one } else { several };
+    format!("{at_least}{count} {called}, {}{rest}", of_each(statuses))
 }
 
 fn of_each(statuses: &[String]) -> String {
@@ -225,6 +226,23 @@ mod tests {
             does(if status(index) == "failed" { failed(item) } else { item })
         };
         (0..count).map(item).collect()
+    }
+
+    #[test]
+    fn turns_and_what_undoes_a_step_stand_by_themselves() {
+        let with = |mut value: Value, name: &str, is: Value| {
+            value[name] = is;
+            does(value)
+        };
+        let mut workflow = execution("", "undoing", 0, None);
+        workflow["action"] = json!("release.ship");
+        let mut parts: Vec<Part> = (1..=2).map(|turn| with(execution("pages", "succeeded", 1, Some(2)), "turn", json!(turn))).collect();
+        parts.push(with(execution("build", "succeeded", 0, Some(2)), "item", Value::Null));
+        parts.push(with(execution("build", "running", 8, None), "undoes", json!(true)));
+        let mut drawn = flow(workflow, parts);
+        drawn.steps.iter_mut().for_each(|step| step.items = None);
+        let titles: Vec<String> = tree(&drawn, NOON.parse().unwrap()).children.into_iter().map(|child| child.title).collect();
+        assert_eq!(titles, ["build: core.shell succeeded", "pages: 2 turns, 2 succeeded", "undo of build: core.shell running"]);
     }
 
     fn not(step: &str, at: u32, skipped: Option<&str>, error: Option<&Value>) -> Part {

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::catalog::Retry;
 use crate::names::{ActionRef, StepName};
+use crate::workflows::facts::PartRole;
 
 /// The name of the function that holds where all needed steps succeeded, as expressions know it.
 pub const SUCCEEDED: &str = "succeeded()";
@@ -69,6 +70,8 @@ pub struct Step {
     pub repeat: Option<Repeat>,
     /// What it does.
     pub task: Task,
+    /// What takes it back where it succeeded and the workflow does not.
+    pub undo: Option<Undo>,
     /// What its failure means for the workflow.
     pub on_failure: OnFailure,
     /// Whether and when what failed of it is tried again; without it, as its action says.
@@ -139,6 +142,19 @@ pub struct Repeat {
     pub max: u32,
     /// What of each turn is joined into one list.
     pub collect: Option<Expression>,
+}
+
+/// What takes back what a step did.
+#[derive(Clone, Debug)]
+pub struct Undo {
+    /// The action, looked up in the workflow's catalog.
+    pub action: ActionRef,
+    /// Its parameters; they read also what the step gave, as `result`.
+    pub with: Template,
+    /// Whether and when it is tried again; without it, as its action says.
+    pub retry: Option<Retry>,
+    /// How long it may take, all its attempts together.
+    pub timeout: Option<Duration>,
 }
 
 /// What the failure of an item means for the others.
@@ -280,6 +296,11 @@ impl Step {
         matches!(&self.task, Task::Action { action, .. } if action.as_str() == INQUIRY) && self.for_each.is_none() && self.repeat.is_none()
     }
 
+    /// Says which part of it an execution of it is, or of an item of it.
+    pub(crate) fn role(&self) -> PartRole {
+        if self.undo.is_some() { PartRole::UndoableStep } else { PartRole::Step }
+    }
+
     /// Lists the paths that its expressions read.
     pub fn reads(&self) -> Vec<Path> {
         let conditions = self.starts.condition().into_iter().chain(self.for_each.as_ref().map(|each| &each.items));
@@ -288,7 +309,8 @@ impl Step {
             Task::Fail { message } => message,
         };
         let of_turns = self.repeat.iter().flat_map(|repeat| repeat.while_holds.iter().chain(&repeat.until).chain(&repeat.collect));
-        conditions.chain(of_turns).flat_map(Expression::reads).chain(template.reads()).collect()
+        let undo = self.undo.iter().flat_map(|undo| undo.with.reads());
+        conditions.chain(of_turns).flat_map(Expression::reads).chain(template.reads()).chain(undo).collect()
     }
 }
 
@@ -398,6 +420,7 @@ mod tests {
             for_each: None,
             repeat: None,
             task: Task::Fail { message },
+            undo: None,
             on_failure: OnFailure::Fail,
             retry: None,
             timeout: None,

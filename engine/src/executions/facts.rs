@@ -267,6 +267,8 @@ pub enum FailureKind {
     Lost,
     /// A step of the workflow failed.
     ChildFailed,
+    /// What undoes a step of the workflow failed.
+    UndoFailed,
     /// A step of the workflow says that it fails.
     Fail,
     /// Nobody answered in time.
@@ -277,7 +279,7 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Lists all of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ParametersInvalid,
         Self::Expression,
         Self::KeyMissing,
@@ -294,6 +296,7 @@ impl FailureKind {
         Self::Memory,
         Self::Lost,
         Self::ChildFailed,
+        Self::UndoFailed,
         Self::Fail,
         Self::Expired,
         Self::Cancelled,
@@ -318,6 +321,7 @@ impl FailureKind {
             Self::Memory => "memory",
             Self::Lost => "lost",
             Self::ChildFailed => "child_failed",
+            Self::UndoFailed => "undo_failed",
             Self::Fail => "fail",
             Self::Expired => "expired",
             Self::Cancelled => "cancelled",

@@ -14,6 +14,7 @@ use crate::ids::ExecutionId;
 use crate::record::{Draft, Record};
 use crate::rules::judge::describe;
 use crate::timers::facts::TimerKind;
+use crate::workflows::facts::PartRole;
 use crate::workflows::react::definition;
 
 /// Gives what follows from a failed attempt of an execution that nobody asked to end.
@@ -59,12 +60,18 @@ fn end_of(error: Failure, execution: &Execution) -> Fact {
     if error.kind == FailureKind::Timeout { ExecutionTimedOut { error, part_of }.into() } else { ExecutionFailed { error, part_of }.into() }
 }
 
-/// Gives what is said of trying again: by the step that the execution is, else by its action.
+/// Gives what is said of trying again: by the step that the execution is, or undoes, else by its action.
 fn policy(engine: &Engine, execution: &Execution, catalog: &Catalog) -> Option<Retry> {
     let of_step = execution.part_of.as_ref().and_then(|part_of| {
         let workflow = engine.executions().get(&part_of.workflow)?;
         match &definition(catalog, workflow)?.run {
-            Run::Workflow(workflow) => workflow.step(&part_of.step)?.retry.clone(),
+            Run::Workflow(workflow) => {
+                let step = workflow.step(&part_of.step)?;
+                match part_of.role {
+                    PartRole::Step | PartRole::Turn | PartRole::UndoableStep => step.retry.clone(),
+                    PartRole::Undo => step.undo.as_ref()?.retry.clone(),
+                }
+            }
             Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } | Run::Builtin(_) => None,
         }
     });

@@ -18,12 +18,36 @@ pub struct PartOf {
     pub workflow: ExecutionId,
     /// The step.
     pub step: StepName,
-    /// The item of the step, from 0, where it is done for each of several.
+    /// The item of the step, from 0, where it is done for each of several; of one that is repeated the turn, from 0 as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
-    /// What its failure means for the workflow; that of an item means nothing by itself.
+    /// What its failure means for the workflow; that of an item, or of what undoes one, means nothing by itself.
     #[serde(default, skip_serializing_if = "OnFailure::is_default")]
     pub on_failure: OnFailure,
+    /// Which part of the step it is.
+    #[serde(default, skip_serializing_if = "PartRole::is_step")]
+    pub role: PartRole,
+}
+
+/// Which part of a step an execution is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartRole {
+    /// The step itself, or an item of it.
+    #[default]
+    Step,
+    /// A turn of a step that is repeated.
+    Turn,
+    /// The step itself, or an item of it, and it is undone where it succeeds and the workflow does not.
+    UndoableStep,
+    /// What undoes it.
+    Undo,
+}
+
+impl PartRole {
+    pub(crate) fn is_step(&self) -> bool {
+        *self == Self::Step
+    }
 }
 
 /// A step does not start.
@@ -104,4 +128,28 @@ pub struct StepEnded {
     /// What a failure means for the workflow.
     #[serde(default, skip_serializing_if = "OnFailure::is_default")]
     pub on_failure: OnFailure,
+    /// Whether it is undone as a whole where it succeeded and the workflow does not.
+    #[serde(default, skip_serializing_if = "PartRole::is_step")]
+    pub role: PartRole,
+}
+
+/// A workflow that does not succeed begins to undo what succeeded of it, the newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndoBegun {
+    /// How many steps and items are to be undone.
+    pub count: u32,
+}
+
+/// What undoes a step, or an item of it, failed before there was an execution of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndoFailed {
+    /// The step.
+    pub step: StepName,
+    /// The item, from 0, where it is that of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    /// Why.
+    pub error: Failure,
 }

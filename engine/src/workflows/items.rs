@@ -1,6 +1,6 @@
 //! What follows for a step that is done for each of several items: they start in the order of the list, so many at once.
 
-use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Value};
+use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX, Value};
 
 use crate::catalog::{ForEach, ITEMS_MAX, OnFailure, Step, Task};
 use crate::engine::Reaction;
@@ -8,7 +8,7 @@ use crate::executions::facts::{Failure, FailureKind};
 use crate::fact::Fact;
 use crate::names::StepName;
 use crate::record::{Body, Draft};
-use crate::workflows::facts::{StepEnded, StepExpanded, StepFailed};
+use crate::workflows::facts::{PartRole, StepEnded, StepExpanded, StepFailed};
 use crate::workflows::react::{Going, Hindrance, Nth, ends_asked_for};
 use crate::workflows::sight::Ends;
 use crate::workflows::state::Expanded;
@@ -47,7 +47,7 @@ impl Going<'_> {
             return Ok(None);
         }
         let error = self.error_of_items(name, &items);
-        let fact = StepEnded { step: name.clone(), error, on_failure: step.on_failure };
+        let fact = StepEnded { step: name.clone(), error, on_failure: step.on_failure, role: PartRole::Step };
         Ok(Some(vec![self.draft(fact.into(), None)]))
     }
 
@@ -73,10 +73,7 @@ impl Going<'_> {
     }
 
     fn item_started(&self, step: &Step, items: &Expanded, index: u32) -> Result<Draft, Hindrance> {
-        let Some(list) = self.with.bodies.elements(&items.list) else { return Err(Reaction::Needs(vec![items.list]).into()) };
-        let Some(item) = list.get(index as usize) else {
-            return Err(Reaction::Impossible(format!("the list of {} items has no item {index}", items.count)).into());
-        };
+        let item = self.element(items, index)?;
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let template = match &step.task {
             Task::Action { with, .. } => with,
@@ -94,6 +91,13 @@ impl Going<'_> {
                 Err(Hindrance::Fails(Failure::new(FailureKind::Fail, message)))
             }
         }
+    }
+
+    /// Gives an item of a list.
+    pub(super) fn element(&self, items: &Expanded, index: u32) -> Result<Document, Reaction> {
+        let Some(list) = self.with.bodies.elements(&items.list) else { return Err(Reaction::Needs(vec![items.list])) };
+        let missing = || Reaction::Impossible(format!("the list of {} items has no item {index}", items.count));
+        list.get(index as usize).ok_or_else(missing)
     }
 
     fn error_of_items(&self, name: &StepName, items: &Expanded) -> Option<Failure> {

@@ -3,7 +3,6 @@
 //! Each call gives the next thing that is due, from the state alone; the caller asks again until there is none.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX, EvaluationError, Expression, Path, Scope, Template};
 use serde_json::Value as Json;
@@ -25,7 +24,7 @@ use crate::record::{Actor, Body, Draft, Record, StreamId};
 use crate::rules::judge::{complete, describe};
 use crate::rules::local;
 use crate::timers::facts::TimerKind;
-use crate::workflows::facts::{PartOf, SkippedBecause, StepFailed, StepSkipped};
+use crate::workflows::facts::{PartOf, PartRole, SkippedBecause, StepFailed, StepSkipped};
 use crate::workflows::sight::{Ends, Sight};
 use crate::workflows::state::{Course, End, StepState, StepStatus};
 
@@ -48,6 +47,8 @@ enum News<'a> {
     Expanded(&'a StepName),
     /// Somebody asked that it end.
     CancelRequested,
+    /// It undoes what succeeded of it, and goes on with that.
+    Undoing,
 }
 
 /// What is due in a workflow, and from which consequence on more is to be asked for.
@@ -57,6 +58,7 @@ type Due = Option<(Vec<Draft>, u32)>;
 /// then.
 pub(crate) fn after_execution(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
     let news = match (End::of(fact), fact, &record.stream) {
+        (Some(end), ..) if end.part_of.role == PartRole::Undo => Some((end.part_of.workflow, News::Undoing)),
         (Some(end), ..) => Some((end.part_of.workflow, News::Ended(&end.part_of.step))),
         (None, ExecutionFact::ExecutionRequested(fact), StreamId::Execution(id))
             if fact.pace == Pace::InSteps && fact.start_at.is_none() && fact.wait_millis.is_none() =>
@@ -87,6 +89,7 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: StepFact<'_>, next: 
         StepFact::StepFailed(fact) => News::Ended(&fact.step),
         StepFact::StepEnded(fact) => News::Ended(&fact.step),
         StepFact::StepExpanded(fact) => News::Expanded(&fact.step),
+        StepFact::UndoBegun(_) | StepFact::UndoFailed(_) => News::Undoing,
     };
     follow(engine, Some((id, news)), record, next, with)
 }
@@ -135,6 +138,7 @@ fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next:
         News::Ended(step) => going.first_of(workflow.dependents(step), next)?,
         // Also a step that was passed over, because what should have followed from another's end was dismissed, comes to an end now.
         News::CancelRequested => going.first_of(workflow.steps().iter(), next)?,
+        News::Undoing => None,
     };
     match due {
         Some(due) => Ok(Some(due)),
@@ -190,11 +194,6 @@ fn draft_of(stream: ExecutionId, workflow: &Execution, record: &Record, fact: Fa
     }
 }
 
-/// Gives how long an execution of a step may take as a whole: what its step says and what its action says both hold.
-fn limit(step: &Step, action: &Action) -> Option<Duration> {
-    step.timeout.into_iter().chain(action.limit).min()
-}
-
 /// A workflow that goes on.
 pub(super) struct Going<'a> {
     pub(super) engine: &'a Engine,
@@ -230,6 +229,8 @@ pub(super) enum Nth {
         /// How long it waits before it starts, in milliseconds.
         wait: Option<u64>,
     },
+    /// The one that undoes it, or an item of it.
+    Undo(Option<u32>),
 }
 
 impl From<Reaction> for Hindrance {
@@ -397,14 +398,21 @@ impl Going<'_> {
         }
         let log = self.engine.log();
         let of_step = Id::derived(log, self.id.0, Role::Step(&step.name));
-        let (child, item, wait_millis) = match nth {
-            Nth::Only => (of_step, None, None),
-            Nth::Item(item) => (Id::derived(log, of_step, Role::Item(item)), Some(item), None),
-            Nth::Turn { iteration, wait } => (Id::derived(log, of_step, Role::Iteration(iteration)), Some(iteration - 1), wait),
+        let (child, item, role, wait_millis) = match nth {
+            Nth::Only => (of_step, None, step.role(), None),
+            Nth::Item(item) => (Id::derived(log, of_step, Role::Item(item)), Some(item), step.role(), None),
+            Nth::Turn { iteration, wait } => {
+                (Id::derived(log, of_step, Role::Iteration(iteration)), Some(iteration - 1), PartRole::Turn, wait)
+            }
+            Nth::Undo(item) => (Id::derived(log, self.id.0, Role::Undo(&step.name, item.unwrap_or(0))), item, PartRole::Undo, None),
         };
         let child = ExecutionId(child);
         // Whether an item's failure counts is said once all have ended.
-        let on_failure = item.map_or(step.on_failure, |_| OnFailure::default());
+        let on_failure = if item.is_none() && role != PartRole::Undo { step.on_failure } else { OnFailure::default() };
+        let (retry, timeout) = match (nth, &step.undo) {
+            (Nth::Undo(_), Some(undo)) => (&undo.retry, undo.timeout),
+            _ => (&step.retry, step.timeout),
+        };
         let fact = ExecutionRequested {
             action: name.clone(),
             catalog: self.execution.catalog,
@@ -412,14 +420,15 @@ impl Going<'_> {
             event: None,
             enforcement: None,
             given: None,
-            part_of: Some(PartOf { workflow: self.id, step: step.name.clone(), item, on_failure }),
+            part_of: Some(PartOf { workflow: self.id, step: step.name.clone(), item, on_failure, role }),
             priority: step.priority.unwrap_or_else(|| self.execution.priority()),
             idempotent: action.idempotent,
             on_lost: action.on_lost,
             timeout_millis: millis(action.timeout),
             grace_millis: millis(action.grace),
-            failures_max: step.retry.as_ref().or(action.retry.as_ref()).map(|retry| retry.attempts),
-            limit_millis: limit(step, action).map(millis),
+            failures_max: retry.as_ref().or(action.retry.as_ref()).map(|retry| retry.attempts),
+            // What the step says and what its action says both hold.
+            limit_millis: timeout.into_iter().chain(action.limit).min().map(millis),
             start_at: None,
             wait_millis,
             pace,
@@ -428,22 +437,33 @@ impl Going<'_> {
         Ok(Draft { stream: StreamId::Execution(child), begins: Some(child.0), ..self.draft(fact.into(), body) })
     }
 
-    /// Gives the workflow's end where all its steps have ended.
+    /// Gives the workflow's end where all its steps have ended, and before it, where that is no success, what undoes them.
     fn end(&self) -> Result<Option<Draft>, Reaction> {
-        if (self.course.ended as usize) < self.workflow.steps().len() {
+        if (self.course.ended as usize) < self.workflow.steps().len() || self.course.open > 0 {
             return Ok(None);
         }
-        let part_of = self.execution.part_of.clone();
+        let (end, body) = self.outcome()?;
+        if !matches!(end, Fact::ExecutionSucceeded(_))
+            && let Some(draft) = self.next_undo()?
+        {
+            return Ok(Some(draft));
+        }
+        Ok(Some(self.draft(self.with_failed_undo(end), body)))
+    }
+
+    /// Gives how the workflow ends by what became of its steps.
+    fn outcome(&self) -> Result<(Fact, Option<Body>), Reaction> {
         if self.course.cancels > 0 {
-            return Ok(Some(self.draft(end_of_stopped(self.execution, self.course), None)));
+            return Ok((end_of_stopped(self.execution, self.course), None));
         }
-        let failed = |error| Ok(Some(self.draft(ExecutionFailed { error, part_of: part_of.clone() }.into(), None)));
-        if let Some(step) = &self.course.failing {
-            return failed(self.failure_of(step));
-        }
-        match self.result() {
-            Ok(body) => Ok(Some(self.draft(ExecutionSucceeded { part_of: part_of.clone() }.into(), body))),
-            Err(Hindrance::Fails(error)) => failed(error),
+        let part_of = self.execution.part_of.clone();
+        let result = match &self.course.failing {
+            Some(step) => Err(Hindrance::Fails(self.failure_of(step))),
+            None => self.result(),
+        };
+        match result {
+            Ok(body) => Ok((ExecutionSucceeded { part_of }.into(), body)),
+            Err(Hindrance::Fails(error)) => Ok((ExecutionFailed { error, part_of }.into(), None)),
             Err(Hindrance::Stuck(reaction)) => Err(reaction),
         }
     }

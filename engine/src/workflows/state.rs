@@ -11,7 +11,7 @@ use crate::names::StepName;
 use crate::record::{BodyHandle, Position, Record, StreamId};
 use crate::table::Table;
 use crate::timers::facts::{TimerFired, TimerKind};
-use crate::workflows::facts::PartOf;
+use crate::workflows::facts::{PartOf, PartRole};
 
 /// The workflows that are open.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,19 @@ pub struct Workflows {
     unasked: Table<(ExecutionId, u32, Position), ExecutionId>,
     /// Those of them that are items and were never asked, by the records that began them.
     unasked_items: Table<(ExecutionId, StepName, u32), Position>,
+    /// What succeeded of a workflow and is undone where that does not, by the records that it ended with.
+    #[serde(default)]
+    undoable: Table<(ExecutionId, Position), Undoable>,
+}
+
+/// A step that can be undone, or an item of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Undoable {
+    /// The step.
+    pub step: StepName,
+    /// The item, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
 }
 
 /// How far a workflow has come.
@@ -44,6 +57,21 @@ pub struct Course {
     /// What of it began before this record is to end: it was cancelled then, or a step failed that ends the others.
     #[serde(default)]
     pub stop_before: Position,
+    /// How far the undoing has come, where it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoing: Option<Box<Undoing>>,
+}
+
+/// How far a workflow has come that undoes what succeeded of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Undoing {
+    /// How many steps and items it has begun to undo.
+    pub begun: u32,
+    /// At how many of them that failed.
+    pub failed: u32,
+    /// The first of these, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_failed: Option<(Undoable, String)>,
 }
 
 /// A step that has begun, or never will.
@@ -234,6 +262,20 @@ impl Workflows {
         self.items.get(&(workflow, step.clone(), item))
     }
 
+    /// Gives what is to be undone next of a workflow that does not succeed: what ended last.
+    pub(crate) fn next_undo(&self, workflow: ExecutionId) -> Option<&Undoable> {
+        self.undoable_of(workflow).next_back().map(|(_, undoable)| undoable)
+    }
+
+    /// Gives how much there is to be undone of a workflow.
+    pub(crate) fn undo_count(&self, workflow: ExecutionId) -> u32 {
+        u32::try_from(self.undoable_of(workflow).count()).unwrap_or(u32::MAX)
+    }
+
+    fn undoable_of(&self, workflow: ExecutionId) -> impl DoubleEndedIterator<Item = (&(ExecutionId, Position), &Undoable)> {
+        self.undoable.range((workflow, Position::default())..=(workflow, Position(u64::MAX)))
+    }
+
     /// Gives the executions that a workflow has yet to ask to end, the oldest first, with how often it has asked.
     pub(crate) fn to_be_asked(&self, workflow: ExecutionId, course: &Course) -> impl Iterator<Item = ExecutionId> {
         let never = (workflow, 0, Position::default())..(workflow, 0, course.stop_before);
@@ -354,14 +396,27 @@ impl Workflows {
                 let result = record.body_handle().or(last).filter(|_| status == StepStatus::Succeeded);
                 let ended = StepState { status, result, error: fact.error.clone(), ..ended };
                 self.settle(id, &fact.step, ended, fact.on_failure, record.position);
+                if status == StepStatus::Succeeded && fact.role == PartRole::UndoableStep {
+                    self.undoable.insert((id, record.position), Undoable { step: fact.step.clone(), item: None });
+                }
+            }
+            StepFact::UndoBegun(_) => self.courses.change(&id, |course| course.undoing = Some(Box::default())),
+            StepFact::UndoFailed(fact) => {
+                self.begin_undo(id);
+                self.fail_undo(id, Undoable { step: fact.step.clone(), item: fact.item }, fact.error.message.clone());
             }
         }
     }
 
     fn begin(&mut self, part_of: &PartOf, child: ExecutionId, at: Position) {
         let PartOf { workflow, step, item, .. } = part_of;
-        self.unasked.insert((*workflow, 0, at), child);
         self.courses.change(workflow, |course| course.open += 1);
+        if part_of.role == PartRole::Undo {
+            // As what cleans up in a workflow that was cancelled: only the second cancel ends it.
+            self.unasked.insert((*workflow, 1, at), child);
+            return self.begin_undo(*workflow);
+        }
+        self.unasked.insert((*workflow, 0, at), child);
         let Some(item) = item else {
             self.steps.insert((*workflow, step.clone()), StepState::new(StepStatus::Running));
             return;
@@ -395,8 +450,19 @@ impl Workflows {
     }
 
     fn end(&mut self, end: &End<'_>, result: Option<BodyHandle>, at: Position) {
-        let PartOf { workflow, step, item, on_failure } = end.part_of;
+        let PartOf { workflow, step, item, on_failure, role } = end.part_of;
         self.courses.change(workflow, |course| course.open = course.open.saturating_sub(1));
+        match (role, end.status) {
+            (PartRole::Undo, StepStatus::Succeeded) => return,
+            (PartRole::Undo, _) => {
+                let why = end.error.map_or("it was cancelled", |error| &error.message);
+                return self.fail_undo(*workflow, Undoable { step: step.clone(), item: *item }, why.to_owned());
+            }
+            (PartRole::UndoableStep, StepStatus::Succeeded) if self.courses.contains(workflow) => {
+                self.undoable.insert((*workflow, at), Undoable { step: step.clone(), item: *item });
+            }
+            (PartRole::Step | PartRole::Turn | PartRole::UndoableStep, _) => {}
+        }
         let result = if end.status == StepStatus::Succeeded { result } else { None };
         let Some(item) = item else {
             let ended = StepState { result, error: end.error.cloned(), ..StepState::new(end.status) };
@@ -416,6 +482,26 @@ impl Workflows {
                 items.first_failed.get_or_insert(*item);
             }
         });
+    }
+
+    /// The undo of what ended last begins, or fails before it does.
+    fn begin_undo(&mut self, workflow: ExecutionId) {
+        let newest = self.undoable_of(workflow).next_back().map(|(key, _)| *key);
+        if let Some(newest) = newest {
+            self.undoable.remove(&newest);
+        }
+        self.change_undoing(workflow, |undoing| undoing.begun += 1);
+    }
+
+    fn fail_undo(&mut self, workflow: ExecutionId, of: Undoable, why: String) {
+        self.change_undoing(workflow, |undoing| {
+            undoing.failed += 1;
+            undoing.first_failed.get_or_insert((of, why));
+        });
+    }
+
+    fn change_undoing(&mut self, workflow: ExecutionId, change: impl FnOnce(&mut Undoing)) {
+        self.courses.change(&workflow, |course| change(course.undoing.get_or_insert_default()));
     }
 
     fn begin_turn(&mut self, workflow: ExecutionId, step: &StepName, turn: u32, at: Position) {
@@ -463,6 +549,8 @@ impl Workflows {
             keys.iter().for_each(|key| self.items.remove(key));
             self.steps.remove(&(workflow, step));
         }
+        let undoable: Vec<_> = self.undoable_of(workflow).map(|(key, _)| *key).collect();
+        undoable.iter().for_each(|key| self.undoable.remove(key));
         self.courses.remove(&workflow);
     }
 
@@ -477,6 +565,7 @@ impl Workflows {
         self.items.commit();
         self.unasked.commit();
         self.unasked_items.commit();
+        self.undoable.commit();
     }
 
     pub(crate) fn undo(&mut self) {
@@ -485,5 +574,6 @@ impl Workflows {
         self.items.undo();
         self.unasked.undo();
         self.unasked_items.undo();
+        self.undoable.undo();
     }
 }

@@ -8,7 +8,7 @@ use crate::executions::decide::millis;
 use crate::executions::facts::{Failure, FailureKind};
 use crate::names::StepName;
 use crate::record::{Body, BodyHandle, Draft};
-use crate::workflows::facts::StepEnded;
+use crate::workflows::facts::{PartRole, StepEnded};
 use crate::workflows::react::{Going, Hindrance, Nth};
 use crate::workflows::sight::{Ends, document as value_of};
 use crate::workflows::state::{StepStatus, Turns};
@@ -47,7 +47,7 @@ impl Going<'_> {
             Ok(draft) => draft,
             Err(Hindrance::Stuck(reaction)) => return Err(reaction),
             Err(Hindrance::Fails(error)) => {
-                let fact = StepEnded { step: name.clone(), error: Some(error), on_failure: step.on_failure };
+                let fact = StepEnded { step: name.clone(), error: Some(error), on_failure: step.on_failure, role: PartRole::Step };
                 self.draft(fact.into(), None)
             }
         };
@@ -104,7 +104,8 @@ impl Going<'_> {
 
     /// Ends the step with what its last turn gave, or what was collected of all of them.
     fn end_of_turns(&self, step: &Step, repeat: &Repeat, count: u32) -> Result<Draft, Hindrance> {
-        let fact = StepEnded { step: step.name.clone(), error: None, on_failure: step.on_failure };
+        let role = if count == 0 { PartRole::Step } else { step.role() };
+        let fact = StepEnded { step: step.name.clone(), error: None, on_failure: step.on_failure, role };
         let Some(collect) = &repeat.collect else { return Ok(self.draft(fact.into(), None)) };
         let results: Vec<Option<BodyHandle>> = self.engine.workflows().items(self.id, &step.name).map(|turn| turn.result).collect();
         if ["result", "previous"].iter().any(|root| collect.reads_root(root)) {
@@ -167,7 +168,7 @@ impl Going<'_> {
         evaluate(&scope, budget)
     }
 
-    fn document(&self, handle: Option<BodyHandle>) -> Result<Option<Document>, Reaction> {
+    pub(super) fn document(&self, handle: Option<BodyHandle>) -> Result<Option<Document>, Reaction> {
         let Some(handle) = handle else { return Ok(None) };
         self.with.bodies.document(&handle).map(Some).ok_or_else(|| Reaction::Needs(vec![handle]))
     }

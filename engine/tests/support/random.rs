@@ -23,8 +23,18 @@ use crate::support::{
     Pieces, Site, accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_start, retry, set_mode, settle,
 };
 
-const ACTIONS: [&str; 9] =
-    ["demo.ask", "demo.broken", "demo.echo", "demo.fail", "demo.flow", "demo.question", "demo.retry", "demo.sleep", "demo.urgent"];
+const ACTIONS: [&str; 10] = [
+    "demo.ask",
+    "demo.back",
+    "demo.broken",
+    "demo.echo",
+    "demo.fail",
+    "demo.flow",
+    "demo.question",
+    "demo.retry",
+    "demo.sleep",
+    "demo.urgent",
+];
 /// Who answers, with their roles.
 const PEOPLE: [&str; 4] = ["bo managers", "ana", "cy managers", "di viewer"];
 const HOUR_MICROS: i64 = 3_600_000_000;
@@ -146,9 +156,13 @@ fn many_pieces() -> Pieces {
         .workflow(
             "demo.flow",
             [
-                does("first", "demo.echo"),
-                does("each", "demo.ask").needs(["first"]).over("[1, 2, 3]").parallel(2),
-                does("beside", "demo.urgent").tolerated(),
+                does("first", "demo.echo").undone_by("demo.urgent", &json!({})),
+                does("each", "demo.ask")
+                    .needs(["first"])
+                    .over("[1, 2, 3]")
+                    .parallel(2)
+                    .undone_by("demo.retry", &json!({ "of": "${{ item }}" })),
+                does("beside", "demo.urgent").tolerated().undone_by("demo.echo", &json!({ "of": "${{ result.nothing }}" })),
                 does("missing", "demo.echo").starts_if("steps.first.result.nothing").needs(["first"]).tolerated(),
                 does("wait", "demo.sleep").with(&json!({ "duration": "2s" })),
                 does("slow", "demo.retry").timeout(90).tolerated(),
@@ -164,6 +178,16 @@ fn many_pieces() -> Pieces {
                 fails("stop", "no"),
                 does("mend", "demo.echo").needs(["stop"]).starts_if("failed()"),
                 does("inside", "demo.flow").needs(["stop"]).starts_if("always()"),
+            ],
+        )
+        .workflow(
+            "demo.back",
+            [
+                does("one", "demo.sleep").with(&json!({ "duration": "1ms" })).undone_by("demo.urgent", &json!({})),
+                does("two", "demo.sleep")
+                    .with(&json!({ "duration": "1ms" }))
+                    .undone_by("demo.echo", &json!({ "of": "${{ result.nothing.more }}" })),
+                fails("stop", "no").needs(["one", "two"]),
             ],
         )
         .rule("demo.again", "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.ask")
@@ -210,6 +234,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         6 => proptest::collection::vec(event, 1..8).prop_map(Step::Receive),
         2 => Just(Step::Receive(vec![(Payload::Wide, None); 8])),
         3 => (0..ACTIONS.len()).prop_map(Step::Request),
+        1 => Just(Step::Request(1)),
         5 => any::<Index>().prop_map(Step::Succeed),
         4 => (any::<Index>(), payload()).prop_map(|(which, payload)| Step::Emit(which, payload)),
         2 => (any::<Index>(), kind).prop_map(|(which, kind)| Step::Fail(which, kind)),

@@ -4,8 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    ALWAYS, FAILED, ForEach, Given, ItemFailure, OnFailure, PARALLEL_DEFAULT, Repeat, Retry, Run, SUCCEEDED, StartsIf, Step, Task, Workflow,
+    ALWAYS, FAILED, ForEach, Given, ItemFailure, OnFailure, PARALLEL_DEFAULT, Repeat, Retry, Run, SUCCEEDED, StartsIf, Step, Task, Undo,
+    Workflow,
 };
+use ensue_engine::fact::Fact;
+use ensue_engine::record::Record;
+use ensue_engine::spec::Outcome;
+use ensue_engine::workflows::facts::{PartOf, PartRole};
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::{Value, json};
 
@@ -35,6 +40,7 @@ impl StepPiece {
             for_each: None,
             repeat: None,
             task,
+            undo: None,
             on_failure: OnFailure::Fail,
             retry: None,
             timeout: None,
@@ -101,6 +107,17 @@ impl StepPiece {
         self
     }
 
+    /// What takes it back.
+    pub(crate) fn undone_by(mut self, action: &str, given: &Value) -> Self {
+        self.0.undo = Some(Undo { action: action.parse().unwrap(), with: template(given), retry: None, timeout: None });
+        self
+    }
+
+    pub(crate) fn undo_retried(mut self, retry: Retry) -> Self {
+        self.0.undo.as_mut().expect("it is undone").retry = Some(retry);
+        self
+    }
+
     /// What its action is given.
     pub(crate) fn with(mut self, given: &Value) -> Self {
         if let Task::Action { with, .. } = &mut self.0.task {
@@ -147,6 +164,39 @@ impl Pieces {
         let workflow = Workflow::new(Given::Parameters, steps_of(steps), result.map(template)).unwrap();
         self.action_with(name, |action| action.run = Run::Workflow(Arc::new(workflow)))
     }
+}
+
+/// Says in short what records say of the workflow and its steps.
+pub(crate) fn told(outcome: &Outcome) -> Vec<String> {
+    outcome.records().iter().filter_map(short).collect()
+}
+
+pub(crate) fn short(record: &Record) -> Option<String> {
+    let part = |part_of: &Option<PartOf>| match part_of {
+        None => "flow".to_owned(),
+        Some(part) => {
+            let of = part.item.map_or(part.step.to_string(), |item| format!("{}[{item}]", part.step));
+            if part.role == PartRole::Undo { format!("undo of {of}") } else { of }
+        }
+    };
+    Some(match &record.fact {
+        Fact::ExecutionRequested(fact) => format!("{} asked", part(&fact.part_of)),
+        Fact::ExecutionSucceeded(fact) => format!("{} succeeded", part(&fact.part_of)),
+        Fact::ExecutionFailed(fact) => format!("{} failed", part(&fact.part_of)),
+        Fact::ExecutionTimedOut(fact) => format!("{} timed out", part(&fact.part_of)),
+        Fact::ExecutionCancelled(fact) => format!("{} cancelled", part(&fact.part_of)),
+        Fact::StepSkipped(fact) => format!("{} skipped: {}", fact.step, fact.because.as_str()),
+        Fact::StepFailed(fact) => {
+            format!("{}{} did not start: {}", fact.step, fact.item.map_or(String::new(), |i| format!("[{i}]")), fact.error.message)
+        }
+        Fact::StepExpanded(fact) => format!("{} of {}", fact.step, fact.count),
+        Fact::StepEnded(fact) => {
+            format!("{} ended{}", fact.step, fact.error.as_ref().map_or(String::new(), |error| format!(": {}", error.message)))
+        }
+        Fact::UndoBegun(fact) => format!("{} to undo", fact.count),
+        Fact::UndoFailed(fact) => format!("undo of {} did not start: {}", fact.step, fact.error.message),
+        _ => return None,
+    })
 }
 
 /// The steps as the engine takes them.

@@ -6,6 +6,7 @@ mod inquiry;
 mod itself;
 mod reach;
 mod repeat;
+mod undo;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -48,7 +49,9 @@ pub(super) fn workflow(
 ) -> Option<Run> {
     let graph = Graph::of(&written.steps, file, report);
     let mut actions = Vec::with_capacity(written.steps.len());
+    let mut undo_actions = Vec::with_capacity(written.steps.len());
     for step in &written.steps {
+        undo_actions.push(step.undo.as_ref().and_then(|undo| action_named(checking, file, &undo.action, "step", report)));
         actions.push(match &step.task {
             Some(Task::Action { action, .. }) => action_named(checking, file, action, "step", report),
             Some(Task::Inquiry(_) | Task::Sleep { .. } | Task::Fail { .. }) | None => None,
@@ -56,8 +59,16 @@ pub(super) fn workflow(
     }
     itself::tell(checking.world, file, written, report);
     let can_end = vec![CanEnd::ANYHOW; written.steps.len()];
-    let mut steps =
-        Steps { file, written: &written.steps, graph, actions, results: Results::default(), can_end, unneeded: BTreeSet::new() };
+    let mut steps = Steps {
+        file,
+        written: &written.steps,
+        graph,
+        actions,
+        undo_actions,
+        results: Results::default(),
+        can_end,
+        unneeded: BTreeSet::new(),
+    };
     let mut compiled: Vec<Option<catalog::Step>> = vec![None; written.steps.len()];
     // What a step needs is looked at before it; what is in a circle comes last.
     let order = steps.graph.order().to_vec();
@@ -86,6 +97,8 @@ struct Steps<'a> {
     graph: Graph<'a>,
     /// Of each step its action, where it has one that is there.
     actions: Vec<Option<NamedAction<'a>>>,
+    /// Of each step the action that undoes it, where there is one that is there.
+    undo_actions: Vec<Option<NamedAction<'a>>>,
     results: Results,
     /// How each step can end.
     can_end: Vec<CanEnd>,
@@ -129,6 +142,7 @@ impl<'a> Steps<'a> {
             Some((_, item)) => scope.with("item", item.clone()).with("index", ValueType::integer()),
             None => scope,
         };
+        let undo = written.undo.as_ref().map(|undo| self.undo(place, undo, &scope, end, report));
         let repeat = written.repeat.as_ref().map(|repeat| self.repeat(place, repeat, &scope, end, report));
         let scope = if written.repeat.is_some() { self.in_turn(place, scope) } else { scope };
         let task = self.task(place, scope, end, report);
@@ -144,6 +158,7 @@ impl<'a> Steps<'a> {
             for_each: optional(for_each.map(|(compiled, _)| compiled))?,
             repeat: optional(repeat)?,
             task: task?,
+            undo: optional(undo)?,
             on_failure: written.on_failure,
             retry: optional(retry)?,
             timeout: written.timeout,

@@ -91,6 +91,12 @@ pub(super) static STEP: Shape = Shape {
         optional("sleep", Kind::Text(Form::Wait), "The step waits so long, `10m`, and holds no worker meanwhile. It may hold `${{ … }}`."),
         optional("fail", Kind::Text(Form::Any), "The step fails, and this says why. It may hold `${{ … }}`."),
         optional(
+            "undo",
+            Kind::Fields(&UNDO),
+            "What takes back what the step did, where it succeeded and the workflow fails, takes too long or is cancelled; with `for_each`, for \
+             each item that succeeded. It runs once all steps have ended, one after the other, the newest first.",
+        ),
+        optional(
             "on_failure",
             Kind::Choice(&ON_FAILURE_WORDS),
             "What the step's failure means: `fail` (default), then no other step starts but those whose `if` asks `failed()` or `always()`; or \
@@ -109,12 +115,13 @@ pub(super) static STEP: Shape = Shape {
         ),
         PRIORITY,
     ],
-    later: &[("wait", "waiting for an event"), ("undo", "what is done when the workflow fails later"), ("local", "names of a step's own")],
+    later: &[("wait", "waiting for an event"), ("local", "names of a step's own")],
     between: &[
         Between::ExactlyOneOf(&["action", "inquiry", "sleep", "fail"]),
         Between::OnlyBeside { field: "with", other: "action" },
         Between::OnlyBeside { field: "for_each", other: "action" },
         Between::OnlyBeside { field: "repeat", other: "action" },
+        Between::OnlyBeside { field: "undo", other: "action" },
         Between::NotBoth("for_each", "repeat"),
         Between::OnlyBeside { field: "priority", other: "action" },
         Between::OnlyBeside { field: "retry", other: "action" },
@@ -122,6 +129,22 @@ pub(super) static STEP: Shape = Shape {
         Between::OnlyBeside { field: "parallel", other: "for_each" },
         Between::OnlyBeside { field: "fail_fast", other: "for_each" },
     ],
+};
+
+pub(super) static UNDO: Shape = Shape {
+    what: "`undo`",
+    fields: &[
+        required("action", "action: release.roll_back", Kind::Text(Form::Ref), "What takes the step back: the ref of an action."),
+        optional(
+            "with",
+            Kind::Mapping { names: Form::Any, of: &Kind::Anything },
+            "The action's parameters, by name. Beside what the step's own `with` reads, `result` is what the step or the item gave.",
+        ),
+        optional("retry", Kind::Fields(&RETRY), "Whether what failed is tried again, in the place of what the action says."),
+        optional("timeout", Kind::Text(Form::SomeTime), "How long it may take as a whole, all its attempts and waits together."),
+    ],
+    later: &[],
+    between: &[],
 };
 
 pub(crate) struct Workflow {
@@ -141,6 +164,7 @@ pub(crate) struct Step {
     pub(crate) repeat: Option<Repeat>,
     /// What it does; nothing where that has mistakes that have been told.
     pub(crate) task: Option<Task>,
+    pub(crate) undo: Option<Undo>,
     pub(crate) on_failure: OnFailure,
     pub(crate) retry: Option<Retry>,
     pub(crate) timeout: Option<Duration>,
@@ -151,6 +175,13 @@ pub(crate) struct ForEach {
     pub(crate) items: Node,
     pub(crate) parallel: u32,
     pub(crate) failure: ItemFailure,
+}
+
+pub(crate) struct Undo {
+    pub(crate) action: Spanned<String>,
+    pub(crate) with: Option<Node>,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 pub(crate) enum Task {
@@ -221,6 +252,7 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
             for_each: None,
             repeat: None,
             task: None,
+            undo: None,
             on_failure,
             retry: None,
             timeout: None,
@@ -239,9 +271,20 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
     let priority = read_priority(&mut fields, report);
     let retry = read_retry(&mut fields, report);
     let timeout = read_timeout(&mut fields, report);
+    let undo = read_undo(&mut fields, report);
     let on_failure = read_on_failure(&mut fields, report);
     let task = read_task(&name, &mut fields, report);
-    Step { name, needs, condition, for_each, repeat, task, on_failure, retry, timeout, priority }
+    Step { name, needs, condition, for_each, repeat, task, undo, on_failure, retry, timeout, priority }
+}
+
+fn read_undo(fields: &mut Fields<'_>, report: &mut Report) -> Option<Undo> {
+    let file = fields.file;
+    let mut fields = Fields::open(fields.take("undo")?.value, &UNDO, file, report)?;
+    let with = fields.take("with").map(|entry| entry.value);
+    let retry = read_retry(&mut fields, report);
+    let timeout = read_timeout(&mut fields, report);
+    let action = fields.take_required("action", report).and_then(|entry| text(entry.value, "`action`", file, report));
+    Some(Undo { action: action?, with, retry, timeout })
 }
 
 fn read_on_failure(fields: &mut Fields<'_>, report: &mut Report) -> OnFailure {
@@ -287,7 +330,7 @@ const NAME_THE_ACTION: &str = "name the action, or remove the line";
 const FOR_EACH_EXAMPLE: &str = "for example\nfor_each: params.regions";
 
 /// In an order in which what says more of one that is out of place comes after it.
-const BESIDE: [Beside; 8] = [
+const BESIDE: [Beside; 9] = [
     Beside { field: "with", other: "action", is: "`with` gives an action its parameters", hint: NAME_THE_ACTION },
     Beside {
         field: "for_each",
@@ -296,6 +339,7 @@ const BESIDE: [Beside; 8] = [
         hint: "name the action, or remove the line; what fails, fails once",
     },
     Beside { field: "repeat", other: "action", is: "`repeat` runs an action over again", hint: NAME_THE_ACTION },
+    Beside { field: "undo", other: "action", is: "`undo` takes back what an action did", hint: NAME_THE_ACTION },
     Beside { field: "priority", other: "action", is: "`priority` says which executions go first", hint: NAME_THE_ACTION },
     Beside { field: "retry", other: "action", is: "`retry` tries an action again that failed", hint: NAME_THE_ACTION },
     Beside { field: "timeout", other: "action", is: "`timeout` says how long an action may take", hint: NAME_THE_ACTION },

@@ -51,20 +51,26 @@ pub(super) enum Times {
 pub(super) struct Results(BTreeMap<ActionRef, ValueType>);
 
 impl Results {
+    /// Gives what a step gives that succeeds, or each of its items.
+    pub(super) fn gave(&mut self, ended: Ended<'_>) -> ValueType {
+        match ended {
+            Ended::Action { name, result, times: Times::Once | Times::ForEachItem } => self.result(name, result),
+            Ended::Action { name, result, times: Times::Perhaps } => self.result(name, result).or_null(),
+            Ended::Action { times: Times::Collected, .. } => ValueType::list(ValueType::json()),
+            Ended::Unknown | Ended::Sleep | Ended::Inquiry { .. } | Ended::Fail => ValueType::anything(),
+        }
+    }
+
     /// Gives what `steps.<name>` can be.
     pub(super) fn of(&mut self, ended: Ended<'_>, end: End) -> ValueType {
-        let (name, schema, times) = match ended {
+        let times = match ended {
             Ended::Unknown => return ValueType::anything(),
             Ended::Fail => return failed_step(),
             Ended::Sleep => return slept(end),
             Ended::Inquiry { answer } => return answered(answer, end),
-            Ended::Action { name, result, times } => (name, result, times),
+            Ended::Action { times, .. } => times,
         };
-        let result = match times {
-            Times::Once | Times::ForEachItem => self.result(name, schema),
-            Times::Perhaps => self.result(name, schema).or_null(),
-            Times::Collected => ValueType::list(ValueType::json()),
-        };
+        let result = self.gave(ended);
         let fields = match (times, end) {
             (Times::Once | Times::Perhaps | Times::Collected, End::Success) => {
                 one("the fields of a step", ValueType::one_of(["succeeded"]), result, ValueType::null())

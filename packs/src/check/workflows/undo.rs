@@ -1,0 +1,33 @@
+//! `undo` against what can be read when it runs: what the step can, and what that gave.
+
+use ensue_engine::catalog;
+
+use super::ends::End;
+use super::{Holds, Reader, Steps, ended};
+use crate::check::parameters::with;
+use crate::check::scope::Scope;
+use crate::diagnostics::Report;
+use crate::written::Undo;
+
+impl Steps<'_> {
+    /// Compiles what takes a step back; nothing where there is a mistake, which is told. `scope` is that of the step's own values.
+    pub(super) fn undo(&mut self, place: usize, undo: &Undo, scope: &Scope<'_>, end: End, report: &mut Report) -> Option<catalog::Undo> {
+        let gave = self.results.gave(ended(&self.written[place], self.actions[place].as_ref()));
+        let scope = scope.clone().with("result", gave);
+        let scope = match &undo.with {
+            Some(node) => {
+                let reads = self.look(Reader::Step(place), &scope, node, Holds::Value, report);
+                self.with_steps(scope, &reads, place, end)
+            }
+            None => scope,
+        };
+        let named = self.undo_actions[place].as_ref();
+        let parameters = named.and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
+        let with = with(self.file, &undo.action, undo.with.as_ref(), parameters, &scope, report);
+        let retry = match &undo.retry {
+            Some(retry) => Some(crate::check::retry::retry(self.file, retry, report)?),
+            None => None,
+        };
+        Some(catalog::Undo { action: named?.0.clone(), with: with?, retry, timeout: undo.timeout })
+    }
+}
