@@ -272,6 +272,54 @@ async fn a_step_is_repeated_until_it_is_enough_over_a_kill_as_well() {
     assert!(tree.stdout.contains("count: 6 turns, 6 succeeded"), "{tree:?}");
 }
 
+const AWAITED: &str = "\
+description: Waits for the build of its version.
+parameters: { version: string }
+run:
+  workflow:
+    steps:
+      before:
+        action: release.hold
+      built:
+        needs: [before]
+        wait: { trigger: release.pushed, when: event.payload.version == params.version, expires: 1h }
+      next:
+        needs: [built]
+        wait: { trigger: release.pushed, when: event.payload.version == steps.built.event.payload.author, since: step }
+    result: { by: \"${{ steps.built.event.payload.author }}\", at: \"${{ steps.next.event.payload.version }}\" }
+";
+
+#[tokio::test]
+async fn a_step_waits_for_its_event_which_may_come_before_it_over_a_kill_as_well() {
+    let place = place();
+    place.write_pack_file("release/triggers/pushed.yaml", PUSHED);
+    place.write_pack_file("release/actions/awaited.yaml", AWAITED);
+    let node = place.start();
+    let client = node.client();
+    let id = client.execute("release.awaited", &json!({ "version": "v7" })).await;
+    client
+        .until(&format!("/executions?parent={id}&status=running"), |listed| listed["items"].as_array().is_some_and(|all| all.len() == 1))
+        .await;
+    let push = |version: &str, author: &str| json!({ "trigger": "release.pushed", "payload": { "version": version, "author": author } });
+    for (version, author) in [("v6", "bo"), ("v7", "ana"), ("v7", "cy"), ("ana", "too early")] {
+        assert_eq!(client.post("/events", &push(version, author)).await.status, StatusCode::ACCEPTED);
+    }
+    node.kill();
+    let node = place.start();
+    until("the program has begun", || place.data().join("attempts").read_dir().unwrap().next().is_some()).await;
+    let mut attempts = std::fs::read_dir(place.data().join("attempts")).unwrap();
+    std::fs::write(attempts.next().unwrap().unwrap().path().join("go"), "").unwrap();
+    let client = node.client();
+    let waiting = format!("/executions?parent={id}&action=core.wait&status=waiting");
+    let waits = client.until(&waiting, |listed| listed["items"].as_array().is_some_and(|all| all.len() == 1)).await;
+    assert_eq!(waits["items"][0]["step"], "next");
+    client.post("/events", &push("ana", "di")).await;
+    let shown = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
+    assert_eq!((&shown["status"], &shown["result"]), (&json!("succeeded"), &json!({ "by": "ana", "at": "ana" })), "{shown:#}");
+    let refused = ensue(&place, &node, &["run", "core.wait", "--param", "trigger=release.pushed"]);
+    assert!(refused.code != Some(0) && refused.stderr.contains("as a step of a workflow"), "{refused:?}");
+}
+
 /// Its undo waits in its own folder until there is a file `go`.
 const MOVED: &str = "\
 description: Moves two tenants, or none.

@@ -356,7 +356,7 @@ impl Sequencing {
         self.effects.extend(self.engine.effects_of(&record));
         turn.drafts += 1;
         turn.bytes += record.fact_json.len() + record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, Bytes::len);
-        if reacts(&record.fact) {
+        if reacts(&record.fact) || self.engine.awaits(&record.fact) {
             turn.pending.push_back((record.clone(), 0));
         }
         let position = record.position;
@@ -406,6 +406,8 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::StepEnded(_)
         | Fact::UndoBegun(_)
         | Fact::UndoFailed(_)
+        | Fact::WaitOpened(_)
+        | Fact::WaitMatched(_)
         | Fact::ExecutionSucceeded(_)
         | Fact::ExecutionFailed(_)
         | Fact::ExecutionTimedOut(_)
@@ -417,6 +419,7 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::NodeStarted(_)
         | Fact::ReactionParked(_) => true,
         Fact::DeliveryRefused(_)
+        | Fact::WaitErred(_)
         | Fact::EnforcementMade(_)
         | Fact::RuleErred(_)
         | Fact::RuleErrorsCounted(_)

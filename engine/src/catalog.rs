@@ -23,8 +23,8 @@ pub use rule::{Mode, Rule};
 pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, Presence, Schema, Type};
 pub use sensor::{Emit, HmacAlgorithm, HmacVerify, Sensor, SignatureEncoding, Source, Verify};
 pub use workflow::{
-    ALWAYS, FAILED, ForEach, Given, INQUIRY, ITEMS_MAX, ItemFailure, OnFailure, PARALLEL_DEFAULT, Repeat, STEPS_MAX, SUCCEEDED, StartsIf,
-    Step, TURNS_MAX, Task, Undo, WhenCancelled, WhenFailing, Workflow, WorkflowError,
+    ALWAYS, FAILED, ForEach, Given, INQUIRY, ITEMS_MAX, ItemFailure, OnFailure, PARALLEL_DEFAULT, Repeat, STEPS_MAX, SUCCEEDED, Since,
+    StartsIf, Step, TURNS_MAX, Task, Undo, WAIT, Wait, WhenCancelled, WhenFailing, Workflow, WorkflowError,
 };
 
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};

@@ -208,7 +208,10 @@ impl Engine {
                     state.streams.remove(&record.stream.to_string());
                 }
             }
-            ByNoun::StepFact(fact) => state.workflows.apply_step(record, fact),
+            ByNoun::StepFact(fact) => {
+                state.workflows.apply_step(record, fact);
+                state.executions.apply_step(fact);
+            }
             ByNoun::InquiryFact(fact) => {
                 state.inquiries.apply(record, fact);
                 state.executions.apply_inquiry(record, fact);
@@ -396,7 +399,7 @@ impl Engine {
 
     /// Says whether a workflow or an inquiry is likely to read the body of a record soon that is about to be folded.
     pub(crate) fn is_read_by_workflow(&self, record: &Record) -> bool {
-        let StreamId::Execution(id) = &record.stream else { return false };
+        let StreamId::Execution(id) = &record.stream else { return self.awaits(&record.fact) };
         match &record.fact {
             Fact::ExecutionRequested(fact) => matches!(fact.pace, Pace::InSteps | Pace::Asks),
             Fact::AttemptSucceeded(_) | Fact::ExecutionSettled(_) => {
@@ -406,6 +409,11 @@ impl Engine {
             Fact::StepExpanded(_) | Fact::InquiryAnswered(_) => true,
             _ => false,
         }
+    }
+
+    /// Says whether some step waits for an event of the kind that a fact tells of.
+    pub(crate) fn awaits(&self, fact: &Fact) -> bool {
+        matches!(fact, Fact::EventReceived(event) if self.workflows().waits().watches(&event.trigger))
     }
 
     /// Says whether more work may come in from outside; what the log leads to by itself is never refused.

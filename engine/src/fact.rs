@@ -175,6 +175,9 @@ facts! {
         StepEnded(workflows::StepEnded): "step.ended", 1;
         UndoBegun(workflows::UndoBegun): "undo.begun", 1;
         UndoFailed(workflows::UndoFailed): "undo.failed", 1;
+        WaitOpened(workflows::WaitOpened): "wait.opened", 1;
+        WaitMatched(workflows::WaitMatched): "wait.matched", 1;
+        WaitErred(workflows::WaitErred): "wait.erred", 1;
     }
     /// What happens to inquiries.
     InquiryFact {

@@ -19,6 +19,9 @@ use crate::timers::facts::TimerKind;
 pub struct Id(Uuid);
 
 impl Id {
+    /// Comes before every other.
+    pub(crate) const MIN: Self = Self(Uuid::nil());
+
     /// Makes a root's id, a UUID of version 7, from the time and 74 random bits (the lowest of `entropy`).
     pub fn root(time: Timestamp, entropy: u128) -> Self {
         Self(stamped(time.unix_millis(), entropy, 7))

@@ -1,5 +1,6 @@
 //! Workflows: executions made of steps, each of which is an execution of its own, or none where it was skipped.
 
+pub mod awaited;
 pub mod elements;
 pub mod facts;
 mod items;
@@ -8,3 +9,4 @@ mod sight;
 pub mod state;
 mod turns;
 mod undo;
+pub(crate) mod waits;

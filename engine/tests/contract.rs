@@ -31,7 +31,8 @@ use ensue_engine::spec::NOON;
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_engine::workflows::facts::{
-    PartOf, PartRole, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, UndoBegun, UndoFailed,
+    PartOf, PartRole, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, UndoBegun, UndoFailed, WaitErred, WaitKey,
+    WaitMatched, WaitOpened,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -133,7 +134,26 @@ fn samples() -> Vec<Fact> {
         StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers }.into(),
         StepEnded { step: step.clone(), error: Some(error.clone()), on_failure: OnFailure::CancelOthers, role: PartRole::Step }.into(),
         UndoBegun { count: 3 }.into(),
-        UndoFailed { step, item: Some(3), error }.into(),
+        UndoFailed { step: step.clone(), item: Some(3), error }.into(),
+        WaitOpened {
+            step: step.clone(),
+            trigger: "github.workflow_run".parse().unwrap(),
+            key: Some(WaitKey { path: ["event", "payload", "sha"].map(str::to_owned).into(), value: Digest::of(b"text abc") }),
+        }
+        .into(),
+        WaitMatched {
+            step: step.clone(),
+            execution: Some(execution),
+            event,
+            given: GivenEvent {
+                trigger: "github.workflow_run".parse().unwrap(),
+                source: "github.webhook".into(),
+                occurred_at: NOON,
+                payload: BodyHandle { digest: Digest::of(b"{}"), bytes: 2, at: Position(40) },
+            },
+        }
+        .into(),
+        WaitErred { step, event, message: "no such field".into() }.into(),
         InquiryOpened {
             title: "Ship v1?".into(),
             assignees: vec!["role:release_managers".parse().unwrap(), "ana".parse().unwrap()],

@@ -452,6 +452,7 @@ impl Subject {
             | Phase::Queued
             | Phase::Asleep
             | Phase::Asking
+            | Phase::Awaiting
             | Phase::InSteps
             | Phase::Withdrawn
             | Phase::Indeterminate(_)

@@ -30,4 +30,5 @@ mod timers;
 mod turns;
 mod undo;
 mod vectors;
+mod waits;
 mod workflows;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::catalog::{Action, Fields, Given, OnLost, Run, Schema, Workflow};
+use ensue_engine::catalog::{Action, Fields, Given, OnLost, Run, Schema, Since, Wait, Workflow};
 use ensue_engine::executions::facts::{ExecutionRequested, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use crate::support::definitions::expression;
 use crate::support::random::again;
-use crate::support::workflow::{StepPiece, does, steps_of};
+use crate::support::workflow::{StepPiece, awaits, does, steps_of, told};
 use crate::support::{Pieces, Site, workers};
 
 /// A site whose rule `demo.greet` on `demo.ping` is made of these steps, and has the local value `host`.
 fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
     let workflow = Workflow::new(Given::Event, steps_of(steps.into()), None).unwrap();
-    let pieces = Pieces::default().trigger("demo.ping").action("demo.say").rule_with(
+    let pieces = Pieces::default().trigger("demo.ping").trigger("demo.pong").action("demo.say").awaiting("core.wait").rule_with(
         "demo.greet",
         "demo.ping",
         "event.payload.host != 'test'",
@@ -115,4 +115,14 @@ fn a_step_that_cannot_be_rendered_fails_the_whole() {
     let Fact::ExecutionFailed(end) = &outcome.records().last().unwrap().fact else { panic!("{:?}", outcome.kinds()) };
     assert_eq!(end.error.kind, FailureKind::ChildFailed);
     assert_eq!(site.engine().executions().iter().count(), 0);
+}
+
+#[test]
+fn a_rule_s_event_and_the_one_that_a_step_waits_for_are_told_apart() {
+    let when = Some(crate::support::workflow::expression("event.payload.host + '!' == local.host"));
+    let wait = Wait { trigger: "demo.pong".parse().unwrap(), when, since: Since::Start, expires: None };
+    let mut site = site([awaits("pong", wait)]);
+    site.receive("demo.ping", &json!({ "host": "a" }));
+    assert_eq!(told(&site.receive("demo.pong", &json!({ "host": "b" }))), [""; 0]);
+    assert_eq!(told(&site.receive("demo.pong", &json!({ "host": "a" }))), ["pong has come", "pong succeeded", "flow succeeded"]);
 }

@@ -1,6 +1,6 @@
 //! The saved state: a form that a later release must read, and that goes on exactly where it was saved.
 
-use ensue_engine::catalog::Mode;
+use ensue_engine::catalog::{Mode, Since, Wait};
 use ensue_engine::command::{Answer, Ask, ReportOutcome};
 use ensue_engine::engine::{Engine, LoadError, STATE_FORMAT, SavedState};
 use ensue_engine::executions::facts::Evidence;
@@ -11,7 +11,7 @@ use ensue_engine::spec::{CatalogsHealth, NOON};
 use serde_json::{Value, json};
 
 use crate::support::site::{progress, received, report};
-use crate::support::workflow::{does, fails};
+use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
 
 /// The form before, in which there are no workflows and no timers.
@@ -61,12 +61,15 @@ fn silent() -> Site {
         .action("demo.say")
         .sleep("demo.sleep")
         .inquiry("demo.question")
+        .awaiting("core.wait")
         .action_at_once("demo.echo")
         .rule("demo.errs", "demo.ping", "event.payload.n > 0", "demo.say");
     pieces = pieces.workflow(
         "demo.flow",
         [
             does("done", "demo.echo").undone_by("demo.say", &json!({})),
+            awaits("soon", awaited(None)),
+            awaits("keyed", awaited(Some("event.payload.n == 7"))),
             does("each", "demo.say").over("[1, 2]"),
             fails("stop", "no"),
             does("one", "demo.say"),
@@ -98,6 +101,10 @@ fn silent() -> Site {
     site.serve();
     site.set_catalogs(CatalogsHealth::Whole);
     site
+}
+
+fn awaited(when: Option<&str>) -> Wait {
+    Wait { trigger: "demo.ping".parse().unwrap(), when: when.map(expression), since: Since::Start, expires: None }
 }
 
 /// Gives the tables of a state that hold nothing, by their paths.

@@ -62,7 +62,10 @@ fn body(site: &Site, kind: &str) -> Value {
 /// Nothing of a workflow that has ended is left in the state.
 fn assert_nothing_is_left(site: &Site) {
     let saved: Value = serde_json::from_slice(&site.engine().save().json).unwrap();
-    assert_eq!(saved["workflows"], json!({ "courses": [], "steps": [], "items": [], "unasked": [], "unasked_items": [], "undoable": [] }));
+    assert_eq!(
+        saved["workflows"],
+        json!({ "courses": [], "steps": [], "items": [], "unasked": [], "unasked_items": [], "undoable": [], "waits": { "open": [], "keyed": [], "others": [], "paths": [] } })
+    );
     assert_eq!(site.engine().executions().iter().count(), 0);
 }
 

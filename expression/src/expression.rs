@@ -116,6 +116,13 @@ impl<'a> Scope<'a> {
         self.values.push((name, value.into().settled()));
     }
 
+    /// The same scope without a name.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.values.retain(|(known, _)| *known != name);
+        self
+    }
+
     /// The value of a name.
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
         self.values.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value)

@@ -26,6 +26,7 @@ const FILES: &[(&str, &str)] = files![
     "core/actions/noop.yaml",
     "core/actions/shell.yaml",
     "core/actions/sleep.yaml",
+    "core/actions/wait.yaml",
     "core/pack.yaml",
     "examples/README.md",
     "examples/pack.yaml",

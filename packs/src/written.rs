@@ -10,6 +10,7 @@ mod retry;
 mod rule;
 mod sensor;
 mod trigger;
+mod wait;
 mod workflow;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub(crate) use retry::Retry;
 pub(crate) use rule::{RULE, Rule, Task as RuleTask};
 pub(crate) use sensor::{Emit, SENSOR, Sensor, Verify};
 pub(crate) use trigger::{TRIGGER, Trigger};
+pub(crate) use wait::Wait;
 pub(crate) use workflow::{ForEach, Step, Task, Undo, Workflow};
 
 use crate::diagnostics::{Code, Report};

@@ -251,8 +251,22 @@ mod shape {
     fn what_a_later_release_brings_says_so() {
         insta::assert_snapshot!(steps(
             "ask: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, notify: { action: core.echo }, remind: { every: 2h }, \
-             escalate: [] } }\nci: { wait: { trigger: github.push } }\n\
+             escalate: [] } }\n\
              again: { action: core.noop, local: { a: '1' } }"
+        ));
+    }
+
+    #[test]
+    fn a_wait_is_for_an_event_of_a_trigger_that_is_there() {
+        insta::assert_snapshot!(steps(
+            "a: { action: core.noop }\n\
+             b: { needs: a, wait: { trigger: github.pusch, when: 'event.payload.ref == params.regions[0]' } }\n\
+             c: { wait: { trigger: github.push, when: event.payload.reff == 'x', since: stert, expires: soon } }\n\
+             d: { needs: a, wait: { trigger: github.push, when: event.payload.ref == steps.a.status } }\n\
+             e: { needs: a, wait: { trigger: github.push, when: event.payload.ref == steps.a.status, since: step }, timeout: 1m, for_each: params.regions }\n\
+             f: { wait: { when: 'true' } }\n\
+             g: { needs: e, action: core.echo, with: { message: '${{ steps.e.event.payload.reff }} ${{ steps.e.result }}' } }\n\
+             h: { action: core.wait, with: { trigger: github.push } }"
         ));
     }
 

@@ -165,7 +165,7 @@ pub enum Status {
     Delayed,
     /// It waits for a worker.
     Queued,
-    /// It is made of steps, and waits for them; or it sleeps, or asks.
+    /// It is made of steps, and waits for them; or it sleeps, or asks, or waits for an event.
     Waiting,
     /// A worker runs it.
     Running,
@@ -466,7 +466,12 @@ impl Execution {
                 return;
             }
             // Why an undo did not start is told by the workflow's end.
-            StepFact::StepExpanded(_) | StepFact::StepEnded(_) | StepFact::UndoFailed(_) => return,
+            StepFact::StepExpanded(_)
+            | StepFact::StepEnded(_)
+            | StepFact::UndoFailed(_)
+            | StepFact::WaitOpened(_)
+            | StepFact::WaitMatched(_)
+            | StepFact::WaitErred(_) => return,
         };
         self.not_started_count = self.not_started_count.saturating_add(1);
         if self.not_started.len() < NOT_STARTED_MAX {

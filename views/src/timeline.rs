@@ -119,6 +119,11 @@ fn tell_step(fact: StepFact<'_>) -> String {
             None => format!("step {} succeeded", fact.step),
             Some(error) => format!("step {} failed: {}", fact.step, why(error)),
         },
+        StepFact::WaitOpened(fact) => format!("step {} counts events of {} from now on", fact.step, fact.trigger),
+        StepFact::WaitMatched(fact) => format!("the event that step {} waits for has come: {}", fact.step, fact.event),
+        StepFact::WaitErred(fact) => {
+            format!("whether event {} is the one that step {} waits for cannot be told: {}", fact.event, fact.step, fact.message)
+        }
         StepFact::UndoBegun(fact) => match fact.count {
             1 => "undoes the one step that succeeded".to_owned(),
             count => format!("undoes {count} steps and items that succeeded, the newest first"),
@@ -150,7 +155,7 @@ fn tell_timer(fact: TimerFact<'_>) -> String {
             TimerKind::Retry => format!("attempt {number} follows at {due}"),
             TimerKind::Sleep => format!("sleeps until {due}"),
             TimerKind::Start | TimerKind::Turn => format!("starts at {due}"),
-            TimerKind::Expiry => format!("the question expires at {due}"),
+            TimerKind::Expiry => format!("there is time until {due}"),
             TimerKind::Timeout => format!("all of it may take until {due}"),
         },
         TimerFact::TimerFired(TimerFired { kind, number, .. }) => match kind {

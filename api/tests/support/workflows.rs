@@ -57,6 +57,7 @@ fn does(name: &str, action: &str) -> Step {
         for_each: None,
         repeat: None,
         task: Task::Action { action: action.parse().unwrap(), with: template(&with) },
+        wait: None,
         undo: None,
         on_failure: OnFailure::Fail,
         retry: None,

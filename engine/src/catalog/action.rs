@@ -55,7 +55,7 @@ pub struct Action {
 
 impl Action {
     /// Says whether attempts with these parameters hold a worker's slot: what only gives its parameters back, or does nothing for
-    /// no time, does not; what is made of steps, or sleeps, or asks, has none. Fails where it is to sleep for what is no duration, or to ask what is no question.
+    /// no time, does not; what is made of steps, or sleeps, or asks, has none. Fails where it is to sleep for what is no duration, or to ask what is no question, or to wait for an event, which steps do.
     pub fn pace(&self, params: Node<'_>) -> Result<Pace, Misfit> {
         let is_at_once = match self.run {
             Run::Builtin(Builtin::Echo) => true,
@@ -63,10 +63,17 @@ impl Action {
             Run::Workflow(_) => return Ok(Pace::InSteps),
             Run::Builtin(Builtin::Sleep) => return sleep(params),
             Run::Builtin(Builtin::Inquiry) => return Question::parse(params).map(|_| Pace::Asks),
+            Run::Builtin(Builtin::Wait) => return Err(wait_is_a_step()),
             Run::Builtin(Builtin::Emit) | Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => false,
         };
         Ok(if is_at_once { Pace::AtOnce } else { Pace::Worked })
     }
+}
+
+/// What it waits for is said by a step.
+fn wait_is_a_step() -> Misfit {
+    let message = "it waits as a step of a workflow, for example `wait: { trigger: github.workflow_run }`".to_owned();
+    Misfit { pointer: "/trigger".to_owned(), message }
 }
 
 fn sleep(params: Node<'_>) -> Result<Pace, Misfit> {
@@ -194,6 +201,8 @@ pub enum Builtin {
     Sleep,
     /// Asks people, and waits for their answer.
     Inquiry,
+    /// Waits for an event, as a step of a workflow.
+    Wait,
     /// Puts an event of the trigger `trigger` with the payload `payload` into the log.
     Emit,
 }

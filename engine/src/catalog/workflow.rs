@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::catalog::Retry;
-use crate::names::{ActionRef, StepName};
+use crate::names::{ActionRef, StepName, TriggerRef};
 use crate::workflows::facts::PartRole;
 
 /// The name of the function that holds where all needed steps succeeded, as expressions know it.
@@ -22,6 +22,8 @@ pub const ALWAYS: &str = "always()";
 
 /// The action that puts a question to people.
 pub const INQUIRY: &str = "core.inquiry";
+/// The action that waits for an event.
+pub const WAIT: &str = "core.wait";
 
 /// The most steps of a workflow.
 pub const STEPS_MAX: usize = 10_000;
@@ -52,6 +54,8 @@ pub struct Workflow {
     places: BTreeMap<StepName, usize>,
     dependents: Vec<Vec<usize>>,
     roots: Vec<usize>,
+    /// Those that wait for an event from the workflow's beginning on.
+    early_waits: Vec<usize>,
     result: Option<Template>,
 }
 
@@ -70,6 +74,8 @@ pub struct Step {
     pub repeat: Option<Repeat>,
     /// What it does.
     pub task: Task,
+    /// For which event it waits, where that is what it does.
+    pub wait: Option<Wait>,
     /// What takes it back where it succeeded and the workflow does not.
     pub undo: Option<Undo>,
     /// What its failure means for the workflow.
@@ -142,6 +148,29 @@ pub struct Repeat {
     pub max: u32,
     /// What of each turn is joined into one list.
     pub collect: Option<Expression>,
+}
+
+/// What a step waits for.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    /// Of which kind the event is.
+    pub trigger: TriggerRef,
+    /// What must hold for it; it reads it as `event`. Without it, the first one is it.
+    pub when: Option<Expression>,
+    /// From when on.
+    pub since: Since,
+    /// How long, from the step's beginning on; for ever where its author does not say.
+    pub expires: Option<Duration>,
+}
+
+/// From when on events count for a step that waits for one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Since {
+    /// From the workflow's beginning on.
+    #[default]
+    Start,
+    /// From the step's own beginning on.
+    Step,
 }
 
 /// What takes back what a step did.
@@ -309,8 +338,9 @@ impl Step {
             Task::Fail { message } => message,
         };
         let of_turns = self.repeat.iter().flat_map(|repeat| repeat.while_holds.iter().chain(&repeat.until).chain(&repeat.collect));
+        let wait = self.wait.iter().flat_map(|wait| &wait.when).flat_map(Expression::reads);
         let undo = self.undo.iter().flat_map(|undo| undo.with.reads());
-        conditions.chain(of_turns).flat_map(Expression::reads).chain(template.reads()).chain(undo).collect()
+        conditions.chain(of_turns).flat_map(Expression::reads).chain(template.reads()).chain(wait).chain(undo).collect()
     }
 }
 
@@ -342,7 +372,9 @@ impl Workflow {
                 dependents[*needed].push(place);
             }
         }
-        let workflow = Self { given, steps, places, dependents, roots, result };
+        let early_waits = steps.iter().enumerate().filter(|(_, step)| step.wait.as_ref().is_some_and(|wait| wait.since == Since::Start));
+        let early_waits = early_waits.map(|(place, _)| place).collect();
+        let workflow = Self { given, steps, places, dependents, roots, early_waits, result };
         match workflow.cycle() {
             Some(cycle) => Err(WorkflowError::Cycle(cycle)),
             None => Ok(workflow),
@@ -367,6 +399,11 @@ impl Workflow {
     /// Gives the steps that need nothing, in the order in which they are written.
     pub fn roots(&self) -> impl Iterator<Item = &Step> {
         self.roots.iter().map(|place| &self.steps[*place])
+    }
+
+    /// Gives the steps that wait for an event from the workflow's beginning on, each with what for.
+    pub fn early_waits(&self) -> impl Iterator<Item = (&Step, &Wait)> {
+        self.early_waits.iter().map(|place| &self.steps[*place]).filter_map(|step| Some((step, step.wait.as_ref()?)))
     }
 
     /// Gives the steps that need `name`, in the order in which they are written.
@@ -420,6 +457,7 @@ mod tests {
             for_each: None,
             repeat: None,
             task: Task::Fail { message },
+            wait: None,
             undo: None,
             on_failure: OnFailure::Fail,
             retry: None,

@@ -1,4 +1,4 @@
-//! What follows from an event: what the rules make of it.
+//! What follows from an event: what the rules make of it, then the steps that wait for it.
 
 use std::sync::Arc;
 
@@ -11,16 +11,18 @@ use crate::ids::EventId;
 use crate::record::Record;
 use crate::rules::judge::{EventView, Judgement, judge};
 use crate::rules::react as rules;
+use crate::workflows::waits;
 
 /// Gives the `next`-th consequence of an event.
 pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
-    if fact.matched == 0 && fact.erred == 0 {
-        return Reaction::nothing();
+    if fact.matched > 0 || fact.erred > 0 {
+        match judgement(record, fact, with) {
+            Ok(judgement) if (next as usize) < judgement.verdicts.len() => return rules::react(engine, record, fact, &judgement, next, at),
+            Ok(_) => {}
+            Err(reaction) => return reaction,
+        }
     }
-    match judgement(record, fact, with) {
-        Ok(judgement) => rules::react(engine, record, fact, &judgement, next, at),
-        Err(reaction) => reaction,
-    }
+    waits::of_event(engine, record, fact, next, with)
 }
 
 /// Gives the judgement that came with an event, or, where that is gone (after a restart) or another catalog's, judges again: the

@@ -147,7 +147,9 @@ pub(crate) fn lose(engine: &Engine, actor: &Actor, id: ExecutionId, attempt: Att
 pub(crate) fn cancel(engine: &Engine, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
     let Some(execution) = engine.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
     let is_asked = match execution.phase {
-        Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Asking | Phase::Running(_) | Phase::Indeterminate(_) => true,
+        Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Asking | Phase::Awaiting | Phase::Running(_) | Phase::Indeterminate(_) => {
+            true
+        }
         // The first ends what goes forward, the second also what cleans up after that.
         // One for which nothing runs any more, and that has not ended, is asked as often as somebody wants.
         Phase::InSteps => engine.workflows().course(&id).is_some_and(|course| course.cancels < 2 || course.open == 0),

@@ -92,6 +92,12 @@ pub enum Pace {
     },
     /// It has no attempts: it waits for an answer.
     Asks,
+    /// It has no attempts: it waits for an event.
+    Awaits {
+        /// For how long, in milliseconds; for ever where nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_millis: Option<u64>,
+    },
 }
 
 impl Pace {

@@ -67,6 +67,7 @@ pub(crate) fn take(engine: &Engine, actor: &Actor, message: &Message, at: &Momen
         | Phase::Queued
         | Phase::Asleep
         | Phase::Asking
+        | Phase::Awaiting
         | Phase::InSteps
         | Phase::Indeterminate(_)
         | Phase::Withdrawn

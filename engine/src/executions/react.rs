@@ -16,6 +16,7 @@ use crate::ids::{ExecutionId, Id, Role};
 use crate::inquiries::react as inquiries;
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::workflows::react as workflows;
+use crate::workflows::waits;
 
 /// The most attempts that one execution gets before it is given up: a worker that dies each time would take it for ever.
 pub const ATTEMPTS_MAX: u32 = 100;
@@ -36,8 +37,8 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
             Some(Err(reaction)) => return reaction,
             None => end_of(execution, fact),
         };
-        if execution.phase == Phase::Asking && execution.has_come {
-            return inquiries::end(engine, record, (id, execution), with);
+        if let Some(reaction) = timed::end_of_wait(engine, record, (id, execution), with) {
+            return reaction;
         }
         if let Some(end) = end {
             let draft = Draft {
@@ -74,8 +75,12 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: ExecutionFact<'_>, n
     workflows::after_execution(engine, record, fact, next, with)
 }
 
-/// Opens the inquiry of an execution that asks, where that is to be done.
+/// Opens the inquiry of an execution that asks, where that is to be done, and ends one whose event has come before it began.
 pub(crate) fn opened(engine: &Engine, record: &Record, id: ExecutionId, with: &Context<'_>) -> Option<Reaction> {
+    let execution = engine.executions().get(&id)?;
+    if execution.phase == Phase::Awaiting {
+        return waits::awaited(engine, execution).map(|_| waits::end(engine, record, (id, execution), with));
+    }
     match inquiries::opening(engine, record, (id, engine.executions().get(&id)?), with) {
         Ok(drafts) => drafts.map(|drafts| Reaction::from(drafts, 0)),
         Err(reaction) => Some(reaction),

@@ -127,6 +127,8 @@ pub enum Phase {
     Asleep,
     /// It waits for people to answer, and ends then.
     Asking,
+    /// It waits for an event, and ends then.
+    Awaiting,
     /// It is made of steps, and waits for them.
     InSteps,
     /// A worker runs it.
@@ -167,7 +169,14 @@ impl Phase {
     pub fn attempt(self) -> Option<Attempt> {
         match self {
             Self::Running(attempt) | Self::Cancelling(attempt) | Self::Indeterminate(attempt) => Some(attempt),
-            Self::Delayed | Self::Queued | Self::Asleep | Self::Asking | Self::InSteps | Self::Withdrawn | Self::Ending { .. } => None,
+            Self::Delayed
+            | Self::Queued
+            | Self::Asleep
+            | Self::Asking
+            | Self::Awaiting
+            | Self::InSteps
+            | Self::Withdrawn
+            | Self::Ending { .. } => None,
         }
     }
 }
@@ -332,7 +341,7 @@ impl Executions {
                 match execution.pace {
                     Pace::Worked => self.running.insert(*id, attempt.id),
                     Pace::AtOnce => self.at_once.insert(*id, attempt.id),
-                    Pace::InSteps | Pace::Sleeps { .. } | Pace::Asks => {}
+                    Pace::InSteps | Pace::Sleeps { .. } | Pace::Asks | Pace::Awaits { .. } => {}
                 }
                 self.open.change(id, |execution| {
                     execution.attempts = fact.number;
@@ -402,8 +411,8 @@ impl Executions {
                 self.indeterminate.remove(id);
                 Phase::Withdrawn
             }
-            Phase::Asleep | Phase::Asking if execution.has_come => return,
-            Phase::Delayed | Phase::Asleep | Phase::Asking => {
+            Phase::Asleep | Phase::Asking | Phase::Awaiting if execution.has_come => return,
+            Phase::Delayed | Phase::Asleep | Phase::Asking | Phase::Awaiting => {
                 self.idle.remove(id);
                 Phase::Withdrawn
             }
@@ -450,6 +459,7 @@ impl Executions {
             | Phase::Queued
             | Phase::Asleep
             | Phase::Asking
+            | Phase::Awaiting
             | Phase::InSteps
             | Phase::Indeterminate(_)
             | Phase::Withdrawn
@@ -504,6 +514,7 @@ impl Executions {
                     | Phase::Queued
                     | Phase::Asleep
                     | Phase::Asking
+                    | Phase::Awaiting
                     | Phase::InSteps
                     | Phase::Cancelling(_)
                     | Phase::Indeterminate(_)
@@ -550,6 +561,7 @@ impl Executions {
                 | Phase::Queued
                 | Phase::Asleep
                 | Phase::Asking
+                | Phase::Awaiting
                 | Phase::InSteps
                 | Phase::Indeterminate(_)
                 | Phase::Withdrawn

@@ -8,14 +8,16 @@ use crate::engine::{Engine, Reaction};
 use crate::executions::facts::{ExecutionCancelled, ExecutionRequested, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, Pace};
 use crate::executions::react::{opened, start_or_end, start_waiting};
 use crate::executions::state::{Execution, Executions, Phase};
-use crate::fact::{Fact, InquiryFact, TimerFact};
+use crate::fact::{Fact, InquiryFact, StepFact, TimerFact};
 use crate::ids::ExecutionId;
 use crate::inquiries::react as inquiries;
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::time::{Timestamp, duration_text};
 use crate::timers::facts::{TimerFired, TimerKind, TimerSet};
 use crate::timers::state::{TimerId, TimerOwner};
+use crate::workflows::facts::WaitMatched;
 use crate::workflows::react as workflows;
+use crate::workflows::waits;
 
 /// Gives a timer of an execution, led to by a record.
 pub(crate) fn timer(
@@ -55,7 +57,11 @@ pub(crate) fn first_timers(engine: &Engine, record: &Record, id: ExecutionId, re
 fn timers_from_start(engine: &Engine, record: &Record, id: ExecutionId, execution: &Execution) -> Vec<Draft> {
     let limit = execution.limit_millis.filter(|_| !execution.is_timed_out);
     let sleep = if let (Pace::Sleeps { millis }, Phase::Asleep) = (execution.pace, execution.phase) { Some(millis) } else { None };
-    let waits = [(TimerKind::Timeout, limit), (TimerKind::Sleep, sleep)].into_iter().filter_map(|(kind, wait)| Some((kind, wait?)));
+    let expiry =
+        if let (Pace::Awaits { expires_millis }, Phase::Awaiting) = (execution.pace, execution.phase) { expires_millis } else { None };
+    let waits = [(TimerKind::Timeout, limit), (TimerKind::Sleep, sleep), (TimerKind::Expiry, expiry)]
+        .into_iter()
+        .filter_map(|(kind, wait)| Some((kind, wait?)));
     let timers = waits.filter(|(kind, _)| !is_set(engine, id, *kind));
     let begin = begin_of_wait(engine, record);
     timers.map(|(kind, wait)| timer(engine, record, (id, execution), (kind, 1), begin.plus_millis(wait))).collect()
@@ -87,14 +93,28 @@ pub(crate) fn fired(engine: &Engine, record: &Record, id: ExecutionId, fact: &Ti
                 return reaction;
             }
         }
-        if execution.phase == Phase::Asking && execution.has_come {
-            return inquiries::end(engine, record, (id, execution), with);
+        if let Some(reaction) = end_of_wait(engine, record, (id, execution), with) {
+            return reaction;
         }
         if (execution.phase, execution.pace) == (Phase::Queued, Pace::AtOnce) {
             return Reaction::more(vec![start_or_end(engine, id, execution, record.id, with)]);
         }
     }
     workflows::after_timer(engine, record, id, fact.kind, next, with)
+}
+
+/// Ends an execution for which has come what it waits for: an answer or an event, or the end of the time for one.
+pub(crate) fn end_of_wait(
+    engine: &Engine,
+    record: &Record,
+    (id, execution): (ExecutionId, &Execution),
+    with: &Context<'_>,
+) -> Option<Reaction> {
+    match execution.phase {
+        Phase::Asking if execution.has_come => Some(inquiries::end(engine, record, (id, execution), with)),
+        Phase::Awaiting if execution.has_come => Some(waits::end(engine, record, (id, execution), with)),
+        _ => None,
+    }
 }
 
 /// Says whether a timer that has fired ends its execution at once.
@@ -128,6 +148,7 @@ pub(crate) fn too_long(execution: &Execution) -> Failure {
         }
         (_, Pace::InSteps) => format!("it took longer than {limit}, all its steps together"),
         (_, Pace::Asks) => format!("it was not answered within {limit}"),
+        (_, Pace::Awaits { .. }) => format!("no event came within {limit}"),
         (_, Pace::Worked | Pace::AtOnce | Pace::Sleeps { .. }) => format!("it took longer than {limit}, all its attempts together"),
     };
     Failure::new(FailureKind::Timeout, message)
@@ -158,6 +179,13 @@ impl Executions {
         if let (InquiryFact::InquiryAnswered(fact), StreamId::Execution(id)) = (fact, &record.stream)
             && fact.verdict.closes()
         {
+            self.wake(id);
+        }
+    }
+
+    /// Folds what happened to a step: the event has come that an execution waits for.
+    pub(crate) fn apply_step(&mut self, fact: StepFact<'_>) {
+        if let StepFact::WaitMatched(WaitMatched { execution: Some(id), .. }) = fact {
             self.wake(id);
         }
     }

@@ -87,13 +87,13 @@ pub struct EventView<'a> {
 }
 
 /// The texts of an event that its values point into.
-pub(super) struct EventTexts {
+pub(crate) struct EventTexts {
     id: String,
     time: String,
 }
 
 impl EventTexts {
-    pub(super) fn of(event: &EventView<'_>) -> Self {
+    pub(crate) fn of(event: &EventView<'_>) -> Self {
         Self { id: event.id.to_string(), time: event.time.to_string() }
     }
 }
@@ -181,7 +181,7 @@ pub fn complete(parameters: &Schema, mut params: Json) -> Result<Document, Vec<M
     if misfits.is_empty() { Ok(document) } else { Err(misfits) }
 }
 
-pub(super) fn event_value<'a>(event: &'a EventView<'_>, texts: &'a EventTexts) -> Value<'a> {
+pub(crate) fn event_value<'a>(event: &'a EventView<'_>, texts: &'a EventTexts) -> Value<'a> {
     Value::map([
         ("id", Value::from(texts.id.as_str())),
         ("payload", Value::from(event.payload.root())),

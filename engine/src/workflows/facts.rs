@@ -6,9 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{ItemFailure, OnFailure};
-use crate::executions::facts::Failure;
-use crate::ids::ExecutionId;
-use crate::names::StepName;
+use crate::executions::facts::{Failure, GivenEvent};
+use crate::ids::{EventId, ExecutionId};
+use crate::names::{StepName, TriggerRef};
+use crate::record::Digest;
 
 /// What an execution is a part of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,4 +153,54 @@ pub struct UndoFailed {
     pub item: Option<u32>,
     /// Why.
     pub error: Failure,
+}
+
+/// A step waits for an event from now on, whether it has begun or not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitOpened {
+    /// The step.
+    pub step: StepName,
+    /// Of which kind the event is.
+    pub trigger: TriggerRef,
+    /// What it is found by, where its condition demands a value of a field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<WaitKey>,
+}
+
+/// A field of an event that has a certain value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitKey {
+    /// The names of the fields on the way to it, from `event` on.
+    pub path: Vec<String>,
+    /// The hash of the value, in a form that is the same for equal numbers.
+    pub value: Digest,
+}
+
+/// The event has come that a step waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitMatched {
+    /// The step.
+    pub step: StepName,
+    /// The execution that waits for it, where the step has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<ExecutionId>,
+    /// The event.
+    pub event: EventId,
+    /// The same, as later steps see it.
+    pub given: GivenEvent,
+}
+
+/// It cannot be told whether an event is the one that a step waits for; it counts as none. Later errors of the same wait are not recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitErred {
+    /// The step.
+    pub step: StepName,
+    /// The event.
+    pub event: EventId,
+    /// Why.
+    pub message: String,
 }

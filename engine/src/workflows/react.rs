@@ -15,7 +15,7 @@ use crate::executions::facts::{
     ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested, ExecutionSucceeded, Failure, FailureKind, Pace,
 };
 use crate::executions::react::start_waiting;
-use crate::executions::state::Execution;
+use crate::executions::state::{Execution, Phase};
 use crate::executions::timed;
 use crate::fact::{ExecutionFact, Fact, StepFact};
 use crate::ids::{ExecutionId, Id, Role};
@@ -24,9 +24,10 @@ use crate::record::{Actor, Body, Draft, Record, StreamId};
 use crate::rules::judge::{complete, describe};
 use crate::rules::local;
 use crate::timers::facts::TimerKind;
-use crate::workflows::facts::{PartOf, PartRole, SkippedBecause, StepFailed, StepSkipped};
+use crate::workflows::facts::{PartOf, PartRole, SkippedBecause, StepFailed, StepSkipped, WaitMatched};
 use crate::workflows::sight::{Ends, Sight};
 use crate::workflows::state::{Course, End, StepState, StepStatus};
+use crate::workflows::waits;
 
 /// How deep workflows may stand in workflows.
 pub(crate) const LEVEL_MAX: u32 = 16;
@@ -49,6 +50,8 @@ enum News<'a> {
     CancelRequested,
     /// It undoes what succeeded of it, and goes on with that.
     Undoing,
+    /// A step of it waits for an event from now on.
+    Awaits(&'a StepName),
 }
 
 /// What is due in a workflow, and from which consequence on more is to be asked for.
@@ -90,8 +93,20 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: StepFact<'_>, next: 
         StepFact::StepEnded(fact) => News::Ended(&fact.step),
         StepFact::StepExpanded(fact) => News::Expanded(&fact.step),
         StepFact::UndoBegun(_) | StepFact::UndoFailed(_) => News::Undoing,
+        StepFact::WaitOpened(fact) => News::Awaits(&fact.step),
+        StepFact::WaitMatched(fact) => return matched(engine, record, fact, with),
+        StepFact::WaitErred(_) => return Reaction::nothing(),
     };
     follow(engine, Some((id, news)), record, next, with)
+}
+
+/// The event has come that a step waits for: where the step has begun, it ends.
+fn matched(engine: &Engine, record: &Record, fact: &WaitMatched, with: &Context<'_>) -> Reaction {
+    let child = fact.execution.and_then(|id| Some((id, engine.executions().get(&id)?)));
+    match child.filter(|(_, execution)| execution.phase == Phase::Awaiting) {
+        Some(child) => waits::end(engine, record, child, with),
+        None => Reaction::nothing(),
+    }
 }
 
 fn follow(engine: &Engine, news: Option<(ExecutionId, News<'_>)>, record: &Record, next: u32, with: &Context<'_>) -> Reaction {
@@ -130,7 +145,11 @@ fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next:
     };
     let going = Going { engine, id, execution, course, catalog, action, workflow, record, with };
     let due = match news {
-        News::Begun => going.first_of(workflow.roots(), next)?,
+        News::Begun => match going.next_early_wait()? {
+            Some(draft) => Some((vec![draft], next)),
+            None => going.first_of(workflow.roots(), next)?,
+        },
+        News::Awaits(step) => going.first_of(workflow.step(step).into_iter(), next)?,
         News::Expanded(step) => going.next_within(step)?.map(|drafts| (drafts, next)),
         News::Ended(step) if going.state(step).is_some_and(|state| !state.status.is_end()) => {
             going.next_within(step)?.map(|drafts| (drafts, next))
@@ -144,6 +163,21 @@ fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next:
         Some(due) => Ok(Some(due)),
         None => Ok(going.end()?.map(|draft| (vec![draft], NO_MORE))),
     }
+}
+
+/// Has something worked out for a workflow that is open; none where its steps cannot be read.
+pub(super) fn with_steps<T>(
+    engine: &Engine,
+    id: ExecutionId,
+    record: &Record,
+    with: &Context<'_>,
+    work: impl FnOnce(&Going<'_>) -> T,
+) -> Option<T> {
+    let (execution, course) = (engine.executions().get(&id)?, engine.workflows().course(&id)?);
+    let catalog = with.catalogs.at(execution.catalog)?;
+    let action = definition(&catalog, execution)?;
+    let Run::Workflow(workflow) = &action.run else { return None };
+    Some(work(&Going { engine, id, execution, course, catalog: &catalog, action, workflow, record, with }))
 }
 
 /// Gives what an execution is made of: an action, or the steps of a rule.
@@ -345,6 +379,9 @@ impl Going<'_> {
                 return Ok(None);
             }
         }
+        if let Some(wait) = step.wait.as_ref().filter(|_| self.engine.workflows().waits().get(self.id, &step.name).is_none()) {
+            return Ok(Some(self.wait_opened(step, wait, ends)?));
+        }
         if let Some(each) = &step.for_each {
             return self.expanded(step, each, ends, &mut budget).map(Some);
         }
@@ -388,7 +425,8 @@ impl Going<'_> {
                 return fails(FailureKind::ParametersInvalid, format!("the parameters do not fit `{name}`: {misfits}"));
             }
         };
-        let pace = match action.pace(params.root()) {
+        let awaits = step.wait.as_ref().map(|wait| Pace::Awaits { expires_millis: wait.expires.map(millis) });
+        let pace = match awaits.map_or_else(|| action.pace(params.root()), Ok) {
             Ok(pace) => pace,
             Err(misfit) => return fails(FailureKind::ParametersInvalid, format!("the parameters do not fit `{name}`: {misfit}")),
         };

@@ -47,6 +47,8 @@ enum Gave<'a> {
     Once(Option<Document>),
     /// The result of an inquiry.
     Answer(Option<Document>),
+    /// The event that came for a wait.
+    Event(Option<Document>),
     ForEach(Vec<SeenItem<'a>>),
 }
 
@@ -101,7 +103,7 @@ impl OfStep {
     fn by(rest: &[&str], path: &Path) -> Self {
         match rest {
             ["items"] if !path.extent.may_hold("result") => Self::Items,
-            [] | ["items" | "result" | "answer" | "answers", ..] => Self::Results,
+            [] | ["items" | "result" | "answer" | "answers" | "event", ..] => Self::Results,
             [_, ..] => Self::State,
         }
     }
@@ -162,12 +164,17 @@ impl<'a> Sight<'a> {
             let step = workflow.step(name);
             let is_done_for_each = step.is_some_and(|step| step.for_each.is_some());
             let asks = step.is_some_and(Step::asks);
+            let waits = step.is_some_and(|step| step.wait.is_some());
             let items = || engine.workflows().items(id, name);
             let gave = match (is_done_for_each, of_step) {
                 (false, OfStep::Results) => {
                     bodies.reads(std::iter::once(state.result))?;
                     let result = bodies.document(state.result);
-                    if asks { Gave::Answer(result) } else { Gave::Once(result) }
+                    match (asks, waits) {
+                        (true, _) => Gave::Answer(result),
+                        (false, true) => Gave::Event(result),
+                        (false, false) => Gave::Once(result),
+                    }
                 }
                 (false, OfStep::State | OfStep::Items) => Gave::Once(None),
                 (true, OfStep::Results) => {
@@ -243,6 +250,10 @@ impl Seen<'_> {
             Gave::Answer(result) => {
                 let part = |name: &str| result.as_ref().and_then(|result| result.root().get(name)).map_or(Value::Null, Value::from);
                 fields.extend([("answer", part("answer")), ("answers", part("answers")), ("result", document(result.as_ref()))]);
+            }
+            Gave::Event(result) => {
+                let event = result.as_ref().and_then(|result| result.root().get("event")).map_or(Value::Null, Value::from);
+                fields.extend([("event", event), ("result", document(result.as_ref()))]);
             }
             Gave::ForEach(items) => {
                 let items = items.iter().map(|item| {

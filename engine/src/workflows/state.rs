@@ -11,6 +11,7 @@ use crate::names::StepName;
 use crate::record::{BodyHandle, Position, Record, StreamId};
 use crate::table::Table;
 use crate::timers::facts::{TimerFired, TimerKind};
+use crate::workflows::awaited::Waits;
 use crate::workflows::facts::{PartOf, PartRole};
 
 /// The workflows that are open.
@@ -26,6 +27,9 @@ pub struct Workflows {
     /// What succeeded of a workflow and is undone where that does not, by the records that it ended with.
     #[serde(default)]
     undoable: Table<(ExecutionId, Position), Undoable>,
+    /// What steps wait for.
+    #[serde(default)]
+    waits: Waits,
 }
 
 /// A step that can be undone, or an item of it.
@@ -262,6 +266,11 @@ impl Workflows {
         self.items.get(&(workflow, step.clone(), item))
     }
 
+    /// Gives what steps wait for.
+    pub fn waits(&self) -> &Waits {
+        &self.waits
+    }
+
     /// Gives what is to be undone next of a workflow that does not succeed: what ended last.
     pub(crate) fn next_undo(&self, workflow: ExecutionId) -> Option<&Undoable> {
         self.undoable_of(workflow).next_back().map(|(_, undoable)| undoable)
@@ -400,6 +409,9 @@ impl Workflows {
                     self.undoable.insert((id, record.position), Undoable { step: fact.step.clone(), item: None });
                 }
             }
+            StepFact::WaitOpened(fact) => self.waits.open(id, fact, record.position),
+            StepFact::WaitMatched(fact) => self.waits.matched(id, fact),
+            StepFact::WaitErred(fact) => self.waits.erred(id, &fact.step),
             StepFact::UndoBegun(_) => self.courses.change(&id, |course| course.undoing = Some(Box::default())),
             StepFact::UndoFailed(fact) => {
                 self.begin_undo(id);
@@ -523,6 +535,7 @@ impl Workflows {
         if !self.courses.contains(&workflow) {
             return;
         }
+        self.waits.close(workflow, step);
         let status = ended.status;
         // Where it is several executions, it failed with those of them that were cancelled.
         let begun = ended.items.map(|items| items.begun).or(ended.turns.map(|turns| turns.begun));
@@ -551,6 +564,7 @@ impl Workflows {
         }
         let undoable: Vec<_> = self.undoable_of(workflow).map(|(key, _)| *key).collect();
         undoable.iter().for_each(|key| self.undoable.remove(key));
+        self.waits.forget(workflow);
         self.courses.remove(&workflow);
     }
 
@@ -566,6 +580,7 @@ impl Workflows {
         self.unasked.commit();
         self.unasked_items.commit();
         self.undoable.commit();
+        self.waits.commit();
     }
 
     pub(crate) fn undo(&mut self) {
@@ -575,5 +590,6 @@ impl Workflows {
         self.unasked.undo();
         self.unasked_items.undo();
         self.undoable.undo();
+        self.waits.undo();
     }
 }

@@ -73,6 +73,11 @@ impl Pieces {
         self.action_with(name, |action| action.run = Run::Builtin(Builtin::Sleep))
     }
 
+    /// The library's action of steps that wait for an event.
+    pub(crate) fn awaiting(self, name: &str) -> Self {
+        self.action_with(name, |action| action.run = Run::Builtin(Builtin::Wait))
+    }
+
     /// An action that asks people, as the library's.
     pub(crate) fn inquiry(self, name: &str) -> Self {
         self.action_with(name, |action| action.run = Run::Builtin(Builtin::Inquiry))

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ensue_engine::catalog::{Backoff, Jitter, Mode, OnLost, Retry};
+use ensue_engine::catalog::{Backoff, Jitter, Mode, OnLost, Retry, Since, Wait};
 use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, Said, Settings};
 use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
@@ -18,7 +18,7 @@ use proptest::sample::Index;
 use serde_json::{Value, json};
 
 use crate::support::site::{artifact, failed, install_demo, progress, received, report, report_emitting, said};
-use crate::support::workflow::{does, fails};
+use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{
     Pieces, Site, accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_start, retry, set_mode, settle,
 };
@@ -149,6 +149,7 @@ fn many_pieces() -> Pieces {
         })
         .sleep("demo.sleep")
         .inquiry("demo.question")
+        .awaiting("core.wait")
         .action_with("demo.urgent", |action| {
             action.priority = 10;
             action.idempotent = true;
@@ -168,6 +169,9 @@ fn many_pieces() -> Pieces {
                 does("slow", "demo.retry").timeout(90).tolerated(),
                 does("ask", "demo.question").with(&question(1, "2s")).tolerated(),
                 does("never", "demo.echo").starts_if("false"),
+                awaits("one", awaited("event.payload.n == 1", Since::Start)).tolerated(),
+                awaits("any", awaited("event.payload.n > 0", Since::Start)).tolerated(),
+                awaits("late", awaited("event.payload.n > 0", Since::Step)).needs(["first"]).tolerated(),
                 does("after", "demo.echo").starts_if("always()").needs(["each", "beside", "never", "wait"]),
             ],
         )
@@ -206,6 +210,10 @@ fn params() -> Value {
     let mut params = question(2, "10m");
     params["duration"] = json!("10m");
     params
+}
+
+fn awaited(when: &str, since: Since) -> Wait {
+    Wait { trigger: "demo.ping".parse().unwrap(), when: Some(expression(when)), since, expires: Some(Duration::from_secs(2)) }
 }
 
 fn question(quorum: u32, expires: &str) -> Value {

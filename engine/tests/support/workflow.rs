@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ensue_engine::catalog::{
     ALWAYS, FAILED, ForEach, Given, ItemFailure, OnFailure, PARALLEL_DEFAULT, Repeat, Retry, Run, SUCCEEDED, StartsIf, Step, Task, Undo,
-    Workflow,
+    WAIT, Wait, Workflow,
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::record::Record;
@@ -20,6 +20,14 @@ use super::Pieces;
 pub(crate) fn does(name: &str, action: &str) -> StepPiece {
     let task = Task::Action { action: action.parse().unwrap(), with: template(&json!({ "step": name })) };
     StepPiece::new(name, task)
+}
+
+/// A step that waits for an event.
+pub(crate) fn awaits(name: &str, wait: Wait) -> StepPiece {
+    let task = Task::Action { action: WAIT.parse().unwrap(), with: template(&json!({ "trigger": wait.trigger.as_str() })) };
+    let mut piece = StepPiece::new(name, task);
+    piece.0.wait = Some(wait);
+    piece
 }
 
 /// A step that fails.
@@ -40,6 +48,7 @@ impl StepPiece {
             for_each: None,
             repeat: None,
             task,
+            wait: None,
             undo: None,
             on_failure: OnFailure::Fail,
             retry: None,
@@ -193,6 +202,9 @@ pub(crate) fn short(record: &Record) -> Option<String> {
         Fact::StepEnded(fact) => {
             format!("{} ended{}", fact.step, fact.error.as_ref().map_or(String::new(), |error| format!(": {}", error.message)))
         }
+        Fact::WaitOpened(fact) => format!("{} awaits {}", fact.step, fact.trigger),
+        Fact::WaitMatched(fact) => format!("{} has come", fact.step),
+        Fact::WaitErred(fact) => format!("{} erred", fact.step),
         Fact::UndoBegun(fact) => format!("{} to undo", fact.count),
         Fact::UndoFailed(fact) => format!("undo of {} did not start: {}", fact.step, fact.error.message),
         _ => return None,
@@ -204,7 +216,7 @@ pub(crate) fn steps_of(steps: Vec<StepPiece>) -> Vec<Step> {
     steps.into_iter().map(|step| step.0).collect()
 }
 
-fn expression(source: &str) -> Expression {
+pub(crate) fn expression(source: &str) -> Expression {
     Expression::compile(source, &roots()).unwrap()
 }
 

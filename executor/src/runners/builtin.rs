@@ -33,7 +33,7 @@ impl Runner for Builtin {
                     .await
             }
             // The log itself waits: there are no attempts of it.
-            Self::Sleep | Self::Inquiry => Err(invalid("what only waits has no attempts".to_owned())),
+            Self::Sleep | Self::Inquiry | Self::Wait => Err(invalid("what only waits has no attempts".to_owned())),
             Self::Echo => fitting(&attempt.action, &attempt.params).map(Given::result),
             Self::Emit => {
                 let params = attempt.params.root();
@@ -59,7 +59,7 @@ pub(crate) fn at_once(builtin: Builtin, params: &Bytes) -> Option<Given> {
             (seconds(&params).ok()? == Duration::ZERO).then(Given::default)
         }
         Builtin::Echo => Some(Given::result(Body::json(params.clone()))),
-        Builtin::Sleep | Builtin::Inquiry | Builtin::Emit => None,
+        Builtin::Sleep | Builtin::Inquiry | Builtin::Wait | Builtin::Emit => None,
     }
 }
 

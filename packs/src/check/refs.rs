@@ -2,7 +2,7 @@
 //!
 //! What a definition says is not looked at here, only that it is there.
 
-use ensue_engine::catalog::Schema;
+use ensue_engine::catalog::{Schema, WAIT};
 use ensue_engine::names::{ActionRef, NameError, PackName, TriggerRef};
 use ensue_expression::nearest;
 
@@ -70,6 +70,12 @@ pub(super) fn action_named<'a>(
     namer: &str,
     report: &mut Report,
 ) -> Option<NamedAction<'a>> {
+    if written.value == WAIT {
+        report
+            .error(Code::InvalidRef, file, written.span.clone(), format!("`{WAIT}` waits as a step of a workflow, which says for what"))
+            .hint("write in the place of `action`, for example\nwait: { trigger: github.workflow_run, when: event.payload.action == 'completed' }");
+        return None;
+    }
     if written.value.contains("${{") {
         report
             .error(

@@ -120,8 +120,8 @@ fn task(
     }
 }
 
-/// What `event` can be for a rule that listens to these triggers.
-fn event(checking: &mut Checking<'_>, named: &[Option<(TriggerRef, Option<&Schema>)>]) -> ValueType {
+/// What `event` can be for a rule that listens to these triggers, or a step that waits for one.
+pub(super) fn event(checking: &mut Checking<'_>, named: &[Option<(TriggerRef, Option<&Schema>)>]) -> ValueType {
     let payloads = named.iter().map(|trigger| match trigger {
         Some((name, Some(schema))) => checking.payload_type(name, schema),
         // It has its own error.

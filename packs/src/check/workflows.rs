@@ -7,17 +7,20 @@ mod itself;
 mod reach;
 mod repeat;
 mod undo;
+mod wait;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use ensue_engine::catalog::{self, Extra, Run, Schema, StartsIf};
-use ensue_engine::names::StepName;
+use ensue_engine::names::{StepName, TriggerRef};
 use ensue_engine::time::parse_duration;
 use ensue_expression::{Expression, MapType, Occurrence, Others, Path, Template, ValueType};
+use serde_json::json;
 
 use super::Checking;
+use super::actions::literal;
 use super::inferred::Taker;
 use super::parameters::{Given, with};
 use super::refs::{NamedAction, action_named};
@@ -50,11 +53,16 @@ pub(super) fn workflow(
     let graph = Graph::of(&written.steps, file, report);
     let mut actions = Vec::with_capacity(written.steps.len());
     let mut undo_actions = Vec::with_capacity(written.steps.len());
+    let mut events = Vec::with_capacity(written.steps.len());
     for step in &written.steps {
         undo_actions.push(step.undo.as_ref().and_then(|undo| action_named(checking, file, &undo.action, "step", report)));
         actions.push(match &step.task {
             Some(Task::Action { action, .. }) => action_named(checking, file, action, "step", report),
-            Some(Task::Inquiry(_) | Task::Sleep { .. } | Task::Fail { .. }) | None => None,
+            Some(Task::Inquiry(_) | Task::Wait(_) | Task::Sleep { .. } | Task::Fail { .. }) | None => None,
+        });
+        events.push(match &step.task {
+            Some(Task::Wait(wait)) => wait::event_of(checking, file, wait, report),
+            _ => None,
         });
     }
     itself::tell(checking.world, file, written, report);
@@ -65,6 +73,7 @@ pub(super) fn workflow(
         graph,
         actions,
         undo_actions,
+        events,
         results: Results::default(),
         can_end,
         unneeded: BTreeSet::new(),
@@ -99,6 +108,8 @@ struct Steps<'a> {
     actions: Vec<Option<NamedAction<'a>>>,
     /// Of each step the action that undoes it, where there is one that is there.
     undo_actions: Vec<Option<NamedAction<'a>>>,
+    /// Of each step the event that it waits for: its trigger, and what it can be.
+    events: Vec<Option<(TriggerRef, ValueType)>>,
     results: Results,
     /// How each step can end.
     can_end: Vec<CanEnd>,
@@ -145,6 +156,10 @@ impl<'a> Steps<'a> {
         let undo = written.undo.as_ref().map(|undo| self.undo(place, undo, &scope, end, report));
         let repeat = written.repeat.as_ref().map(|repeat| self.repeat(place, repeat, &scope, end, report));
         let scope = if written.repeat.is_some() { self.in_turn(place, scope) } else { scope };
+        let wait = match &written.task {
+            Some(Task::Wait(wait)) => Some(self.wait(place, wait, plain, &scope, end, report)),
+            _ => None,
+        };
         let task = self.task(place, scope, end, report);
         let retry = match &written.retry {
             Some(retry) if self.has_attempts(place, report) => Some(super::retry::retry(self.file, retry, report)),
@@ -158,6 +173,7 @@ impl<'a> Steps<'a> {
             for_each: optional(for_each.map(|(compiled, _)| compiled))?,
             repeat: optional(repeat)?,
             task: task?,
+            wait: optional(wait)?,
             undo: optional(undo)?,
             on_failure: written.on_failure,
             retry: optional(retry)?,
@@ -220,6 +236,11 @@ impl<'a> Steps<'a> {
                 Some(catalog::Task::Action { action: named?.0.clone(), with: with? })
             }
             Task::Inquiry(asked) => self.inquiry(place, asked, &scope, end, report),
+            Task::Wait(wait) => {
+                let action = catalog::WAIT.parse().expect("the name of a library's action is one");
+                let trigger = wait.trigger.value.as_str();
+                Some(catalog::Task::Action { action, with: literal(&json!({ "trigger": trigger })) })
+            }
             Task::Sleep { duration } => {
                 let reads = self.look(Reader::Step(place), &scope, duration, Holds::Value, report);
                 let scope = self.with_steps(scope, &reads, place, end);
@@ -258,7 +279,9 @@ impl<'a> Steps<'a> {
         let Some((name, Some(action))) = &self.actions[place] else { return true };
         let is = match &action.run {
             written::Run::Workflow(_) => "is made of steps: its steps have attempts, and it has none",
-            written::Run::Builtin { which: catalog::Builtin::Sleep | catalog::Builtin::Inquiry, .. } => "waits and has no attempts",
+            written::Run::Builtin { which: catalog::Builtin::Sleep | catalog::Builtin::Inquiry | catalog::Builtin::Wait, .. } => {
+                "waits and has no attempts"
+            }
             _ => return true,
         };
         let at = self.written[place].name.span.clone();
@@ -384,7 +407,8 @@ impl<'a> Steps<'a> {
             // That one goes on after a failure says nothing of how the step ended.
             let is_sure = is_needed && self.written[*place].on_failure.fails();
             let end = if is_sure { end } else { End::Any };
-            let ended = ended(&self.written[*place], self.actions[*place].as_ref());
+            let event = self.events[*place].as_ref().map(|(_, event)| event);
+            let ended = ended(&self.written[*place], self.actions[*place].as_ref(), event);
             fields = fields.with(self.written[*place].name.value.as_str(), self.results.of(ended, end), Occurrence::Always);
         }
         ValueType::map(fields)
@@ -392,10 +416,11 @@ impl<'a> Steps<'a> {
 }
 
 /// Says what can be read of a step.
-fn ended<'n>(step: &'n Step, action: Option<&'n NamedAction<'_>>) -> Ended<'n> {
+fn ended<'n>(step: &'n Step, action: Option<&'n NamedAction<'_>>, event: Option<&'n ValueType>) -> Ended<'n> {
     match (&step.task, action) {
         (Some(Task::Fail { .. }), _) => Ended::Fail,
         (Some(Task::Sleep { .. }), _) => Ended::Sleep,
+        (Some(Task::Wait(_)), _) => Ended::Wait { event },
         (Some(Task::Inquiry(asked)), _) => Ended::Inquiry { answer: asked.answer.as_ref() },
         (Some(Task::Action { .. }), Some((name, action))) => Ended::Action {
             name,

@@ -12,6 +12,7 @@ use super::inquiry::{INQUIRY, Inquiry, read_inquiry};
 use super::repeat::{REPEAT, Repeat, read_repeat};
 use super::retry::{RETRY, Retry, read_retry};
 use super::rule::{PRIORITY, read_priority};
+use super::wait::{WAIT, Wait, read_wait};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, text, wrong_type};
 use crate::schema::{is_our_name, tell_bad_name};
@@ -21,9 +22,6 @@ use crate::yaml::{Content, Entry, Node, Spanned, quoted};
 
 const ON_FAILURE: [(&str, OnFailure); 2] = [("fail", OnFailure::Fail), ("continue", OnFailure::Continue)];
 const ON_FAILURE_WORDS: [&str; 2] = words(&ON_FAILURE);
-
-/// What a step may do in a later release, beside what it may do now.
-const TASKS_LATER: [&str; 1] = ["wait"];
 
 pub(super) static WORKFLOW: Shape = Shape {
     what: "`workflow`",
@@ -88,6 +86,7 @@ pub(super) static STEP: Shape = Shape {
             "The action's parameters, by name. A value may hold `${{ … }}`; one that is exactly that keeps its type.",
         ),
         optional("inquiry", Kind::Fields(&INQUIRY), "The step asks people, and goes on with their answer: `steps.<name>.answer`."),
+        optional("wait", Kind::Fields(&WAIT), "The step waits for an event, and goes on with it: `steps.<name>.event`."),
         optional("sleep", Kind::Text(Form::Wait), "The step waits so long, `10m`, and holds no worker meanwhile. It may hold `${{ … }}`."),
         optional("fail", Kind::Text(Form::Any), "The step fails, and this says why. It may hold `${{ … }}`."),
         optional(
@@ -115,9 +114,9 @@ pub(super) static STEP: Shape = Shape {
         ),
         PRIORITY,
     ],
-    later: &[("wait", "waiting for an event"), ("local", "names of a step's own")],
+    later: &[("local", "names of a step's own")],
     between: &[
-        Between::ExactlyOneOf(&["action", "inquiry", "sleep", "fail"]),
+        Between::ExactlyOneOf(&["action", "inquiry", "wait", "sleep", "fail"]),
         Between::OnlyBeside { field: "with", other: "action" },
         Between::OnlyBeside { field: "for_each", other: "action" },
         Between::OnlyBeside { field: "repeat", other: "action" },
@@ -187,6 +186,7 @@ pub(crate) struct Undo {
 pub(crate) enum Task {
     Action { action: Spanned<String>, with: Option<Node> },
     Inquiry(Box<Inquiry>),
+    Wait(Box<Wait>),
     Sleep { duration: Node },
     Fail { message: Node },
 }
@@ -241,8 +241,6 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
     if !is_our_name(&name.value) {
         tell_bad_name(&name.value, &name.span, file, report);
     }
-    let has_task_later =
-        matches!(&value.content, Content::Map(entries) if entries.iter().any(|entry| TASKS_LATER.contains(&entry.key.value.as_str())));
     let Some(mut fields) = Fields::open(value, &STEP, file, report) else {
         let on_failure = OnFailure::default();
         return Step {
@@ -259,9 +257,6 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
             priority: None,
         };
     };
-    if has_task_later {
-        fields.was_told("action");
-    }
     let needs = read_needs(&mut fields, report);
     let condition = fields.take("if").map(|entry| entry.value);
     tell_out_of_place(&mut fields, report);
@@ -400,7 +395,7 @@ fn read_for_each(fields: &mut Fields<'_>, report: &mut Report) -> Option<ForEach
 }
 
 /// What a step may do.
-const TASKS: [&str; 4] = ["action", "inquiry", "sleep", "fail"];
+const TASKS: [&str; 5] = ["action", "inquiry", "wait", "sleep", "fail"];
 
 fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Task> {
     let file = fields.file;
@@ -424,7 +419,7 @@ fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Repor
         if !is_told {
             report
                 .error(Code::NotExactlyOne, file, name.span.clone(), format!("the step `{}` does nothing", name.value))
-                .hint("it runs an `action`, or it is an `inquiry`, a `sleep` or a `fail`, for example\naction: core.echo");
+                .hint("it runs an `action`, or it is an `inquiry`, a `wait`, a `sleep` or a `fail`, for example\naction: core.echo");
         }
         return None;
     };
@@ -432,6 +427,7 @@ fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Repor
     match key.value.as_str() {
         "action" => Some(Task::Action { action: text(value, "`action`", file, report)?, with }),
         "inquiry" => Some(Task::Inquiry(Box::new(read_inquiry(value, file, report)?))),
+        "wait" => Some(Task::Wait(Box::new(read_wait(value, file, report)?))),
         "sleep" if is_text => Some(Task::Sleep { duration: value }),
         "sleep" => {
             wrong_type(&value, "`sleep`", "a duration, `10m`", file, report);

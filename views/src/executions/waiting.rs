@@ -15,7 +15,7 @@ pub(super) fn begin(requested: &ExecutionRequested) -> Status {
 fn of(pace: Pace) -> Status {
     match pace {
         Pace::Worked | Pace::AtOnce => Status::Queued,
-        Pace::InSteps | Pace::Sleeps { .. } | Pace::Asks => Status::Waiting,
+        Pace::InSteps | Pace::Sleeps { .. } | Pace::Asks | Pace::Awaits { .. } => Status::Waiting,
     }
 }
 

@@ -18,6 +18,7 @@ impl Phase {
             Pace::InSteps => Self::InSteps,
             Pace::Sleeps { .. } => Self::Asleep,
             Pace::Asks => Self::Asking,
+            Pace::Awaits { .. } => Self::Awaiting,
         }
     }
 }
@@ -33,7 +34,7 @@ impl Executions {
     /// Puts an execution where its phase says.
     pub(super) fn settle_in(&mut self, id: &ExecutionId) {
         match self.open.get(id).map(|execution| execution.phase) {
-            Some(Phase::Delayed | Phase::Asleep | Phase::Asking | Phase::InSteps) => self.idle.insert(*id, ()),
+            Some(Phase::Delayed | Phase::Asleep | Phase::Asking | Phase::Awaiting | Phase::InSteps) => self.idle.insert(*id, ()),
             Some(Phase::Queued) => self.enqueue(id),
             Some(Phase::Running(_) | Phase::Cancelling(_) | Phase::Indeterminate(_) | Phase::Withdrawn | Phase::Ending { .. }) | None => {}
         }
@@ -59,7 +60,7 @@ impl Executions {
 
     /// What it waits for has come. Its end is the record that follows.
     pub(crate) fn wake(&mut self, id: &ExecutionId) {
-        self.open.change(id, |execution| execution.has_come = matches!(execution.phase, Phase::Asleep | Phase::Asking));
+        self.open.change(id, |execution| execution.has_come = matches!(execution.phase, Phase::Asleep | Phase::Asking | Phase::Awaiting));
     }
 
     /// It took longer than all of it may: what runs of it is stopped, and nothing of it starts any more. Where it was asked to end
@@ -72,8 +73,8 @@ impl Executions {
                 execution.is_timed_out = true;
                 execution.phase = Phase::Cancelling(attempt);
             }),
-            Phase::Asleep | Phase::Asking if execution.has_come => {}
-            Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Asking => {
+            Phase::Asleep | Phase::Asking | Phase::Awaiting if execution.has_come => {}
+            Phase::Delayed | Phase::Queued | Phase::Asleep | Phase::Asking | Phase::Awaiting => {
                 self.dequeue(place);
                 self.idle.remove(id);
                 self.open.change(id, |execution| {

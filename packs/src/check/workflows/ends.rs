@@ -29,6 +29,8 @@ pub(super) enum Ended<'a> {
     Sleep,
     /// An `inquiry`; with what an answer looks like.
     Inquiry { answer: Option<&'a Schema> },
+    /// A `wait`; with what its event can be.
+    Wait { event: Option<&'a ValueType> },
     /// A `fail`.
     Fail,
     /// It has a mistake that has been told.
@@ -57,7 +59,7 @@ impl Results {
             Ended::Action { name, result, times: Times::Once | Times::ForEachItem } => self.result(name, result),
             Ended::Action { name, result, times: Times::Perhaps } => self.result(name, result).or_null(),
             Ended::Action { times: Times::Collected, .. } => ValueType::list(ValueType::json()),
-            Ended::Unknown | Ended::Sleep | Ended::Inquiry { .. } | Ended::Fail => ValueType::anything(),
+            Ended::Unknown | Ended::Sleep | Ended::Inquiry { .. } | Ended::Wait { .. } | Ended::Fail => ValueType::anything(),
         }
     }
 
@@ -68,6 +70,7 @@ impl Results {
             Ended::Fail => return failed_step(),
             Ended::Sleep => return slept(end),
             Ended::Inquiry { answer } => return answered(answer, end),
+            Ended::Wait { event } => return awaited(event, end),
             Ended::Action { times, .. } => times,
         };
         let result = self.gave(ended);
@@ -138,6 +141,21 @@ fn answered(schema: Option<&Schema>, end: End) -> ValueType {
         .with("status", status, Occurrence::Always)
         .with("answer", answer, Occurrence::Always)
         .with("answers", answers, Occurrence::Always)
+        .with("error", error, Occurrence::Always);
+    ValueType::map(fields)
+}
+
+/// A step that waits gives the event.
+fn awaited(event: Option<&ValueType>, end: End) -> ValueType {
+    let event = event.cloned().unwrap_or_else(ValueType::anything);
+    let (status, event, error) = match end {
+        End::Success => (ValueType::one_of(["succeeded"]), event, ValueType::null()),
+        End::Any => (ValueType::one_of(STATUSES), event.or_null(), error().or_null()),
+    };
+    let fields = MapType::new(Others::None)
+        .called("the fields of a step with `wait`", None)
+        .with("status", status, Occurrence::Always)
+        .with("event", event, Occurrence::Always)
         .with("error", error, Occurrence::Always);
     ValueType::map(fields)
 }

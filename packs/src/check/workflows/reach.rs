@@ -42,7 +42,7 @@ impl Steps<'_> {
         match &self.written[place].task {
             _ if !can_start => CanEnd::NEVER,
             Some(Task::Fail { .. }) => CanEnd { well: false, badly: true },
-            Some(Task::Action { .. } | Task::Inquiry(_) | Task::Sleep { .. }) | None => CanEnd::ANYHOW,
+            Some(Task::Action { .. } | Task::Inquiry(_) | Task::Wait(_) | Task::Sleep { .. }) | None => CanEnd::ANYHOW,
         }
     }
 

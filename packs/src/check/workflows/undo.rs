@@ -12,7 +12,7 @@ use crate::written::Undo;
 impl Steps<'_> {
     /// Compiles what takes a step back; nothing where there is a mistake, which is told. `scope` is that of the step's own values.
     pub(super) fn undo(&mut self, place: usize, undo: &Undo, scope: &Scope<'_>, end: End, report: &mut Report) -> Option<catalog::Undo> {
-        let gave = self.results.gave(ended(&self.written[place], self.actions[place].as_ref()));
+        let gave = self.results.gave(ended(&self.written[place], self.actions[place].as_ref(), None));
         let scope = scope.clone().with("result", gave);
         let scope = match &undo.with {
             Some(node) => {

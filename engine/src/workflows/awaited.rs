@@ -1,0 +1,161 @@
+//! What steps wait for is made into: the waits that are open, and an index over them by what events must be like.
+
+use ensue_expression::{Document, Literal, Reach, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::executions::facts::GivenEvent;
+use crate::ids::{EventId, ExecutionId, Id};
+use crate::names::{StepName, TriggerRef};
+use crate::record::{Digest, Position};
+use crate::table::Table;
+use crate::workflows::facts::{WaitKey, WaitMatched, WaitOpened};
+
+/// The waits of steps that have not ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Waits {
+    open: Table<(ExecutionId, StepName), Wait>,
+    /// Those that an event is found for by a field of it.
+    keyed: Table<(TriggerRef, WaitKey, ExecutionId, StepName), ()>,
+    /// Those that must be tried with each event of their trigger.
+    others: Table<(TriggerRef, ExecutionId, StepName), ()>,
+    /// The fields that those are found by, with how many are.
+    paths: Table<(TriggerRef, Vec<String>), u32>,
+}
+
+/// What a step waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wait {
+    /// The record since which it does.
+    pub opened: Position,
+    /// Of which kind the event is.
+    pub trigger: TriggerRef,
+    /// What it is found by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<WaitKey>,
+    /// The event, once it has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched: Option<(EventId, GivenEvent)>,
+    /// Whether its condition has erred for an event.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_erred: bool,
+}
+
+/// Hashes a value as [`WaitKey`] has it.
+pub(crate) fn digest_of(literal: &Literal) -> Digest {
+    let text = match literal {
+        Literal::Null => "null".to_owned(),
+        Literal::Bool(value) => format!("bool {value}"),
+        Literal::Int(value) => format!("int {value}"),
+        Literal::Uint(value) => format!("uint {value}"),
+        Literal::Double(value) => format!("double {:x}", value.to_bits()),
+        Literal::String(text) => format!("text {text}"),
+    };
+    Digest::of(text.as_bytes())
+}
+
+impl Waits {
+    /// Gives what a step waits for; none where it waits for nothing, or has ended.
+    pub fn get(&self, workflow: ExecutionId, step: &StepName) -> Option<&Wait> {
+        self.open.get(&(workflow, step.clone()))
+    }
+
+    /// Says whether some step waits for an event of this kind.
+    pub fn watches(&self, trigger: &TriggerRef) -> bool {
+        self.others_of(trigger).next().is_some() || self.paths_of(trigger).next().is_some()
+    }
+
+    /// Gives the steps that may wait for an event which came with this record.
+    pub fn candidates(&self, trigger: &TriggerRef, payload: &Document, at: Position) -> Vec<(ExecutionId, StepName)> {
+        let mut found: Vec<(ExecutionId, StepName)> = self.others_of(trigger).collect();
+        for path in self.paths_of(trigger) {
+            let Reach::Found(value) = Reach::walk(Value::from(payload.root()), path, PAYLOAD_NAMES) else { continue };
+            let Some(literal) = Literal::of(&value) else { continue };
+            let key = WaitKey { path: path.clone(), value: digest_of(&literal) };
+            let first = (trigger.clone(), key.clone(), ExecutionId(Id::MIN), StepName::MIN);
+            let keyed = self.keyed.range(first..).map(|(row, ())| row);
+            let keyed = keyed.take_while(|(of, found, ..)| of == trigger && *found == key);
+            found.extend(keyed.map(|(_, _, workflow, step)| (*workflow, step.clone())));
+        }
+        found.retain(|(workflow, step)| self.get(*workflow, step).is_some_and(|wait| wait.opened < at));
+        found.sort_unstable();
+        found
+    }
+
+    fn others_of<'w>(&'w self, trigger: &'w TriggerRef) -> impl Iterator<Item = (ExecutionId, StepName)> + 'w {
+        let first = (trigger.clone(), ExecutionId(Id::MIN), StepName::MIN);
+        let rows = self.others.range(first..).map(|(row, ())| row);
+        rows.take_while(move |(of, ..)| of == trigger).map(|(_, workflow, step)| (*workflow, step.clone()))
+    }
+
+    fn paths_of<'w>(&'w self, trigger: &'w TriggerRef) -> impl Iterator<Item = &'w Vec<String>> {
+        let rows = self.paths.range((trigger.clone(), Vec::new())..).map(|(row, _)| row);
+        rows.take_while(move |(of, _)| of == trigger).map(|(_, path)| path)
+    }
+
+    pub(crate) fn open(&mut self, workflow: ExecutionId, fact: &WaitOpened, at: Position) {
+        let (trigger, step) = (fact.trigger.clone(), fact.step.clone());
+        match &fact.key {
+            Some(key) => {
+                let path = (trigger.clone(), key.path.clone());
+                let count = self.paths.get(&path).copied().unwrap_or(0);
+                self.paths.insert(path, count + 1);
+                self.keyed.insert((trigger.clone(), key.clone(), workflow, step.clone()), ());
+            }
+            None => self.others.insert((trigger.clone(), workflow, step.clone()), ()),
+        }
+        let wait = Wait { opened: at, trigger, key: fact.key.clone(), matched: None, has_erred: false };
+        self.open.insert((workflow, step), wait);
+    }
+
+    pub(crate) fn matched(&mut self, workflow: ExecutionId, fact: &WaitMatched) {
+        self.unlist(workflow, &fact.step);
+        self.open.change(&(workflow, fact.step.clone()), |wait| wait.matched = Some((fact.event, fact.given.clone())));
+    }
+
+    pub(crate) fn erred(&mut self, workflow: ExecutionId, step: &StepName) {
+        self.open.change(&(workflow, step.clone()), |wait| wait.has_erred = true);
+    }
+
+    /// The step has ended, or never starts.
+    pub(crate) fn close(&mut self, workflow: ExecutionId, step: &StepName) {
+        self.unlist(workflow, step);
+        self.open.remove(&(workflow, step.clone()));
+    }
+
+    /// The workflow has ended.
+    pub(crate) fn forget(&mut self, workflow: ExecutionId) {
+        let open = self.open.range((workflow, StepName::MIN)..).map(|(row, _)| row).take_while(|(of, _)| *of == workflow);
+        let steps: Vec<StepName> = open.map(|(_, step)| step.clone()).collect();
+        steps.iter().for_each(|step| self.close(workflow, step));
+    }
+
+    /// Takes a wait out of the index: it looks for no event any more.
+    fn unlist(&mut self, workflow: ExecutionId, step: &StepName) {
+        let Some(wait) = self.get(workflow, step).filter(|wait| wait.matched.is_none()) else { return };
+        let (trigger, key) = (wait.trigger.clone(), wait.key.clone());
+        let Some(key) = key else { return self.others.remove(&(trigger, workflow, step.clone())) };
+        let path = (trigger.clone(), key.path.clone());
+        match self.paths.get(&path).copied() {
+            Some(count) if count > 1 => self.paths.insert(path, count - 1),
+            Some(_) | None => self.paths.remove(&path),
+        }
+        self.keyed.remove(&(trigger, key, workflow, step.clone()));
+    }
+
+    pub(crate) fn commit(&mut self) {
+        self.open.commit();
+        self.keyed.commit();
+        self.others.commit();
+        self.paths.commit();
+    }
+
+    pub(crate) fn undo(&mut self) {
+        self.open.undo();
+        self.keyed.undo();
+        self.others.undo();
+        self.paths.undo();
+    }
+}
+
+/// The names before those of a payload's fields: `event` and `payload`.
+pub(crate) const PAYLOAD_NAMES: usize = 2;

@@ -1,0 +1,187 @@
+//! What follows for steps that wait for an event: from when on, which one it is, and what becomes of the step then.
+
+use ensue_expression::{Budget, Check, Demand, Document, EVALUATION_STEPS_MAX, Known, Test};
+use serde_json::Value as Json;
+
+use crate::catalog::{Step, Wait};
+use crate::command::Context;
+use crate::engine::{Engine, Reaction};
+use crate::events::facts::EventReceived;
+use crate::executions::facts::{ExecutionFailed, ExecutionSucceeded, Failure, FailureKind, GivenEvent, Pace, cut};
+use crate::executions::state::Execution;
+use crate::fact::Fact;
+use crate::ids::{EventId, ExecutionId, Id, Role};
+use crate::names::StepName;
+use crate::record::{Actor, Body, Draft, Record};
+use crate::rules::judge::{EventTexts, EventView, event_value};
+use crate::time::duration_text;
+use crate::workflows::awaited::{PAYLOAD_NAMES, digest_of};
+use crate::workflows::facts::{WaitErred, WaitKey, WaitMatched, WaitOpened};
+use crate::workflows::react::{Going, Hindrance, with_steps};
+use crate::workflows::sight::Ends;
+
+/// How many steps learn at once that their event has come.
+const MATCHED_AT_ONCE: usize = 100;
+
+/// The most bytes of an error that are kept.
+const ERROR_BYTES_MAX: usize = 1024;
+
+/// Gives what follows from an event for the steps that wait for one. It asks to be called again until none is left.
+pub(crate) fn of_event(engine: &Engine, record: &Record, fact: &EventReceived, next: u32, with: &Context<'_>) -> Reaction {
+    if !engine.workflows().waits().watches(&fact.trigger) {
+        return Reaction::nothing();
+    }
+    let Some(body) = record.body_handle() else { return Reaction::nothing() };
+    let Some(payload) = with.bodies.document(&body) else { return Reaction::Needs(vec![body]) };
+    let given = GivenEvent { trigger: fact.trigger.clone(), source: fact.source.clone(), occurred_at: fact.occurred_at, payload: body };
+    let event = Coming { id: EventId(record.id), given, payload };
+    let mut drafts = Vec::new();
+    for (workflow, step) in engine.workflows().waits().candidates(&fact.trigger, &event.payload, record.position) {
+        match event.for_step(engine, record, (workflow, &step), with) {
+            Ok(draft) => drafts.extend(draft),
+            Err(reaction) => return reaction,
+        }
+        if drafts.len() >= MATCHED_AT_ONCE {
+            break;
+        }
+    }
+    if drafts.is_empty() { Reaction::nothing() } else { Reaction::from(drafts, next) }
+}
+
+/// An event that steps may wait for.
+struct Coming {
+    id: EventId,
+    given: GivenEvent,
+    payload: Document,
+}
+
+impl Coming {
+    /// Gives what an event means for a step that waits; none where it is not the one.
+    fn for_step(
+        &self,
+        engine: &Engine,
+        record: &Record,
+        (workflow, name): (ExecutionId, &StepName),
+        with: &Context<'_>,
+    ) -> Result<Option<Draft>, Reaction> {
+        let Some(open) = engine.workflows().waits().get(workflow, name) else { return Ok(None) };
+        let child = ExecutionId(Id::derived(engine.log(), workflow.0, Role::Step(name)));
+        let begun = engine.executions().get(&child);
+        if begun.is_some_and(|execution| execution.has_come) {
+            return Ok(None);
+        }
+        let judged = with_steps(engine, workflow, record, with, |going| {
+            let wait = going.workflow.step(name).and_then(|step| step.wait.as_ref());
+            wait.map_or(Ok(false), |wait| going.is_awaited(wait, self))
+        });
+        let unreadable = || Hindrance::Fails(Failure::new(FailureKind::Expression, "the steps of its workflow cannot be read"));
+        let fact: Fact = match judged.unwrap_or_else(|| Err(unreadable())) {
+            Ok(false) => return Ok(None),
+            Ok(true) => {
+                let execution = begun.map(|_| child);
+                WaitMatched { step: name.clone(), execution, event: self.id, given: self.given.clone() }.into()
+            }
+            Err(Hindrance::Stuck(reaction)) => return Err(reaction),
+            Err(Hindrance::Fails(_)) if open.has_erred => return Ok(None),
+            Err(Hindrance::Fails(error)) => {
+                WaitErred { step: name.clone(), event: self.id, message: cut(error.message, ERROR_BYTES_MAX) }.into()
+            }
+        };
+        let Some(execution) = engine.executions().get(&workflow) else { return Ok(None) };
+        let cause = Some(execution.cause(record.id));
+        let stream = crate::record::StreamId::Execution(workflow);
+        Ok(Some(Draft { stream, begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None }))
+    }
+}
+
+impl Going<'_> {
+    /// Opens the next of the waits that count from the workflow's beginning on.
+    pub(super) fn next_early_wait(&self) -> Result<Option<Draft>, Reaction> {
+        let is_open = |step: &Step| self.engine.workflows().waits().get(self.id, &step.name).is_some() || self.state(&step.name).is_some();
+        let Some((step, wait)) = self.workflow.early_waits().find(|(step, _)| !is_open(step)) else { return Ok(None) };
+        // Nothing has ended, and so nothing of it is read.
+        self.wait_opened(step, wait, Ends { succeeded: true, failed: false }).map(Some)
+    }
+
+    /// Gives the record from which on a step waits for its event.
+    pub(super) fn wait_opened(&self, step: &Step, wait: &Wait, ends: Ends) -> Result<Draft, Reaction> {
+        let key = match self.key_of(wait, ends) {
+            Ok(key) => key,
+            // What errs now errs with each event too, which is told then.
+            Err(Hindrance::Fails(_)) => None,
+            Err(Hindrance::Stuck(reaction)) => return Err(reaction),
+        };
+        Ok(self.draft(WaitOpened { step: step.name.clone(), trigger: wait.trigger.clone(), key }.into(), None))
+    }
+
+    /// Gives a field and its value that every event has which may be the one.
+    fn key_of(&self, wait: &Wait, ends: Ends) -> Result<Option<WaitKey>, Hindrance> {
+        let Some(when) = &wait.when else { return Ok(None) };
+        let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
+        let sight = self.sight(ends, &when.reads())?;
+        // In a rule's steps `event` is the rule's, and here the one that is to come.
+        let constants = self.scope(&sight, &[when], &mut budget)?.without("event");
+        Ok(demanded(&when.demand(&Known { constants, named: None })))
+    }
+
+    fn is_awaited(&self, wait: &Wait, event: &Coming) -> Result<bool, Hindrance> {
+        let Some(when) = &wait.when else { return Ok(true) };
+        let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
+        let sight = self.sight(Ends { succeeded: true, failed: false }, &when.reads())?;
+        let GivenEvent { trigger, source, occurred_at, .. } = &event.given;
+        let view = EventView { id: event.id, trigger, source, time: *occurred_at, payload: &event.payload };
+        let texts = EventTexts::of(&view);
+        let scope = self.scope(&sight, &[when], &mut budget)?.with("event", event_value(&view, &texts));
+        Ok(when.holds(&scope, &mut budget)?)
+    }
+}
+
+/// Gives the first test of a demand that a field of the payload is a value.
+fn demanded(demand: &Demand) -> Option<WaitKey> {
+    match demand {
+        Demand::Test(Test { path, check: Check::Is(literal) }) => {
+            let is_of_payload = path.len() > PAYLOAD_NAMES && path[0] == "event" && path[1] == "payload";
+            is_of_payload.then(|| WaitKey { path: path.to_vec(), value: digest_of(literal) })
+        }
+        Demand::All(parts) => parts.iter().find_map(demanded),
+        // Where the field cannot be read, the condition errs, and does not hold.
+        Demand::Any(parts) => {
+            let mut others = parts.iter().filter(|part| !matches!(part, Demand::Test(Test { check: Check::Errs { .. }, .. })));
+            let only = others.next()?;
+            if others.next().is_some() { None } else { demanded(only) }
+        }
+        Demand::Anything | Demand::Nothing | Demand::Test(_) => None,
+    }
+}
+
+/// Gives the event for which an execution waits, where it has come.
+pub(crate) fn awaited<'e>(engine: &'e Engine, execution: &Execution) -> Option<&'e (EventId, GivenEvent)> {
+    let part_of = execution.part_of.as_ref()?;
+    engine.workflows().waits().get(part_of.workflow, &part_of.step)?.matched.as_ref()
+}
+
+/// Gives the end of an execution that waits for an event: it has come, or the time for it is over.
+pub(crate) fn end(engine: &Engine, record: &Record, (id, execution): (ExecutionId, &Execution), with: &Context<'_>) -> Reaction {
+    let part_of = execution.part_of.clone();
+    let (fact, body): (Fact, _) = match awaited(engine, execution) {
+        Some((event, given)) => {
+            let Some(payload) = with.bodies.document(&given.payload) else { return Reaction::Needs(vec![given.payload]) };
+            (ExecutionSucceeded { part_of }.into(), Some(result(*event, given, &payload)))
+        }
+        None => {
+            let limit = if let Pace::Awaits { expires_millis: Some(limit) } = execution.pace { limit } else { 0 };
+            let message = format!("no such event came within {}", duration_text(limit));
+            (ExecutionFailed { error: Failure::new(FailureKind::Expired, message), part_of }.into(), None)
+        }
+    };
+    let cause = Some(execution.cause(record.id));
+    let stream = crate::record::StreamId::Execution(id);
+    Reaction::last(vec![Draft { stream, begins: None, actor: Actor::Engine, cause, trace: None, fact, body }])
+}
+
+/// Gives what an execution gives that waited: the event, as rules see it.
+fn result(id: EventId, given: &GivenEvent, payload: &Document) -> Body {
+    let (source, trigger) = (Json::from(given.source.as_str()), Json::from(given.trigger.as_str()));
+    let (time, payload) = (given.occurred_at, payload.root().raw());
+    Body::json(format!(r#"{{"event":{{"id":"{id}","payload":{payload},"source":{source},"time":"{time}","trigger":{trigger}}}}}"#))
+}

@@ -1,0 +1,153 @@
+//! Steps that wait for an event: from when on, for which, and what comes of it.
+
+use std::time::Duration;
+
+use ensue_engine::catalog::{Since, Wait};
+use ensue_engine::command::Answer;
+use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::executions::state::Phase;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{ExecutionId, Id, Role};
+use ensue_engine::record::{Body, Position};
+use ensue_engine::spec::Outcome;
+use ensue_engine::workflows::facts::SkippedBecause;
+use ensue_expression::Document;
+use serde_json::{Value, json};
+
+use crate::support::site::report_giving;
+use crate::support::workflow::{StepPiece, awaits, does, expression, told};
+use crate::support::{Pieces, Site, cancel, workers};
+
+fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
+    let pieces = Pieces::default().trigger("demo.done").trigger("demo.other").action("demo.say").awaiting("core.wait");
+    let mut site = Site::with(&pieces.workflow("demo.flow", steps));
+    site.set(workers(100));
+    site
+}
+
+/// A wait for the event whose `n` is that of the parameters.
+fn for_n(since: Since) -> Wait {
+    wait("event.payload.n == params.n", since)
+}
+
+fn wait(when: &str, since: Since) -> Wait {
+    Wait { trigger: "demo.done".parse().unwrap(), when: Some(expression(when)), since, expires: Some(Duration::from_secs(60)) }
+}
+
+#[track_caller]
+fn begin(site: &mut Site, n: &Value) -> (ExecutionId, Vec<String>) {
+    let command = site.request_with("demo.flow", &json!({ "n": n }), None);
+    let outcome = site.when(command);
+    let Answer::Execution(flow) = outcome.answer() else { panic!("an execution was asked for") };
+    (flow, told(&outcome))
+}
+
+fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
+    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
+}
+
+fn asked(outcome: &Outcome) -> Value {
+    let record = outcome.records().iter().rev().find(|record| record.kind() == "execution.requested").expect("a step was asked for");
+    serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
+}
+
+#[track_caller]
+fn assert_nothing_waits(site: &Site) {
+    let saved: Value = serde_json::from_slice(&site.engine().save().json).unwrap();
+    assert_eq!(saved["workflows"]["waits"], json!({ "open": [], "keyed": [], "others": [], "paths": [] }));
+}
+
+#[test]
+fn a_step_waits_for_the_event_that_it_describes_and_later_ones_read_it() {
+    let then = does("then", "demo.say")
+        .needs(["ci"])
+        .with(&json!({ "said": "${{ steps.ci.event.payload.said }}", "by": "${{ steps.ci.event.trigger }}" }));
+    let mut site = site([awaits("ci", for_n(Since::Start)), then]);
+    let (flow, begun) = begin(&mut site, &json!(7));
+    assert_eq!(begun[1..], ["ci awaits demo.done", "ci asked"]);
+    assert_eq!(site.phase(step(&site, flow, "ci")), Some(Phase::Awaiting));
+    assert_eq!(site.engine().executions().open_work(), 0);
+    assert_eq!(told(&site.receive("demo.done", &json!({ "n": 8 }))), [""; 0]);
+    assert_eq!(told(&site.receive("demo.other", &json!({ "n": 7 }))), [""; 0]);
+    site.restart();
+    let outcome = site.receive("demo.done", &json!({ "n": 7.0, "said": "green" }));
+    assert_eq!(told(&outcome), ["ci has come", "ci succeeded", "then asked"]);
+    assert_eq!(asked(&outcome), json!({ "said": "green", "by": "demo.done" }));
+    site.succeed(step(&site, flow, "then"));
+    assert_nothing_waits(&site);
+}
+
+#[test]
+fn an_event_that_comes_before_the_step_begins_counts_from_the_workflow_s_start_on() {
+    let mut site = site([does("build", "demo.say"), awaits("ci", for_n(Since::Start)).needs(["build"])]);
+    site.receive("demo.done", &json!({ "n": 7 }));
+    let (flow, begun) = begin(&mut site, &json!(7));
+    assert_eq!(begun[1..], ["ci awaits demo.done", "build asked"]);
+    assert_eq!(told(&site.receive("demo.done", &json!({ "n": 7 }))), ["ci has come"]);
+    assert_eq!(told(&site.receive("demo.done", &json!({ "n": 7 }))), [""; 0]);
+    assert_eq!(told(&site.succeed(step(&site, flow, "build"))), ["build succeeded", "ci asked", "ci succeeded", "flow succeeded"]);
+    assert_nothing_waits(&site);
+}
+
+#[test]
+fn with_since_step_only_what_comes_after_the_step_s_beginning_counts_and_it_reads_steps() {
+    let ci = awaits("ci", wait("event.payload.n == steps.build.result.n", Since::Step)).needs(["build"]);
+    let mut site = site([does("build", "demo.say"), ci]);
+    let (flow, begun) = begin(&mut site, &json!(0));
+    assert_eq!(begun[1..], ["build asked"]);
+    assert_eq!(told(&site.receive("demo.done", &json!({ "n": 3 }))), [""; 0]);
+    let build = step(&site, flow, "build");
+    let report = report_giving(build, site.attempt(build), Body::json(r#"{"n":3}"#));
+    assert_eq!(told(&site.when(report)), ["build succeeded", "ci awaits demo.done", "ci asked"]);
+    assert_eq!(told(&site.receive("demo.done", &json!({ "n": 3 }))), ["ci has come", "ci succeeded", "flow succeeded"]);
+}
+
+#[test]
+fn a_wait_is_over_when_its_time_is_and_exactly_one_of_the_two_counts() {
+    let mut site = site([awaits("ci", for_n(Since::Start))]);
+    let (flow, _) = begin(&mut site, &json!(7));
+    let outcome = site.after(60_000);
+    assert_eq!(told(&outcome), ["ci failed", "flow failed"]);
+    let error = outcome.records().iter().find_map(|record| match &record.fact {
+        Fact::ExecutionFailed(fact) if fact.part_of.is_some() => Some((fact.error.kind, fact.error.message.clone())),
+        _ => None,
+    });
+    assert_eq!(error, Some((FailureKind::Expired, "no such event came within 1m".to_owned())));
+    assert_eq!(told(&site.receive("demo.done", &json!({ "n": 7 }))), [""; 0]);
+    assert!(site.engine().executions().get(&flow).is_none());
+    assert_nothing_waits(&site);
+}
+
+#[test]
+fn a_cancel_ends_what_waits() {
+    let mut site = site([awaits("ci", for_n(Since::Start)), awaits("late", for_n(Since::Start)).needs(["ci"])]);
+    let (flow, _) = begin(&mut site, &json!(7));
+    let outcome = told(&site.when(cancel(flow)));
+    assert_eq!(
+        outcome,
+        ["ci cancelled".to_owned(), format!("late skipped: {}", SkippedBecause::Cancelled.as_str()), "flow cancelled".to_owned()]
+    );
+    assert_nothing_waits(&site);
+}
+
+#[test]
+fn a_condition_that_errs_counts_as_no_match_and_is_told_once() {
+    let mut site = site([awaits("ci", wait("event.payload.deep.n > params.n", Since::Start))]);
+    begin(&mut site, &json!(7));
+    assert_eq!(told(&site.receive("demo.done", &json!({}))), ["ci erred"]);
+    assert_eq!(told(&site.receive("demo.done", &json!({}))), [""; 0]);
+    assert_eq!(told(&site.receive("demo.done", &json!({ "deep": { "n": 8 } }))), ["ci has come", "ci succeeded", "flow succeeded"]);
+}
+
+#[test]
+fn an_event_concerns_only_those_of_many_that_wait_for_it() {
+    let mut site = site([awaits("ci", for_n(Since::Start))]);
+    let flows: Vec<ExecutionId> = (0..300).map(|n| begin(&mut site, &json!(n % 3)).0).collect();
+    let payload = Document::from_value(&json!({ "n": 1 }));
+    let waits = site.engine().workflows().waits();
+    assert_eq!(waits.candidates(&"demo.done".parse().unwrap(), &payload, Position(u64::MAX)).len(), 100);
+    let ended = told(&site.receive("demo.done", &json!({ "n": 1 }))).iter().filter(|line| *line == "flow succeeded").count();
+    assert_eq!((ended, flows.len()), (100, 300));
+    let left = site.engine().executions().iter().filter(|(_, open)| open.phase == Phase::Awaiting).count();
+    assert_eq!(left, 200);
+}

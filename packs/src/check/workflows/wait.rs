@@ -1,0 +1,71 @@
+//! `wait` against its trigger, and against what can be read when its event comes.
+
+use ensue_engine::catalog::{self, Since};
+use ensue_engine::names::TriggerRef;
+use ensue_expression::ValueType;
+
+use super::ends::End;
+use super::{Holds, Reader, Steps};
+use crate::check::Checking;
+use crate::check::refs::trigger_named;
+use crate::check::rules::event;
+use crate::check::scope::Scope;
+use crate::diagnostics::{Code, Report};
+use crate::source::SourceText;
+use crate::written::Wait;
+use crate::yaml::Node;
+
+/// Finds the trigger of a wait; gives it with what an event of it can be.
+pub(super) fn event_of(
+    checking: &mut Checking<'_>,
+    file: &SourceText,
+    wait: &Wait,
+    report: &mut Report,
+) -> Option<(TriggerRef, ValueType)> {
+    let named = trigger_named(checking, file, &wait.trigger, report)?;
+    let event = event(checking, &[Some(named.clone())]);
+    Some((named.0, event))
+}
+
+impl Steps<'_> {
+    /// Compiles what a step waits for; nothing where there is a mistake, which is told. `plain` is what can be read at the workflow's
+    /// beginning, `scope` at the step's.
+    pub(super) fn wait(
+        &mut self,
+        place: usize,
+        wait: &Wait,
+        plain: &Scope<'_>,
+        scope: &Scope<'_>,
+        end: End,
+        report: &mut Report,
+    ) -> Option<catalog::Wait> {
+        let found = self.events[place].clone();
+        let event = found.as_ref().map_or_else(ValueType::anything, |(_, event)| event.clone());
+        let when = match &wait.when {
+            None => None,
+            Some(node) if wait.since == Since::Start => {
+                let scope = plain.clone().with("event", event);
+                if self.tell_reads_steps(node, &scope, report) {
+                    return None;
+                }
+                Some(scope.condition(node, "`when`", report)?)
+            }
+            Some(node) => {
+                let scope = scope.clone().with("event", event);
+                let reads = self.look(Reader::Step(place), &scope, node, Holds::Expression, report);
+                Some(self.with_steps(scope, &reads, place, end).condition(node, "`when`", report)?)
+            }
+        };
+        Some(catalog::Wait { trigger: found?.0, when, since: wait.since, expires: wait.expires })
+    }
+
+    /// Tells of a condition that reads steps, and is asked before any has ended.
+    fn tell_reads_steps(&self, node: &Node, scope: &Scope<'_>, report: &mut Report) -> bool {
+        let scope = scope.clone().with("steps", ValueType::anything());
+        let read = scope.reads(node, Holds::Expression).into_iter().find(|(path, _)| path.segments[0] == "steps");
+        let Some((_, span)) = read else { return false };
+        let message = "events count from the workflow's beginning on, when no step has ended";
+        report.error(Code::StepNotNeeded, self.file, span, message).hint("let them count from the step's beginning on:\nsince: step");
+        true
+    }
+}
