@@ -14,6 +14,7 @@ mod schemas;
 mod scope;
 mod sensors;
 mod settings;
+mod tests;
 mod url;
 mod workflows;
 
@@ -29,6 +30,7 @@ use serde_json::{Value, json};
 pub(crate) use rules::{CheckedRule, CheckedTask};
 
 use crate::build::Manifest;
+use crate::cases::{self, Case, Suite};
 use crate::diagnostics::{Code, Diagnostic, Report, Severity};
 use crate::library;
 use crate::lint::findings as lint_findings;
@@ -84,6 +86,44 @@ pub fn check(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checke
     let settings = checking.complete_settings(config);
     let outcomes = checking.check(&settings);
     checked(packs, config, checking, &settings, outcomes)
+}
+
+/// What came of looking for the tests of packs.
+#[derive(Debug)]
+pub struct Tested {
+    /// What is wrong with the packs and their tests.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The cases of each pack without mistakes that has some, by the place of its source among those that were given.
+    pub suites: Vec<(usize, Suite)>,
+}
+
+/// Checks packs as [`check`] does, and gives the cases of their tests, each with what it takes to run it. That the operator has not
+/// set what a pack cannot do without is no mistake here: its cases say what is set.
+pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested {
+    let mut checking = CheckingAll::read(packs, &library::digests());
+    let settings = checking.complete_settings_untold(config);
+    let (outcomes, cases) = checking.check_with(&settings, Cases::AreChecked);
+    let manifest = |index: usize, outcome: &Outcome| Manifest {
+        rules: cases::ids(outcome.parts.rules.iter().map(|rule| &rule.name)),
+        config: (*settings[index]).clone(),
+    };
+    let mut suites = Vec::new();
+    for (index, cases) in cases.into_iter().enumerate().filter(|(_, cases)| !cases.is_empty()) {
+        let needed = checking.with_needed(index);
+        let all = needed.iter().map(|index| Some((*index, outcomes[*index].as_ref().filter(|outcome| outcome.is_good)?)));
+        let Some(all) = all.collect::<Option<Vec<_>>>() else { continue };
+        let Some(pack) = &checking.packs[index].pack else { continue };
+        suites.push((
+            index,
+            Suite {
+                pack: pack.name.clone(),
+                cases,
+                mocks: all.iter().flat_map(|(index, _)| checking.mocks_of(*index)).collect(),
+                packs: all.iter().map(|(index, outcome)| (packs[*index].clone(), manifest(*index, outcome))).collect(),
+            },
+        ));
+    }
+    Tested { diagnostics: checking.into_diagnostics(), suites }
 }
 
 /// Checks packs as [`check`] does, and looks into those without mistakes for what is probably not meant; what ships with Ensue
@@ -145,7 +185,8 @@ pub(crate) fn check_installed(packs: &[PackSource], configs: &[Value]) -> (Vec<O
     // What is installed may be the library of an older release.
     let mut checking = CheckingAll::read(packs, &BTreeMap::new());
     let settings: Vec<Arc<Value>> = configs.iter().map(|config| Arc::new(config.clone())).collect();
-    let outcomes = checking.check(&settings);
+    // What a newer release says of its tests is in nobody's way.
+    let (outcomes, _) = checking.check_with(&settings, Cases::AreLeft);
     let installed = outcomes
         .into_iter()
         .enumerate()
@@ -207,6 +248,13 @@ struct Candidate {
     report: Report,
 }
 
+/// Whether the cases of packs are looked at.
+#[derive(Clone, Copy)]
+enum Cases {
+    AreChecked,
+    AreLeft,
+}
+
 struct CheckingAll {
     packs: Vec<Candidate>,
 }
@@ -243,6 +291,42 @@ impl CheckingAll {
         Self { packs }
     }
 
+    /// Completes what the operator set with the defaults.
+    fn complete_settings_untold(&self, given: &BTreeMap<PackName, Value>) -> Vec<Arc<Value>> {
+        let complete = |candidate: &Candidate| {
+            let pack = candidate.pack.as_ref();
+            let mut value = pack.and_then(|pack| given.get(&pack.name)).cloned().unwrap_or_else(|| json!({}));
+            if let Some(schema) = pack.and_then(|pack| pack.manifest.config.as_ref()) {
+                settings::complete(&mut value, schema);
+            }
+            Arc::new(value)
+        };
+        self.packs.iter().map(complete).collect()
+    }
+
+    /// Gives the places of a pack and of those that it needs, however far away; itself is the first.
+    fn with_needed(&self, index: usize) -> Vec<usize> {
+        let place =
+            |name: &PackName| self.packs.iter().position(|candidate| candidate.pack.as_ref().is_some_and(|pack| pack.name == *name));
+        let mut needed = vec![index];
+        needed.extend(place(&library::core()).filter(|core| *core != index));
+        let mut looked_at = 0;
+        while let Some(candidate) = needed.get(looked_at).and_then(|place| self.packs.get(*place)) {
+            let names = candidate.pack.iter().flat_map(|pack| &pack.manifest.packs).map(|(name, _)| &name.value);
+            let more: BTreeSet<usize> = names.filter_map(place).filter(|place| !needed.contains(place)).collect();
+            needed.extend(more);
+            looked_at += 1;
+        }
+        needed
+    }
+
+    /// Gives what the actions of a pack say that they give in tests.
+    fn mocks_of(&self, index: usize) -> Vec<(ActionRef, Value)> {
+        let Some(pack) = &self.packs[index].pack else { return Vec::new() };
+        let actions = pack.actions.iter().filter_map(|(name, defined)| Some((name, defined.body.as_ref()?.mock.as_ref()?)));
+        actions.map(|(name, mock)| (named(ActionRef::new(&pack.name, name)), mock.to_value())).collect()
+    }
+
     /// Completes what the operator set with the defaults, and checks it.
     fn complete_settings(&mut self, given: &BTreeMap<PackName, Value>) -> Vec<Arc<Value>> {
         let mut complete = Vec::new();
@@ -262,20 +346,31 @@ impl CheckingAll {
     }
 
     fn check(&mut self, settings: &[Arc<Value>]) -> Vec<Option<Outcome>> {
+        self.check_with(settings, Cases::AreChecked).0
+    }
+
+    /// Checks all packs; gives what came of each, and its cases.
+    fn check_with(&mut self, settings: &[Arc<Value>], cases: Cases) -> (Vec<Option<Outcome>>, Vec<Vec<Case>>) {
         let mut reports: Vec<Report> = self.packs.iter_mut().map(|candidate| std::mem::take(&mut candidate.report)).collect();
         let world = World {
             packs: self.packs.iter().filter_map(|candidate| candidate.pack.as_ref()).map(|pack| (pack.name.clone(), pack)).collect(),
         };
         let mut outcomes = Vec::new();
+        let mut all_cases = Vec::new();
         let mut needed_by: BTreeMap<PackName, BTreeSet<PackName>> = BTreeMap::new();
         for (index, candidate) in self.packs.iter().enumerate() {
             let Some(pack) = &candidate.pack else {
                 outcomes.push(None);
+                all_cases.push(Vec::new());
                 continue;
             };
             let report = &mut reports[index];
             let mut checking = Checking { pack, world: &world, uses: Uses::default(), payloads: BTreeMap::new() };
             let parts = checking.parts(&settings[index], report);
+            all_cases.push(match cases {
+                Cases::AreChecked => tests::cases(&mut checking, report),
+                Cases::AreLeft => Vec::new(),
+            });
             needed_by.insert(pack.name.clone(), needs::check(pack, &checking.uses, &world, report));
             outcomes.push(Some(Outcome { parts, is_good: !report.has_errors() }));
         }
@@ -284,7 +379,7 @@ impl CheckingAll {
         for (candidate, report) in self.packs.iter_mut().zip(reports) {
             candidate.report = report;
         }
-        outcomes
+        (outcomes, all_cases)
     }
 
     /// Packs that need each other in a circle are not taken; it is told once, at the first of them.

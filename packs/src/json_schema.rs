@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::schema::LONG_FIELD;
 use crate::shape::{Between, Field, Form, Kind, Naming, Need, Shape};
-use crate::written::{ACTION, PACK, RULE, SENSOR, TRIGGER};
+use crate::written::{ACTION, EVENT_CASE, PACK, RULE, RUN_CASE, RUNS, SENSOR, TRIGGER};
 use forms::Pattern;
 
 /// The dialect of the schemas. They use nothing that draft 7 has not, because some editors know no newer one.
@@ -28,11 +28,13 @@ pub enum FileKind {
     Action,
     /// `rules/*.yaml`
     Rule,
+    /// `tests/*.test.yaml`
+    Test,
 }
 
 impl FileKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Pack, Self::Trigger, Self::Sensor, Self::Action, Self::Rule];
+    pub const ALL: [Self; 6] = [Self::Pack, Self::Trigger, Self::Sensor, Self::Action, Self::Rule, Self::Test];
 
     /// Gives the kind's name, `rule`.
     pub fn name(self) -> &'static str {
@@ -42,6 +44,7 @@ impl FileKind {
             Self::Sensor => "sensor",
             Self::Action => "action",
             Self::Rule => "rule",
+            Self::Test => "test",
         }
     }
 
@@ -53,6 +56,7 @@ impl FileKind {
             Self::Sensor => of_one("A sensor of Ensue's: where events come from", &SENSOR),
             Self::Action => of_one_or_several("An action of Ensue's: something that can be done", &ACTION, "actions", "action"),
             Self::Rule => of_one_or_several("A rule of Ensue's: when an event leads to an action", &RULE, "rules", "rule"),
+            Self::Test => cases("Cases of a pack of Ensue's: what comes, and what is to follow", RUNS, &RUN_CASE, &EVENT_CASE),
         }
     }
 }
@@ -86,6 +90,14 @@ fn of_one_or_several(title: &str, shape: &'static Shape, several: &str, one: &'s
         "else": reference,
     });
     maker.finished(title, body)
+}
+
+/// Makes the JSON Schema of a file that holds a list, of which each item has the one shape where it has a field, else the other.
+fn cases(title: &str, field: &str, with: &'static Shape, without: &'static Shape) -> Value {
+    let mut maker = Maker::default();
+    let (with, without) = (maker.shape(with), maker.shape(without));
+    let case = json!({ "if": { "type": "object", "required": [field] }, "then": with, "else": without });
+    maker.finished(title, json!({ "type": "array", "minItems": 1, "items": case }))
 }
 
 /// Makes one schema, with what is used in more than one place defined once.
@@ -168,6 +180,7 @@ impl Maker {
             Kind::Scalar => scalar(),
             Kind::Scalars => json!({ "type": ["string", "number", "boolean", "array"], "items": scalar(), "x-ensue": "template" }),
             Kind::Boolean => json!({ "type": "boolean" }),
+            Kind::True => json!({ "const": true }),
             Kind::Integer { from, to } => json!({ "type": "integer", "minimum": from, "maximum": to }),
             Kind::Choice(words) => json!({ "enum": words }),
             Kind::Texts { of, least } => json!({ "type": "array", "items": text(*of), "minItems": least }),
@@ -196,7 +209,11 @@ impl Maker {
             Kind::Type => self.type_of_a_field(),
             Kind::Fields(shape) => self.shape(shape),
             Kind::WordOrFields(word, shape) => json!({ "anyOf": [{ "const": word }, self.shape(shape)] }),
+            Kind::ChoiceOrFields(words, shape) => self.choice_or_fields(words, shape),
             Kind::List(shape) => json!({ "type": "array", "minItems": 1, "items": self.shape(shape) }),
+            Kind::Listing(shape) => json!({ "type": "array", "items": self.shape(shape) }),
+            Kind::ListOfChoiceOrFields(words, shape) => json!({ "type": "array", "items": self.choice_or_fields(words, shape) }),
+            Kind::Nested(shape) => self.nested(shape),
             Kind::Named { names, of, most } => json!({
                 "type": "object",
                 "minProperties": 1,
@@ -206,6 +223,21 @@ impl Maker {
             }),
             Kind::ByWord { field, shapes } => self.by_word(field, shapes),
         }
+    }
+
+    fn choice_or_fields(&mut self, words: &[&str], shape: &'static Shape) -> Value {
+        json!({ "anyOf": [{ "enum": words }, self.shape(shape)] })
+    }
+
+    /// One mapping, or a list of such and of lists of them.
+    fn nested(&mut self, shape: &'static Shape) -> Value {
+        const NAME: &str = "one_or_several";
+        if !self.defined.contains_key(NAME) {
+            let one = self.shape(shape);
+            let several = json!({ "type": "array", "minItems": 1, "items": reference(NAME) });
+            self.defined.insert(NAME.to_owned(), json!({ "if": { "type": "array" }, "then": several, "else": one }));
+        }
+        reference(NAME)
     }
 
     /// A mapping whose shape a word in it decides: what all have in common stands outside, so that an editor knows it at once.

@@ -3,12 +3,13 @@
 //! Read in this order: [`read`] and [`digest`] hold a pack's files; `source` and `yaml` are the text and the tree of one file,
 //! every value with its place; [`shape`] says what a file may hold, `fields` and `written` take what an author wrote out of it,
 //! `schema` the schemas; [`json_schema`] tells editors of the shapes; [`check`] resolves the refs and compiles the expressions;
-//! [`diagnostics`] is what authors are told; [`build`] makes the engine's catalog of what is installed; `lint` looks for what is
+//! [`diagnostics`] is what authors are told; [`build`] makes the engine's catalog of what is installed; [`cases`] are what its tests say; `lint` looks for what is
 //! probably not meant. [`library`] ships with the binary, [`init`] is what a newcomer starts from.
 //!
 //! No pack is run here, and nothing but a pack's folder is read.
 
 pub mod build;
+pub mod cases;
 pub mod check;
 pub mod diagnostics;
 pub mod digest;
@@ -25,7 +26,7 @@ mod written;
 mod yaml;
 
 pub use build::{BuildError, Manifest, build};
-pub use check::{Checked, GoodPack, check, lint};
+pub use check::{Checked, GoodPack, Tested, check, lint, tests};
 pub use diagnostics::{Code, Colour, Diagnostic, Severity, excerpt};
 pub use digest::CopyError;
 pub use ensue_engine::time::parse_duration;

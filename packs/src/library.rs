@@ -28,12 +28,15 @@ const FILES: &[(&str, &str)] = files![
     "core/actions/sleep.yaml",
     "core/actions/wait.yaml",
     "core/pack.yaml",
+    "core/tests/actions.test.yaml",
     "examples/README.md",
     "examples/pack.yaml",
     "examples/rules/answer_hello.yaml",
     "examples/rules/celebrate_merge.yaml",
     "examples/rules/greet_pull_request.yaml",
     "examples/rules/note_pull_request.yaml",
+    "examples/tests/hello.test.yaml",
+    "examples/tests/pull_requests.test.yaml",
     "examples/triggers/hello.yaml",
     "github/README.md",
     "github/pack.yaml",
@@ -70,6 +73,11 @@ pub fn library() -> Vec<PackSource> {
         source.files.insert(inside.to_owned(), PackFile { bytes: Bytes::from_static(text.as_bytes()), mode: FileMode::Plain });
     }
     packs.into_values().collect()
+}
+
+/// Gives the name of the pack that all others may use without saying so.
+pub(crate) fn core() -> PackName {
+    "core".parse().expect("it is of the shape of a name")
 }
 
 /// Gives the digest of each pack of the library, by its name.

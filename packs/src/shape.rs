@@ -97,6 +97,8 @@ pub enum Kind {
     Scalars,
     /// True or false.
     Boolean,
+    /// True, and nothing else: what is not so is left out.
+    True,
     /// A whole number.
     Integer {
         /// The least.
@@ -143,8 +145,16 @@ pub enum Kind {
     Fields(&'static Shape),
     /// One word, or a mapping of fields.
     WordOrFields(&'static str, &'static Shape),
+    /// One of a few words, or a mapping of fields.
+    ChoiceOrFields(&'static [&'static str], &'static Shape),
     /// A list of at least one such mapping.
     List(&'static Shape),
+    /// A list of such mappings, which may be empty.
+    Listing(&'static Shape),
+    /// A list of what stands alone elsewhere: a word of a few, or a mapping of fields.
+    ListOfChoiceOrFields(&'static [&'static str], &'static Shape),
+    /// A mapping of fields, or a list of at least one of such mappings and lists.
+    Nested(&'static Shape),
     /// A mapping of names to such mappings, at least one.
     Named {
         /// The form of the names.

@@ -9,6 +9,7 @@ mod repeat;
 mod retry;
 mod rule;
 mod sensor;
+mod test;
 mod trigger;
 mod wait;
 mod workflow;
@@ -27,6 +28,10 @@ pub(crate) use repeat::Repeat;
 pub(crate) use retry::Retry;
 pub(crate) use rule::{RULE, Rule, Task as RuleTask};
 pub(crate) use sensor::{Emit, SENSOR, Sensor, Verify};
+pub(crate) use test::{
+    CASE_ERROR, ENFORCEMENT, ENFORCEMENT_OUTCOMES, EVENT_CASE, EXPECTED_END, EXPECTED_ERROR, EXPECTED_ITEM, EXPECTED_STEP, GIVEN,
+    GIVEN_EVENT, MOCK, RUN_CASE, RUN_WHAT, RUNS, STATUSES, STEP_STATUSES,
+};
 pub(crate) use trigger::{TRIGGER, Trigger};
 pub(crate) use wait::Wait;
 pub(crate) use workflow::{ForEach, Step, Task, Undo, Workflow};
@@ -51,6 +56,8 @@ pub(crate) struct Pack {
     pub(crate) sensors: BTreeMap<String, Defined<Sensor>>,
     pub(crate) actions: BTreeMap<String, Defined<Action>>,
     pub(crate) rules: BTreeMap<String, Defined<Rule>>,
+    /// Its files of tests, which are read further where they are looked at.
+    pub(crate) tests: Vec<(SourceText, Node)>,
     /// All its files, for the programs that actions start.
     pub(crate) files: BTreeMap<String, PackFile>,
 }
@@ -79,6 +86,7 @@ pub(crate) fn read(source: &PackSource, report: &mut Report) -> Option<Pack> {
         sensors: BTreeMap::new(),
         actions: BTreeMap::new(),
         rules: BTreeMap::new(),
+        tests: Vec::new(),
         files: source.files.clone(),
         name,
     };
@@ -94,7 +102,7 @@ pub(crate) fn read(source: &PackSource, report: &mut Report) -> Option<Pack> {
             "sensors" => collect(source, path, inside, file, None, sensor::read, &mut pack.sensors, report),
             "actions" => collect(source, path, inside, file, Some("actions"), action::read, &mut pack.actions, report),
             "rules" => collect(source, path, inside, file, Some("rules"), rule::read, &mut pack.rules, report),
-            "tests" => read_test(source, path, inside, file, report),
+            "tests" => pack.tests.extend(read_test(source, path, inside, file, report)),
             _ => {
                 if let Some(near) = nearest(folder, FOLDERS).filter(|_| is_yaml(path)) {
                     let message = format!("nothing is read from the folder `{folder}`");
@@ -263,17 +271,17 @@ fn definition_name(source: &PackSource, path: &str, inside: &str, report: &mut R
     Some(name.to_owned())
 }
 
-/// Checks that a pack's test is YAML; what it says is for the release that runs tests.
-fn read_test(source: &PackSource, path: &str, inside: &str, file: &PackFile, report: &mut Report) {
+/// Reads a pack's tests as YAML. What they say is looked at where a pack is checked, not where it is installed already.
+fn read_test(source: &PackSource, path: &str, inside: &str, file: &PackFile, report: &mut Report) -> Option<(SourceText, Node)> {
     if !inside.ends_with(".test.yaml") || inside.contains('/') {
         if is_yaml(path) {
             tell_unexpected(source, path, "tests are in `tests/<name>.test.yaml`", report);
         }
-        return;
+        return None;
     }
-    if let Some(text) = decode(source, path, file, report) {
-        yaml::parse(&text, report);
-    }
+    let text = decode(source, path, file, report)?;
+    let node = yaml::parse(&text, report)?;
+    Some((text, node))
 }
 
 fn tell_unexpected(source: &PackSource, path: &str, message: &str, report: &mut Report) {

@@ -67,6 +67,11 @@ fn every_kind_of_mistake_is_told_in_one_run() {
         ("rules/refs.yaml", "trigger: [demo.nothing, ping]\naction: demo.nothing\n"),
         ("rules/unknown.yaml", "whem: true\ntrigger: github.push\naction: core.echo\n"),
         ("rules/more/deep.yaml", "a: b\n"),
+        (
+            "tests/all.test.yaml",
+            "- it: names no rule\n  given: { event: { trigger: demo.ping, payload: { host: 7 } } }\n  expect: [{ rule: demo.nothing }]\n\
+             - it: mocks a step\n  run: { action: core.echo }\n  mocks: { echo: { expired: true } }\n  expect: {}\n",
+        ),
     ]);
     broken.files.get_mut("triggers/bytes.yaml").unwrap().bytes = b"description: \xff\n".to_vec().into();
     let uses = PackSource::of(

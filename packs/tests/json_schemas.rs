@@ -34,11 +34,11 @@ fn every_file_of_a_new_project_fits() {
     let files = ensue_packs::init_files(&"my_automation".parse().unwrap());
     let inside = files.iter().filter_map(|(path, text)| Some((path.strip_prefix("packs/my_automation/")?, text)));
     let fitting = inside.filter_map(|(path, text)| Some((path, kind_of(path)?, text)));
-    assert_eq!(fitting.map(|(path, kind, text)| assert!(fits(kind, &of_yaml(text.as_bytes()).unwrap()), "{path}")).count(), 4);
+    assert_eq!(fitting.map(|(path, kind, text)| assert!(fits(kind, &of_yaml(text.as_bytes()).unwrap()), "{path}")).count(), 5);
 }
 
 /// A pack of its own, in which every field of every kind of file stands somewhere.
-const WHOLE: [(&str, &str); 13] = [
+const WHOLE: [(&str, &str); 14] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
@@ -69,7 +69,7 @@ const WHOLE: [(&str, &str); 13] = [
          \x20 note: { type: any, optional: true }\n  limit: { type: [number], default: [0.5] }\n  code: { type: string, x-ensue: code, default: 'true' }\n\
          result: { schema: { type: object } }\nlocal: { where: params.region }\nrun:\n  process:\n    command: [make, --fast]\n    input: { a: 1 }\n\
          \x20   env: { STAGE: '${{ params.env }}', FAST: 1 }\n    files: { CONFIG: { a: [1] } }\n\
-         timeout: 90s\ngrace: 250ms\nidempotent: true\non_lost: retry\npriority: -100\n\
+         timeout: 90s\ngrace: 250ms\nidempotent: true\non_lost: retry\npriority: -100\nmock: { done: true }\n\
          retry: { attempts: 4, backoff: linear, delay: 2s, max_delay: 1m, jitter: false, when: error.kind != 'exit_code' }\n",
     ),
     ("actions/shell.yaml", "run: { shell: { script: make, env: { STAGE: dev } } }\n"),
@@ -91,6 +91,20 @@ const WHOLE: [(&str, &str); 13] = [
          \x20         answer: { ship: boolean, note: 'string?' }\n          assignees: ['role:managers', ana]\n          quorum: 2\n\
          \x20         veto: answer.ship == false\n          exclude: requester\n          expires: 24h\n          on_expire: { answer: { ship: false } }\n      again: { action: core.noop, repeat: { max: 3, while: previous == null, until: result == null, every: 1s, collect: '[result]' } }\n      stop: { needs: deploy, if: failed(), fail: 'no: ${{ steps.deploy.status }}' }\n\
          \x20   result: { all: '${{ steps.deploy.items.map(i, i.status) }}' }\n",
+    ),
+    (
+        "tests/ship.test.yaml",
+        "- it: greets\n  config: { owner: acme }\n  given: { events: [{ trigger: whole.ping, payload: { host: acme }, source: api, time: '2026-03-28T12:00:00Z' }] }\n\
+         \x20 mocks: { greet: { result: {} } }\n\
+         \x20 expect:\n    - { rule: whole.greet, action: whole.deploy, with: { env: dev }, outcome: shadowed, exactly: true }\n\
+         \x20   - { rule: whole.one, status: succeeded, result: {} }\n    - { rule: whole.three, steps: { look: succeeded }, error: { message: nope } }\n\
+         - it: judges one\n  given: { event: { trigger: whole.pang } }\n  expect: []\n\
+         - it: ships\n  run: { action: whole.ship, with: { regions: [eu] } }\n\
+         \x20 mocks:\n    build: [{ error: { kind: lost, message: gone, detail: 3 } }, { result: 1 }]\n    ask: [{ answer: { ship: true }, by: ana }, { expired: true }]\n\
+         \x20   again: [{ result: 1 }, [{ error: { kind: network } }]]\n\
+         \x20 expect:\n    status: failed\n    result: { all: [] }\n    error: { kind: fail, message: nope, detail: 1 }\n    exactly: false\n    steps:\n      settle: skipped\n\
+         \x20     deploy:\n        status: failed\n        with: { message: eu }\n        result: 1\n        error: { kind: child_failed }\n        attempts: 2\n        exactly: true\n\
+         \x20       items: [succeeded, { status: failed, with: { message: us }, result: 1, error: { kind: exit_code }, attempts: 1, exactly: true }]\n",
     ),
     ("actions/say.yaml", "run: { http: { url: 'https://example.test/', headers: '${{ {} }}', body: hello } }\n"),
 ];

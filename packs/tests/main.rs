@@ -1,5 +1,6 @@
 //! What authors of packs read, and what the engine gets: one test binary, each file a subject.
 
+mod cases;
 mod catalog;
 mod documented;
 mod everything;

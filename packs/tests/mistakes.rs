@@ -137,7 +137,10 @@ mod shape {
 
     #[test]
     fn a_test_is_at_least_yaml() {
-        insta::assert_snapshot!(shown_with(&[("tests/greet.test.yaml", "- it: \"a\" b\n")]));
+        insta::assert_snapshot!(shown_with(&[(
+            "tests/greet.test.yaml",
+            "- it: \"a\" b\n  given: { event: { trigger: demo.ping } }\n  expect: []\n"
+        )]));
     }
 
     #[test]

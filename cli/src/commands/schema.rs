@@ -41,6 +41,8 @@ enum Kind {
     Action,
     /// A file in `rules/`
     Rule,
+    /// A file in `tests/`
+    Test,
     /// The node's `ensue.yaml`
     Settings,
 }
@@ -53,6 +55,7 @@ impl Kind {
             Self::Sensor => FileKind::Sensor.json_schema(),
             Self::Action => FileKind::Action.json_schema(),
             Self::Rule => FileKind::Rule.json_schema(),
+            Self::Test => FileKind::Test.json_schema(),
             Self::Settings => settings_schema(),
         }
     }
@@ -64,6 +67,7 @@ impl Kind {
             Self::Sensor => "sensor.json",
             Self::Action => "action.json",
             Self::Rule => "rule.json",
+            Self::Test => "test.json",
             Self::Settings => "settings.json",
         }
     }

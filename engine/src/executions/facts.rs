@@ -309,7 +309,7 @@ impl FailureKind {
     ];
 
     /// Gives the kind's name.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::ParametersInvalid => "parameters_invalid",
             Self::Expression => "expression",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{self, Builtin, Extra, HttpBody, HttpRequest, ProcessCommand, Run, ShellScript};
 use ensue_engine::names::ActionRef;
-use ensue_expression::{Expression, MapType, Occurrence, Others, Roots, Template, ValueType, nearest};
+use ensue_expression::{Document, Expression, MapType, Occurrence, Others, Roots, Template, ValueType, nearest};
 use serde_json::{Value, json};
 
 use super::inferred::Taker;
@@ -16,6 +16,7 @@ use super::scope::Scope;
 use super::sensors::optional;
 use super::{Checking, code, url, workflows};
 use crate::diagnostics::{Code, Report};
+use crate::fields::first_line;
 use crate::read::FileMode;
 use crate::source::SourceText;
 use crate::written::{self, Body, Environment};
@@ -39,6 +40,7 @@ pub(super) fn action(
     let (local, scope) = locals(&base, &written.local, report);
     let retry = written.retry.as_ref().map(|retry| super::retry::retry(file, retry, report));
     let run = self::run(checking, file, written, &scope, report);
+    check_mock(file, written, report);
     Some(catalog::Action {
         name,
         description: written.description.clone(),
@@ -56,6 +58,19 @@ pub(super) fn action(
         config: config.clone(),
         pack: checking.pack.digest,
     })
+}
+
+/// Tells of a mock that is not what the action says it gives.
+fn check_mock(file: &SourceText, written: &written::Action, report: &mut Report) {
+    let (Some(mock), Some(schema)) = (&written.mock, &written.result) else { return };
+    if mock.is_poisoned() {
+        return;
+    }
+    let document = Document::from_value(&mock.to_value());
+    for misfit in schema.misfits(document.root(), Extra::Allowed) {
+        let span = first_line(&mock.at(&misfit.pointer).unwrap_or(mock).span, file);
+        report.error(Code::ValueUnfit, file, span, format!("this does not fit the action's `result`: {misfit}"));
+    }
 }
 
 /// What `execution` is, as expressions of an action see it.

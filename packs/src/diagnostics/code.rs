@@ -176,6 +176,14 @@ codes! {
     /// A step that no run of its workflow starts.
     StepNeverStarts = "step_never_starts";
 
+    // The tests of a pack.
+    /// No such rule in the pack.
+    UnknownRule = "unknown_rule";
+    /// A value that does not fit what it stands for.
+    ValueUnfit = "value_unfit";
+    /// A mock of what has none, or of another kind than what it stands for.
+    MockUnfit = "mock_unfit";
+
     // What `ensue lint` tells.
     /// A rule whose condition no event fulfils.
     RuleNeverMatches = "rule_never_matches";

@@ -69,19 +69,24 @@ pub(crate) static ACTION: Shape = Shape {
         ),
         optional("retry", Kind::Fields(&RETRY), "Whether what failed is tried again. Never where nothing is said."),
         PRIORITY,
+        optional(
+            "mock",
+            Kind::Value,
+            "What it gives in a test where no mock stands for it: a value that fits `result`, taken as it is. It is not run there.",
+        ),
     ],
     later: &[
         ("concurrency", "a limit on what runs at once"),
         ("queue", "queues of the operator's"),
         ("templates", "named sets of parameters"),
         ("labels", "labels for search and grants"),
-        ("mock", "the answer in a dry run and in tests"),
     ],
     between: &[
         Between::NotWhereHas { field: "grace", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "idempotent", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "on_lost", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "retry", outer: "run", inner: "workflow" },
+        Between::NotWhereHas { field: "mock", outer: "run", inner: "workflow" },
     ],
 };
 
@@ -229,6 +234,8 @@ pub(crate) struct Action {
     pub(crate) on_lost: OnLost,
     pub(crate) retry: Option<Retry>,
     pub(crate) priority: i8,
+    /// What it gives in a test where no mock stands for it.
+    pub(crate) mock: Option<Node>,
 }
 
 pub(crate) enum Run {
@@ -279,13 +286,14 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let on_lost = fields.choice("on_lost", &ON_LOST, report).unwrap_or_default();
     let retry = read_retry(&mut fields, report);
     let priority = read_priority(&mut fields, report).unwrap_or(0);
+    let mock = fields.take("mock").map(|entry| entry.value);
     let run = run?;
     let limit = timeout.filter(|_| matches!(run, Run::Workflow(_)));
     let timeout = timeout.unwrap_or(match run {
         Run::Http { .. } => HTTP_TIMEOUT_DEFAULT,
         Run::Process { .. } | Run::Shell { .. } | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => TIMEOUT_DEFAULT,
     });
-    Some(Action { description, parameters, result, local: local?, run, timeout, limit, grace, idempotent, on_lost, retry, priority })
+    Some(Action { description, parameters, result, local: local?, run, timeout, limit, grace, idempotent, on_lost, retry, priority, mock })
 }
 
 /// Tells of what an action says of its attempts where it is made of steps, and takes it away.
@@ -293,7 +301,8 @@ fn tell_of_attempts(fields: &mut Fields<'_>, report: &mut Report) {
     const FAILED: &str = "is for an attempt that failed, and a workflow has none: its steps have";
     const LOST: &str = "is for an attempt that is lost, and a workflow has none: its steps have";
     const STOPS: &str = "is for a program that is to stop, and a workflow starts none: its steps do";
-    for (name, is) in [("grace", STOPS), ("idempotent", LOST), ("on_lost", LOST), ("retry", FAILED)] {
+    const MOCK: &str = "stands for an attempt, and a workflow has none: its steps have";
+    for (name, is) in [("grace", STOPS), ("idempotent", LOST), ("on_lost", LOST), ("retry", FAILED), ("mock", MOCK)] {
         let at = fields.key_of(name);
         if fields.take(name).is_some() {
             report.error(Code::FieldOutOfPlace, fields.file, at, format!("`{name}` {is}")).hint("say it of the actions that the steps run");

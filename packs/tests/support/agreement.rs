@@ -54,6 +54,7 @@ pub(crate) fn kind_of(path: &str) -> Option<FileKind> {
         "sensors" => is_definition.then_some(FileKind::Sensor),
         "actions" => is_definition.then_some(FileKind::Action),
         "rules" => is_definition.then_some(FileKind::Rule),
+        "tests" => (is_definition && inside.ends_with(".test.yaml")).then_some(FileKind::Test),
         _ => None,
     }
 }

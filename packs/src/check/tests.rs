@@ -1,0 +1,280 @@
+//! The cases of a pack's tests against the packs: what they name is there, and what they say fits.
+//!
+//! The shapes are `written/test.rs`. Whether what a case expects is so, who runs it finds out.
+
+mod expected;
+mod mocks;
+mod path;
+
+use std::ops::Range;
+
+use ensue_engine::catalog::{Extra, Fields as SchemaFields, Presence, Schema};
+use ensue_engine::names::ActionRef;
+use ensue_expression::Document;
+use serde_json::{Map, Value};
+
+use super::Checking;
+use super::parameters::{Given, has_expression};
+use super::refs::{action_named, trigger_named};
+use crate::cases::{Case, GivenEvent, Subject};
+use crate::diagnostics::{Code, Report};
+use crate::fields::{Fields, first_line, wrong_type};
+use crate::source::SourceText;
+use crate::written::{EVENT_CASE, GIVEN, GIVEN_EVENT, RUN_CASE, RUN_WHAT, RUNS};
+use crate::yaml::{Content, Entry, Node, Spanned};
+use path::Root;
+
+/// Who observed an event where a case does not say.
+const SOURCE: &str = "test";
+
+/// Reads the cases of a pack, and holds them against it; gives those without mistakes.
+pub(super) fn cases(checking: &mut Checking<'_>, report: &mut Report) -> Vec<Case> {
+    let pack = checking.pack;
+    let mut cases = Vec::new();
+    for (file, node) in &pack.tests {
+        match &node.content {
+            Content::List(items) if !items.is_empty() => {
+                for item in items {
+                    cases.extend(Reading { checking: &mut *checking, file }.case(item.clone(), report));
+                }
+            }
+            Content::Poisoned => {}
+            Content::List(_) | Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text { .. } | Content::Map(_) => {
+                let span = first_line(&node.span, file);
+                report
+                    .error(Code::WrongType, file, span, format!("a file of tests is a list of cases, at least one, not {}", node.what()))
+                    .hint("for example\n- it: ships a version tag\n  run: { action: release.ship, with: { version: v1 } }\n  expect: { status: succeeded }");
+            }
+        }
+    }
+    cases
+}
+
+/// A file of cases that is being read.
+struct Reading<'c, 'a> {
+    checking: &'c mut Checking<'a>,
+    file: &'a SourceText,
+}
+
+impl<'a> Reading<'_, 'a> {
+    fn case(&mut self, node: Node, report: &mut Report) -> Option<Case> {
+        let line = self.line(&node.span);
+        let is_run = matches!(&node.content, Content::Map(entries) if entries.iter().any(|entry| entry.key.value == RUNS));
+        let mut fields = Fields::open(node, if is_run { &RUN_CASE } else { &EVENT_CASE }, self.file, report)?;
+        let name = self.name(&mut fields, report);
+        let config = self.config(&mut fields, report);
+        let mocks = fields.take("mocks");
+        let (subject, mocks) = if is_run { self.run(&mut fields, mocks, report) } else { self.events(&mut fields, mocks, report) };
+        Some(Case { file: self.file.path().to_owned(), line, name: name?, config: config?, subject: subject?, mocks: mocks? })
+    }
+
+    fn name(&self, fields: &mut Fields<'_>, report: &mut Report) -> Option<String> {
+        if !fields.has("it") {
+            fields.take_required("it", report);
+            return None;
+        }
+        fields.text("it", report).map(|name| name.value)
+    }
+
+    /// Reads what the operator has set; with the pack's defaults it must be all that the pack needs.
+    fn config(&mut self, fields: &mut Fields<'_>, report: &mut Report) -> Option<Map<String, Value>> {
+        let at = if fields.has("config") { fields.key_of("config") } else { fields.start.clone() };
+        let node = fields.take("config").map(|entry| entry.value);
+        if let Some(node) = &node
+            && !matches!(node.content, Content::Map(_))
+        {
+            wrong_type(node, "`config`", "a mapping of settings", self.file, report);
+            return None;
+        }
+        let schema = self.checking.pack.manifest.config.as_ref();
+        if let Some(schema) = schema {
+            let taker = format!("the configuration of the pack `{}`", self.checking.pack.name);
+            self.given(node.as_ref(), at, (taker, "setting"), schema, Extra::Refused, report);
+        }
+        match node.map(|node| node.to_value()) {
+            Some(Value::Object(config)) => Some(config),
+            _ => Some(Map::new()),
+        }
+    }
+
+    fn run(&mut self, fields: &mut Fields<'_>, mocks: Option<Entry>, report: &mut Report) -> (Option<Subject>, Option<mocks::Read>) {
+        let run = fields.take_required(RUNS, report).and_then(|entry| self.run_what(entry, report));
+        let root = match &run {
+            Some((action, _)) => Root::action(self.checking.world, action),
+            None => Root::Unknown,
+        };
+        let mocks = self.mocks(mocks, &root, report);
+        let expect = fields.take_required("expect", report).and_then(|entry| self.expected_end(entry, &root, report));
+        let subject = run.zip(expect).map(|((action, with), expect)| Subject::Run { action, with, expect });
+        (subject, mocks)
+    }
+
+    fn run_what(&mut self, entry: Entry, report: &mut Report) -> Option<(ActionRef, Value)> {
+        let mut fields = Fields::open(entry.value, &RUN_WHAT, self.file, report)?;
+        if !fields.has("action") {
+            fields.take_required("action", report);
+            return None;
+        }
+        let written = fields.text("action", report)?;
+        let with = fields.take("with").map(|entry| entry.value);
+        let (action, definition) = action_named(self.checking, self.file, &written, "case", report)?;
+        if let Some(node) = &with
+            && !matches!(node.content, Content::Map(_))
+        {
+            wrong_type(node, "`with`", "a mapping of parameters", self.file, report);
+            return None;
+        }
+        if let Some(parameters) = definition.and_then(|action| action.parameters.as_ref()) {
+            let taker = format!("the action `{action}`");
+            self.given(with.as_ref(), written.span, (taker, "parameter"), parameters, Extra::Refused, report);
+        }
+        Some((action, object(with)))
+    }
+
+    fn events(&mut self, fields: &mut Fields<'_>, mocks: Option<Entry>, report: &mut Report) -> (Option<Subject>, Option<mocks::Read>) {
+        let events = fields.take_required("given", report).and_then(|entry| self.given_events(entry, report));
+        let is_run = mocks.is_some();
+        let mocks = self.mocks(mocks, &Root::Rules(self.checking.pack), report);
+        let expect = fields.take_required("expect", report).and_then(|entry| self.enforcements(entry, is_run, report));
+        (events.zip(expect).map(|(events, expect)| Subject::Events { events, expect }), mocks)
+    }
+
+    fn given_events(&mut self, entry: Entry, report: &mut Report) -> Option<Vec<GivenEvent>> {
+        let key = entry.key.span;
+        let mut fields = Fields::open(entry.value, &GIVEN, self.file, report)?;
+        match (fields.take("event"), fields.take("events")) {
+            (Some(event), None) => self.event(event.value, report).map(|event| vec![event]),
+            (None, Some(events)) => match events.value.content {
+                Content::List(items) if !items.is_empty() => {
+                    let events: Vec<_> = items.into_iter().map(|item| self.event(item, report)).collect();
+                    events.into_iter().collect()
+                }
+                _ => {
+                    wrong_type(&events.value, "`events`", "a list of at least one event", self.file, report);
+                    None
+                }
+            },
+            (Some(_), Some(second)) => {
+                report
+                    .error(Code::NotExactlyOne, self.file, second.key.span, "`given` has one of `event` and `events`, not both")
+                    .hint("write all of them under `events`");
+                None
+            }
+            (None, None) => {
+                if !fields.has_told("event") && !fields.has_told("events") {
+                    report
+                        .error(Code::NotExactlyOne, self.file, key, "nothing is given: there is neither `event` nor `events`")
+                        .hint("for example\ngiven: { event: { trigger: github.push, payload: {} } }");
+                }
+                None
+            }
+        }
+    }
+
+    fn event(&mut self, node: Node, report: &mut Report) -> Option<GivenEvent> {
+        let mut fields = Fields::open(node, &GIVEN_EVENT, self.file, report)?;
+        if !fields.has("trigger") {
+            fields.take_required("trigger", report);
+        }
+        let trigger = fields.text("trigger", report);
+        let payload = fields.take("payload").map(|entry| entry.value);
+        let source = fields.text("source", report).map_or_else(|| SOURCE.to_owned(), |source| source.value);
+        let time = match fields.text("time", report) {
+            Some(time) => Some(self.time(&time, report)?),
+            None => None,
+        };
+        let written = trigger?;
+        let (trigger, schema) = trigger_named(self.checking, self.file, &written, report)?;
+        if let Some(node) = &payload
+            && !matches!(node.content, Content::Map(_))
+        {
+            wrong_type(node, "`payload`", "a mapping", self.file, report);
+            return None;
+        }
+        if let Some(schema) = schema {
+            self.payload(payload.as_ref(), &written, schema, report);
+        }
+        Some(GivenEvent { trigger, payload: object(payload), source, time })
+    }
+
+    /// Checks what there is of a payload: a case says what matters, and leaves out the rest.
+    fn payload(&self, node: Option<&Node>, trigger: &Spanned<String>, schema: &Schema, report: &mut Report) {
+        let taker = format!("the payload of `{}`", trigger.value);
+        let Some(fields) = schema.fields() else {
+            let empty = Node { span: trigger.span.clone(), content: Content::Map(Vec::new()) };
+            return self.fits(node.unwrap_or(&empty), &taker, schema, Extra::Allowed, report);
+        };
+        let Some(Node { content: Content::Map(entries), .. }) = node else { return };
+        for entry in entries.iter().filter(|entry| !entry.value.is_poisoned()) {
+            let Some(field) = fields.named(&entry.key.value) else { continue };
+            let is_absent = matches!(entry.value.content, Content::Null) && field.presence == Presence::Optional;
+            if let Some(misfit) = crate::schema::misfit(field, &entry.value.to_value()).filter(|_| !is_absent) {
+                let span = first_line(&entry.value.span, self.file);
+                report.error(Code::ValueUnfit, self.file, span, format!("this does not fit {taker}: `{}` {misfit}", field.name));
+            }
+        }
+    }
+
+    fn time(&self, written: &Spanned<String>, report: &mut Report) -> Option<ensue_engine::time::Timestamp> {
+        let time = written.value.parse().ok();
+        if time.is_none() {
+            report
+                .error(Code::ValueUnfit, self.file, written.span.clone(), format!("`{}` is not a time", written.value))
+                .hint("RFC 3339, for example `2026-03-28T12:00:00Z`");
+        }
+        time
+    }
+
+    /// Checks a mapping that is taken as it is against what takes it.
+    fn given(
+        &self,
+        node: Option<&Node>,
+        at: Range<usize>,
+        (taker, called): (String, &'static str),
+        schema: &Schema,
+        extra: Extra,
+        report: &mut Report,
+    ) {
+        match node.filter(|node| has_expression(node)) {
+            // Nothing of it is computed: `${{` is a text like any other.
+            Some(node) => self.fits(node, &taker, schema, extra, report),
+            None => Given { file: self.file, node, at, taker, called }.check(schema, extra, report),
+        }
+    }
+
+    /// Checks a value against a schema.
+    fn fits(&self, node: &Node, taker: &str, schema: &Schema, extra: Extra, report: &mut Report) {
+        if node.is_poisoned() {
+            return;
+        }
+        let document = Document::from_value(&node.to_value());
+        for misfit in schema.misfits(document.root(), extra) {
+            let parent = misfit.pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
+            let at = node.at(&misfit.pointer).or_else(|| node.at(parent)).unwrap_or(node);
+            let span = first_line(&at.span, self.file);
+            report.error(Code::ValueUnfit, self.file, span, format!("this does not fit {taker}: {misfit}"));
+        }
+    }
+
+    /// Tells of names that the taker of values does not have.
+    fn known(&self, node: &Node, taker: &str, fields: &SchemaFields, report: &mut Report) {
+        let Content::Map(entries) = &node.content else { return };
+        let names: Vec<&str> = fields.0.iter().map(|field| field.name.as_str()).collect();
+        for entry in entries.iter().filter(|entry| fields.named(&entry.key.value).is_none()) {
+            let name = entry.key.value.as_str();
+            let near = ensue_expression::nearest(name, names.iter().copied());
+            let told =
+                report.error(Code::UnknownParameter, self.file, entry.key.span.clone(), format!("{taker} has no parameter `{name}`"));
+            told.did_you_mean(near);
+            told.hint(if names.is_empty() { "it takes nothing".to_owned() } else { format!("it takes {}", crate::fields::listed(&names)) });
+        }
+    }
+
+    fn line(&self, span: &Range<usize>) -> usize {
+        self.file.place(span.start).line
+    }
+}
+
+fn object(node: Option<Node>) -> Value {
+    node.map_or_else(|| Value::Object(Map::new()), |node| node.to_value())
+}

@@ -1,0 +1,212 @@
+//! What a case expects: the rules and steps that it names are there, and take what they are said to be given.
+
+use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::names::{ActionRef, RuleRef};
+use ensue_expression::nearest;
+use serde_json::Value;
+
+use super::Reading;
+use super::path::{Leads, Root};
+use crate::cases::{Closeness, ExpectedEnd, ExpectedEnforcement, ExpectedError, ExpectedItem, ExpectedOutcome, ExpectedStep, Status};
+use crate::check::refs::action_named;
+use crate::diagnostics::{Code, Report};
+use crate::fields::{Fields, listed, wrong_type};
+use crate::shape::{Kind, Shape};
+use crate::written::{
+    ENFORCEMENT, ENFORCEMENT_OUTCOMES, EXPECTED_END, EXPECTED_ERROR, EXPECTED_ITEM, EXPECTED_STEP, STATUSES, STEP_STATUSES,
+};
+use crate::yaml::{Content, Entry, Node, Spanned};
+
+/// The outcomes in the order of their names.
+const OUTCOMES: [ExpectedOutcome; 4] =
+    [ExpectedOutcome::Executed, ExpectedOutcome::Shadowed, ExpectedOutcome::Rejected, ExpectedOutcome::Erred];
+
+impl<'a> Reading<'_, 'a> {
+    pub(super) fn enforcements(&mut self, entry: Entry, is_run: bool, report: &mut Report) -> Option<Vec<ExpectedEnforcement>> {
+        let Content::List(items) = entry.value.content else {
+            let message = "a list of what the rules decide; `[]` where nothing is to match";
+            wrong_type(&entry.value, "`expect`", message, self.file, report);
+            return None;
+        };
+        let all: Vec<_> = items.into_iter().map(|item| self.enforcement(item, is_run, report)).collect();
+        all.into_iter().collect()
+    }
+
+    fn enforcement(&mut self, node: Node, is_run: bool, report: &mut Report) -> Option<ExpectedEnforcement> {
+        let line = self.line(&node.span);
+        let mut fields = Fields::open(node, &ENFORCEMENT, self.file, report)?;
+        if !fields.has("rule") {
+            fields.take_required("rule", report);
+        }
+        let rule = fields.text("rule", report).and_then(|written| self.rule(&written, report));
+        let root = match &rule {
+            Some(rule) => {
+                let defined = self.checking.pack.rules.get(rule.name());
+                Root::rule(self.checking.world, rule.name(), defined.and_then(|defined| defined.body.as_ref()))
+            }
+            None => Root::Unknown,
+        };
+        let action = match fields.text("action", report) {
+            Some(written) => Some(self.run_by(&written, rule.as_ref(), report)?),
+            None => None,
+        };
+        let with = self.values(&mut fields, "with", &root, report);
+        let outcomes: Vec<_> = ENFORCEMENT_OUTCOMES.into_iter().zip(OUTCOMES).collect();
+        let outcome = fields.choice("outcome", &outcomes, report).unwrap_or_default();
+        let ends_at = ["status", "result", "steps"].into_iter().find(|name| fields.has(name)).map(|name| fields.key_of(name));
+        let end = self.end(&mut fields, line, &root, report);
+        if let Some(at) = ends_at.filter(|_| !is_run) {
+            report
+                .error(Code::MockUnfit, self.file, at, "this is known once the execution has ended, and without `mocks` none is run")
+                .hint("say what its steps come to, by the rule's name; or, where each has a mock of its own:\nmocks: {}");
+        }
+        Some(ExpectedEnforcement { line, rule: rule?, action, with, outcome, end: end? })
+    }
+
+    /// Finds a rule of the pack.
+    fn rule(&self, written: &Spanned<String>, report: &mut Report) -> Option<RuleRef> {
+        let pack = self.checking.pack;
+        let parsed: Option<RuleRef> = written.value.parse().ok();
+        if let Some(rule) = parsed.filter(|rule| rule.pack() == pack.name && pack.rules.contains_key(rule.name())) {
+            return Some(rule);
+        }
+        let known: Vec<String> = pack.rules.keys().map(|name| format!("{}.{name}", pack.name)).collect();
+        let own = format!("{}.{}", pack.name, written.value);
+        let near = if known.contains(&own) { Some(own.as_str()) } else { nearest(&written.value, known.iter().map(String::as_str)) };
+        let message = format!("the pack has no rule `{}`", written.value);
+        let told = report.error(Code::UnknownRule, self.file, written.span.clone(), message);
+        told.did_you_mean(near);
+        told.hint(if known.is_empty() {
+            "a test is about the rules of its own pack, and this one has none: `expect: []`".to_owned()
+        } else {
+            format!("a test is about the rules of its own pack: {}", listed(&known))
+        });
+        None
+    }
+
+    /// Finds the action that a rule runs; one made of steps runs itself.
+    fn run_by(&mut self, written: &Spanned<String>, rule: Option<&RuleRef>, report: &mut Report) -> Option<ActionRef> {
+        if rule.is_some_and(|rule| rule.as_str() == written.value) {
+            return written.value.parse().ok();
+        }
+        action_named(self.checking, self.file, written, "case", report).map(|(action, _)| action)
+    }
+
+    pub(super) fn expected_end(&mut self, entry: Entry, root: &Root<'a>, report: &mut Report) -> Option<ExpectedEnd> {
+        let line = self.line(&entry.key.span);
+        let mut fields = Fields::open(entry.value, &EXPECTED_END, self.file, report)?;
+        self.end(&mut fields, line, root, report)
+    }
+
+    fn end(&mut self, fields: &mut Fields<'_>, line: usize, root: &Root<'a>, report: &mut Report) -> Option<ExpectedEnd> {
+        let status = status(fields, &STATUSES, report);
+        let result = fields.take("result").map(|entry| entry.value.to_value());
+        let error = self.expected_error(fields, report);
+        let closeness = closeness(fields, report);
+        let steps = fields.mapping("steps", report).unwrap_or_default();
+        let steps: Vec<_> = steps.into_iter().map(|entry| self.expected_step(entry, root, report)).collect();
+        let steps = steps.into_iter().collect::<Option<_>>()?;
+        Some(ExpectedEnd { line, status, result, error, steps, closeness })
+    }
+
+    fn expected_step(&self, Entry { key, value }: Entry, root: &Root<'a>, report: &mut Report) -> Option<ExpectedStep> {
+        let line = self.line(&key.span);
+        let found = self.step(&key, root, report);
+        let leads = found.as_ref().map_or(Leads::Unknown, |found| found.leads);
+        if let Some(is) = self.word(&value, line, report) {
+            return Some(ExpectedStep { line, path: found?.path, is: is?, items: None });
+        }
+        let mut fields = Fields::open(value, &EXPECTED_STEP, self.file, report)?;
+        let items = match fields.take("items") {
+            Some(Entry { value: Node { content: Content::List(items), .. }, .. }) => {
+                let items: Vec<_> = items.into_iter().map(|item| self.expected_item(item, leads, report)).collect();
+                Some(items.into_iter().collect::<Option<_>>()?)
+            }
+            Some(entry) => {
+                wrong_type(&entry.value, "`items`", "a list of statuses, or of what is expected", self.file, report);
+                return None;
+            }
+            None => None,
+        };
+        let is = self.item_fields(&mut fields, line, leads, report);
+        Some(ExpectedStep { line, path: found?.path, is, items })
+    }
+
+    fn expected_item(&self, node: Node, leads: Leads<'a>, report: &mut Report) -> Option<ExpectedItem> {
+        let line = self.line(&node.span);
+        if let Some(is) = self.word(&node, line, report) {
+            return is;
+        }
+        let mut fields = Fields::open(node, &EXPECTED_ITEM, self.file, report)?;
+        Some(self.item_fields(&mut fields, line, leads, report))
+    }
+
+    /// Reads what is only a status; gives nothing where it is more.
+    fn word(&self, node: &Node, line: usize, report: &mut Report) -> Option<Option<ExpectedItem>> {
+        let Content::Text { value, .. } = &node.content else { return None };
+        let status = Status::named(value);
+        if status.is_none() {
+            report
+                .error(Code::InvalidValue, self.file, node.span.clone(), format!("a step cannot end `{value}`"))
+                .did_you_mean(nearest(value, STEP_STATUSES))
+                .hint(format!("it is one of {}", listed(&STEP_STATUSES)));
+        }
+        Some(status.map(|status| ExpectedItem { line, status: Some(status), ..ExpectedItem::default() }))
+    }
+
+    fn item_fields(&self, fields: &mut Fields<'_>, line: usize, leads: Leads<'a>, report: &mut Report) -> ExpectedItem {
+        let root = Root::Action { name: String::new(), leads };
+        ExpectedItem {
+            line,
+            status: status(fields, &STEP_STATUSES, report),
+            with: self.values(fields, "with", &root, report),
+            result: fields.take("result").map(|entry| entry.value.to_value()),
+            error: self.expected_error(fields, report),
+            attempts: fields.integer("attempts", report).and_then(|attempts| u32::try_from(attempts).ok()),
+            closeness: closeness(fields, report),
+        }
+    }
+
+    /// Reads parameters of which the action knows the names.
+    fn values(&self, fields: &mut Fields<'_>, name: &str, root: &Root<'a>, report: &mut Report) -> Option<Value> {
+        let Entry { value: node, .. } = fields.take(name)?;
+        if !matches!(node.content, Content::Map(_)) {
+            wrong_type(&node, &format!("`{name}`"), "a mapping of parameters", self.file, report);
+            return None;
+        }
+        if let Root::Action { leads: Leads::Action(action), .. } = root
+            && let Some(parameters) = action.parameters.as_ref().and_then(|schema| schema.fields())
+        {
+            self.known(&node, "the action", parameters, report);
+        }
+        Some(node.to_value())
+    }
+
+    fn expected_error(&self, fields: &mut Fields<'_>, report: &mut Report) -> Option<ExpectedError> {
+        let entry = fields.take("error")?;
+        let mut fields = Fields::open(entry.value, &EXPECTED_ERROR, self.file, report)?;
+        let kinds = FailureKind::ALL.map(|kind| (kind.as_str(), kind));
+        Some(ExpectedError {
+            kind: fields.choice("kind", &kinds, report),
+            message: fields.text("message", report).map(|message| message.value),
+            detail: fields.integer("detail", report),
+        })
+    }
+}
+
+fn status(fields: &mut Fields<'_>, words: &[&'static str], report: &mut Report) -> Option<Status> {
+    let statuses: Vec<(&'static str, Status)> = words.iter().filter_map(|word| Some((*word, Status::named(word)?))).collect();
+    fields.choice("status", &statuses, report)
+}
+
+fn closeness(fields: &mut Fields<'_>, report: &mut Report) -> Closeness {
+    if fields.boolean("exactly", report).unwrap_or(false) { Closeness::Equals } else { Closeness::Contains }
+}
+
+/// Gives the words that a field may be.
+pub(super) fn words_of(shape: &Shape, field: &str) -> &'static [&'static str] {
+    match shape.field(field).map(|field| &field.kind) {
+        Some(Kind::Choice(words)) => words,
+        _ => &[],
+    }
+}

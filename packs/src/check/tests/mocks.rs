@@ -1,0 +1,167 @@
+//! Mocks: what each stands for is there, and takes it.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::catalog::Extra;
+use ensue_engine::executions::facts::{Failure, FailureKind};
+
+use super::Reading;
+use super::path::{Found, Leads, Root};
+use crate::cases::{Mock, Mocks, StepPath};
+use crate::diagnostics::{Code, Report};
+use crate::fields::{Fields, first_line, wrong_type};
+use crate::written::{CASE_ERROR, MOCK};
+use crate::yaml::{Content, Entry, Node};
+
+/// What a case says of mocks, if it does.
+pub(super) type Read = Option<BTreeMap<StepPath, Mocks>>;
+
+impl<'a> Reading<'_, 'a> {
+    pub(super) fn mocks(&self, entry: Option<Entry>, root: &Root<'a>, report: &mut Report) -> Option<Read> {
+        let Some(entry) = entry else { return Some(None) };
+        let Content::Map(entries) = entry.value.content else {
+            wrong_type(&entry.value, "`mocks`", "a mapping of the names of steps to mocks", self.file, report);
+            return None;
+        };
+        let mut mocks = BTreeMap::new();
+        for Entry { key, value } in entries {
+            let found = self.mocked(&key, root, report);
+            if let Some(found) = &found
+                && !self.takes_mocks(found, &key.span, report)
+            {
+                continue;
+            }
+            let read = self.several(value, found.as_ref(), 0, report);
+            mocks.extend(found.zip(read).map(|(found, mocks)| (found.path, mocks)));
+        }
+        Some(Some(mocks))
+    }
+
+    /// Says whether something is mocked at all; tells where it is not.
+    fn takes_mocks(&self, found: &Found<'_>, at: &std::ops::Range<usize>, report: &mut Report) -> bool {
+        let name = &found.path;
+        let (message, hint) = match found.leads {
+            Leads::Action(_) | Leads::Inquiry(_) | Leads::Unknown => return true,
+            Leads::Workflow(workflow) => {
+                let first = workflow.steps.first().map_or("<step>", |step| step.name.value.as_str());
+                (format!("`{name}` runs a workflow, whose steps have mocks of their own"), format!("for example `{name}.{first}`"))
+            }
+            Leads::Sleep => (format!("`{name}` sleeps, and the clock of a test goes on at once"), "leave the mock out".to_owned()),
+            Leads::Fail => (format!("`{name}` fails by itself"), "leave the mock out".to_owned()),
+        };
+        report.error(Code::MockUnfit, self.file, at.clone(), message).hint(hint);
+        false
+    }
+
+    fn several(&self, node: Node, found: Option<&Found<'_>>, depth: usize, report: &mut Report) -> Option<Mocks> {
+        let span = first_line(&node.span, self.file);
+        match node.content {
+            Content::List(items) if items.is_empty() => {
+                let empty = Node { span: node.span, content: Content::List(items) };
+                wrong_type(&empty, "mocks", "a mock, or a list of at least one", self.file, report);
+                None
+            }
+            Content::List(items) => {
+                if let Some(found) = found
+                    && depth > found.levels
+                {
+                    let message = format!("the list goes too deep for `{}`", found.path);
+                    let hint = match found.levels {
+                        0 => "it is done once: a list has one mock for each attempt",
+                        _ => {
+                            "a list has one mock for each item of `for_each` or turn of `repeat`; in it may stand lists of one for each attempt"
+                        }
+                    };
+                    report.error(Code::MockUnfit, self.file, span, message).hint(hint);
+                    return None;
+                }
+                let each: Vec<_> = items.into_iter().map(|item| self.several(item, found, depth + 1, report)).collect();
+                each.into_iter().collect::<Option<_>>().map(Mocks::Each)
+            }
+            content => self.one(Node { span: node.span, content }, found, report).map(Mocks::One),
+        }
+    }
+
+    fn one(&self, node: Node, found: Option<&Found<'_>>, report: &mut Report) -> Option<Mock> {
+        let span = first_line(&node.span, self.file);
+        // A stranger, or one that is empty, has been told.
+        let is_told = |entry: &Entry| MOCK.field(&entry.key.value).is_none() || matches!(entry.value.content, Content::Null);
+        let has_told = matches!(&node.content, Content::Map(entries) if entries.iter().any(is_told));
+        let mut fields = Fields::open(node, &MOCK, self.file, report)?;
+        let (has_by, by_at) = (fields.has("by"), fields.key_of("by"));
+        let by = fields.text("by", report).map(|by| by.value);
+        let mut kinds: Vec<Entry> = ["result", "error", "answer", "expired"].iter().filter_map(|name| fields.take(name)).collect();
+        if let [first, second, ..] = kinds.as_slice() {
+            let message = format!("a mock comes to one thing; `{}` and `{}` are two", first.key.value, second.key.value);
+            report.error(Code::NotExactlyOne, self.file, second.key.span.clone(), message);
+            return None;
+        }
+        let Some(Entry { key, value }) = kinds.pop() else {
+            if !has_told {
+                report
+                    .error(Code::NotExactlyOne, self.file, span, "a mock says nothing of what it comes to")
+                    .hint("`{ result: … }`, `{ error: { kind: exit_code } }`, or of an inquiry `{ answer: … }` or `{ expired: true }`");
+            }
+            return None;
+        };
+        if has_by && key.value != "answer" {
+            report.error(Code::FieldOutOfPlace, self.file, by_at, "`by` says who answers, and there is no `answer`").hint("leave it out");
+            return None;
+        }
+        let mock = match key.value.as_str() {
+            "result" => Mock::Result(value.to_value()),
+            "error" => Mock::Error(self.error(value.clone(), report)?),
+            "answer" => Mock::Answer { answer: value.to_value(), by },
+            _ if matches!(value.content, Content::Bool(true)) => Mock::Expired,
+            _ => {
+                wrong_type(&value, "`expired`", "true; else there is something else to say", self.file, report);
+                return None;
+            }
+        };
+        if let Some(found) = found {
+            self.suits(&mock, &Entry { key, value }, found, report);
+        }
+        Some(mock)
+    }
+
+    fn error(&self, node: Node, report: &mut Report) -> Option<Failure> {
+        let mut fields = Fields::open(node, &CASE_ERROR, self.file, report)?;
+        if !fields.has("kind") {
+            fields.take_required("kind", report);
+        }
+        let kinds = FailureKind::ALL.map(|kind| (kind.as_str(), kind));
+        let known = super::expected::words_of(&CASE_ERROR, "kind");
+        let kinds: Vec<(&'static str, FailureKind)> = kinds.into_iter().filter(|(name, _)| known.contains(name)).collect();
+        let kind = fields.choice("kind", &kinds, report);
+        let message = fields.text("message", report).map_or_else(|| "as the mock says".to_owned(), |message| message.value);
+        let detail = fields.integer("detail", report);
+        Some(Failure { detail, ..Failure::new(kind?, message) })
+    }
+
+    /// Tells of a mock that what it stands for cannot come to.
+    fn suits(&self, mock: &Mock, Entry { key, value }: &Entry, found: &Found<'_>, report: &mut Report) {
+        let name = &found.path;
+        match (found.leads, mock) {
+            (Leads::Action(action), Mock::Result(_)) => {
+                if let Some(schema) = &action.result {
+                    self.fits(value, &format!("what the action of `{name}` gives"), schema, Extra::Allowed, report);
+                }
+            }
+            (Leads::Inquiry(Some(schema)), Mock::Answer { .. }) => {
+                self.fits(value, &format!("the answer that `{name}` asks for"), schema, Extra::Refused, report);
+            }
+            (Leads::Action(_), Mock::Error(_)) | (Leads::Inquiry(_), Mock::Answer { .. } | Mock::Expired) => {}
+            (Leads::Action(_), Mock::Answer { .. } | Mock::Expired) => {
+                report
+                    .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` runs an action, and asks nobody"))
+                    .hint("write `{ result: … }` or `{ error: { kind: exit_code } }`");
+            }
+            (Leads::Inquiry(_), Mock::Result(_) | Mock::Error(_)) => {
+                report
+                    .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` asks people, and ends with what they say"))
+                    .hint("write `{ answer: … }` or `{ expired: true }`");
+            }
+            (Leads::Workflow(_) | Leads::Sleep | Leads::Fail | Leads::Unknown, _) => {}
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The ways to steps: from the action that a case runs, or from the rules of its pack, down through workflows within.
+
+use ensue_engine::catalog::{Builtin, Schema};
+use ensue_engine::names::ActionRef;
+use ensue_expression::nearest;
+
+use super::Reading;
+use crate::cases::StepPath;
+use crate::check::World;
+use crate::diagnostics::{Code, Report};
+use crate::fields::listed;
+use crate::written::{self, RuleTask, Run, Task, Workflow};
+use crate::yaml::Spanned;
+
+/// The most names that a hint writes out.
+const HINT_NAMES_MAX: usize = 8;
+
+/// Where the ways to steps begin.
+pub(super) enum Root<'a> {
+    /// At the action that is run.
+    Action { name: String, leads: Leads<'a> },
+    /// At the rules of the pack.
+    Rules(&'a written::Pack),
+    /// Nowhere: it has mistakes that have been told.
+    Unknown,
+}
+
+/// What stands at the end of a way.
+#[derive(Clone, Copy)]
+pub(super) enum Leads<'a> {
+    /// An action that has attempts.
+    Action(&'a written::Action),
+    /// Steps.
+    Workflow(&'a Workflow),
+    /// A question, with the schema of its answer where that is known.
+    Inquiry(Option<&'a Schema>),
+    /// A while.
+    Sleep,
+    /// A failure.
+    Fail,
+    /// Something with mistakes that have been told.
+    Unknown,
+}
+
+/// A step that was found.
+pub(super) struct Found<'a> {
+    pub(super) path: StepPath,
+    pub(super) leads: Leads<'a>,
+    /// How often on the way something is done for each of several, or repeated.
+    pub(super) levels: usize,
+}
+
+impl<'a> Root<'a> {
+    pub(super) fn action(world: &World<'a>, action: &ActionRef) -> Self {
+        Self::Action { name: action.name().to_owned(), leads: of_action(world, action) }
+    }
+
+    /// The execution of a rule of the pack.
+    pub(super) fn rule(world: &World<'a>, name: &str, rule: Option<&'a written::Rule>) -> Self {
+        Self::Action { name: name.to_owned(), leads: of_rule(world, rule) }
+    }
+}
+
+fn of_action<'a>(world: &World<'a>, action: &ActionRef) -> Leads<'a> {
+    let defined = world.packs.get(&action.pack()).and_then(|pack| pack.actions.get(action.name()));
+    let Some(written) = defined.and_then(|defined| defined.body.as_ref()) else { return Leads::Unknown };
+    match &written.run {
+        Run::Workflow(workflow) => Leads::Workflow(workflow),
+        Run::Builtin { which: Builtin::Sleep, .. } => Leads::Sleep,
+        Run::Builtin { which: Builtin::Inquiry, .. } => Leads::Inquiry(None),
+        Run::Builtin { which: Builtin::Noop | Builtin::Echo | Builtin::Emit, .. }
+        | Run::Process { .. }
+        | Run::Shell { .. }
+        | Run::Http { .. }
+        | Run::Emit { .. } => Leads::Action(written),
+    }
+}
+
+fn of_rule<'a>(world: &World<'a>, rule: Option<&'a written::Rule>) -> Leads<'a> {
+    match rule.map(|rule| &rule.task) {
+        Some(RuleTask::Action { action, .. }) => action.value.parse().map_or(Leads::Unknown, |action| of_action(world, &action)),
+        Some(RuleTask::Steps(workflow)) => Leads::Workflow(workflow),
+        None => Leads::Unknown,
+    }
+}
+
+fn of_step<'a>(world: &World<'a>, step: &'a written::Step) -> Leads<'a> {
+    match &step.task {
+        Some(Task::Action { action, .. }) => action.value.parse().map_or(Leads::Unknown, |action| of_action(world, &action)),
+        Some(Task::Inquiry(inquiry)) => Leads::Inquiry(inquiry.answer.as_ref()),
+        Some(Task::Sleep { .. }) => Leads::Sleep,
+        Some(Task::Fail { .. }) => Leads::Fail,
+        None => Leads::Unknown,
+    }
+}
+
+impl<'a> Reading<'_, 'a> {
+    /// Finds what a mock stands for; tells where there is nothing.
+    pub(super) fn mocked(&self, written: &Spanned<String>, root: &Root<'a>, report: &mut Report) -> Option<Found<'a>> {
+        match root {
+            Root::Unknown => None,
+            Root::Action { leads: Leads::Unknown, .. } => None,
+            Root::Action { leads: Leads::Workflow(workflow), .. } => {
+                self.steps(written, (String::new(), workflow), written.value.split('.'), report)
+            }
+            Root::Action { name, leads } if written.value == *name => Some(Found { path: StepPath::of(name), leads: *leads, levels: 0 }),
+            Root::Action { name, .. } => {
+                report
+                    .error(Code::UnknownStep, self.file, written.span.clone(), format!("what is run has no step `{}`", written.value))
+                    .did_you_mean(Some(name))
+                    .hint("it is no workflow, so the one mock is for itself, by its name");
+                None
+            }
+            Root::Rules(pack) => {
+                let (name, rest) = written.value.split_once('.').map_or((written.value.as_str(), None), |(name, rest)| (name, Some(rest)));
+                let Some(rule) = pack.rules.get(name) else {
+                    let names: Vec<&str> = pack.rules.keys().map(String::as_str).collect();
+                    let message = format!("`{}` leads to nothing: the pack `{}` has no rule `{name}`", written.value, pack.name);
+                    let told = report.error(Code::UnknownStep, self.file, written.span.clone(), message);
+                    told.did_you_mean(nearest(name, names.iter().copied()));
+                    told.hint("a mock of a case of events begins with the rule's name: `<rule>`, or `<rule>.<step>`");
+                    return None;
+                };
+                let leads = of_rule(self.checking.world, rule.body.as_ref());
+                match (rest, leads) {
+                    (None, leads) => Some(Found { path: StepPath::of(name), leads, levels: 0 }),
+                    (Some(rest), Leads::Workflow(workflow)) => self.steps(written, (format!("{name}."), workflow), rest.split('.'), report),
+                    (Some(_), Leads::Unknown) => None,
+                    (Some(_), _) => {
+                        let message = format!("what the rule `{name}` runs has no steps");
+                        report.error(Code::UnknownStep, self.file, written.span.clone(), message).did_you_mean(Some(name));
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finds a step of what is run; tells where there is none.
+    pub(super) fn step(&self, written: &Spanned<String>, root: &Root<'a>, report: &mut Report) -> Option<Found<'a>> {
+        match root {
+            Root::Action { leads: Leads::Workflow(workflow), .. } => {
+                self.steps(written, (String::new(), workflow), written.value.split('.'), report)
+            }
+            Root::Unknown | Root::Rules(_) | Root::Action { leads: Leads::Unknown, .. } => None,
+            Root::Action { .. } => {
+                let message = format!("there is no step `{}`: what is run has no steps", written.value);
+                report.error(Code::UnknownStep, self.file, written.span.clone(), message).hint("leave `steps` out");
+                None
+            }
+        }
+    }
+
+    fn steps<'w>(
+        &self,
+        written: &'w Spanned<String>,
+        (mut before, mut workflow): (String, &'a Workflow),
+        names: impl Iterator<Item = &'w str>,
+        report: &mut Report,
+    ) -> Option<Found<'a>> {
+        let mut levels = 0;
+        let mut names = names.peekable();
+        while let Some(name) = names.next() {
+            let Some(step) = workflow.steps.iter().find(|step| step.name.value == name) else {
+                let known: Vec<String> = workflow.steps.iter().map(|step| format!("{before}{}", step.name.value)).collect();
+                let near = nearest(&format!("{before}{name}"), known.iter().map(String::as_str));
+                let told = report.error(Code::UnknownStep, self.file, written.span.clone(), format!("there is no step `{before}{name}`"));
+                told.did_you_mean(near);
+                if near.is_none() && known.len() <= HINT_NAMES_MAX {
+                    told.hint(format!("the steps are {}", listed(&known)));
+                }
+                return None;
+            };
+            levels += usize::from(step.for_each.is_some()) + usize::from(step.repeat.is_some());
+            let leads = of_step(self.checking.world, step);
+            if names.peek().is_none() {
+                return Some(Found { path: StepPath::of(&written.value), leads, levels });
+            }
+            before = format!("{before}{name}.");
+            match leads {
+                Leads::Workflow(within) => workflow = within,
+                Leads::Unknown => return None,
+                Leads::Action(_) | Leads::Inquiry(_) | Leads::Sleep | Leads::Fail => {
+                    let message = format!("the step `{}` runs no workflow, and has no steps", before.trim_end_matches('.'));
+                    report.error(Code::UnknownStep, self.file, written.span.clone(), message);
+                    return None;
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,193 @@
+//! The cases of a pack's tests: each mistake is told in its place, and what is right is understood.
+
+use std::collections::BTreeMap;
+
+use ensue_packs::cases::{Closeness, Mock, Mocks, Status, StepPath, Subject};
+use ensue_packs::{Colour, PackSource, library, tests};
+use serde_json::json;
+
+use crate::one_mistake::{Slip, told};
+use crate::support::demo;
+
+const TEST: &str = "tests/ship.test.yaml";
+
+/// Something to mock: steps that run, ask, sleep, fail, and are done for each of several.
+const STEPS: (&str, &str) = (
+    "actions/go.yaml",
+    "parameters: { regions: '[string] = []' }\nrun:\n  workflow:\n    steps:\n      build: { action: demo.made }\n      wide: { for_each: params.regions, action: demo.made }\n\
+     \x20     ask: { inquiry: { title: Going, answer: { go: boolean }, assignees: ana } }\n      wait: { sleep: 1h }\n      stop: { if: 'false', fail: nope }\n\
+     \x20     within: { action: demo.inner }\n",
+);
+const INNER: (&str, &str) = ("actions/inner.yaml", "run: { workflow: { steps: { deep: { action: core.noop } } } }\n");
+const MADE: (&str, &str) = ("actions/made.yaml", "result: { url: string }\nrun: { shell: { script: make } }\n");
+
+#[test]
+fn what_a_case_has_is_told_like_the_fields_of_every_file() {
+    insta::assert_snapshot!(told(&[
+        Slip("a mapping for a list", &[(TEST, "it: ships\n")]),
+        Slip("a misspelt field", &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { version: v1 } }\n  expects: {}\n")]),
+        Slip("no name", &[(TEST, "- run: { action: demo.ship, with: { version: v1 } }\n  expect: {}\n")]),
+        Slip("neither events nor a run", &[(TEST, "- it: ships\n  expect: []\n")]),
+        Slip("both", &[(TEST, "- it: ships\n  given: {}\n  run: { action: demo.ship, with: { version: v1 } }\n  expect: {}\n")]),
+        Slip("nothing given", &[(TEST, "- it: ships\n  given: {}\n  expect: []\n")]),
+        Slip(
+            "one event and several",
+            &[(TEST, "- it: ships\n  given: { event: { trigger: demo.ping }, events: [{ trigger: demo.ping }] }\n  expect: []\n")]
+        ),
+        Slip("a list expected of a run", &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { version: v1 } }\n  expect: []\n")]),
+        Slip(
+            "one decision that is no list",
+            &[(TEST, "- it: ships\n  given: { event: { trigger: demo.ping } }\n  expect: { rule: demo.greet }\n")]
+        ),
+        Slip(
+            "a status that there is not",
+            &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { version: v1 } }\n  expect: { status: success }\n")]
+        ),
+        Slip(
+            "a status of a step that there is not",
+            &[(TEST, "- it: goes\n  run: { action: demo.go }\n  expect: { steps: { build: skiped } }\n"), STEPS, INNER, MADE,]
+        ),
+        Slip("a time that is none", &[(TEST, "- it: ships\n  given: { event: { trigger: demo.ping, time: noon } }\n  expect: []\n")]),
+    ]));
+}
+
+#[test]
+fn what_a_case_names_is_there_and_takes_what_it_is_given() {
+    insta::assert_snapshot!(told(&[
+        Slip("an action", &[(TEST, "- it: ships\n  run: { action: demo.shipp }\n  expect: {}\n")]),
+        Slip("a parameter", &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { versoin: v1 } }\n  expect: {}\n")]),
+        Slip("a parameter's type", &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { version: 1 } }\n  expect: {}\n")]),
+        Slip("a parameter that is missing", &[(TEST, "- it: ships\n  run: { action: demo.ship }\n  expect: {}\n")]),
+        Slip("a trigger", &[(TEST, "- it: ships\n  given: { event: { trigger: demo.pong } }\n  expect: []\n")]),
+        Slip("a payload", &[(TEST, "- it: ships\n  given: { event: { trigger: demo.ping, payload: { host: 1 } } }\n  expect: []\n")]),
+        Slip("a setting", &[(TEST, "- it: ships\n  config: { ownr: a }\n  given: { event: { trigger: demo.ping } }\n  expect: []\n")]),
+        Slip("a rule", &[(TEST, "- it: ships\n  given: { event: { trigger: demo.ping } }\n  expect: [{ rule: greet }]\n")]),
+        Slip(
+            "a rule of another pack",
+            &[(TEST, "- it: ships\n  given: { event: { trigger: demo.ping } }\n  expect: [{ rule: examples.answer_hello }]\n")]
+        ),
+        Slip(
+            "what a rule gives",
+            &[(TEST, "- it: ships\n  given: { event: { trigger: demo.ping } }\n  expect: [{ rule: demo.greet, with: { mesage: a } }]\n")]
+        ),
+        Slip(
+            "the end of what is not run",
+            &[(TEST, "- it: ships\n  given: { event: { trigger: demo.ping } }\n  expect: [{ rule: demo.greet, status: succeeded }]\n")]
+        ),
+        Slip(
+            "a step",
+            &[(TEST, "- it: goes\n  run: { action: demo.go }\n  expect: { steps: { biuld: succeeded } }\n"), STEPS, INNER, MADE]
+        ),
+        Slip(
+            "a step within",
+            &[(TEST, "- it: goes\n  run: { action: demo.go }\n  expect: { steps: { within.dep: succeeded } }\n"), STEPS, INNER, MADE,]
+        ),
+        Slip(
+            "a step of what has none",
+            &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { version: v1 } }\n  expect: { steps: { build: succeeded } }\n")]
+        ),
+    ]));
+}
+
+fn mocked(mocks: &'static str) -> [(&'static str, &'static str); 4] {
+    [(TEST, mocks), STEPS, INNER, MADE]
+}
+
+#[test]
+fn a_mock_suits_what_it_stands_for() {
+    const CASES: [(&str, &str); 14] = [
+        ("of no step", "- it: goes\n  run: { action: demo.go }\n  mocks: { biuld: { result: {} } }\n  expect: {}\n"),
+        ("of no rule", "- it: goes\n  given: { event: { trigger: demo.ping } }\n  mocks: { great: { result: {} } }\n  expect: []\n"),
+        ("empty", "- it: goes\n  run: { action: demo.go }\n  mocks: { build: {} }\n  expect: {}\n"),
+        (
+            "two in one",
+            "- it: goes\n  run: { action: demo.go }\n  mocks: { build: { result: { url: a }, error: { kind: signal } } }\n  expect: {}\n",
+        ),
+        (
+            "a result that does not fit",
+            "- it: goes\n  run: { action: demo.go }\n  mocks: { build: { result: { url: 7 } } }\n  expect: {}\n",
+        ),
+        ("an error of no kind", "- it: goes\n  run: { action: demo.go }\n  mocks: { build: { error: { kind: exit } } }\n  expect: {}\n"),
+        ("an answer of an action", "- it: goes\n  run: { action: demo.go }\n  mocks: { build: { answer: {} } }\n  expect: {}\n"),
+        ("a result of a question", "- it: goes\n  run: { action: demo.go }\n  mocks: { ask: { result: {} } }\n  expect: {}\n"),
+        (
+            "an answer that does not fit",
+            "- it: goes\n  run: { action: demo.go }\n  mocks: { ask: { answer: { go: perhaps } } }\n  expect: {}\n",
+        ),
+        (
+            "who answers, and no answer",
+            "- it: goes\n  run: { action: demo.go }\n  mocks: { ask: { expired: true, by: ana } }\n  expect: {}\n",
+        ),
+        ("of a sleep", "- it: goes\n  run: { action: demo.go }\n  mocks: { wait: { result: {} } }\n  expect: {}\n"),
+        ("of a workflow", "- it: goes\n  run: { action: demo.go }\n  mocks: { within: { result: {} } }\n  expect: {}\n"),
+        (
+            "a list in a list of attempts",
+            "- it: goes\n  run: { action: demo.go }\n  mocks: { build: [[{ result: { url: a } }]] }\n  expect: {}\n",
+        ),
+        ("of the event of a wait", "- it: goes\n  run: { action: demo.go }\n  mocks: { build: { event: {} } }\n  expect: {}\n"),
+    ];
+    let files: Vec<_> = CASES.iter().map(|(_, text)| mocked(text)).collect();
+    let leaked: &'static [[(&'static str, &'static str); 4]] = Vec::leak(files);
+    let slips: Vec<Slip> = CASES.iter().zip(leaked).map(|((what, _), files)| Slip(what, files)).collect();
+    insta::assert_snapshot!(told(&slips));
+}
+
+#[test]
+fn an_action_s_own_mock_fits_what_it_gives_and_a_workflow_has_none() {
+    insta::assert_snapshot!(told(&[
+        Slip("another type", &[("actions/made.yaml", "result: { url: string }\nrun: { shell: { script: make } }\nmock: { url: [] }\n")]),
+        Slip("of a workflow", &[("actions/inner.yaml", "run: { workflow: { steps: { deep: { action: core.noop } } } }\nmock: { a: 1 }\n")]),
+    ]));
+}
+
+/// The demo with these tests, and the library.
+fn with(text: &str) -> Vec<PackSource> {
+    library().into_iter().chain([demo(&[(TEST, text), STEPS, INNER, MADE])]).collect()
+}
+
+#[test]
+fn a_case_is_understood_with_its_place() {
+    let packs = with(
+        "- it: judges\n  given: { event: { trigger: demo.ping, payload: { host: '${{ not.computed }}' } } }\n  expect: []\n\
+         - it: goes\n  config: { owner: other }\n  run: { action: demo.go }\n  mocks:\n    wide: [{ result: { url: a } }, [{ error: { kind: lost } }]]\n    within.deep: { result: 1 }\n\
+         \x20 expect:\n    exactly: true\n    steps: { within.deep: skipped }\n",
+    );
+    let tested = tests(&packs, &BTreeMap::new());
+    let shown: String = tested.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
+    assert_eq!(shown, "");
+    let [(place, suite)] = tested.suites.as_slice() else { panic!("one pack has tests") };
+    assert_eq!((*place, suite.pack.as_str()), (packs.len() - 1, "demo"));
+    let [judges, goes] = suite.cases.as_slice() else { panic!("there are two cases") };
+    assert_eq!((judges.file.as_str(), judges.line, goes.line), ("packs/demo/tests/ship.test.yaml", 1, 4));
+    let Subject::Events { events, expect } = &judges.subject else { panic!("it is given an event") };
+    assert_eq!((&events[0].payload, expect.len(), judges.mocks.is_none()), (&json!({ "host": "${{ not.computed }}" }), 0, true));
+    let Subject::Run { expect, .. } = &goes.subject else { panic!("it is a run") };
+    assert_eq!(goes.config, *json!({ "owner": "other" }).as_object().unwrap());
+    assert_eq!((expect.closeness, expect.steps[0].is.status), (Closeness::Equals, Some(Status::Skipped)));
+    let mocks = goes.mocks.as_ref().unwrap();
+    assert!(matches!(mocks[&StepPath::of("within.deep")], Mocks::One(Mock::Result(_))));
+    assert!(matches!(&mocks[&StepPath::of("wide")], Mocks::Each(each) if matches!(each[1], Mocks::Each(_))));
+}
+
+#[test]
+fn only_the_pack_s_own_rules_are_in_force_and_what_it_needs_is_there() {
+    let packs = with("- it: judges\n  given: { event: { trigger: demo.ping } }\n  expect: []\n");
+    let tested = tests(&packs, &BTreeMap::new());
+    let (_, suite) = &tested.suites[0];
+    let catalog = suite.catalog(&suite.cases[0]).unwrap();
+    let packs: Vec<&str> = catalog.packs().keys().map(|pack| pack.as_str()).collect();
+    assert_eq!(packs, ["core", "demo", "github"]);
+    assert_eq!(catalog.rules().keys().map(|rule| rule.as_str()).collect::<Vec<_>>(), ["demo.greet"]);
+}
+
+#[test]
+fn a_setting_that_is_only_in_cases_keeps_no_pack_from_its_tests() {
+    let files = [
+        ("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: string }\n"),
+        (TEST, "- it: ships\n  config: { owner: acme }\n  given: { event: { trigger: demo.ping } }\n  expect: []\n"),
+    ];
+    let packs: Vec<PackSource> = library().into_iter().chain([demo(&files)]).collect();
+    let tested = tests(&packs, &BTreeMap::new());
+    assert!(tested.diagnostics.is_empty() && tested.suites.len() == 1, "{:?}", tested.diagnostics);
+    insta::assert_snapshot!(told(&[Slip("without it", &[("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: string }\n"),])]));
+}
