@@ -23,6 +23,7 @@ mod keys;
 mod lint;
 mod log;
 mod man;
+mod pack;
 mod parked;
 mod profiles;
 mod rules;
@@ -168,6 +169,8 @@ enum Command {
     Init(init::Init),
     Check(check::Check),
     Lint(lint::Lint),
+    #[command(subcommand)]
+    Pack(pack::Pack),
     Schema(schema::Schema),
     Eval(eval::Eval),
     #[command(subcommand)]
@@ -228,6 +231,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Init(init) => init.run(),
         Command::Check(check) => check.run(&asking),
         Command::Lint(lint) => lint.run(&asking),
+        Command::Pack(pack) => pack.run(&asking),
         Command::Schema(schema) => schema.run(&asking),
         Command::Eval(eval) => wait_for(eval.run(&asking)),
         Command::Cron(cron) => cron.run(&asking),

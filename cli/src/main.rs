@@ -27,6 +27,7 @@ mod table;
 mod this_machine;
 mod trace;
 mod tree;
+mod trials;
 mod yaml;
 
 use std::process::ExitCode;

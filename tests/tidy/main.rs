@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// The crates of the house, by folder.
 const CRATES: &[&str] =
-    &["expression", "engine", "views", "packs", "store", "sensors", "executor", "api", "node", "cli", "tests", "tests/disk"];
+    &["expression", "engine", "views", "packs", "rehearsal", "store", "sensors", "executor", "api", "node", "cli", "tests", "tests/disk"];
 
 /// The crates that decide and touch nothing.
 const PURE_CRATES: &[&str] = &["expression", "engine", "views"];

@@ -57,22 +57,45 @@ impl Check {
     }
 }
 
+/// Packs that were read, with the library's, and what the operator sets for them.
+pub(super) struct ReadPacks {
+    /// The library's, but those that were read from a folder, and then the others.
+    pub(super) sources: Vec<PackSource>,
+    /// Where the others begin.
+    pub(super) first: usize,
+    /// What cannot be read.
+    pub(super) unreadable: Vec<String>,
+    /// What the operator sets.
+    pub(super) settings: BTreeMap<PackName, Value>,
+}
+
 impl PacksAtHand {
     /// Reads the packs, and has `judge` look at them together with the library's.
     pub(super) fn look(self, judge: fn(&[PackSource], &BTreeMap<PackName, Value>) -> Checked) -> Result<Found, Failure> {
-        let mut packs = ensue_packs::library();
-        let shipped = packs.len();
-        let mut unreadable = Vec::new();
+        let ReadPacks { sources, first, unreadable, settings } = self.read()?;
+        let checked = judge(&sources, &settings);
+        Ok(Found { checked, unreadable, packs: sources.len() - first })
+    }
+
+    /// Reads the packs.
+    pub(super) fn read(self) -> Result<ReadPacks, Failure> {
+        let (mut own, mut unreadable) = (Vec::new(), Vec::new());
         for folder in &self.folders {
             for pack in read(folder)? {
                 match pack {
-                    Ok(pack) => packs.push(pack),
+                    Ok(pack) => own.push(pack),
                     Err(error) => unreadable.push(error.to_string()),
                 }
             }
         }
-        let checked = judge(&packs, &settings(self.config.as_deref())?);
-        Ok(Found { checked, unreadable, packs: packs.len() - shipped })
+        let settings = settings(self.config.as_deref())?;
+        let mut sources = ensue_packs::library();
+        // Where somebody looks at the library's own folders, they stand for what ships.
+        let digests: Vec<_> = own.iter().map(PackSource::digest).collect();
+        sources.retain(|shipped| !digests.contains(&shipped.digest()));
+        let first = sources.len();
+        sources.extend(own);
+        Ok(ReadPacks { sources, first, unreadable, settings })
     }
 }
 
@@ -85,18 +108,7 @@ impl Found {
             "errors": self.errors(),
             "warnings": self.warnings(),
         });
-        asking.output.print(&document, || {
-            let colour = if asking.output.style() == Style::PLAIN { Colour::Plain } else { Colour::Ansi };
-            for diagnostic in &self.checked.diagnostics {
-                say(diagnostic.render(colour));
-            }
-            for error in &self.unreadable {
-                say(format!("error: {error}\n"));
-            }
-            if let Some(first) = self.checked.diagnostics.first() {
-                tell(format!("more about a code: ensue check --explain {}", first.code));
-            }
-        });
+        asking.output.print(&document, || show_all(&self.checked.diagnostics, &self.unreadable, asking));
     }
 
     /// Says in a line what was found; errors are a failure.
@@ -121,6 +133,20 @@ impl Found {
 
     fn count(&self, severity: Severity) -> usize {
         self.checked.diagnostics.iter().filter(|one| one.severity == severity).count()
+    }
+}
+
+/// Shows people what is wrong with packs, with the lines it is about.
+pub(super) fn show_all(diagnostics: &[Diagnostic], unreadable: &[String], asking: &Asking) {
+    let colour = if asking.output.style() == Style::PLAIN { Colour::Plain } else { Colour::Ansi };
+    for diagnostic in diagnostics {
+        say(diagnostic.render(colour));
+    }
+    for error in unreadable {
+        say(format!("error: {error}\n"));
+    }
+    if let Some(first) = diagnostics.first() {
+        tell(format!("more about a code: ensue check --explain {}", first.code));
     }
 }
 

@@ -1,0 +1,125 @@
+//! `ensue pack`: what is done with a pack while it is written.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, Subcommand};
+use ensue_packs::cases::Suite;
+use ensue_packs::{Diagnostic, Severity};
+use ensue_rehearsal::Rehearsal;
+use serde_json::json;
+
+use super::Asking;
+use super::check::{PacksAtHand, counted, show_all};
+use crate::report::{Exit, Failure, Outcome, say, tell};
+use crate::trials::{Trial, junit};
+
+/// Work on packs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pack {
+    Test(Test),
+}
+
+impl Pack {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        match self {
+            Self::Test(test) => test.run(asking),
+        }
+    }
+}
+
+/// Run the cases in the `tests/` of packs on the real engine, with a clock of their own and
+/// nothing really done.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ensue pack test packs/                    every case of every pack
+  ensue pack test packs/release             one pack
+  ensue pack test --filter 'rolls back'     those whose name or file has this in it
+  ensue pack test --junit report.xml        also as JUnit XML, for a CI
+  ensue pack test -o json                   for programs; exit code 1 if a case fails")]
+pub(crate) struct Test {
+    #[command(flatten)]
+    packs: PacksAtHand,
+    /// Run only cases with this text in their name, pack or file.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Write the report as JUnit XML, too.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+}
+
+impl Test {
+    fn run(self, asking: &Asking) -> Outcome {
+        let Self { packs, filter, junit: report } = self;
+        let read = packs.read()?;
+        let tested = ensue_packs::tests(&read.sources, &read.settings);
+        let own = tested.suites.iter().filter(|(index, _)| *index >= read.first).map(|(_, suite)| suite);
+        let begin = Instant::now();
+        let trials = run_all(own, filter.as_deref());
+        let took = begin.elapsed();
+        let mistakes = tested.diagnostics.iter().filter(|one| one.severity == Severity::Error).count() + read.unreadable.len();
+        if let Some(file) = &report {
+            write(file, &trials)?;
+        }
+        let failed = trials.iter().filter(|trial| !trial.is_passed()).count();
+        let document = json!({
+            "cases": trials.iter().map(Trial::to_json).collect::<Vec<_>>(),
+            "passed": trials.len() - failed,
+            "failed": failed,
+            "diagnostics": tested.diagnostics.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
+            "unreadable": read.unreadable,
+        });
+        asking.output.print(&document, || {
+            show_all(&tested.diagnostics, &read.unreadable, asking);
+            if !trials.is_empty() {
+                say(Trial::show_all(&trials, asking.output.style()).trim_end());
+            }
+        });
+        let ran = format!("{} in {} ms", counted(trials.len(), "case"), took.as_millis());
+        match (failed, mistakes) {
+            (0, 0) if trials.is_empty() => Err(nothing_to_run(filter.as_deref())),
+            (0, 0) => {
+                tell(format!("all passed: {ran}"));
+                Ok(())
+            }
+            (0, mistakes) => Err(Failure::new(format!("{} in the packs; {ran}", counted(mistakes, "error")))),
+            (failed, 0) => Err(Failure::new(format!("{failed} of {ran} failed"))),
+            (failed, mistakes) => {
+                Err(Failure::new(format!("{failed} of {ran} failed, and there is {} in the packs", counted(mistakes, "error"))))
+            }
+        }
+    }
+}
+
+fn nothing_to_run(filter: Option<&str>) -> Failure {
+    match filter {
+        Some(filter) => Failure::with(Exit::Missing, format!("no case has `{filter}` in its name, pack or file"))
+            .hint("without --filter all of them run"),
+        None => Failure::with(Exit::Missing, "the packs have no tests")
+            .hint("write one, for example in `tests/greet.test.yaml`; docs/guides/test-a-pack.md shows how"),
+    }
+}
+
+fn run_all<'s>(suites: impl Iterator<Item = &'s Suite>, filter: Option<&str>) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for suite in suites {
+        let mut rehearsal = Rehearsal::of(suite);
+        let has = |text: &str| filter.is_none_or(|filter| text.contains(filter));
+        let wanted = suite.cases.iter().filter(|case| has(&case.name) || has(&case.file) || has(suite.pack.as_str()));
+        for case in wanted {
+            let begin = Instant::now();
+            let findings = rehearsal.run(case).findings;
+            trials.push(Trial { pack: suite.pack.clone(), case: case.clone(), findings, took: begin.elapsed() });
+        }
+    }
+    trials
+}
+
+fn write(path: &Path, trials: &[Trial]) -> Outcome {
+    let failed = |why: &dyn std::fmt::Display| Failure::new(format!("`{}` cannot be written: {why}", path.display()));
+    let file = File::create(path).map_err(|error| failed(&error))?;
+    junit(trials).serialize(BufWriter::new(file)).map_err(|error| failed(&error))
+}

@@ -1,0 +1,258 @@
+//! What became of what was asked: the executions, their steps, and what the rules decided, by the records of a log.
+//!
+//! It is a fold like the views, but of one short log, and by the ways to steps that people write.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::executions::facts::Failure;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{EventId, ExecutionId};
+use ensue_engine::names::{ActionRef, RuleRef, StepName};
+use ensue_engine::record::{Record, StreamId};
+use ensue_engine::rules::facts::Outcome;
+use ensue_engine::workflows::facts::PartOf;
+use ensue_packs::cases::{Status, StepPath};
+use serde_json::Value;
+
+/// What the records of a log came to.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    executions: BTreeMap<ExecutionId, Execution>,
+    steps: BTreeMap<(ExecutionId, StepName), Step>,
+    enforcements: Vec<Enforcement>,
+    put_aside: Option<String>,
+}
+
+/// An execution.
+#[derive(Clone, Debug)]
+pub struct Execution {
+    /// Its action.
+    pub action: ActionRef,
+    /// Its parameters.
+    pub params: Value,
+    /// The rule that asked for it.
+    pub rule: Option<RuleRef>,
+    /// The step that it is.
+    pub part_of: Option<PartOf>,
+    /// How it ended, if it did.
+    pub end: Option<End>,
+    /// How many attempts were started.
+    pub attempts: u32,
+    /// What its last attempt, or who settled it, gave.
+    given: Option<Value>,
+}
+
+/// How something ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct End {
+    /// With which status.
+    pub status: Status,
+    /// With which result.
+    pub result: Option<Value>,
+    /// Why it failed.
+    pub error: Option<Failure>,
+}
+
+/// A step of a workflow.
+#[derive(Clone, Debug, Default)]
+pub struct Step {
+    /// Its executions in the order of its items or turns; none where an item came to none.
+    pub items: BTreeMap<u32, ItemOfStep>,
+    /// Whether it has items or turns.
+    pub is_several: bool,
+    /// How it ended.
+    pub end: Option<End>,
+}
+
+/// An item or a turn of a step; of a step that is done once the only one.
+#[derive(Clone, Debug, Default)]
+pub struct ItemOfStep {
+    /// Its execution, if there is one.
+    pub execution: Option<ExecutionId>,
+    /// How it ended.
+    pub end: Option<End>,
+}
+
+/// A decision of a rule.
+#[derive(Clone, Debug)]
+pub struct Enforcement {
+    /// The rule.
+    pub rule: RuleRef,
+    /// The event.
+    pub event: EventId,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// The way to an execution: the names on it, and which item or turn it is on each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The path.
+    pub path: StepPath,
+    /// The items and turns on it, from outside, from 0.
+    pub items: Vec<u32>,
+}
+
+impl History {
+    /// Folds a record.
+    pub fn apply(&mut self, record: &Record) {
+        let body = || record.body.as_ref().and_then(|body| serde_json::from_slice(body.content.as_ref()?).ok());
+        let (succeeded, failed) = (
+            |result| End { status: Status::Succeeded, result, error: None },
+            |status, error: &Failure| End { status, result: None, error: Some(error.clone()) },
+        );
+        match (&record.fact, &record.stream) {
+            (Fact::ExecutionRequested(fact), StreamId::Execution(id)) => {
+                if let Some(part_of) = &fact.part_of {
+                    let step = self.step(part_of.workflow, &part_of.step);
+                    step.is_several |= part_of.item.is_some();
+                    step.items.entry(part_of.item.unwrap_or(0)).or_default().execution = Some(*id);
+                }
+                let execution = Execution {
+                    action: fact.action.clone(),
+                    params: body().unwrap_or_default(),
+                    rule: fact.rule.clone(),
+                    part_of: fact.part_of.clone(),
+                    end: None,
+                    attempts: 0,
+                    given: None,
+                };
+                self.executions.insert(*id, execution);
+            }
+            (Fact::AttemptStarted(fact), StreamId::Execution(id)) => self.change(*id, |execution| execution.attempts = fact.number),
+            (Fact::AttemptSucceeded(_) | Fact::ExecutionSettled(_), StreamId::Execution(id)) => {
+                self.change(*id, |execution| execution.given = body());
+            }
+            (Fact::ExecutionSucceeded(_), StreamId::Execution(id)) => {
+                let given = self.executions.get(id).and_then(|execution| execution.given.clone());
+                self.end(*id, succeeded(body().or(given)));
+            }
+            (Fact::ExecutionFailed(fact), StreamId::Execution(id)) => self.end(*id, failed(Status::Failed, &fact.error)),
+            (Fact::ExecutionTimedOut(fact), StreamId::Execution(id)) => self.end(*id, failed(Status::TimedOut, &fact.error)),
+            (Fact::ExecutionCancelled(_), StreamId::Execution(id)) => {
+                self.end(*id, End { status: Status::Cancelled, result: None, error: None });
+            }
+            (Fact::ExecutionBecameIndeterminate(_), StreamId::Execution(id)) => {
+                self.end(*id, End { status: Status::Indeterminate, result: None, error: None });
+            }
+            (Fact::StepSkipped(fact), StreamId::Execution(id)) => {
+                self.step(*id, &fact.step).end = Some(End { status: Status::Skipped, result: None, error: None });
+            }
+            (Fact::StepFailed(fact), StreamId::Execution(id)) => {
+                let step = self.step(*id, &fact.step);
+                let end = Some(failed(Status::Failed, &fact.error));
+                match fact.item {
+                    Some(item) => {
+                        step.is_several = true;
+                        step.items.entry(item).or_default().end = end;
+                    }
+                    None => step.end = end,
+                }
+            }
+            (Fact::StepExpanded(fact), StreamId::Execution(id)) => self.step(*id, &fact.step).is_several = true,
+            (Fact::StepEnded(fact), StreamId::Execution(id)) => {
+                let step = self.step(*id, &fact.step);
+                let last = step.items.values().next_back().and_then(|item| item.end.clone());
+                step.end = Some(match &fact.error {
+                    Some(error) => failed(Status::Failed, error),
+                    None => succeeded(body().or_else(|| last.and_then(|last| last.result))),
+                });
+            }
+            (Fact::EnforcementMade(fact), _) => {
+                self.enforcements.push(Enforcement { rule: fact.rule.clone(), event: fact.event, outcome: fact.outcome.clone() });
+            }
+            (Fact::ReactionParked(fact), _) => {
+                self.put_aside.get_or_insert_with(|| fact.error.clone());
+            }
+            // The rest says how things go on their way, or is of no case.
+            (_, _) => {}
+        }
+    }
+
+    /// Gives an execution.
+    pub fn execution(&self, id: ExecutionId) -> Option<&Execution> {
+        self.executions.get(&id)
+    }
+
+    /// Gives the executions that have not ended, and those whose end is unknown are none of them.
+    pub fn open(&self) -> impl Iterator<Item = (ExecutionId, &Execution)> {
+        self.executions.iter().filter(|(_, execution)| execution.end.is_none()).map(|(id, execution)| (*id, execution))
+    }
+
+    /// Gives what the rules decided, in its order.
+    pub fn enforcements(&self) -> &[Enforcement] {
+        &self.enforcements
+    }
+
+    /// Gives what the core could not work out: a bug.
+    pub fn put_aside(&self) -> Option<&str> {
+        self.put_aside.as_deref()
+    }
+
+    /// Gives the steps of an execution by the ways to them, those of workflows within included. Where a step around one is done for each
+    /// of several, the last of them counts.
+    pub fn steps_of(&self, id: ExecutionId) -> BTreeMap<String, &Step> {
+        let mut found = BTreeMap::new();
+        self.collect(id, "", &mut found);
+        found
+    }
+
+    fn collect<'h>(&'h self, id: ExecutionId, before: &str, found: &mut BTreeMap<String, &'h Step>) {
+        let steps = self.steps.iter().filter(|((workflow, _), _)| *workflow == id);
+        for ((_, name), step) in steps {
+            let path = format!("{before}{name}");
+            for item in step.items.values().filter_map(|item| item.execution) {
+                self.collect(item, &format!("{path}."), found);
+            }
+            found.insert(path, step);
+        }
+    }
+
+    /// Gives the way to an execution.
+    pub fn way(&self, id: ExecutionId) -> Way {
+        let mut names = Vec::new();
+        let mut items = Vec::new();
+        let mut at = self.executions.get(&id);
+        while let Some(execution) = at {
+            match &execution.part_of {
+                Some(part_of) => {
+                    names.push(part_of.step.to_string());
+                    items.extend(part_of.item);
+                    at = self.executions.get(&part_of.workflow);
+                }
+                None => {
+                    match &execution.rule {
+                        Some(rule) => names.push(rule.name().to_owned()),
+                        None if names.is_empty() => names.push(execution.action.name().to_owned()),
+                        None => {}
+                    }
+                    at = None;
+                }
+            }
+        }
+        names.reverse();
+        items.reverse();
+        Way { path: StepPath::of(&names.join(".")), items }
+    }
+
+    fn step(&mut self, workflow: ExecutionId, name: &StepName) -> &mut Step {
+        self.steps.entry((workflow, name.clone())).or_default()
+    }
+
+    fn change(&mut self, id: ExecutionId, change: impl FnOnce(&mut Execution)) {
+        if let Some(execution) = self.executions.get_mut(&id) {
+            change(execution);
+        }
+    }
+
+    fn end(&mut self, id: ExecutionId, end: End) {
+        let Some(execution) = self.executions.get_mut(&id) else { return };
+        execution.end = Some(end.clone());
+        let Some(part_of) = execution.part_of.clone() else { return };
+        let step = self.step(part_of.workflow, &part_of.step);
+        step.items.entry(part_of.item.unwrap_or(0)).or_default().end = Some(end.clone());
+        if part_of.item.is_none() {
+            step.end = Some(end);
+        }
+    }
+}

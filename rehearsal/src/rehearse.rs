@@ -1,0 +1,228 @@
+//! Running a case: what it gives is given, what it mocks is mocked, and what follows is held against what it expects.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ensue_engine::catalog::Catalog;
+use ensue_engine::ids::{EventId, ExecutionId, Id};
+use ensue_engine::names::RuleRef;
+use ensue_engine::rules::explain::explain;
+use ensue_engine::rules::facts::Outcome;
+use ensue_engine::rules::judge::EventView;
+use ensue_expression::Document;
+use ensue_expression::Outcome::Truth;
+use ensue_packs::cases::{Case, ExpectedEnforcement, ExpectedOutcome, GivenEvent, Subject, Suite};
+use serde_json::Value;
+
+use crate::findings::{Difference, Finding, end_of, given};
+use crate::history::Enforcement;
+use crate::script::Script;
+use crate::stage::{ErredRule, Stage};
+use crate::stuck::Stuck;
+
+/// What came of a case.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// What is not as it expects; nothing where it passes.
+    pub findings: Vec<Finding>,
+}
+
+impl Verdict {
+    /// Says whether all is as the case expects.
+    pub fn is_passed(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+/// The rehearsal of a pack's cases. Those with the same settings share a catalog.
+pub struct Rehearsal<'s> {
+    suite: &'s Suite,
+    catalogs: BTreeMap<String, Arc<Catalog>>,
+}
+
+impl<'s> Rehearsal<'s> {
+    /// Prepares the rehearsal of a suite.
+    pub fn of(suite: &'s Suite) -> Self {
+        Self { suite, catalogs: BTreeMap::new() }
+    }
+
+    /// Runs a case of the suite.
+    pub fn run(&mut self, case: &Case) -> Verdict {
+        let findings = self.catalog(case).and_then(|catalog| play(self.suite, catalog, case));
+        let stuck = |stuck: Stuck| vec![Finding::plain(case.line, stuck.to_string(), stuck.hint())];
+        Verdict { findings: findings.unwrap_or_else(stuck) }
+    }
+
+    fn catalog(&mut self, case: &Case) -> Result<Arc<Catalog>, Stuck> {
+        let settings = Value::Object(case.config.clone()).to_string();
+        if let Some(catalog) = self.catalogs.get(&settings) {
+            return Ok(catalog.clone());
+        }
+        let catalog = self.suite.catalog(case).map_err(|error| Stuck::NoCatalog(error.to_string()))?;
+        self.catalogs.insert(settings, catalog.clone());
+        Ok(catalog)
+    }
+}
+
+/// Runs a case of a suite by itself.
+pub fn rehearse(suite: &Suite, case: &Case) -> Verdict {
+    Rehearsal::of(suite).run(case)
+}
+
+fn play(suite: &Suite, catalog: Arc<Catalog>, case: &Case) -> Result<Vec<Finding>, Stuck> {
+    let mut stage = Stage::set(catalog)?;
+    let none = BTreeMap::new();
+    let mut script = Script { mocks: case.mocks.as_ref().unwrap_or(&none), actions: &suite.mocks };
+    match &case.subject {
+        Subject::Run { action, with, expect } => {
+            let execution = stage.request(action, with)?;
+            stage.play(&mut script)?;
+            Ok(end_of(stage.history(), execution, "the run", expect))
+        }
+        Subject::Events { events, expect } => {
+            for event in events {
+                stage.receive(event)?;
+            }
+            if case.mocks.is_some() {
+                stage.play(&mut script)?;
+            }
+            Ok(decided(&stage, events, expect, case.line))
+        }
+    }
+}
+
+/// What a rule made of an event.
+enum Decision<'h> {
+    Made(&'h Enforcement),
+    Erred(&'h ErredRule),
+}
+
+impl Decision<'_> {
+    fn rule(&self) -> &RuleRef {
+        match self {
+            Self::Made(enforcement) => &enforcement.rule,
+            Self::Erred(erred) => &erred.rule,
+        }
+    }
+
+    fn outcome(&self) -> ExpectedOutcome {
+        match self {
+            Self::Made(enforcement) => match &enforcement.outcome {
+                Outcome::Executed { .. } => ExpectedOutcome::Executed,
+                Outcome::Shadowed => ExpectedOutcome::Shadowed,
+                Outcome::Rejected { .. } => ExpectedOutcome::Rejected,
+            },
+            Self::Erred(_) => ExpectedOutcome::Erred,
+        }
+    }
+
+    fn error(&self) -> Option<&str> {
+        match self {
+            Self::Made(Enforcement { outcome: Outcome::Rejected { error }, .. }) => Some(error),
+            Self::Made(_) => None,
+            Self::Erred(erred) => Some(&erred.message),
+        }
+    }
+
+    fn execution(&self) -> Option<ExecutionId> {
+        match self {
+            Self::Made(Enforcement { outcome: Outcome::Executed { execution }, .. }) => Some(*execution),
+            Self::Made(_) | Self::Erred(_) => None,
+        }
+    }
+}
+
+/// Holds all that rules made of events against what is expected: for each rule in their order, the rules in any.
+fn decided(stage: &Stage, events: &[GivenEvent], expect: &[ExpectedEnforcement], line: usize) -> Vec<Finding> {
+    let made = stage.history().enforcements().iter().map(Decision::Made);
+    let mut there: Vec<Decision<'_>> = made.chain(stage.erred().iter().map(Decision::Erred)).collect();
+    let mut findings = Vec::new();
+    for expected in expect {
+        match there.iter().position(|decision| *decision.rule() == expected.rule) {
+            Some(place) => findings.extend(one(stage, expected, &there.remove(place))),
+            None => findings.push(missing(stage, events, expected)),
+        }
+    }
+    findings.extend(there.iter().map(|decision| unexpected(stage, decision, line)));
+    findings
+}
+
+fn one(stage: &Stage, expected: &ExpectedEnforcement, decision: &Decision<'_>) -> Vec<Finding> {
+    let mut differences = Vec::new();
+    let (wanted, got) = (expected.outcome, decision.outcome());
+    if wanted != got {
+        let difference =
+            Difference { at: "outcome".to_owned(), expected: Some(wanted.as_str().to_owned()), got: Some(got.as_str().to_owned()) };
+        differences.push(difference);
+    }
+    let execution = decision.execution().and_then(|id| Some((id, stage.history().execution(id)?)));
+    if let Some((_, execution)) = execution {
+        if let Some(action) = expected.action.as_ref().filter(|action| **action != execution.action) {
+            let (expected, got) = (Some(action.to_string()), Some(execution.action.to_string()));
+            differences.push(Difference { at: "action".to_owned(), expected, got });
+        }
+        if let Some(with) = &expected.with {
+            differences.extend(given(with, &execution.params, expected.end.closeness));
+        }
+    }
+    let message = expected.end.error.as_ref().and_then(|error| error.message.as_deref());
+    if let (Some(message), Some(error)) = (message, decision.error())
+        && !error.contains(message)
+    {
+        let quoted = |text: &str| Some(Value::from(text).to_string());
+        differences.push(Difference { at: "error.message".to_owned(), expected: quoted(message), got: quoted(error) });
+    }
+    let what = format!("rule `{}`", expected.rule);
+    let mut findings = Vec::new();
+    if !differences.is_empty() {
+        let hint = decision.error().map(str::to_owned);
+        findings.push(Finding { line: expected.line, what: what.clone(), differences, hint });
+    }
+    if let Some((id, _)) = execution
+        && !expected.end.is_anything()
+    {
+        findings.extend(end_of(stage.history(), id, &what, &expected.end));
+    }
+    findings
+}
+
+fn missing(stage: &Stage, events: &[GivenEvent], expected: &ExpectedEnforcement) -> Finding {
+    let difference = Difference { at: "outcome".to_owned(), expected: Some(expected.outcome.as_str().to_owned()), got: None };
+    let what = format!("rule `{}` decides nothing", expected.rule);
+    Finding { line: expected.line, what, differences: vec![difference], hint: why_not(stage, events, &expected.rule) }
+}
+
+/// Says why a rule does not match any of the events: what of its condition is not so.
+fn why_not(stage: &Stage, events: &[GivenEvent], name: &RuleRef) -> Option<String> {
+    let rule = stage.catalog().rules().get(name)?;
+    if rule.mode == ensue_engine::catalog::Mode::Disabled {
+        return Some("it is disabled".to_owned());
+    }
+    let Some(event) = events.iter().find(|event| rule.triggers.contains(&event.trigger)) else {
+        let triggers: Vec<&str> = rule.triggers.iter().map(|trigger| trigger.as_str()).collect();
+        return Some(format!("it listens to {}, and no event is of that kind", triggers.join(", ")));
+    };
+    let payload = Document::from_value(&event.payload);
+    let time = event.time.unwrap_or_else(|| stage.now());
+    let view = EventView { id: EventId(Id::root(time, 0)), trigger: &event.trigger, source: &event.source, time, payload: &payload };
+    let explanation = explain(rule, &view).when?;
+    let parts = explanation.decisive().into_iter().map(|part| {
+        let truth = if part.outcome == Truth(true) { "true" } else { "false" };
+        let note = part.note.as_ref().map_or_else(String::new, |note| format!(" ({note})"));
+        format!("`{}` is {truth}{note}", part.source)
+    });
+    Some(format!("it does not match: {}", parts.collect::<Vec<_>>().join("; ")))
+}
+
+fn unexpected(stage: &Stage, decision: &Decision<'_>, line: usize) -> Finding {
+    let does = match decision.execution().and_then(|id| stage.history().execution(id)) {
+        Some(execution) => format!("executed {} with {}", execution.action, execution.params),
+        None => decision.outcome().as_str().to_owned(),
+    };
+    let difference = Difference { at: "outcome".to_owned(), expected: None, got: Some(does) };
+    let hint = match decision {
+        Decision::Erred(erred) => Some(erred.message.clone()),
+        Decision::Made(_) => decision.error().map(str::to_owned),
+    };
+    Finding { line, what: format!("rule `{}` is not expected", decision.rule()), differences: vec![difference], hint }
+}

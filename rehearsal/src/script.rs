@@ -1,0 +1,121 @@
+//! The mocks of a case, as what the world does.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::catalog::Extra;
+use ensue_engine::catalog::Schema;
+use ensue_engine::effect::Dispatch;
+use ensue_engine::inquiries::facts::Assignee;
+use ensue_engine::inquiries::state::Inquiry;
+use ensue_engine::names::ActionRef;
+use ensue_expression::Document;
+use ensue_packs::cases::{Mock, Mocks, StepPath};
+use ensue_packs::whole_schema;
+use serde_json::{Map, Value, json};
+
+use crate::history::Way;
+use crate::stage::{Came, Cast, Said};
+use crate::stuck::Stuck;
+
+/// What the mocks of a case say.
+#[derive(Clone, Copy, Debug)]
+pub struct Script<'c> {
+    /// The mocks of the case.
+    pub mocks: &'c BTreeMap<StepPath, Mocks>,
+    /// What actions give where the case says nothing.
+    pub actions: &'c BTreeMap<ActionRef, Value>,
+}
+
+impl Cast for Script<'_> {
+    fn attempt(&mut self, way: &Way, dispatch: &Dispatch) -> Result<Option<Came>, Stuck> {
+        let Some(mocks) = self.mocks.get(&way.path) else {
+            return Ok(self.actions.get(&dispatch.action).cloned().map(Came::Result));
+        };
+        match self.pick(way, mocks, dispatch.number as usize - 1)? {
+            Mock::Result(result) => Ok(Some(Came::Result(result.clone()))),
+            Mock::Error(failure) => Ok(Some(Came::Failed(failure.clone()))),
+            Mock::Answer { .. } | Mock::Expired => Ok(None),
+        }
+    }
+
+    fn asked(&mut self, way: &Way, question: &Value, given: usize) -> Result<Said, Stuck> {
+        let schema = &question["answer"];
+        let unsaid = || Stuck::NoAnswer { path: way.path.clone(), like: example(schema).to_string() };
+        let mocks = self.mocks.get(&way.path).ok_or_else(unsaid)?;
+        match self.pick(way, mocks, given)? {
+            Mock::Answer { answer, by } => {
+                fits(answer, schema).map_err(|why| Stuck::AnswerRefused { path: way.path.clone(), why })?;
+                Ok(Said::Answer { answer: answer.clone(), by: by.clone() })
+            }
+            Mock::Expired => Ok(Said::Nothing),
+            Mock::Result(_) | Mock::Error(_) => Err(unsaid()),
+        }
+    }
+}
+
+impl<'c> Script<'c> {
+    /// Picks the mock of an item or turn, and of an attempt or answer of it, from 0.
+    fn pick(&self, way: &Way, mocks: &'c Mocks, nth: usize) -> Result<&'c Mock, Stuck> {
+        let mut at = mocks;
+        for index in way.items.iter().map(|item| *item as usize).chain([nth]) {
+            match at {
+                Mocks::One(mock) => return Ok(mock),
+                Mocks::Each(each) => {
+                    let over = || Stuck::MocksOver { path: way.path.clone(), has: each.len(), number: index + 1 };
+                    at = each.get(index).ok_or_else(over)?;
+                }
+            }
+        }
+        match at {
+            Mocks::One(mock) => Ok(mock),
+            Mocks::Each(each) => Err(Stuck::MocksOver { path: way.path.clone(), has: each.len(), number: each.len() + 1 }),
+        }
+    }
+}
+
+fn fits(answer: &Value, schema: &Value) -> Result<(), String> {
+    let schema = whole_schema(schema.clone()).map_err(|misfit| format!("what is asked for is not a JSON Schema: {misfit}"))?;
+    let document = Document::from_value(answer);
+    let misfits = Schema::Whole(schema).misfits(document.root(), Extra::Refused);
+    let misfits: Vec<String> = misfits.iter().map(ToString::to_string).collect();
+    if misfits.is_empty() { Ok(()) } else { Err(misfits.join("; ")) }
+}
+
+/// Gives somebody who may answer and has not: by name, or the first who is asked. For a role somebody is made up.
+pub(crate) fn somebody(inquiry: &Inquiry, by: Option<String>) -> (String, Vec<String>) {
+    let roles = inquiry.assignees.iter().filter_map(|assignee| match assignee {
+        Assignee::Role(role) => Some(role.clone()),
+        Assignee::Token(_) => None,
+    });
+    let roles: Vec<String> = roles.collect();
+    if let Some(by) = by {
+        return (by, roles);
+    }
+    let may = |name: &String| !inquiry.excluded.contains(name) && inquiry.answers.iter().all(|given| given.by != *name);
+    let named = inquiry.assignees.iter().find_map(|assignee| match assignee {
+        Assignee::Token(name) if may(name) => Some(name.clone()),
+        Assignee::Token(_) | Assignee::Role(_) => None,
+    });
+    match named {
+        Some(name) => (name, Vec::new()),
+        None => (format!("somebody_{}", inquiry.answers.len() + 1), roles),
+    }
+}
+
+/// Makes an answer in the shape that a schema asks for, to be shown.
+fn example(schema: &Value) -> Value {
+    let of = |schema: &Value| {
+        let first = schema["enum"].as_array().and_then(|words| words.first());
+        match (first, schema["type"].as_str()) {
+            (Some(word), _) => word.clone(),
+            (None, Some("boolean")) => json!(true),
+            (None, Some("integer" | "number")) => json!(1),
+            (None, Some("array")) => json!([]),
+            (None, Some("object")) => json!({}),
+            (None, _) => json!("…"),
+        }
+    };
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let fields = schema["properties"].as_object().into_iter().flatten().filter(|(name, _)| required.contains(&name.as_str()));
+    Value::Object(fields.map(|(name, schema)| (name.clone(), of(schema))).collect::<Map<_, _>>())
+}

@@ -1,0 +1,443 @@
+//! The stage: the core in memory with a catalog in force and a clock of its own, which goes on to the next moment that something waits
+//! for as soon as nothing else is left to do.
+//!
+//! What attempts come to, and what people answer, a [`Cast`] says. What a cast does not say, and does no harm, the stage does as a
+//! worker would: it gives back, waits and emits.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ensue_engine::catalog::{Action, Builtin, Catalog, Extra, Run};
+use ensue_engine::command::{Answer, Ask, Command, InquiryAnswer, ObservedEvent, PackChange, Report, ReportOutcome, RequestExecution};
+use ensue_engine::effect::{Dispatch, Effect};
+use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
+use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, InquiryId, Role};
+use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
+use ensue_engine::record::{Actor, Body};
+use ensue_engine::rules::judge::{EventView, Verdict, complete, judge};
+use ensue_engine::spec::{Outcome, Spec};
+use ensue_engine::time::Timestamp;
+use ensue_expression::{Budget, Document, Scope, Value as Computed};
+use ensue_packs::cases::GivenEvent;
+use serde_json::Value;
+
+use crate::history::{History, Way};
+use crate::stuck::Stuck;
+
+/// The most records of a rehearsal: what makes more does not come to an end.
+pub const RECORDS_MAX: usize = 200_000;
+
+/// Who asks, on a stage.
+pub const ASKER: &str = "test";
+
+/// What the world does in a rehearsal.
+pub trait Cast {
+    /// Says what an attempt comes to; none where nothing is said of it.
+    ///
+    /// # Errors
+    /// Where what is said cannot be.
+    fn attempt(&mut self, way: &Way, dispatch: &Dispatch) -> Result<Option<Came>, Stuck>;
+
+    /// Says what people answer, of which `given` have answered already.
+    ///
+    /// # Errors
+    /// Where nothing is said, or what is said cannot be.
+    fn asked(&mut self, way: &Way, question: &Value, given: usize) -> Result<Said, Stuck>;
+}
+
+/// What an attempt comes to.
+#[derive(Clone, Debug)]
+pub enum Came {
+    /// It gives this.
+    Result(Value),
+    /// It fails.
+    Failed(Failure),
+}
+
+/// What people say who are asked.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// This, by somebody, or by whoever may.
+    Answer {
+        /// What.
+        answer: Value,
+        /// Who.
+        by: Option<String>,
+    },
+    /// Nothing, until time is over.
+    Nothing,
+}
+
+/// A rule that erred on an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErredRule {
+    /// The rule.
+    pub rule: RuleRef,
+    /// Why.
+    pub message: String,
+}
+
+/// What comes to an end later.
+struct Pending {
+    dispatch: Box<Dispatch>,
+    outcome: Result<Value, Failure>,
+}
+
+/// The core on a stage.
+pub struct Stage {
+    spec: Spec,
+    catalog: Arc<Catalog>,
+    history: History,
+    erred: Vec<ErredRule>,
+    begun: VecDeque<Box<Dispatch>>,
+    stopped: BTreeSet<AttemptId>,
+    pending: BTreeMap<(Timestamp, AttemptId), Pending>,
+    /// The inquiries that are to expire.
+    unanswered: BTreeSet<InquiryId>,
+    drawn: u128,
+}
+
+impl Stage {
+    /// Sets the stage: an empty log in which the packs of a catalog of the first revision are installed.
+    ///
+    /// # Errors
+    /// Where the log does not take the packs.
+    pub fn set(catalog: Arc<Catalog>) -> Result<Self, Stuck> {
+        let mut stage = Self {
+            spec: Spec::default().with_catalog(Catalog::clone(&catalog)),
+            catalog,
+            history: History::default(),
+            erred: Vec::new(),
+            begun: VecDeque::new(),
+            stopped: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
+            drawn: 0,
+        };
+        let install = |pack: &Arc<ensue_engine::catalog::Pack>| PackChange::Install {
+            name: pack.name.clone(),
+            version: pack.version.clone(),
+            digest: pack.digest,
+            manifest: Body::json(&b"{}"[..]),
+        };
+        let base = stage.spec.engine().catalog_revision();
+        let changes = stage.catalog.packs().values().map(install).collect();
+        stage.ask(Actor::Operator, Ask::ChangePacks { base, changes })?;
+        Ok(stage)
+    }
+
+    /// Gives what has become of all that was asked.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Gives the rules that erred, in the order in which they did.
+    pub fn erred(&self) -> &[ErredRule] {
+        &self.erred
+    }
+
+    /// Gives the catalog in force.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Gives the time.
+    pub fn now(&self) -> Timestamp {
+        self.spec.now()
+    }
+
+    /// Takes an event in. Its payload need not be whole: who gives it has said what matters.
+    ///
+    /// # Errors
+    /// Where there is no such trigger, or the log does not take it.
+    pub fn receive(&mut self, event: &GivenEvent) -> Result<EventId, Stuck> {
+        self.drawn += 1;
+        let id = EventId(Id::root(self.now(), self.drawn));
+        let payload = Document::from_value(&event.payload);
+        let at = event.time.unwrap_or_else(|| self.now());
+        if !self.catalog.triggers().contains_key(&event.trigger) {
+            return Err(Stuck::NoTrigger(event.trigger.clone()));
+        }
+        let observed = self.observed(id, &event.trigger, (&event.source, at), payload);
+        self.ask(asker(), Ask::ReceiveEvents(vec![observed]))?;
+        Ok(id)
+    }
+
+    /// Asks for an action.
+    ///
+    /// # Errors
+    /// Where there is no such action, or its parameters do not fit.
+    pub fn request(&mut self, name: &ActionRef, with: &Value) -> Result<ExecutionId, Stuck> {
+        let definition = self.catalog.actions().get(name).cloned().ok_or_else(|| Stuck::NoAction(name.clone()))?;
+        let params = complete(&definition.parameters, with.clone()).map_err(|misfits| {
+            let misfits: Vec<String> = misfits.iter().map(ToString::to_string).collect();
+            Stuck::Refused(format!("the parameters do not fit `{name}`: {}", misfits.join("; ")))
+        })?;
+        let body = Body::json(params.bytes().clone());
+        let catalog = self.catalog.revision();
+        let request = RequestExecution { action: name.clone(), definition, catalog, body, params, start_at: None };
+        match self.ask(asker(), Ask::RequestExecution(request))? {
+            Answer::Execution(execution) => Ok(execution),
+            Answer::Done | Answer::Events(_) | Answer::Catalog(_) | Answer::ReportedLate | Answer::Before(_) => {
+                Err(Stuck::Refused("nothing was asked for".to_owned()))
+            }
+        }
+    }
+
+    /// Lets all that was asked go on, until nothing is left to do and nothing waits for a moment.
+    ///
+    /// # Errors
+    /// Where the cast does not say what comes next, or it goes on without end.
+    pub fn play(&mut self, cast: &mut impl Cast) -> Result<(), Stuck> {
+        loop {
+            if let Some(why) = self.history.put_aside() {
+                return Err(Stuck::PutAside(why.to_owned()));
+            }
+            if self.spec.records().len() > RECORDS_MAX {
+                return Err(Stuck::Endless(RECORDS_MAX));
+            }
+            if let Some(dispatch) = self.begun.pop_front() {
+                self.attempt(dispatch, cast)?;
+            } else if let Some((inquiry, execution)) = self.next_inquiry() {
+                self.put(inquiry, execution, cast)?;
+            } else if !self.go_on()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Lets time pass until the next moment that something waits for; says whether there is one.
+    fn go_on(&mut self) -> Result<bool, Stuck> {
+        let ends = self.pending.keys().next().map(|(at, _)| *at);
+        let fires = self.spec.engine().timers().next_due();
+        let Some(next) = ends.into_iter().chain(fires).min() else { return Ok(false) };
+        self.spec.step_clock(next.max(self.now()));
+        if fires == Some(next) {
+            self.ask(Actor::Engine, Ask::FireTimers)?;
+        }
+        if ends == Some(next)
+            && let Some((_, pending)) = self.pending.pop_first()
+        {
+            self.report(&pending.dispatch, pending.outcome, Vec::new())?;
+        }
+        Ok(true)
+    }
+
+    fn attempt(&mut self, dispatch: Box<Dispatch>, cast: &mut impl Cast) -> Result<(), Stuck> {
+        if self.stopped.contains(&dispatch.attempt) {
+            return self.report(&dispatch, Err(Failure::new(FailureKind::Cancelled, "it was asked to stop")), Vec::new());
+        }
+        let way = self.history.way(dispatch.execution);
+        match cast.attempt(&way, &dispatch)? {
+            Some(Came::Result(result)) => self.report(&dispatch, Ok(result), Vec::new()),
+            Some(Came::Failed(failure)) if failure.kind == FailureKind::Lost => {
+                let (execution, attempt) = (dispatch.execution, dispatch.attempt);
+                self.ask(worker(), Ask::LoseAttempt { execution, attempt, evidence: Evidence::MayHaveBegun }).map(|_| ())
+            }
+            Some(Came::Failed(failure)) => self.report(&dispatch, Err(failure), Vec::new()),
+            None => self.by_itself(dispatch, way),
+        }
+    }
+
+    /// Does what harms nobody as a worker does it.
+    fn by_itself(&mut self, dispatch: Box<Dispatch>, way: Way) -> Result<(), Stuck> {
+        let action = self.action(&dispatch);
+        let params = self.history.execution(dispatch.execution).map(|execution| execution.params.clone()).unwrap_or_default();
+        match action.as_ref().map(|action| &action.run) {
+            Some(Run::Builtin(Builtin::Echo)) => self.report(&dispatch, Ok(params), Vec::new()),
+            Some(Run::Builtin(Builtin::Noop)) => {
+                let seconds = params.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
+                let Ok(takes) = Duration::try_from_secs_f64(seconds) else {
+                    let failure = Failure::new(FailureKind::ParametersInvalid, "`seconds` is not a number of seconds from 0 on");
+                    return self.report(&dispatch, Err(failure), Vec::new());
+                };
+                let (takes, most) = (takes.as_millis(), u128::from(dispatch.timeout_millis));
+                let outcome =
+                    if takes > most { Err(Failure::new(FailureKind::Timeout, "it took longer than it may")) } else { Ok(Value::Null) };
+                let at = dispatch.started_at.plus_millis(u64::try_from(takes.min(most)).unwrap_or(u64::MAX));
+                self.pending.insert((at, dispatch.attempt), Pending { dispatch, outcome });
+                Ok(())
+            }
+            Some(Run::Builtin(Builtin::Emit)) => {
+                let trigger = params.get("trigger").and_then(Value::as_str).and_then(|trigger| trigger.parse().ok());
+                let payload = params.get("payload").cloned().unwrap_or_default();
+                self.emit(&dispatch, trigger.ok_or_else(|| "`trigger` names none".to_owned()), &payload)
+            }
+            Some(Run::Emit { trigger, payload }) => {
+                let (Some(action), trigger) = (&action, trigger.clone()) else { return Ok(()) };
+                match rendered(action, &dispatch, &params, payload) {
+                    Ok(payload) => self.emit(&dispatch, Ok(trigger), &payload),
+                    Err(why) => self.report(&dispatch, Err(Failure::new(FailureKind::Expression, why)), Vec::new()),
+                }
+            }
+            Some(Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Workflow(_) | Run::Builtin(Builtin::Sleep | Builtin::Inquiry))
+            | None => Err(Stuck::NoMock { path: way.path, action: dispatch.action.clone() }),
+        }
+    }
+
+    fn action(&self, dispatch: &Dispatch) -> Option<Arc<Action>> {
+        self.catalog.actions().get(&dispatch.action).cloned()
+    }
+
+    fn emit(&mut self, dispatch: &Dispatch, trigger: Result<TriggerRef, String>, payload: &Value) -> Result<(), Stuck> {
+        let id = EventId(Id::derived(self.spec.engine().log(), dispatch.execution.0, Role::Emit(0)));
+        let source = format!("execution/{}", dispatch.execution);
+        let observed = trigger.and_then(|trigger| {
+            let payload = Document::from_value(payload);
+            let definition = self.catalog.triggers().get(&trigger).ok_or_else(|| format!("there is no trigger `{trigger}` to emit"))?;
+            let misfits = definition.payload.misfits(payload.root(), Extra::Allowed);
+            if !misfits.is_empty() {
+                let misfits: Vec<String> = misfits.iter().map(ToString::to_string).collect();
+                return Err(format!("the payload does not fit the trigger `{trigger}`: {}", misfits.join("; ")));
+            }
+            let now = self.now();
+            Ok(self.observed(id, &trigger, (&source, now), payload))
+        });
+        match observed {
+            Ok(event) => self.report(dispatch, Ok(serde_json::json!({ "event": id })), vec![event]),
+            Err(why) => self.report(dispatch, Err(Failure::new(FailureKind::ParametersInvalid, why)), Vec::new()),
+        }
+    }
+
+    fn report(&mut self, dispatch: &Dispatch, outcome: Result<Value, Failure>, emitted: Vec<ObservedEvent>) -> Result<(), Stuck> {
+        let (outcome, body) = match outcome {
+            Ok(Value::Null) => (ReportOutcome::Succeeded, None),
+            Ok(result) => (ReportOutcome::Succeeded, Some(Body::json(result.to_string()))),
+            Err(failure) => (ReportOutcome::Failed(failure), None),
+        };
+        let (execution, attempt, token) = (dispatch.execution, dispatch.attempt, dispatch.token);
+        self.ask(worker(), Ask::ReportAttempt(Report { execution, attempt, token, outcome, body, emitted })).map(|_| ())
+    }
+
+    /// Gives an inquiry that nobody was asked yet, or that more people must answer.
+    fn next_inquiry(&self) -> Option<(InquiryId, ExecutionId)> {
+        let engine = self.spec.engine();
+        let asking = self.history.open().filter_map(|(id, _)| Some((engine.inquiries().of(&id)?.0, id)));
+        asking.into_iter().find(|(inquiry, _)| !self.unanswered.contains(inquiry))
+    }
+
+    fn put(&mut self, id: InquiryId, execution: ExecutionId, cast: &mut impl Cast) -> Result<(), Stuck> {
+        let way = self.history.way(execution);
+        let question = self.history.execution(execution).map(|execution| execution.params.clone()).unwrap_or_default();
+        let Some(inquiry) = self.spec.engine().inquiries().get(&id) else { return Ok(()) };
+        match cast.asked(&way, &question, inquiry.answers.len())? {
+            Said::Nothing => {
+                let is_open_for_ever = question.get("expires").is_none_or(Value::is_null);
+                if is_open_for_ever {
+                    return Err(Stuck::NeverExpires { path: way.path });
+                }
+                self.unanswered.insert(id);
+                Ok(())
+            }
+            Said::Answer { answer, by } => {
+                let (by, roles) = crate::script::somebody(inquiry, by);
+                let answer = Document::from_value(&answer);
+                let body = Body::json(answer.bytes().clone());
+                let ask = InquiryAnswer { inquiry: id, by: by.clone(), roles, digest: None, body, answer };
+                self.ask(Actor::Token(by), Ask::AnswerInquiry(ask)).map(|_| ()).map_err(|stuck| match stuck {
+                    Stuck::Refused(why) => Stuck::AnswerRefused { path: way.path, why },
+                    other => other,
+                })
+            }
+        }
+    }
+
+    fn observed(
+        &mut self,
+        id: EventId,
+        trigger: &TriggerRef,
+        (source, occurred_at): (&str, Timestamp),
+        payload: Document,
+    ) -> ObservedEvent {
+        let view = EventView { id, trigger, source, time: occurred_at, payload: &payload };
+        let judgement = judge(&self.catalog, &view);
+        for judged in &judgement.verdicts {
+            if let Verdict::Erred { message } = &judged.verdict {
+                self.erred.push(ErredRule { rule: judged.rule.name.clone(), message: message.clone() });
+            }
+        }
+        ObservedEvent {
+            id,
+            trigger: trigger.clone(),
+            source: source.to_owned(),
+            sensor: None,
+            occurred_at,
+            trace: None,
+            body: Body::json(payload.bytes().clone()),
+            payload,
+            dedupe: None,
+            judgement: Arc::new(judgement),
+        }
+    }
+
+    /// Asks something of the core, with all that follows at once.
+    fn ask(&mut self, actor: Actor, ask: Ask) -> Result<Answer, Stuck> {
+        let outcome = self.spec.turn(Command { actor, trace: None, ask });
+        let told = outcome.told().clone();
+        self.take_in(&outcome);
+        while self.spec.records().len() <= RECORDS_MAX
+            && let Some(piece) = self.spec.serve()
+        {
+            self.take_in(&piece);
+        }
+        told.map_err(|refusal| Stuck::Refused(refusal.to_string()))
+    }
+
+    fn take_in(&mut self, outcome: &Outcome) {
+        for record in outcome.records() {
+            self.history.apply(record);
+        }
+        for effect in outcome.effects() {
+            match effect {
+                Effect::Dispatch(dispatch) => self.begun.push_back(dispatch.clone()),
+                Effect::Stop { attempt, .. } => self.stop(*attempt),
+                Effect::Release { attempt, .. } => {
+                    self.begun.retain(|dispatch| dispatch.attempt != *attempt);
+                    self.pending.retain(|(_, pending), _| pending != attempt);
+                }
+            }
+        }
+    }
+
+    /// An attempt is asked to stop: one that was to end later ends now.
+    fn stop(&mut self, attempt: AttemptId) {
+        self.stopped.insert(attempt);
+        let key = self.pending.keys().find(|(_, pending)| *pending == attempt).copied();
+        if let Some(pending) = key.and_then(|key| self.pending.remove(&key)) {
+            self.begun.push_back(pending.dispatch);
+        }
+    }
+}
+
+/// Renders the payload of an event that an action puts into the log.
+fn rendered(action: &Action, dispatch: &Dispatch, params: &Value, payload: &ensue_expression::Template) -> Result<Value, String> {
+    let execution = [
+        ("id", Computed::from(dispatch.execution.to_string())),
+        ("attempt", Computed::from(i64::from(dispatch.number))),
+        ("started_at", Computed::from(dispatch.started_at.to_string())),
+        ("actor", Computed::from(dispatch.actor.as_str())),
+    ];
+    let mut scope = Scope::new()
+        .with("params", Computed::from_json(params))
+        .with("config", Computed::from_json(&action.config))
+        .with("execution", Computed::map(execution))
+        .with("local", Computed::map([]));
+    let mut budget = Budget::default();
+    let mut locals: Vec<(&str, Computed<'_>)> = Vec::new();
+    for (name, expression) in &action.local {
+        let value =
+            expression.evaluate(&scope, &mut budget).map_err(|error| format!("`local.{name}` cannot be computed: {}", error.message))?;
+        locals.push((name, value));
+        scope.set("local", Computed::map(locals.iter().cloned()));
+    }
+    payload.render(&scope, &mut budget).map_err(|error| format!("`payload` cannot be computed: {}", error.message))
+}
+
+fn asker() -> Actor {
+    Actor::Token(ASKER.to_owned())
+}
+
+fn worker() -> Actor {
+    Actor::Worker("test".to_owned())
+}

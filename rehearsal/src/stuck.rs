@@ -1,0 +1,85 @@
+//! Why a rehearsal cannot go on.
+
+use ensue_engine::names::{ActionRef, TriggerRef};
+use ensue_packs::cases::StepPath;
+use thiserror::Error;
+
+/// Why a rehearsal cannot go on; each says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Stuck {
+    /// Nobody said what comes of an attempt.
+    #[error("`{path}` would run `{action}`, which has no mock here")]
+    NoMock {
+        /// The step.
+        path: StepPath,
+        /// What it runs.
+        action: ActionRef,
+    },
+    /// Nobody said what people answer.
+    #[error("`{path}` asks people, and no mock says what they answer")]
+    NoAnswer {
+        /// The step.
+        path: StepPath,
+        /// An answer in the shape that is asked for, as JSON.
+        like: String,
+    },
+    /// There are fewer mocks than it takes.
+    #[error("the mocks of `{path}` are {has}, and this would be number {number}")]
+    MocksOver {
+        /// The step.
+        path: StepPath,
+        /// How many there are.
+        has: usize,
+        /// Which one is wanted, from 1.
+        number: usize,
+    },
+    /// An answer cannot be given.
+    #[error("the answer to `{path}` is not taken: {why}")]
+    AnswerRefused {
+        /// The step.
+        path: StepPath,
+        /// Why.
+        why: String,
+    },
+    /// It was to expire, and never does.
+    #[error("`{path}` has no `expires`, and waits for ever where nobody answers")]
+    NeverExpires {
+        /// The step.
+        path: StepPath,
+    },
+    /// There is no such action.
+    #[error("there is no action `{0}`")]
+    NoAction(ActionRef),
+    /// There is no such trigger.
+    #[error("there is no trigger `{0}`")]
+    NoTrigger(TriggerRef),
+    /// Something was asked for that is not allowed.
+    #[error("it is refused: {0}")]
+    Refused(String),
+    /// It goes on and on.
+    #[error("it does not come to an end within {0} records")]
+    Endless(usize),
+    /// The core put something aside: a bug.
+    #[error("what follows could not be worked out: {0}")]
+    PutAside(String),
+    /// The catalog cannot be built: a bug.
+    #[error("the catalog cannot be built: {0}")]
+    NoCatalog(String),
+}
+
+impl Stuck {
+    /// Says what helps, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoMock { path, .. } => Some(format!("say what it comes to:\nmocks:\n  {path}: {{ result: {{}} }}")),
+            Self::NoAnswer { path, like } => Some(format!("say what is answered:\nmocks:\n  {path}: {{ answer: {like} }}")),
+            Self::MocksOver { path, .. } => {
+                Some(format!("add one to the list, or write one mock for all of them:\nmocks:\n  {path}: {{ result: {{}} }}"))
+            }
+            Self::NeverExpires { .. } => Some("give the inquiry an `expires`, or the mock an `answer`".to_owned()),
+            Self::PutAside(_) | Self::NoCatalog(_) => Some("this is a bug of ours: please report it with the pack".to_owned()),
+            Self::AnswerRefused { .. } | Self::NoAction(_) | Self::NoTrigger(_) | Self::Refused(_) | Self::Endless(_) => None,
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What cases expect is held against what the engine does; nothing is really done, and no time passes.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{run, run_steps, told};
+
+const GREET: (&str, &str) = (
+    "rules/greet.yaml",
+    "trigger: demo.ping\nwhen: event.payload.host == config.owner\naction: core.echo\nwith: { message: 'Hello, ${{ event.payload.host }}!' }\n",
+);
+
+#[track_caller]
+fn passes(steps: &str, case: &str) {
+    assert_eq!(told(&run_steps(steps, case)), "");
+}
+
+#[track_caller]
+fn fails(steps: &str, case: &str) -> String {
+    let told = told(&run_steps(steps, case));
+    assert_ne!(told, "", "it passes");
+    told
+}
+
+#[test]
+fn rules_judge_by_the_settings_of_the_case() {
+    let verdicts = run(
+        &[GREET],
+        "- it: greets the owner\n  given: { event: { trigger: demo.ping, payload: { host: acme } } }\n  expect: [{ rule: demo.greet, action: core.echo, with: { message: 'Hello, acme!' } }]\n\
+         - it: greets another owner\n  config: { owner: other }\n  given: { event: { trigger: demo.ping, payload: { host: other } } }\n  expect: [{ rule: demo.greet }]\n\
+         - it: greets nobody else\n  given: { event: { trigger: demo.ping, payload: { host: other } } }\n  expect: []\n",
+    );
+    assert!(verdicts.iter().all(|verdict| verdict.is_passed()), "{verdicts:?}");
+}
+
+#[test]
+fn each_difference_of_a_decision_is_told() {
+    let verdicts = run(
+        &[GREET],
+        "- it: does not match\n  given: { event: { trigger: demo.ping, payload: { host: other } } }\n  expect: [{ rule: demo.greet }]\n\
+         - it: matches\n  given: { event: { trigger: demo.ping, payload: { host: acme } } }\n  expect: []\n\
+         - it: differs\n  given: { event: { trigger: demo.ping, payload: { host: acme } } }\n  expect: [{ rule: demo.greet, action: core.noop, with: { message: Bye }, outcome: rejected }]\n\
+         - it: errs\n  given: { event: { trigger: demo.ping } }\n  expect: []\n",
+    );
+    let told: Vec<String> = verdicts.iter().map(told).collect();
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn a_rule_that_errs_or_is_rejected_or_only_watches_is_expected_as_such() {
+    let files = [
+        GREET,
+        ("rules/watch.yaml", "mode: shadow\ntrigger: demo.ping\naction: core.echo\n"),
+        ("actions/picky.yaml", "parameters: { name: { type: string, pattern: '^x' } }\nrun: { shell: { script: make } }\n"),
+        ("rules/wrong.yaml", "trigger: demo.ping\naction: demo.picky\nwith: { name: '${{ event.trigger }}' }\n"),
+    ];
+    let verdicts = run(
+        &files,
+        "- it: errs\n  given: { event: { trigger: demo.ping, payload: { load: 1 } } }\n  expect:\n\
+         \x20   - { rule: demo.greet, outcome: erred, error: { message: host } }\n\
+         \x20   - { rule: demo.watch, outcome: shadowed }\n\
+         \x20   - { rule: demo.wrong, outcome: rejected, error: { message: should match the pattern } }\n",
+    );
+    assert_eq!(told(&verdicts[0]), "");
+}
+
+#[test]
+fn the_same_error_of_a_second_event_is_expected_too() {
+    let verdicts = run(
+        &[GREET],
+        "- it: errs twice\n  given: { events: [{ trigger: demo.ping }, { trigger: demo.ping }] }\n  expect: [{ rule: demo.greet, outcome: erred }, { rule: demo.greet, outcome: erred }]\n",
+    );
+    assert_eq!(told(&verdicts[0]), "");
+}
+
+#[test]
+fn steps_come_to_their_mocks_and_are_held_against_what_is_expected() {
+    passes(
+        "build: { action: demo.made, with: { name: one } }\nafter: { needs: build, action: core.echo, with: { message: '${{ steps.build.result.url }}' } }",
+        "mocks: { build: { result: { url: here } } }\n\
+         expect: { status: succeeded, steps: { build: { status: succeeded, with: { name: one } }, after: { result: { message: here } } } }",
+    );
+}
+
+#[test]
+fn a_step_without_a_mock_fails_the_case_and_shows_the_one_to_write() {
+    insta::assert_snapshot!(fails("build: { action: demo.made }", "expect: { status: succeeded }"), @"
+    `build` would run `demo.made`, which has no mock here (line 1)
+      = say what it comes to:
+    mocks:
+      build: { result: {} }
+    ");
+}
+
+#[test]
+fn an_action_s_own_mock_stands_for_its_attempts() {
+    let files = [
+        ("actions/made.yaml", "result: { url: string }\nrun: { shell: { script: make } }\nmock: { url: there }\n"),
+        ("actions/flow.yaml", "run: { workflow: { steps: { build: { action: demo.made } } } }\n"),
+    ];
+    let verdicts = run(&files, "- it: goes\n  run: { action: demo.flow }\n  expect: { steps: { build: { result: { url: there } } } }\n");
+    assert_eq!(told(&verdicts[0]), "");
+}
+
+#[test]
+fn a_list_of_mocks_is_one_for_each_attempt_and_back_offs_take_no_time() {
+    let begin = Instant::now();
+    passes(
+        "build: { action: demo.made, retry: { attempts: 3, delay: 1h, max_delay: 24h, backoff: exponential } }",
+        "mocks: { build: [{ error: { kind: network } }, { error: { kind: exit_code, detail: 2 } }, { result: ok }] }\n\
+         expect: { status: succeeded, steps: { build: { attempts: 3, result: ok } } }",
+    );
+    assert!(begin.elapsed() < Duration::from_secs(60), "hours of back-off were waited for");
+}
+
+#[test]
+fn a_list_that_is_too_short_says_so() {
+    insta::assert_snapshot!(fails(
+        "build: { action: demo.made, retry: { attempts: 3, delay: 1s } }",
+        "mocks: { build: [{ error: { kind: network } }] }\nexpect: { status: failed }",
+    ), @"
+    the mocks of `build` are 1, and this would be number 2 (line 1)
+      = add one to the list, or write one mock for all of them:
+    mocks:
+      build: { result: {} }
+    ");
+}
+
+#[test]
+fn a_list_of_mocks_is_one_for_each_item_with_lists_of_attempts_in_it() {
+    passes(
+        "wide: { for_each: params.list, action: demo.made, with: { name: '${{ item }}' }, retry: { attempts: 2, delay: 1m } }",
+        "mocks: { wide: [{ result: 1 }, [{ error: { kind: network } }, { error: { kind: signal, detail: 9 } }]] }\n\
+         expect:\n  status: failed\n  steps:\n    wide:\n      status: failed\n      attempts: 3\n\
+         \x20     items: [{ status: succeeded, with: { name: a }, result: 1 }, { status: failed, attempts: 2, error: { kind: signal, detail: 9 } }]",
+    );
+}
+
+#[test]
+fn a_list_of_mocks_is_one_for_each_turn() {
+    passes(
+        "again: { action: demo.made, repeat: { max: 5, until: result.done, every: 1h } }",
+        "mocks: { again: [{ result: { done: false } }, { result: { done: true } }] }\n\
+         expect: { status: succeeded, steps: { again: { result: { done: true }, items: [succeeded, succeeded] } } }",
+    );
+}
+
+#[test]
+fn steps_of_a_workflow_within_are_named_by_the_way_to_them() {
+    let files = [
+        ("actions/inner.yaml", "run: { workflow: { steps: { deep: { action: demo.made } } } }\n"),
+        (
+            "actions/flow.yaml",
+            "run: { workflow: { steps: { each: { for_each: '[\"a\", \"b\"]', action: demo.inner }, one: { action: demo.inner } } } }\n",
+        ),
+    ];
+    let verdicts = run(
+        &files,
+        "- it: goes\n  run: { action: demo.flow }\n  mocks: { each.deep: [{ result: 1 }, { error: { kind: signal } }], one.deep: { result: 2 } }\n\
+         \x20 expect: { status: failed, steps: { one.deep: { result: 2 }, each: { items: [succeeded, failed] } } }\n",
+    );
+    assert_eq!(told(&verdicts[0]), "");
+}
+
+const ASK: &str = "ask:\n  inquiry:\n    title: Going on\n    answer: { ship: boolean }\n    assignees: ['role:managers', ana]\n    quorum: 2\n    veto: answer.ship == false\n    expires: 8h\n\
+                   stop: { needs: ask, if: '!steps.ask.answer.ship', fail: nobody wants it }";
+
+#[test]
+fn an_inquiry_takes_the_answers_of_its_mock_as_real_ones() {
+    passes(ASK, "mocks: { ask: { answer: { ship: true } } }\nexpect: { status: succeeded, steps: { stop: skipped } }");
+    passes(ASK, "mocks: { ask: [{ answer: { ship: false }, by: ana }] }\nexpect: { status: failed, error: { kind: child_failed } }");
+    passes(
+        ASK,
+        "mocks: { ask: [{ answer: { ship: true }, by: ana }, { expired: true }] }\nexpect: { steps: { ask: { status: failed, error: { kind: expired, message: 1 of 2 } } } }",
+    );
+}
+
+#[test]
+fn an_answer_that_nobody_may_give_is_not_taken() {
+    let same = fails(ASK, "mocks: { ask: { answer: { ship: true }, by: ana } }\nexpect: { status: succeeded }");
+    assert!(same.contains("the answer to `ask` is not taken"), "{same}");
+    let unsaid = fails(ASK, "expect: { status: succeeded }");
+    assert!(unsaid.contains("ask: { answer: {\"ship\":true} }"), "{unsaid}");
+    let for_ever = fails(
+        "ask: { inquiry: { title: Going on, answer: { ship: boolean }, assignees: ana } }",
+        "mocks: { ask: { expired: true } }\nexpect: { status: failed }",
+    );
+    assert!(for_ever.contains("`ask` has no `expires`"), "{for_ever}");
+}
+
+#[test]
+fn sleeps_and_time_limits_go_by_the_clock_of_the_case() {
+    passes("nap: { sleep: 24h }", "expect: { status: succeeded }");
+    passes("long: { action: core.noop, with: { seconds: 30 }, timeout: 10s }", "expect: { status: failed, steps: { long: timed_out } }");
+    passes(
+        "long: { action: core.noop, with: { seconds: 700 } }",
+        "expect: { steps: { long: { status: timed_out, error: { kind: timeout } } } }",
+    );
+}
+
+#[test]
+fn what_fails_fast_stops_the_others() {
+    passes(
+        "wide: { for_each: params.list, fail_fast: true, action: demo.made }",
+        "mocks: { wide: [{ error: { kind: exit_code } }, { result: 1 }] }\nexpect: { status: failed, steps: { wide: { items: [failed, cancelled] } } }",
+    );
+}
+
+#[test]
+fn what_nobody_knows_the_fate_of_is_indeterminate() {
+    let verdicts = run(
+        &[],
+        "- it: is lost\n  run: { action: demo.made }\n  mocks: { made: { error: { kind: lost } } }\n  expect: { status: indeterminate }\n",
+    );
+    assert_eq!(told(&verdicts[0]), "");
+}
+
+#[test]
+fn an_action_that_emits_is_judged_like_any_event() {
+    let files = [
+        GREET,
+        (
+            "actions/tell.yaml",
+            "parameters: { host: string }\nlocal: { who: params.host }\nrun: { emit: { trigger: demo.ping, payload: { host: '${{ local.who }}' } } }\n",
+        ),
+        ("rules/again.yaml", "trigger: demo.start\naction: demo.tell\nwith: { host: '${{ config.owner }}' }\n"),
+        ("triggers/start.yaml", "description: It begins.\n"),
+    ];
+    let verdicts = run(
+        &files,
+        "- it: goes on\n  given: { event: { trigger: demo.start } }\n  mocks: {}\n  expect:\n    - { rule: demo.again, status: succeeded }\n    - { rule: demo.greet, result: { message: 'Hello, acme!' } }\n\
+         - it: stops there\n  given: { event: { trigger: demo.start } }\n  expect: [{ rule: demo.again }]\n",
+    );
+    assert!(verdicts.iter().all(|verdict| verdict.is_passed()), "{verdicts:?}");
+}
+
+#[test]
+fn objects_may_have_more_fields_unless_they_are_expected_exactly() {
+    let files = [("actions/made.yaml", "run: { shell: { script: make } }\nmock: { a: { b: 1, c: [1, 2] }, n: 3.0 }\n")];
+    let verdicts = run(
+        &files,
+        "- it: contains\n  run: { action: demo.made }\n  expect: { result: { a: { c: [1, 2] }, n: 3 } }\n\
+         - it: equals\n  run: { action: demo.made }\n  expect: { exactly: true, result: { a: { c: [1, 2] } } }\n\
+         - it: has a list of another length\n  run: { action: demo.made }\n  expect: { result: { a: { c: [1] } } }\n",
+    );
+    let told: Vec<String> = verdicts.iter().map(told).collect();
+    insta::assert_snapshot!(told.join("\n"), @"
+
+    the run (line 6)
+      result.a.b: — / 1
+      result.n: — / 3.0
+
+    the run (line 9)
+      result.a.c: [1] / [1,2]
+    ");
+}
+
+#[test]
+fn a_run_and_its_steps_that_end_otherwise_are_told_with_the_reason() {
+    insta::assert_snapshot!(fails(
+        "build: { action: demo.made }\nlater: { needs: build, action: core.noop }",
+        "mocks: { build: { error: { kind: exit_code, message: no room, detail: 3 } } }\n\
+         expect: { status: succeeded, steps: { build: succeeded, later: { status: succeeded, with: { seconds: 0 } } } }",
+    ));
+}
