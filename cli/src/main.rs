@@ -17,6 +17,7 @@ mod profiles;
 mod progress;
 mod questions;
 mod reason;
+mod recording;
 mod redraw;
 mod report;
 mod screen;

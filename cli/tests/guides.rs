@@ -208,6 +208,13 @@ async fn the_guide_to_asking_a_human_works_as_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_guide_to_testing_a_pack_works_as_it_is_written() {
+    let page = include_str!("../../docs/guides/test-a-pack.md");
+    let test = "the_guide_to_testing_a_pack_works_as_it_is_written";
+    followed(test, &[], page, Done { files: 4, commands: 14, outputs: 5 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_reference_of_schedules_shows_what_the_command_prints() {
     let page = include_str!("../../docs/reference/schedules.md");
     followed("the_reference_of_schedules_shows_what_the_command_prints", &[], page, Done { files: 0, commands: 6, outputs: 5 }).await;

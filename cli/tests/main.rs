@@ -22,6 +22,7 @@ mod ordinary_user;
 mod outputs;
 mod overload;
 mod own_log;
+mod pack_tests;
 mod rates;
 mod restart;
 mod secrets;

@@ -9,6 +9,7 @@ use super::{Asking, List, Page, Sorting, Watching, print_page, read_json, watche
 use crate::client::{Client, segment};
 use crate::nearest;
 use crate::printed::{self, Stream};
+use crate::recording::Recording;
 use crate::redraw::Stirred;
 use crate::report::{Failure, Outcome, printable, say};
 use crate::table::{Column, cell, pairs, text, time};
@@ -27,7 +28,8 @@ Examples:
   ensue executions logs 019c… --follow
   ensue executions watch 019c…
   ensue executions artifacts 019c… --save ./files
-  ensue executions settle 019c… succeeded")]
+  ensue executions settle 019c… succeeded
+  ensue executions record 019c… > packs/release/tests/ship.test.yaml")]
 pub(crate) enum Executions {
     /// List executions, the newest first.
     List(Listed),
@@ -59,6 +61,12 @@ pub(crate) enum Executions {
     },
     /// Say what became of an indeterminate execution.
     Settle(Settle),
+    /// Print an execution that has ended as a case for `ensue pack test`: what was asked, what its steps came to as mocks, and how it
+    /// ended. Look through it for what is secret before you keep it.
+    Record {
+        /// The execution.
+        id: String,
+    },
 }
 
 /// Where an execution may stand.
@@ -213,6 +221,12 @@ impl Executions {
                 }
                 let answer = client.post(&path(&settle.id, "/settle"), &body).await?.body;
                 asking.output.print_one(&answer, |execution| text(execution, "status"));
+                Ok(())
+            }
+            Self::Record { id } => {
+                let execution = nearest::get_by_id(&client, "/executions", &id).await?;
+                let recording = Recording::of(&client, execution).await?;
+                asking.output.print(&recording.document(), || say(recording.file().trim_end()));
                 Ok(())
             }
         }

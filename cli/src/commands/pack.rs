@@ -78,17 +78,17 @@ impl Test {
                 say(Trial::show_all(&trials, asking.output.style()).trim_end());
             }
         });
-        let ran = format!("{} in {} ms", counted(trials.len(), "case"), took.as_millis());
+        let (ran, took) = (counted(trials.len(), "case"), format!("in {} ms", took.as_millis()));
         match (failed, mistakes) {
             (0, 0) if trials.is_empty() => Err(nothing_to_run(filter.as_deref())),
             (0, 0) => {
-                tell(format!("all passed: {ran}"));
+                tell(format!("{ran} passed, {took}"));
                 Ok(())
             }
-            (0, mistakes) => Err(Failure::new(format!("{} in the packs; {ran}", counted(mistakes, "error")))),
-            (failed, 0) => Err(Failure::new(format!("{failed} of {ran} failed"))),
+            (0, mistakes) => Err(Failure::new(format!("{} in the packs; {ran} passed, {took}", counted(mistakes, "error")))),
+            (failed, 0) => Err(Failure::new(format!("{failed} of {ran} failed, {took}"))),
             (failed, mistakes) => {
-                Err(Failure::new(format!("{failed} of {ran} failed, and there is {} in the packs", counted(mistakes, "error"))))
+                Err(Failure::new(format!("{failed} of {ran} failed, {took}; and {} in the packs", counted(mistakes, "error"))))
             }
         }
     }

@@ -1,0 +1,170 @@
+//! An execution made into a case of a pack's tests: what was asked, what its steps came to as mocks, and how it ended.
+//!
+//! It reads over the API. Running the case is `ensue pack test`'s.
+
+mod mocks;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use self::mocks::Mocks;
+use crate::client::{Client, segment};
+use crate::report::{Exit, Failure};
+use crate::steps::{self, Flow, Part, Step};
+use crate::table::text;
+use crate::yaml;
+
+/// A case, its parts in the order in which people write them.
+#[derive(Debug, Default)]
+pub(crate) struct Recording {
+    parts: Vec<(&'static str, Value)>,
+    of: String,
+}
+
+impl Recording {
+    /// Reads an execution that has ended, and all that it came to.
+    pub(crate) async fn of(client: &Client, execution: Value) -> Result<Self, Failure> {
+        let id = text(&execution, "id");
+        let (action, status) = (text(&execution, "action"), text(&execution, "status"));
+        match status.as_str() {
+            "succeeded" | "failed" | "timed_out" => {}
+            "cancelled" => {
+                return Err(Failure::with(Exit::Refused, format!("`{id}` was cancelled, and a case cannot say that somebody cancels")));
+            }
+            _ => {
+                let failure = Failure::with(Exit::Refused, format!("`{id}` has not ended: it is {status}"));
+                return Err(failure.hint(format!("`ensue executions watch {id}` waits for its end")));
+            }
+        }
+        let pack = action.split('.').next().unwrap_or_default().to_owned();
+        let is_of_rule = execution["rule"].as_str() == Some(action.as_str());
+        let mut parts = vec![("it", json!(format!("does again what `{action}` did")))];
+        let config = client.get(&format!("/packs/{}", segment(&pack)), &[]).await?["config"].take();
+        if config.as_object().is_some_and(|config| !config.is_empty()) {
+            parts.push(("config", config));
+        }
+        let mut mocks = Mocks::default();
+        let expect = if is_of_rule {
+            let (event, expect) = event(client, &execution, &pack, &mut mocks).await?;
+            parts.push(("given", json!({ "event": event })));
+            expect
+        } else {
+            parts.push(("run", json!({ "action": action, "with": execution["params"] })));
+            let flow = steps::read(client, execution).await?;
+            mocks.read(client, &flow, "").await?;
+            end(&flow)?
+        };
+        // A case of events runs nothing without them.
+        if is_of_rule || !mocks.is_empty() {
+            parts.push(("mocks", mocks.into_value()));
+        }
+        parts.push(("expect", expect));
+        Ok(Self { parts, of: id })
+    }
+
+    /// Gives the case as a file of tests.
+    pub(crate) fn file(&self) -> String {
+        let mut file = format!("# Recorded from the execution {}.\n", self.of);
+        for (place, (name, value)) in self.parts.iter().enumerate() {
+            let lead = if place == 0 { "- " } else { "  " };
+            let part = yaml::document(&json!({ *name: value }));
+            for (number, line) in part.lines().enumerate() {
+                let _ = writeln!(file, "{}{line}", if number == 0 { lead } else { "  " });
+            }
+        }
+        file
+    }
+
+    /// Gives the case as a list of the one.
+    pub(crate) fn document(&self) -> Value {
+        let case: Map<String, Value> = self.parts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        json!([case])
+    }
+}
+
+/// Reads the event that a rule's steps were run for, and what each rule of the pack made of it.
+async fn event(client: &Client, execution: &Value, pack: &str, mocks: &mut Mocks) -> Result<(Value, Value), Failure> {
+    let id = text(execution, "event");
+    let event = client.get(&format!("/events/{}", segment(&id)), &[]).await?;
+    let made = client.get("/enforcements", &[("event", id), ("sort", "position".to_owned()), ("limit", "200".to_owned())]).await?;
+    let mut expect = Vec::new();
+    let of_pack = |made: &&Value| made["rule"].as_str().is_some_and(|rule| rule.split('.').next() == Some(pack));
+    for made in made["items"].as_array().into_iter().flatten().filter(of_pack) {
+        let (rule, outcome) = (text(made, "rule"), text(made, "outcome"));
+        let mut expected = Map::from_iter([("rule".to_owned(), json!(rule))]);
+        match made["execution"].as_str() {
+            Some(of) => {
+                let of = client.get(&format!("/executions/{}", segment(of)), &[]).await?;
+                let flow = steps::read(client, of).await?;
+                mocks.read(client, &flow, rule.rsplit('.').next().unwrap_or_default()).await?;
+                if let Value::Object(end) = end(&flow)? {
+                    expected.extend(end);
+                }
+            }
+            None => drop(expected.insert("outcome".to_owned(), json!(outcome))),
+        }
+        expect.push(Value::Object(expected));
+    }
+    let given = json!({
+        "trigger": event["trigger"],
+        "payload": event["payload"],
+        "source": event["source"],
+        "time": event["time"],
+    });
+    Ok((given, Value::Array(expect)))
+}
+
+/// Says how an execution and its steps ended.
+fn end(flow: &Flow) -> Result<Value, Failure> {
+    if flow.is_cut {
+        let message = format!("`{}` has more steps than are read at once", text(&flow.execution, "id"));
+        return Err(Failure::with(Exit::Refused, message).hint("record the execution of one of its workflows within"));
+    }
+    let mut steps = BTreeMap::new();
+    statuses(flow, "", &mut steps);
+    let mut end = Map::from_iter([("status".to_owned(), flow.execution["status"].clone())]);
+    if let Some(kind) = flow.execution["error"]["kind"].as_str() {
+        end.insert("error".to_owned(), json!({ "kind": kind }));
+    }
+    if !steps.is_empty() {
+        end.insert("steps".to_owned(), json!(steps));
+    }
+    Ok(Value::Object(end))
+}
+
+fn statuses(flow: &Flow, before: &str, steps: &mut BTreeMap<String, Value>) {
+    for step in &flow.steps {
+        let path = format!("{before}{}", step.name);
+        if let ([Part::Begun(within)], false) = (step.parts.as_slice(), step.is_for_each()) {
+            statuses(within, &format!("{path}."), steps);
+        }
+        steps.insert(path, json!(status(step)));
+    }
+}
+
+fn status(step: &Step) -> String {
+    match step.parts.as_slice() {
+        [only] if only.item().is_none() => only.status(),
+        parts if parts.iter().all(|part| part.status() == "succeeded") => "succeeded".to_owned(),
+        _ => "failed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_case_is_written_in_the_order_in_which_people_write_it() {
+        let parts = vec![
+            ("it", json!("does again what `release.ship` did")),
+            ("run", json!({ "action": "release.ship", "with": { "text": "two\nlines", "yes": "no", "list": [1, "012", null] } })),
+            ("mocks", json!({ "build": { "result": {} }, "wide": [{ "result": "?" }, [{ "error": { "kind": "signal" } }]] })),
+            ("expect", json!({ "status": "succeeded" })),
+        ];
+        let recording = Recording { parts, of: "019c".to_owned() };
+        insta::assert_snapshot!(recording.file());
+    }
+}

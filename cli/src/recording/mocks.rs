@@ -1,0 +1,157 @@
+//! What the steps of an execution came to, as the mocks of a case.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::client::{Client, segment};
+use crate::report::{Exit, Failure};
+use crate::steps::{Flow, Part};
+use crate::table::text;
+
+/// What does itself in a case what it did on the node.
+const BY_ITSELF: [&str; 3] = ["core.echo", "core.noop", "core.sleep"];
+
+/// Mocks by the ways to what they stand for.
+#[derive(Debug, Default)]
+pub(super) struct Mocks(BTreeMap<String, Tree>);
+
+/// What a step came to each time.
+#[derive(Debug)]
+enum Tree {
+    /// Its attempts, or the answers to it.
+    Tries(Vec<Value>),
+    /// Its items or turns.
+    Items(BTreeMap<u64, Tree>),
+}
+
+impl Mocks {
+    /// Says whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads what an execution and all below it came to; `root` is what its way begins with, and nothing where that is its steps.
+    pub(super) async fn read(&mut self, client: &Client, flow: &Flow, root: &str) -> Result<(), Failure> {
+        if is_workflow(flow) {
+            return self.steps(client, flow, root, &[]).await;
+        }
+        let name = text(&flow.execution, "action").rsplit('.').next().unwrap_or_default().to_owned();
+        self.leaf(client, &flow.execution, if root.is_empty() { name } else { root.to_owned() }, &[]).await
+    }
+
+    async fn steps(&mut self, client: &Client, flow: &Flow, root: &str, items: &[u64]) -> Result<(), Failure> {
+        for step in &flow.steps {
+            let path = if root.is_empty() { step.name.clone() } else { format!("{root}.{}", step.name) };
+            for part in &step.parts {
+                // What never started came to nothing.
+                let Part::Begun(within) = part else { continue };
+                let items: Vec<u64> = items.iter().copied().chain(part.item()).collect();
+                if is_workflow(within) {
+                    Box::pin(self.steps(client, within, &path, &items)).await?;
+                } else {
+                    self.leaf(client, &within.execution, path.clone(), &items).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn leaf(&mut self, client: &Client, execution: &Value, path: String, items: &[u64]) -> Result<(), Failure> {
+        if execution["action"].as_str().is_some_and(|action| BY_ITSELF.contains(&action)) {
+            return Ok(());
+        }
+        let tries = match execution["inquiry"].as_str() {
+            Some(inquiry) => answers(client, inquiry).await?,
+            None => attempts(client, execution).await?,
+        };
+        let leaf = items.iter().rev().fold(Tree::Tries(tries), |tree, item| Tree::Items(BTreeMap::from([(*item, tree)])));
+        match self.0.get_mut(&path) {
+            Some(there) => there.take_in(leaf),
+            None => drop(self.0.insert(path, leaf)),
+        }
+        Ok(())
+    }
+
+    /// Gives them as a case has them.
+    pub(super) fn into_value(self) -> Value {
+        Value::Object(self.0.into_iter().map(|(path, tree)| (path, tree.into_value())).collect::<Map<_, _>>())
+    }
+}
+
+impl Tree {
+    fn take_in(&mut self, other: Self) {
+        match (self, other) {
+            (Self::Items(there), Self::Items(more)) => {
+                for (item, tree) in more {
+                    match there.get_mut(&item) {
+                        Some(one) => one.take_in(tree),
+                        None => drop(there.insert(item, tree)),
+                    }
+                }
+            }
+            // One step is done once or several times, the same for all of it.
+            (there, other) => *there = other,
+        }
+    }
+
+    fn into_value(self) -> Value {
+        match self {
+            Self::Tries(mut tries) if tries.len() == 1 => tries.remove(0),
+            Self::Tries(tries) if tries.is_empty() => never(),
+            Self::Tries(tries) => Value::Array(tries),
+            Self::Items(mut items) => {
+                let count = items.last_key_value().map_or(0, |(last, _)| last + 1);
+                (0..count).map(|item| items.remove(&item).map_or_else(never, Self::into_value)).collect()
+            }
+        }
+    }
+}
+
+/// Stands for what was not come to, and is not come to again.
+fn never() -> Value {
+    json!({ "error": { "kind": "signal", "message": "it did not come to anything" } })
+}
+
+fn is_workflow(flow: &Flow) -> bool {
+    !flow.steps.is_empty()
+}
+
+/// Gives what people answered, and that nobody else did where time was over.
+async fn answers(client: &Client, id: &str) -> Result<Vec<Value>, Failure> {
+    let inquiry = client.get(&format!("/inquiries/{}", segment(id)), &[]).await?;
+    let given = inquiry["answers"].as_array().into_iter().flatten();
+    let mut answers: Vec<Value> = given.map(|given| json!({ "answer": given["answer"], "by": given["by"] })).collect();
+    if inquiry["status"] == "expired" {
+        answers.push(json!({ "expired": true }));
+    }
+    Ok(answers)
+}
+
+async fn attempts(client: &Client, execution: &Value) -> Result<Vec<Value>, Failure> {
+    let id = text(execution, "id");
+    let whole = client.get(&format!("/executions/{}", segment(&id)), &[]).await?;
+    let gave = || json!({ "result": if whole["result"].is_null() { json!({}) } else { whole["result"].clone() } });
+    if !whole["settled"].is_null() {
+        // What a person said counts in the place of what nobody knew.
+        return Ok(vec![if whole["status"] == "succeeded" { gave() } else { failed(&whole["error"]) }]);
+    }
+    let attempts = client.get(&format!("/executions/{}/attempts", segment(&id)), &[]).await?["items"].take();
+    let attempts = attempts.as_array().map(Vec::as_slice).unwrap_or_default();
+    if whole["attempt"].as_u64().is_some_and(|count| count > attempts.len() as u64) {
+        let message = format!("`{id}` had {} attempts, of which only the last {} are kept", whole["attempt"], attempts.len());
+        return Err(Failure::with(Exit::Refused, message));
+    }
+    let came_to = |attempt: &Value| match attempt["status"].as_str() {
+        Some("succeeded") => Some(gave()),
+        Some("failed" | "timed_out") => Some(failed(&attempt["error"])),
+        Some("lost") => Some(json!({ "error": { "kind": "lost" } })),
+        Some(_) | None => None,
+    };
+    Ok(attempts.iter().filter_map(came_to).collect())
+}
+
+fn failed(error: &Value) -> Value {
+    let known = error.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    json!({ "error": known.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>() })
+}

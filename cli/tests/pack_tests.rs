@@ -1,0 +1,149 @@
+//! The tests of packs at the command line: run, shown, reported to a CI, and made of what a node did.
+
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, Place, Printed};
+
+const PACK: &str = "name: release\nversion: 1.0.0\nconfig: { owner: 'string = \"acme\"' }\n";
+const PING: &str = "payload: { owner: string }\n";
+const RULE: &str = "trigger: release.ping\nwhen: event.payload.owner == config.owner\naction: core.echo\nwith: { message: 'Hello, ${{ event.payload.owner }}!' }\n";
+
+const CASES: &str = "\
+- it: greets the owner
+  given: { event: { trigger: release.ping, payload: { owner: acme } } }
+  expect: [{ rule: release.greet, with: { message: 'Hello, acme!' } }]
+- it: greets everybody
+  given: { event: { trigger: release.ping, payload: { owner: other } } }
+  expect: [{ rule: release.greet }]
+- it: builds
+  run: { action: core.shell, with: { script: make } }
+  expect: { status: succeeded }
+";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write_pack_file("release/pack.yaml", PACK);
+    place.write_pack_file("release/triggers/ping.yaml", PING);
+    place.write_pack_file("release/rules/greet.yaml", RULE);
+    place
+}
+
+/// What is printed without how long it took.
+fn timeless(text: &str) -> String {
+    let words: Vec<&str> = text.split(' ').collect();
+    let is_time = |at: usize| words.get(at + 1).is_some_and(|next| next.starts_with("ms")) && words[at].parse::<u64>().is_ok();
+    (0..words.len()).map(|at| if is_time(at) { "…" } else { words[at] }).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn cases_are_run_and_what_is_not_as_they_expect_is_told_in_its_place() {
+    let place = place();
+    place.write_pack_file("release/tests/greet.test.yaml", CASES);
+    let printed = Printed::by(&mut place.ensue(&["pack", "test"]));
+    assert_eq!(printed.code, Some(1));
+    insta::assert_snapshot!(format!("{}{}", printed.stdout, timeless(&printed.stderr)));
+    let one = Printed::by(&mut place.ensue(&["pack", "test", "packs/release", "--filter", "the owner"]));
+    assert_eq!((one.code, timeless(&one.stderr).as_str()), (Some(0), "1 case passed, in … ms\n"));
+}
+
+#[test]
+fn programs_and_cis_get_the_same() {
+    let place = place();
+    place.write_pack_file("release/tests/greet.test.yaml", CASES);
+    let printed = Printed::by(&mut place.ensue(&["pack", "test", "-o", "json", "--junit", "report.xml"]));
+    let document: Value = serde_json::from_str(&printed.stdout).unwrap();
+    assert_eq!((printed.code, &document["passed"], &document["failed"]), (Some(1), &json!(1), &json!(2)));
+    let second = &document["cases"][1];
+    assert_eq!((&second["outcome"], &second["line"], &second["findings"][0]["line"]), (&json!("failed"), &json!(4), &json!(6)));
+    let report = std::fs::read_to_string(place.path().join("report.xml")).unwrap();
+    for part in [
+        "tests=\"3\"",
+        "failures=\"2\"",
+        "<testsuite name=\"release\"",
+        "classname=\"packs/release/tests/greet.test.yaml\"",
+        "no mock here",
+    ] {
+        assert!(report.contains(part), "{part} is not in {report}");
+    }
+}
+
+#[test]
+fn mistakes_in_cases_are_told_and_the_other_packs_are_run_all_the_same() {
+    let place = place();
+    place.write_pack_file("release/tests/greet.test.yaml", CASES);
+    place.write_pack_file("other/pack.yaml", "name: other\nversion: 1.0.0\n");
+    place.write_pack_file("other/tests/all.test.yaml", "- it: runs\n  run: { action: core.ecko }\n  expect: {}\n");
+    let printed = Printed::by(&mut place.ensue(&["pack", "test", "--filter", "the owner"]));
+    assert_eq!(printed.code, Some(1), "{}", printed.stderr);
+    assert!(printed.stdout.contains("did you mean `core.echo`?") && printed.stdout.contains("pass  packs/release"), "{}", printed.stdout);
+    assert_eq!(Printed::by(&mut place.ensue(&["check", "packs"])).code, Some(1));
+}
+
+#[test]
+fn without_a_case_there_is_nothing_to_pass() {
+    let place = place();
+    let none = Printed::by(&mut place.ensue(&["pack", "test"]));
+    assert_eq!(none.code, Some(5), "{}", none.stderr);
+    place.write_pack_file("release/tests/greet.test.yaml", CASES);
+    let filtered = Printed::by(&mut place.ensue(&["pack", "test", "--filter", "nobody"]));
+    assert_eq!(filtered.code, Some(5), "{}", filtered.stderr);
+    let nowhere = Printed::by(&mut place.ensue(&["pack", "test", "--filter", "the owner", "--junit", "no/folder/report.xml"]));
+    assert!(nowhere.code == Some(1) && nowhere.stderr.contains("no/folder/report.xml"), "{}", nowhere.stderr);
+}
+
+const SHIP: &str = "\
+parameters: { version: string, regions: [string] }
+run:
+  workflow:
+    steps:
+      build: { action: core.shell, with: { script: 'echo \"built: yes # no\"' } }
+      approve:
+        needs: build
+        inquiry: { title: Going, answer: { ship: boolean }, assignees: ['role:managers', admin] }
+      deploy:
+        needs: approve
+        if: steps.approve.answer.ship
+        for_each: params.regions
+        action: release.deploy
+        with: { region: '${{ item }}' }
+      within: { action: release.within, on_failure: continue }
+      announce:
+        needs: [deploy, within]
+        if: always()
+        action: core.echo
+        with: { message: '${{ steps.deploy.status }}' }
+";
+const DEPLOY: &str = "parameters: { region: string }\nresult: { url: string }\nrun: { shell: { script: 'test \"$R\" != us && echo \"{\\\"url\\\": \\\"012\\\"}\"', env: { R: '${{ params.region }}' } } }\n";
+const WITHIN: &str =
+    "run: { workflow: { steps: { flaky: { action: core.shell, with: { script: exit 3 }, retry: { attempts: 2, delay: 10ms } } } } }\n";
+const PONG: &str = "trigger: release.ping\nsteps:\n  one: { action: core.shell, with: { script: echo hello } }\n  two: { needs: one, action: core.echo, with: { message: '${{ steps.one.result }}' } }\n";
+
+#[tokio::test]
+async fn a_case_that_is_recorded_of_an_execution_passes() {
+    let place = place();
+    place.write_pack_file("release/actions/ship.yaml", SHIP);
+    place.write_pack_file("release/actions/deploy.yaml", DEPLOY);
+    place.write_pack_file("release/actions/within.yaml", WITHIN);
+    place.write_pack_file("release/rules/pong.yaml", PONG);
+    let node = place.start();
+    let client = node.client();
+    let flow = client.execute("release.ship", &json!({ "version": "v1", "regions": ["eu", "us"] })).await;
+    let asked = client.until(&format!("/inquiries?parent={flow}"), |listed| listed["items"][0]["id"].is_string()).await;
+    let ensue = |arguments: &[&str]| Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let early = ensue(&["executions", "record", &flow]);
+    assert!(early.code == Some(6) && early.stderr.contains("has not ended"), "{}", early.stderr);
+    let inquiry = asked["items"][0]["id"].as_str().unwrap();
+    let answered = client.post(&format!("/inquiries/{inquiry}/respond"), &json!({ "answer": { "ship": true } })).await;
+    assert!(answered.status.is_success(), "{answered:#?}");
+    client.until(&format!("/executions/{flow}"), |shown| shown["status"] == "failed").await;
+    client.post("/events", &json!({ "trigger": "release.ping", "payload": { "owner": "acme" } })).await;
+    let of_rule = client.until("/executions?action=release.pong&status=succeeded", |listed| listed["items"][0]["id"].is_string()).await;
+    for (name, id) in [("ship", flow.as_str()), ("pong", of_rule["items"][0]["id"].as_str().unwrap())] {
+        let recorded = ensue(&["executions", "record", id]);
+        assert_eq!(recorded.code, Some(0), "{}", recorded.stderr);
+        place.write_pack_file(&format!("release/tests/{name}.test.yaml"), &recorded.stdout);
+    }
+    let tested = Printed::by(&mut place.ensue(&["pack", "test"]));
+    assert_eq!(tested.code, Some(0), "{}{}", tested.stdout, tested.stderr);
+    assert_eq!(tested.stdout.matches("pass  ").count(), 2, "{}", tested.stdout);
+}
