@@ -102,8 +102,10 @@ pub struct Tested {
 pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested {
     let mut checking = CheckingAll::read(packs, &library::digests());
     let settings = checking.complete_settings_untold(config);
+    // What somebody has set on a machine must not change what a pack's own tests say.
+    let defaults = checking.complete_settings_untold(&BTreeMap::new());
     let (outcomes, cases) = checking.check_with(&settings, Cases::AreChecked);
-    let manifest = |index: usize, outcome: &Outcome| Manifest {
+    let manifest = |index: usize, outcome: &Outcome, settings: &[Arc<Value>]| Manifest {
         rules: cases::ids(outcome.parts.rules.iter().map(|rule| &rule.name)),
         config: (*settings[index]).clone(),
     };
@@ -113,13 +115,17 @@ pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested
         let all = needed.iter().map(|index| Some((*index, outcomes[*index].as_ref().filter(|outcome| outcome.is_good)?)));
         let Some(all) = all.collect::<Option<Vec<_>>>() else { continue };
         let Some(pack) = &checking.packs[index].pack else { continue };
+        let with_manifest = |(of, outcome): &(usize, &Outcome)| {
+            let settings = if *of == index { &defaults } else { &settings };
+            (packs[*of].clone(), manifest(*of, outcome, settings))
+        };
         suites.push((
             index,
             Suite {
                 pack: pack.name.clone(),
                 cases,
                 mocks: all.iter().flat_map(|(index, _)| checking.mocks_of(*index)).collect(),
-                packs: all.iter().map(|(index, outcome)| (packs[*index].clone(), manifest(*index, outcome))).collect(),
+                packs: all.iter().map(with_manifest).collect(),
             },
         ));
     }

@@ -41,6 +41,7 @@ const FILES: &[(&str, &str)] = files![
     "github/README.md",
     "github/pack.yaml",
     "github/sensors/webhook.yaml",
+    "github/tests/events.test.yaml",
     "github/triggers/check_run.yaml",
     "github/triggers/check_suite.yaml",
     "github/triggers/create.yaml",

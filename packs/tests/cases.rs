@@ -155,7 +155,7 @@ fn a_case_is_understood_with_its_place() {
     let tested = tests(&packs, &BTreeMap::new());
     let shown: String = tested.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
     assert_eq!(shown, "");
-    let [(place, suite)] = tested.suites.as_slice() else { panic!("one pack has tests") };
+    let (place, suite) = tested.suites.last().unwrap();
     assert_eq!((*place, suite.pack.as_str()), (packs.len() - 1, "demo"));
     let [judges, goes] = suite.cases.as_slice() else { panic!("there are two cases") };
     assert_eq!((judges.file.as_str(), judges.line, goes.line), ("packs/demo/tests/ship.test.yaml", 1, 4));
@@ -170,11 +170,12 @@ fn a_case_is_understood_with_its_place() {
 }
 
 #[test]
-fn only_the_pack_s_own_rules_are_in_force_and_what_it_needs_is_there() {
+fn only_the_pack_s_own_rules_are_in_force_with_its_defaults_and_what_it_needs_is_there() {
     let packs = with("- it: judges\n  given: { event: { trigger: demo.ping } }\n  expect: []\n");
-    let tested = tests(&packs, &BTreeMap::new());
-    let (_, suite) = &tested.suites[0];
+    let tested = tests(&packs, &BTreeMap::from([("demo".parse().unwrap(), json!({ "owner": "an operator" }))]));
+    let (_, suite) = tested.suites.iter().find(|(_, suite)| suite.pack.as_str() == "demo").unwrap();
     let catalog = suite.catalog(&suite.cases[0]).unwrap();
+    assert_eq!(*catalog.rules().values().next().unwrap().config, json!({ "owner": "acme" }));
     let packs: Vec<&str> = catalog.packs().keys().map(|pack| pack.as_str()).collect();
     assert_eq!(packs, ["core", "demo", "github"]);
     assert_eq!(catalog.rules().keys().map(|rule| rule.as_str()).collect::<Vec<_>>(), ["demo.greet"]);
@@ -188,6 +189,7 @@ fn a_setting_that_is_only_in_cases_keeps_no_pack_from_its_tests() {
     ];
     let packs: Vec<PackSource> = library().into_iter().chain([demo(&files)]).collect();
     let tested = tests(&packs, &BTreeMap::new());
-    assert!(tested.diagnostics.is_empty() && tested.suites.len() == 1, "{:?}", tested.diagnostics);
+    assert!(tested.diagnostics.is_empty(), "{:?}", tested.diagnostics);
+    assert_eq!(tested.suites.last().map(|(_, suite)| suite.pack.as_str()), Some("demo"));
     insta::assert_snapshot!(told(&[Slip("without it", &[("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: string }\n"),])]));
 }

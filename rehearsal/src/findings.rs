@@ -200,11 +200,15 @@ fn why(end: Option<&End>) -> Option<String> {
     end.and_then(|end| end.error.as_ref()).map(said)
 }
 
-/// Gives the first step that failed, where the execution itself says nothing.
+/// Gives the first step that failed, or that nobody knows the fate of, where the execution itself says nothing.
 fn first_failure(history: &History, id: ExecutionId) -> Option<String> {
     let steps = history.steps_of(id);
     let failed = steps.iter().find_map(|(path, step)| Some((path, step.end.as_ref()?.error.as_ref()?)));
-    failed.map(|(path, error)| format!("`{path}`: {}", said(error)))
+    let unknown = || steps.iter().find(|(_, step)| step.end.as_ref().is_some_and(|end| end.status == Status::Indeterminate));
+    match failed {
+        Some((path, error)) => Some(format!("`{path}`: {}", said(error))),
+        None => unknown().map(|(path, _)| format!("`{path}` waits for somebody to say what became of it (`on_lost: ask`)")),
+    }
 }
 
 fn said(error: &Failure) -> String {

@@ -102,8 +102,8 @@ pub(crate) fn somebody(inquiry: &Inquiry, by: Option<String>) -> (String, Vec<St
     }
 }
 
-/// Makes an answer in the shape that a schema asks for, to be shown.
-fn example(schema: &Value) -> Value {
+/// Makes a value in the shape that a schema asks for, to be shown.
+pub(crate) fn example(schema: &Value) -> Value {
     let of = |schema: &Value| {
         let first = schema["enum"].as_array().and_then(|words| words.first());
         match (first, schema["type"].as_str()) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::catalog::{Action, Builtin, Catalog, Extra, Run};
+use ensue_engine::catalog::{Action, Builtin, Catalog, Extra, Mode, Run, Schema};
 use ensue_engine::command::{Answer, Ask, Command, InquiryAnswer, ObservedEvent, PackChange, Report, ReportOutcome, RequestExecution};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
@@ -272,7 +272,11 @@ impl Stage {
                 }
             }
             Some(Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Workflow(_) | Run::Builtin(Builtin::Sleep | Builtin::Inquiry))
-            | None => Err(Stuck::NoMock { path: way.path, action: dispatch.action.clone() }),
+            | None => {
+                let declared = action.as_ref().and_then(|action| action.result.as_ref()).map(Schema::to_json);
+                let like = crate::script::example(&declared.unwrap_or_default()).to_string();
+                Err(Stuck::NoMock { path: way.path, action: dispatch.action.clone(), like })
+            }
         }
     }
 
@@ -353,7 +357,7 @@ impl Stage {
         let view = EventView { id, trigger, source, time: occurred_at, payload: &payload };
         let judgement = judge(&self.catalog, &view);
         for judged in &judgement.verdicts {
-            if let Verdict::Erred { message } = &judged.verdict {
+            if let (Verdict::Erred { message }, Mode::Enabled | Mode::Shadow) = (&judged.verdict, judged.rule.mode) {
                 self.erred.push(ErredRule { rule: judged.rule.name.clone(), message: message.clone() });
             }
         }

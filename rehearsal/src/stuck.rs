@@ -15,6 +15,8 @@ pub enum Stuck {
         path: StepPath,
         /// What it runs.
         action: ActionRef,
+        /// A result in the shape that it declares, as JSON.
+        like: String,
     },
     /// Nobody said what people answer.
     #[error("`{path}` asks people, and no mock says what they answer")]
@@ -72,7 +74,7 @@ impl Stuck {
     /// Says what helps, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoMock { path, .. } => Some(format!("say what it comes to:\nmocks:\n  {path}: {{ result: {{}} }}")),
+            Self::NoMock { path, like, .. } => Some(format!("say what it comes to:\nmocks:\n  {path}: {{ result: {like} }}")),
             Self::NoAnswer { path, like } => Some(format!("say what is answered:\nmocks:\n  {path}: {{ answer: {like} }}")),
             Self::MocksOver { path, .. } => {
                 Some(format!("add one to the list, or write one mock for all of them:\nmocks:\n  {path}: {{ result: {{}} }}"))

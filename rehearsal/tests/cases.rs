@@ -215,6 +215,32 @@ fn what_nobody_knows_the_fate_of_is_indeterminate() {
 }
 
 #[test]
+fn a_workflow_that_waits_for_somebody_to_settle_a_step_says_so() {
+    insta::assert_snapshot!(fails("build: { action: demo.made }", "mocks: { build: { error: { kind: lost } } }\nexpect: { status: failed }"), @"
+    the run (line 4)
+      status: failed / it has not ended
+      = `build` waits for somebody to say what became of it (`on_lost: ask`)
+    ");
+}
+
+#[test]
+fn a_rule_that_is_disabled_neither_decides_nor_errs() {
+    let rule = ("rules/greet.yaml", "mode: disabled\ntrigger: demo.ping\nwhen: event.payload.host == config.owner\naction: core.echo\n");
+    let verdicts = run(
+        &[rule],
+        "- it: rests\n  given: { events: [{ trigger: demo.ping }, { trigger: demo.ping, payload: { host: acme } }] }\n  expect: []\n",
+    );
+    assert_eq!(told(&verdicts[0]), "");
+}
+
+#[test]
+fn the_mock_that_is_shown_is_of_the_shape_that_the_action_gives() {
+    let made = ("actions/made.yaml", "result: { url: string, count: integer, note: 'string?' }\nrun: { shell: { script: make } }\n");
+    let verdicts = run(&[made], "- it: goes\n  run: { action: demo.made }\n  expect: {}\n");
+    assert!(told(&verdicts[0]).contains("made: { result: {\"count\":1,\"url\":\"…\"} }"), "{}", told(&verdicts[0]));
+}
+
+#[test]
 fn an_action_that_emits_is_judged_like_any_event() {
     let files = [
         GREET,

@@ -1,5 +1,7 @@
 //! Rehearsals: cases of small packs, and those of the library.
 
+#![allow(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
+
 mod cases;
 mod library;
 mod support;
