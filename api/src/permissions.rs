@@ -69,6 +69,8 @@ permissions! {
     InquiriesAnswer = "inquiries":"answer", "inquiry";
     /// Cancel inquiries.
     InquiriesCancel = "inquiries":"cancel", "inquiry";
+    /// See what schedules wait for.
+    TimersRead = "timers":"read", "timer";
     /// See the causal tree around a thing.
     TracesRead = "traces":"read", "event, enforcement or execution";
     /// Read the log's records.

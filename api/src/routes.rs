@@ -21,6 +21,7 @@ mod node;
 mod operations;
 mod rules;
 mod streams;
+mod timers;
 mod tokens;
 mod traces;
 
@@ -39,7 +40,7 @@ use crate::permissions::{
     ActionsExecute, ActionsRead, ArtifactsRead, DeadLettersRead, EnforcementsRead, EventsRead, EventsWrite, ExecutionsCancel,
     ExecutionsRead, ExecutionsSettle, HooksRead, HooksSend, InquiriesAnswer, InquiriesCancel, InquiriesRead, KeysRead, KeysWrite, LogRead,
     LogVerify, MetricsRead, NodeRead, PacksRead, ParkedReactionsRead, ParkedReactionsSettle, Permission, RulesRead, RulesWrite,
-    SensorsRead, TokensRead, TokensWrite, TracesRead, TriggersRead, ViewsRead, ViewsRebuild,
+    SensorsRead, TimersRead, TokensRead, TokensWrite, TracesRead, TriggersRead, ViewsRead, ViewsRebuild,
 };
 use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::rates::{self, Class};
@@ -97,6 +98,8 @@ fn declare(routes: &mut Routes) {
     routes.post::<RulesWrite>("/rules/{ref}/enable", &operations::RULE_ENABLE, rules::enable);
     routes.post::<RulesWrite>("/rules/{ref}/disable", &operations::RULE_DISABLE, rules::disable);
     routes.post::<RulesWrite>("/rules/{ref}/shadow", &operations::RULE_SHADOW, rules::shadow);
+
+    routes.get::<TimersRead>("/timers", &operations::TIMER_LIST, timers::list);
 
     routes.get::<HooksRead>("/hooks", &operations::HOOK_LIST, hooks::list);
     routes.get::<HooksRead>("/hooks/{pack}/{sensor}", &operations::HOOK_GET, hooks::get);

@@ -15,6 +15,7 @@ pub(crate) mod node;
 pub(crate) mod packs;
 pub(crate) mod rules;
 pub(crate) mod sensors;
+pub(crate) mod timers;
 pub(crate) mod tokens;
 pub(crate) mod traces;
 pub(crate) mod triggers;

@@ -33,6 +33,7 @@ pub(crate) mod serve;
 mod status;
 mod stepping;
 mod supervisor;
+mod timers;
 mod tokens;
 mod top;
 mod views;
@@ -203,6 +204,8 @@ enum Command {
     #[command(subcommand)]
     Rules(rules::Rules),
     #[command(subcommand)]
+    Timers(timers::Timers),
+    #[command(subcommand)]
     Parked(parked::Parked),
     #[command(subcommand)]
     Profiles(profiles::Profiles),
@@ -249,6 +252,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Actions(actions) => wait_for(actions.run(Kind::Actions, &asking)),
         Command::Triggers(triggers) => wait_for(triggers.run(Kind::Triggers, &asking)),
         Command::Rules(rules) => wait_for(rules.run(&asking)),
+        Command::Timers(timers) => wait_for(timers.run(&asking)),
         Command::Parked(parked) => wait_for(parked.run(&asking)),
         Command::DeadLetters(letters) => wait_for(letters.run(&asking)),
         Command::Profiles(profiles) => profiles.run(&asking),

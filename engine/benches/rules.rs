@@ -88,7 +88,14 @@ fn pieces(shape: usize, rules: usize) -> Pieces {
 
 fn judging(criterion: &mut Criterion) {
     let (trigger, payload): (TriggerRef, _) = ("demo.ping".parse().unwrap(), Document::parse(Bytes::from_static(PAYLOAD)).unwrap());
-    let event = EventView { id: EventId(Id::root(NOON, 1)), trigger: &trigger, source: "github.webhook", time: NOON, payload: &payload };
+    let event = EventView {
+        id: EventId(Id::root(NOON, 1)),
+        trigger: &trigger,
+        source: "github.webhook",
+        time: NOON,
+        payload: &payload,
+        only: None,
+    };
     let mut group = criterion.benchmark_group("judge");
     for (shape, (name, ..)) in SHAPES.iter().enumerate() {
         for rules in [MATCHING, MANY] {

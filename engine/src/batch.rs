@@ -83,7 +83,7 @@ pub struct Sequencing {
     batch: Batch,
     effects: Vec<Effect>,
     seen: BTreeMap<DedupeKey, Seen>,
-    /// What workflows are about to read.
+    /// What is about to be read.
     at_hand: AtHand,
 }
 
@@ -296,7 +296,7 @@ impl Sequencing {
         let reaction = catch_unwind(AssertUnwindSafe(|| {
             if let Fact::EventReceived(fact) = &record.fact {
                 // One judgement serves all the consequences of an event.
-                let with = Context { catalogs: beside.catalogs, bodies: beside.bodies, seen: &seen, judgements, settings: beside.settings };
+                let with = Context { catalogs: beside.catalogs, bodies: &bodies, seen: &seen, judgements, settings: beside.settings };
                 match judgement(record, fact, &with) {
                     Ok(judgement) => judgements.insert(EventId(record.id), judgement),
                     Err(reaction) => return reaction,
@@ -347,7 +347,7 @@ impl Sequencing {
         };
         record.chain = self.head.chain.over(&record);
         self.head = Head { position: record.position, chain: record.chain };
-        if self.engine.is_read_by_workflow(&record)
+        if self.engine.is_read_soon(&record)
             && let Some(body) = &record.body
         {
             self.at_hand.put(body);
@@ -416,6 +416,10 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::ExecutionBecameIndeterminate(_)
         | Fact::ExecutionSettled(_)
         | Fact::TimerFired(_)
+        | Fact::RuleModeSet(_)
+        | Fact::LoopStopped(_)
+        | Fact::PackInstalled(_)
+        | Fact::PackRemoved(_)
         | Fact::NodeStarted(_)
         | Fact::ReactionParked(_) => true,
         Fact::DeliveryRefused(_)
@@ -423,8 +427,6 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::EnforcementMade(_)
         | Fact::RuleErred(_)
         | Fact::RuleErrorsCounted(_)
-        | Fact::RuleModeSet(_)
-        | Fact::LoopStopped(_)
         | Fact::AttemptStarted(_)
         | Fact::AttemptProgressed(_)
         | Fact::AttemptEmitted(_)
@@ -432,8 +434,9 @@ fn reacts(fact: &Fact) -> bool {
         | Fact::MessageRefused(_)
         | Fact::AttemptReportedLate(_)
         | Fact::InquiryOpened(_)
-        | Fact::PackInstalled(_)
-        | Fact::PackRemoved(_)
+        | Fact::ScheduleSet(_)
+        | Fact::ScheduleMissed(_)
+        | Fact::ScheduleEnded(_)
         | Fact::KeySet(_)
         | Fact::KeyRemoved(_)
         | Fact::TokenAdded(_)

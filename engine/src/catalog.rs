@@ -30,6 +30,8 @@ pub use workflow::{
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
 use crate::record::{CatalogRevision, Digest};
 use crate::rules::index::RuleIndex;
+use crate::schedule::facts::ScheduleOwner;
+use crate::schedule::plan::Plan;
 
 /// A pack as it is installed.
 #[derive(Clone, Debug)]
@@ -82,13 +84,15 @@ pub struct Catalog {
     revision: CatalogRevision,
     definitions: Definitions,
     index: RuleIndex,
+    schedules: BTreeMap<ScheduleOwner, Arc<Plan>>,
 }
 
 impl Catalog {
     /// Builds the catalog of a revision; the references between the definitions were checked before.
     pub fn new(revision: CatalogRevision, definitions: Definitions) -> Self {
         let index = RuleIndex::over(definitions.rules.values());
-        Self { revision, definitions, index }
+        let schedules = schedules(&definitions);
+        Self { revision, definitions, index, schedules }
     }
 
     /// Gives its revision.
@@ -121,10 +125,25 @@ impl Catalog {
         &self.definitions.rules
     }
 
+    /// Gives the plans of rules and sensors, those of disabled rules included.
+    pub fn schedules(&self) -> &BTreeMap<ScheduleOwner, Arc<Plan>> {
+        &self.schedules
+    }
+
     /// Gives the index over the rules.
     pub fn index(&self) -> &RuleIndex {
         &self.index
     }
+}
+
+fn schedules(definitions: &Definitions) -> BTreeMap<ScheduleOwner, Arc<Plan>> {
+    let of_rule = |rule: &Arc<Rule>| Some((ScheduleOwner::Rule(rule.name.clone(), rule.id), rule.schedule.clone()?));
+    let of_sensor = |sensor: &Arc<Sensor>| match &sensor.source {
+        Source::Webhook { .. } => None,
+        Source::Timer { schedule } => Some((ScheduleOwner::Sensor(sensor.name.clone()), schedule.clone())),
+    };
+    let rules = definitions.rules.values().filter_map(of_rule);
+    rules.chain(definitions.sensors.values().filter_map(of_sensor)).collect()
 }
 
 /// The built catalogs that the core may look into, by revision.

@@ -14,16 +14,18 @@ use crate::events::{decide as events, react as event_reactions};
 use crate::executions::facts::Pace;
 use crate::executions::state::Executions;
 use crate::executions::{decide as executions, messages, react as execution_reactions};
-use crate::fact::{ByNoun, EventFact, Fact, HealthFact};
+use crate::fact::{ByNoun, CatalogFact, EventFact, Fact, HealthFact, RuleFact};
 use crate::health::decide as health;
 use crate::health::state::Health;
 use crate::ids::LogId;
 use crate::inquiries::state::Inquiries;
 use crate::inquiries::{decide as inquiries, react as inquiry_reactions};
 use crate::mutants;
-use crate::record::{BodyHandle, CatalogRevision, Draft, Position, Record, Revision, StreamId};
+use crate::record::{Actor, BodyHandle, CatalogRevision, Draft, Position, Record, Revision, StreamId};
 use crate::rules::decide as rules;
 use crate::rules::state::Rules;
+use crate::schedule::react::{self as schedules, Changed};
+use crate::schedule::state::Schedules;
 use crate::table::Table;
 use crate::time::Timestamp;
 use crate::timers::state::Timers;
@@ -59,6 +61,8 @@ struct State {
     inquiries: Inquiries,
     #[serde(default)]
     timers: Timers,
+    #[serde(default)]
+    schedules: Schedules,
     access: Access,
     health: Health,
 }
@@ -218,8 +222,13 @@ impl Engine {
             }
             ByNoun::TimerFact(fact) => {
                 state.timers.apply(record, fact);
+                state.schedules.apply_timer(fact);
                 state.workflows.apply_timer(record, fact, &state.executions);
                 state.executions.apply_timer(record, fact);
+            }
+            ByNoun::ScheduleFact(fact) => {
+                state.schedules.apply(fact);
+                state.timers.apply_schedule(fact);
             }
             ByNoun::CatalogFact(fact) => state.packs.apply(record, fact),
             ByNoun::AccessFact(fact) => state.access.apply(fact),
@@ -238,13 +247,19 @@ impl Engine {
             ByNoun::StepFact(fact) => step_reactions::react(self, record, fact, next, with),
             ByNoun::InquiryFact(fact) => inquiry_reactions::react(self, record, fact, with),
             ByNoun::TimerFact(fact) => timer_reactions::react(self, record, fact, next, with),
-            // More workers than before may stand ready; and what was put aside may have left one free.
-            ByNoun::HealthFact(HealthFact::NodeStarted(_) | HealthFact::ReactionParked(_)) => {
-                execution_reactions::start_waiting(self, record.id, with)
+            ByNoun::CatalogFact(CatalogFact::PackInstalled(fact)) => schedules::follow(self, record, Changed::Pack(&fact.name), with),
+            ByNoun::CatalogFact(CatalogFact::PackRemoved(fact)) => schedules::follow(self, record, Changed::Pack(&fact.name), with),
+            ByNoun::RuleFact(RuleFact::RuleModeSet(fact)) => schedules::follow(self, record, Changed::Rule(&fact.rule), with),
+            ByNoun::RuleFact(RuleFact::LoopStopped(fact)) => schedules::follow(self, record, Changed::Rule(&fact.rule), with),
+            ByNoun::HealthFact(HealthFact::NodeStarted(_)) => {
+                // More workers than before may stand ready.
+                schedules::at_start(self, record, with).unwrap_or_else(|| execution_reactions::start_waiting(self, record.id, with))
             }
+            // What was put aside may have left a worker free.
+            ByNoun::HealthFact(HealthFact::ReactionParked(_)) => execution_reactions::start_waiting(self, record.id, with),
             ByNoun::EventFact(EventFact::DeliveryRefused(_))
-            | ByNoun::RuleFact(_)
-            | ByNoun::CatalogFact(_)
+            | ByNoun::RuleFact(RuleFact::EnforcementMade(_) | RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_))
+            | ByNoun::ScheduleFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::HealthFact(
                 HealthFact::ClockStepped(_)
@@ -266,6 +281,7 @@ impl Engine {
             | ByNoun::RuleFact(_)
             | ByNoun::StepFact(_)
             | ByNoun::InquiryFact(_)
+            | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::HealthFact(_) => Vec::new(),
@@ -301,7 +317,7 @@ impl Engine {
 
     /// Makes all that was folded since the last commit final.
     pub fn commit(&mut self) {
-        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, access, health } = &mut self.state;
+        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, schedules, access, health } = &mut self.state;
         newest.commit();
         streams.commit();
         packs.commit();
@@ -310,13 +326,14 @@ impl Engine {
         workflows.commit();
         inquiries.commit();
         timers.commit();
+        schedules.commit();
         access.commit();
         health.commit();
     }
 
     /// Takes back all that was folded since the last commit.
     pub fn undo(&mut self) {
-        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, access, health } = &mut self.state;
+        let State { newest, streams, packs, rules, executions, workflows, inquiries, timers, schedules, access, health } = &mut self.state;
         newest.undo();
         streams.undo();
         packs.undo();
@@ -325,6 +342,7 @@ impl Engine {
         workflows.undo();
         inquiries.undo();
         timers.undo();
+        schedules.undo();
         access.undo();
         health.undo();
     }
@@ -387,6 +405,11 @@ impl Engine {
         &self.state.timers
     }
 
+    /// Gives the schedules of rules and sensors.
+    pub fn schedules(&self) -> &Schedules {
+        &self.state.schedules
+    }
+
     /// Gives the keys and tokens.
     pub fn access(&self) -> &Access {
         &self.state.access
@@ -397,9 +420,13 @@ impl Engine {
         &self.state.health
     }
 
-    /// Says whether a workflow or an inquiry is likely to read the body of a record soon that is about to be folded.
-    pub(crate) fn is_read_by_workflow(&self, record: &Record) -> bool {
-        let StreamId::Execution(id) = &record.stream else { return self.awaits(&record.fact) };
+    /// Says whether the body of a record that is about to be folded is likely to be read soon: by a workflow, an inquiry, a step that waits for
+    /// an event, or the rules that judge an event of a schedule.
+    pub(crate) fn is_read_soon(&self, record: &Record) -> bool {
+        if matches!(record.stream, StreamId::Event(_)) {
+            return record.actor == Actor::Engine || self.awaits(&record.fact);
+        }
+        let StreamId::Execution(id) = &record.stream else { return false };
         match &record.fact {
             Fact::ExecutionRequested(fact) => matches!(fact.pace, Pace::InSteps | Pace::Asks),
             Fact::AttemptSucceeded(_) | Fact::ExecutionSettled(_) => {

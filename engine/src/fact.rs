@@ -14,6 +14,7 @@ use crate::health::facts as health;
 use crate::inquiries::facts as inquiries;
 use crate::record::FACT_BYTES_MAX;
 use crate::rules::facts as rules;
+use crate::schedule::facts as schedule;
 use crate::timers::facts as timers;
 use crate::workflows::facts as workflows;
 
@@ -136,7 +137,7 @@ macro_rules! facts {
 facts! {
     /// What happens to events.
     EventFact {
-        EventReceived(events::EventReceived): "event.received", 1;
+        EventReceived(events::EventReceived): "event.received", 2;
         DeliveryRefused(events::DeliveryRefused): "delivery.refused", 1;
     }
     /// What happens to rules.
@@ -186,8 +187,14 @@ facts! {
     }
     /// What happens to timers.
     TimerFact {
-        TimerSet(timers::TimerSet): "timer.set", 1;
-        TimerFired(timers::TimerFired): "timer.fired", 1;
+        TimerSet(timers::TimerSet): "timer.set", 2;
+        TimerFired(timers::TimerFired): "timer.fired", 2;
+    }
+    /// What happens to the schedules of rules and sensors.
+    ScheduleFact {
+        ScheduleSet(schedule::ScheduleSet): "schedule.set", 1;
+        ScheduleMissed(schedule::ScheduleMissed): "schedule.missed", 1;
+        ScheduleEnded(schedule::ScheduleEnded): "schedule.ended", 1;
     }
     /// What happens to the catalog.
     CatalogFact {
@@ -225,6 +232,10 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("execution.failed", 1, as_it_is),
     ("execution.timed_out", 1, as_it_is),
     ("execution.cancelled", 1, as_it_is),
+    // Before schedules all rules of a trigger judged each of its events, and only executions had timers.
+    ("event.received", 1, as_it_is),
+    ("timer.set", 1, as_it_is),
+    ("timer.fired", 1, as_it_is),
 ];
 
 /// The newer schema has more fields, all of which may be left out.

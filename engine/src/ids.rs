@@ -115,14 +115,16 @@ pub enum Role<'a> {
     Undo(&'a StepName, u32),
     /// A try of an execution, from 1: `attempt/<n>`.
     Attempt(u32),
-    /// An event that an execution emits with its report, or an attempt while it runs, from 0: `emit/<i>`.
+    /// An event that an execution emits with its report, an attempt while it runs, or a schedule's time, from 0: `emit/<i>`.
     Emit(u32),
     /// A file that an attempt gives away, by the message's index: `artifact/<i>`.
     Artifact(u32),
     /// A question that an execution puts to people, from 1: `inquiry/<n>`.
     Inquiry(u32),
-    /// A moment that an execution waits for, by its kind and from 1: `timer/<kind>/<n>`.
+    /// A moment that an execution or a schedule waits for, by its kind and from 1: `timer/<kind>/<n>`.
     Timer(TimerKind, u32),
+    /// The schedule of a rule or a sensor that a record sets, by the stream it stands on: `schedule/<stream>`.
+    Schedule(&'a StreamId),
     /// A thing that is known by name and not by an id: `stream/<stream>`. Under the log's id.
     Stream(&'a StreamId),
     /// A later record of a thing, by its revision: `revision/<n>`. Under the thing's own id.
@@ -143,6 +145,7 @@ impl fmt::Display for Role<'_> {
             Self::Artifact(index) => write!(f, "artifact/{index}"),
             Self::Inquiry(number) => write!(f, "inquiry/{number}"),
             Self::Timer(kind, number) => write!(f, "timer/{}/{number}", kind.as_str()),
+            Self::Schedule(stream) => write!(f, "schedule/{stream}"),
             Self::Stream(stream) => write!(f, "stream/{stream}"),
             Self::Revision(revision) => write!(f, "revision/{revision}"),
         }
@@ -197,6 +200,8 @@ typed_ids! {
     RuleId;
     /// The id of an access token; not its secret.
     TokenId;
+    /// The id of a schedule of a rule or a sensor: one that is taken away and set again has another.
+    ScheduleId;
 }
 
 #[cfg(test)]

@@ -1,14 +1,21 @@
-//! When something is to happen again: a cron expression on the clocks of a zone.
+//! When something is to happen again, and the schedules of rules and sensors.
 //!
-//! It is a pure function of a moment, and has no clock: whoever waits for a schedule asks it what comes next. How it is written, and what it
-//! means where clocks change, stands in `docs/reference/schedules.md`.
+//! A cron expression on the clocks of a zone is a pure function of a moment, and has no clock: whoever waits for it asks what comes next. How
+//! it is written, and what it means where clocks change, stands in `docs/reference/schedules.md`. What follows from it in the log is read in
+//! the order plan, facts, state, react.
 
 mod cron;
+mod emits;
 mod error;
+pub mod facts;
 mod fields;
+pub mod plan;
+pub mod react;
+pub mod state;
 mod zone;
 
 pub use self::cron::{Cron, Firing, Occasion};
+pub use self::emits::SCHEDULE_TRIGGER;
 pub use self::error::{PartFault, ScheduleError};
 pub use self::fields::Field;
 pub use self::zone::Zone;

@@ -1,10 +1,16 @@
 //! Packs come and go: the catalog's revisions and its history.
 
+use ensue_engine::catalog::{Catalog, Definitions};
 use ensue_engine::command::{Answer, Ask, Command, PackChange, Refusal};
 use ensue_engine::record::{Body, CatalogRevision, Digest};
 use ensue_engine::spec::Spec;
 
 use crate::support::{ana, asked_by};
+
+/// A log whose catalogs can be built, and hold nothing.
+fn site() -> Spec {
+    (1..=6).fold(Spec::default(), |spec, revision| spec.with_catalog(Catalog::new(CatalogRevision(revision), Definitions::default())))
+}
 
 fn install(name: &str, version: &str) -> PackChange {
     PackChange::Install {
@@ -30,7 +36,7 @@ fn versions_at(spec: &Spec, revision: u64) -> Vec<String> {
 
 #[test]
 fn changes_together_are_one_revision() {
-    let mut spec = Spec::default();
+    let mut spec = site();
     let outcome = spec.when(change(0, vec![install("a", "1"), install("b", "1")])).then(&["pack.installed", "pack.installed"]);
     assert_eq!(outcome.answer(), Answer::Catalog(CatalogRevision(1)));
     assert_eq!(versions_at(&spec, 1), ["a 1", "b 1"]);
@@ -38,7 +44,7 @@ fn changes_together_are_one_revision() {
 
 #[test]
 fn a_change_made_for_an_older_revision_is_refused() {
-    let mut spec = Spec::default().given([change(0, vec![install("a", "1")])]);
+    let mut spec = site().given([change(0, vec![install("a", "1")])]);
     for base in [0, 2] {
         let refusal = Refusal::CatalogMoved { now: CatalogRevision(1), base: CatalogRevision(base) };
         spec.when(change(base, vec![install("a", "2")])).then_refused(&refusal);
@@ -47,7 +53,7 @@ fn a_change_made_for_an_older_revision_is_refused() {
 
 #[test]
 fn every_earlier_revision_can_be_looked_up_also_after_a_restart() {
-    let mut spec = Spec::default().given([
+    let mut spec = site().given([
         change(0, vec![install("a", "1"), install("b", "1")]),
         change(1, vec![install("a", "2")]),
         change(2, vec![remove("b")]),
@@ -68,19 +74,19 @@ fn every_earlier_revision_can_be_looked_up_also_after_a_restart() {
 
 #[test]
 fn a_pack_that_is_not_installed_cannot_be_removed_and_nothing_else_of_the_change_counts() {
-    let mut spec = Spec::default();
+    let mut spec = site();
     spec.when(change(0, vec![install("a", "1"), remove("b")])).then_refused(&Refusal::NoPack("b".parse().unwrap()));
     assert_eq!(spec.engine().catalog_revision(), CatalogRevision(0));
 }
 
 #[test]
 fn no_changes_make_no_revision() {
-    let outcome = Spec::default().when(change(0, Vec::new())).then(&[]);
+    let outcome = site().when(change(0, Vec::new())).then(&[]);
     assert_eq!(outcome.answer(), Answer::Catalog(CatalogRevision(0)));
 }
 
 #[test]
 fn a_pack_whose_name_begins_another_s_is_another() {
-    let spec = Spec::default().given([change(0, vec![install("a", "1"), install("ab", "1")]), change(1, vec![remove("a")])]);
+    let spec = site().given([change(0, vec![install("a", "1"), install("ab", "1")]), change(1, vec![remove("a")])]);
     assert_eq!(versions_at(&spec, 2), ["ab 1"]);
 }

@@ -22,11 +22,13 @@ use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::{
     ClockAccepted, ClockStepped, NodeStarted, ReactionDeferred, ReactionDismissed, ReactionParked, ReactionResumed, ReactionRetried,
 };
-use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, LogId, RuleId, TokenId};
+use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, LogId, RuleId, ScheduleId, TokenId};
 use ensue_engine::inquiries::facts::{InquiryAnswered, InquiryOpened, Verdict};
 use ensue_engine::names::StepName;
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
+use ensue_engine::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
+use ensue_engine::schedule::plan::Misfire;
 use ensue_engine::spec::NOON;
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
@@ -53,6 +55,7 @@ fn samples() -> Vec<Fact> {
     let rule: ensue_engine::names::RuleRef = "release.ship_on_tag".parse().unwrap();
     let (rule_id, event, execution, attempt) = (RuleId(id(1)), EventId(id(2)), ExecutionId(id(3)), AttemptId(id(4)));
     let (enforcement, token, catalog) = (EnforcementId(id(5)), TokenId(id(6)), CatalogRevision(12));
+    let (schedule, owner) = (ScheduleId(id(7)), ScheduleOwner::Rule(rule.clone(), rule_id));
     let step: StepName = "deploy".parse().unwrap();
     let part_of = PartOf { workflow: execution, step: step.clone(), item: Some(3), on_failure: OnFailure::Continue, role: PartRole::Step };
     let error = Failure::new(FailureKind::ExitCode, "the program ended with 3 — \"no such file\"").with_detail(3);
@@ -61,6 +64,7 @@ fn samples() -> Vec<Fact> {
             trigger: "github.push".parse().unwrap(),
             source: "github.webhook".into(),
             sensor: Some("github.webhook".parse().unwrap()),
+            rule: Some(rule.clone()),
             occurred_at: NOON,
             catalog,
             matched: 2,
@@ -166,8 +170,11 @@ fn samples() -> Vec<Fact> {
         }
         .into(),
         InquiryAnswered { inquiry: InquiryId(Id::root(NOON, 11)), by: "ana".into(), verdict: Verdict::Decides }.into(),
-        TimerSet { kind: TimerKind::Retry, number: 2, due: NOON }.into(),
-        TimerFired { kind: TimerKind::Timeout, number: 1, due: NOON }.into(),
+        TimerSet { kind: TimerKind::Retry, number: 2, due: NOON, schedule: Some(schedule) }.into(),
+        TimerFired { kind: TimerKind::Timeout, number: 1, due: NOON, schedule: Some(schedule) }.into(),
+        ScheduleSet { schedule, owner, plan: Digest::of(b"0 3 * * * in UTC"), words: "0 3 * * * in UTC".into() }.into(),
+        ScheduleMissed { schedule, from: NOON, until: NOON.plus_millis(60_000), misfire: Misfire::FireOnce }.into(),
+        ScheduleEnded { schedule, why: EndedBecause::Disabled }.into(),
         PackInstalled { name: "release".parse().unwrap(), version: "1.4.0".into(), digest: Digest::of(b"release"), catalog }.into(),
         PackRemoved { name: "release".parse().unwrap(), catalog }.into(),
         KeySet { key: "release.deploy_token".parse().unwrap(), version: 3 }.into(),

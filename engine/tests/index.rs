@@ -17,7 +17,7 @@ use crate::support::Pieces;
 use crate::support::definitions::expression;
 
 fn view<'a>(trigger: &'a TriggerRef, payload: &'a Document) -> EventView<'a> {
-    EventView { id: EventId(Id::root(NOON, 1)), trigger, source: "api", time: NOON, payload }
+    EventView { id: EventId(Id::root(NOON, 1)), trigger, source: "api", time: NOON, payload, only: None }
 }
 
 /// The refs of the rules that are looked at.

@@ -23,6 +23,7 @@ mod panics;
 mod properties;
 mod repeats;
 mod rule_steps;
+mod scheduled;
 mod schedules;
 mod state;
 mod support;

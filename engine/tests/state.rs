@@ -10,7 +10,8 @@ use ensue_engine::record::Actor;
 use ensue_engine::spec::{CatalogsHealth, NOON};
 use serde_json::{Value, json};
 
-use crate::support::site::{progress, received, report};
+use crate::support::definitions::every;
+use crate::support::site::{install_demo, progress, received, report};
 use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
 
@@ -40,6 +41,10 @@ fn busy() -> Site {
     site.turn(answered(inquiry, "ana", &json!(true), None)).then(&["inquiry.answered"]);
     let (from, to) = (NOON, NOON.plus_millis(2 * 3_600_000));
     site.turn(asked_by(Actor::Engine, Ask::NoteClockStep { from, to })).then(&["clock.stepped"]);
+    let hourly = pieces().trigger("core.schedule").scheduled("demo.hourly", "demo.say", every(3_600_000));
+    let base = site.engine().catalog_revision();
+    site.build(hourly.build(base.next()));
+    site.turn(install_demo(base)).then(&["pack.installed", "schedule.set", "timer.set"]);
     site
 }
 
@@ -53,8 +58,7 @@ fn without_workflows() -> Site {
     site
 }
 
-/// The same, but no attempt has said anything.
-fn silent() -> Site {
+fn pieces() -> Pieces {
     let mut pieces = Pieces::default()
         .trigger("demo.ping")
         .trigger("demo.pong")
@@ -78,7 +82,12 @@ fn silent() -> Site {
     for rule in 0..510 {
         pieces = pieces.rule_with(&format!("demo.r{rule:03}"), "demo.pong", "", "demo.say", |rule| rule.mode = Mode::Shadow);
     }
-    let mut site = Site::with(&pieces);
+    pieces
+}
+
+/// The same, but no attempt has said anything.
+fn silent() -> Site {
+    let mut site = Site::with(&pieces());
     site.set(workers(2));
     site.when(asked_by(ana(), Ask::SetKey { key: "demo.secret".parse().unwrap(), version: 1 }));
     site.when(asked_by(ana(), Ask::RemoveKey { key: "demo.secret".parse().unwrap() }));

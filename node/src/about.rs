@@ -9,7 +9,7 @@ use ensue_api::ports::{
     Declined, Dependency, DependencyState, Finding, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness, SecretState,
     Webhooks,
 };
-use ensue_engine::catalog::{Source, Verify};
+use ensue_engine::catalog::Verify;
 use ensue_engine::ids::LogId;
 use ensue_engine::ports::{ReadLimit, SubmitError};
 use ensue_engine::record::{Epoch, Head, Position};
@@ -289,8 +289,8 @@ impl AboutNode {
     fn hook_findings(&self) -> Vec<Finding> {
         let catalog = self.catalogs.current();
         let mut findings = Vec::new();
-        for sensor in catalog.sensors().values() {
-            let Source::Webhook { verify } = &sensor.source;
+        let hooks = catalog.sensors().values().filter_map(|sensor| Some((sensor, sensor.source.webhook()?)));
+        for (sensor, verify) in hooks {
             let key = verify.key().map(ToString::to_string).unwrap_or_default();
             let (message, hint) = match self.edge.secret(&sensor.name) {
                 SecretState::Set => continue,

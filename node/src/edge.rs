@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ensue_api::ports::{Declined, GivenEvent, HookRefusal, Observe, SecretState, Webhooks};
-use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Source, Verify};
+use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Verify};
 use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{EventId, Id, LogId, Role};
@@ -161,6 +161,7 @@ fn judged(catalog: &Catalog, observed: Observed) -> Result<ObservedEvent, Emissi
         source: &observed.source,
         time: observed.occurred_at,
         payload: &observed.payload,
+        only: None,
     };
     let judgement = Arc::new(judge(catalog, &view));
     Ok(ObservedEvent {
@@ -186,10 +187,10 @@ fn declined(refusal: EdgeRefusal) -> Declined {
 impl Webhooks for Edge {
     fn receive(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, HookRefusal> {
         let catalog = self.catalogs.current();
-        let Some(sensor) = catalog.sensors().get(&request.sensor) else {
+        let hook = catalog.sensors().get(&request.sensor).and_then(|sensor| Some((sensor, sensor.source.webhook()?)));
+        let Some((sensor, verify)) = hook else {
             return Err(declined(EdgeRefusal::NoHook(request.sensor)).into());
         };
-        let Source::Webhook { verify } = &sensor.source;
         let key = self.key_of(sensor, verify).map_err(declined)?;
         // Only who proved who they are may have something kept: else anybody could fill the log.
         let kept = |trigger: Option<TriggerRef>, reason: String| {
@@ -221,8 +222,8 @@ impl Webhooks for Edge {
 
     fn sign(&self, sensor: &SensorRef, event: &str, delivery: &str, body: Bytes) -> Result<HookRequest, Declined> {
         let catalog = self.catalogs.current();
-        let sensor = catalog.sensors().get(sensor).ok_or_else(|| declined(EdgeRefusal::NoHook(sensor.clone())))?;
-        let Source::Webhook { verify } = &sensor.source;
+        let hook = catalog.sensors().get(sensor).and_then(|sensor| Some((sensor, sensor.source.webhook()?)));
+        let (sensor, verify) = hook.ok_or_else(|| declined(EdgeRefusal::NoHook(sensor.clone())))?;
         let key = self.key_of(sensor, verify).map_err(declined)?;
         webhook::compose(sensor, Outgoing { event, delivery, body }, key.as_deref())
             .map_err(|why| declined(EdgeRefusal::CannotSign { sensor: sensor.name.clone(), why }))
@@ -230,8 +231,8 @@ impl Webhooks for Edge {
 
     fn secret(&self, sensor: &SensorRef) -> SecretState {
         let catalog = self.catalogs.current();
-        let Some(sensor) = catalog.sensors().get(sensor) else { return SecretState::Missing };
-        let Source::Webhook { verify } = &sensor.source;
+        let hook = catalog.sensors().get(sensor).and_then(|sensor| Some((sensor, sensor.source.webhook()?)));
+        let Some((sensor, verify)) = hook else { return SecretState::Missing };
         match self.key_of(sensor, verify) {
             Ok(None) if *verify == Verify::None => SecretState::NotNeeded,
             Ok(None) => SecretState::Missing,

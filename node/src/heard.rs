@@ -57,6 +57,7 @@ impl Heard for NodeHeard {
                 | ByNoun::StepFact(_)
                 | ByNoun::InquiryFact(_)
                 | ByNoun::TimerFact(_)
+                | ByNoun::ScheduleFact(_)
                 | ByNoun::HealthFact(_) => {}
             }
         }

@@ -142,7 +142,7 @@ impl Ticks {
         let payload = Bytes::from(format!(r#"{{"n":{},"text":"{}"}}"#, self.number, self.text));
         let document = Document::parse(payload.clone()).map_err(|why| Refusal::Bug(why.to_string()))?;
         let (id, source) = (EventId(Id::root(moment.time, moment.entropy)), "api".to_owned());
-        let view = EventView { id, trigger: &self.trigger, source: &source, time: moment.time, payload: &document };
+        let view = EventView { id, trigger: &self.trigger, source: &source, time: moment.time, payload: &document, only: None };
         let judgement = Arc::new(judge(&self.catalog, &view));
         let key = DedupeKey { scope: "events/bench".to_owned(), hash: Digest::of(&self.number.to_le_bytes()) };
         let body = compress(Body::json(payload));

@@ -129,6 +129,7 @@ impl Tally {
                 | ByNoun::StepFact(_)
                 | ByNoun::InquiryFact(_)
                 | ByNoun::TimerFact(TimerFact::TimerSet(_))
+                | ByNoun::ScheduleFact(_)
                 | ByNoun::CatalogFact(_)
                 | ByNoun::AccessFact(_)
                 | ByNoun::HealthFact(_) => {}

@@ -118,6 +118,7 @@ fn finished(rule: CheckedRule, id: RuleId, actions: &BTreeMap<ActionRef, Arc<Act
         description: rule.description,
         mode: rule.mode,
         triggers: rule.triggers,
+        schedule: rule.schedule,
         when: rule.when,
         local: rule.local,
         with: rule.with,

@@ -8,6 +8,7 @@ mod manifest;
 mod repeat;
 mod retry;
 mod rule;
+mod schedule;
 mod sensor;
 mod test;
 mod trigger;
@@ -27,7 +28,7 @@ pub(crate) use manifest::{Manifest, PACK};
 pub(crate) use repeat::Repeat;
 pub(crate) use retry::Retry;
 pub(crate) use rule::{RULE, Rule, Task as RuleTask};
-pub(crate) use sensor::{Emit, SENSOR, Sensor, Verify};
+pub(crate) use sensor::{Emit, SENSOR, Sensor, Source, Verify};
 pub(crate) use test::{
     CASE_ERROR, ENFORCEMENT, ENFORCEMENT_OUTCOMES, EVENT_CASE, EXPECTED_END, EXPECTED_ERROR, EXPECTED_ITEM, EXPECTED_STEP, GIVEN,
     GIVEN_EVENT, MOCK, RUN_CASE, RUN_WHAT, RUNS, STATUSES, STEP_STATUSES,

@@ -44,7 +44,7 @@ fn the_library_builds_a_catalog_whose_rules_judge_a_pull_request() {
     let payload = pull_request("opened");
     let trigger = "github.pull_request".parse().unwrap();
     assert!(catalog.triggers()[&trigger].payload.misfits(payload.root(), Extra::Allowed).is_empty());
-    let event = EventView { id: EventId(Id::root(NOON, 1)), trigger: &trigger, source: "test", time: NOON, payload: &payload };
+    let event = EventView { id: EventId(Id::root(NOON, 1)), trigger: &trigger, source: "test", time: NOON, payload: &payload, only: None };
     let verdicts: BTreeMap<String, serde_json::Value> = judge(&catalog, &event)
         .verdicts
         .into_iter()
@@ -65,7 +65,7 @@ fn a_merged_pull_request_is_celebrated() {
     value["pull_request"]["merged"] = json!(true);
     let payload = Document::from_value(&value);
     let trigger = "github.pull_request".parse().unwrap();
-    let event = EventView { id: EventId(Id::root(NOON, 1)), trigger: &trigger, source: "test", time: NOON, payload: &payload };
+    let event = EventView { id: EventId(Id::root(NOON, 1)), trigger: &trigger, source: "test", time: NOON, payload: &payload, only: None };
     let matched: Vec<String> = judge(&catalog, &event).verdicts.into_iter().map(|one| one.rule.name.to_string()).collect();
     assert_eq!(matched, ["examples.celebrate_merge", "examples.note_pull_request"]);
 }

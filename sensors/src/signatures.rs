@@ -22,6 +22,9 @@ const GITHUB_PREFIX: &str = "sha256=";
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SignatureRefusal {
+    /// The sensor watches something else.
+    #[error("the sensor takes no deliveries")]
+    NoDeliveries,
     /// The key is not set, or cannot be opened.
     #[error("the key that proves the sender is not set")]
     NoKey,

@@ -3,7 +3,7 @@
 //! It does not know what a trigger's schema says, which rules listen, or whether a dedupe key was seen: the node asks those.
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Emit, Sensor, Source, Verify};
+use ensue_engine::catalog::{Emit, Sensor, Verify};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::names::{KeyRef, SensorRef, TriggerRef};
 use ensue_engine::ports::{HookRequest, Secret};
@@ -202,7 +202,7 @@ pub struct Outgoing<'a> {
 /// # Errors
 /// A key that is not set or too short signs nothing.
 pub fn compose(sensor: &Sensor, outgoing: Outgoing<'_>, key: Option<&Secret>) -> Result<HookRequest, SignatureRefusal> {
-    let Source::Webhook { verify } = &sensor.source;
+    let verify = sensor.source.webhook().ok_or(SignatureRefusal::NoDeliveries)?;
     let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     match verify {
         Verify::Github { key: _ } => {
@@ -219,10 +219,14 @@ pub fn compose(sensor: &Sensor, outgoing: Outgoing<'_>, key: Option<&Secret>) ->
 }
 
 fn prove(sensor: &Sensor, request: &HookRequest, key: Option<&Secret>) -> Result<(), HookRefusal> {
-    let Source::Webhook { verify } = &sensor.source;
-    signatures::check(verify, &request.headers, &request.body, key).map_err(|why| match why {
-        SignatureRefusal::NoKey | SignatureRefusal::ShortKey { .. } => {
-            HookRefusal::Unusable { sensor: sensor.name.clone(), key: verify.key().cloned(), why }
+    let verify = sensor.source.webhook();
+    let checked = match verify {
+        Some(verify) => signatures::check(verify, &request.headers, &request.body, key),
+        None => Err(SignatureRefusal::NoDeliveries),
+    };
+    checked.map_err(|why| match why {
+        SignatureRefusal::NoDeliveries | SignatureRefusal::NoKey | SignatureRefusal::ShortKey { .. } => {
+            HookRefusal::Unusable { sensor: sensor.name.clone(), key: verify.and_then(Verify::key).cloned(), why }
         }
         SignatureRefusal::Missing { .. }
         | SignatureRefusal::Repeated { .. }

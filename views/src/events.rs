@@ -4,7 +4,7 @@
 
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, Id};
-use ensue_engine::names::{SensorRef, TriggerRef};
+use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What events can be filtered by.
 pub const COLUMNS: &[Column] = &[Column::Trigger, Column::Source, Column::Correlation];
@@ -35,6 +35,9 @@ pub struct Event {
     /// The sensor it came through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorRef>,
+    /// The rule whose schedule it is, which alone judges it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleRef>,
     /// When it happened, as far as the edge knew.
     pub time: Timestamp,
     /// When the log took it.
@@ -74,6 +77,7 @@ impl View for Event {
             trigger: fact.trigger.clone(),
             source: cut(&fact.source, TEXT_BYTES_MAX),
             sensor: fact.sensor.clone(),
+            rule: fact.rule.clone(),
             time: fact.occurred_at,
             received_at: record.time,
             correlation: record.cause.root,

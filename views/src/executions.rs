@@ -380,6 +380,7 @@ impl View for Execution {
             ByNoun::InquiryFact(InquiryFact::InquiryAnswered(_))
             | ByNoun::EventFact(_)
             | ByNoun::RuleFact(_)
+            | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::HealthFact(_) => {}

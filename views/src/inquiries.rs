@@ -157,6 +157,7 @@ impl View for Inquiry {
             | ByNoun::EventFact(_)
             | ByNoun::RuleFact(_)
             | ByNoun::StepFact(_)
+            | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::HealthFact(_) => None,
@@ -196,6 +197,7 @@ impl View for Inquiry {
             | ByNoun::EventFact(_)
             | ByNoun::RuleFact(_)
             | ByNoun::StepFact(_)
+            | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::HealthFact(_) => {}

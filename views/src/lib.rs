@@ -1,7 +1,7 @@
 //! The pure folds that the API reads: one file per view, each a struct, the key a record touches, and `project`.
 //!
 //! Read in this order: [`view`] says what a view is; [`events`], [`enforcements`], [`executions`], [`artifacts`] and [`inquiries`] are an event's life;
-//! [`rules`], [`packs`], [`keys`], [`tokens`], [`dead_letters`], [`parked_reactions`] and [`totals`] are what else is shown;
+//! [`rules`], [`schedules`], [`packs`], [`keys`], [`tokens`], [`dead_letters`], [`parked_reactions`] and [`totals`] are what else is shown;
 //! [`timeline`] tells an execution's records to people; [`store`] has the ports that keep views and give them out; [`projector`]
 //! folds batches of records and keeps a store up with the log.
 //!
@@ -20,6 +20,7 @@ pub mod packs;
 pub mod parked_reactions;
 pub mod projector;
 pub mod rules;
+pub mod schedules;
 pub mod spec;
 pub mod store;
 pub mod timeline;
@@ -38,6 +39,7 @@ pub use packs::Pack;
 pub use parked_reactions::ParkedReaction;
 pub use projector::Projector;
 pub use rules::RuleActivity;
+pub use schedules::Schedule;
 pub use store::{Filter, ListQuery, Row, ViewError, ViewReader, ViewStore};
 pub use timeline::TimelineEntry;
 pub use tokens::Token;

@@ -22,6 +22,7 @@ use crate::onlooker::{Care, Nobody, Onlooker};
 use crate::packs::Pack;
 use crate::parked_reactions::ParkedReaction;
 use crate::rules::RuleActivity;
+use crate::schedules::Schedule;
 use crate::store::{AllPassedOver, Change, Changes, MESSAGE_CHARS_MAX, NewRow, PassedOver, Row, ViewError, ViewStore};
 use crate::tokens::Token;
 use crate::totals::Totals;
@@ -40,6 +41,7 @@ pub struct Projector {
     artifacts: Fold<Artifact>,
     inquiries: Fold<Inquiry>,
     rules: Fold<RuleActivity>,
+    schedules: Fold<Schedule>,
     packs: Fold<Pack>,
     keys: Fold<Key>,
     tokens: Fold<Token>,
@@ -51,7 +53,7 @@ pub struct Projector {
 /// Does the same with every fold.
 macro_rules! each_fold {
     ($projector:ident, $fold:ident => $do:expr) => {{
-        each_fold!(@ $projector, $fold => $do; events enforcements executions artifacts inquiries rules packs keys tokens dead_letters parked_reactions totals);
+        each_fold!(@ $projector, $fold => $do; events enforcements executions artifacts inquiries rules schedules packs keys tokens dead_letters parked_reactions totals);
     }};
     (@ $projector:ident, $fold:ident => $do:expr; $($view:ident)*) => {
         $({ let $fold = &mut $projector.$view; $do; })*

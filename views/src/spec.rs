@@ -112,6 +112,7 @@ impl Story {
             trigger: name(trigger),
             source: sensor.to_string(),
             sensor: Some(sensor.clone()),
+            rule: None,
             occurred_at: self.now,
             catalog: CatalogRevision(1),
             matched: 1,
@@ -224,7 +225,7 @@ impl Story {
 
     /// Tells that nobody answered in time.
     pub fn expired(&mut self, execution: ExecutionId) {
-        let fact = TimerFired { kind: TimerKind::Expiry, number: 1, due: self.now };
+        let fact = TimerFired { kind: TimerKind::Expiry, number: 1, due: self.now, schedule: None };
         self.tell_execution(execution, None, fact.into(), None);
         let error = Failure::new(FailureKind::Expired, "nobody answered within 1h");
         self.end(execution, ExecutionFailed { error, part_of: None }.into());

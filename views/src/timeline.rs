@@ -34,9 +34,12 @@ impl TimelineEntry {
             ByNoun::StepFact(fact) => tell_step(fact),
             ByNoun::InquiryFact(fact) => tell_inquiry(fact),
             ByNoun::TimerFact(fact) => tell_timer(fact),
-            ByNoun::EventFact(_) | ByNoun::RuleFact(_) | ByNoun::CatalogFact(_) | ByNoun::AccessFact(_) | ByNoun::HealthFact(_) => {
-                return None;
-            }
+            ByNoun::EventFact(_)
+            | ByNoun::RuleFact(_)
+            | ByNoun::ScheduleFact(_)
+            | ByNoun::CatalogFact(_)
+            | ByNoun::AccessFact(_)
+            | ByNoun::HealthFact(_) => return None,
         };
         let (position, time, kind) = (record.position, record.time, record.kind());
         Some(Self { position, time, kind, what, actor: record.actor.to_string() })
@@ -151,12 +154,13 @@ fn tell_inquiry(fact: InquiryFact<'_>) -> String {
 
 fn tell_timer(fact: TimerFact<'_>) -> String {
     match fact {
-        TimerFact::TimerSet(TimerSet { kind, number, due }) => match kind {
+        TimerFact::TimerSet(TimerSet { kind, number, due, .. }) => match kind {
             TimerKind::Retry => format!("attempt {number} follows at {due}"),
             TimerKind::Sleep => format!("sleeps until {due}"),
             TimerKind::Start | TimerKind::Turn => format!("starts at {due}"),
             TimerKind::Expiry => format!("there is time until {due}"),
             TimerKind::Timeout => format!("all of it may take until {due}"),
+            TimerKind::Schedule | TimerKind::Interval => format!("is due at {due}"),
         },
         TimerFact::TimerFired(TimerFired { kind, number, .. }) => match kind {
             TimerKind::Retry => format!("the wait before attempt {number} is over"),
@@ -165,6 +169,7 @@ fn tell_timer(fact: TimerFact<'_>) -> String {
             TimerKind::Turn => "the wait before this turn is over".to_owned(),
             TimerKind::Expiry => "the time for an answer is over".to_owned(),
             TimerKind::Timeout => "all of it took too long".to_owned(),
+            TimerKind::Schedule | TimerKind::Interval => "is due".to_owned(),
         },
     }
 }

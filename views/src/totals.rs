@@ -153,6 +153,7 @@ impl Totals {
             | ByNoun::StepFact(_)
             | ByNoun::InquiryFact(_)
             | ByNoun::TimerFact(_)
+            | ByNoun::ScheduleFact(_)
             | ByNoun::CatalogFact(_)
             | ByNoun::AccessFact(_) => {}
             ByNoun::ExecutionFact(fact) => self.count_execution(fact),

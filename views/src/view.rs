@@ -76,6 +76,8 @@ pub enum ViewName {
     Inquiries,
     /// [`RuleActivity`](crate::RuleActivity), by the rule's id.
     Rules,
+    /// [`Schedule`](crate::Schedule), by its id.
+    Schedules,
     /// [`Pack`](crate::Pack), by its name.
     Packs,
     /// [`Key`](crate::Key), by its ref.
@@ -92,13 +94,14 @@ pub enum ViewName {
 
 impl ViewName {
     /// Lists all views.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Events,
         Self::Enforcements,
         Self::Executions,
         Self::Artifacts,
         Self::Inquiries,
         Self::Rules,
+        Self::Schedules,
         Self::Packs,
         Self::Keys,
         Self::Tokens,
@@ -116,6 +119,7 @@ impl ViewName {
             Self::Artifacts => "artifacts",
             Self::Inquiries => "inquiries",
             Self::Rules => "rules",
+            Self::Schedules => "schedules",
             Self::Packs => "packs",
             Self::Keys => "keys",
             Self::Tokens => "tokens",
@@ -134,6 +138,7 @@ impl ViewName {
             Self::Artifacts => crate::artifacts::VERSION,
             Self::Inquiries => crate::inquiries::VERSION,
             Self::Rules => crate::rules::VERSION,
+            Self::Schedules => crate::schedules::VERSION,
             Self::Packs => crate::packs::VERSION,
             Self::Keys => crate::keys::VERSION,
             Self::Tokens => crate::tokens::VERSION,
@@ -152,6 +157,7 @@ impl ViewName {
             Self::Artifacts => crate::artifacts::COLUMNS,
             Self::Inquiries => crate::inquiries::COLUMNS,
             Self::Rules => crate::rules::COLUMNS,
+            Self::Schedules => crate::schedules::COLUMNS,
             Self::Packs => crate::packs::COLUMNS,
             Self::Keys => crate::keys::COLUMNS,
             Self::Tokens => crate::tokens::COLUMNS,
@@ -170,6 +176,7 @@ impl ViewName {
             | Self::Artifacts
             | Self::Inquiries
             | Self::Rules
+            | Self::Schedules
             | Self::Tokens
             | Self::DeadLetters => text.parse().map(Term::Id).ok(),
             Self::Packs | Self::Keys | Self::ParkedReactions | Self::Totals => Some(Term::Text(text.to_owned())),
@@ -321,7 +328,7 @@ macro_rules! terms {
 }
 
 terms! {
-    ids: EventId, EnforcementId, ExecutionId, ArtifactId, InquiryId, RuleId, TokenId;
+    ids: EventId, EnforcementId, ExecutionId, ArtifactId, InquiryId, RuleId, ScheduleId, TokenId;
     names: PackName, KeyRef;
 }
 

@@ -49,7 +49,7 @@ impl Garden {
         let id = EventId(Id::root(NOON, self.events));
         let trigger = "garden.rained".parse().unwrap();
         let payload = Document::from_value(&json!({ "litres": litres }));
-        let view = EventView { id, trigger: &trigger, source: "garden.gauge", time: NOON, payload: &payload };
+        let view = EventView { id, trigger: &trigger, source: "garden.gauge", time: NOON, payload: &payload, only: None };
         let event = ObservedEvent {
             id,
             source: "garden.gauge".into(),
@@ -133,6 +133,7 @@ fn catalog() -> Catalog {
             description: String::new(),
             mode,
             triggers: vec!["garden.rained".parse().unwrap()],
+            schedule: None,
             when: Some(Expression::compile(when, &roots()).unwrap()),
             local: Vec::new(),
             action: open.clone(),

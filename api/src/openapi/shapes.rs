@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use ensue_engine::executions::facts;
 use ensue_engine::ports;
+use ensue_engine::schedule::plan;
 use ensue_views::{enforcements, executions, inquiries};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
@@ -40,6 +41,7 @@ shapes! {
     ArtifactId = id("The id of an artifact.");
     InquiryId = id("The id of an inquiry.");
     RuleId = id("The id of a rule.");
+    ScheduleId = id("The id of a schedule of a rule or a sensor.");
     TokenId = id("The id of a token.");
     LogId = id("The id of a log.");
     PackName = text("The name of a pack.", "core");
@@ -85,6 +87,10 @@ shapes! {
     Evidence = words("What is known of a lost attempt.", EVIDENCES);
     OutputStream = words("A stream of what an attempt prints.", &ports::OutputStream::ALL.map(ports::OutputStream::as_str));
     Mode = words("Whether a rule's matches are acted on.", MODES);
+    Misfire = words(
+        "What becomes of times at which no node ran: the newest fires for all, none does, or each does.",
+        &plan::Misfire::ALL.map(plan::Misfire::as_str),
+    );
     OnLost = words("What becomes of an execution of which it is unknown whether it took effect.", ON_LOST);
     Head = object("The newest position of the log.", &json!({ "position": natural(), "chain": hash("The chain's hash there; 32 zero bytes in an empty log.") }));
     TimelineEntry = object(
@@ -230,5 +236,6 @@ mod tests {
         each_is_one::<facts::FailureKind>(&facts::FailureKind::ALL.map(facts::FailureKind::as_str));
         each_is_one::<catalog::Mode>(MODES);
         each_is_one::<catalog::OnLost>(ON_LOST);
+        each_is_one::<plan::Misfire>(&plan::Misfire::ALL.map(plan::Misfire::as_str));
     }
 }

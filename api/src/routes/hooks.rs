@@ -9,7 +9,7 @@ use std::time::Instant;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use ensue_engine::catalog::Sensor;
+use ensue_engine::catalog::{Sensor, Verify};
 use ensue_engine::command::{Answer, Ask, Before, Novelty, ReceivedEvent, SeenEvent};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::Id;
@@ -124,7 +124,8 @@ fn sensor_at(api: &Api, hook: &str) -> Result<SensorRef, Problem> {
     let (pack, name) = hook.split_once('/').ok_or_else(missing)?;
     let pack: PackName = pack.parse().map_err(|_| missing())?;
     let sensor = SensorRef::new(&pack, name).map_err(|_| missing())?;
-    if api.ports.installed.current().sensors().contains_key(&sensor) { Ok(sensor) } else { Err(missing()) }
+    let is_hook = api.ports.installed.current().sensors().get(&sensor).is_some_and(|sensor| sensor.source.webhook().is_some());
+    if is_hook { Ok(sensor) } else { Err(missing()) }
 }
 
 /// Says whether a delivery would be taken now, before any of it is read.
@@ -220,8 +221,9 @@ fn answer(taken: &Taken) -> Outcome {
 /// Lists the webhooks, each with how it stands with its secret and its newest deliveries.
 pub(super) async fn list(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
     let catalog = call.api().ports.installed.current();
-    let listed = listing::of_catalog(&call, &allowed, catalog.sensors().values(), |sensor| sensor.name.to_string())?;
-    let items = listed.items.iter().map(|sensor| shown(call.api(), sensor, LISTED_DELIVERIES)).collect();
+    let hooks = catalog.sensors().values().filter_map(|sensor| Some((&**sensor, sensor.source.webhook()?)));
+    let listed = listing::of_catalog(&call, &allowed, hooks, |(sensor, _)| sensor.name.to_string())?;
+    let items = listed.items.iter().map(|hook| shown(call.api(), *hook, LISTED_DELIVERIES)).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
@@ -229,8 +231,8 @@ pub(super) async fn list(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
 pub(super) async fn get(_: Allowed<HooksRead>, call: Call) -> Outcome {
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
     let catalog = call.api().ports.installed.current();
-    match catalog.sensors().get(&sensor) {
-        Some(sensor) => respond::json(&shown(call.api(), sensor, deliveries::DELIVERIES_MAX)),
+    match catalog.sensors().get(&sensor).and_then(|sensor| Some((&**sensor, sensor.source.webhook()?))) {
+        Some(hook) => respond::json(&shown(call.api(), hook, deliveries::DELIVERIES_MAX)),
         None => Err(Missing::new(HooksRead::THING, &hook_of(&call)).into()),
     }
 }
@@ -239,10 +241,10 @@ fn hook_of(call: &Call) -> String {
     format!("{}/{}", call.part("pack"), call.part("sensor"))
 }
 
-fn shown(api: &Api, sensor: &Sensor, deliveries_max: usize) -> WireHook {
+fn shown(api: &Api, (sensor, verify): (&Sensor, &Verify), deliveries_max: usize) -> WireHook {
     let mut last = api.deliveries.last(&sensor.name);
     last.truncate(deliveries_max);
-    WireHook::new(sensor, url(api, &sensor.name), api.ports.webhooks.secret(&sensor.name), last)
+    WireHook::new((sensor, verify), url(api, &sensor.name), api.ports.webhooks.secret(&sensor.name), last)
 }
 
 /// The address at which a sensor takes deliveries.

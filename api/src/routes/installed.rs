@@ -3,8 +3,11 @@
 //! Actions and rules are nouns of their own: something can be done with them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use ensue_engine::catalog::{Sensor, Source};
 use ensue_engine::names::{PackName, RuleRef, SensorRef, TriggerRef};
+use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_views::Pack;
 
 use crate::api::read_row;
@@ -15,7 +18,7 @@ use crate::permissions::{PacksRead, Permission as _, SensorsRead, TriggersRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond;
-use crate::routes::hooks;
+use crate::routes::{hooks, timers};
 use crate::wire::packs::WirePack;
 use crate::wire::sensors::WireSensor;
 use crate::wire::triggers::WireTrigger;
@@ -81,7 +84,11 @@ pub(super) async fn sensors(allowed: Allowed<SensorsRead>, call: Call) -> Outcom
     let pack = query.text("pack").map(str::to_owned);
     let of_pack = catalog.sensors().values().filter(|sensor| pack.as_ref().is_none_or(|pack| sensor.name.pack().as_str() == pack));
     let listed = listing::of_catalog(&call, &allowed, of_pack, |sensor| sensor.name.to_string())?;
-    let items = listed.items.iter().map(|sensor| WireSensor::new(sensor, hooks::url(call.api(), &sensor.name))).collect();
+    let sensors: Vec<(Arc<Sensor>, String)> =
+        listed.items.into_iter().map(|sensor| (sensor.clone(), hooks::url(call.api(), &sensor.name))).collect();
+    let shown =
+        move |ports: &Ports| sensors.into_iter().map(|(sensor, url)| sensor_shown(ports, &sensor, url)).collect::<Result<Vec<_>, _>>();
+    let items = call.api().blocking(shown).await??;
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
@@ -89,6 +96,16 @@ pub(super) async fn sensors(allowed: Allowed<SensorsRead>, call: Call) -> Outcom
 pub(super) async fn sensor(_: Allowed<SensorsRead>, call: Call) -> Outcome {
     let name: SensorRef = call.named("ref", SensorsRead::THING)?;
     let catalog = call.api().ports.installed.current();
-    let sensor = catalog.sensors().get(&name).ok_or_else(|| Missing::new(SensorsRead::THING, name.as_str()))?;
-    respond::json(&WireSensor::new(sensor, hooks::url(call.api(), &name)))
+    let sensor = catalog.sensors().get(&name).cloned().ok_or_else(|| Missing::new(SensorsRead::THING, name.as_str()))?;
+    let url = hooks::url(call.api(), &name);
+    respond::json(&call.api().blocking(move |ports| sensor_shown(ports, &sensor, url)).await??)
+}
+
+/// Shows a sensor. Blocking.
+fn sensor_shown(ports: &Ports, sensor: &Sensor, url: String) -> Result<WireSensor, Problem> {
+    let waiting = match sensor.source {
+        Source::Timer { .. } => timers::of(ports, &ScheduleOwner::Sensor(sensor.name.clone()))?,
+        Source::Webhook { .. } => None,
+    };
+    Ok(WireSensor::new(sensor, url, waiting))
 }

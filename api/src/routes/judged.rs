@@ -92,6 +92,14 @@ enum NotJudged {
         /// The event's trigger.
         trigger: TriggerRef,
     },
+    /// It is a time of another rule's schedule.
+    #[error("rule `{rule}` looks at its own times; this one is of the schedule of `{owner}`")]
+    OtherSchedule {
+        /// The rule.
+        rule: RuleRef,
+        /// Whose schedule it is of.
+        owner: String,
+    },
     /// It came later, or was gone.
     #[error("there was no rule `{rule}` when this event came, in the catalog of revision {catalog}")]
     NotThereThen {
@@ -105,14 +113,14 @@ enum NotJudged {
 impl Explain for NotJudged {
     fn slug(&self) -> &'static str {
         match self {
-            Self::OtherTrigger { .. } => "trigger-differs",
+            Self::OtherTrigger { .. } | Self::OtherSchedule { .. } => "trigger-differs",
             Self::NotThereThen { .. } => "rule-not-there-then",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Self::OtherTrigger { .. } => Fault::Invalid,
+            Self::OtherTrigger { .. } | Self::OtherSchedule { .. } => Fault::Invalid,
             Self::NotThereThen { .. } => Fault::Missing,
         }
     }
@@ -122,6 +130,7 @@ impl Explain for NotJudged {
             Self::OtherTrigger { trigger, .. } => {
                 format!("name an event of its trigger, or one of the rules that look at `{trigger}`: `ensue triggers show {trigger}`")
             }
+            Self::OtherSchedule { owner, .. } => format!("ask what `{owner}` makes of it: only that rule judges it"),
             Self::NotThereThen { .. } => "ask with `definitions=now` for what the rule of now makes of it".into(),
         })
     }
@@ -135,6 +144,8 @@ pub(super) struct Judged {
     source: String,
     time: Timestamp,
     payload: Document,
+    /// The rule that alone judges it, where it is of a rule's schedule.
+    only: Option<RuleRef>,
     definitions: Definitions,
     catalog: Arc<Catalog>,
     judgement: Arc<Judgement>,
@@ -151,11 +162,11 @@ impl Judged {
         let payload = ports.log.body(handle.position)?.ok_or(Forgotten::Payload)?;
         // What stands in the log was JSON when it was taken in.
         let payload = Document::parse(payload).map_err(|why| Problem::bug(&why))?;
-        let Event { id, trigger, source, time, .. } = event;
-        let view = EventView { id: *id, trigger, source, time: *time, payload: &payload };
+        let Event { id, trigger, source, time, rule: only, .. } = event;
+        let view = EventView { id: *id, trigger, source, time: *time, payload: &payload, only: only.as_ref() };
         let judgement = Arc::new(judge(&catalog, &view));
-        let (id, trigger, source, time) = (*id, trigger.clone(), source.clone(), *time);
-        Ok(Self { id, trigger, source, time, payload, definitions, catalog, judgement })
+        let (id, trigger, source, time, only) = (*id, trigger.clone(), source.clone(), *time, only.clone());
+        Ok(Self { id, trigger, source, time, payload, only, definitions, catalog, judgement })
     }
 
     /// Has an event judged as if it came now; it is not taken in. Blocking.
@@ -170,15 +181,19 @@ impl Judged {
             source: observed.source,
             time: observed.occurred_at,
             payload: observed.payload,
+            only: None,
             definitions: Definitions::Now,
             catalog,
             judgement: observed.judgement,
         })
     }
 
-    /// Gives the rules of the event's trigger, in the order of their refs.
+    /// Gives the rules that look at the event, in the order of their refs.
     pub(super) fn rules(&self) -> &[Arc<Rule>] {
-        self.catalog.index().of_trigger(&self.trigger)
+        match &self.only {
+            Some(rule) => self.catalog.rules().get(rule).map_or(&[], std::slice::from_ref),
+            None => self.catalog.index().of_trigger(&self.trigger),
+        }
     }
 
     /// Gives a rule that judged the event.
@@ -189,6 +204,9 @@ impl Judged {
             }
             return Err(Missing::new(RulesRead::THING, name.as_str()).into());
         };
+        if self.only.is_some() && !self.rules().iter().any(|one| one.id == rule.id) {
+            return Err(NotJudged::OtherSchedule { rule: name.clone(), owner: self.source.clone() }.into());
+        }
         if !rule.triggers.contains(&self.trigger) {
             let triggers: Vec<String> = rule.triggers.iter().map(|trigger| format!("`{trigger}`")).collect();
             let (rule, triggers, trigger) = (name.clone(), triggers.join(", "), self.trigger.clone());
@@ -239,7 +257,14 @@ impl Judged {
     }
 
     fn view(&self) -> EventView<'_> {
-        EventView { id: self.id, trigger: &self.trigger, source: &self.source, time: self.time, payload: &self.payload }
+        EventView {
+            id: self.id,
+            trigger: &self.trigger,
+            source: &self.source,
+            time: self.time,
+            payload: &self.payload,
+            only: self.only.as_ref(),
+        }
     }
 }
 

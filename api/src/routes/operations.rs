@@ -17,6 +17,7 @@ use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireRe
 use crate::wire::packs::WirePack;
 use crate::wire::rules::{WireRule, WireRuleMode};
 use crate::wire::sensors::WireSensor;
+use crate::wire::timers::WireTimer;
 use crate::wire::tokens::{WireAskedToken, WireNewToken, WireToken};
 use crate::wire::traces::WireTrace;
 use crate::wire::triggers::WireTrigger;
@@ -217,8 +218,14 @@ pub(super) const ACTION_EXECUTE: Operation = Operation::new("action_execute", "R
     .demands_admission();
 pub(super) const TRIGGER_LIST: Operation = Operation::lists::<WireTrigger>("trigger_list", "Lists triggers", OF_PACK);
 pub(super) const TRIGGER_GET: Operation = Operation::shows::<WireTrigger>("trigger_get", "Shows a trigger with its payload's schema");
-pub(super) const SENSOR_LIST: Operation = Operation::lists::<WireSensor>("sensor_list", "Lists sensors", OF_PACK);
-pub(super) const SENSOR_GET: Operation = Operation::shows::<WireSensor>("sensor_get", "Shows a sensor");
+pub(super) const SENSOR_LIST: Operation = Operation::lists::<WireSensor>("sensor_list", "Lists sensors", OF_PACK).sees_views();
+pub(super) const SENSOR_GET: Operation = Operation::shows::<WireSensor>("sensor_get", "Shows a sensor").sees_views();
+pub(super) const TIMER_LIST: Operation = Operation::lists::<WireTimer>(
+    "timer_list",
+    "Lists what the schedules of rules and sensors wait for, what was set last first",
+    &["rule", "sensor", "since", "until", "sort", "limit", "cursor"],
+)
+.sees_views();
 pub(super) const RULE_LIST: Operation = Operation::lists::<WireRule>(
     "rule_list",
     "Lists rules, with what each has been doing",

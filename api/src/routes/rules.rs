@@ -7,6 +7,7 @@ use ensue_engine::catalog::{Mode, Rule};
 use ensue_engine::command::Ask;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::RuleRef;
+use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_views::{Event, RuleActivity};
 
 use crate::api::read_row;
@@ -21,6 +22,7 @@ use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
 use crate::respond::{self, Written};
 use crate::routes::judged::{Definitions, Judged};
+use crate::routes::timers;
 use crate::wire::rules::{WireRule, WireRuleMode};
 use crate::wire::verdicts::{WireExplain, WireImagined};
 
@@ -94,7 +96,11 @@ fn rule_of(call: &Call) -> Result<Arc<Rule>, Problem> {
 
 /// Shows a rule. Blocking.
 fn shown(ports: &Ports, rule: &Rule) -> Result<WireRule, Problem> {
-    Ok(WireRule::new(rule, read_row::<RuleActivity>(ports, &rule.id.to_string())?))
+    let waiting = match rule.schedule {
+        Some(_) => timers::of(ports, &ScheduleOwner::Rule(rule.name.clone(), rule.id))?,
+        None => None,
+    };
+    Ok(WireRule::new(rule, read_row::<RuleActivity>(ports, &rule.id.to_string())?, waiting))
 }
 
 /// Reads what [`get`] shows. Blocking.

@@ -203,6 +203,7 @@ fn ended(record: &Record) -> Option<Status> {
         | ByNoun::StepFact(_)
         | ByNoun::InquiryFact(_)
         | ByNoun::TimerFact(_)
+        | ByNoun::ScheduleFact(_)
         | ByNoun::CatalogFact(_)
         | ByNoun::AccessFact(_)
         | ByNoun::HealthFact(_) => None,

@@ -2,7 +2,7 @@
 
 use ensue_engine::command::{Novelty, SeenEvent};
 use ensue_engine::ids::{EventId, Id};
-use ensue_engine::names::{SensorRef, TriggerRef};
+use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::time::Timestamp;
 use ensue_views::Event;
@@ -24,6 +24,8 @@ pub(crate) struct WireEvent {
     source: String,
     #[schemars(with = "Option<shapes::SensorRef>")]
     sensor: Option<SensorRef>,
+    #[schemars(with = "Option<shapes::RuleRef>")]
+    rule: Option<RuleRef>,
     #[schemars(with = "shapes::Timestamp")]
     time: Timestamp,
     #[schemars(with = "shapes::Timestamp")]
@@ -52,6 +54,7 @@ impl WireEvent {
             trigger: event.trigger,
             source: event.source,
             sensor: event.sensor,
+            rule: event.rule,
             time: event.time,
             received_at: event.received_at,
             correlation: event.correlation,

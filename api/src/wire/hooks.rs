@@ -1,6 +1,6 @@
 //! Webhooks, and deliveries at them.
 
-use ensue_engine::catalog::{Sensor, Source, Verify};
+use ensue_engine::catalog::{Sensor, Verify};
 use ensue_engine::command::ReceivedEvent;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
@@ -64,8 +64,7 @@ pub(crate) struct WireHook {
 
 impl WireHook {
     /// Shows a webhook with its last deliveries.
-    pub(crate) fn new(sensor: &Sensor, url: String, secret: SecretState, deliveries: Vec<Delivery>) -> Self {
-        let Source::Webhook { verify } = &sensor.source;
+    pub(crate) fn new((sensor, verify): (&Sensor, &Verify), url: String, secret: SecretState, deliveries: Vec<Delivery>) -> Self {
         Self {
             r#ref: sensor.name.clone(),
             pack: sensor.name.pack(),

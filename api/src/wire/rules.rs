@@ -4,11 +4,12 @@ use ensue_engine::catalog::{Mode, Rule};
 use ensue_engine::ids::{EventId, RuleId};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, TriggerRef};
 use ensue_engine::time::Timestamp;
-use ensue_views::RuleActivity;
+use ensue_views::{RuleActivity, Schedule};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::openapi::shapes;
+use crate::wire::timers::WireSchedule;
 
 /// A rule, and what it has been doing.
 #[derive(Serialize, JsonSchema)]
@@ -26,6 +27,7 @@ pub(crate) struct WireRule {
     declared_mode: Mode,
     #[schemars(with = "Vec<shapes::TriggerRef>")]
     triggers: Vec<TriggerRef>,
+    schedule: Option<WireSchedule>,
     when: Option<String>,
     local: Vec<WireLocal>,
     #[schemars(with = "shapes::ActionRef")]
@@ -81,7 +83,7 @@ struct WireSuspension {
 
 impl WireRule {
     /// Shows a rule. An operator's word on its mode stands over its pack's.
-    pub(crate) fn new(rule: &Rule, activity: Option<RuleActivity>) -> Self {
+    pub(crate) fn new(rule: &Rule, activity: Option<RuleActivity>, waiting: Option<Schedule>) -> Self {
         let matched = activity.as_ref().map(|activity| activity.matched).unwrap_or_default();
         Self {
             r#ref: rule.name.clone(),
@@ -91,6 +93,7 @@ impl WireRule {
             mode: activity.as_ref().and_then(|activity| activity.mode).unwrap_or(rule.mode),
             declared_mode: rule.mode,
             triggers: rule.triggers.clone(),
+            schedule: rule.schedule.as_ref().map(|plan| WireSchedule::new(plan, waiting)),
             when: rule.when.as_ref().map(|when| when.source().to_owned()),
             local: rule
                 .local

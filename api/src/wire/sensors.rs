@@ -1,12 +1,14 @@
 //! Sensors.
 
-use ensue_engine::catalog::{Sensor, Source};
+use ensue_engine::catalog::{Sensor, Source, Verify};
 use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
+use ensue_views::Schedule;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::openapi::shapes;
 use crate::wire::hooks::WireScheme;
+use crate::wire::timers::WireSchedule;
 
 /// A sensor.
 #[derive(Serialize, JsonSchema)]
@@ -17,10 +19,11 @@ pub(crate) struct WireSensor {
     pack: PackName,
     description: String,
     source: WireSource,
-    scheme: WireScheme,
+    scheme: Option<WireScheme>,
     #[schemars(with = "Option<shapes::KeyRef>")]
     key: Option<KeyRef>,
-    url: String,
+    url: Option<String>,
+    schedule: Option<WireSchedule>,
     emits: Vec<WireEmit>,
 }
 
@@ -30,6 +33,8 @@ pub(crate) struct WireSensor {
 enum WireSource {
     /// It is told by deliveries.
     Webhook,
+    /// It goes by the clock.
+    Timer,
 }
 
 /// An event that a sensor may make.
@@ -42,9 +47,13 @@ struct WireEmit {
 }
 
 impl WireSensor {
-    /// Shows a sensor; `url` is where it takes deliveries.
-    pub(crate) fn new(sensor: &Sensor, url: String) -> Self {
-        let Source::Webhook { verify } = &sensor.source;
+    /// Shows a sensor; `url` is where it takes deliveries, if it does, and `waiting` what its schedule waits for, if it has one.
+    pub(crate) fn new(sensor: &Sensor, url: String, waiting: Option<Schedule>) -> Self {
+        let verify = sensor.source.webhook();
+        let (source, schedule) = match &sensor.source {
+            Source::Webhook { .. } => (WireSource::Webhook, None),
+            Source::Timer { schedule } => (WireSource::Timer, Some(WireSchedule::new(schedule, waiting))),
+        };
         let emits = sensor.emits.iter().map(|emit| WireEmit {
             trigger: emit.trigger.clone(),
             when: emit.when.as_ref().map(|when| when.source().to_owned()),
@@ -54,10 +63,11 @@ impl WireSensor {
             r#ref: sensor.name.clone(),
             pack: sensor.name.pack(),
             description: sensor.description.clone(),
-            source: WireSource::Webhook,
-            scheme: verify.into(),
-            key: verify.key().cloned(),
-            url,
+            source,
+            scheme: verify.map(WireScheme::from),
+            key: verify.and_then(Verify::key).cloned(),
+            url: verify.map(|_| url),
+            schedule,
             emits: emits.collect(),
         }
     }

@@ -265,7 +265,7 @@ impl TestNode {
         let id = EventId(Id::root(time, u128::from(core.ticks) << 40));
         let GivenEvent { trigger, source, dedupe, trace, .. } = given;
         let occurred_at = given.occurred_at.unwrap_or(time);
-        let view = EventView { id, trigger: &trigger, source: &source, time: occurred_at, payload: &payload };
+        let view = EventView { id, trigger: &trigger, source: &source, time: occurred_at, payload: &payload, only: None };
         let judgement = Arc::new(judge(&self.catalog, &view));
         Ok(ObservedEvent { id, trigger, source, sensor, occurred_at, trace, body: Body::json(given.payload), payload, dedupe, judgement })
     }

@@ -7,7 +7,7 @@ use super::{Asking, Page, tell_next};
 use crate::client::segment;
 use crate::nearest;
 use crate::report::Outcome;
-use crate::table::{Column, cell, pairs, text};
+use crate::table::{Column, cell, pairs, text, time};
 
 /// List and show rules, and say what becomes of their matches.
 #[derive(Debug, Subcommand)]
@@ -61,6 +61,7 @@ const COLUMNS: &[Column] = &[
     Column::whole("RULE", |rule| cell(rule, "ref")),
     Column::whole("MODE", |rule| cell(rule, "mode")),
     Column::cut("TRIGGERS", |rule| names(&rule["triggers"])),
+    Column::cut("NEXT", |rule| time(&rule["schedule"], "next_at")),
     Column::cut("ACTION", |rule| cell(rule, "action")),
     Column::whole("MATCHED", matched),
     Column::whole("ERRED", |rule| cell(rule, "erred")),
@@ -83,6 +84,10 @@ impl Rules {
                         ("description", text(rule, "description")),
                         ("mode", text(rule, "mode")),
                         ("triggers", names(&rule["triggers"])),
+                        ("schedule", text(&rule["schedule"], "plan")),
+                        ("next", next(&rule["schedule"])),
+                        ("fired", text(&rule["schedule"], "fired_at")),
+                        ("missed", missed(&rule["schedule"])),
                         ("when", text(rule, "when")),
                         ("action", text(rule, "action")),
                         ("suspended", suspended(rule)),
@@ -99,6 +104,22 @@ impl Rules {
             }
         }
         Ok(())
+    }
+}
+
+/// When a schedule fires next, as far as it does; nothing of a rule without one.
+fn next(schedule: &Value) -> String {
+    match &schedule["is_over"] {
+        Value::Bool(true) => "never: it is over".to_owned(),
+        _ => text(schedule, "next_at"),
+    }
+}
+
+/// The times that a schedule missed last.
+pub(super) fn missed(schedule: &Value) -> String {
+    match &schedule["missed"] {
+        Value::Null => String::new(),
+        missed => format!("from {} until {} ({})", text(missed, "from"), text(missed, "until"), text(missed, "misfire")),
     }
 }
 

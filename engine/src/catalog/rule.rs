@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::catalog::Action;
 use crate::ids::RuleId;
 use crate::names::{RuleRef, TriggerRef};
+use crate::schedule::plan::Plan;
 
 /// A trigger, a condition, and what to do.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Rule {
     pub mode: Mode,
     /// The kinds of event it looks at.
     pub triggers: Vec<TriggerRef>,
+    /// Its schedule, whose events it alone judges; none where it looks at those of its triggers.
+    pub schedule: Option<Arc<Plan>>,
     /// What must hold; none means always.
     pub when: Option<Expression>,
     /// Named values, each computed from the event and the ones before it.

@@ -6,6 +6,7 @@ use ensue_expression::{Expression, Template};
 use serde_json::Value;
 
 use crate::names::{KeyRef, SensorRef, TriggerRef};
+use crate::schedule::plan::Plan;
 
 /// What watches the world and emits events.
 #[derive(Clone, Debug)]
@@ -30,6 +31,21 @@ pub enum Source {
         /// How a delivery proves who sent it.
         verify: Verify,
     },
+    /// The time.
+    Timer {
+        /// When it is due.
+        schedule: Arc<Plan>,
+    },
+}
+
+impl Source {
+    /// Gives how a delivery proves who sent it; none where there are no deliveries.
+    pub fn webhook(&self) -> Option<&Verify> {
+        match self {
+            Self::Webhook { verify } => Some(verify),
+            Self::Timer { .. } => None,
+        }
+    }
 }
 
 /// How a delivery proves who sent it.

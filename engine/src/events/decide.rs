@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
 use crate::executions::facts::cut;
 use crate::mutants;
+use crate::names::RuleRef;
 use crate::record::{Actor, Cause, Digest, Draft, Position, StreamId};
 use crate::rules::judge::{EventView, Judgement, Verdict, judge};
 
@@ -107,6 +108,11 @@ fn seen_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Result
 /// Makes the draft of one event, judged by the catalog as it is now.
 fn receive(engine: &Engine, event: &ObservedEvent, from: &Source<'_>, with: &Context<'_>) -> Result<Draft, Refusal> {
     let judgement = judgement_now(engine, event, with)?;
+    Ok(drafted(engine, event, &judgement, from, None))
+}
+
+/// Makes the draft of an event that was judged; `only` is the rule that alone judges it.
+pub(crate) fn drafted(engine: &Engine, event: &ObservedEvent, judgement: &Judgement, from: &Source<'_>, only: Option<&RuleRef>) -> Draft {
     let mut matched = 0;
     let mut erred = 0;
     let mut again = Vec::new();
@@ -126,6 +132,7 @@ fn receive(engine: &Engine, event: &ObservedEvent, from: &Source<'_>, with: &Con
         trigger: event.trigger.clone(),
         source: event.source.clone(),
         sensor: event.sensor.clone(),
+        rule: only.cloned(),
         occurred_at: event.occurred_at,
         catalog: judgement.catalog,
         matched,
@@ -133,7 +140,7 @@ fn receive(engine: &Engine, event: &ObservedEvent, from: &Source<'_>, with: &Con
         again,
         dedupe: event.dedupe.as_ref().map(|dedupe| dedupe.key.hash),
     };
-    Ok(Draft {
+    Draft {
         stream: StreamId::Event(event.id),
         begins: Some(event.id.0),
         actor: from.actor.clone(),
@@ -141,7 +148,7 @@ fn receive(engine: &Engine, event: &ObservedEvent, from: &Source<'_>, with: &Con
         trace: event.trace.clone().or_else(|| from.trace.map(str::to_owned)),
         fact: fact.into(),
         body: Some(event.body.clone()),
-    })
+    }
 }
 
 /// Takes the edge's judgement if the catalog it was made by still stands, else judges again.
@@ -157,7 +164,14 @@ fn judgement_now(engine: &Engine, event: &ObservedEvent, with: &Context<'_>) -> 
         let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         return Err(Refusal::PayloadMisfit { trigger: event.trigger.clone(), misfits });
     }
-    let view = EventView { id: event.id, trigger: &event.trigger, source: &event.source, time: event.occurred_at, payload: &event.payload };
+    let view = EventView {
+        id: event.id,
+        trigger: &event.trigger,
+        source: &event.source,
+        time: event.occurred_at,
+        payload: &event.payload,
+        only: None,
+    };
     Ok(Arc::new(judge(&catalog, &view)))
 }
 

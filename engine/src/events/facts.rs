@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{SensorRef, TriggerRef};
+use crate::names::{RuleRef, SensorRef, TriggerRef};
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::time::Timestamp;
 
@@ -20,6 +20,9 @@ pub struct EventReceived {
     /// The sensor it came through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorRef>,
+    /// The rule whose schedule it is: no other judges it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleRef>,
     /// When it happened, as far as the edge knows; rules see it as `event.time`.
     pub occurred_at: Timestamp,
     /// The catalog by which the rules judged it.

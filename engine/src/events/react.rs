@@ -42,7 +42,13 @@ fn judged_again(record: &Record, fact: &EventReceived, with: &Context<'_>) -> Re
         .at(fact.catalog)
         .ok_or_else(|| Reaction::Impossible(format!("the catalog of revision {} cannot be built", fact.catalog)))?;
     let payload = Document::parse(plain).map_err(|why| Reaction::Impossible(format!("the payload is not JSON any more: {why}")))?;
-    let view =
-        EventView { id: EventId(record.id), trigger: &fact.trigger, source: &fact.source, time: fact.occurred_at, payload: &payload };
+    let view = EventView {
+        id: EventId(record.id),
+        trigger: &fact.trigger,
+        source: &fact.source,
+        time: fact.occurred_at,
+        payload: &payload,
+        only: fact.rule.as_ref(),
+    };
     Ok(Arc::new(judge(&catalog, &view)))
 }

@@ -29,12 +29,12 @@ pub(crate) fn timer(
 ) -> Draft {
     let owner = TimerOwner::Execution(id);
     Draft {
-        stream: owner.stream(),
+        stream: StreamId::Execution(id),
         begins: Some(TimerId { owner, kind, number }.record_id(engine.log())),
         actor: Actor::Engine,
         cause: Some(execution.cause(record.id)),
         trace: None,
-        fact: TimerSet { kind, number, due }.into(),
+        fact: TimerSet { kind, number, due, schedule: None }.into(),
         body: None,
     }
 }
@@ -125,7 +125,9 @@ fn end_by(kind: TimerKind, execution: &Execution) -> Option<Fact> {
         }
         (TimerKind::Timeout, Phase::Withdrawn | Phase::Indeterminate(_)) if execution.is_timed_out => Some(stopped(execution)),
         // What runs is asked to stop, and ends with what is reported of it.
-        (TimerKind::Timeout | TimerKind::Sleep | TimerKind::Retry | TimerKind::Start | TimerKind::Turn | TimerKind::Expiry, _) => None,
+        (TimerKind::Timeout | TimerKind::Sleep | TimerKind::Retry | TimerKind::Start | TimerKind::Turn | TimerKind::Expiry, _)
+        // These are not of executions.
+        | (TimerKind::Schedule | TimerKind::Interval, _) => None,
     }
 }
 
@@ -170,6 +172,7 @@ impl Executions {
                 TimerKind::Retry | TimerKind::Start | TimerKind::Turn => self.end_delay(id, record.time),
                 TimerKind::Timeout => self.time_out(id),
                 TimerKind::Sleep | TimerKind::Expiry => self.wake(id),
+                TimerKind::Schedule | TimerKind::Interval => {}
             },
         }
     }

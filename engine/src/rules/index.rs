@@ -38,7 +38,8 @@ impl RuleIndex {
     /// Builds the index.
     pub fn over<'a>(rules: impl Iterator<Item = &'a Arc<Rule>>) -> Self {
         let mut of_trigger: BTreeMap<TriggerRef, Vec<(Arc<Rule>, Demand)>> = BTreeMap::new();
-        for rule in rules {
+        // The events of a rule's schedule are its own.
+        for rule in rules.filter(|rule| rule.schedule.is_none()) {
             let demand = demand_of(rule);
             // A trigger that is listed twice is still one: a rule judges an event once.
             for trigger in rule.triggers.iter().collect::<BTreeSet<_>>() {

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use crate::catalog::{Catalog, Extra, Misfit, Rule, Schema};
 use crate::executions::facts::{Pace, cut};
 use crate::ids::EventId;
-use crate::names::TriggerRef;
+use crate::names::{RuleRef, TriggerRef};
 use crate::record::{Body, CatalogRevision};
 use crate::rules::local;
 use crate::time::Timestamp;
@@ -84,6 +84,8 @@ pub struct EventView<'a> {
     pub time: Timestamp,
     /// `event.payload`
     pub payload: &'a Document,
+    /// The rule that alone judges it, where it is of a rule's schedule.
+    pub only: Option<&'a RuleRef>,
 }
 
 /// The texts of an event that its values point into.
@@ -101,7 +103,10 @@ impl EventTexts {
 /// Lets every rule of the event's trigger judge it.
 pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
     let mut steps_left = EVENT_STEPS_MAX;
-    let candidates = catalog.index().candidates(event);
+    let candidates = match event.only {
+        Some(rule) => catalog.rules().get(rule).filter(|rule| rule.schedule.is_some()).into_iter().collect(),
+        None => catalog.index().candidates(event),
+    };
     let mut verdicts = Vec::new();
     if !candidates.is_empty() {
         let texts = EventTexts::of(event);

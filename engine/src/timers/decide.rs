@@ -2,7 +2,7 @@
 
 use crate::command::{Answer, Decision, Moment};
 use crate::engine::Engine;
-use crate::record::{Actor, Cause, Draft};
+use crate::record::{Actor, Cause, Draft, StreamId};
 use crate::timers::facts::TimerFired;
 use crate::timers::state::{TimerId, TimerOwner};
 
@@ -15,23 +15,35 @@ pub const FIRED_BESIDE_OWED_MAX: usize = 5;
 pub(crate) fn fire(engine: &Engine, actor: &Actor, at: &Moment) -> Decision {
     let most = if engine.health().owed_count() == 0 { FIRED_AT_ONCE_MAX } else { FIRED_BESIDE_OWED_MAX };
     let due = engine.timers().due(at.time, most);
-    let drafts = due.into_iter().map(|(id, due)| Draft {
-        stream: id.owner.stream(),
-        begins: None,
-        actor: actor.clone(),
-        cause: cause(engine, id),
-        trace: None,
-        fact: TimerFired { kind: id.kind, number: id.number, due }.into(),
-        body: None,
+    let drafts = due.into_iter().filter_map(|(id, due)| {
+        Some(Draft {
+            stream: stream(engine, id.owner)?,
+            begins: None,
+            actor: actor.clone(),
+            cause: cause(engine, id),
+            trace: None,
+            fact: TimerFired { kind: id.kind, number: id.number, due, schedule: id.owner.schedule() }.into(),
+            body: None,
+        })
     });
     Decision::Done { drafts: drafts.collect(), answer: Answer::Done }
 }
 
-/// It was led to by the record that set it.
+/// Gives the stream on which the timers of an owner stand; none where there is no such owner.
+fn stream(engine: &Engine, owner: TimerOwner) -> Option<StreamId> {
+    match owner {
+        TimerOwner::Execution(execution) => Some(StreamId::Execution(execution)),
+        TimerOwner::Schedule(schedule) => engine.schedules().get(schedule).map(|schedule| schedule.owner.stream()),
+    }
+}
+
+/// It was led to by the record that set it. What a schedule leads to begins a chain of its own each time: the one before has nothing to do
+/// with it.
 fn cause(engine: &Engine, id: TimerId) -> Option<Cause> {
     match id.owner {
         TimerOwner::Execution(execution) => {
             engine.executions().get(&execution).map(|execution| execution.cause(id.record_id(engine.log())))
         }
+        TimerOwner::Schedule(_) => None,
     }
 }

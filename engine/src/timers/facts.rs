@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::ScheduleId;
 use crate::time::Timestamp;
 
 /// Something waits until a moment.
@@ -14,6 +15,9 @@ pub struct TimerSet {
     pub number: u32,
     /// When it fires, not before; a step of the clock moves what waits for a while ([`RunsBy::Elapsed`]).
     pub due: Timestamp,
+    /// The schedule that waits; none where an execution does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleId>,
 }
 
 /// The moment has come.
@@ -26,6 +30,9 @@ pub struct TimerFired {
     pub number: u32,
     /// When it was due, by the clock as it stands now.
     pub due: Timestamp,
+    /// The schedule that waited; none where an execution did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleId>,
 }
 
 /// What a timer is for.
@@ -44,6 +51,10 @@ pub enum TimerKind {
     Expiry,
     /// An execution has taken too long, all its attempts or steps together.
     Timeout,
+    /// The next time of a schedule that goes by the clock.
+    Schedule,
+    /// The next time of a schedule that is due each time a while has passed.
+    Interval,
 }
 
 /// What moves a timer towards its moment.
@@ -57,7 +68,8 @@ pub enum RunsBy {
 
 impl TimerKind {
     /// Lists all of them.
-    pub const ALL: [Self; 6] = [Self::Retry, Self::Sleep, Self::Start, Self::Turn, Self::Expiry, Self::Timeout];
+    pub const ALL: [Self; 8] =
+        [Self::Retry, Self::Sleep, Self::Start, Self::Turn, Self::Expiry, Self::Timeout, Self::Schedule, Self::Interval];
 
     /// Gives the name as text.
     pub fn as_str(self) -> &'static str {
@@ -68,14 +80,16 @@ impl TimerKind {
             Self::Turn => "turn",
             Self::Expiry => "expiry",
             Self::Timeout => "timeout",
+            Self::Schedule => "schedule",
+            Self::Interval => "interval",
         }
     }
 
     /// Says what moves it towards its moment.
     pub fn runs_by(self) -> RunsBy {
         match self {
-            Self::Retry | Self::Sleep | Self::Turn | Self::Expiry | Self::Timeout => RunsBy::Elapsed,
-            Self::Start => RunsBy::Clock,
+            Self::Retry | Self::Sleep | Self::Turn | Self::Expiry | Self::Timeout | Self::Interval => RunsBy::Elapsed,
+            Self::Start | Self::Schedule => RunsBy::Clock,
         }
     }
 }

@@ -5,12 +5,15 @@ use crate::engine::{Engine, Reaction};
 use crate::executions::timed;
 use crate::fact::TimerFact;
 use crate::record::{Record, StreamId};
+use crate::schedule::react as schedule;
+use crate::timers::facts::TimerFired;
 
 /// Gives the `next`-th consequence of a record of a timer.
 pub(crate) fn react(engine: &Engine, record: &Record, fact: TimerFact<'_>, next: u32, with: &Context<'_>) -> Reaction {
     match (fact, &record.stream) {
+        (TimerFact::TimerFired(fact @ TimerFired { schedule: Some(id), .. }), _) => schedule::fired(engine, record, fact, *id, with),
         (TimerFact::TimerFired(fact), StreamId::Execution(id)) => timed::fired(engine, record, *id, fact, next, with),
-        // What was set is waited for, and executions alone have timers.
+        // What was set is waited for, and nothing else has timers.
         (TimerFact::TimerSet(_) | TimerFact::TimerFired(_), _) => Reaction::nothing(),
     }
 }

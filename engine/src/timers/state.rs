@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fact::{HealthFact, TimerFact};
-use crate::ids::{ExecutionId, Id, LogId, Role};
+use crate::fact::{HealthFact, ScheduleFact, TimerFact};
+use crate::ids::{ExecutionId, Id, LogId, Role, ScheduleId};
 use crate::record::{Position, Record, StreamId};
 use crate::table::Table;
 use crate::time::Timestamp;
@@ -52,6 +52,8 @@ pub struct TimerId {
 pub enum TimerOwner {
     /// An execution.
     Execution(ExecutionId),
+    /// A schedule of a rule or a sensor.
+    Schedule(ScheduleId),
 }
 
 /// A step of the clock that is not trusted yet.
@@ -70,15 +72,17 @@ impl TimerId {
     pub fn record_id(self, log: LogId) -> Id {
         match self.owner {
             TimerOwner::Execution(execution) => Id::derived(log, execution.0, Role::Timer(self.kind, self.number)),
+            TimerOwner::Schedule(schedule) => Id::derived(log, schedule.0, Role::Timer(self.kind, self.number)),
         }
     }
 }
 
 impl TimerOwner {
-    /// Gives the stream on which its timers stand.
-    pub fn stream(self) -> StreamId {
+    /// Gives the schedule that it is; none where it is an execution.
+    pub fn schedule(self) -> Option<ScheduleId> {
         match self {
-            Self::Execution(execution) => StreamId::Execution(execution),
+            Self::Execution(_) => None,
+            Self::Schedule(schedule) => Some(schedule),
         }
     }
 }
@@ -111,7 +115,7 @@ impl Timers {
     /// Gives the timers of an owner with when they fire, by the clock as it is now.
     pub fn of(&self, owner: TimerOwner) -> impl Iterator<Item = (TimerId, Timestamp)> {
         let (first, last) =
-            (TimerId { owner, kind: TimerKind::Retry, number: 0 }, TimerId { owner, kind: TimerKind::Timeout, number: u32::MAX });
+            (TimerId { owner, kind: TimerKind::Retry, number: 0 }, TimerId { owner, kind: TimerKind::Interval, number: u32::MAX });
         self.places.range(first..=last).map(|(id, place)| (*id, self.due_at(*id, *place)))
     }
 
@@ -151,7 +155,11 @@ impl Timers {
     }
 
     pub(crate) fn apply(&mut self, record: &Record, fact: TimerFact<'_>) {
-        let Some(owner) = owner_of(&record.stream) else { return };
+        let schedule = match fact {
+            TimerFact::TimerSet(fact) => fact.schedule,
+            TimerFact::TimerFired(fact) => fact.schedule,
+        };
+        let Some(owner) = schedule.map(TimerOwner::Schedule).or_else(|| owner_of(&record.stream)) else { return };
         match fact {
             TimerFact::TimerSet(fact) => {
                 let id = TimerId { owner, kind: fact.kind, number: fact.number };
@@ -204,9 +212,22 @@ impl Timers {
         }
     }
 
-    /// An owner has ended: nothing waits for its timers any more.
+    /// An execution has ended: nothing waits for its timers any more.
     pub(crate) fn forget_all(&mut self, stream: &StreamId) {
-        let Some(owner) = owner_of(stream) else { return };
+        if let Some(owner) = owner_of(stream) {
+            self.forget_all_of(owner);
+        }
+    }
+
+    /// Folds what happened to a schedule: nothing waits for the timers of one that has ended.
+    pub(crate) fn apply_schedule(&mut self, fact: ScheduleFact<'_>) {
+        match fact {
+            ScheduleFact::ScheduleEnded(fact) => self.forget_all_of(TimerOwner::Schedule(fact.schedule)),
+            ScheduleFact::ScheduleSet(_) | ScheduleFact::ScheduleMissed(_) => {}
+        }
+    }
+
+    fn forget_all_of(&mut self, owner: TimerOwner) {
         let ids: Vec<TimerId> = self.of(owner).map(|(id, _)| id).collect();
         for id in ids {
             self.forget(id);

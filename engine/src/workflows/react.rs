@@ -79,7 +79,7 @@ pub(crate) fn after_timer(engine: &Engine, record: &Record, id: ExecutionId, kin
     let news = match kind {
         TimerKind::Start | TimerKind::Turn => Some((id, News::Begun)),
         TimerKind::Timeout => Some((id, News::CancelRequested)),
-        TimerKind::Retry | TimerKind::Sleep | TimerKind::Expiry => None,
+        TimerKind::Retry | TimerKind::Sleep | TimerKind::Expiry | TimerKind::Schedule | TimerKind::Interval => None,
     };
     follow(engine, news, record, next, with)
 }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    Action, Builtin, Catalog, Definitions, Field, Fields, Mode, OnLost, Presence, ProcessCommand, Rule, Run, Schema, Trigger, Type,
+    Action, Builtin, Catalog, Definitions, Emit, Field, Fields, Mode, OnLost, Presence, ProcessCommand, Rule, Run, Schema, Sensor, Source,
+    Trigger, Type,
 };
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::record::{CatalogRevision, Digest};
+use ensue_engine::schedule::plan::{Misfire, Plan, When};
+use ensue_engine::schedule::{Cron, SCHEDULE_TRIGGER};
 use ensue_engine::spec::NOON;
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::{Value, json};
@@ -19,6 +22,7 @@ pub(crate) struct Pieces {
     actions: BTreeMap<String, Action>,
     triggers: BTreeMap<String, Trigger>,
     rules: BTreeMap<String, Rule>,
+    sensors: BTreeMap<String, Sensor>,
 }
 
 impl Pieces {
@@ -107,6 +111,7 @@ impl Pieces {
             description: String::new(),
             mode: Mode::Enabled,
             triggers: vec![trigger.parse().unwrap()],
+            schedule: None,
             when: (!when.is_empty()).then(|| expression(when)),
             local: Vec::new(),
             action: Arc::new(self.actions[action].clone()),
@@ -116,6 +121,33 @@ impl Pieces {
         };
         change(&mut rule);
         self.rules.insert(name.to_owned(), rule);
+        self
+    }
+
+    /// A rule that runs `action`, which must be among the pieces, when its plan is due.
+    pub(crate) fn scheduled(self, name: &str, action: &str, plan: Plan) -> Self {
+        self.rule_with(name, SCHEDULE_TRIGGER, "", action, |rule| {
+            rule.schedule = Some(Arc::new(plan));
+            rule.with = template(&json!({ "of": "${{ event.payload.scheduled_at }}" }));
+        })
+    }
+
+    /// A sensor that makes an event of `trigger` when its plan is due.
+    pub(crate) fn timer(mut self, name: &str, trigger: &str, plan: Plan, payload: Option<&Value>) -> Self {
+        let payload = payload.map(|payload| Template::compile(payload, &Roots::new(["scheduled_at", "late_seconds", "config"])).unwrap());
+        let sensor = Sensor {
+            name: name.parse().unwrap(),
+            description: String::new(),
+            source: Source::Timer { schedule: Arc::new(plan) },
+            emits: vec![Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: None, payload }],
+            config: Arc::new(json!({})),
+        };
+        self.sensors.insert(name.to_owned(), sensor);
+        self
+    }
+
+    pub(crate) fn without_rule(mut self, name: &str) -> Self {
+        self.rules.remove(name);
         self
     }
 
@@ -133,10 +165,21 @@ impl Pieces {
             packs: BTreeMap::new(),
             actions: self.actions.values().map(|action| (action.name.clone(), Arc::new(action.clone()))).collect(),
             triggers: self.triggers.values().map(|trigger| (trigger.name.clone(), Arc::new(trigger.clone()))).collect(),
-            sensors: BTreeMap::new(),
+            sensors: self.sensors.values().map(|sensor| (sensor.name.clone(), Arc::new(sensor.clone()))).collect(),
             rules: self.rules.values().map(|rule| (rule.name.clone(), Arc::new(rule.clone()))).collect(),
         }
     }
+}
+
+/// A plan that is due each time so much time has passed.
+pub(crate) fn every(millis: u64) -> Plan {
+    Plan { when: When::Every(Duration::from_millis(millis)), misfire: Misfire::FireOnce, jitter: Duration::ZERO }
+}
+
+/// A plan that follows a cron expression.
+pub(crate) fn cron(expression: &str, zone: &str) -> Plan {
+    let cron = Cron::parse(expression, zone.parse().unwrap()).unwrap();
+    Plan { when: When::Cron(Box::new(cron)), misfire: Misfire::FireOnce, jitter: Duration::ZERO }
 }
 
 /// Gives the id that the pieces give to a rule of this name.

@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
+use crate::support::definitions::{cron, every};
 use crate::support::site::{artifact, failed, install_demo, progress, received, report, report_emitting, said};
 use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{
@@ -38,7 +39,7 @@ const ACTIONS: [&str; 10] = [
 /// Who answers, with their roles.
 const PEOPLE: [&str; 4] = ["bo managers", "ana", "cy managers", "di viewer"];
 const HOUR_MICROS: i64 = 3_600_000_000;
-const RULES: [&str; 4] = ["demo.again", "demo.errs", "demo.one", "demo.wide"];
+const RULES: [&str; 6] = ["demo.again", "demo.errs", "demo.one", "demo.wide", "demo.hourly", "demo.daily"];
 
 /// One thing that happens to a log.
 #[derive(Clone, Debug)]
@@ -140,6 +141,7 @@ fn pieces() -> &'static Pieces {
 fn many_pieces() -> Pieces {
     let mut pieces = Pieces::default()
         .trigger("demo.ping")
+        .trigger("core.schedule")
         .action("demo.ask")
         .action_at_once("demo.echo")
         .action_with("demo.fail", |action| action.on_lost = OnLost::Fail)
@@ -197,6 +199,7 @@ fn many_pieces() -> Pieces {
         .rule("demo.again", "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.ask")
         .rule("demo.errs", "demo.ping", "event.payload.n > 0", "demo.echo")
         .rule_with("demo.one", "demo.ping", "event.payload.n == 1", "demo.urgent", |rule| rule.mode = Mode::Shadow);
+    pieces = pieces.scheduled(RULES[4], "demo.echo", every(3_600_000)).scheduled(RULES[5], "demo.echo", cron("0 3 * * *", "Europe/Berlin"));
     // A few of these events are more than one turn: their reactions are owed.
     for rule in 0..160 {
         let name = if rule == 0 { RULES[3].to_owned() } else { format!("demo.wide{rule:03}") };

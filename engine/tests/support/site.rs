@@ -100,7 +100,7 @@ impl Site {
     pub(crate) fn observed(&self, id: EventId, trigger: &str, payload: &Value) -> ObservedEvent {
         let trigger = trigger.parse().unwrap();
         let payload = Document::from_value(payload);
-        let view = EventView { id, trigger: &trigger, source: "api", time: self.now(), payload: &payload };
+        let view = EventView { id, trigger: &trigger, source: "api", time: self.now(), payload: &payload, only: None };
         let judgement = Arc::new(judge(&self.catalog, &view));
         ObservedEvent {
             id,

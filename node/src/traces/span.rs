@@ -118,6 +118,7 @@ impl Tracing {
                 | ByNoun::StepFact(_)
                 | ByNoun::InquiryFact(_)
                 | ByNoun::TimerFact(_)
+                | ByNoun::ScheduleFact(_)
                 | ByNoun::CatalogFact(_)
                 | ByNoun::AccessFact(_)
                 | ByNoun::HealthFact(_) => {}

@@ -4,6 +4,7 @@
 
 use ensue_engine::catalog::{Schema, WAIT};
 use ensue_engine::names::{ActionRef, NameError, PackName, TriggerRef};
+use ensue_engine::schedule::SCHEDULE_TRIGGER;
 use ensue_expression::nearest;
 
 use super::{Checking, World};
@@ -14,7 +15,7 @@ use crate::written;
 use crate::yaml::Spanned;
 
 /// Triggers of the engine's own that a later release brings.
-const TRIGGERS_LATER: [&str; 10] = [
+const TRIGGERS_LATER: [&str; 9] = [
     "core.execution_ended",
     "core.inquiry_opened",
     "core.inquiry_reminded",
@@ -24,7 +25,6 @@ const TRIGGERS_LATER: [&str; 10] = [
     "core.sensor_failed",
     "core.attempt_indeterminate",
     "core.backlog_high",
-    "core.schedule",
 ];
 
 /// Finds the trigger of a ref; gives it with its payload's schema, where that is known.
@@ -45,6 +45,12 @@ pub(super) fn trigger_named<'a>(
             .hint("docs/roadmap.md says what comes when");
         return None;
     }
+    if written.value == SCHEDULE_TRIGGER {
+        report
+            .error(Code::InvalidRef, file, written.span.clone(), "the engine's own trigger `core.schedule` is of rules with `schedule` alone")
+            .hint("to have a rule run by the clock, write in the place of `trigger`, for example\nschedule: { cron: \"0 9 * * 1-5\", timezone: Europe/Berlin }");
+        return None;
+    }
     let trigger: TriggerRef = parse_ref(&written.value, "trigger", checking, file, written, report)?;
     checking.uses.note(trigger.pack(), file, &written.span);
     let world = checking.world;
@@ -57,6 +63,14 @@ pub(super) fn trigger_named<'a>(
             None
         }
     }
+}
+
+/// Gives the trigger of schedules, with its payload's schema where the library is there.
+pub(super) fn schedule_trigger<'a>(checking: &Checking<'a>) -> Option<(TriggerRef, Option<&'a Schema>)> {
+    let trigger: TriggerRef = SCHEDULE_TRIGGER.parse().ok()?;
+    let defined = checking.world.packs.get(&trigger.pack()).and_then(|pack| pack.triggers.get(trigger.name()));
+    let schema = defined.and_then(|defined| defined.body.as_ref()?.payload.as_ref());
+    Some((trigger, schema))
 }
 
 /// An action that is there, with what its file says; nothing where that has mistakes.

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use ensue_engine::catalog::{Action, Fields, Given, Mode, OnLost, Schema};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
+use ensue_engine::schedule::plan::Plan;
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
 use serde_json::{Value, json};
 
 use super::actions::{Locals, literal, locals, no_locals};
-use super::refs::{action_named, trigger_named};
+use super::refs::{action_named, schedule_trigger, trigger_named};
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use super::sensors::optional;
@@ -26,6 +27,7 @@ pub(crate) struct CheckedRule {
     pub(crate) description: String,
     pub(crate) mode: Mode,
     pub(crate) triggers: Vec<TriggerRef>,
+    pub(crate) schedule: Option<Arc<Plan>>,
     pub(crate) when: Option<Expression>,
     pub(crate) local: Vec<(String, Expression)>,
     pub(crate) task: CheckedTask,
@@ -59,7 +61,10 @@ pub(super) fn rule(
     config: &Arc<Value>,
     report: &mut Report,
 ) -> Option<CheckedRule> {
-    let named: Vec<_> = written.triggers.iter().map(|trigger| trigger_named(checking, file, trigger, report)).collect();
+    let named: Vec<_> = match &written.schedule {
+        Some(_) => vec![schedule_trigger(checking)],
+        None => written.triggers.iter().map(|trigger| trigger_named(checking, file, trigger, report)).collect(),
+    };
     let base = Scope::new(file).with("event", event(checking, &named)).with("config", config_type(checking)).with(
         "rule",
         ValueType::map(MapType::new(Others::None).called("the fields of `rule`", None).with("ref", ValueType::text(), Occurrence::Always)),
@@ -72,6 +77,7 @@ pub(super) fn rule(
         description: written.description.clone(),
         mode: written.mode,
         triggers: named.into_iter().map(|trigger| Some(trigger?.0)).collect::<Option<_>>()?,
+        schedule: written.schedule.clone().map(Arc::new),
         when: optional(when)?,
         local: local?,
         task,

@@ -28,24 +28,43 @@ pub(super) fn sensor(
     config: &Arc<Value>,
     report: &mut Report,
 ) -> Option<catalog::Sensor> {
-    let verify = verify(checking, file, &written.verify, &name, report);
-    let emits: Vec<Option<Emit>> = written.emits.iter().map(|emit| self::emit(checking, file, emit, report)).collect();
+    let source = match &written.source {
+        written::Source::Webhook(written) => verify(checking, file, written, &name, report).map(|verify| Source::Webhook { verify }),
+        written::Source::Timer(plan) => Some(Source::Timer { schedule: Arc::new(plan.clone()) }),
+    };
+    let emits: Vec<Option<Emit>> = written.emits.iter().map(|emit| self::emit(checking, file, (&written.source, emit), report)).collect();
     Some(catalog::Sensor {
         name,
         description: written.description.clone(),
-        source: Source::Webhook { verify: verify? },
+        source: source?,
         emits: emits.into_iter().collect::<Option<_>>()?,
         config: config.clone(),
     })
 }
 
-fn emit(checking: &mut Checking<'_>, file: &SourceText, written: &written::Emit, report: &mut Report) -> Option<Emit> {
+/// Gives what the expressions of a sensor read.
+fn scope<'a>(checking: &Checking<'_>, file: &'a SourceText, source: &written::Source) -> Scope<'a> {
     let texts = || ValueType::map(MapType::new(Others::Are(ValueType::text())));
-    let scope = Scope::new(file)
-        .with("headers", texts())
-        .with("body", ValueType::json())
-        .with("query", texts())
-        .with("config", config_type(checking));
+    let scope = Scope::new(file).with("config", config_type(checking));
+    match source {
+        written::Source::Webhook(_) => scope.with("headers", texts()).with("body", ValueType::json()).with("query", texts()),
+        written::Source::Timer(_) => scope.with("scheduled_at", ValueType::text()).with("late_seconds", ValueType::integer()),
+    }
+}
+
+fn emit(
+    checking: &mut Checking<'_>,
+    file: &SourceText,
+    (source, written): (&written::Source, &written::Emit),
+    report: &mut Report,
+) -> Option<Emit> {
+    let scope = scope(checking, file, source);
+    if let (written::Source::Timer(_), Some(dedupe)) = (source, &written.dedupe) {
+        report
+            .error(Code::FieldOutOfPlace, file, first_line(&dedupe.span, file), "`dedupe` is for deliveries: a time comes once by itself")
+            .hint("leave it out");
+        return None;
+    }
     let trigger = trigger_named(checking, file, &written.trigger, report);
     let when = written.when.as_ref().map(|node| scope.condition(node, "`when`", report));
     let scope = match &when {

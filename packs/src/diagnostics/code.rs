@@ -81,6 +81,8 @@ codes! {
     InvalidRef = "invalid_ref";
     /// A text that is not a duration.
     InvalidDuration = "invalid_duration";
+    /// A time that never comes, or is none.
+    InvalidSchedule = "invalid_schedule";
     /// A text that is not a version, or not a range of versions.
     InvalidVersion = "invalid_version";
     /// A schema that is none.

@@ -95,7 +95,9 @@ enum Likeness {
 
 fn tell_contained(rules: &[Judged<'_>], findings: &mut Findings) {
     let mut of_trigger: BTreeMap<&TriggerRef, Vec<usize>> = BTreeMap::new();
-    for (at, judged) in rules.iter().enumerate() {
+    // The events of a rule's schedule are its own.
+    let listens = |(_, judged): &(usize, &Judged<'_>)| judged.rule.checked.schedule.is_none();
+    for (at, judged) in rules.iter().enumerate().filter(listens) {
         for trigger in &judged.rule.checked.triggers {
             of_trigger.entry(trigger).or_default().push(at);
         }
@@ -107,7 +109,7 @@ fn tell_contained(rules: &[Judged<'_>], findings: &mut Findings) {
             tell_not_compared(trigger, listening.len(), rules[*first].rule, findings);
         }
     }
-    for (at, inner) in rules.iter().enumerate() {
+    for (at, inner) in rules.iter().enumerate().filter(listens) {
         let Some(first) = inner.rule.checked.triggers.first() else { continue };
         let listening = &of_trigger[first];
         if listening.len() > COMPARED_MAX {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use ensue_engine::catalog::{Action, HttpBody, Run, Source, Step};
+use ensue_engine::catalog::{Action, HttpBody, Run, Step};
 use ensue_engine::names::KeyRef;
 use ensue_expression::{Expression, Path, Template};
 
@@ -38,8 +38,7 @@ pub(super) fn look(pack: &Definitions<'_>, findings: &mut Findings) {
         let emits = sensor.emits.iter();
         of_pack.paths.extend(emits.clone().flat_map(|emit| emit.when.iter().chain(&emit.dedupe).flat_map(Expression::reads)));
         of_pack.paths.extend(emits.flat_map(|emit| emit.payload.iter().flat_map(Template::reads)));
-        let Source::Webhook { verify } = &sensor.source;
-        of_pack.keys.extend(verify.key().map(ToString::to_string));
+        of_pack.keys.extend(sensor.source.webhook().and_then(|verify| verify.key()).map(ToString::to_string));
     }
     tell_of_manifest(pack, &of_pack, findings);
 }

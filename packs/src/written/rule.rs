@@ -3,12 +3,15 @@
 use std::ops::Range;
 
 use ensue_engine::catalog::{Mode, STEPS_MAX};
+use ensue_engine::schedule::SCHEDULE_TRIGGER;
+use ensue_engine::schedule::plan::Plan;
 
+use super::schedule::{self, SCHEDULE};
 use super::workflow::{self, STEP, Workflow};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, text, wrong_type};
 use crate::schema::{is_our_name, tell_bad_name};
-use crate::shape::{Between, Field, Form, Kind, Shape, optional, required, words};
+use crate::shape::{Between, Field, Form, Kind, Shape, optional, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned};
 
@@ -20,11 +23,16 @@ pub(crate) static RULE: Shape = Shape {
     fields: &[
         optional("description", Kind::Text(Form::Any), "What the rule is for, in a sentence."),
         optional("mode", Kind::Choice(&MODE_WORDS), "`enabled` (default), `disabled`, or `shadow`: judged and recorded, not acted on."),
-        required(
+        optional(
             "trigger",
-            "trigger: github.push",
             Kind::TextOrTexts(Form::Ref),
             "The kind of event that the rule judges: one trigger, or a list of them. `ensue triggers list` has those that are installed.",
+        ),
+        optional(
+            "schedule",
+            Kind::Fields(&SCHEDULE),
+            "When the rule is due, in the place of `trigger`. Each time is an event of `core.schedule` (`scheduled_at`, `late_seconds`), which only \
+             this rule judges.",
         ),
         optional(
             "when",
@@ -59,9 +67,12 @@ pub(crate) static RULE: Shape = Shape {
         ("concurrency", "a limit on what runs at once"),
         ("retry", "trying again"),
         ("labels", "labels for search and grants"),
-        ("schedule", "events by the clock"),
     ],
-    between: &[Between::ExactlyOneOf(&["action", "steps"]), Between::OnlyBeside { field: "with", other: "action" }],
+    between: &[
+        Between::ExactlyOneOf(&["trigger", "schedule"]),
+        Between::ExactlyOneOf(&["action", "steps"]),
+        Between::OnlyBeside { field: "with", other: "action" },
+    ],
 };
 
 /// Names that are computed first.
@@ -81,6 +92,8 @@ pub(crate) struct Rule {
     pub(crate) description: String,
     pub(crate) mode: Mode,
     pub(crate) triggers: Vec<Spanned<String>>,
+    /// When it is due; its trigger is the one of schedules then.
+    pub(crate) schedule: Option<Plan>,
     pub(crate) when: Option<Node>,
     pub(crate) local: Vec<Entry>,
     pub(crate) task: Task,
@@ -98,12 +111,13 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let mut fields = Fields::open(node, &RULE, file, report)?;
     let description = fields.text("description", report).map_or(String::new(), |text| text.value);
     let mode = fields.choice("mode", &MODES, report).unwrap_or_default();
-    let triggers = read_triggers(&mut fields, report);
+    let occasion = read_occasion(&mut fields, report);
     let when = fields.take("when").map(|entry| entry.value);
     let local = read_local(&mut fields, report);
     let task = read_task(&mut fields, start, report);
     let priority = read_priority(&mut fields, report);
-    Some(Rule { description, mode, triggers: triggers?, when, local: local?, task: task?, priority })
+    let (triggers, schedule) = occasion?;
+    Some(Rule { description, mode, triggers, schedule, when, local: local?, task: task?, priority })
 }
 
 /// Takes the names that are computed first, in their order; nothing where one of them is no name.
@@ -153,9 +167,34 @@ fn read_task(fields: &mut Fields<'_>, start: Range<usize>, report: &mut Report) 
     }
 }
 
+/// Reads what the rule judges: the events of triggers, or its own times.
+fn read_occasion(fields: &mut Fields<'_>, report: &mut Report) -> Option<(Vec<Spanned<String>>, Option<Plan>)> {
+    let file = fields.file;
+    let (has_trigger, schedule) = (fields.has("trigger"), fields.take("schedule"));
+    match schedule {
+        Some(entry) if has_trigger => {
+            report
+                .error(Code::NotExactlyOne, file, entry.key.span, "a rule has one of `trigger` and `schedule`, not both")
+                .hint("make it two rules");
+            fields.take("trigger");
+            None
+        }
+        Some(entry) => {
+            let trigger = Spanned { value: SCHEDULE_TRIGGER.to_owned(), span: entry.key.span.clone() };
+            let plan = schedule::read(entry.value, &SCHEDULE, file, report)?;
+            Some((vec![trigger], Some(plan)))
+        }
+        None if fields.has_told("schedule") => {
+            fields.take("trigger");
+            None
+        }
+        None => read_triggers(fields, report).map(|triggers| (triggers, None)),
+    }
+}
+
 fn read_triggers(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanned<String>>> {
     let file = fields.file;
-    let entry = fields.take_required("trigger", report)?;
+    let entry = fields.take_required_like("trigger", "trigger: github.push", report)?;
     match entry.value.content {
         Content::Text { value, .. } => Some(vec![Spanned { value, span: entry.value.span }]),
         Content::List(items) if !items.is_empty() => {
@@ -172,8 +211,8 @@ fn read_triggers(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spa
         }
         Content::Map(entries) if entries.iter().any(|entry| entry.key.value == "schedule") => {
             report
-                .error(Code::NotYet, file, entry.key.span, "`schedule` (events by the clock) is not in this release yet")
-                .hint("docs/roadmap.md says what comes when; until then let cron post to /api/v1/events");
+                .error(Code::WrongType, file, entry.key.span, "`schedule` stands in the place of `trigger`, not in it")
+                .hint("for example\nschedule: { cron: \"0 9 * * 1-5\", timezone: Europe/Berlin }");
             None
         }
         _ => {

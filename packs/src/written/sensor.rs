@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use ensue_engine::catalog::{HmacAlgorithm, SignatureEncoding};
+use ensue_engine::schedule::plan::Plan;
 use ensue_expression::nearest;
 
+use super::schedule::{self, TIMER};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, listed, text};
-use crate::shape::{Field, Form, Kind, Shape, optional, required, words};
+use crate::shape::{Between, Field, Form, Kind, Shape, optional, required, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Node, Spanned};
 
@@ -16,25 +18,22 @@ const ALGORITHM_WORDS: [&str; 2] = words(&ALGORITHMS);
 const ENCODINGS: [(&str, SignatureEncoding); 2] = [("hex", SignatureEncoding::Hex), ("base64", SignatureEncoding::Base64)];
 const ENCODING_WORDS: [&str; 2] = words(&ENCODINGS);
 
+const WEBHOOK_EXAMPLE: &str = "webhook:\n  verify: { scheme: github, key: release.webhook_secret }";
+
 pub(crate) static SENSOR: Shape = Shape {
     what: "a sensor",
     fields: &[
         optional("description", Kind::Text(Form::Any), "What the sensor watches, in a sentence."),
-        required(
-            "webhook",
-            "webhook:\n  verify: { scheme: github, key: release.webhook_secret }",
-            Kind::Fields(&WEBHOOK),
-            "A door for deliveries: `POST /hooks/<pack>/<sensor>`.",
-        ),
+        optional("webhook", Kind::Fields(&WEBHOOK), "A door for deliveries: `POST /hooks/<pack>/<sensor>`."),
+        optional("timer", Kind::Fields(&TIMER), "The clock: when it is due, in the place of `webhook`."),
         required(
             "emits",
             "emits:\n  - trigger: release.tag_pushed",
             Kind::List(&EMIT),
-            "The events that a delivery may make. Each item that fits makes one, all or none.",
+            "The events that a delivery, or a time, may make. Each item that fits makes one, all or none.",
         ),
     ],
     later: &[
-        ("timer", "events by the clock"),
         ("process", "events from a program"),
         ("poll", "events from asking a URL again and again"),
         ("file", "events from a path that changes"),
@@ -45,7 +44,7 @@ pub(crate) static SENSOR: Shape = Shape {
         ("mqtt", "events from MQTT"),
         ("postgres", "events from PostgreSQL"),
     ],
-    between: &[],
+    between: &[Between::ExactlyOneOf(&["webhook", "timer"])],
 };
 
 static WEBHOOK: Shape = Shape {
@@ -68,15 +67,20 @@ static EMIT: Shape = Shape {
             "when",
             Kind::Expression,
             "An expression that says for which deliveries the event is made. It reads `headers` (in lower case), `body`, `query` and \
-             `config`. Without it, for all.",
+             `config`; of a `timer` `scheduled_at`, `late_seconds` and `config`. Without it, for all.",
         ),
         optional(
             "dedupe",
             Kind::Expression,
             "An expression that gives the delivery's own id. The same is accepted once within 24 hours. Where the delivery lacks what is \
-             read, the event is accepted without.",
+             read, the event is accepted without. Not of a `timer`, each of whose times comes once by itself.",
         ),
-        optional("payload", Kind::Value, "The event's payload, with `${{ … }}` where it is computed. Without it, the body as it came."),
+        optional(
+            "payload",
+            Kind::Value,
+            "The event's payload, with `${{ … }}` where it is computed. Without it, the body as it came; of a \
+             `timer`, `scheduled_at` and `late_seconds`.",
+        ),
     ],
     later: &[],
     between: &[],
@@ -121,8 +125,14 @@ const SCHEMES_LATER: [&str; 3] = ["stripe", "slack", "standard"];
 
 pub(crate) struct Sensor {
     pub(crate) description: String,
-    pub(crate) verify: Verify,
+    pub(crate) source: Source,
     pub(crate) emits: Vec<Emit>,
+}
+
+/// What a sensor watches.
+pub(crate) enum Source {
+    Webhook(Verify),
+    Timer(Plan),
 }
 
 pub(crate) enum Verify {
@@ -151,17 +161,29 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let is_of_later = |name: &str| SENSOR.later.iter().any(|(later, _)| *later == name);
     let has_later_source = matches!(&node.content, Content::Map(entries) if entries.iter().any(|entry| is_of_later(&entry.key.value)));
     let mut fields = Fields::open(node, &SENSOR, file, report)?;
-    if has_later_source {
+    if has_later_source || fields.has_told("timer") {
         fields.was_told("webhook");
     }
     let description = fields.text("description", report).map_or(String::new(), |text| text.value);
-    let webhook = fields.take_required("webhook", report);
-    let verify = webhook
-        .and_then(|entry| Fields::open(entry.value, &WEBHOOK, file, report))
-        .and_then(|mut webhook| webhook.take_required("verify", report))
-        .and_then(|entry| read_verify(entry.value, file, report));
+    let source = read_source(&mut fields, report);
     let emits = read_emits(&mut fields, report);
-    Some(Sensor { description, verify: verify?, emits: emits? })
+    Some(Sensor { description, source: source?, emits: emits? })
+}
+
+fn read_source(fields: &mut Fields<'_>, report: &mut Report) -> Option<Source> {
+    let file = fields.file;
+    let Some(timer) = fields.take("timer") else {
+        let webhook = fields.take_required_like("webhook", WEBHOOK_EXAMPLE, report)?;
+        let verify = Fields::open(webhook.value, &WEBHOOK, file, report)?.take_required("verify", report)?;
+        return read_verify(verify.value, file, report).map(Source::Webhook);
+    };
+    if fields.take("webhook").is_some() {
+        report
+            .error(Code::NotExactlyOne, file, timer.key.span, "a sensor has one of `webhook` and `timer`, not both")
+            .hint("make it two sensors");
+        return None;
+    }
+    schedule::read(timer.value, &TIMER, file, report).map(Source::Timer)
 }
 
 fn read_emits(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Emit>> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_engine::catalog::Verify;
+use ensue_engine::catalog::{Source, Verify};
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::json;
 
@@ -55,7 +55,7 @@ fn delivery(body: &str) -> HookRequest {
 }
 
 fn signed(sensor: &Sensor, mut request: HookRequest) -> HookRequest {
-    let Source::Webhook { verify } = &sensor.source;
+    let verify = sensor.source.webhook().unwrap();
     request.headers.extend(signatures::sign(verify, &request.body, Some(&key())).unwrap());
     request
 }

@@ -57,6 +57,7 @@ pub(crate) fn event_id(number: u64) -> EventId {
 /// Sketches the `number`-th event.
 pub(crate) fn event(number: u64) -> Sketch {
     let fact = EventReceived {
+        rule: None,
         trigger: "github.push".parse().unwrap(),
         source: "github.webhook".to_owned(),
         sensor: Some("github.webhook".parse().unwrap()),

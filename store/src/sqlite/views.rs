@@ -40,6 +40,7 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0006.sql"),
         include_str!("../../../migrations/sqlite/views_0007.sql"),
         include_str!("../../../migrations/sqlite/views_0008.sql"),
+        include_str!("../../../migrations/sqlite/views_0009.sql"),
     ],
 };
 

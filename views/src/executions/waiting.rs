@@ -29,6 +29,8 @@ impl Execution {
                 }
                 TimerKind::Sleep | TimerKind::Expiry => self.waits_until = Some(fact.due),
                 TimerKind::Timeout => self.times_out_at = Some(fact.due),
+                // These are not of executions.
+                TimerKind::Schedule | TimerKind::Interval => {}
             },
             TimerFact::TimerFired(fact) => match fact.kind {
                 TimerKind::Retry | TimerKind::Start | TimerKind::Turn => {
@@ -40,6 +42,7 @@ impl Execution {
                     self.times_out_at = None;
                     self.status = Status::Cancelling;
                 }
+                TimerKind::Schedule | TimerKind::Interval => {}
             },
         }
     }

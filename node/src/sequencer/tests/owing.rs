@@ -16,6 +16,7 @@ pub(super) fn owing(log: LogId, epoch: Epoch) -> Batch {
         trigger: "demo.hello".parse().unwrap(),
         source: "api".into(),
         sensor: None,
+        rule: None,
         occurred_at: NOON,
         catalog: CatalogRevision(1),
         matched: 1,

@@ -54,6 +54,7 @@ fn emitted(by: u128) -> Record {
         trigger: "examples.hello".parse().unwrap(),
         source: "execution".to_owned(),
         sensor: None,
+        rule: None,
         occurred_at: Timestamp::from_micros(25),
         catalog: CatalogRevision(1),
         matched: 0,

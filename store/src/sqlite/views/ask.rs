@@ -169,6 +169,8 @@ impl Way {
             ViewName::Inquiries if has(Column::Assignee) => Self::Assigned { states: inquiry_statuses_of(query) },
             ViewName::Inquiries if has(Column::Status) => Self::Index("inquiries_by_status"),
             ViewName::Rules if has(Column::Rule) => Self::Index("rules_by_rule"),
+            ViewName::Schedules if has(Column::Rule) => Self::Index("schedules_by_rule"),
+            ViewName::Schedules if has(Column::Sensor) => Self::Index("schedules_by_sensor"),
             ViewName::DeadLetters if has(Column::Sensor) => Self::Index("dead_letters_by_sensor"),
             ViewName::Events
             | ViewName::Enforcements
@@ -176,6 +178,7 @@ impl Way {
             | ViewName::Artifacts
             | ViewName::Inquiries
             | ViewName::Rules
+            | ViewName::Schedules
             | ViewName::DeadLetters
             // There are few of these.
             | ViewName::Packs

@@ -1,0 +1,31 @@
+//! Timers: what the schedules of rules and sensors wait for.
+
+use ensue_engine::schedule::facts::ScheduleOwner;
+use ensue_views::{Column, ListQuery, Row, Schedule, ViewName};
+
+use crate::auth::Allowed;
+use crate::call::Call;
+use crate::listing;
+use crate::permissions::TimersRead;
+use crate::ports::Ports;
+use crate::problem::{Outcome, Problem};
+use crate::wire::timers::WireTimer;
+
+/// Lists what is waited for, what was set last first.
+pub(super) async fn list(allowed: Allowed<TimersRead>, call: Call) -> Outcome {
+    let listed = listing::rows::<Schedule, _>(&call, &allowed, &[Column::Rule, Column::Sensor]).await?;
+    let items = listed.items.into_iter().map(WireTimer::from).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
+}
+
+/// Reads what the schedule of a rule or a sensor waits for; none where it does not. Blocking.
+pub(super) fn of(ports: &Ports, owner: &ScheduleOwner) -> Result<Option<Schedule>, Problem> {
+    let (column, name) = match owner {
+        ScheduleOwner::Rule(rule, _) => (Column::Rule, rule.as_str()),
+        ScheduleOwner::Sensor(sensor) => (Column::Sensor, sensor.as_str()),
+    };
+    let rows = ports.views.list(&ListQuery::newest(ViewName::Schedules).with(column, name))?;
+    let all: Vec<Schedule> = rows.iter().map(Row::read).collect::<Result<_, _>>()?;
+    // A rule that was deleted and created again has the same ref, and is another.
+    Ok(all.into_iter().find(|schedule| schedule.owner == *owner))
+}

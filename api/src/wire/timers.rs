@@ -1,0 +1,104 @@
+//! What the schedules of rules and sensors wait for.
+
+use ensue_engine::ids::ScheduleId;
+use ensue_engine::names::{RuleRef, SensorRef};
+use ensue_engine::record::Position;
+use ensue_engine::schedule::facts::ScheduleOwner;
+use ensue_engine::schedule::plan::{Misfire, Plan};
+use ensue_engine::time::Timestamp;
+use ensue_views::Schedule;
+use ensue_views::schedules::Missed;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::openapi::shapes;
+
+/// A timer that is waited for: the next time of a schedule.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireTimer {
+    #[schemars(with = "shapes::ScheduleId")]
+    id: ScheduleId,
+    #[schemars(with = "shapes::Position")]
+    position: Position,
+    #[schemars(with = "Option<shapes::RuleRef>")]
+    rule: Option<RuleRef>,
+    #[schemars(with = "Option<shapes::SensorRef>")]
+    sensor: Option<SensorRef>,
+    /// The plan in words.
+    plan: String,
+    #[schemars(with = "shapes::Timestamp")]
+    set_at: Timestamp,
+    #[schemars(with = "Option<shapes::Timestamp>")]
+    next_at: Option<Timestamp>,
+    #[schemars(with = "Option<shapes::Timestamp>")]
+    fired_at: Option<Timestamp>,
+    missed: Option<WireMissed>,
+    is_over: bool,
+}
+
+/// The schedule of a rule or a sensor, as it is written, and what it waits for.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireSchedule {
+    /// The plan in words.
+    plan: String,
+    #[schemars(with = "shapes::Misfire")]
+    misfire: Misfire,
+    #[schemars(with = "Option<shapes::Timestamp>")]
+    next_at: Option<Timestamp>,
+    #[schemars(with = "Option<shapes::Timestamp>")]
+    fired_at: Option<Timestamp>,
+    missed: Option<WireMissed>,
+    is_over: bool,
+}
+
+/// Times at which nothing could fire.
+#[derive(Serialize, JsonSchema)]
+struct WireMissed {
+    #[schemars(with = "shapes::Timestamp")]
+    from: Timestamp,
+    #[schemars(with = "shapes::Timestamp")]
+    until: Timestamp,
+    #[schemars(with = "shapes::Misfire")]
+    misfire: Misfire,
+}
+
+impl From<Missed> for WireMissed {
+    fn from(missed: Missed) -> Self {
+        Self { from: missed.from, until: missed.until, misfire: missed.misfire }
+    }
+}
+
+impl From<Schedule> for WireTimer {
+    fn from(schedule: Schedule) -> Self {
+        let (rule, sensor) = match schedule.owner {
+            ScheduleOwner::Rule(rule, _) => (Some(rule), None),
+            ScheduleOwner::Sensor(sensor) => (None, Some(sensor)),
+        };
+        Self {
+            id: schedule.id,
+            position: schedule.position,
+            rule,
+            sensor,
+            plan: schedule.words,
+            set_at: schedule.set_at,
+            next_at: schedule.next_at,
+            fired_at: schedule.fired_at,
+            missed: schedule.missed.map(WireMissed::from),
+            is_over: schedule.is_over,
+        }
+    }
+}
+
+impl WireSchedule {
+    /// Shows a plan with what is waited for; nothing is where the rule is disabled.
+    pub(crate) fn new(plan: &Plan, waiting: Option<Schedule>) -> Self {
+        Self {
+            plan: plan.to_string(),
+            misfire: plan.misfire,
+            next_at: waiting.as_ref().and_then(|waiting| waiting.next_at),
+            fired_at: waiting.as_ref().and_then(|waiting| waiting.fired_at),
+            missed: waiting.as_ref().and_then(|waiting| waiting.missed).map(WireMissed::from),
+            is_over: waiting.is_some_and(|waiting| waiting.is_over),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `ensue timers`: what the schedules of rules and sensors wait for.
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::rules::missed;
+use super::{Asking, List, Page, Sorting, Watching, print_page};
+use crate::redraw::Stirred;
+use crate::report::Outcome;
+use crate::table::{Column, cell, text, time};
+
+/// List what the schedules of rules and sensors wait for.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue timers list
+  ensue timers list --rule backup.nightly
+  ensue timers list --watch")]
+pub(crate) enum Timers {
+    /// List schedules with when they fire next, what was set last first.
+    List(Listed),
+}
+
+/// Which schedules are listed.
+#[derive(Debug, Args)]
+pub(crate) struct Listed {
+    /// Only that of this rule.
+    #[arg(long, value_name = "REF")]
+    rule: Option<String>,
+    /// Only that of this sensor.
+    #[arg(long, value_name = "REF")]
+    sensor: Option<String>,
+    #[command(flatten)]
+    sorting: Sorting,
+    #[command(flatten)]
+    page: Page,
+    #[command(flatten)]
+    watching: Watching,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::whole("OF", owner),
+    Column::cut("PLAN", |timer| cell(timer, "plan")),
+    Column::whole("NEXT", next),
+    Column::cut("FIRED", |timer| time(timer, "fired_at")),
+    Column::cut("MISSED", missed),
+];
+
+impl Timers {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        let client = asking.client()?;
+        let Self::List(Listed { rule, sensor, sorting, page, watching }) = self;
+        let mut query = page.query();
+        query.extend(sorting.query());
+        query.extend([("rule", rule), ("sensor", sensor)].into_iter().filter_map(|(name, value)| Some((name, value?))));
+        let stirred = Stirred::By(&["schedule", "timer"]);
+        print_page(asking, &client, &List { path: "/timers", query, columns: COLUMNS, stirred }, watching).await
+    }
+}
+
+/// Whose schedule it is.
+fn owner(timer: &Value) -> String {
+    match text(timer, "rule") {
+        none if none.is_empty() => format!("sensor {}", text(timer, "sensor")),
+        rule => format!("rule {rule}"),
+    }
+}
+
+fn next(timer: &Value) -> String {
+    match &timer["is_over"] {
+        Value::Bool(true) => "over".to_owned(),
+        _ => time(timer, "next_at"),
+    }
+}

@@ -1,0 +1,158 @@
+//! The events of a schedule's time: a rule's own, judged by it alone, or those that a sensor makes.
+
+use std::sync::Arc;
+
+use ensue_expression::{Budget, Document, Scope, Value};
+use serde_json::{Value as Json, json};
+
+use crate::catalog::{Catalog, Emit, Extra, Sensor};
+use crate::command::ObservedEvent;
+use crate::engine::Engine;
+use crate::events::decide::{Source, drafted};
+use crate::events::facts::DeliveryRefused;
+use crate::executions::facts::cut;
+use crate::ids::{EventId, Id, Role};
+use crate::names::{RuleRef, SensorRef, TriggerRef};
+use crate::record::{Actor, Body, Draft, Record, StreamId};
+use crate::rules::judge::{EventView, judge};
+use crate::schedule::facts::ScheduleOwner;
+use crate::time::Timestamp;
+
+/// The trigger of the events that rules with a `schedule` judge; no other rule sees them.
+pub const SCHEDULE_TRIGGER: &str = "core.schedule";
+/// The most bytes that the reason is kept with why a sensor made no event.
+const REASON_BYTES_MAX: usize = 4096;
+/// The most steps that all expressions of a sensor may take for one time.
+const STEPS_MAX: u64 = 1_000_000;
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+/// Gives the events of a time, led to by the record of its timer; the same time gives the same ids.
+///
+/// What keeps a sensor from making them is kept as a refused delivery. Fails where the catalog lacks what its schedules name.
+pub(super) fn events(
+    engine: &Engine,
+    record: &Record,
+    owner: &ScheduleOwner,
+    scheduled_at: Timestamp,
+    catalog: &Catalog,
+) -> Result<Vec<Draft>, String> {
+    let occasion = Making { engine, record, catalog, scheduled_at };
+    match owner {
+        ScheduleOwner::Rule(rule, _) => occasion.of_rule(rule),
+        ScheduleOwner::Sensor(sensor) => {
+            let sensor = catalog.sensors().get(sensor).ok_or_else(|| format!("the catalog has no sensor `{sensor}`"))?;
+            Ok(occasion.of_sensor(sensor).unwrap_or_else(|why| vec![occasion.refused(&sensor.name, why)]))
+        }
+    }
+}
+
+/// Why a sensor makes no event, and of which trigger.
+struct NoEvent {
+    trigger: TriggerRef,
+    why: String,
+}
+
+struct Making<'a> {
+    engine: &'a Engine,
+    record: &'a Record,
+    catalog: &'a Catalog,
+    scheduled_at: Timestamp,
+}
+
+impl Making<'_> {
+    /// Gives how late it is, in whole seconds: what a time was put off by is part of that.
+    fn late_seconds(&self) -> i64 {
+        self.record.time.micros_since(self.scheduled_at).max(0) / MICROS_PER_SECOND
+    }
+
+    fn occasion(&self) -> Json {
+        json!({ "scheduled_at": self.scheduled_at.to_string(), "late_seconds": self.late_seconds() })
+    }
+
+    fn of_rule(&self, rule: &RuleRef) -> Result<Vec<Draft>, String> {
+        let trigger: TriggerRef = SCHEDULE_TRIGGER.parse().map_err(|why| format!("{why}"))?;
+        let payload = Document::from_value(&self.occasion());
+        Ok(vec![self.event(0, trigger, rule.to_string(), payload, None, Some(rule))])
+    }
+
+    /// All events of the sensor, or none.
+    fn of_sensor(&self, sensor: &Sensor) -> Result<Vec<Draft>, NoEvent> {
+        let scheduled_at = self.scheduled_at.to_string();
+        let scope = Scope::new()
+            .with("scheduled_at", Value::from(scheduled_at.as_str()))
+            .with("late_seconds", Value::Int(self.late_seconds()))
+            .with("config", Value::from_json(&sensor.config));
+        let mut steps_left = STEPS_MAX;
+        let mut drafts = Vec::new();
+        for (index, emit) in (0..).zip(&sensor.emits) {
+            let Some(payload) = self.payload(emit, &scope, &mut steps_left)? else { continue };
+            let source = sensor.name.to_string();
+            drafts.push(self.event(index, emit.trigger.clone(), source, payload, Some(sensor.name.clone()), None));
+        }
+        Ok(drafts)
+    }
+
+    /// Gives the payload of one event, checked; none where its condition does not hold.
+    fn payload(&self, emit: &Emit, scope: &Scope<'_>, steps_left: &mut u64) -> Result<Option<Document>, NoEvent> {
+        let no_event = |why: String| NoEvent { trigger: emit.trigger.clone(), why };
+        let mut budget = Budget::steps(*steps_left);
+        if let Some(when) = &emit.when
+            && !when.holds(scope, &mut budget).map_err(|why| no_event(format!("`when`: {why}")))?
+        {
+            return Ok(None);
+        }
+        let payload = match &emit.payload {
+            None => self.occasion(),
+            Some(payload) => payload.render(scope, &mut budget).map_err(|why| no_event(format!("`payload`: {why}")))?,
+        };
+        *steps_left = steps_left.saturating_sub(budget.spent());
+        let document = Document::from_value(&payload);
+        let trigger = self.catalog.triggers().get(&emit.trigger).ok_or_else(|| no_event("there is no such trigger".to_owned()))?;
+        let misfits = trigger.payload.misfits(document.root(), Extra::Allowed);
+        if misfits.is_empty() {
+            return Ok(Some(document));
+        }
+        Err(no_event(misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+    }
+
+    fn event(
+        &self,
+        index: u32,
+        trigger: TriggerRef,
+        source: String,
+        payload: Document,
+        sensor: Option<SensorRef>,
+        only: Option<&RuleRef>,
+    ) -> Draft {
+        let id = EventId(Id::derived(self.engine.log(), self.record.id, Role::Emit(index)));
+        let view = EventView { id, trigger: &trigger, source: &source, time: self.record.time, payload: &payload, only };
+        let judgement = Arc::new(judge(self.catalog, &view));
+        let event = ObservedEvent {
+            id,
+            trigger,
+            source,
+            sensor,
+            occurred_at: self.record.time,
+            trace: None,
+            body: Body::json(payload.bytes().clone()),
+            payload,
+            dedupe: None,
+            judgement,
+        };
+        let cause = Some(self.record.cause.from_parent(self.record.id));
+        drafted(self.engine, &event, &event.judgement, &Source { actor: &Actor::Engine, cause, trace: None }, only)
+    }
+
+    fn refused(&self, sensor: &SensorRef, no_event: NoEvent) -> Draft {
+        let fact = DeliveryRefused { sensor: sensor.clone(), trigger: Some(no_event.trigger), reason: cut(no_event.why, REASON_BYTES_MAX) };
+        Draft {
+            stream: StreamId::Sensor(sensor.clone()),
+            begins: None,
+            actor: Actor::Engine,
+            cause: Some(self.record.cause.from_parent(self.record.id)),
+            trace: None,
+            fact: fact.into(),
+            body: Some(Body::json(self.occasion().to_string())),
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! A plan: when a rule or a sensor is due, and what becomes of the times at which nothing could fire.
+//!
+//! It is a pure function of the time that was due and of the time it is. Which plans run is `state.rs`'s.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Cron;
+use crate::record::Digest;
+use crate::time::{Timestamp, duration_text};
+use crate::timers::facts::TimerKind;
+
+/// The most times that `fire_all` makes up for; the oldest beyond them are left out.
+pub const MADE_UP_MAX: usize = 100;
+/// How late a time may fire that is not made up for (`skip`), in milliseconds; jitter comes on top.
+pub const GRACE_MILLIS: u64 = 60_000;
+/// The shortest `every`, in milliseconds.
+pub const EVERY_MILLIS_MIN: u64 = 1_000;
+/// How many gaps between the times of a cron expression its jitter is held against.
+const GAPS_LOOKED_AT: usize = 400;
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+/// When something is due, over and over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// When.
+    pub when: When,
+    /// What becomes of times at which nothing could fire.
+    pub misfire: Misfire,
+    /// The most by which each time is put off, by a share that follows from its timer's id.
+    pub jitter: Duration,
+}
+
+/// When a plan is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum When {
+    /// By a cron expression, on the clocks of its zone.
+    Cron(Box<Cron>),
+    /// Each time so much time has passed, counted from the record that set it.
+    Every(Duration),
+    /// Once.
+    At(Timestamp),
+}
+
+/// What becomes of times at which nothing could fire: no node ran, or the clock was not trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Misfire {
+    /// The newest of them fires, for all.
+    #[default]
+    FireOnce,
+    /// None of them fires.
+    Skip,
+    /// Each of them fires, the oldest first: at most [`MADE_UP_MAX`].
+    FireAll,
+}
+
+/// What is made of a time that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occasion {
+    /// The time that fires; none where it is too late.
+    pub fires: Option<Timestamp>,
+    /// The times that do not fire: from the first, and until the second, which is not among them.
+    pub missed: Option<(Timestamp, Timestamp)>,
+    /// The next time, which may have come as well; none where there is none.
+    pub next: Option<Timestamp>,
+}
+
+impl Misfire {
+    /// Gives the word that authors write.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FireOnce => "fire_once",
+            Self::Skip => "skip",
+            Self::FireAll => "fire_all",
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    /// Writes it in a line for people: when it is due, and by how much it is put off.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.when {
+            When::Cron(cron) => write!(f, "{cron} in {}", cron.zone())?,
+            When::Every(period) => write!(f, "every {}", duration_text(millis(*period)))?,
+            When::At(at) => write!(f, "at {at}")?,
+        }
+        if self.jitter.is_zero() { Ok(()) } else { write!(f, ", put off by up to {}", duration_text(millis(self.jitter))) }
+    }
+}
+
+impl Plan {
+    /// Gives what tells it from another: when it is due. What becomes of missed times may change while it runs.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.to_string().as_bytes())
+    }
+
+    /// Gives the kind of its timers: a time of the clock is waited for by the clock, a period by time that passes.
+    pub fn timer_kind(&self) -> TimerKind {
+        match self.when {
+            When::Cron(_) | When::At(_) => TimerKind::Schedule,
+            When::Every(_) => TimerKind::Interval,
+        }
+    }
+
+    /// Gives the first time after it was set.
+    pub fn first(&self, set_at: Timestamp) -> Option<Timestamp> {
+        match &self.when {
+            When::Cron(cron) => cron.next_after(set_at),
+            When::Every(period) => Some(set_at.plus_millis(millis(*period))),
+            When::At(at) => Some(*at).filter(|at| *at > set_at),
+        }
+    }
+
+    /// Gives the time after one at which it is due.
+    pub fn next(&self, due: Timestamp) -> Option<Timestamp> {
+        match &self.when {
+            When::Cron(cron) => cron.next_after(due),
+            When::Every(period) => Some(due.plus_millis(millis(*period))),
+            When::At(_) => None,
+        }
+    }
+
+    /// Says what is made of a time that has come, `now`: it, or what stands in for it and for those after it that have come as well.
+    pub fn occasion(&self, due: Timestamp, now: Timestamp) -> Occasion {
+        // One that may still be put off has its own timer.
+        let until = Timestamp::from_micros(now.micros() - micros(self.jitter));
+        let newest = || self.newest(due, until.max(due));
+        let missed = |from: Timestamp, until: Option<Timestamp>| until.filter(|until| *until > from).map(|until| (from, until));
+        match self.misfire {
+            Misfire::FireOnce => {
+                let newest = newest();
+                Occasion { fires: Some(newest), missed: missed(due, Some(newest)), next: self.next(newest) }
+            }
+            Misfire::Skip => {
+                let newest = newest();
+                let next = self.next(newest);
+                if until.micros_since(newest) <= micros(Duration::from_millis(GRACE_MILLIS)) {
+                    return Occasion { fires: Some(newest), missed: missed(due, Some(newest)), next };
+                }
+                let end = next.unwrap_or_else(|| newest.plus_millis(1));
+                Occasion { fires: None, missed: Some((due, end)), next }
+            }
+            Misfire::FireAll => {
+                let first = self.first_made_up_for(due, until.max(due));
+                Occasion { fires: Some(first), missed: missed(due, Some(first)), next: self.next(first) }
+            }
+        }
+    }
+
+    /// The newest time up to `until`; `due` is one.
+    fn newest(&self, due: Timestamp, until: Timestamp) -> Timestamp {
+        match &self.when {
+            When::Cron(cron) => newest_of(cron, due, until),
+            When::Every(period) => back(due, *period, until, 0),
+            When::At(_) => due,
+        }
+    }
+
+    /// The first of the newest [`MADE_UP_MAX`] times up to `until`; `due` is one.
+    fn first_made_up_for(&self, due: Timestamp, until: Timestamp) -> Timestamp {
+        match &self.when {
+            When::Cron(cron) => {
+                let after = (0..MADE_UP_MAX).try_fold(due, |due, _| cron.next_after(due).filter(|next| *next <= until));
+                if after.is_none() {
+                    return due;
+                }
+                let before = |time: Timestamp| Timestamp::from_micros(time.micros() - 1);
+                (1..MADE_UP_MAX).fold(newest_of(cron, due, until), |newest, _| newest_of(cron, due, before(newest)))
+            }
+            When::Every(period) => back(due, *period, until, MADE_UP_MAX as i64 - 1),
+            When::At(_) => due,
+        }
+    }
+
+    /// Says whether its jitter is longer than the time between two of its times, seen from a moment.
+    pub fn jitter_is_too_long(&self, from: Timestamp) -> bool {
+        match &self.when {
+            When::Cron(cron) => {
+                let times: Vec<Timestamp> =
+                    std::iter::successors(Some(from), |time| cron.next_after(*time)).skip(1).take(GAPS_LOOKED_AT).collect();
+                times.windows(2).any(|pair| pair[1].micros_since(pair[0]) < micros(self.jitter))
+            }
+            When::Every(period) => self.jitter > *period,
+            When::At(_) => false,
+        }
+    }
+}
+
+/// The time of a period that is `before` periods older than the newest up to `until`, and not older than `due`.
+fn back(due: Timestamp, period: Duration, until: Timestamp, before: i64) -> Timestamp {
+    let period = micros(period).max(1);
+    let passed = until.micros_since(due).max(0) / period;
+    Timestamp::from_micros(due.micros() + (passed - before).max(0) * period)
+}
+
+/// The newest time of an expression up to `until`; `due` is one. It asks a few dozen times, however many there are between.
+fn newest_of(cron: &Cron, due: Timestamp, until: Timestamp) -> Timestamp {
+    let (first, last) = (due.micros(), until.micros());
+    let one_after = |moment: i64| cron.next_after(Timestamp::from_micros(moment)).filter(|next| *next <= until);
+    let mut window = MICROS_PER_SECOND;
+    let (mut has_one, mut newest) = loop {
+        let begin = last.saturating_sub(window).max(first);
+        match one_after(begin) {
+            Some(found) => break (begin, found),
+            None if begin == first => return due,
+            None => window = window.saturating_mul(2),
+        }
+    };
+    let mut has_none = last;
+    while has_none - has_one > 1 {
+        let middle = has_one + (has_none - has_one) / 2;
+        match one_after(middle) {
+            Some(found) => (has_one, newest) = (middle.max(found.micros() - 1), found),
+            None => has_none = middle,
+        }
+    }
+    newest
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::schedule::Zone;
+    use crate::spec::NOON;
+
+    const SECOND: u64 = 1_000;
+    const HOUR: u64 = 3_600 * SECOND;
+    const DAY: u64 = 24 * HOUR;
+
+    fn cron(expression: &str, misfire: Misfire) -> Plan {
+        let cron = Cron::parse(expression, Zone::UTC).unwrap();
+        Plan { when: When::Cron(Box::new(cron)), misfire, jitter: Duration::ZERO }
+    }
+
+    fn every(millis: u64, misfire: Misfire) -> Plan {
+        Plan { when: When::Every(Duration::from_millis(millis)), misfire, jitter: Duration::ZERO }
+    }
+
+    #[test]
+    fn on_time_each_time_fires_whatever_becomes_of_missed_ones() {
+        for misfire in [Misfire::FireOnce, Misfire::Skip, Misfire::FireAll] {
+            for plan in [cron("0 * * * *", misfire), every(HOUR, misfire)] {
+                let occasion = plan.occasion(NOON, NOON.plus_millis(3));
+                assert_eq!(occasion, Occasion { fires: Some(NOON), missed: None, next: Some(NOON.plus_millis(HOUR)) }, "{plan}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_missed_times_the_newest_fires_once() {
+        for plan in [cron("0 * * * *", Misfire::FireOnce), every(HOUR, Misfire::FireOnce)] {
+            let newest = NOON.plus_millis(5 * HOUR);
+            let occasion = plan.occasion(NOON, newest.plus_millis(HOUR - 1));
+            let next = Some(newest.plus_millis(HOUR));
+            assert_eq!(occasion, Occasion { fires: Some(newest), missed: Some((NOON, newest)), next }, "{plan}");
+        }
+    }
+
+    #[test]
+    fn skipped_times_do_not_fire_but_within_a_minute() {
+        for plan in [cron("0 * * * *", Misfire::Skip), every(HOUR, Misfire::Skip)] {
+            let newest = NOON.plus_millis(5 * HOUR);
+            let next = newest.plus_millis(HOUR);
+            let (soon, late) = (plan.occasion(NOON, newest.plus_millis(60_000)), plan.occasion(NOON, newest.plus_millis(60_001)));
+            assert_eq!(soon, Occasion { fires: Some(newest), missed: Some((NOON, newest)), next: Some(next) });
+            assert_eq!(late, Occasion { fires: None, missed: Some((NOON, next)), next: Some(next) });
+        }
+    }
+
+    #[test]
+    fn all_missed_times_fire_one_by_one_and_of_very_many_the_newest_hundred() {
+        for plan in [cron("0 * * * *", Misfire::FireAll), every(HOUR, Misfire::FireAll)] {
+            let few = plan.occasion(NOON, NOON.plus_millis(99 * HOUR));
+            assert_eq!(few, Occasion { fires: Some(NOON), missed: None, next: Some(NOON.plus_millis(HOUR)) });
+            let first = NOON.plus_millis(901 * HOUR);
+            let many = plan.occasion(NOON, NOON.plus_millis(1_000 * HOUR));
+            assert_eq!(many, Occasion { fires: Some(first), missed: Some((NOON, first)), next: Some(first.plus_millis(HOUR)) });
+        }
+    }
+
+    #[test]
+    fn what_is_due_once_is_due_once() {
+        let plan = Plan { when: When::At(NOON), misfire: Misfire::FireOnce, jitter: Duration::ZERO };
+        assert_eq!(plan.first(NOON.plus_millis(1)), None);
+        assert_eq!(plan.occasion(NOON, NOON.plus_millis(DAY)), Occasion { fires: Some(NOON), missed: None, next: None });
+        let skipped = Plan { misfire: Misfire::Skip, ..plan }.occasion(NOON, NOON.plus_millis(DAY));
+        assert_eq!((skipped.fires, skipped.next), (None, None));
+        assert!(skipped.missed.is_some());
+    }
+
+    #[test]
+    fn a_time_that_may_still_be_put_off_is_not_taken_for_missed() {
+        let plan = Plan { jitter: Duration::from_secs(600), ..cron("0 * * * *", Misfire::FireOnce) };
+        let next = NOON.plus_millis(HOUR);
+        let occasion = plan.occasion(NOON, next.plus_millis(599 * SECOND));
+        assert_eq!(occasion, Occasion { fires: Some(NOON), missed: None, next: Some(next) });
+    }
+
+    #[test]
+    fn a_jitter_is_held_against_the_shortest_time_between_two() {
+        let with = |plan: Plan, jitter: u64| Plan { jitter: Duration::from_secs(jitter), ..plan }.jitter_is_too_long(NOON);
+        assert!(!with(cron("0 3 * * *", Misfire::Skip), 3_600));
+        assert!(with(cron("0,5 3 * * *", Misfire::Skip), 301));
+        assert!(!with(every(HOUR, Misfire::Skip), 3_600));
+        assert!(with(every(HOUR, Misfire::Skip), 3_601));
+    }
+
+    #[test]
+    fn years_of_seconds_are_looked_through_at_once() {
+        let plan = cron("* * * * * *", Misfire::FireAll);
+        let now = NOON.plus_millis(10 * 365 * DAY);
+        assert_eq!(plan.occasion(NOON, now).fires, Some(Timestamp::from_micros(now.micros() - 99 * MICROS_PER_SECOND)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_newest_time_is_the_last_of_all_that_follow_each_other(
+            expression in prop::sample::select(vec!["*/7 * * * *", "0 3 * * *", "30 2 * * 0", "0 0 29 2 *", "*/5 8-17 * * 1-5"]),
+            zone in prop::sample::select(vec!["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]),
+            hours in 0_u64..3_000,
+        ) {
+            let cron = Cron::parse(expression, zone.parse().unwrap()).unwrap();
+            let due = cron.next_after(NOON).unwrap();
+            let until = due.plus_millis(hours * HOUR + 17);
+            let all = std::iter::successors(Some(due), |time| cron.next_after(*time)).take_while(|time| *time <= until);
+            prop_assert_eq!(newest_of(&cron, due, until), all.last().unwrap());
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What schedules follow: what is installed and who is enabled sets and ends them, and a timer that fires makes events.
+
+use crate::catalog::{Catalog, Mode};
+use crate::command::Context;
+use crate::engine::{Engine, Reaction};
+use crate::executions::timed::begin_of_wait;
+use crate::fact::Fact;
+use crate::ids::{Id, LogId, Role, ScheduleId};
+use crate::names::{PackName, RuleRef};
+use crate::record::{Actor, Draft, Record};
+use crate::schedule::emits;
+use crate::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
+use crate::schedule::plan::{Misfire, Plan};
+use crate::schedule::state::{Phase, Schedule};
+use crate::time::Timestamp;
+use crate::timers::facts::{TimerFired, TimerKind, TimerSet};
+use crate::timers::state::{TimerId, TimerOwner};
+
+/// The most schedules that one consequence of a record sets or ends; the others are its next.
+const ALIGNED_AT_ONCE_MAX: usize = 100;
+
+/// Whose schedules a record may have changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Changed<'a> {
+    /// Those of a pack.
+    Pack(&'a PackName),
+    /// That of a rule.
+    Rule(&'a RuleRef),
+}
+
+impl Changed<'_> {
+    fn covers(self, owner: &ScheduleOwner) -> bool {
+        match (self, owner) {
+            (Self::Pack(pack), ScheduleOwner::Rule(rule, _)) => rule.pack() == *pack,
+            (Self::Pack(pack), ScheduleOwner::Sensor(sensor)) => sensor.pack() == *pack,
+            (Self::Rule(changed), ScheduleOwner::Rule(rule, _)) => rule == changed,
+            (Self::Rule(_), ScheduleOwner::Sensor(_)) => false,
+        }
+    }
+}
+
+/// Sets and ends the schedules that a record may have changed: what it leads to is worked out of what is installed and what runs, so that
+/// doing it again changes nothing.
+pub(crate) fn follow(engine: &Engine, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
+    let revision = engine.catalog_revision();
+    match with.catalogs.at(revision) {
+        Some(catalog) => aligned(engine, record, &catalog, |owner| changed.covers(owner)),
+        None => Reaction::Impossible(format!("the catalog of revision {revision} cannot be built")),
+    }
+}
+
+/// Sets what is not waited for though it should be, at the start of a node: what was put aside, for a catalog that could not be built or a
+/// bug of ours, does not stop a schedule for good.
+pub(crate) fn at_start(engine: &Engine, record: &Record, with: &Context<'_>) -> Option<Reaction> {
+    let catalog = with.catalogs.at(engine.catalog_revision())?;
+    match aligned(engine, record, &catalog, |_| true) {
+        Reaction::Drafts { drafts, .. } if drafts.is_empty() => None,
+        Reaction::Drafts { drafts, .. } => Some(Reaction::more(drafts)),
+        other @ (Reaction::Needs(_) | Reaction::Impossible(_)) => Some(other),
+    }
+}
+
+fn aligned(engine: &Engine, record: &Record, catalog: &Catalog, is_asked: impl Fn(&ScheduleOwner) -> bool) -> Reaction {
+    let about = About { engine, record };
+    let mut changes: Vec<Vec<Draft>> = Vec::new();
+    let running = engine.schedules().iter().filter(|(_, schedule)| is_asked(&schedule.owner));
+    let unwanted = running.filter_map(|(id, schedule)| about.end_of(id, schedule, catalog));
+    changes.extend(unwanted.take(ALIGNED_AT_ONCE_MAX));
+    let wanted = catalog.schedules().iter().filter(|(owner, _)| is_asked(owner) && is_wanted(engine, catalog, owner));
+    let missing = wanted.filter_map(|(owner, plan)| about.begin_of(owner, plan));
+    changes.extend(missing.take(ALIGNED_AT_ONCE_MAX));
+    let is_all = changes.len() < ALIGNED_AT_ONCE_MAX;
+    let drafts = changes.into_iter().flatten().collect();
+    if is_all { Reaction::last(drafts) } else { Reaction::more(drafts) }
+}
+
+/// A rule that is disabled has no schedule.
+fn is_wanted(engine: &Engine, catalog: &Catalog, owner: &ScheduleOwner) -> bool {
+    match owner {
+        ScheduleOwner::Rule(rule, _) => catalog.rules().get(rule).is_some_and(|rule| !matches!(engine.rules().mode(rule), Mode::Disabled)),
+        ScheduleOwner::Sensor(_) => true,
+    }
+}
+
+/// A record, and what it leads to.
+struct About<'a> {
+    engine: &'a Engine,
+    record: &'a Record,
+}
+
+impl About<'_> {
+    /// Gives the end of a schedule that is not wanted any more as it is.
+    fn end_of(&self, id: ScheduleId, schedule: &Schedule, catalog: &Catalog) -> Option<Vec<Draft>> {
+        let is_there = match &schedule.owner {
+            ScheduleOwner::Rule(rule, id) => catalog.rules().get(rule).is_some_and(|rule| rule.id == *id),
+            ScheduleOwner::Sensor(sensor) => catalog.sensors().contains_key(sensor),
+        };
+        let plan = catalog.schedules().get(&schedule.owner);
+        let why = match plan {
+            _ if !is_there => EndedBecause::Removed,
+            Some(plan) if plan.digest() != schedule.plan => EndedBecause::Changed,
+            None => EndedBecause::Changed,
+            Some(_) if !is_wanted(self.engine, catalog, &schedule.owner) => EndedBecause::Disabled,
+            Some(_) => return None,
+        };
+        Some(vec![self.draft(&schedule.owner, None, ScheduleEnded { schedule: id, why }.into())])
+    }
+
+    /// Gives the beginning of a schedule that is wanted and not there, or its next timer where it has none.
+    fn begin_of(&self, owner: &ScheduleOwner, plan: &Plan) -> Option<Vec<Draft>> {
+        let before = self.engine.schedules().of(owner).filter(|(_, schedule)| schedule.plan == plan.digest());
+        match before {
+            None => {
+                let id = ScheduleId(Id::derived(self.engine.log(), self.record.id, Role::Schedule(&owner.stream())));
+                let set = ScheduleSet { schedule: id, owner: owner.clone(), plan: plan.digest(), words: plan.to_string() };
+                let first = plan.first(begin_of_wait(self.engine, self.record));
+                Some(vec![self.draft(owner, Some(id.0), set.into()), self.waits(owner, (id, 1), plan, first)])
+            }
+            Some((id, schedule)) => match schedule.phase {
+                Phase::Waiting | Phase::Over => None,
+                Phase::Set => {
+                    let first = plan.first(begin_of_wait(self.engine, self.record));
+                    Some(vec![self.waits(owner, (id, schedule.timers + 1), plan, first)])
+                }
+                Phase::Fired { kind, due } => {
+                    let due = put_back(self.engine.log(), (id, kind, schedule.timers), plan, due);
+                    Some(vec![self.waits(owner, (id, schedule.timers + 1), plan, plan.next(due))])
+                }
+            },
+        }
+    }
+
+    /// Gives the timer for the next time of a schedule, or its end where there is none.
+    fn waits(&self, owner: &ScheduleOwner, (id, number): (ScheduleId, u32), plan: &Plan, time: Option<Timestamp>) -> Draft {
+        let Some(time) = time else {
+            return self.draft(owner, None, ScheduleEnded { schedule: id, why: EndedBecause::Over }.into());
+        };
+        let (kind, log) = (plan.timer_kind(), self.engine.log());
+        let due = Timestamp::from_micros(time.micros().saturating_add(put_off(log, (id, kind, number), plan)));
+        let timer = TimerId { owner: TimerOwner::Schedule(id), kind, number };
+        self.draft(owner, Some(timer.record_id(log)), TimerSet { kind, number, due, schedule: Some(id) }.into())
+    }
+
+    fn draft(&self, owner: &ScheduleOwner, begins: Option<Id>, fact: Fact) -> Draft {
+        let cause = Some(self.record.cause.from_parent(self.record.id));
+        Draft { stream: owner.stream(), begins, actor: Actor::Engine, cause, trace: None, fact, body: None }
+    }
+}
+
+/// Gives by how much a timer is put off, in microseconds: a share of the plan's jitter that follows from the timer's id.
+fn put_off(log: LogId, (id, kind, number): (ScheduleId, TimerKind, u32), plan: &Plan) -> i64 {
+    let jitter = u64::try_from(plan.jitter.as_millis()).unwrap_or(u64::MAX);
+    if jitter == 0 {
+        return 0;
+    }
+    let timer = TimerId { owner: TimerOwner::Schedule(id), kind, number }.record_id(log);
+    let bits = timer.as_bytes().iter().skip(9).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+    i64::try_from(bits % jitter).unwrap_or(0) * 1_000
+}
+
+/// Gives the time of a schedule at which a timer would have fired that had not been put off.
+fn put_back(log: LogId, timer: (ScheduleId, TimerKind, u32), plan: &Plan, due: Timestamp) -> Timestamp {
+    Timestamp::from_micros(due.micros() - put_off(log, timer, plan))
+}
+
+/// Gives what follows from a timer of a schedule that has fired: the events of its time, and the next timer.
+///
+/// All of it is one consequence: either the whole of it comes about, or none, and then [`at_start`] sets the next timer.
+pub(crate) fn fired(engine: &Engine, record: &Record, fact: &TimerFired, id: ScheduleId, with: &Context<'_>) -> Reaction {
+    let Some(schedule) = engine.schedules().get(id) else { return Reaction::nothing() };
+    let revision = engine.catalog_revision();
+    let Some(catalog) = with.catalogs.at(revision) else {
+        return Reaction::Impossible(format!("the catalog of revision {revision} cannot be built"));
+    };
+    let plan = catalog.schedules().get(&schedule.owner).filter(|plan| plan.digest() == schedule.plan);
+    // What took its plan away ends it.
+    let Some(plan) = plan else { return Reaction::nothing() };
+    let occasion = plan.occasion(put_back(engine.log(), (id, fact.kind, fact.number), plan, fact.due), record.time);
+    let about = About { engine, record };
+    let mut drafts = Vec::new();
+    if let Some((from, until)) = occasion.missed {
+        let missed = ScheduleMissed { schedule: id, from, until, misfire: plan.misfire };
+        drafts.push(about.draft(&schedule.owner, None, missed.into()));
+    }
+    if let Some(scheduled_at) = occasion.fires {
+        match emits::events(engine, record, &schedule.owner, scheduled_at, &catalog) {
+            Ok(events) => drafts.extend(events),
+            Err(why) => return Reaction::Impossible(why),
+        }
+    }
+    if schedule.timers == fact.number {
+        drafts.push(about.waits(&schedule.owner, (id, fact.number.saturating_add(1)), plan, occasion.next));
+    }
+    Reaction::last(drafts)
+}
+
+impl Misfire {
+    /// Lists all of them.
+    pub const ALL: [Self; 3] = [Self::FireOnce, Self::Skip, Self::FireAll];
+}

@@ -1,0 +1,395 @@
+//! Schedules of rules and sensors: what sets and ends them, when they fire, and what becomes of times at which nothing could.
+
+use ensue_engine::catalog::Mode;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::RuleId;
+use ensue_engine::record::Record;
+use ensue_engine::schedule::facts::EndedBecause;
+use ensue_engine::schedule::plan::{Misfire, Plan, When};
+use ensue_engine::schedule::{Cron, Zone};
+use ensue_engine::spec::{CatalogsHealth, NOON, Outcome};
+use ensue_engine::time::Timestamp;
+use ensue_expression::Document;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::definitions::{cron, every};
+use crate::support::{Pieces, Site, accept_clock, fields, fire_timers, note_start, retry, set_mode};
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const MICROS: i64 = 1_000;
+
+const FIRES: &[&str] = &["timer.fired", "event.received", "timer.set", "enforcement.made", "execution.requested", "attempt.started"];
+
+fn pieces() -> Pieces {
+    Pieces::default().trigger("core.schedule").trigger("demo.tick").action_at_once("demo.say")
+}
+
+fn with(plan: Plan) -> Pieces {
+    pieces().scheduled("demo.one", "demo.say", plan)
+}
+
+fn site(plan: Plan) -> Site {
+    Site::with(&with(plan))
+}
+
+fn all(plan: Plan) -> Plan {
+    Plan { misfire: Misfire::FireAll, ..plan }
+}
+
+/// What the events say of when they were due, and how late they were.
+fn told(records: &[Record]) -> Vec<(Timestamp, i64)> {
+    let events = records.iter().filter(|record| matches!(record.fact, Fact::EventReceived(_)));
+    events.map(|event| told_by(event)).collect()
+}
+
+fn told_by(event: &Record) -> (Timestamp, i64) {
+    let payload: Value = serde_json::from_slice(event.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap();
+    (payload["scheduled_at"].as_str().unwrap().parse().unwrap(), payload["late_seconds"].as_i64().unwrap())
+}
+
+fn times(outcome: &Outcome) -> Vec<Timestamp> {
+    told(outcome.records()).into_iter().map(|(time, _)| time).collect()
+}
+
+/// Fires all that is due, as a node does: again until nothing is.
+fn fire_all_due(site: &mut Site) -> Vec<Timestamp> {
+    let mut fired = Vec::new();
+    for _ in 0..10_000 {
+        let outcome = site.when(fire_timers());
+        if outcome.records().is_empty() {
+            return fired;
+        }
+        fired.extend(times(&outcome));
+    }
+    panic!("it fires without end");
+}
+
+fn next_due(site: &Site) -> Option<Timestamp> {
+    site.engine().timers().next_due()
+}
+
+fn ended(outcome: &Outcome) -> Vec<EndedBecause> {
+    outcome.facts().filter_map(|fact| if let Fact::ScheduleEnded(fact) = fact { Some(fact.why) } else { None }).collect()
+}
+
+#[test]
+fn a_rule_s_schedule_is_set_as_its_pack_is_installed() {
+    let site = site(every(HOUR));
+    let kinds: Vec<&str> = site.records().iter().map(Record::kind).collect();
+    assert_eq!(kinds, ["pack.installed", "schedule.set", "timer.set"]);
+    assert_eq!(next_due(&site), Some(NOON.plus_millis(HOUR)));
+}
+
+#[test]
+fn a_time_that_has_come_is_an_event_that_the_rule_acts_on_and_the_next_is_waited_for() {
+    let mut site = site(every(HOUR));
+    site.after(HOUR - 1).then(&[]);
+    let outcome = site.after(1).then(FIRES);
+    assert_eq!(told(outcome.records()), [(NOON.plus_millis(HOUR), 0)]);
+    assert_eq!(next_due(&site), Some(NOON.plus_millis(2 * HOUR)));
+    site.when(fire_timers()).then(&[]);
+}
+
+#[test]
+fn each_time_begins_a_chain_of_its_own_and_the_same_log_makes_the_same_ids() {
+    let chain = || {
+        let mut site = site(every(HOUR));
+        let first = site.after(HOUR).then(FIRES).records().to_vec();
+        let second = site.after(HOUR).then(FIRES).records().to_vec();
+        (first, second)
+    };
+    let (first, second) = chain();
+    for records in [&first, &second] {
+        let root = &records[0];
+        assert_eq!((root.cause.parent, root.cause.root), (None, root.id));
+        assert!(records.iter().all(|record| record.cause.root == root.id));
+        assert_eq!(records[1].cause.parent, Some(root.id));
+        assert_eq!(records[1].cause.depth, 0);
+    }
+    assert_ne!(first[0].id, second[0].id);
+    let ids = |(first, second): (Vec<Record>, Vec<Record>)| first.into_iter().chain(second).map(|record| record.id).collect::<Vec<_>>();
+    assert_eq!(ids((first, second)), ids(chain()));
+}
+
+#[test]
+fn only_the_rule_whose_schedule_it_is_judges_the_event() {
+    let pieces = with(every(HOUR)).scheduled("demo.two", "demo.say", every(DAY)).rule("demo.listens", "core.schedule", "", "demo.say");
+    let mut site = Site::with(&pieces);
+    let outcome = site.after(HOUR).then(FIRES);
+    let Some(Fact::EnforcementMade(made)) = outcome.facts().nth(3) else { panic!("a rule was enforced") };
+    assert_eq!(made.rule.as_str(), "demo.one");
+    // What anybody sends under the same name is not of a schedule.
+    let sent = site.receive("core.schedule", &json!({ "scheduled_at": "now", "late_seconds": 0 }));
+    let rules: Vec<&str> =
+        sent.facts().filter_map(|fact| if let Fact::EnforcementMade(made) = fact { Some(made.rule.as_str()) } else { None }).collect();
+    assert_eq!(rules, ["demo.listens"]);
+}
+
+#[test]
+fn a_restart_between_a_time_and_what_follows_changes_nothing() {
+    let mut whole = site(every(HOUR));
+    whole.later(HOUR);
+    whole.when(fire_timers()).then(FIRES);
+    let mut halved = site(every(HOUR));
+    halved.restart();
+    halved.later(HOUR);
+    halved.restart();
+    halved.when(fire_timers()).then(FIRES);
+    halved.restart();
+    halved.when(fire_timers()).then(&[]);
+    let ids = |site: &Site| site.records().iter().map(|record| record.id).collect::<Vec<_>>();
+    assert_eq!(ids(&whole), ids(&halved));
+}
+
+#[test]
+fn of_the_times_at_which_no_node_ran_the_newest_fires_and_the_others_are_told_of() {
+    let mut site = site(every(HOUR));
+    site.later(5 * HOUR + 90 * SECOND);
+    let outcome = site.when(fire_timers());
+    assert_eq!(outcome.kinds()[..4], ["timer.fired", "schedule.missed", "event.received", "timer.set"]);
+    assert_eq!(told(outcome.records()), [(NOON.plus_millis(5 * HOUR), 90)]);
+    let Some(Fact::ScheduleMissed(missed)) = outcome.facts().nth(1) else { panic!("what was missed is told") };
+    assert_eq!((missed.from, missed.until), (NOON.plus_millis(HOUR), NOON.plus_millis(5 * HOUR)));
+    assert_eq!(next_due(&site), Some(NOON.plus_millis(6 * HOUR)));
+}
+
+#[test]
+fn what_is_skipped_does_not_fire() {
+    let mut site = site(Plan { misfire: Misfire::Skip, ..every(HOUR) });
+    site.later(5 * HOUR + 90 * SECOND);
+    site.when(fire_timers()).then(&["timer.fired", "schedule.missed", "timer.set"]);
+    assert_eq!(times(&site.after(HOUR - 90 * SECOND)), [NOON.plus_millis(6 * HOUR)]);
+}
+
+#[test]
+fn what_is_made_up_for_fires_one_by_one_in_its_order() {
+    let mut site = site(all(cron("0 * * * *", "UTC")));
+    site.later(3 * HOUR + MINUTE);
+    assert_eq!(fire_all_due(&mut site), [1, 2, 3].map(|hours| NOON.plus_millis(hours * HOUR)));
+    assert!(!site.records().iter().any(|record| record.kind() == "schedule.missed"));
+}
+
+#[test]
+fn of_very_many_the_newest_hundred_are_made_up_for_and_the_others_told_of() {
+    for plan in [every(MINUTE), cron("* * * * *", "UTC")] {
+        let mut site = site(all(plan));
+        site.later(1_000 * MINUTE);
+        let fired = fire_all_due(&mut site);
+        assert_eq!(fired, (901..=1_000).map(|minutes| NOON.plus_millis(minutes * MINUTE)).collect::<Vec<_>>());
+        let missed: Vec<_> = site.records().iter().filter(|record| record.kind() == "schedule.missed").collect();
+        assert_eq!(missed.len(), 1);
+    }
+}
+
+#[test]
+fn what_is_due_once_fires_once_and_never_again() {
+    let at = NOON.plus_millis(HOUR);
+    let plan = || Plan { when: When::At(at), misfire: Misfire::FireOnce, jitter: std::time::Duration::ZERO };
+    let mut site = site(plan());
+    let outcome = site.after(DAY);
+    assert_eq!(told(outcome.records()), [(at, 23 * 3_600)]);
+    assert_eq!(ended(&outcome), [EndedBecause::Over]);
+    site.when(note_start());
+    site.install(&with(plan())).then(&["pack.installed"]);
+    site.when(set_mode("demo.one", Mode::Disabled)).then(&["rule.mode_set", "schedule.ended"]);
+    site.when(set_mode("demo.one", Mode::Enabled)).then(&["rule.mode_set", "schedule.set", "schedule.ended"]);
+    assert_eq!(next_due(&site), None);
+}
+
+#[test]
+fn an_upgrade_with_the_same_schedule_keeps_its_phase_and_another_begins_anew() {
+    let mut site = site(every(HOUR));
+    site.later(40 * MINUTE);
+    site.install(&with(every(HOUR)).action("demo.more")).then(&["pack.installed"]);
+    assert_eq!(next_due(&site), Some(NOON.plus_millis(HOUR)));
+    site.install(&with(all(every(HOUR)))).then(&["pack.installed"]);
+    assert_eq!(next_due(&site), Some(NOON.plus_millis(HOUR)));
+    let outcome = site.install(&with(every(2 * HOUR))).then(&["pack.installed", "schedule.ended", "schedule.set", "timer.set"]);
+    assert_eq!(ended(&outcome), [EndedBecause::Changed]);
+    assert_eq!(next_due(&site), Some(NOON.plus_millis(2 * HOUR + 40 * MINUTE)));
+    assert_eq!(site.engine().timers().pending(), 1);
+}
+
+#[test]
+fn a_rule_that_goes_or_that_no_longer_has_a_schedule_waits_for_nothing() {
+    for (pieces, why) in
+        [(pieces(), EndedBecause::Removed), (pieces().rule("demo.one", "demo.tick", "", "demo.say"), EndedBecause::Changed)]
+    {
+        let mut site = site(every(HOUR));
+        let outcome = site.install(&pieces).then(&["pack.installed", "schedule.ended"]);
+        assert_eq!(ended(&outcome), [why]);
+        site.after(DAY).then(&[]);
+    }
+}
+
+#[test]
+fn a_rule_that_was_deleted_and_created_again_is_another() {
+    let mut site = site(every(HOUR));
+    site.later(40 * MINUTE);
+    let another = with(every(HOUR)).without_rule("demo.one").rule_with("demo.one", "core.schedule", "", "demo.say", |rule| {
+        rule.id = RuleId(ensue_engine::ids::Id::root(NOON, 77));
+        rule.schedule = Some(std::sync::Arc::new(every(HOUR)));
+    });
+    let outcome = site.install(&another).then(&["pack.installed", "schedule.ended", "schedule.set", "timer.set"]);
+    assert_eq!(ended(&outcome), [EndedBecause::Removed]);
+    assert_eq!(next_due(&site), Some(NOON.plus_millis(HOUR + 40 * MINUTE)));
+}
+
+#[test]
+fn a_disabled_rule_waits_for_nothing_and_one_that_only_watches_does() {
+    let mut site = site(every(HOUR));
+    let outcome = site.when(set_mode("demo.one", Mode::Disabled)).then(&["rule.mode_set", "schedule.ended"]);
+    assert_eq!(ended(&outcome), [EndedBecause::Disabled]);
+    site.after(HOUR).then(&[]);
+    site.when(set_mode("demo.one", Mode::Shadow)).then(&["rule.mode_set", "schedule.set", "timer.set"]);
+    site.when(set_mode("demo.one", Mode::Enabled)).then(&["rule.mode_set"]);
+    site.when(set_mode("demo.one", Mode::Shadow)).then(&["rule.mode_set"]);
+    site.after(HOUR).then(&["timer.fired", "event.received", "timer.set", "enforcement.made"]);
+}
+
+#[test]
+fn a_sensor_makes_events_of_its_triggers() {
+    let payload = json!({ "at": "${{ scheduled_at }}", "late": "${{ late_seconds }}" });
+    let pieces = pieces().timer("demo.hourly", "demo.tick", every(HOUR), Some(&payload)).rule("demo.hears", "demo.tick", "", "demo.say");
+    let mut site = Site::with(&pieces);
+    site.later(HOUR + 5 * SECOND);
+    let outcome = site.when(fire_timers()).then(FIRES);
+    let event = &outcome.records()[1];
+    let Fact::EventReceived(fact) = &event.fact else { panic!("it is an event") };
+    assert_eq!((fact.source.as_str(), fact.sensor.as_ref().map(|sensor| sensor.as_str())), ("demo.hourly", Some("demo.hourly")));
+    let payload = Document::parse(event.body.as_ref().unwrap().content.clone().unwrap()).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(payload.bytes()).unwrap(), json!({ "at": "2026-03-28T13:00:00.000000Z", "late": 5 }));
+}
+
+#[test]
+fn what_keeps_a_sensor_from_making_its_event_is_kept_and_the_next_time_is_waited_for() {
+    let strict = pieces().trigger_taking("demo.tick", fields([("at", ensue_engine::catalog::Type::Integer)]));
+    let pieces = strict.timer("demo.hourly", "demo.tick", every(HOUR), Some(&json!({ "at": "${{ scheduled_at }}" })));
+    let mut site = Site::with(&pieces);
+    let outcome = site.after(HOUR).then(&["timer.fired", "delivery.refused", "timer.set"]);
+    let Some(Fact::DeliveryRefused(refused)) = outcome.facts().nth(1) else { panic!("it is kept") };
+    assert!(refused.reason.contains("/at"), "{}", refused.reason);
+}
+
+#[test]
+fn a_catalog_that_cannot_be_built_stops_no_schedule_for_good() {
+    let mut site = site(every(HOUR));
+    site.set_catalogs(CatalogsHealth::Gone);
+    let fired = site.after(HOUR).then(&["timer.fired", "reaction.parked"]).records()[0].position;
+    site.when(note_start()).then(&["node.started"]);
+    site.set_catalogs(CatalogsHealth::Whole);
+    site.when(note_start()).then(&["node.started", "timer.set"]);
+    assert_eq!(next_due(&site), Some(NOON.plus_millis(2 * HOUR)));
+    // What was put aside can still be had, once.
+    let outcome = site.when(retry(fired));
+    assert_eq!(times(&outcome), [NOON.plus_millis(HOUR)]);
+    assert_eq!(site.engine().timers().pending(), 1);
+    assert_eq!(times(&site.after(HOUR)), [NOON.plus_millis(2 * HOUR)]);
+}
+
+#[test]
+fn a_bug_that_an_installation_meets_is_made_good_by_the_next_start() {
+    let mut site = Site::with(&pieces());
+    site.set_catalogs(CatalogsHealth::Broken);
+    site.install_unseen(&with(every(HOUR))).then(&["pack.installed", "reaction.parked"]);
+    site.set_catalogs(CatalogsHealth::Whole);
+    site.later(MINUTE);
+    site.when(note_start()).then(&["node.started", "schedule.set", "timer.set"]);
+    assert_eq!(next_due(&site), Some(NOON.plus_millis(HOUR + MINUTE)));
+}
+
+#[test]
+fn many_schedules_are_set_and_ended_in_pieces() {
+    let mut many = pieces();
+    for rule in 0..350 {
+        many = many.scheduled(&format!("demo.r{rule:03}"), "demo.say", every(HOUR + rule));
+    }
+    let mut site = Site::with(&many);
+    assert_eq!(site.engine().timers().pending(), 350);
+    site.install(&pieces());
+    assert_eq!((site.engine().timers().pending(), site.engine().schedules().iter().count()), (0, 0));
+}
+
+#[test]
+fn a_step_of_the_clock_moves_periods_along_and_times_of_the_clock_not() {
+    let mut periods = site(every(HOUR));
+    periods.later(20 * MINUTE);
+    let back = Timestamp::from_micros(NOON.micros() - DAY.cast_signed() * MICROS);
+    periods.clock_steps_to(back);
+    assert_eq!(next_due(&periods), Some(back.plus_millis(40 * MINUTE)));
+    assert_eq!(times(&periods.after(40 * MINUTE)), [back.plus_millis(40 * MINUTE)]);
+    let mut clocks = site(cron("0 * * * *", "UTC"));
+    clocks.later(20 * MINUTE);
+    clocks.clock_steps_to(NOON.plus_millis(50 * MINUTE));
+    assert_eq!(next_due(&clocks), Some(NOON.plus_millis(HOUR)));
+}
+
+#[test]
+fn a_clock_that_stepped_far_forward_holds_schedules_until_that_is_accepted() {
+    let mut site = site(cron("0 * * * *", "UTC"));
+    site.clock_steps_to(NOON.plus_millis(5 * HOUR + MINUTE));
+    site.when(fire_timers()).then(&[]);
+    site.when(accept_clock());
+    assert_eq!(times(&site.when(fire_timers())), [NOON.plus_millis(5 * HOUR)]);
+}
+
+#[test]
+fn a_time_is_put_off_by_a_share_of_its_jitter_that_is_always_the_same() {
+    let plan = || Plan { jitter: std::time::Duration::from_secs(600), ..cron("0 * * * *", "UTC") };
+    let draw = || {
+        let mut site = site(plan());
+        let mut dues = Vec::new();
+        for _ in 0..20 {
+            let due = next_due(&site).unwrap();
+            let scheduled_at = {
+                site.step_clock(due);
+                times(&site.when(fire_timers()))[0]
+            };
+            let late = due.micros_since(scheduled_at) / MICROS;
+            assert!((0..600_000).contains(&late), "{late}");
+            assert_eq!(scheduled_at.micros() % (3_600 * 1_000 * MICROS), 0);
+            dues.push(late);
+        }
+        dues
+    };
+    let (once, again) = (draw(), draw());
+    assert_eq!(once, again);
+    assert!(once.iter().max() > once.iter().min(), "{once:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Over changes of clocks as well, the times that fire are those that `ensue cron next` prints, each once and never early.
+    #[test]
+    fn what_fires_is_what_the_expression_says_comes_next(
+        expression in prop::sample::select(vec!["30 2 * * *", "*/20 * * * *", "0 */2 * * *", "15 1,2,3 * * *", "0 9 * * 1-5", "59 23 L * *"]),
+        zone in prop::sample::select(vec!["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Cairo"]),
+        begin in 0_u64..800,
+        steps in prop::collection::vec(1_u64..2_000, 20..60),
+        is_restarted in any::<bool>(),
+    ) {
+        let mut site = Site::with(&pieces());
+        site.step_clock(NOON.plus_millis(begin * DAY));
+        site.install(&with(all(cron(expression, zone))));
+        let set_at = site.now();
+        let mut fired = Vec::new();
+        for minutes in steps {
+            site.later(minutes * MINUTE);
+            if is_restarted {
+                site.restart();
+            }
+            let now = site.now();
+            let times = fire_all_due(&mut site);
+            prop_assert!(times.iter().all(|time| *time <= now));
+            fired.extend(times);
+        }
+        let plan = Cron::parse(expression, zone.parse::<Zone>().unwrap()).unwrap();
+        let expected = std::iter::successors(plan.next_after(set_at), |time| plan.next_after(*time)).take_while(|time| *time <= site.now());
+        prop_assert_eq!(fired, expected.collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,173 @@
+//! `schedule` of a rule and `timer` of a sensor: when they are due.
+
+use std::time::Duration;
+
+use ensue_engine::explain::Explain;
+use ensue_engine::schedule::plan::{EVERY_MILLIS_MIN, Misfire, Plan, When};
+use ensue_engine::schedule::{Cron, ScheduleError, Zone, moment};
+use ensue_engine::time::Timestamp;
+
+use crate::diagnostics::{Code, Report};
+use crate::fields::{Fields, first_line};
+use crate::shape::{Between, Field, Form, Kind, Shape, optional, words};
+use crate::source::SourceText;
+use crate::yaml::{Content, Entry, Node, Offsets, Spanned};
+
+const MISFIRES: [(&str, Misfire); 3] = [("fire_once", Misfire::FireOnce), ("skip", Misfire::Skip), ("fire_all", Misfire::FireAll)];
+const MISFIRE_WORDS: [&str; 3] = words(&MISFIRES);
+const EXAMPLE: &str = "for example\nschedule: { cron: \"0 9 * * 1-5\", timezone: Europe/Berlin }";
+/// 1 January 2026 in UTC: from here on the gaps between the times of an expression are looked at.
+const GAPS_FROM: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+pub(super) static SCHEDULE: Shape = Shape { what: "`schedule`", fields: FIELDS, later: &[], between: BETWEEN };
+
+pub(super) static TIMER: Shape = Shape { what: "`timer`", fields: FIELDS, later: &[], between: BETWEEN };
+
+const FIELDS: &[Field] = &[
+    optional(
+        "cron",
+        Kind::Text(Form::Any),
+        "A cron expression: minute, hour, day of the month, month, day of the week. `ensue cron next` says when it is due.",
+    ),
+    optional(
+        "timezone",
+        Kind::Text(Form::Any),
+        "The time zone whose clocks `cron` goes by, as the IANA database calls it: `Europe/Berlin`. UTC where nothing is said.",
+    ),
+    optional(
+        "every",
+        Kind::Text(Form::SomeTime),
+        "How long it is from one time to the next, from a second on. It counts from the record that installed it.",
+    ),
+    optional(
+        "at",
+        Kind::Text(Form::Any),
+        "One time, with its difference from UTC: `2026-12-24T18:00:00+01:00`. One that has passed when it is installed never comes.",
+    ),
+    optional(
+        "misfire",
+        Kind::Choice(&MISFIRE_WORDS),
+        "What becomes of times at which no node ran: `fire_once` (default), the newest fires for all; `skip`, none does; `fire_all`, each does, \
+         at most 100.",
+    ),
+    optional(
+        "jitter",
+        Kind::Text(Form::Duration),
+        "By how much a time is put off at most, so that not everything that is due at midnight comes at once. Not longer than the time between two.",
+    ),
+];
+
+const BETWEEN: &[Between] = &[Between::ExactlyOneOf(&["cron", "every", "at"]), Between::OnlyBeside { field: "timezone", other: "cron" }];
+
+/// Reads when something is due; nothing where that has mistakes, which have been told.
+pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report: &mut Report) -> Option<Plan> {
+    let start = first_line(&node.span, file);
+    let mut fields = Fields::open(node, shape, file, report)?;
+    let given: Vec<&str> = ["cron", "every", "at"].into_iter().filter(|name| fields.has(name)).collect();
+    if let [_, second, ..] = given[..] {
+        let message = format!("{} has one of `cron`, `every` and `at`", shape.what);
+        report
+            .error(Code::NotExactlyOne, file, fields.key_of(second), message)
+            .hint("leave the others out, or make it two rules or sensors");
+        return None;
+    }
+    let (zone_key, jitter_at, misfire) = (fields.key_of("timezone"), fields.span_of("jitter"), fields.choice("misfire", &MISFIRES, report));
+    let jitter = fields.has("jitter").then(|| fields.duration("jitter", report));
+    let zone = fields.has("timezone").then(|| fields.text("timezone", report));
+    let when = match given.first() {
+        Some(&"cron") => read_cron(fields.take("cron")?, zone, file, report),
+        Some(&"every") => read_every(&mut fields, report),
+        Some(_) => read_at(&fields.text("at", report)?, file, report),
+        None => {
+            if !["cron", "every", "at"].iter().any(|name| fields.has_told(name)) {
+                let message = format!("{} says no time: it has one of `cron`, `every` and `at`", shape.what);
+                report.error(Code::NotExactlyOne, file, start, message).hint(EXAMPLE.replace("schedule", shape.what.trim_matches('`')));
+            }
+            return None;
+        }
+    };
+    if given != ["cron"] && zone_key != fields.start {
+        let message = "`timezone` is for `cron`: it says whose clocks that goes by";
+        report.error(Code::FieldOutOfPlace, file, zone_key, message).hint("leave it out; `at` says its own difference from UTC");
+        return None;
+    }
+    let jitter = jitter.unwrap_or(Some(Duration::ZERO));
+    let plan = Plan { when: when?, misfire: misfire.unwrap_or_default(), jitter: jitter? };
+    if plan.jitter_is_too_long(GAPS_FROM) {
+        report
+            .error(Code::InvalidSchedule, file, jitter_at, "`jitter` is longer than the time between two of its times")
+            .hint("what is put off so long is overtaken by the next; make it shorter");
+        return None;
+    }
+    Some(plan)
+}
+
+fn read_cron(entry: Entry, zone: Option<Option<Spanned<String>>>, file: &SourceText, report: &mut Report) -> Option<When> {
+    let Content::Text { value, style } = &entry.value.content else {
+        crate::fields::wrong_type(&entry.value, "`cron`", "a text", file, report);
+        return None;
+    };
+    // A zone that is wrong is told, and so is what is wrong with the expression beside it.
+    let parsed_zone = match &zone {
+        None => Some(Zone::UTC),
+        Some(None) => None,
+        Some(Some(written)) => match written.value.parse::<Zone>() {
+            Ok(zone) => Some(zone),
+            Err(error) => {
+                let near = if let ScheduleError::NoZone { near, .. } = &error { *near } else { None };
+                let told = report.error(Code::InvalidSchedule, file, written.span.clone(), error.to_string());
+                match near {
+                    Some(near) => told.did_you_mean(Some(near)),
+                    None => told.hint(error.hint().unwrap_or_default()),
+                };
+                None
+            }
+        },
+    };
+    match Cron::parse(value, parsed_zone.unwrap_or(Zone::UTC)) {
+        Ok(cron) => parsed_zone.map(|_| When::Cron(Box::new(cron))),
+        Err(error) => {
+            let place = match error.span() {
+                Some(span) => Offsets::align(value, file.slice(&entry.value.span), *style, entry.value.span.start).of(&span),
+                None => first_line(&entry.value.span, file),
+            };
+            let place = if place.is_empty() { first_line(&entry.value.span, file) } else { place };
+            let told = report.error(Code::InvalidSchedule, file, place, error.to_string());
+            if let Some(hint) = error.hint() {
+                told.hint(hint);
+            }
+            None
+        }
+    }
+}
+
+fn read_every(fields: &mut Fields<'_>, report: &mut Report) -> Option<When> {
+    let (file, place) = (fields.file, fields.span_of("every"));
+    let every = fields.duration("every", report)?;
+    if every < Duration::from_millis(EVERY_MILLIS_MIN) {
+        report
+            .error(Code::InvalidSchedule, file, place, "`every` is shorter than a second")
+            .hint("what happens more often is no schedule: have a program post events, or make it `1s`");
+        return None;
+    }
+    Some(When::Every(every))
+}
+
+fn read_at(written: &Spanned<String>, file: &SourceText, report: &mut Report) -> Option<When> {
+    match moment(&written.value) {
+        Ok(at) => Some(When::At(at)),
+        Err(error) => {
+            let in_utc = format!("{}Z", written.value);
+            if moment(&in_utc).is_ok() {
+                let message = format!("`{}` says no difference from UTC, and so not which moment it is", written.value);
+                report
+                    .error(Code::InvalidSchedule, file, written.span.clone(), message)
+                    .hint(format!("write `{in_utc}`, or for example `{}+01:00`", written.value));
+                return None;
+            }
+            let told = report.error(Code::InvalidSchedule, file, written.span.clone(), error.to_string());
+            told.hint("write RFC 3339 with the difference from UTC, for example `2026-12-24T18:00:00+01:00`");
+            None
+        }
+    }
+}
