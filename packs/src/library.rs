@@ -29,6 +29,7 @@ const FILES: &[(&str, &str)] = files![
     "core/actions/wait.yaml",
     "core/pack.yaml",
     "core/tests/actions.test.yaml",
+    "core/triggers/schedule.yaml",
     "examples/README.md",
     "examples/pack.yaml",
     "examples/rules/answer_hello.yaml",

@@ -38,7 +38,7 @@ fn every_file_of_a_new_project_fits() {
 }
 
 /// A pack of its own, in which every field of every kind of file stands somewhere.
-const WHOLE: [(&str, &str); 14] = [
+const WHOLE: [(&str, &str); 16] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
@@ -56,6 +56,11 @@ const WHOLE: [(&str, &str); 14] = [
         "rules/greet.yaml",
         "description: Greets.\nmode: shadow\ntrigger: [whole.ping]\nwhen: event.payload.host == config.owner\nlocal: { host: event.payload.host }\n\
          action: whole.deploy\nwith: { region: '${{ local.host }}', env: dev, sizes: [1] }\npriority: 10\n",
+    ),
+    ("rules/due.yaml", "schedule: { cron: 0 3 * * *, timezone: Europe/Berlin, misfire: fire_all, jitter: 30s }\naction: core.noop\n"),
+    (
+        "sensors/clock.yaml",
+        "timer: { at: '2026-12-24T18:00:00+01:00' }\nemits:\n  - trigger: whole.ping\n    payload: { host: '${{ scheduled_at }}' }\n",
     ),
     (
         "rules/several.yaml",

@@ -16,6 +16,11 @@ fn sensor(text: &str) -> String {
     shown_with(&[("sensors/hook.yaml", text)])
 }
 
+/// What is told of each of several mistakes.
+fn told_each(mistakes: &[(&str, String)]) -> String {
+    mistakes.iter().map(|(what, told)| format!("── {what}\n{told}\n")).collect()
+}
+
 fn pack(text: &str) -> String {
     shown_with(&[("pack.yaml", text)])
 }
@@ -52,12 +57,51 @@ mod shape {
 
     #[test]
     fn a_source_of_a_later_release_says_so() {
-        insta::assert_snapshot!(sensor("timer: { every: 1m }\nemits:\n  - trigger: demo.ping\n"));
+        insta::assert_snapshot!(sensor("poll: { every: 1m }\nemits:\n  - trigger: demo.ping\n"));
     }
 
     #[test]
-    fn a_schedule_says_that_it_is_of_a_later_release() {
+    fn a_schedule_stands_in_the_place_of_the_trigger() {
         insta::assert_snapshot!(rule("trigger: { schedule: { cron: '0 9 * * 1-5' } }\naction: core.echo\n"));
+    }
+
+    #[test]
+    fn what_a_rule_cannot_be_due_by() {
+        let due = |schedule: &str| rule(&format!("schedule: {schedule}\naction: core.echo\n"));
+        insta::assert_snapshot!(told_each(&[
+            ("a wrong expression", due("{ cron: '0 25 * * *', timezone: Europe/Berlin }")),
+            ("one in double quotes", due("{ cron: \"0 9 * * MON-FRY\" }")),
+            ("too few fields", due("{ cron: 0 9 * * }")),
+            ("a day that there never is", due("{ cron: 0 0 30 2 * }")),
+            ("no such zone", due("{ cron: 0 9 * * 1, timezone: Europe/Berlni }")),
+            ("a time of no zone", due("{ at: '2026-12-24T18:00:00' }")),
+            ("no time", due("{ at: tomorrow }")),
+            ("far too often", due("{ every: 10ms }")),
+            ("no duration", due("{ every: 1d }")),
+            ("a jitter over the period", due("{ every: 10s, jitter: 11s }")),
+            ("a jitter over the shortest gap", due("{ cron: '0,5 3 * * *', jitter: 6m }")),
+            ("an unknown word", due("{ every: 1h, misfire: fire_onec }")),
+            ("two at once", due("{ every: 1h, cron: '@daily' }")),
+            ("nothing", due("{ jitter: 5s }")),
+            ("a zone of no clock", due("{ every: 1h, timezone: UTC }")),
+            ("beside a trigger", rule("trigger: demo.ping\nschedule: { every: 1h }\naction: core.echo\n")),
+            ("the engine's own trigger", rule("trigger: core.schedule\naction: core.echo\n")),
+            ("a field that its event has not", due("{ every: 1h }\nwhen: event.payload.at == ''")),
+        ]));
+    }
+
+    #[test]
+    fn what_a_sensor_cannot_be_due_by() {
+        let timer = |rest: &str| sensor(&format!("timer: {{ every: 1h }}\n{rest}"));
+        insta::assert_snapshot!(told_each(&[
+            ("beside a webhook", timer("webhook: { verify: { scheme: none } }\nemits:\n  - trigger: demo.ping\n")),
+            (
+                "a key for once",
+                timer("emits:\n  - trigger: demo.ping\n    dedupe: scheduled_at\n    payload: { host: '${{ scheduled_at }}' }\n")
+            ),
+            ("what only a delivery has", timer("emits:\n  - trigger: demo.ping\n    payload: { host: '${{ body.host }}' }\n")),
+            ("of the wrong type", timer("emits:\n  - trigger: demo.ping\n    payload: { host: '${{ late_seconds }}' }\n")),
+        ]));
     }
 
     #[test]

@@ -61,7 +61,7 @@ const COLUMNS: &[Column] = &[
     Column::whole("RULE", |rule| cell(rule, "ref")),
     Column::whole("MODE", |rule| cell(rule, "mode")),
     Column::cut("TRIGGERS", |rule| names(&rule["triggers"])),
-    Column::cut("NEXT", |rule| time(&rule["schedule"], "next_at")),
+    Column::whole("NEXT", |rule| time(&rule["schedule"], "next_at")),
     Column::cut("ACTION", |rule| cell(rule, "action")),
     Column::whole("MATCHED", matched),
     Column::whole("ERRED", |rule| cell(rule, "erred")),
@@ -116,7 +116,7 @@ fn next(schedule: &Value) -> String {
 }
 
 /// The times that a schedule missed last.
-pub(super) fn missed(schedule: &Value) -> String {
+fn missed(schedule: &Value) -> String {
     match &schedule["missed"] {
         Value::Null => String::new(),
         missed => format!("from {} until {} ({})", text(missed, "from"), text(missed, "until"), text(missed, "misfire")),

@@ -3,7 +3,6 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::rules::missed;
 use super::{Asking, List, Page, Sorting, Watching, print_page};
 use crate::redraw::Stirred;
 use crate::report::Outcome;
@@ -40,10 +39,9 @@ pub(crate) struct Listed {
 
 const COLUMNS: &[Column] = &[
     Column::whole("OF", owner),
-    Column::cut("PLAN", |timer| cell(timer, "plan")),
     Column::whole("NEXT", next),
-    Column::cut("FIRED", |timer| time(timer, "fired_at")),
-    Column::cut("MISSED", missed),
+    Column::whole("FIRED", |timer| time(timer, "fired_at")),
+    Column::cut("PLAN", |timer| cell(timer, "plan")),
 ];
 
 impl Timers {

@@ -45,11 +45,12 @@ pub(super) fn sensor(
 /// Gives what the expressions of a sensor read.
 fn scope<'a>(checking: &Checking<'_>, file: &'a SourceText, source: &written::Source) -> Scope<'a> {
     let texts = || ValueType::map(MapType::new(Others::Are(ValueType::text())));
-    let scope = Scope::new(file).with("config", config_type(checking));
-    match source {
+    let scope = Scope::new(file);
+    let scope = match source {
         written::Source::Webhook(_) => scope.with("headers", texts()).with("body", ValueType::json()).with("query", texts()),
         written::Source::Timer(_) => scope.with("scheduled_at", ValueType::text()).with("late_seconds", ValueType::integer()),
-    }
+    };
+    scope.with("config", config_type(checking))
 }
 
 fn emit(

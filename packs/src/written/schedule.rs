@@ -42,7 +42,7 @@ const FIELDS: &[Field] = &[
     optional(
         "at",
         Kind::Text(Form::Any),
-        "One time, with its difference from UTC: `2026-12-24T18:00:00+01:00`. One that has passed when it is installed never comes.",
+        "One time, in quotes and with its difference from UTC: `\"2026-12-24T18:00:00+01:00\"`. One that has passed when it is installed never comes.",
     ),
     optional(
         "misfire",

@@ -27,7 +27,8 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// What no JSON Schema can say of them, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 9] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 10] = [
+    ("`dedupe` is for deliveries", "what a sensor watches is said beside its `emits`"),
     ("the engine's own trigger", "which refs lead somewhere is not known in one file"),
     ("(values that actions keep)", "an expression is a text to a schema"),
     ("(the events of a `window`)", "an expression is a text to a schema"),
