@@ -215,6 +215,13 @@ async fn the_guide_to_testing_a_pack_works_as_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_guide_to_running_on_a_schedule_works_as_it_is_written() {
+    let page = include_str!("../../docs/guides/run-on-a-schedule.md");
+    let test = "the_guide_to_running_on_a_schedule_works_as_it_is_written";
+    followed(test, &[], page, Done { files: 3, commands: 13, outputs: 2 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_reference_of_schedules_shows_what_the_command_prints() {
     let page = include_str!("../../docs/reference/schedules.md");
     followed("the_reference_of_schedules_shows_what_the_command_prints", &[], page, Done { files: 0, commands: 6, outputs: 5 }).await;

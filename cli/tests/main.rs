@@ -25,6 +25,7 @@ mod own_log;
 mod pack_tests;
 mod rates;
 mod restart;
+mod scheduled;
 mod secrets;
 mod streams;
 mod support;

@@ -1,0 +1,137 @@
+//! Schedules of rules and sensors on a running node: they fire, over a kill as well, and it is shown when.
+
+use std::time::Duration;
+
+use ensue_engine::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
+
+/// Long enough that several times of a schedule of a second pass.
+const AWAY: Duration = Duration::from_secs(4);
+
+const RULE: &str = "schedule: { every: 1s }\naction: core.echo\nwith: { message: '${{ event.payload.scheduled_at }}' }\n";
+const NIGHTLY: &str = "schedule: { cron: '0 3 * * *', timezone: Europe/Berlin, jitter: 30s }\naction: core.noop\n";
+const SENSOR: &str = "timer: { every: 1s }\nemits:\n  - trigger: clock.tick\n    payload: { at: '${{ scheduled_at }}' }\n";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write_pack_file("clock/pack.yaml", "name: clock\nversion: 1.0.0\ndescription: Goes.\n");
+    place.write_pack_file("clock/rules/often.yaml", RULE);
+    place
+}
+
+fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
+    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "120"))
+}
+
+fn time(of: &Value) -> Timestamp {
+    of.as_str().unwrap().parse().unwrap()
+}
+
+/// The records of the rule's stream of one kind of fact.
+async fn records(client: &Client, kind: &str) -> Vec<Value> {
+    let records = client.records().await;
+    records.into_iter().filter(|record| record["stream"] == "rule/clock.often" && record["kind"] == kind).collect()
+}
+
+/// What the rule ran, the newest first: which times it was run for.
+async fn times(client: &Client) -> Vec<Timestamp> {
+    let listed = client.get("/executions?rule=clock.often&status=succeeded&limit=200").await;
+    let mut times = Vec::new();
+    for listed in listed["items"].as_array().unwrap() {
+        let execution = client.get(&format!("/executions/{}", listed["id"].as_str().unwrap())).await;
+        times.push(time(&execution["result"]["message"]));
+    }
+    times
+}
+
+async fn until_run(client: &Client, least: usize) {
+    let path = "/executions?rule=clock.often&status=succeeded";
+    client.until(path, |listed| listed["items"].as_array().is_some_and(|items| items.len() >= least)).await;
+}
+
+#[tokio::test]
+async fn a_rule_is_run_by_the_clock_and_shows_when() {
+    let place = place();
+    place.write_pack_file("clock/rules/nightly.yaml", NIGHTLY);
+    let node = place.start();
+    let client = node.client();
+    until_run(&client, 3).await;
+    for fired in records(&client, "timer.fired").await {
+        assert!(time(&fired["time"]) >= time(&fired["fact"]["due"]), "{fired:#}");
+    }
+    let mut times = times(&client).await;
+    times.reverse();
+    assert!(times.windows(2).all(|pair| pair[1].micros_since(pair[0]) >= 1_000_000), "{times:?}");
+
+    let shown = client.get("/rules/clock.nightly").await;
+    assert_eq!(shown["schedule"]["plan"], "0 3 * * * in Europe/Berlin, put off by up to 30s");
+    assert_eq!((&shown["triggers"], &shown["schedule"]["fired_at"]), (&json!(["core.schedule"]), &Value::Null));
+    let listed = ensue(&place, &node, &["timers", "list"]).stdout;
+    assert!(listed.contains("rule clock.often") && listed.contains("rule clock.nightly"), "{listed}");
+    let shown = ensue(&place, &node, &["rules", "show", "clock.often"]).stdout;
+    assert!(shown.contains("every 1s") && shown.contains("fired "), "{shown}");
+    let event = client.get("/events?trigger=core.schedule&limit=1").await["items"][0].clone();
+    assert_eq!((&event["rule"], &event["source"], &event["matched"]), (&json!("clock.often"), &json!("clock.often"), &json!(1)));
+    let rules = client.get(&format!("/events/{}/rules", event["id"].as_str().unwrap())).await;
+    assert_eq!(rules["items"].as_array().map(Vec::len), Some(1), "{rules:#}");
+}
+
+#[tokio::test]
+async fn a_killed_node_makes_up_for_what_it_missed_once_and_keeps_the_phase() {
+    let place = place();
+    let node = place.start();
+    until_run(&node.client(), 2).await;
+    node.kill();
+    std::thread::sleep(AWAY);
+    let node = place.start();
+    let client = node.client();
+    client.until("/timers?rule=clock.often", |timers| timers["items"][0]["missed"].is_object()).await;
+    let missed = records(&client, "schedule.missed").await;
+    assert_eq!(missed.len(), 1, "{missed:#?}");
+    let (from, until) = (time(&missed[0]["fact"]["from"]), time(&missed[0]["fact"]["until"]));
+    let run = client.get("/executions?rule=clock.often&limit=200").await["items"].as_array().map_or(0, Vec::len);
+    until_run(&client, run + 2).await;
+    let times = times(&client).await;
+    assert!(times.contains(&until) && times.iter().all(|time| *time < from || *time >= until), "{from} {until} {times:?}");
+    // Each once, and on the seconds that count from the record that set it.
+    let first = times[0].micros();
+    assert!(times.iter().all(|time| (first - time.micros()) % 1_000_000 == 0), "{times:?}");
+    let mut once = times.clone();
+    once.dedup();
+    assert_eq!(once, times);
+}
+
+#[tokio::test]
+async fn a_disabled_rule_waits_for_nothing_and_one_that_is_gone_neither() {
+    let place = place().with_arguments(&["--watch"]);
+    let node = place.start();
+    let client = node.client();
+    until_run(&client, 1).await;
+    assert_eq!(ensue(&place, &node, &["rules", "set", "clock.often", "disabled"]).code, Some(0));
+    client.until("/timers", |timers| timers["items"] == json!([])).await;
+    assert_eq!(ensue(&place, &node, &["rules", "set", "clock.often", "enabled"]).code, Some(0));
+    client.until("/timers", |timers| timers["items"][0]["next_at"].is_string()).await;
+    place.write_pack_file("clock/rules/often.yaml", "rules: { other: { schedule: { every: 1h }, action: core.noop } }\n");
+    client.until("/timers", |timers| timers["items"][0]["rule"] == "clock.other").await;
+    let ended = records(&client, "schedule.ended").await;
+    assert_eq!(ended.iter().map(|ended| ended["fact"]["why"].as_str().unwrap()).collect::<Vec<_>>(), ["disabled", "removed"]);
+}
+
+#[tokio::test]
+async fn a_sensor_makes_events_by_the_clock_and_is_no_hook() {
+    let place = Place::new();
+    place.write_pack_file("clock/pack.yaml", "name: clock\nversion: 1.0.0\ndescription: Goes.\n");
+    place.write_pack_file("clock/triggers/tick.yaml", "payload: { at: string }\n");
+    place.write_pack_file("clock/sensors/ticker.yaml", SENSOR);
+    let node = place.start();
+    let client = node.client();
+    let listed = client.until("/events?trigger=clock.tick", |events| events["items"].as_array().is_some_and(|all| all.len() > 1)).await;
+    assert_eq!(listed["items"][0]["sensor"], "clock.ticker");
+    let shown = client.get("/sensors/clock.ticker").await;
+    assert_eq!((&shown["source"], &shown["url"], &shown["schedule"]["plan"]), (&json!("timer"), &Value::Null, &json!("every 1s")));
+    let hooks = client.get("/hooks").await;
+    assert!(hooks["items"].as_array().unwrap().iter().all(|hook| hook["ref"] != "clock.ticker"), "{hooks:#}");
+    assert_eq!(client.post("/hooks/clock/ticker/send", &json!({ "event": "x", "body": {} })).await.status, 404);
+}
