@@ -43,7 +43,7 @@ fn all(plan: Plan) -> Plan {
 /// What the events say of when they were due, and how late they were.
 fn told(records: &[Record]) -> Vec<(Timestamp, i64)> {
     let events = records.iter().filter(|record| matches!(record.fact, Fact::EventReceived(_)));
-    events.map(|event| told_by(event)).collect()
+    events.map(told_by).collect()
 }
 
 fn told_by(event: &Record) -> (Timestamp, i64) {
@@ -310,6 +310,13 @@ fn many_schedules_are_set_and_ended_in_pieces() {
     }
     let mut site = Site::with(&many);
     assert_eq!(site.engine().timers().pending(), 350);
+    let mut changed = pieces();
+    for rule in 0..350 {
+        changed = changed.scheduled(&format!("demo.r{rule:03}"), "demo.say", every(DAY + rule));
+    }
+    let outcome = site.install(&changed);
+    assert_eq!(ended(&outcome), vec![EndedBecause::Changed; 350]);
+    assert_eq!((site.engine().timers().pending(), site.engine().schedules().iter().count()), (350, 350));
     site.install(&pieces());
     assert_eq!((site.engine().timers().pending(), site.engine().schedules().iter().count()), (0, 0));
 }

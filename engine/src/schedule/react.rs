@@ -62,15 +62,17 @@ pub(crate) fn at_start(engine: &Engine, record: &Record, with: &Context<'_>) -> 
 
 fn aligned(engine: &Engine, record: &Record, catalog: &Catalog, is_asked: impl Fn(&ScheduleOwner) -> bool) -> Reaction {
     let about = About { engine, record };
-    let mut changes: Vec<Vec<Draft>> = Vec::new();
     let running = engine.schedules().iter().filter(|(_, schedule)| is_asked(&schedule.owner));
     let unwanted = running.filter_map(|(id, schedule)| about.end_of(id, schedule, catalog));
-    changes.extend(unwanted.take(ALIGNED_AT_ONCE_MAX));
+    let mut drafts: Vec<Draft> = unwanted.take(ALIGNED_AT_ONCE_MAX).collect();
+    // One that is set anew has ended before: else its rule would have two.
+    if drafts.len() == ALIGNED_AT_ONCE_MAX {
+        return Reaction::more(drafts);
+    }
     let wanted = catalog.schedules().iter().filter(|(owner, _)| is_asked(owner) && is_wanted(engine, catalog, owner));
-    let missing = wanted.filter_map(|(owner, plan)| about.begin_of(owner, plan));
-    changes.extend(missing.take(ALIGNED_AT_ONCE_MAX));
-    let is_all = changes.len() < ALIGNED_AT_ONCE_MAX;
-    let drafts = changes.into_iter().flatten().collect();
+    let missing: Vec<_> = wanted.filter_map(|(owner, plan)| about.begin_of(owner, plan)).take(ALIGNED_AT_ONCE_MAX).collect();
+    let is_all = missing.len() < ALIGNED_AT_ONCE_MAX;
+    drafts.extend(missing.into_iter().flatten());
     if is_all { Reaction::last(drafts) } else { Reaction::more(drafts) }
 }
 
@@ -90,7 +92,7 @@ struct About<'a> {
 
 impl About<'_> {
     /// Gives the end of a schedule that is not wanted any more as it is.
-    fn end_of(&self, id: ScheduleId, schedule: &Schedule, catalog: &Catalog) -> Option<Vec<Draft>> {
+    fn end_of(&self, id: ScheduleId, schedule: &Schedule, catalog: &Catalog) -> Option<Draft> {
         let is_there = match &schedule.owner {
             ScheduleOwner::Rule(rule, id) => catalog.rules().get(rule).is_some_and(|rule| rule.id == *id),
             ScheduleOwner::Sensor(sensor) => catalog.sensors().contains_key(sensor),
@@ -103,7 +105,7 @@ impl About<'_> {
             Some(_) if !is_wanted(self.engine, catalog, &schedule.owner) => EndedBecause::Disabled,
             Some(_) => return None,
         };
-        Some(vec![self.draft(&schedule.owner, None, ScheduleEnded { schedule: id, why }.into())])
+        Some(self.draft(&schedule.owner, None, ScheduleEnded { schedule: id, why }.into()))
     }
 
     /// Gives the beginning of a schedule that is wanted and not there, or its next timer where it has none.

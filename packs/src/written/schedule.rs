@@ -8,7 +8,7 @@ use ensue_engine::schedule::{Cron, ScheduleError, Zone, moment};
 use ensue_engine::time::Timestamp;
 
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, first_line};
+use crate::fields::{Fields, first_line, wrong_type};
 use crate::shape::{Between, Field, Form, Kind, Shape, optional, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Offsets, Spanned};
@@ -71,11 +71,14 @@ pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report:
             .hint("leave the others out, or make it two rules or sensors");
         return None;
     }
-    let (zone_key, jitter_at, misfire) = (fields.key_of("timezone"), fields.span_of("jitter"), fields.choice("misfire", &MISFIRES, report));
-    let jitter = fields.has("jitter").then(|| fields.duration("jitter", report));
-    let zone = fields.has("timezone").then(|| fields.text("timezone", report));
+    let has_zone = fields.has("timezone");
+    let (zone_at, jitter_at) = (fields.key_of("timezone"), fields.span_of("jitter"));
+    let misfire = fields.choice("misfire", &MISFIRES, report);
+    let jitter = if fields.has("jitter") { fields.duration("jitter", report) } else { Some(Duration::ZERO) };
+    // A zone that is wrong is told, and so is what is wrong with the expression beside it.
+    let zone = if has_zone { read_zone(&mut fields, report) } else { Some(Zone::UTC) };
     let when = match given.first() {
-        Some(&"cron") => read_cron(fields.take("cron")?, zone, file, report),
+        Some(&"cron") => read_cron(&fields.take("cron")?, zone, file, report),
         Some(&"every") => read_every(&mut fields, report),
         Some(_) => read_at(&fields.text("at", report)?, file, report),
         None => {
@@ -86,12 +89,11 @@ pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report:
             return None;
         }
     };
-    if given != ["cron"] && zone_key != fields.start {
+    if given != ["cron"] && has_zone {
         let message = "`timezone` is for `cron`: it says whose clocks that goes by";
-        report.error(Code::FieldOutOfPlace, file, zone_key, message).hint("leave it out; `at` says its own difference from UTC");
+        report.error(Code::FieldOutOfPlace, file, zone_at, message).hint("leave it out; `at` says its own difference from UTC");
         return None;
     }
-    let jitter = jitter.unwrap_or(Some(Duration::ZERO));
     let plan = Plan { when: when?, misfire: misfire.unwrap_or_default(), jitter: jitter? };
     if plan.jitter_is_too_long(GAPS_FROM) {
         report
@@ -102,30 +104,29 @@ pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report:
     Some(plan)
 }
 
-fn read_cron(entry: Entry, zone: Option<Option<Spanned<String>>>, file: &SourceText, report: &mut Report) -> Option<When> {
+fn read_zone(fields: &mut Fields<'_>, report: &mut Report) -> Option<Zone> {
+    let file = fields.file;
+    let written = fields.text("timezone", report)?;
+    let error = match written.value.parse::<Zone>() {
+        Ok(zone) => return Some(zone),
+        Err(error) => error,
+    };
+    let near = if let ScheduleError::NoZone { near, .. } = &error { *near } else { None };
+    let told = report.error(Code::InvalidSchedule, file, written.span, error.to_string());
+    match near {
+        Some(near) => told.did_you_mean(Some(near)),
+        None => told.hint(error.hint().unwrap_or_default()),
+    };
+    None
+}
+
+fn read_cron(entry: &Entry, zone: Option<Zone>, file: &SourceText, report: &mut Report) -> Option<When> {
     let Content::Text { value, style } = &entry.value.content else {
-        crate::fields::wrong_type(&entry.value, "`cron`", "a text", file, report);
+        wrong_type(&entry.value, "`cron`", "a text", file, report);
         return None;
     };
-    // A zone that is wrong is told, and so is what is wrong with the expression beside it.
-    let parsed_zone = match &zone {
-        None => Some(Zone::UTC),
-        Some(None) => None,
-        Some(Some(written)) => match written.value.parse::<Zone>() {
-            Ok(zone) => Some(zone),
-            Err(error) => {
-                let near = if let ScheduleError::NoZone { near, .. } = &error { *near } else { None };
-                let told = report.error(Code::InvalidSchedule, file, written.span.clone(), error.to_string());
-                match near {
-                    Some(near) => told.did_you_mean(Some(near)),
-                    None => told.hint(error.hint().unwrap_or_default()),
-                };
-                None
-            }
-        },
-    };
-    match Cron::parse(value, parsed_zone.unwrap_or(Zone::UTC)) {
-        Ok(cron) => parsed_zone.map(|_| When::Cron(Box::new(cron))),
+    match Cron::parse(value, zone.unwrap_or(Zone::UTC)) {
+        Ok(cron) => zone.map(|_| When::Cron(Box::new(cron))),
         Err(error) => {
             let place = match error.span() {
                 Some(span) => Offsets::align(value, file.slice(&entry.value.span), *style, entry.value.span.start).of(&span),
