@@ -9,6 +9,7 @@ mod inquiries;
 mod life;
 mod projector;
 mod rules;
+mod schedules;
 mod small;
 mod workflows;
 

@@ -1,0 +1,87 @@
+//! What schedules wait for.
+
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{Id, RuleId, ScheduleId};
+use ensue_engine::record::{Actor, Digest, Position};
+use ensue_engine::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
+use ensue_engine::schedule::plan::Misfire;
+use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
+use ensue_views::schedules::Missed;
+use ensue_views::spec::{NOON, Story};
+use ensue_views::{Schedule, Term, View};
+
+use crate::{fold, only};
+
+const HOUR: u64 = 3_600_000;
+
+fn id() -> ScheduleId {
+    ScheduleId(Id::root(NOON, 7))
+}
+
+fn owner() -> ScheduleOwner {
+    ScheduleOwner::Rule("garden.drain".parse().unwrap(), RuleId(Id::root(NOON, 8)))
+}
+
+fn tell(story: &mut Story, fact: impl Into<Fact>) -> Position {
+    story.tell(owner().stream(), None, Actor::Engine, None, fact.into(), None)
+}
+
+fn set(story: &mut Story) {
+    tell(story, ScheduleSet { schedule: id(), owner: owner(), plan: Digest::of(b"every 1h"), words: "every 1h".into() });
+    waits(story, 1);
+}
+
+fn waits(story: &mut Story, number: u32) {
+    let due = NOON.plus_millis(u64::from(number) * HOUR);
+    tell(story, TimerSet { kind: TimerKind::Interval, number, due, schedule: Some(id()) });
+}
+
+fn fires(story: &mut Story, number: u32) {
+    let due = NOON.plus_millis(u64::from(number) * HOUR);
+    tell(story, TimerFired { kind: TimerKind::Interval, number, due, schedule: Some(id()) });
+}
+
+#[test]
+fn a_schedule_shows_when_it_fires_next_and_when_it_did_last() {
+    let mut story = Story::new();
+    set(&mut story);
+    let waiting: Schedule = only(story.records());
+    assert_eq!((waiting.next_at, waiting.fired_at, waiting.words.as_str()), (Some(NOON.plus_millis(HOUR)), None, "every 1h"));
+    assert_eq!(waiting.columns(), [Some(Term::from("garden.drain")), None]);
+    fires(&mut story, 1);
+    let fired: Schedule = only(story.records());
+    assert_eq!((fired.next_at, fired.fired_at), (None, story.records().last().map(|record| record.time)));
+    waits(&mut story, 2);
+    let again: Schedule = only(story.records());
+    assert_eq!((again.next_at, again.fired_at), (Some(NOON.plus_millis(2 * HOUR)), fired.fired_at));
+}
+
+#[test]
+fn what_was_missed_last_is_told() {
+    let mut story = Story::new();
+    set(&mut story);
+    let (from, until) = (NOON.plus_millis(HOUR), NOON.plus_millis(5 * HOUR));
+    tell(&mut story, ScheduleMissed { schedule: id(), from, until, misfire: Misfire::Skip });
+    let schedule: Schedule = only(story.records());
+    assert_eq!(schedule.missed, Some(Missed { from, until, misfire: Misfire::Skip }));
+}
+
+#[test]
+fn one_that_is_over_stays_and_any_other_end_takes_it_away() {
+    let mut story = Story::new();
+    set(&mut story);
+    tell(&mut story, ScheduleEnded { schedule: id(), why: EndedBecause::Over });
+    let over: Schedule = only(story.records());
+    assert_eq!((over.is_over, over.next_at), (true, None));
+    tell(&mut story, ScheduleEnded { schedule: id(), why: EndedBecause::Removed });
+    assert!(fold::<Schedule>(story.records()).is_empty());
+}
+
+#[test]
+fn the_timer_of_an_execution_is_none_of_a_schedule() {
+    let mut story = Story::new();
+    let event = story.event("garden.rained", "{}");
+    let execution = story.executed("garden.drain", event, "garden.open_gate");
+    story.expired(execution);
+    assert!(fold::<Schedule>(story.records()).is_empty());
+}
