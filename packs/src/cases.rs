@@ -164,7 +164,9 @@ pub enum Mock {
         /// Who; whoever may, where nothing is said.
         by: Option<String>,
     },
-    /// Nobody answers in time.
+    /// The event comes for which a step waits, with this payload.
+    Event(Value),
+    /// Nobody answers in time, or no event comes.
     Expired,
 }
 
@@ -234,6 +236,8 @@ pub struct ExpectedEnd {
     pub error: Option<ExpectedError>,
     /// How its steps end.
     pub steps: Vec<ExpectedStep>,
+    /// Which steps are undone, in that order.
+    pub undone: Option<Vec<StepPath>>,
     /// How closely the result, and what it is run with, has to be that.
     pub closeness: Closeness,
 }
@@ -241,7 +245,7 @@ pub struct ExpectedEnd {
 impl ExpectedEnd {
     /// Says whether nothing is demanded of the end.
     pub fn is_anything(&self) -> bool {
-        self.status.is_none() && self.result.is_none() && self.error.is_none() && self.steps.is_empty()
+        self.status.is_none() && self.result.is_none() && self.error.is_none() && self.steps.is_empty() && self.undone.is_none()
     }
 }
 

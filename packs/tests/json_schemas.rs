@@ -105,9 +105,9 @@ const WHOLE: [(&str, &str); 16] = [
          \x20   - { rule: whole.one, status: succeeded, result: {} }\n    - { rule: whole.three, steps: { look: succeeded }, error: { message: nope } }\n\
          - it: judges one\n  given: { event: { trigger: whole.pang } }\n  expect: []\n\
          - it: ships\n  run: { action: whole.ship, with: { regions: [eu] } }\n\
-         \x20 mocks:\n    build: [{ error: { kind: lost, message: gone, detail: 3 } }, { result: 1 }]\n    ask: [{ answer: { ship: true }, by: ana }, { expired: true }]\n\
+         \x20 mocks:\n    build: [{ error: { kind: lost, message: gone, detail: 3 } }, { result: 1 }]\n    ask: [{ answer: { ship: true }, by: ana }, { expired: true }]\n    come: { event: { host: a } }\n\
          \x20   again: [{ result: 1 }, [{ error: { kind: network } }]]\n\
-         \x20 expect:\n    status: failed\n    result: { all: [] }\n    error: { kind: fail, message: nope, detail: 1 }\n    exactly: false\n    steps:\n      settle: skipped\n\
+         \x20 expect:\n    status: failed\n    result: { all: [] }\n    error: { kind: fail, message: nope, detail: 1 }\n    exactly: false\n    undone: [deploy]\n    steps:\n      settle: skipped\n\
          \x20     deploy:\n        status: failed\n        with: { message: eu }\n        result: 1\n        error: { kind: child_failed }\n        attempts: 2\n        exactly: true\n\
          \x20       items: [succeeded, { status: failed, with: { message: us }, result: 1, error: { kind: exit_code }, attempts: 1, exactly: true }]\n",
     ),

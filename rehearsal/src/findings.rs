@@ -49,6 +49,13 @@ pub(crate) fn end_of(history: &History, id: ExecutionId, what: &str, expected: &
     status(expected.status, end, &mut differences);
     result(expected.result.as_ref(), end, expected.closeness, &mut differences);
     error(expected.error.as_ref(), end, &mut differences);
+    if let Some(expected) = &expected.undone {
+        let (expected, got) = (expected.iter().map(ToString::to_string).collect::<Vec<_>>(), history.undone(id));
+        if expected != got {
+            let shown = |names: Vec<String>| Some(format!("[{}]", names.join(", ")));
+            differences.push(Difference { at: "undone".to_owned(), expected: shown(expected), got: shown(got) });
+        }
+    }
     let mut findings = Vec::new();
     if !differences.is_empty() {
         let hint = why(end).or_else(|| first_failure(history, id));

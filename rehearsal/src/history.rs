@@ -10,7 +10,7 @@ use ensue_engine::ids::{EventId, ExecutionId};
 use ensue_engine::names::{ActionRef, RuleRef, StepName};
 use ensue_engine::record::{Record, StreamId};
 use ensue_engine::rules::facts::Outcome;
-use ensue_engine::workflows::facts::PartOf;
+use ensue_engine::workflows::facts::{PartOf, PartRole};
 use ensue_packs::cases::{Status, StepPath};
 use serde_json::Value;
 
@@ -21,6 +21,8 @@ pub struct History {
     steps: BTreeMap<(ExecutionId, StepName), Step>,
     enforcements: Vec<Enforcement>,
     put_aside: Option<String>,
+    /// The executions that undo steps, in their order.
+    undone: Vec<ExecutionId>,
 }
 
 /// An execution.
@@ -103,7 +105,9 @@ impl History {
         );
         match (&record.fact, &record.stream) {
             (Fact::ExecutionRequested(fact), StreamId::Execution(id)) => {
-                if let Some(part_of) = &fact.part_of {
+                if fact.part_of.as_ref().is_some_and(|part_of| part_of.role == PartRole::Undo) {
+                    self.undone.push(*id);
+                } else if let Some(part_of) = &fact.part_of {
                     let step = self.step(part_of.workflow, &part_of.step);
                     step.is_several |= part_of.item.is_some();
                     step.items.entry(part_of.item.unwrap_or(0)).or_default().execution = Some(*id);
@@ -184,6 +188,27 @@ impl History {
         &self.enforcements
     }
 
+    /// Gives the ways to the steps of an execution that were undone, in that order; one that was done for each of several once.
+    pub fn undone(&self, of: ExecutionId) -> Vec<String> {
+        let root = self.way(of).path.to_string();
+        let is_below = |id: &&ExecutionId| {
+            let above = std::iter::successors(Some(**id), |id| Some(self.executions.get(id)?.part_of.as_ref()?.workflow));
+            above.skip(1).any(|above| above == of)
+        };
+        let paths = self.undone.iter().filter(is_below).map(|id| {
+            let path = self.way(*id).path.to_string();
+            path.strip_prefix(&format!("{root}.")).map_or_else(|| path.clone(), str::to_owned)
+        });
+        let mut paths: Vec<String> = paths.collect();
+        paths.dedup();
+        paths
+    }
+
+    /// Says whether an execution undoes a step.
+    pub fn undoes(&self, id: ExecutionId) -> bool {
+        self.undone.contains(&id)
+    }
+
     /// Gives what the core could not work out: a bug.
     pub fn put_aside(&self) -> Option<&str> {
         self.put_aside.as_deref()
@@ -248,7 +273,7 @@ impl History {
     fn end(&mut self, id: ExecutionId, end: End) {
         let Some(execution) = self.executions.get_mut(&id) else { return };
         execution.end = Some(end.clone());
-        let Some(part_of) = execution.part_of.clone() else { return };
+        let Some(part_of) = execution.part_of.clone().filter(|part_of| part_of.role != PartRole::Undo) else { return };
         let step = self.step(part_of.workflow, &part_of.step);
         step.items.entry(part_of.item.unwrap_or(0)).or_default().end = Some(end.clone());
         if part_of.item.is_none() {

@@ -204,7 +204,8 @@ fn why_not(stage: &Stage, events: &[GivenEvent], name: &RuleRef) -> Option<Strin
     };
     let payload = Document::from_value(&event.payload);
     let time = event.time.unwrap_or_else(|| stage.now());
-    let view = EventView { id: EventId(Id::root(time, 0)), trigger: &event.trigger, source: &event.source, time, payload: &payload };
+    let view =
+        EventView { id: EventId(Id::root(time, 0)), trigger: &event.trigger, source: &event.source, time, payload: &payload, only: None };
     let explanation = explain(rule, &view).when?;
     let parts = explanation.decisive().into_iter().map(|part| {
         let truth = if part.outcome == Truth(true) { "true" } else { "false" };

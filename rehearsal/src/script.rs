@@ -34,7 +34,7 @@ impl Cast for Script<'_> {
         match self.pick(way, mocks, dispatch.number as usize - 1)? {
             Mock::Result(result) => Ok(Some(Came::Result(result.clone()))),
             Mock::Error(failure) => Ok(Some(Came::Failed(failure.clone()))),
-            Mock::Answer { .. } | Mock::Expired => Ok(None),
+            Mock::Answer { .. } | Mock::Event(_) | Mock::Expired => Ok(None),
         }
     }
 
@@ -48,7 +48,16 @@ impl Cast for Script<'_> {
                 Ok(Said::Answer { answer: answer.clone(), by: by.clone() })
             }
             Mock::Expired => Ok(Said::Nothing),
-            Mock::Result(_) | Mock::Error(_) => Err(unsaid()),
+            Mock::Result(_) | Mock::Error(_) | Mock::Event(_) => Err(unsaid()),
+        }
+    }
+
+    fn awaited(&mut self, way: &Way, trigger: &str) -> Result<Option<Value>, Stuck> {
+        let unsaid = || Stuck::NoEvent { path: way.path.clone(), trigger: trigger.to_owned() };
+        match self.pick(way, self.mocks.get(&way.path).ok_or_else(unsaid)?, 0)? {
+            Mock::Event(payload) => Ok(Some(payload.clone())),
+            Mock::Expired => Ok(None),
+            Mock::Result(_) | Mock::Error(_) | Mock::Answer { .. } => Err(unsaid()),
         }
     }
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use ensue_engine::catalog::{Action, Builtin, Catalog, Extra, Mode, Run, Schema};
 use ensue_engine::command::{Answer, Ask, Command, InquiryAnswer, ObservedEvent, PackChange, Report, ReportOutcome, RequestExecution};
 use ensue_engine::effect::{Dispatch, Effect};
-use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
+use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Pace};
+use ensue_engine::executions::state::{Execution, Phase};
 use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, InquiryId, Role};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
 use ensue_engine::record::{Actor, Body};
@@ -44,6 +45,12 @@ pub trait Cast {
     /// # Errors
     /// Where nothing is said, or what is said cannot be.
     fn asked(&mut self, way: &Way, question: &Value, given: usize) -> Result<Said, Stuck>;
+
+    /// Says with which payload the event comes that a step waits for; none where it does not come in time.
+    ///
+    /// # Errors
+    /// Where nothing is said.
+    fn awaited(&mut self, way: &Way, trigger: &str) -> Result<Option<Value>, Stuck>;
 }
 
 /// What an attempt comes to.
@@ -95,6 +102,8 @@ pub struct Stage {
     pending: BTreeMap<(Timestamp, AttemptId), Pending>,
     /// The inquiries that are to expire.
     unanswered: BTreeSet<InquiryId>,
+    /// The executions whose event does not come.
+    in_vain: BTreeSet<ExecutionId>,
     drawn: u128,
 }
 
@@ -113,6 +122,7 @@ impl Stage {
             stopped: BTreeSet::new(),
             pending: BTreeMap::new(),
             unanswered: BTreeSet::new(),
+            in_vain: BTreeSet::new(),
             drawn: 0,
         };
         let install = |pack: &Arc<ensue_engine::catalog::Pack>| PackChange::Install {
@@ -201,6 +211,8 @@ impl Stage {
                 self.attempt(dispatch, cast)?;
             } else if let Some((inquiry, execution)) = self.next_inquiry() {
                 self.put(inquiry, execution, cast)?;
+            } else if let Some((execution, expires_millis)) = self.next_wait() {
+                self.send(execution, expires_millis, cast)?;
             } else if !self.go_on()? {
                 return Ok(());
             }
@@ -227,6 +239,10 @@ impl Stage {
     fn attempt(&mut self, dispatch: Box<Dispatch>, cast: &mut impl Cast) -> Result<(), Stuck> {
         if self.stopped.contains(&dispatch.attempt) {
             return self.report(&dispatch, Err(Failure::new(FailureKind::Cancelled, "it was asked to stop")), Vec::new());
+        }
+        if self.history.undoes(dispatch.execution) {
+            // What it takes back never happened.
+            return self.report(&dispatch, Ok(Value::Null), Vec::new());
         }
         let way = self.history.way(dispatch.execution);
         match cast.attempt(&way, &dispatch)? {
@@ -271,7 +287,13 @@ impl Stage {
                     Err(why) => self.report(&dispatch, Err(Failure::new(FailureKind::Expression, why)), Vec::new()),
                 }
             }
-            Some(Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Workflow(_) | Run::Builtin(Builtin::Sleep | Builtin::Inquiry))
+            Some(
+                Run::Process(_)
+                | Run::Shell(_)
+                | Run::Http(_)
+                | Run::Workflow(_)
+                | Run::Builtin(Builtin::Sleep | Builtin::Inquiry | Builtin::Wait),
+            )
             | None => {
                 let declared = action.as_ref().and_then(|action| action.result.as_ref()).map(Schema::to_json);
                 let like = crate::script::example(&declared.unwrap_or_default()).to_string();
@@ -321,6 +343,36 @@ impl Stage {
         asking.into_iter().find(|(inquiry, _)| !self.unanswered.contains(inquiry))
     }
 
+    /// Gives an execution that waits for an event, and for how long.
+    fn next_wait(&self) -> Option<(ExecutionId, Option<u64>)> {
+        let executions = self.spec.engine().executions();
+        let waits = self.history.open().filter_map(|(id, _)| match executions.get(&id)? {
+            Execution { phase: Phase::Awaiting, pace: Pace::Awaits { expires_millis }, .. } => Some((id, *expires_millis)),
+            _ => None,
+        });
+        waits.into_iter().find(|(id, _)| !self.in_vain.contains(id))
+    }
+
+    /// Sends the event that an execution waits for, as the cast says it.
+    fn send(&mut self, id: ExecutionId, expires_millis: Option<u64>, cast: &mut impl Cast) -> Result<(), Stuck> {
+        let way = self.history.way(id);
+        let params = self.history.execution(id).map(|execution| execution.params.clone()).unwrap_or_default();
+        let trigger = params["trigger"].as_str().unwrap_or_default();
+        match cast.awaited(&way, trigger)? {
+            None if expires_millis.is_none() => Err(Stuck::NeverExpires { path: way.path }),
+            None => {
+                self.in_vain.insert(id);
+                Ok(())
+            }
+            Some(payload) => {
+                let trigger = trigger.parse().map_err(|error| Stuck::Refused(format!("`{trigger}` names no trigger: {error}")))?;
+                self.receive(&GivenEvent { trigger, payload, source: ASKER.to_owned(), time: None })?;
+                let is_unmoved = self.spec.engine().executions().get(&id).is_some_and(|execution| execution.phase == Phase::Awaiting);
+                if is_unmoved { Err(Stuck::EventUnfit { path: way.path }) } else { Ok(()) }
+            }
+        }
+    }
+
     fn put(&mut self, id: InquiryId, execution: ExecutionId, cast: &mut impl Cast) -> Result<(), Stuck> {
         let way = self.history.way(execution);
         let question = self.history.execution(execution).map(|execution| execution.params.clone()).unwrap_or_default();
@@ -354,7 +406,7 @@ impl Stage {
         (source, occurred_at): (&str, Timestamp),
         payload: Document,
     ) -> ObservedEvent {
-        let view = EventView { id, trigger, source, time: occurred_at, payload: &payload };
+        let view = EventView { id, trigger, source, time: occurred_at, payload: &payload, only: None };
         let judgement = judge(&self.catalog, &view);
         for judged in &judgement.verdicts {
             if let (Verdict::Erred { message }, Mode::Enabled | Mode::Shadow) = (&judged.verdict, judged.rule.mode) {

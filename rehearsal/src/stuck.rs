@@ -26,6 +26,20 @@ pub enum Stuck {
         /// An answer in the shape that is asked for, as JSON.
         like: String,
     },
+    /// Nobody said which event comes.
+    #[error("`{path}` waits for an event of `{trigger}`, and no mock says which one comes")]
+    NoEvent {
+        /// The step.
+        path: StepPath,
+        /// The trigger.
+        trigger: String,
+    },
+    /// The event that was to come is not the one that is waited for.
+    #[error("the event of `{path}` is not the one that it waits for: its `when` does not hold")]
+    EventUnfit {
+        /// The step.
+        path: StepPath,
+    },
     /// There are fewer mocks than it takes.
     #[error("the mocks of `{path}` are {has}, and this would be number {number}")]
     MocksOver {
@@ -45,7 +59,7 @@ pub enum Stuck {
         why: String,
     },
     /// It was to expire, and never does.
-    #[error("`{path}` has no `expires`, and waits for ever where nobody answers")]
+    #[error("`{path}` has no `expires`, and waits for ever")]
     NeverExpires {
         /// The step.
         path: StepPath,
@@ -76,10 +90,12 @@ impl Stuck {
         match self {
             Self::NoMock { path, like, .. } => Some(format!("say what it comes to:\nmocks:\n  {path}: {{ result: {like} }}")),
             Self::NoAnswer { path, like } => Some(format!("say what is answered:\nmocks:\n  {path}: {{ answer: {like} }}")),
+            Self::NoEvent { path, .. } => Some(format!("say what matters of its payload:\nmocks:\n  {path}: {{ event: {{ … }} }}")),
+            Self::EventUnfit { path } => Some(format!("give the payload what the `when` of `{path}` asks for")),
             Self::MocksOver { path, .. } => {
                 Some(format!("add one to the list, or write one mock for all of them:\nmocks:\n  {path}: {{ result: {{}} }}"))
             }
-            Self::NeverExpires { .. } => Some("give the inquiry an `expires`, or the mock an `answer`".to_owned()),
+            Self::NeverExpires { .. } => Some("give the step an `expires`, or the mock an `answer` or an `event`".to_owned()),
             Self::PutAside(_) | Self::NoCatalog(_) => Some("this is a bug of ours: please report it with the pack".to_owned()),
             Self::AnswerRefused { .. } | Self::NoAction(_) | Self::NoTrigger(_) | Self::Refused(_) | Self::Endless(_) => None,
         }

@@ -188,6 +188,30 @@ fn an_answer_that_nobody_may_give_is_not_taken() {
 }
 
 #[test]
+fn a_wait_is_over_with_the_event_of_its_mock_for_which_its_condition_holds() {
+    const CI: &str = "ci: { wait: { trigger: demo.ping, when: 'event.payload.host == params.list[0]', expires: 1h } }\n\
+                      then: { needs: ci, action: core.echo, with: { message: '${{ steps.ci.event.payload.host }}' } }";
+    passes(CI, "mocks: { ci: { event: { host: a } } }\nexpect: { status: succeeded, steps: { then: { result: { message: a } } } }");
+    passes(CI, "mocks: { ci: { expired: true } }\nexpect: { steps: { ci: { status: failed, error: { kind: expired } } } }");
+    let unsaid = fails(CI, "expect: { status: succeeded }");
+    assert!(unsaid.contains("waits for an event of `demo.ping`"), "{unsaid}");
+    let unfit = fails(CI, "mocks: { ci: { event: { host: b } } }\nexpect: { status: succeeded }");
+    assert!(unfit.contains("its `when` does not hold"), "{unfit}");
+}
+
+#[test]
+fn what_is_undone_is_expected_in_its_order_and_needs_no_mock() {
+    const MOVE: &str = "first: { action: demo.made, undo: { action: demo.made } }\n\
+                        each: { needs: first, for_each: params.list, action: demo.made, undo: { action: demo.made, with: { name: '${{ item }}' } } }\n\
+                        stop: { needs: each, fail: it does not answer }";
+    const MOCKS: &str = "mocks: { first: { result: {} }, each: { result: {} } }\n";
+    passes(MOVE, &format!("{MOCKS}expect: {{ status: failed, undone: [each, first], steps: {{ first: succeeded, each: succeeded }} }}"));
+    let told = fails(MOVE, &format!("{MOCKS}expect: {{ status: failed, undone: first }}"));
+    assert!(told.contains("[first]") && told.contains("[each, first]"), "{told}");
+    passes("only: { action: core.noop }", "expect: { status: succeeded }");
+}
+
+#[test]
 fn sleeps_and_time_limits_go_by_the_clock_of_the_case() {
     passes("nap: { sleep: 24h }", "expect: { status: succeeded }");
     passes("long: { action: core.noop, with: { seconds: 30 }, timeout: 10s }", "expect: { status: failed, steps: { long: timed_out } }");

@@ -129,7 +129,7 @@ impl Going<'_> {
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let sight = self.sight(Ends { succeeded: true, failed: false }, &when.reads())?;
         let GivenEvent { trigger, source, occurred_at, .. } = &event.given;
-        let view = EventView { id: event.id, trigger, source, time: *occurred_at, payload: &event.payload };
+        let view = EventView { id: event.id, trigger, source, time: *occurred_at, payload: &event.payload, only: None };
         let texts = EventTexts::of(&view);
         let scope = self.scope(&sight, &[when], &mut budget)?.with("event", event_value(&view, &texts));
         Ok(when.holds(&scope, &mut budget)?)

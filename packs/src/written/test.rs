@@ -151,10 +151,19 @@ pub(crate) static MOCK: Shape = Shape {
         optional("error", Kind::Fields(&CASE_ERROR), "It fails."),
         optional("answer", Kind::Value, "Somebody who is asked gives this answer, which must fit what the inquiry asks for."),
         optional("by", Kind::Text(Form::Any), "Who answers: a name among those who are asked. Somebody who may, where nothing is said."),
-        optional("expired", Kind::True, "Nobody answers in time."),
+        optional(
+            "event",
+            Kind::Mapping { names: Form::Any, of: &Kind::Anything },
+            "An event comes of the trigger that the step waits for, with this payload, of which only what matters need be there. The step's `when` must \
+             hold for it.",
+        ),
+        optional("expired", Kind::True, "Nobody answers in time, or no event comes."),
     ],
-    later: &[("event", "the event that a `wait` waits for")],
-    between: &[Between::ExactlyOneOf(&["result", "error", "answer", "expired"]), Between::OnlyBeside { field: "by", other: "answer" }],
+    later: &[],
+    between: &[
+        Between::ExactlyOneOf(&["result", "error", "answer", "event", "expired"]),
+        Between::OnlyBeside { field: "by", other: "answer" },
+    ],
 };
 
 pub(crate) static CASE_ERROR: Shape = Shape {
@@ -183,10 +192,16 @@ pub(crate) static EXPECTED_ERROR: Shape = Shape {
     between: &[],
 };
 
+const UNDONE: crate::shape::Field = optional(
+    "undone",
+    Kind::TextOrTexts(Form::Any),
+    "The steps that are undone, in that order: a name, or a list of names. What undoes a step needs no mock: there is nothing to take back.",
+);
+
 pub(crate) static EXPECTED_END: Shape = Shape {
     what: "what is expected of a run",
-    fields: &[optional("status", Kind::Choice(&STATUSES), "How it ends."), RESULT, ERROR, STEPS, EXACTLY],
-    later: &[("undone", "what is undone")],
+    fields: &[optional("status", Kind::Choice(&STATUSES), "How it ends."), RESULT, ERROR, STEPS, UNDONE, EXACTLY],
+    later: &[],
     between: &[],
 };
 

@@ -7,10 +7,12 @@ use serde_json::Value;
 
 use super::Reading;
 use super::path::{Leads, Root};
-use crate::cases::{Closeness, ExpectedEnd, ExpectedEnforcement, ExpectedError, ExpectedItem, ExpectedOutcome, ExpectedStep, Status};
+use crate::cases::{
+    Closeness, ExpectedEnd, ExpectedEnforcement, ExpectedError, ExpectedItem, ExpectedOutcome, ExpectedStep, Status, StepPath,
+};
 use crate::check::refs::action_named;
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, listed, wrong_type};
+use crate::fields::{Fields, listed, text, wrong_type};
 use crate::shape::{Kind, Shape};
 use crate::written::{
     ENFORCEMENT, ENFORCEMENT_OUTCOMES, EXPECTED_END, EXPECTED_ERROR, EXPECTED_ITEM, EXPECTED_STEP, STATUSES, STEP_STATUSES,
@@ -106,7 +108,18 @@ impl<'a> Reading<'_, 'a> {
         let steps = fields.mapping("steps", report).unwrap_or_default();
         let steps: Vec<_> = steps.into_iter().map(|entry| self.expected_step(entry, root, report)).collect();
         let steps = steps.into_iter().collect::<Option<_>>()?;
-        Some(ExpectedEnd { line, status, result, error, steps, closeness })
+        let undone = if fields.has("undone") {
+            let hint = ("the name of a step", "leave the line out where nothing is said of it");
+            let names = fields.text_or_texts("undone", hint, report)?;
+            let names = names.into_iter().map(|name| {
+                let written = text(name, "an item of `undone`", self.file, report)?;
+                Some(self.step(&written, root, report)?.path)
+            });
+            Some(names.collect::<Option<Vec<StepPath>>>()?)
+        } else {
+            None
+        };
+        Some(ExpectedEnd { line, status, result, error, steps, undone, closeness })
     }
 
     fn expected_step(&self, Entry { key, value }: Entry, root: &Root<'a>, report: &mut Report) -> Option<ExpectedStep> {

@@ -41,7 +41,7 @@ impl<'a> Reading<'_, 'a> {
     fn takes_mocks(&self, found: &Found<'_>, at: &std::ops::Range<usize>, report: &mut Report) -> bool {
         let name = &found.path;
         let (message, hint) = match found.leads {
-            Leads::Action(_) | Leads::Inquiry(_) | Leads::Unknown => return true,
+            Leads::Action(_) | Leads::Inquiry(_) | Leads::Wait | Leads::Unknown => return true,
             Leads::Workflow(workflow) => {
                 let first = workflow.steps.first().map_or("<step>", |step| step.name.value.as_str());
                 (format!("`{name}` runs a workflow, whose steps have mocks of their own"), format!("for example `{name}.{first}`"))
@@ -90,7 +90,7 @@ impl<'a> Reading<'_, 'a> {
         let mut fields = Fields::open(node, &MOCK, self.file, report)?;
         let (has_by, by_at) = (fields.has("by"), fields.key_of("by"));
         let by = fields.text("by", report).map(|by| by.value);
-        let mut kinds: Vec<Entry> = ["result", "error", "answer", "expired"].iter().filter_map(|name| fields.take(name)).collect();
+        let mut kinds: Vec<Entry> = ["result", "error", "answer", "event", "expired"].iter().filter_map(|name| fields.take(name)).collect();
         if let [first, second, ..] = kinds.as_slice() {
             let message = format!("a mock comes to one thing; `{}` and `{}` are two", first.key.value, second.key.value);
             report.error(Code::NotExactlyOne, self.file, second.key.span.clone(), message);
@@ -100,7 +100,7 @@ impl<'a> Reading<'_, 'a> {
             if !has_told {
                 report
                     .error(Code::NotExactlyOne, self.file, span, "a mock says nothing of what it comes to")
-                    .hint("`{ result: … }`, `{ error: { kind: exit_code } }`, or of an inquiry `{ answer: … }` or `{ expired: true }`");
+                    .hint("`{ result: … }`, `{ error: { kind: exit_code } }`, of an inquiry `{ answer: … }`, of a wait `{ event: … }`, or of both `{ expired: true }`");
             }
             return None;
         };
@@ -112,6 +112,11 @@ impl<'a> Reading<'_, 'a> {
             "result" => Mock::Result(value.to_value()),
             "error" => Mock::Error(self.error(value.clone(), report)?),
             "answer" => Mock::Answer { answer: value.to_value(), by },
+            "event" if matches!(value.content, Content::Map(_)) => Mock::Event(value.to_value()),
+            "event" => {
+                wrong_type(&value, "`event`", "a mapping: the payload", self.file, report);
+                return None;
+            }
             _ if matches!(value.content, Content::Bool(true)) => Mock::Expired,
             _ => {
                 wrong_type(&value, "`expired`", "true; else there is something else to say", self.file, report);
@@ -150,13 +155,20 @@ impl<'a> Reading<'_, 'a> {
             (Leads::Inquiry(Some(schema)), Mock::Answer { .. }) => {
                 self.fits(value, &format!("the answer that `{name}` asks for"), schema, Extra::Refused, report);
             }
-            (Leads::Action(_), Mock::Error(_)) | (Leads::Inquiry(_), Mock::Answer { .. } | Mock::Expired) => {}
-            (Leads::Action(_), Mock::Answer { .. } | Mock::Expired) => {
+            (Leads::Action(_), Mock::Error(_))
+            | (Leads::Inquiry(_), Mock::Answer { .. } | Mock::Expired)
+            | (Leads::Wait, Mock::Event(_) | Mock::Expired) => {}
+            (Leads::Action(_), Mock::Answer { .. } | Mock::Event(_) | Mock::Expired) => {
                 report
-                    .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` runs an action, and asks nobody"))
+                    .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` runs an action, and waits for nobody"))
                     .hint("write `{ result: … }` or `{ error: { kind: exit_code } }`");
             }
-            (Leads::Inquiry(_), Mock::Result(_) | Mock::Error(_)) => {
+            (Leads::Wait, Mock::Result(_) | Mock::Error(_) | Mock::Answer { .. }) => {
+                report
+                    .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` waits for an event"))
+                    .hint("write `{ event: … }`, with what matters of the payload, or `{ expired: true }`");
+            }
+            (Leads::Inquiry(_), Mock::Result(_) | Mock::Error(_) | Mock::Event(_)) => {
                 report
                     .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` asks people, and ends with what they say"))
                     .hint("write `{ answer: … }` or `{ expired: true }`");

@@ -34,6 +34,8 @@ pub(super) enum Leads<'a> {
     Workflow(&'a Workflow),
     /// A question, with the schema of its answer where that is known.
     Inquiry(Option<&'a Schema>),
+    /// An event.
+    Wait,
     /// A while.
     Sleep,
     /// A failure.
@@ -67,6 +69,7 @@ fn of_action<'a>(world: &World<'a>, action: &ActionRef) -> Leads<'a> {
     match &written.run {
         Run::Workflow(workflow) => Leads::Workflow(workflow),
         Run::Builtin { which: Builtin::Sleep, .. } => Leads::Sleep,
+        Run::Builtin { which: Builtin::Wait, .. } => Leads::Wait,
         Run::Builtin { which: Builtin::Inquiry, .. } => Leads::Inquiry(None),
         Run::Builtin { which: Builtin::Noop | Builtin::Echo | Builtin::Emit, .. }
         | Run::Process { .. }
@@ -88,6 +91,7 @@ fn of_step<'a>(world: &World<'a>, step: &'a written::Step) -> Leads<'a> {
     match &step.task {
         Some(Task::Action { action, .. }) => action.value.parse().map_or(Leads::Unknown, |action| of_action(world, &action)),
         Some(Task::Inquiry(inquiry)) => Leads::Inquiry(inquiry.answer.as_ref()),
+        Some(Task::Wait(_)) => Leads::Wait,
         Some(Task::Sleep { .. }) => Leads::Sleep,
         Some(Task::Fail { .. }) => Leads::Fail,
         None => Leads::Unknown,
@@ -180,7 +184,7 @@ impl<'a> Reading<'_, 'a> {
             match leads {
                 Leads::Workflow(within) => workflow = within,
                 Leads::Unknown => return None,
-                Leads::Action(_) | Leads::Inquiry(_) | Leads::Sleep | Leads::Fail => {
+                Leads::Action(_) | Leads::Inquiry(_) | Leads::Wait | Leads::Sleep | Leads::Fail => {
                     let message = format!("the step `{}` runs no workflow, and has no steps", before.trim_end_matches('.'));
                     report.error(Code::UnknownStep, self.file, written.span.clone(), message);
                     return None;
