@@ -356,7 +356,7 @@ impl Sequencing {
         self.effects.extend(self.engine.effects_of(&record));
         turn.drafts += 1;
         turn.bytes += record.fact_json.len() + record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, Bytes::len);
-        if reacts(&record.fact) || self.engine.awaits(&record.fact) {
+        if reacts(&record.fact) || self.engine.waits_for(&record.fact) {
             turn.pending.push_back((record.clone(), 0));
         }
         let position = record.position;

@@ -424,7 +424,7 @@ impl Engine {
     /// an event, or the rules that judge an event of a schedule.
     pub(crate) fn is_read_soon(&self, record: &Record) -> bool {
         if matches!(record.stream, StreamId::Event(_)) {
-            return record.actor == Actor::Engine || self.awaits(&record.fact);
+            return record.actor == Actor::Engine || self.waits_for(&record.fact);
         }
         let StreamId::Execution(id) = &record.stream else { return false };
         match &record.fact {
@@ -439,7 +439,7 @@ impl Engine {
     }
 
     /// Says whether some step waits for an event of the kind that a fact tells of.
-    pub(crate) fn awaits(&self, fact: &Fact) -> bool {
+    pub(crate) fn waits_for(&self, fact: &Fact) -> bool {
         matches!(fact, Fact::EventReceived(event) if self.workflows().waits().watches(&event.trigger))
     }
 
