@@ -208,6 +208,13 @@ async fn the_guide_to_asking_a_human_works_as_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_guide_to_writing_a_workflow_works_as_it_is_written() {
+    let page = include_str!("../../docs/guides/write-a-workflow.md");
+    let test = "the_guide_to_writing_a_workflow_works_as_it_is_written";
+    followed(test, &[], page, Done { files: 2, commands: 13, outputs: 1 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_guide_to_testing_a_pack_works_as_it_is_written() {
     let page = include_str!("../../docs/guides/test-a-pack.md");
     let test = "the_guide_to_testing_a_pack_works_as_it_is_written";

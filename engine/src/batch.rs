@@ -294,13 +294,15 @@ impl Sequencing {
         let seen = BothSeen { batch: &self.seen, log: beside.seen };
         let bodies = Both { at_hand: &self.at_hand, beside: beside.bodies };
         let reaction = catch_unwind(AssertUnwindSafe(|| {
-            if let Fact::EventReceived(fact) = &record.fact {
-                // One judgement serves all the consequences of an event.
+            if let Fact::EventReceived(fact) = &record.fact
+                && fact.matched + fact.erred > 0
+            {
+                // One judgement serves all the consequences of an event. Where there is none, the reaction itself says what it lacks: some
+                // of it may need none.
                 let with = Context { catalogs: beside.catalogs, bodies: &bodies, seen: &seen, judgements, settings: beside.settings };
-                match judgement(record, fact, &with) {
-                    Ok(judgement) => judgements.insert(EventId(record.id), judgement),
-                    Err(reaction) => return reaction,
-                };
+                if let Ok(judgement) = judgement(record, fact, &with) {
+                    judgements.insert(EventId(record.id), judgement);
+                }
             }
             let with = Context { catalogs: beside.catalogs, bodies: &bodies, seen: &seen, judgements, settings: beside.settings };
             self.engine.react(record, next, at, &with)

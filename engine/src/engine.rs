@@ -222,7 +222,7 @@ impl Engine {
             }
             ByNoun::TimerFact(fact) => {
                 state.timers.apply(record, fact);
-                state.schedules.apply_timer(fact);
+                state.schedules.apply_timer(record, fact);
                 state.workflows.apply_timer(record, fact, &state.executions);
                 state.executions.apply_timer(record, fact);
             }

@@ -33,7 +33,7 @@ use ensue_engine::spec::NOON;
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_engine::workflows::facts::{
-    PartOf, PartRole, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, UndoBegun, UndoFailed, WaitErred, WaitKey,
+    BadEnd, PartOf, PartRole, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, UndoBegun, UndoFailed, WaitErred, WaitKey,
     WaitMatched, WaitOpened,
 };
 use serde::Deserialize;
@@ -137,12 +137,15 @@ fn samples() -> Vec<Fact> {
         StepFailed { step: step.clone(), item: Some(3), error: error.clone(), on_failure: OnFailure::Fail }.into(),
         StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers }.into(),
         StepEnded { step: step.clone(), error: Some(error.clone()), on_failure: OnFailure::CancelOthers, role: PartRole::Step }.into(),
-        UndoBegun { count: 3 }.into(),
+        UndoBegun { count: 3, end: BadEnd::Failed { error: error.clone() } }.into(),
         UndoFailed { step: step.clone(), item: Some(3), error }.into(),
         WaitOpened {
             step: step.clone(),
             trigger: "github.workflow_run".parse().unwrap(),
-            key: Some(WaitKey { path: ["event", "payload", "sha"].map(str::to_owned).into(), value: Digest::of(b"text abc") }),
+            key: Some(WaitKey {
+                paths: vec![["event", "payload", "sha"].map(str::to_owned).into()],
+                values: Digest::of(b"[\"text abc\"]"),
+            }),
         }
         .into(),
         WaitMatched {

@@ -292,6 +292,38 @@ fn a_catalog_that_cannot_be_built_stops_no_schedule_for_good() {
 }
 
 #[test]
+fn what_was_put_aside_of_many_missed_times_and_a_start_before_it_is_had_make_each_time_once() {
+    for plan in [every(HOUR), cron("0 * * * *", "UTC"), all(every(HOUR))] {
+        let mut site = site(plan.clone());
+        site.set_catalogs(CatalogsHealth::Gone);
+        let fired = site.after(5 * HOUR + MINUTE).records()[0].position;
+        site.set_catalogs(CatalogsHealth::Whole);
+        let mut told = times(&site.when(note_start()));
+        told.extend(fire_all_due(&mut site));
+        told.extend(times(&site.when(retry(fired))));
+        told.sort_unstable();
+        let expected: Vec<Timestamp> = match plan.misfire {
+            Misfire::FireAll => (1..=5).map(|hour| NOON.plus_millis(hour * HOUR)).collect(),
+            Misfire::FireOnce | Misfire::Skip => vec![NOON.plus_millis(5 * HOUR)],
+        };
+        assert_eq!(told, expected, "{plan}");
+        assert_eq!(next_due(&site), Some(NOON.plus_millis(6 * HOUR)), "{plan}");
+    }
+}
+
+#[test]
+fn a_period_whose_time_is_worked_out_after_a_step_of_the_clock_begins_then() {
+    let mut site = site(every(HOUR));
+    site.set_catalogs(CatalogsHealth::Gone);
+    let fired = site.after(HOUR).records()[0].position;
+    let back = Timestamp::from_micros(NOON.micros() - DAY.cast_signed() * MICROS);
+    site.clock_steps_to(back);
+    site.set_catalogs(CatalogsHealth::Whole);
+    site.when(retry(fired));
+    assert_eq!(next_due(&site), Some(back.plus_millis(HOUR)));
+}
+
+#[test]
 fn a_bug_that_an_installation_meets_is_made_good_by_the_next_start() {
     let mut site = Site::with(&pieces());
     site.set_catalogs(CatalogsHealth::Broken);

@@ -214,3 +214,20 @@ fn a_workflow_that_is_cancelled_with_the_one_around_it_undoes_itself_before_that
     // The inner one did not succeed: it is not undone from outside.
     assert_eq!(told(&outcome), ["undo of first succeeded", "inner cancelled", "1 to undo", "undo of before asked"]);
 }
+
+#[test]
+fn what_comes_while_it_is_undone_changes_nothing_of_how_it_ends() {
+    let pieces = Pieces::default()
+        .action("demo.say")
+        .action("demo.take_back")
+        .workflow("demo.flow", [undoable("first"), fails("stop", "no").needs(["first"])]);
+    let mut site = Site::with(&pieces.changed("demo.flow", |action| action.limit = Some(Duration::from_secs(60))));
+    site.set(workers(100));
+    let flow = begin(&mut site);
+    site.succeed(step(&site, flow, "first"));
+    assert_eq!(told(&site.after(60_000)), [""; 0]);
+    site.when(cancel(flow));
+    let outcome = site.succeed(undo(&site, flow, "first", 0));
+    assert_eq!(told(&outcome), ["undo of first succeeded", "flow failed"]);
+    assert_eq!(failure(&outcome), (FailureKind::ChildFailed, "step `stop` failed: no".to_owned()));
+}

@@ -151,3 +151,27 @@ fn an_event_concerns_only_those_of_many_that_wait_for_it() {
     let left = site.engine().executions().iter().filter(|(_, open)| open.phase == Phase::Awaiting).count();
     assert_eq!(left, 200);
 }
+
+#[test]
+fn a_rule_that_cannot_be_worked_out_keeps_the_event_from_nobody_who_waits_for_it() {
+    let pieces = Pieces::default().trigger("demo.done").action("demo.say").awaiting("core.wait");
+    let pieces = pieces.rule("demo.rule", "demo.done", "event.payload.n == 7", "demo.say");
+    let mut site = Site::with(&pieces.workflow("demo.flow", [awaits("ci", for_n(Since::Start))]));
+    site.set(workers(100));
+    begin(&mut site, &json!(7));
+    let outcome = told(&site.receive("demo.done", &json!({ "n": 7 })));
+    assert_eq!(outcome, ["ci has come", "ci succeeded", "flow succeeded", "flow asked"]);
+}
+
+#[test]
+fn all_values_that_a_condition_demands_find_who_waits() {
+    let when = "event.payload.action == 'completed' && event.payload.n == params.n && event.payload.n > 0";
+    let mut site = site([awaits("ci", wait(when, Since::Start))]);
+    (0..30).for_each(|n| drop(begin(&mut site, &json!(n))));
+    let waits = site.engine().workflows().waits();
+    let found = |payload: &Value| waits.candidates(&"demo.done".parse().unwrap(), &Document::from_value(payload), Position(u64::MAX)).len();
+    assert_eq!(
+        (found(&json!({ "action": "completed", "n": 3 })), found(&json!({ "action": "begun", "n": 3 })), found(&json!({}))),
+        (1, 0, 0)
+    );
+}

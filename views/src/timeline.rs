@@ -167,7 +167,7 @@ fn tell_timer(fact: TimerFact<'_>) -> String {
             TimerKind::Sleep => "the sleep is over".to_owned(),
             TimerKind::Start => "its time has come".to_owned(),
             TimerKind::Turn => "the wait before this turn is over".to_owned(),
-            TimerKind::Expiry => "the time for an answer is over".to_owned(),
+            TimerKind::Expiry => "the time for it is over".to_owned(),
             TimerKind::Timeout => "all of it took too long".to_owned(),
             TimerKind::Schedule | TimerKind::Interval => "is due".to_owned(),
         },

@@ -6,7 +6,7 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id};
 use ensue_engine::record::{Actor, Body, CatalogRevision, StreamId};
 use ensue_engine::workflows::facts::{
-    PartOf, PartRole, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, UndoBegun, UndoFailed,
+    BadEnd, PartOf, PartRole, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, UndoBegun, UndoFailed,
 };
 use ensue_views::executions::{COLUMNS, NOT_STARTED_MAX, Status};
 use ensue_views::spec::Story;
@@ -87,7 +87,7 @@ fn a_turn_and_what_undoes_a_step_are_told_apart_from_its_items() {
     let part = |item, role| PartOf { workflow: flow, step: "beds".parse().unwrap(), item, on_failure: OnFailure::Fail, role };
     request(&mut story, id(2), Pace::Worked, Some(part(Some(0), PartRole::Turn)));
     request(&mut story, id(3), Pace::Worked, Some(part(Some(0), PartRole::Undo)));
-    tell(&mut story, flow, UndoBegun { count: 1 }, None);
+    tell(&mut story, flow, UndoBegun { count: 1, end: BadEnd::Cancelled }, None);
     let told = |id| {
         let one = seen(&story, id);
         (one.item, one.turn, one.undoes)
@@ -143,7 +143,7 @@ fn a_timeline_tells_of_steps_in_words() {
     tell(&mut story, flow, StepFailed { step: step(), item: Some(1), error: error.clone(), on_failure: OnFailure::Fail }, None);
     tell(&mut story, flow, StepEnded { step: step(), error: Some(error.clone()), on_failure: OnFailure::Fail, role: PartRole::Step }, None);
     tell(&mut story, flow, StepSkipped { step: "after".parse().unwrap(), because: SkippedBecause::Failing }, None);
-    tell(&mut story, flow, UndoBegun { count: 3 }, None);
+    tell(&mut story, flow, UndoBegun { count: 3, end: BadEnd::Cancelled }, None);
     tell(&mut story, flow, UndoFailed { step: step(), item: Some(2), error: error.clone() }, None);
     tell(&mut story, flow, ExecutionFailed { error, part_of: None }, None);
     let told: Vec<String> = story.records().iter().filter_map(TimelineEntry::of).map(|entry| entry.what).collect();

@@ -53,6 +53,9 @@ fn line(record: &Value) -> String {
         "step.expanded" => ("step begun".to_owned(), format!("{} for each of {} items", text(fact, "step"), text(fact, "count"))),
         "step.ended" if fact["error"].is_null() => ("step succeeded".to_owned(), text(fact, "step")),
         "step.failed" | "step.ended" => ("step failed".to_owned(), format!("{}: {}", steps::name(fact), failure(&fact["error"]))),
+        "wait.opened" => ("events count".to_owned(), format!("for {}: {}", text(fact, "step"), text(fact, "trigger"))),
+        "wait.matched" => ("event has come".to_owned(), format!("for {}: {}", text(fact, "step"), text(fact, "event"))),
+        "wait.erred" => ("event unclear".to_owned(), format!("for {}: {}", text(fact, "step"), text(fact, "message"))),
         "undo.begun" => ("undoing".to_owned(), format!("{} of what succeeded, the newest first", text(fact, "count"))),
         "undo.failed" => ("undo failed".to_owned(), format!("{}: {}", steps::name(fact), failure(&fact["error"]))),
         kind => (kind.strip_prefix("execution.").unwrap_or(kind).replace('.', " "), failure(&fact["error"])),
@@ -80,6 +83,10 @@ mod tests {
             told("step.ended", &json!({ "step": "deploy", "error": error })),
             told("step.skipped", &json!({ "step": "announce", "because": "failing" })),
             told("step.ended", &json!({ "step": "clean_up" })),
+            told("wait.opened", &json!({ "step": "ci", "trigger": "github.workflow_run" })),
+            told("wait.matched", &json!({ "step": "ci", "event": "019c1f3a-0000-7000-8000-000000000001" })),
+            told("undo.begun", &json!({ "count": 2 })),
+            told("undo.failed", &json!({ "step": "deploy", "item": 1, "error": error })),
             told("execution.failed", &json!({ "error": { "kind": "child_failed", "message": "step `deploy` failed" }, "part_of": null })),
         ];
         insta::assert_snapshot!(lines.join("\n"), @"
@@ -89,6 +96,10 @@ mod tests {
         2026-03-28 09:00:00Z  step failed       deploy: child_failed: 1 of 3 items failed, the first of them item 1: it ended with 3
         2026-03-28 09:00:00Z  step skipped      announce: the workflow is failing
         2026-03-28 09:00:00Z  step succeeded    clean_up
+        2026-03-28 09:00:00Z  events count      for ci: github.workflow_run
+        2026-03-28 09:00:00Z  event has come    for ci: 019c1f3a-0000-7000-8000-000000000001
+        2026-03-28 09:00:00Z  undoing           2 of what succeeded, the newest first
+        2026-03-28 09:00:00Z  undo failed       deploy[1]: child_failed: 1 of 3 items failed, the first of them item 1: it ended with 3
         2026-03-28 09:00:00Z  failed            child_failed: step `deploy` failed
         ");
     }

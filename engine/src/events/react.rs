@@ -1,4 +1,4 @@
-//! What follows from an event: what the rules make of it, then the steps that wait for it.
+//! What follows from an event: the steps go on that wait for it, then what the rules make of it.
 
 use std::sync::Arc;
 
@@ -15,14 +15,19 @@ use crate::workflows::waits;
 
 /// Gives the `next`-th consequence of an event.
 pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, next: u32, at: &Moment, with: &Context<'_>) -> Reaction {
-    if fact.matched > 0 || fact.erred > 0 {
-        match judgement(record, fact, with) {
-            Ok(judgement) if (next as usize) < judgement.verdicts.len() => return rules::react(engine, record, fact, &judgement, next, at),
-            Ok(_) => {}
-            Err(reaction) => return reaction,
-        }
+    // What a rule leads to may be much, or nothing that can be worked out: who waits for the event does not wait for that.
+    if next == 0
+        && let Some(reaction) = waits::of_event(engine, record, fact, with)
+    {
+        return reaction;
     }
-    waits::of_event(engine, record, fact, next, with)
+    if fact.matched == 0 && fact.erred == 0 {
+        return Reaction::nothing();
+    }
+    match judgement(record, fact, with) {
+        Ok(judgement) => rules::react(engine, record, fact, &judgement, next, at),
+        Err(reaction) => reaction,
+    }
 }
 
 /// Gives the judgement that came with an event, or, where that is gone (after a restart) or another catalog's, judges again: the

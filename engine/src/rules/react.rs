@@ -37,8 +37,7 @@ pub(crate) fn react(engine: &Engine, record: &Record, fact: &EventReceived, judg
         }
         (Mode::Enabled, Verdict::Matched(Plan::Run { params, pace })) => event.executed(judged, params, *pace),
     };
-    let is_last = next as usize + 1 == judgement.verdicts.len() && !engine.workflows().waits().watches(&fact.trigger);
-    if is_last { Reaction::last(drafts) } else { Reaction::more(drafts) }
+    if next as usize + 1 == judgement.verdicts.len() { Reaction::last(drafts) } else { Reaction::more(drafts) }
 }
 
 struct EventReaction<'a> {

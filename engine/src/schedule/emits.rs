@@ -99,6 +99,7 @@ impl Making<'_> {
         if let Some(when) = &emit.when
             && !when.holds(scope, &mut budget).map_err(|why| no_event(format!("`when`: {why}")))?
         {
+            *steps_left = steps_left.saturating_sub(budget.spent());
             return Ok(None);
         }
         let payload = match &emit.payload {

@@ -94,7 +94,13 @@ impl fmt::Display for Plan {
 impl Plan {
     /// Gives what tells it from another: when it is due. What becomes of missed times may change while it runs.
     pub fn digest(&self) -> Digest {
-        Digest::of(self.to_string().as_bytes())
+        // Not of the words for people: those may change with a release.
+        let when = match &self.when {
+            When::Cron(cron) => format!("cron {cron} in {}", cron.zone()),
+            When::Every(period) => format!("every {}", period.as_micros()),
+            When::At(at) => format!("at {}", at.micros()),
+        };
+        Digest::of(format!("{when}, jitter {}", self.jitter.as_micros()).as_bytes())
     }
 
     /// Gives the kind of its timers: a time of the clock is waited for by the clock, a period by time that passes.

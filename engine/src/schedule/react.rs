@@ -7,10 +7,10 @@ use crate::executions::timed::begin_of_wait;
 use crate::fact::Fact;
 use crate::ids::{Id, LogId, Role, ScheduleId};
 use crate::names::{PackName, RuleRef};
-use crate::record::{Actor, Draft, Record};
+use crate::record::{Actor, Draft, Position, Record};
 use crate::schedule::emits;
 use crate::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
-use crate::schedule::plan::{Misfire, Plan};
+use crate::schedule::plan::{Misfire, Occasion, Plan};
 use crate::schedule::state::{Phase, Schedule};
 use crate::time::Timestamp;
 use crate::timers::facts::{TimerFired, TimerKind, TimerSet};
@@ -124,9 +124,11 @@ impl About<'_> {
                     let first = plan.first(begin_of_wait(self.engine, self.record));
                     Some(vec![self.waits(owner, (id, schedule.timers + 1), plan, first)])
                 }
-                Phase::Fired { kind, due } => {
+                // What follows from it may still be owed, and will have the same next time.
+                Phase::Fired { kind, due, at, position } => {
                     let due = put_back(self.engine.log(), (id, kind, schedule.timers), plan, due);
-                    Some(vec![self.waits(owner, (id, schedule.timers + 1), plan, plan.next(due))])
+                    let next = next_after(self.engine, plan, plan.occasion(due, at), position);
+                    Some(vec![self.waits(owner, (id, schedule.timers + 1), plan, next)])
                 }
             },
         }
@@ -165,6 +167,13 @@ fn put_back(log: LogId, timer: (ScheduleId, TimerKind, u32), plan: &Plan, due: T
     Timestamp::from_micros(due.micros() - put_off(log, timer, plan))
 }
 
+/// Gives the time after an occasion that a record told of. Where the clock has stepped since, nobody can tell how much of a period has
+/// passed: it begins now.
+fn next_after(engine: &Engine, plan: &Plan, occasion: Occasion, told_at: Position) -> Option<Timestamp> {
+    let has_moved = plan.timer_kind() == TimerKind::Interval && engine.timers().has_stepped_since(told_at);
+    if has_moved { plan.first(engine.time()) } else { occasion.next }
+}
+
 /// Gives what follows from a timer of a schedule that has fired: the events of its time, and the next timer.
 ///
 /// All of it is one consequence: either the whole of it comes about, or none, and then [`at_start`] sets the next timer.
@@ -190,8 +199,9 @@ pub(crate) fn fired(engine: &Engine, record: &Record, fact: &TimerFired, id: Sch
             Err(why) => return Reaction::Impossible(why),
         }
     }
-    if schedule.timers == fact.number {
-        drafts.push(about.waits(&schedule.owner, (id, fact.number.saturating_add(1)), plan, occasion.next));
+    if schedule.timers == fact.number && schedule.phase != Phase::Over {
+        let next = next_after(engine, plan, occasion, record.position);
+        drafts.push(about.waits(&schedule.owner, (id, fact.number.saturating_add(1)), plan, next));
     }
     Reaction::last(drafts)
 }

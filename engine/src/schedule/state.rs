@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::facts::ScheduleOwner;
 use crate::fact::{ScheduleFact, TimerFact};
 use crate::ids::ScheduleId;
-use crate::record::Digest;
+use crate::record::{Digest, Position, Record};
 use crate::schedule::facts::EndedBecause;
 use crate::table::Table;
 use crate::time::Timestamp;
@@ -46,6 +46,10 @@ pub enum Phase {
         kind: TimerKind,
         /// When it was due.
         due: Timestamp,
+        /// When it fired.
+        at: Timestamp,
+        /// The record that says so.
+        position: Position,
     },
     /// It is never due again.
     Over,
@@ -84,7 +88,7 @@ impl Schedules {
     }
 
     /// Folds what happened to a timer of a schedule.
-    pub(crate) fn apply_timer(&mut self, fact: TimerFact<'_>) {
+    pub(crate) fn apply_timer(&mut self, record: &Record, fact: TimerFact<'_>) {
         match fact {
             TimerFact::TimerSet(fact) => {
                 let Some(id) = fact.schedule else { return };
@@ -95,7 +99,8 @@ impl Schedules {
             }
             TimerFact::TimerFired(fact) => {
                 let Some(id) = fact.schedule else { return };
-                self.schedules.change(&id, |schedule| schedule.phase = Phase::Fired { kind: fact.kind, due: fact.due });
+                let fired = Phase::Fired { kind: fact.kind, due: fact.due, at: record.time, position: record.position };
+                self.schedules.change(&id, |schedule| schedule.phase = fired);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What steps wait for is made into: the waits that are open, and an index over them by what events must be like.
 
+use std::collections::BTreeMap;
+
 use ensue_expression::{Document, Literal, Reach, Value};
 use serde::{Deserialize, Serialize};
 
@@ -14,12 +16,12 @@ use crate::workflows::facts::{WaitKey, WaitMatched, WaitOpened};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Waits {
     open: Table<(ExecutionId, StepName), Wait>,
-    /// Those that an event is found for by a field of it.
+    /// Those that an event is found for by fields of it.
     keyed: Table<(TriggerRef, WaitKey, ExecutionId, StepName), ()>,
     /// Those that must be tried with each event of their trigger.
     others: Table<(TriggerRef, ExecutionId, StepName), ()>,
     /// The fields that those are found by, with how many are.
-    paths: Table<(TriggerRef, Vec<String>), u32>,
+    paths: Table<(TriggerRef, Vec<Vec<String>>), u32>,
 }
 
 /// What a step waits for.
@@ -40,17 +42,30 @@ pub struct Wait {
     pub has_erred: bool,
 }
 
-/// Hashes a value as [`WaitKey`] has it.
-pub(crate) fn digest_of(literal: &Literal) -> Digest {
-    let text = match literal {
+impl WaitKey {
+    /// Makes it of the values that fields must have; none where there are none.
+    pub(crate) fn of(tests: BTreeMap<Vec<String>, Literal>) -> Option<Self> {
+        let values = digest_of(tests.values());
+        let paths: Vec<Vec<String>> = tests.into_keys().collect();
+        (!paths.is_empty()).then_some(Self { paths, values })
+    }
+}
+
+/// Hashes values as [`WaitKey`] has them.
+fn digest_of<'l>(literals: impl Iterator<Item = &'l Literal>) -> Digest {
+    let texts: Vec<String> = literals.map(text_of).collect();
+    Digest::of(serde_json::Value::from(texts).to_string().as_bytes())
+}
+
+fn text_of(literal: &Literal) -> String {
+    match literal {
         Literal::Null => "null".to_owned(),
         Literal::Bool(value) => format!("bool {value}"),
         Literal::Int(value) => format!("int {value}"),
         Literal::Uint(value) => format!("uint {value}"),
         Literal::Double(value) => format!("double {:x}", value.to_bits()),
         Literal::String(text) => format!("text {text}"),
-    };
-    Digest::of(text.as_bytes())
+    }
 }
 
 impl Waits {
@@ -67,10 +82,13 @@ impl Waits {
     /// Gives the steps that may wait for an event which came with this record.
     pub fn candidates(&self, trigger: &TriggerRef, payload: &Document, at: Position) -> Vec<(ExecutionId, StepName)> {
         let mut found: Vec<(ExecutionId, StepName)> = self.others_of(trigger).collect();
-        for path in self.paths_of(trigger) {
-            let Reach::Found(value) = Reach::walk(Value::from(payload.root()), path, PAYLOAD_NAMES) else { continue };
-            let Some(literal) = Literal::of(&value) else { continue };
-            let key = WaitKey { path: path.clone(), value: digest_of(&literal) };
+        for paths in self.paths_of(trigger) {
+            let value = |path: &Vec<String>| match Reach::walk(Value::from(payload.root()), path, PAYLOAD_NAMES) {
+                Reach::Found(value) => Literal::of(&value),
+                Reach::Astray(_) => None,
+            };
+            let Some(values) = paths.iter().map(value).collect::<Option<Vec<Literal>>>() else { continue };
+            let key = WaitKey { paths: paths.clone(), values: digest_of(values.iter()) };
             let first = (trigger.clone(), key.clone(), ExecutionId(Id::MIN), StepName::MIN);
             let keyed = self.keyed.range(first..).map(|(row, ())| row);
             let keyed = keyed.take_while(|(of, found, ..)| of == trigger && *found == key);
@@ -87,16 +105,16 @@ impl Waits {
         rows.take_while(move |(of, ..)| of == trigger).map(|(_, workflow, step)| (*workflow, step.clone()))
     }
 
-    fn paths_of<'w>(&'w self, trigger: &'w TriggerRef) -> impl Iterator<Item = &'w Vec<String>> {
+    fn paths_of<'w>(&'w self, trigger: &'w TriggerRef) -> impl Iterator<Item = &'w Vec<Vec<String>>> {
         let rows = self.paths.range((trigger.clone(), Vec::new())..).map(|(row, _)| row);
-        rows.take_while(move |(of, _)| of == trigger).map(|(_, path)| path)
+        rows.take_while(move |(of, _)| of == trigger).map(|(_, paths)| paths)
     }
 
     pub(crate) fn open(&mut self, workflow: ExecutionId, fact: &WaitOpened, at: Position) {
         let (trigger, step) = (fact.trigger.clone(), fact.step.clone());
         match &fact.key {
             Some(key) => {
-                let path = (trigger.clone(), key.path.clone());
+                let path = (trigger.clone(), key.paths.clone());
                 let count = self.paths.get(&path).copied().unwrap_or(0);
                 self.paths.insert(path, count + 1);
                 self.keyed.insert((trigger.clone(), key.clone(), workflow, step.clone()), ());
@@ -134,7 +152,7 @@ impl Waits {
         let Some(wait) = self.get(workflow, step).filter(|wait| wait.matched.is_none()) else { return };
         let (trigger, key) = (wait.trigger.clone(), wait.key.clone());
         let Some(key) = key else { return self.others.remove(&(trigger, workflow, step.clone())) };
-        let path = (trigger.clone(), key.path.clone());
+        let path = (trigger.clone(), key.paths.clone());
         match self.paths.get(&path).copied() {
             Some(count) if count > 1 => self.paths.insert(path, count - 1),
             Some(_) | None => self.paths.remove(&path),

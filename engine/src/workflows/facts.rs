@@ -140,6 +140,26 @@ pub struct StepEnded {
 pub struct UndoBegun {
     /// How many steps and items are to be undone.
     pub count: u32,
+    /// How the workflow ends then, where nothing of that fails.
+    pub end: BadEnd,
+}
+
+/// An end that is no success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum BadEnd {
+    /// It fails.
+    Failed {
+        /// Why.
+        error: Failure,
+    },
+    /// It took too long.
+    TimedOut {
+        /// Why.
+        error: Failure,
+    },
+    /// Somebody asked that it end.
+    Cancelled,
 }
 
 /// What undoes a step, or an item of it, failed before there was an execution of it.
@@ -168,14 +188,14 @@ pub struct WaitOpened {
     pub key: Option<WaitKey>,
 }
 
-/// A field of an event that has a certain value.
+/// Fields of an event that have certain values.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitKey {
-    /// The names of the fields on the way to it, from `event` on.
-    pub path: Vec<String>,
-    /// The hash of the value, in a form that is the same for equal numbers.
-    pub value: Digest,
+    /// Of each the names on the way to it, from `event` on, ascending.
+    pub paths: Vec<Vec<String>>,
+    /// The hash of the values, in a form that is the same for equal numbers.
+    pub values: Digest,
 }
 
 /// The event has come that a step waits for.

@@ -145,10 +145,7 @@ fn due(engine: &Engine, id: ExecutionId, news: &News<'_>, record: &Record, next:
     };
     let going = Going { engine, id, execution, course, catalog, action, workflow, record, with };
     let due = match news {
-        News::Begun => match going.next_early_wait()? {
-            Some(draft) => Some((vec![draft], next)),
-            None => going.first_of(workflow.roots(), next)?,
-        },
+        News::Begun => going.begun(next)?,
         News::Awaits(step) => going.first_of(workflow.step(step).into_iter(), next)?,
         News::Expanded(step) => going.next_within(step)?.map(|drafts| (drafts, next)),
         News::Ended(step) if going.state(step).is_some_and(|state| !state.status.is_end()) => {
@@ -282,6 +279,18 @@ impl From<EvaluationError> for Hindrance {
 impl Going<'_> {
     pub(super) fn state(&self, step: &StepName) -> Option<&StepState> {
         self.engine.workflows().step(self.id, step)
+    }
+
+    /// Gives what is due in a workflow that has begun: first what it waits for from then on, then the steps that need nothing.
+    fn begun(&self, next: u32) -> Result<Due, Reaction> {
+        let waits = u32::try_from(self.workflow.early_waits().count()).unwrap_or(NO_MORE);
+        if next < waits
+            && let Some((draft, place)) = self.early_wait(next)?
+        {
+            return Ok(Some((vec![draft], place + 1)));
+        }
+        let due = self.first_of(self.workflow.roots(), next.saturating_sub(waits))?;
+        Ok(due.map(|(drafts, from)| (drafts, from + waits)))
     }
 
     /// Starts, skips or fails the first of these steps that is due, from the `next`-th on.
@@ -480,13 +489,12 @@ impl Going<'_> {
         if (self.course.ended as usize) < self.workflow.steps().len() || self.course.open > 0 {
             return Ok(None);
         }
-        let (end, body) = self.outcome()?;
-        if !matches!(end, Fact::ExecutionSucceeded(_))
-            && let Some(draft) = self.next_undo()?
-        {
-            return Ok(Some(draft));
+        if let Some(undoing) = &self.course.undoing {
+            return self.undo_or_end(undoing).map(Some);
         }
-        Ok(Some(self.draft(self.with_failed_undo(end), body)))
+        let (end, body) = self.outcome()?;
+        let begun = if self.course.cancels <= 1 { self.undo_begun(&end) } else { None };
+        Ok(Some(self.draft(begun.unwrap_or(end), body)))
     }
 
     /// Gives how the workflow ends by what became of its steps.

@@ -12,7 +12,7 @@ use crate::record::{BodyHandle, Position, Record, StreamId};
 use crate::table::Table;
 use crate::timers::facts::{TimerFired, TimerKind};
 use crate::workflows::awaited::Waits;
-use crate::workflows::facts::{PartOf, PartRole};
+use crate::workflows::facts::{BadEnd, PartOf, PartRole};
 
 /// The workflows that are open.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -67,8 +67,10 @@ pub struct Course {
 }
 
 /// How far a workflow has come that undoes what succeeded of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Undoing {
+    /// How it ends then.
+    pub end: BadEnd,
     /// How many steps and items it has begun to undo.
     pub begun: u32,
     /// At how many of them that failed.
@@ -358,7 +360,8 @@ impl Workflows {
         let StreamId::Execution(id) = record.stream else { return };
         let TimerFact::TimerFired(TimerFired { kind: TimerKind::Timeout, .. }) = fact else { return };
         let Some(execution) = executions.get(&id) else { return };
-        if self.course(&id).is_none_or(|course| course.cancels > 0) {
+        // What it undoes then has time limits of its own.
+        if self.course(&id).is_none_or(|course| course.cancels > 0 || course.undoing.is_some()) {
             return;
         }
         self.courses.change(&id, |course| {
@@ -412,7 +415,10 @@ impl Workflows {
             StepFact::WaitOpened(fact) => self.waits.open(id, fact, record.position),
             StepFact::WaitMatched(fact) => self.waits.matched(id, fact),
             StepFact::WaitErred(fact) => self.waits.erred(id, &fact.step),
-            StepFact::UndoBegun(_) => self.courses.change(&id, |course| course.undoing = Some(Box::default())),
+            StepFact::UndoBegun(fact) => {
+                let undoing = Undoing { end: fact.end.clone(), begun: 0, failed: 0, first_failed: None };
+                self.courses.change(&id, |course| course.undoing = Some(Box::new(undoing)));
+            }
             StepFact::UndoFailed(fact) => {
                 self.begin_undo(id);
                 self.fail_undo(id, Undoable { step: fact.step.clone(), item: fact.item }, fact.error.message.clone());
@@ -466,6 +472,8 @@ impl Workflows {
         self.courses.change(workflow, |course| course.open = course.open.saturating_sub(1));
         match (role, end.status) {
             (PartRole::Undo, StepStatus::Succeeded) => return,
+            // Somebody asked a second time that the workflow end.
+            (PartRole::Undo, StepStatus::Cancelled) if self.course(workflow).is_some_and(|course| course.cancels > 1) => return,
             (PartRole::Undo, _) => {
                 let why = end.error.map_or("it was cancelled", |error| &error.message);
                 return self.fail_undo(*workflow, Undoable { step: step.clone(), item: *item }, why.to_owned());
@@ -513,7 +521,11 @@ impl Workflows {
     }
 
     fn change_undoing(&mut self, workflow: ExecutionId, change: impl FnOnce(&mut Undoing)) {
-        self.courses.change(&workflow, |course| change(course.undoing.get_or_insert_default()));
+        self.courses.change(&workflow, |course| {
+            if let Some(undoing) = &mut course.undoing {
+                change(undoing);
+            }
+        });
     }
 
     fn begin_turn(&mut self, workflow: ExecutionId, step: &StepName, turn: u32, at: Position) {

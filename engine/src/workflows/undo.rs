@@ -4,29 +4,37 @@
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Value};
 
 use crate::engine::Reaction;
-use crate::executions::facts::{ExecutionFailed, Failure, FailureKind};
+use crate::executions::facts::{ExecutionCancelled, ExecutionFailed, ExecutionTimedOut, Failure, FailureKind};
 use crate::fact::Fact;
 use crate::record::Draft;
-use crate::workflows::facts::{UndoBegun, UndoFailed};
+use crate::workflows::facts::{BadEnd, UndoBegun, UndoFailed};
 use crate::workflows::react::{Going, Hindrance, Nth};
 use crate::workflows::sight::{Ends, document as value_of};
-use crate::workflows::state::Undoable;
+use crate::workflows::state::{Undoable, Undoing};
 
 impl Going<'_> {
-    /// Gives what is due to undo the workflow; none where nothing is left, or somebody asked a second time that it end.
-    pub(super) fn next_undo(&self) -> Result<Option<Draft>, Reaction> {
-        let workflows = self.engine.workflows();
-        let Some(next) = workflows.next_undo(self.id).filter(|_| self.course.cancels <= 1) else { return Ok(None) };
-        if self.course.undoing.is_none() {
-            let count = workflows.undo_count(self.id);
-            return Ok(Some(self.draft(UndoBegun { count }.into(), None)));
-        }
+    /// Gives the beginning of the undoing, where the workflow does not succeed and something of it did that can be undone.
+    pub(super) fn undo_begun(&self, end: &Fact) -> Option<Fact> {
+        let end = match end {
+            Fact::ExecutionFailed(end) => BadEnd::Failed { error: end.error.clone() },
+            Fact::ExecutionTimedOut(end) => BadEnd::TimedOut { error: end.error.clone() },
+            Fact::ExecutionCancelled(_) => BadEnd::Cancelled,
+            _ => return None,
+        };
+        let count = self.engine.workflows().undo_count(self.id);
+        (count > 0).then(|| UndoBegun { count, end }.into())
+    }
+
+    /// Gives what undoes the workflow next, and its end where nothing is left, or somebody asked a second time that it end.
+    pub(super) fn undo_or_end(&self, undoing: &Undoing) -> Result<Draft, Reaction> {
+        let next = self.engine.workflows().next_undo(self.id).filter(|_| self.course.cancels <= 1);
+        let Some(next) = next else { return Ok(self.draft(self.undone_end(undoing), None)) };
         match self.undone(next) {
-            Ok(draft) => Ok(Some(draft)),
+            Ok(draft) => Ok(draft),
             Err(Hindrance::Stuck(reaction)) => Err(reaction),
             Err(Hindrance::Fails(error)) => {
                 let fact = UndoFailed { step: next.step.clone(), item: next.item, error };
-                Ok(Some(self.draft(fact.into(), None)))
+                Ok(self.draft(fact.into(), None))
             }
         }
     }
@@ -57,21 +65,25 @@ impl Going<'_> {
         self.requested(step, Nth::Undo(*item), &undo.action, &undo.with, &scope, &mut budget)
     }
 
-    /// Gives the workflow's end as it is where an undo failed: by that, and by why there was one.
-    pub(super) fn with_failed_undo(&self, end: Fact) -> Fact {
-        let undoing = self.course.undoing.as_ref().filter(|undoing| undoing.failed > 0 && self.course.cancels <= 1);
-        let Some((undoing, (first, why))) = undoing.and_then(|undoing| Some((undoing, undoing.first_failed.as_ref()?))) else { return end };
-        let ended = match &end {
-            Fact::ExecutionFailed(end) => &end.error.message,
-            Fact::ExecutionTimedOut(end) => &end.error.message,
-            _ => "it was cancelled",
-        };
-        let item = first.item.map(|item| format!(", item {item}")).unwrap_or_default();
-        let message = format!(
-            "{} of {} undos failed, the first of them that of `{}`{item}: {why}; it was undone because {ended}",
-            undoing.failed, undoing.begun, first.step
-        );
+    /// Gives the end that the workflow had when it began to be undone; where that failed, it has failed by that.
+    fn undone_end(&self, undoing: &Undoing) -> Fact {
         let part_of = self.execution.part_of.clone();
-        ExecutionFailed { error: Failure::new(FailureKind::UndoFailed, message), part_of }.into()
+        if let Some((first, why)) = &undoing.first_failed {
+            let ended = match &undoing.end {
+                BadEnd::Failed { error } | BadEnd::TimedOut { error } => &error.message,
+                BadEnd::Cancelled => "it was cancelled",
+            };
+            let item = first.item.map(|item| format!(", item {item}")).unwrap_or_default();
+            let message = format!(
+                "{} of {} undos failed, the first of them that of `{}`{item}: {why}; it was undone because {ended}",
+                undoing.failed, undoing.begun, first.step
+            );
+            return ExecutionFailed { error: Failure::new(FailureKind::UndoFailed, message), part_of }.into();
+        }
+        match undoing.end.clone() {
+            BadEnd::Failed { error } => ExecutionFailed { error, part_of }.into(),
+            BadEnd::TimedOut { error } => ExecutionTimedOut { error, part_of }.into(),
+            BadEnd::Cancelled => ExecutionCancelled { part_of }.into(),
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What follows for steps that wait for an event: from when on, which one it is, and what becomes of the step then.
 
-use ensue_expression::{Budget, Check, Demand, Document, EVALUATION_STEPS_MAX, Known, Test};
+use std::collections::BTreeMap;
+
+use ensue_expression::{Budget, Check, Demand, Document, EVALUATION_STEPS_MAX, Known, Literal, Test};
 use serde_json::Value as Json;
 
 use crate::catalog::{Step, Wait};
@@ -15,7 +17,7 @@ use crate::names::StepName;
 use crate::record::{Actor, Body, Draft, Record};
 use crate::rules::judge::{EventTexts, EventView, event_value};
 use crate::time::duration_text;
-use crate::workflows::awaited::{PAYLOAD_NAMES, digest_of};
+use crate::workflows::awaited::PAYLOAD_NAMES;
 use crate::workflows::facts::{WaitErred, WaitKey, WaitMatched, WaitOpened};
 use crate::workflows::react::{Going, Hindrance, with_steps};
 use crate::workflows::sight::Ends;
@@ -26,26 +28,26 @@ const MATCHED_AT_ONCE: usize = 100;
 /// The most bytes of an error that are kept.
 const ERROR_BYTES_MAX: usize = 1024;
 
-/// Gives what follows from an event for the steps that wait for one. It asks to be called again until none is left.
-pub(crate) fn of_event(engine: &Engine, record: &Record, fact: &EventReceived, next: u32, with: &Context<'_>) -> Reaction {
+/// Gives what follows from an event for the steps that wait for one, as its first consequence, until none is left.
+pub(crate) fn of_event(engine: &Engine, record: &Record, fact: &EventReceived, with: &Context<'_>) -> Option<Reaction> {
     if !engine.workflows().waits().watches(&fact.trigger) {
-        return Reaction::nothing();
+        return None;
     }
-    let Some(body) = record.body_handle() else { return Reaction::nothing() };
-    let Some(payload) = with.bodies.document(&body) else { return Reaction::Needs(vec![body]) };
+    let body = record.body_handle()?;
+    let Some(payload) = with.bodies.document(&body) else { return Some(Reaction::Needs(vec![body])) };
     let given = GivenEvent { trigger: fact.trigger.clone(), source: fact.source.clone(), occurred_at: fact.occurred_at, payload: body };
     let event = Coming { id: EventId(record.id), given, payload };
     let mut drafts = Vec::new();
     for (workflow, step) in engine.workflows().waits().candidates(&fact.trigger, &event.payload, record.position) {
         match event.for_step(engine, record, (workflow, &step), with) {
             Ok(draft) => drafts.extend(draft),
-            Err(reaction) => return reaction,
+            Err(reaction) => return Some(reaction),
         }
         if drafts.len() >= MATCHED_AT_ONCE {
             break;
         }
     }
-    if drafts.is_empty() { Reaction::nothing() } else { Reaction::from(drafts, next) }
+    (!drafts.is_empty()).then(|| Reaction::from(drafts, 0))
 }
 
 /// An event that steps may wait for.
@@ -95,12 +97,14 @@ impl Coming {
 }
 
 impl Going<'_> {
-    /// Opens the next of the waits that count from the workflow's beginning on.
-    pub(super) fn next_early_wait(&self) -> Result<Option<Draft>, Reaction> {
+    /// Opens the next of the waits that count from the workflow's beginning on, from the `next`-th on; gives it with its place.
+    pub(super) fn early_wait(&self, next: u32) -> Result<Option<(Draft, u32)>, Reaction> {
         let is_open = |step: &Step| self.engine.workflows().waits().get(self.id, &step.name).is_some() || self.state(&step.name).is_some();
-        let Some((step, wait)) = self.workflow.early_waits().find(|(step, _)| !is_open(step)) else { return Ok(None) };
+        let left = (0..).zip(self.workflow.early_waits()).skip(next as usize);
+        let Some((place, (step, wait))) = left.into_iter().find(|(_, (step, _))| !is_open(step)) else { return Ok(None) };
         // Nothing has ended, and so nothing of it is read.
-        self.wait_opened(step, wait, Ends { succeeded: true, failed: false }).map(Some)
+        let draft = self.wait_opened(step, wait, Ends { succeeded: true, failed: false })?;
+        Ok(Some((draft, place)))
     }
 
     /// Gives the record from which on a step waits for its event.
@@ -121,7 +125,9 @@ impl Going<'_> {
         let sight = self.sight(ends, &when.reads())?;
         // In a rule's steps `event` is the rule's, and here the one that is to come.
         let constants = self.scope(&sight, &[when], &mut budget)?.without("event");
-        Ok(demanded(&when.demand(&Known { constants, named: None })))
+        let mut tests = BTreeMap::new();
+        demanded(&when.demand(&Known { constants, named: None }), &mut tests);
+        Ok(WaitKey::of(tests))
     }
 
     fn is_awaited(&self, wait: &Wait, event: &Coming) -> Result<bool, Hindrance> {
@@ -136,21 +142,23 @@ impl Going<'_> {
     }
 }
 
-/// Gives the first test of a demand that a field of the payload is a value.
-fn demanded(demand: &Demand) -> Option<WaitKey> {
+/// Finds the fields of the payload that must have a value, each with that.
+fn demanded(demand: &Demand, found: &mut BTreeMap<Vec<String>, Literal>) {
     match demand {
         Demand::Test(Test { path, check: Check::Is(literal) }) => {
-            let is_of_payload = path.len() > PAYLOAD_NAMES && path[0] == "event" && path[1] == "payload";
-            is_of_payload.then(|| WaitKey { path: path.to_vec(), value: digest_of(literal) })
+            if path.len() > PAYLOAD_NAMES && path[0] == "event" && path[1] == "payload" {
+                found.insert(path.to_vec(), literal.clone());
+            }
         }
-        Demand::All(parts) => parts.iter().find_map(demanded),
+        Demand::All(parts) => parts.iter().for_each(|part| demanded(part, found)),
         // Where the field cannot be read, the condition errs, and does not hold.
         Demand::Any(parts) => {
             let mut others = parts.iter().filter(|part| !matches!(part, Demand::Test(Test { check: Check::Errs { .. }, .. })));
-            let only = others.next()?;
-            if others.next().is_some() { None } else { demanded(only) }
+            if let (Some(only), None) = (others.next(), others.next()) {
+                demanded(only, found);
+            }
         }
-        Demand::Anything | Demand::Nothing | Demand::Test(_) => None,
+        Demand::Anything | Demand::Nothing | Demand::Test(_) => {}
     }
 }
 
