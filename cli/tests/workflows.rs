@@ -301,12 +301,16 @@ async fn a_step_waits_for_its_event_which_may_come_before_it_over_a_kill_as_well
         .until(&format!("/executions?parent={id}&status=running"), |listed| listed["items"].as_array().is_some_and(|all| all.len() == 1))
         .await;
     let push = |version: &str, author: &str| json!({ "trigger": "release.pushed", "payload": { "version": version, "author": author } });
+    until("the program has begun", || {
+        let attempts = std::fs::read_dir(place.data().join("attempts")).unwrap();
+        attempts.flatten().any(|attempt| attempt.path().join("runs").exists())
+    })
+    .await;
     for (version, author) in [("v6", "bo"), ("v7", "ana"), ("v7", "cy"), ("ana", "too early")] {
         assert_eq!(client.post("/events", &push(version, author)).await.status, StatusCode::ACCEPTED);
     }
     node.kill();
     let node = place.start();
-    until("the program has begun", || place.data().join("attempts").read_dir().unwrap().next().is_some()).await;
     let mut attempts = std::fs::read_dir(place.data().join("attempts")).unwrap();
     std::fs::write(attempts.next().unwrap().unwrap().path().join("go"), "").unwrap();
     let client = node.client();

@@ -119,7 +119,11 @@ fn done(
         // Nothing follows from these by itself: the position that they are answered with is their record's own.
         (Wish::SetKey(_), _) => done.made("key.set", &[("key", KEY)])?,
         (Wish::RemoveKey, _) => done.made("key.removed", &[("key", KEY)])?,
-        (Wish::SetMode(rule, mode), _) => done.made("rule.mode_set", &[("rule", rule), ("mode", mode.as_str())])?,
+        // What the rule's schedule makes of it stands between it and the position, or that this was put aside.
+        (Wish::SetMode(rule, mode), _) => {
+            done.behind(&["schedule.set", "schedule.ended", "timer.set", "reaction.parked"])
+                .made("rule.mode_set", &[("rule", rule), ("mode", mode.as_str())])?;
+        }
         (Wish::Send { .. } | Wish::Deliver { .. } | Wish::Run { .. } | Wish::TakeInPacks | Wish::See { .. }, _) => {}
     }
     Ok(())
@@ -135,6 +139,19 @@ struct Done<'a> {
 }
 
 impl Done<'_> {
+    /// The same, seen from the record before those of these kinds that stand at its position and right before that.
+    fn behind(&self, consequences: &[&str]) -> Self {
+        let is_one = |position: u64| {
+            let record = usize::try_from(position).ok().and_then(|at| self.records.get(at.checked_sub(1)?));
+            record.is_some_and(|record| consequences.contains(&record.kind.as_str()))
+        };
+        let mut position = self.position;
+        while is_one(position) {
+            position -= 1;
+        }
+        Self { position, ..*self }
+    }
+
     /// Demands that the record at its position is of a kind, says what was asked, and is its client's.
     fn made(&self, kind: &str, says: &[(&str, &str)]) -> Result<(), Violation> {
         let Self { number, position, .. } = self;
