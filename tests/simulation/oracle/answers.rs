@@ -119,10 +119,9 @@ fn done(
         // Nothing follows from these by itself: the position that they are answered with is their record's own.
         (Wish::SetKey(_), _) => done.made("key.set", &[("key", KEY)])?,
         (Wish::RemoveKey, _) => done.made("key.removed", &[("key", KEY)])?,
-        // What the rule's schedule makes of it stands between it and the position, or that this was put aside.
+        // What the rule's schedule makes of it stands between it and the position, or that this was put aside and who could run then.
         (Wish::SetMode(rule, mode), _) => {
-            done.behind(&["schedule.set", "schedule.ended", "timer.set", "reaction.parked"])
-                .made("rule.mode_set", &[("rule", rule), ("mode", mode.as_str())])?;
+            done.with_what_followed("rule.mode_set").made("rule.mode_set", &[("rule", rule), ("mode", mode.as_str())])?;
         }
         (Wish::Send { .. } | Wish::Deliver { .. } | Wish::Run { .. } | Wish::TakeInPacks | Wish::See { .. }, _) => {}
     }
@@ -139,16 +138,12 @@ struct Done<'a> {
 }
 
 impl Done<'_> {
-    /// The same, seen from the record before those of these kinds that stand at its position and right before that.
-    fn behind(&self, consequences: &[&str]) -> Self {
-        let is_one = |position: u64| {
-            let record = usize::try_from(position).ok().and_then(|at| self.records.get(at.checked_sub(1)?));
-            record.is_some_and(|record| consequences.contains(&record.kind.as_str()))
-        };
-        let mut position = self.position;
-        while is_one(position) {
-            position -= 1;
-        }
+    /// The same, seen from the newest record of a kind in the batch of the one at its position, up to that.
+    fn with_what_followed(&self, kind: &str) -> Self {
+        let upto = usize::try_from(self.position).unwrap_or(usize::MAX).min(self.records.len());
+        let batch = upto.checked_sub(1).map(|last| &self.records[last].batch);
+        let same = self.records[..upto].iter().rev().take_while(|record| Some(&record.batch) == batch);
+        let position = same.into_iter().find(|record| record.kind == kind).map_or(self.position, |record| record.position);
         Self { position, ..*self }
     }
 
