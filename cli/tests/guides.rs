@@ -108,14 +108,15 @@ impl Newcomer {
             [..] => self.shell(command, ending),
         }
         if let Some(node) = &self.node {
-            // Whoever reads the page types no faster than this: all that goes on by itself has come to its end, or to a question.
+            // Whoever reads the page types no faster than this: all that goes on by itself has come to its end, to a question or to a wait.
             let is_seen = |status: &serde_json::Value| status["views_position"] == status["position"];
             let is_quiet = |status: &serde_json::Value| is_seen(status) && status["totals"]["executions_open"] == 0;
             let open = |listed: &serde_json::Value| listed["items"].as_array().is_some_and(|items| !items.is_empty());
             loop {
                 node.client().until("/status", is_seen).await;
                 let asks = open(&node.client().get("/inquiries?status=open").await)
-                    && !open(&node.client().get("/executions?status=running").await);
+                    || open(&node.client().get("/executions?action=core.wait&status=waiting").await);
+                let asks = asks && !open(&node.client().get("/executions?status=running").await);
                 if asks || is_quiet(&node.client().get("/status").await) {
                     break;
                 }
@@ -211,7 +212,7 @@ async fn the_guide_to_asking_a_human_works_as_it_is_written() {
 async fn the_guide_to_writing_a_workflow_works_as_it_is_written() {
     let page = include_str!("../../docs/guides/write-a-workflow.md");
     let test = "the_guide_to_writing_a_workflow_works_as_it_is_written";
-    followed(test, &[], page, Done { files: 2, commands: 13, outputs: 1 }).await;
+    followed(test, &[], page, Done { files: 2, commands: 15, outputs: 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
