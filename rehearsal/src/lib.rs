@@ -13,5 +13,5 @@ pub mod stage;
 mod stuck;
 
 pub use findings::{Difference, Finding};
-pub use rehearse::{Rehearsal, Verdict, rehearse};
+pub use rehearse::{Rehearsal, Verdict};
 pub use stuck::Stuck;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ensue_engine::catalog::Catalog;
+use ensue_engine::catalog::{Catalog, Mode};
 use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::names::RuleRef;
 use ensue_engine::rules::explain::explain;
@@ -62,11 +62,6 @@ impl<'s> Rehearsal<'s> {
         self.catalogs.insert(settings, catalog.clone());
         Ok(catalog)
     }
-}
-
-/// Runs a case of a suite by itself.
-pub fn rehearse(suite: &Suite, case: &Case) -> Verdict {
-    Rehearsal::of(suite).run(case)
 }
 
 fn play(suite: &Suite, catalog: Arc<Catalog>, case: &Case) -> Result<Vec<Finding>, Stuck> {
@@ -195,7 +190,7 @@ fn missing(stage: &Stage, events: &[GivenEvent], expected: &ExpectedEnforcement)
 /// Says why a rule does not match any of the events: what of its condition is not so.
 fn why_not(stage: &Stage, events: &[GivenEvent], name: &RuleRef) -> Option<String> {
     let rule = stage.catalog().rules().get(name)?;
-    if rule.mode == ensue_engine::catalog::Mode::Disabled {
+    if rule.mode == Mode::Disabled {
         return Some("it is disabled".to_owned());
     }
     let Some(event) = events.iter().find(|event| rule.triggers.contains(&event.trigger)) else {

@@ -16,7 +16,7 @@ use ensue_engine::executions::state::{Execution, Phase};
 use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, InquiryId, Role};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
 use ensue_engine::record::{Actor, Body};
-use ensue_engine::rules::judge::{EventView, Verdict, complete, judge};
+use ensue_engine::rules::judge::{EventView, Judgement, Verdict, complete, judge};
 use ensue_engine::spec::{Outcome, Spec};
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Budget, Document, Scope, Value as Computed};
@@ -162,8 +162,7 @@ impl Stage {
     /// # Errors
     /// Where there is no such trigger, or the log does not take it.
     pub fn receive(&mut self, event: &GivenEvent) -> Result<EventId, Stuck> {
-        self.drawn += 1;
-        let id = EventId(Id::root(self.now(), self.drawn));
+        let id = self.drawn_event();
         let payload = Document::from_value(&event.payload);
         let at = event.time.unwrap_or_else(|| self.now());
         if !self.catalog.triggers().contains_key(&event.trigger) {
@@ -172,6 +171,11 @@ impl Stage {
         let observed = self.observed(id, &event.trigger, (&event.source, at), payload);
         self.ask(asker(), Ask::ReceiveEvents(vec![observed]))?;
         Ok(id)
+    }
+
+    fn drawn_event(&mut self) -> EventId {
+        self.drawn += 1;
+        EventId(Id::root(self.now(), self.drawn))
     }
 
     /// Asks for an action.
@@ -365,8 +369,13 @@ impl Stage {
                 Ok(())
             }
             Some(payload) => {
-                let trigger = trigger.parse().map_err(|error| Stuck::Refused(format!("`{trigger}` names no trigger: {error}")))?;
-                self.receive(&GivenEvent { trigger, payload, source: ASKER.to_owned(), time: None })?;
+                let trigger: TriggerRef =
+                    trigger.parse().map_err(|error| Stuck::Refused(format!("`{trigger}` names no trigger: {error}")))?;
+                // It stands in for what the step gives: the case says nothing of what rules would make of it.
+                let unseen = Judgement { catalog: self.catalog.revision(), verdicts: Vec::new() };
+                let (id_of_event, now) = (self.drawn_event(), self.now());
+                let event = observation(id_of_event, &trigger, (ASKER, now), Document::from_value(&payload), unseen);
+                self.ask(asker(), Ask::ReceiveEvents(vec![event]))?;
                 let is_unmoved = self.spec.engine().executions().get(&id).is_some_and(|execution| execution.phase == Phase::Awaiting);
                 if is_unmoved { Err(Stuck::EventUnfit { path: way.path }) } else { Ok(()) }
             }
@@ -413,18 +422,7 @@ impl Stage {
                 self.erred.push(ErredRule { rule: judged.rule.name.clone(), message: message.clone() });
             }
         }
-        ObservedEvent {
-            id,
-            trigger: trigger.clone(),
-            source: source.to_owned(),
-            sensor: None,
-            occurred_at,
-            trace: None,
-            body: Body::json(payload.bytes().clone()),
-            payload,
-            dedupe: None,
-            judgement: Arc::new(judgement),
-        }
+        observation(id, trigger, (source, occurred_at), payload, judgement)
     }
 
     /// Asks something of the core, with all that follows at once.
@@ -496,4 +494,25 @@ fn asker() -> Actor {
 
 fn worker() -> Actor {
     Actor::Worker("test".to_owned())
+}
+
+fn observation(
+    id: EventId,
+    trigger: &TriggerRef,
+    (source, occurred_at): (&str, Timestamp),
+    payload: Document,
+    judgement: Judgement,
+) -> ObservedEvent {
+    ObservedEvent {
+        id,
+        trigger: trigger.clone(),
+        source: source.to_owned(),
+        sensor: None,
+        occurred_at,
+        trace: None,
+        body: Body::json(payload.bytes().clone()),
+        payload,
+        dedupe: None,
+        judgement: Arc::new(judgement),
+    }
 }
