@@ -131,16 +131,40 @@ fn end(flow: &Flow) -> Result<Value, Failure> {
     if !steps.is_empty() {
         end.insert("steps".to_owned(), json!(steps));
     }
+    let mut undone = Vec::new();
+    undone_steps(flow, "", &mut undone);
+    if !undone.is_empty() {
+        undone.sort();
+        let mut names: Vec<String> = undone.into_iter().map(|(_, name)| name).collect();
+        names.dedup();
+        end.insert("undone".to_owned(), json!(names));
+    }
     Ok(Value::Object(end))
 }
 
 fn statuses(flow: &Flow, before: &str, steps: &mut BTreeMap<String, Value>) {
-    for step in &flow.steps {
+    for step in flow.steps.iter().filter(|step| !step.undoes()) {
         let path = format!("{before}{}", step.name);
         if let ([Part::Begun(within)], false) = (step.parts.as_slice(), step.is_for_each()) {
             statuses(within, &format!("{path}."), steps);
         }
         steps.insert(path, json!(status(step)));
+    }
+}
+
+/// Finds the steps that were undone, each with the position of what undid it.
+fn undone_steps(flow: &Flow, before: &str, undone: &mut Vec<(u64, String)>) {
+    for step in &flow.steps {
+        for part in &step.parts {
+            match part {
+                Part::Begun(of) if step.undoes() => {
+                    let position = of.execution["position"].as_u64().unwrap_or_default();
+                    undone.push((position, format!("{before}{}", text(&of.execution, "step"))));
+                }
+                Part::Begun(within) => undone_steps(within, &format!("{before}{}.", step.name), undone),
+                Part::NotStarted(_) => {}
+            }
+        }
     }
 }
 

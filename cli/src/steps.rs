@@ -170,7 +170,12 @@ pub(crate) fn in_steps(mut parts: Vec<Part>) -> Vec<Step> {
 impl Step {
     /// Says whether it is done for each of several items.
     pub(crate) fn is_for_each(&self) -> bool {
-        self.parts.iter().any(|part| part.item().is_some() && part.told()["undoes"] != true)
+        !self.undoes() && self.parts.iter().any(|part| part.item().is_some())
+    }
+
+    /// Says whether it is what undoes a step, and is none itself.
+    pub(crate) fn undoes(&self) -> bool {
+        self.parts.iter().any(|part| part.told()["undoes"] == true)
     }
 }
 

@@ -107,6 +107,13 @@ run:
         action: release.deploy
         with: { region: '${{ item }}' }
       within: { action: release.within, on_failure: continue }
+      told:
+        wait: { trigger: release.ping, when: event.payload.owner == params.version, expires: 1h }
+      again:
+        repeat: { max: 2 }
+        action: core.shell
+        with: { script: 'test \"$N\" = 2 || echo first', env: { N: '${{ string(iteration) }}' } }
+        undo: { action: core.shell, with: { script: echo back } }
       announce:
         needs: [deploy, within]
         if: always()
@@ -135,12 +142,16 @@ async fn a_case_that_is_recorded_of_an_execution_passes() {
     let inquiry = asked["items"][0]["id"].as_str().unwrap();
     let answered = client.post(&format!("/inquiries/{inquiry}/respond"), &json!({ "answer": { "ship": true } })).await;
     assert!(answered.status.is_success(), "{answered:#?}");
+    client.post("/events", &json!({ "trigger": "release.ping", "payload": { "owner": "v1" } })).await;
     client.until(&format!("/executions/{flow}"), |shown| shown["status"] == "failed").await;
     client.post("/events", &json!({ "trigger": "release.ping", "payload": { "owner": "acme" } })).await;
     let of_rule = client.until("/executions?action=release.pong&status=succeeded", |listed| listed["items"][0]["id"].is_string()).await;
     for (name, id) in [("ship", flow.as_str()), ("pong", of_rule["items"][0]["id"].as_str().unwrap())] {
         let recorded = ensue(&["executions", "record", id]);
         assert_eq!(recorded.code, Some(0), "{}", recorded.stderr);
+        let has = |text: &str| recorded.stdout.contains(text);
+        assert!(!has("undo of"), "{}", recorded.stdout);
+        assert!(name != "ship" || (has("undone:") && has("result: first") && has("owner: v1")), "{}", recorded.stdout);
         place.write_pack_file(&format!("release/tests/{name}.test.yaml"), &recorded.stdout);
     }
     let tested = Printed::by(&mut place.ensue(&["pack", "test"]));

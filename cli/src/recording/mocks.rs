@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ensue_engine::catalog::WAIT;
 use serde_json::{Map, Value, json};
 
 use crate::client::{Client, segment};
@@ -41,12 +42,14 @@ impl Mocks {
     }
 
     async fn steps(&mut self, client: &Client, flow: &Flow, root: &str, items: &[u64]) -> Result<(), Failure> {
-        for step in &flow.steps {
+        // What undoes a step has nothing to take back in a case.
+        for step in flow.steps.iter().filter(|step| !step.undoes()) {
             let path = if root.is_empty() { step.name.clone() } else { format!("{root}.{}", step.name) };
             for part in &step.parts {
                 // What never started came to nothing.
                 let Part::Begun(within) = part else { continue };
-                let items: Vec<u64> = items.iter().copied().chain(part.item()).collect();
+                let nth = part.item().or(part.turn().and_then(|turn| turn.checked_sub(1)));
+                let items: Vec<u64> = items.iter().copied().chain(nth).collect();
                 if is_workflow(within) {
                     Box::pin(self.steps(client, within, &path, &items)).await?;
                 } else {
@@ -61,9 +64,10 @@ impl Mocks {
         if execution["action"].as_str().is_some_and(|action| BY_ITSELF.contains(&action)) {
             return Ok(());
         }
-        let tries = match execution["inquiry"].as_str() {
-            Some(inquiry) => answers(client, inquiry).await?,
-            None => attempts(client, execution).await?,
+        let tries = match (execution["inquiry"].as_str(), execution["action"] == WAIT) {
+            (Some(inquiry), _) => answers(client, inquiry).await?,
+            (None, true) => awaited(client, execution).await?,
+            (None, false) => attempts(client, execution).await?,
         };
         let leaf = items.iter().rev().fold(Tree::Tries(tries), |tree, item| Tree::Items(BTreeMap::from([(*item, tree)])));
         match self.0.get_mut(&path) {
@@ -126,6 +130,15 @@ async fn answers(client: &Client, id: &str) -> Result<Vec<Value>, Failure> {
         answers.push(json!({ "expired": true }));
     }
     Ok(answers)
+}
+
+/// Gives what matters of the event that came, and that none did where time was over.
+async fn awaited(client: &Client, execution: &Value) -> Result<Vec<Value>, Failure> {
+    let whole = client.get(&format!("/executions/{}", segment(&text(execution, "id"))), &[]).await?;
+    Ok(vec![match whole["status"].as_str() {
+        Some("succeeded") => json!({ "event": whole["result"]["event"]["payload"] }),
+        _ => json!({ "expired": true }),
+    }])
 }
 
 async fn attempts(client: &Client, execution: &Value) -> Result<Vec<Value>, Failure> {
